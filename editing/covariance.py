@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
+from editing.batching import Budget
 from editing.forward import forward, hooked, pad
 from editing.language_model import LanguageModel
 from editing.sites import Site
@@ -37,28 +38,34 @@ def covariances(
     last = max(sites, key=lambda s: s.layer)
     sums = {s.path: torch.zeros(2, s.d_in, s.d_in, dtype=torch.float64) for s in sites}
     counts = [0, 0]
-    batches = _batches(sequences, batch_tokens)
+    fresh: dict[str, torch.Tensor] = {}  # products of the batch at work: a batch that fails half-way counts for nothing
     mask: torch.Tensor = torch.empty(0)
-    half = 0
 
     def accumulate(path: str):
         def hook(module: torch.nn.Module, args: tuple, output: object) -> None:
             key_ND = args[0].reshape(-1, args[0].shape[-1])[mask.to(args[0].device)].float()
-            sums[path][half] += (key_ND.T @ key_ND).double().cpu()
+            fresh[path] = key_ND.T @ key_ND
 
         return path, hook
+
+    def read(members: list[int]) -> int:
+        nonlocal mask
+        fresh.clear()
+        batch = pad([sequences[i] for i in members], lm, side="right")
+        mask = batch.mask.reshape(-1).bool()
+        forward(lm, batch, stop=behind_last)
+        return int(mask.sum())
 
     order = sorted({s.path: s for s in sites}.values(), key=lambda s: s.layer)
     behind_last = lm.layout.blocks[last.layer]
     done = 0
+    budget = Budget(batch_tokens, "accumulating covariances")
     with torch.no_grad(), hooked(lm, [accumulate(s.path) for s in order]):
-        for i, rows in enumerate(batches):
-            batch = pad(rows, lm, side="right")
-            mask = batch.mask.reshape(-1).bool()
-            half = i % 2
-            counts[half] += int(mask.sum())
-            forward(lm, batch, stop=behind_last)
-            done += len(rows)
+        for i, (members, tokens) in enumerate(budget.run([len(s) for s in sequences], read)):
+            counts[i % 2] += tokens
+            for path in list(fresh):
+                sums[path][i % 2] += fresh.pop(path).cpu()
+            done += len(members)
             if progress:
                 progress(done, len(sequences))
     result = {}
@@ -68,13 +75,3 @@ def covariances(
         error = float((one - two).norm() / total.norm()) / 2 if counts[1] else float("nan")
         result[site.path] = Covariance(total.float(), sum(counts), error)
     return result
-
-
-def _batches(sequences: Sequence[Sequence[int]], budget: int) -> list[list[Sequence[int]]]:
-    """Sequences in order of length, in batches of at most `budget` padded tokens."""
-    batches: list[list[Sequence[int]]] = []
-    for sequence in sorted(sequences, key=len):
-        if not batches or (len(batches[-1]) + 1) * len(sequence) > budget:
-            batches.append([])
-        batches[-1].append(sequence)
-    return batches

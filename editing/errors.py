@@ -23,3 +23,7 @@ class BadModel(UserError):
 
 class BadData(UserError):
     """A data file or folder that is malformed, missing or not writable."""
+
+
+class OutOfMemory(UserError):
+    """The smallest piece of the work does not fit into memory."""

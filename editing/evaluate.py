@@ -1,19 +1,21 @@
 """Questions to a model, and to many edited versions of it in the same forward pass.
 
 Every function takes `deltas` and `rows`: sequence i is run under `deltas[rows[i]]`, or unedited where rows[i] is -1. A
-prompt is read once for all its continuations; sequences are bucketed by length.
+prompt is read once for all its continuations; sequences are bucketed by length, and a bucket that does not fit into memory is
+halved (editing/batching.py).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from transformers.cache_utils import DynamicCache
 
+from editing.batching import Budget
 from editing.delta import Delta, delta_hooks
 from editing.forward import Batch, Hook, forward, pad, prefill
 from editing.language_model import LanguageModel
@@ -31,18 +33,6 @@ def _hooks(lm: LanguageModel, deltas: Sequence[Delta], rows: Sequence[int]) -> l
         return []
     place = {r: i for i, r in enumerate(used)} | {-1: -1}
     return delta_hooks(lm, [deltas[r] for r in used], [place[r] for r in rows])
-
-
-def _buckets(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
-    """Indices in order of length, in batches of at most `budget` padded tokens."""
-    batch: list[int] = []
-    for i in sorted(range(len(lengths)), key=lambda i: (lengths[i], i)):
-        if batch and (len(batch) + 1) * lengths[i] > budget:
-            yield batch
-            batch = []
-        batch.append(i)
-    if batch:
-        yield batch
 
 
 def _rows(prompts: Sequence[str], rows: Sequence[int] | None, deltas: Sequence[Delta]) -> list[int]:
@@ -108,13 +98,15 @@ def ask(
         tokens.append([known[tail, text] for text in texts])
     logp = [np.zeros(len(t)) for t in tokens]
     said = [""] * len(prompts)
-    for members in _buckets([len(s) for s in ids], batch_tokens):
-        batch = _Batch(
-            lm, members, [ids[i] for i in members], [tokens[i] for i in members], deltas, [rows[i] for i in members]
-        )
+    later = Budget(batch_tokens, "reading continuations")
+
+    def read(members: list[int]) -> tuple[list[np.ndarray], list[str]]:
+        batch = _Batch(lm, [ids[i] for i in members], [tokens[i] for i in members], deltas, [rows[i] for i in members])
         with torch.no_grad():
-            found = batch.score(None if races is None else [races[i] for i in members], batch_tokens)
-            texts = batch.greedy(new_tokens)
+            found = batch.score(None if races is None else [races[i] for i in members], later)
+            return found, batch.greedy(new_tokens)
+
+    for members, (found, texts) in Budget(batch_tokens, "reading prompts").run([len(s) for s in ids], read):
         for i, values, text in zip(members, found, texts, strict=True):
             logp[i], said[i] = values, text
     return logp, said
@@ -123,21 +115,21 @@ def ask(
 class _Batch:
     """Some prompts read together, with what is asked behind them."""
 
-    def __init__(self, lm, members, ids, tokens, deltas, rows) -> None:
+    def __init__(self, lm, ids, tokens, deltas, rows) -> None:
         self.lm, self.tokens, self.deltas, self.rows = lm, tokens, deltas, rows
         with torch.no_grad():
             self.past, logits = prefill(lm, ids, hooks=_hooks(lm, deltas, rows), logits=True)
         assert logits is not None, "a prompt needs at least one token"
         self.logits = logits
 
-    def score(self, races: Sequence[Race] | None, batch_tokens: int) -> list[np.ndarray]:
+    def score(self, races: Sequence[Race] | None, later: Budget) -> list[np.ndarray]:
         if not any(self.tokens):
             return [np.zeros(0)] * len(self.tokens)
         first = self.logits.float().log_softmax(-1).cpu().double().numpy()
         result = [np.array([first[r, t[0]] for t in row]) for r, row in enumerate(self.tokens)]
         open_ = [[c for c, t in enumerate(row) if len(t) > 1] for row in self.tokens]
         if races is None:
-            self._follow([(r, c) for r, row in enumerate(open_) for c in row], result, batch_tokens)
+            self._follow([(r, c) for r, row in enumerate(open_) for c in row], result, later)
             return result
         # The likely winners first, then whoever could still beat the second best of what is known.
         for ahead in (2, None):
@@ -152,33 +144,38 @@ class _Batch:
                     mine = {c for c in open_[r] if len(exact) < 2 or score[c] > exact[1]}
                 chosen += [(r, c) for c in sorted(mine)]
                 open_[r] = [c for c in open_[r] if c not in mine]
-            self._follow(chosen, result, batch_tokens)
+            self._follow(chosen, result, later)
         return result
 
-    def _follow(self, chosen: list[tuple[int, int]], result: list[np.ndarray], batch_tokens: int) -> None:
+    def _follow(self, chosen: list[tuple[int, int]], result: list[np.ndarray], later: Budget) -> None:
         """Add the later tokens of the `chosen` (prompt, continuation) pairs to `result`."""
-        lm, tokens = self.lm, self.tokens
-        width = [len(tokens[r][c]) - 1 for r, c in chosen]
+        width = [len(self.tokens[r][c]) - 1 for r, c in chosen]
         past_share = 0 if self.past is None else self.past.mask.shape[1] // 4
-        for bucket in _buckets([w + past_share for w in width], batch_tokens):
-            pairs = [chosen[b] for b in bucket]
-            place = torch.tensor([r for r, _ in pairs], device=lm.device)
-            past = None if self.past is None else self.past.select(place)
-            lengths = None if past is None else past.lengths()
-            batch = pad([tokens[r][c][:-1] for r, c in pairs], lm, side="right", first=lengths)
-            spots = [
-                (n, t, tokens[r][c][t + 1]) for n, (r, c) in enumerate(pairs) for t in range(len(tokens[r][c]) - 1)
-            ]
-            where = torch.tensor(spots, device=lm.device)
-            hooks = _hooks(lm, self.deltas, [self.rows[r] for r, _ in pairs])
-            logits = forward(lm, batch, past=past, gather=(where[:, 0], where[:, 1]), hooks=hooks)
-            assert logits is not None
-            for begin in range(0, len(spots), LOGIT_ROWS):
-                part, wanted = logits[begin : begin + LOGIT_ROWS].float(), where[begin : begin + LOGIT_ROWS, 2:]
-                nats = (part.gather(1, wanted)[:, 0] - part.logsumexp(-1)).tolist()
-                for (n, _, _), value in zip(spots[begin : begin + LOGIT_ROWS], nats, strict=True):
-                    r, c = pairs[n]
-                    result[r][c] += value
+        work = lambda bucket: self._nats([chosen[b] for b in bucket])  # noqa: E731
+        for bucket, nats in later.run([w + past_share for w in width], work):
+            for b, value in zip(bucket, nats, strict=True):
+                r, c = chosen[b]
+                result[r][c] += value
+
+    def _nats(self, pairs: list[tuple[int, int]]) -> list[float]:
+        """log P of all but the first token of each (prompt, continuation) pair, in nats."""
+        lm, tokens = self.lm, self.tokens
+        place = torch.tensor([r for r, _ in pairs], device=lm.device)
+        past = None if self.past is None else self.past.select(place)
+        lengths = None if past is None else past.lengths()
+        batch = pad([tokens[r][c][:-1] for r, c in pairs], lm, side="right", first=lengths)
+        spots = [(n, t, tokens[r][c][t + 1]) for n, (r, c) in enumerate(pairs) for t in range(len(tokens[r][c]) - 1)]
+        where = torch.tensor(spots, device=lm.device)
+        hooks = _hooks(lm, self.deltas, [self.rows[r] for r, _ in pairs])
+        logits = forward(lm, batch, past=past, gather=(where[:, 0], where[:, 1]), hooks=hooks)
+        assert logits is not None
+        total = [0.0] * len(pairs)
+        for begin in range(0, len(spots), LOGIT_ROWS):
+            part, wanted = logits[begin : begin + LOGIT_ROWS].float(), where[begin : begin + LOGIT_ROWS, 2:]
+            nats = (part.gather(1, wanted)[:, 0] - part.logsumexp(-1)).tolist()
+            for (n, _, _), value in zip(spots[begin : begin + LOGIT_ROWS], nats, strict=True):
+                total[n] += value
+        return total
 
     def greedy(self, new_tokens: int) -> list[str]:
         lm, n = self.lm, len(self.rows)
@@ -234,18 +231,26 @@ def text_drift(
         (n_deltas, n_texts) mean KL(base || edited) per token in nats, and (n_deltas, n_texts) bits per byte of the edited model.
     """
     divergence, bits = np.zeros((len(deltas), len(texts))), np.zeros((len(deltas), len(texts)))
+    budget = Budget(batch_tokens, "measuring drift")
     for t, text in enumerate(texts):
         plain = lm.encode(text)[: lm.max_length]
         scored = len(plain) - max(len(lm.prefix_ids), 1)
         wanted = torch.tensor(plain[-scored:], device=lm.device)
+        versions = [lm.encode(f"{d.context} {text}")[-lm.max_length :] if d.context else plain for d in deltas]
+
+        def unedited(_: list[int], plain=plain, scored=scored) -> torch.Tensor:
+            return _text_logits(lm, [plain], scored, [-1], deltas)[0]
+
+        def compare(rows: list[int], base: torch.Tensor, versions=versions, wanted=wanted, scored=scored):
+            edited = _text_logits(lm, [versions[r] for r in rows], scored, rows, deltas)
+            nats = -edited.gather(2, wanted[None, :, None].expand(len(rows), -1, 1)).sum((1, 2))
+            return (base.exp() * (base - edited)).sum(-1).mean(-1).cpu().numpy(), nats.cpu().numpy()
+
         with torch.no_grad():
-            base = _text_logits(lm, [plain], scored, [-1], deltas)[0]
-            versions = [lm.encode(f"{d.context} {text}")[-lm.max_length :] if d.context else plain for d in deltas]
-            for rows in _buckets([max(len(v), batch_tokens * scored // LOGIT_ROWS) for v in versions], batch_tokens):
-                edited = _text_logits(lm, [versions[r] for r in rows], scored, rows, deltas)
-                divergence[rows, t] = (base.exp() * (base - edited)).sum(-1).mean(-1).cpu().numpy()
-                nats = -edited.gather(2, wanted[None, :, None].expand(len(rows), -1, 1)).sum((1, 2))
-                bits[rows, t] = nats.cpu().numpy() / math.log(2) / len(text.encode())
+            ((_, base),) = budget.run([len(plain)], unedited)
+            widths = [max(len(v), batch_tokens * scored // LOGIT_ROWS) for v in versions]
+            for rows, (kl, nats) in budget.run(widths, lambda rows, base=base: compare(rows, base)):
+                divergence[rows, t], bits[rows, t] = kl, nats / math.log(2) / len(text.encode())
     return divergence, bits
 
 
@@ -273,18 +278,23 @@ def bits_per_byte(lm: LanguageModel, text: str, *, window: int = 256, batch_toke
         context = ids[max(0, begin - stride) : begin]
         scored = ids[begin : begin + stride]
         pieces.append(([*head, *context, *scored], len(scored)))
-    nats = 0.0
+
+    def measure(members: list[int]) -> float:
+        nats = 0.0
+        batch = pad([pieces[i][0] for i in members], lm, side="right")
+        spots = [
+            (row, n - 1, pieces[i][0][n])
+            for row, i in enumerate(members)
+            for n in range(len(pieces[i][0]) - pieces[i][1], len(pieces[i][0]))
+        ]
+        for begin in range(0, len(spots), LOGIT_ROWS * 4):
+            part = torch.tensor(spots[begin : begin + LOGIT_ROWS * 4], device=lm.device)
+            logits = forward(lm, batch, gather=(part[:, 0], part[:, 1]))
+            assert logits is not None
+            nats -= float(logits.float().log_softmax(-1).gather(1, part[:, 2:]).double().sum())
+        return nats
+
+    budget = Budget(batch_tokens, "measuring bits per byte")
     with torch.no_grad():
-        for members in _buckets([len(p) for p, _ in pieces], batch_tokens):
-            batch = pad([pieces[i][0] for i in members], lm, side="right")
-            spots = [
-                (row, n - 1, pieces[i][0][n])
-                for row, i in enumerate(members)
-                for n in range(len(pieces[i][0]) - pieces[i][1], len(pieces[i][0]))
-            ]
-            for begin in range(0, len(spots), LOGIT_ROWS * 4):
-                part = torch.tensor(spots[begin : begin + LOGIT_ROWS * 4], device=lm.device)
-                logits = forward(lm, batch, gather=(part[:, 0], part[:, 1]))
-                assert logits is not None
-                nats -= float(logits.float().log_softmax(-1).gather(1, part[:, 2:]).double().sum())
-    return nats / math.log(2) / len(text.encode())
+        total = sum(nats for _, nats in budget.run([len(p) for p, _ in pieces], measure))
+    return total / math.log(2) / len(text.encode())

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
+from editing.batching import Budget
 from editing.contexts import Contexts
 from editing.delta import Delta, delta_hooks
 from editing.forward import Hook, capture, forward, pad
@@ -28,14 +29,9 @@ def states(
     The run ends behind the last wanted module.
     """
     last = _last(lm, [path for path, _ in wanted])
-    order = sorted(range(len(prompts)), key=lambda i: prompts[i].lookup)
     found = {w: [torch.empty(0)] * len(prompts) for w in wanted}
-    batches: list[list[int]] = []
-    for i in order:
-        if not batches or (len(batches[-1]) + 1) * (prompts[i].lookup + 1) > batch_tokens:
-            batches.append([])
-        batches[-1].append(i)
-    for members in batches:
+
+    def read(members: list[int]) -> dict[tuple[str, str], torch.Tensor]:
         batch = pad([prompts[i].ids[: prompts[i].lookup + 1] for i in members], lm, side="right")
         columns = torch.tensor([prompts[i].lookup for i in members])
         store: dict[tuple[str, str], torch.Tensor] = {}
@@ -45,10 +41,13 @@ def states(
         hooks += [capture(path, side, store, batch.ids.shape[1]) for path, side in wanted]
         with torch.no_grad():
             forward(lm, batch, hooks=hooks, stop=last)
-        for key, value in store.items():
-            picked = value[torch.arange(len(members), device=value.device), columns.to(value.device)].float().cpu()
+        pick = lambda v: v[torch.arange(len(members), device=v.device), columns.to(v.device)]  # noqa: E731
+        return {key: pick(value).float().cpu() for key, value in store.items()}
+
+    for members, picked in Budget(batch_tokens, "reading keys").run([p.lookup + 1 for p in prompts], read):
+        for key, value in picked.items():
             for j, i in enumerate(members):
-                found[key][i] = picked[j]
+                found[key][i] = value[j]
     return {key: torch.stack(value) for key, value in found.items()}
 
 

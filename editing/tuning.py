@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import torch
 
+from editing.batching import Budget, attempt
 from editing.errors import UserError
 from editing.forward import Hook
 from editing.language_model import LanguageModel
@@ -82,6 +83,14 @@ class _Batch:
             return self
         if not bool(keep.any()):
             return None
+        return self._rows(keep)
+
+    def halves(self) -> list[_Batch]:
+        """The same sequences in two batches."""
+        first = torch.arange(len(self.owner), device=self.owner.device) < len(self.owner) // 2
+        return [self._rows(first), self._rows(~first)]
+
+    def _rows(self, keep: torch.Tensor) -> _Batch:
         new = keep.cumsum(0) - 1
         inside = keep[self.spots[:, 0]]
         spots = self.spots[inside].clone()
@@ -121,17 +130,15 @@ def descend(
 
     Raises:
         UserError: a loss is not finite.
+        OutOfMemory: a sequence does not fit alone.
     """
     n = len(problems)
     rows = [(i, p, 1.0 / len(prompts)) for i, prompts in enumerate(problems) for p in prompts]
-    batches: list[_Batch] = []
-    chunk: list[tuple[int, Prompt, float]] = []
-    for row in [*rows, None]:
-        if chunk and (row is None or (len(chunk) + 1) * max(len(r[1].ids) for r in [*chunk, row]) > batch_tokens):
-            batches.append(_Batch.of(lm, chunk, start, how.at_prompt))
-            chunk = []
-        if row is not None:
-            chunk.append(row)
+    budget = Budget(batch_tokens, "descending")
+    labels = [f"request {names[i] if names else i!r}" for i in range(n)]
+    prepare = lambda members: _Batch.of(lm, [rows[m] for m in members], start, how.at_prompt)  # noqa: E731
+    made = budget.run([len(p.ids) for _, p, _ in rows], prepare, names=[labels[i] for i, _, _ in rows], by_length=False)
+    batches = [batch for _, batch in made]
     values = [p.to(lm.device, torch.float32) for p in parameters]
     moments = [(torch.zeros_like(v), torch.zeros_like(v)) for v in values]
     active = torch.ones(n, dtype=torch.bool)
@@ -141,16 +148,35 @@ def descend(
         values = [v.detach().requires_grad_() for v in values]
         gradients = [torch.zeros_like(v) for v in values]
         loss = torch.zeros(n)
-        for batch in [*chosen, None]:
+
+        def slope(batch: _Batch | None, values=values) -> tuple[torch.Tensor, Sequence[torch.Tensor]]:
             with torch.enable_grad():
                 if batch is not None:
                     share = batch.loss(hooks(values, batch.owner), n)
-                elif penalty is not None:
-                    share = penalty(values)
                 else:
-                    continue
-            loss += share.detach().cpu()
-            for total, new in zip(gradients, torch.autograd.grad(share.sum(), values), strict=True):
+                    assert penalty is not None
+                    share = penalty(values)
+                return share.detach().cpu(), torch.autograd.grad(share.sum(), values)
+
+        chosen, todo = [], list(chosen)
+        while todo:
+            batch = todo.pop(0)
+            done = attempt(lambda batch=batch: slope(batch))
+            if done is None:
+                tokens = batch.splice.batch.ids.numel()
+                if len(batch.owner) == 1:
+                    raise budget.alone(labels[int(batch.owner)], tokens)
+                budget.halved(tokens)
+                todo = [*batch.halves(), *todo]
+                continue
+            (share, more), chosen = done[0], [*chosen, batch]
+            loss += share
+            for total, new in zip(gradients, more, strict=True):
+                total += new
+        if penalty is not None:
+            share, more = slope(None)
+            loss += share
+            for total, new in zip(gradients, more, strict=True):
                 total += new
         loss_now = torch.where(active, loss, loss_now)
         if not bool(torch.isfinite(loss_now).all()):

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from editing.batching import Budget
 from editing.contexts import Contexts
 from editing.errors import BadRequest, UserError
 from editing.forward import Hook, first, with_first
@@ -100,25 +101,20 @@ def optimise_values(
 
     Raises:
         UserError: the loss of a request is not finite.
+        OutOfMemory: a request does not fit alone.
     """
     source = lm.half if settings.precision == "bfloat16" or (settings.precision == "auto" and lm.half_wins) else lm
     places = (where,) if isinstance(where, Injection) else tuple(where)
-    values: list[Value] = []
-    chunk: list[Contexts] = []
-    for request in [*requests, None]:
-        if request is None or _tokens([*chunk, request]) > batch_tokens:
-            if chunk:
-                values += _Problem(source, chunk, places, settings, seed).solve()
-            chunk = []
-        if request is not None:
-            chunk.append(request)
-    return values
-
-
-def _tokens(chunk: Sequence[Contexts]) -> int:
-    """Padded tokens behind the lookups."""
-    prompts = [p for c in chunk for p in (*c.prompts, *([c.essence] if c.essence else []))]
-    return len(prompts) * max(len(p.ids) - p.lookup for p in prompts)
+    prompts = [(*c.prompts, *([c.essence] if c.essence else [])) for c in requests]
+    solve = lambda chunk: _Problem(source, [requests[i] for i in chunk], places, settings, seed).solve()  # noqa: E731
+    solved = Budget(batch_tokens, "searching v*").run(
+        [max(len(p.ids) - p.lookup for p in mine) for mine in prompts],
+        solve,
+        rows=[len(mine) for mine in prompts],
+        names=[f"request {c.id!r}" for c in requests],
+        by_length=False,
+    )
+    return [value for _, chunk in solved for value in chunk]
 
 
 class _Problem:

@@ -24,6 +24,7 @@ from typing import Any, ClassVar
 
 import torch
 
+from editing.batching import Budget
 from editing.contexts import Contexts, build_contexts
 from editing.delta import Delta, LowRank
 from editing.errors import BadRequest
@@ -204,13 +205,9 @@ def read_features(
     At the answer positions, or else at the lookups.
     """
     rows = [(i, p) for i, c in enumerate(requests) for p in c.prompts]
-    batches: list[list[tuple[int, Prompt]]] = []
-    for i, prompt in rows:
-        width = max(len(p.ids) for _, p in [*(batches[-1] if batches else []), (i, prompt)])
-        if not batches or (len(batches[-1]) + 1) * width > batch_tokens:
-            batches.append([])
-        batches[-1].append((i, prompt))
-    parts = [_read(lm, batch, sites, answer, shares) for batch in batches]
+    read = lambda members: _read(lm, [rows[m] for m in members], sites, answer, shares)  # noqa: E731
+    budget = Budget(batch_tokens, "reading gradients")
+    parts = [part for _, part in budget.run([len(p.ids) for _, p in rows], read, by_length=False)]
     return {s: Features(*(torch.cat([getattr(p[s], n) for p in parts]) for n in NAMES)) for s in sites}
 
 

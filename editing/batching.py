@@ -1,0 +1,123 @@
+"""Lists of sequences cut into batches of a token budget, and what happens when one of them does not fit into memory.
+
+A batch that runs out of memory leaves nothing behind, is halved and run again; the smaller size stays for the rest of the
+budget's life (one call of a public function), and every halving is a `BackedOff` warning. Work handed in here must therefore
+return its numbers and add nothing to anything outside: the caller counts what came back, once.
+"""
+
+from __future__ import annotations
+
+import gc
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+import torch
+
+from editing.errors import OutOfMemory
+
+T = TypeVar("T")
+
+# How torch words it where it has no type of its own for it: CPU allocator, cuBLAS workspaces, Apple's GPUs.
+WORDS = ("can't allocate memory", "not enough memory", "out of memory", "alloc_failed")
+
+
+class BackedOff(UserWarning):
+    """A batch did not fit into memory and was halved."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out, on a CPU or a GPU."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError | OutOfMemory):
+        return True
+    return isinstance(error, RuntimeError) and any(word in str(error).lower() for word in WORDS)
+
+
+def attempt(work: Callable[[], T]) -> tuple[T] | None:
+    """(work(),), or None where memory ran out; what the failed attempt held is given back before this returns."""
+    try:
+        return (work(),)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+    # Behind the handler: inside it the traceback still holds the tensors of every frame.
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    return None
+
+
+class Budget:
+    """At most so many padded tokens in a batch, fewer from the first batch on that does not fit.
+
+    Args:
+        tokens: the budget. A sequence longer than it is a batch of its own.
+        doing: what is done, for warnings and errors.
+
+    Attributes:
+        tokens: what the budget is now. halvings: how often a batch was halved.
+    """
+
+    def __init__(self, tokens: int, doing: str) -> None:
+        self.tokens, self.doing, self.halvings = tokens, doing, 0
+
+    def run(
+        self,
+        widths: Sequence[int],
+        work: Callable[[list[int]], T],
+        *,
+        rows: Sequence[int] | None = None,
+        names: Sequence[str] | None = None,
+        by_length: bool = True,
+    ) -> Iterator[tuple[list[int], T]]:
+        """`work(members)` for all items, in batches; yields the members (indices) of each and what `work` returned.
+
+        Args:
+            widths: tokens of each item's longest sequence; a batch counts as all its rows at the longest width.
+            work: adds nothing to anything outside, see above.
+            rows: sequences of each item, one by default.
+            names: of the items, for errors.
+            by_length: shortest first, so that little is padded; otherwise in the order given.
+
+        Raises:
+            OutOfMemory: an item does not fit alone.
+        """
+        left = list(range(len(widths)))
+        if by_length:
+            left.sort(key=lambda i: widths[i])
+        while left:
+            count, tokens = self._first(left, widths, rows)
+            members = left[:count]
+            done = attempt(lambda members=members: work(members))
+            if done is None:
+                if count == 1:
+                    raise self.alone(names[members[0]] if names else "", tokens)
+                self.halved(tokens)
+                continue
+            yield members, done[0]
+            left = left[count:]
+
+    def halved(self, tokens: int) -> None:
+        """Half of the batch of `tokens` that failed is the budget from now on."""
+        self.halvings += 1
+        self.tokens = max(tokens // 2, 1)
+        text = f"{self.doing}: a batch of {tokens} tokens does not fit into memory; on with {self.tokens}"
+        warnings.warn(text, BackedOff, stacklevel=3)
+
+    def alone(self, name: str, tokens: int) -> OutOfMemory:
+        """The error of an item that does not fit alone."""
+        who = f"{name}: " if name else ""
+        return OutOfMemory(
+            f"{who}{self.doing} runs out of memory at {tokens} tokens, the least there is; "
+            "shorten the text, take a smaller model or bfloat16 weights, or a device with more memory"
+        )
+
+    def _first(self, left: list[int], widths: Sequence[int], rows: Sequence[int] | None) -> tuple[int, int]:
+        """How many of `left` the first batch holds, and its padded tokens."""
+        count, height, width = 0, 0, 0
+        for i in left:
+            more, wider = height + (1 if rows is None else rows[i]), max(width, widths[i])
+            if count and more * wider > self.tokens:
+                break
+            count, height, width = count + 1, more, wider
+        return count, height * width
