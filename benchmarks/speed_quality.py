@@ -1,0 +1,113 @@
+"""Whether faster edits are as good: the same known facts edited exactly and fast, their scores paired.
+
+Scores are CounterFact's ES, PS, NS (Meng et al. 2022, section 3.2: which of the new and the true object is likelier at the
+edited prompt, its paraphrases, its neighbours) and the candidate scores of this project (benchmarks/scoring.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.cases import Case
+from benchmarks.measuring import with_drift
+from benchmarks.scoring import Base, measure, measure_base, measure_drift, probe_rows
+from benchmarks.speed_stages import VARIANTS, facts
+from editing.delta import Delta
+from editing.errors import BadRequest
+from editing.evaluate import continuation_logprobs
+from editing.language_model import LanguageModel
+from editing.methods import make_method
+from editing.statistics import ModelStatistics
+
+COUNTERFACT = {"efficacy": "ES", "paraphrase": "PS", "neighbour": "NS"}
+PROBES_A_KIND = 3
+DRAWS = 2000
+
+
+@dataclass(frozen=True)
+class Quality:
+    """One score of one variant beside the exact edits; mean over facts, and the interval of the paired difference."""
+
+    variant: str
+    score: str
+    facts: int
+    exact: float
+    value: float
+    difference: float
+    low: float
+    high: float
+
+
+def compare_quality(
+    lm: LanguageModel, statistics: ModelStatistics, number: int, variants: dict[str, dict] | None = None
+) -> Iterator[Quality]:
+    """Every variant of ROME against the first one, on the first `number` facts that the model knows.
+
+    Raises:
+        BadRequest: the model knows fewer facts than asked for.
+    """
+    variants = VARIANTS if variants is None else variants
+    cases, base = _known(lm, number)
+    requests = [c.request for c in cases]
+    scores = {
+        name: _scores(lm, cases, base, make_method("rome", **settings).each(lm, requests, statistics))
+        for name, settings in variants.items()
+    }
+    exact = next(iter(variants))
+    draw = np.random.default_rng(0)
+    for name in list(variants)[1:]:
+        for score in scores[exact].columns:
+            pair = pd.concat([scores[exact][score], scores[name][score]], axis=1).dropna().to_numpy()
+            difference = pair[:, 1] - pair[:, 0]
+            means = difference[draw.integers(len(pair), size=(DRAWS, len(pair)))].mean(1)
+            low, high = np.quantile(means, [0.025, 0.975])
+            yield Quality(
+                name, str(score), len(pair), *(float(x) for x in (*pair.mean(0), difference.mean(), low, high))
+            )
+
+
+def _known(lm: LanguageModel, number: int) -> tuple[list[Case], Base]:
+    cases: list[Case] = []
+    asked = facts(4 * number)
+    for begin in range(0, len(asked), number):
+        some = list(with_drift(asked[begin : begin + number], PROBES_A_KIND))
+        cases += [c for c, known in zip(some, measure_base(lm, some).known, strict=True) if known]
+        if len(cases) >= number:
+            cases = cases[:number]
+            return cases, measure_base(lm, cases)
+    raise BadRequest(f"{lm.name} knows {len(cases)} of {len(asked)} facts, {number} were asked for; lower --quality")
+
+
+def _scores(lm: LanguageModel, cases: Sequence[Case], base: Base, deltas: Sequence[Delta]) -> pd.DataFrame:
+    """One row per case, one column per score: means over the case's probes, NaN where there is none."""
+    after = measure(lm, cases, base.priors, deltas, new_tokens=base.new_tokens)
+    drift = measure_drift(lm, cases, deltas)
+    rows = []
+    for case, *parts in zip(cases, base.answers, base.priors, after, drift, strict=True):
+        rows += [{"case": case.id} | row for row in probe_rows(case, *parts)]
+    table = pd.DataFrame(rows).assign(score=lambda t: t.probe + " " + t.lang)
+    wide = table.pivot_table(index="case", columns="score", values="value", aggfunc="mean")
+    return wide.join(_counterfact(lm, cases, deltas))
+
+
+def _counterfact(lm: LanguageModel, cases: Sequence[Case], deltas: Sequence[Delta]) -> pd.DataFrame:
+    """ES, PS and NS of each case: share of prompts where the wanted one of the two objects is likelier."""
+    asked = []
+    for i, case in enumerate(cases):
+        first = next(p for p in case.probes if p.kind == "efficacy")
+        new = first.candidates[first.answer]
+        for p in case.probes:
+            if p.kind in COUNTERFACT and p.lang == case.request.lang and p.old is not None:
+                true = p.candidates[p.old]
+                if true != new:
+                    asked.append((i, case.id, p.kind, p.prompt, (new, true)))
+    found = continuation_logprobs(lm, [a[3] for a in asked], [a[4] for a in asked], deltas, [a[0] for a in asked])
+    table = pd.DataFrame(
+        {"case": a[1], "score": COUNTERFACT[a[2]], "hit": float((x[0] > x[1]) == (a[2] != "neighbour"))}
+        for a, x in zip(asked, found, strict=True)
+    )
+    return table.pivot_table(index="case", columns="score", values="hit", aggfunc="mean")

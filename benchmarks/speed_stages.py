@@ -1,0 +1,304 @@
+"""The stages of an edit, each beside the slow, literal way of doing it (tests/editing/reference*.py), and how they grow.
+
+A stage is a function from a `Bench` to rows. What is compared does the same work: the note of each row says how far the two
+results are apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks.cases import Case
+from benchmarks.cells import FAST
+from benchmarks.datasets import build_cases
+from benchmarks.stopwatch import Ratio, compare, device_name, matmul_peak, peak_memory, timed
+from editing.contexts import Contexts, build_contexts
+from editing.covariance import covariances
+from editing.delta import Delta, LowRank
+from editing.evaluate import ask
+from editing.keys import states
+from editing.language_model import LanguageModel
+from editing.methods import make_method
+from editing.requests import EditRequest
+from editing.sites import Site
+from editing.statistics import ModelStatistics
+from editing.value import Injection, ValueSettings, optimise_values
+
+PREFIXES = {5: 10, 10: 10}
+VARIANTS: dict[str, dict] = {"float32, same settings": {}, "bf16 steps": {"precision": "bfloat16"}, "fast mode": FAST}
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What every stage works on.
+
+    Attributes:
+        requests: facts with the subject's last token as lookup. slow_requests: how many of them the slow side does.
+        rounds: A B repetitions.
+    """
+
+    lm: LanguageModel
+    statistics: ModelStatistics
+    requests: tuple[EditRequest, ...]
+    slow_requests: int
+    rounds: int
+
+    @cached_property
+    def chosen(self) -> tuple[EditRequest, ...]:
+        return self.requests[: self.slow_requests]
+
+    @property
+    def device(self) -> torch.device:
+        return self.lm.device
+
+    def compare(self, stage: str, unit: str, slow: Callable, fast: Callable, units: int, note: Callable) -> Ratio:
+        return compare(
+            stage,
+            unit,
+            slow,
+            fast,
+            device=self.device,
+            rounds=self.rounds,
+            slow_units=units,
+            fast_units=units,
+            note=note,
+        )
+
+
+def facts(number: int, seed: int = 0) -> list[Case]:
+    """World facts, edited at the subject's last token."""
+    cases = build_cases("world_facts", "fact", None, seed)
+    return [replace(c, request=replace(c.request, lookup="subject_last")) for c in cases][:number]
+
+
+def rome_edits(bench: Bench) -> Iterator[Ratio]:
+    """Whole ROME edits, as `make_method("rome")` does them, against the reference, under each variant."""
+    from tests.editing import reference
+
+    plain = make_method("rome")
+    site = _site(bench)
+    c = bench.statistics.covariance(site).matrix.double()
+    c = c + torch.eye(len(c), dtype=torch.float64) * (bench.statistics.ridge * c.diagonal().mean())
+    prefixes = bench.statistics.prefixes(PREFIXES)
+    bench.lm.half  # noqa: B018  (copied once per model, not per edit)
+
+    def slow() -> list[torch.Tensor]:
+        return [reference.rome(bench.lm, r, plain, c, prefixes) for r in bench.chosen]
+
+    for name, settings in VARIANTS.items():
+        method = make_method("rome", **settings)
+
+        def fast(method=method) -> list[torch.Tensor]:
+            deltas = method.each(bench.lm, bench.chosen, bench.statistics)
+            return [d.factors[site.weight].dense() for d in deltas]
+
+        yield bench.compare(f"ROME edit, {name}", "edit", slow, fast, len(bench.chosen), _cosines)
+
+
+def values(bench: Bench) -> Iterator[Ratio]:
+    """v* alone: at ROME's site, and at the block that MEMIT's targets are set for."""
+    from tests.editing import reference
+
+    memit = make_method("memit")
+    site, last = _site(bench), memit.placement(bench.lm, bench.chosen[0]).layers[-1]
+    places = {
+        "ROME v*": (make_method("rome"), PREFIXES, Injection.at_site(site), site.path),
+        "MEMIT target": (memit, {10: memit.prefixes}, Injection.at_block(bench.lm, last), bench.lm.layout.blocks[last]),
+    }
+    for label, (method, counts, where, path) in places.items():
+        prefixes = bench.statistics.prefixes(counts)
+        contexts = _contexts(bench, counts)
+
+        def slow(method=method, path=path, prefixes=prefixes) -> list[torch.Tensor]:
+            found = []
+            for request in bench.chosen:
+                texts = reference.texts_of(bench.lm, request, prefixes, "subject_last")
+                found.append(reference.optimise(bench.lm, request, texts, "subject_last", path, None, method).delta)
+            return found
+
+        for name, settings in VARIANTS.items():
+            search = replace(ValueSettings.of(method), **settings)
+
+            def fast(search=search, contexts=contexts, where=where) -> list[torch.Tensor]:
+                return [v.delta for v in optimise_values(bench.lm, contexts, where, search)]
+
+            yield bench.compare(f"{label}, {name}", "request", slow, fast, len(bench.chosen), _cosines)
+
+
+def keys(bench: Bench) -> Iterator[Ratio]:
+    """k* of MEMIT's five layers: one forward pass for all requests and layers, against one per request and layer."""
+    from tests.editing import reference
+
+    prefixes, contexts = bench.statistics.prefixes(PREFIXES), _contexts(bench, PREFIXES)
+    sites = _five_sites(bench)
+
+    def slow() -> list[torch.Tensor]:
+        texts = [reference.texts_of(bench.lm, r, prefixes, "subject_last") for r in bench.chosen]
+        return [torch.cat([reference.read(bench.lm, t, s.path, "input") for t in texts]) for s in sites]
+
+    def fast() -> list[torch.Tensor]:
+        found = states(bench.lm, [p for c in contexts for p in c.prompts], [(s.path, "input") for s in sites])
+        return [found[s.path, "input"] for s in sites]
+
+    yield bench.compare("keys, 5 layers", "request", slow, fast, len(bench.chosen), _errors)
+
+
+def solves(bench: Bench) -> Iterator[Ratio]:
+    """C^-1 k of every request: one Cholesky factorisation, against one inverse per request as the ROME code caches none."""
+    site = _site(bench)
+    c = bench.statistics.covariance(site).matrix.double()
+    c = c + torch.eye(len(c), dtype=torch.float64) * (bench.statistics.ridge * c.diagonal().mean())
+    key = torch.randn(site.d_in, len(bench.chosen), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+    def slow() -> list[torch.Tensor]:
+        return [torch.inverse(c) @ key[:, i] for i in range(key.shape[1])]
+
+    def fast() -> list[torch.Tensor]:
+        return list(torch.cholesky_solve(key, torch.linalg.cholesky(c)).T)
+
+    yield bench.compare(f"solve, {site.d_in} wide", "request", slow, fast, len(bench.chosen), _errors)
+
+
+def evaluation(bench: Bench, edits: int = 64, probes: int = 20, rounds: int = 1) -> Iterator[Ratio]:
+    """`edits` single edits x `probes` prompts x two answers: one pass, against apply, ask one text at a time, restore."""
+    from tests.editing import reference_evaluate
+
+    cases = facts(edits)
+    deltas = _random_edits(bench, len(cases))
+    prompts, answers, rows = [], [], []
+    for i, case in enumerate(cases):
+        asked = [p for p in case.probes if p.candidates]
+        for n in range(probes):
+            p = asked[n % len(asked)]
+            prompts.append(p.prompt if n < len(asked) else f"{p.prompt} {'also ' * (n // len(asked))}".rstrip())
+            answers.append(p.candidates[:2])
+            rows.append(i)
+
+    def slow() -> list[np.ndarray]:
+        return reference_evaluate.continuation_logprobs(bench.lm, prompts, answers, deltas, rows)
+
+    def fast() -> list[np.ndarray]:
+        return ask(bench.lm, prompts, answers, 0, deltas, rows)[0]
+
+    def note(a: list[np.ndarray], b: list[np.ndarray]) -> str:
+        same = np.mean([x.argmax() == y.argmax() for x, y in zip(a, b, strict=True)])
+        return f"largest difference {max(np.abs(x - y).max() for x, y in zip(a, b, strict=True)):.1e} nats, same choice {same:.1%}"
+
+    yield replace(bench, rounds=rounds).compare(
+        f"evaluation, {edits} edits x {probes} probes", "edit", slow, fast, edits, note
+    )
+
+
+def covariance(bench: Bench, tokens: int = 10_000) -> Iterator[Ratio]:
+    """C of five layers: one streaming pass, against one pass per layer."""
+    from tests.editing import reference_evaluate
+
+    sites = _five_sites(bench)
+    sequences = bench.statistics.sequences()
+    sequences = sequences[: max(1, tokens // max(map(len, sequences)))]
+    units = sum(map(len, sequences)) / 1000
+
+    def slow() -> list[torch.Tensor]:
+        return [reference_evaluate.covariance(bench.lm, sequences, s) for s in sites]
+
+    def fast() -> list[torch.Tensor]:
+        found = covariances(bench.lm, sequences, sites)
+        return [found[s.path].matrix for s in sites]
+
+    yield bench.compare("covariance, 5 layers", "1,000 tokens", slow, fast, round(units), _errors)
+
+
+STAGES = (keys, solves, values, rome_edits, evaluation, covariance)
+
+
+def growth(bench: Bench, counts: Sequence[int]) -> Iterator[dict]:
+    """Seconds per fast edit with 1, 4, 16... requests at a time, and per probe with 2, 8, 32... candidates."""
+    method = make_method("rome", **FAST)
+    for n in (n for n in counts if n <= len(bench.requests)):
+        chosen = bench.requests[:n]
+        peak = peak_memory(bench.device, lambda chosen=chosen: method.each(bench.lm, chosen, bench.statistics))
+        seconds, _ = timed(bench.device, lambda chosen=chosen: method.each(bench.lm, chosen, bench.statistics))
+        yield {"what": "requests", "n": n, "seconds": seconds / n, "per": "edit", "peak_bytes": peak}
+    for depth in (0.1, 0.3, 0.5, 0.7, 0.9):
+        deep = replace(method, depth=depth)
+        bench.statistics.prepare(deep.edited_sites(bench.lm, bench.requests[0]))
+        chosen = bench.requests[:16]
+        seconds, _ = timed(bench.device, lambda deep=deep, c=chosen: deep.each(bench.lm, c, bench.statistics))
+        yield {"what": "depth of the edit", "n": depth, "seconds": seconds / len(chosen), "per": "edit"}
+    cases = facts(64)
+    words = sorted({c for case in cases for p in case.probes for c in p.candidates})
+    prompts = [case.probes[0].prompt for case in cases]
+    for n in (2, 8, 32, 128):
+        asked = [words[:n]] * len(prompts)
+        seconds, _ = timed(bench.device, lambda asked=asked: ask(bench.lm, prompts, asked))
+        yield {"what": "candidates", "n": n, "seconds": seconds / len(prompts), "per": "probe"}
+
+
+def utilisation(bench: Bench) -> Iterator[dict]:
+    """Share of the measured matmul peak that the v* search reaches, counted in the floating-point operations of its products."""
+    contexts, where = _contexts(bench, PREFIXES), Injection.at_site(_site(bench))
+    for name, settings in VARIANTS.items():
+        search = replace(ValueSettings(), **settings)
+        precision = search.precision
+        half = precision == "bfloat16" or (precision == "auto" and bench.lm.half_wins)
+        peak = matmul_peak(bench.device, torch.bfloat16 if half else torch.float32)
+        with FlopCounterMode(display=False) as counter:
+            optimise_values(bench.lm, contexts, where, search)
+        seconds, _ = timed(bench.device, lambda search=search: optimise_values(bench.lm, contexts, where, search))
+        reached = counter.get_total_flops() / seconds
+        yield {"what": f"v*, {name}", "flops": reached, "peak": peak, "share": reached / peak}
+
+
+def about(bench: Bench) -> dict:
+    """Model and device of a run."""
+    return {
+        "model": bench.lm.name,
+        "parameters": bench.lm.n_parameters,
+        "layers": bench.lm.n_layers,
+        "device": device_name(bench.device),
+        "requests": len(bench.chosen),
+        "seconds are": "wall" if bench.device.type == "cuda" else "CPU",
+    }
+
+
+def _site(bench: Bench) -> Site:
+    layer = make_method("rome").placement(bench.lm, bench.chosen[0]).layers[0]
+    return bench.lm.sites("mlp")[layer]
+
+
+def _five_sites(bench: Bench) -> list[Site]:
+    last = make_method("memit").placement(bench.lm, bench.chosen[0]).layers[-1]
+    return list(bench.lm.sites("mlp")[max(0, last - 4) : last + 1])
+
+
+def _contexts(bench: Bench, counts: dict[int, int]) -> list[Contexts]:
+    prefixes = bench.statistics.prefixes(counts)
+    return [build_contexts(bench.lm, r, prefixes, "subject_last") for r in bench.chosen]
+
+
+def _random_edits(bench: Bench, number: int) -> list[Delta]:
+    """Rank-one changes in random directions: what they do does not matter to the clock."""
+    site, draw = _site(bench), torch.Generator().manual_seed(0)
+    size = 0.1 * float(bench.lm.weight(site.weight).float().norm()) / (site.d_out * site.d_in) ** 0.5
+    pairs = [
+        (torch.randn(site.d_out, 1, generator=draw), torch.randn(site.d_in, 1, generator=draw)) for _ in range(number)
+    ]
+    return [Delta({site.weight: LowRank(size * left, right)}) for left, right in pairs]
+
+
+def _cosines(a: Sequence[torch.Tensor], b: Sequence[torch.Tensor]) -> str:
+    found = [
+        float(torch.nn.functional.cosine_similarity(x.flatten(), y.flatten(), dim=0)) for x, y in zip(a, b, strict=True)
+    ]
+    return f"cosine of the updates {np.median(found):.5f}, smallest {min(found):.5f}"
+
+
+def _errors(a: Sequence[torch.Tensor], b: Sequence[torch.Tensor]) -> str:
+    found = [float((x - y).norm() / x.norm()) for x, y in zip(a, b, strict=True)]
+    return f"relative error at most {max(found):.1e}"
