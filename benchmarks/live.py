@@ -1,7 +1,7 @@
 """One edit, live: what the model answers before and after, on every probe, with the edit really in its weights.
 
 The answers after the edit come from the changed weights (not from the hooks a sweep uses); afterwards the weights'
-hash is taken again and compared.
+hash is taken again and compared. Only the weights of an offloaded model are left alone: there the edit runs as hooks.
 """
 
 from __future__ import annotations
@@ -57,6 +57,7 @@ class LiveEdit:
     restored: bool
     saved: str
     versions: dict[str, str]
+    form: str = "weights"  # or "hooks": where the edit was when the probes were asked
 
     def as_json(self) -> dict:
         return asdict(self)
@@ -106,10 +107,13 @@ def run_edit(
     requests = [case.request for case in cases]
     delta = editor(lm, requests, statistics_of(lm, seed))
     clock.append(time.perf_counter())
-    with delta.applied(lm):
-        # The change is in the weights; a context (in-context editing) is in the text only.
-        said = Delta({}, {}, delta.context)
-        after = measure(lm, cases, base.priors, [said], [0] * len(cases), base.new_tokens)
+    if lm.offloaded:
+        after = measure(lm, cases, base.priors, [delta], [0] * len(cases), base.new_tokens)
+    else:
+        with delta.applied(lm):
+            # The change is in the weights; a context (in-context editing) is in the text only.
+            said = Delta({}, {}, delta.context)
+            after = measure(lm, cases, base.priors, [said], [0] * len(cases), base.new_tokens)
     restored = hash_weights(lm.module) == whole
     drift = measure_drift(lm, cases, [delta], [0] * len(cases))
     clock.append(time.perf_counter())
@@ -137,6 +141,7 @@ def run_edit(
         restored=restored,
         saved=saved,
         versions=versions(),
+        form="hooks" if lm.offloaded else "weights",
     )
 
 
@@ -217,6 +222,8 @@ def format_edit(edit: LiveEdit) -> str:
     lines.append("\n" + ", ".join(f"{name.replace('_', ' ')} {value:.1f} s" for name, value in edit.seconds.items()))
     if edit.saved:
         lines.append(f"saved the change to {edit.saved}")
+    if edit.form == "hooks":
+        lines.append("the model's weights are offloaded: the edit ran as hooks and changed none of them")
     lines.append(
         f"the model's weights were restored bit for bit (sha256 {edit.model['hash'][:12]} before and after)"
         if edit.restored

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.texts import LANGUAGES, drift_texts, strength_text
 from editing.cache import atomic_file, cache_root
+from editing.offload import other_names
 
 if TYPE_CHECKING:
     from editing.language_model import LanguageModel
@@ -79,8 +80,7 @@ def _embedding_parameters(lm: LanguageModel) -> int:
     """Entries of all embedding tables and the unembedding; a tied table counts once."""
     from torch import nn
 
-    tables = {id(m.weight): m.weight for m in lm.module.modules() if isinstance(m, nn.Embedding)}
-    head = lm.module.get_output_embeddings()
-    if head is not None:
-        tables[id(head.weight)] = head.weight
+    head, second = lm.module.get_output_embeddings(), other_names(lm.module)
+    names = {f"{p}.weight" for p, m in lm.module.named_modules() if isinstance(m, nn.Embedding) or m is head}
+    tables = {id(w): w for w in (lm.weight(name) for name in names if name not in second)}
     return sum(table.numel() for table in tables.values())

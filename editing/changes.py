@@ -12,6 +12,8 @@ from typing import Any, TypeAlias
 
 import torch
 
+from editing.offload import device_of, true_tensor
+
 
 @dataclass(frozen=True, eq=False)
 class LowRank:
@@ -137,14 +139,13 @@ class ChangeHook:
     def __init__(
         self, module: torch.nn.Module, changes: Sequence[Change | None], index: torch.Tensor, grouped: bool = False
     ) -> None:
-        weight = next(module.parameters())
-        self.module, self.changes, self.index = module, changes, index.to(weight.device)
+        self.module, self.changes, self.index = module, changes, index
         present = [(n, c) for n, c in enumerate(changes) if c is not None]
         # Few, wide products for heads and embeddings: a factor of the vocabulary's length is not copied for every sequence.
         batched = not grouped and not isinstance(module, torch.nn.Embedding)
         self._run: Callable[[tuple, torch.Tensor], torch.Tensor]
         if batched and all(isinstance(c, LowRank) for _, c in present):
-            self._run = _low_rank(changes, self.index, weight)  # pyright: ignore[reportArgumentType]
+            self._run = _low_rank(changes, self.index)  # pyright: ignore[reportArgumentType]
         else:
             groups = [(torch.nonzero(self.index == n).flatten(), c) for n, c in present]
             self._run = _grouped(module, [(rows, c) for rows, c in groups if len(rows)], len(index))
@@ -170,11 +171,13 @@ def _grouped(module: torch.nn.Module, groups: list[tuple[torch.Tensor, Change]],
     def run(args: tuple, output: torch.Tensor) -> torch.Tensor:
         out = output.reshape(size, -1, output.shape[-1]).clone()
         for rows, change in groups:
+            rows = rows.to(out.device)
             if isinstance(change, Shift):  # a block may get its input as a keyword, but a shift does not ask for it
                 out[rows] += change.vector.to(out.device, out.dtype)
             else:
                 width = [] if isinstance(module, torch.nn.Embedding) else [-1]
-                out[rows] = _changed(module, change, args[0].reshape(*out.shape[:2], *width)[rows], out[rows])
+                read = args[0].reshape(*out.shape[:2], *width).to(out.device)[rows]
+                out[rows] = _changed(module, change, read, out[rows])
         return out.reshape(output.shape)
 
     return run
@@ -205,16 +208,16 @@ def _changed(
 
 def embedding_scale(module: torch.nn.Embedding) -> float:
     """What an embedding multiplies its rows by: 1, or the square root of the width in some families (Gemma 3)."""
-    ids = torch.arange(min(8, module.num_embeddings), device=module.weight.device)
+    ids = torch.arange(min(8, module.num_embeddings), device=device_of(module))
     with torch.no_grad():
-        out = type(module).forward(module, ids).double()
-    rows = module.weight[ids].double()
+        out = module.forward(ids).double()  # not a call: hooks that change the output stay out of it
+    rows = true_tensor(module, "weight")[: len(ids)].to(out.device).double()
     scale = float((out * rows).sum() / (rows * rows).sum().clamp(min=1e-30))
     return 1.0 if abs(scale - 1) < 1e-6 else scale
 
 
-def _low_rank(changes: Sequence[LowRank | None], index: torch.Tensor, weight: torch.Tensor):
-    """All low-rank changes of a batch as two batched products."""
+def _low_rank(changes: Sequence[LowRank | None], index: torch.Tensor):
+    """All low-rank changes of a batch as two batched products, where the module computes (the first call tells where)."""
     example = next(c for c in changes if c is not None)
     rank = max(c.rank for c in changes if c is not None)
     # one zero entry at the end serves index -1
@@ -223,10 +226,13 @@ def _low_rank(changes: Sequence[LowRank | None], index: torch.Tensor, weight: to
     for n, change in enumerate(changes):
         if change is not None:
             left[n, :, : change.rank], right[n, :, : change.rank] = change.left, change.right
-    left_BOr, right_BIr = (t.to(weight.device, weight.dtype)[index] for t in (left, right))
+    here: list[torch.Tensor] = []
 
     def run(args: tuple, output: torch.Tensor) -> torch.Tensor:
-        key_BTI = args[0].reshape(len(index), -1, args[0].shape[-1])
+        if not here:
+            here.extend(t.to(output.device, output.dtype)[index.to(output.device)] for t in (left, right))
+        left_BOr, right_BIr = here
+        key_BTI = args[0].reshape(len(index), -1, args[0].shape[-1]).to(output.device)
         return output + torch.bmm(torch.bmm(key_BTI, right_BIr), left_BOr.mT).reshape(output.shape)
 
     return run

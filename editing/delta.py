@@ -19,6 +19,7 @@ from editing.changes import Change, Codebook, Dense, LowRank, Shift, TokenShift,
 from editing.errors import BadData, BadModel, BadRequest
 from editing.forward import Hook, hooked
 from editing.language_model import LanguageModel
+from editing.offload import paths_of_weight
 from editing.sites import linear_shape
 
 FORMAT = 1
@@ -59,8 +60,10 @@ class Delta:
         On the way out, also by an exception or an interrupt, every touched weight has its old bits again.
 
         Raises:
-            BadModel: the change does not fit the model.
+            BadModel: the change does not fit the model, or changes weights that are offloaded.
         """
+        if any(isinstance(c, LowRank | Dense) for c in self.factors.values()):
+            lm.refuse_offloaded()
         saved: dict[str, torch.Tensor] = {}
         lm.__dict__.pop("half", None)  # a half-precision copy of other weights than these
         outputs = [(n, c) for n, c in self.factors.items() if not isinstance(c, LowRank | Dense)]
@@ -85,7 +88,7 @@ class Delta:
         """Frobenius norm of the weight changes over that of the weights they change; 0 without weight changes."""
         inside = {n: c for n, c in self.factors.items() if isinstance(c, LowRank | Dense)}
         change = sum(c.norm() ** 2 for c in inside.values())
-        weight = sum(float(lm.weight(n).float().norm()) ** 2 for n in inside)
+        weight = sum(float(lm.values(n).float().norm()) ** 2 for n in inside)
         return (change / weight) ** 0.5 if weight else 0.0
 
     def scaled(self, factor: float) -> Delta:
@@ -223,8 +226,7 @@ def _modules(lm: LanguageModel, name: str) -> list[str]:
     path, _, what = name.rpartition(".")
     if what == "output":
         return [path]
-    weight = lm.weight(name)
-    return [p for p, m in lm.module.named_modules() if getattr(m, "weight", None) is weight]
+    return paths_of_weight(lm.module, name)
 
 
 def _single_hook(lm: LanguageModel, name: str, change: Change) -> Hook:

@@ -82,7 +82,7 @@ class Prefix:
 
     def select(self, rows: torch.Tensor) -> Prefix:
         """Rows of the batch, in any order and number."""
-        pick = lambda t: None if t is None else t.index_select(0, rows)  # noqa: E731
+        pick = lambda t: None if t is None else t.index_select(0, rows.to(t.device))  # noqa: E731
         return Prefix(tuple(map(pick, self.keys)), tuple(map(pick, self.values)), self.mask.index_select(0, rows))
 
     def lengths(self) -> torch.Tensor:
@@ -124,14 +124,19 @@ def _from_block(lm: LanguageModel, start: int, hidden: torch.Tensor) -> Iterator
         return ((hidden, *args[1:]), kwargs) if args else (args, {**kwargs, "hidden_states": hidden})
 
     handle = blocks[start].register_forward_pre_hook(replace, with_kwargs=True)
+    saved: list[object] = []  # accelerate keeps its own forward on the instance
     try:
         for block in blocks[:start]:
+            saved.append(block.__dict__.get("forward"))
             block.forward = idle
         yield
     finally:
         handle.remove()
-        for block in blocks[:start]:
-            block.__dict__.pop("forward", None)
+        for block, own in zip(blocks[:start], saved, strict=False):  # an interrupt may come before all are replaced
+            if own is None:
+                block.__dict__.pop("forward", None)
+            else:
+                block.forward = own
 
 
 @contextmanager
@@ -208,7 +213,7 @@ def forward(
         stack.enter_context(hooked(lm, [*_for_head(lm, hooks, gather[0]), *([(stop, halt)] if stop else [])]))
         stack.enter_context(_gathered(lm, *gather))
         try:
-            return lm.module(**arguments).logits[0]
+            return lm.module(**arguments).logits[0].to(lm.device)
         except _Stop:
             return None
 

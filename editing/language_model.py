@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from editing.errors import BadModel, NoSite
+from editing.offload import device_of, is_dispatched, is_offloaded, other_names, true_tensor
 from editing.sites import KINDS, Layout, Site, find_layout
 
 
@@ -47,18 +48,23 @@ class LanguageModel:
         `prefix_ids=None` takes what the tokenizer itself puts before a text; if that is nothing, its document
         separator `<|endoftext|>` or end-of-sequence token, which such models saw before every training document.
 
+        A model that accelerate spread over devices or offloaded works wherever an edit is a hook; see `refuse_offloaded`.
+        Finding v* holds the weights of the blocks from the edited one on while it goes back through them.
+
         Raises:
-            BadModel: the tokenizer gives no offsets, or some weights are on the meta device (offloaded), where an edit in place
-                would silently do nothing.
+            BadModel: the tokenizer gives no offsets, or some weights are empty (on the meta device) without an offload hook
+                of accelerate that brings them in.
         """
         if not getattr(tokenizer, "is_fast", False):
             raise BadModel(
                 f"{name or type(module).__name__}: its tokenizer has no fast version; convert it to tokenizer.json"
             )
-        if any(p.is_meta for p in module.parameters()):
-            raise BadModel(
-                f"{name or type(module).__name__}: some weights are offloaded (meta); load it whole on its devices"
-            )
+        for weight, parameter in module.named_parameters():
+            if parameter.is_meta:
+                try:
+                    true_tensor(module, weight)
+                except BadModel as error:
+                    raise BadModel(f"{name or type(module).__name__}: {error}") from error
         module.eval()
         module.requires_grad_(False)
         if prefix_ids is None:
@@ -79,7 +85,25 @@ class LanguageModel:
 
     @property
     def device(self) -> torch.device:
-        return self.module.get_input_embeddings().weight.device
+        """Where sequences enter; blocks may run elsewhere."""
+        return device_of(self.module.get_input_embeddings()) or torch.device("cpu")
+
+    @cached_property
+    def offloaded(self) -> bool:
+        """Whether weights are brought in for each call only."""
+        return is_offloaded(self.module)
+
+    def refuse_offloaded(self) -> None:
+        """What changes weights in place asks first.
+
+        Raises:
+            BadModel: some weights are offloaded; a change of them would be lost at the next call.
+        """
+        if self.offloaded:
+            raise BadModel(
+                f"{self.name}: its weights are offloaded and cannot be changed in place; run the edit as hooks "
+                "(`ask(lm, ..., deltas=[delta])`), or load the model whole"
+            )
 
     @property
     def dtype(self) -> torch.dtype:
@@ -87,11 +111,12 @@ class LanguageModel:
 
     @cached_property
     def n_parameters(self) -> int:
-        return sum(p.numel() for p in self.module.parameters())
+        again = other_names(self.module)
+        return sum(p.numel() for n, p in self.module.named_parameters() if n not in again)
 
     @cached_property
     def weight_hash(self) -> str:
-        """sha256 of names, types, shapes and bytes of all weights, as first asked for."""
+        """sha256 of names, types, shapes and bytes of all weights, as first asked for; the same offloaded or not."""
         return hash_weights(self.module)
 
     def sites(self, kind: str = "mlp") -> tuple[Site, ...]:
@@ -110,8 +135,12 @@ class LanguageModel:
         return found
 
     def weight(self, name: str) -> nn.Parameter:
-        """The parameter called `name`."""
+        """The parameter called `name`; empty (meta) where it is offloaded, see `values`."""
         return self.module.get_parameter(name)
+
+    def values(self, name: str) -> torch.Tensor:
+        """The values of the parameter called `name`, to be read only; off the offload map where it is offloaded."""
+        return true_tensor(self.module, name).detach()
 
     def encode(self, text: str) -> list[int]:
         """`prefix_ids` and the tokens of `text`."""
@@ -131,15 +160,26 @@ class LanguageModel:
     @property
     def half_wins(self) -> bool:
         """Whether bfloat16 matrix products are faster here: a GPU with bf16 units, or a CPU with AMX tiles and a wide model."""
+        if is_dispatched(self.module):  # there is no copy of such a model
+            return False
         if self.device.type == "cuda":
             return torch.cuda.is_bf16_supported()
         return self.d_model >= 384 and torch.cpu._is_amx_tile_supported()
 
     @cached_property
     def half(self) -> LanguageModel:
-        """A bfloat16 copy of the weights for work that needs no more; buffers (rotary tables) stay float32."""
+        """A bfloat16 copy of the weights for work that needs no more; buffers (rotary tables) stay float32.
+
+        Raises:
+            BadModel: the model is spread over devices or offloaded; it is not copied.
+        """
         if self.dtype == torch.bfloat16:
             return self
+        if is_dispatched(self.module):
+            raise BadModel(
+                f"{self.name}: is spread over devices or offloaded, no bfloat16 copy of it is made; "
+                "use precision float32 or auto, or load it in bfloat16"
+            )
         module = copy.deepcopy(self.module)
         for parameter in module.parameters():
             if parameter.is_floating_point():
@@ -152,11 +192,15 @@ class LanguageModel:
 
 
 def hash_weights(module: nn.Module) -> str:
-    """sha256 over all parameters and persistent buffers, in the order of their names; tied weights count once."""
+    """sha256 over all parameters and persistent buffers, in the order of their names; tied weights count once.
+
+    Offloaded weights are read off their offload map, so that the hash is that of the model as it was.
+    """
     digest = hashlib.sha256()
-    tensors = dict(module.named_parameters()) | {k: v for k, v in module.named_buffers() if k in module.state_dict()}
-    for name in sorted(tensors):
-        tensor = tensors[name].detach().contiguous().cpu()
+    kept = module.state_dict()
+    names = {n for n, _ in module.named_parameters()} | {n for n, _ in module.named_buffers() if n in kept}
+    for name in sorted(names - other_names(module).keys()):
+        tensor = true_tensor(module, name).detach().contiguous().cpu()
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()

@@ -22,6 +22,7 @@ from editing.changes import Dense, LowRank, TokenShift, embedding_scale
 from editing.delta import Delta
 from editing.errors import BadData, BadModel, BadRequest
 from editing.language_model import LanguageModel
+from editing.offload import paths_of_weight
 from editing.sites import linear_shape
 
 CONFIG, TENSORS = "adapter_config.json", "adapter_model.safetensors"
@@ -131,7 +132,7 @@ def truncated(name: str, change: Dense, tolerance: float, max_rank: int | None) 
 
 def _sharing(lm: LanguageModel, module: nn.Module) -> list[str]:
     """Paths of the modules with this module's weight."""
-    return [p for p, m in lm.module.named_modules() if getattr(m, "weight", None) is module.weight]
+    return paths_of_weight(lm.module, next(f"{p}.weight" for p, m in lm.module.named_modules() if m is module))
 
 
 def _rows(lm: LanguageModel, name: str, module: nn.Embedding, change: object) -> dict[int, torch.Tensor]:
@@ -161,7 +162,7 @@ def _rows(lm: LanguageModel, name: str, module: nn.Embedding, change: object) ->
         )
     else:
         raise BadRequest(f"{name}: a {type(change).__name__} is not a change of weights; no adapter can hold it")
-    weight = module.weight.detach()
+    weight = lm.values(name.rpartition(".")[0] + ".weight")
     return {i: (weight[i].float().cpu() + move).to(weight.dtype) for i, move in moves.items()}
 
 

@@ -71,9 +71,11 @@ def apply_sequence(
 
     Raises:
         BadRequest: no requests, or a batch below 1.
+        BadModel: the weights are offloaded; edits cannot pile up in them.
     """
     if not requests or batch < 1:
         raise BadRequest(f"sequence of {len(requests)} requests in batches of {batch}; give at least one of each")
+    lm.refuse_offloaded()
     statistics.lm.weight_hash  # noqa: B018  (fixed before the weights change)
     lm.weight_hash  # noqa: B018
     method.prepare(lm, requests, statistics)

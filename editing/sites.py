@@ -24,6 +24,7 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from editing.errors import NoSite
+from editing.offload import device_of
 
 KINDS = ("mlp", "value", "attn")
 
@@ -169,7 +170,7 @@ def _block_paths(model: nn.Module, count: int) -> list[str]:
 
 def _ids(model: nn.Module, ids: list[int]) -> torch.Tensor:
     table = model.get_input_embeddings()  # pyright: ignore[reportCallIssue]
-    return torch.tensor([ids], device=table.weight.device) % table.weight.shape[0]
+    return torch.tensor([ids], device=device_of(table)) % table.weight.shape[0]
 
 
 @contextmanager

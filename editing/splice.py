@@ -61,7 +61,7 @@ class Splice:
         """Some of the sequences, in any order."""
         batch = Batch(*(t.index_select(0, rows) for t in (self.batch.ids, self.batch.mask, self.batch.positions)))
         past = None if self.past is None else self.past.select(rows)
-        hidden = None if self.hidden is None else self.hidden.index_select(0, rows)
+        hidden = None if self.hidden is None else self.hidden.index_select(0, rows.to(self.hidden.device))
         return Splice(self.lm, self.start, past, batch, hidden)
 
     def run(self, gather: tuple[torch.Tensor, torch.Tensor], hooks: Sequence[Hook] = (), stop: str | None = None):

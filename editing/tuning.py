@@ -225,7 +225,7 @@ def adding(path: str, change: Callable[[torch.Tensor], torch.Tensor], owner: tor
 
     def hook(module: torch.nn.Module, args: tuple, output: torch.Tensor) -> torch.Tensor:
         out = output.reshape(len(owner), -1, output.shape[-1])
-        amount = change(args[0].reshape(len(owner), out.shape[1], -1)).to(out.dtype)
+        amount = change(args[0].reshape(len(owner), out.shape[1], -1).to(owner.device)).to(out.device, out.dtype)
         if rows is not None:
             index = torch.tensor(rows, device=out.device)
             amount = torch.zeros_like(out).index_copy(2, index, amount)

@@ -224,7 +224,12 @@ class _Problem:
 
         def note(place: Injection) -> Hook:
             def look(module: torch.nn.Module, args: tuple, output: object) -> None:
-                value = first(output).reshape(self.splice.batch.size, -1, first(output).shape[-1])[:, 0].float()
+                value = (
+                    first(output)
+                    .reshape(self.splice.batch.size, -1, first(output).shape[-1])[:, 0]
+                    .float()
+                    .to(self.lm.device)
+                )
                 seen[place.path] = value if place.rows is None else value[:, list(place.rows)]
 
             return place.path, look
@@ -253,7 +258,7 @@ class _Problem:
         def add(module: torch.nn.Module, args: tuple, output: object) -> object:
             hidden = first(output)
             shaped = hidden.reshape(len(owner), -1, hidden.shape[-1])
-            change = delta[owner].to(hidden.dtype)
+            change = delta[owner].to(hidden.device, hidden.dtype)
             if rows is not None:
                 index = torch.tensor(rows, device=hidden.device)
                 change = torch.zeros(len(owner), hidden.shape[-1], dtype=hidden.dtype, device=hidden.device).index_copy(

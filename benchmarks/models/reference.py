@@ -145,14 +145,25 @@ def absent(reference: str) -> str | None:
 
 
 def load_pair(
-    reference: str, *, dtype: str = "float32", cache: Path | None = None, progress: Any = None
+    reference: str,
+    *,
+    dtype: str = "float32",
+    cache: Path | None = None,
+    progress: Any = None,
+    device_map: str | dict[str, str | int] | None = None,
 ) -> tuple[Any, Any, Resolved]:
-    """Module (evaluation mode, on the CPU), tokenizer and what the reference resolved to.
+    """Module (evaluation mode), tokenizer and what the reference resolved to.
+
+    Args:
+        device_map: None puts the module on the CPU; otherwise accelerate spreads it: "auto" over all GPUs, then memory, then
+            disk, a dict by module path.
 
     Raises:
         BadModel: as `resolve`; or transformers cannot build it, weights are missing or not finite.
     """
     import torch
+
+    from editing.offload import true_tensor
 
     resolved = resolve(reference, cache=cache, progress=progress)
     label = f"model {reference}"
@@ -162,11 +173,14 @@ def load_pair(
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     safe: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+    spread: dict[str, Any] = {}
+    if device_map is not None:
+        spread = {"device_map": device_map, "offload_folder": str((cache or cache_root()) / "offload")}
     with quiet_transformers():
         try:
             # dtype at load: a later .to() would cast the rotary buffers as well.
             loaded: Any = AutoModelForCausalLM.from_pretrained(
-                resolved.folder, dtype=kinds[dtype], use_safetensors=True, output_loading_info=True, **safe
+                resolved.folder, dtype=kinds[dtype], use_safetensors=True, output_loading_info=True, **spread, **safe
             )
             module, report = loaded
             tokenizer = AutoTokenizer.from_pretrained(resolved.folder, **safe)
@@ -177,8 +191,8 @@ def load_pair(
             ) from error
     if lost := sorted(report["missing_keys"]) + sorted(str(key[0]) for key in report["mismatched_keys"]):
         raise BadModel(f"{label}: {len(lost)} weights missing or misshapen, {lost[0]} first; fetch the model again")
-    for name, weight in module.named_parameters():
-        if not torch.isfinite(weight).all():
+    for name, _ in module.named_parameters():
+        if not torch.isfinite(true_tensor(module, name)).all():
             raise BadModel(f"{label}: weight {name} is not finite; the file is damaged, fetch the model again")
     return module.eval(), tokenizer, resolved
 
@@ -189,7 +203,8 @@ def load_model(
     """The model of a reference, ready to be edited.
 
     Args:
-        device: a torch device, "cpu", "cuda", "cuda:1"...
+        device: a torch device, "cpu", "cuda", "cuda:1"...; or "auto": spread by accelerate over all GPUs, what does not fit
+            there kept in memory or on disk and brought in block by block (edits then live in hooks, see `LanguageModel.wrap`).
         dtype: float32, bfloat16 or float16, at load.
 
     Raises:
@@ -199,6 +214,13 @@ def load_model(
 
     from editing.language_model import LanguageModel
 
+    if device == "auto":
+        module, tokenizer, resolved = load_pair(
+            reference, dtype=dtype, cache=cache, progress=progress, device_map="auto"
+        )
+        return LanguageModel.wrap(
+            module, tokenizer, name=reference, source=resolved.source, prefix_ids=prefix_of(tokenizer)
+        )
     try:
         target = torch.device(device)
         torch.empty(0, device=target)

@@ -91,7 +91,7 @@ class FineTuning(Method):
         return [deltas[g] for g in range(len(groups))]
 
     def _descend(self, lm: LanguageModel, site: Site, problems, names) -> tuple[list[torch.Tensor], list[Outcome]]:
-        weight = lm.weight(site.weight).float()
+        weight = lm.values(site.weight).float()
         unit = float(weight.square().mean().sqrt()) if self.units == "relative" else 1.0
         limit = self.bound * unit
 

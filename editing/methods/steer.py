@@ -136,7 +136,7 @@ class Steer(Method):
         def hooks(values: Sequence[torch.Tensor], rows: torch.Tensor) -> list[Hook]:
             def add(module: torch.nn.Module, args: tuple, output: object) -> object:
                 hidden = first(output)
-                amount = values[0][rows][:, None].to(hidden.dtype)
+                amount = values[0][rows][:, None].to(hidden.device, hidden.dtype)
                 if where.rows is not None:
                     index = torch.tensor(where.rows, device=hidden.device)
                     empty = hidden.new_zeros(len(rows), 1, hidden.shape[-1])

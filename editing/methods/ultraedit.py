@@ -251,9 +251,9 @@ def _read(
     owner = torch.tensor([i for i, _ in rows])[row.cpu()]
     result = {}
     for site, gradient in zip(sites, gradients, strict=True):
-        index = site.row_index(lm.device)
-        pick = lambda t: t.reshape(len(rows), width, -1)[row, column].float()  # noqa: E731
+        index = site.row_index(torch.device("cpu"))
+        pick = lambda t: t.reshape(len(rows), width, -1)[row.to(t.device), column.to(t.device)].float().cpu()  # noqa: E731
         result[site] = Features(
-            pick(keys[site.path]).cpu(), pick(gradient)[:, index].cpu(), pick(outputs[site.path])[:, index].cpu(), owner
+            pick(keys[site.path]), pick(gradient)[:, index], pick(outputs[site.path])[:, index], owner
         )
     return result

@@ -16,6 +16,8 @@ from benchmarks.models import absent, load_model, load_pair, parse, resolve
 from benchmarks.models.folder import check_safetensors
 from benchmarks.models.reference import prefix_of
 from editing.errors import BadModel
+from editing.evaluate import continuation_logprobs
+from editing.language_model import LanguageModel
 from tests.benchmarks.model_files import WORDS, lay_out, refusal
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -88,6 +90,22 @@ def test_local_folder_loads_and_keeps_its_weights(tiny: Path) -> None:
     plain = GPT2LMHeadModel.from_pretrained(tiny)
     assert lm.n_layers == 2 and lm.source == f"folder {tiny}"
     assert all((a == b).all() for a, b in zip(lm.module.parameters(), plain.parameters(), strict=True))
+
+
+def test_device_auto_is_the_same_model(tiny: Path) -> None:
+    assert load_model(str(tiny), device="auto").weight_hash == load_model(str(tiny)).weight_hash
+
+
+def test_a_device_map_offloads(tiny: Path, tmp_path: Path) -> None:
+    places: dict[str, str | int] = {
+        "transformer.wte": "cpu", "transformer.wpe": "cpu", "transformer.h.0": "cpu", "transformer.h.1": "disk",
+        "transformer.ln_f": "cpu", "lm_head": "cpu",
+    }  # fmt: skip
+    module, tokenizer, _ = load_pair(str(tiny), cache=tmp_path, device_map=places)
+    lm, plain = LanguageModel.wrap(module, tokenizer, prefix_ids=(0,)), load_model(str(tiny))
+    assert lm.offloaded and lm.weight_hash == plain.weight_hash
+    (one,), (two,) = (continuation_logprobs(m, ["le fromage"], [["milk", "cheese"]]) for m in (lm, plain))
+    assert one.tolist() == pytest.approx(two.tolist(), abs=1e-5)
 
 
 def test_prefix_is_the_document_separator_even_where_it_is_also_the_unknown_token(tiny: Path) -> None:
