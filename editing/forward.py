@@ -57,13 +57,15 @@ def pad(
 
 
 class _FixedLayer(DynamicLayer):
-    """Keys and values that are read, never extended: what `update` returns is not kept."""
+    """Keys and values that are read, never extended: what `update` returns is not kept, only what was `added`."""
 
     def __init__(self, keys: torch.Tensor | None, values: torch.Tensor | None, length: int) -> None:
         super().__init__()
         self.keys, self.values, self.length, self.is_initialized = keys, values, length, True
+        self.added: tuple[torch.Tensor, torch.Tensor] | None = None
 
     def update(self, key_states, value_states, *args, **kwargs):
+        self.added = key_states, value_states
         if self.keys is None or self.values is None:
             return key_states, value_states
         return torch.cat([self.keys, key_states], -2), torch.cat([self.values, value_states], -2)
@@ -92,6 +94,26 @@ class Prefix:
     def cache(self) -> Cache:
         length = self.mask.shape[1]
         return Cache(layers=[_FixedLayer(k, v, length) for k, v in zip(self.keys, self.values, strict=True)])
+
+    def extended(self, cache: Cache, mask: torch.Tensor) -> Prefix:
+        """This prefix and the tokens behind it that a run with `cache` read; mask (B, T) of those, padded on the right.
+
+        Rows are moved to the right end, so that the next token stands next to its last one (sliding windows count columns).
+        """
+        whole = torch.cat([self.mask, mask], 1)
+        order = whole.argsort(dim=1, stable=True)  # padding first, tokens in their order
+
+        def moved(old: torch.Tensor | None, new: torch.Tensor) -> torch.Tensor:
+            joined = new if old is None else torch.cat([old, new], -2)
+            index = order.to(joined.device)[:, None, :, None].expand(-1, joined.shape[1], -1, joined.shape[3])
+            return joined.gather(2, index)
+
+        layers: list = cache.layers
+        pairs = [
+            (None, None) if layer.added is None else (moved(k, layer.added[0]), moved(v, layer.added[1]))
+            for k, v, layer in zip(self.keys, self.values, layers, strict=True)
+        ]
+        return Prefix(tuple(k for k, _ in pairs), tuple(v for _, v in pairs), whole.gather(1, order))
 
 
 class _Stop(Exception):
@@ -169,7 +191,7 @@ def forward(
     batch: Batch,
     *,
     past: Prefix | None = None,
-    record: DynamicCache | None = None,
+    record: Cache | None = None,
     start: int = 0,
     hidden: torch.Tensor | None = None,
     gather: tuple[torch.Tensor, torch.Tensor] | None = None,
@@ -179,7 +201,7 @@ def forward(
     """Run the model on `batch` behind `past`.
 
     Args:
-        record: an empty cache that receives keys and values.
+        record: a cache that receives keys and values: an empty one, or `past.cache()` beside `past`.
         start, hidden: skip the blocks below `start` and feed it `hidden` (B, T, d_model).
         gather: (N,) rows and (N,) columns of the positions whose logits are wanted; None means the last column of all.
         hooks: forward hooks by module path.
@@ -199,10 +221,10 @@ def forward(
     }
     if "position_ids" in signature(lm.module.forward).parameters:
         arguments["position_ids"] = batch.positions
-    if past is not None:
-        arguments["past_key_values"] = past.cache()
-    elif record is not None:
+    if record is not None:
         arguments["past_key_values"] = record
+    elif past is not None:
+        arguments["past_key_values"] = past.cache()
 
     def halt(module: nn.Module, args: tuple, output: object) -> None:
         raise _Stop
@@ -224,8 +246,9 @@ def prefill(
     *,
     hooks: Sequence[Hook] = (),
     logits: bool = False,
+    stop: str | None = None,
 ) -> tuple[Prefix | None, torch.Tensor | None]:
-    """Keys and values of whole sequences for all blocks, and with `logits` those of the last tokens.
+    """Keys and values of whole sequences for all blocks (up to block `stop`), and with `logits` those of the last tokens.
 
     Sequences may be empty (their rows are fully masked); if all are, there is no prefix and None is returned.
     """
@@ -234,10 +257,42 @@ def prefill(
     batch = pad(sequences, lm, side="left")
     record = DynamicCache()
     blocks = lm.layout.blocks
-    stop = None if logits else blocks[-1]
+    stop = None if logits else stop or blocks[-1]
     out = forward(lm, batch, record=record, hooks=hooks, stop=stop)
     layers: list = record.layers
-    return Prefix(tuple(t.keys for t in layers), tuple(t.values for t in layers), batch.mask), out
+    missing = (None,) * (len(blocks) - len(layers))
+    return Prefix(tuple(t.keys for t in layers) + missing, tuple(t.values for t in layers) + missing, batch.mask), out
+
+
+def read_beginnings(
+    lm: LanguageModel, sequences: Sequence[Sequence[int]], heads: Sequence[int], stop: str | None = None
+) -> tuple[Prefix, torch.Tensor] | None:
+    """The first heads[i] tokens of every sequence, each distinct beginning read once.
+
+    Returns:
+        The distinct beginnings and which one each sequence has, (B,) long; None where there is little to share.
+    """
+    seen: dict[tuple[int, ...], int] = {}
+    which = [seen.setdefault(tuple(s[:h]), len(seen)) for s, h in zip(sequences, heads, strict=True)]
+    if 2 * len(seen) > len(sequences):
+        return None
+    past, _ = prefill(lm, list(seen), stop=stop)
+    return None if past is None else (past, torch.tensor(which, device=past.mask.device))
+
+
+def prefill_shared(lm: LanguageModel, sequences: Sequence[Sequence[int]], heads: Sequence[int]) -> Prefix | None:
+    """What `prefill` gives, with the first heads[i] tokens of each sequence read once for all that begin alike."""
+    shared = read_beginnings(lm, sequences, heads)
+    if shared is None:
+        return prefill(lm, sequences)[0]
+    past, which = shared
+    past = past.select(which)
+    rest = [s[h:] for s, h in zip(sequences, heads, strict=True)]
+    if not any(len(r) for r in rest):
+        return past
+    batch, cache = pad(rest, lm, side="right", first=past.lengths()), past.cache()
+    forward(lm, batch, past=past, record=cache, stop=lm.layout.blocks[-1])
+    return past.extended(cache, batch.mask)
 
 
 def capture(path: str, side: str, store: dict[tuple[str, str], torch.Tensor], width: int) -> Hook:

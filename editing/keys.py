@@ -9,7 +9,7 @@ import torch
 from editing.batching import Budget
 from editing.contexts import Contexts
 from editing.delta import Delta, delta_hooks
-from editing.forward import Hook, capture, forward, pad
+from editing.forward import Hook, capture, forward, pad, read_beginnings
 from editing.language_model import LanguageModel
 from editing.tokens import Prompt
 
@@ -26,25 +26,36 @@ def states(
     """(len(prompts), width) float32 state of each wanted (module path, "input" or "output") at every prompt's lookup.
 
     Tokens behind the lookup are cut off, they cannot matter. With `deltas`, prompt i is read under `deltas[rows[i]]`.
-    The run ends behind the last wanted module.
+    The run ends behind the last wanted module. Texts put before several prompts are read once.
     """
     last = _last(lm, [path for path, _ in wanted])
     found = {w: [torch.empty(0)] * len(prompts) for w in wanted}
+    with torch.no_grad():
+        # an edit may change the beginnings too, so only the unedited model's are shared
+        shared = None if deltas else read_beginnings(lm, [p.ids for p in prompts], [p.head for p in prompts], last)
+    heads = [p.head if shared else 0 for p in prompts]
+    widths = [p.lookup + 1 - h for p, h in zip(prompts, heads, strict=True)]
 
     def read(members: list[int]) -> dict[tuple[str, str], torch.Tensor]:
-        batch = pad([prompts[i].ids[: prompts[i].lookup + 1] for i in members], lm, side="right")
-        columns = torch.tensor([prompts[i].lookup for i in members])
+        past = None if shared is None else shared[0].select(shared[1][torch.tensor(members, device=shared[1].device)])
+        batch = pad(
+            [prompts[i].ids[heads[i] : prompts[i].lookup + 1] for i in members],
+            lm,
+            side="right",
+            first=None if past is None else past.lengths(),
+        )
+        columns = torch.tensor([widths[i] - 1 for i in members])
         store: dict[tuple[str, str], torch.Tensor] = {}
         hooks: list[Hook] = (
             [] if not deltas else delta_hooks(lm, deltas, [rows[i] for i in members] if rows else [0] * len(members))
         )
         hooks += [capture(path, side, store, batch.ids.shape[1]) for path, side in wanted]
         with torch.no_grad():
-            forward(lm, batch, hooks=hooks, stop=last)
+            forward(lm, batch, past=past, hooks=hooks, stop=last)
         pick = lambda v: v[torch.arange(len(members), device=v.device), columns.to(v.device)]  # noqa: E731
         return {key: pick(value).float().cpu() for key, value in store.items()}
 
-    for members, picked in Budget(batch_tokens, "reading keys").run([p.lookup + 1 for p in prompts], read):
+    for members, picked in Budget(batch_tokens, "reading keys").run(widths, read):
         for key, value in picked.items():
             for j, i in enumerate(members):
                 found[key][i] = value[j]

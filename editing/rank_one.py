@@ -24,11 +24,12 @@ class RankOne(Method):
 
     Attributes:
         short_prefixes, long_prefixes: sampled contexts of about 5 and about 10 tokens beside the bare prompt.
-        steps, lr, kl, weight_decay, clamp, stop_loss, contexts_per_step, precision: see `ValueSettings`.
+        optimiser, steps, lr, kl, weight_decay, clamp, stop_loss, contexts_per_step, precision: see `ValueSettings`.
     """
 
     short_prefixes: int = 10
     long_prefixes: int = 10
+    optimiser: str = "adam"
     steps: int = 20
     lr: float = 0.5
     kl: float = 0.0625

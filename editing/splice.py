@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import torch
 
-from editing.forward import Batch, Hook, Prefix, forward, pad, prefill
+from editing.forward import Batch, Hook, Prefix, forward, pad, prefill_shared
 from editing.language_model import LanguageModel
 
 
@@ -33,11 +33,21 @@ class Splice:
 
     @classmethod
     def prepare(
-        cls, lm: LanguageModel, sequences: Sequence[Sequence[int]], lookups: Sequence[int], start: int
+        cls,
+        lm: LanguageModel,
+        sequences: Sequence[Sequence[int]],
+        lookups: Sequence[int],
+        start: int,
+        heads: Sequence[int] | None = None,
     ) -> Splice:
-        """Run the model once on `sequences`, cut at `lookups`. `start=-1`: every run is to begin with the embedding."""
+        """Run the model once on `sequences`, cut at `lookups`. `start=-1`: every run is to begin with the embedding.
+
+        With `heads`, the first heads[i] <= lookups[i] tokens of all sequences that begin alike are read once.
+        """
         with torch.no_grad():
-            past, _ = prefill(lm, [s[:p] for s, p in zip(sequences, lookups, strict=True)])
+            past = prefill_shared(
+                lm, [s[:p] for s, p in zip(sequences, lookups, strict=True)], heads or [0] * len(sequences)
+            )
             first = torch.tensor(lookups, dtype=torch.long, device=lm.device)
             batch = pad([s[p:] for s, p in zip(sequences, lookups, strict=True)], lm, side="right", first=first)
             if start < 0:

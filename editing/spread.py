@@ -35,11 +35,12 @@ class Spread(Method):
     Attributes:
         span: edited layers as a fraction of the depth, ending at `depth` (five of 48 in the paper's GPT-2 XL); at least one layer.
         prefixes: sampled contexts of about 10 tokens beside the bare prompt.
-        steps, lr, kl, weight_decay, clamp, stop_loss, contexts_per_step, precision: see `ValueSettings`.
+        optimiser, steps, lr, kl, weight_decay, clamp, stop_loss, contexts_per_step, precision: see `ValueSettings`.
     """
 
     span: float = 0.17
     prefixes: int = 5
+    optimiser: str = "adam"
     steps: int = 25
     lr: float = 0.5
     kl: float = 0.0625

@@ -22,12 +22,14 @@ class Prompt:
         lookup: position of the key in `ids`.
         start: length of prefix and prompt; `ids[start - 1]` predicts the first target token.
         target: the target's tokens, empty when there is none.
+        head: tokens at the beginning that the prompt shares with others: the model's prefix and the text put before it.
     """
 
     ids: tuple[int, ...]
     lookup: int
     start: int
     target: tuple[int, ...] = ()
+    head: int = 0
 
 
 def tokenise(lm: LanguageModel, template: str, subject: str, lookup: str, target: str = "", before: str = "") -> Prompt:
@@ -54,7 +56,9 @@ def tokenise(lm: LanguageModel, template: str, subject: str, lookup: str, target
     extra = len(lm.prefix_ids)
     tokens = continuation_ids(lm, text, target) if target else ()
     full = (*lm.prefix_ids, *ids, *tokens[:-1])
-    return Prompt(full, position + extra, len(ids) + extra, tuple(tokens))
+    border = len(before.rstrip())
+    head = next((i for i, (_, end) in enumerate(offsets) if end > border), 0) if border else 0
+    return Prompt(full, position + extra, len(ids) + extra, tuple(tokens), min(head, position) + extra)
 
 
 def continuation_ids(lm: LanguageModel, prompt: str, continuation: str) -> tuple[int, ...]:

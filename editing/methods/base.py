@@ -16,6 +16,9 @@ from editing.language_model import LanguageModel
 from editing.requests import EditRequest, Lookup
 from editing.sites import KINDS, Site
 from editing.statistics import ModelStatistics
+from editing.value import OPTIMISERS, PRECISIONS
+
+CHOICES = {"precision": PRECISIONS, "optimiser": OPTIMISERS}
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,9 @@ class Method(ABC):
             raise refuse("site", f"one of {', '.join(KINDS)}")
         if self.lookup is not None and self.lookup not in get_args(Lookup):
             raise refuse("lookup", f"one of {', '.join(get_args(Lookup))}")
+        for key, choices in CHOICES.items():
+            if getattr(self, key, choices[0]) not in choices:
+                raise refuse(key, f"one of {', '.join(choices)}")
         if self.depth is not None and self.depth >= 1:
             raise refuse("depth", "a fraction of the layer count, below 1")
 

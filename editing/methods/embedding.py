@@ -33,7 +33,7 @@ class EmbeddingRow(Method):
 
     Attributes:
         untied: leave a tied head as it is.
-        prefixes, steps, lr, kl, weight_decay, clamp, stop_loss, contexts_per_step, precision: see `ValueSettings`.
+        prefixes, optimiser, steps, lr, kl, weight_decay, clamp, stop_loss, contexts_per_step, precision: see `ValueSettings`.
     """
 
     name: ClassVar[str] = "embedding"
@@ -42,6 +42,7 @@ class EmbeddingRow(Method):
 
     untied: bool = False
     prefixes: int = 5
+    optimiser: str = "adam"
     steps: int = 25
     lr: float = 0.1
     kl: float = 0.0625

@@ -47,7 +47,7 @@ class GRACE(Method):
 
     Attributes:
         radius: epsilon_init, as a share of the key's Euclidean length.
-        steps, lr, kl, weight_decay, clamp, stop_loss, contexts_per_step, precision: of the values, see `ValueSettings`.
+        optimiser, steps, lr, kl, weight_decay, clamp, stop_loss, contexts_per_step, precision: of the values, see `ValueSettings`.
     """
 
     name: ClassVar[str] = "grace"
@@ -55,6 +55,7 @@ class GRACE(Method):
     uses_covariance: ClassVar[bool] = False
 
     radius: float = 0.3
+    optimiser: str = "adam"
     steps: int = 25
     lr: float = 0.5
     kl: float = 0.0

@@ -43,7 +43,7 @@ class Steer(Method):
     Attributes:
         by: "value", "means" or "fit". at: the output of the "site", or of its whole "block" (the residual stream).
         strength: factor of the direction.
-        prefixes, steps, lr, kl, weight_decay, clamp, stop_loss, contexts_per_step, precision: of the search of a direction,
+        prefixes, optimiser, steps, lr, kl, weight_decay, clamp, stop_loss, contexts_per_step, precision: of the search of a direction,
             see `ValueSettings`; "fit" takes the same clamp and weight decay, without the KL term.
     """
 
@@ -55,6 +55,7 @@ class Steer(Method):
     at: str = "site"
     strength: float = 1.0
     prefixes: int = 5
+    optimiser: str = "adam"
     steps: int = 20
     lr: float = 0.5
     kl: float = 0.0625
