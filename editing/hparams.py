@@ -14,84 +14,10 @@ from typing import Any, get_args, get_type_hints
 
 from editing.errors import BadData, BadRequest
 from editing.hparams_file import HparamsFile
+from editing.hparams_keys import ALGORITHMS, HERE, OBJECTIVES, ONLY, RANK_ONE, RENAMED, SPREAD
 from editing.hparams_layers import place
 from editing.methods import make_method, registry
 from editing.methods.base import Method
-
-# alg_name -> our method; FT is one of two, by its objective.
-ALGORITHMS = {
-    "ROME": "rome",
-    "R-ROME": "r_rome",
-    "MEMIT": "memit",
-    "EMMET": "emmet",
-    "PMET": "pmet",
-    "AlphaEdit": "alphaedit",
-    "ULTRAEDIT": "ultraedit",
-    "UltraEdit": "ultraedit",
-    "FT": "ft",
-    "LoRA": "lora",
-    "GRACE": "grace",
-    "IKE": "ike",
-}
-OBJECTIVES = {"prompt_last": "ft_l", "target_new": "ft_m"}
-
-# Their key -> our setting, where number and meaning are the same.
-_SEARCH = {
-    "v_num_grad_steps": "steps",
-    "v_lr": "lr",
-    "v_weight_decay": "weight_decay",
-    "clamp_norm_factor": "clamp",
-    "kl_factor": "kl",
-}
-_TUNING = {"num_steps": "steps", "lr": "lr"}
-RENAMED: dict[str, dict[str, str]] = {
-    "rome": _SEARCH,
-    "r_rome": _SEARCH,
-    "memit": _SEARCH | {"mom2_update_weight": "covariance_weight"},
-    "emmet": _SEARCH,
-    "pmet": _SEARCH | {"mom2_update_weight": "covariance_weight"},
-    "alphaedit": _SEARCH | {"nullspace_threshold": "null_threshold", "L2": "l2"},
-    "ultraedit": {},
-    "ft_l": _TUNING,
-    "ft_m": _TUNING,
-    "lora": _TUNING | {"rank": "rank", "lora_alpha": "alpha"},
-    "grace": {"n_iter": "steps", "edit_lr": "lr"},
-    "ike": {},
-}
-_RANK_ONE = ("rome", "r_rome")
-_SPREAD = ("memit", "emmet", "pmet", "alphaedit")
-
-# Method -> key -> (the value it has here, what to say when the file has another one).
-HERE: dict[str, dict[str, tuple[Any, str]]] = {
-    "emmet": {"update_norm_lambda": (0, "no such term here")},
-    "pmet": {"nll_loss_factor": (1, "the likelihood always weighs 1 here")},
-    "ft_l": {"weight_decay": (0, "none here"), "batch_size": (1, "all requests of a call share one loss here")},
-    "ft_m": {"weight_decay": (0, "none here"), "batch_size": (1, "all requests of a call share one loss here")},
-    "lora": {
-        "lora_type": ("lora", "ranks are not adapted here, plain LoRA"),
-        "lora_dropout": (0, "no dropout here"),
-        "weight_decay": (0, "none here"),
-        "batch_size": (1, "all requests of a call share one loss here"),
-        "norm_constraint": (False, "no bound here"),
-    },
-    "grace": {
-        "eps": (None, "an absolute distance; here `radius` is a share of the key's length and keeps its default"),
-        "val_init": ("warm", "the search starts from the map's own output here"),
-        "val_train": ("sgd", "no perturbations here"),
-        "replacement": (None, "the output at the lookup position is replaced here"),
-        "eps_expand": ("coverage", "a radius grows to reach the new key here"),
-    },
-    "ultraedit": {
-        "lr": (None, "absolute; here `rate` is relative to the map's outputs and keeps its default"),
-        "token": (None, "here the positions that predict the target"),
-    },
-    "ike": {"k": (0, "no demonstrations here, the new fact alone")},
-}
-# Method -> key -> the only value there is an edit for.
-ONLY: dict[str, dict[str, Any]] = {
-    "r_rome": {"enable_prompt_keys": False, "enable_random_prefix_keys": True, "original_implementation": False},
-    "grace": {"dist_fn": "euc"},
-}
 
 
 @dataclass(frozen=True)
@@ -173,11 +99,11 @@ def _settings(file: HparamsFile, name: str, n_layers: int) -> tuple[dict[str, An
         weight = file.number("mom2_update_weight") if "mom2_update_weight" in file else 1.0
         settings["slack"] = file.number("emmet_lambda") * weight
         notes.append(f"emmet_lambda x mom2_update_weight: slack {settings['slack']:g}")
-    if name in _RANK_ONE:
+    if name in RANK_ONE:
         settings |= _prefixes(file, notes)
-    if name in _SPREAD:
+    if name in SPREAD:
         settings["prefixes"] = 5  # fixed in their code, with lengths of 10
-    if name in (*_RANK_ONE, *_SPREAD):
+    if name in (*RANK_ONE, *SPREAD):
         settings["lookup"] = _lookup(file)
         notes.append(f"fact_token: lookup {settings['lookup']} for every request (lookup null: each request's own)")
         _loss_layer(file, name, n_layers, notes)
@@ -238,7 +164,7 @@ def _prefixes(file: HparamsFile, notes: list[str]) -> dict[str, int]:
 
 def _loss_layer(file: HparamsFile, name: str, n_layers: int, notes: list[str]) -> None:
     """Only the MEMIT family reads the likelihood off that block; ROME's code names it and then uses the model's own output."""
-    if "v_loss_layer" in file and file.whole("v_loss_layer") != n_layers - 1 and name in _SPREAD:
+    if "v_loss_layer" in file and file.whole("v_loss_layer") != n_layers - 1 and name in SPREAD:
         told = file.whole("v_loss_layer")
         notes.append(f"v_loss_layer: {told} of {n_layers}: the likelihood is read at the model's end here")
 
@@ -247,12 +173,12 @@ def _covariance(file: HparamsFile, name: str, notes: list[str]) -> str | None:
     if not registry()[name].uses_covariance or name == "ultraedit":
         return None
     off = "mom2_adjustment" in file and not file.flag("mom2_adjustment")
-    if off and name in _RANK_ONE:
+    if off and name in RANK_ONE:
         notes.append("covariance: identity, as the file says (mom2_adjustment: false)")
         return "identity"
     if off:
         notes.append("mom2_adjustment: false: not looked at by EasyEdit's code of this method, the covariance is used")
-    if name in _RANK_ONE and "mom2_adjustment" not in file:
+    if name in RANK_ONE and "mom2_adjustment" not in file:
         notes.append("mom2_adjustment: not in the file; the covariance is used")
     if "mom2_dataset" in file:
         notes.append(f"mom2_dataset: {file.raw('mom2_dataset')}: the covariance is of the corpus chosen here instead")

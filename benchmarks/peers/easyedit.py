@@ -163,7 +163,10 @@ def settings(job: dict, model: Any, module: Any, head: str) -> Any:
 
 
 def give_covariances(job: dict, model: Any, entry: Any, direction: Any) -> None:
-    """Put C (MEMIT) or its inverse (ROME) of every edited map where their code would cache its own; None is the identity."""
+    """Put C (MEMIT) or its inverse (ROME) of every edited map where their code would cache its own; None is the identity.
+
+    The job's ridge is added to the diagonal, as our solves do.
+    """
     import torch
     from safetensors.torch import load_file
 
@@ -176,7 +179,7 @@ def give_covariances(job: dict, model: Any, entry: Any, direction: Any) -> None:
             matrix = torch.eye(width, dtype=torch.float64)
         else:
             matrix = load_file(job["covariances"][path])["covariance"].double()
-            matrix = matrix + job["ridge"] * matrix.diagonal().mean() * torch.eye(len(matrix), dtype=torch.float64)
+        matrix = matrix + job["ridge"] * matrix.diagonal().mean() * torch.eye(len(matrix), dtype=torch.float64)
         if direction is None:
             entry.COV_CACHE[known, path] = matrix.float()
         else:

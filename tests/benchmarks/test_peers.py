@@ -71,6 +71,16 @@ def test_the_peer_makes_the_same_edits(name: str, settings: dict, folder: Path, 
 
 
 @needs_peer
+def test_the_peer_draws_its_own_texts_when_it_is_given_none(folder: Path, tmp_path: Path) -> None:
+    lm = opened(folder)
+    statistics = ModelStatistics(lm, tmp_path / "cache", "identity")
+    job = make_job(lm, folder, make_method("rome", **ROME), REQUESTS[:1], statistics, tmp_path, same_prefix=False)
+    peer = run_peer(job | {"prefixes": None, "steps": 2})
+    assert len(peer["contexts"]) == 21 and peer["contexts"][0] == "{}" and peer["contexts"] != job["prefixes"]
+    assert peer["requests"][0]["restored"] and peer["prepare_cpu_seconds"] > 0
+
+
+@needs_peer
 def test_what_the_peer_cannot_is_one_line(folder: Path, tmp_path: Path) -> None:
     lm = opened(folder)
     statistics = ModelStatistics(lm, tmp_path / "cache", "identity")

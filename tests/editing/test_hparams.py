@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from editing.errors import BadData
-from editing.hparams import ALGORITHMS, Hparams, method_of, read_hparams
+from editing.hparams import Hparams, method_of, read_hparams
+from editing.hparams_keys import ALGORITHMS
 from editing.hparams_layers import site_of
 from editing.methods.base import Method
 from editing.requests import EditRequest
