@@ -154,14 +154,15 @@ def bench(ctx, ladder, methods, kinds, limit, probes, sets, sites, fast, setting
 @click.option("--rename", default="", metavar="OLD=NEW", help="Where the model says OLD it shall say NEW.")
 @click.option("--retarget", default="", metavar="FROM=TO", help="Concept FROM shall behave as concept TO.")
 @click.option("--fact", default="", metavar="FILE", help="Facts to change, JSON or JSONL.")
-@click.option("--method", default="rome", show_default=True, help="See `methods`.")
+@click.option("--method", default=None, metavar="NAME", help="See `methods`.  [default: rome]")
+@click.option("--hparams", default="", metavar="FILE", help="EasyEdit's YAML; instead of --method.")
 @click.option("--fast", is_flag=True, help="Fewer contexts per optimiser step: much faster, nearly the same edits.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A setting of the method; may be repeated.")
 @click.option("--device", default=None, help="cpu, cuda, cuda:1...  [default: the best there is]")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the method's statistics.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("--save", default="", metavar="DIR", help="Write the change (safetensors and its provenance) here.")
-def edit(model, rename, retarget, fact, method, fast, settings, device, seed, as_json, save) -> None:
+def edit(model, rename, retarget, fact, method, hparams, fast, settings, device, seed, as_json, save) -> None:
     """Change one thing in one model and see what it answers before and after.
 
     \b
@@ -171,12 +172,16 @@ def edit(model, rename, retarget, fact, method, fast, settings, device, seed, as
       python cli.py edit --model gpt2 --fact facts.json --set site=value
     """
     chosen = dict(map(_setting, settings))
+    if hparams and method:
+        raise BadRequest(f"--method {method} and --hparams {hparams} both say how to edit; give one of them")
 
     from benchmarks.cells import fast_settings
     from benchmarks.live import chosen_cases, format_edit, run_edit
+    from editing.hparams import method_of
 
+    method = method_of(hparams) if hparams else method or "rome"
     chosen = (fast_settings(method) if fast else {}) | chosen
-    done = run_edit(model, chosen_cases(rename, retarget, fact), method, chosen, device, seed, save)
+    done = run_edit(model, chosen_cases(rename, retarget, fact), method, chosen, device, seed, save, hparams)
     _print_json(done.as_json()) if as_json else click.echo(format_edit(done))
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.cases import GENERALISATION, SPECIFICITY, Case
+from benchmarks.cells import CORPUS
 from benchmarks.datasets import build_cases
 from benchmarks.datasets.concept_suite import rename_case, retarget_case
 from benchmarks.measuring import open_model, statistics_of, with_drift
@@ -24,6 +25,7 @@ from benchmarks.scoring import measure, measure_base, measure_drift, probe_rows
 from editing.cache import atomic_file
 from editing.delta import RECORD, Delta
 from editing.errors import BadData, BadRequest
+from editing.hparams import Hparams, method_of, read_hparams
 from editing.language_model import hash_weights
 from editing.methods import make_method
 
@@ -42,7 +44,11 @@ SCORED = (
 
 @dataclass(frozen=True)
 class LiveEdit:
-    """What one edit did: a record per probe and per probe kind. A value None was not measurable."""
+    """What one edit did: a record per probe and per probe kind. A value None was not measurable.
+
+    Attributes:
+        notes: what a reader must know of the settings, where they come from a peer's file.
+    """
 
     model: dict
     method: str
@@ -58,6 +64,7 @@ class LiveEdit:
     saved: str
     versions: dict[str, str]
     form: str = "weights"  # or "hooks": where the edit was when the probes were asked
+    notes: tuple[str, ...] = ()
 
     def as_json(self) -> dict:
         return asdict(self)
@@ -89,23 +96,28 @@ def run_edit(
     device: str | None = None,
     seed: int = 0,
     save: str | Path = "",
+    hparams: str | Path = "",
 ) -> LiveEdit:
     """Edit one model by all `cases` together and ask their probes before and after.
+
+    `hparams` is one of EasyEdit's hyper-parameter files; it then says which method, and `settings` go over its own.
 
     Raises:
         UserError: unknown method, setting or model; an impossible request; a `save` folder in use or not writable.
     """
-    editor = make_method(method, **(settings or {}))
+    editor = make_method(method_of(hparams) if hparams else method, **(settings or {}))
     if save:
         _check_folder(Path(save))
     clock = [time.perf_counter()]
     lm = open_model(reference, device)
+    told = read_hparams(hparams, lm.n_layers) if hparams else Hparams(editor, None, (), "")
+    editor = make_method(editor.name, **(told.method.settings() | (settings or {})))
     whole = lm.weight_hash
     clock.append(time.perf_counter())
     base = measure_base(lm, cases)
     clock.append(time.perf_counter())
     requests = [case.request for case in cases]
-    delta = editor(lm, requests, statistics_of(lm, seed))
+    delta = editor(lm, requests, statistics_of(lm, seed, told.corpus or CORPUS))
     clock.append(time.perf_counter())
     if lm.offloaded:
         after = measure(lm, cases, base.priors, [delta], [0] * len(cases), base.new_tokens)
@@ -129,7 +141,7 @@ def run_edit(
             "layers": lm.n_layers,
             "parameters": lm.n_parameters,
         },
-        method=method,
+        method=editor.name,
         settings=editor.settings(),
         placement=asdict(editor.placement(lm, requests[0])),
         requests=[asdict(request) for request in requests],
@@ -142,6 +154,7 @@ def run_edit(
         saved=saved,
         versions=versions(),
         form="hooks" if lm.offloaded else "weights",
+        notes=told.notes,
     )
 
 
@@ -203,6 +216,7 @@ def format_edit(edit: LiveEdit) -> str:
     )
     lines = [f"{edit.model['reference']}  ({edit.model['source']}, weights {edit.model['hash'][:12]})"]
     lines.append(f"{edit.method}: {where}; relative norm of the change {edit.edit_norm:.4f}")
+    lines += [f"note: {note}" for note in edit.notes]
     unknown = sum(known is False for known in edit.known)
     if unknown:
         lines.append(f"note: the unedited model did not know {unknown} of {len(edit.known)} edited facts")

@@ -156,6 +156,31 @@ def test_edit_changes_what_the_model_says_and_puts_it_back(tiny: World, tmp_path
     assert "restored bit for bit" in text.stdout and "efficacy" in text.stdout and "drift" in text.stdout
 
 
+def test_edit_with_a_file_of_easyedit(tiny: World, tmp_path: Path) -> None:
+    record = json.loads(Path(tiny.facts).read_text())[0]
+    facts, file = tmp_path / "one.json", tmp_path / "rome.yaml"
+    facts.write_text(json.dumps(record))
+    file.write_text(
+        "alg_name: ROME\nmodel_name: x\nlayers: [1]\nfact_token: last\nv_num_grad_steps: 20\nv_lr: 5e-1\n"
+        "v_weight_decay: 1e-3\nclamp_norm_factor: 4\nkl_factor: 0.0625\nmom2_adjustment: false\ncolour: red\n"
+        "rewrite_module_tmp: transformer.h.{}.mlp.c_proj\n"
+    )
+    common = ("edit", "--model", tiny.model, "--fact", facts, "--device", "cpu", "--hparams", file, "--set", "steps=12")
+    save = tmp_path / "delta"
+    result = call(*common, "--json", "--save", save)
+    assert result.exit_code == 0, result.output
+    edit = json.loads(result.stdout)
+    assert edit["method"] == "rome" and edit["placement"]["layers"] == [1] and edit["placement"]["lookup"] == "last"
+    assert edit["settings"]["steps"] == 12 and edit["settings"]["weight_decay"] == 0.001
+    assert Delta.load(save).provenance["statistics"]["corpus"] == "identity"
+    assert any("identity" in note for note in edit["notes"]) and any("colour" in note for note in edit["notes"])
+    assert "note: covariance: identity, as the file says (mom2_adjustment: false)" in call(*common).stdout
+    assert "give one of them" in refused(*common, "--method", "rome")
+    assert "no setting 'colour'" in refused(*common, "--set", "colour=1")
+    file.write_text("alg_name: MEND\n")
+    assert str(file) in refused(*common)
+
+
 def test_edit_mistakes_are_one_line(tiny: World, tmp_path: Path) -> None:
     def edit(*arguments: object) -> str:
         return refused("edit", "--model", tiny.model, *arguments)

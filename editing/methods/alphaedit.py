@@ -5,7 +5,7 @@ earlier edits of a sequence, read after each of them, so that what was edited be
 this is dW = R (U^T K)^T (U^T (Kp Kp^T + K K^T) U + l2 I)^-1 U^T, a symmetric solve in the size of the null space.
 
 The paper's threshold 0.02 and l2 = 10 are absolute, for GPT-2 XL, GPT-J and Llama 3 8B; keys of other models are longer or shorter
-by orders of magnitude, so both are relative here. What a relative threshold means in absolute numbers is in the provenance.
+by orders of magnitude, so both are relative here unless `units` says otherwise. What a relative threshold means in absolute numbers is in the provenance.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from editing.sites import Site
 from editing.spread import Memory, Spread
 from editing.statistics import ModelStatistics
 
+UNITS = ("relative", "absolute")
+
 
 @dataclass(frozen=True)
 class AlphaEdit(Spread):
@@ -33,6 +35,7 @@ class AlphaEdit(Spread):
     Attributes:
         null_threshold: largest eigenvalue of C that counts as unused, over the mean eigenvalue.
         l2: weight of ||dW||^2, over the mean squared length of a key (the trace of C).
+        units: "relative", as said above, or "absolute": both as they are, as the paper gives them.
     """
 
     name: ClassVar[str] = "alphaedit"
@@ -40,11 +43,17 @@ class AlphaEdit(Spread):
 
     null_threshold: float = 0.5
     l2: float = 0.1
+    units: str = "relative"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.units not in UNITS:
+            raise BadRequest(f"method {self.name}: units={self.units!r}; it must be one of {', '.join(UNITS)}")
 
     def _basis(self, statistics: ModelStatistics, site: Site) -> tuple[torch.Tensor, float]:
-        """(d_in, q) float64 basis of the null space, and the mean eigenvalue of C."""
+        """(d_in, q) float64 basis of the null space, and its unit: the mean eigenvalue of C, or 1."""
         values, vectors = statistics.spectrum(site)
-        unit = float(values.mean())
+        unit = float(values.mean()) if self.units == "relative" else 1.0
         inside = int((values < self.null_threshold * unit).sum())
         if not inside:
             raise BadRequest(
@@ -60,7 +69,7 @@ class AlphaEdit(Spread):
         gram = key_qn @ key_qn.T
         if memory is not None:
             gram = gram + memory[site.path]
-        gram.diagonal().add_(self.l2 * unit * site.d_in)
+        gram.diagonal().add_(self.l2 * (unit * site.d_in if self.units == "relative" else 1.0))
         return (basis @ torch.linalg.solve(gram, key_qn)).float().contiguous()
 
     def step(

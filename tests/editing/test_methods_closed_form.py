@@ -153,6 +153,24 @@ def test_alphaedit(family: str, tmp_path: Path) -> None:
     assert distance(dense(forgetful, name), dense(second, name)) > 1e-3
 
 
+def test_alphaedit_in_absolute_units(tmp_path: Path) -> None:
+    """The paper's way to give the threshold and l2: the same edit when they are the relative ones times their units."""
+    lm = model("gpt2")
+    statistics = ModelStatistics(lm, tmp_path, "samples:800")
+    settings = SPREAD | {"span": 0.0}
+    relative = make_method("alphaedit", **settings)
+    site = relative.edited_sites(lm, PAIR[0])[0]
+    mean = float(statistics.spectrum(site)[0].mean())
+    numbers = {"null_threshold": 0.5 * mean, "l2": 0.1 * mean * site.d_in}
+    wanted = relative(lm, PAIR, statistics)
+    found = make_method("alphaedit", **settings, **numbers, units="absolute")(lm, PAIR, statistics)
+    assert distance(dense(found, site.weight), dense(wanted, site.weight)) < 1e-5
+    null = found.provenance["null_space"][site.path]
+    assert null["threshold"] == pytest.approx(0.5 * mean)
+    with pytest.raises(BadRequest, match="units"):
+        make_method("alphaedit", units="metres")
+
+
 def test_alphaedit_leaves_preserved_keys_alone(tmp_path: Path) -> None:
     """Keys within the used directions get the old output; and dW P = dW."""
     lm = model("gpt2")
