@@ -185,6 +185,41 @@ def edit(model, rename, retarget, fact, method, hparams, fast, settings, device,
     _print_json(done.as_json()) if as_json else click.echo(format_edit(done))
 
 
+@cli.command()
+@click.option("--model", required=True, metavar="REF", help="Hub id, folder, gguf:PATH, package:NAME or grown:NAME.")
+@click.option("--methods", type=Names(), default="memit,alphaedit", show_default=True, help="See `methods`.")
+@click.option(
+    "--edits", type=click.IntRange(min=1), default=100, show_default=True, help="How many, one after another."
+)
+@click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="So many edits at a time.")
+@click.option("--dataset", default="world_facts", show_default=True, help="Where facts come from; see `datasets`.")
+@click.option("--fast", is_flag=True, help="Fewer contexts per optimiser step: much faster, nearly the same edits.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A setting of every method that has it.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the table and the picture.")
+@click.option("--device", default=None, help="cpu, cuda, cuda:1, auto...  [default: the best there is]")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of cases and statistics.")
+def sequence(model, methods, edits, batch, dataset, fast, settings, out, device, seed) -> None:
+    """Edit one model again and again, and see what holds as edits pile up.
+
+    After 1, 3, 10, 32... edits: how many of them still hold, whether facts that nobody edited stay, how far text drifts.
+
+    \b
+    Example:
+      python cli.py sequence --model grown:gpt2-4x192 --edits 100 --out results/sequence
+    """
+    chosen = dict(map(_setting, settings))
+
+    from benchmarks.cells import FAST
+    from benchmarks.sequences import run_sequences
+
+    chosen = (FAST if fast else {}) | chosen
+    told = lambda line: click.echo(line)  # noqa: E731
+    for path in run_sequences(
+        model, methods, edits, out, dataset=dataset, settings=chosen, batch=batch, device=device, seed=seed, say=told
+    ):
+        click.echo(f"wrote {path}")
+
+
 min_known = click.option(
     "--min-known",
     type=click.IntRange(min=1),

@@ -87,8 +87,8 @@ def _scores(lm: LanguageModel, cases: Sequence[Case], base: Base, deltas: Sequen
     after = measure(lm, cases, base.priors, deltas, new_tokens=base.new_tokens)
     drift = measure_drift(lm, cases, deltas)
     rows = []
-    for case, *parts in zip(cases, base.answers, base.priors, after, drift, strict=True):
-        rows += [{"case": case.id} | row for row in probe_rows(case, *parts)]
+    for case, before, prior, now, moved in zip(cases, base.answers, base.priors, after, drift, strict=True):
+        rows += [{"case": case.id} | row for row in probe_rows(case, before, prior, now, moved)]
     table = pd.DataFrame(rows).assign(score=lambda t: t.probe + " " + t.lang)
     wide = table.pivot_table(index="case", columns="score", values="value", aggfunc="mean")
     return wide.join(_counterfact(lm, cases, deltas))

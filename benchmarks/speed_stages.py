@@ -18,15 +18,17 @@ from benchmarks.cases import Case
 from benchmarks.cells import FAST
 from benchmarks.datasets import build_cases
 from benchmarks.stopwatch import Ratio, compare, device_name, matmul_peak, peak_memory, timed
+from editing.changes import Dense, LowRank
 from editing.contexts import Contexts, build_contexts
 from editing.covariance import covariances
-from editing.delta import Delta, LowRank
+from editing.delta import Delta
 from editing.evaluate import ask
 from editing.keys import states
 from editing.language_model import LanguageModel
 from editing.methods import make_method
 from editing.requests import EditRequest
 from editing.sites import Site
+from editing.spread import Spread
 from editing.statistics import ModelStatistics
 from editing.value import Injection, ValueSettings, optimise_values
 
@@ -96,7 +98,7 @@ def rome_edits(bench: Bench) -> Iterator[Ratio]:
 
         def fast(method=method) -> list[torch.Tensor]:
             deltas = method.each(bench.lm, bench.chosen, bench.statistics)
-            return [d.factors[site.weight].dense() for d in deltas]
+            return [_dense(d, site.weight) for d in deltas]
 
         yield bench.compare(f"ROME edit, {name}", "edit", slow, fast, len(bench.chosen), _cosines)
 
@@ -106,6 +108,7 @@ def values(bench: Bench) -> Iterator[Ratio]:
     from tests.editing import reference
 
     memit = make_method("memit")
+    assert isinstance(memit, Spread)
     site, last = _site(bench), memit.placement(bench.lm, bench.chosen[0]).layers[-1]
     places = {
         "ROME v*": (make_method("rome"), PREFIXES, Injection.at_site(site), site.path),
@@ -290,6 +293,12 @@ def _random_edits(bench: Bench, number: int) -> list[Delta]:
         (torch.randn(site.d_out, 1, generator=draw), torch.randn(site.d_in, 1, generator=draw)) for _ in range(number)
     ]
     return [Delta({site.weight: LowRank(size * left, right)}) for left, right in pairs]
+
+
+def _dense(delta: Delta, name: str) -> torch.Tensor:
+    change = delta.factors[name]
+    assert isinstance(change, LowRank | Dense)
+    return change.dense()
 
 
 def _cosines(a: Sequence[torch.Tensor], b: Sequence[torch.Tensor]) -> str:
