@@ -44,7 +44,8 @@ def states(
         pick = lambda v: v[torch.arange(len(members), device=v.device), columns.to(v.device)]  # noqa: E731
         return {key: pick(value).float().cpu() for key, value in store.items()}
 
-    for members, picked in Budget(batch_tokens, "reading keys").run([p.lookup + 1 for p in prompts], read):
+    budget = Budget(lm.batch_tokens(batch_tokens), "reading keys")
+    for members, picked in budget.run([p.lookup + 1 for p in prompts], read):
         for key, value in picked.items():
             for j, i in enumerate(members):
                 found[key][i] = value[j]

@@ -19,6 +19,7 @@ from editing.cache import atomic_file, cache_root
 from editing.covariance import Covariance, covariances
 from editing.errors import BadData, BadRequest
 from editing.language_model import LanguageModel
+from editing.memory import USABLE, covariance_groups, free_memory
 from editing.sampling import sample_prefixes, sample_tokens
 from editing.sites import Site
 
@@ -37,6 +38,7 @@ class ModelStatistics:
         seed: of the samples and prefixes.
         ridge: added to C's diagonal, as a share of its mean, before a solve.
         progress: called as progress(label, done, total).
+        memory: says how many bytes are free where the model runs; None asks the machine.
 
     Raises:
         BadRequest: a corpus of another form.
@@ -50,6 +52,7 @@ class ModelStatistics:
         seed: int = 0,
         ridge: float = 1e-4,
         progress: Callable[[str, int, int], None] | None = None,
+        memory: Callable[[], int] | None = None,
     ) -> None:
         kind, _, value = corpus.partition(":")
         if not (
@@ -58,7 +61,7 @@ class ModelStatistics:
             raise BadRequest(f"corpus {corpus!r}: write samples:NUMBER, text:PATH or identity")
         self.lm, self.corpus, self.seed, self.ridge = lm, corpus, seed, ridge
         self._cache = (cache if cache is not None else cache_root()) / "statistics" / lm.weight_hash[:24]
-        self._progress = progress
+        self._progress, self._memory = progress, memory
         self._covariances: dict[str, Covariance] = {}
         self._factors: dict[str, torch.Tensor] = {}
         self._spectra: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
@@ -78,7 +81,7 @@ class ModelStatistics:
         return self._prefixes[key]
 
     def prepare(self, sites: Iterable[Site]) -> None:
-        """Make the covariances of all `sites` that are missing, in one pass over the corpus."""
+        """Make the covariances of all `sites` that are missing, in one pass over the corpus, or as many as memory asks for."""
         missing = [s for s in dict.fromkeys(sites) if s.path not in self._covariances]
         if not missing:
             return
@@ -99,11 +102,19 @@ class ModelStatistics:
         if not missing:
             return
         note = (lambda done, total: self._progress("covariance", done, total)) if self._progress else None  # type: ignore[misc]
-        for path, value in covariances(self.lm, self._sequences(texts), missing, progress=note).items():
-            metadata = {"tokens": str(value.tokens), "error": repr(value.error), "corpus": self.corpus}
-            with atomic_file(folder / f"{path}.safetensors") as temporary:
-                save_file({"covariance": value.matrix}, temporary, metadata=metadata)
-            self._covariances[path] = value
+        sequences = self._sequences(texts)
+        for group in self._groups(missing):
+            for path, value in covariances(self.lm, sequences, group, progress=note).items():
+                metadata = {"tokens": str(value.tokens), "error": repr(value.error), "corpus": self.corpus}
+                with atomic_file(folder / f"{path}.safetensors") as temporary:
+                    save_file({"covariance": value.matrix}, temporary, metadata=metadata)
+                self._covariances[path] = value
+
+    def _groups(self, sites: list[Site]) -> list[list[Site]]:
+        """The sites of each pass over the corpus: as many as there is memory for."""
+        memory = self._memory or (lambda: free_memory(self.lm.device))
+        host = None if self.lm.device.type == "cpu" else int(USABLE * free_memory(torch.device("cpu")))
+        return covariance_groups(sites, int(USABLE * memory()), host)
 
     def covariance(self, site: Site) -> Covariance:
         """C of one site."""
@@ -117,7 +128,7 @@ class ModelStatistics:
         """
         if site.path not in self._factors:
             matrix = self.covariance(site).matrix.double()
-            matrix = matrix + torch.eye(len(matrix), dtype=torch.float64) * (self.ridge * matrix.diagonal().mean())
+            matrix.diagonal().add_(self.ridge * matrix.diagonal().mean())
             self._factors[site.path] = torch.linalg.cholesky(matrix)
         return torch.cholesky_solve(keys.double().cpu(), self._factors[site.path])
 

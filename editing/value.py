@@ -107,7 +107,7 @@ def optimise_values(
     places = (where,) if isinstance(where, Injection) else tuple(where)
     prompts = [(*c.prompts, *([c.essence] if c.essence else [])) for c in requests]
     solve = lambda chunk: _Problem(source, [requests[i] for i in chunk], places, settings, seed).solve()  # noqa: E731
-    solved = Budget(batch_tokens, "searching v*").run(
+    solved = Budget(lm.batch_tokens(batch_tokens), "searching v*").run(
         [max(len(p.ids) - p.lookup for p in mine) for mine in prompts],
         solve,
         rows=[len(mine) for mine in prompts],
