@@ -162,7 +162,8 @@ class _Sweep:
         lm, plan = planned(loaded.lm, methods, requests)
         if not self.quiet:
             bar.write(f"{missing[0].rung} {format_plan(plan)}", file=sys.stderr)
-        loaded.lm, loaded.statistics = lm, statistics_of(lm, self.plan.seed, self.plan.corpus, self.quiet)
+        if lm is not loaded.lm:
+            loaded.lm, loaded.statistics = lm, statistics_of(lm, self.plan.seed, self.plan.corpus, self.quiet)
 
     def _run_cell(self, cell: Cell, address: str, loaded: Loaded) -> None:
         try:

@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 from editing.cache import atomic_file, cache_root
 from editing.covariance import Covariance, covariances
 from editing.errors import BadData, BadRequest
+from editing.hub_corpus import HubCorpus
 from editing.language_model import LanguageModel
 from editing.memory import USABLE, covariance_groups, free_memory
 from editing.sampling import sample_prefixes, sample_tokens
@@ -34,7 +35,7 @@ class ModelStatistics:
         lm: the unedited model.
         cache: folder to keep results in; None means the project's cache.
         corpus: "samples:N" (N tokens drawn from the model itself), "text:PATH" (a text file, or a folder of .txt files),
-            or "identity" (C = I, as EasyEdit's ROME files silently do; here it must be asked for).
+            "hub:OWNER/NAME[:COLUMN[:TOKENS]]" (200,000 tokens of a hub data set's column "text"), or "identity" (C = I, as EasyEdit's ROME files silently do; here it must be asked for).
         seed: of the samples and prefixes.
         ridge: added to C's diagonal, as a share of its mean, before a solve.
         progress: called as progress(label, done, total).
@@ -42,6 +43,7 @@ class ModelStatistics:
 
     Raises:
         BadRequest: a corpus of another form.
+        BadData: a hub data set that is not there.
     """
 
     def __init__(
@@ -55,10 +57,17 @@ class ModelStatistics:
         memory: Callable[[], int] | None = None,
     ) -> None:
         kind, _, value = corpus.partition(":")
+        self._hub = HubCorpus.parse(value) if kind == "hub" else None
         if not (
-            kind == "identity" or (kind == "samples" and value.isdigit() and int(value)) or (kind == "text" and value)
+            self._hub
+            or kind == "identity"
+            or (kind == "samples" and value.isdigit() and int(value))
+            or (kind == "text" and value)
         ):
-            raise BadRequest(f"corpus {corpus!r}: write samples:NUMBER, text:PATH or identity")
+            raise BadRequest(
+                f"corpus {corpus!r}: write samples:NUMBER, text:PATH, hub:OWNER/NAME[:COLUMN[:TOKENS]] or identity"
+            )
+        self._files = self._hub.files() if self._hub else []
         self.lm, self.corpus, self.seed, self.ridge = lm, corpus, seed, ridge
         self._cache = (cache if cache is not None else cache_root()) / "statistics" / lm.weight_hash[:24]
         self._progress, self._memory = progress, memory
@@ -90,8 +99,9 @@ class ModelStatistics:
                 self._covariances[site.path] = Covariance(torch.eye(site.d_in), 0, 0.0)
             return
         texts = self._texts()
+        limit = f" {self._hub.tokens}" if self._hub else ""
         key = _short(
-            f"{VERSION} {self.corpus.partition(':')[0]} {self.seed} {self.lm.prefix_ids} {texts or self.corpus}"
+            f"{VERSION} {self.corpus.partition(':')[0]} {self.seed} {self.lm.prefix_ids} {texts or self.corpus}{limit}"
         )
         folder = self._cache / f"covariance-{key}"
         for site in list(missing):
@@ -146,6 +156,8 @@ class ModelStatistics:
 
     def _texts(self) -> list[str]:
         kind, _, value = self.corpus.partition(":")
+        if self._hub:
+            return self._hub.read(self._files, lambda text: len(self._tokens(text)))
         if kind != "text":
             return []
         path = Path(value)
@@ -164,11 +176,15 @@ class ModelStatistics:
         """The corpus as token sequences of at most SAMPLE_LENGTH that fit the model, each behind the model's prefix."""
         length = min(SAMPLE_LENGTH, self.lm.max_length - max(len(self.lm.prefix_ids), 1))
         if texts:
-            ids = [i for t in texts for i in self.lm.tokenizer(t, add_special_tokens=False)["input_ids"]]
+            ids = [i for t in texts for i in self._tokens(t)]
+            ids = ids[: self._hub.tokens] if self._hub else ids
             pieces = [ids[i : i + length] for i in range(0, len(ids), length)]
         else:
             pieces = self._samples(int(self.corpus.partition(":")[2]), length)
         return [[*self.lm.prefix_ids, *piece] for piece in pieces]
+
+    def _tokens(self, text: str) -> list[int]:
+        return self.lm.tokenizer(text, add_special_tokens=False)["input_ids"]
 
     def _samples(self, wanted: int, length: int) -> list[list[int]]:
         """At least `wanted` tokens drawn from the model, in pieces of `length`; drawn once and kept."""
