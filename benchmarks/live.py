@@ -7,6 +7,7 @@ hash is taken again and compared. Only the weights of an offloaded model are lef
 from __future__ import annotations
 
 import shutil
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -19,7 +20,7 @@ from benchmarks.cases import GENERALISATION, SPECIFICITY, Case
 from benchmarks.cells import CORPUS
 from benchmarks.datasets import build_cases
 from benchmarks.datasets.concept_suite import rename_case, retarget_case
-from benchmarks.measuring import open_model, statistics_of, with_drift
+from benchmarks.measuring import open_model, planned, statistics_of, with_drift
 from benchmarks.provenance import versions
 from benchmarks.scoring import measure, measure_base, measure_drift, probe_rows
 from editing.cache import atomic_file
@@ -27,6 +28,7 @@ from editing.delta import RECORD, Delta
 from editing.errors import BadData, BadRequest
 from editing.hparams import Hparams, method_of, read_hparams
 from editing.language_model import hash_weights
+from editing.memory import format_plan
 from editing.methods import make_method
 
 SHOWN = ("probe", "lang", "prompt", "answer", "old", "pick_before", "pick_after", "text_before", "text_after")
@@ -112,11 +114,13 @@ def run_edit(
     lm = open_model(reference, device)
     told = read_hparams(hparams, lm.n_layers) if hparams else Hparams(editor, None, (), "")
     editor = make_method(editor.name, **(told.method.settings() | (settings or {})))
+    requests = [case.request for case in cases]
+    lm, plan = planned(lm, [editor], requests)
+    print(format_plan(plan), file=sys.stderr)
     whole = lm.weight_hash
     clock.append(time.perf_counter())
     base = measure_base(lm, cases)
     clock.append(time.perf_counter())
-    requests = [case.request for case in cases]
     delta = editor(lm, requests, statistics_of(lm, seed, told.corpus or CORPUS))
     clock.append(time.perf_counter())
     if lm.offloaded:

@@ -9,7 +9,7 @@ import json
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
@@ -23,8 +23,11 @@ from benchmarks.scoring import Base, measure, measure_base, measure_drift, probe
 from benchmarks.strength import drift_texts, strength
 from editing.errors import UserError
 from editing.language_model import LanguageModel
+from editing.memory import MemoryPlan, plan_memory
 from editing.methods import make_method
-from editing.sites import Site
+from editing.methods.base import Method
+from editing.requests import EditRequest
+from editing.sites import KINDS, Site
 from editing.statistics import ModelStatistics
 
 
@@ -95,6 +98,30 @@ class _Bar:
         if done >= total:
             self._bar.close()
             self._bar = None
+
+
+def planned(
+    lm: LanguageModel, methods: Iterable[Method], requests: Sequence[EditRequest]
+) -> tuple[LanguageModel, MemoryPlan]:
+    """`lm` with batches that fit into memory when `methods` edit it, and the plan that says so.
+
+    Raises:
+        OutOfMemory: nothing fits; one line that says what to change.
+    """
+    sites: dict[Site, None] = {}
+    covariance = half = False
+    for method in methods:
+        covariance |= method.uses_covariance
+        precision = getattr(method, "precision", "float32")
+        half |= precision == "bfloat16" or (precision == "auto" and lm.half_wins)
+        for request in requests:
+            with suppress(UserError):  # what cannot be placed fails in its own cell, with its reason
+                place = method.placement(lm, request)
+                kind = place.site if place.site in KINDS else "attn"  # below the blocks: as much as the lowest of them
+                layers = place.layers if place.site in KINDS else (0,)
+                sites |= dict.fromkeys(lm.sites(kind)[layer] for layer in layers)
+    plan = plan_memory(lm, tuple(sites), covariance=covariance, half=half)
+    return lm.with_batches(plan.batch_scale), plan
 
 
 def prepare(cells: Sequence[Cell], cases: Mapping[tuple[str, str], Sequence[Case]], loaded: Loaded) -> None:

@@ -7,6 +7,7 @@ the next run tries it again.
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 import traceback
@@ -20,11 +21,12 @@ from tqdm import tqdm
 from benchmarks.cells import Cell, Plan, canonical, cases_digest, lookups
 from benchmarks.datasets import build_cases
 from benchmarks.ladders import Rung, load_ladder, present_rungs
-from benchmarks.measuring import Loaded, cell_records, load_rung, prepare, with_drift
+from benchmarks.measuring import Loaded, cell_records, load_rung, planned, prepare, statistics_of, with_drift
 from benchmarks.provenance import commit, versions
 from benchmarks.store import RunStore
-from editing.errors import UserError
+from editing.errors import OutOfMemory, UserError
 from editing.language_model import hash_weights
+from editing.memory import format_plan
 from editing.methods import make_method
 from valley.rows import to_frame
 
@@ -124,6 +126,12 @@ class _Sweep:
             self._cannot_load(cells, error, bar)
             return []
         missing = [cell for cell in cells if not self.store.done(cell.address(loaded.lm.weight_hash))]
+        if missing:
+            try:
+                self._fit(missing, loaded, bar)
+            except OutOfMemory as error:
+                self._cannot_load(cells, error, bar)
+                return []
         with suppress(
             Exception
         ):  # only a saving of passes: whatever is wrong fails again in its own cell, with its reason
@@ -146,6 +154,16 @@ class _Sweep:
                         )
             bar.update()
         return elsewhere
+
+    def _fit(self, missing: Sequence[Cell], loaded: Loaded, bar: tqdm) -> None:
+        """Batches that leave room for what the missing cells need, said before the work."""
+        methods = [make_method(cell.method, **json.loads(cell.settings)) for cell in missing]
+        requests = [case.request for key in {(c.edit_kind, c.dataset) for c in missing} for case in self.cases[key]]
+        lm, plan = planned(loaded.lm, methods, requests)
+        if not self.quiet:
+            bar.write(f"{missing[0].rung} {format_plan(plan)}", file=sys.stderr)
+        if lm is not loaded.lm:
+            loaded.lm, loaded.statistics = lm, statistics_of(lm, self.plan.seed, self.plan.corpus, self.quiet)
 
     def _run_cell(self, cell: Cell, address: str, loaded: Loaded) -> None:
         try:

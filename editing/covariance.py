@@ -59,7 +59,7 @@ def covariances(
     order = sorted({s.path: s for s in sites}.values(), key=lambda s: s.layer)
     behind_last = lm.layout.blocks[last.layer]
     done = 0
-    budget = Budget(batch_tokens, "accumulating covariances")
+    budget = Budget(lm.batch_tokens(batch_tokens), "accumulating covariances")
     with torch.no_grad(), hooked(lm, [accumulate(s.path) for s in order]):
         for i, (members, tokens) in enumerate(budget.run([len(s) for s in sequences], read)):
             counts[i % 2] += tokens
@@ -70,8 +70,9 @@ def covariances(
                 progress(done, len(sequences))
     result = {}
     for site in order:
-        one, two = (sums[site.path][h] / max(counts[h], 1) for h in (0, 1))
-        total = sums[site.path].sum(0) / max(sum(counts), 1)
-        error = float((one - two).norm() / total.norm()) / 2 if counts[1] else float("nan")
+        halves = sums.pop(site.path)  # wide sites: no second copy of what is this large
+        total = halves.sum(0).div_(max(sum(counts), 1))
+        one, two = (halves[h].div_(max(counts[h], 1)) for h in (0, 1))
+        error = float(one.sub_(two).norm() / total.norm()) / 2 if counts[1] else float("nan")
         result[site.path] = Covariance(total.float(), sum(counts), error)
     return result

@@ -98,7 +98,9 @@ def ask(
         tokens.append([known[tail, text] for text in texts])
     logp = [np.zeros(len(t)) for t in tokens]
     said = [""] * len(prompts)
-    later = Budget(batch_tokens, "reading continuations")
+    later = Budget(lm.batch_tokens(batch_tokens), "reading continuations")
+
+    first = Budget(lm.batch_tokens(batch_tokens), "reading prompts")
 
     def read(members: list[int]) -> tuple[list[np.ndarray], list[str]]:
         batch = _Batch(lm, [ids[i] for i in members], [tokens[i] for i in members], deltas, [rows[i] for i in members])
@@ -106,7 +108,7 @@ def ask(
             found = batch.score(None if races is None else [races[i] for i in members], later)
             return found, batch.greedy(new_tokens)
 
-    for members, (found, texts) in Budget(batch_tokens, "reading prompts").run([len(s) for s in ids], read):
+    for members, (found, texts) in first.run([len(s) for s in ids], read):
         for i, values, text in zip(members, found, texts, strict=True):
             logp[i], said[i] = values, text
     return logp, said
@@ -231,7 +233,7 @@ def text_drift(
         (n_deltas, n_texts) mean KL(base || edited) per token in nats, and (n_deltas, n_texts) bits per byte of the edited model.
     """
     divergence, bits = np.zeros((len(deltas), len(texts))), np.zeros((len(deltas), len(texts)))
-    budget = Budget(batch_tokens, "measuring drift")
+    budget = Budget(lm.batch_tokens(batch_tokens), "measuring drift")
     for t, text in enumerate(texts):
         plain = lm.encode(text)[: lm.max_length]
         scored = len(plain) - max(len(lm.prefix_ids), 1)
@@ -294,7 +296,7 @@ def bits_per_byte(lm: LanguageModel, text: str, *, window: int = 256, batch_toke
             nats -= float(logits.float().log_softmax(-1).gather(1, part[:, 2:]).double().sum())
         return nats
 
-    budget = Budget(batch_tokens, "measuring bits per byte")
+    budget = Budget(lm.batch_tokens(batch_tokens), "measuring bits per byte")
     with torch.no_grad():
         total = sum(nats for _, nats in budget.run([len(p) for p, _ in pieces], measure))
     return total / math.log(2) / len(text.encode())

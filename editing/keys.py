@@ -55,7 +55,7 @@ def states(
         pick = lambda v: v[torch.arange(len(members), device=v.device), columns.to(v.device)]  # noqa: E731
         return {key: pick(value).float().cpu() for key, value in store.items()}
 
-    for members, picked in Budget(batch_tokens, "reading keys").run(widths, read):
+    for members, picked in Budget(lm.batch_tokens(batch_tokens), "reading keys").run(widths, read):
         for key, value in picked.items():
             for j, i in enumerate(members):
                 found[key][i] = value[j]

@@ -25,6 +25,7 @@ class LanguageModel:
         tokenizer: a fast tokenizer (offsets are needed to find the subject).
         name: the reference as written. source: what it resolved to.
         prefix_ids: tokens put before every text (BOS or document separator).
+        batch_scale: times the usual batch sizes, for a model that leaves little memory; see editing/memory.py.
     """
 
     module: Any
@@ -32,6 +33,7 @@ class LanguageModel:
     name: str = ""
     source: str = ""
     prefix_ids: tuple[int, ...] = field(default=())
+    batch_scale: float = 1.0
 
     @classmethod
     def wrap(
@@ -70,6 +72,19 @@ class LanguageModel:
         if prefix_ids is None:
             prefix_ids = _own_prefix(tokenizer)
         return cls(module, tokenizer, name or type(module).__name__, source, tuple(prefix_ids))
+
+    def with_batches(self, scale: float) -> LanguageModel:
+        """The same model, run in batches of `scale` times the usual size."""
+        if scale == self.batch_scale:
+            return self
+        other = copy.copy(self)
+        object.__setattr__(other, "batch_scale", scale)
+        other.__dict__.pop("half", None)  # it has batches of its own
+        return other
+
+    def batch_tokens(self, usual: int) -> int:
+        """Padded tokens of a batch where `usual` are taken with memory to spare."""
+        return max(1, round(usual * self.batch_scale))
 
     @cached_property
     def layout(self) -> Layout:
@@ -188,7 +203,7 @@ class LanguageModel:
         if self.device.type == "cpu":
             # the fused bf16 attention's backward pass on CPU costs more than it saves (1.8x per step on short texts)
             module.set_attn_implementation("eager")
-        return LanguageModel(module, self.tokenizer, self.name, self.source, self.prefix_ids)
+        return LanguageModel(module, self.tokenizer, self.name, self.source, self.prefix_ids, self.batch_scale)
 
 
 def hash_weights(module: nn.Module) -> str:

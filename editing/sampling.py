@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from transformers.cache_utils import DynamicCache
 
+from editing.batching import attempt
+from editing.errors import OutOfMemory
 from editing.forward import Batch, forward
 from editing.language_model import LanguageModel
 
@@ -27,6 +30,9 @@ def sample_tokens(
     """(count, length) token ids drawn one after another behind `prefix_ids` and `opening`, which are not part of the result.
 
     `on_step` hears how many tokens each step drew. Ancestral sampling at temperature 1 from all tokens, or from the `top_k` likeliest. Same seed, same tokens.
+
+    Raises:
+        OutOfMemory: `count` texts do not fit.
     """
     generator = torch.Generator().manual_seed(seed)
     head = lm.encode(opening) if opening else list(lm.prefix_ids) or [lm.pad_id]
@@ -41,7 +47,15 @@ def sample_tokens(
             positions = torch.arange(seen, seen + width, device=lm.device).expand(count, width)
             mask = torch.ones(count, seen + width, dtype=torch.long, device=lm.device)
             last = torch.full_like(rows, width - 1)
-            logits = forward(lm, Batch(step, mask, positions), record=cache, gather=(rows, last))
+            batch = Batch(step, mask, positions)
+            read = partial(forward, lm, batch, record=cache, gather=(rows, last))
+            done = attempt(read)
+            if done is None:  # not halved: the draws of one generator hang on all rows together
+                raise OutOfMemory(
+                    f"{lm.name}: drawing {count} texts of {length} tokens from it runs out of memory; use a corpus of "
+                    "text (text:PATH, hub:OWNER/NAME), bfloat16 weights, or a device with more memory"
+                )
+            (logits,) = done
             assert logits is not None
             scores = logits.float().cpu()
             if top_k:

@@ -18,7 +18,9 @@ from safetensors.torch import save_file
 from editing.cache import atomic_file, cache_root
 from editing.covariance import Covariance, covariances
 from editing.errors import BadData, BadRequest
+from editing.hub_corpus import HubCorpus
 from editing.language_model import LanguageModel
+from editing.memory import USABLE, covariance_groups, free_memory
 from editing.sampling import sample_prefixes, sample_tokens
 from editing.sites import Site
 
@@ -33,13 +35,15 @@ class ModelStatistics:
         lm: the unedited model.
         cache: folder to keep results in; None means the project's cache.
         corpus: "samples:N" (N tokens drawn from the model itself), "text:PATH" (a text file, or a folder of .txt files),
-            or "identity" (C = I, as EasyEdit's ROME files silently do; here it must be asked for).
+            "hub:OWNER/NAME[:COLUMN[:TOKENS]]" (200,000 tokens of a hub data set's column "text"), or "identity" (C = I, as EasyEdit's ROME files silently do; here it must be asked for).
         seed: of the samples and prefixes.
         ridge: added to C's diagonal, as a share of its mean, before a solve.
         progress: called as progress(label, done, total).
+        memory: says how many bytes are free where the model runs; None asks the machine.
 
     Raises:
         BadRequest: a corpus of another form.
+        BadData: a hub data set that is not there.
     """
 
     def __init__(
@@ -50,15 +54,23 @@ class ModelStatistics:
         seed: int = 0,
         ridge: float = 1e-4,
         progress: Callable[[str, int, int], None] | None = None,
+        memory: Callable[[], int] | None = None,
     ) -> None:
         kind, _, value = corpus.partition(":")
+        self._hub = HubCorpus.parse(value) if kind == "hub" else None
         if not (
-            kind == "identity" or (kind == "samples" and value.isdigit() and int(value)) or (kind == "text" and value)
+            self._hub
+            or kind == "identity"
+            or (kind == "samples" and value.isdigit() and int(value))
+            or (kind == "text" and value)
         ):
-            raise BadRequest(f"corpus {corpus!r}: write samples:NUMBER, text:PATH or identity")
+            raise BadRequest(
+                f"corpus {corpus!r}: write samples:NUMBER, text:PATH, hub:OWNER/NAME[:COLUMN[:TOKENS]] or identity"
+            )
+        self._files = self._hub.files() if self._hub else []
         self.lm, self.corpus, self.seed, self.ridge = lm, corpus, seed, ridge
         self._cache = (cache if cache is not None else cache_root()) / "statistics" / lm.weight_hash[:24]
-        self._progress = progress
+        self._progress, self._memory = progress, memory
         self._covariances: dict[str, Covariance] = {}
         self._factors: dict[str, torch.Tensor] = {}
         self._spectra: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
@@ -78,7 +90,7 @@ class ModelStatistics:
         return self._prefixes[key]
 
     def prepare(self, sites: Iterable[Site]) -> None:
-        """Make the covariances of all `sites` that are missing, in one pass over the corpus."""
+        """Make the covariances of all `sites` that are missing, in one pass over the corpus, or as many as memory asks for."""
         missing = [s for s in dict.fromkeys(sites) if s.path not in self._covariances]
         if not missing:
             return
@@ -87,8 +99,9 @@ class ModelStatistics:
                 self._covariances[site.path] = Covariance(torch.eye(site.d_in), 0, 0.0)
             return
         texts = self._texts()
+        limit = f" {self._hub.tokens}" if self._hub else ""
         key = _short(
-            f"{VERSION} {self.corpus.partition(':')[0]} {self.seed} {self.lm.prefix_ids} {texts or self.corpus}"
+            f"{VERSION} {self.corpus.partition(':')[0]} {self.seed} {self.lm.prefix_ids} {texts or self.corpus}{limit}"
         )
         folder = self._cache / f"covariance-{key}"
         for site in list(missing):
@@ -99,11 +112,19 @@ class ModelStatistics:
         if not missing:
             return
         note = (lambda done, total: self._progress("covariance", done, total)) if self._progress else None  # type: ignore[misc]
-        for path, value in covariances(self.lm, self._sequences(texts), missing, progress=note).items():
-            metadata = {"tokens": str(value.tokens), "error": repr(value.error), "corpus": self.corpus}
-            with atomic_file(folder / f"{path}.safetensors") as temporary:
-                save_file({"covariance": value.matrix}, temporary, metadata=metadata)
-            self._covariances[path] = value
+        sequences = self._sequences(texts)
+        for group in self._groups(missing):
+            for path, value in covariances(self.lm, sequences, group, progress=note).items():
+                metadata = {"tokens": str(value.tokens), "error": repr(value.error), "corpus": self.corpus}
+                with atomic_file(folder / f"{path}.safetensors") as temporary:
+                    save_file({"covariance": value.matrix}, temporary, metadata=metadata)
+                self._covariances[path] = value
+
+    def _groups(self, sites: list[Site]) -> list[list[Site]]:
+        """The sites of each pass over the corpus: as many as there is memory for."""
+        memory = self._memory or (lambda: free_memory(self.lm.device))
+        host = None if self.lm.device.type == "cpu" else int(USABLE * free_memory(torch.device("cpu")))
+        return covariance_groups(sites, int(USABLE * memory()), host)
 
     def covariance(self, site: Site) -> Covariance:
         """C of one site."""
@@ -117,7 +138,7 @@ class ModelStatistics:
         """
         if site.path not in self._factors:
             matrix = self.covariance(site).matrix.double()
-            matrix = matrix + torch.eye(len(matrix), dtype=torch.float64) * (self.ridge * matrix.diagonal().mean())
+            matrix.diagonal().add_(self.ridge * matrix.diagonal().mean())
             self._factors[site.path] = torch.linalg.cholesky(matrix)
         return torch.cholesky_solve(keys.double().cpu(), self._factors[site.path])
 
@@ -135,6 +156,8 @@ class ModelStatistics:
 
     def _texts(self) -> list[str]:
         kind, _, value = self.corpus.partition(":")
+        if self._hub:
+            return self._hub.read(self._files, lambda text: len(self._tokens(text)))
         if kind != "text":
             return []
         path = Path(value)
@@ -153,11 +176,15 @@ class ModelStatistics:
         """The corpus as token sequences of at most SAMPLE_LENGTH that fit the model, each behind the model's prefix."""
         length = min(SAMPLE_LENGTH, self.lm.max_length - max(len(self.lm.prefix_ids), 1))
         if texts:
-            ids = [i for t in texts for i in self.lm.tokenizer(t, add_special_tokens=False)["input_ids"]]
+            ids = [i for t in texts for i in self._tokens(t)]
+            ids = ids[: self._hub.tokens] if self._hub else ids
             pieces = [ids[i : i + length] for i in range(0, len(ids), length)]
         else:
             pieces = self._samples(int(self.corpus.partition(":")[2]), length)
         return [[*self.lm.prefix_ids, *piece] for piece in pieces]
+
+    def _tokens(self, text: str) -> list[int]:
+        return self.lm.tokenizer(text, add_special_tokens=False)["input_ids"]
 
     def _samples(self, wanted: int, length: int) -> list[list[int]]:
         """At least `wanted` tokens drawn from the model, in pieces of `length`; drawn once and kept."""

@@ -134,7 +134,7 @@ def descend(
     """
     n = len(problems)
     rows = [(i, p, 1.0 / len(prompts)) for i, prompts in enumerate(problems) for p in prompts]
-    budget = Budget(batch_tokens, "descending")
+    budget = Budget(lm.batch_tokens(batch_tokens), "descending")
     labels = [f"request {names[i] if names else i!r}" for i in range(n)]
     prepare = lambda members: _Batch.of(lm, [rows[m] for m in members], start, how.at_prompt)  # noqa: E731
     made = budget.run([len(p.ids) for _, p, _ in rows], prepare, names=[labels[i] for i, _, _ in rows], by_length=False)

@@ -118,7 +118,7 @@ def optimise_values(
     source = lm.half if uses_half(lm, settings.precision) else lm
     places = (where,) if isinstance(where, Injection) else tuple(where)
     prompts = [(*c.prompts, *([c.essence] if c.essence else [])) for c in requests]
-    solved = Budget(batch_tokens, "searching v*").run(
+    solved = Budget(lm.batch_tokens(batch_tokens), "searching v*").run(
         [max(len(p.ids) - p.lookup for p in mine) for mine in prompts],
         lambda chunk: solve(source, [requests[i] for i in chunk], places, settings, seed),
         rows=[len(mine) for mine in prompts],

@@ -6,13 +6,12 @@ The cache is huggingface_hub's own (`HF_HOME`, `HF_HUB_CACHE`); `HF_HUB_OFFLINE=
 from __future__ import annotations
 
 import re
-import threading
 from pathlib import Path
-from typing import Any
 
 from benchmarks.models.folder import check_folder, weight_files
 from benchmarks.models.gguf import sha256_of
 from editing.errors import BadModel
+from editing.hub_corpus import within
 
 PATTERNS = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
 ASK_SECONDS = 6.0
@@ -78,7 +77,7 @@ def _download(label: str, model: str, revision: str | None) -> Path:
     from huggingface_hub import errors as hub
 
     try:
-        info = _within(ASK_SECONDS, lambda: HfApi().model_info(model, revision=revision, timeout=ASK_SECONDS))
+        info = within(ASK_SECONDS, lambda: HfApi().model_info(model, revision=revision, timeout=ASK_SECONDS))
     except hub.GatedRepoError as error:
         raise BadModel(_gated(label, model)) from error
     except hub.RevisionNotFoundError as error:
@@ -105,26 +104,6 @@ def _download(label: str, model: str, revision: str | None) -> Path:
 
 def _gated(label: str, model: str) -> str:
     return f"{label}: gated; accept its terms on the hub's page of {model}, then log in with `hf auth login`"
-
-
-def _within(seconds: float, ask: Any) -> Any:
-    """What `ask()` returns or raises; TimeoutError after `seconds` (name look-ups know no time limit of their own)."""
-    answer: dict[str, Any] = {}
-
-    def work() -> None:
-        try:
-            answer["value"] = ask()
-        except BaseException as error:
-            answer["error"] = error
-
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if "error" in answer:
-        raise answer["error"]
-    if "value" not in answer:
-        raise TimeoutError
-    return answer["value"]
 
 
 def _check_blobs(label: str, folder: Path) -> None:

@@ -206,7 +206,7 @@ def read_features(
     """
     rows = [(i, p) for i, c in enumerate(requests) for p in c.prompts]
     read = lambda members: _read(lm, [rows[m] for m in members], sites, answer, shares)  # noqa: E731
-    budget = Budget(batch_tokens, "reading gradients")
+    budget = Budget(lm.batch_tokens(batch_tokens), "reading gradients")
     parts = [part for _, part in budget.run([len(p.ids) for _, p in rows], read, by_length=False)]
     return {s: Features(*(torch.cat([getattr(p[s], n) for p in parts]) for n in NAMES)) for s in sites}
 

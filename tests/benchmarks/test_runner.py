@@ -93,6 +93,16 @@ def test_a_folder_can_be_widened_but_not_mixed(tiny: World, tmp_path: Path) -> N
         run(tiny, tmp_path, ladder=one, limit=3)
 
 
+def test_memory_is_planned_aloud_before_a_rung_and_not_where_nothing_is_left(
+    tiny: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = plan_of(tiny, ladder=tiny.write_ladder("aloud", two=tiny.model), limit=1)
+    for times in (1, 0):
+        run_bench(plan, tmp_path, "cpu")
+        told = capsys.readouterr()
+        assert told.err.count("two memory: weights ") == times and "memory:" not in told.out
+
+
 def test_a_failing_cell_is_one_error_row_and_the_next_run_tries_again(tiny: World, tmp_path: Path) -> None:
     ladder = tiny.write_ladder("later", two=tiny.model, late=str(tmp_path / "late"))
     out = tmp_path / "run"

@@ -20,6 +20,7 @@ from editing.keys import states
 from editing.language_model import LanguageModel
 from editing.methods.ultraedit import read_features
 from editing.requests import EditRequest
+from editing.sampling import sample_tokens
 from editing.tuning import Descent, adding, by_owner, descend
 from editing.value import Injection, ValueSettings, optimise_values
 from tests.editing.families import SENTENCES, tiny_lm
@@ -129,6 +130,12 @@ def test_back_off_changes_nothing(
 def test_one_sequence_that_does_not_fit_is_one_line(lm: LanguageModel, work: Callable) -> None:
     with short_of_memory(lm, 0), pytest.raises(OutOfMemory, match="the least there is; shorten") as error:
         work(lm)
+    assert "\n" not in str(error.value)
+
+
+def test_sampling_that_does_not_fit_is_one_line(lm: LanguageModel) -> None:
+    with short_of_memory(lm, 7), pytest.raises(OutOfMemory, match="drawing 8 texts of 3 tokens") as error:
+        sample_tokens(lm, 8, 3, seed=0)
     assert "\n" not in str(error.value)
 
 
