@@ -100,8 +100,11 @@ class ModelStatistics:
             return
         texts = self._texts()
         limit = f" {self._hub.tokens}" if self._hub else ""
+        # Keys come from bfloat16 passes where those are faster; the products are summed in float32 and float64 (LOG.md).
+        source = self.lm.half if self.lm.half_wins else self.lm
+        half = "" if source is self.lm else " bfloat16"
         key = _short(
-            f"{VERSION} {self.corpus.partition(':')[0]} {self.seed} {self.lm.prefix_ids} {texts or self.corpus}{limit}"
+            f"{VERSION} {self.corpus.partition(':')[0]} {self.seed} {self.lm.prefix_ids} {texts or self.corpus}{limit}{half}"
         )
         folder = self._cache / f"covariance-{key}"
         for site in list(missing):
@@ -112,9 +115,9 @@ class ModelStatistics:
         if not missing:
             return
         note = (lambda done, total: self._progress("covariance", done, total)) if self._progress else None  # type: ignore[misc]
-        sequences = self._sequences(texts)
+        sequences = self.sequences()
         for group in self._groups(missing):
-            for path, value in covariances(self.lm, sequences, group, progress=note).items():
+            for path, value in covariances(source, sequences, group, progress=note).items():
                 metadata = {"tokens": str(value.tokens), "error": repr(value.error), "corpus": self.corpus}
                 with atomic_file(folder / f"{path}.safetensors") as temporary:
                     save_file({"covariance": value.matrix}, temporary, metadata=metadata)
@@ -172,8 +175,9 @@ class ModelStatistics:
             raise BadData(f"corpus {value}: holds no text; name a UTF-8 text file or a folder of .txt files")
         return texts
 
-    def _sequences(self, texts: list[str]) -> list[list[int]]:
+    def sequences(self) -> list[list[int]]:
         """The corpus as token sequences of at most SAMPLE_LENGTH that fit the model, each behind the model's prefix."""
+        texts = self._texts()
         length = min(SAMPLE_LENGTH, self.lm.max_length - max(len(self.lm.prefix_ids), 1))
         if texts:
             ids = [i for t in texts for i in self._tokens(t)]
