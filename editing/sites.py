@@ -7,6 +7,7 @@ and the MLP's down-projection. Three tiny forward passes tell which they are:
 2. The first token is changed: in block 0 the first map whose input at the second token changes sits after the
    attention has mixed positions, so it is the attention's output projection. The last other map writing `d_model` is
    the MLP's down-projection.
+   An MLP whose down-projection is exactly zero in every block is none: the model is attention-only.
 3. One token: its attention weight is 1 whatever query and key say, so only value rows of the maps before the output
    projection have a gradient. This finds `v_proj` as well as the value third of a fused or interleaved QKV map.
 
@@ -152,12 +153,18 @@ def find_layout(model: nn.Module) -> Layout:
         return tuple(sites)
 
     value, rows = _value_rows(model, blocks[0], order, attention)
+    mlp = behind[-1] if behind and not _silent(model, [f"{path}.{behind[-1].path}" for path in paths]) else None
     sites = {
-        "mlp": everywhere("mlp", behind[-1] if behind else None, None),
+        "mlp": everywhere("mlp", mlp, None),
         "value": everywhere("value", value, rows),
         "attn": everywhere("attn", attention, None),
     }
     return Layout(tuple(paths), d_model, len(returned) if isinstance(returned, tuple) else 0, sites)
+
+
+def _silent(model: nn.Module, paths: list[str]) -> bool:
+    """Whether these maps write nothing whatever they read: weight and bias are exactly zero. Stops at the first that does."""
+    return not any(bool(p.any()) for path in paths for p in model.get_submodule(path).parameters())
 
 
 def _block_paths(model: nn.Module, count: int) -> list[str]:

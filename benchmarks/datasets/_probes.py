@@ -5,11 +5,12 @@ from __future__ import annotations
 import difflib
 import random
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import zip_longest
 from typing import TypeVar
 
 from benchmarks.cases import Case, Probe
-from benchmarks.world.knowledge import Fact, Knowledge
+from benchmarks.world.knowledge import LANGS, Chain, Fact, Knowledge
 from editing.errors import BadRequest
 from editing.requests import EditRequest
 
@@ -60,6 +61,35 @@ def ask(
     )
 
 
+def ask_chain(known: Knowledge, before: Chain, after: Chain, lang: str, template: int) -> Probe:
+    """One question of several hops whose right answer an edit moves from the end of `before` to the end of `after`."""
+    said = known.render_chain(before, lang, template)
+    old, right = (known.name(chain.answer, lang) for chain in (before, after))
+    relation = before.form.relations[-1]
+    candidates = known.candidates(relation, lang, right, M, (old,))
+    return Probe(
+        kind="multi_hop",
+        prompt=said.filled,
+        candidates=candidates,
+        answer=candidates.index(right),
+        old=candidates.index(old),
+        prior=before.form.templates(lang)[template].prior(),
+        lang=lang,
+        about=said.subject,
+        relation="+".join(before.form.relations),
+    )
+
+
+def multi_hop(known: Knowledge, fact: Fact, new: str) -> list[Probe]:
+    """A question in each language for each chain that starts with `fact` and ends elsewhere once its object is `new`."""
+    probes = []
+    for before in known.chains(fact.subject):
+        after = known.follow(before.form, fact.subject, replace(fact, object=new))
+        if before.links[0] == fact and after is not None and after.answer != before.answer:
+            probes += [ask_chain(known, before, after, lang, 0) for lang in LANGS]
+    return probes
+
+
 def counterfactual(known: Knowledge, fact: Fact, rng: random.Random) -> str:
     """Another true-for-somebody object of the relation, if possible with another first letter in both languages."""
     pool = [key for key in known.objects(fact.relation) if key != fact.object]
@@ -95,6 +125,7 @@ def fact_case(known: Knowledge, fact: Fact, dataset: str, seed: int) -> Case:
         probes.append(ask(known, "paraphrase", fact, "en", template, new))
     for template in range(min(CROSS_LINGUAL, known.n_templates(fact.relation, "fr"))):
         probes.append(ask(known, "cross_lingual", fact, "fr", template, new))
+    probes += multi_hop(known, fact, new)
     near = neighbours(known, fact, new, rng)
     other = [f for f in known.about(fact.subject) if f.relation != fact.relation]
     for lang in ("en", "fr"):

@@ -1,4 +1,7 @@
-"""`python -m benchmarks.grown NAME...` grows rungs and prints what each knows."""
+"""`python -m benchmarks.grown [--checkpoints] NAME...` grows rungs and prints what each knows.
+
+`--checkpoints` keeps the models along the training too, each a rung of its own: `gpt2-2x128@step64`.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,12 @@ from benchmarks.grown.rungs import grow, read_card
 from editing.errors import UserError
 
 
-def main(names: list[str]) -> int:
-    for name in names:
+def main(arguments: list[str]) -> int:
+    for name in arguments:
+        if name == "--checkpoints":
+            continue
         try:
-            folder = grow(name)
+            folder = grow(name, checkpoints="--checkpoints" in arguments)
         except UserError as error:
             print(error, file=sys.stderr)
             return 2

@@ -2,7 +2,7 @@
 
 Every fact of the knowledge base is *told* in both languages or, for a known fraction, in one language only (so whether the
 other language knows it too is a question with a true answer). In each told language one template per fact is held back.
-Translation sentences and eliciting sentences (definitions) tie the names together. The split hangs on the world's seed and
+Questions of several hops over told facts are held back altogether. Translation sentences and eliciting sentences (definitions) tie the names together. The split hangs on the world's seed and
 the fact alone: every rung sees the same facts, and a larger world leaves the fate of a fact as it was.
 """
 
@@ -27,7 +27,8 @@ TRANSLATIONS = {  # named language of the text -> templates (word in that langua
         "Ce que les Français appellent {}, les Anglais l'appellent",
     ),
 }
-KINDS = ("seen", "template", "language", "elicit", "translation")
+KINDS = ("seen", "template", "language", "elicit", "translation", "multi_hop")
+HELD = ("template", "language", "multi_hop")
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,9 @@ class Sentence:
 
     Attributes:
         kind: `seen` (a told fact in a trained wording), `template` (a told fact, wording held back), `language` (a fact never told
-            in this language), `elicit` (a definition and its name), `translation`. All but `template` and `language` are trained on.
-        group: sentences of one group compete for the same answers: the relation, or the kind itself.
+            in this language), `elicit` (a definition and its name), `translation`, `multi_hop` (the end of a chain of facts that
+            are all told in this language). Those of HELD are never trained on.
+        group: sentences of one group compete for the same answers: the relation (the last one of a chain), or the kind itself.
         fact: the fact said, for the first three kinds.
     """
 
@@ -103,7 +105,7 @@ class Corpus:
         """
         if kind not in KINDS:
             raise BadData(f"unknown sentence kind {kind!r}; use one of {', '.join(KINDS)}")
-        pool = self.held if kind in ("template", "language") else self.train
+        pool = self.held if kind in HELD else self.train
         return tuple(s for s in pool if s.kind == kind and s.lang == lang)
 
     @cached_property
@@ -149,4 +151,10 @@ def make_corpus(world: Knowledge, split: Split | None = None) -> Corpus:
         if en != fr:
             train += [Sentence(t.format(en), fr, "en", "translation", "translation") for t in TRANSLATIONS["en"]]
             train += [Sentence(t.format(fr), en, "fr", "translation", "translation") for t in TRANSLATIONS["fr"]]
+    for chain in world.chains():
+        for lang in LANGS:
+            if all(lang in split.telling(world, link).langs for link in chain.links):
+                for template in range(len(chain.form.templates(lang))):
+                    said = world.render_chain(chain, lang, template)
+                    held.append(Sentence(said.filled, said.target, lang, "multi_hop", chain.form.relations[-1]))
     return Corpus(tuple(train), tuple(held))

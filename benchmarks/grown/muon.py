@@ -60,6 +60,10 @@ class Muon:
         self.scale = max(1.0, outputs / inputs) ** 0.5
         self.velocity = torch.zeros(len(self.matrices), rows, columns, device=self.matrices[0].device)
 
+    def moments(self) -> list[torch.Tensor]:
+        """What it remembers between steps; may be copied into."""
+        return [self.velocity]
+
     @torch.no_grad()
     def step(self, gradients: Sequence[torch.Tensor], lr: float) -> None:
         gradient = torch.stack(list(gradients))
@@ -82,6 +86,10 @@ class Adam:
         self.betas, self.eps, self.steps = betas, eps, 0
         self.first = [torch.zeros_like(p) for p in self.parameters]
         self.second = [torch.zeros_like(p) for p in self.parameters]
+
+    def moments(self) -> list[torch.Tensor]:
+        """What it remembers between steps, besides their number; may be copied into."""
+        return [*self.first, *self.second]
 
     @torch.no_grad()
     def step(self, gradients: Sequence[torch.Tensor], lr: float) -> None:

@@ -10,7 +10,7 @@ when other processes want the cores nor makes the result depend on how many core
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -66,12 +66,22 @@ class Recipe:
 
 
 def documents(
-    sentences: Sequence[Sequence[int]], length: int, company: float, rng: np.random.Generator
+    sentences: Sequence[Sequence[int]],
+    length: int,
+    company: float,
+    rng: np.random.Generator,
+    frequency: np.ndarray | None = None,
 ) -> list[list[int]]:
-    """One epoch of documents of at most `length` tokens: every sentence once, shuffled, a fraction `company` in company."""
+    """One epoch of documents of at most `length` tokens: every sentence once, shuffled, a fraction `company` in company.
+
+    `frequency`: (sentences,) how often each comes per epoch; between whole numbers by chance, anew in every epoch.
+    """
     out: list[list[int]] = []
     wanted = 0
-    for index in rng.permutation(len(sentences)):
+    told = np.arange(len(sentences))
+    if frequency is not None:
+        told = np.repeat(told, np.floor(frequency + rng.random(len(sentences))).astype(np.int64))
+    for index in told[rng.permutation(len(told))]:
         ids = sentences[index]
         if wanted > 0 and len(out[-1]) + len(ids) <= length - 1:
             out[-1].extend(ids)
@@ -82,10 +92,13 @@ def documents(
     return out
 
 
-def batches(sentences: Sequence[Sequence[int]], end: int, recipe: Recipe, seed: int) -> Iterator[np.ndarray]:
+def batches(
+    sentences: Sequence[Sequence[int]], end: int, recipe: Recipe, seed: int, frequency: np.ndarray | None = None
+) -> Iterator[np.ndarray]:
     """Endless batches (rows, length + 1) of token ids, rows filled with documents, each opened by `end`; IGNORED after the last.
 
     A row's last document is closed by `end` too. The room left when none of the next few documents fits is padding.
+    `frequency`: as in `documents`.
 
     Raises:
         BadData: a sentence is longer than the longest document may be.
@@ -103,7 +116,7 @@ def batches(sentences: Sequence[Sequence[int]], end: int, recipe: Recipe, seed: 
             while True:
                 if len(queue) < LOOKAHEAD:
                     company = recipe.company if made >= recipe.alone * recipe.steps else 0.0
-                    queue = documents(sentences, recipe.length, company, rng) + queue
+                    queue = documents(sentences, recipe.length, company, rng, frequency) + queue
                 fits = next((i for i in range(1, LOOKAHEAD + 1) if len(queue[-i]) + 2 + at <= len(row)), None)
                 if fits is None:
                     break
@@ -177,23 +190,36 @@ class Trainer:
     """One model on its way: weights, optimiser state and the stream of batches. `step()` does one update, returns the loss.
 
     Args:
-        model: a transformers causal language model, float32. Changed in place.
+        model: a transformers causal language model, float32. Changed in place, save what is frozen.
         sentences: token ids of the training sentences.
         end: id of the document separator.
         seed: of the order of the sentences.
+        frequency: (sentences,) how often each is read per epoch; once when left out.
     """
 
-    def __init__(self, model: Any, sentences: Sequence[Sequence[int]], end: int, recipe: Recipe, seed: int) -> None:
+    def __init__(
+        self,
+        model: Any,
+        sentences: Sequence[Sequence[int]],
+        end: int,
+        recipe: Recipe,
+        seed: int,
+        frequency: np.ndarray | None = None,
+    ) -> None:
         self.model, self.recipe, self.end, self.done, self.seen = model, recipe, end, 0, 0
         self.device = next(model.parameters()).device
         self.dtype = product_dtype(self.device)
-        self.batches = batches(sentences, end, recipe, seed)
-        self.names, self.parameters = zip(*model.named_parameters(), strict=True)
+        self.log: list[tuple[int, float]] = []
+        self.since: list[float] = []
+        self.optimisers: list[Muon | Adam] = []
+        self.batches = batches(sentences, end, recipe, seed, frequency)
+        trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+        self.names, self.parameters = zip(*trained, strict=True)
         self.head = model.get_output_embeddings().weight
-        self.updates = list(self._optimisers())
+        self.updates = list(self._updates())
         self.shards = SHARDS if self.device.type == "cpu" else 1
 
-    def _optimisers(self) -> Iterator[Callable[[list[torch.Tensor], float], None]]:
+    def _updates(self) -> Iterator[Callable[[list[torch.Tensor], float], None]]:
         tables = {id(self.head), id(self.model.get_input_embeddings().weight)}
         conv = {id(m.weight) for m in self.model.modules() if type(m).__name__ == "Conv1D"}
         by_shape: dict[tuple[Any, ...], list[tuple[int, int]]] = {}
@@ -208,12 +234,14 @@ class Trainer:
 
         def muon(blocks: list[tuple[int, int]], transposed: bool) -> Callable[[list[torch.Tensor], float], None]:
             optimiser = Muon([squares(self.parameters[i].detach())[b] for i, b in blocks], transposed, dtype=self.dtype)
+            self.optimisers.append(optimiser)
             return lambda grads, pace: optimiser.step(
                 [squares(grads[i])[b] for i, b in blocks], pace * self.recipe.matrix_lr
             )
 
         def adam(indices: list[int], rate: float) -> Callable[[list[torch.Tensor], float], None]:
             optimiser = Adam([self.parameters[i] for i in indices])
+            self.optimisers.append(optimiser)
             return lambda grads, pace: optimiser.step([grads[i] for i in indices], pace * rate)
 
         for (*_, transposed), blocks in by_shape.items():
@@ -255,13 +283,45 @@ class Trainer:
         self.seen += count
         return float(sum(loss for loss, _ in parts))
 
-    def run(self, progress: Callable[[int, int, float], None] | None = None) -> list[tuple[int, float]]:
-        """All steps of the recipe. Returns (step, mean loss in nats since the entry before), about 50 entries.
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Weights and moments by name: the part of the state that is large. Not copies."""
+        out = {f"weight.{name}": p.detach() for name, p in zip(self.names, self.parameters, strict=True)}
+        for number, optimiser in enumerate(self.optimisers):
+            out |= {f"moment.{number}.{at}": moment for at, moment in enumerate(optimiser.moments())}
+        return out
 
-        `progress` is called after every step with steps done, steps in all and the last loss.
+    def numbers(self) -> dict[str, Any]:
+        """The rest of the state, for JSON."""
+        return {"done": self.done, "seen": self.seen, "log": self.log, "since": self.since}
+
+    def restore(self, tensors: Mapping[str, torch.Tensor], numbers: Mapping[str, Any]) -> None:
+        """A new trainer becomes the one that gave `tensors()` and `numbers()`.
+
+        Raises:
+            KeyError, ValueError, RuntimeError: they are not of such a trainer.
         """
-        log: list[tuple[int, float]] = []
-        since: list[float] = []
+        mine = self.tensors()
+        if mine.keys() != tensors.keys():
+            raise ValueError("other tensors than this model's")
+        for name, tensor in mine.items():
+            tensor.copy_(tensors[name])
+        self.done, self.seen = int(numbers["done"]), int(numbers["seen"])
+        self.log, self.since = [(int(step), float(loss)) for step, loss in numbers["log"]], list(numbers["since"])
+        for optimiser in self.optimisers:
+            if isinstance(optimiser, Adam):
+                optimiser.steps = self.done
+        for _ in range(self.done):
+            next(self.batches)
+
+    def run(
+        self,
+        progress: Callable[[int, int, float], None] | None = None,
+        after: Callable[[], None] | None = None,
+    ) -> list[tuple[int, float]]:
+        """All steps of the recipe that are left. Returns (step, mean loss in nats since the entry before), about 50 entries.
+
+        After every step `after` is called, then `progress` with steps done, steps in all and the last loss.
+        """
         total, every = self.recipe.steps, max(1, self.recipe.steps // 50)
         self.model.train()
         # On processors flash attention is slow in bfloat16. The choice is global in torch, so it is made outside the threads.
@@ -273,22 +333,43 @@ class Trainer:
             ThreadPoolExecutor(self.shards, initializer=lambda: torch.set_num_threads(1)) as pool,
         ):
             while self.done < total:
-                since.append(self.step(pool))
+                self.since.append(self.step(pool))
                 if self.done % every == 0 or self.done == total:
-                    log.append((self.done, sum(since) / len(since)))
-                    since = []
+                    self.log.append((self.done, sum(self.since) / len(self.since)))
+                    self.since = []
+                if after is not None:
+                    after()
                 if progress is not None:
-                    progress(self.done, total, log[-1][1] if log else since[-1])
+                    progress(self.done, total, self.log[-1][1] if self.log else self.since[-1])
         self.model.eval()
-        return log
+        return self.log
 
 
-@contextmanager
-def stopwatch() -> Iterator[dict[str, float]]:
-    """Wall and processor seconds of the body, filled in at its end."""
-    wall, cpu, out = time.perf_counter(), time.process_time(), {"seconds": 0.0, "cpu_seconds": 0.0}
-    try:
-        yield out
-    finally:
-        out["seconds"] = round(time.perf_counter() - wall, 2)
-        out["cpu_seconds"] = round(time.process_time() - cpu, 2)
+class Stopwatch:
+    """Wall and processor seconds of the training alone, added up over its parts.
+
+    Args:
+        before: what earlier parts took, as `read` gave it.
+    """
+
+    def __init__(self, before: Mapping[str, float]) -> None:
+        self.before, self.away = {"seconds": 0.0, "cpu_seconds": 0.0, **before}, (0.0, 0.0)
+        self.start = self._now()
+
+    def _now(self) -> tuple[float, float]:
+        return time.perf_counter(), time.process_time()
+
+    def read(self) -> dict[str, float]:
+        """{seconds, cpu_seconds} so far."""
+        spent = [now - start - away for now, start, away in zip(self._now(), self.start, self.away, strict=True)]
+        return {key: round(self.before[key] + s, 2) for key, s in zip(("seconds", "cpu_seconds"), spent, strict=True)}
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """What happens inside does not count."""
+        left = self._now()
+        try:
+            yield
+        finally:
+            wall, cpu = (back - start for back, start in zip(self._now(), left, strict=True))
+            self.away = (self.away[0] + wall, self.away[1] + cpu)

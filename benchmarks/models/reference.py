@@ -6,7 +6,7 @@
 | `./folder`, `../folder`, `/folder`, `~/folder` | a local folder |
 | `gguf:PATH` | a GGUF file |
 | `package:NAME` | weights inside an installed package |
-| `grown:NAME` | a rung trained here |
+| `grown:NAME`, `grown:gpt2-2x128@people250-step64` | a rung trained here, with its options (`benchmarks/grown/spec.py`) |
 
 Code that came with a model is never run and pickled weights are never read.
 """

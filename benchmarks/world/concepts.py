@@ -33,7 +33,12 @@ def slug(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", "".join(c for c in flat if not unicodedata.combining(c))).strip("-")
 
 
-def _read(name: str) -> dict[str, Any]:
+def read_toml(name: str) -> dict[str, Any]:
+    """A data file of this folder.
+
+    Raises:
+        BadData: not TOML.
+    """
     try:
         return tomllib.loads(files("benchmarks.world").joinpath(name).read_text("utf-8"))
     except tomllib.TOMLDecodeError as error:
@@ -43,7 +48,7 @@ def _read(name: str) -> dict[str, Any]:
 def load_relations(subject: str) -> tuple[Relation, ...]:
     """The relations of `relations.toml` whose subjects are of this kind, in the file's order."""
     out = []
-    for name, entry in _read("relations.toml").items():
+    for name, entry in read_toml("relations.toml").items():
         if entry["subject"] == subject:
             langs = {lang: tuple(Template(text, lang) for text in entry[lang]) for lang in ("en", "fr")}
             out.append(Relation(name, subject, entry["object"], langs["en"], langs["fr"]))
@@ -114,7 +119,7 @@ def load_concepts() -> Part:
     Raises:
         BadData: a missing or unknown key, too few definitions, a text that holds the name, an unknown attribute.
     """
-    suite = _read("concepts.toml")
+    suite = read_toml("concepts.toml")
     schema = load_relations("concept")
     relations = {relation.name: relation for relation in schema}
     entities: list[Entity] = []
@@ -124,7 +129,7 @@ def load_concepts() -> Part:
     known = {entity.key for entity in entities}
     facts: list[Fact] = []
     for kind, category in suite["types"].items():
-        for entry in _read(f"suite/{kind}.toml")["concept"]:
+        for entry in read_toml(f"suite/{kind}.toml")["concept"]:
             where = f"suite/{kind}.toml: concept {entry.get('en', '?')!r}"
             _check(where, entry, relations)
             concept = _concept(entry, kind, suite["elicit"])

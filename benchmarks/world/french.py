@@ -121,3 +121,8 @@ def bare_de(noun: Noun) -> str:
 def feminine(noun: Noun) -> str:
     """The ending of an adjective or participle that agrees: "fait" + "e"."""
     return "e" if noun.gender == "f" else ""
+
+
+def pronoun(noun: Noun) -> str:
+    """The subject pronoun, without a blank: "il", "elle", "ils", "elles"."""
+    return ("il" if noun.gender == "m" else "elle") + ("s" if noun.plural else "")

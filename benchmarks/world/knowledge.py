@@ -1,7 +1,7 @@
 """The knowledge base: entities, relations and true facts in a fixed order, and how to say them in two languages.
 
 `knowledge()` joins the concept suite (written by us, `concepts.toml`) and the world facts (made at run time from CLDR
-and GeoNames, `countries.py`). Data sets draw their cases from it; grown rungs are trained on its sentences.
+and GeoNames, `countries.py`), and, where asked for, invented people (`people.py`). Data sets draw their cases from it; grown rungs are trained on its sentences.
 """
 
 from __future__ import annotations
@@ -66,8 +66,36 @@ class Fact:
 
 
 @dataclass(frozen=True)
+class ChainForm:
+    """A question of several hops: the relations followed, each object being the next subject, and how to ask for the end."""
+
+    relations: tuple[str, ...]
+    en: tuple[Template, ...]
+    fr: tuple[Template, ...]
+
+    def templates(self, lang: str) -> tuple[Template, ...]:
+        return {"en": self.en, "fr": self.fr}[lang]
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Facts that hang together, each one's object being the next one's subject. `form` says how to ask for the last object."""
+
+    form: ChainForm
+    links: tuple[Fact, ...]
+
+    @property
+    def subject(self) -> str:
+        return self.links[0].subject
+
+    @property
+    def answer(self) -> str:
+        return self.links[-1].object
+
+
+@dataclass(frozen=True)
 class Statement:
-    """A fact said in one language with one template.
+    """A fact (or the end of a chain) said in one language with one template.
 
     Attributes:
         prompt: the text before the answer, with the slot: "La capitale de l'{} s'appelle".
@@ -99,6 +127,7 @@ class Knowledge:
     entities: tuple[Entity, ...]
     schema: tuple[Relation, ...]
     facts: tuple[Fact, ...]
+    forms: tuple[ChainForm, ...] = ()
 
     def __post_init__(self) -> None:
         keys = {entity.key for entity in self.entities}
@@ -118,6 +147,9 @@ class Knowledge:
             if (fact.subject, fact.relation) in told:
                 raise BadData(f"knowledge: {fact.subject} has two objects under {fact.relation}; keep one")
             told.add((fact.subject, fact.relation))
+        for form in self.forms:
+            if len(form.relations) < 2 or not set(form.relations) <= names:
+                raise BadData(f"knowledge: chain {form.relations} needs two or more known relations; mend it")
 
     @cached_property
     def _entity(self) -> dict[str, Entity]:
@@ -137,6 +169,13 @@ class Knowledge:
         for fact in self.facts:
             out.setdefault(fact.subject, []).append(fact)
         return {key: tuple(facts) for key, facts in out.items()}
+
+    @cached_property
+    def _by_kind(self) -> dict[str, tuple[str, ...]]:
+        out: dict[str, list[str]] = {}
+        for entity in self.entities:
+            out.setdefault(entity.kind, []).append(entity.key)
+        return {kind: tuple(keys) for kind, keys in out.items()}
 
     def entity(self, key: str) -> Entity:
         return self._entity[key]
@@ -173,8 +212,7 @@ class Knowledge:
 
     def objects(self, relation: str) -> tuple[str, ...]:
         """Keys of the closed vocabulary of `relation`'s answers, incl. distractors that answer no fact."""
-        kind = self._relation[relation].object_kind
-        return tuple(entity.key for entity in self.entities if entity.kind == kind)
+        return self._by_kind.get(self._relation[relation].object_kind, ())
 
     def candidates(
         self, relation: str, lang: str, target: str, m: int = 20, include: Iterable[str] = ()
@@ -197,10 +235,42 @@ class Knowledge:
         return {"en": entity.prior_en, "fr": entity.prior_fr}[lang]
 
     def concepts(self) -> tuple[str, ...]:
-        return tuple(entity.key for entity in self.entities if entity.kind == "concept")
+        return self._by_kind.get("concept", ())
 
     def countries(self) -> tuple[str, ...]:
-        return tuple(entity.key for entity in self.entities if entity.kind == "country")
+        return self._by_kind.get("country", ())
+
+    def people(self) -> tuple[str, ...]:
+        return self._by_kind.get("human", ())
+
+    def follow(self, form: ChainForm, subject: str, instead: Fact | None = None) -> Chain | None:
+        """The chain of `form` from `subject`, None where a link is missing; `instead` takes the place of the fact it contradicts."""
+        links: list[Fact] = []
+        for relation in form.relations:
+            if instead is not None and (instead.subject, instead.relation) == (subject, relation):
+                link = instead
+            else:
+                end = self.object_of(subject, relation)
+                if end is None:
+                    return None
+                link = Fact(subject, relation, end)
+            links.append(link)
+            subject = link.object
+        return Chain(form, tuple(links))
+
+    def chains(self, subject: str | None = None) -> tuple[Chain, ...]:
+        """All chains of told facts (those that start at `subject`, when given), by form and then by subject."""
+        out = []
+        for form in self.forms:
+            starts = [subject] if subject else [fact.subject for fact in self.facts_of(form.relations[0])]
+            out += [chain for start in starts if (chain := self.follow(form, start))]
+        return tuple(out)
+
+    def render_chain(self, chain: Chain, lang: str, template: int) -> Statement:
+        """The question for the chain's end; the statement's fact is the last link."""
+        word = self._entity[chain.subject].word
+        prompt = chain.form.templates(lang)[template].prompt(word)
+        return Statement(prompt, word.name(lang), self.name(chain.answer, lang), lang, chain.links[-1], template)
 
     def siblings(self, concept: str) -> tuple[str, ...]:
         """The other entities of the same kind and group."""
@@ -220,14 +290,25 @@ def draw_candidates(names: Iterable[str], must: Iterable[str], m: int, seed: str
 
 
 @cache
-def knowledge(countries: int = 60) -> Knowledge:
-    """The concept suite and the facts of the best known `countries` of the world."""
+def knowledge(countries: int = 60, people: int = 0) -> Knowledge:
+    """The concept suite, the facts of the best known `countries` of the world, and that many invented `people`.
+
+    Raises:
+        BadRequest: a number out of range.
+    """
     from benchmarks.world.concepts import load_concepts
     from benchmarks.world.countries import load_countries
 
     parts = [load_concepts(), load_countries(countries)]
+    forms: tuple[ChainForm, ...] = ()
+    if people:
+        from benchmarks.world.people import load_chains, load_people
+
+        parts.append(load_people(people, parts[1]))
+        forms = load_chains()
     return Knowledge(
         tuple(entity for part in parts for entity in part.entities),
         tuple(relation for part in parts for relation in part.schema),
         tuple(fact for part in parts for fact in part.facts),
+        forms,
     )

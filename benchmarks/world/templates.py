@@ -3,7 +3,7 @@
 A template ends right before the answer. It holds one slot `{}` for the bare subject and markers that become the
 right article for that subject: English `{the}` ("the " before a count noun or an article-bearing country, nothing
 before "cheese" or "France") and `{a}`; French `{le} {de} {au} {en} {un}`, `{named}` ("un chien" but "l'eau"), `{d}`
-("de"/"d'"), `{e}` (agreement). A capital, as in `{En}`, opens a sentence. Square brackets name what falls away (or,
+("de"/"d'"), `{e}` (agreement), `{il}` ("il"/"elle"). A capital, as in `{En}`, opens a sentence. Square brackets name what falls away (or,
 after a bar, what it becomes) in the subject-free prior:
 "The capital [of {the}{}] is the city of" -> "The capital is the city of".
 """
@@ -57,6 +57,7 @@ FRENCH: Mapping[str, Callable[[french.Noun], str]] = {
     "named": french.named,
     "d": french.bare_de,
     "e": french.feminine,
+    "il": french.pronoun,
 }
 
 
@@ -113,6 +114,6 @@ class Template:
 
     def prior(self) -> str:
         """The text without its subject: p0 of score(t|p) = log P(t|p) - log P(t|p0)."""
-        text = BRACKET.sub(lambda match: match.group(2) or "", self.text).replace("{e}", "")
+        text = BRACKET.sub(lambda match: match.group(2) or "", self.text).replace("{e}", "").replace("{il}", "il")
         text = re.sub(r"\s+", " ", text).replace(" ,", ",").strip()
         return text[:1].upper() + text[1:]

@@ -53,7 +53,7 @@ def all_cases() -> dict[tuple[str, str], list[Case]]:
 
 
 def test_the_registry_lists_every_module():
-    assert dataset_names() == ("concept_suite", "fact_file", "world_facts")
+    assert dataset_names() == ("concept_suite", "fact_file", "people_facts", "world_facts")
     assert all(len(describe(name)) > 20 and "\n" not in describe(name) for name in dataset_names())
 
 
@@ -130,6 +130,32 @@ def test_neighbours_answer_truly_and_share_the_old_object_first(all_cases):
         assert all(truth[p.about] == p.candidates[p.answer] for p in near)
 
 
+def test_people_are_asked_through_chains(all_cases):
+    known, cases = knowledge(people=250), all_cases["people_facts", "fact"]
+    assert len(cases) >= 1000 and len({case.relation for case in cases[:6]}) == 6
+    asked = set()
+    for case in cases:
+        hops = [probe for probe in case.probes if probe.kind == "multi_hop"]
+        asked |= {(case.relation, probe.lang) for probe in hops}
+        kind, slug = case.id.split(":")[1:3]
+        old = known.object_of(f"{kind}:{slug}", case.relation)
+        for probe in hops:
+            assert probe.relation.startswith(case.relation + "+") and probe.about == case.subject
+            new = next(key for key in known.objects(case.relation) if known.name(key, "en") == case.request.targets[0])
+            for index, key in ((probe.answer, new), (probe.old, old)):
+                for relation in probe.relation.split("+")[1:]:
+                    key = known.object_of(key, relation)
+                assert probe.candidates[index] == known.name(key, probe.lang)
+    assert asked == {(relation, lang) for relation in ("born_in", "employer") for lang in ("en", "fr")}
+    few = build_cases("people_facts:40", "fact")
+    assert len(few) == 240 and {case.id for case in few} < {case.id for case in cases}
+
+
+def test_no_other_data_set_has_questions_of_several_hops(all_cases):
+    found = {key for key, cases in all_cases.items() for c in cases for p in c.probes if p.kind == "multi_hop"}
+    assert found == {("people_facts", "fact")}
+
+
 def test_retarget_holds_relations_out_and_moves_to_the_goal(all_cases):
     known = knowledge()
     for case in all_cases["concept_suite", "retarget"]:
@@ -179,6 +205,9 @@ def test_retarget_of_near_concepts_works():
         (lambda: build_cases("world_facts", "rename"), "has no 'rename' edits"),
         (lambda: build_cases("world_facts", "fact", limit=0), "at least one"),
         (lambda: build_cases("fact_file", "fact"), "fact_file:PATH"),
+        (lambda: build_cases("people_facts:many", "fact"), "people_facts:many: not a number of people"),
+        (lambda: build_cases("people_facts:5", "fact"), "write 20 or more"),
+        (lambda: build_cases("people_facts:99999", "fact"), "ask for 1 to 20,000"),
     ],
 )
 def test_mistakes_are_one_line(call, message):

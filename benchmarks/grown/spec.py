@@ -1,0 +1,187 @@
+"""What decides a grown rung, its name, and the untrained model it starts from.
+
+    ARCHITECTURE-LAYERSxWIDTH[-sSEED][@OPTION-OPTION...]
+
+| option | means |
+|---|---|
+| `peopleN` | the world has N invented people besides concepts and countries; training is longer in proportion |
+| `zipf`, `zipf0.5` | a fact's frequency in training falls as 1 / rank^s of its subject (s = 1 where no number follows) |
+| `stepN` | the model after N training steps; N is a power of two, see `RungSpec.checkpoints` |
+
+So `gpt2-4x192-s1@people250-zipf-step64`. A name without options means what it always meant.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import torch
+import transformers
+
+from benchmarks.grown.corpus import Split
+from benchmarks.grown.train import Recipe
+from benchmarks.world.knowledge import Knowledge, knowledge
+from benchmarks.world.people import MOST
+from editing.errors import BadModel
+
+KNOWN = ("gpt2-1x64", "gpt2-2x128", "gpt2-4x192")
+ARCHITECTURES = ("gpt2", "gpt2attn", "llama", "gpt_neox")
+NAME = re.compile(r"(?P<architecture>[a-z0-9_]+)-(?P<layers>\d+)x(?P<width>\d+)(-s(?P<seed>\d+))?(@(?P<options>.+))?")
+OPTION = re.compile(r"(?P<key>people|zipf|step)(?P<value>\d+(\.\d+)?)?")
+OPTIONS = "peopleN, zipf and stepN, in this order, such as @people250-zipf"
+TOKENS_PER_PERSON = 5_000  # as many readings of each sentence as the plain world's get
+CHECKPOINTS = 8
+LATER = ("people", "zipf", "step")  # fields younger than the first rungs: no part of a key while they say nothing
+
+
+@dataclass(frozen=True)
+class RungSpec:
+    """Everything that decides a grown rung.
+
+    Attributes:
+        architecture: one of ARCHITECTURES. `gpt2attn` is a GPT-2 whose MLPs write nothing (attention only).
+        layers, width: number of blocks and size of the residual stream; width is a multiple of 32 (one head per 32).
+        seed: of the initial weights and of the order of the sentences.
+        countries, people: size of the world. split: which facts are told how. recipe: how it is trained.
+        zipf: exponent of the frequencies of the facts' subjects; 0 tells all equally often.
+        step: the model after that many steps instead of the finished one; 0 means finished.
+
+    Raises:
+        BadModel: unknown architecture, or sizes out of range.
+    """
+
+    architecture: str
+    layers: int
+    width: int
+    seed: int = 0
+    countries: int = 60
+    vocabulary: int = 3000
+    split: Split = field(default_factory=Split)
+    recipe: Recipe = field(default_factory=Recipe)
+    people: int = 0
+    zipf: float = 0.0
+    step: int = 0
+
+    def __post_init__(self) -> None:
+        if self.architecture not in ARCHITECTURES:
+            raise BadModel(
+                f"grown rung: unknown architecture {self.architecture!r}; use one of {', '.join(ARCHITECTURES)}"
+            )
+        if not 1 <= self.layers <= 64 or self.width % 32 or not 32 <= self.width <= 4096:
+            raise BadModel(
+                f"grown rung: {self.layers} layers x {self.width} cannot be grown; use 1-64 layers and a multiple of 32 from 32 to 4096"
+            )
+        if not 0 <= self.people <= MOST:
+            raise BadModel(f"grown rung: people{self.people} cannot be grown; ask for 1 to {MOST:,} people")
+        if not 0 <= self.zipf <= 3:
+            raise BadModel(f"grown rung: zipf{self.zipf:g} cannot be grown; use an exponent above 0, up to 3")
+        if self.step and self.step not in self.checkpoints:
+            raise BadModel(f"grown rung: no model is kept at step{self.step}; use one of {_list(self.checkpoints)}")
+
+    @classmethod
+    def parse(cls, name: str) -> RungSpec:
+        """The specification a name such as `gpt2-2x128` or `llama-4x192-s1@people250-zipf` stands for.
+
+        Raises:
+            BadModel: not such a name.
+        """
+        match = NAME.fullmatch(name)
+        if match is None or match["architecture"] not in ARCHITECTURES:
+            raise BadModel(
+                f"no grown rung {name!r:.80}; write ARCHITECTURE-LAYERSxWIDTH with {', '.join(ARCHITECTURES)}, such as {', '.join(KNOWN)}"
+            )
+        options = _options(name, match["options"])
+        people = int(options.get("people", 0))
+        recipe = Recipe(tokens=Recipe.tokens + TOKENS_PER_PERSON * min(people, MOST))
+        return cls(
+            match["architecture"], int(match["layers"]), int(match["width"]), int(match["seed"] or 0),
+            recipe=recipe, people=people, zipf=options.get("zipf", 0.0), step=int(options.get("step", 0)),
+        )  # fmt: skip
+
+    @property
+    def name(self) -> str:
+        options = [f"people{self.people}"] * bool(self.people)
+        options += [f"zipf{'' if self.zipf == 1 else format(self.zipf, 'g')}"] * bool(self.zipf)
+        options += [f"step{self.step}"] * bool(self.step)
+        seed = f"-s{self.seed}" if self.seed else ""
+        return f"{self.architecture}-{self.layers}x{self.width}{seed}" + "@" * bool(options) + "-".join(options)
+
+    @property
+    def finished(self) -> RungSpec:
+        """The same rung after all steps."""
+        return replace(self, step=0)
+
+    @property
+    def checkpoints(self) -> tuple[int, ...]:
+        """The steps at which models along the way can be had: the CHECKPOINTS largest powers of two below the number of steps."""
+        powers = [1 << at for at in range(self.recipe.steps.bit_length()) if 1 << at < self.recipe.steps]
+        return tuple(powers[-CHECKPOINTS:])
+
+    @property
+    def world(self) -> Knowledge:
+        return knowledge(self.countries, self.people)
+
+    @property
+    def heads(self) -> int:
+        return self.width // 32
+
+    def identity(self) -> dict[str, Any]:
+        """What goes into the rung's key: every field, the younger ones only where they say something, and never the step."""
+        fields = asdict(self.finished)
+        return {key: value for key, value in fields.items() if key not in LATER or value}
+
+    def config(self, vocabulary: int, end: int) -> transformers.PretrainedConfig:
+        """transformers' configuration for a vocabulary of that size whose document separator is token `end`."""
+        same: dict[str, Any] = {
+            "vocab_size": vocabulary, "bos_token_id": end, "eos_token_id": end, "pad_token_id": end, "use_cache": True
+        }  # fmt: skip
+        if self.architecture in ("gpt2", "gpt2attn"):
+            return transformers.GPT2Config(
+                **same, n_positions=self.recipe.length, n_embd=self.width, n_layer=self.layers, n_head=self.heads,
+                activation_function="gelu_pytorch_tanh", resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0,
+                n_inner=1 if self.architecture == "gpt2attn" else None,
+            )  # fmt: skip
+        sizes: dict[str, Any] = {
+            "hidden_size": self.width, "num_hidden_layers": self.layers, "num_attention_heads": self.heads,
+            "max_position_embeddings": self.recipe.length,
+        }  # fmt: skip
+        if self.architecture == "llama":
+            inner = -(-8 * self.width // 3 // 32) * 32
+            return transformers.LlamaConfig(**same, **sizes, intermediate_size=inner, tie_word_embeddings=True)
+        return transformers.GPTNeoXConfig(**same, **sizes, intermediate_size=4 * self.width, tie_word_embeddings=False)
+
+
+def _list(steps: tuple[int, ...]) -> str:
+    return ", ".join(f"step{step}" for step in steps) or "longer trainings"
+
+
+def _options(name: str, text: str | None) -> dict[str, float]:
+    """What stands after the @, by option."""
+    out: dict[str, float] = {}
+    for part in (text or "").split("-") if text is not None else ():
+        match = OPTION.fullmatch(part)
+        value = match and (match["value"] or ("1" if match["key"] == "zipf" else None))
+        whole = match and (match["key"] == "zipf" or match["value"] == str(int(float(value or 0))))
+        later = match and all(LATER.index(key) < LATER.index(match["key"]) for key in out)
+        if not match or not value or not whole or not later or float(value) == 0:
+            raise BadModel(f"grown rung {name!r:.80}: cannot read the option {part!r:.40}; the options are {OPTIONS}")
+        out[match["key"]] = float(value)
+    return out
+
+
+def build(spec: RungSpec, vocabulary: int, end: int) -> Any:
+    """The untrained model of `spec`, float32, the same for the same seed; torch's global generator is left as it was.
+
+    The MLPs of `gpt2attn` are zero and frozen: they add nothing now or later, in a folder that plain transformers loads.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(spec.seed)
+        model: Any = transformers.AutoModelForCausalLM.from_config(spec.config(vocabulary, end), dtype=torch.float32)
+    if spec.architecture == "gpt2attn":
+        for block in model.transformer.h:
+            block.ln_2.requires_grad_(False)
+            for weight in block.mlp.requires_grad_(False).parameters():
+                weight.zero_()
+    return model
