@@ -1,4 +1,5 @@
 # make demo   set up if needed, run the main job on the demo ladder, print the table
+# make speed  how fast edits are beside the slow, literal way; about half an hour on one core
 # make test   set up if needed, run the fast tests (no network after installation)
 PYTHON ?= python3
 VENV := .venv
@@ -6,12 +7,15 @@ PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 DEMO := results/demo
 
-.PHONY: demo test test-slow check gemma setup clean
+.PHONY: demo speed test test-slow check gemma setup clean
 
 demo: $(READY)
 	$(PY) cli.py bench --ladder demo --methods rome,memit --kinds fact,rename,retarget --sites mlp --fast --limit 6 --probes 1 --out $(DEMO) || [ $$? -eq 1 ]  # 1: some cells failed; the table says which
 	$(PY) cli.py curve $(DEMO) --min-known 2
 	$(PY) cli.py report $(DEMO) --min-known 2
+
+speed: $(READY)
+	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(PY) -m benchmarks.speed --out results/speed/here
 
 test: $(READY)
 	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(PY) -m pytest -n 2 -m "not slow"

@@ -17,6 +17,7 @@ import torch
 from benchmarks import speed_stages
 from benchmarks.measuring import open_model, statistics_of
 from benchmarks.provenance import commit, versions
+from benchmarks.speed_peer import Peer, peers
 from benchmarks.speed_quality import Quality, compare_quality
 from benchmarks.speed_stages import STAGES, Bench, facts
 from benchmarks.stopwatch import Ratio
@@ -35,12 +36,13 @@ from editing.errors import UserError
 @click.option(
     "--quality", default=0, type=click.IntRange(0), help="Known facts on which variants are compared, paired."
 )
+@click.option("--peer", default=0, type=click.IntRange(0), help="Known facts that EasyEdit edits too (EASYEDIT_HOME).")
 @click.option("--stages", default="", help="Only these, by name, with commas.")
 @click.option("--device", default=None, help="cpu, cuda...  [default: the best there is]")
 @click.option(
     "--out", type=click.Path(path_type=Path), default=Path("results/speed/cpu"), help="Folder for the tables."
 )
-def main(model, requests, rounds, threads, growth, quality, stages, device, out) -> None:
+def main(model, requests, rounds, threads, growth, quality, peer, stages, device, out) -> None:
     """Measure speed and write the tables."""
     torch.set_num_threads(threads)
     try:
@@ -64,6 +66,8 @@ def main(model, requests, rounds, threads, growth, quality, stages, device, out)
             _write(out, record)
         if quality:
             record["quality"] = [asdict(q) for q in compare_quality(lm, bench.statistics, quality)]
+        if peer:
+            record["peers"] = [p.as_row() for p in peers(bench, peer)]
         _write(out, record)
     except UserError as error:
         click.echo(f"error: {error}", err=True)
@@ -116,6 +120,23 @@ def table(record: dict) -> str:
             q = Quality(**raw)
             lines.append(
                 f"| {q.variant} | {q.score} | {q.facts} | {q.exact:.3f} | {q.value:.3f} | {q.difference:+.3f} | {q.low:+.3f} to {q.high:+.3f} |"
+            )
+    if record.get("peers"):
+        shown = [
+            k
+            for k in ("ES", "PS", "NS", "efficacy en", "paraphrase en", "neighbour en", "same_subject en")
+            if k in record["peers"][0]["scores"]
+        ]
+        lines += [
+            "",
+            f"| method | editor | CPU-s per edit | ratio | {' | '.join(shown)} | facts | updates |",
+            "|---|---|---:|---:|" + "---:|" * (len(shown) + 1) + "---|",
+        ]
+        for raw in record["peers"]:
+            row = Peer(**raw)
+            scores = " | ".join(f"{row.scores[k]:.2f}" for k in shown)
+            lines.append(
+                f"| {row.method} | {row.editor} | {row.seconds:.2f} | {row.ratio:.1f} | {scores} | {row.facts} | {row.cosine} |"
             )
     return "\n".join(lines)
 

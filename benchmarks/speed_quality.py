@@ -51,10 +51,10 @@ def compare_quality(
         BadRequest: the model knows fewer facts than asked for.
     """
     variants = VARIANTS if variants is None else variants
-    cases, base = _known(lm, number)
+    cases, base = known_cases(lm, number)
     requests = [c.request for c in cases]
     scores = {
-        name: _scores(lm, cases, base, make_method("rome", **settings).each(lm, requests, statistics))
+        name: scores_of(lm, cases, base, make_method("rome", **settings).each(lm, requests, statistics))
         for name, settings in variants.items()
     }
     exact = next(iter(variants))
@@ -70,7 +70,8 @@ def compare_quality(
             )
 
 
-def _known(lm: LanguageModel, number: int) -> tuple[list[Case], Base]:
+def known_cases(lm: LanguageModel, number: int) -> tuple[list[Case], Base]:
+    """The first `number` facts that the model knows, with their probes, and what it says unedited."""
     cases: list[Case] = []
     asked = facts(4 * number)
     for begin in range(0, len(asked), number):
@@ -82,7 +83,7 @@ def _known(lm: LanguageModel, number: int) -> tuple[list[Case], Base]:
     raise BadRequest(f"{lm.name} knows {len(cases)} of {len(asked)} facts, {number} were asked for; lower --quality")
 
 
-def _scores(lm: LanguageModel, cases: Sequence[Case], base: Base, deltas: Sequence[Delta]) -> pd.DataFrame:
+def scores_of(lm: LanguageModel, cases: Sequence[Case], base: Base, deltas: Sequence[Delta]) -> pd.DataFrame:
     """One row per case, one column per score: means over the case's probes, NaN where there is none."""
     after = measure(lm, cases, base.priors, deltas, new_tokens=base.new_tokens)
     drift = measure_drift(lm, cases, deltas)

@@ -98,9 +98,9 @@ def rome_edits(bench: Bench) -> Iterator[Ratio]:
 
         def fast(method=method) -> list[torch.Tensor]:
             deltas = method.each(bench.lm, bench.chosen, bench.statistics)
-            return [_dense(d, site.weight) for d in deltas]
+            return [dense(d, site.weight) for d in deltas]
 
-        yield bench.compare(f"ROME edit, {name}", "edit", slow, fast, len(bench.chosen), _cosines)
+        yield bench.compare(f"ROME edit, {name}", "edit", slow, fast, len(bench.chosen), cosines)
 
 
 def values(bench: Bench) -> Iterator[Ratio]:
@@ -131,7 +131,7 @@ def values(bench: Bench) -> Iterator[Ratio]:
             def fast(search=search, contexts=contexts, where=where) -> list[torch.Tensor]:
                 return [v.delta for v in optimise_values(bench.lm, contexts, where, search)]
 
-            yield bench.compare(f"{label}, {name}", "request", slow, fast, len(bench.chosen), _cosines)
+            yield bench.compare(f"{label}, {name}", "request", slow, fast, len(bench.chosen), cosines)
 
 
 def keys(bench: Bench) -> Iterator[Ratio]:
@@ -295,13 +295,15 @@ def _random_edits(bench: Bench, number: int) -> list[Delta]:
     return [Delta({site.weight: LowRank(size * left, right)}) for left, right in pairs]
 
 
-def _dense(delta: Delta, name: str) -> torch.Tensor:
+def dense(delta: Delta, name: str) -> torch.Tensor:
+    """(d_out, d_in) change of one weight."""
     change = delta.factors[name]
     assert isinstance(change, LowRank | Dense)
     return change.dense()
 
 
-def _cosines(a: Sequence[torch.Tensor], b: Sequence[torch.Tensor]) -> str:
+def cosines(a: Sequence[torch.Tensor], b: Sequence[torch.Tensor]) -> str:
+    """Median and smallest cosine of pairs of updates."""
     found = [
         float(torch.nn.functional.cosine_similarity(x.flatten(), y.flatten(), dim=0)) for x, y in zip(a, b, strict=True)
     ]

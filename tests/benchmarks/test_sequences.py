@@ -39,7 +39,7 @@ def test_a_sequence_is_looked_at_and_taken_back(tmp_path: Path) -> None:
     assert piling.restored and hash_weights(lm.module) == before
     wide = piling.rows.pivot_table(index="edits", columns="score", values="value")
     assert list(wide.index) == [0, 2, 4, 10]  # 1 and 3 are reached in the middle of a batch
-    assert wide.loc[2, "efficacy, all so far"] > 0 and wide.loc[10, "drift en, nats"] > 0
+    assert float(wide["efficacy, all so far"][2]) > 0 and float(wide["drift en, nats"][10]) > 0
     shares = piling.rows[piling.rows["low"].notna()]
     assert (shares["low"] <= shares["value"]).all() and (shares["value"] <= shares["high"]).all()
     paths = write_piling([piling], tmp_path / "out", "a title")
