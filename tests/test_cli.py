@@ -247,3 +247,24 @@ def test_a_closed_pipe_is_quiet() -> None:
         f"{sys.executable} cli.py datasets | true", shell=True, cwd=ROOT, capture_output=True, text=True
     )
     assert done.stderr == ""
+
+
+def test_a_saved_change_becomes_an_adapter_of_its_own_model_only(tmp_path: Path, monkeypatch) -> None:
+    from editing.changes import LowRank
+    from editing.delta import Delta
+    from tests.benchmarks.tiny import tiny_model
+
+    torch = pytest.importorskip("torch")
+    lm = tiny_model(["The cat sat on the mat."])
+    lm.module.save_pretrained(tmp_path / "model")
+    lm.tokenizer.save_pretrained(tmp_path / "model")
+    site = lm.sites("mlp")[0]
+    for name, made_for in (("mine", lm.weight_hash), ("other", "0" * 64)):
+        change = LowRank(torch.ones(site.d_out, 1), torch.ones(site.d_in, 1))
+        Delta({site.weight: change}, {"model_hash": made_for}).save(tmp_path / name)
+    words = ["--model", str(tmp_path / "model"), "--out", str(tmp_path / "adapter")]
+    done = CliRunner().invoke(cli, ["adapter", str(tmp_path / "mine"), *words])
+    assert done.exit_code == 0, done.output
+    assert "rank 1" in done.output and (tmp_path / "adapter" / "adapter_config.json").is_file()
+    refused = CliRunner().invoke(cli, ["adapter", str(tmp_path / "other"), *words])
+    assert refused.exit_code == 2 and "made from a model of hash 000000000000" in refused.output

@@ -14,6 +14,7 @@ from transformers import AutoModelForCausalLM
 from editing.changes import Codebook, Dense, LowRank, Shift, TokenShift
 from editing.delta import Delta, compose, delta_hooks
 from editing.errors import BadData, BadModel, BadRequest
+from editing.evaluate import continuation_logprobs
 from editing.forward import hooked
 from editing.language_model import LanguageModel
 from editing.methods import make_method
@@ -96,6 +97,22 @@ def test_three_realisations_agree(
     assert float((plain - in_weights).abs().max()) > 50 * bound
     merged = answers(lm, loaded.merge_and_unload())
     assert float((merged - in_weights).abs().max()) < bound
+
+
+def test_lm_evaluation_harness_reads_the_adapter(
+    lm: LanguageModel, base: Path, deltas: dict[str, Delta], tmp_path: Path
+) -> None:
+    """Its log-likelihoods are ours, where it puts the same token before a text."""
+    harness = pytest.importorskip("lm_eval.models.huggingface", reason="lm-evaluation-harness is not installed")
+    instance = pytest.importorskip("lm_eval.api.instance")
+    lm.tokenizer.save_pretrained(base)
+    export_peft(deltas["rome"], lm, tmp_path / "adapter")
+    prompt, answers = "The capital of France is the city of", ["Paris", "Rome", "bread"]
+    for delta, adapter in (((), {}), ((deltas["rome"],), {"peft": str(tmp_path / "adapter")})):
+        model = harness.HFLM(pretrained=str(base), device="cpu", dtype="float32", add_bos_token=True, **adapter)
+        asked = [instance.Instance("loglikelihood", {}, (prompt, f" {a}"), i) for i, a in enumerate(answers)]
+        theirs = [value for value, _ in model.loglikelihood(asked)]
+        assert theirs == pytest.approx(list(continuation_logprobs(lm, [prompt], [answers], delta)[0]), abs=1e-3)
 
 
 def test_what_is_written(tmp_path: Path) -> None:
