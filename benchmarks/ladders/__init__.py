@@ -17,6 +17,7 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
+from collections.abc import Sequence
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,34 @@ def present_rungs(ladder: Ladder) -> tuple[tuple[Rung, ...], tuple[str, ...]]:
         else:
             notes.append(f"ladder {ladder.name}: optional rung {rung.name} left out: {why}")
     return tuple(kept), tuple(notes)
+
+
+def choose_rungs(name: str, rungs: Sequence[str] = ()) -> tuple[tuple[Rung, ...], tuple[str, ...]]:
+    """The rungs a command is to work on, and one line for each optional one left out.
+
+    Args:
+        name: a ladder's name or .toml file, or a model reference, which is a ladder of that one model.
+        rungs: only these, by name.
+
+    Raises:
+        BadData: no such ladder or rung. BadModel: neither a ladder nor a model reference.
+    """
+    from benchmarks.models import parse
+
+    if name in ladder_names() or name.endswith(".toml"):
+        ladder = load_ladder(name)
+        kept, notes = present_rungs(ladder)
+    else:
+        if difflib.get_close_matches(name, ladder_names(), n=1, cutoff=0.8):
+            load_ladder(name)  # a slip in a ladder's name: say so
+        parse(name)
+        ladder, notes = Ladder("", "", (Rung(name, name),)), ()
+        kept = ladder.rungs
+    for wanted in rungs:
+        if wanted not in {rung.name for rung in ladder.rungs}:
+            known = ", ".join(rung.name for rung in ladder.rungs)
+            raise BadData(f"ladder {name}: no rung {wanted!r:.60}; it has {known:.300}")
+    return tuple(rung for rung in kept if not rungs or rung.name in rungs), notes
 
 
 def _ladder(path: Path, table: dict[str, Any]) -> Ladder:
