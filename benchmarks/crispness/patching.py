@@ -77,8 +77,8 @@ def patch(
     last = max(layers)
     with torch.no_grad():
         hooks = [capture(blocks[i], "output", seen, width) for i in range(last)]
-        nothing = (torch.zeros(1, dtype=torch.long, device=lm.device),) * 2
-        splice.run(nothing, hooks, stop=blocks[last])
+        anywhere = torch.zeros(1, dtype=torch.long, device=lm.device)
+        splice.run((anywhere, anywhere), hooks, stop=blocks[last])
     tables = []
     for at, layer in enumerate(layers):
         entering = splice.hidden if layer == 0 else seen[blocks[layer - 1], "output"]

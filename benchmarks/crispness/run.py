@@ -22,17 +22,19 @@ SHOWN = (*MEASURES, "align_rank")
 
 @dataclass(frozen=True)
 class Crispness:
-    """What a run gave: the table (see `benchmarks.crispness.COLUMNS`), the files written, one line per rung left out."""
+    """What a run gave: the table (see `benchmarks.crispness.COLUMNS`), the files written, a line per optional rung left out and per one that failed."""
 
     frame: pd.DataFrame
     files: tuple[Path, ...]
     skipped: tuple[str, ...]
+    failed: tuple[str, ...]
 
     def as_json(self) -> dict[str, object]:
         return {
             "summary": summary(self.frame).to_dict("records"),
             "files": [str(path) for path in self.files],
             "skipped": list(self.skipped),
+            "failed": list(self.failed),
         }
 
 
@@ -64,9 +66,10 @@ def run_crispness(
         except OSError as error:
             raise BadData(f"{out}: cannot write there ({error.strerror}); choose another folder") from error
     say = say or (lambda line: print(line, file=sys.stderr))
-    frames, notes = [], list(skipped)
+    frames, failed = [], []
     for i, rung in enumerate(chosen, 1):
-        say(f"rung {i} of {len(chosen)}: {rung.name}")
+        if len(chosen) > 1:
+            say(f"rung {i} of {len(chosen)}: {rung.name}")
         try:
             lm = open_model(rung.model, device)
             statistics = statistics_of(lm, setup.seed, setup.corpus)
@@ -74,12 +77,11 @@ def run_crispness(
         except UserError as error:
             if len(chosen) == 1:
                 raise
-            notes.append(f"rung {rung.name} left out: {error}")
-            say(notes[-1])
+            failed.append(f"failed: rung {rung.name}: {error}")
             continue
         frames.append(frame.assign(rung=rung.name, model=rung.model))
     if not frames:
-        raise BadData(f"{name}: no rung could be measured; {notes[-1] if notes else 'it has none'}")
+        raise BadData(f"{name}: no rung could be measured; {[*skipped, *failed, 'it has none'][0]}")
     whole = pd.concat(frames, ignore_index=True)
     files: list[Path] = []
     if out is not None:
@@ -87,7 +89,7 @@ def run_crispness(
         with atomic_file(files[0]) as temporary:
             whole.to_csv(temporary, index=False)
         draw(whole, files[1])
-    return Crispness(whole, tuple(files), tuple(notes))
+    return Crispness(whole, tuple(files), skipped, tuple(failed))
 
 
 def summary(frame: pd.DataFrame) -> pd.DataFrame:
@@ -112,5 +114,5 @@ def format_crispness(found: Crispness, most: int = 6) -> str:
     lines = [shown.to_string(index=False, float_format=lambda v: f"{v:.3f}")]
     if len(names) > most:
         lines.append(f"... and {len(names) - most} more concepts in crispness.csv")
-    lines += [*found.skipped, *(f"wrote {path}" for path in found.files)]
+    lines += [*found.skipped, *found.failed, *(f"wrote {path}" for path in found.files)]
     return "\n".join(lines)

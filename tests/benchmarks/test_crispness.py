@@ -353,7 +353,7 @@ def test_run_writes_table_and_picture(tmp_path: Path) -> None:
     said: list[str] = []
     setup = Setup(corpus="samples:600", controls=("none", "random"))
     found = run_crispness(str(ladder), ["cheese"], (), tmp_path / "out", "cpu", setup, said.append)
-    assert isinstance(found, Crispness) and len(found.skipped) == 1 and "gone" in found.skipped[0]
+    assert isinstance(found, Crispness) and not found.skipped and len(found.failed) == 1 and "gone" in found.failed[0]
     assert said[0] == "rung 1 of 2: a"
     table = pd.read_csv(tmp_path / "out" / "crispness.csv")
     assert list(table.columns) == list(COLUMNS) and len(table) == len(found.frame)
