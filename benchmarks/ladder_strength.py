@@ -114,7 +114,7 @@ def format_strength(table: StrengthTable) -> str:
     )
     keys = ("bits_per_byte_en", "bits_per_byte_fr", "known_rate_en", "known_rate_fr")
     own = any("bits_per_byte_text" in record for record in table.records)
-    lines = [(*head, "bpb text") if own else head]
+    lines: list[tuple[str, ...]] = [(*head, "bpb text") if own else head]
     for r in table.records:
         line = [str(r["rung"]), *(f"{r[k]:.3f}" for k in keys)]
         for key in ("parameters", "parameters_without_embeddings"):

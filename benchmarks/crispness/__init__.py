@@ -8,7 +8,7 @@
 | `C_dir` | cosine of the English and French edit vectors of one fact, language means removed |
 
 The parts are rows too: `leak_translation` and `leak_siblings` (C_key is their difference), `patch_own` and `patch_other` (of
-C_patch), `align_rank` (a graded C_align). leak(k', k) = k'^T C^-1 k / (k^T C^-1 k), see measures.py; keys are read at the last
+C_patch), `align_rank` (a graded C_align) and `patch_nats` (C_patch in mean log-probabilities, for models that hardly say it). leak(k', k) = k'^T C^-1 k / (k^T C^-1 k), see measures.py; keys are read at the last
 token of the name, averaged over one sentence per relation.
 
 Controls: `none` is the measurement; `untrained` is a model of the same configuration with fresh random weights; `random` puts
@@ -41,7 +41,7 @@ from editing.language_model import LanguageModel
 from editing.statistics import ModelStatistics
 
 MEASURES = ("C_key", "C_align", "C_patch", "C_dir")
-PARTS = ("leak_translation", "leak_siblings", "align_rank", "patch_own", "patch_other")
+PARTS = ("leak_translation", "leak_siblings", "align_rank", "patch_own", "patch_other", "patch_nats")
 CONTROLS = ("none", "untrained", "random", "shuffled")
 DIRECTIONS = ("both", "en-fr", "fr-en")
 COLUMNS = ("rung", "model", "model_hash", "concept", "en", "fr", "group", "site", "layer", "depth", "measure", "direction", "control", "value")  # fmt: skip
@@ -178,7 +178,9 @@ def _patch_values(patched: dict, pairs: Pairs, at: int, i: int, j: int, seed: in
     for direction, tables in patched.items():
         own, other = tables.contrast(at, i, j, pairs.patch_others(j, seed))
         found |= {("patch_own", direction): own, ("patch_other", direction): other, ("C_patch", direction): own - other}
-    for measure in ("patch_own", "patch_other", "C_patch"):
+        own, other = tables.contrast(at, i, j, pairs.patch_others(j, seed), nats=True)
+        found["patch_nats", direction] = own - other
+    for measure in ("patch_own", "patch_other", "C_patch", "patch_nats"):
         two = [found[measure, direction] for direction in patched]
         found[measure, "both"] = sum(two) / len(two) if two else nan
     return found

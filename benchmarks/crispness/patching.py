@@ -24,13 +24,20 @@ from editing.tokens import Prompt
 
 @dataclass(frozen=True)
 class Patched:
-    """probability[layer][source, name]: mean over the name's base prompts of P(name | source's state patched in)."""
+    """Of P(name | source's state patched in), per layer and (source, name): means over the name's base prompts.
+
+    Attributes:
+        probability: of P itself. nats: of log P, which still tells states apart where P is tiny.
+    """
 
     probability: tuple[dict[tuple[int, int], float], ...]
+    nats: tuple[dict[tuple[int, int], float], ...]
 
-    def contrast(self, layer: int, source: int, name: int, others: Sequence[int]) -> tuple[float, float]:
+    def contrast(
+        self, layer: int, source: int, name: int, others: Sequence[int], nats: bool = False
+    ) -> tuple[float, float]:
         """P(name | the source's state), and its mean over the states of random `others`; C_patch is the difference."""
-        table = self.probability[layer]
+        table = (self.nats if nats else self.probability)[layer]
         rest = [table[o, name] for o in others if o != source]
         return table[source, name], sum(rest) / len(rest)
 
@@ -79,15 +86,21 @@ def patch(
         hooks = [capture(blocks[i], "output", seen, width) for i in range(last)]
         anywhere = torch.zeros(1, dtype=torch.long, device=lm.device)
         splice.run((anywhere, anywhere), hooks, stop=blocks[last])
-    tables = []
+    tables, logs = [], []
     for at, layer in enumerate(layers):
         entering = splice.hidden if layer == 0 else seen[blocks[layer - 1], "output"]
         logp = _at_layer(lm, splice, entering, blocks[layer], layer, sources[:, at], work, prompts, batch_tokens)
-        sums: dict[tuple[int, int], list[float]] = {}
-        for (source, name, _), value in zip(work, logp.exp().tolist(), strict=True):
-            sums.setdefault((source, name), []).append(value)
-        tables.append({pair: sum(values) / len(values) for pair, values in sums.items()})
-    return Patched(tuple(tables))
+        tables.append(_means(work, logp.exp()))
+        logs.append(_means(work, logp))
+    return Patched(tuple(tables), tuple(logs))
+
+
+def _means(work: Sequence[tuple[int, int, int]], values: torch.Tensor) -> dict[tuple[int, int], float]:
+    """Mean per (source, name) over its rows."""
+    found: dict[tuple[int, int], list[float]] = {}
+    for (source, name, _), value in zip(work, values.tolist(), strict=True):
+        found.setdefault((source, name), []).append(value)
+    return {pair: sum(mine) / len(mine) for pair, mine in found.items()}
 
 
 def _at_layer(

@@ -17,7 +17,7 @@ from benchmarks.measuring import open_model, statistics_of
 from editing.cache import atomic_file
 from editing.errors import BadData, UserError
 
-SHOWN = (*MEASURES, "align_rank")
+SHOWN = (*MEASURES, "align_rank", "patch_nats")
 
 
 @dataclass(frozen=True)

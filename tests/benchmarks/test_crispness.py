@@ -163,6 +163,8 @@ def test_patching_is_that_of_whole_forward_passes(lm, frame) -> None:
     bases, others = PAIRS.patch_bases(cheese, seed), PAIRS.patch_others(cheese, seed)
     own = np.mean([probability(cheese, base) for base in bases])
     other = np.mean([probability(o, base) for o in others for base in bases])
+    nats = [np.mean([np.log(probability(o, base)) for base in bases]) for o in (cheese, *others)]
+    assert value(frame, "cheese", "patch_nats", layer, "en-fr") == pytest.approx(nats[0] - np.mean(nats[1:]), abs=1e-3)
     assert value(frame, "cheese", "patch_own", layer, "en-fr") == pytest.approx(own, rel=1e-3)
     assert value(frame, "cheese", "patch_other", layer, "en-fr") == pytest.approx(other, rel=1e-3)
     assert value(frame, "cheese", "C_patch", layer, "en-fr") == pytest.approx(own - other, rel=1e-3, abs=1e-9)
