@@ -37,6 +37,7 @@ class ModelStatistics:
         seed: of the samples and prefixes.
         ridge: added to C's diagonal, as a share of its mean, before a solve.
         progress: called as progress(label, done, total).
+        sampler: the model to draw "samples:N" from instead of `lm`; it has the same tokenizer.
 
     Raises:
         BadRequest: a corpus of another form.
@@ -50,6 +51,7 @@ class ModelStatistics:
         seed: int = 0,
         ridge: float = 1e-4,
         progress: Callable[[str, int, int], None] | None = None,
+        sampler: LanguageModel | None = None,
     ) -> None:
         kind, _, value = corpus.partition(":")
         if not (
@@ -57,7 +59,10 @@ class ModelStatistics:
         ):
             raise BadRequest(f"corpus {corpus!r}: write samples:NUMBER, text:PATH or identity")
         self.lm, self.corpus, self.seed, self.ridge = lm, corpus, seed, ridge
-        self._cache = (cache if cache is not None else cache_root()) / "statistics" / lm.weight_hash[:24]
+        root = (cache if cache is not None else cache_root()) / "statistics"
+        self._cache = root / lm.weight_hash[:24]
+        self._sampler = sampler or lm
+        self._drawn = root / self._sampler.weight_hash[:24]
         self._progress = progress
         self._covariances: dict[str, Covariance] = {}
         self._factors: dict[str, torch.Tensor] = {}
@@ -90,6 +95,8 @@ class ModelStatistics:
         key = _short(
             f"{VERSION} {self.corpus.partition(':')[0]} {self.seed} {self.lm.prefix_ids} {texts or self.corpus}"
         )
+        if self._sampler is not self.lm and not texts:
+            key = _short(f"{key} {self._sampler.weight_hash}")
         folder = self._cache / f"covariance-{key}"
         for site in list(missing):
             found = _read_covariance(folder / f"{site.path}.safetensors")
@@ -161,12 +168,12 @@ class ModelStatistics:
 
     def _samples(self, wanted: int, length: int) -> list[list[int]]:
         """At least `wanted` tokens drawn from the model, in pieces of `length`; drawn once and kept."""
-        path = self._cache / f"samples-{_short(f'{VERSION} {self.seed} {wanted} {length} {self.lm.prefix_ids}')}.json"
+        path = self._drawn / f"samples-{_short(f'{VERSION} {self.seed} {wanted} {length} {self.lm.prefix_ids}')}.json"
         if path.is_file():
             return _read_list(path, list)
         pieces: list[list[int]] = []
         drawn, batch = 0, 0
-        source = self.lm.half if self.lm.half_wins else self.lm
+        source = self._sampler.half if self._sampler.half_wins else self._sampler
 
         def note(tokens: int) -> None:
             nonlocal drawn

@@ -11,8 +11,8 @@ The parts are rows too: `leak_translation` and `leak_siblings` (C_key is their d
 C_patch), `align_rank` (a graded C_align) and `patch_nats` (C_patch in mean log-probabilities, for models that hardly say it). leak(k', k) = k'^T C^-1 k / (k^T C^-1 k), see measures.py; keys are read at the last
 token of the name, averaged over one sentence per relation.
 
-Controls: `none` is the measurement; `untrained` is a model of the same configuration with fresh random weights; `random` puts
-a concept of another type in the partner's place; `shuffled` breaks all pairs by one permutation. The last two are means over
+Controls: `none` is the measurement; `untrained` is a model of the same configuration with fresh random weights that reads the
+same text for its covariance; `random` puts a concept of another type in the partner's place; `shuffled` breaks all pairs by one permutation. The last two are means over
 draws. A crisp pair is far above all three.
 """
 
@@ -95,7 +95,8 @@ def crispness(
     records = _measure(lm, statistics, pairs, chosen, partners, setup)
     if "untrained" in setup.controls:
         twin = untrained(lm, setup.seed)
-        own = ModelStatistics(twin, corpus=setup.corpus, seed=setup.seed)
+        # the same text for both: the control differs in the weights alone (and nothing has to be drawn again)
+        own = ModelStatistics(twin, corpus=setup.corpus, seed=setup.seed, sampler=lm)
         found = _measure(twin, own, pairs, chosen, {"none": partners["none"]}, setup)
         records += [record | {"control": "untrained"} for record in found]
     about = {"rung": lm.name, "model": lm.name, "model_hash": lm.weight_hash, "site": setup.site}

@@ -26,6 +26,8 @@ TITLE = {
     "C_dir": "C_dir\ncosine of EN and FR\nedit vectors",
 }
 
+LEAST = 0.05  # a panel shows at least this much around 0, so that noise near 0 does not fill it
+
 
 def draw(frame: pd.DataFrame, path: Path) -> None:
     """Draw the first concept of `frame` (cheese/fromage where it is measured) into a PNG file, written whole."""
@@ -52,10 +54,12 @@ def draw(frame: pd.DataFrame, path: Path) -> None:
                 panel.set_title(rung, fontsize=10)
             if row == len(MEASURES) - 1:
                 panel.set_xlabel("layer")
+            low, high = panel.get_ylim()
+            panel.set_ylim(min(low, -LEAST), max(high, LEAST))
             if column == 0:
                 panel.set_ylabel(TITLE[measure], fontsize=9)
     handles, labels = axes[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=2, frameon=False, fontsize=9)
+    figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False, fontsize=9)
     first = mine.iloc[0]
     figure.suptitle(f"{first['en']} / {first['fr']}", fontsize=11)
     with atomic_file(path) as temporary:
