@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from benchmarks.crispness.measures import (
 )
 from benchmarks.crispness.pairs import LANGS, Pairs, concept_pairs, facts, frames
 from benchmarks.crispness.patching import patch, source_states
-from benchmarks.crispness.reading import gradient_vectors, untrained
+from benchmarks.crispness.reading import gradient_vectors, optimised_vectors, untrained
 from benchmarks.crispness.run import Crispness, format_crispness, run_crispness, summary
 from editing.errors import BadData, BadModel, BadRequest
 from editing.language_model import LanguageModel
@@ -209,6 +210,25 @@ def test_edit_vectors_are_single_gradients(lm) -> None:
         torch.testing.assert_close(found[i, 1], gradient, rtol=1e-3, atol=1e-6)
     # nothing behind the last block reads the subject's place: no direction, and no number for it
     assert (found[:, -1] == 0).all()
+
+
+def test_optimised_edit_vectors_set_out_along_the_gradient(lm, statistics) -> None:
+    prompts, sites = facts(lm, PAIRS, "en", 0)[:3], lm.sites()[:2]
+    found = optimised_vectors(lm, prompts, sites, steps=2)
+    first = gradient_vectors(lm, prompts, sites)
+    assert found.shape == first.shape
+    # the second pass only measures, so one step of Adam was made: the gradient's signs, scaled
+    cosine = torch.nn.functional.cosine_similarity(found, first, dim=-1)
+    assert (cosine > 0.3).all() and (cosine < 0.999).all()
+    alone = optimised_vectors(lm, prompts[1:2], sites[1:], steps=2)
+    torch.testing.assert_close(found[1:2, 1:], alone, rtol=1e-2, atol=1e-4)
+
+
+def test_steps_change_only_the_directions(lm, statistics, frame) -> None:
+    other = crispness(lm, ["cheese"], replace(SETUP, steps=2, controls=("none",)), statistics=statistics)
+    assert value(other, "cheese", "C_key", 1) == value(frame, "cheese", "C_key", 1)
+    assert value(other, "cheese", "C_dir", 1) != value(frame, "cheese", "C_dir", 1)
+    assert set(other["control"]) == {"none"}
 
 
 def test_rows_are_complete(lm, frame) -> None:
