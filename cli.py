@@ -325,6 +325,9 @@ def ladder_strength(ctx, name: str, rungs: tuple[str, ...], text: Path | None, d
 @click.argument("name")
 @click.option("--concepts", type=Names(), default="cheese,bread", show_default=True, help="Which pairs; `all` for all.")
 @rungs
+@click.option(
+    "--site", type=click.Choice(("mlp", "value", "attn")), default="mlp", show_default=True, help="Whose keys."
+)
 @click.option("--out", type=click.Path(path_type=Path), default=None, help="Folder for crispness.csv and a picture.")
 @click.option(
     "--steps", type=click.IntRange(min=0), default=0, help="Of the search for edit vectors; 0: its first step."
@@ -334,7 +337,7 @@ def ladder_strength(ctx, name: str, rungs: tuple[str, ...], text: Path | None, d
 @device
 @as_json
 @click.pass_context
-def ladder_crispness(ctx, name, concepts, rungs, out, steps, corpus, seed, device, as_json) -> None:
+def ladder_crispness(ctx, name, concepts, rungs, out, site, steps, corpus, seed, device, as_json) -> None:
     """How far cheese and fromage are one concept in the rungs of NAME, layer by layer, without any edit.
 
     \b
@@ -344,7 +347,7 @@ def ladder_crispness(ctx, name, concepts, rungs, out, steps, corpus, seed, devic
     from benchmarks.crispness import Setup
     from benchmarks.crispness.run import format_crispness, run_crispness
 
-    setup = Setup(corpus=corpus, steps=steps, seed=seed)
+    setup = Setup(site, corpus, steps, seed=seed)
     found = run_crispness(name, () if concepts == ("all",) else concepts, rungs, out, device, setup)
     _print_json(found.as_json()) if as_json else click.echo(format_crispness(found))
     ctx.exit(FAILED if found.failed else 0)

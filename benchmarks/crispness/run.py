@@ -30,8 +30,10 @@ class Crispness:
     failed: tuple[str, ...]
 
     def as_json(self) -> dict[str, object]:
+        """The summary, with null for what is not measurable: JSON has no NaN."""
+        rows = summary(self.frame).to_dict("records")
         return {
-            "summary": summary(self.frame).to_dict("records"),
+            "summary": [{key: None if value != value else value for key, value in row.items()} for row in rows],
             "files": [str(path) for path in self.files],
             "skipped": list(self.skipped),
             "failed": list(self.failed),
@@ -80,14 +82,15 @@ def run_crispness(
             failed.append(f"failed: rung {rung.name}: {error}")
             continue
         frames.append(frame.assign(rung=rung.name, model=rung.model))
+        if out is not None:  # after every rung, so that what a killed run has measured is kept
+            with atomic_file(out / "crispness.csv") as temporary:
+                pd.concat(frames, ignore_index=True).to_csv(temporary, index=False)
     if not frames:
         raise BadData(f"{name}: no rung could be measured; {[*skipped, *failed, 'it has none'][0]}")
     whole = pd.concat(frames, ignore_index=True)
     files: list[Path] = []
     if out is not None:
         files = [out / "crispness.csv", out / "crispness.png"]
-        with atomic_file(files[0]) as temporary:
-            whole.to_csv(temporary, index=False)
         draw(whole, files[1])
     return Crispness(whole, tuple(files), skipped, tuple(failed))
 

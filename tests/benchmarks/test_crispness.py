@@ -231,6 +231,16 @@ def test_steps_change_only_the_directions(lm, statistics, frame) -> None:
     assert set(other["control"]) == {"none"}
 
 
+def test_other_sites(lm, statistics, frame) -> None:
+    setup = replace(SETUP, site="value", controls=("none",))
+    other = crispness(lm, ["cheese"], setup, statistics=statistics)
+    assert set(other["site"]) == {"value"}
+    assert value(other, "cheese", "C_key", 1) != value(frame, "cheese", "C_key", 1)
+    assert value(other, "cheese", "C_align", 1) == value(frame, "cheese", "C_align", 1)
+    # values are read by later positions even in the last block: there they have a direction, which the MLP has not
+    assert np.isfinite(value(other, "cheese", "C_dir", lm.n_layers - 1))
+
+
 def test_rows_are_complete(lm, frame) -> None:
     assert list(frame.columns) == list(COLUMNS)
     assert set(frame["measure"]) == {*MEASURES, *PARTS} and set(frame["control"]) == set(CONTROLS)
