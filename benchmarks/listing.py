@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from typing import Any
 
 from benchmarks.datasets import dataset_names, describe, kinds_of
 from benchmarks.ladders import ladder_names, load_ladder
@@ -56,18 +57,40 @@ def _number(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
+def ladders() -> list[dict[str, object]]:
+    """Name, title and number of rungs of every ladder that comes with the project."""
+    found = [load_ladder(name) for name in ladder_names()]
+    return [{"name": ladder.name, "title": ladder.title, "rungs": len(ladder.rungs)} for ladder in found]
+
+
 def list_ladders() -> str:
-    """Every ladder with its rungs, weakest first; a rung that cannot be used here says why."""
-    lines = []
-    for name in ladder_names():
-        ladder = load_ladder(name)
-        lines.append(f"{name}: {ladder.title}")
-        rows = []
-        for rung in ladder.rungs:
-            notes = [n for n in (rung.note, "optional" if rung.optional else "", rung.licence, absent(rung.model)) if n]
-            rows.append((f"  {rung.name}", rung.model, "; ".join(notes)))
-        lines += [*_table(rows), ""]
-    return "\n".join(lines).rstrip()
+    """The ladders as text."""
+    return "\n".join(_table([(str(one["name"]), f"{one['rungs']} rungs", str(one["title"])) for one in ladders()]))
+
+
+def describe_ladder(name: str) -> dict[str, object]:
+    """A ladder with all that its file says of its rungs, weakest first; `absent` says why a rung cannot be used right now.
+
+    Raises:
+        BadData: no such ladder, or a wrong file.
+    """
+    ladder = load_ladder(name)
+    rungs = [asdict(rung) | {"absent": absent(rung.model) or ""} for rung in ladder.rungs]
+    return {"name": ladder.name, "title": ladder.title, "rungs": rungs}
+
+
+def format_ladder(about: Mapping[str, Any]) -> str:
+    """`describe_ladder` as text."""
+    rows = [("  rung", "model", "parameters", "tokens", "licence and notes")]
+    for rung in about["rungs"]:
+        parts = [rung["licence"], rung["note"], *(key for key in ("gated", "optional", "unpinned") if rung[key])]
+        parts += [rung["checked"] and f"checked: {rung['checked']}", rung["absent"]]
+        sizes = (
+            f"{rung['parameters']:,}" if rung["parameters"] else "",
+            f"{rung['training_tokens']:.3g}" if rung["training_tokens"] else "",
+        )
+        rows.append((f"  {rung['name']}", rung["model"], *sizes, "; ".join(part for part in parts if part)))
+    return "\n".join([f"{about['name']}: {about['title']}", *_table(rows)])
 
 
 def list_methods() -> str:

@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from benchmarks.cases import Case, Probe
 from benchmarks.cells import CORPUS, Cell, split_of
+from benchmarks.known_facts import known_rates
 from benchmarks.models import load_model
 from benchmarks.scoring import Base, measure, measure_base, measure_drift, probe_rows
 from benchmarks.strength import drift_texts, strength
@@ -68,13 +69,16 @@ def load_rung(reference: str, device: str | None, corpus: str, seed: int, quiet:
         BadModel: the reference cannot be resolved or loaded.
     """
     lm = open_model(reference, device)
-    power = strength(lm)
+    power, rates = strength(lm), known_rates(lm)
     columns = {
         "model_source": lm.source,
         "model_hash": lm.weight_hash,
         "bits_per_byte_en": power.bits_per_byte_en,
         "bits_per_byte_fr": power.bits_per_byte_fr,
         "parameters": float(lm.n_parameters),
+        "parameters_without_embeddings": float(power.parameters_without_embeddings),
+        "known_rate_en": rates.en,
+        "known_rate_fr": rates.fr,
         "n_layers": lm.n_layers,
     }
     return Loaded(lm, columns, statistics_of(lm, seed, corpus, quiet))

@@ -22,6 +22,7 @@ from benchmarks.cells import Cell, Plan, canonical, cases_digest, lookups
 from benchmarks.datasets import build_cases
 from benchmarks.ladders import Rung, load_ladder, present_rungs
 from benchmarks.measuring import Loaded, cell_records, load_rung, planned, prepare, statistics_of, with_drift
+from benchmarks.models import training_tokens
 from benchmarks.provenance import commit, versions
 from benchmarks.store import RunStore
 from editing.errors import OutOfMemory, UserError
@@ -122,6 +123,7 @@ class _Sweep:
         bar.set_description(f"{rung.name} loading")
         try:
             loaded = load_rung(rung.model, self.device, self.plan.corpus, self.plan.seed, self.quiet)
+            loaded.columns["training_tokens"] = training_tokens(rung.model, rung.training_tokens)
         except Exception as error:
             self._cannot_load(cells, error, bar)
             return []

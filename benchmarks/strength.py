@@ -18,7 +18,7 @@ from editing.offload import other_names
 if TYPE_CHECKING:
     from editing.language_model import LanguageModel
 
-__all__ = ["Strength", "drift_texts", "strength"]
+__all__ = ["Strength", "drift_texts", "strength", "text_bits_per_byte"]
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,26 @@ def strength(lm: LanguageModel, *, cache: Path | None = None) -> Strength:
     )
     with atomic_file(path) as temporary:
         temporary.write_text(json.dumps(asdict(measured)), encoding="utf-8")
+    return measured
+
+
+def text_bits_per_byte(lm: LanguageModel, text: str, *, cache: Path | None = None) -> float:
+    """Bits per byte on any text; cached by weight hash and text hash like `strength`.
+
+    Raises:
+        BadData: the cache cannot be written.
+    """
+    digest = hashlib.sha256(json.dumps([text, lm.prefix_ids]).encode()).hexdigest()
+    path = (cache or cache_root()) / "strength" / f"text-{lm.weight_hash[:24]}-{digest[:16]}.json"
+    try:
+        return float(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        pass  # nothing readable there: measured (again)
+    from editing.evaluate import bits_per_byte
+
+    measured = float(bits_per_byte(lm, text))
+    with atomic_file(path) as temporary:
+        temporary.write_text(json.dumps(measured), encoding="utf-8")
     return measured
 
 

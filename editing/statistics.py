@@ -40,6 +40,7 @@ class ModelStatistics:
         ridge: added to C's diagonal, as a share of its mean, before a solve.
         progress: called as progress(label, done, total).
         memory: says how many bytes are free where the model runs; None asks the machine.
+        sampler: the model to draw "samples:N" from instead of `lm`; it has the same tokenizer.
 
     Raises:
         BadRequest: a corpus of another form.
@@ -55,6 +56,7 @@ class ModelStatistics:
         ridge: float = 1e-4,
         progress: Callable[[str, int, int], None] | None = None,
         memory: Callable[[], int] | None = None,
+        sampler: LanguageModel | None = None,
     ) -> None:
         kind, _, value = corpus.partition(":")
         self._hub = HubCorpus.parse(value) if kind == "hub" else None
@@ -69,7 +71,10 @@ class ModelStatistics:
             )
         self._files = self._hub.files() if self._hub else []
         self.lm, self.corpus, self.seed, self.ridge = lm, corpus, seed, ridge
-        self._cache = (cache if cache is not None else cache_root()) / "statistics" / lm.weight_hash[:24]
+        root = (cache if cache is not None else cache_root()) / "statistics"
+        self._cache = root / lm.weight_hash[:24]
+        self._sampler = sampler or lm
+        self._drawn = root / self._sampler.weight_hash[:24]
         self._progress, self._memory = progress, memory
         self._covariances: dict[str, Covariance] = {}
         self._factors: dict[str, torch.Tensor] = {}
@@ -106,6 +111,8 @@ class ModelStatistics:
         key = _short(
             f"{VERSION} {self.corpus.partition(':')[0]} {self.seed} {self.lm.prefix_ids} {texts or self.corpus}{limit}{half}"
         )
+        if self._sampler is not self.lm and not texts:
+            key = _short(f"{key} {self._sampler.weight_hash}")
         folder = self._cache / f"covariance-{key}"
         for site in list(missing):
             found = _read_covariance(folder / f"{site.path}.safetensors")
@@ -192,12 +199,12 @@ class ModelStatistics:
 
     def _samples(self, wanted: int, length: int) -> list[list[int]]:
         """At least `wanted` tokens drawn from the model, in pieces of `length`; drawn once and kept."""
-        path = self._cache / f"samples-{_short(f'{VERSION} {self.seed} {wanted} {length} {self.lm.prefix_ids}')}.json"
+        path = self._drawn / f"samples-{_short(f'{VERSION} {self.seed} {wanted} {length} {self.lm.prefix_ids}')}.json"
         if path.is_file():
             return _read_list(path, list)
         pieces: list[list[int]] = []
         drawn, batch = 0, 0
-        source = self.lm.half if self.lm.half_wins else self.lm
+        source = self._sampler.half if self._sampler.half_wins else self._sampler
 
         def note(tokens: int) -> None:
             nonlocal drawn

@@ -14,11 +14,12 @@ from click.testing import CliRunner, Result
 
 from cli import cli
 from editing.delta import Delta
+from tests.benchmarks.model_files import lay_out
 from tests.benchmarks.tiny import World, world
 from valley.rows import read_run
 
 ROOT = Path(__file__).resolve().parents[1]
-COMMANDS = ("bench", "curve", "datasets", "edit", "ladders", "methods", "models", "report")
+COMMANDS = ("bench", "curve", "datasets", "edit", "ladder", "ladders", "methods", "models", "report")
 
 
 @pytest.fixture(scope="module")
@@ -85,8 +86,79 @@ def test_lists(tiny: World) -> None:
     assert about["n layers"] == 2 and len(about["weights sha256"]) == 64 and about["bits per byte en"] > 0
 
 
+def test_ladder_list_and_show(tiny: World) -> None:
+    assert call("ladder", "list").stdout == call("ladders").stdout
+    listed = json.loads(call("ladder", "list", "--json").stdout)
+    assert (listed[0]["name"], listed[0]["rungs"]) == ("demo", 5) and listed[0]["title"]
+    shown = json.loads(call("ladder", "show", tiny.ladder, "--json").stdout)
+    assert [rung["name"] for rung in shown["rungs"]] == ["one", "two"] and shown["rungs"][0]["absent"] == ""
+    text = call("ladder", "show", "demo").stdout
+    assert "smollm2-135m" in text and "134,515,008" in text and "Apache-2.0" in text
+    assert "no such ladder" in refused("ladder", "show", "dem")
+    assert "No such command" in refused("ladder", "grew")
+    help_text = call("ladder")
+    assert all(word in help_text.output for word in ("list", "show", "strength", "crispness"))
+
+
+def test_ladder_strength(tiny: World, tmp_path: Path) -> None:
+    mine = tmp_path / "mine.txt"
+    mine.write_text("The capital of France is the city of Paris. " * 5, encoding="utf-8")
+    done = call("ladder", "strength", tiny.ladder, "--device", "cpu", "--text", mine, "--json")
+    assert done.exit_code == 0, done.output
+    one, two = json.loads(done.stdout)["rungs"]
+    assert (one["rung"], two["rung"]) == ("one", "two") and one["n_layers"] == 1
+    assert two["bits_per_byte_text"] < one["bits_per_byte_en"] and one["training_tokens"] is None
+    assert 0 <= one["known_rate_en"] <= 1 and one["parameters_without_embeddings"] < one["parameters"]
+    text = call("ladder", "strength", tiny.ladder, "--rungs", "two", "--device", "cpu")
+    assert "two" in text.stdout and "one" not in text.stdout and "n/a" in text.stdout
+    assert "no rung 'three'" in refused("ladder", "strength", tiny.ladder, "--rungs", "three")
+    (tmp_path / "empty.txt").write_text(" ")
+    for bad in ("empty.txt", "gone.txt"):
+        assert bad in refused("ladder", "strength", tiny.model, "--text", tmp_path / bad)
+    ladder = tiny.write_ladder("half", two=tiny.model, gone=str(tmp_path / "gone"))
+    half = call("ladder", "strength", ladder, "--device", "cpu")
+    assert half.exit_code == 1 and "failed: rung gone" in half.stdout and "two" in half.stdout
+
+
+def test_ladder_of_hub_models_offline(tiny: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One rung whole in the hub cache, one cut short, one never fetched: each failure one line, at once."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    lay_out(tmp_path / "hub", "nobody/whole", Path(tiny.model))
+    (lay_out(tmp_path / "hub", "nobody/cut", Path(tiny.model)) / "model.safetensors").unlink()
+    ladder = tiny.write_ladder("hub", whole="nobody/whole", cut="nobody/cut", gone="nobody/gone")
+    began = time.perf_counter()
+    done = call("ladder", "strength", ladder, "--device", "cpu", "--json")
+    seconds = time.perf_counter() - began
+    outcome = json.loads(done.stdout)
+    assert done.exit_code == 1 and [rung["rung"] for rung in outcome["rungs"]] == ["whole"]
+    assert "only partly in the local hub cache" in outcome["failed"][0] and "rung cut" in outcome["failed"][0]
+    assert "not in the local hub cache" in outcome["failed"][1] and "\n" not in outcome["failed"][1]
+    assert seconds < 15
+    shown = json.loads(call("ladder", "show", ladder, "--json").stdout)["rungs"]
+    assert [bool(rung["absent"]) for rung in shown] == [False, True, True]
+    assert "not in the local hub cache" in refused("ladder", "crispness", "nobody/gone")
+
+
+def test_ladder_crispness(tiny: World, tmp_path: Path) -> None:
+    options = ("--corpus", "samples:600", "--device", "cpu", "--out", tmp_path / "out", "--concepts", "cheese")
+    done = call("ladder", "crispness", tiny.model, *options, "--json")
+    assert done.exit_code == 0, done.output
+    outcome = json.loads(done.stdout)
+    assert {"C_key", "C_align", "C_patch"} <= {row["measure"] for row in outcome["summary"]}
+    assert all(Path(file).is_file() for file in outcome["files"])
+    assert {"none", "untrained", "random", "shuffled"} <= set(outcome["summary"][0])
+    assert "chese" in refused("ladder", "crispness", tiny.model, "--concepts", "chese")
+    assert "samples:NUMBER" in refused("ladder", "crispness", tiny.model, "--corpus", "wiki", "--device", "cpu")
+
+
 def test_bench_then_curve_then_report(run: Path) -> None:
-    assert read_run(run)["error"].eq("").all()
+    rows = read_run(run)
+    assert rows["error"].eq("").all()
+    assert rows["known_rate_en"].between(0, 1).all() and rows["parameters_without_embeddings"].gt(0).all()
+    assert rows["training_tokens"].isna().all()
     curve = call("curve", run, "--min-known", 1)
     assert curve.exit_code == 0, curve.output
     assert "one" in curve.stdout and "two" in curve.stdout

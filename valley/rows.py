@@ -26,6 +26,10 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "bits_per_byte_en": ("float64", "on the fixed English text; lower is stronger"),
     "bits_per_byte_fr": ("float64", "on the fixed French text"),
     "parameters": ("float64", "number of parameters"),
+    "parameters_without_embeddings": ("float64", "the same less embeddings and unembedding"),
+    "known_rate_en": ("float64", "share of a fixed sample of world facts the unedited model knows, asked in English"),
+    "known_rate_fr": ("float64", "the same, asked in French"),
+    "training_tokens": ("float64", "tokens the model was trained on, as its ladder or card states; NaN where unknown"),
     "n_layers": ("int64", "number of blocks"),
     "method": ("string", "name of the editing method"),
     "settings": ("string", "all its settings, JSON"),
@@ -75,6 +79,10 @@ COLUMNS: dict[str, tuple[str, str]] = {
 VOLATILE = ("seconds_edit", "seconds_eval", "commit", "versions")
 
 
+# Came later than the first tables of this version: NaN where a file lacks them.
+ADDED = ("parameters_without_embeddings", "known_rate_en", "known_rate_fr", "training_tokens")
+
+
 class RowsError(Exception):
     """A run folder or table that cannot be read as rows; one line, names the file and the mend."""
 
@@ -120,9 +128,9 @@ def read_run(folder: str | Path) -> pd.DataFrame:
         version = int(frame["schema_version"].max()) if "schema_version" in frame and len(frame) else -1
         if version > SCHEMA_VERSION:
             raise RowsError(f"{file}: written by a newer version (schema {version}, this is {SCHEMA_VERSION}); update")
-        if version < SCHEMA_VERSION or set(frame.columns) != set(COLUMNS):
+        if version < SCHEMA_VERSION or set(frame.columns) | set(ADDED) != set(COLUMNS):
             raise RowsError(f"{file}: columns do not fit schema {SCHEMA_VERSION}; delete it and run bench again")
-        frames.append(frame[list(COLUMNS)])
+        frames.append(frame.reindex(columns=list(COLUMNS)))
     rows = pd.concat(frames, ignore_index=True)
     order = ["rung_index", "rung", "method", "settings", "edit_kind", "run_seed", "case", "probe_index"]
     return rows.sort_values(order, kind="stable", ignore_index=True)

@@ -8,8 +8,10 @@ optional = true         # left out, with a line that says so, where the model is
 licence = "..."
 note = "..."
 parameters = 124_000_000
+training_tokens = 300_000_000_000
 gated = true            # the hub asks for a login
-unchecked = true        # written from memory of the authors' pages, not verified
+unpinned = true         # no commit is given after @, so the hub's newest (or that branch's) is taken
+checked = "https://..."  # the page where id and size were read, or "not checked"
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
+from collections.abc import Sequence
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -28,7 +31,7 @@ _FOLDER = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Rung:
-    """One model of a ladder; `parameters` is 0 where the ladder does not state it."""
+    """One model of a ladder; `parameters` and `training_tokens` are 0 where the ladder does not state them."""
 
     name: str
     model: str
@@ -37,7 +40,9 @@ class Rung:
     note: str = ""
     parameters: int = 0
     gated: bool = False
-    unchecked: bool = False
+    training_tokens: int = 0
+    unpinned: bool = False
+    checked: str = ""
 
 
 @dataclass(frozen=True)
@@ -86,6 +91,34 @@ def present_rungs(ladder: Ladder) -> tuple[tuple[Rung, ...], tuple[str, ...]]:
     return tuple(kept), tuple(notes)
 
 
+def choose_rungs(name: str, rungs: Sequence[str] = ()) -> tuple[tuple[Rung, ...], tuple[str, ...]]:
+    """The rungs a command is to work on, and one line for each optional one left out.
+
+    Args:
+        name: a ladder's name or .toml file, or a model reference, which is a ladder of that one model.
+        rungs: only these, by name.
+
+    Raises:
+        BadData: no such ladder or rung. BadModel: neither a ladder nor a model reference.
+    """
+    from benchmarks.models import parse
+
+    if name in ladder_names() or name.endswith(".toml"):
+        ladder = load_ladder(name)
+        kept, notes = present_rungs(ladder)
+    else:
+        if difflib.get_close_matches(name, ladder_names(), n=1, cutoff=0.8):
+            load_ladder(name)  # a slip in a ladder's name: say so
+        parse(name)
+        ladder, notes = Ladder("", "", (Rung(name, name),)), ()
+        kept = ladder.rungs
+    for wanted in rungs:
+        if wanted not in {rung.name for rung in ladder.rungs}:
+            known = ", ".join(rung.name for rung in ladder.rungs)
+            raise BadData(f"ladder {name}: no rung {wanted!r:.60}; it has {known:.300}")
+    return tuple(rung for rung in kept if not rungs or rung.name in rungs), notes
+
+
 def _ladder(path: Path, table: dict[str, Any]) -> Ladder:
     for key in set(table) - {"title", "rung"}:
         raise BadData(f"{path}: unknown key {key!r}; a ladder has title and [[rung]] entries")
@@ -121,8 +154,13 @@ def _rung(where: str, entry: dict[str, Any]) -> Rung:
             raise BadData(f"{where}: {key}: missing or empty; every rung has a name and a model")
     if not re.fullmatch(r"[\w.-]+", entry["name"]) or entry["name"].startswith("."):
         raise BadData(f"{where}: name: {entry['name']!r:.60} has other signs than letters, digits, . - _")
-    if entry.get("parameters", 0) < 0:
-        raise BadData(f"{where}: parameters: must not be negative")
+    for key in ("parameters", "training_tokens"):
+        if entry.get(key, 0) < 0:
+            raise BadData(f"{where}: {key}: must not be negative")
+    if not re.fullmatch(r"|not checked|https://\S+( .*)?", entry.get("checked", "")):
+        raise BadData(f'{where}: checked: begin it with the https:// address of a page, or write "not checked"')
+    if entry.get("unpinned") and re.search(r"@[0-9a-f]{40}$", entry["model"]):
+        raise BadData(f"{where}: unpinned: the model is pinned to a commit; leave unpinned out")
     try:
         parse(entry["model"])
     except BadModel as error:

@@ -17,6 +17,7 @@ import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -142,6 +143,22 @@ def absent(reference: str) -> str | None:
     except BadModel as error:
         return str(error)
     return None
+
+
+def training_tokens(reference: str, stated: int = 0) -> float:
+    """How many tokens a model was trained on: as `stated` by its ladder, else by its card (grown here); NaN where unknown."""
+    if stated:
+        return float(stated)
+    parsed = parse(reference)
+    if parsed.kind not in ("grown", "folder"):
+        return nan
+    from benchmarks.grown.rungs import CARD, read_card
+
+    folder = resolve(reference).folder
+    if not (folder / CARD).is_file():
+        return nan
+    tokens = read_card(folder).get("tokens")
+    return float(tokens) if isinstance(tokens, int | float) else nan
 
 
 def load_pair(

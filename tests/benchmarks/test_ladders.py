@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
-from benchmarks.ladders import ladder_names, load_ladder, present_rungs
-from editing.errors import BadData
+from benchmarks.ladders import choose_rungs, ladder_names, load_ladder, present_rungs
+from benchmarks.models import parse
+from editing.errors import BadData, BadModel
 
 GOOD = '[[rung]]\nname = "a"\nmodel = "gpt2"\n'
 
@@ -16,6 +18,53 @@ GOOD = '[[rung]]\nname = "a"\nmodel = "gpt2"\n'
 def test_every_ladder_that_comes_along_loads(name: str) -> None:
     ladder = load_ladder(name)
     assert ladder.name == name and ladder.title and ladder.rungs
+
+
+REAL = tuple(name for name in ladder_names() if any("/" in rung.model for rung in load_ladder(name).rungs))
+
+
+def test_the_real_families_are_there() -> None:
+    wanted = {"pythia", "pythia-deduped", "pythia-160m-steps", "gpt2", "tinystories", "smollm2", "qwen3", "opt"}
+    assert wanted | {"llama3", "gemma3", "olmo2"} <= set(REAL)
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_real_rungs_are_ordered_sourced_and_well_formed(name: str) -> None:
+    rungs = load_ladder(name).rungs
+    sizes = [rung.parameters for rung in rungs if rung.parameters]
+    assert sizes == sorted(sizes)
+    if len(sizes) > 1 and len(set(sizes)) == 1:  # one model along its training
+        tokens = [rung.training_tokens for rung in rungs]
+        assert tokens == sorted(set(tokens))
+    for rung in rungs:
+        parsed = parse(rung.model)
+        owner, slash, rest = parsed.name.partition("@")[0].partition("/")
+        assert parsed.kind == "hub" and owner and slash and rest and "/" not in rest
+        assert rung.checked, f"{rung.name}: say where it was checked, or that it was not"
+        assert rung.licence
+        pinned = re.search(r"@[0-9a-f]{40}$", rung.model) is not None
+        assert pinned != rung.unpinned
+        assert not pinned or parsed.name.partition("@")[2] in rung.checked, "cite a page that shows the commit"
+
+
+def test_gated_families_say_so() -> None:
+    assert all(rung.gated for name in ("llama3", "gemma3") for rung in load_ladder(name).rungs)
+    assert not any(rung.gated for name in ("pythia", "gpt2", "smollm2") for rung in load_ladder(name).rungs)
+
+
+def test_choosing_rungs(tmp_path: Path) -> None:
+    kept, notes = choose_rungs("grown-quick", ("gpt2-2x128",))
+    assert [rung.name for rung in kept] == ["gpt2-2x128"] and not notes
+    (only,), _ = choose_rungs("EleutherAI/pythia-70m@step1000")
+    assert only.model == only.name == "EleutherAI/pythia-70m@step1000"
+    with pytest.raises(BadData, match="no rung 'x'"):
+        choose_rungs("demo", ("x",))
+    with pytest.raises(BadData, match="did you mean demo"):
+        choose_rungs("demoo")
+    with pytest.raises(BadData, match=r"no such ladder"):
+        choose_rungs(str(tmp_path / "none.toml"))
+    with pytest.raises(BadModel, match="zoo:x"):
+        choose_rungs("zoo:x")
 
 
 def test_demo_has_grown_and_real_rungs() -> None:
@@ -59,6 +108,12 @@ def test_a_needed_rung_is_kept_even_where_its_model_is_missing(tmp_path: Path) -
         (GOOD + 'optional = "yes"\n', ["rung 1 (a)", "optional", "bool"]),
         (GOOD + "parameters = true\n", ["rung 1 (a)", "parameters", "int"]),
         (GOOD + "parameters = -1\n", ["rung 1 (a)", "parameters"]),
+        (GOOD + "training_tokens = -1\n", ["rung 1 (a)", "training_tokens"]),
+        (GOOD + 'checked = "I think"\n', ["rung 1 (a)", "checked", "https://"]),
+        (
+            '[[rung]]\nname = "a"\nmodel = "a/b@' + "0" * 40 + '"\nunpinned = true\n',
+            ["rung 1 (a)", "unpinned", "pinned"],
+        ),
         ('[[rung]]\nname = "a/../b"\nmodel = "gpt2"\n', ["rung 1", "name"]),
         ('[[rung]]\nname = "a"\nmodel = "zoo:x"\n', ["rung 1 (a)", "model", "zoo:x"]),
         ('[[rung]]\nname = "a"\nmodel = 3\n', ["rung 1 (a)", "model", "str"]),

@@ -14,7 +14,7 @@ import pytest
 
 from benchmarks.store import RunStore
 from editing.errors import BadData
-from valley.rows import read_run, to_frame
+from valley.rows import ADDED, COLUMNS, RowsError, read_run, to_frame
 
 FIXED = {"ladder": "demo", "limit": 3, "seed": 0}
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,6 +26,20 @@ def frame(case: str, **values: object) -> pd.DataFrame:
 
 def opened(folder: Path, **changes: object) -> RunStore:
     return RunStore(folder, FIXED | changes, {"methods": ["rome"]}, {"commit": "abc"})
+
+
+def test_a_table_from_before_the_added_columns_is_read(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    store.write("a" * 64, "slot", frame("one", value=0.5))
+    (file,) = (tmp_path / "cells").glob("*.parquet")
+    pd.read_parquet(file).drop(columns=list(ADDED)).to_parquet(file)
+    rows = read_run(tmp_path)
+    assert (
+        list(rows.columns) == list(COLUMNS) and rows["known_rate_en"].isna().all() and rows["value"].tolist() == [0.5]
+    )
+    pd.read_parquet(file).drop(columns=["model"]).to_parquet(file)
+    with pytest.raises(RowsError, match="delete it and run bench again"):
+        read_run(tmp_path)
 
 
 def test_a_finished_cell_is_done_and_read_back(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,23 @@ def test_same_seed_same_numbers_in_another_cache(lm: LanguageModel, tmp_path: Pa
     assert torch.equal(one.covariance(site).matrix, two.covariance(site).matrix)
     assert not torch.equal(one.covariance(site).matrix, other.covariance(site).matrix)
     assert one.prefixes({5: 3}) == two.prefixes({5: 3}) != other.prefixes({5: 3})
+
+
+def test_samples_of_another_model(lm: LanguageModel, tmp_path: Path) -> None:
+    """The text is the sampler's, the keys are the model's own, and neither is taken for the other later."""
+    other = tiny_lm("gpt2", seed=5)
+    site = lm.sites()[1]
+    theirs = ModelStatistics(other, tmp_path, "samples:600")
+    theirs.covariance(other.sites()[1])
+    mixed = ModelStatistics(lm, tmp_path, "samples:600", sampler=other).covariance(site).matrix
+    assert not list((tmp_path / "statistics" / lm.weight_hash[:24]).glob("samples-*"))
+    (drawn,) = (tmp_path / "statistics" / other.weight_hash[:24]).glob("samples-*")
+    sequences = [[*lm.prefix_ids, *piece] for piece in json.loads(drawn.read_text())]
+    torch.testing.assert_close(mixed, covariances(lm, sequences, [site])[site.path].matrix)
+    own = ModelStatistics(lm, tmp_path, "samples:600").covariance(site).matrix
+    assert not torch.allclose(mixed, own)
+    again = ModelStatistics(lm, tmp_path, "samples:600", sampler=other).covariance(site).matrix
+    assert torch.equal(mixed, again)
 
 
 def test_prefixes(lm: LanguageModel, tmp_path: Path) -> None:

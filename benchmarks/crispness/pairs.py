@@ -1,0 +1,144 @@
+"""Which names are pairs, in which sentences they are read, and what stands in for the partner in the controls."""
+
+from __future__ import annotations
+
+import difflib
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from benchmarks.datasets.concept_suite import EDITED_FIRST, differing, distant
+from benchmarks.world.knowledge import Knowledge, knowledge
+from editing.errors import BadModel, BadRequest
+from editing.language_model import LanguageModel
+from editing.tokens import Prompt, tokenise
+
+LANGS = ("en", "fr")
+OTHERS, BASES = 3, 2  # per name: other concepts whose state is patched in, and prompts it is patched into
+# The first English template is written for edits (some show examples); the second says what the first French one says.
+TEMPLATE = {"en": 1, "fr": 0}
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """n concepts with different English and French names, cheese first; indices below are places in `keys`.
+
+    Attributes:
+        keys: "concept:cheese"... groups: the type of each.
+    """
+
+    known: Knowledge
+    keys: tuple[str, ...]
+    groups: tuple[str, ...]
+
+    @property
+    def n(self) -> int:
+        return len(self.keys)
+
+    def name(self, i: int, lang: str) -> str:
+        return self.known.name(self.keys[i], lang)
+
+    def siblings(self, i: int) -> tuple[int, ...]:
+        """The other concepts of the same type."""
+        return tuple(j for j in range(self.n) if j != i and self.groups[j] == self.groups[i])
+
+    def strangers(self, i: int) -> tuple[int, ...]:
+        """The concepts of other types."""
+        return tuple(j for j in range(self.n) if self.groups[j] != self.groups[i])
+
+    def random_partners(self, draw: int, seed: int) -> tuple[int, ...]:
+        """For each concept one of another type."""
+        return tuple(
+            random.Random(f"{seed}/partner/{draw}/{key}").choice(self.strangers(i)) for i, key in enumerate(self.keys)
+        )
+
+    def shuffled_partners(self, draw: int, seed: int) -> tuple[int, ...]:
+        """All pairs broken at once: a permutation without a fixed point (one random cycle)."""
+        order = list(range(self.n))
+        random.Random(f"{seed}/shuffle/{draw}").shuffle(order)
+        partner = [0] * self.n
+        for a, b in zip(order, order[1:] + order[:1], strict=True):
+            partner[a] = b
+        return tuple(partner)
+
+    def patch_others(self, j: int, seed: int) -> tuple[int, ...]:
+        """The random concepts whose states are patched in to see how often name j is said anyway."""
+        pool = self.strangers(j)
+        return tuple(random.Random(f"{seed}/others/{self.keys[j]}").sample(pool, min(OTHERS, len(pool) - 1)))
+
+    def patch_bases(self, j: int, seed: int) -> tuple[int, ...]:
+        """The concepts about whose name the prompts ask into which states are patched while name j is listened for."""
+        taken = self.patch_others(j, seed)
+        pool = [i for i in self.strangers(j) if i not in taken]
+        return tuple(random.Random(f"{seed}/bases/{self.keys[j]}").sample(pool, min(BASES, len(pool))))
+
+    def chosen(self, names: Sequence[str]) -> tuple[int, ...]:
+        """Places of the concepts with these English (or French) names; all without names.
+
+        Raises:
+            BadRequest: an unknown concept, or one with the same name in both languages.
+        """
+        if not names:
+            return tuple(range(self.n))
+        table = {self.name(i, lang).lower(): i for lang in ("fr", "en") for i in range(self.n)}
+        found = []
+        for name in names:
+            place = table.get(name.strip().lower())
+            if place is None:
+                close = difflib.get_close_matches(name, table, n=1)
+                hint = f"did you mean {close[0]!r}?" if close else "use the English name of a concept of the suite"
+                raise BadRequest(f"concept {name!r:.60}: none with two different names is called so; {hint}")
+            found.append(place)
+        return tuple(dict.fromkeys(found))
+
+
+def concept_pairs(known: Knowledge | None = None) -> Pairs:
+    """The concepts of the suite whose names differ ("train", "piano", "table" are one word in both languages)."""
+    known = known or knowledge()
+    keys = tuple(k for k in known.concepts() if known.name(k, "en").lower() != known.name(k, "fr").lower())
+    return Pairs(known, keys, tuple(known.entity(k).group for k in keys))
+
+
+def frames(lm: LanguageModel, pairs: Pairs, lang: str) -> list[list[Prompt]]:
+    """Per concept the same sentences about it, one per relation of concepts, looked up at the last token of its name."""
+    known = pairs.known
+    relations = [known.relation(r) for r in known.relations() if known.relation(r).subject_kind == "concept"]
+    return [
+        [
+            fitting(
+                lm,
+                r.templates(lang)[TEMPLATE[lang]].prompt(known.entity(key).word),
+                pairs.name(i, lang),
+                "subject_last",
+            )
+            for r in relations
+        ]
+        for i, key in enumerate(pairs.keys)
+    ]
+
+
+def facts(lm: LanguageModel, pairs: Pairs, lang: str, seed: int) -> list[Prompt]:
+    """Per concept one fact to be changed, said in `lang`: its object becomes that of a distant concept."""
+    known, out = pairs.known, []
+    for i, key in enumerate(pairs.keys):
+        goal = distant(known, key, seed)
+        fact = min(differing(known, key, goal), key=lambda f: EDITED_FIRST.index(f.relation))
+        target = known.name(known.object_of(goal, fact.relation) or "", lang)
+        said = known.render(fact, lang, TEMPLATE[lang])
+        out.append(fitting(lm, said.prompt, pairs.name(i, lang), "subject_last", target))
+    return out
+
+
+def fitting(lm: LanguageModel, template: str, subject: str, lookup: str, target: str = "") -> Prompt:
+    """A tokenised prompt that the model can read whole.
+
+    Raises:
+        BadModel: it is longer than the model reads.
+    """
+    prompt = tokenise(lm, template, subject, lookup, target)
+    if len(prompt.ids) > lm.max_length:
+        raise BadModel(
+            f"{lm.name}: reads {lm.max_length} tokens, and {template!r:.60} has {len(prompt.ids)} in its tokens; "
+            "choose a model with a longer context"
+        )
+    return prompt

@@ -1,0 +1,115 @@
+"""What the measures need of a model: keys, states, edit vectors. All prompts in few passes, all layers in the same ones."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+import torch
+
+from editing.batching import Budget
+from editing.contexts import Contexts
+from editing.errors import BadModel
+from editing.forward import Hook, first, forward, pad, with_first
+from editing.keys import states
+from editing.language_model import LanguageModel
+from editing.seeds import seed_for
+from editing.sites import Site
+from editing.tokens import Prompt
+from editing.value import Injection, ValueSettings, optimise_values
+
+
+def untrained(lm: LanguageModel, seed: int = 0) -> LanguageModel:
+    """A model of the same configuration with fresh random weights, float32; the same seed gives the same weights.
+
+    Raises:
+        BadModel: the model's class cannot be built from its configuration alone.
+    """
+    with torch.random.fork_rng():
+        torch.manual_seed(seed_for(seed, "untrained"))
+        try:
+            module = type(lm.module)(copy.deepcopy(lm.module.config))
+        except Exception as error:
+            raise BadModel(
+                f"{lm.name}: no untrained twin can be built ({type(error).__name__}: {error!s:.120}); "
+                "leave the untrained control out"
+            ) from error
+    return LanguageModel.wrap(
+        module.float().to(lm.device),
+        lm.tokenizer,
+        name=f"{lm.name} untrained",
+        source=f"random weights, seed {seed}",
+        prefix_ids=lm.prefix_ids,
+    )
+
+
+def name_states(
+    lm: LanguageModel, prompts: Sequence[Sequence[Prompt]], sites: Sequence[Site]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean over each concept's prompts of (keys, block outputs) at the lookup: (n, layers, d_in) and (n, layers, d_model)."""
+    flat = [p for mine in prompts for p in mine]
+    blocks = [lm.layout.blocks[s.layer] for s in sites]
+    seen = states(lm, flat, [(s.path, "input") for s in sites] + [(b, "output") for b in blocks])
+    count = len(prompts[0])
+
+    def means(wanted: Sequence[tuple[str, str]]) -> torch.Tensor:
+        return torch.stack([seen[w].reshape(len(prompts), count, -1).mean(1) for w in wanted], 1)
+
+    return means([(s.path, "input") for s in sites]), means([(b, "output") for b in blocks])
+
+
+def gradient_vectors(
+    lm: LanguageModel, prompts: Sequence[Prompt], sites: Sequence[Site], *, batch_tokens: int = 1024
+) -> torch.Tensor:
+    """(n, layers, size): minus the gradient of -log P(target) by each site's output at the lookup.
+
+    The edit vector to first order: the direction in which the search for v* sets out, before the bare prompt alone. One
+    forward and one backward pass give it for all layers.
+    """
+
+    def read(members: list[int]) -> list[torch.Tensor]:
+        mine = [prompts[i] for i in members]
+        batch = pad([p.ids for p in mine], lm, side="right")
+        rows = torch.arange(len(mine), device=lm.device)
+        lookups = torch.tensor([p.lookup for p in mine], device=lm.device)
+        wanted = [(r, p.start - 1 + t, token) for r, p in enumerate(mine) for t, token in enumerate(p.target)]
+        row, column, token = torch.tensor(wanted, device=lm.device).T
+        leaves = [torch.zeros(len(mine), s.d_out, device=lm.device, dtype=lm.dtype, requires_grad=True) for s in sites]
+
+        def add(site: Site, leaf: torch.Tensor) -> Hook:
+            def hook(module: torch.nn.Module, args: tuple, output: object) -> object:
+                value = first(output)
+                shaped = value.reshape(len(mine), -1, value.shape[-1])
+                moved = shaped.index_put((rows, lookups), leaf.to(value.device), accumulate=True)
+                return with_first(output, moved.reshape(value.shape))
+
+            return site.path, hook
+
+        with torch.enable_grad():
+            hooks = [add(s, leaf) for s, leaf in zip(sites, leaves, strict=True)]
+            logits = forward(lm, batch, gather=(row, column), hooks=hooks)
+            assert logits is not None
+            log_p = logits.float().log_softmax(-1)[torch.arange(len(row), device=lm.device), token]
+            found = torch.autograd.grad(log_p.sum(), leaves)
+        stacked = torch.stack([g[:, s.row_index(g.device)] for g, s in zip(found, sites, strict=True)], 1)
+        return list(stacked.float().cpu())
+
+    found: dict[int, torch.Tensor] = {}
+    for members, vectors in Budget(batch_tokens, "finding edit vectors").run([len(p.ids) for p in prompts], read):
+        found |= dict(zip(members, vectors, strict=True))
+    return torch.stack([found[i] for i in range(len(prompts))])
+
+
+def optimised_vectors(
+    lm: LanguageModel, prompts: Sequence[Prompt], sites: Sequence[Site], steps: int, seed: int = 0
+) -> torch.Tensor:
+    """(n, layers, size): v* - v0 of every prompt at every site, by `steps` passes of the search (see editing/value.py)."""
+    contexts = [Contexts(f"crispness:{i}", (p,), 1, None) for i, p in enumerate(prompts)]
+    settings = ValueSettings(steps=steps)
+    return torch.stack(
+        [
+            torch.stack([v.delta for v in optimise_values(lm, contexts, Injection.at_site(site), settings, seed=seed)])
+            for site in sites
+        ],
+        1,
+    )
