@@ -352,6 +352,34 @@ def ladder_show(name: str, as_json: bool) -> None:
     _print_json(about) if as_json else click.echo(format_ladder(about))
 
 
+@ladder.command("grow")
+@click.argument("name")
+@rungs
+@click.option("--seeds", type=Names(), default="", help="Grow every rung with these seeds, such as 0,1,2.")
+@click.option(
+    "--checkpoints", is_flag=True, help="Keep the models along each training, log-spaced, as rungs of their own."
+)
+@click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1...")
+@as_json
+@click.pass_context
+def ladder_grow(ctx, name, rungs, seeds, checkpoints, device, as_json) -> None:
+    """Train the grown rungs of NAME that are not there yet. Stop it any time: the same command goes on where it was.
+
+    \b
+    Examples:
+      python cli.py ladder grow grown-quick
+      python cli.py ladder grow standard --rungs gpt2-1x64,gpt2-2x128 --seeds 0,1,2
+    """
+    if not all(seed.isdigit() for seed in seeds):
+        raise BadRequest(f"--seeds {','.join(seeds)}: write whole numbers with commas, such as 0,1,2")
+
+    from benchmarks.ladder_grow import format_grown, grow_ladder
+
+    table = grow_ladder(name, rungs, tuple(map(int, seeds)), device, checkpoints=checkpoints)
+    _print_json(table.as_json()) if as_json else click.echo(format_grown(table))
+    ctx.exit(FAILED if table.failed else 0)
+
+
 @ladder.command("strength")
 @click.argument("name")
 @rungs

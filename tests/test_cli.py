@@ -19,7 +19,9 @@ from tests.benchmarks.tiny import World, world
 from valley.rows import read_run
 
 ROOT = Path(__file__).resolve().parents[1]
-COMMANDS = ("bench", "curve", "datasets", "edit", "ladder", "ladders", "methods", "models", "report")
+COMMANDS = (
+    "adapter", "bench", "curve", "datasets", "edit", "ladder", "ladders", "methods", "models", "report", "sequence",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ title = "..."           # one line
 [[rung]]
 name = "gpt2-1x64"      # unique in the ladder: letters, digits, . - _
 model = "grown:..."     # any model reference; a folder is relative to where the program runs
+seeds = [0, 1, 2]       # grown models only: one rung per seed, named gpt2-1x64, gpt2-1x64-s1, gpt2-1x64-s2
 optional = true         # left out, with a line that says so, where the model is not at hand
 licence = "..."
 note = "..."
@@ -19,7 +20,7 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -27,11 +28,15 @@ from typing import Any
 from editing.errors import BadData, BadModel
 
 _FOLDER = Path(__file__).parent
+GROWN = re.compile(r"(?P<rung>grown:[a-z0-9_]+-\d+x\d+)(?P<options>@.+)?")
 
 
 @dataclass(frozen=True)
 class Rung:
-    """One model of a ladder; `parameters` and `training_tokens` are 0 where the ladder does not state them."""
+    """One model of a ladder; `parameters` and `training_tokens` are 0 where the ladder does not state them.
+
+    `size` names what the seeds of one rung share; empty for a rung without `seeds`.
+    """
 
     name: str
     model: str
@@ -43,6 +48,7 @@ class Rung:
     training_tokens: int = 0
     unpinned: bool = False
     checked: str = ""
+    size: str = ""
 
 
 @dataclass(frozen=True)
@@ -128,12 +134,31 @@ def _ladder(path: Path, table: dict[str, Any]) -> Ladder:
     if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
         raise BadData(f"{path}: no rungs; write at least one [[rung]] with name and model")
     rungs: list[Rung] = []
-    for number, entry in enumerate(entries, 1):
+    for number, entry in _each_seed(path, entries):
         rung = _rung(f"{path}: rung {number} ({entry.get('name', 'unnamed')!s:.60})", entry)
         if rung.name in {other.name for other in rungs}:
             raise BadData(f"{path}: rung {number} ({rung.name}): name: used twice; names are unique in a ladder")
         rungs.append(rung)
     return Ladder(path.stem, title, tuple(rungs))
+
+
+def _each_seed(path: Path, entries: list[dict[str, Any]]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Number and content of every entry, one per seed where it has `seeds`."""
+    for number, entry in enumerate(entries, 1):
+        if "seeds" not in entry:
+            yield number, entry
+            continue
+        one = {key: value for key, value in entry.items() if key != "seeds"}
+        seeds, match = entry["seeds"], GROWN.fullmatch(str(entry.get("model", "")))
+        where = f"{path}: rung {number} ({entry.get('name', 'unnamed')!s:.60}): seeds"
+        if match is None:
+            raise BadData(f"{where}: only a model grown:NAME without a seed of its own can have several")
+        if not isinstance(seeds, list) or not seeds or not all(type(n) is int and n >= 0 for n in seeds):
+            raise BadData(f"{where}: must be a list of whole numbers, such as [0, 1, 2]")
+        for seed in seeds:
+            tail = f"-s{seed}" if seed else ""
+            model = f"{match['rung']}{tail}{match['options'] or ''}"
+            yield number, one | {"name": f"{one.get('name', '')}{tail}", "model": model, "size": one.get("name", "")}
 
 
 def _rung(where: str, entry: dict[str, Any]) -> Rung:

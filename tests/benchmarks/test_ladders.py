@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.ladder_grow import GrownTable, format_grown, grow_ladder
 from benchmarks.ladders import choose_rungs, ladder_names, load_ladder, present_rungs
 from benchmarks.models import parse
 from editing.errors import BadData, BadModel
@@ -136,3 +137,55 @@ def test_not_text_and_not_there(tmp_path: Path) -> None:
         load_ladder("dem")
     with pytest.raises(BadData, match="no such ladder"):
         load_ladder("../../etc/passwd")
+
+
+def test_seeds_make_one_rung_each(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text('[[rung]]\nname = "a"\nmodel = "grown:gpt2-1x64@people20-zipf"\nseeds = [0, 2]\n')
+    rungs = load_ladder(path).rungs
+    assert [(r.name, r.model, r.size) for r in rungs] == [
+        ("a", "grown:gpt2-1x64@people20-zipf", "a"),
+        ("a-s2", "grown:gpt2-1x64-s2@people20-zipf", "a"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("model", "seeds", "message"),
+    [
+        ("gpt2", "[0]", "only a model grown:NAME"),
+        ("grown:gpt2-1x64-s1", "[0]", "only a model grown:NAME"),
+        ("grown:gpt2-1x64", "3", "must be a list of whole numbers"),
+        ("grown:gpt2-1x64", "[]", "must be a list of whole numbers"),
+        ("grown:gpt2-1x64", "[0, 0]", "used twice"),
+    ],
+)
+def test_wrong_seeds_are_refused(model: str, seeds: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(f'[[rung]]\nname = "a"\nmodel = "{model}"\nseeds = {seeds}\n')
+    with pytest.raises(BadData, match=message):
+        load_ladder(path)
+
+
+def test_what_cannot_be_grown_is_refused_and_cards_make_a_table(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        '[[rung]]\nname = "a"\nmodel = "grown:gpt2-1x32"\nseeds = [0, 1]\n[[rung]]\nname = "b"\nmodel = "gpt2"\n'
+    )
+    said: list[str] = []
+    with pytest.raises(BadData, match="none of its rungs is grown here"):
+        grow_ladder(str(path), ["b"], cache=tmp_path, say=said.append)
+    card = {
+        "name": "gpt2-1x32", "parameters": 1000, "loss": 1.0, "recall": {"seen": {"en": {"recall": 0.5}, "fr": {"recall": 0.25}}},
+        "cpu_seconds": 1.0, "tokens_per_second": 10, "weights": "abc",
+    }  # fmt: skip
+    text = format_grown(GrownTable((card,), ("failed: x",)))
+    assert "0.50/0.25" in text and text.endswith("failed: x")
+
+
+@pytest.mark.slow
+def test_the_same_ladder_grown_twice_has_the_same_weights(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text('[[rung]]\nname = "a"\nmodel = "grown:gpt2-1x32"\nseeds = [0, 1]\n')
+    one, two = (grow_ladder(str(path), cache=tmp_path / n, say=lambda line: None) for n in ("one", "two"))
+    assert [c["weights"] for c in one.records] == [c["weights"] for c in two.records]
+    assert len({c["weights"] for c in one.records}) == 2 and not one.failed
