@@ -6,6 +6,7 @@ their paraphrases), do facts that nobody edited stay (specificity), how far has 
 
 from __future__ import annotations
 
+import json
 import math
 import sys
 import time
@@ -13,18 +14,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
 from benchmarks.cases import Case
+from benchmarks.cells import CODE_SCHEMA, digest
 from benchmarks.datasets import build_cases
 from benchmarks.measuring import open_model, statistics_of
+from benchmarks.provenance import commit, versions
 from benchmarks.scoring import continuation_length, measure, measure_base
 from benchmarks.strength import drift_texts
-from editing.errors import BadRequest, UserError
+from editing.cache import atomic_file
+from editing.errors import BadData, BadRequest, UserError
 from editing.evaluate import bits_per_byte, text_drift
 from editing.language_model import LanguageModel, hash_weights
 from editing.methods import make_method
@@ -34,6 +38,7 @@ from editing.statistics import ModelStatistics
 ASKED = 150  # cases asked at a checkpoint, evenly spaced where there are more
 RECENT = 10
 Z95 = 1.96
+TABLE, RECORD, PICTURE = "sequence.csv", "sequence.json", "sequence.png"
 T = TypeVar("T")
 
 
@@ -43,13 +48,12 @@ class Piling:
 
     Attributes:
         rows: one line per checkpoint and score: method, edits, score, value, low, high (95%, Wilson where it is a share), n.
-        seconds: of all edits together, without the looking.
-        restored: whether the weights afterwards have their old bytes.
+        about: seconds (of all edits together, without the looking), restored (whether the weights afterwards have their
+            old bytes), and what the sequence was made with.
     """
 
     rows: pd.DataFrame
-    seconds: float
-    restored: bool
+    about: dict[str, Any]
 
 
 def checkpoints(edits: int) -> tuple[int, ...]:
@@ -138,7 +142,7 @@ def pile_up(
     )
     seconds = time.perf_counter() - began - looked
     table = pd.DataFrame(rows).assign(method=method)
-    return Piling(table, seconds, hash_weights(lm.module) == before)
+    return Piling(table, {"seconds": round(seconds, 2), "restored": hash_weights(lm.module) == before})
 
 
 def run_sequences(
@@ -171,27 +175,40 @@ def run_sequences(
         raise BadRequest(f"data set {dataset} has {len(chosen)} facts to edit, {edits} were asked for; lower --edits")
     lm = open_model(reference, device)
     statistics = statistics_of(lm, seed)
-    done: list[Piling] = []
+    made = _read(out)
+    title = f"{edits} edits one after another, {reference}"
+    paths: list[Path] = []
     for name in methods:
+        mine = make_method(name, **_taken(name, settings)).settings()
+        key = digest([reference, lm.weight_hash, dataset, edits, batch, seed, name, mine, CODE_SCHEMA])
+        if name in made and made[name].about["key"] == key:
+            say(f"{name}: in {out} already")
+            paths = paths or write_pilings(made, out, title)
+            continue
         with tqdm(total=edits, desc=name, leave=False, file=sys.stderr, dynamic_ncols=True) as bar:
             try:
                 piling = pile_up(
-                    lm, name, _taken(name, settings), chosen, untouched, statistics, batch=batch,
-                    note=partial(_advance, bar),
-                )  # fmt: skip
+                    lm, name, mine, chosen, untouched, statistics, batch=batch, note=partial(_advance, bar)
+                )
             except UserError as error:
                 say(f"{name}: failed: {error}")
                 continue
-        done.append(piling)
+        piling.about.update({
+            "key": key, "model": reference, "model_hash": lm.weight_hash, "dataset": dataset, "edits": edits, "batch": batch,
+            "seed": seed, "settings": mine, "versions": versions(), "commit": commit(),
+        })  # fmt: skip
+        made[name] = piling
+        paths = write_pilings(made, out, title)
         last = piling.rows[piling.rows["edits"] == edits].set_index("score")["value"]
         scores = ", ".join(f"{score} {value:.2f}" for score, value in last.items())
+        seconds, restored = piling.about["seconds"], piling.about["restored"]
         say(
-            f"{name}: {edits} edits in {piling.seconds:.0f} s ({1000 * piling.seconds / edits:.0f} ms each); {scores}; "
-            f"weights {'restored bit for bit' if piling.restored else 'NOT restored'}"
+            f"{name}: {edits} edits in {seconds:.0f} s ({1000 * seconds / edits:.0f} ms each); {scores}; "
+            f"weights {'restored bit for bit' if restored else 'NOT restored'}"
         )
-    if not done:
+    if not paths:
         raise BadRequest("every method failed; see the lines above")
-    return write_piling(done, out, f"{edits} edits one after another, {reference}")
+    return paths
 
 
 def _advance(bar: tqdm, done: int, total: int) -> None:
@@ -219,16 +236,34 @@ def _wilson(hits: int, n: int) -> dict:
     return {"value": p, "low": (centre - spread) / scale, "high": (centre + spread) / scale, "n": n}
 
 
-def write_piling(tables: Sequence[Piling], out: Path, title: str) -> list[Path]:
-    """OUT/sequence.csv and OUT/sequence.png: every score against the number of edits, one line per method."""
+def _read(out: Path) -> dict[str, Piling]:
+    """The sequences that a folder holds already, by method.
+
+    Raises:
+        BadData: the folder's files are damaged.
+    """
+    if not (out / RECORD).is_file():
+        return {}
+    try:
+        table = pd.read_csv(out / TABLE)
+        record = json.loads((out / RECORD).read_text(encoding="utf-8"))
+        return {name: Piling(table[table["method"] == name], about) for name, about in record.items()}
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        raise BadData(
+            f"{out / RECORD}: damaged ({error}); delete it and sequence.csv, or take another folder"
+        ) from error
+
+
+def write_pilings(pilings: dict[str, Piling], out: Path, title: str) -> list[Path]:
+    """OUT/sequence.csv, .json and .png: every score against the number of edits, one line per method."""
     from matplotlib.figure import Figure
 
-    from editing.cache import atomic_file
-
-    table = pd.concat([t.rows for t in tables], ignore_index=True)
-    paths = [out / "sequence.csv", out / "sequence.png"]
+    table = pd.concat([t.rows for t in pilings.values()], ignore_index=True)
+    paths = [out / name for name in (TABLE, RECORD, PICTURE)]
     with atomic_file(paths[0]) as temporary:
         table.to_csv(temporary, index=False, float_format="%.5g")
+    with atomic_file(paths[1]) as temporary:
+        temporary.write_text(json.dumps({n: p.about for n, p in pilings.items()}, indent=1), encoding="utf-8")
     shares = [s for s in table["score"].unique() if table.loc[table["score"] == s, "n"].max() > 1]
     panels = [*shares, *(s for s in table["score"].unique() if s.startswith("drift"))]
     figure = Figure(figsize=(4.2 * min(3, len(panels)), 3.1 * -(-len(panels) // 3)), layout="constrained")
@@ -247,6 +282,6 @@ def write_piling(tables: Sequence[Piling], out: Path, title: str) -> list[Path]:
         if i == 0:
             axes.legend(frameon=False, fontsize=8)
     figure.suptitle(title, fontsize=11)
-    with atomic_file(paths[1]) as temporary:
+    with atomic_file(paths[2]) as temporary:
         figure.savefig(temporary, format="png", dpi=130)
     return paths

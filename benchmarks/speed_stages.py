@@ -6,9 +6,9 @@ results are apart.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import torch
@@ -59,17 +59,11 @@ class Bench:
     def device(self) -> torch.device:
         return self.lm.device
 
-    def compare(self, stage: str, unit: str, slow: Callable, fast: Callable, units: int, note: Callable) -> Ratio:
+    def compare(
+        self, unit: str, slow: Callable, fast: Mapping[str, Callable], note: Callable, units: int = 0
+    ) -> list[Ratio]:
         return compare(
-            stage,
-            unit,
-            slow,
-            fast,
-            device=self.device,
-            rounds=self.rounds,
-            slow_units=units,
-            fast_units=units,
-            note=note,
+            unit, slow, fast, device=self.device, rounds=self.rounds, units=units or len(self.chosen), note=note
         )
 
 
@@ -93,14 +87,11 @@ def rome_edits(bench: Bench) -> Iterator[Ratio]:
     def slow() -> list[torch.Tensor]:
         return [reference.rome(bench.lm, r, plain, c, prefixes) for r in bench.chosen]
 
-    for name, settings in VARIANTS.items():
-        method = make_method("rome", **settings)
+    def fast(settings: dict) -> list[torch.Tensor]:
+        deltas = make_method("rome", **settings).each(bench.lm, bench.chosen, bench.statistics)
+        return [dense(d, site.weight) for d in deltas]
 
-        def fast(method=method) -> list[torch.Tensor]:
-            deltas = method.each(bench.lm, bench.chosen, bench.statistics)
-            return [dense(d, site.weight) for d in deltas]
-
-        yield bench.compare(f"ROME edit, {name}", "edit", slow, fast, len(bench.chosen), cosines)
+    yield from bench.compare("edit", slow, {f"ROME edit, {n}": partial(fast, s) for n, s in VARIANTS.items()}, cosines)
 
 
 def values(bench: Bench) -> Iterator[Ratio]:
@@ -125,13 +116,12 @@ def values(bench: Bench) -> Iterator[Ratio]:
                 found.append(reference.optimise(bench.lm, request, texts, "subject_last", path, None, method).delta)
             return found
 
-        for name, settings in VARIANTS.items():
+        def fast(settings: dict, method=method, contexts=contexts, where=where) -> list[torch.Tensor]:
             search = replace(ValueSettings.of(method), **settings)
+            return [v.delta for v in optimise_values(bench.lm, contexts, where, search)]
 
-            def fast(search=search, contexts=contexts, where=where) -> list[torch.Tensor]:
-                return [v.delta for v in optimise_values(bench.lm, contexts, where, search)]
-
-            yield bench.compare(f"{label}, {name}", "request", slow, fast, len(bench.chosen), cosines)
+        variants = {f"{label}, {name}": partial(fast, settings) for name, settings in VARIANTS.items()}
+        yield from bench.compare("request", slow, variants, cosines)
 
 
 def keys(bench: Bench) -> Iterator[Ratio]:
@@ -149,7 +139,7 @@ def keys(bench: Bench) -> Iterator[Ratio]:
         found = states(bench.lm, [p for c in contexts for p in c.prompts], [(s.path, "input") for s in sites])
         return [found[s.path, "input"] for s in sites]
 
-    yield bench.compare("keys, 5 layers", "request", slow, fast, len(bench.chosen), _errors)
+    yield from bench.compare("request", slow, {"keys, 5 layers": fast}, _errors)
 
 
 def solves(bench: Bench) -> Iterator[Ratio]:
@@ -165,7 +155,7 @@ def solves(bench: Bench) -> Iterator[Ratio]:
     def fast() -> list[torch.Tensor]:
         return list(torch.cholesky_solve(key, torch.linalg.cholesky(c)).T)
 
-    yield bench.compare(f"solve, {site.d_in} wide", "request", slow, fast, len(bench.chosen), _errors)
+    yield from bench.compare("request", slow, {f"solve, {site.d_in} wide": fast}, _errors)
 
 
 def evaluation(bench: Bench, edits: int = 64, probes: int = 20, rounds: int = 1) -> Iterator[Ratio]:
@@ -193,9 +183,8 @@ def evaluation(bench: Bench, edits: int = 64, probes: int = 20, rounds: int = 1)
         same = np.mean([x.argmax() == y.argmax() for x, y in zip(a, b, strict=True)])
         return f"largest difference {max(np.abs(x - y).max() for x, y in zip(a, b, strict=True)):.1e} nats, same choice {same:.1%}"
 
-    yield replace(bench, rounds=rounds).compare(
-        f"evaluation, {edits} edits x {probes} probes", "edit", slow, fast, edits, note
-    )
+    name = f"evaluation, {edits} edits x {probes} probes"
+    yield from replace(bench, rounds=rounds).compare("edit", slow, {name: fast}, note, edits)
 
 
 def covariance(bench: Bench, tokens: int = 10_000) -> Iterator[Ratio]:
@@ -214,7 +203,7 @@ def covariance(bench: Bench, tokens: int = 10_000) -> Iterator[Ratio]:
         found = covariances(bench.lm, sequences, sites)
         return [found[s.path].matrix for s in sites]
 
-    yield bench.compare("covariance, 5 layers", "1,000 tokens", slow, fast, round(units), _errors)
+    yield from bench.compare("1,000 tokens", slow, {"covariance, 5 layers": fast}, _errors, max(1, round(units)))
 
 
 STAGES = (keys, solves, values, rome_edits, evaluation, covariance)

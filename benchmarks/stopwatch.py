@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import resource
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
@@ -66,37 +66,32 @@ def timed(device: torch.device, work: Callable[[], S]) -> tuple[float, S]:
 
 
 def compare(
-    stage: str,
     unit: str,
     slow: Callable[[], S],
-    fast: Callable[[], F],
+    fast: Mapping[str, Callable[[], F]],
     *,
     device: torch.device,
     rounds: int,
-    slow_units: int,
-    fast_units: int,
+    units: int,
     note: Callable[[S, F], str] = lambda a, b: "",
-) -> Ratio:
-    """`slow` and `fast` in turns, `rounds` times each; each call does `*_units` units of work."""
-    pairs, last = [], None
+) -> list[Ratio]:
+    """`slow`, then each of `fast` (by name), `rounds` times over; each call does `units` units of work. One row per name."""
+    seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in fast}
+    notes: dict[str, str] = {}
     for _ in range(rounds):
         a, slow_result = timed(device, slow)
-        b, fast_result = timed(device, fast)
-        pairs.append((a / slow_units, b / fast_units))
-        last = slow_result, fast_result
-    assert last is not None, "at least one round"
-    ratios = sorted(a / b for a, b in pairs)
-    return Ratio(
-        stage,
-        unit,
-        median(a for a, _ in pairs),
-        median(b for _, b in pairs),
-        median(ratios),
-        ratios[0],
-        ratios[-1],
-        rounds,
-        note(*last),
-    )
+        for name, work in fast.items():
+            b, result = timed(device, work)
+            seconds[name].append((a / units, b / units))
+            notes[name] = note(slow_result, result)
+    rows = []
+    for name, pairs in seconds.items():
+        ratios = sorted(a / b for a, b in pairs)
+        slow_median, fast_median = median(a for a, _ in pairs), median(b for _, b in pairs)
+        rows.append(
+            Ratio(name, unit, slow_median, fast_median, median(ratios), ratios[0], ratios[-1], rounds, notes[name])
+        )
+    return rows
 
 
 def peak_memory(device: torch.device, work: Callable[[], object]) -> int | None:
