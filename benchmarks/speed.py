@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import click
@@ -22,7 +22,7 @@ from benchmarks.speed_quality import Quality, compare_quality
 from benchmarks.speed_stages import STAGES, Bench, facts
 from benchmarks.stopwatch import Ratio
 from editing.cache import atomic_file
-from editing.errors import UserError
+from editing.errors import BadData, UserError
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
@@ -37,32 +37,42 @@ from editing.errors import UserError
     "--quality", default=0, type=click.IntRange(0), help="Known facts on which variants are compared, paired."
 )
 @click.option("--peer", default=0, type=click.IntRange(0), help="Known facts that EasyEdit edits too (EASYEDIT_HOME).")
-@click.option("--stages", default="", help="Only these, by name, with commas.")
+@click.option("--stages", default="", help="Only these, by name, with commas; `none` for none.")
+@click.option("--sizes", default="", help="Other models, with commas, for growth with size.")
 @click.option("--device", default=None, help="cpu, cuda...  [default: the best there is]")
 @click.option(
     "--out", type=click.Path(path_type=Path), default=Path("results/speed/cpu"), help="Folder for the tables."
 )
-def main(model, requests, rounds, threads, growth, quality, peer, stages, device, out) -> None:
+def main(model, requests, rounds, threads, growth, quality, peer, stages, sizes, device, out) -> None:
     """Measure speed and write the tables."""
     torch.set_num_threads(threads)
     try:
         names = {s.__name__: s for s in STAGES}
-        chosen = [n.strip() for n in stages.split(",") if n.strip()] or list(names)
+        chosen = [n.strip() for n in stages.split(",") if n.strip() and stages != "none"]
+        chosen = chosen or ([] if stages == "none" else list(names))
         unknown = [n for n in chosen if n not in names]
         if unknown:
             raise UserError(f"unknown stage {unknown[0]!r}; use one or more of {', '.join(names)}")
         lm = open_model(model, device)
         cases = facts(max(growth, requests, 1))
         bench = Bench(lm, statistics_of(lm, 0), tuple(c.request for c in cases), requests, rounds)
-        record: dict = speed_stages.about(bench) | {"versions": versions(), "commit": commit(), "ratios": []}
+        record = _continued(out, speed_stages.about(bench) | {"versions": versions(), "commit": commit()})
         for name in chosen:
             for row in names[name](bench):
                 click.echo(f"{row.stage:45} {row.ratio:6.1f}x  ({row.low:.1f}-{row.high:.1f})  {row.note}", err=True)
-                record["ratios"].append(row.as_row())
+                kept = [r for r in record["ratios"] if r["stage"] != row.stage]
+                record["ratios"] = [*kept, row.as_row()]
                 _write(out, record)
         if growth:
             record["growth"] = list(speed_stages.growth(bench, [4**k for k in range(6) if 4**k <= growth]))
             record["utilisation"] = list(speed_stages.utilisation(bench))
+            _write(out, record)
+        if sizes:
+            others = (open_model(ref.strip(), device) for ref in sizes.split(","))
+            record["sizes"] = list(
+                speed_stages.sizes(replace(bench, lm=o, statistics=statistics_of(o, 0)) for o in others)
+            )
+            record["sizes"] += list(speed_stages.sizes([bench]))
             _write(out, record)
         if quality:
             record["quality"] = [asdict(q) for q in compare_quality(lm, bench.statistics, quality)]
@@ -73,6 +83,20 @@ def main(model, requests, rounds, threads, growth, quality, peer, stages, device
         click.echo(f"error: {error}", err=True)
         sys.exit(2)
     click.echo(table(record))
+
+
+def _continued(out: Path, about: dict) -> dict:
+    """The record in `out`, where it is of the same model and device: stages may be measured in several goes."""
+    same = ("model", "device")
+    record: dict = {"ratios": []}
+    if (out / "speed.json").is_file():
+        try:
+            old = json.loads((out / "speed.json").read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise BadData(f"{out / 'speed.json'}: damaged ({error}); delete it") from error
+        if all(old.get(key) == about[key] for key in same):
+            record = old
+    return record | about
 
 
 def _write(out: Path, record: dict) -> None:
@@ -99,9 +123,9 @@ def table(record: dict) -> str:
             f"| {row.stage} | {_seconds(row.slow)} | {_seconds(row.fast)} | {row.unit} | {row.ratio:.1f} | "
             f"{row.low:.1f}-{row.high:.1f}, {row.rounds} | {row.note} |"
         )
-    if record.get("growth"):
+    if record.get("growth") or record.get("sizes"):
         lines += ["", "| growth with | n | seconds | per | peak memory |", "|---|---:|---:|---|---:|"]
-        for row in record["growth"]:
+        for row in [*record.get("growth", []), *record.get("sizes", [])]:
             peak = f"{row['peak_bytes'] / 2**20:.0f} MiB" if row.get("peak_bytes") else ""
             lines.append(f"| {row['what']} | {row['n']} | {_seconds(row['seconds'])} | {row['per']} | {peak} |")
     if record.get("utilisation"):

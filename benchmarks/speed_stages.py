@@ -6,7 +6,7 @@ results are apart.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
@@ -68,8 +68,10 @@ class Bench:
 
 
 def facts(number: int, seed: int = 0) -> list[Case]:
-    """World facts, edited at the subject's last token."""
+    """World facts, and behind them facts of invented people, edited at the subject's last token."""
     cases = build_cases("world_facts", "fact", None, seed)
+    if number > len(cases):
+        cases += build_cases("people_facts", "fact", number - len(cases), seed)
     return [replace(c, request=replace(c.request, lookup="subject_last")) for c in cases][:number]
 
 
@@ -233,6 +235,18 @@ def growth(bench: Bench, counts: Sequence[int]) -> Iterator[dict]:
         asked = [words[:n]] * len(prompts)
         seconds, _ = timed(bench.device, lambda asked=asked: ask(bench.lm, prompts, asked))
         yield {"what": "candidates", "n": n, "seconds": seconds / len(prompts), "per": "probe"}
+
+
+def sizes(benches: Iterable[Bench], number: int = 16) -> Iterator[dict]:
+    """Seconds per fast edit of models of different sizes, `number` requests at a time."""
+    method = make_method("rome", **FAST)
+    for bench in benches:
+        chosen = bench.requests[:number]
+        method.prepare(bench.lm, chosen, bench.statistics)
+        method.each(bench.lm, chosen[:1], bench.statistics)  # copies and prefixes are made once per model
+        seconds, _ = timed(bench.device, lambda b=bench, c=chosen: method.each(b.lm, c, b.statistics))
+        size = f"{bench.lm.n_parameters / 1e6:.2f}M ({bench.lm.name})"
+        yield {"what": "parameters", "n": size, "seconds": seconds / len(chosen), "per": "edit"}
 
 
 def utilisation(bench: Bench) -> Iterator[dict]:

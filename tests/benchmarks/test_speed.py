@@ -92,3 +92,6 @@ def test_the_command_writes_tables_and_refuses_unknown_stages(tmp_path: Path) ->
     speed._write(tmp_path, record)
     assert json.loads((tmp_path / "speed.json").read_text()) == record
     assert (tmp_path / "README.md").read_text().startswith("# Speed")
+    about = {"model": "m", "device": "d", "requests": 2}
+    assert speed._continued(tmp_path, about) == record | about  # stages may be measured in several goes
+    assert speed._continued(tmp_path, about | {"model": "n"}) == about | {"model": "n", "ratios": []}
