@@ -107,6 +107,14 @@ def cli(verbose: bool) -> None:
     """
 
 
+corpus = click.option(
+    "--corpus",
+    default="",
+    metavar="TEXT",
+    help="Text of the key covariance: samples:N (of the model itself), text:PATH, hub:OWNER/NAME, identity.  [default: samples:20000]",
+)
+
+
 @cli.command()
 @click.option("--ladder", default="demo", show_default=True, help="Which models, weakest to strongest; see `ladders`.")
 @click.option("--methods", type=Names(), default="rome,memit", show_default=True, help="How to edit; see `methods`.")
@@ -122,12 +130,15 @@ def cli(verbose: bool) -> None:
 @click.option("--sites", type=Names(), default="mlp,value", show_default=True, help="Where in a block to edit.")
 @click.option("--fast", is_flag=True, help="Fewer contexts per optimiser step: much faster, nearly the same edits.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A setting of every method that has it.")
+@corpus
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of this run.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of cases, split and statistics.")
 @click.option("--device", default=None, help="cpu, cuda, cuda:1...  [default: the best there is]")
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as one JSON object.")
 @click.pass_context
-def bench(ctx, ladder, methods, kinds, limit, probes, sets, sites, fast, settings, out, seed, device, as_json) -> None:
+def bench(
+    ctx, ladder, methods, kinds, limit, probes, sets, sites, fast, settings, corpus, out, seed, device, as_json
+) -> None:
     """Edit every model of a ladder with every method, and store what each edit did.
 
     One file per finished cell (model x method x setting x kind) appears in OUT/cells. Interrupt it any time and run the
@@ -141,11 +152,12 @@ def bench(ctx, ladder, methods, kinds, limit, probes, sets, sites, fast, setting
 
     chosen = dict(map(_setting, settings))
 
-    from benchmarks.cells import FAST, Plan
+    from benchmarks.cells import CORPUS, FAST, Plan
     from benchmarks.runner import format_outcome, run_bench
 
     chosen = (FAST if fast else {}) | chosen
-    plan = Plan(ladder, methods, kinds, limit, seed, sets, sites, settings=tuple(chosen.items()), probes=probes)
+    kept = tuple(chosen.items())
+    plan = Plan(ladder, methods, kinds, limit, seed, sets, sites, corpus or CORPUS, kept, probes)
     outcome = run_bench(plan, out, device, verbose=ctx.parent.params["verbose"])
     _print_json(asdict(outcome) | {"folder": str(out)}) if as_json else click.echo(format_outcome(outcome))
     ctx.exit(FAILED if outcome.failed else 0)
@@ -163,8 +175,9 @@ def bench(ctx, ladder, methods, kinds, limit, probes, sets, sites, fast, setting
 @click.option("--device", default=None, help="cpu, cuda, cuda:1...  [default: the best there is]")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the method's statistics.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@corpus
 @click.option("--save", default="", metavar="DIR", help="Write the change (safetensors and its provenance) here.")
-def edit(model, rename, retarget, fact, method, hparams, fast, settings, device, seed, as_json, save) -> None:
+def edit(model, rename, retarget, fact, method, hparams, fast, settings, device, seed, as_json, corpus, save) -> None:
     """Change one thing in one model and see what it answers before and after.
 
     \b
@@ -183,7 +196,7 @@ def edit(model, rename, retarget, fact, method, hparams, fast, settings, device,
 
     method = method_of(hparams) if hparams else method or "rome"
     chosen = (fast_settings(method) if fast else {}) | chosen
-    done = run_edit(model, chosen_cases(rename, retarget, fact), method, chosen, device, seed, save, hparams)
+    done = run_edit(model, chosen_cases(rename, retarget, fact), method, chosen, device, seed, save, hparams, corpus)
     _print_json(done.as_json()) if as_json else click.echo(format_edit(done))
 
 

@@ -18,6 +18,7 @@ from benchmarks.datasets import kinds_of
 from editing.errors import BadRequest
 from editing.methods import make_method, method_names
 from editing.requests import EditRequest
+from editing.statistics import check_corpus
 from valley.rows import SCHEMA_VERSION
 
 # Raise it when the same cell would give other rows than before: scoring, probes, engine.
@@ -85,6 +86,7 @@ class Plan:
                 raise BadRequest(
                     f"none of {', '.join(self.methods)} has a setting {key!r}; see `python cli.py methods`"
                 )
+        check_corpus(self.corpus)
         if self.limit < 1:
             raise BadRequest(f"limit {self.limit} leaves no case; give at least 1")
 

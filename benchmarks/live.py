@@ -31,6 +31,7 @@ from editing.language_model import hash_weights
 from editing.memory import format_plan
 from editing.methods import make_method
 from editing.peft_export import export_peft
+from editing.statistics import check_corpus
 
 SHOWN = ("probe", "lang", "prompt", "answer", "old", "pick_before", "pick_after", "text_before", "text_after")
 SCORED = (
@@ -100,15 +101,19 @@ def run_edit(
     seed: int = 0,
     save: str | Path = "",
     hparams: str | Path = "",
+    corpus: str = "",
 ) -> LiveEdit:
     """Edit one model by all `cases` together and ask their probes before and after.
 
     `hparams` is one of EasyEdit's hyper-parameter files; it then says which method, and `settings` go over its own.
+    `corpus` is the text of the covariance (see `ModelStatistics`) instead of the file's or the usual one.
 
     Raises:
         UserError: unknown method, setting or model; an impossible request; a `save` folder in use or not writable.
     """
     editor = make_method(method_of(hparams) if hparams else method, **(settings or {}))
+    if corpus:
+        check_corpus(corpus)
     if save:
         _check_folder(Path(save))
     clock = [time.perf_counter()]
@@ -122,7 +127,7 @@ def run_edit(
     clock.append(time.perf_counter())
     base = measure_base(lm, cases)
     clock.append(time.perf_counter())
-    delta = editor(lm, requests, statistics_of(lm, seed, told.corpus or CORPUS))
+    delta = editor(lm, requests, statistics_of(lm, seed, corpus or told.corpus or CORPUS))
     clock.append(time.perf_counter())
     if lm.offloaded:
         after = measure(lm, cases, base.priors, [delta], [0] * len(cases), base.new_tokens)

@@ -28,6 +28,25 @@ VERSION = 2
 SAMPLE_LENGTH, SAMPLES_AT_ONCE = 128, 128
 
 
+def check_corpus(corpus: str) -> None:
+    """Refuse what is not the name of a corpus; whether it can be read is not looked at.
+
+    Raises:
+        BadRequest: another form than those of `ModelStatistics`.
+    """
+    kind, _, value = corpus.partition(":")
+    fits = {
+        "identity": not value,
+        "samples": value.isdigit() and int(value) > 0,
+        "text": bool(value),
+        "hub": HubCorpus.parse(value) is not None,
+    }
+    if not fits.get(kind):
+        raise BadRequest(
+            f"corpus {corpus!r}: write samples:NUMBER, text:PATH, hub:OWNER/NAME[:COLUMN[:TOKENS]] or identity"
+        )
+
+
 class ModelStatistics:
     """Prefixes, covariances and their Cholesky factors of one model.
 
@@ -58,17 +77,9 @@ class ModelStatistics:
         memory: Callable[[], int] | None = None,
         sampler: LanguageModel | None = None,
     ) -> None:
+        check_corpus(corpus)
         kind, _, value = corpus.partition(":")
         self._hub = HubCorpus.parse(value) if kind == "hub" else None
-        if not (
-            self._hub
-            or kind == "identity"
-            or (kind == "samples" and value.isdigit() and int(value))
-            or (kind == "text" and value)
-        ):
-            raise BadRequest(
-                f"corpus {corpus!r}: write samples:NUMBER, text:PATH, hub:OWNER/NAME[:COLUMN[:TOKENS]] or identity"
-            )
         self._files = self._hub.files() if self._hub else []
         self.lm, self.corpus, self.seed, self.ridge = lm, corpus, seed, ridge
         root = (cache if cache is not None else cache_root()) / "statistics"

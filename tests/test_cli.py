@@ -342,3 +342,11 @@ def test_a_saved_change_becomes_an_adapter_of_its_own_model_only(tmp_path: Path,
     assert "rank 1" in done.output and (tmp_path / "adapter" / "adapter_config.json").is_file()
     refused = CliRunner().invoke(cli, ["adapter", str(tmp_path / "other"), *words])
     assert refused.exit_code == 2 and "made from a model of hash 000000000000" in refused.output
+
+
+@pytest.mark.parametrize("words", [["bench", "--out", "x"], ["edit", "--model", "no/such", "--rename", "cheese=bread"]])
+def test_a_corpus_of_no_known_form_is_refused_before_any_work(words: list[str], tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(cli, [*words, "--corpus", "samples:many"])
+    assert done.exit_code == 2 and "corpus 'samples:many': write samples:NUMBER" in done.output
+    assert list(tmp_path.iterdir()) == []
