@@ -111,16 +111,16 @@ def table(record: dict) -> str:
         "# Speed",
         "",
         f"{record['model']} ({record['parameters'] / 1e6:.1f}M parameters, {record['layers']} layers) on {record['device']}; "
-        f"{record['requests']} facts; {record['seconds are']}-seconds; torch {record['versions']['torch']}. "
+        f"{record['seconds are']}-seconds; torch {record['versions']['torch']}. "
         "Slow is the literal way (tests/editing/reference.py), in turns with ours in one process.",
         "",
-        "| stage | slow | ours | per | ratio | (range, rounds) | results |",
-        "|---|---:|---:|---|---:|---|---|",
+        "| stage | slow | ours | per | at a time | ratio | (range, rounds) | results |",
+        "|---|---:|---:|---|---:|---:|---|---|",
     ]
     for raw in record["ratios"]:
         row = Ratio(**raw)
         lines.append(
-            f"| {row.stage} | {_seconds(row.slow)} | {_seconds(row.fast)} | {row.unit} | {row.ratio:.1f} | "
+            f"| {row.stage} | {_seconds(row.slow)} | {_seconds(row.fast)} | {row.unit} | {row.units or record['requests']} | {row.ratio:.1f} | "
             f"{row.low:.1f}-{row.high:.1f}, {row.rounds} | {row.note} |"
         )
     if record.get("growth") or record.get("sizes"):

@@ -26,6 +26,7 @@ from editing.evaluate import ask
 from editing.keys import states
 from editing.language_model import LanguageModel
 from editing.methods import make_method
+from editing.methods.base import Method
 from editing.requests import EditRequest
 from editing.sites import Site
 from editing.spread import Spread
@@ -96,34 +97,41 @@ def rome_edits(bench: Bench) -> Iterator[Ratio]:
     yield from bench.compare("edit", slow, {f"ROME edit, {n}": partial(fast, s) for n, s in VARIANTS.items()}, cosines)
 
 
-def values(bench: Bench) -> Iterator[Ratio]:
-    """v* alone: at ROME's site, and at the block that MEMIT's targets are set for."""
-    from tests.editing import reference
+def rome_values(bench: Bench) -> Iterator[Ratio]:
+    """v* alone, at ROME's site."""
+    site = _site(bench)
+    yield from _values(bench, "ROME v*", make_method("rome"), PREFIXES, Injection.at_site(site), site.path)
 
+
+def memit_values(bench: Bench) -> Iterator[Ratio]:
+    """v* at the last of MEMIT's blocks, which its targets are set for."""
     memit = make_method("memit")
     assert isinstance(memit, Spread)
-    site, last = _site(bench), memit.placement(bench.lm, bench.chosen[0]).layers[-1]
-    places = {
-        "ROME v*": (make_method("rome"), PREFIXES, Injection.at_site(site), site.path),
-        "MEMIT target": (memit, {10: memit.prefixes}, Injection.at_block(bench.lm, last), bench.lm.layout.blocks[last]),
-    }
-    for label, (method, counts, where, path) in places.items():
-        prefixes = bench.statistics.prefixes(counts)
-        contexts = _contexts(bench, counts)
+    last = memit.placement(bench.lm, bench.chosen[0]).layers[-1]
+    where = Injection.at_block(bench.lm, last)
+    yield from _values(bench, "MEMIT target", memit, {10: memit.prefixes}, where, where.path)
 
-        def slow(method=method, path=path, prefixes=prefixes) -> list[torch.Tensor]:
-            found = []
-            for request in bench.chosen:
-                texts = reference.texts_of(bench.lm, request, prefixes, "subject_last")
-                found.append(reference.optimise(bench.lm, request, texts, "subject_last", path, None, method).delta)
-            return found
 
-        def fast(settings: dict, method=method, contexts=contexts, where=where) -> list[torch.Tensor]:
-            search = replace(ValueSettings.of(method), **settings)
-            return [v.delta for v in optimise_values(bench.lm, contexts, where, search)]
+def _values(
+    bench: Bench, label: str, method: Method, counts: dict[int, int], where: Injection, path: str
+) -> list[Ratio]:
+    from tests.editing import reference
 
-        variants = {f"{label}, {name}": partial(fast, settings) for name, settings in VARIANTS.items()}
-        yield from bench.compare("request", slow, variants, cosines)
+    prefixes, contexts = bench.statistics.prefixes(counts), _contexts(bench, counts)
+
+    def slow() -> list[torch.Tensor]:
+        found = []
+        for request in bench.chosen:
+            texts = reference.texts_of(bench.lm, request, prefixes, "subject_last")
+            found.append(reference.optimise(bench.lm, request, texts, "subject_last", path, None, method).delta)
+        return found
+
+    def fast(settings: dict) -> list[torch.Tensor]:
+        search = replace(ValueSettings.of(method), **settings)
+        return [v.delta for v in optimise_values(bench.lm, contexts, where, search)]
+
+    variants = {f"{label}, {name}": partial(fast, settings) for name, settings in VARIANTS.items()}
+    return bench.compare("request", slow, variants, cosines)
 
 
 def keys(bench: Bench) -> Iterator[Ratio]:
@@ -211,7 +219,7 @@ def covariance(bench: Bench, tokens: int = 10_000) -> Iterator[Ratio]:
     yield from bench.compare("1,000 tokens", slow, ways, _errors, max(1, round(units)))
 
 
-STAGES = (keys, solves, values, rome_edits, evaluation, covariance)
+STAGES = (keys, solves, rome_values, memit_values, rome_edits, evaluation, covariance)
 
 
 def growth(bench: Bench, counts: Sequence[int]) -> Iterator[dict]:

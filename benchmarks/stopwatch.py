@@ -33,6 +33,7 @@ class Ratio:
         ratio: median over rounds of slow / fast; low, high: the smallest and the largest of them.
         rounds: how many times A B was run.
         note: what the two results have to do with each other.
+        units: how many were done at a time.
     """
 
     stage: str
@@ -44,6 +45,7 @@ class Ratio:
     high: float
     rounds: int
     note: str = ""
+    units: int = 0
 
     def as_row(self) -> dict:
         return asdict(self)
@@ -89,7 +91,9 @@ def compare(
         ratios = sorted(a / b for a, b in pairs)
         slow_median, fast_median = median(a for a, _ in pairs), median(b for _, b in pairs)
         rows.append(
-            Ratio(name, unit, slow_median, fast_median, median(ratios), ratios[0], ratios[-1], rounds, notes[name])
+            Ratio(
+                name, unit, slow_median, fast_median, median(ratios), ratios[0], ratios[-1], rounds, notes[name], units
+            )
         )
     return rows
 
