@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from editing.batching import Budget
+from editing.batching import Budget, attempt
 from editing.contexts import Contexts
 from editing.delta import Delta, delta_hooks
 from editing.forward import Hook, capture, forward, pad, read_beginnings
@@ -32,7 +32,10 @@ def states(
     found = {w: [torch.empty(0)] * len(prompts) for w in wanted}
     with torch.no_grad():
         # an edit may change the beginnings too, so only the unedited model's are shared
-        shared = None if deltas else read_beginnings(lm, [p.ids for p in prompts], [p.head for p in prompts], last)
+        texts, starts = [p.ids for p in prompts], [p.head for p in prompts]
+        # where they do not fit into memory together, every text is read whole
+        read_once = None if deltas else attempt(lambda: read_beginnings(lm, texts, starts, last))
+        shared = read_once[0] if read_once else None
     heads = [p.head if shared else 0 for p in prompts]
     widths = [p.lookup + 1 - h for p, h in zip(prompts, heads, strict=True)]
 

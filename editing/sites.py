@@ -25,7 +25,7 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from editing.errors import NoSite
-from editing.offload import device_of
+from editing.offload import device_of, true_tensor
 
 KINDS = ("mlp", "value", "attn")
 
@@ -164,7 +164,12 @@ def find_layout(model: nn.Module) -> Layout:
 
 def _silent(model: nn.Module, paths: list[str]) -> bool:
     """Whether these maps write nothing whatever they read: weight and bias are exactly zero. Stops at the first that does."""
-    return not any(bool(p.any()) for path in paths for p in model.get_submodule(path).parameters())
+    for path in paths:
+        for name, parameter in model.get_submodule(path).named_parameters():
+            values = true_tensor(model, f"{path}.{name}") if parameter.is_meta else parameter
+            if bool(values.any()):
+                return False
+    return True
 
 
 def _block_paths(model: nn.Module, count: int) -> list[str]:
