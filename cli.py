@@ -176,12 +176,12 @@ def edit(model, rename, retarget, fact, method, hparams, fast, settings, device,
     if hparams and method:
         raise BadRequest(f"--method {method} and --hparams {hparams} both say how to edit; give one of them")
 
-    from benchmarks.cells import fast_settings
+    from benchmarks.cells import FAST, taken_by
     from benchmarks.live import chosen_cases, format_edit, run_edit
     from editing.hparams import method_of
 
     method = method_of(hparams) if hparams else method or "rome"
-    chosen = (fast_settings(method) if fast else {}) | chosen
+    chosen = (taken_by(method, FAST) if fast else {}) | chosen
     done = run_edit(model, chosen_cases(rename, retarget, fact), method, chosen, device, seed, save, hparams, corpus)
     print_json(done.as_json()) if as_json else click.echo(format_edit(done))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import get_args
 
@@ -125,7 +125,7 @@ class Plan:
             BadRequest: the method refuses them all.
         """
         takes = make_method(method).settings()
-        given = {key: value for key, value in self.settings if key in takes}
+        given = taken_by(method, dict(self.settings))
         if not {"site", "lookup"} <= set(takes):
             return (given,)
         placements = [*PLACEMENTS, *(("attn", lookup) for lookup in ("subject_last", "last"))]
@@ -146,10 +146,10 @@ class Plan:
         return tuple(grid)
 
 
-def fast_settings(method: str) -> dict:
-    """What --fast sets for one method: FAST as far as the method has such settings."""
+def taken_by(method: str, settings: Mapping[str, object]) -> dict:
+    """Those of `settings` that the method has."""
     has = make_method(method).settings()
-    return {key: value for key, value in FAST.items() if key in has}
+    return {key: value for key, value in settings.items() if key in has}
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ from editing.methods.base import Method
 from editing.requests import EditRequest
 from editing.sites import KINDS, Site
 from editing.statistics import ModelStatistics
+from editing.value import uses_half
 
 
 @dataclass
@@ -116,8 +117,7 @@ def planned(
     covariance = half = False
     for method in methods:
         covariance |= method.uses_covariance
-        precision = getattr(method, "precision", "float32")
-        half |= precision == "bfloat16" or (precision == "auto" and lm.half_wins)
+        half |= uses_half(lm, getattr(method, "precision", "float32"))
         for request in requests:
             with suppress(UserError):  # what cannot be placed fails in its own cell, with its reason
                 place = method.placement(lm, request)

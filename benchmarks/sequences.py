@@ -11,7 +11,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,11 +21,11 @@ import pandas as pd
 from tqdm import tqdm
 
 from benchmarks.cases import Case
-from benchmarks.cells import CODE_SCHEMA, digest
+from benchmarks.cells import CODE_SCHEMA, digest, taken_by
 from benchmarks.datasets import build_cases
 from benchmarks.measuring import open_model, statistics_of
 from benchmarks.provenance import commit, versions
-from benchmarks.scoring import continuation_length, measure, measure_base
+from benchmarks.scoring import measure, measure_base
 from benchmarks.strength import drift_texts
 from editing.cache import atomic_file
 from editing.errors import BadData, BadRequest, UserError
@@ -83,6 +83,7 @@ def pile_up(
         BadRequest: nothing to edit, or no untouched fact that the model knows.
     """
     before = hash_weights(lm.module)
+    cases, untouched = [_counted(c) for c in cases], [_counted(c) for c in untouched]
     base = measure_base(lm, [*cases, *untouched])
     first_base = {c.id: i for i, c in enumerate([*cases, *untouched])}
     kept = [c for c in untouched if base.known[first_base[c.id]]]
@@ -90,21 +91,20 @@ def pile_up(
         raise BadRequest(f"{lm.name} knows none of the facts kept apart; take a stronger model or other facts")
     texts = [t for some in drift_texts().values() for t in some[:1]]
     langs = list(drift_texts())
-    new_tokens = continuation_length(lm, cases[:1])
     wanted = set(checkpoints(len(cases)))
     rows: list[dict] = []
     looked = 0.0
 
-    def share(score: str, done: int, some: Sequence[Case], kind: str, lang: str, keep: bool) -> None:
+    def share(done: int, some: Sequence[Case], keep: bool = False, **kinds: str) -> None:
+        """A row per probe kind -> name of its score: how many of `some` give the new answer, or with `keep` the old one."""
         priors = [base.priors[first_base[c.id]] for c in some]
-        answers = measure(lm, some, priors, new_tokens=new_tokens)
-        hits = []
+        answers = measure(lm, some, priors, new_tokens=0)
+        hits: dict[str, list[bool]] = {score: [] for score in kinds.values()}
         for case, prior, said in zip(some, priors, answers, strict=True):
             for p, q, a in zip(case.probes, prior, said, strict=True):
-                if p.kind == kind and p.lang == lang and q is not None and a is not None:
-                    hits.append(int(np.argmax(a.logp - q)) == (p.old if keep else p.answer))
-        if hits:
-            rows.append({"edits": done, "score": score, **_wilson(sum(hits), len(hits))})
+                if p.kind in kinds and q is not None and a is not None:
+                    hits[kinds[p.kind]].append(int(np.argmax(a.logp - q)) == (p.old if keep else p.answer))
+        rows.extend({"edits": done, "score": score, **_wilson(sum(h), len(h))} for score, h in hits.items() if h)
 
     def look(step: Step) -> None:
         nonlocal looked
@@ -116,11 +116,9 @@ def pile_up(
         began = time.perf_counter()
         done = step.done
         sofar = list(cases[:done])
-        lang = cases[0].request.lang
-        share("efficacy, all so far", done, _spread(sofar, ASKED), "efficacy", lang, False)
-        share(f"efficacy, latest {RECENT}", done, sofar[-RECENT:], "efficacy", lang, False)
-        share("paraphrase, all so far", done, _spread(sofar, ASKED), "paraphrase", lang, False)
-        share("untouched facts", done, _spread(kept, ASKED), "efficacy", lang, True)
+        share(done, _spread(sofar, ASKED), efficacy="efficacy, all so far", paraphrase="paraphrase, all so far")
+        share(done, sofar[-RECENT:], efficacy=f"efficacy, latest {RECENT}")
+        share(done, _spread(kept, ASKED), keep=True, efficacy="untouched facts")
         for name, text in zip(langs, texts, strict=True):
             rows.append(
                 {"edits": done, "score": f"bits per byte {name}", "value": bits_per_byte(step.lm, text), "n": 1}
@@ -166,7 +164,7 @@ def run_sequences(
         UserError: no such model, method or data set; fewer edits there than asked for; all methods failed.
     """
     for name in methods:
-        make_method(name, **_taken(name, settings))
+        make_method(name, **taken_by(name, settings or {}))
     cases = build_cases(dataset, "fact", None, seed)
     apart = set(_spread(sorted({c.subject for c in cases}), max(1, len({c.subject for c in cases}) // 10)))
     untouched = [c for c in cases if c.subject in apart]
@@ -179,7 +177,7 @@ def run_sequences(
     title = f"{edits} edits one after another, {reference}"
     paths: list[Path] = []
     for name in methods:
-        mine = make_method(name, **_taken(name, settings)).settings()
+        mine = make_method(name, **taken_by(name, settings or {})).settings()
         key = digest([reference, lm.weight_hash, dataset, edits, batch, seed, name, mine, CODE_SCHEMA])
         if name in made and made[name].about["key"] == key:
             say(f"{name}: in {out} already")
@@ -215,10 +213,10 @@ def _advance(bar: tqdm, done: int, total: int) -> None:
     bar.update(done - bar.n)
 
 
-def _taken(method: str, settings: dict | None) -> dict:
-    """The settings that `method` has."""
-    has = make_method(method).settings()
-    return {key: value for key, value in (settings or {}).items() if key in has}
+def _counted(case: Case) -> Case:
+    """A case with the probes that are scored here, and that say whether its fact is known: its own language's wordings."""
+    mine = tuple(p for p in case.probes if p.kind in ("efficacy", "paraphrase") and p.lang == case.request.lang)
+    return replace(case, probes=mine)
 
 
 def _spread(items: Sequence[T], most: int) -> list[T]:

@@ -31,7 +31,7 @@ from editing.requests import EditRequest
 from editing.sites import Site
 from editing.spread import Spread
 from editing.statistics import ModelStatistics
-from editing.value import Injection, ValueSettings, optimise_values
+from editing.value import Injection, ValueSettings, optimise_values, uses_half
 
 PREFIXES = {5: 10, 10: 10}
 VARIANTS: dict[str, dict] = {"float32, same settings": {}, "bf16 steps": {"precision": "bfloat16"}, "fast mode": FAST}
@@ -262,8 +262,7 @@ def utilisation(bench: Bench) -> Iterator[dict]:
     contexts, where = _contexts(bench, PREFIXES), Injection.at_site(_site(bench))
     for name, settings in VARIANTS.items():
         search = replace(ValueSettings(), **settings)
-        precision = search.precision
-        half = precision == "bfloat16" or (precision == "auto" and bench.lm.half_wins)
+        half = uses_half(bench.lm, search.precision)
         peak = matmul_peak(bench.device, torch.bfloat16 if half else torch.float32)
         with FlopCounterMode(display=False) as counter:
             optimise_values(bench.lm, contexts, where, search)

@@ -19,6 +19,7 @@ from editing.errors import BadRequest
 from editing.language_model import LanguageModel
 from editing.requests import EditRequest
 from editing.statistics import ModelStatistics
+from editing.value import uses_half
 
 if TYPE_CHECKING:  # methods that edit one by one use this module
     from editing.methods.base import Method
@@ -99,8 +100,7 @@ class _Pile:
     """The edits so far, in the weights of the model and, where the method steps in bfloat16, of its bfloat16 copy."""
 
     def __init__(self, lm: LanguageModel, method: Method) -> None:
-        precision = getattr(method, "precision", "float32")
-        if precision == "bfloat16" or (precision == "auto" and lm.half_wins):
+        if uses_half(lm, getattr(method, "precision", "float32")):
             lm.half  # noqa: B018  (copied now, from the unedited weights)
         copy = lm.__dict__.get("half")
         self.models = [lm] if copy is None or copy is lm else [lm, copy]
