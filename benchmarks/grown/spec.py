@@ -6,6 +6,7 @@
 |---|---|
 | `peopleN` | the world has N invented people besides concepts and countries; training is longer in proportion |
 | `zipf`, `zipf0.5` | a fact's frequency in training falls as 1 / rank^s of its subject (s = 1 where no number follows) |
+| `batchN` | N positions per training step instead of 768: fewer, cheaper steps over the same tokens |
 | `stepN` | the model after N training steps; N is a power of two, see `RungSpec.checkpoints` |
 
 So `gpt2-4x192-s1@people250-zipf-step64`. A name without options means what it always meant.
@@ -29,8 +30,9 @@ from editing.errors import BadModel
 KNOWN = ("gpt2-1x64", "gpt2-2x128", "gpt2-4x192")
 ARCHITECTURES = ("gpt2", "gpt2attn", "llama", "gpt_neox")
 NAME = re.compile(r"(?P<architecture>[a-z0-9_]+)-(?P<layers>\d+)x(?P<width>\d+)(-s(?P<seed>\d+))?(@(?P<options>.+))?")
-OPTION = re.compile(r"(?P<key>people|zipf|step)(?P<value>\d+(\.\d+)?)?")
-OPTIONS = "peopleN, zipf and stepN, in this order, such as @people250-zipf"
+OPTION = re.compile(r"(?P<key>people|batch|zipf|step)(?P<value>\d+(\.\d+)?)?")
+OPTIONS = "peopleN, zipf, batchN and stepN, in this order, such as @people250-zipf"
+ORDER = ("people", "zipf", "batch", "step")
 TOKENS_PER_PERSON = 5_000  # as many readings of each sentence as the plain world's get
 CHECKPOINTS = 8
 LATER = ("people", "zipf", "step")  # fields younger than the first rungs: no part of a key while they say nothing
@@ -75,6 +77,8 @@ class RungSpec:
             )
         if not 0 <= self.people <= MOST:
             raise BadModel(f"grown rung: people{self.people} cannot be grown; ask for 1 to {MOST:,} people")
+        if not 128 <= self.recipe.batch <= 1 << 20:
+            raise BadModel(f"grown rung: batch{self.recipe.batch} cannot be trained with; use 128 to 1,048,576 positions")
         if not 0 <= self.zipf <= 3:
             raise BadModel(f"grown rung: zipf{self.zipf:g} cannot be grown; use an exponent above 0, up to 3")
         if self.step and self.step not in self.checkpoints:
@@ -94,7 +98,8 @@ class RungSpec:
             )
         options = _options(name, match["options"])
         people = int(options.get("people", 0))
-        recipe = Recipe(tokens=Recipe.tokens + TOKENS_PER_PERSON * min(people, MOST))
+        batch = int(options.get("batch", Recipe.batch))
+        recipe = Recipe(tokens=Recipe.tokens + TOKENS_PER_PERSON * min(people, MOST), batch=batch)
         return cls(
             match["architecture"], int(match["layers"]), int(match["width"]), int(match["seed"] or 0),
             recipe=recipe, people=people, zipf=options.get("zipf", 0.0), step=int(options.get("step", 0)),
@@ -104,6 +109,7 @@ class RungSpec:
     def name(self) -> str:
         options = [f"people{self.people}"] * bool(self.people)
         options += [f"zipf{'' if self.zipf == 1 else format(self.zipf, 'g')}"] * bool(self.zipf)
+        options += [f"batch{self.recipe.batch}"] * (self.recipe.batch != Recipe.batch)
         options += [f"step{self.step}"] * bool(self.step)
         seed = f"-s{self.seed}" if self.seed else ""
         return f"{self.architecture}-{self.layers}x{self.width}{seed}" + "@" * bool(options) + "-".join(options)
@@ -164,7 +170,7 @@ def _options(name: str, text: str | None) -> dict[str, float]:
         match = OPTION.fullmatch(part)
         value = match and (match["value"] or ("1" if match["key"] == "zipf" else None))
         whole = match and (match["key"] == "zipf" or match["value"] == str(int(float(value or 0))))
-        later = match and all(LATER.index(key) < LATER.index(match["key"]) for key in out)
+        later = match and all(ORDER.index(key) < ORDER.index(match["key"]) for key in out)
         if not match or not value or not whole or not later or float(value) == 0:
             raise BadModel(f"grown rung {name!r:.80}: cannot read the option {part!r:.40}; the options are {OPTIONS}")
         out[match["key"]] = float(value)

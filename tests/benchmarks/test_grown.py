@@ -164,7 +164,7 @@ WRONG = (
     "zipf9",
     "zipf-zipf",
 )
-WRONG += ("step", "step3", "step2", "step1024", "people250 ", "cats", "people250-", "step64@zipf")
+WRONG += ("step", "step3", "step2", "step1024", "people250 ", "cats", "people250-", "step64@zipf", "batch", "batch64", "batch1536-zipf")
 
 
 def test_names() -> None:
@@ -176,6 +176,7 @@ def test_names() -> None:
         "gpt2-4x192-s1@people250",
         "llama-1x64@zipf",
         "gpt2-1x64@zipf0.5-step64",
+        "gpt2-1x64@people9-zipf0.5-batch1536-step64",
     ):
         assert RungSpec.parse(name).name == name
     spec = RungSpec.parse("gpt2-4x192-s1@people250-zipf-step64")
