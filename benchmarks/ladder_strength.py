@@ -72,6 +72,8 @@ def rung_strength(rung: Rung, device: str | None = None, text: str | None = None
         "model": rung.model,
         "bits_per_byte_en": power.bits_per_byte_en,
         "bits_per_byte_fr": power.bits_per_byte_fr,
+        "bits_per_byte_world_en": power.bits_per_byte_world_en,
+        "bits_per_byte_world_fr": power.bits_per_byte_world_fr,
         "known_rate_en": rates.en,
         "known_rate_fr": rates.fr,
         "known_facts_asked": rates.facts,
@@ -103,6 +105,8 @@ def format_strength(table: StrengthTable) -> str:
         "rung",
         "bpb en",
         "bpb fr",
+        "world en",
+        "world fr",
         "known en",
         "known fr",
         "parameters",
@@ -112,7 +116,8 @@ def format_strength(table: StrengthTable) -> str:
         "layers",
         "tokens",
     )
-    keys = ("bits_per_byte_en", "bits_per_byte_fr", "known_rate_en", "known_rate_fr")
+    bits = [f"bits_per_byte_{text}{lang}" for text in ("", "world_") for lang in ("en", "fr")]
+    keys = (*bits, "known_rate_en", "known_rate_fr")
     own = any("bits_per_byte_text" in record for record in table.records)
     lines: list[tuple[str, ...]] = [(*head, "bpb text") if own else head]
     for r in table.records:

@@ -76,6 +76,8 @@ def load_rung(reference: str, device: str | None, corpus: str, seed: int, quiet:
         "model_hash": lm.weight_hash,
         "bits_per_byte_en": power.bits_per_byte_en,
         "bits_per_byte_fr": power.bits_per_byte_fr,
+        "bits_per_byte_world_en": power.bits_per_byte_world_en,
+        "bits_per_byte_world_fr": power.bits_per_byte_world_fr,
         "parameters": float(lm.n_parameters),
         "parameters_without_embeddings": float(power.parameters_without_embeddings),
         "known_rate_en": rates.en,

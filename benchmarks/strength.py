@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.texts import LANGUAGES, drift_texts, strength_text
+from benchmarks.texts import LANGUAGES, drift_texts, strength_text, world_sentences
 from editing.cache import atomic_file, cache_root
 from editing.offload import other_names
 
@@ -26,7 +26,9 @@ class Strength:
     """The strength axes of one model.
 
     Attributes:
-        bits_per_byte_en, bits_per_byte_fr: -log2 P(text) / its UTF-8 bytes; lower is stronger.
+        bits_per_byte_en, bits_per_byte_fr: -log2 P(text) / its UTF-8 bytes on prose; lower is stronger.
+        bits_per_byte_world_en, bits_per_byte_world_fr: the same on short true sentences (`world_sentences`), which rungs grown on
+            that world can read; prose is foreign to them.
         parameters: all of them, tied ones once.
         parameters_without_embeddings: less token and position embeddings and the unembedding.
         n_layers: number of blocks.
@@ -34,6 +36,8 @@ class Strength:
 
     bits_per_byte_en: float
     bits_per_byte_fr: float
+    bits_per_byte_world_en: float
+    bits_per_byte_world_fr: float
     parameters: int
     parameters_without_embeddings: int
     n_layers: int
@@ -48,7 +52,7 @@ def strength(lm: LanguageModel, *, cache: Path | None = None) -> Strength:
     Raises:
         BadData: the cache cannot be written.
     """
-    texts = {lang: strength_text(lang) for lang in LANGUAGES}
+    texts = {lang: (strength_text(lang), world_sentences(lang)) for lang in LANGUAGES}
     digest = hashlib.sha256(json.dumps([texts, lm.prefix_ids]).encode()).hexdigest()
     path = (cache or cache_root()) / "strength" / f"{lm.weight_hash[:24]}-{digest[:16]}.json"
     known = _read(path)
@@ -57,8 +61,10 @@ def strength(lm: LanguageModel, *, cache: Path | None = None) -> Strength:
     from editing.evaluate import bits_per_byte
 
     measured = Strength(
-        bits_per_byte_en=float(bits_per_byte(lm, texts["en"])),
-        bits_per_byte_fr=float(bits_per_byte(lm, texts["fr"])),
+        bits_per_byte_en=float(bits_per_byte(lm, texts["en"][0])),
+        bits_per_byte_fr=float(bits_per_byte(lm, texts["fr"][0])),
+        bits_per_byte_world_en=float(bits_per_byte(lm, texts["en"][1])),
+        bits_per_byte_world_fr=float(bits_per_byte(lm, texts["fr"][1])),
         parameters=lm.n_parameters,
         parameters_without_embeddings=lm.n_parameters - _embedding_parameters(lm),
         n_layers=lm.n_layers,

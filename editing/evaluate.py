@@ -266,20 +266,24 @@ def _text_logits(lm, sequences, scored, rows, deltas) -> torch.Tensor:
     return logits.float().log_softmax(-1).reshape(len(rows), scored, -1)
 
 
-def bits_per_byte(lm: LanguageModel, text: str, *, window: int = 256, batch_tokens: int = 2048) -> float:
+def bits_per_byte(
+    lm: LanguageModel, text: str | Sequence[str], *, window: int = 256, batch_tokens: int = 2048
+) -> float:
     """-log2 P(text) / number of UTF-8 bytes: tokenizer-fair, lower is stronger.
 
     The text is read in windows of `window` tokens, each behind the model's prefix; every token is predicted once, with
-    at least half a window before it.
+    at least half a window before it. Several texts are read independently: all their bits over all their bytes.
     """
-    ids = lm.tokenizer(text, add_special_tokens=False)["input_ids"]
+    texts = [text] if isinstance(text, str) else list(text)
     head = list(lm.prefix_ids) or [lm.pad_id]
     stride = min(window, lm.max_length - len(head)) // 2
     pieces: list[tuple[list[int], int]] = []  # tokens with their head, and how many at the end are scored
-    for begin in range(0, len(ids), stride):
-        context = ids[max(0, begin - stride) : begin]
-        scored = ids[begin : begin + stride]
-        pieces.append(([*head, *context, *scored], len(scored)))
+    for one in texts:
+        ids = lm.tokenizer(one, add_special_tokens=False)["input_ids"]
+        for begin in range(0, len(ids), stride):
+            context = ids[max(0, begin - stride) : begin]
+            scored = ids[begin : begin + stride]
+            pieces.append(([*head, *context, *scored], len(scored)))
 
     def measure(members: list[int]) -> float:
         nats = 0.0
@@ -299,4 +303,4 @@ def bits_per_byte(lm: LanguageModel, text: str, *, window: int = 256, batch_toke
     budget = Budget(lm.batch_tokens(batch_tokens), "measuring bits per byte")
     with torch.no_grad():
         total = sum(nats for _, nats in budget.run([len(p) for p, _ in pieces], measure))
-    return total / math.log(2) / len(text.encode())
+    return total / math.log(2) / sum(len(one.encode()) for one in texts)

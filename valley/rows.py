@@ -25,6 +25,8 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "model_hash": ("string", "hash of the weights"),
     "bits_per_byte_en": ("float64", "on the fixed English text; lower is stronger"),
     "bits_per_byte_fr": ("float64", "on the fixed French text"),
+    "bits_per_byte_world_en": ("float64", "on short true English sentences, held back from every model grown here"),
+    "bits_per_byte_world_fr": ("float64", "the same in French"),
     "parameters": ("float64", "number of parameters"),
     "parameters_without_embeddings": ("float64", "the same less embeddings and unembedding"),
     "known_rate_en": ("float64", "share of a fixed sample of world facts the unedited model knows, asked in English"),
@@ -80,7 +82,14 @@ VOLATILE = ("seconds_edit", "seconds_eval", "commit", "versions")
 
 
 # Came later than the first tables of this version: NaN where a file lacks them.
-ADDED = ("parameters_without_embeddings", "known_rate_en", "known_rate_fr", "training_tokens")
+ADDED = (
+    "bits_per_byte_world_en",
+    "bits_per_byte_world_fr",
+    "parameters_without_embeddings",
+    "known_rate_en",
+    "known_rate_fr",
+    "training_tokens",
+)
 
 
 class RowsError(Exception):

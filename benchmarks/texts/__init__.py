@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 
 LANGUAGES = ("en", "fr")
+SENTENCES = 200
 
 
 @cache
@@ -22,6 +23,19 @@ def strength_text(lang: str) -> str:
 def drift_texts() -> dict[str, tuple[str, ...]]:
     """Four unrelated paragraphs of about 40 words per language, none of them in the strength text."""
     return {lang: tuple(p.strip() for p in _read(f"drift_{lang}.txt").split("\n\n")) for lang in LANGUAGES}
+
+
+@cache
+def world_sentences(lang: str) -> tuple[str, ...]:
+    """200 true sentences about concepts and countries in the wording that is held back from every grown rung.
+
+    Fixed text of another kind: short statements of facts, which rungs grown on that world read well and prose tells nothing about.
+    """
+    from benchmarks.grown.corpus import make_corpus
+    from benchmarks.world.knowledge import knowledge
+
+    held = make_corpus(knowledge()).sentences("template", lang)
+    return tuple(held[i * len(held) // SENTENCES].text for i in range(SENTENCES))
 
 
 def _read(name: str) -> str:
