@@ -27,6 +27,12 @@ def print_json(value: object) -> None:
     click.echo(json.dumps(value, ensure_ascii=False, indent=2))
 
 
+def _whole(seeds: tuple[str, ...]) -> tuple[int, ...]:
+    if not all(seed.isdigit() for seed in seeds):
+        raise BadRequest(f"--seeds {','.join(seeds)}: write whole numbers with commas, such as 0,1,2")
+    return tuple(map(int, seeds))
+
+
 @click.group()
 def ladder() -> None:
     """Ladders of models: what there is, how strong each rung is, how crisp its concepts are.
@@ -83,14 +89,54 @@ def ladder_grow(ctx, name, rungs, seeds, checkpoints, device, as_json) -> None:
       python cli.py ladder grow grown-quick
       python cli.py ladder grow standard --rungs gpt2-1x64,gpt2-2x128 --seeds 0,1,2
     """
-    if not all(seed.isdigit() for seed in seeds):
-        raise BadRequest(f"--seeds {','.join(seeds)}: write whole numbers with commas, such as 0,1,2")
-
     from benchmarks.ladder_grow import format_grown, grow_ladder
 
-    table = grow_ladder(name, rungs, tuple(map(int, seeds)), device, checkpoints=checkpoints)
+    table = grow_ladder(name, rungs, _whole(seeds), device, checkpoints=checkpoints)
     print_json(table.as_json()) if as_json else click.echo(format_grown(table))
     ctx.exit(FAILED if table.failed else 0)
+
+
+@ladder.command("table")
+@click.argument("name")
+@rungs
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=None, help="Folder for table.csv, README.md, table.png."
+)
+@device
+@as_json
+def ladder_table(name: str, rungs: tuple[str, ...], out: Path | None, device, as_json: bool) -> None:
+    """What the rungs of NAME that are trained here know: loss, recall of every kind, bits per byte, time. Grows what is missing.
+
+    \b
+    Example:
+      python cli.py ladder table grown-quick --out results/ladders/grown-quick
+    """
+    from benchmarks.ladder_table import format_sizes, ladder_table, write_table
+
+    table = ladder_table(name, rungs, device)
+    if out is not None:
+        write_table(table, name, out)
+    click.echo(table.to_json(orient="records", indent=2, force_ascii=False) if as_json else format_sizes(table))
+
+
+@ladder.command("export")
+@click.argument("name")
+@rungs
+@click.option("--seeds", type=Names(), default="", help="Only rungs of these seeds, such as 0.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="A folder per rung, and ladder.toml, go here."
+)
+def ladder_export(name: str, rungs: tuple[str, ...], seeds: tuple[str, ...], out: Path) -> None:
+    """Write trained rungs of NAME as folders in bfloat16, with a ladder of them: others can then start without training.
+
+    \b
+    Example:
+      python cli.py ladder export grown-quick --out results/ladders/grown-quick/rungs
+    """
+    from benchmarks.ladder_export import export_ladder
+
+    for folder in export_ladder(name, out, rungs, _whole(seeds)):
+        click.echo(folder)
 
 
 @ladder.command("strength")
