@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +17,11 @@ from benchmarks.crispness.pairs import concept_pairs
 from benchmarks.crispness.picture import draw
 from benchmarks.ladders import choose_rungs
 from benchmarks.measuring import open_model, statistics_of
-from editing.cache import atomic_file
+from editing.cache import atomic_file, cache_root
 from editing.errors import BadData, UserError
+from editing.language_model import LanguageModel
 
+VERSION = 1  # raise it when the same model would give other rows than before
 SHOWN = (*MEASURES, "align_rank", "patch_nats")
 
 
@@ -69,13 +74,14 @@ def run_crispness(
             raise BadData(f"{out}: cannot write there ({error.strerror}); choose another folder") from error
     say = say or (lambda line: print(line, file=sys.stderr))
     frames, failed = [], []
+    began = time.perf_counter()
     for i, rung in enumerate(chosen, 1):
         if len(chosen) > 1:
-            say(f"rung {i} of {len(chosen)}: {rung.name}")
+            spent = time.perf_counter() - began
+            left = f", about {spent / (i - 1) * (len(chosen) - i + 1) / 60:.0f} min left" if spent > 5 else ""
+            say(f"rung {i} of {len(chosen)}: {rung.name}{left}")
         try:
-            lm = open_model(rung.model, device)
-            statistics = statistics_of(lm, setup.seed, setup.corpus)
-            frame = crispness(lm, concepts, setup, statistics=statistics)
+            frame = _measured(open_model(rung.model, device), concepts, setup)
         except UserError as error:
             if len(chosen) == 1:
                 raise
@@ -93,6 +99,21 @@ def run_crispness(
         files = [out / "crispness.csv", out / "crispness.png"]
         draw(whole, files[1])
     return Crispness(whole, tuple(files), skipped, tuple(failed))
+
+
+def _measured(lm: LanguageModel, concepts: Sequence[str], setup: Setup) -> pd.DataFrame:
+    """Measures one model, or reads what was measured before: a run that was killed goes on with its next rung."""
+    asked = [VERSION, list(concepts), repr(setup), repr(concept_pairs()), lm.prefix_ids]
+    digest = hashlib.sha256(json.dumps(asked).encode()).hexdigest()
+    path = cache_root() / "crispness" / f"{lm.weight_hash[:24]}-{digest[:16]}.parquet"
+    try:
+        return pd.read_parquet(path)
+    except (OSError, ValueError):  # nothing there, or nothing readable: measured (again)
+        pass
+    frame = crispness(lm, concepts, setup, statistics=statistics_of(lm, setup.seed, setup.corpus))
+    with atomic_file(path) as temporary:
+        frame.to_parquet(temporary, index=False)
+    return frame
 
 
 def summary(frame: pd.DataFrame) -> pd.DataFrame:

@@ -26,6 +26,7 @@ from benchmarks.crispness.pairs import LANGS, Pairs, concept_pairs, facts, frame
 from benchmarks.crispness.patching import patch, source_states
 from benchmarks.crispness.reading import gradient_vectors, optimised_vectors, untrained
 from benchmarks.crispness.run import Crispness, format_crispness, run_crispness, summary
+from editing.cache import cache_root
 from editing.errors import BadData, BadModel, BadRequest
 from editing.language_model import LanguageModel
 from editing.statistics import ModelStatistics
@@ -390,6 +391,11 @@ def test_run_writes_table_and_picture(tmp_path: Path) -> None:
     table = pd.read_csv(tmp_path / "out" / "crispness.csv")
     assert list(table.columns) == list(COLUMNS) and len(table) == len(found.frame)
     assert (tmp_path / "out" / "crispness.png").read_bytes().startswith(b"\x89PNG")
+    (kept,) = (cache_root() / "crispness").glob("*.parquet")
+    stamp = kept.stat().st_mtime_ns
+    again = run_crispness(str(ladder), ["cheese"], (), None, "cpu", setup, said.append)
+    pd.testing.assert_frame_equal(again.frame, found.frame)
+    assert kept.stat().st_mtime_ns == stamp, "measured once, then read"
     best = summary(found.frame).set_index("measure").loc["C_key"]
     mine = found.frame[(found.frame["measure"] == "C_key") & (found.frame["direction"] == "both")]
     assert best["none"] == mine[mine["control"] == "none"]["value"].max()
