@@ -19,7 +19,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from benchmarks.cells import Cell, Plan, canonical, cases_digest, lookups
-from benchmarks.datasets import build_cases
+from benchmarks.datasets import account, read_cases
 from benchmarks.ladders import Rung, load_ladder, present_rungs
 from benchmarks.measuring import Loaded, cell_records, load_rung, planned, prepare, statistics_of, with_drift
 from benchmarks.models import training_tokens
@@ -74,11 +74,13 @@ class _Sweep:
         self.plan, self.device, self.quiet, self.verbose = plan, device, quiet, verbose
         self.ladder = load_ladder(plan.ladder)
         self.pairs = plan.pairs()
-        self.cases = {
-            (kind, name): with_drift(build_cases(name, kind, plan.limit, plan.seed), plan.probes)
-            for kind, name in self.pairs
-        }
-        present, self.skipped = present_rungs(self.ladder)
+        found = {(kind, name): read_cases(name, kind, plan.limit, plan.seed) for kind, name in self.pairs}
+        self.cases = {pair: with_drift(one.cases, plan.probes) for pair, one in found.items()}
+        self.left_out = [
+            line for (_, name), one in found.items() for line in account(name, one.left_out, one.records, one.notes)
+        ]
+        present, absent = present_rungs(self.ladder)
+        self.skipped = (*absent, *self.left_out)
         self.cells = {i: tuple(self._cells(i, r)) for i, r in enumerate(self.ladder.rungs) if r in present}
         self.total = sum(len(cells) for cells in self.cells.values())
         self.stamp = {"versions": versions(), "commit": commit()}
@@ -108,6 +110,8 @@ class _Sweep:
 
     def run(self) -> Outcome:
         began = time.perf_counter()
+        for line in self.left_out:
+            print(line, file=sys.stderr)
         with tqdm(total=self.total, unit="cell", disable=self.quiet, file=sys.stderr, dynamic_ncols=True) as bar:
             elsewhere = {i: self._rung(i, cells, bar, wait=False) for i, cells in self.cells.items()}
             for i, cells in elsewhere.items():  # in work at another process: wait for it, take over if it dies

@@ -23,6 +23,7 @@ from editing.requests import EditRequest
 
 M = 20  # candidates per probe where the file has so many answers
 WITHOUT_CANDIDATES = ("drift", "fluency")
+ALL = "*"  # the pool of every answer in a language, for files that have little else
 T = TypeVar("T")
 
 
@@ -61,6 +62,7 @@ class Draft:
         prompt: with `{}` for the subject.
         aliases: texts that are as right as the target.
         relation: the file's own name of the relation, else the prompt.
+        prior: the subject-free prompt where it is not the prompt about "it".
     """
 
     record: int
@@ -72,6 +74,7 @@ class Draft:
     old: str = ""
     relation: str = ""
     lang: str = "en"
+    prior: str = ""
     questions: tuple[Question, ...] = ()
 
 
@@ -185,24 +188,30 @@ def assemble(
         BadData: more records are bad than good.
     """
     pools, frames = _pools(drafts), Frames({d.prompt for d in drafts if d.lang == "en"})
-    left, seen, cases = list(left), Counter(), []
+    left, seen, cases, unasked = list(left), Counter(), [], 0
     for one in drafts:
         if limit is not None and len(cases) == limit:
             break
         seen[one.id] += 1
         named = one if seen[one.id] == 1 else replace(one, id=f"{one.id}~{seen[one.id]}")
         try:
-            cases.append(_Builder(dataset, str(file), named, pools, frames, seed).case())
+            builder = _Builder(dataset, str(file), named, pools, frames, seed)
+            cases.append(builder.case())
+            unasked += builder.unasked
         except UserError as error:
             left.append(LeftOut(one.record, " ".join(str(error).split())))
     left.sort(key=lambda one: one.record)
     bad = {one.record for one in left}
     if len(bad) > len({one.record for one in drafts} - bad):
         raise BadData(f"{file}: {len(bad)} of {records} records cannot be used; mend the first: {left[0].reason}")
+    if unasked:
+        notes = [*notes, f"{unasked} questions are not asked: the file has nothing else to choose from"]
     return CaseSet(tuple(cases), tuple(left), records, tuple(notes))
 
 
-Pools = dict[tuple[str, str], list[str]]  # (language, relation) -> answers, no two alike; relation "" holds those of all edits
+Pools = dict[
+    tuple[str, str], list[str]
+]  # (language, relation) -> answers, no two alike; relation "" holds those of all edits, ALL every one
 
 
 def _pools(drafts: Sequence[Draft]) -> Pools:
@@ -211,7 +220,7 @@ def _pools(drafts: Sequence[Draft]) -> Pools:
     def add(lang: str, relation: str, said: Sequence[str], common: bool) -> None:
         for one in filter(None, said):
             key = fold(one)
-            for pool in (relation, "") if common else (relation,):
+            for pool in (relation, ALL, "") if common else (relation, ALL):
                 pools.setdefault((lang, pool), {}).setdefault(key, one)
 
     for one in drafts:
@@ -227,28 +236,39 @@ class _Builder:
     def __init__(self, dataset: str, file: str, one: Draft, pools: Pools, frames: Frames, seed: int) -> None:
         self.dataset, self.draft, self.pools, self.frames, self.seed = dataset, one, pools, frames, seed
         self.place = Place(file, one.record)
+        self.unasked = 0
         self.drawn: dict[tuple[str, str, frozenset[str], frozenset[str]], tuple[str, ...]] = {}
 
     def case(self) -> Case:
         one = self.draft
         case_id = f"{self.dataset}:{one.id}"
         efficacy = ask(one, "efficacy", one.prompt)
-        probes = tuple(self._probe(q) for q in (efficacy, *one.questions))
+        efficacy = replace(efficacy, prior=one.prior or efficacy.prior)
+        first = self._probe(efficacy)
+        if first is None:
+            self.place.refuse(f"nothing to choose from but {one.target!r:.80}", "tell the old answer, or add records")
+        probes = (first, *filter(None, map(self._probe, one.questions)))
+        self.unasked = 1 + len(one.questions) - len(probes)
         request = EditRequest(case_id, (one.prompt,), one.subject, (one.target,), "subject_last", one.lang)
         return Case(case_id, "fact", request, probes, one.subject, one.relation, self.dataset, self.seed)
 
-    def _probe(self, q: Question) -> Probe:
+    def _probe(self, q: Question) -> Probe | None:
+        """The question with its candidates; None where the file has no other answer."""
         if q.kind in WITHOUT_CANDIDATES:
             return Probe(q.kind, q.prompt, lang=q.lang, about=q.about)
         relation, prior, about = q.relation or self.draft.relation, q.prior, q.about
         if not prior and not about and q.lang == "en" and (found := self.frames.match(q.prompt)):
             prior, about = found
         candidates = self._candidates(q, relation)
+        if len(candidates) < 2:
+            return None
         places = {fold(said): i for i, said in enumerate(candidates)}
         at, old = places[fold(q.answer)], places[fold(q.old)] if q.old else None
         keeps = q.kind not in ("neighbour", "same_subject", "neighbour_plus")
         if old == at and keeps:
-            self.place.refuse(f"{q.prompt!r:.120} is answered {q.old!r:.80} before and after", "leave that question out")
+            self.place.refuse(
+                f"{q.prompt!r:.120} is answered {q.old!r:.80} before and after", "leave that question out"
+            )
         return Probe(q.kind, q.prompt, candidates, at, old, prior, q.lang, q.aliases, about, relation)
 
     def _candidates(self, q: Question, relation: str) -> tuple[str, ...]:
@@ -259,12 +279,13 @@ class _Builder:
         if key not in self.drawn:
             rng = random.Random(f"{self.seed}/{self.draft.id}/{q.lang}/{relation}/{sorted(must)}")
             chosen = dict(must)
-            for pool in (self.pools.get((q.lang, relation), []), self.pools.get((q.lang, ""), [])):
+            for name in (relation, "", ALL):
+                if name == ALL and len(chosen) > 1:
+                    break
+                pool = self.pools.get((q.lang, name), [])
                 for said in rng.sample(pool, min(len(pool), M + len(must) + len(right))):
                     if len(chosen) < M and (folded := fold(said)) not in right:
                         chosen.setdefault(folded, said)
-            if len(chosen) < 2:
-                self.place.refuse(f"the file has only the answer {q.answer!r:.80} to choose from", "add 'ground_truth'")
             drawn = list(chosen.values())
             rng.shuffle(drawn)
             self.drawn[key] = tuple(drawn)

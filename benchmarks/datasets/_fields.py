@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from benchmarks.datasets._reading import Place, Written
+from benchmarks.datasets._reading import LANGUAGE, Place, Written
 from editing.requests import SLOT
 
 PROMPT, ANSWER = 10_000, 500  # characters
@@ -137,6 +137,11 @@ def mentions(prompt: str, subject: str) -> bool:
     return bool(subject) and re.search(rf"(?<!\w){re.escape(fold(subject))}(?!\w)", fold(prompt)) is not None
 
 
+def sub_objects(record: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """The objects in a record that are named by a language's code."""
+    return {key: value for key, value in record.items() if LANGUAGE.fullmatch(key) and isinstance(value, dict)}
+
+
 def fold(said: str) -> str:
     """What two answers share that differ in case and blanks only."""
     return " ".join(said.casefold().split())
@@ -146,5 +151,7 @@ def prior(prompt: str, lang: str) -> str:
     """The prompt about nothing in particular. Only English lets a pronoun stand in any slot; others go uncorrected."""
     if lang != "en" or SLOT not in prompt:
         return ""
-    bare = prompt.replace(SLOT, "it")
+    head, _, tail = prompt.partition(SLOT)
+    starts = not head.strip() or head.rstrip()[-1] in ".?!:"
+    bare = f"{head}{'It' if starts else 'it'}{tail}"
     return bare[:1].upper() + bare[1:]

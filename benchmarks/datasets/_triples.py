@@ -87,7 +87,9 @@ def drafts_of(file: str, triples: Sequence[Triple], seed: int) -> tuple[list[Dra
 def _draft(place: Place, known: Known, t: Triple, rng: random.Random) -> Draft:
     new = known.other_object(t, rng)
     if new is None:
-        place.refuse(f"relation {t.relation!r:.80} has no other object than {t.said[0]!r:.80}", "add facts of the relation")
+        place.refuse(
+            f"relation {t.relation!r:.80} has no other object than {t.said[0]!r:.80}", "add facts of the relation"
+        )
     edit = draft(place, "prompt", t.templates[0], t.subject, (new,), t.said, t.relation, t.lang, t.id)
     questions = [ask(edit, "paraphrase", template) for template in t.templates[1:]]
     for i, other in enumerate(known.neighbours(t, new, rng)):

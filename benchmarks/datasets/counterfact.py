@@ -19,7 +19,7 @@ from benchmarks.cases import Case
 from benchmarks.datasets import easyedit
 from benchmarks.datasets._case_set import CaseSet
 from benchmarks.datasets._drafts import Draft, Question, ask, draft
-from benchmarks.datasets._fields import answers, filled, look, mapping, text, texts
+from benchmarks.datasets._fields import answers, filled, look, mapping, sub_objects, text, texts
 from benchmarks.datasets._loading import read_file
 from benchmarks.datasets._reading import Place
 from benchmarks.datasets._sources import Source, located
@@ -33,6 +33,8 @@ Record = Mapping[str, Any]
 
 def recognises(record: Record) -> bool:
     """Whether the record is of this form, nested or flat."""
+    if sub_objects(record):
+        return False
     if REWRITE in record:
         return "questions" not in record and "new_answer" not in record
     flat = ("case_id", "prompt", "target_new", "locality_ground_truth")
@@ -54,13 +56,20 @@ def read(argument: str, seed: int = 0, limit: int | None = None) -> CaseSet:
 
     def parse(place: Place, record: Record) -> list[Draft]:
         if REWRITE not in record:
-            return [easyedit.parse(place, record)]
+            return [_flat(place, record)]
         unasked.append(len(texts(place, look(record, "attribute_prompts")[1], "attribute_prompts")))
         return [nested(place, record)]
 
     found = read_file("counterfact", located("counterfact", argument, SOURCE).path, parse, seed, limit)
     note = f"{sum(unasked)} attribute prompts are not asked: an edit that says its target everywhere would pass them"
     return replace(found, notes=(note,)) if any(unasked) else found
+
+
+def _flat(place: Place, record: Record) -> Draft:
+    """The edit of a flat record. Its locality question is about another subject, also where that holds the same name."""
+    edit = easyedit.parse(place, record)
+    same = [replace(q, kind="neighbour", about="", prior="") if q.kind == "same_subject" else q for q in edit.questions]
+    return replace(edit, questions=tuple(same))
 
 
 def nested(place: Place, record: Record) -> Draft:

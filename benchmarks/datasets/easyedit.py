@@ -21,7 +21,7 @@ from typing import Any
 from benchmarks.cases import Case
 from benchmarks.datasets._case_set import CaseSet
 from benchmarks.datasets._drafts import Draft, Question, ask, draft, keep
-from benchmarks.datasets._fields import answers, fold, look, mentions, text, texts
+from benchmarks.datasets._fields import answers, fold, look, mentions, sub_objects, text, texts
 from benchmarks.datasets._loading import read_file
 from benchmarks.datasets._reading import Place
 from benchmarks.datasets._sources import Source, located
@@ -35,8 +35,8 @@ SOURCE = Source(
 )
 PROMPTS = ("prompt", "text", "src", "edit_prompt")
 SUBJECTS = ("subject", "concept")
-TARGETS = ("target_new", "labels", "target", "new_target", "edit_target")
-OLDS = ("ground_truth", "target_true", "target_old", "old", "true")
+TARGETS = ("target_new", "labels", "target", "new_target", "edit_target", "alt")
+OLDS = ("ground_truth", "target_true", "target_old", "old", "true", "answers")
 REPHRASES = ("rephrase_prompt", "rephrase_prompts", "rephrase", "paraphrase_prompts", "paraphrases", "rephrased_prompt")
 FORGETFUL = "forget"
 Record = Mapping[str, Any]
@@ -46,7 +46,7 @@ def recognises(record: Record) -> bool:
     """Whether the record is of this form; CounterFact's flat one has a module of its own."""
     named = any(key in record for key in PROMPTS) and any(key in record for key in TARGETS[:2])
     flat = "locality_ground_truth" in record and "case_id" in record and "portability" not in record
-    return named and not flat and "requested_rewrite" not in record
+    return named and not flat and "requested_rewrite" not in record and not sub_objects(record)
 
 
 def cases(kind: str, seed: int, argument: str = "") -> list[Case]:
@@ -183,6 +183,8 @@ def _locality(edit: Draft, group: str, prompt: str, said: tuple[str, ...]) -> Qu
         kind = "same_subject" if own or FORGETFUL in low else "neighbour"
     alike = edit.old and fold(said[0]) == fold(edit.old)
     question = keep(edit, kind, prompt, said, "" if alike or kind != "same_subject" else f"{kind}:{edit.relation}")
+    if kind == "neighbour_plus":  # the subject stands only in the sentence before the question
+        question = replace(question, about="", prior="")
     if FORGETFUL in low:
         question = replace(question, rivals=(), aliases=(*question.aliases, edit.target))
     return question

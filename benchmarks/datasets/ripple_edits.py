@@ -16,10 +16,10 @@ relation's words, else what the questions about the same subject end with.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from itertools import takewhile
 from typing import Any
 
 from benchmarks.cases import Case
@@ -86,7 +86,9 @@ def one(place: Place, record: Record) -> Draft:
     stem, target = _sentence(place, edit, "edit")
     old_stem, old = _sentence(place, before, "edit.original_fact") if before else (stem, ())
     if fold(stem) != fold(old_stem):
-        place.refuse("'edit.original_fact.prompt' is another sentence than 'edit.prompt'", "make them alike but for the answer")
+        place.refuse(
+            "'edit.original_fact.prompt' is another sentence than 'edit.prompt'", "make them alike but for the answer"
+        )
     key, relation = look(edit, "relation", "relation_id")
     relation = "" if relation is None else text(place, relation, f"edit.{key}")
     subject = _subject(place, record, edit, stem, relation)
@@ -121,10 +123,16 @@ def _subject(place: Place, record: Record, edit: Record, stem: str, relation: st
     for _, test in _tests(place, record):
         for query in _queries(place, test, "test_queries"):
             asked = str(look(query, "prompt", "phrase")[1] or "").removesuffix(IS.rstrip())
-            shared = os.path.commonprefix([bare[::-1], asked[::-1]])[::-1].partition(" of ")[2]
+            shared = _common_end(bare, asked).partition(" of ")[2]
             if asked and query.get("subject_id") == edit.get("subject_id") and shared and asked != bare:
                 return shared
     place.refuse(f"the subject's name cannot be read from {stem!r:.120}", "add it as edit.subject")
+
+
+def _common_end(a: str, b: str) -> str:
+    """The longest text that both end with."""
+    alike = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(reversed(a), reversed(b), strict=False)))
+    return a[len(a) - alike :]
 
 
 def _tests(place: Place, record: Record) -> Iterator[tuple[str, Record]]:

@@ -17,7 +17,7 @@ from benchmarks.cases import Case
 from benchmarks.datasets import easyedit
 from benchmarks.datasets._case_set import CaseSet
 from benchmarks.datasets._drafts import Draft, Question, ask, draft
-from benchmarks.datasets._fields import answers, look, text, texts
+from benchmarks.datasets._fields import answers, look, sub_objects, text, texts
 from benchmarks.datasets._loading import read_file
 from benchmarks.datasets._reading import Place
 from benchmarks.datasets._sources import Source, located
@@ -33,7 +33,7 @@ Record = Mapping[str, Any]
 
 def recognises(record: Record) -> bool:
     """Whether the record is of this form."""
-    return "src" in record and ("alt" in record or "answers" in record)
+    return "src" in record and ("alt" in record or "answers" in record) and not sub_objects(record)
 
 
 def cases(kind: str, seed: int, argument: str = "") -> list[Case]:

@@ -78,7 +78,9 @@ class RungSpec:
         if not 0 <= self.people <= MOST:
             raise BadModel(f"grown rung: people{self.people} cannot be grown; ask for 1 to {MOST:,} people")
         if not 128 <= self.recipe.batch <= 1 << 20:
-            raise BadModel(f"grown rung: batch{self.recipe.batch} cannot be trained with; use 128 to 1,048,576 positions")
+            raise BadModel(
+                f"grown rung: batch{self.recipe.batch} cannot be trained with; use 128 to 1,048,576 positions"
+            )
         if not 0 <= self.zipf <= 3:
             raise BadModel(f"grown rung: zipf{self.zipf:g} cannot be grown; use an exponent above 0, up to 3")
         if self.step and self.step not in self.checkpoints:

@@ -164,7 +164,19 @@ WRONG = (
     "zipf9",
     "zipf-zipf",
 )
-WRONG += ("step", "step3", "step2", "step1024", "people250 ", "cats", "people250-", "step64@zipf", "batch", "batch64", "batch1536-zipf")
+WRONG += (
+    "step",
+    "step3",
+    "step2",
+    "step1024",
+    "people250 ",
+    "cats",
+    "people250-",
+    "step64@zipf",
+    "batch",
+    "batch64",
+    "batch1536-zipf",
+)
 
 
 def test_names() -> None:
