@@ -36,7 +36,7 @@ REASON_LENGTH = 300
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a sweep did, in cells; `failed` and `skipped` are one line each."""
+    """What a sweep did, in cells; `failed`, `skipped` (rungs) and `left_out` (records) are one line each."""
 
     folder: Path
     cells: int
@@ -44,6 +44,7 @@ class Outcome:
     kept: int
     failed: tuple[str, ...]
     skipped: tuple[str, ...]
+    left_out: tuple[str, ...]
     seconds: float
 
 
@@ -76,15 +77,14 @@ class _Sweep:
         self.pairs = plan.pairs()
         found = {(kind, name): read_cases(name, kind, plan.limit, plan.seed) for kind, name in self.pairs}
         self.cases = {pair: with_drift(one.cases, plan.probes) for pair, one in found.items()}
-        self.left_out = [
+        self.left_out = tuple(
             line for (_, name), one in found.items() for line in account(name, one.left_out, one.records, one.notes)
-        ]
-        present, absent = present_rungs(self.ladder)
-        self.skipped = (*absent, *self.left_out)
+        )
+        present, self.skipped = present_rungs(self.ladder)
         self.cells = {i: tuple(self._cells(i, r)) for i, r in enumerate(self.ladder.rungs) if r in present}
         self.total = sum(len(cells) for cells in self.cells.values())
         self.stamp = {"versions": versions(), "commit": commit()}
-        self.store = RunStore(out, plan.fixed(), asdict(plan), self.stamp | {"skipped": self.skipped})
+        self.store = RunStore(out, plan.fixed(), asdict(plan), self.stamp | {"skipped": self.skipped + self.left_out})
         self.ran, self.kept = 0, 0
         self.failed: list[str] = []
 
@@ -110,14 +110,15 @@ class _Sweep:
 
     def run(self) -> Outcome:
         began = time.perf_counter()
-        for line in self.left_out:
+        for line in () if self.quiet else self.left_out:
             print(line, file=sys.stderr)
         with tqdm(total=self.total, unit="cell", disable=self.quiet, file=sys.stderr, dynamic_ncols=True) as bar:
             elsewhere = {i: self._rung(i, cells, bar, wait=False) for i, cells in self.cells.items()}
             for i, cells in elsewhere.items():  # in work at another process: wait for it, take over if it dies
                 self._rung(i, cells, bar, wait=True)
         seconds = time.perf_counter() - began
-        return Outcome(self.store.folder, self.total, self.ran, self.kept, tuple(self.failed), self.skipped, seconds)
+        done = (self.store.folder, self.total, self.ran, self.kept, tuple(self.failed))
+        return Outcome(*done, self.skipped, self.left_out, seconds)
 
     def _rung(self, index: int, cells: Sequence[Cell], bar: tqdm, wait: bool) -> list[Cell]:
         """Run the missing ones of a rung's cells; returns those that another process is at work on."""

@@ -9,6 +9,7 @@ import hashlib
 import os
 import shutil
 import sys
+import tempfile
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,14 +86,19 @@ def fetched(dataset: str, source: Source) -> Path:
 
 
 def _fetch(source: Source, path: Path) -> None:
-    with atomic_file(path) as temporary:
+    """Fetch to the side first: a network that fails must not read as a disk that is full."""
+    with tempfile.TemporaryFile() as aside:
         if source.url:
-            with urllib.request.urlopen(source.url, timeout=TIMEOUT) as answer, temporary.open("wb") as file:
-                shutil.copyfileobj(answer, file)
+            with urllib.request.urlopen(source.url, timeout=TIMEOUT) as answer:
+                shutil.copyfileobj(answer, aside)
         else:
             from huggingface_hub import hf_hub_download
 
-            shutil.copyfile(hf_hub_download(*source.hub, repo_type="dataset"), temporary)
+            with open(hf_hub_download(*source.hub, repo_type="dataset"), "rb") as file:
+                shutil.copyfileobj(file, aside)
+        aside.seek(0)
+        with atomic_file(path) as temporary, temporary.open("wb") as file:
+            shutil.copyfileobj(aside, file)
 
 
 def _first_line(error: Exception) -> str:

@@ -74,7 +74,7 @@ def test_a_bad_record_is_left_out_counted_and_explained(tmp_path, name):
         "a\u200bb",
         "🇬🇧",
         "1998",
-        "C:\\x",
+        "a\\b",
         '"q"',
     ],
 )
