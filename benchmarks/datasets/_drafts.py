@@ -63,6 +63,7 @@ class Draft:
         aliases: texts that are as right as the target.
         relation: the file's own name of the relation, else the prompt.
         prior: the subject-free prompt where it is not the prompt about "it".
+        unanswered: how many questions of the record give no answer and are not asked.
     """
 
     record: int
@@ -76,6 +77,7 @@ class Draft:
     lang: str = "en"
     prior: str = ""
     questions: tuple[Question, ...] = ()
+    unanswered: int = 0
 
 
 def draft(
@@ -188,7 +190,7 @@ def assemble(
         BadData: more records are bad than good.
     """
     pools, frames = _pools(drafts), Frames({d.prompt for d in drafts if d.lang == "en"})
-    left, seen, cases, unasked = list(left), Counter(), [], 0
+    left, seen, cases, unasked, unanswered = list(left), Counter(), [], 0, 0
     for one in drafts:
         if limit is not None and len(cases) == limit:
             break
@@ -198,20 +200,24 @@ def assemble(
             builder = _Builder(dataset, str(file), named, pools, frames, seed)
             cases.append(builder.case())
             unasked += builder.unasked
+            unanswered += one.unanswered
         except UserError as error:
             left.append(LeftOut(one.record, " ".join(str(error).split())))
     left.sort(key=lambda one: one.record)
     bad = {one.record for one in left}
     if len(bad) > len({one.record for one in drafts} - bad):
         raise BadData(f"{file}: {len(bad)} of {records} records cannot be used; mend the first: {left[0].reason}")
+    if unanswered:
+        notes = [*notes, f"{unanswered} questions without an answer are not asked"]
     if unasked:
         notes = [*notes, f"{unasked} questions are not asked: the file has nothing else to choose from"]
     return CaseSet(tuple(cases), tuple(left), records, tuple(notes))
 
 
-Pools = dict[
-    tuple[str, str], list[str]
-]  # (language, relation) -> answers, no two alike; relation "" holds those of all edits, ALL every one
+# (language, relation) -> answers, folded and as written; relation "" holds those of all edits, ALL every one
+Pools = dict[tuple[str, str], list[tuple[str, str]]]
+# candidates, and where each stands by its folded text
+Drawn = tuple[tuple[str, ...], dict[str, int]]
 
 
 def _pools(drafts: Sequence[Draft]) -> Pools:
@@ -227,7 +233,7 @@ def _pools(drafts: Sequence[Draft]) -> Pools:
         add(one.lang, one.relation, (one.old, one.target), True)
         for q in one.questions:  # what other relations answer, often whole sentences, tops up no other pool
             add(q.lang, q.relation or one.relation, (q.old, q.answer), q.relation in ("", one.relation))
-    return {key: list(names.values()) for key, names in pools.items()}
+    return {key: list(names.items()) for key, names in pools.items()}
 
 
 class _Builder:
@@ -237,7 +243,7 @@ class _Builder:
         self.dataset, self.draft, self.pools, self.frames, self.seed = dataset, one, pools, frames, seed
         self.place = Place(file, one.record)
         self.unasked = 0
-        self.drawn: dict[tuple[str, str, frozenset[str], frozenset[str]], tuple[str, ...]] = {}
+        self.drawn: dict[tuple[str, str, frozenset[str], frozenset[str]], Drawn] = {}
 
     def case(self) -> Case:
         one = self.draft
@@ -259,10 +265,9 @@ class _Builder:
         relation, prior, about = q.relation or self.draft.relation, q.prior, q.about
         if not prior and not about and q.lang == "en" and (found := self.frames.match(q.prompt)):
             prior, about = found
-        candidates = self._candidates(q, relation)
+        candidates, places = self._candidates(q, relation)
         if len(candidates) < 2:
             return None
-        places = {fold(said): i for i, said in enumerate(candidates)}
         at, old = places[fold(q.answer)], places[fold(q.old)] if q.old else None
         keeps = q.kind not in ("neighbour", "same_subject", "neighbour_plus")
         if old == at and keeps:
@@ -271,7 +276,7 @@ class _Builder:
             )
         return Probe(q.kind, q.prompt, candidates, at, old, prior, q.lang, q.aliases, about, relation)
 
-    def _candidates(self, q: Question, relation: str) -> tuple[str, ...]:
+    def _candidates(self, q: Question, relation: str) -> Drawn:
         """Up to M different answers that hold the right one, the old one and the rivals, and none that is right as well."""
         right = frozenset(map(fold, q.aliases)) - {fold(q.answer), fold(q.old)}
         must = {fold(said): said for said in (q.answer, q.old, *q.rivals) if said and fold(said) not in right}
@@ -283,10 +288,10 @@ class _Builder:
                 if name == ALL and len(chosen) > 1:
                     break
                 pool = self.pools.get((q.lang, name), [])
-                for said in rng.sample(pool, min(len(pool), M + len(must) + len(right))):
-                    if len(chosen) < M and (folded := fold(said)) not in right:
+                for folded, said in rng.sample(pool, min(len(pool), M + len(must) + len(right))):
+                    if len(chosen) < M and folded not in right:
                         chosen.setdefault(folded, said)
-            drawn = list(chosen.values())
+            drawn = list(chosen.items())
             rng.shuffle(drawn)
-            self.drawn[key] = tuple(drawn)
+            self.drawn[key] = tuple(said for _, said in drawn), {folded: i for i, (folded, _) in enumerate(drawn)}
         return self.drawn[key]

@@ -62,7 +62,7 @@ def read(argument: str, seed: int = 0, limit: int | None = None) -> CaseSet:
 
     found = read_file("counterfact", located("counterfact", argument, SOURCE).path, parse, seed, limit)
     note = f"{sum(unasked)} attribute prompts are not asked: an edit that says its target everywhere would pass them"
-    return replace(found, notes=(note,)) if any(unasked) else found
+    return replace(found, notes=(*found.notes, note)) if any(unasked) else found
 
 
 def _flat(place: Place, record: Record) -> Draft:

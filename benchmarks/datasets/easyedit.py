@@ -19,6 +19,7 @@ from dataclasses import replace
 from typing import Any
 
 from benchmarks.cases import Case
+from benchmarks.datasets import fact_file, facts_table
 from benchmarks.datasets._case_set import CaseSet
 from benchmarks.datasets._drafts import Draft, Question, ask, draft, keep
 from benchmarks.datasets._fields import answers, fold, look, mentions, sub_objects, text, texts
@@ -35,7 +36,7 @@ SOURCE = Source(
 )
 PROMPTS = ("prompt", "text", "src", "edit_prompt")
 SUBJECTS = ("subject", "concept")
-TARGETS = ("target_new", "labels", "target", "new_target", "edit_target", "alt")
+TARGETS = ("target_new", "labels", "target_false", "new_target", "edit_target", "alt", "target")
 OLDS = ("ground_truth", "target_true", "target_old", "old", "true", "answers")
 REPHRASES = ("rephrase_prompt", "rephrase_prompts", "rephrase", "paraphrase_prompts", "paraphrases", "rephrased_prompt")
 FORGETFUL = "forget"
@@ -44,7 +45,8 @@ Record = Mapping[str, Any]
 
 def recognises(record: Record) -> bool:
     """Whether the record is of this form; CounterFact's flat one has a module of its own."""
-    named = any(key in record for key in PROMPTS) and any(key in record for key in TARGETS[:2])
+    own = fact_file.recognises(record) or facts_table.recognises(record)
+    named = any(key in record for key in PROMPTS) and any(key in record for key in TARGETS if key != "alt") and not own
     flat = "locality_ground_truth" in record and "case_id" in record and "portability" not in record
     return named and not flat and "requested_rewrite" not in record and not sub_objects(record)
 
@@ -69,11 +71,12 @@ def parse(place: Place, record: Record, lang: str = "en") -> Draft:
     edit = parse_edit(place, record, lang)
     key, values = look(record, *REPHRASES)
     questions = [ask(edit, "paraphrase", said) for said in texts(place, values, key)]
-    for name, prompt, said in grouped(place, record, "portability"):
-        questions.append(_portability(edit, name, prompt, said))
-    for name, prompt, said in grouped(place, record, "locality"):
-        questions.append(_locality(edit, name, prompt, said))
-    return replace(edit, questions=tuple(questions))
+    unanswered = 0
+    for what, make in (("portability", _portability), ("locality", _locality)):
+        for name, prompt, said in grouped(place, record, what):
+            unanswered += not said
+            questions += [make(edit, name, prompt, said)] if said else []
+    return replace(edit, questions=tuple(questions), unanswered=unanswered)
 
 
 def parse_edit(place: Place, record: Record, lang: str = "en") -> Draft:
@@ -110,10 +113,13 @@ def id_of(place: Place, record: Record) -> str:
 
 
 def grouped(place: Place, record: Record, what: str) -> Iterator[tuple[str, str, tuple[str, ...]]]:
-    """Group name, question and answers of everything `what` (locality, portability) holds, in either form.
+    """Group name, question and answers (none, where the record gives none) of everything `what` holds, in either form.
+
+    Args:
+        what: locality or portability.
 
     Raises:
-        BadData: questions without answers, or not as many of one as of the other.
+        BadData: not as many answers as questions.
     """
     for key in (f"{what}_prompt", f"{what}_prompts"):
         if record.get(key):
@@ -136,8 +142,8 @@ def grouped(place: Place, record: Record, what: str) -> Iterator[tuple[str, str,
             yield from _pairs(
                 place,
                 name,
-                look(item, "prompt", "question", "text")[1],
-                look(item, "ground_truth", "answer", "answers", "target")[1],
+                look(item, "prompt", "question", "text", "loc")[1],
+                look(item, "ground_truth", "answer", "answers", "target", "loc_ans")[1],
                 f"{where}.prompt",
                 f"{where}.ground_truth",
             )
@@ -154,10 +160,7 @@ def _pairs(
     if not isinstance(each, list) or len(each) != len(asked):
         place.refuse(f"{said_key!r} does not have {len(asked)} answers for as many questions", "give one for each")
     for prompt, one in zip(asked, each, strict=True):
-        right = answers(place, one, said_key)
-        if not right:
-            place.refuse(f"{said_key!r} is missing", "say what is right")
-        yield name, prompt, right
+        yield name, prompt, answers(place, one, said_key)
 
 
 def _portability(edit: Draft, group: str, prompt: str, said: tuple[str, ...]) -> Question:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.cases import Case
-from benchmarks.datasets._case_set import CaseSet, LeftOut
+from benchmarks.datasets._case_set import CaseSet
 from benchmarks.datasets._drafts import Draft, Question, assemble, collect
 from benchmarks.datasets._fields import answers, filled, fold, look, prior, slotted, text, texts
 from benchmarks.datasets._patterns import Patterns, prompt_of
@@ -87,11 +87,7 @@ def read(argument: str, seed: int = 0, limit: int | None = None) -> CaseSet:
     drafts = _crossed(drafts, found, home)
     others = sum(row.fact.lang != home for row in found)
     notes = [f"{others} facts in other languages than {home!r} are not edited, only asked"] if others else []
-    return assemble("mpararel", asked.path, drafts, _one_each(left, unused), len(rows) - others, seed, limit, notes)
-
-
-def _one_each(*lists: Sequence[LeftOut]) -> list[LeftOut]:
-    return [one for many in lists for one in many]
+    return assemble("mpararel", asked.path, drafts, [*left, *unused], len(rows) - others, seed, limit, notes)
 
 
 def _row(place: Place, record: Record, patterns: Patterns | None) -> Row:

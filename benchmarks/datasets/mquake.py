@@ -78,7 +78,7 @@ def read(argument: str, seed: int = 0, limit: int | None = None) -> CaseSet:
         f"{len(unasked)} records make several edits at once: each edit is a case of its own "
         f"({sum(again)} that were there before are not repeated), their {sum(unasked)} multi-hop questions are not asked"
     )
-    return replace(found, notes=(note,))
+    return replace(found, notes=(*found.notes, note))
 
 
 def part(place: Place, record: Record, asked: Record, name: str) -> Draft:

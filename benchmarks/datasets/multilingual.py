@@ -4,7 +4,7 @@
      "fr": {"prompt": "Le {} vient d'", "subject": "brie", "target_new": "Espagne", "ground_truth": "Italie",
             "rephrase_prompt": [...], "locality": {...}}}
 
-A sub-object has the keys of EasyEdit's form, or a `requested_rewrite`. One language may stand in the record itself, beside the
+A sub-object has the keys of EasyEdit's form or of zsRE, or a `requested_rewrite`. One language may stand in the record itself, beside the
 other's sub-object; its code is then `lang`, else `en`. English is edited where it is there, else the first language;
 `multilingual:PATH#fr` edits French. What the other languages ask of the edit becomes `cross_lingual`; what they ask of
 other facts keeps its kind.
@@ -18,7 +18,7 @@ from dataclasses import replace
 from typing import Any
 
 from benchmarks.cases import GENERALISATION, Case
-from benchmarks.datasets import counterfact, easyedit
+from benchmarks.datasets import counterfact, easyedit, zsre
 from benchmarks.datasets._case_set import CaseSet
 from benchmarks.datasets._drafts import Draft, ask
 from benchmarks.datasets._fields import look, sub_objects, text
@@ -94,6 +94,8 @@ def languages(place: Place, record: Record) -> dict[str, Record]:
 
 def _draft(place: Place, part: Record, lang: str) -> Draft:
     inner = Place(place.file, place.record)
+    if zsre.recognises(part):
+        return zsre.parse(inner, part, lang)
     if counterfact.REWRITE not in part:
         return easyedit.parse(inner, part, lang)
     edit = counterfact.nested(inner, part)

@@ -25,7 +25,7 @@ from typing import Any
 from benchmarks.cases import Case
 from benchmarks.datasets._case_set import CaseSet
 from benchmarks.datasets._drafts import Draft, Question, draft, keep
-from benchmarks.datasets._fields import answers, fold, look, mapping, objects, text
+from benchmarks.datasets._fields import VALUES, answers, fold, look, mapping, objects, text
 from benchmarks.datasets._loading import read_file
 from benchmarks.datasets._reading import Place
 from benchmarks.datasets._sources import Source, located
@@ -76,7 +76,7 @@ def read(argument: str, seed: int = 0, limit: int | None = None) -> CaseSet:
 
     found = read_file("ripple_edits", located("ripple_edits", argument, SOURCE).path, parse, seed, limit)
     note = f"{sum(unasked)} condition queries are not asked: they filter models, they judge no edit"
-    return replace(found, notes=(note,)) if any(unasked) else found
+    return replace(found, notes=(*found.notes, note)) if any(unasked) else found
 
 
 def one(place: Place, record: Record) -> Draft:
@@ -93,11 +93,13 @@ def one(place: Place, record: Record) -> Draft:
     relation = "" if relation is None else text(place, relation, f"edit.{key}")
     subject = _subject(place, record, edit, stem, relation)
     made = draft(place, "edit.prompt", stem, subject, target, old, relation)
-    questions: list[Question] = []
-    for group, test in _tests(place, record):
-        for query in _queries(place, test, "test_queries"):
-            questions.append(_question(place, made, group, query))
-    return replace(made, questions=tuple(questions))
+    asked = [
+        _question(place, made, group, query)
+        for group, test in _tests(place, record)
+        for query in _queries(place, test, "test_queries")
+    ]
+    questions = tuple(filter(None, asked))
+    return replace(made, questions=questions, unanswered=len(asked) - len(questions))
 
 
 def _sentence(place: Place, fact: Record, key: str) -> tuple[str, tuple[str, ...]]:
@@ -145,12 +147,16 @@ def _queries(place: Place, test: Record, key: str) -> list[dict[str, Any]]:
     return objects(place, look(test, key)[1], key)
 
 
-def _question(place: Place, edit: Draft, group: str, query: Record) -> Question:
+def _question(place: Place, edit: Draft, group: str, query: Record) -> Question | None:
+    """A test query; None where none of its answers has a name."""
     key, prompt = look(query, "prompt", "phrase")
     prompt = text(place, prompt, f"{group}.{key}")
-    said = answers(place, look(query, "answers", "answer")[1], f"{group}.answers")
+    given = look(query, "answers", "answer")[1]
+    if isinstance(given, list):  # an entity without a label is written as {"value": "", "aliases": []}
+        given = [one for one in given if not isinstance(one, dict) or look(one, *VALUES)[1] is not None]
+    said = answers(place, given, f"{group}.answers")
     if not said:
-        place.refuse(f"'{group}.answers' is missing", "say what is right")
+        return None
     kind = GROUPS[group]
     name = look(query, "second_relation", "relation")[1]
     question = keep(edit, kind, prompt, said, "" if name == edit.relation else f"{name or group}")

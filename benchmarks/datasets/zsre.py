@@ -50,7 +50,7 @@ def read(argument: str, seed: int = 0, limit: int | None = None) -> CaseSet:
     return read_file("zsre", located("zsre", argument, SOURCE).path, lambda p, r: [parse(p, r)], seed, limit)
 
 
-def parse(place: Place, record: Record) -> Draft:
+def parse(place: Place, record: Record, lang: str = "en") -> Draft:
     """The edit of one record, with its questions."""
     true = answers(place, look(record, "answers", "answer")[1], "answers")
     alt = answers(place, look(record, "alt", "target_new")[1], "alt")
@@ -62,6 +62,7 @@ def parse(place: Place, record: Record) -> Draft:
         alt or true,
         true if alt else (),
         relation=easyedit.relation_of(place, record),
+        lang=lang,
         name=easyedit.id_of(place, record),
     )
     key, values = look(record, "rephrase", "rephrase_prompt", "rephrases")
@@ -72,5 +73,7 @@ def parse(place: Place, record: Record) -> Draft:
             place.refuse("'loc' without 'loc_ans'", "say what is right")
         asked = asked[len(NQ) :].strip() if asked.lower().startswith(NQ) else asked
         asked = asked if asked.endswith("?") else f"{asked}?"
-        questions.append(Question("neighbour", asked, said[0], said[1:], said[0], (edit.target,), relation="loc"))
+        questions.append(
+            Question("neighbour", asked, said[0], said[1:], said[0], (edit.target,), lang=lang, relation="loc")
+        )
     return replace(edit, questions=tuple(questions))

@@ -127,6 +127,28 @@ def test_knowedit(tmp_path):
     assert [answer(probe) for probe in asked(case, "neighbour")] == ["Dutch", "Greek"]
 
 
+def test_questions_without_an_answer_are_counted_not_asked(tmp_path):
+    records = wild.knowedit()
+    records[0]["portability"]["Reasoning"][0]["ground_truth"] = [[]]
+    found = read_cases(f"easyedit:{wild.write(tmp_path, records)}", "fact")
+    assert not asked(found.cases[0], "multi_hop") and found.notes == ("1 questions without an answer are not asked",)
+    effects = wild.ripple()
+    effects[0]["Subject_Aliasing"][0]["test_queries"][0]["answers"] = [{"value": "", "aliases": []}]
+    found = read_cases(f"ripple_edits:{wild.write(tmp_path, effects)}", "fact")
+    assert not asked(found.cases[0], "alias") and "1 questions without an answer are not asked" in found.notes
+
+
+@pytest.mark.parametrize("target", ["target_new", "target_false", "target", "edit_target"])
+def test_other_names_of_the_target(tmp_path, target):
+    records = [
+        {"row": i, "prompt": f"The mother tongue of {name} is", "subject": name, "target_true": old, target: new}
+        for i, (name, old, new) in enumerate(wild.PEOPLE)
+    ]
+    path = wild.write(tmp_path, records)
+    assert form_of(str(path)) == "easyedit"
+    assert build_cases(str(path), "fact")[0].request.targets == ("English",)
+
+
 def test_wikibio_names_of_keys(tmp_path):
     records = [
         {"text": f"{name} was a writer who", "concept": name, "labels": f"wrote book {i}."}
@@ -258,6 +280,15 @@ def test_multilingual(tmp_path):
     assert (answer(crossed), before(crossed)) == ("le English", "le French")
     assert [probe.lang for probe in english.probes if probe.kind == "neighbour"] == ["fr"]
     assert french.request.lang == "fr" and len(asked(french, "cross_lingual", "en")) == 2
+
+
+def test_zsre_in_several_languages(tmp_path):
+    records = [{"en": one, "fr": {**one, "src": f"Que parle {one['subject']} ?"}} for one in wild.zsre()]
+    path = wild.write(tmp_path, records)
+    assert form_of(str(path)) == "multilingual"
+    case = build_cases(str(path), "fact")[0]
+    kinds = Counter((probe.kind, probe.lang) for probe in case.probes)
+    assert kinds["neighbour", "fr"] == kinds["neighbour", "en"] == 1 and kinds["cross_lingual", "fr"] == 2
 
 
 def test_multilingual_with_one_language_outside(tmp_path):
