@@ -20,7 +20,7 @@ from types import ModuleType
 from benchmarks.cases import Case
 from benchmarks.datasets._case_set import CaseSet, LeftOut, account
 from benchmarks.datasets._reading import read_records
-from benchmarks.datasets._sources import located
+from benchmarks.datasets._sources import is_there, located
 from editing.errors import BadData, BadRequest
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "read_cases",
 ]
 ANY_FORM = "file"
+SUFFIXES = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".tab")
 LOOKED_AT = 50  # records, until one is recognised
 
 
@@ -69,7 +70,7 @@ def _resolved(name: str) -> tuple[str, str]:
 
 def _is_path(name: str) -> bool:
     path = located(ANY_FORM, name).path if name else Path()
-    return path.suffix != "" and path.is_file()
+    return path.suffix.lower() in SUFFIXES or (path.suffix != "" and is_there(path) and path.is_file())
 
 
 def form_of(argument: str) -> str:
@@ -80,7 +81,7 @@ def form_of(argument: str) -> str:
         BadData: the file cannot be read, or no form recognises its records, or several do.
     """
     path = located(ANY_FORM, argument).path
-    if path.is_dir():
+    if is_there(path) and path.is_dir():
         raise BadData(
             f"{path}: is a folder, whose form is not told by its records; write lre:{path} for LRE's relations"
         )

@@ -54,13 +54,21 @@ def located(dataset: str, argument: str, source: Source | None = None) -> Argume
         BadRequest: no path, and nothing that could be fetched.
         BadData: the published file cannot be fetched, or is another one than it was.
     """
-    path, *options = [argument] if Path(argument).exists() else argument.split("#")
+    path, *options = [argument] if is_there(argument) else argument.split("#")
     if path:
         return Argument(Path(path).expanduser(), tuple(options))
     if source is None or not (source.url or source.hub[0]):
         there = f"; the files are at {source.where} (licence: {source.licence})" if source else ""
         raise BadRequest(f"data set {dataset!r} needs a file: write {dataset}:PATH{there}")
     return Argument(fetched(dataset, source), tuple(options))
+
+
+def is_there(path: str | Path) -> bool:
+    """Whether the path is a file or a folder; a text that cannot be a path (too long, a NUL in it) is none."""
+    try:
+        return Path(path).exists()
+    except (OSError, ValueError):
+        return False
 
 
 def fetched(dataset: str, source: Source) -> Path:

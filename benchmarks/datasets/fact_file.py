@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.cases import Case, Probe
-from benchmarks.datasets._fields import prior
+from benchmarks.datasets._fields import fold, prior, text
 from benchmarks.datasets._reading import Place, Written, first_twice, read_records
 from benchmarks.world.knowledge import LANGS, draw_candidates, knowledge
 from editing.errors import BadRequest
@@ -92,9 +92,9 @@ def _check(place: Place, record: Any) -> None:
                 if part not in parts + OPTIONAL[key]:
                     place.refuse(f"{key}[{i}] has an unknown key {part!r}", f"use {', '.join(parts + OPTIONAL[key])}")
                 _string(place, value, f"{key}[{i}].{part}")
-    if record.get("old") == record["target"]:
+    if fold(record.get("old", "")) == fold(record["target"]):
         place.refuse("'target' equals 'old'", "give another target: an edit must change something")
-    for key, item in [("prompt", record["prompt"]), *(("paraphrases", text) for text in record.get("paraphrases", []))]:
+    for key, item in [("prompt", record["prompt"]), *(("paraphrases", said) for said in record.get("paraphrases", []))]:
         _slot(place, item, record["subject"], key)
 
 
@@ -105,10 +105,7 @@ def _kind(value: Any) -> str:
 def _string(place: Place, value: Any, key: str) -> None:
     if not isinstance(value, str) or isinstance(value, Written):
         place.refuse(f"{key!r} is {_kind(value)}, not text", 'write it in "quotes"')
-    if not value.strip():
-        place.refuse(f"{key!r} is empty", "write it out")
-    if any(ord(char) < 32 and char not in "\n\t" for char in value):
-        place.refuse(f"{key!r} holds a control character", "remove it")
+    text(place, value, key)
 
 
 def _slot(place: Place, prompt: str, subject: str, key: str) -> str:
@@ -174,8 +171,8 @@ def _case(place: Place, record: Raw, records: Sequence[Raw], seed: int) -> Case:
 
     prompt = _slot(place, record["prompt"], subject, "prompt")
     probes = [probe("efficacy", prompt, target, old, lang)]
-    for text in record.get("paraphrases", []):
-        probes.append(probe("paraphrase", _slot(place, text, subject, "paraphrases"), target, old, lang))
+    for said in record.get("paraphrases", []):
+        probes.append(probe("paraphrase", _slot(place, said, subject, "paraphrases"), target, old, lang))
     for item in record.get("cross_lingual", []):
         other = item.get("lang", _other(lang))
         probes.append(

@@ -23,7 +23,7 @@ from benchmarks.datasets._drafts import assemble, collect
 from benchmarks.datasets._fields import answers, look, slotted, text, texts
 from benchmarks.datasets._probes import turns
 from benchmarks.datasets._reading import Place, read_records
-from benchmarks.datasets._sources import Source, located
+from benchmarks.datasets._sources import Source, is_there, located
 from benchmarks.datasets._triples import Triple, drafts_of
 
 DESCRIPTION = "LRE relations, a file or a folder, and known_1000 (lre:PATH): true facts, edited to others"
@@ -56,7 +56,7 @@ def read(argument: str, seed: int = 0, limit: int | None = None) -> CaseSet:
     facts = [fact for group, _ in groups for fact in group]
     left = [*left, *(one for _, bad in groups for one in bad)]
     drafts, unused = drafts_of(str(path), facts, seed)
-    if path.is_dir():
+    if is_there(path) and path.is_dir():
         by_relation: dict[str, list] = {}
         for one in drafts:
             by_relation.setdefault(one.relation, []).append(one)
@@ -66,7 +66,7 @@ def read(argument: str, seed: int = 0, limit: int | None = None) -> CaseSet:
 
 def _rows(path: Path) -> Sequence[Any]:
     """The records of a file, or of every JSON file below a folder, by name."""
-    if not path.is_dir():
+    if not (is_there(path) and path.is_dir()):
         return read_records(path)
     files = sorted(path.rglob("*.json"))
     if not files:

@@ -127,4 +127,4 @@ def _last(place: Place, record: Record, hop: int) -> str:
         return "hop"
     triple = triples[hop]
     named = isinstance(triple, list) and len(triple) == 3 and isinstance(triple[1], str)
-    return triple[1] if named else "hop"
+    return text(place, triple[1], "orig.triples", 500) if named else "hop"

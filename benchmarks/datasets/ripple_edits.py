@@ -158,8 +158,9 @@ def _question(place: Place, edit: Draft, group: str, query: Record) -> Question 
     if not said:
         return None
     kind = GROUPS[group]
-    name = look(query, "second_relation", "relation")[1]
-    question = keep(edit, kind, prompt, said, "" if name == edit.relation else f"{name or group}")
+    name_key, name = look(query, "second_relation", "relation")
+    name = group if name is None else text(place, name, f"{group}.{name_key}", 500)
+    question = keep(edit, kind, prompt, said, "" if name == edit.relation else name)
     if group == "Forgetfulness":
         return replace(question, rivals=(), aliases=(*question.aliases, edit.target, *edit.aliases))
     if kind == "same_subject":

@@ -112,6 +112,20 @@ def test_files_that_cannot_be_read_at_all(tmp_path, content, message):
     assert "\n" not in str(caught.value) and str(path) in str(caught.value)
 
 
+@pytest.mark.parametrize("path", ["x" * 5000 + ".json", "a\0b.json", "none.json", "no/such/folder/x.csv"])
+def test_paths_that_lead_nowhere(path):
+    for name in (path, f"file:{path}", f"counterfact:{path}", f"lre:{path}", f"fact_file:{path}"):
+        with pytest.raises(UserError) as caught:
+            read_cases(name, "fact")
+        assert "no such file" in str(caught.value) or "cannot be read" in str(caught.value)
+
+
+def test_the_own_form_stops_at_half_a_character(tmp_path):
+    path = wild.write(tmp_path, [{"prompt": "{} is", "subject": "Brie", "target": "\ud800", "old": "x"}])
+    with pytest.raises(UserError, match="half of a surrogate pair"):
+        read_cases(str(path), "fact")
+
+
 def test_a_key_that_stands_twice_is_a_fault_of_its_record(tmp_path):
     good = json.dumps(wild.counterfact()[0])
     twice = good.replace('"case_id": 0,', '"case_id": 0, "case_id": 1,')
@@ -184,7 +198,11 @@ def test_mutated_records_are_cases_or_accounted_for(tmp_path, form, junk, seed):
     rng = random.Random(seed)
     good = wild.RECORDS[form]()
     good = good if isinstance(good, list) else [good]
-    bad = [mutate(record, rng, [*junk, "", " ", {}, [], "x" * 600]) for record in good for _ in range(2)]
+    bad = [
+        mutate(record, rng, [*junk, "", " ", {}, [], "x" * 600, "\ud800", "a\x00", "{} {}"])
+        for record in good
+        for _ in range(2)
+    ]
     path = wild.write(tmp_path, [*good, *good, *bad])
     for name in (f"{form}:{path}", f"file:{path}"):
         try:
