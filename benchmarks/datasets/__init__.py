@@ -69,8 +69,12 @@ def _resolved(name: str) -> tuple[str, str]:
 
 
 def _is_path(name: str) -> bool:
+    """Whether a name that is no data set's is meant as a file: it is one, or it ends like one and has no mistyped form."""
     path = located(ANY_FORM, name).path if name else Path()
-    return path.suffix.lower() in SUFFIXES or (path.suffix != "" and is_there(path) and path.is_file())
+    if path.suffix != "" and is_there(path):
+        return path.is_file()
+    base, colon, _ = name.partition(":")
+    return path.suffix.lower() in SUFFIXES and not (colon and base.isidentifier())
 
 
 def form_of(argument: str) -> str:
