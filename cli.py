@@ -17,6 +17,7 @@ from pathlib import Path
 import click
 from click.exceptions import NoArgsIsHelpError
 
+from benchmarks.dataset_commands import datasets
 from benchmarks.ladder_commands import FAILED, Names, ladder, print_json
 from editing.errors import BadRequest, UserError
 
@@ -321,14 +322,7 @@ def methods() -> None:
     click.echo(list_methods())
 
 
-@cli.command()
-def datasets() -> None:
-    """List the data sets and what they can edit."""
-    from benchmarks.listing import list_datasets
-
-    click.echo(list_datasets())
-
-
+cli.add_command(datasets)
 cli.add_command(ladder)
 
 

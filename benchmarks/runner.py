@@ -19,7 +19,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from benchmarks.cells import Cell, Plan, canonical, cases_digest, lookups
-from benchmarks.datasets import build_cases
+from benchmarks.datasets import account, read_cases
 from benchmarks.ladders import Rung, load_ladder, present_rungs
 from benchmarks.measuring import Loaded, cell_records, load_rung, planned, prepare, statistics_of, with_drift
 from benchmarks.models import training_tokens
@@ -36,7 +36,7 @@ REASON_LENGTH = 300
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a sweep did, in cells; `failed` and `skipped` are one line each."""
+    """What a sweep did, in cells; `failed`, `skipped` (rungs) and `left_out` (records) are one line each."""
 
     folder: Path
     cells: int
@@ -44,6 +44,7 @@ class Outcome:
     kept: int
     failed: tuple[str, ...]
     skipped: tuple[str, ...]
+    left_out: tuple[str, ...]
     seconds: float
 
 
@@ -74,15 +75,16 @@ class _Sweep:
         self.plan, self.device, self.quiet, self.verbose = plan, device, quiet, verbose
         self.ladder = load_ladder(plan.ladder)
         self.pairs = plan.pairs()
-        self.cases = {
-            (kind, name): with_drift(build_cases(name, kind, plan.limit, plan.seed), plan.probes)
-            for kind, name in self.pairs
-        }
+        found = {(kind, name): read_cases(name, kind, plan.limit, plan.seed) for kind, name in self.pairs}
+        self.cases = {pair: with_drift(one.cases, plan.probes) for pair, one in found.items()}
+        self.left_out = tuple(
+            line for (_, name), one in found.items() for line in account(name, one.left_out, one.records, one.notes)
+        )
         present, self.skipped = present_rungs(self.ladder)
         self.cells = {i: tuple(self._cells(i, r)) for i, r in enumerate(self.ladder.rungs) if r in present}
         self.total = sum(len(cells) for cells in self.cells.values())
         self.stamp = {"versions": versions(), "commit": commit()}
-        self.store = RunStore(out, plan.fixed(), asdict(plan), self.stamp | {"skipped": self.skipped})
+        self.store = RunStore(out, plan.fixed(), asdict(plan), self.stamp | {"skipped": self.skipped + self.left_out})
         self.ran, self.kept = 0, 0
         self.failed: list[str] = []
 
@@ -108,12 +110,15 @@ class _Sweep:
 
     def run(self) -> Outcome:
         began = time.perf_counter()
+        for line in () if self.quiet else self.left_out:
+            print(line, file=sys.stderr)
         with tqdm(total=self.total, unit="cell", disable=self.quiet, file=sys.stderr, dynamic_ncols=True) as bar:
             elsewhere = {i: self._rung(i, cells, bar, wait=False) for i, cells in self.cells.items()}
             for i, cells in elsewhere.items():  # in work at another process: wait for it, take over if it dies
                 self._rung(i, cells, bar, wait=True)
         seconds = time.perf_counter() - began
-        return Outcome(self.store.folder, self.total, self.ran, self.kept, tuple(self.failed), self.skipped, seconds)
+        done = (self.store.folder, self.total, self.ran, self.kept, tuple(self.failed))
+        return Outcome(*done, self.skipped, self.left_out, seconds)
 
     def _rung(self, index: int, cells: Sequence[Cell], bar: tqdm, wait: bool) -> list[Cell]:
         """Run the missing ones of a rung's cells; returns those that another process is at work on."""

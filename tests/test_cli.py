@@ -88,6 +88,24 @@ def test_lists(tiny: World) -> None:
     assert about["n layers"] == 2 and len(about["weights sha256"]) == 64 and about["bits per byte en"] > 0
 
 
+def test_datasets_check(tmp_path: Path) -> None:
+    records = [{"subject": f"S{i}", "src": f"Where is S{i}?", "alt": f"a{i}", "answers": [f"b{i}"]} for i in range(4)]
+    path = tmp_path / "zsre.json"
+    path.write_text(json.dumps([*records, {**records[0], "alt": "b0"}]), encoding="utf-8")
+    done = call("datasets", "check", path)
+    assert (
+        done.exit_code == 0 and "zsre" in done.stdout and "record 5: the target 'b0' is the old answer" in done.stdout
+    )
+    about = json.loads(call("datasets", "check", path, "--form", "zsre", "--json").stdout)
+    assert (about["form"], about["records"], about["cases"], about["left_out"]) == ("zsre", 5, 4, 1)
+    assert about["probes"] == {"efficacy en": 4} and about["bad"][0]["record"] == 5
+    assert "use zsre" in refused("datasets", "check", path, "--form", "zsr")
+    path.write_text('[{"colour": "red"}]', encoding="utf-8")
+    line = refused("datasets", "check", path)
+    assert "the first has colour" in line and "counterfact" in line
+    assert "no such file" in refused("datasets", "check", tmp_path / "none.json")
+
+
 def test_ladder_list_and_show(tiny: World) -> None:
     assert call("ladder", "list").stdout == call("ladders").stdout
     listed = json.loads(call("ladder", "list", "--json").stdout)

@@ -13,15 +13,15 @@ countries we know), else all answers of the file.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from benchmarks.cases import Case, Probe
+from benchmarks.datasets._fields import fold, prior, text
+from benchmarks.datasets._reading import Place, Written, first_twice, read_records
 from benchmarks.world.knowledge import LANGS, draw_candidates, knowledge
-from editing.errors import BadData, BadRequest
+from editing.errors import BadRequest
 from editing.requests import SLOT, EditRequest
 
 DESCRIPTION = "your own facts: fact_file:PATH, JSON or JSONL records with prompt, subject, target"
@@ -39,16 +39,9 @@ OPTIONAL = {"cross_lingual": ("old", "lang"), "neighbours": ("lang",), "same_sub
 Raw = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where in the file we are, for messages."""
-
-    file: str
-    record: int = 0
-
-    def refuse(self, why: str, mend: str) -> NoReturn:
-        where = f"{self.file}, record {self.record}" if self.record else self.file
-        raise BadData(f"{where}: {why}; {mend}")
+def recognises(record: Mapping[str, Any]) -> bool:
+    """Whether the record is of this form: it has the needed keys and no others than these."""
+    return {"prompt", "subject", "target"} <= set(record) <= {*TEXTS, *LISTS}
 
 
 def cases(kind: str, seed: int, argument: str = "") -> list[Case]:
@@ -64,67 +57,18 @@ def read_facts(path: str | Path, seed: int = 0) -> list[Case]:
     Raises:
         BadData: the first fault of the file, naming file, record (counted from 1), key and mend.
     """
-    records = list(_records(Path(path)))
+    records = list(read_records(Path(path)))
     for number, record in enumerate(records, 1):
         _check(Place(str(path), number), record)
     return [_case(Place(str(path), n), record, records, seed) for n, record in enumerate(records, 1)]
 
 
-def _text(path: Path) -> str:
-    place = Place(str(path))
-    try:
-        raw = path.read_bytes()
-    except FileNotFoundError:
-        place.refuse("no such file", "check the path")
-    except IsADirectoryError:
-        place.refuse("is a folder", "name a JSON or JSONL file in it")
-    except OSError as error:
-        place.refuse(f"cannot be read ({error.strerror or error})", "check its permissions")
-    if b"\0" in raw:
-        place.refuse("holds NUL bytes, so it is no text (perhaps UTF-16)", "save it as UTF-8")
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw[: error.start].count(b"\n") + 1
-        place.refuse(f"line {line} is not UTF-8", "save the file as UTF-8")
-
-
-def _records(path: Path) -> Sequence[Any]:
-    text, place = _text(path), Place(str(path))
-    if not text.strip():
-        place.refuse("is empty", "write at least one record")
-    try:
-        data = json.loads(text)
-    except json.JSONDecodeError as whole:
-        lines = [line for line in text.splitlines() if line.strip()]
-        # A first line that is an object by itself makes it JSONL; otherwise the fault is that of one JSON document.
-        try:
-            jsonl = len(lines) > 1 and isinstance(json.loads(lines[0]), dict)
-        except json.JSONDecodeError:
-            jsonl = path.suffix == ".jsonl"
-        if not jsonl:
-            place.refuse(f"bad JSON at line {whole.lineno}, column {whole.colno} ({whole.msg})", "mend it there")
-        data = []
-        for number, line in enumerate(lines, 1):
-            try:
-                data.append(json.loads(line))
-            except json.JSONDecodeError as error:
-                Place(str(path), number).refuse(f"bad JSON at column {error.colno} ({error.msg})", "mend it there")
-    except RecursionError:
-        place.refuse("is nested too deeply", "write a list of flat records")
-    if not isinstance(data, list):
-        data = [data]
-    if not data:
-        place.refuse("holds no record", "write at least one")
-    return data
-
-
 def _check(place: Place, record: Any) -> None:
     """Raises `BadData` for the first key that is missing, unknown, of a wrong type or empty."""
     if not isinstance(record, dict):
-        place.refuse(
-            f"is {type(record).__name__}, not an object", 'write {"prompt": ..., "subject": ..., "target": ...}'
-        )
+        place.refuse(f"is {_kind(record)}, not an object", 'write {"prompt": ..., "subject": ..., "target": ...}')
+    if twice := first_twice(record):
+        place.refuse(f"the key {twice!r} stands twice", "keep one")
     for key in ("prompt", "subject", "target"):
         if key not in record:
             place.refuse(f"no {key!r}", f'add "{key}"')
@@ -148,19 +92,20 @@ def _check(place: Place, record: Any) -> None:
                 if part not in parts + OPTIONAL[key]:
                     place.refuse(f"{key}[{i}] has an unknown key {part!r}", f"use {', '.join(parts + OPTIONAL[key])}")
                 _string(place, value, f"{key}[{i}].{part}")
-    if record.get("old") == record["target"]:
+    if fold(record.get("old", "")) == fold(record["target"]):
         place.refuse("'target' equals 'old'", "give another target: an edit must change something")
-    for key, item in [("prompt", record["prompt"]), *(("paraphrases", text) for text in record.get("paraphrases", []))]:
+    for key, item in [("prompt", record["prompt"]), *(("paraphrases", said) for said in record.get("paraphrases", []))]:
         _slot(place, item, record["subject"], key)
 
 
+def _kind(value: Any) -> str:
+    return "a number" if isinstance(value, Written) else type(value).__name__
+
+
 def _string(place: Place, value: Any, key: str) -> None:
-    if not isinstance(value, str):
-        place.refuse(f"{key!r} is {type(value).__name__}, not text", 'write it in "quotes"')
-    if not value.strip():
-        place.refuse(f"{key!r} is empty", "write it out")
-    if any(ord(char) < 32 and char not in "\n\t" for char in value):
-        place.refuse(f"{key!r} holds a control character", "remove it")
+    if not isinstance(value, str) or isinstance(value, Written):
+        place.refuse(f"{key!r} is {_kind(value)}, not text", 'write it in "quotes"')
+    text(place, value, key)
 
 
 def _slot(place: Place, prompt: str, subject: str, key: str) -> str:
@@ -206,14 +151,6 @@ def _pool(record: Raw, records: Sequence[Raw], answer: str, lang: str) -> list[s
     return [text for each in records for text in _answers(each, lang)]
 
 
-def _prior(prompt: str, lang: str) -> str:
-    """The prompt about nothing in particular. Only English lets a pronoun stand in any slot; others go uncorrected."""
-    if lang != "en":
-        return ""
-    text = prompt.replace(SLOT, "it")
-    return text[:1].upper() + text[1:]
-
-
 def _case(place: Place, record: Raw, records: Sequence[Raw], seed: int) -> Case:
     subject, target, old = record["subject"].strip(), record["target"].strip(), record.get("old", "").strip()
     lang = record.get("lang", "en")
@@ -228,15 +165,14 @@ def _case(place: Place, record: Raw, records: Sequence[Raw], seed: int) -> Case:
             place.refuse(
                 f"a {kind} question has only the answer {answer!r} to choose from", "add 'old' or 'candidates'"
             )
-        prior = _prior(prompt, of) if SLOT in prompt else ""
         at = candidates.index(before) if before else None
         text = prompt.replace(SLOT, subject)
-        return Probe(kind, text, candidates, candidates.index(answer), at, prior, of, (), subject)
+        return Probe(kind, text, candidates, candidates.index(answer), at, prior(prompt, of), of, (), subject)
 
     prompt = _slot(place, record["prompt"], subject, "prompt")
     probes = [probe("efficacy", prompt, target, old, lang)]
-    for text in record.get("paraphrases", []):
-        probes.append(probe("paraphrase", _slot(place, text, subject, "paraphrases"), target, old, lang))
+    for said in record.get("paraphrases", []):
+        probes.append(probe("paraphrase", _slot(place, said, subject, "paraphrases"), target, old, lang))
     for item in record.get("cross_lingual", []):
         other = item.get("lang", _other(lang))
         probes.append(

@@ -7,13 +7,14 @@ from collections import Counter
 import pytest
 
 from benchmarks.cases import SPECIFICITY, Case
-from benchmarks.datasets import build_cases, dataset_names, describe, kinds_of
+from benchmarks.datasets import build_cases, dataset_names, describe, forms, kinds_of
 from benchmarks.datasets.concept_suite import rename_case, retarget_case
 from benchmarks.world.concepts import EDIT_PROMPTS
 from benchmarks.world.knowledge import knowledge
 from editing.errors import BadRequest
 
-SETS = [(name, kind) for name in dataset_names() if name != "fact_file" for kind in kinds_of(name)]
+OWN = ("concept_suite", "people_facts", "world_facts")
+SETS = [(name, kind) for name in OWN for kind in kinds_of(name)]
 WANTED = {
     "fact": {
         ("efficacy", "en"): 1,
@@ -53,7 +54,8 @@ def all_cases() -> dict[tuple[str, str], list[Case]]:
 
 
 def test_the_registry_lists_every_module():
-    assert dataset_names() == ("concept_suite", "fact_file", "people_facts", "world_facts")
+    assert sorted((*OWN, *forms())) == list(dataset_names())
+    assert {"counterfact", "easyedit", "en_fr", "fact_file", "facts_table", "lre", "mpararel", "mquake"} < set(forms())
     assert all(len(describe(name)) > 20 and "\n" not in describe(name) for name in dataset_names())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -170,3 +171,26 @@ def test_the_split_is_a_third_dev_and_hangs_on_subject_and_seed() -> None:
     assert 900 < splits.count("dev") < 1100
     assert splits != [split_of(f"subject {i}", 1) for i in range(3000)]
     assert split_of("cheese", 0) == split_of("cheese", 0)
+
+
+def test_records_that_are_left_out_are_said_and_kept_in_the_run(tiny: World, tmp_path: Path, capsys) -> None:
+    capitals = {"France": "Paris", "Spain": "Madrid", "Italy": "Rome"}
+    records = [
+        {
+            "prompt": f"The capital of {country} is the city of",
+            "subject": country,
+            "target_new": "Lima",
+            "ground_truth": old,
+        }
+        for country, old in capitals.items()
+    ]
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps([*records, {**records[0], "subject": "Peru"}]))
+    out = tmp_path / "run"
+    plan = plan_of(tiny, datasets=(str(path),))
+    outcome = run_bench(plan, out, "cpu")
+    assert outcome.failed == () and outcome.ran == 4 and read_run(out)["case"].nunique() == 3
+    reason, total = outcome.left_out
+    assert "record 4: subject 'Peru' is absent" in reason and total.endswith("1 of 4 records left out")
+    assert json.loads((out / "run.json").read_text())["skipped"] == [reason, total]
+    assert reason in capsys.readouterr().err

@@ -1,0 +1,43 @@
+"""What reading a data set gives: its cases, and an account of every record that became none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from benchmarks.cases import Case
+
+SHOWN = 5
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A record that became no case: its number in the file, counted from 1, and one line with place, reason and mend."""
+
+    record: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class CaseSet:
+    """The cases of a data set.
+
+    Attributes:
+        cases: in the order of the data set.
+        left_out: the records that became no case.
+        records: how many records there are, those beyond a limit included.
+        notes: one line each about parts of records that are not asked.
+    """
+
+    cases: tuple[Case, ...]
+    left_out: tuple[LeftOut, ...] = ()
+    records: int = 0
+    notes: tuple[str, ...] = ()
+
+
+def account(name: str, left_out: Sequence[LeftOut], records: int, notes: Sequence[str] = ()) -> tuple[str, ...]:
+    """What was left out of data set `name`, one line each: the first five records, the total, the notes."""
+    lines = [one.reason for one in left_out[:SHOWN]]
+    if left_out:
+        lines.append(f"{name}: {len(left_out)} of {records} records left out")
+    return (*lines, *(f"{name}: {note}" for note in notes))
