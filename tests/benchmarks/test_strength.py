@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.strength import drift_texts, strength
-from benchmarks.texts import strength_text
+from benchmarks.texts import strength_text, world_sentences
 
 
 def test_texts_are_of_the_stated_size_and_language() -> None:
@@ -39,6 +39,18 @@ def test_texts_state_no_fact_of_the_training_world() -> None:
                 assert join(said.prompt.replace("{}", said.subject), said.target).lower() not in text
 
 
+@pytest.mark.parametrize("people", [0, 100])
+def test_world_sentences_are_held_back_from_every_grown_rung(people: int) -> None:
+    from benchmarks.grown.corpus import make_corpus
+    from benchmarks.world.knowledge import knowledge
+
+    told = {s.text for s in make_corpus(knowledge(people=people)).train}
+    for lang in ("en", "fr"):
+        sentences = world_sentences(lang)
+        assert len(set(sentences)) == len(sentences) == 200
+        assert not told & set(sentences)
+
+
 @pytest.fixture(scope="module")
 def lm():
     """A random GPT-2 over bytes with tied unembedding."""
@@ -63,6 +75,16 @@ def test_a_model_that_knows_nothing_needs_log2_of_its_vocabulary(lm, tmp_path: P
     measured = strength(lm, cache=tmp_path)
     assert measured.bits_per_byte_en == pytest.approx(math.log2(257), abs=0.3)
     assert measured.bits_per_byte_fr == pytest.approx(math.log2(257), abs=0.3)
+
+
+def test_several_texts_are_read_independently(lm) -> None:
+    from editing.evaluate import bits_per_byte
+
+    texts = ["A short one.", "Another, é, with accents.", "C"]
+    sizes = [len(text.encode()) for text in texts]
+    alone = [bits_per_byte(lm, text) for text in texts]
+    mean = sum(bits * size for bits, size in zip(alone, sizes, strict=True)) / sum(sizes)
+    assert bits_per_byte(lm, texts) == pytest.approx(mean, rel=1e-5)
 
 
 def test_sizes_leave_embeddings_out(lm, tmp_path: Path) -> None:
