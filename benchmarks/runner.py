@@ -21,8 +21,9 @@ from tqdm import tqdm
 from benchmarks.cells import Cell, Plan, canonical, cases_digest, lookups
 from benchmarks.datasets import build_cases
 from benchmarks.ladders import Rung, load_ladder, present_rungs
-from benchmarks.measuring import Loaded, cell_records, load_rung, planned, prepare, statistics_of, with_drift
+from benchmarks.measuring import Loaded, cell_records, load_rung, planned, prepare, statistics_of
 from benchmarks.models import training_tokens
+from benchmarks.probes import with_common_probes
 from benchmarks.provenance import commit, versions
 from benchmarks.store import RunStore
 from editing.errors import OutOfMemory, UserError
@@ -75,7 +76,7 @@ class _Sweep:
         self.ladder = load_ladder(plan.ladder)
         self.pairs = plan.pairs()
         self.cases = {
-            (kind, name): with_drift(build_cases(name, kind, plan.limit, plan.seed), plan.probes)
+            (kind, name): with_common_probes(build_cases(name, kind, plan.limit, plan.seed), plan.probes)
             for kind, name in self.pairs
         }
         present, self.skipped = present_rungs(self.ladder)

@@ -13,15 +13,16 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from math import exp, isfinite, nan
 
 import numpy as np
 
 from benchmarks.cases import Case, Probe
+from benchmarks.fluency import FLUENCY_TOKENS, inverse_frequencies, ngram_entropy, reference_score
 from editing.delta import Delta
-from editing.evaluate import Race, ask, continuation_logprobs, text_drift
+from editing.evaluate import Race, continuation_logprobs, greedy, replies, text_drift
 from editing.language_model import LanguageModel
 from editing.tokens import continuation_ids
 
@@ -34,11 +35,11 @@ DRIFT_TAU = 1.0
 PRIOR_WEIGHT = 0.5
 KNOWN_SHARE = 2 / 3
 MIN_NEW_TOKENS, MAX_NEW_TOKENS = 6, 24
-UNSCORED = ("fluency",)
 
 UNKNOWN = "unknown to the unedited model"
+HOP_UNKNOWN = "a later hop is unknown to the unedited model"
+TOO_SHORT = "the unedited model writes too little for an entropy"
 NOT_FINITE = "score is not a finite number"
-NOT_SCORED = "probe kind not scored by this version"
 
 
 @dataclass(frozen=True)
@@ -46,20 +47,30 @@ class Answer:
     """What one model says to one probe.
 
     Attributes:
-        logp: (m,) nats, log P(candidate | prompt); an upper bound of it for a candidate that cannot come first or second.
-        text: greedy continuation.
+        logp: (m,) nats, log P(candidate | prompt); an upper bound of it for a candidate that cannot come first or second. Empty
+            for `fluency`.
+        text: greedy continuation; for `fluency` behind its prompt.
+        tokens: the tokens of each candidate.
+        forced: for the candidates that a score compares, the likeliest token at each of their tokens (teacher forcing).
+        needs_known: whether the unedited model answers all that the probe needs.
+        reference_score: of `fluency`, likeness of the text to the probe's reference; NaN without one.
     """
 
     logp: np.ndarray
     text: str
+    tokens: tuple[tuple[int, ...], ...] = ()
+    forced: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    needs_known: bool = True
+    reference_score: float = nan
 
 
 @dataclass(frozen=True)
 class Drift:
-    """KL of the unedited from the edited model (nats per token) and bits per byte after the edit, on one text."""
+    """KL of the unedited from the edited model (nats per token) and bits per byte after and before the edit, on one text."""
 
     kl: float
     bits_per_byte: float
+    bits_per_byte_before: float
 
 
 @dataclass(frozen=True)
@@ -67,7 +78,7 @@ class Base:
     """What the unedited model says about some cases; shared by every method and setting.
 
     Attributes:
-        answers: per case, per probe; None for probes without candidates.
+        answers: per case, per probe; None for `drift`.
         priors: per case, per probe, (m,) nats, PRIOR_WEIGHT * log P(candidate | prior); zeros where the probe has no prior.
         known: per case, whether the model knew the fact; None when no probe can tell.
         new_tokens: length of every greedy continuation of these cases.
@@ -80,9 +91,10 @@ class Base:
 
 
 def measure_base(lm: LanguageModel, cases: Sequence[Case]) -> Base:
-    """Ask `lm`, unedited, every probe and every prior of `cases`."""
+    """Ask `lm`, unedited, every probe and every prior of `cases`, and what probes need to be known."""
     new_tokens = continuation_length(lm, cases)
-    wanted = dict.fromkeys((p.prior, p.candidates) for case in cases for p in case.probes if p.candidates and p.prior)
+    asked = [_with_needs(case) for case in cases]
+    wanted = dict.fromkeys((p.prior, p.candidates) for case in asked for p in case.probes if p.candidates and p.prior)
     logp = continuation_logprobs(lm, [prior for prior, _ in wanted], [texts for _, texts in wanted])
     table = dict(zip(wanted, logp, strict=True))
 
@@ -91,10 +103,37 @@ def measure_base(lm: LanguageModel, cases: Sequence[Case]) -> Base:
             return None
         return PRIOR_WEIGHT * table[p.prior, p.candidates] if p.prior else np.zeros(len(p.candidates))
 
-    priors = tuple(tuple(prior(p) for p in case.probes) for case in cases)
-    answers = measure(lm, cases, priors, new_tokens=new_tokens)
+    all_priors = [tuple(prior(p) for p in case.probes) for case in asked]
+    said = measure(lm, asked, all_priors, new_tokens=new_tokens)
+    answers = tuple(_judged(*part) for part in zip(cases, asked, said, all_priors, strict=True))
+    priors = tuple(q[: len(case.probes)] for case, q in zip(cases, all_priors, strict=True))
     known = tuple(_known(case, a, q) for case, a, q in zip(cases, answers, priors, strict=True))
     return Base(answers, priors, known, new_tokens)
+
+
+def _with_needs(case: Case) -> Case:
+    """`case` with a probe more for each question that its probes need, in their order."""
+    needs = [q for p in case.probes for q in p.needs]
+    more = [Probe("relation", q.prompt, q.candidates, q.answer, q.answer, q.prior) for q in needs]
+    return replace(case, probes=(*case.probes, *more)) if more else case
+
+
+def _judged(
+    case: Case, asked: Case, said: Sequence[Answer | None], priors: Sequence[np.ndarray | None]
+) -> tuple[Answer | None, ...]:
+    """The answers to the probes of `case`, each with whether what it needs is known; `asked` is `_with_needs(case)`."""
+    n = len(case.probes)
+    right = iter(
+        [
+            a is not None and q is not None and int(np.argmax(a.logp - q)) == p.answer
+            for p, a, q in zip(asked.probes[n:], said[n:], priors[n:], strict=True)
+        ]
+    )
+    out: list[Answer | None] = []
+    for p, answer in zip(case.probes, said, strict=False):
+        met = all([next(right) for _ in p.needs])  # a list: every need takes its turn
+        out.append(answer if met or answer is None else replace(answer, needs_known=False))
+    return tuple(out)
 
 
 def measure(
@@ -115,7 +154,7 @@ def measure(
         new_tokens: length of the greedy continuations; default, as long as the longest answer needs.
 
     Returns:
-        Per case, per probe, the answer; None for a probe without candidates (drift, fluency).
+        Per case, per probe, the answer; None for `drift`, see `measure_drift`.
     """
     of = (list(range(len(cases))) if deltas else [-1] * len(cases)) if of is None else of
     new_tokens = continuation_length(lm, cases) if new_tokens is None else new_tokens
@@ -125,13 +164,10 @@ def measure(
         for p, prior in zip(case.probes, mine, strict=True):
             if prior is not None:
                 key = _question(row, p)
-                needed = {
-                    p.answer,
-                    *(() if p.old is None else (p.old,)),
-                    *(questions[key].needed if key in questions else ()),
-                }
-                questions[key] = Race(prior, tuple(sorted(needed)))
-    logp, texts = ask(
+                compared = {i for i in (p.answer, p.old, p.against) if i is not None}
+                shared = questions[key].needed if key in questions else ()
+                questions[key] = Race(prior, tuple(sorted(compared | set(shared))))
+    said = replies(
         lm,
         [prompt for _, prompt, _, _ in questions],
         [candidates for _, _, _, candidates in questions],
@@ -140,11 +176,37 @@ def measure(
         [row for row, _, _, _ in questions],
         races=list(questions.values()),
     )
-    found = {key: Answer(values, text) for key, values, text in zip(questions, logp, texts, strict=True)}
+    found = {key: Answer(r.logp, r.text, r.tokens, r.forced) for key, r in zip(questions, said, strict=True)}
+    written = _measure_fluency(lm, cases, deltas, of)
     return tuple(
-        tuple(found.get(_question(row, p)) if p.candidates else None for p in case.probes)
+        tuple(
+            written.get((row, p.prompt, p.reference)) if p.kind == "fluency" else found.get(_question(row, p))
+            for p in case.probes
+        )
         for row, case in zip(of, cases, strict=True)
     )
+
+
+def _measure_fluency(
+    lm: LanguageModel, cases: Sequence[Case], deltas: Sequence[Delta], of: Sequence[int]
+) -> dict[tuple[int, str, str], Answer]:
+    """(delta, prompt, reference) -> the text that this prompt begins, for the `fluency` probes of all cases."""
+    asked = list(
+        dict.fromkeys(
+            (row, p.prompt, p.reference)
+            for row, case in zip(of, cases, strict=True)
+            for p in case.probes
+            if p.kind == "fluency"
+        )
+    )
+    written = greedy(lm, [prompt for _, prompt, _ in asked], FLUENCY_TOKENS, deltas, [row for row, _, _ in asked])
+    frequencies = inverse_frequencies(reference for _, _, reference in asked if reference)
+    found = {}
+    for key, more in zip(asked, written, strict=True):
+        text, reference = key[1] + more, key[2]
+        score = reference_score(text, reference, frequencies) if reference else nan
+        found[key] = Answer(np.zeros(0), text, reference_score=score)
+    return found
 
 
 def _question(row: int, p: Probe) -> tuple[int, str, str, tuple[str, ...]]:
@@ -162,10 +224,11 @@ def measure_drift(
         rows = list(dict.fromkeys(row for row, mine in zip(of, wanted, strict=True) if mine == texts))
         if not texts:
             continue
-        kl, bits = text_drift(lm, list(texts), [deltas[row] for row in rows])
+        # A last edit that changes nothing says what the unedited model makes of the texts.
+        kl, bits = text_drift(lm, list(texts), [*(deltas[row] for row in rows), Delta({})])
         for i, row in enumerate(rows):
             for j, text in enumerate(texts):
-                found[row, text] = Drift(float(kl[i, j]), float(bits[i, j]))
+                found[row, text] = Drift(float(kl[i, j]), float(bits[i, j]), float(bits[-1, j]))
     return tuple({t: found[row, t] for t in texts} for row, texts in zip(of, wanted, strict=True))
 
 
@@ -190,9 +253,11 @@ def probe_rows(
         }
         if p.kind == "drift":
             record |= _drift_record(drift[p.prompt])
-        elif before is None or prior is None or now is None or p.kind in UNSCORED:
-            record |= {"value": nan, "reason": NOT_SCORED}
+        elif p.kind == "fluency":
+            assert before is not None and now is not None
+            record |= _fluency_record(before, now)
         else:
+            assert before is not None and prior is not None and now is not None
             record |= _candidate_record(p, before, prior, now)
         records.append(record)
     return records
@@ -231,15 +296,33 @@ def _known(case: Case, answers: Sequence[Answer | None], priors: Sequence[np.nda
 
 
 def _drift_record(drift: Drift) -> dict:
+    bits = {"text_bits_before": drift.bits_per_byte_before, "text_bits_after": drift.bits_per_byte}
     if not isfinite(drift.kl):
-        return {"value": nan, "reason": NOT_FINITE}
-    return {"value": exp(-max(drift.kl, 0.0) / DRIFT_TAU)}
+        return bits | {"value": nan, "reason": NOT_FINITE}
+    return bits | {"value": exp(-max(drift.kl, 0.0) / DRIFT_TAU)}
+
+
+def _fluency_record(before: Answer, now: Answer) -> dict:
+    record: dict = {}
+    for when, said in (("before", before), ("after", now)):
+        record |= {
+            f"text_{when}": said.text,
+            f"entropy_{when}": ngram_entropy(said.text),
+            f"reference_score_{when}": said.reference_score,
+        }
+    if not record["entropy_before"]:
+        return record | {"value": nan, "reason": TOO_SHORT}
+    return record | {"value": min(1.0, record["entropy_after"] / record["entropy_before"])}
 
 
 def _candidate_record(p: Probe, before: Answer, prior: np.ndarray, now: Answer) -> dict:
     record: dict = {
         "answer": p.candidates[p.answer],
         "old": "" if p.old is None else p.candidates[p.old],
+        "rival": "" if p.against is None else p.candidates[p.against],
+        "answer_tokens": _length(before, p.answer),
+        "rival_tokens": _length(before, p.against),
+        "token_agreement": _share_equal(now.forced.get(p.answer, ()), before.forced.get(p.answer, ())),
     }
     picks = {}
     for when, said in (("before", before), ("after", now)):
@@ -252,12 +335,28 @@ def _candidate_record(p: Probe, before: Answer, prior: np.ndarray, now: Answer) 
             f"margin_{when}": float(score[p.answer] - np.delete(score, p.answer).max()) if finite else nan,
             f"logp_{when}": float(said.logp[p.answer]),
             f"logp_old_{when}": nan if p.old is None else float(said.logp[p.old]),
+            f"logp_rival_{when}": nan if p.against is None else float(said.logp[p.against]),
+            f"token_accuracy_{when}": _share_equal(
+                said.forced.get(p.answer, ()), said.tokens[p.answer] if said.tokens else ()
+            ),
             f"text_{when}": said.text,
             f"exact_{when}": float(begins_with(said.text, (p.candidates[p.answer], *p.aliases))),
         }
     right_before = picks["before"] == (p.answer if p.old is None else p.old)
     if picks["before"] is None or picks["after"] is None:
         return record | {"value": nan, "reason": NOT_FINITE}
+    if not before.needs_known:
+        return record | {"value": nan, "reason": HOP_UNKNOWN}
     if not p.generalises and not right_before:
         return record | {"value": nan, "reason": UNKNOWN}
     return record | {"value": record["hit_after"]}
+
+
+def _length(said: Answer, candidate: int | None) -> float:
+    """Tokens of a candidate; NaN where there is none."""
+    return nan if candidate is None or not said.tokens else float(len(said.tokens[candidate]))
+
+
+def _share_equal(found: Sequence[int], wanted: Sequence[int]) -> float:
+    """Share of places with the same token: `np.mean(np.equal(answers, labels))` of EasyEdit's `test_prediction_acc`."""
+    return sum(a == b for a, b in zip(found, wanted, strict=True)) / len(wanted) if wanted else nan
