@@ -19,6 +19,7 @@ from click.exceptions import NoArgsIsHelpError
 
 from benchmarks.ladder_commands import FAILED, Names, ladder, print_json
 from editing.errors import BadRequest, UserError
+from valley.scores_command import scores
 
 MISTAKE, INTERRUPTED = 2, 130
 
@@ -330,6 +331,7 @@ def datasets() -> None:
 
 
 cli.add_command(ladder)
+cli.add_command(scores)
 
 
 if __name__ == "__main__":

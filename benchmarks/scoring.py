@@ -275,9 +275,14 @@ def begins_with(text: str, answers: Iterable[str]) -> bool:
 
 def continuation_length(lm: LanguageModel, cases: Sequence[Case]) -> int:
     """Tokens a greedy continuation needs to hold the longest answer of `cases` and show where it ends."""
-    asked = {(p.prompt, p.candidates[p.answer]) for case in cases for p in case.probes if p.candidates}
+    asked = {(p.prompt, p.candidates[p.answer]) for case in cases for p in case.probes if _free_running(p)}
     longest = max((len(continuation_ids(lm, prompt, answer)) for prompt, answer in asked), default=0)
     return min(max(longest + 2, MIN_NEW_TOKENS), MAX_NEW_TOKENS)
+
+
+def _free_running(p: Probe) -> bool:
+    """Whether the model could come upon the answer by itself; questions of ability are choices, their wordings are ours."""
+    return bool(p.candidates) and p.kind != "ability"
 
 
 def _normal(text: str) -> str:
@@ -340,7 +345,9 @@ def _candidate_record(p: Probe, before: Answer, prior: np.ndarray, now: Answer) 
                 said.forced.get(p.answer, ()), said.tokens[p.answer] if said.tokens else ()
             ),
             f"text_{when}": said.text,
-            f"exact_{when}": float(begins_with(said.text, (p.candidates[p.answer], *p.aliases))),
+            f"exact_{when}": float(begins_with(said.text, (p.candidates[p.answer], *p.aliases)))
+            if _free_running(p)
+            else nan,
         }
     right_before = picks["before"] == (p.answer if p.old is None else p.old)
     if picks["before"] is None or picks["after"] is None:

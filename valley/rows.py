@@ -188,7 +188,8 @@ def preferred(rows: pd.DataFrame, when: str = "after") -> pd.Series:
 
 def probability_margin(rows: pd.DataFrame, when: str = "after") -> pd.Series:
     """P(answer) - P(rival), each the geometric mean over its tokens: CounterFact's EM, PM and NM; NaN where there is no rival."""
-    return np.exp(_per_token(rows, "answer", when)) - np.exp(_per_token(rows, "rival", when))
+    answer, rival = (np.exp(_per_token(rows, which, when).to_numpy(dtype="float64")) for which in ("answer", "rival"))
+    return pd.Series(answer - rival, index=rows.index)
 
 
 def _per_token(rows: pd.DataFrame, which: str, when: str) -> pd.Series:
