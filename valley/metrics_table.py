@@ -37,6 +37,7 @@ def format_scores(table: pd.DataFrame, which: str = "known") -> str:
 
 
 def _block(block: pd.DataFrame, names: list[str]) -> list[str]:
+    """Two lines per setting; scores that do not fit beside the others go into a further block below."""
     rows = [["rung", "setting", "cases", *(HEADINGS.get(name, name) for name in names)]]
     for line in block.to_dict("records"):
         rows.append([short(clean(line["rung"]), 15), short(clean(where(line)), 22), str(line["n_cases"])])
@@ -44,9 +45,16 @@ def _block(block: pd.DataFrame, names: list[str]) -> list[str]:
         rows.append(["", "", "", *(_interval(line[f"{name}_low"], line[f"{name}_high"]) for name in names)])
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     rows.insert(1, ["-" * width for width in widths])
-    pad = [str.ljust, str.ljust, *[str.rjust] * (len(widths) - 2)]
-    lines = [" ".join(p(cell, w) for p, cell, w in zip(pad, row, widths, strict=True)).rstrip() for row in rows]
-    return [line for line in lines if line]
+    lines = []
+    left = list(range(3, len(widths)))
+    while True:
+        fits = [n for n in range(1, len(left) + 1) if sum(widths[i] + 1 for i in (0, 1, 2, *left[:n])) <= WIDTH + 1]
+        shown, left = left[: max(fits, default=1)], left[max(fits, default=1) :]
+        for row in rows:
+            cells = [row[i].ljust(widths[i]) if i < 2 else row[i].rjust(widths[i]) for i in (0, 1, 2, *shown)]
+            lines.append(" ".join(cells).rstrip())
+        if not left:
+            return [line for line in lines if line]
 
 
 def _interval(low: float, high: float) -> str:
