@@ -44,6 +44,10 @@ SCORED = (
     "logp_before",
     "logp_after",
     "n_candidates",
+    "entropy_before",
+    "entropy_after",
+    "text_bits_before",
+    "text_bits_after",
 )
 
 

@@ -28,22 +28,39 @@ PLACE = ("site", "lookup", "depth")
 
 @dataclass(frozen=True)
 class Score:
-    """One column: the mean of `of(rows)`, one number per probe, over the probes of these kinds in the edit's language."""
+    """One column: the mean of `of(rows)`, one number per probe, over the probes of these kinds in one language.
+
+    Attributes:
+        lang: that language; empty is the one of the edit.
+    """
 
     name: str
     kinds: tuple[str, ...]
     of: Callable[[pd.DataFrame], pd.Series]
+    lang: str = ""
 
 
 def _column(name: str) -> Callable[[pd.DataFrame], pd.Series]:
     return lambda rows: rows[name]
 
 
+def _more_bits(rows: pd.DataFrame) -> pd.Series:
+    return rows["text_bits_after"] - rows["text_bits_before"]
+
+
+# Beside the candidate scores of `valley.case_scores`: free-running exact match, and what unrelated text costs more after the edit.
+BESIDE = (
+    Score("exact", ("efficacy", "paraphrase"), _column("exact_after")),
+    Score("bits_en", ("drift",), _more_bits, "en"),
+    Score("bits_fr", ("drift",), _more_bits, "fr"),
+)
 # Meng et al. 2022 (ROME), section 3.2 and its evaluation appendix; success and difference as in the published `summarize.py`.
+# NS+ is CounterFact+'s (Hoelscher-Obermaier et al. 2023): NS with the edit's sentence in the prompt. It is no part of S.
 COUNTERFACT = (
     Score("ES", ("efficacy",), preferred),
     Score("PS", ("paraphrase",), preferred),
     Score("NS", ("neighbour",), preferred),
+    Score("NS+", ("neighbour_plus",), preferred),
     Score("EM", ("efficacy",), probability_margin),
     Score("PM", ("paraphrase",), probability_margin),
     Score("NM", ("neighbour",), probability_margin),
@@ -62,7 +79,7 @@ EASYEDIT = (
 
 
 def counterfact_scores(rows: pd.DataFrame, which: str = "known", draws: int = 1000, seed: int = 0) -> pd.DataFrame:
-    """ES, PS, NS, their harmonic mean S, EM, PM, NM, GE and RS of every setting.
+    """ES, PS, NS, their harmonic mean S, NS+, EM, PM, NM, GE and RS of every setting.
 
     Args:
         rows: the rows of a run.
@@ -86,10 +103,13 @@ def easyedit_scores(rows: pd.DataFrame, which: str = "known", draws: int = 1000,
 
 
 def our_scores(rows: pd.DataFrame, which: str = "known", draws: int = 1000, seed: int = 0) -> pd.DataFrame:
-    """Each probe kind, both summaries and their harmonic mean (`valley.case_scores`) of every setting; see `counterfact_scores`."""
-    cases = case_scores(rows)
-    names = [*PROBE_KINDS, "generalisation", "specificity"]
-    why = _reasons(rows, {name: (name,) for name in PROBE_KINDS})
+    """Each probe kind, both summaries and their harmonic mean (`valley.case_scores`) and BESIDE; see `counterfact_scores`.
+
+    `exact` is a share, `bits_en` and `bits_fr` are bits per byte.
+    """
+    cases = case_scores(rows).join(_case_means(rows, BESIDE), on=list(UNIT))
+    names = [*PROBE_KINDS, "generalisation", "specificity", *(score.name for score in BESIDE)]
+    why = _reasons(rows, {name: (name,) for name in PROBE_KINDS} | {score.name: score.kinds for score in BESIDE})
     pair = {"harmonic_mean": ("generalisation", "specificity")}
     return _summarise(stratum(cases, which), cases, names, pair, why, draws, seed)
 
@@ -110,17 +130,21 @@ def _published(
     seed: int,
 ) -> pd.DataFrame:
     facts = case_scores(rows)[[*UNIT, *PLACE, "subject", "known", "known_everywhere"]]
+    cases = facts.join(_case_means(rows, scores), on=list(UNIT))
+    why = _reasons(rows, {score.name: score.kinds for score in scores})
+    return _summarise(stratum(cases, which), cases, [score.name for score in scores], harmonic, why, draws, seed)
+
+
+def _case_means(rows: pd.DataFrame, scores: Sequence[Score]) -> pd.DataFrame:
+    """One line per edited case (UNIT is the index), one column per score: the mean over its probes."""
     good = rows[rows["error"] == ""]
     home = good[good["probe"] == "efficacy"].groupby(list(UNIT), observed=True)["lang"].first().rename("home")
     good = good.join(home, on=list(UNIT))
-    good = good[good["lang"] == good["home"]]
     columns = {}
     for score in scores:
-        part = good[good["probe"].isin(score.kinds)]
+        part = good[good["probe"].isin(score.kinds) & (good["lang"] == (score.lang or good["home"]))]
         columns[score.name] = score.of(part).groupby([part[c] for c in UNIT], observed=True).mean()
-    cases = facts.join(pd.DataFrame(columns, dtype="float64"), on=list(UNIT))
-    why = _reasons(good, {score.name: score.kinds for score in scores})
-    return _summarise(stratum(cases, which), cases, list(columns), harmonic, why, draws, seed)
+    return pd.DataFrame(columns, dtype="float64")
 
 
 def _reasons(rows: pd.DataFrame, kinds: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
@@ -132,14 +156,14 @@ def _reasons(rows: pd.DataFrame, kinds: Mapping[str, tuple[str, ...]]) -> dict[s
         why[name] = (
             f"nothing measurable in the {mine} probes" if mine else f"no {' or '.join(asked)} probes in this run"
         )
-        if mine and name in _NEED_TOKENS and rows["answer_tokens"].isna().all():
+        if mine and name in _CAME_LATER and rows["answer_tokens"].isna().all():
             why[name] = "an older version wrote this run; run bench again"
         if mine and name == "RS":
             why[name] = "no fluency probe has a reference text"
     return why
 
 
-_NEED_TOKENS = {score.name for score in (*COUNTERFACT, *EASYEDIT)} - {"GE", "RS", "fluency"}
+_CAME_LATER = {score.name for score in (*COUNTERFACT, *EASYEDIT, *BESIDE)} - {"GE", "RS", "fluency", "exact"}
 
 
 def _summarise(

@@ -10,7 +10,8 @@ import pandas as pd
 from valley.kinds import LABELS
 from valley.table import OPTIONAL, SINGLE, WIDTH, WITH_INTERVAL, clean, short, where
 
-HEADINGS = SINGLE | WITH_INTERVAL | OPTIONAL
+HEADINGS = SINGLE | WITH_INTERVAL | OPTIONAL | {"bits_en": "+bits en", "bits_fr": "+bits fr"}
+NAMES = LABELS | {"bits_en": "more bits per byte of unrelated English text", "bits_fr": "the same in French"}
 STRATA = {"known": "known at their rung", "known_everywhere": "known at every rung", "all": "all, known or not"}
 
 
@@ -29,7 +30,9 @@ def format_scores(table: pd.DataFrame, which: str = "known") -> str:
     out += textwrap.wrap(
         f"Cases: {STRATA[which]}. Intervals: 95%, bootstrap of subjects, {table.attrs['draws']} draws.", WIDTH
     )
-    legend = [f"{HEADINGS[name]} {LABELS[name]}" for name in names if name in HEADINGS]
+    legend = [f"{HEADINGS[name]} {NAMES[name]}" for name in names if name in HEADINGS]
+    if "exact" in names:
+        legend.append("exact edited prompts and paraphrases freely continued with the answer")
     out += textwrap.wrap("; ".join(legend), WIDTH)
     for reason, whose in gaps.items():
         out += textwrap.wrap(f"{', '.join(dict.fromkeys(whose))}: {reason}", WIDTH, subsequent_indent="  ")

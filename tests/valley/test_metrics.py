@@ -34,6 +34,7 @@ def three_cases() -> pd.DataFrame:
     a = numbered(
         said("efficacy", 0.6, 0.2), said("paraphrase", 0.5, 0.1), said("paraphrase", 0.2, 0.4),
         said("neighbour", 0.7, 0.1), said("cross_lingual", 0.1, 0.9, "fr"), said("neighbour", 0.1, 0.9, "fr"),
+        said("neighbour_plus", 0.1, 0.2),
         {"probe": "fluency", "lang": "en", "value": 0.9, "entropy_after": 4.0, "reference_score_after": 0.5},
     )  # fmt: skip
     b = numbered(said("efficacy", 0.3, 0.4), said("paraphrase", 0.5, 0.1), said("neighbour", 0.2, 0.3))
@@ -55,7 +56,7 @@ def test_counterfact_by_hand() -> None:
     assert line["EM"] == pytest.approx(np.mean([0.4, -0.1, 0.8]))
     assert line["PM"] == pytest.approx(np.mean([0.1, 0.4, 0.8]))
     assert line["NM"] == pytest.approx(np.mean([0.6, -0.1, 0.0]))
-    assert (line["GE"], line["RS"]) == (4.0, 0.5)
+    assert (line["GE"], line["RS"], line["NS+"]) == (4.0, 0.5, 0.0)
     assert (line["n_cases"], line["n_subjects"], line["dataset"]) == (3, 2, "world")
 
 
@@ -93,9 +94,19 @@ def test_easyedit_by_hand() -> None:
 def test_ours_are_those_of_the_curve() -> None:
     line = our_scores(three_cases(), "all", draws=0).iloc[0]
     assert (line["efficacy"], line["fluency"], line["generalisation"]) == (1.0, 0.9, 1.0)
-    specific = np.mean([np.mean([1.0, 0.9]), 1.0, 1.0])
+    specific = np.mean([np.mean([1.0, 1.0, 0.9]), 1.0, 1.0])
     assert line["specificity"] == pytest.approx(specific)
     assert line["harmonic_mean"] == pytest.approx(2 * specific / (1 + specific))
+
+
+def test_beside_ours_exact_match_and_bits() -> None:
+    probes = numbered(
+        said("efficacy", 0.5, 0.1, exact_after=1.0), said("paraphrase", 0.5, 0.1, exact_after=0.0),
+        {"probe": "drift", "lang": "en", "value": 0.9, "text_bits_before": 1.0, "text_bits_after": 1.5},
+        {"probe": "drift", "lang": "fr", "value": 0.9, "text_bits_before": 2.0, "text_bits_after": 1.75},
+    )  # fmt: skip
+    line = our_scores(frame(edit("a", probes)), draws=0).iloc[0]
+    assert (line["exact"], line["bits_en"], line["bits_fr"]) == (0.5, 0.5, -0.25)
 
 
 def test_intervals_are_of_a_bootstrap_of_subjects() -> None:
