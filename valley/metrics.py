@@ -147,19 +147,19 @@ def _case_means(rows: pd.DataFrame, scores: Sequence[Score]) -> pd.DataFrame:
     return pd.DataFrame(columns, dtype="float64")
 
 
-def _reasons(rows: pd.DataFrame, kinds: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
-    """Score -> why it may be missing: its probes were not asked at all, or could not be measured."""
-    there = set(rows["probe"])
+def _reasons(rows: pd.DataFrame, kinds: Mapping[str, tuple[str, ...]]) -> dict[tuple[str, str, str], str]:
+    """(edit kind, data set, score) -> why it may be missing: its probes were not asked, or could not be measured."""
     why = {}
-    for name, asked in kinds.items():
-        mine = " and ".join(kind for kind in asked if kind in there)
-        why[name] = (
-            f"nothing measurable in the {mine} probes" if mine else f"no {' or '.join(asked)} probes in this run"
-        )
-        if mine and name in _CAME_LATER and rows["answer_tokens"].isna().all():
-            why[name] = "an older version wrote this run; run bench again"
-        if mine and name == "RS":
-            why[name] = "no fluency probe has a reference text"
+    for (edit_kind, dataset), part in rows[rows["error"] == ""].groupby(["edit_kind", "dataset"], observed=True):
+        there, older = set(part["probe"]), bool(part["answer_tokens"].isna().all())
+        for name, asked in kinds.items():
+            mine = " and ".join(kind for kind in asked if kind in there)
+            text = f"nothing measurable in the {mine} probes" if mine else f"no {' or '.join(asked)} probes"
+            if mine and older and name in _CAME_LATER:
+                text = "an older version wrote this run; run bench again"
+            elif mine and name == "RS":
+                text = "no fluency probe has a reference text"
+            why[edit_kind, dataset, name] = text
     return why
 
 
@@ -171,7 +171,7 @@ def _summarise(
     cases: pd.DataFrame,
     names: list[str],
     harmonic: Mapping[str, tuple[str, ...]],
-    why: Mapping[str, str],
+    why: Mapping[tuple[str, str, str], str],
     draws: int,
     seed: int,
 ) -> pd.DataFrame:
@@ -199,10 +199,11 @@ def _summarise(
         line |= {"n_cases": len(part), "n_subjects": part["subject"].nunique()}
         for i, name in enumerate(shown):
             line |= {name: point[0, i], f"{name}_low": low[i], f"{name}_high": high[i]}
-        gone = {name for name in shown if np.isnan(line[name])}
-        gaps = {
-            name: why[name] if len(part) else "no case of this stratum" for name in names if name in gone & set(why)
-        }
+        gaps = {}
+        for name in names:
+            reason = why.get((line["edit_kind"], line["dataset"], name))
+            if reason and np.isnan(line[name]):
+                gaps[name] = reason if len(part) else "no case of this stratum"
         line["gaps"] = json.dumps(gaps, ensure_ascii=False)
         lines.append(line)
     table = pd.DataFrame(lines)

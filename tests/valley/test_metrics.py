@@ -134,8 +134,16 @@ def test_rows_of_an_older_version_say_so() -> None:
     gaps = json.loads(line["gaps"])
     assert np.isnan(line["ES"]) and "older version" in gaps["ES"] and "no fluency probe has a reference" in gaps["RS"]
     text = format_scores(counterfact_scores(old))
-    assert "ES, PS, NS, EM, PM, NM: n/a (an older version wrote this run; run bench again)" in text
+    assert "ES, PS, NS, NS+, EM, PM, NM: n/a (an older version wrote this run; run bench again)" in text
     assert our_scores(old).iloc[0]["efficacy"] == 1.0
+
+
+def test_what_was_not_asked_is_told_per_edit_kind() -> None:
+    fact = edit("a", numbered(said("efficacy", 0.5, 0.2), said("neighbour", 0.5, 0.2)))
+    rename = edit("b", numbered(said("efficacy", 0.5, 0.2)), edit_kind="rename")
+    table = counterfact_scores(frame(fact, rename)).set_index("edit_kind")
+    assert "NS" not in json.loads(table.loc["fact", "gaps"])
+    assert json.loads(table.loc["rename", "gaps"])["NS"] == "no neighbour probes"
 
 
 def test_no_rival_is_no_score() -> None:
