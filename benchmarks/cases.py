@@ -92,6 +92,11 @@ class Probe:
         return self.kind in GENERALISATION
 
     @property
+    def asked_freely(self) -> bool:
+        """Whether a model could come upon the answer by itself; questions of ability are choices, their wordings are ours."""
+        return bool(self.candidates) and self.kind != "ability"
+
+    @property
     def against(self) -> int | None:
         """Index of the candidate that the answer is compared with in CounterFact's scores; None where there is none."""
         return self.rival if self.rival is not None or self.old == self.answer else self.old

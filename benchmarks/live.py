@@ -23,7 +23,8 @@ from benchmarks.datasets.concept_suite import rename_case, retarget_case
 from benchmarks.measuring import open_model, planned, statistics_of
 from benchmarks.probes import with_common_probes
 from benchmarks.provenance import versions
-from benchmarks.scoring import measure, measure_base, measure_drift, probe_rows
+from benchmarks.records import probe_rows
+from benchmarks.scoring import measure, measure_base, measure_drift
 from editing.cache import atomic_file
 from editing.delta import RECORD, Delta
 from editing.errors import BadData, BadModel, BadRequest

@@ -19,7 +19,8 @@ from benchmarks.cases import Case
 from benchmarks.cells import CORPUS, Cell, split_of
 from benchmarks.known_facts import known_rates
 from benchmarks.models import load_model
-from benchmarks.scoring import Base, measure, measure_base, measure_drift, probe_rows
+from benchmarks.records import probe_rows
+from benchmarks.scoring import Base, measure, measure_base, measure_drift
 from benchmarks.strength import strength
 from editing.errors import UserError
 from editing.language_model import LanguageModel

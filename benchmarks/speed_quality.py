@@ -13,7 +13,8 @@ import pandas as pd
 
 from benchmarks.cases import Case
 from benchmarks.probes import with_common_probes
-from benchmarks.scoring import Base, measure, measure_base, measure_drift, probe_rows
+from benchmarks.records import probe_rows
+from benchmarks.scoring import Base, measure, measure_base, measure_drift
 from benchmarks.speed_stages import VARIANTS, facts
 from editing.delta import Delta
 from editing.errors import BadRequest

@@ -8,14 +8,12 @@ import torch
 
 from benchmarks.cases import Case, Probe, Question
 from benchmarks.fluency import FLUENCY_TOKENS, inverse_frequencies, ngram_entropy, reference_score
+from benchmarks.records import HOP_UNKNOWN, TOO_SHORT, probe_rows
 from benchmarks.scoring import (
-    HOP_UNKNOWN,
-    TOO_SHORT,
     Answer,
     measure,
     measure_base,
     measure_drift,
-    probe_rows,
 )
 from benchmarks.speed_quality import scores_of
 from editing.delta import Delta, LowRank
@@ -175,18 +173,23 @@ def test_fluency_is_the_entropy_kept_by_the_greedy_text(lm: LanguageModel) -> No
     assert row["reference_score_after"] == reference_score(texts["after"], "the old town of Paris", words)
 
 
-def test_more_entropy_after_is_no_more_than_kept() -> None:
-    case = Case("x", "fact", EditRequest("x", ("{} is",), "x", ("a",)), (Probe("fluency", "x"), Probe("efficacy", "x", ("a", "b"))),
-                "x", "r", "test")  # fmt: skip
+def test_the_entropy_kept_by_hand() -> None:
+    probes = (Probe("fluency", "x"), Probe("efficacy", "x", ("a", "b")))
+    case = Case("x", "fact", EditRequest("x", ("{} is",), "x", ("a",)), probes, "x", "r", "test")
     said = Answer(np.zeros(2), "")
-    for before, after, value in (("a b", "a b c d", None), ("a b c d", "a b a b a", None), ("a b c", "a b c d e", 1.0)):
-        row = probe_rows(
-            case, [Answer(np.zeros(0), before), said], [None, np.zeros(2)], [Answer(np.zeros(0), after), said], {}
-        )[0]
+    # "a b c d": three 2-grams, two 3-grams; "a b a b a": 2-grams twice each, 3-grams two to one; "a b": one 2-gram.
+    four, loop = (2 / 3 * np.log2(3) + 4 / 3) / 2, (2 / 3 + 4 / 3 * (np.log2(3) - 2 / 3)) / 2
+    for before, after, value in (
+        ("a b c d", "a b a b a", loop / four),
+        ("a b a b a", "a b c d", 1.0),
+        ("a b", "a b c", None),
+    ):
+        answers = [[Answer(np.zeros(0), text), said] for text in (before, after)]
+        row = probe_rows(case, answers[0], [None, np.zeros(2)], answers[1], {})[0]
         if value is None:
-            before_h, after_h = ngram_entropy(before), ngram_entropy(after)
-            value = min(1.0, after_h / before_h) if before_h else np.nan
-        assert row["value"] == pytest.approx(value, nan_ok=True)
+            assert np.isnan(row["value"]) and row["reason"] == TOO_SHORT
+        else:
+            assert row["value"] == pytest.approx(value)
         assert np.isnan(row["reference_score_after"])
 
 

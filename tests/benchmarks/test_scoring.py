@@ -10,17 +10,14 @@ import pytest
 import torch
 
 from benchmarks.cases import Case, Probe
+from benchmarks.records import NOT_FINITE, UNKNOWN, begins_with, probe_rows
 from benchmarks.scoring import (
-    NOT_FINITE,
     PRIOR_WEIGHT,
-    UNKNOWN,
     Answer,
     Drift,
-    begins_with,
     measure,
     measure_base,
     measure_drift,
-    probe_rows,
 )
 from editing.delta import Delta, LowRank
 from editing.language_model import LanguageModel
