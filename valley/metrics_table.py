@@ -18,10 +18,16 @@ STRATA = {"known": "known at their rung", "known_everywhere": "known at every ru
 def format_scores(table: pd.DataFrame, which: str = "known") -> str:
     """The table of `valley.metrics` as text; a score that no line has is left out and named below with its reason."""
     names = [name for name in table.attrs["scores"] if table[name].notna().any()]
+    # Short headings are of our own scores; EasyEdit's "fluency" is another number than ours.
+    headings = HEADINGS if "generalisation" in table.attrs["scores"] else {}
     out: list[str] = []
     for key, block in table.groupby(["ladder", "edit_kind", "dataset"], sort=False):
         ladder, kind, dataset = map(str, key)
-        out += ["", f"{LABELS.get(kind, kind)} edits, {clean(dataset)}, ladder {clean(ladder)}", *_block(block, names)]
+        out += [
+            "",
+            f"{LABELS.get(kind, kind)} edits, {clean(dataset)}, ladder {clean(ladder)}",
+            *_block(block, names, headings),
+        ]
     out.append("")
     gaps: dict[str, list[str]] = {}
     for line in table.to_dict("records"):
@@ -30,7 +36,7 @@ def format_scores(table: pd.DataFrame, which: str = "known") -> str:
     out += textwrap.wrap(
         f"Cases: {STRATA[which]}. Intervals: 95%, bootstrap of subjects, {table.attrs['draws']} draws.", WIDTH
     )
-    legend = [f"{HEADINGS[name]} {NAMES[name]}" for name in names if name in HEADINGS]
+    legend = [f"{headings[name]} {NAMES[name]}" for name in names if name in headings]
     if "exact" in names:
         legend.append("exact edited prompts and paraphrases freely continued with the answer")
     out += textwrap.wrap("; ".join(legend), WIDTH)
@@ -39,9 +45,9 @@ def format_scores(table: pd.DataFrame, which: str = "known") -> str:
     return "\n".join(out[1:])
 
 
-def _block(block: pd.DataFrame, names: list[str]) -> list[str]:
+def _block(block: pd.DataFrame, names: list[str], headings: dict[str, str]) -> list[str]:
     """Two lines per setting; scores that do not fit beside the others go into a further block below."""
-    rows = [["rung", "setting", "cases", *(HEADINGS.get(name, name) for name in names)]]
+    rows = [["rung", "setting", "cases", *(headings.get(name, name) for name in names)]]
     for line in block.to_dict("records"):
         rows.append([short(clean(line["rung"]), 15), short(clean(where(line)), 22), str(line["n_cases"])])
         rows[-1] += [_number(line[name]) for name in names]

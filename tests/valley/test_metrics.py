@@ -161,6 +161,7 @@ def test_the_text_has_every_setting_and_fits() -> None:
         assert "rome mlp last .50" in text and "all, known or not" in text
     text = format_scores(counterfact_scores(three_cases(), "all"), "all")
     assert ".67" in text and "-.00" not in text
+    assert "fluency kept" not in format_scores(easyedit_scores(three_cases(), "all"), "all")
     with pytest.raises(RowsError, match="no stratum 'some'"):
         counterfact_scores(three_cases(), "some")
     with pytest.raises(RowsError, match="no measured case"):
