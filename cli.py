@@ -20,6 +20,7 @@ from click.exceptions import NoArgsIsHelpError
 from benchmarks.dataset_commands import datasets
 from benchmarks.ladder_commands import FAILED, Names, ladder, print_json
 from editing.errors import BadRequest, UserError
+from valley.scores_command import scores
 
 MISTAKE, INTERRUPTED = 2, 130
 
@@ -324,6 +325,7 @@ def methods() -> None:
 
 cli.add_command(datasets)
 cli.add_command(ladder)
+cli.add_command(scores)
 
 
 if __name__ == "__main__":

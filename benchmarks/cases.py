@@ -10,9 +10,27 @@ from editing.requests import EditRequest
 
 EditKind = Literal["fact", "rename", "retarget"]
 Generalisation = Literal["efficacy", "paraphrase", "cross_lingual", "alias", "relation", "multi_hop"]
-Specificity = Literal["neighbour", "same_subject", "neighbour_plus", "drift", "fluency"]
+Specificity = Literal["neighbour", "same_subject", "neighbour_plus", "drift", "fluency", "ability"]
 GENERALISATION: tuple[str, ...] = get_args(Generalisation)
 SPECIFICITY: tuple[str, ...] = get_args(Specificity)
+FREE = ("drift", "fluency")  # kinds without candidates: a text to read, a text to go on with
+
+
+@dataclass(frozen=True)
+class Question:
+    """Something the unedited model must know for a probe to count, such as the second hop of a chain.
+
+    Attributes:
+        prompt, candidates, answer, prior: as in `Probe`.
+    """
+
+    prompt: str
+    candidates: tuple[str, ...]
+    answer: int
+    prior: str = ""
+
+    def __post_init__(self) -> None:
+        _check_choice(f"question {self.prompt!r:.80}", self.prompt, self.candidates, self.answer)
 
 
 @dataclass(frozen=True)
@@ -21,7 +39,7 @@ class Probe:
 
     Attributes:
         kind: one of GENERALISATION (the answer shall change) or SPECIFICITY (it shall not).
-        prompt: the text up to the answer, subject filled in. For `drift` the whole text to read.
+        prompt: the text up to the answer, subject filled in. For `drift` the whole text to read, for `fluency` the one to go on with.
         candidates: same-type answers, the same at every rung; empty for `drift` and `fluency`.
         answer: index of the candidate the edited model shall give.
         old: index of the candidate the unedited model should give (equal to `answer` for specificity probes);
@@ -31,6 +49,13 @@ class Probe:
         aliases: further texts that count as the answer in free-running generation.
         about: the subject the probe asks about.
         relation: the relation it asks for.
+        rival: index of the candidate that must not beat the answer: in a neighbour's probe the edit's target. None is `old`
+            where that is another candidate than `answer`, else nothing. See `against`.
+        needs: what the unedited model must answer rightly for the probe to count; otherwise it is not measurable.
+        reference: of `fluency`, a text about the subject as the edit has it; empty means no reference score.
+
+    Raises:
+        BadData: an unknown kind, an empty prompt, too few candidates, an index that is none of them, a rival that is the answer.
     """
 
     kind: str
@@ -43,25 +68,38 @@ class Probe:
     aliases: tuple[str, ...] = ()
     about: str = ""
     relation: str = ""
+    rival: int | None = None
+    needs: tuple[Question, ...] = ()
+    reference: str = ""
 
     def __post_init__(self) -> None:
         where = f"probe {self.kind!r} about {self.about!r}"
         if self.kind not in GENERALISATION + SPECIFICITY:
             raise BadData(f"{where}: unknown probe kind; use one of {', '.join(GENERALISATION + SPECIFICITY)}")
-        if not self.prompt.strip():
-            raise BadData(f"{where}: empty prompt; write the text before the answer")
-        if self.kind in ("drift", "fluency"):
+        if self.kind in FREE:
+            if not self.prompt.strip():
+                raise BadData(f"{where}: empty prompt; write the text to read or to go on with")
             return
-        if len(self.candidates) < 2 or len(set(self.candidates)) != len(self.candidates):
-            raise BadData(f"{where}: needs at least two different candidates, has {list(self.candidates)!r:.120}")
-        if not 0 <= self.answer < len(self.candidates):
-            raise BadData(f"{where}: answer {self.answer} is not one of {len(self.candidates)} candidates")
-        if self.old is not None and not 0 <= self.old < len(self.candidates):
-            raise BadData(f"{where}: old answer {self.old} is not one of {len(self.candidates)} candidates")
+        _check_choice(where, self.prompt, self.candidates, self.answer)
+        for name, index in (("old answer", self.old), ("rival", self.rival)):
+            if index is not None and not 0 <= index < len(self.candidates):
+                raise BadData(f"{where}: {name} {index} is not one of {len(self.candidates)} candidates")
+        if self.rival == self.answer:
+            raise BadData(f"{where}: the rival {self.rival} is the answer itself; name another candidate or none")
 
     @property
     def generalises(self) -> bool:
         return self.kind in GENERALISATION
+
+    @property
+    def asked_freely(self) -> bool:
+        """Whether a model could come upon the answer by itself; questions of ability are choices, their wordings are ours."""
+        return bool(self.candidates) and self.kind != "ability"
+
+    @property
+    def against(self) -> int | None:
+        """Index of the candidate that the answer is compared with in CounterFact's scores; None where there is none."""
+        return self.rival if self.rival is not None or self.old == self.answer else self.old
 
 
 @dataclass(frozen=True)
@@ -94,3 +132,12 @@ class Case:
             )
         if not any(p.kind == "efficacy" for p in self.probes):
             raise BadData(f"case {self.id!r}: no efficacy probe; ask at least the edited prompt itself")
+
+
+def _check_choice(where: str, prompt: str, candidates: tuple[str, ...], answer: int) -> None:
+    if not prompt.strip():
+        raise BadData(f"{where}: empty prompt; write the text before the answer")
+    if len(candidates) < 2 or len(set(candidates)) != len(candidates):
+        raise BadData(f"{where}: needs at least two different candidates, has {list(candidates)!r:.120}")
+    if not 0 <= answer < len(candidates):
+        raise BadData(f"{where}: answer {answer} is not one of {len(candidates)} candidates")

@@ -20,9 +20,11 @@ from benchmarks.cases import GENERALISATION, SPECIFICITY, Case
 from benchmarks.cells import CORPUS
 from benchmarks.datasets import build_cases
 from benchmarks.datasets.concept_suite import rename_case, retarget_case
-from benchmarks.measuring import open_model, planned, statistics_of, with_drift
+from benchmarks.measuring import open_model, planned, statistics_of
+from benchmarks.probes import with_common_probes
 from benchmarks.provenance import versions
-from benchmarks.scoring import measure, measure_base, measure_drift, probe_rows
+from benchmarks.records import probe_rows
+from benchmarks.scoring import measure, measure_base, measure_drift
 from editing.cache import atomic_file
 from editing.delta import RECORD, Delta
 from editing.errors import BadData, BadModel, BadRequest
@@ -43,6 +45,10 @@ SCORED = (
     "logp_before",
     "logp_after",
     "n_candidates",
+    "entropy_before",
+    "entropy_after",
+    "text_bits_before",
+    "text_bits_after",
 )
 
 
@@ -84,12 +90,12 @@ def chosen_cases(rename: str = "", retarget: str = "", fact: str | Path = "") ->
     if len(given) != 1:
         raise BadRequest(f"{' and '.join(given) or 'nothing'} to do; give one of --rename, --retarget, --fact")
     if fact:
-        return with_drift(build_cases(f"fact_file:{fact}", "fact"))
+        return with_common_probes(build_cases(f"fact_file:{fact}", "fact"))
     text, make = (rename, rename_case) if rename else (retarget, retarget_case)
     old, equals, new = (part.strip() for part in text.partition("="))
     if not (old and equals and new) or "=" in new:
         raise BadRequest(f"{given[0]} {text!r} is not of the form OLD=NEW; write for example {given[0]} cheese=bread")
-    return with_drift([make(old, new)])
+    return with_common_probes([make(old, new)])
 
 
 def run_edit(
@@ -288,6 +294,10 @@ def _format_probe(row: dict) -> list[str]:
     if row["probe"] == "drift":
         kept = "not measurable" if row["value"] is None else f"kept {row['value']:.3f}"
         return [f"  [{row['lang']}] {kept}: {row['prompt'][:70]!r}..."]
+    if row["probe"] == "fluency":
+        score = row["reason"] if row["value"] is None else f"kept {row['value']:.3f}"
+        said = [repr(row[f"text_{when}"][:70]) for when in ("before", "after")]
+        return [f"  [{row['lang']}] {score}", f"      {said[0]}  ->  {said[1]}"]
     if "pick_before" not in row:
         return [f"  [{row['lang']}] {row['prompt']!r}: {row['reason']}"]
     mark = {None: "?", 1.0: "+", 0.0: "-"}[row["value"]]

@@ -8,20 +8,20 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import torch
 from tqdm import tqdm
 
-from benchmarks.cases import Case, Probe
+from benchmarks.cases import Case
 from benchmarks.cells import CORPUS, Cell, split_of
 from benchmarks.known_facts import known_rates
 from benchmarks.models import load_model
-from benchmarks.scoring import Base, measure, measure_base, measure_drift, probe_rows
-from benchmarks.strength import drift_texts, strength
+from benchmarks.records import probe_rows
+from benchmarks.scoring import Base, measure, measure_base, measure_drift
+from benchmarks.strength import strength
 from editing.errors import UserError
 from editing.language_model import LanguageModel
 from editing.memory import MemoryPlan, plan_memory
@@ -174,29 +174,3 @@ def cell_records(cell: Cell, cases: Sequence[Case], loaded: Loaded) -> list[dict
         }
         records += [about | row for row in probe_rows(case, base.answers[i], base.priors[i], answers[i], drifts[i])]
     return records
-
-
-def with_drift(cases: Sequence[Case], most: int = 0) -> tuple[Case, ...]:
-    """`cases`, each with a drift probe per language; cases that bring their own drift probes keep those.
-
-    With `most`, only the first `most` probes of each kind and language are kept; the efficacy probes stay, they are the edit.
-
-    One sentence a language: reading all of the texts would cost more than all other probes of a case together.
-    """
-    probes = tuple(
-        Probe("drift", texts[0].partition(". ")[0] + ".", lang=lang) for lang, texts in drift_texts().items()
-    )
-
-    def kept(case: Case) -> list[Probe]:
-        seen: Counter[tuple[str, str]] = Counter()
-        mine = []
-        for p in case.probes:
-            seen[p.kind, p.lang] += 1
-            if not most or p.kind == "efficacy" or seen[p.kind, p.lang] <= most:
-                mine.append(p)
-        return mine
-
-    return tuple(
-        case if any(p.kind == "drift" for p in case.probes) else replace(case, probes=(*kept(case), *probes))
-        for case in cases
-    )

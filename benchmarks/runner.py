@@ -21,8 +21,9 @@ from tqdm import tqdm
 from benchmarks.cells import Cell, Plan, canonical, cases_digest, lookups
 from benchmarks.datasets import account, read_cases
 from benchmarks.ladders import Rung, load_ladder, present_rungs
-from benchmarks.measuring import Loaded, cell_records, load_rung, planned, prepare, statistics_of, with_drift
+from benchmarks.measuring import Loaded, cell_records, load_rung, planned, prepare, statistics_of
 from benchmarks.models import training_tokens
+from benchmarks.probes import with_common_probes
 from benchmarks.provenance import commit, versions
 from benchmarks.store import RunStore
 from editing.errors import OutOfMemory, UserError
@@ -76,7 +77,7 @@ class _Sweep:
         self.ladder = load_ladder(plan.ladder)
         self.pairs = plan.pairs()
         found = {(kind, name): read_cases(name, kind, plan.limit, plan.seed) for kind, name in self.pairs}
-        self.cases = {pair: with_drift(one.cases, plan.probes) for pair, one in found.items()}
+        self.cases = {pair: with_common_probes(one.cases, plan.probes) for pair, one in found.items()}
         self.left_out = tuple(
             line for (_, name), one in found.items() for line in account(name, one.left_out, one.records, one.notes)
         )

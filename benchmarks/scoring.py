@@ -1,7 +1,7 @@
-"""Probes to numbers: what a model answers before and after an edit, and what that is worth.
+"""Probes to answers: what a model says before and after an edit.
 
 `measure` asks every probe of many cases in a few large batches, each case under its own edit; `measure_base` adds what
-only the unedited model can say (priors, known facts); `probe_rows` turns both into rows of the table.
+only the unedited model can say (priors, known facts). What the answers are worth is in benchmarks/records.py.
 
 The score of a candidate t is log P(t | prompt) - PRIOR_WEIGHT * log P(t | prior), full string. The prior is ALWAYS that of the
 unedited model, also after an edit: it corrects for how common a candidate's text is, which an edit does not change.
@@ -11,34 +11,25 @@ would cancel, and the neighbours would seem untouched while the model's text is 
 
 from __future__ import annotations
 
-import re
-import unicodedata
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from math import exp, isfinite, nan
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from math import nan
 
 import numpy as np
 
 from benchmarks.cases import Case, Probe
+from benchmarks.fluency import FLUENCY_TOKENS, inverse_frequencies, reference_score
 from editing.delta import Delta
-from editing.evaluate import Race, ask, continuation_logprobs, text_drift
+from editing.evaluate import Race, continuation_logprobs, greedy, replies, text_drift
 from editing.language_model import LanguageModel
 from editing.tokens import continuation_ids
 
-# exp(-KL/TAU) with TAU of one nat per token (our choice): the score is then exactly the geometric mean, over tokens the
-# unedited model draws, of their probability after the edit relative to before. A KL of .05 nats costs a twentieth.
-DRIFT_TAU = 1.0
 # The full correction (1) marks a model wrong on what it says freely, where it answers the subject-free prompt itself with
 # confidence; none (0) prefers frequent names. On SmolLM2, unedited, 20 development facts, 273 English probes: accuracy
 # .70, .80, .85, .83, .74 at weights 0, 1/4, 1/2, 3/4, 1; right in free text but wrong here: 0, 0, 0, 5, 21.
 PRIOR_WEIGHT = 0.5
 KNOWN_SHARE = 2 / 3
 MIN_NEW_TOKENS, MAX_NEW_TOKENS = 6, 24
-UNSCORED = ("fluency",)
-
-UNKNOWN = "unknown to the unedited model"
-NOT_FINITE = "score is not a finite number"
-NOT_SCORED = "probe kind not scored by this version"
 
 
 @dataclass(frozen=True)
@@ -46,20 +37,30 @@ class Answer:
     """What one model says to one probe.
 
     Attributes:
-        logp: (m,) nats, log P(candidate | prompt); an upper bound of it for a candidate that cannot come first or second.
-        text: greedy continuation.
+        logp: (m,) nats, log P(candidate | prompt); an upper bound of it for a candidate that cannot come first or second. Empty
+            for `fluency`.
+        text: greedy continuation; for `fluency` behind its prompt.
+        tokens: the tokens of each candidate.
+        forced: for the candidates that a score compares, the likeliest token at each of their tokens (teacher forcing).
+        needs_known: whether the unedited model answers all that the probe needs.
+        reference_score: of `fluency`, likeness of the text to the probe's reference; NaN without one.
     """
 
     logp: np.ndarray
     text: str
+    tokens: tuple[tuple[int, ...], ...] = ()
+    forced: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    needs_known: bool = True
+    reference_score: float = nan
 
 
 @dataclass(frozen=True)
 class Drift:
-    """KL of the unedited from the edited model (nats per token) and bits per byte after the edit, on one text."""
+    """KL of the unedited from the edited model (nats per token) and bits per byte after and before the edit, on one text."""
 
     kl: float
     bits_per_byte: float
+    bits_per_byte_before: float
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class Base:
     """What the unedited model says about some cases; shared by every method and setting.
 
     Attributes:
-        answers: per case, per probe; None for probes without candidates.
+        answers: per case, per probe; None for `drift`.
         priors: per case, per probe, (m,) nats, PRIOR_WEIGHT * log P(candidate | prior); zeros where the probe has no prior.
         known: per case, whether the model knew the fact; None when no probe can tell.
         new_tokens: length of every greedy continuation of these cases.
@@ -80,9 +81,10 @@ class Base:
 
 
 def measure_base(lm: LanguageModel, cases: Sequence[Case]) -> Base:
-    """Ask `lm`, unedited, every probe and every prior of `cases`."""
+    """Ask `lm`, unedited, every probe and every prior of `cases`, and what probes need to be known."""
     new_tokens = continuation_length(lm, cases)
-    wanted = dict.fromkeys((p.prior, p.candidates) for case in cases for p in case.probes if p.candidates and p.prior)
+    asked = [_with_needs(case) for case in cases]
+    wanted = dict.fromkeys((p.prior, p.candidates) for case in asked for p in case.probes if p.candidates and p.prior)
     logp = continuation_logprobs(lm, [prior for prior, _ in wanted], [texts for _, texts in wanted])
     table = dict(zip(wanted, logp, strict=True))
 
@@ -91,10 +93,37 @@ def measure_base(lm: LanguageModel, cases: Sequence[Case]) -> Base:
             return None
         return PRIOR_WEIGHT * table[p.prior, p.candidates] if p.prior else np.zeros(len(p.candidates))
 
-    priors = tuple(tuple(prior(p) for p in case.probes) for case in cases)
-    answers = measure(lm, cases, priors, new_tokens=new_tokens)
+    all_priors = [tuple(prior(p) for p in case.probes) for case in asked]
+    said = measure(lm, asked, all_priors, new_tokens=new_tokens)
+    answers = tuple(_judged(*part) for part in zip(cases, asked, said, all_priors, strict=True))
+    priors = tuple(q[: len(case.probes)] for case, q in zip(cases, all_priors, strict=True))
     known = tuple(_known(case, a, q) for case, a, q in zip(cases, answers, priors, strict=True))
     return Base(answers, priors, known, new_tokens)
+
+
+def _with_needs(case: Case) -> Case:
+    """`case` with a probe more for each question that its probes need, in their order."""
+    needs = [q for p in case.probes for q in p.needs]
+    more = [Probe("relation", q.prompt, q.candidates, q.answer, q.answer, q.prior) for q in needs]
+    return replace(case, probes=(*case.probes, *more)) if more else case
+
+
+def _judged(
+    case: Case, asked: Case, said: Sequence[Answer | None], priors: Sequence[np.ndarray | None]
+) -> tuple[Answer | None, ...]:
+    """The answers to the probes of `case`, each with whether what it needs is known; `asked` is `_with_needs(case)`."""
+    n = len(case.probes)
+    right = iter(
+        [
+            a is not None and q is not None and int(np.argmax(a.logp - q)) == p.answer
+            for p, a, q in zip(asked.probes[n:], said[n:], priors[n:], strict=True)
+        ]
+    )
+    out: list[Answer | None] = []
+    for p, answer in zip(case.probes, said, strict=False):
+        met = all([next(right) for _ in p.needs])  # a list: every need takes its turn
+        out.append(answer if met or answer is None else replace(answer, needs_known=False))
+    return tuple(out)
 
 
 def measure(
@@ -115,7 +144,7 @@ def measure(
         new_tokens: length of the greedy continuations; default, as long as the longest answer needs.
 
     Returns:
-        Per case, per probe, the answer; None for a probe without candidates (drift, fluency).
+        Per case, per probe, the answer; None for `drift`, see `measure_drift`.
     """
     of = (list(range(len(cases))) if deltas else [-1] * len(cases)) if of is None else of
     new_tokens = continuation_length(lm, cases) if new_tokens is None else new_tokens
@@ -125,13 +154,10 @@ def measure(
         for p, prior in zip(case.probes, mine, strict=True):
             if prior is not None:
                 key = _question(row, p)
-                needed = {
-                    p.answer,
-                    *(() if p.old is None else (p.old,)),
-                    *(questions[key].needed if key in questions else ()),
-                }
-                questions[key] = Race(prior, tuple(sorted(needed)))
-    logp, texts = ask(
+                compared = {i for i in (p.answer, p.old, p.against) if i is not None}
+                shared = questions[key].needed if key in questions else ()
+                questions[key] = Race(prior, tuple(sorted(compared | set(shared))))
+    said = replies(
         lm,
         [prompt for _, prompt, _, _ in questions],
         [candidates for _, _, _, candidates in questions],
@@ -140,11 +166,37 @@ def measure(
         [row for row, _, _, _ in questions],
         races=list(questions.values()),
     )
-    found = {key: Answer(values, text) for key, values, text in zip(questions, logp, texts, strict=True)}
+    found = {key: Answer(r.logp, r.text, r.tokens, r.forced) for key, r in zip(questions, said, strict=True)}
+    written = _measure_fluency(lm, cases, deltas, of)
     return tuple(
-        tuple(found.get(_question(row, p)) if p.candidates else None for p in case.probes)
+        tuple(
+            written.get((row, p.prompt, p.reference)) if p.kind == "fluency" else found.get(_question(row, p))
+            for p in case.probes
+        )
         for row, case in zip(of, cases, strict=True)
     )
+
+
+def _measure_fluency(
+    lm: LanguageModel, cases: Sequence[Case], deltas: Sequence[Delta], of: Sequence[int]
+) -> dict[tuple[int, str, str], Answer]:
+    """(delta, prompt, reference) -> the text that this prompt begins, for the `fluency` probes of all cases."""
+    asked = list(
+        dict.fromkeys(
+            (row, p.prompt, p.reference)
+            for row, case in zip(of, cases, strict=True)
+            for p in case.probes
+            if p.kind == "fluency"
+        )
+    )
+    written = greedy(lm, [prompt for _, prompt, _ in asked], FLUENCY_TOKENS, deltas, [row for row, _, _ in asked])
+    frequencies = inverse_frequencies(reference for _, _, reference in asked if reference)
+    found = {}
+    for key, more in zip(asked, written, strict=True):
+        text, reference = key[1] + more, key[2]
+        score = reference_score(text, reference, frequencies) if reference else nan
+        found[key] = Answer(np.zeros(0), text, reference_score=score)
+    return found
 
 
 def _question(row: int, p: Probe) -> tuple[int, str, str, tuple[str, ...]]:
@@ -162,61 +214,19 @@ def measure_drift(
         rows = list(dict.fromkeys(row for row, mine in zip(of, wanted, strict=True) if mine == texts))
         if not texts:
             continue
-        kl, bits = text_drift(lm, list(texts), [deltas[row] for row in rows])
+        # A last edit that changes nothing says what the unedited model makes of the texts.
+        kl, bits = text_drift(lm, list(texts), [*(deltas[row] for row in rows), Delta({})])
         for i, row in enumerate(rows):
             for j, text in enumerate(texts):
-                found[row, text] = Drift(float(kl[i, j]), float(bits[i, j]))
+                found[row, text] = Drift(float(kl[i, j]), float(bits[i, j]), float(bits[-1, j]))
     return tuple({t: found[row, t] for t in texts} for row, texts in zip(of, wanted, strict=True))
-
-
-def probe_rows(
-    case: Case,
-    answers: Sequence[Answer | None],
-    priors: Sequence[np.ndarray | None],
-    after: Sequence[Answer | None],
-    drift: dict[str, Drift],
-) -> list[dict]:
-    """One record per probe with the columns of `valley.rows.COLUMNS` that a probe decides."""
-    records = []
-    for index, (p, before, prior, now) in enumerate(zip(case.probes, answers, priors, after, strict=True)):
-        record = {
-            "probe": p.kind,
-            "probe_index": index,
-            "about": p.about,
-            "probe_relation": p.relation,
-            "lang": p.lang,
-            "prompt": p.prompt,
-            "n_candidates": len(p.candidates),
-        }
-        if p.kind == "drift":
-            record |= _drift_record(drift[p.prompt])
-        elif before is None or prior is None or now is None or p.kind in UNSCORED:
-            record |= {"value": nan, "reason": NOT_SCORED}
-        else:
-            record |= _candidate_record(p, before, prior, now)
-        records.append(record)
-    return records
-
-
-def begins_with(text: str, answers: Iterable[str]) -> bool:
-    """Whether free-running `text` begins with one of `answers`, up to case, blanks and Unicode form, ending a word."""
-    text = _normal(text)
-    return any(
-        text.startswith(a) and not (a[-1].isalnum() and text[len(a) : len(a) + 1].isalnum())
-        for a in map(_normal, answers)
-        if a
-    )
 
 
 def continuation_length(lm: LanguageModel, cases: Sequence[Case]) -> int:
     """Tokens a greedy continuation needs to hold the longest answer of `cases` and show where it ends."""
-    asked = {(p.prompt, p.candidates[p.answer]) for case in cases for p in case.probes if p.candidates}
+    asked = {(p.prompt, p.candidates[p.answer]) for case in cases for p in case.probes if p.asked_freely}
     longest = max((len(continuation_ids(lm, prompt, answer)) for prompt, answer in asked), default=0)
     return min(max(longest + 2, MIN_NEW_TOKENS), MAX_NEW_TOKENS)
-
-
-def _normal(text: str) -> str:
-    return re.sub(r"\s+", " ", unicodedata.normalize("NFKC", text).replace("\u2019", "'")).strip().casefold()
 
 
 def _known(case: Case, answers: Sequence[Answer | None], priors: Sequence[np.ndarray | None]) -> bool | None:
@@ -228,36 +238,3 @@ def _known(case: Case, answers: Sequence[Answer | None], priors: Sequence[np.nda
         if a is not None and q is not None
     ]
     return sum(hits) >= KNOWN_SHARE * len(hits) if hits else None
-
-
-def _drift_record(drift: Drift) -> dict:
-    if not isfinite(drift.kl):
-        return {"value": nan, "reason": NOT_FINITE}
-    return {"value": exp(-max(drift.kl, 0.0) / DRIFT_TAU)}
-
-
-def _candidate_record(p: Probe, before: Answer, prior: np.ndarray, now: Answer) -> dict:
-    record: dict = {
-        "answer": p.candidates[p.answer],
-        "old": "" if p.old is None else p.candidates[p.old],
-    }
-    picks = {}
-    for when, said in (("before", before), ("after", now)):
-        score = said.logp - prior
-        finite = bool(np.isfinite(score).all())
-        picks[when] = int(np.argmax(score)) if finite else None
-        record |= {
-            f"pick_{when}": p.candidates[picks[when]] if finite else "",
-            f"hit_{when}": float(picks[when] == p.answer) if finite else nan,
-            f"margin_{when}": float(score[p.answer] - np.delete(score, p.answer).max()) if finite else nan,
-            f"logp_{when}": float(said.logp[p.answer]),
-            f"logp_old_{when}": nan if p.old is None else float(said.logp[p.old]),
-            f"text_{when}": said.text,
-            f"exact_{when}": float(begins_with(said.text, (p.candidates[p.answer], *p.aliases))),
-        }
-    right_before = picks["before"] == (p.answer if p.old is None else p.old)
-    if picks["before"] is None or picks["after"] is None:
-        return record | {"value": nan, "reason": NOT_FINITE}
-    if not p.generalises and not right_before:
-        return record | {"value": nan, "reason": UNKNOWN}
-    return record | {"value": record["hit_after"]}

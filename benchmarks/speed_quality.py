@@ -1,7 +1,6 @@
 """Whether faster edits are as good: the same known facts edited exactly and fast, their scores paired.
 
-Scores are CounterFact's ES, PS, NS (Meng et al. 2022, section 3.2: which of the new and the true object is likelier at the
-edited prompt, its paraphrases, its neighbours) and the candidate scores of this project (benchmarks/scoring.py).
+Scores are CounterFact's ES, PS, NS (`valley.rows.preferred`, at the edited prompt, its paraphrases, its neighbours) and the candidate scores of this project (benchmarks/scoring.py).
 """
 
 from __future__ import annotations
@@ -13,15 +12,16 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.cases import Case
-from benchmarks.measuring import with_drift
-from benchmarks.scoring import Base, measure, measure_base, measure_drift, probe_rows
+from benchmarks.probes import with_common_probes
+from benchmarks.records import probe_rows
+from benchmarks.scoring import Base, measure, measure_base, measure_drift
 from benchmarks.speed_stages import VARIANTS, facts
 from editing.delta import Delta
 from editing.errors import BadRequest
-from editing.evaluate import continuation_logprobs
 from editing.language_model import LanguageModel
 from editing.methods import make_method
 from editing.statistics import ModelStatistics
+from valley.rows import preferred
 
 COUNTERFACT = {"efficacy": "ES", "paraphrase": "PS", "neighbour": "NS"}
 PROBES_A_KIND = 3
@@ -75,7 +75,7 @@ def known_cases(lm: LanguageModel, number: int) -> tuple[list[Case], Base]:
     cases: list[Case] = []
     asked = facts(4 * number)
     for begin in range(0, len(asked), number):
-        some = list(with_drift(asked[begin : begin + number], PROBES_A_KIND))
+        some = list(with_common_probes(asked[begin : begin + number], PROBES_A_KIND))
         cases += [c for c, known in zip(some, measure_base(lm, some).known, strict=True) if known]
         if len(cases) >= number:
             cases = cases[:number]
@@ -91,24 +91,8 @@ def scores_of(lm: LanguageModel, cases: Sequence[Case], base: Base, deltas: Sequ
     for case, before, prior, now, moved in zip(cases, base.answers, base.priors, after, drift, strict=True):
         rows += [{"case": case.id} | row for row in probe_rows(case, before, prior, now, moved)]
     table = pd.DataFrame(rows).assign(score=lambda t: t.probe + " " + t.lang)
-    wide = table.pivot_table(index="case", columns="score", values="value", aggfunc="mean")
-    return wide.join(_counterfact(lm, cases, deltas))
-
-
-def _counterfact(lm: LanguageModel, cases: Sequence[Case], deltas: Sequence[Delta]) -> pd.DataFrame:
-    """ES, PS and NS of each case: share of prompts where the wanted one of the two objects is likelier."""
-    asked = []
-    for i, case in enumerate(cases):
-        first = next(p for p in case.probes if p.kind == "efficacy")
-        new = first.candidates[first.answer]
-        for p in case.probes:
-            if p.kind in COUNTERFACT and p.lang == case.request.lang and p.old is not None:
-                true = p.candidates[p.old]
-                if true != new:
-                    asked.append((i, case.id, p.kind, p.prompt, (new, true)))
-    found = continuation_logprobs(lm, [a[3] for a in asked], [a[4] for a in asked], deltas, [a[0] for a in asked])
-    table = pd.DataFrame(
-        {"case": a[1], "score": COUNTERFACT[a[2]], "hit": float((x[0] > x[1]) == (a[2] != "neighbour"))}
-        for a, x in zip(asked, found, strict=True)
-    )
-    return table.pivot_table(index="case", columns="score", values="hit", aggfunc="mean")
+    ours = table.pivot_table(index="case", columns="score", values="value", aggfunc="mean")
+    home = pd.Series({case.id: case.request.lang for case in cases})
+    theirs = table[table["probe"].isin(COUNTERFACT) & (table["lang"] == table["case"].map(home))]
+    theirs = theirs.assign(score=theirs["probe"].map(COUNTERFACT), value=preferred(theirs))
+    return ours.join(theirs.pivot_table(index="case", columns="score", values="value", aggfunc="mean"))

@@ -62,6 +62,23 @@ class Race:
     needed: tuple[int, ...] = ()
 
 
+@dataclass(frozen=True)
+class Reply:
+    """What one prompt is answered.
+
+    Attributes:
+        logp: (m,) float64 nats, log P(continuation | prompt), summed over all tokens of the continuation.
+        text: the greedy continuation, cut at end-of-text.
+        tokens: the tokens of each continuation.
+        forced: index of a continuation its `Race` needs -> at each of its tokens the likeliest one given those before it.
+    """
+
+    logp: np.ndarray
+    text: str
+    tokens: tuple[tuple[int, ...], ...]
+    forced: dict[int, tuple[int, ...]]
+
+
 def ask(
     lm: LanguageModel,
     prompts: Sequence[str],
@@ -73,7 +90,23 @@ def ask(
     races: Sequence[Race] | None = None,
     batch_tokens: int = BATCH_TOKENS,
 ) -> tuple[list[np.ndarray], list[str]]:
-    """log P(continuation | prompt) and the greedy continuation of every prompt, each prompt read once.
+    """The log-probabilities and the greedy continuation of every prompt, as `replies` gives them."""
+    found = replies(lm, prompts, continuations, new_tokens, deltas, rows, races=races, batch_tokens=batch_tokens)
+    return [r.logp for r in found], [r.text for r in found]
+
+
+def replies(
+    lm: LanguageModel,
+    prompts: Sequence[str],
+    continuations: Sequence[Sequence[str]],
+    new_tokens: int = 0,
+    deltas: Sequence[Delta] = (),
+    rows: Sequence[int] | None = None,
+    *,
+    races: Sequence[Race] | None = None,
+    batch_tokens: int = BATCH_TOKENS,
+) -> list[Reply]:
+    """log P(continuation | prompt) and the greedy continuation of `new_tokens` tokens of every prompt, each prompt read once.
 
     A continuation is joined to its prompt by a blank unless the prompt ends in an elision; its log-probability is summed over
     all its tokens. Without `rows`, every prompt is run under `deltas[0]` if there is one.
@@ -81,37 +114,34 @@ def ask(
     With `races`, a continuation of several tokens is followed only while it can still come first or second: the log-probability
     of its first token bounds that of the whole. One that cannot keeps the bound, which leaves the
     argmax of log P - prior and the margin of every needed continuation exactly as they were.
-
-    Returns:
-        One float64 array (m,) in nats per prompt, and the text of `new_tokens` greedy tokens (cut at end-of-text).
     """
     rows = _rows(prompts, rows, deltas)
     prompts = _in_context(prompts, rows, deltas)
     ids = [lm.encode(p) for p in prompts]
     known: dict[tuple[str, str], tuple[int, ...]] = {}
-    tokens: list[list[tuple[int, ...]]] = []
+    tokens: list[tuple[tuple[int, ...], ...]] = []
     for prompt, texts in zip(prompts, continuations, strict=True):
         tail = prompt[-24:]  # only the end of a prompt decides how a continuation is tokenised behind it
         for text in texts:
             if (tail, text) not in known:
                 known[tail, text] = continuation_ids(lm, tail, text)
-        tokens.append([known[tail, text] for text in texts])
-    logp = [np.zeros(len(t)) for t in tokens]
-    said = [""] * len(prompts)
+        tokens.append(tuple(known[tail, text] for text in texts))
+    out: list[Reply | None] = [None] * len(prompts)
     later = Budget(lm.batch_tokens(batch_tokens), "reading continuations")
 
     first = Budget(lm.batch_tokens(batch_tokens), "reading prompts")
 
-    def read(members: list[int]) -> tuple[list[np.ndarray], list[str]]:
+    def read(members: list[int]) -> list[Reply]:
         batch = _Batch(lm, [ids[i] for i in members], [tokens[i] for i in members], deltas, [rows[i] for i in members])
         with torch.no_grad():
             found = batch.score(None if races is None else [races[i] for i in members], later)
-            return found, batch.greedy(new_tokens)
+            parts = zip(found, batch.greedy(new_tokens), batch.tokens, batch.forced, strict=True)
+            return [Reply(*part) for part in parts]
 
-    for members, (found, texts) in first.run([len(s) for s in ids], read):
-        for i, values, text in zip(members, found, texts, strict=True):
-            logp[i], said[i] = values, text
-    return logp, said
+    for members, found in first.run([len(s) for s in ids], read):
+        for i, reply in zip(members, found, strict=True):
+            out[i] = reply
+    return [reply for reply in out if reply is not None]
 
 
 class _Batch:
@@ -123,6 +153,7 @@ class _Batch:
             self.past, logits = prefill(lm, ids, hooks=_hooks(lm, deltas, rows), logits=True)
         assert logits is not None, "a prompt needs at least one token"
         self.logits = logits
+        self.forced: list[dict[int, tuple[int, ...]]] = [{} for _ in tokens]
 
     def score(self, races: Sequence[Race] | None, later: Budget) -> list[np.ndarray]:
         if not any(self.tokens):
@@ -133,6 +164,8 @@ class _Batch:
         if races is None:
             self._follow([(r, c) for r, row in enumerate(open_) for c in row], result, later)
             return result
+        for r, (top, race) in enumerate(zip(self.logits.argmax(-1).tolist(), races, strict=True)):
+            self.forced[r] = {c: (top,) for c in race.needed}
         # The likely winners first, then whoever could still beat the second best of what is known.
         for ahead in (2, None):
             chosen = []
@@ -154,13 +187,16 @@ class _Batch:
         width = [len(self.tokens[r][c]) - 1 for r, c in chosen]
         past_share = 0 if self.past is None else self.past.mask.shape[1] // 4
         work = lambda bucket: self._nats([chosen[b] for b in bucket])  # noqa: E731
-        for bucket, nats in later.run([w + past_share for w in width], work):
-            for b, value in zip(bucket, nats, strict=True):
+        for bucket, found in later.run([w + past_share for w in width], work):
+            for b, (nats, tops) in zip(bucket, found, strict=True):
                 r, c = chosen[b]
-                result[r][c] += value
+                result[r][c] += nats
+                if c in self.forced[r]:
+                    self.forced[r][c] += tops
 
-    def _nats(self, pairs: list[tuple[int, int]]) -> list[float]:
-        """log P of all but the first token of each (prompt, continuation) pair, in nats."""
+    def _nats(self, pairs: list[tuple[int, int]]) -> list[tuple[float, tuple[int, ...]]]:
+        """Of all but the first token of each (prompt, continuation) pair: log P in nats, and the likeliest in their places
+        where they are wanted."""
         lm, tokens = self.lm, self.tokens
         place = torch.tensor([r for r, _ in pairs], device=lm.device)
         past = None if self.past is None else self.past.select(place)
@@ -171,13 +207,18 @@ class _Batch:
         hooks = _hooks(lm, self.deltas, [self.rows[r] for r, _ in pairs])
         logits = forward(lm, batch, past=past, gather=(where[:, 0], where[:, 1]), hooks=hooks)
         assert logits is not None
-        total = [0.0] * len(pairs)
+        total: list[float] = [0.0] * len(pairs)
+        tops: list[tuple[int, ...]] = [()] * len(pairs)
         for begin in range(0, len(spots), LOGIT_ROWS):
+            here = spots[begin : begin + LOGIT_ROWS]
             part, wanted = logits[begin : begin + LOGIT_ROWS].float(), where[begin : begin + LOGIT_ROWS, 2:]
             nats = (part.gather(1, wanted)[:, 0] - part.logsumexp(-1)).tolist()
-            for (n, _, _), value in zip(spots[begin : begin + LOGIT_ROWS], nats, strict=True):
+            for (n, _, _), value in zip(here, nats, strict=True):
                 total[n] += value
-        return total
+            forced = [i for i, (n, _, _) in enumerate(here) if pairs[n][1] in self.forced[pairs[n][0]]]
+            for i, top in zip(forced, part[forced].argmax(-1).tolist(), strict=True):
+                tops[here[i][0]] += (top,)
+        return list(zip(total, tops, strict=True))
 
     def greedy(self, new_tokens: int) -> list[str]:
         lm, n = self.lm, len(self.rows)

@@ -8,7 +8,7 @@ from __future__ import annotations
 # The answer shall change.
 GENERALISATION: tuple[str, ...] = ("efficacy", "paraphrase", "cross_lingual", "alias", "relation", "multi_hop")
 # The answer shall not change.
-SPECIFICITY: tuple[str, ...] = ("neighbour", "same_subject", "neighbour_plus", "drift", "fluency")
+SPECIFICITY: tuple[str, ...] = ("neighbour", "same_subject", "neighbour_plus", "drift", "fluency", "ability")
 PROBE_KINDS = GENERALISATION + SPECIFICITY
 EDIT_KINDS: tuple[str, ...] = ("fact", "rename", "retarget")
 ALL = "all"  # the edit kind of the overall row of a curve
@@ -47,6 +47,7 @@ LABELS: dict[str, str] = {
     "neighbour_plus": "neighbours kept (edit in prompt)",
     "drift": "unrelated text kept",
     "fluency": "fluency kept",
+    "ability": "general ability kept",
     NET: "cross-lingual, net of siblings",
     "generalisation": "generalisation",
     "specificity": "specificity",

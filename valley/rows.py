@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 SCHEMA_VERSION = 1
@@ -53,6 +54,7 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "prompt": ("string", "text of the probe"),
     "answer": ("string", "what the edited model shall say"),
     "old": ("string", "what the unedited model should say"),
+    "rival": ("string", "what must not beat `answer`: the old object, in a neighbour's probe the edit's target"),
     "n_candidates": ("int64", "number of answers to choose from"),
     "pick_before": ("string", "best candidate before the edit"),
     "pick_after": ("string", "best candidate after the edit"),
@@ -66,6 +68,25 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "logp_after": ("float64", "nats, log P(answer | prompt) after"),
     "logp_old_before": ("float64", "nats, log P(old | prompt) before"),
     "logp_old_after": ("float64", "nats, log P(old | prompt) after"),
+    "logp_rival_before": ("float64", "nats, log P(rival | prompt) before"),
+    "logp_rival_after": ("float64", "nats, log P(rival | prompt) after"),
+    "answer_tokens": ("float64", "tokens of `answer`"),
+    "rival_tokens": ("float64", "tokens of `rival`"),
+    "token_accuracy_before": (
+        "float64",
+        "share of the tokens of `answer` that are the likeliest, given those before, before",
+    ),
+    "token_accuracy_after": ("float64", "the same after"),
+    "token_agreement": (
+        "float64",
+        "share of the places of `answer` where the likeliest token is the same before and after",
+    ),
+    "text_bits_before": ("float64", "drift: bits per byte of the text before"),
+    "text_bits_after": ("float64", "drift: bits per byte of the text after"),
+    "entropy_before": ("float64", "fluency: bits, weighted 2- and 3-gram entropy of the generated text, before"),
+    "entropy_after": ("float64", "fluency: the same after"),
+    "reference_score_before": ("float64", "fluency: TF-IDF cosine of the generated text and a reference, before"),
+    "reference_score_after": ("float64", "fluency: the same after"),
     "text_before": ("string", "greedy continuation before the edit"),
     "text_after": ("string", "greedy continuation after the edit"),
     "exact_before": ("float64", "1 when the greedy continuation begins with `answer` or an alias, before"),
@@ -89,6 +110,20 @@ ADDED = (
     "known_rate_en",
     "known_rate_fr",
     "training_tokens",
+    "rival",
+    "logp_rival_before",
+    "logp_rival_after",
+    "answer_tokens",
+    "rival_tokens",
+    "token_accuracy_before",
+    "token_accuracy_after",
+    "token_agreement",
+    "text_bits_before",
+    "text_bits_after",
+    "entropy_before",
+    "entropy_after",
+    "reference_score_before",
+    "reference_score_after",
 )
 
 
@@ -143,3 +178,24 @@ def read_run(folder: str | Path) -> pd.DataFrame:
     rows = pd.concat(frames, ignore_index=True)
     order = ["rung_index", "rung", "method", "settings", "edit_kind", "run_seed", "case", "probe_index"]
     return rows.sort_values(order, kind="stable", ignore_index=True)
+
+
+def preferred(rows: pd.DataFrame, when: str = "after") -> pd.Series:
+    """1 where the answer is likelier than its rival, 0 where it is not, NaN where there is no rival.
+
+    The mean over efficacy, paraphrase and neighbour probes is CounterFact's ES, PS and NS (Meng et al. 2022, section 3.2). As in the
+    published code, log-probabilities are means over the tokens of a text, and a draw is no success.
+    """
+    margin = _per_token(rows, "answer", when) - _per_token(rows, "rival", when)
+    return (margin > 0).astype("float64").where(margin.notna())
+
+
+def probability_margin(rows: pd.DataFrame, when: str = "after") -> pd.Series:
+    """P(answer) - P(rival), each the geometric mean over its tokens: CounterFact's EM, PM and NM; NaN where there is no rival."""
+    answer, rival = (np.exp(_per_token(rows, which, when).to_numpy(dtype="float64")) for which in ("answer", "rival"))
+    return pd.Series(answer - rival, index=rows.index)
+
+
+def _per_token(rows: pd.DataFrame, which: str, when: str) -> pd.Series:
+    logp = rows[f"logp_{when}" if which == "answer" else f"logp_{which}_{when}"]
+    return logp / rows[f"{which}_tokens"]

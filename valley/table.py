@@ -14,11 +14,20 @@ from valley.kinds import ALL, ALL_DEV, LABELS, NET
 SINGLE = {
     "efficacy": "effi", "paraphrase": "para", "cross_lingual": "xlng", NET: "xnet", "alias": "alia",
     "relation": "rela", "multi_hop": "hop", "neighbour": "neig", "same_subject": "same", "neighbour_plus": "nei+",
-    "drift": "drif", "fluency": "flue",
+    "drift": "drif", "fluency": "flue", "ability": "abil",
 }  # fmt: skip
 WITH_INTERVAL = {"generalisation": "general.", "specificity": "specific.", "harmonic_mean": "harm. mean"}
 OPTIONAL = {"harmonic_mean_net": ">plac"}
-SPARE = ("fluency", "neighbour_plus", "multi_hop", "alias", "harmonic_mean_net", "relation", NET)  # left out first
+SPARE = (
+    "ability",
+    "fluency",
+    "neighbour_plus",
+    "multi_hop",
+    "alias",
+    "harmonic_mean_net",
+    "relation",
+    NET,
+)  # left out first
 WIDTH = 120
 
 

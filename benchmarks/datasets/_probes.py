@@ -9,7 +9,7 @@ from dataclasses import replace
 from itertools import zip_longest
 from typing import TypeVar
 
-from benchmarks.cases import Case, Probe
+from benchmarks.cases import Case, Probe, Question
 from benchmarks.world.knowledge import LANGS, Chain, Fact, Knowledge
 from editing.errors import BadRequest
 from editing.requests import EditRequest
@@ -34,14 +34,15 @@ def ask(
     template: int,
     answer: str | None = None,
     old: str | None = None,
-    rivals: Iterable[str] = (),
+    rivals: Sequence[str] = (),
 ) -> Probe:
     """One probe about `fact`'s subject and relation.
 
     Args:
         answer: key of the object the edited model shall give; the fact's own object when left out.
         old: key of the object before the edit; the fact's own object when left out.
-        rivals: keys of further objects that must be among the candidates (the edit's target, in a neighbour's probe).
+        rivals: keys of further objects that must be among the candidates, in a neighbour's probe: the edit's target first,
+            which then is the probe's rival.
     """
     said = known.render(fact, lang, template)
     right = known.name(answer or fact.object, lang)
@@ -58,11 +59,15 @@ def ask(
         lang=lang,
         about=said.subject,
         relation=fact.relation,
+        rival=candidates.index(known.name(rivals[0], lang)) if rivals else None,
     )
 
 
 def ask_chain(known: Knowledge, before: Chain, after: Chain, lang: str, template: int) -> Probe:
-    """One question of several hops whose right answer an edit moves from the end of `before` to the end of `after`."""
+    """One question of several hops whose right answer an edit moves from the end of `before` to the end of `after`.
+
+    It counts only where the unedited model knows every hop behind the edited one.
+    """
     said = known.render_chain(before, lang, template)
     old, right = (known.name(chain.answer, lang) for chain in (before, after))
     relation = before.form.relations[-1]
@@ -77,7 +82,16 @@ def ask_chain(known: Knowledge, before: Chain, after: Chain, lang: str, template
         lang=lang,
         about=said.subject,
         relation="+".join(before.form.relations),
+        needs=tuple(ask_link(known, link, lang) for link in after.links[1:]),
     )
+
+
+def ask_link(known: Knowledge, link: Fact, lang: str) -> Question:
+    """A single hop of a chain as a question."""
+    right = known.name(link.object, lang)
+    candidates = known.candidates(link.relation, lang, right, M)
+    prompt, prior = known.render(link, lang, 0).filled, known.prior(link.relation, lang, 0)
+    return Question(prompt, candidates, candidates.index(right), prior)
 
 
 def multi_hop(known: Knowledge, fact: Fact, new: str) -> list[Probe]:

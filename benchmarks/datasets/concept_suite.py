@@ -43,9 +43,17 @@ def cases(kind: str, seed: int, argument: str = "") -> list[Case]:
 
 
 def _named(
-    known: Knowledge, kind: str, about: str, at: int, lang: str, answer: str, old: str, must: Iterable[str]
+    known: Knowledge,
+    kind: str,
+    about: str,
+    at: int,
+    lang: str,
+    answer: str,
+    old: str,
+    must: Iterable[str],
+    rival: str = "",
 ) -> Probe:
-    """A probe that asks for a concept's name with its eliciting text number `at`; `answer` and `old` are names."""
+    """A probe that asks for a concept's name with its eliciting text number `at`; `answer`, `old` and `rival` are names."""
     pool = [known.name(key, lang) for key in known.concepts()]
     candidates = draw_candidates(pool, (answer, old, *must), M, f"name/{lang}/{about}/{answer}")
     return Probe(
@@ -58,6 +66,7 @@ def _named(
         lang=lang,
         about=known.name(about, lang),
         relation="name",
+        rival=candidates.index(rival) if rival else None,
     )
 
 
@@ -87,7 +96,9 @@ def rename_case(old: str, new: str, seed: int = 0) -> Case:
     for sibling in rng.sample(kin, min(SIBLINGS, len(kin))):
         mine = known.name(sibling, "en")
         # One text in the edit's frame and definition style, one in the held-out style.
-        probes += [_named(known, "neighbour", sibling, at, "en", mine, mine, (old, new)) for at in (0, EDIT_PROMPTS)]
+        probes += [
+            _named(known, "neighbour", sibling, at, "en", mine, mine, (old, new), rival=new) for at in (0, EDIT_PROMPTS)
+        ]
     french = known.name(key, "fr")
     french_family = tuple(known.name(sibling, "fr") for sibling in known.siblings(key))
     for at in range(len(known.elicit(key, "fr"))):

@@ -167,7 +167,10 @@ def _case(place: Place, record: Raw, records: Sequence[Raw], seed: int) -> Case:
             )
         at = candidates.index(before) if before else None
         text = prompt.replace(SLOT, subject)
-        return Probe(kind, text, candidates, candidates.index(answer), at, prior(prompt, of), of, (), subject)
+        against = candidates.index(rival) if rival and rival != answer else None
+        return Probe(
+            kind, text, candidates, candidates.index(answer), at, prior(prompt, of), of, (), subject, rival=against
+        )
 
     prompt = _slot(place, record["prompt"], subject, "prompt")
     probes = [probe("efficacy", prompt, target, old, lang)]

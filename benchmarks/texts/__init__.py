@@ -1,4 +1,4 @@
-"""Fixed texts of our own, the same content in each language: one long for strength, four short ones for drift.
+"""Fixed texts of our own: one long per language for strength, four short ones for drift, and questions of general ability.
 
 They are what `bits per byte` means in every row, so changing a word changes the axis: `strength` caches by text hash.
 They state no fact of the training world and are no part of any training text made here.
@@ -6,6 +6,7 @@ They state no fact of the training world and are no part of any training text ma
 
 from __future__ import annotations
 
+import tomllib
 from functools import cache
 from pathlib import Path
 
@@ -36,6 +37,15 @@ def world_sentences(lang: str) -> tuple[str, ...]:
 
     held = make_corpus(knowledge()).sentences("template", lang)
     return tuple(held[i * len(held) // SENTENCES].text for i in range(SENTENCES))
+
+
+@cache
+def ability_items() -> dict[str, dict[str, tuple[tuple[str, ...], ...]]]:
+    """Language -> topic -> (prompt, right answer, three wrong answers): what no edit of a fact should touch."""
+    table = tomllib.loads(_read("ability.toml"))
+    return {
+        lang: {topic: tuple(map(tuple, items)) for topic, items in topics.items()} for lang, topics in table.items()
+    }
 
 
 def _read(name: str) -> str:

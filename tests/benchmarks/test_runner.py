@@ -58,7 +58,8 @@ def undisturbed(tiny: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_table_holds_every_probe_of_every_case(tiny: World, undisturbed: Path) -> None:
     rows = read_run(undisturbed)
-    kinds = {"efficacy", "paraphrase", "cross_lingual", "neighbour", "same_subject", "drift"}
+    own = {"efficacy", "paraphrase", "cross_lingual", "neighbour", "same_subject"}
+    kinds = own | {"drift", "fluency", "neighbour_plus", "ability"}
     counts = rows.groupby(["rung", "lookup"])["case"].nunique()
     assert set(rows["probe"]) == kinds and counts.tolist() == [4, 4, 4, 4]
     assert rows["error"].eq("").all() and set(rows["ladder"]) == {"ladder"}

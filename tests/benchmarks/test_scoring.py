@@ -10,18 +10,14 @@ import pytest
 import torch
 
 from benchmarks.cases import Case, Probe
+from benchmarks.records import NOT_FINITE, UNKNOWN, begins_with, probe_rows
 from benchmarks.scoring import (
-    NOT_FINITE,
-    NOT_SCORED,
     PRIOR_WEIGHT,
-    UNKNOWN,
     Answer,
     Drift,
-    begins_with,
     measure,
     measure_base,
     measure_drift,
-    probe_rows,
 )
 from editing.delta import Delta, LowRank
 from editing.language_model import LanguageModel
@@ -165,7 +161,7 @@ def rows_by_hand(
     shell = Case("x", "fact", EditRequest("x", ("{} is",), "x", ("a",)), (p, own), "x", "r", "test")
     zeros = answer(0.0, -1.0, -1.0)
     priors = [np.array(prior), np.zeros(3)]
-    return probe_rows(shell, [before, zeros], priors, [after, zeros], {p.prompt: Drift(0.1, 1.0)})[0]
+    return probe_rows(shell, [before, zeros], priors, [after, zeros], {p.prompt: Drift(0.1, 1.0, 0.9)})[0]
 
 
 def test_specificity_is_retention_of_what_was_known() -> None:
@@ -188,8 +184,6 @@ def test_numbers_that_are_none_are_not_measurable() -> None:
     p = Probe("efficacy", "q", ("a", "b", "c"))
     row = rows_by_hand(p, answer(-1, -2, -3), answer(float("nan"), -1, -2))
     assert isnan(row["value"]) and row["reason"] == NOT_FINITE and row["pick_after"] == "" and isnan(row["hit_after"])
-    fluency = rows_by_hand(Probe("fluency", "q"), None, None)
-    assert isnan(fluency["value"]) and fluency["reason"] == NOT_SCORED
 
 
 def test_drift_is_the_geometric_mean_of_probability_ratios(lm: LanguageModel) -> None:
@@ -208,6 +202,9 @@ def test_drift_is_the_geometric_mean_of_probability_ratios(lm: LanguageModel) ->
     said = edited.gather(1, ids[0, 1:, None])[len(lm.prefix_ids) - 1 :].sum()
     size = len(cases[0].probes[2].prompt.encode())
     assert found.bits_per_byte == pytest.approx(-float(said) / log(2) / size, abs=1e-3)
+    unedited = plain.gather(1, ids[0, 1:, None])[len(lm.prefix_ids) - 1 :].sum()
+    assert found.bits_per_byte_before == pytest.approx(-float(unedited) / log(2) / size, abs=1e-3)
+    assert (drift["text_bits_before"], drift["text_bits_after"]) == (0.9, 1.0)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from editing.delta import Delta, LowRank
-from editing.evaluate import Race, ask, bits_per_byte, continuation_logprobs, greedy, text_drift
+from editing.evaluate import Race, ask, bits_per_byte, continuation_logprobs, greedy, replies, text_drift
 from editing.language_model import LanguageModel, hash_weights
 from editing.requests import join
 from tests.editing.families import SENTENCES, tiny_lm
@@ -166,3 +166,18 @@ def test_a_random_model_needs_as_many_bits_as_a_uniform_one(trained_lm: Language
     uniform = len(ids) * math.log2(len(blank.tokenizer)) / len(SENTENCES[0].encode())
     assert bits_per_byte(blank, SENTENCES[0]) == pytest.approx(uniform, rel=1e-3)
     assert bits_per_byte(trained_lm, SENTENCES[0]) < uniform / 5
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_likeliest_tokens_are_those_of_teacher_forcing(family: str) -> None:
+    """At each token of a needed continuation, whatever the batches, and whether or not it could still win."""
+    lm = tiny_lm(family)
+    races = [Race(np.zeros(len(texts)), tuple(range(len(texts)))) for texts in ANSWERS]
+    for budget in (16, 4096):
+        for prompt, reply in zip(PROMPTS, replies(lm, PROMPTS, ANSWERS, races=races, batch_tokens=budget), strict=True):
+            assert set(reply.forced) == set(range(len(reply.tokens)))
+            for tokens, forced in zip(reply.tokens, reply.forced.values(), strict=True):
+                ids = [*lm.encode(prompt), *tokens]
+                with torch.no_grad():
+                    logits = lm.module(input_ids=torch.tensor([ids])).logits[0]
+                assert forced == tuple(logits[len(ids) - len(tokens) - 1 : -1].argmax(-1).tolist())
