@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from benchmarks.cases import Case, Probe
+from benchmarks.cases import FREE, Case, Probe
 from benchmarks.datasets._case_set import CaseSet, LeftOut
 from benchmarks.datasets._fields import filled, fold, prior, slotted
 from benchmarks.datasets._frames import Frames
@@ -22,7 +22,6 @@ from editing.errors import BadData, UserError
 from editing.requests import EditRequest
 
 M = 20  # candidates per probe where the file has so many answers
-WITHOUT_CANDIDATES = ("drift", "fluency")
 ALL = "*"  # the pool of every answer in a language, for files that have little else
 T = TypeVar("T")
 
@@ -36,7 +35,7 @@ class Question:
         answer: what the edited model shall say; empty for `fluency`.
         aliases: other texts that are as right; none of them becomes a candidate.
         old: what it should say before; empty where the file does not tell.
-        rivals: answers that must be among the candidates (the edit's target, in a neighbour's probe).
+        rivals: answers that must be among the candidates; the first must not win (the edit's target, in a neighbour's probe).
         relation: the pool of its candidates; empty for that of the edit.
     """
 
@@ -260,7 +259,7 @@ class _Builder:
 
     def _probe(self, q: Question) -> Probe | None:
         """The question with its candidates; None where the file has no other answer."""
-        if q.kind in WITHOUT_CANDIDATES:
+        if q.kind in FREE:
             return Probe(q.kind, q.prompt, lang=q.lang, about=q.about)
         relation, prior, about = q.relation or self.draft.relation, q.prior, q.about
         if not prior and not about and q.lang == "en" and (found := self.frames.match(q.prompt)):
@@ -274,7 +273,9 @@ class _Builder:
             self.place.refuse(
                 f"{q.prompt!r:.120} is answered {q.old!r:.80} before and after", "leave that question out"
             )
-        return Probe(q.kind, q.prompt, candidates, at, old, prior, q.lang, q.aliases, about, relation)
+        rival = places.get(fold(q.rivals[0])) if q.rivals else None
+        rival = None if rival == at else rival
+        return Probe(q.kind, q.prompt, candidates, at, old, prior, q.lang, q.aliases, about, relation, rival)
 
     def _candidates(self, q: Question, relation: str) -> Drawn:
         """Up to M different answers that hold the right one, the old one and the rivals, and none that is right as well."""
