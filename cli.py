@@ -19,6 +19,7 @@ from click.exceptions import NoArgsIsHelpError
 
 from benchmarks.ladder_commands import FAILED, Names, ladder, print_json
 from editing.errors import BadRequest, UserError
+from valley import commands as judging
 
 MISTAKE, INTERRUPTED = 2, 130
 
@@ -329,7 +330,8 @@ def datasets() -> None:
     click.echo(list_datasets())
 
 
-cli.add_command(ladder)
+for command in (ladder, *judging.COMMANDS):
+    cli.add_command(command)
 
 
 if __name__ == "__main__":
