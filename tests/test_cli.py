@@ -20,8 +20,8 @@ from valley.rows import read_run
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMANDS = (
-    "adapter", "bench", "curve", "datasets", "edit", "ladder", "ladders", "methods", "models", "power", "report",
-    "sequence",
+    "adapter", "bench", "curve", "datasets", "edit", "editability", "ladder", "ladders", "methods", "models", "power",
+    "report", "sequence", "shape",
 )  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import click
 
@@ -36,4 +37,63 @@ def power(rungs, seeds, sd, depth, level, simulations, seed, as_json) -> None:
     _print_json(found.as_json()) if as_json else click.echo(format_power(found))
 
 
-COMMANDS = (power,)
+run = click.argument("run", type=click.Path(path_type=Path))
+min_known = click.option(
+    "--min-known", type=click.IntRange(min=1), default=None, help="Fewer known cases are not measurable.  [default: 50]"
+)
+which = click.option(
+    "--which", default=None, help="Cases: known (at their rung), known_everywhere or all.  [default: known]"
+)
+metric = click.option(
+    "--metric", default=None, help="harmonic_mean, e_hv, gen_at_spec, generalisation...  [default: harmonic_mean]"
+)
+
+
+@click.command()
+@run
+@min_known
+@which
+@as_json
+def editability(run: Path, min_known: int | None, which: str | None, as_json: bool) -> None:
+    """What each size of model makes available to each method: best harmonic mean, E_HV, generalisation at specificity .95.
+
+    \b
+    Example:
+      python cli.py editability results/demo --min-known 2
+    """
+    from valley.available import available
+    from valley.by_size import editability as table_of
+    from valley.by_size import format_editability
+    from valley.plan import with_options
+    from valley.rows import read_run
+
+    table = table_of(available(read_run(run), with_options(min_known=min_known, which=which)))
+    click.echo(table.to_json(orient="records", force_ascii=False, indent=2) if as_json else format_editability(table))
+
+
+@click.command()
+@run
+@metric
+@min_known
+@which
+@as_json
+def shape(run: Path, metric: str | None, min_known: int | None, which: str | None, as_json: bool) -> None:
+    """Is the curve of RUN a decline, a hump, a valley? Tests, weights, and a verdict that may be "inconclusive".
+
+    The first call stores the analysis plan's hash in RUN, before any score is read; a later verdict by another plan says so.
+
+    \b
+    Example:
+      python cli.py shape results/demo --min-known 2
+    """
+    from valley.plan import stored, with_options
+    from valley.rows import read_run
+    from valley.shape import format_shapes, shapes
+
+    plan = with_options(metric=metric, min_known=min_known, which=which)
+    caution = stored(plan, run)
+    found = shapes(read_run(run), plan, caution)
+    _print_json(found.as_json()) if as_json else click.echo(format_shapes(found))
+
+
+COMMANDS = (power, editability, shape)
