@@ -42,7 +42,9 @@ def by_size(found: Available, metric: str, seed: int = 0) -> pd.DataFrame:
             which = rng.integers(len(means), size=(len(means), draws))
             whole = np.stack(drawn)[which, np.arange(draws)].mean(axis=0)
             seeds = int((~np.isnan(values[group.index])).sum())
-            out.append(about | {"size": ALL_SIZES, "seeds": seeds, "reason": ""} | _estimate(np.mean(means), whole))
+            out.append(
+                about | {"size": ALL_SIZES, "seeds": seeds, "reason": ""} | _estimate(float(np.mean(means)), whole)
+            )
     columns = ["ladder", "edit_kind", "method", "size", "seeds", "value", "low", "high", *AXES, "reason"]
     return pd.DataFrame(out).reindex(columns=columns)
 
@@ -62,22 +64,23 @@ def editability(found: Available, seed: int = 0) -> pd.DataFrame:
 
 def format_editability(table: pd.DataFrame) -> str:
     """One block per edit kind and method, one line per size: each score with its interval; n/a where not measured."""
-    heads = dict(
-        zip(SHOWN, ("best harm. mean", "above placebo", "E_HV", "above placebo", "Gen@Spec", "dE_loc"), strict=True)
+    heads: dict[str, str] = dict(
+        zip(SHOWN, ("best harm. mean", "harm. > placebo", "E_HV", "E_HV > placebo", "Gen@Spec", "dE_loc"), strict=True)
     )
     out: list[str] = []
     for key, block in table.groupby(["ladder", "edit_kind", "method"], sort=False):
         ladder, kind, method = map(str, key)
-        wide = {m: block[block["metric"] == m].set_index("size") for m in SHOWN}
+        wide: dict[str, pd.DataFrame] = {m: block[block["metric"] == m].set_index("size") for m in SHOWN}
         shown = [m for m in SHOWN if wide[m]["value"].notna().any()]
         out += ["", f"{kind} edits by {method}, ladder {ladder}"]
         first = wide[SHOWN[0]]
         width = max(len(str(size)) for size in first.index)
         out.append(" ".join([f"{'size':{width}} seeds", *(f"{heads[m]:>18}" for m in shown)]))
-        for size in first.index:
-            cells = [_cell(wide[m].loc[size]) for m in shown]
-            tail = [f"n/a ({first.loc[size, 'reason']})"] if first.loc[size, "reason"] else [f"{c:>18}" for c in cells]
-            out.append(" ".join([f"{size:{width}} {first.loc[size, 'seeds']:>5}", *tail]))
+        lines = {m: wide[m].to_dict("index") for m in shown or SHOWN[:1]}
+        for size, about in first.to_dict("index").items():
+            cells = [f"{_cell(lines[m][size]):>18}" for m in lines]
+            tail = [f"n/a ({about['reason']})"] if about["reason"] else cells
+            out.append(" ".join([f"{size:{width}} {about['seeds']:>5}", *tail]))
     out += [
         "",
         "95% intervals by bootstrap over seeds, relations and facts (facts shared by all rungs); all sizes: sizes redrawn too.",
@@ -85,7 +88,7 @@ def format_editability(table: pd.DataFrame) -> str:
     return "\n".join(out[1:])
 
 
-def _cell(line: pd.Series) -> str:
+def _cell(line: dict) -> str:
     if pd.isna(line["value"]):
         return "n/a"
     spread = "" if pd.isna(line["low"]) else f" {line['low']:.2f}–{line['high']:.2f}"

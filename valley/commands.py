@@ -96,4 +96,40 @@ def shape(run: Path, metric: str | None, min_known: int | None, which: str | Non
     _print_json(found.as_json()) if as_json else click.echo(format_shapes(found))
 
 
-COMMANDS = (power, editability, shape)
+@click.command()
+@run
+@click.option("--only", default="", metavar="H2,H5", help="Only these; Holm's correction then counts only these.")
+@click.option(
+    "--crispness",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="The crispness.csv of `ladder crispness`; H6 and H9 need it.",
+)
+@min_known
+@which
+@as_json
+def hypotheses(run, only, crispness, min_known, which, as_json) -> None:
+    """What RUN says about the retargeting hypotheses: effect, interval, test and verdict of each, Holm-corrected.
+
+    \b
+    Examples:
+      python cli.py hypotheses results/demo --min-known 2
+      python cli.py hypotheses results/demo --only H2 --json
+    """
+    from valley.hypotheses import format_results, judge
+    from valley.hypotheses._evidence import Evidence, read_crispness
+    from valley.plan import stored, with_options
+    from valley.rows import read_run
+
+    plan = with_options(min_known=min_known, which=which)
+    crisp = None if crispness is None else read_crispness(crispness)
+    caution = stored(plan, run)
+    names = tuple(part.strip() for part in only.split(",") if part.strip())
+    results = judge(Evidence(read_run(run), plan, crisp), names)
+    if as_json:
+        _print_json({"hypotheses": [r.as_json() for r in results], "plan_sha256": plan.digest, "caution": caution})
+    else:
+        click.echo(format_results(results) + (f"\nCaution: {caution}." if caution else ""))
+
+
+COMMANDS = (power, editability, shape, hypotheses)

@@ -72,7 +72,7 @@ def shapes(found: Available | pd.DataFrame, plan: AnalysisPlan | None = None, ca
             for method, curve in group.groupby("method", sort=False):
                 made = points(curve[axis], curve["value"], curve["se"] ** 2, list(curve["rung"]))
                 about = {"ladder": ladder, "edit_kind": kind, "method": method, "axis": axis}
-                key = made.variance.tobytes() + bytes([made.between.df])
+                key = made.variance.tobytes() + str(made.df).encode()
                 line = judge(made, plan, detectable=depths.get(key))
                 depths[key] = float(line["detectable"])
                 lines.append(about | line)

@@ -34,8 +34,8 @@ def judge(
     `detectable` is itself a lower limit.
 
     Args:
-        detectable: where it is known already, from a curve with the same variances in the same order.
-        sensitivity: also compute bound and detectable, which cost most of the time.
+        detectable: taken as given where it is known from a curve with the same variances, or not wanted (NaN): the
+            simulation behind it costs most of the time.
     """
     n, variance = len(points.x), np.maximum(points.variance, FLOOR)
     line: dict[str, Any] = dict.fromkeys(COLUMNS, np.nan)
@@ -59,10 +59,9 @@ def judge(
     if table["weight_bic"].notna().all():
         line["best"] = str(table["weight_bic"].idxmax())
     line["p_two_lines"] = two_lines(points.x, points.y, variance)
-    if sensitivity:
-        if points.between.known:
-            line["bound"] = upper_bound(points.y, variance, errors, plan.level)
-        line["detectable"] = (
-            detectable_depth(variance, points.df, plan.level, seed=plan.seed) if detectable is None else detectable
-        )
+    if points.between.known:
+        line["bound"] = upper_bound(points.y, variance, errors, plan.level)
+    line["detectable"] = (
+        detectable_depth(variance, points.df, plan.level, seed=plan.seed) if detectable is None else detectable
+    )
     return line
