@@ -75,9 +75,9 @@ def dip(n: int, depth: float) -> np.ndarray:
 
 
 def detection(
-    truth: np.ndarray, variance: np.ndarray, df: float, level: float, simulations: int, seed: int, shape: str = "valley"
+    truth: np.ndarray, variance: np.ndarray, df: float, level: float, simulations: int, seed: int, draws: int = DRAWS
 ) -> Rate:
-    """How often the prominence test rejects on runs drawn around `truth`.
+    """How often the prominence test finds a valley on runs drawn around `truth`.
 
     Args:
         truth: (n,) the true curve. variance: (n,) of a rung's mean score. df: degrees of freedom with which a run estimates
@@ -86,7 +86,7 @@ def detection(
     rng = np.random.default_rng([seed, 1])
     y = truth + np.sqrt(variance) * rng.standard_normal((simulations, len(truth)))
     factor = np.ones((simulations, 1)) if np.isinf(df) else rng.chisquare(df, size=(simulations, 1)) / df
-    p = prominence_test(y, variance * factor, noise(len(truth), DRAWS, [seed, 2], df), shape)[1]
+    p = prominence_test(y, variance * factor, noise(len(truth), draws, [seed, 2], df))[1]
     return Rate(int((p < level).sum()), simulations)
 
 
@@ -95,19 +95,19 @@ def detectable_depth(
 ) -> float:
     """The smallest depth of `dip` that is found at rate TARGET; NaN with fewer than three rungs or when none is.
 
-    By bisection to 2% of the largest standard error times 20, on the same random numbers at every depth.
+    By bisection to a twentieth of the largest standard error, on the same random numbers at every depth.
     """
     n, unit = len(variance), float(np.sqrt(np.max(variance, initial=0)))
     if n < 3:
         return np.nan
 
     def found(depth: float) -> bool:
-        return detection(dip(n, depth), variance, df, level, simulations, seed).value >= TARGET
+        return detection(dip(n, depth), variance, df, level, simulations, seed, DRAWS // 2).value >= TARGET
 
     low, high = 0.0, 20 * unit
     if not found(high):
         return np.nan
-    while high - low > 0.02 * unit:
+    while high - low > 0.05 * unit:
         middle = (low + high) / 2
         low, high = (low, middle) if found(middle) else (middle, high)
     return high

@@ -89,7 +89,9 @@ def seeded(
                 for kind in kinds:
                     for c, value in enumerate(np.clip(level + kept.get(kind, 0.0) + shift + facts, 0, 1)):
                         held = kept.get("neighbour", 1.0)
-                        values = probes(paraphrase=[value], cross_lingual_fr=[value], relation=[value], neighbour=[held])
+                        values = probes(
+                            paraphrase=[value], cross_lingual_fr=[value], relation=[value], neighbour=[held]
+                        )
                         values.append(values[-1] | {"lang": "fr", "probe_index": len(values)})
                         parts.append(edit(
                             f"{kind}-{c:02d}", values, rung=f"m{i}" + (f"-s{s}" if s else ""), rung_index=i * seeds + s,

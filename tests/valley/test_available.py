@@ -25,11 +25,15 @@ def value(found: Available, metric: str, **where: object) -> float:
 
 def test_hypervolume_by_hand():
     # Steps: Gen .9 up to Spec .5, .6 up to .8, .2 up to 1.
-    assert np.isclose(hypervolume(np.array([0.9, 0.2, 0.6]), np.array([0.5, 1.0, 0.8])), 0.9 * 0.5 + 0.6 * 0.3 + 0.2 * 0.2)
+    assert np.isclose(
+        hypervolume(np.array([0.9, 0.2, 0.6]), np.array([0.5, 1.0, 0.8])), 0.9 * 0.5 + 0.6 * 0.3 + 0.2 * 0.2
+    )
     assert np.isclose(hypervolume(np.array([0.5]), np.array([0.9])), 0.45)
     assert np.isclose(hypervolume(np.array([0.5, 0.4]), np.array([0.9, 0.5])), 0.45), "a beaten setting adds nothing"
     assert np.isclose(hypervolume(np.array([0.5, NAN]), np.array([0.9, 1.0])), 0.45)
-    assert np.isnan(hypervolume(np.array([NAN]), np.array([1.0]))) and hypervolume(np.array([-0.2]), np.array([1.0])) == 0
+    assert (
+        np.isnan(hypervolume(np.array([NAN]), np.array([1.0]))) and hypervolume(np.array([-0.2]), np.array([1.0])) == 0
+    )
 
 
 def test_hypervolume_equals_the_integral():

@@ -4,9 +4,9 @@ Such a module has ID ("H1"), STATEMENT, STATISTIC and TEST (one line each), SIDE
 effect other than 0 is), MARGIN (the smallest effect of interest) and `test(evidence) -> Finding`, a pure function that raises
 `Untestable` with the reason where the run lacks what it needs.
 
-Verdicts, at the level of the plan and with p corrected by Holm (1979) over all hypotheses that were tested: *supported* when p is below the
-level and the effect has the stated sign; *refuted* when p is below the level and it has the other sign, or when the 95% interval
-lies below MARGIN; *inconclusive* otherwise.
+Verdicts, at the level of the plan and with p corrected by Holm (1979) over all hypotheses that were tested: *refuted* when the 95%
+interval lies below MARGIN, be the effect different from 0 or not, or when p is below the level and the sign is the other one;
+*supported* when p is below the level and the sign is the stated one; *inconclusive* otherwise.
 """
 
 from __future__ import annotations
@@ -101,14 +101,16 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 def _verdict(finding: Finding, p: float, sided: bool, margin: float, level: float) -> tuple[str, str]:
-    if p < level and finding.ruling in ("", SUPPORTED):
-        if not sided or finding.effect > 0:
-            return SUPPORTED, f"p = {p:.3g} after Holm"
-        return REFUTED, f"the effect has the other sign, p = {p:.3g} after Holm"
     if finding.ruling:
-        return (REFUTED if finding.ruling == REFUTED else INCONCLUSIVE), finding.note
+        if finding.ruling == SUPPORTED and p >= level:
+            return INCONCLUSIVE, f"p = {p:.3g} after Holm"
+        return finding.ruling, finding.note
     if finding.high < margin and (sided or finding.low > -margin):
         return REFUTED, f"the 95% interval excludes an effect of {margin:g}, the smallest of interest"
+    if p < level:
+        if sided and finding.effect < 0:
+            return REFUTED, f"the effect has the other sign, p = {p:.3g} after Holm"
+        return SUPPORTED, f"p = {p:.3g} after Holm"
     return INCONCLUSIVE, f"p = {p:.3g} after Holm, and the 95% interval does not exclude an effect of {margin:g}"
 
 

@@ -113,7 +113,7 @@ def estimate(effect: float, samples: np.ndarray, n: int, unit: str = "sizes", no
     if n < 2:
         raise Untestable(f"{n} of {unit}, at least 2 needed")
     se = float(np.nanstd(samples, ddof=1)) * np.sqrt(n / (n - 1))
-    if not se > 0:
+    if not se > 1e-12:
         raise Untestable(f"the statistic is {effect:.3f} in every bootstrap draw, so it has no measurable spread")
     half = float(t.ppf(0.975, n - 1)) * se
     return Finding(effect, effect - half, effect + half, float(2 * t.sf(abs(effect) / se, n - 1)), n, unit, note)

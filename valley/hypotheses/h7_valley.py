@@ -24,7 +24,9 @@ def test(evidence: Evidence) -> Finding:
     if tests.empty:
         reasons = "; ".join(dict.fromkeys(f"{kind}: {v.text}" for (_, kind), v in found.verdicts.items()))
         raise Untestable(reasons)
-    groups = {(str(k[0]), str(k[1])): part for k, part in tests.groupby(["ladder", "edit_kind"]) if isinstance(k, tuple)}
+    groups = {
+        (str(k[0]), str(k[1])): part for k, part in tests.groupby(["ladder", "edit_kind"]) if isinstance(k, tuple)
+    }
     key = min(groups, key=lambda k: float(groups[k]["p_valley"].max()))
     best = groups[key]
     outcomes = {v.outcome for v in found.verdicts.values()}

@@ -19,8 +19,8 @@ def compare(x: np.ndarray, y: np.ndarray, variance: np.ndarray) -> pd.DataFrame:
     """One line per family: COLUMNS.
 
     AICc = -2 log L + 2k + 2k(k+1)/(n-k-1) (Hurvich and Tsai 1989), BIC = -2 log L + k log n (Schwarz 1978); both are
-    NaN for n <= k + 1. Weights exp(-difference/2), normalised over the families that have one (Burnham and Anderson
-    2002). As the variances are known, BIC needs no small-sample term; AICc's is stricter than it has to be here.
+    NaN for n <= k + 1. Weights exp(-difference/2), normalised over all families (Burnham and Anderson 2002); NaN where a family
+    has no criterion: among a part of the families a decline wins on a valley. As the variances are known, BIC needs no small-sample term; AICc's is stricter than it has to be here.
     `left_out` is the mean over rungs of the log density of a rung under the fit to all others; NaN for n <= k + 1.
 
     Args:
@@ -44,5 +44,5 @@ def compare(x: np.ndarray, y: np.ndarray, variance: np.ndarray) -> pd.DataFrame:
     table = pd.DataFrame(lines).reindex(columns=list(COLUMNS))
     for criterion in ("aicc", "bic"):
         relative = np.exp(-0.5 * (table[criterion] - table[criterion].min()))
-        table[f"weight_{criterion}"] = relative / relative.sum()
+        table[f"weight_{criterion}"] = relative / relative.sum(skipna=False)
     return table.astype(dict.fromkeys(COLUMNS[2:], "float64"))
