@@ -282,10 +282,12 @@ def report(run: Path, min_known: int) -> None:
     Example:
       python cli.py report results/demo
     """
+    from valley.plan import stored, with_options
     from valley.report import write_report
     from valley.rows import read_run
 
-    click.echo(f"wrote {write_report(read_run(run), run / 'report.html', min_known)}")
+    caution = stored(with_options(min_known=min_known), run)
+    click.echo(f"wrote {write_report(read_run(run), run / 'report.html', min_known, caution=caution)}")
 
 
 @cli.command()

@@ -17,7 +17,7 @@ from valley.files import write_whole
 from valley.rows import RowsError
 
 FILE = "analysis_plan.json"
-METRICS = ("harmonic_mean", "harmonic_mean_net", "e_hv", "gen_at_spec", "generalisation", "specificity")
+METRICS = ("harmonic_mean", "harmonic_mean_net", "e_hv", "e_hv_net", "gen_at_spec", "generalisation", "specificity")
 AXES = ("bits_per_byte", "log10_parameters", "known_rate", "log10_training_tokens")
 
 

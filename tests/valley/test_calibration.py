@@ -43,7 +43,7 @@ def test_truths_are_what_they_are_called():
 
 def test_simulated_variances_are_those_of_a_real_analysis():
     """The vectorised estimate equals `points` on the same scores, and luck shared by two methods is shared."""
-    y, variance, tau2, df = simulate(CELL, 4000, np.random.default_rng(0))
+    y, variance, _, df = simulate(CELL, 4000, np.random.default_rng(0))
     assert np.isclose(variance.mean(), 0.05**2 / SEEDS, rtol=0.05) and df == 18
     assert np.allclose(y.var(axis=0), 0.05**2 / SEEDS, rtol=0.15)
     rng = np.random.default_rng(1)

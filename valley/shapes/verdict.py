@@ -101,7 +101,7 @@ def _why_not(tests: pd.DataFrame, known: pd.DataFrame, shown: dict, usable: tupl
         return "tau^2 between training seeds is unknown, as no size has two seeds"
     methods, axes = (len({pair[i] for pair in usable}) for i in (0, 1))
     if methods < plan.agreeing or axes < plan.agreeing:
-        return f"{methods} method(s) on {axes} strength axis or axes, {plan.agreeing} of each needed"
+        return f"methods with known variances: {methods}, strength axes: {axes}; {plan.agreeing} of each are needed"
     if known["weight_valley"].isna().all():
         return f"{int(known['n_sizes'].max())} sizes are too few for the weights of the families"
     return f"no shape has p < {plan.level:g} and weight > {plan.weight:g} on {plan.agreeing} axes with {plan.agreeing} methods"
