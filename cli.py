@@ -20,6 +20,7 @@ from click.exceptions import NoArgsIsHelpError
 from benchmarks.dataset_commands import datasets
 from benchmarks.ladder_commands import FAILED, Names, ladder, print_json
 from editing.errors import BadRequest, UserError
+from valley.commands import COMMANDS
 from valley.scores_command import scores
 
 MISTAKE, INTERRUPTED = 2, 130
@@ -283,10 +284,12 @@ def report(run: Path, min_known: int) -> None:
     Example:
       python cli.py report results/demo
     """
+    from valley.plan import stored, with_options
     from valley.report import write_report
     from valley.rows import read_run
 
-    click.echo(f"wrote {write_report(read_run(run), run / 'report.html', min_known)}")
+    caution = stored(with_options(min_known=min_known), run)
+    click.echo(f"wrote {write_report(read_run(run), run / 'report.html', min_known, caution=caution)}")
 
 
 @cli.command()
@@ -323,9 +326,8 @@ def methods() -> None:
     click.echo(list_methods())
 
 
-cli.add_command(datasets)
-cli.add_command(ladder)
-cli.add_command(scores)
+for command in (datasets, ladder, scores, *COMMANDS):
+    cli.add_command(command)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,8 @@ from valley.rows import read_run
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMANDS = (
-    "adapter", "bench", "curve", "datasets", "edit", "ladder", "ladders", "methods", "models", "report", "sequence",
+    "adapter", "bench", "curve", "datasets", "edit", "editability", "hypotheses", "ladder", "ladders", "methods",
+    "models", "power", "report", "sequence", "shape",
 )  # fmt: skip
 
 

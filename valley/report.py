@@ -15,14 +15,15 @@ from valley.case_scores import failures, unmeasurable
 from valley.charts import javascript, plane_chart, strength_chart
 from valley.curve import Analysis, analyse
 from valley.files import write_whole
-from valley.kinds import ALL, EDIT_KINDS, LABELS, METRICS, RUNG
+from valley.kinds import ALL, CONTROLS, EDIT_KINDS, LABELS, METRICS, RUNG
+from valley.plan import with_options
 from valley.points import points
 from valley.report_cases import shown_cases
 from valley.rows import SCHEMA_VERSION
+from valley.shape import shapes
+from valley.shapes.verdict import INCONCLUSIVE, Verdict
 from valley.style import CONJECTURE
 from valley.table import clean, number, short, unlike_kinds, where
-
-ENOUGH_RUNGS = 8  # fewer cannot tell a valley from rung-to-rung noise
 
 
 def write_report(
@@ -36,6 +37,7 @@ def write_report(
     command: str = "",
     max_cases: int = 200,
     analysis: Analysis | None = None,
+    caution: str = "",
 ) -> Path:
     """Write the report of `rows` to `path`, atomically: the path.
 
@@ -45,17 +47,18 @@ def write_report(
         command: the command that made the run, shown under "how to reproduce".
         max_cases: at most so many cases are listed, taken in turn from every rung and edit kind.
         analysis: what `valley.curve.analyse` gave, to spare doing it again.
+        caution: what `valley.plan.stored` said of the analysis plan.
 
     Raises:
         RowsError: unsound rows, or the file cannot be written.
     """
     path = Path(path)
     analysis = analysis or analyse(rows, min_known, draws, seed)
-    text = render(analysis, title or path.resolve().parent.name, command, max_cases)
+    text = render(analysis, title or path.resolve().parent.name, command, max_cases, caution)
     return write_whole(path, lambda file: file.write(text.encode("utf-8", "replace")), "report")
 
 
-def render(analysis: Analysis, title: str, command: str = "", max_cases: int = 200) -> str:
+def render(analysis: Analysis, title: str, command: str = "", max_cases: int = 200, caution: str = "") -> str:
     """The whole page as text."""
     folder = Path(__file__).parent / "templates"
     environment = jinja2.Environment(
@@ -82,7 +85,7 @@ def render(analysis: Analysis, title: str, command: str = "", max_cases: int = 2
         charts=embed({name: spec for name, spec in charts.items() if spec}),
         drawn={name for name, spec in charts.items() if spec},
         ladders=sorted(set(curve["ladder"])),
-        verdict=verdict(analysis),
+        verdict=verdict(analysis, caution),
         conjecture=_conjecture(),
         tables=_tables(curve),
         unlike=unlike_kinds(curve),
@@ -108,8 +111,8 @@ def embed(value: object) -> Markup:
     return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
 
 
-def verdict(analysis: Analysis) -> dict[str, str]:
-    """What was found, in plain words: `headline` and `detail`. Describes; claims no shape."""
+def verdict(analysis: Analysis, caution: str = "") -> dict[str, object]:
+    """What was found, in plain words: `headline`, `detail`, and `shapes`, one line per edit kind from the tests of `valley.shape`."""
     curve = analysis.curve
     kinds = [k for k in dict.fromkeys(curve["edit_kind"]) if k != ALL]
     n_rungs = len(curve.drop_duplicates(list(RUNG)))
@@ -118,25 +121,39 @@ def verdict(analysis: Analysis) -> dict[str, str]:
     edits = len(analysis.scores)
     what = f"{_count(n_rungs, 'rung')}, {_count(len(kinds), 'edit kind')} ({', '.join(kinds) or 'none'})"
     detail = f"Measured: {what}, {edits:,} edits, {len(good):,} probes. "
+    judged = _judged(analysis)
+    lines = [f"{kind} edits{f', ladder {ladder}' if ladder else ''}: {v.text}." for (ladder, kind), v in judged.items()]
+    if caution:
+        lines.append(f"Caution: {caution}.")
+    named = {v.outcome for v in judged.values()}
     if len(shown) < 2:
         n = len(shown)
         headline = f"No verdict: {'no rung' if not n else 'only one rung'} could be measured over all edit kinds."
-        detail += "The reasons stand in the table below. "
+        return {"headline": headline, "detail": f"{detail}The reasons stand in the table below.", "shapes": lines}
+    values = shown["harmonic_mean"].to_numpy()
+    low, high = shown.iloc[int(values.argmin())], shown.iloc[int(values.argmax())]
+    text = " and ".join(
+        f"{number(r['harmonic_mean'])}{_range(r)} at {short(clean(r['rung']), 40)}" for r in (low, high)
+    )
+    detail += f"Over all kinds, the best harmonic mean of generalisation and specificity lies between {text}. "
+    apart = low["harmonic_mean_high"] < high["harmonic_mean_low"]
+    if not pd.isna(low["harmonic_mean_high"]) and not pd.isna(high["harmonic_mean_low"]):
+        detail += "Their intervals do not overlap. " if apart else "Their intervals overlap. "
+    if named <= {INCONCLUSIVE}:
+        headline = "No verdict on the valley: what was measured is inconclusive."
     else:
-        values = shown["harmonic_mean"].to_numpy()
-        low, high = shown.iloc[int(values.argmin())], shown.iloc[int(values.argmax())]
-        text = " and ".join(
-            f"{number(r['harmonic_mean'])}{_range(r)} at {short(clean(r['rung']), 40)}" for r in (low, high)
-        )
-        headline = "No verdict on the valley yet: this page describes, it does not test a shape."
-        detail += f"Over all kinds, the best harmonic mean of generalisation and specificity lies between {text}. "
-        apart = low["harmonic_mean_high"] < high["harmonic_mean_low"]
-        if not pd.isna(low["harmonic_mean_high"]) and not pd.isna(high["harmonic_mean_low"]):
-            detail += "Their intervals do not overlap. " if apart else "Their intervals overlap. "
-    detail += "Shape tests (flat, decline, hump, valley) have not been run. "
-    if n_rungs < ENOUGH_RUNGS:
-        detail += f"{_count(n_rungs, 'rung')} would be too few to tell a valley from chance differences between models."
-    return {"headline": headline, "detail": detail.strip()}
+        headline = "; ".join(f"{kind}: {v.outcome}" for (_, kind), v in judged.items()) + "."
+    return {"headline": headline[0].upper() + headline[1:], "detail": detail.strip(), "shapes": lines}
+
+
+def _judged(analysis: Analysis) -> dict[tuple[str, str], Verdict]:
+    """The verdict of each ladder and edit kind; none where only controls were run."""
+    options = analysis.options
+    plan = with_options(min_known=options["min_known"], bootstrap=options["draws"] or None, seed=options["seed"],
+                        which=options["which"])  # fmt: skip
+    if set(analysis.rows["method"]) <= {*CONTROLS, ""}:
+        return {}
+    return shapes(analysis.rows, plan).verdicts
 
 
 def _range(row: pd.Series) -> str:

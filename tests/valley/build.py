@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pandas as pd
 
 from valley.rows import to_frame
@@ -62,4 +63,39 @@ def ladder(n_rungs: int = 3, n_cases: int = 12, kinds: tuple[str, ...] = ("fact"
                         settings=json.dumps({"depth": depth}), edit_kind=kind, relation=f"rel{c % 3}",
                         split="dev" if c % 3 == 0 else "test",
                     ))  # fmt: skip
+    return frame(*parts)
+
+
+def seeded(
+    curve: list[float],
+    seeds: int = 2,
+    methods: tuple[str, ...] = ("rome", "memit"),
+    kinds: tuple[str, ...] = ("fact",),
+    luck: float = 0.01,
+    n_cases: int = 24,
+    **kept: float,
+) -> pd.DataFrame:
+    """Sizes of rising strength whose generalisation follows `curve` at full specificity, with luck of training per seed.
+
+    Probes: paraphrase, cross_lingual, relation (all the case's score) and neighbour (1 unless `kept` says otherwise).
+    """
+    rng, parts = np.random.default_rng(0), []
+    facts = rng.normal(0, 0.05, n_cases)
+    for i, level in enumerate(curve):
+        for s in range(seeds):
+            trained = rng.normal(0, luck)
+            for method in methods:
+                shift = trained + rng.normal(0, luck / 2) + rng.normal(0, 0.02, n_cases)
+                for kind in kinds:
+                    for c, value in enumerate(np.clip(level + kept.get(kind, 0.0) + shift + facts, 0, 1)):
+                        held = kept.get("neighbour", 1.0)
+                        values = probes(
+                            paraphrase=[value], cross_lingual_fr=[value], relation=[value], neighbour=[held]
+                        )
+                        values.append(values[-1] | {"lang": "fr", "probe_index": len(values)})
+                        parts.append(edit(
+                            f"{kind}-{c:02d}", values, rung=f"m{i}" + (f"-s{s}" if s else ""), rung_index=i * seeds + s,
+                            bits_per_byte_en=3 - 0.2 * i, parameters=10.0 ** (5 + i / 2), known_rate_en=0.1 * i, method=method,
+                            settings="{}", edit_kind=kind, relation=f"rel{c % 4}", subject=f"{kind}-{c:02d}",
+                        ))  # fmt: skip
     return frame(*parts)

@@ -1,0 +1,22 @@
+"""H5: editing at the chosen site beats editing at a random layer with a random key. If not, editability says nothing about where."""
+
+from __future__ import annotations
+
+from valley.hypotheses._evidence import Evidence, Finding, Untestable, estimate, mean_over_sizes
+
+ID = "H5"
+STATEMENT = "The chosen site matters: an edit there beats one at a random layer and key"
+STATISTIC = "dE_loc, harmonic mean at the best setting less that of random_site on the same cases"
+TEST = "hierarchical bootstrap over sizes, seeds, relations and cases, t, two-sided"
+SIDED = True
+MARGIN = 0.05
+
+
+def test(evidence: Evidence) -> Finding:
+    lines = evidence.curves("delta_loc")
+    if lines.empty:
+        raise Untestable(
+            "no edits by the control random_site; run bench with --methods random_site into the same folder"
+        )
+    effect, samples, n = mean_over_sizes(evidence.found, lines, "delta_loc", evidence.plan.seed)
+    return estimate(effect, samples, n, note="mean over edit kinds and methods")

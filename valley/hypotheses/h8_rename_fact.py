@@ -1,0 +1,37 @@
+"""H8: renaming a concept and changing a fact about one are not equally easy."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from valley.available import SCORES
+from valley.hypotheses._evidence import Evidence, Finding, Untestable, estimate, redraw
+
+ID = "H8"
+STATEMENT = "Rename edits and fact edits differ in how well they work"
+STATISTIC = "harmonic mean of rename edits less that of fact edits, by the same methods on the same models"
+TEST = "hierarchical bootstrap over sizes, seeds, relations and cases, t, two-sided"
+SIDED = False
+MARGIN = 0.05
+
+
+def test(evidence: Evidence) -> Finding:
+    table, j = evidence.curves("harmonic_mean"), SCORES.index("harmonic_mean")
+    found, effects, drawn = evidence.found, [], []
+    for _, size in table.groupby(["ladder", "size"], sort=False):
+        differences, samples = [], []
+        for _, model in size.groupby("rung", sort=False):
+            kinds = [model[model["edit_kind"] == kind].set_index("method") for kind in ("rename", "fact")]
+            shared = kinds[0].index.intersection(kinds[1].index)
+            if len(shared):
+                one, two = (
+                    model.index[model["edit_kind"].eq(k) & model["method"].isin(shared)] for k in ("rename", "fact")
+                )
+                differences.append(found.values[one, j].mean() - found.values[two, j].mean())
+                samples.append(found.samples[one, :, j].mean(axis=0) - found.samples[two, :, j].mean(axis=0))
+        if differences:
+            effects.append(np.mean(differences))
+            drawn.append(np.stack(samples))
+    if not effects:
+        raise Untestable("no model has rename and fact edits by the same method with enough cases")
+    return estimate(float(np.mean(effects)), redraw(drawn, evidence.plan.seed), len(effects))

@@ -1,0 +1,26 @@
+"""H9: the share of an edit that another input receives, read off the keys beforehand, tells where the edit will spread."""
+
+from __future__ import annotations
+
+from valley.hypotheses._crisp import by_concept, with_concepts
+from valley.hypotheses._evidence import Evidence, Finding, association
+
+ID = "H9"
+STATEMENT = "The leak ratio predicts specificity and cross-lingual transfer before the edit is made"
+STATISTIC = "the lesser of two Spearman correlations: leak to the translation with transfer, minus leak to siblings with specificity"
+TEST = "hierarchical bootstrap over sizes, seeds, types and concepts, t, two-sided; both must pass"
+SIDED = True
+MARGIN = 0.2
+
+
+def test(evidence: Evidence) -> Finding:
+    findings = []
+    for measure, score, sign in (("leak_translation", "cross_lingual", 1.0), ("leak_siblings", "neighbour", -1.0)):
+        pairs = with_concepts(evidence, by_concept(evidence, measure)).rename(columns={"value": "a", score: "b"})
+        findings.append(association(pairs, evidence.plan, sign))
+    transfer, kept = findings
+    worst = max(findings, key=lambda f: f.p)
+    effect = min(f.effect for f in findings)
+    note = f"transfer {transfer.effect:.3f} (p = {transfer.p:.3g}), specificity {kept.effect:.3f} (p = {kept.p:.3g})"
+    low, high = min(f.low for f in findings), min(f.high for f in findings)
+    return Finding(effect, low, high, worst.p, worst.n, worst.unit, note)
