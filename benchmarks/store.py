@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pandas as pd
@@ -22,6 +23,7 @@ from filelock import FileLock, Timeout
 
 from editing.cache import atomic_file
 from editing.errors import BadData
+from valley.rows import SCHEMA_VERSION
 
 KEY = b"editbench"
 PROBE_BYTES = 64 * 1024
@@ -68,6 +70,14 @@ class RunStore:
         if self._seen.get(address) != file.stat().st_mtime_ns:  # another process has written it since
             self._index(file)
         return address not in self._failed
+
+    def failed(self, address: str) -> bool:
+        """Whether this cell was tried and failed."""
+        return self._file(address).exists() and not self.done(address)
+
+    def read(self, address: str) -> pd.DataFrame:
+        """The rows of a stored cell."""
+        return pd.read_parquet(self._file(address))
 
     def has_result(self, slot: str) -> bool:
         """Whether some cell of this slot, whatever its weights, had finished without failing."""
@@ -158,13 +168,20 @@ class RunStore:
             if not known and any(self.cells.glob("*.parquet")):
                 raise BadData(f"{self.folder}: has cells but no run.json that says what they are; use another --out")
             stored = known.get("plan", fixed)
+            if (newer := known.get("schema", SCHEMA_VERSION)) > SCHEMA_VERSION:
+                raise BadData(
+                    f"{path}: of a newer version (schema {newer}, this is {SCHEMA_VERSION}); update the program"
+                )
             unlike = [
                 f"{key} {stored.get(key)!r}, not {value!r}" for key, value in fixed.items() if stored.get(key) != value
             ]
             if unlike:
                 raise BadData(f"{self.folder}: holds another run ({'; '.join(unlike)}); use another --out")
-            history = [*known.get("asked", []), asked]
+            history = [*known.get("asked", []), json.loads(json.dumps(asked))]
             history = [entry for i, entry in enumerate(history) if entry not in history[:i]]
+            # When the plan was fixed: before the first cell, and never again.
+            first = {"fixed_at": known.get("fixed_at") or datetime.now(UTC).isoformat(timespec="seconds")}
+            about = about | first | {"schema": SCHEMA_VERSION}
             _write_json(path, known | {"plan": fixed, "asked": history} | about)
 
 
