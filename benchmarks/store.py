@@ -11,6 +11,7 @@ file. Several processes may work on one folder: each claims the cells it compute
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -113,6 +114,17 @@ class RunStore:
         self._index(self._file(address))
         self.keep_only(address, slot)
 
+    def adopt(self, file: Path, slot: str) -> None:
+        """Take over a finished cell from another folder, as it is.
+
+        Raises:
+            BadData: disk full, folder gone or read-only.
+        """
+        with self.claim(file.stem, wait=True), atomic_file(self.cells / file.name) as temp:
+            shutil.copyfile(file, temp)
+        self._index(self.cells / file.name)
+        self.keep_only(file.stem, slot)
+
     def keep_only(self, address: str, slot: str) -> None:
         """Remove every other result of a slot: older ones, and one that a kill left beside its successor."""
         for old in self._slots.get(slot, set()) - {address}:
@@ -156,10 +168,8 @@ class RunStore:
             for temp in self.folder.glob(".run.json.*.tmp"):
                 temp.unlink(missing_ok=True)
             try:
-                known = json.loads(path.read_text("utf-8")) if path.exists() else {}
-                if not isinstance(known, dict):
-                    raise ValueError("not an object")
-            except (ValueError, OSError) as error:
+                known = _object(path) if path.exists() else {}
+            except (ValueError, OSError, RecursionError) as error:
                 raise BadData(f"{path}: not a readable run.json ({error}); use another --out") from error
             yield path, known
 
@@ -183,6 +193,28 @@ class RunStore:
             first = {"fixed_at": known.get("fixed_at") or datetime.now(UTC).isoformat(timespec="seconds")}
             about = about | first | {"schema": SCHEMA_VERSION}
             _write_json(path, known | {"plan": fixed, "asked": history} | about)
+
+
+def read_run_json(folder: Path) -> dict:
+    """What a run folder says of itself.
+
+    Raises:
+        BadData: no run there, or a run.json that cannot be read.
+    """
+    path = Path(folder) / "run.json"
+    if not path.is_file():
+        raise BadData(f"{folder}: no run there (it has no run.json); name a folder that `bench` wrote")
+    try:
+        return _object(path)
+    except (ValueError, OSError, RecursionError) as error:
+        raise BadData(f"{path}: not a readable run.json ({str(error)[:80]})") from error
+
+
+def _object(path: Path) -> dict:
+    known = json.loads(path.read_text("utf-8"))
+    if not isinstance(known, dict):
+        raise ValueError("not an object")
+    return known
 
 
 def _write_json(path: Path, value: dict) -> None:

@@ -20,7 +20,8 @@ from valley.rows import read_run
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMANDS = (
-    "adapter", "bench", "curve", "datasets", "edit", "ladder", "ladders", "methods", "models", "report", "sequence",
+    "adapter", "bench", "curve", "datasets", "edit", "ladder", "ladders", "merge", "methods", "models", "report", "rows",
+    "sequence", "slurm", "status",
 )  # fmt: skip
 
 

@@ -108,6 +108,16 @@ def grow(
     return place.folder(spec)
 
 
+def is_grown(name: str, cache: Path | None = None) -> bool:
+    """Whether the rung called `name` is there, so that `grow` would train nothing.
+
+    Raises:
+        BadModel: not the name of a grown rung.
+    """
+    spec = RungSpec.parse(name)
+    return _Place((cache or cache_root()) / "grown", spec.finished, ground(spec.finished)).has(spec)
+
+
 @dataclass(frozen=True)
 class _Place:
     """Where the folders of one training are: the finished model's and those along the way."""

@@ -117,6 +117,7 @@ def resolve(
     folder = Path(grow(parsed.name, cache=cache, progress=progress))
     label = f"grown:{parsed.name}"
     check_folder(label, folder, f"delete {folder} and run again")
+    _check_card(label, folder)
     return Resolved(label, "grown", folder, f"{label} {folder.name}", "made here")
 
 
@@ -143,6 +144,28 @@ def absent(reference: str) -> str | None:
     except BadModel as error:
         return str(error)
     return None
+
+
+def at_hand(reference: str) -> bool:
+    """Whether a model can be loaded here and now, without a download or a training."""
+    parsed = parse(reference)
+    if parsed.kind != "grown":
+        return absent(reference) is None
+    from benchmarks.grown import is_grown
+
+    return is_grown(parsed.name)
+
+
+def _check_card(label: str, folder: Path) -> None:
+    """Hold the weights of a grown rung against the hash on its card: one flipped bit would be another model."""
+    from benchmarks.grown import read_card
+    from benchmarks.models.gguf import sha256_of
+
+    stated = read_card(folder).get("weights")
+    if stated and sha256_of(folder / "model.safetensors") != stated:
+        raise BadModel(
+            f"{label}: model.safetensors is damaged (sha256 differs from its card); delete {folder} and run again"
+        )
 
 
 def training_tokens(reference: str, stated: int = 0) -> float:
