@@ -56,6 +56,7 @@ def execute(
 
     Raises:
         UserError: as `run_bench`; Ray asked for and not installed or not reachable.
+        KeyboardInterrupt: with a message that says what is kept.
     """
     out = Path(out)
     if workers.executor == "local" and workers.count == 1:
@@ -64,7 +65,12 @@ def execute(
         from benchmarks.executors.on_ray import run_parts
     else:
         from benchmarks.executors.local import run_parts
-    parted = run_parts(plan, out, workers, device, quiet)
+    try:
+        parted = run_parts(plan, out, workers, device, quiet)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            f"interrupted; what is finished is kept in {out}; run the same command to go on"
+        ) from None
     rest = run_bench(plan, out, device, quiet, verbose, retry=False)
     ran = rest.ran + parted.ran
     return replace(rest, ran=ran, kept=rest.cells - ran - len(rest.failed), seconds=rest.seconds + parted.seconds)

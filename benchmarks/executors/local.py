@@ -43,13 +43,15 @@ def run_parts(plan: Plan, out: Path, workers: Workers, device: str | None, quiet
         tqdm(total=len(wanted), unit="part", disable=quiet, file=sys.stderr, dynamic_ncols=True) as bar,
     ):
         futures = [pool.submit(work, plan, out, device, part) for part in wanted]
-        for future in as_completed(futures):
-            try:
+        try:
+            for future in as_completed(futures):
                 ran += future.result()
-            except BrokenProcessPool:
-                bar.write("a worker died; this process goes on with what is left", file=sys.stderr)
-                break
-            bar.update()
+                bar.update()
+        except BrokenProcessPool:
+            bar.write("a worker died; this process goes on with what is left", file=sys.stderr)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
     return Parted(ran, time.perf_counter() - began)
 
 

@@ -107,6 +107,7 @@ def resolve(
     if parsed.kind == "folder":
         folder = Path(parsed.name).expanduser()
         check_folder(f"model {parsed.name}", folder)
+        _check_card(f"model {parsed.name}", folder)
         return Resolved(parsed.name, "folder", folder, f"folder {parsed.name}")
     if parsed.kind == "gguf":
         return _gguf(parsed.name, root, show)
@@ -157,11 +158,11 @@ def at_hand(reference: str) -> bool:
 
 
 def _check_card(label: str, folder: Path) -> None:
-    """Hold the weights of a grown rung against the hash on its card: one flipped bit would be another model."""
-    from benchmarks.grown import read_card
+    """Hold the weights of a model trained here against the hash on its card: one flipped bit would be another model."""
+    from benchmarks.grown.rungs import CARD, read_card
     from benchmarks.models.gguf import sha256_of
 
-    stated = read_card(folder).get("weights")
+    stated = read_card(folder).get("weights") if (folder / CARD).is_file() else None
     if stated and sha256_of(folder / "model.safetensors") != stated:
         raise BadModel(
             f"{label}: model.safetensors is damaged (sha256 differs from its card); delete {folder} and run again"
