@@ -78,7 +78,7 @@ def _rung(place: Place, device: str | None) -> RungEstimate:
 def _memory(place: Place, tasks: Sequence[Task], device: str | None) -> tuple[float, str]:
     lm = open_model(place.rung.model, device)
     methods = [make_method(cell.method, **json.loads(cell.settings)) for cell, _ in tasks]
-    requests = [case.request for cases in place.pools.values() for case in cases]
+    requests = [case.request for pool in place.pools.values() for case in pool.cases]
     return float(lm.n_parameters), format_plan(planned(lm, methods, requests)[1])
 
 

@@ -2,19 +2,60 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+from functools import cached_property
+
 from benchmarks.cases import Case
-from benchmarks.cells import Plan
+from benchmarks.cells import Plan, Split, cases_digest
 from benchmarks.datasets import build_cases
 from benchmarks.measuring import with_drift
 
 
-def pools(plan: Plan) -> tuple[dict[tuple[str, str, int], tuple[Case, ...]], tuple[str, ...]]:
+@dataclass(frozen=True)
+class Batch:
+    """Cases that are measured together."""
+
+    cases: tuple[Case, ...]
+
+    @cached_property
+    def digest(self) -> str:
+        """Hash of the cases, contents included."""
+        return cases_digest(self.cases)
+
+
+@dataclass(frozen=True)
+class Pool:
+    """All cases of one kind, data set and seed; batches of it are cut once, for every rung and setting."""
+
+    cases: tuple[Case, ...]
+    split: Split | None = None
+    _batches: dict[tuple[str, int, int | None], Batch] = field(default_factory=dict, repr=False, compare=False)
+
+    def side(self, name: str) -> tuple[Case, ...]:
+        """The dev or the test cases, in their order."""
+        return self._sides[name]
+
+    def batch(self, side: str = "", start: int = 0, stop: int | None = None) -> Batch:
+        """Some cases of a side, or of all."""
+        key = (side, start, stop)
+        if key not in self._batches:
+            self._batches[key] = Batch((self.side(side) if side else self.cases)[start:stop])
+        return self._batches[key]
+
+    @cached_property
+    def _sides(self) -> dict[str, tuple[Case, ...]]:
+        assert self.split is not None, "a plan that halves states its split"
+        of = [(case, self.split.of(case.subject, case.relation)) for case in self.cases]
+        return {name: tuple(case for case, side in of if side == name) for name in ("dev", "test")}
+
+
+def pools(plan: Plan) -> tuple[dict[tuple[str, str, int], Pool], tuple[str, ...]]:
     """(edit kind, data set, seed) -> cases, and one line for each pool of which the split leaves cases out.
 
     Raises:
         UserError: an unknown data set, a kind that it does not offer, a malformed file.
     """
-    found: dict[tuple[str, str, int], tuple[Case, ...]] = {}
+    found: dict[tuple[str, str, int], Pool] = {}
     notes = []
     for edits in plan.work():
         for seed in plan.all_seeds():
@@ -27,5 +68,5 @@ def pools(plan: Plan) -> tuple[dict[tuple[str, str, int], tuple[Case, ...]], tup
                         f"{len(every) - len(cases)} of {len(every)} cases lie between dev and test and are left out"
                     )
                     notes.append(f"{edits.kind} edits of {edits.dataset}, seed {seed}: {between}")
-            found[edits.kind, edits.dataset, seed] = cases
+            found[edits.kind, edits.dataset, seed] = Pool(cases, plan.split)
     return found, tuple(notes)

@@ -87,13 +87,20 @@ def _from_file(ctx: click.Context, path: Path):
     return plan
 
 
-def run_folder(path: Path) -> Path:
-    """Where a plan without --out goes: results/NAME, or results/temporary/NAME for changed code, which is said."""
+def run_folder(path: Path, dirty: bool | None = None) -> Path:
+    """Where a plan without --out goes: results/NAME, or results/temporary/NAME for changed code, which is said.
+
+    Args:
+        dirty: whether the code differs from its commit; None asks git.
+
+    Raises:
+        BadData: a name that is no folder below results/.
+    """
     from benchmarks.plan_file import run_name
     from benchmarks.provenance import commit
 
     name = run_name(path)
-    if not commit().endswith("+dirty"):
+    if not (commit().endswith("+dirty") if dirty is None else dirty):
         return RESULTS / name
     out = RESULTS / TEMPORARY / name
     click.echo(f"the code differs from its commit: results go to {out}", err=True)

@@ -17,8 +17,8 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from math import ceil, log2
 
-from benchmarks.cases import Case
-from benchmarks.cells import Cell, Plan, Task, canonical, cases_digest, lookups, taken_by
+from benchmarks.cells import Cell, Plan, Task, canonical, lookups, taken_by
+from benchmarks.gather import Batch, Pool
 from benchmarks.grids import settings_grid
 from benchmarks.judging import Point, front, ranked
 from benchmarks.ladders import Rung
@@ -34,7 +34,7 @@ FIRST = 4
 Read = Callable[[Sequence[Task]], Point]
 Steps = Generator[list[Task], Read, None]
 # (edit kind, data set, seed) -> its cases.
-Pools = Mapping[tuple[str, str, int], Sequence[Case]]
+Pools = Mapping[tuple[str, str, int], Pool]
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,7 @@ class Place:
     index: int
     pools: Pools
 
-    def task(
-        self, pool: tuple[str, str, int], method: str, settings: Mapping, cases: Sequence[Case], stage: str
-    ) -> Task:
+    def task(self, pool: tuple[str, str, int], method: str, settings: Mapping, batch: Batch, stage: str) -> Task:
         kind, dataset, seed = pool
         cell = Cell(
             ladder=self.ladder,
@@ -62,15 +60,15 @@ class Place:
             dataset=dataset,
             seed=seed,
             corpus=self.plan.corpus,
-            cases=cases_digest(cases),
+            cases=batch.digest,
             split=canonical(asdict(self.plan.split)) if self.plan.split else "",
             stage=stage,
         )
-        return Task(cell, tuple(cases))
+        return Task(cell, batch.cases)
 
     def grid(self, kind: str, method: str) -> tuple[dict, ...]:
         """The settings to try on a kind of edit, whatever its data set."""
-        positions = lookups([case.request for pool in self.of(kind) for case in self.pools[pool]])
+        positions = lookups([case.request for pool in self.of(kind) for case in self.pools[pool].cases])
         return settings_grid(self.plan, method, positions)
 
     def of(self, kind: str) -> list[tuple[str, str, int]]:
@@ -101,10 +99,10 @@ def walk(place: Place, part: Part | None = None) -> Iterator[list[Task]]:
 def _everything(place: Place, part: Part | None) -> Steps:
     plan, pools = place.plan, place.pools
     tasks = [
-        place.task(pool, method, settings, cases, "")
+        place.task(pool, method, settings, cases.batch(), "")
         for pool, cases in pools.items()
         for method in plan.methods
-        for settings in settings_grid(plan, method, lookups([case.request for case in cases]))
+        for settings in settings_grid(plan, method, lookups([case.request for case in cases.cases]))
     ]
     yield [task for i, task in enumerate(tasks) if part is None or part.takes(i)]
 
@@ -122,7 +120,7 @@ def slices(n_cases: int, n_rounds: int) -> list[slice]:
 
 @dataclass
 class _Race:
-    """One method on one kind of edit: its settings still in the running, best first once judged."""
+    """One method on one kind of edit: its settings still in the running; the best comes first when the last round is over."""
 
     place: Place
     kind: str
@@ -139,12 +137,13 @@ class _Race:
         wanted = [self.round] if upto is None else range(upto + 1)
         found = []
         for pool in self.place.of(self.kind):
-            dev = on_side(self.place, pool, "dev")
-            cuts = slices(len(dev), self.rounds)
+            cases = self.place.pools[pool]
+            cuts = slices(len(cases.side("dev")), self.rounds)
+            batches = [(r, cases.batch("dev", cuts[r].start, cuts[r].stop)) for r in wanted]
             found += [
-                self.place.task(pool, self.method, settings, dev[cuts[r]], f"dev {r + 1}")
-                for r in wanted
-                if dev[cuts[r]]
+                self.place.task(pool, self.method, settings, batch, f"dev {r + 1}")
+                for r, batch in batches
+                if batch.cases
             ]
         return found
 
@@ -154,26 +153,17 @@ class _Race:
         keep = order[: 1 if last else ceil(len(order) / 2)]
         if self.place.plan.pareto:
             keep = [i for i in order if i in {*keep, *front(points)}]
-        self.settings = [self.settings[i] for i in keep]
         self.best = points[keep[0]]
+        self.settings = [self.settings[i] for i in (keep if last else sorted(keep))]
         self.round += 1
-
-
-def on_side(place: Place, pool: tuple[str, str, int], side: str) -> list[Case]:
-    """The dev or the test cases of a pool, in their order."""
-    split = place.plan.split
-    assert split is not None, "a plan that halves states its split"
-    return [case for case in place.pools[pool] if split.of(case.subject, case.relation) == side]
 
 
 def _halving(place: Place, part: Part | None) -> Steps:
     plan = place.plan
-    for pool in place.pools:
+    for (kind, dataset, _), cases in place.pools.items():
         for side in ("dev", "test"):
-            if not on_side(place, pool, side):
-                raise BadRequest(
-                    f"{pool[0]} edits of {pool[1]}: no {side} case among {len(place.pools[pool])}; raise limit"
-                )
+            if not cases.side(side):
+                raise BadRequest(f"{kind} edits of {dataset}: no {side} case among {len(cases.cases)}; raise limit")
     kinds = [kind for i, kind in enumerate(dict.fromkeys(pool[0] for pool in place.pools)) if not part or part.takes(i)]
     searched = [method for method in plan.methods if method not in CONTROLS]
     races = [_Race(place, kind, method, list(place.grid(kind, method))) for kind in kinds for method in searched]
@@ -188,7 +178,7 @@ def _halving(place: Place, part: Part | None) -> Steps:
         tried = [(race.method, settings) for race in mine for settings in race.settings]
         tried += [(control, _follow(plan, control, best)) for control in plan.methods if control in CONTROLS]
         for pool in place.of(kind):
-            test = on_side(place, pool, "test")
+            test = place.pools[pool].batch("test")
             tasks += [place.task(pool, method, settings, test, "test") for method, settings in tried]
     yield tasks
 

@@ -73,8 +73,9 @@ class RunStore:
         return address not in self._failed
 
     def failed(self, address: str) -> bool:
-        """Whether this cell was tried and failed."""
-        return self._file(address).exists() and not self.done(address)
+        """Whether this cell was tried and failed; a damaged file tells nothing."""
+        file = self._file(address)
+        return file.exists() and not self.done(address) and file.name not in self.unreadable
 
     def read(self, address: str) -> pd.DataFrame:
         """The rows of a stored cell."""
