@@ -161,10 +161,10 @@ def status(run: Path, as_json: bool) -> None:
 
 @click.command()
 @run
-@click.option("--sql", default="", metavar="SELECT", help="A question in SQL (DuckDB's) to the table `rows`.")
+@click.option("--sql", default=None, metavar="SELECT", help="A question in SQL (DuckDB's) to the table `rows`.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
 @as_json
-def rows(run: Path, sql: str, as_csv: bool, as_json: bool) -> None:
+def rows(run: Path, sql: str | None, as_csv: bool, as_json: bool) -> None:
     """The rows of RUN, one per probe of an edited case, or what a SELECT makes of them.
 
     \b
@@ -175,9 +175,10 @@ def rows(run: Path, sql: str, as_csv: bool, as_json: bool) -> None:
     if as_csv and as_json:
         raise BadRequest("--csv and --json both say what to print; give one of them")
 
-    from benchmarks.sql import ALL, ask_rows, format_rows
+    from benchmarks.sql import ALL, OVERVIEW, ask_rows, format_rows
 
-    answer = ask_rows(run, sql or ALL)
+    usual = ALL if as_csv or as_json else OVERVIEW
+    answer = ask_rows(run, usual if sql is None else sql)
     if as_csv:
         click.echo(answer.to_csv(index=False), nl=False)
     elif as_json:

@@ -11,6 +11,8 @@ from editing.errors import BadRequest
 from valley.rows import read_run
 
 ALL = "SELECT * FROM rows"
+# What fits on a terminal.
+OVERVIEW = 'SELECT rung, method, site, lookup, edit_kind, split, "case", probe, lang, value, reason, error FROM rows'
 
 
 def ask_rows(run: Path, sql: str = ALL) -> pd.DataFrame:

@@ -40,7 +40,7 @@ CARD = "card.json"
 
 Progress = Callable[[int, int, float], None]
 
-__all__ = ["ARCHITECTURES", "KNOWN", "RungSpec", "build", "ground", "grow", "read_card"]
+__all__ = ["ARCHITECTURES", "KNOWN", "RungSpec", "build", "ground", "grow", "is_grown", "read_card"]
 
 
 @dataclass(frozen=True)

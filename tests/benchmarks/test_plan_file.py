@@ -13,6 +13,7 @@ from benchmarks.parts import Part, Shard, parse_shard, parts
 from benchmarks.plan_file import load_plan, run_name
 from editing.errors import BadData, BadRequest
 
+ROOT = Path(__file__).resolve().parents[2]
 WHOLE = """
 title = "all of it"
 name = "study/first"
@@ -158,3 +159,9 @@ def test_shards_cover_everything_once() -> None:
     for bad in ("0/2", "3/2", "1", "1/0", "a/b", "1/2/3", "-1/2"):
         with pytest.raises(BadRequest, match="i/n"):
             parse_shard(bad)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "benchmarks" / "plans").glob("*.toml")), ids=lambda path: path.stem)
+def test_the_plans_that_come_along_are_sound(path: Path) -> None:
+    plan = load_plan(path)
+    assert plan.title and run_name(path).as_posix() == path.stem
