@@ -17,7 +17,7 @@ from benchmarks.cells import Plan, Task
 from benchmarks.measuring import open_model, planned
 from benchmarks.models import absent, at_hand
 from benchmarks.runner import places
-from benchmarks.schedule import Place, walk
+from benchmarks.schedule import CONTROLS, Place, walk
 from benchmarks.timings import recall
 from editing.errors import UserError
 from editing.memory import format_plan
@@ -123,5 +123,6 @@ def _described(plan: Plan) -> list[str]:
     grids = dict(plan.axes)
     for method in plan.methods:
         axes = " ".join(f"{key}={','.join(map(str, values))}" for key, values in grids.get(method, ()))
-        lines.append(f"  {method}: {axes or 'default placements'}")
+        usual = "the chosen setting" if plan.search == "halving" and method in CONTROLS else "default placements"
+        lines.append(f"  {method}: {axes or usual}")
     return lines

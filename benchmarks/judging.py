@@ -17,10 +17,11 @@ from benchmarks.cases import GENERALISATION, SPECIFICITY
 
 @dataclass(frozen=True)
 class Point:
-    """Mean generalisation and specificity in [0, 1]; NaN where not measurable."""
+    """Mean generalisation and specificity in [0, 1], NaN where not measurable; `failed` where every cell failed."""
 
     generalisation: float = nan
     specificity: float = nan
+    failed: bool = False
 
     @property
     def harmonic_mean(self) -> float:
@@ -32,6 +33,8 @@ class Point:
 def judge(rows: pd.DataFrame) -> Point:
     """The point of one setting, from the rows of its cells; error rows take no part."""
     rows = rows[rows["error"] == ""]
+    if rows.empty:
+        return Point(failed=True)
     known = rows["known"].fillna(False).astype(bool)
     first = _means(rows[known])
     return _means(rows) if isnan(first.harmonic_mean) else first
@@ -41,8 +44,10 @@ def _means(rows: pd.DataFrame) -> Point:
     if rows.empty:
         return Point()
     kinds = rows.groupby(["dataset", "case", "probe"], observed=True)["value"].mean().unstack("probe")
-    both = (kinds.reindex(columns=list(names)).mean(axis=1).mean() for names in (GENERALISATION, SPECIFICITY))
-    return Point(*map(float, both))
+    generalisation, specificity = (
+        float(kinds.reindex(columns=list(names)).mean(axis=1).mean()) for names in (GENERALISATION, SPECIFICITY)
+    )
+    return Point(generalisation, specificity)
 
 
 def ranked(points: Sequence[Point]) -> list[int]:

@@ -24,7 +24,7 @@ class Status:
 
     Attributes:
         expected: of the whole plan; where halving keeps a Pareto front, at least.
-        running: claimed by a living process. left: neither done nor failed nor running.
+        running: claimed by a living process. left: neither done nor running, the failed ones too.
         per_hour, seconds_left: from the times of the last cells; None with fewer than two or with nobody at work.
     """
 

@@ -117,6 +117,8 @@ class _Sweep:
                 self._rung(place, bar, wait=True)
         seconds = time.perf_counter() - began
         cells = self.ran + self.kept + len(self.failed)
+        if self.part is None:  # what a search really took: a failed setting takes less, a Pareto front more
+            self.store.note(expected=cells)
         return Outcome(self.store.folder, cells, self.ran, self.kept, tuple(self.failed), self.skipped, seconds)
 
     def _rung(self, place: Place, bar: tqdm, wait: bool) -> bool:

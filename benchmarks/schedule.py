@@ -3,7 +3,7 @@
 Halving (Jamieson & Talwalkar 2016, "Non-stochastic Best Arm Identification and Hyperparameter Optimization", section 3), for
 every rung x method x edit kind by the same rule: all S settings are measured on a first slice of the dev cases, the better half on
 twice as many, and so on, until the last round has measured all dev cases; `rounds(S)` rounds in all. Better is a higher harmonic mean of
-generalisation and specificity (`benchmarks/judging.py`), ties by order. Slices are disjoint, so nothing is measured twice. Only what
+generalisation and specificity (`benchmarks/judging.py`), ties by order; a setting that fails on every case is out. Slices are disjoint, so nothing is measured twice. Only what
 survives is measured on the test cases; the controls follow the best method's setting there.
 
 A schedule is a generator: it yields the next tasks, and is sent a function from tasks to the `Point` that their results make.
@@ -153,9 +153,10 @@ class _Race:
         keep = order[: 1 if last else ceil(len(order) / 2)]
         if self.place.plan.pareto:
             keep = [i for i in order if i in {*keep, *front(points)}]
-        self.best = points[keep[0]]
+        keep = [i for i in keep if not points[i].failed]
+        self.best = points[keep[0]] if keep else Point(failed=True)
         self.settings = [self.settings[i] for i in (keep if last else sorted(keep))]
-        self.round += 1
+        self.round = self.round + 1 if keep else self.rounds
 
 
 def _halving(place: Place, part: Part | None) -> Steps:
@@ -173,7 +174,9 @@ def _halving(place: Place, part: Part | None) -> Steps:
             race.judge(read)
     tasks = []
     for kind in kinds:
-        mine = [race for race in races if race.kind == kind]
+        mine = [race for race in races if race.kind == kind and race.settings]
+        if not mine:
+            continue
         best = mine[ranked([race.best for race in mine])[0]]
         tried = [(race.method, settings) for race in mine for settings in race.settings]
         tried += [(control, _follow(plan, control, best)) for control in plan.methods if control in CONTROLS]

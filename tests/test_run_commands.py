@@ -83,6 +83,17 @@ def test_a_dry_run_says_where_its_figures_come_from(plan: Path, run: Path, tmp_p
     assert "by a rule, roughly" in call("bench", changed, "--dry-run", "--out", tmp_path, "--device", "cpu").stdout
 
 
+def test_a_dry_run_trains_nothing(plan: Path, tiny: World, tmp_path: Path) -> None:
+    ladder = tiny.write_ladder("grown", small="grown:gpt2-1x64", gone="nobody/nothing")
+    small = tmp_path / "small.toml"
+    small.write_text(plan.read_text().replace(tiny.ladder, ladder))
+    one, gone = json.loads(call("bench", small, "--dry-run", "--json", "--out", tmp_path, "--device", "cpu").stdout)[
+        "rungs"
+    ]
+    assert "the model is not trained yet" in one["memory"] and "not in the local hub cache" in gone["memory"]
+    assert one["seconds"] is None and one["cells"] == 3
+
+
 def test_flags_that_contradict_a_plan_are_refused(plan: Path, tmp_path: Path) -> None:
     out = tmp_path / "none"
     for flags in (

@@ -25,7 +25,7 @@ def array_script(
         raise BadRequest(f"memory {memory!r:.40}: write a number with K, M, G or T, such as 32G")
     minutes = round(hours * 60) or 1
     name = re.sub(r"[^\w.-]+", "-", plan.stem)
-    command = [sys.executable, "cli.py", "bench", str(plan.resolve()), "--out", str(out.resolve())]
+    command = [sys.executable, str(ROOT / "cli.py"), "bench", str(plan.resolve()), "--out", str(out.resolve())]
     lines = [
         "#!/bin/bash",
         f"#SBATCH --job-name={name}",
@@ -37,7 +37,7 @@ def array_script(
         f"#SBATCH --output={name}-%A_%a.log",
         "#SBATCH --requeue",
         "export OMP_NUM_THREADS=${SLURM_CPUS_PER_TASK:-1}",
-        f"cd {shlex.quote(str(ROOT))} || exit 2",
+        f"cd {shlex.quote(str(Path.cwd()))} || exit 2",  # relative paths in the plan mean what they mean here
         f"exec {shlex.join(command)} --shard ${{SLURM_ARRAY_TASK_ID}}/{jobs}",
     ]
     return "\n".join(lines) + "\n"

@@ -170,7 +170,7 @@ def test_a_slurm_array_runs_every_shard_once(tmp_path: Path) -> None:
     said = script.replace("exec ", "printf '%s\\n' ")
     done = subprocess.run(["bash"], input=said, text=True, capture_output=True, env={"SLURM_ARRAY_TASK_ID": "2"})
     words = done.stdout.splitlines()
-    assert words[1:4] == ["cli.py", "bench", str(plan)] and words[-2:] == ["--shard", "2/3"]
+    assert words[1:4] == [str(ROOT / "cli.py"), "bench", str(plan)] and words[-2:] == ["--shard", "2/3"]
     for bad in ({"jobs": 0}, {"memory": "a lot"}, {"hours": 0}):
         with pytest.raises(BadRequest):
             array_script(plan, tmp_path, **{"jobs": 1} | bad)

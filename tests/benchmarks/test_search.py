@@ -115,6 +115,13 @@ def test_a_pareto_search_scores_the_whole_front(tiny: World) -> None:
     assert {(s["depth"], s["lookup"]) for s in kept} == set(score) and kept[0]["lookup"] == "subject_last"
 
 
+def test_a_setting_that_fails_on_every_case_is_out_and_a_method_with_it(tiny: World) -> None:
+    place = place_of(tiny, depths=(0.1, 0.6))
+    only = follow(place, lambda s: Point(0.1, 0.1) if s["depth"] == 0.6 else Point(failed=True))[-1]
+    assert {json.loads(t.cell.settings)["depth"] for t in only if t.cell.method == "rome"} == {0.6}
+    assert follow(place, lambda _: Point(failed=True))[-1] == [] and judge(pd.DataFrame({"error": ["no"]})).failed
+
+
 def test_a_side_without_cases_is_refused_before_any_work(tiny: World, tmp_path: Path) -> None:
     with pytest.raises(BadRequest, match="no dev case among 6; raise limit"):
         run_bench(plan_of(tiny, split=Split(0, 0.0001)), tmp_path / "none", "cpu", quiet=True)
