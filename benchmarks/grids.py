@@ -35,7 +35,10 @@ def settings_grid(plan: Plan, method: str, lookups: Sequence[str]) -> tuple[dict
     if "subject_last" not in lookups:  # no subject in the prompt to look up
         placements = [(site, "last") for site, _ in placements]
         positions = ()
-    grid, refusal = [], BadRequest(f"method {method} edits at none of {', '.join(sites or plan.sites)}; add a site")
+    grid, refusal = (
+        [],
+        BadRequest(f"method {method} edits at none of {', '.join(map(str, sites or plan.sites))}; add a site"),
+    )
     for site, where in dict.fromkeys(placements):
         if site not in (sites or plan.sites) or (positions and where not in positions):
             continue
