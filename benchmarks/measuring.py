@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -16,7 +16,7 @@ import torch
 from tqdm import tqdm
 
 from benchmarks.cases import Case
-from benchmarks.cells import CORPUS, Cell, split_of
+from benchmarks.cells import CORPUS, Cell, Task
 from benchmarks.known_facts import known_rates
 from benchmarks.models import load_model
 from benchmarks.records import probe_rows
@@ -39,19 +39,18 @@ class Loaded:
 
     Attributes:
         columns: the columns of the rows table that the model decides.
-        bases: (edit kind, data set) -> the unedited model's answers, filled as cells need them.
+        bases: hash of cases -> the unedited model's answers to them, filled as cells need them.
     """
 
     lm: LanguageModel
     columns: dict[str, object]
     statistics: ModelStatistics
-    bases: dict[tuple[str, str], Base] = field(default_factory=dict)
+    bases: dict[str, Base] = field(default_factory=dict)
 
     def base(self, cell: Cell, cases: Sequence[Case]) -> Base:
-        key = (cell.edit_kind, cell.dataset)
-        if key not in self.bases:
-            self.bases[key] = measure_base(self.lm, cases)
-        return self.bases[key]
+        if cell.cases not in self.bases:
+            self.bases[cell.cases] = measure_base(self.lm, cases)
+        return self.bases[cell.cases]
 
 
 def open_model(reference: str, device: str | None) -> LanguageModel:
@@ -130,12 +129,12 @@ def planned(
     return lm.with_batches(plan.batch_scale), plan
 
 
-def prepare(cells: Sequence[Cell], cases: Mapping[tuple[str, str], Sequence[Case]], loaded: Loaded) -> None:
-    """Make the covariances that `cells` need in one pass over the corpus, instead of one pass per cell."""
+def prepare(tasks: Sequence[Task], loaded: Loaded) -> None:
+    """Make the covariances that `tasks` need in one pass over the corpus, instead of one pass per cell."""
     sites: dict[Site, None] = {}
-    for cell in cells:
+    for cell, cases in tasks:
         method = make_method(cell.method, **json.loads(cell.settings))
-        for case in cases[cell.edit_kind, cell.dataset]:
+        for case in cases:
             with suppress(UserError):  # what cannot be placed fails in its own cell, with its reason
                 sites |= dict.fromkeys(method.edited_sites(loaded.lm, case.request))
     loaded.statistics.prepare(sites)
@@ -166,7 +165,7 @@ def cell_records(cell: Cell, cases: Sequence[Case], loaded: Loaded) -> list[dict
             "case": case.id,
             "subject": case.subject,
             "relation": case.relation,
-            "split": split_of(case.subject, cell.seed),
+            "split": cell.side(case),
             "known": base.known[i],
             "edit_norm": delta.relative_norm(lm),
             "seconds_edit": (edited - began) / len(cases),

@@ -11,8 +11,10 @@ file. Several processes may work on one folder: each claims the cells it compute
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pandas as pd
@@ -22,6 +24,7 @@ from filelock import FileLock, Timeout
 
 from editing.cache import atomic_file
 from editing.errors import BadData
+from valley.rows import SCHEMA_VERSION
 
 KEY = b"editbench"
 PROBE_BYTES = 64 * 1024
@@ -69,6 +72,15 @@ class RunStore:
             self._index(file)
         return address not in self._failed
 
+    def failed(self, address: str) -> bool:
+        """Whether this cell was tried and failed; a damaged file tells nothing."""
+        file = self._file(address)
+        return file.exists() and not self.done(address) and file.name not in self.unreadable
+
+    def read(self, address: str) -> pd.DataFrame:
+        """The rows of a stored cell."""
+        return pd.read_parquet(self._file(address))
+
     def has_result(self, slot: str) -> bool:
         """Whether some cell of this slot, whatever its weights, had finished without failing."""
         return bool(self._slots.get(slot, set()) - self._failed)
@@ -102,6 +114,17 @@ class RunStore:
             pq.write_table(table, temp, compression="zstd")
         self._index(self._file(address))
         self.keep_only(address, slot)
+
+    def adopt(self, file: Path, slot: str) -> None:
+        """Take over a finished cell from another folder, as it is.
+
+        Raises:
+            BadData: disk full, folder gone or read-only.
+        """
+        with self.claim(file.stem, wait=True), atomic_file(self.cells / file.name) as temp:
+            shutil.copyfile(file, temp)
+        self._index(self.cells / file.name)
+        self.keep_only(file.stem, slot)
 
     def keep_only(self, address: str, slot: str) -> None:
         """Remove every other result of a slot: older ones, and one that a kill left beside its successor."""
@@ -146,10 +169,8 @@ class RunStore:
             for temp in self.folder.glob(".run.json.*.tmp"):
                 temp.unlink(missing_ok=True)
             try:
-                known = json.loads(path.read_text("utf-8")) if path.exists() else {}
-                if not isinstance(known, dict):
-                    raise ValueError("not an object")
-            except (ValueError, OSError) as error:
+                known = _object(path) if path.exists() else {}
+            except (ValueError, OSError, RecursionError) as error:
                 raise BadData(f"{path}: not a readable run.json ({error}); use another --out") from error
             yield path, known
 
@@ -158,14 +179,43 @@ class RunStore:
             if not known and any(self.cells.glob("*.parquet")):
                 raise BadData(f"{self.folder}: has cells but no run.json that says what they are; use another --out")
             stored = known.get("plan", fixed)
+            if (newer := known.get("schema", SCHEMA_VERSION)) > SCHEMA_VERSION:
+                raise BadData(
+                    f"{path}: of a newer version (schema {newer}, this is {SCHEMA_VERSION}); update the program"
+                )
             unlike = [
                 f"{key} {stored.get(key)!r}, not {value!r}" for key, value in fixed.items() if stored.get(key) != value
             ]
             if unlike:
                 raise BadData(f"{self.folder}: holds another run ({'; '.join(unlike)}); use another --out")
-            history = [*known.get("asked", []), asked]
+            history = [*known.get("asked", []), json.loads(json.dumps(asked))]
             history = [entry for i, entry in enumerate(history) if entry not in history[:i]]
+            # When the plan was fixed: before the first cell, and never again.
+            first = {"fixed_at": known.get("fixed_at") or datetime.now(UTC).isoformat(timespec="seconds")}
+            about = about | first | {"schema": SCHEMA_VERSION}
             _write_json(path, known | {"plan": fixed, "asked": history} | about)
+
+
+def read_run_json(folder: Path) -> dict:
+    """What a run folder says of itself.
+
+    Raises:
+        BadData: no run there, or a run.json that cannot be read.
+    """
+    path = Path(folder) / "run.json"
+    if not path.is_file():
+        raise BadData(f"{folder}: no run there (it has no run.json); name a folder that `bench` wrote")
+    try:
+        return _object(path)
+    except (ValueError, OSError, RecursionError) as error:
+        raise BadData(f"{path}: not a readable run.json ({str(error)[:80]})") from error
+
+
+def _object(path: Path) -> dict:
+    known = json.loads(path.read_text("utf-8"))
+    if not isinstance(known, dict):
+        raise ValueError("not an object")
+    return known
 
 
 def _write_json(path: Path, value: dict) -> None:

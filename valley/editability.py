@@ -75,8 +75,9 @@ def choose(scores: pd.DataFrame, tried: pd.DataFrame, which: str = "known") -> p
     """The best setting of each rung and edit kind: highest harmonic mean on the dev cases of the stratum.
 
     Where the stratum has no measurable dev case, all dev cases choose, and `chosen_on` says so; what is scored stays the stratum.
-    A setting measured on fewer than half as many dev cases as the best-covered one is not eligible. Ties go to the
-    higher generalisation, then to the name. Controls (placebo) are never chosen.
+    A setting measured on fewer than half as many dev cases as the best-covered one is not eligible, nor, where any was measured on
+    test cases, one that was not: a search by halving has dropped it. Ties go to the higher generalisation, then to the name.
+    Controls (placebo) are never chosen.
 
     Returns:
         one line per rung and edit kind: SETTING (empty when none could be chosen), n_settings, chosen_on, scored_on,
@@ -88,6 +89,7 @@ def choose(scores: pd.DataFrame, tried: pd.DataFrame, which: str = "known") -> p
     dev = group_means(usable[usable["split"] == "dev"])
     anyone = scores[~scores["method"].isin(CONTROLS)]
     whole_dev = group_means(anyone[anyone["split"] == "dev"])
+    finalists = anyone.loc[anyone["split"] == "test", list(GROUP)].drop_duplicates()
     out = []
     for row in plan.to_dict("records"):
         key = {name: row[name] for name in (*RUNG, "edit_kind")}
@@ -103,6 +105,8 @@ def choose(scores: pd.DataFrame, tried: pd.DataFrame, which: str = "known") -> p
         here, chosen_on = matching(dev, key).dropna(subset=["harmonic_mean"]), "dev"
         if here.empty:
             here, chosen_on = matching(whole_dev, key).dropna(subset=["harmonic_mean"]), ALL_DEV
+        tested = here.merge(finalists, on=list(GROUP))
+        here = tested if len(tested) else here
         here = here[here["n"] * 2 >= here["n"].max()] if len(here) else here
         if here.empty:
             base["reason"] = f"no measurable dev case to choose among {row['n_settings']} settings"

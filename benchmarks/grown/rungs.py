@@ -40,7 +40,7 @@ CARD = "card.json"
 
 Progress = Callable[[int, int, float], None]
 
-__all__ = ["ARCHITECTURES", "KNOWN", "RungSpec", "build", "ground", "grow", "read_card"]
+__all__ = ["ARCHITECTURES", "KNOWN", "RungSpec", "build", "ground", "grow", "is_grown", "read_card"]
 
 
 @dataclass(frozen=True)
@@ -106,6 +106,16 @@ def grow(
             _train(place, checkpoints or bool(spec.step), progress, torch.device(device), every)
         lock.release()
     return place.folder(spec)
+
+
+def is_grown(name: str, cache: Path | None = None) -> bool:
+    """Whether the rung called `name` is there, so that `grow` would train nothing.
+
+    Raises:
+        BadModel: not the name of a grown rung.
+    """
+    spec = RungSpec.parse(name)
+    return _Place((cache or cache_root()) / "grown", spec.finished, ground(spec.finished)).has(spec)
 
 
 @dataclass(frozen=True)

@@ -107,6 +107,7 @@ def resolve(
     if parsed.kind == "folder":
         folder = Path(parsed.name).expanduser()
         check_folder(f"model {parsed.name}", folder)
+        _check_card(f"model {parsed.name}", folder)
         return Resolved(parsed.name, "folder", folder, f"folder {parsed.name}")
     if parsed.kind == "gguf":
         return _gguf(parsed.name, root, show)
@@ -117,6 +118,7 @@ def resolve(
     folder = Path(grow(parsed.name, cache=cache, progress=progress))
     label = f"grown:{parsed.name}"
     check_folder(label, folder, f"delete {folder} and run again")
+    _check_card(label, folder)
     return Resolved(label, "grown", folder, f"{label} {folder.name}", "made here")
 
 
@@ -143,6 +145,28 @@ def absent(reference: str) -> str | None:
     except BadModel as error:
         return str(error)
     return None
+
+
+def at_hand(reference: str) -> bool:
+    """Whether a model can be loaded here and now, without a download or a training."""
+    parsed = parse(reference)
+    if parsed.kind != "grown":
+        return absent(reference) is None
+    from benchmarks.grown import is_grown
+
+    return is_grown(parsed.name)
+
+
+def _check_card(label: str, folder: Path) -> None:
+    """Hold the weights of a model trained here against the hash on its card: one flipped bit would be another model."""
+    from benchmarks.grown.rungs import CARD, read_card
+    from benchmarks.models.gguf import sha256_of
+
+    stated = read_card(folder).get("weights") if (folder / CARD).is_file() else None
+    if stated and sha256_of(folder / "model.safetensors") != stated:
+        raise BadModel(
+            f"{label}: model.safetensors is damaged (sha256 differs from its card); delete {folder} and run again"
+        )
 
 
 def training_tokens(reference: str, stated: int = 0) -> float:

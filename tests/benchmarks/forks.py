@@ -1,0 +1,52 @@
+"""Child processes that have everything imported, so that a kill hits the work and not the imports."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass
+class Child:
+    """A forked process and the file with its stderr."""
+
+    pid: int
+    told: Path
+
+    def kill(self, sign: int = signal.SIGKILL) -> None:
+        os.kill(self.pid, sign)
+
+    def wait(self, seconds: float = 240) -> int:
+        """Its exit code, negative for a signal; killed after `seconds`."""
+        until = time.monotonic() + seconds
+        while True:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                return os.waitstatus_to_exitcode(status)
+            if time.monotonic() > until:
+                self.kill()
+            time.sleep(0.01)
+
+
+def fork(work: Callable[[], object], told: Path) -> Child:
+    """Start `work` in a process of its own; exit code 1 when it raises, with the error and its traceback in `told`."""
+    pid = os.fork()
+    if pid:
+        return Child(pid, told)
+    code = 1
+    try:
+        with told.open("w") as sys.stderr:
+            try:
+                work()
+                code = 0
+            except BaseException as error:
+                print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
+                traceback.print_exc()
+    finally:
+        os._exit(code)
