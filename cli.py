@@ -120,6 +120,7 @@ corpus = click.option(
 )
 @click.option("--datasets", "sets", type=Names(), default="", help="Where cases come from; see `datasets`.")
 @click.option("--sites", type=Names(), default="mlp,value", show_default=True, help="Where in a block to edit.")
+@click.option("--known", is_flag=True, help="Edit only facts that the unedited model knows; the others are counted.")
 @click.option("--fast", is_flag=True, help="Fewer contexts per optimiser step: much faster, nearly the same edits.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A setting of every method that has it.")
 @corpus
@@ -137,6 +138,7 @@ def bench(
     probes,
     sets,
     sites,
+    known,
     fast,
     settings,
     corpus,
@@ -166,7 +168,7 @@ def bench(
     from benchmarks.cells import CORPUS, FAST, Plan
 
     kept = tuple(((FAST if fast else {}) | chosen).items())
-    plan = Plan(ladder, methods, kinds, limit, seed, sets, sites, corpus or CORPUS, kept, probes)
+    plan = Plan(ladder, methods, kinds, limit, seed, sets, sites, corpus or CORPUS, kept, probes, known=known)
     run_plan(ctx, plan, out, device, as_json, running)
 
 

@@ -83,6 +83,7 @@ class Plan:
         datasets: names; each serves the kinds it offers. Empty takes DEFAULT_DATASETS.
         corpus: text of the models' statistics.
         probes: at most so many probes per kind and language of a case; 0 means all.
+        known: edit only the facts that the unedited model knows; the others are rows without a value, and counted.
         settings: (key, value) given to every method that has the key, instead of its default.
 
     A file can say more:
@@ -117,6 +118,7 @@ class Plan:
     search: str = "grid"
     pareto: bool = False
     split: Split | None = None
+    known: bool = False
 
     def __post_init__(self) -> None:
         checks = (
@@ -170,7 +172,8 @@ class Plan:
         A plan from a file is fixed whole, apart from its title: what counts as test was agreed before it was looked at.
         """
         if self.split is None:
-            return {key: getattr(self, key) for key in ("ladder", "limit", "seed", "corpus", "probes")}
+            keys = ("ladder", "limit", "seed", "corpus", "probes", *(("known",) if self.known else ()))
+            return {key: getattr(self, key) for key in keys}
         whole = json.loads(canonical(asdict(self)))
         return {key: value for key, value in whole.items() if key not in ("title", "sites", "kinds", "limit", "seed")}
 
@@ -194,7 +197,8 @@ class Cell:
         settings: the full settings of the method as canonical JSON.
         cases: hash of the cases, contents included.
         split: the plan's `Split` as canonical JSON; empty where the plan states none.
-        stage: place in the search ("dev 1", "test"); empty where all cases are measured at once.
+        stage: place in the search ("dev 1", "test") or in many cases ("part 2"); empty where all cases are measured at once.
+        known: whether only the facts that the unedited model knows are edited.
     """
 
     ladder: str
@@ -210,16 +214,17 @@ class Cell:
     cases: str
     split: str = ""
     stage: str = ""
+    known: bool = False
 
     def address(self, model_hash: str) -> str:
         """Content hash; `model_hash` is empty for a model that could not be loaded."""
-        about = {key: value for key, value in asdict(self).items() if value or key not in ("split", "stage")}
+        about = {key: value for key, value in asdict(self).items() if value or key not in ("split", "stage", "known")}
         return digest([about, model_hash, CODE_SCHEMA, SCHEMA_VERSION])
 
     def slot(self) -> str:
         """Hash of the place in the sweep, whatever the weights, the cases or the code."""
         place = [self.rung, self.method, self.settings, self.edit_kind, self.dataset]
-        return digest([*place, self.seed, self.stage] if self.split else place)
+        return digest([*place, self.seed, self.stage] if self.split or self.stage else place)
 
     def side(self, case: Case) -> str:
         """Whether `case` is dev or test here."""

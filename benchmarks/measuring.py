@@ -19,8 +19,8 @@ from benchmarks.cases import Case
 from benchmarks.cells import CORPUS, Cell, Task
 from benchmarks.known_facts import known_rates
 from benchmarks.models import load_model
-from benchmarks.records import probe_rows
-from benchmarks.scoring import Base, measure, measure_base, measure_drift
+from benchmarks.records import probe_rows, unedited_row
+from benchmarks.scoring import Base, measure, measure_base, measure_drift, own_wordings
 from benchmarks.strength import strength
 from editing.errors import UserError
 from editing.language_model import LanguageModel
@@ -40,17 +40,29 @@ class Loaded:
     Attributes:
         columns: the columns of the rows table that the model decides.
         bases: hash of cases -> the unedited model's answers to them, filled as cells need them.
+        knows: hash of cases -> whether it knows each fact.
     """
 
     lm: LanguageModel
     columns: dict[str, object]
     statistics: ModelStatistics
     bases: dict[str, Base] = field(default_factory=dict)
+    knows: dict[str, tuple[bool, ...]] = field(default_factory=dict)
 
     def base(self, cell: Cell, cases: Sequence[Case]) -> Base:
+        """The unedited model's answers to the cases of `cell` that are to be edited."""
         if cell.cases not in self.bases:
             self.bases[cell.cases] = measure_base(self.lm, cases)
         return self.bases[cell.cases]
+
+    def edited(self, cell: Cell, cases: Sequence[Case]) -> list[bool]:
+        """Which cases of `cell` are to be edited: all, or those whose fact the model knows."""
+        if not cell.known:
+            return [True] * len(cases)
+        if cell.cases not in self.knows:
+            known = measure_base(self.lm, [own_wordings(case) for case in cases]).known
+            self.knows[cell.cases] = tuple(map(bool, known))
+        return list(self.knows[cell.cases])
 
 
 def open_model(reference: str, device: str | None) -> LanguageModel:
@@ -141,11 +153,26 @@ def prepare(tasks: Sequence[Task], loaded: Loaded) -> None:
 
 
 def cell_records(cell: Cell, cases: Sequence[Case], loaded: Loaded) -> list[dict]:
-    """All rows of a cell, apart from the columns that the sweep itself decides.
+    """All rows of a cell, apart from the columns that the sweep itself decides. A case that is not edited gets one row.
 
     Raises:
         UserError: the method cannot make these edits on this model.
     """
+    wanted = loaded.edited(cell, cases)
+    left = [
+        _about(cell, case) | {"known": False} | unedited_row(case)
+        for case, go in zip(cases, wanted, strict=True)
+        if not go
+    ]
+    cases = [case for case, go in zip(cases, wanted, strict=True) if go]
+    return _edited_records(cell, cases, loaded) + left if cases else left
+
+
+def _about(cell: Cell, case: Case) -> dict:
+    return {"case": case.id, "subject": case.subject, "relation": case.relation, "split": cell.side(case)}
+
+
+def _edited_records(cell: Cell, cases: Sequence[Case], loaded: Loaded) -> list[dict]:
     lm, method = loaded.lm, make_method(cell.method, **json.loads(cell.settings))
     requests = [case.request for case in cases]
     base = loaded.base(cell, cases)
@@ -158,14 +185,10 @@ def cell_records(cell: Cell, cases: Sequence[Case], loaded: Loaded) -> list[dict
     records = []
     for i, (case, delta) in enumerate(zip(cases, deltas, strict=True)):
         placement = method.placement(lm, case.request)
-        about = {
+        about = _about(cell, case) | {
             "site": placement.site,
             "lookup": placement.lookup,
             "depth": placement.depth,
-            "case": case.id,
-            "subject": case.subject,
-            "relation": case.relation,
-            "split": cell.side(case),
             "known": base.known[i],
             "edit_norm": delta.relative_norm(lm),
             "seconds_edit": (edited - began) / len(cases),

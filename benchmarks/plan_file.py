@@ -9,6 +9,7 @@ limit = 60                         # cases per [[edits]] without a limit of its 
 probes = 0                         # at most so many probes per kind and language of a case; 0 is all
 corpus = "samples:20000"
 fast = true
+known = true                       # edit only the facts that the unedited model knows
 search = "halving"                 # or "grid": every setting on every case
 pareto = false                     # halving also keeps and scores the Pareto front
 split = { dev = 0.33, by = ["subject"] }   # or ["subject", "relation"]: test shares neither with dev; seed = 0
@@ -40,7 +41,7 @@ from editing.errors import BadData, UserError
 from editing.methods import make_method, method_names
 
 KEYS = (
-    "title", "name", "ladder", "rungs", "seeds", "limit", "probes", "corpus", "fast", "search", "pareto", "split",
+    "title", "name", "ladder", "rungs", "seeds", "limit", "probes", "corpus", "fast", "known", "search", "pareto", "split",
     "edits", "methods",
 )  # fmt: skip
 MOST_BYTES, MOST_SETTINGS = 100_000, 1000
@@ -83,6 +84,7 @@ def load_plan(path: str | Path) -> Plan:
             search=search,
             pareto=_get(path, table, "pareto", bool, False),
             split=_split(path, table),
+            known=_get(path, table, "known", bool, False),
         )
         known = [rung.name for rung in load_ladder(ladder).rungs]
     except UserError as error:

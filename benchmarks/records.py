@@ -19,6 +19,7 @@ DRIFT_TAU = 1.0
 
 UNKNOWN = "unknown to the unedited model"
 HOP_UNKNOWN = "a later hop is unknown to the unedited model"
+NOT_EDITED = "not edited: unknown to the unedited model"
 TOO_SHORT = "the unedited model writes too little for an entropy"
 NOT_FINITE = "score is not a finite number"
 
@@ -33,15 +34,7 @@ def probe_rows(
     """One record per probe with the columns of `valley.rows.COLUMNS` that a probe decides."""
     records = []
     for index, (p, before, prior, now) in enumerate(zip(case.probes, answers, priors, after, strict=True)):
-        record = {
-            "probe": p.kind,
-            "probe_index": index,
-            "about": p.about,
-            "probe_relation": p.relation,
-            "lang": p.lang,
-            "prompt": p.prompt,
-            "n_candidates": len(p.candidates),
-        }
+        record = _asked(index, p)
         if p.kind == "drift":
             record |= _drift_record(drift[p.prompt])
         elif p.kind == "fluency":
@@ -52,6 +45,27 @@ def probe_rows(
             record |= _candidate_record(p, before, prior, now)
         records.append(record)
     return records
+
+
+def unedited_row(case: Case) -> dict:
+    """The one record of a case that is not edited because its fact is not known: it counts, and has no value."""
+    index, p = next((i, p) for i, p in enumerate(case.probes) if p.kind == "efficacy")
+    old = "" if p.old is None else p.candidates[p.old]
+    said = {"answer": p.candidates[p.answer], "old": old, "value": nan, "reason": NOT_EDITED}
+    return _asked(index, p) | said
+
+
+def _asked(index: int, p: Probe) -> dict:
+    """What was asked, as columns."""
+    return {
+        "probe": p.kind,
+        "probe_index": index,
+        "about": p.about,
+        "probe_relation": p.relation,
+        "lang": p.lang,
+        "prompt": p.prompt,
+        "n_candidates": len(p.candidates),
+    }
 
 
 def begins_with(text: str, answers: Iterable[str]) -> bool:

@@ -73,6 +73,7 @@ def _from_file(ctx: click.Context, path: Path):
         "sets": tuple(dict.fromkeys(edit.dataset for edit in plan.edits)),
         "corpus": plan.corpus,
         "seed": plan.seeds[0] if len(plan.seeds) == 1 else plan.seeds,
+        "known": plan.known,
         "sites": None,
         "fast": None,
         "settings": None,

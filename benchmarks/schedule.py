@@ -30,6 +30,8 @@ from editing.methods import make_method
 CONTROLS = ("placebo", "random_site")
 # Fewer dev cases than this tell nothing.
 FIRST = 4
+# At most so many cases per cell, where cases are many: what a killed run loses, and how often it says where it is.
+CHUNK = 200
 
 Read = Callable[[Sequence[Task]], Point]
 Steps = Generator[list[Task], Read, None]
@@ -63,6 +65,7 @@ class Place:
             cases=batch.digest,
             split=canonical(asdict(self.plan.split)) if self.plan.split else "",
             stage=stage,
+            known=self.plan.known,
         )
         return Task(cell, batch.cases)
 
@@ -99,12 +102,22 @@ def walk(place: Place, part: Part | None = None) -> Iterator[list[Task]]:
 def _everything(place: Place, part: Part | None) -> Steps:
     plan, pools = place.plan, place.pools
     tasks = [
-        place.task(pool, method, settings, cases.batch(), "")
+        place.task(pool, method, settings, batch, stage)
         for pool, cases in pools.items()
+        for stage, batch in chunks(cases)
         for method in plan.methods
         for settings in settings_grid(plan, method, lookups([case.request for case in cases.cases]))
     ]
     yield [task for i, task in enumerate(tasks) if part is None or part.takes(i)]
+
+
+def chunks(cases: Pool, side: str = "") -> list[tuple[str, Batch]]:
+    """The cases of a side, or all, in cells of at most CHUNK, each with the name of its stage."""
+    n = len(cases.side(side) if side else cases.cases)
+    if n <= CHUNK:
+        return [(side, cases.batch(side))]
+    starts = range(0, n, CHUNK)
+    return [(f"{side} part {i}".strip(), cases.batch(side, at, at + CHUNK)) for i, at in enumerate(starts, 1)]
 
 
 def rounds(n_settings: int) -> int:
@@ -181,8 +194,11 @@ def _halving(place: Place, part: Part | None) -> Steps:
         tried = [(race.method, settings) for race in mine for settings in race.settings]
         tried += [(control, _follow(plan, control, best)) for control in plan.methods if control in CONTROLS]
         for pool in place.of(kind):
-            test = place.pools[pool].batch("test")
-            tasks += [place.task(pool, method, settings, test, "test") for method, settings in tried]
+            tasks += [
+                place.task(pool, method, settings, batch, stage)
+                for stage, batch in chunks(place.pools[pool], "test")
+                for method, settings in tried
+            ]
     yield tasks
 
 

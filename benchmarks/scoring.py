@@ -229,6 +229,12 @@ def continuation_length(lm: LanguageModel, cases: Sequence[Case]) -> int:
     return min(max(longest + 2, MIN_NEW_TOKENS), MAX_NEW_TOKENS)
 
 
+def own_wordings(case: Case) -> Case:
+    """A case with only the probes that say whether its fact is known: the edit's wordings in its own language."""
+    mine = (p for p in case.probes if p.kind in ("efficacy", "paraphrase") and p.lang == case.request.lang)
+    return replace(case, probes=tuple(mine))
+
+
 def _known(case: Case, answers: Sequence[Answer | None], priors: Sequence[np.ndarray | None]) -> bool | None:
     """At least two thirds of the case's own prompts, in the request's language, answered with `old`."""
     hits = [

@@ -11,7 +11,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,7 +25,7 @@ from benchmarks.cells import CODE_SCHEMA, digest, taken_by
 from benchmarks.datasets import build_cases
 from benchmarks.measuring import open_model, statistics_of
 from benchmarks.provenance import commit, versions
-from benchmarks.scoring import measure, measure_base
+from benchmarks.scoring import measure, measure_base, own_wordings
 from benchmarks.strength import drift_texts
 from editing.cache import atomic_file
 from editing.errors import BadData, BadRequest, UserError
@@ -83,7 +83,7 @@ def pile_up(
         BadRequest: nothing to edit, or no untouched fact that the model knows.
     """
     before = hash_weights(lm.module)
-    cases, untouched = [_counted(c) for c in cases], [_counted(c) for c in untouched]
+    cases, untouched = [own_wordings(c) for c in cases], [own_wordings(c) for c in untouched]
     base = measure_base(lm, [*cases, *untouched])
     first_base = {c.id: i for i, c in enumerate([*cases, *untouched])}
     kept = [c for c in untouched if base.known[first_base[c.id]]]
@@ -211,12 +211,6 @@ def run_sequences(
 
 def _advance(bar: tqdm, done: int, total: int) -> None:
     bar.update(done - bar.n)
-
-
-def _counted(case: Case) -> Case:
-    """A case with the probes that are scored here, and that say whether its fact is known: its own language's wordings."""
-    mine = tuple(p for p in case.probes if p.kind in ("efficacy", "paraphrase") and p.lang == case.request.lang)
-    return replace(case, probes=mine)
 
 
 def _spread(items: Sequence[T], most: int) -> list[T]:

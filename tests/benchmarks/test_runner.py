@@ -195,3 +195,34 @@ def test_records_that_are_left_out_are_said_and_kept_in_the_run(tiny: World, tmp
     assert "record 4: subject 'Peru' is absent" in reason and total.endswith("1 of 4 records left out")
     assert json.loads((out / "run.json").read_text())["skipped"] == [reason, total]
     assert reason in capsys.readouterr().err
+
+
+def test_only_known_facts_are_edited_and_the_others_counted(tiny: World, tmp_path: Path) -> None:
+    records = json.loads(Path(tiny.facts).read_text())[:4]
+    for record in records[::2]:  # these are not what the model says
+        record["old"] = next(r["old"] for r in records if r["old"] not in (record["old"], record["target"]))
+    (tmp_path / "facts.json").write_text(json.dumps(records))
+    changes = {
+        "ladder": tiny.write_ladder("knows", two=tiny.model), "datasets": (f"fact_file:{tmp_path / 'facts.json'}",),
+    }  # fmt: skip
+    for name, known in (("all", False), ("known", True)):
+        run(tiny, tmp_path / name, known=known, **changes)
+    every, known = read_run(tmp_path / "all"), read_run(tmp_path / "known")
+    left = known[known["reason"].str.startswith("not edited")]
+    assert 0 < left["case"].nunique() == len(left) // known["cell"].nunique() < 4 and not left["known"].any()
+    assert set(left["case"]) == set(every.loc[~every["known"].astype(bool), "case"])
+    columns = ["case", "probe", "prompt", "pick_before", "pick_after", "value"]
+    edited = known[known["known"].astype(bool)]
+    pd.testing.assert_frame_equal(
+        edited[columns].reset_index(drop=True), every.loc[every["known"].astype(bool), columns].reset_index(drop=True)
+    )
+
+
+def test_many_cases_are_several_cells_with_the_same_rows(
+    tiny: World, undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("benchmarks.schedule.CHUNK", 3)
+    assert run(tiny, tmp_path).ran == 8
+    columns = ["rung", "lookup", "case", "probe", "prompt", "pick_after", "split"]
+    pd.testing.assert_frame_equal(read_run(tmp_path)[columns], read_run(undisturbed)[columns])
+    assert run(tiny, tmp_path).ran == 0
