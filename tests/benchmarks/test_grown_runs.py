@@ -94,7 +94,7 @@ def test_models_along_the_training_are_rungs_of_their_own(tmp_path: Path) -> Non
     assert tokens == sorted(set(tokens)) and tokens[-1] < read_card(done)["tokens"]
     assert cards[0]["loss"] > cards[-1]["loss"] > read_card(done)["loss"]
     for folder, card in zip(folders, cards, strict=True):
-        assert card["weights"] == weights(folder) and card["name"] == f"gpt2-1x32@step{card['step']}"
+        assert card["weights"] == weights(folder) and card["name"] == f"gpt2-1x32@batch512-step{card['step']}"
         assert load_model(str(folder)).name
     short = replace(TINY, recipe=replace(TINY.recipe, tokens=1))
     assert short.recipe.steps == 1 and short.checkpoints == ()
@@ -104,7 +104,7 @@ def test_one_model_along_the_way_can_be_asked_for_after_the_training(tmp_path: P
     done = grow(TINY, cache=tmp_path, progress=False)
     stamp = (done / "model.safetensors").stat().st_mtime_ns
     folder = grow(replace(TINY, step=8), cache=tmp_path, progress=False)
-    assert folder.name.startswith("gpt2-1x32@step8-") and read_card(folder)["step"] == 8
+    assert folder.name.startswith("gpt2-1x32@batch512-step8-") and read_card(folder)["step"] == 8
     assert (done / "model.safetensors").stat().st_mtime_ns == stamp
 
 
@@ -151,7 +151,7 @@ def test_without_a_state_a_killed_training_begins_anew(tmp_path: Path) -> None:
 def test_models_along_the_way_survive_a_kill_and_are_made_up_for(tmp_path: Path) -> None:
     spec = replace(TINY, step=8)
     assert killed(tmp_path / "a", checkpoints=True) and killed(tmp_path / "b", checkpoints=False)
-    kept = next((tmp_path / "a" / "grown").glob("*@step8-*"))
+    kept = next((tmp_path / "a" / "grown").glob("*-step8-*"))
     stamp = (kept / "model.safetensors").stat().st_mtime_ns
     made = [grow(spec, cache=tmp_path / cache, progress=False) for cache in "ab"]
     assert made[0] == kept and (kept / "model.safetensors").stat().st_mtime_ns == stamp
