@@ -1,4 +1,5 @@
-"""The field's scores as text for a terminal: a block per edit kind and data set, two lines per setting, the second its intervals."""
+"""The field's scores as text for a terminal: a block per edit kind and data set, two lines per setting: the scores, then what
+else distinguishes the setting, and intervals."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ import textwrap
 import pandas as pd
 
 from valley.kinds import LABELS
+from valley.metrics import PLACE
 from valley.table import OPTIONAL, SINGLE, WIDTH, WITH_INTERVAL, clean, short, where
 
 HEADINGS = SINGLE | WITH_INTERVAL | OPTIONAL | {"bits_en": "+bits en", "bits_fr": "+bits fr"}
@@ -48,10 +50,17 @@ def format_scores(table: pd.DataFrame, which: str = "known") -> str:
 def _block(block: pd.DataFrame, names: list[str], headings: dict[str, str]) -> list[str]:
     """Two lines per setting; scores that do not fit beside the others go into a further block below."""
     rows = [["rung", "setting", "cases", *(headings.get(name, name) for name in names)]]
-    for line in block.to_dict("records"):
+    for line, differs in zip(block.to_dict("records"), varied(block), strict=True):
         rows.append([short(clean(line["rung"]), 15), short(clean(where(line)), 22), str(line["n_cases"])])
         rows[-1] += [_number(line[name]) for name in names]
-        rows.append(["", "", "", *(_interval(line[f"{name}_low"], line[f"{name}_high"]) for name in names)])
+        rows.append(
+            [
+                "",
+                short(clean(differs), 26),
+                "",
+                *(_interval(line[f"{name}_low"], line[f"{name}_high"]) for name in names),
+            ]
+        )
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     rows.insert(1, ["-" * width for width in widths])
     lines = []
@@ -64,6 +73,23 @@ def _block(block: pd.DataFrame, names: list[str], headings: dict[str, str]) -> l
             lines.append(" ".join(cells).rstrip())
         if not left:
             return [line for line in lines if line]
+
+
+def varied(block: pd.DataFrame) -> list[str]:
+    """Per line the settings, besides its place, in which the lines of its method differ: `covariance_weight=100`."""
+    settings = [json.loads(text) for text in block["settings"]]
+    values: dict[tuple[str, str], set[str]] = {}
+    for method, mine in zip(block["method"], settings, strict=True):
+        for key, value in mine.items():
+            values.setdefault((method, key), set()).add(json.dumps(value))
+    return [
+        " ".join(
+            f"{key}={value:g}" if isinstance(value, int | float) else f"{key}={value}"
+            for key, value in mine.items()
+            if key not in PLACE and len(values[method, key]) > 1
+        )
+        for method, mine in zip(block["method"], settings, strict=True)
+    ]
 
 
 def _interval(low: float, high: float) -> str:

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from tests.valley.build import edit, failed, frame
 from valley.metrics import TABLES, counterfact_scores, easyedit_scores, our_scores
-from valley.metrics_table import format_scores
+from valley.metrics_table import format_scores, varied
 from valley.rows import ADDED, RowsError, preferred, probability_margin
 
 
@@ -181,3 +181,13 @@ def test_the_command(tmp_path: Path) -> None:
     assert "harm. mean" in run(cli, ["scores", str(tmp_path)]).output
     wrong = run(cli, ["scores", str(tmp_path / "none")])
     assert wrong.exit_code == 2 and "no such run folder" in wrong.output
+
+
+def test_settings_that_differ_are_told_apart() -> None:
+    settings = [
+        {"site": "mlp", "weight": 10.0, "x": None},
+        {"site": "mlp", "weight": 100, "x": None},
+        {"site": "attn", "weight": 5},
+    ]
+    block = pd.DataFrame({"method": ["memit", "memit", "rome"], "settings": [json.dumps(one) for one in settings]})
+    assert varied(block) == ["weight=10", "weight=100", ""]
