@@ -104,7 +104,7 @@ def format_sizes(table: pd.DataFrame) -> str:
     ]
     lines = [head, ["---", *["---:"] * (len(head) - 1)]]
     for _, row in by_size(table).iterrows():
-        cells = [str(row["size"]), f"{row['parameters'] / 1e6:.2f}M", f"{row['loss']:.3f} ± {row['sd_loss']:.3f}"]
+        cells = [str(row["size"]), f"{row['parameters'] / 1e6:.2f}M", _spread(row["loss"], row["sd_loss"], 3)]
         cells.append(_pair(row, "bits_per_byte_world", 3))
         cells += [_pair(row, f"recall_{kind}", 2) for kind in LINES]
         lines.append([*cells, f"{row['cpu_seconds']:.0f}", f"{row['tokens_per_second']:,.0f}"])
@@ -112,9 +112,15 @@ def format_sizes(table: pd.DataFrame) -> str:
 
 
 def _pair(row: pd.Series, key: str, digits: int) -> str:
-    mean = "/".join(f"{row[f'{key}_{lang}']:.{digits}f}" for lang in LANGS)
+    """English/French, behind ± the larger spread."""
+    values = [row[f"{key}_{lang}"] for lang in LANGS]
     spread = max(row[f"sd_{key}_{lang}"] for lang in LANGS)
+    mean = "/".join("n/a" if pd.isna(value) else f"{value:.{digits}f}" for value in values)
     return mean if pd.isna(spread) else f"{mean} ± {spread:.{digits}f}"
+
+
+def _spread(value: float, spread: float, digits: int) -> str:
+    return f"{value:.{digits}f}" if pd.isna(spread) else f"{value:.{digits}f} ± {spread:.{digits}f}"
 
 
 def _readme(table: pd.DataFrame, name: str, folder: Path) -> str:
@@ -142,7 +148,8 @@ def _readme(table: pd.DataFrame, name: str, folder: Path) -> str:
 
 
 def _chance(table: pd.DataFrame, kind: str) -> str:
-    return "/".join(f"{table[f'chance_{kind}_{lang}'].mean():.2f}" for lang in LANGS)
+    means = [table[f"chance_{kind}_{lang}"].mean() for lang in LANGS]
+    return "/".join("n/a" if pd.isna(mean) else f"{mean:.2f}" for mean in means)
 
 
 def _figure(sizes: pd.DataFrame, table: pd.DataFrame) -> Figure:
@@ -167,7 +174,7 @@ def _figure(sizes: pd.DataFrame, table: pd.DataFrame) -> Figure:
         (1, chance),
         xycoords=("axes fraction", "data"),
         ha="right",
-        va="bottom",
+        va="top",
         fontsize=8,
         color="#666666",
     )

@@ -320,7 +320,7 @@ def bits_per_byte(
     stride = min(window, lm.max_length - len(head)) // 2
     pieces: list[tuple[list[int], int]] = []  # tokens with their head, and how many at the end are scored
     for one in texts:
-        ids = lm.tokenizer(one, add_special_tokens=False)["input_ids"]
+        ids = lm.tokenizer(one, add_special_tokens=False, verbose=False)["input_ids"]
         for begin in range(0, len(ids), stride):
             context = ids[max(0, begin - stride) : begin]
             scored = ids[begin : begin + stride]

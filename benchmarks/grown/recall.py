@@ -30,7 +30,9 @@ def answered(model: Any, tokenizer: Any, sentences: Sequence[Sentence], batch: i
         for row, text in enumerate(texts):
             ids[row, 1 : 1 + len(text)] = torch.tensor(text)
             asked[row, 1 + len(prompts[row]) : 1 + len(text)] = True
-        hidden = model.base_model(ids.to(device), use_cache=False).last_hidden_state
+        hidden = model.base_model(
+            ids.to(device), attention_mask=torch.ones_like(ids, device=device), use_cache=False
+        ).last_hidden_state
         said = head(hidden[:, :-1][asked[:, 1:].to(device)]).argmax(-1).cpu()
         wrong = torch.zeros(len(part), dtype=torch.long).index_add_(
             0, asked.nonzero()[:, 0], (said != ids[asked]).to(torch.long)
