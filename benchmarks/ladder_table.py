@@ -115,6 +115,8 @@ def _pair(row: pd.Series, key: str, digits: int) -> str:
     """English/French, behind ± the larger spread."""
     values = [row[f"{key}_{lang}"] for lang in LANGS]
     spread = max(row[f"sd_{key}_{lang}"] for lang in LANGS)
+    if all(map(pd.isna, values)):
+        return "n/a"
     mean = "/".join("n/a" if pd.isna(value) else f"{value:.{digits}f}" for value in values)
     return mean if pd.isna(spread) else f"{mean} ± {spread:.{digits}f}"
 
