@@ -23,6 +23,7 @@ from benchmarks.retarget_commands import retarget
 from benchmarks.run_commands import plan_options, run_plan
 from editing.errors import BadRequest, UserError
 from valley import commands as judging_commands
+from valley.compare_command import compare
 from valley.scores_command import scores
 
 MISTAKE, INTERRUPTED = 2, 130
@@ -333,7 +334,7 @@ def methods() -> None:
     click.echo(list_methods())
 
 
-for command in (datasets, ladder, retarget, scores, *run_commands.COMMANDS, *judging_commands.COMMANDS):
+for command in (compare, datasets, ladder, retarget, scores, *run_commands.COMMANDS, *judging_commands.COMMANDS):
     cli.add_command(command)
 
 

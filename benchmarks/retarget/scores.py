@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -21,7 +23,7 @@ def by_relation(questions: pd.DataFrame) -> pd.DataFrame:
     lines = []
     concept = questions[questions["role"].isin((*MOVED, SHARED))]
     for key, mine in concept.groupby(["by", "role", "relation", "lang"], sort=False):
-        line = dict(zip(("by", "role", "relation", "lang"), key, strict=True))
+        line: dict[str, Any] = dict(zip(("by", "role", "relation", "lang"), key, strict=True))
         first, kin = mine.iloc[0], questions[questions["role"] == SIBLING]
         kin = kin[kin["by"].eq(line["by"]) & kin["relation"].eq(line["relation"]) & kin["lang"].eq(line["lang"])]
         line |= {name: first[name] for name in ("own", "goal", "pick_before", "pick_after")} | {"n": len(mine)}
@@ -36,7 +38,7 @@ def by_sibling(questions: pd.DataFrame) -> pd.DataFrame:
     lines = []
     kin = questions[questions["role"].isin((SIBLING, GOAL))]
     for key, mine in kin.groupby(["by", "role", "about"], sort=False):
-        line = dict(zip(("by", "role", "about"), key, strict=True))
+        line: dict[str, Any] = dict(zip(("by", "role", "about"), key, strict=True))
         for lang in LANGS:
             here = mine[mine["lang"] == lang]
             known, kept = _kept(here)

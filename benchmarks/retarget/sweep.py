@@ -40,7 +40,7 @@ class Sweep:
     failed: tuple[str, ...]
     file: Path | None
 
-    def as_json(self) -> dict[str, object]:
+    def as_json(self) -> dict:
         """With null for what is not measurable: JSON has no NaN."""
         lines = self.table.astype(object).where(self.table.notna(), None).to_dict("records")
         about = {"kept": self.kept, "skipped": list(self.skipped), "failed": list(self.failed)}
