@@ -98,9 +98,9 @@ def pairs(rng: np.random.Generator, truth: float) -> tuple[pd.DataFrame, pd.Data
 
 
 def test_intervals_cover_the_true_difference() -> None:
-    rng, hits, rounds = np.random.default_rng(5), 0, 60
+    rng, hits, rounds = np.random.default_rng(5), 0, 40
     for i in range(rounds):
-        found = compare(*pairs(rng, 0.1), min_known=2, draws=300, seed=i)
+        found = compare(*pairs(rng, 0.1), min_known=2, draws=200, seed=i)
         line = one(found, "paraphrase")
         hits += line["low"] <= 0.1 <= line["high"]
     assert hits >= 0.85 * rounds
