@@ -12,7 +12,7 @@ from valley.rows import RowsError
 
 PARTS = ("plan", "asked", "versions", "skipped", "schema")
 # A question that is the same asks this.
-ASKED = ("probe", "probe_index", "lang", "prompt", "answer", "old", "rival", "n_candidates")
+ASKED = ("probe", "probe_index", "lang", "prompt", "answer", "old", "n_candidates")
 SHOWN = 60
 
 
@@ -96,7 +96,8 @@ def _united(requests: object) -> dict[str, list[str]]:
 def _questions(rows: pd.DataFrame) -> pd.Series:
     """Kind and case -> everything it asks, as one text."""
     asked = rows.drop_duplicates(["edit_kind", *CASE, "probe_index"]).sort_values("probe_index")
-    text = asked[list(ASKED)].astype(str).agg("|".join, axis=1)
+    columns = [asked[name].astype("string").fillna("") for name in ASKED]
+    text = columns[0].str.cat(columns[1:], sep="|")
     return text.groupby([asked[name] for name in ("edit_kind", *CASE)]).agg("\n".join)
 
 

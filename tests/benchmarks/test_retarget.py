@@ -95,10 +95,8 @@ def test_margins_are_those_of_changed_weights(tiny: World, done: Retargeting) ->
     goal = table[(table["role"] == GOAL) & (table["prompt"] != one["prompt"]) & (table["own"] == one["own"])]
     goal = goal[(goal["relation"] == one["relation"]) & (goal["lang"] == "en") & (goal["template"] == 0)].iloc[0]
     assert one["distance"] == pytest.approx(goal["margin_before"] - one["margin_before"])
-    steered = done.questions[(done.questions["by"] == "steer") & (done.questions["role"] == TRAINED)]
-    steered = steered[(steered["template"] == 0) & (steered["lang"] == "en")]
-    gone = steered["margin_after"] - steered["margin_before"]
-    assert gone.mean() > 0.5, "the edit moves what it was trained on"
+    gone = (table["margin_after"] - table["margin_before"]).abs()
+    assert gone.max() > 0.1, "an edit that changes nothing would agree with anything"
 
 
 def test_no_edit_moves_nothing_and_keeps_everything(tiny: World) -> None:

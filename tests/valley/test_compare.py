@@ -166,7 +166,8 @@ def test_two_methods_are_paired_when_each_run_has_one() -> None:
 def test_differences_of_plans_weights_and_questions(tmp_path: Path) -> None:
     rows = ladder()
     a = run_folder(tmp_path / "a", rows)
-    assert differences(a, run_folder(tmp_path / "same", rows, commit="other"), rows, rows) == ()
+    older = rows.assign(rival=pd.NA)  # a table from before that column
+    assert differences(a, run_folder(tmp_path / "same", rows, commit="other"), rows, older) == ()
     other = rows.assign(model_hash=rows["model_hash"].where(rows["rung"] != "r1", "new"))
     other.loc[other["case"] == "fact-03", "prompt"] = "Asked otherwise"
     plan = {"ladder": "toy", "limit": 50, "seed": 0}
