@@ -98,7 +98,7 @@ def compare(
     inside = np.ones(len(met), bool) if which == "all" else (met[f"{which}_a"] & met[f"{which}_b"]).to_numpy(bool)
     cells, small = _cells(_masked(met[inside]), min_known, draws, seed)
     notes += small
-    order = met.drop_duplicates("rung").set_index("rung")["rung_index_a"].to_dict()
+    order = {str(rung): int(i) for rung, i in met.groupby("rung")["rung_index_a"].first().items()}
     only = both["_merge"].value_counts()
     return Comparison(
         table=_table(cells, GROUPS[by], order, seed),

@@ -1,4 +1,7 @@
-"""The editability curves of two runs over each other, as PNG and SVG: A drawn through, B dashed, a panel per kind, method or ladder."""
+"""The editability curves of two runs over each other, as PNG and SVG: A drawn through, B dashed, a panel per kind, method or ladder.
+
+Each curve is its run's own, at its own best settings and on its own known cases, of the probe kinds that both runs asked.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,8 @@ from valley.curve import analyse
 from valley.files import write_whole
 from valley.kinds import ALL, CONTROLS, LABELS, kind_order
 
-RUNS = {"A": ("#0072B2", "-", "o"), "B": ("#D55E00", (0, (4, 2)), "s")}
+# Colour, dash, mark, its fill and size: B is hollow and larger, so that A shows where they are equal.
+RUNS = {"A": ("#0072B2", "-", "o", "#0072B2", 5.5), "B": ("#D55E00", (0, (4, 2)), "s", "none", 9)}
 GREY = "#5f6368"
 SIZE = 9.5
 
@@ -32,7 +36,7 @@ def write_overlay(
     Raises:
         RowsError: unsound rows, or the folder cannot be written.
     """
-    figure = overlay({name: panels(rows, by, min_known, which) for name, rows in runs.items()})
+    figure = overlay({name: panels(rows, by, min_known, which) for name, rows in of_both(runs).items()})
     FigureCanvasAgg(figure)
     written = []
     for form, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
@@ -46,6 +50,13 @@ def write_overlay(
             )
         written.append(path)
     return written
+
+
+def of_both(runs: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """The rows of each run without probe kinds that another run did not ask of that edit kind: else a curve moves by what is asked."""
+    asked = {name: rows["edit_kind"] + "/" + rows["probe"] for name, rows in runs.items()}
+    shared = set.intersection(*(set(kinds) for kinds in asked.values()))
+    return {name: rows[asked[name].isin(shared) | (rows["error"] != "")] for name, rows in runs.items()}
 
 
 def panels(rows: pd.DataFrame, by: str, min_known: int, which: str) -> dict[str, pd.DataFrame]:
@@ -91,7 +102,10 @@ def overlay(runs: dict[str, dict[str, pd.DataFrame]]) -> Figure:
         axes.tick_params(colors=GREY, labelsize=SIZE - 1)
     figure.supxlabel("bits per byte of English text (stronger to the right)", fontsize=SIZE)
     figure.supylabel("editability (best harmonic mean)", fontsize=SIZE)
-    handles = [Line2D([], [], color=c, ls=ls, marker=m, label=f"run {run}") for run, (c, ls, m) in RUNS.items()]
+    handles = [
+        Line2D([], [], color=c, ls=ls, marker=m, mfc=fill, ms=size, label=f"run {run}")
+        for run, (c, ls, m, fill, size) in RUNS.items()
+    ]
     figure.legend(handles=handles, loc="outside upper right", ncols=2, frameon=False, fontsize=SIZE)
     return figure
 
@@ -101,12 +115,12 @@ def _draw(axes: Axes, run: str, lines: pd.DataFrame) -> bool:
     shown = lines.dropna(subset=["strength_bits_per_byte", "harmonic_mean"]).sort_values(
         "strength_bits_per_byte", kind="stable"
     )
-    colour, dash, mark = RUNS[run]
+    colour, dash, mark, fill, size = RUNS[run]
     x, y, low, high = (
         shown[c].to_numpy(float)
         for c in ("strength_bits_per_byte", *(f"harmonic_mean{e}" for e in ("", "_low", "_high")))
     )
     bounded = ~np.isnan(low)
     axes.vlines(x[bounded], low[bounded], high[bounded], color=colour, lw=1.3, alpha=0.8)
-    axes.plot(x, y, color=colour, ls=dash, marker=mark, lw=1.6, ms=6, mec="white", mew=0.8)
+    axes.plot(x, y, color=colour, ls=dash, marker=mark, lw=1.6, mfc=fill, ms=size)
     return bool(len(shown))

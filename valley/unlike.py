@@ -96,8 +96,9 @@ def _united(requests: object) -> dict[str, list[str]]:
 def _questions(rows: pd.DataFrame) -> pd.Series:
     """Kind and case -> everything it asks, as one text."""
     asked = rows.drop_duplicates(["edit_kind", *CASE, "probe_index"]).sort_values("probe_index")
-    columns = [asked[name].astype("string").fillna("") for name in ASKED]
-    text = columns[0].str.cat(columns[1:], sep="|")
+    text = pd.Series("", index=asked.index, dtype="string")
+    for name in ASKED:
+        text = text + "|" + asked[name].astype("string").fillna("")
     return text.groupby([asked[name] for name in ("edit_kind", *CASE)]).agg("\n".join)
 
 
