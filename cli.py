@@ -10,7 +10,6 @@ Exit codes: 0 done; 1 done, but some cells failed; 2 something asked for is wron
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 
@@ -19,10 +18,12 @@ from click.exceptions import NoArgsIsHelpError
 
 from benchmarks import run_commands
 from benchmarks.dataset_commands import datasets
-from benchmarks.ladder_commands import Names, ladder, print_json
+from benchmarks.ladder_commands import Names, ladder, print_json, setting
+from benchmarks.retarget_commands import retarget
 from benchmarks.run_commands import plan_options, run_plan
 from editing.errors import BadRequest, UserError
 from valley import commands as judging_commands
+from valley.compare_command import compare
 from valley.scores_command import scores
 
 MISTAKE, INTERRUPTED = 2, 130
@@ -72,17 +73,6 @@ def _usage(error: click.UsageError) -> str:
 def _is_mistake(error: Exception) -> bool:
     rows = sys.modules.get("valley.rows")  # importing it here would load pandas for every command
     return isinstance(error, UserError) or (rows is not None and isinstance(error, rows.RowsError))
-
-
-def _setting(text: str) -> tuple[str, object]:
-    """`key=value`; the value is JSON where it reads as JSON (0.5, true, null), else text."""
-    key, equals, value = text.partition("=")
-    if not (key.strip() and equals):
-        raise BadRequest(f"--set {text!r} is not of the form KEY=VALUE; write for example --set site=value")
-    try:
-        return key.strip(), json.loads(value)
-    except ValueError:
-        return key.strip(), value
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -159,7 +149,7 @@ def bench(
       python cli.py bench --ladder demo --methods rome --kinds fact --limit 20 --out results/first
       python cli.py bench plan.toml --dry-run
     """
-    chosen = dict(map(_setting, settings))
+    chosen = dict(map(setting, settings))
     if running["plan"]:
         return run_plan(ctx, None, out, device, as_json, running)
     if out is None:  # before the heavy imports
@@ -195,7 +185,7 @@ def edit(model, rename, retarget, fact, method, hparams, fast, settings, device,
       python cli.py edit --model ./my-model --retarget cheese=bread --method memit --save deltas/cheese
       python cli.py edit --model gpt2 --fact facts.json --set site=value
     """
-    chosen = dict(map(_setting, settings))
+    chosen = dict(map(setting, settings))
     if hparams and method:
         raise BadRequest(f"--method {method} and --hparams {hparams} both say how to edit; give one of them")
 
@@ -248,7 +238,7 @@ def sequence(model, methods, edits, batch, dataset, fast, settings, out, device,
     Example:
       python cli.py sequence --model grown:gpt2-4x192 --edits 100 --out results/sequence
     """
-    chosen = dict(map(_setting, settings))
+    chosen = dict(map(setting, settings))
 
     from benchmarks.cells import FAST
     from benchmarks.sequences import run_sequences
@@ -346,7 +336,7 @@ def methods() -> None:
     click.echo(list_methods())
 
 
-for command in (datasets, ladder, scores, *run_commands.COMMANDS, *judging_commands.COMMANDS):
+for command in (compare, datasets, ladder, retarget, scores, *run_commands.COMMANDS, *judging_commands.COMMANDS):
     cli.add_command(command)
 
 

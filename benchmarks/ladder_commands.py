@@ -27,6 +27,17 @@ def print_json(value: object) -> None:
     click.echo(json.dumps(value, ensure_ascii=False, indent=2))
 
 
+def setting(text: str) -> tuple[str, object]:
+    """`key=value`; the value is JSON where it reads as JSON (0.5, true, null), else text."""
+    key, equals, value = text.partition("=")
+    if not (key.strip() and equals):
+        raise BadRequest(f"--set {text!r} is not of the form KEY=VALUE; write for example --set site=value")
+    try:
+        return key.strip(), json.loads(value)
+    except ValueError:
+        return key.strip(), value
+
+
 def _whole(seeds: tuple[str, ...]) -> tuple[int, ...]:
     if not all(seed.isdigit() for seed in seeds):
         raise BadRequest(f"--seeds {','.join(seeds)}: write whole numbers with commas, such as 0,1,2")

@@ -20,8 +20,8 @@ from valley.rows import read_run
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMANDS = (
-    "adapter", "bench", "curve", "datasets", "edit", "editability", "hypotheses", "ladder", "ladders", "merge", "methods",
-    "models", "power", "report", "rows", "sequence", "shape", "slurm", "status",
+    "adapter", "bench", "compare", "curve", "datasets", "edit", "editability", "hypotheses", "ladder", "ladders", "merge", "methods",
+    "models", "power", "report", "retarget", "rows", "sequence", "shape", "slurm", "status",
 )  # fmt: skip
 
 
