@@ -100,7 +100,7 @@ def _title(table: pd.DataFrame, concept: str) -> str:
 
 def _crisp_view(choice: str, rows: pd.DataFrame, rungs: list[str]) -> dict:
     quiet = [c for c in CONTROLS.values() if c in set(rows["control"])]
-    dash = alt.StrokeDash("control:N", sort=quiet, title="control",
+    dash = alt.StrokeDash("control:N", sort=quiet, title="control", legend=alt.Legend(symbolType="stroke", symbolSize=300),
                           scale=alt.Scale(domain=quiet, range=[[1, 0], [2, 3], [7, 3], [7, 3, 2, 3]][: len(quiet)]))  # fmt: skip
     pick = alt.selection_point(fields=["rung"], bind="legend")
     few = len(rungs) <= len(RUNG_INKS)

@@ -12,6 +12,7 @@ from valley.strengths import StrengthAxis
 
 NUMBERS = {"value": ".2f", "low": ".2f", "high": ".2f"}
 GAP = 0.03  # of the axis, between the names of two models
+STEP = 0.006  # of the axis, between the marks of two edit kinds of one model, so that their intervals do not hide each other
 
 
 def editability_chart(name: str, points: pd.DataFrame, axes: tuple[StrengthAxis, ...]) -> Chart | None:
@@ -87,8 +88,20 @@ def _chart(name, label, shown: pd.DataFrame, columns, axes: tuple[StrengthAxis, 
     usable = tuple(axis for axis in axes if shown[axis.column].notna().any())
     if shown.empty or not usable:
         return None
+    shown = shown.assign(**{f"at_{axis.column}": _apart(shown, axis) for axis in usable})
     views = {axis.short: view(axis) for axis in usable}
+    columns = [*columns, *(f"at_{axis.column}" for axis in usable)]
     return Chart(name, label, views, records(shown, columns), "Strength axis" if len(views) > 1 else "")
+
+
+def _apart(shown: pd.DataFrame, axis: StrengthAxis) -> pd.Series:
+    """Places on the axis: the strength itself, moved a little by edit kind."""
+    x = shown[axis.column].astype("float64")
+    x = np.log10(x) if axis.log else x
+    kinds = kinds_of(shown)
+    shift = np.array([kinds.index(kind) for kind in shown["edit_kind"]]) - (len(kinds) - 1) / 2
+    moved = x + shift * STEP * (float(x.max() - x.min()) or 0.0)
+    return 10.0**moved if axis.log else moved
 
 
 def _layers(axis, color, pick, y, tips, shape, width, data: bool = True) -> list[alt.Chart]:
@@ -96,9 +109,9 @@ def _layers(axis, color, pick, y, tips, shape, width, data: bool = True) -> list
         reverse=axis.falling, zero=False, nice=not axis.log, padding=18, type="log" if axis.log else "linear"
     )
     ticks = alt.Axis(format="~s", tickCount=6) if axis.log else alt.Axis()
-    x = alt.X(f"{axis.column}:Q", title=axis.title, scale=scale, axis=ticks)
+    x = alt.X(f"at_{axis.column}:Q", title=axis.title, scale=scale, axis=ticks)
     base = alt.Chart(alt.NamedData(name=ROWS)) if data else alt.Chart()
-    base = base.transform_filter(f"isValid(datum['{axis.column}'])").encode(x=x, color=color)
+    base = base.transform_filter(f"isValid(datum['at_{axis.column}'])").encode(x=x, color=color)
     size, model = (base.transform_filter(f"datum.role == '{role}'") for role in ("size", "model"))
     fade = alt.condition(pick, alt.value(1), alt.value(0.1))
     faint = alt.condition(pick, alt.value(0.45), alt.value(0.05))

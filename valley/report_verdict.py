@@ -72,7 +72,7 @@ def verdict(judged: Judged) -> dict[str, object]:
     )
     found = judged.shapes
     verdicts = {} if found is None else found.verdicts
-    lines = [f"{_whose(*key)}: {v.text}." for key, v in verdicts.items()]
+    lines = [f"{whose}: {v.text}." for whose, v in zip(_whose(found), verdicts.values(), strict=True)]
     if judged.caution:
         lines.append(f"Caution: {judged.caution}.")
     out = {"detail": f"{detail}{_span(shown)}".strip(), "shapes": lines, "depths": _depths(found)}
@@ -104,17 +104,22 @@ def _span(shown: pd.DataFrame) -> str:
 
 def _depths(found: Shapes | None) -> list[dict[str, str]]:
     """Per ladder and edit kind the minimum detectable depth, of a test with 80% power."""
+    if found is None:
+        return []
     out = []
-    for key, judged in () if found is None else found.verdicts.items():
+    for whose, (key, judged) in zip(_whose(found), found.verdicts.items(), strict=True):
         tests = found.tests[(found.tests["ladder"] == key[0]) & (found.tests["edit_kind"] == key[1])]
         more = "" if (tests["df"] > 0).any() else "more than "
         text = "unknown: too few sizes" if np.isnan(judged.detectable) else f"{more}{judged.detectable:.2f}"
-        out.append({"whose": _whose(*key), "depth": text})
+        out.append({"whose": whose, "depth": text})
     return out
 
 
-def _whose(ladder: str, kind: str) -> str:
-    return f"{kind} edits{f', ladder {ladder}' if ladder else ''}"
+def _whose(found: Shapes | None) -> list[str]:
+    """What each verdict is about; the ladder is named where there are several."""
+    keys = [] if found is None else list(found.verdicts)
+    several = len({ladder for ladder, _ in keys}) > 1
+    return [f"{kind} edits{f', ladder {ladder}' if several else ''}" for ladder, kind in keys]
 
 
 def tests(judged: Judged) -> list[dict[str, str]]:
