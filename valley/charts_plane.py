@@ -49,10 +49,10 @@ def plane_chart(name: str, plane: pd.DataFrame) -> Chart | None:
         fill=alt.condition("datum.role == 'best'", color, alt.value("transparent")),
         size=alt.condition("datum.role == 'best'", alt.value(100), alt.value(32)),
         strokeDash=alt.condition("datum.role == 'placebo'", alt.value([2, 2]), alt.value([1, 0])),
-    ).add_params(pick)  # fmt: skip
+    )  # fmt: skip
     panels = list(dict.fromkeys(shown["panel"]))
     chart = (
-        alt.layer(front, across, upright, dots, data=alt.NamedData(name=ROWS))
+        alt.layer(front.add_params(pick), across, upright, dots, data=alt.NamedData(name=ROWS))
         .properties(width=225, height=225)
         .facet(facet=alt.Facet("panel:N", title=None, sort=panels), columns=min(4, len(panels)))
     )

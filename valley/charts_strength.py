@@ -35,11 +35,12 @@ def editability_chart(name: str, points: pd.DataFrame, axes: tuple[StrengthAxis,
                                                   "specificity": ".2f", **_formats(axes)})  # fmt: skip
     heavy = alt.condition(f"datum.kind == {LABELS[ALL]!r}", alt.value(3), alt.value(1.6))
 
+    seeds = bool((shown["role"] == "model").any())
+
     def view(axis: StrengthAxis) -> dict:
-        color, shape = marks(kinds)
         pick = alt.selection_point(fields=["kind"], bind="legend")
-        y = alt.Y("value:Q", title="editability: best harmonic mean", scale=alt.Scale(domain=[0, 1]))
-        layers = _layers(axis, color, pick, y, tips, shape, heavy)
+        base = alt.Chart(alt.NamedData(name=ROWS))
+        layers = _layers(base, axis, kinds, tips, heavy, pick, seeds, "editability: best harmonic mean")
         chart = alt.layer(*layers, _names(shown, axis)).properties(width=620, height=330)
         return dress(chart)
 
@@ -64,11 +65,11 @@ def transfer_chart(name: str, points: pd.DataFrame, axes: tuple[StrengthAxis, ..
         ("name", "kind", "direction", "method"), {"seeds": "d", "n_known": "d", **NUMBERS, **_formats(axes)}
     )
 
+    seeds = bool((shown["role"] == "model").any())
+
     def view(axis: StrengthAxis) -> dict:
-        color, shape = marks(kinds)
         pick = alt.selection_point(fields=["kind"], bind="legend")
-        y = alt.Y("value:Q", title="transfer, net of siblings", scale=alt.Scale(domain=[0, 1]))
-        layers = _layers(axis, color, pick, y, tips, shape, alt.value(1.6), data=False)
+        layers = _layers(alt.Chart(), axis, kinds, tips, alt.value(1.6), pick, seeds, "transfer, net of siblings")
         chart = (
             alt.layer(*layers, data=alt.NamedData(name=ROWS))
             .properties(width=400, height=230)
@@ -104,22 +105,37 @@ def _apart(shown: pd.DataFrame, axis: StrengthAxis) -> pd.Series:
     return 10.0**moved if axis.log else moved
 
 
-def _layers(axis, color, pick, y, tips, shape, width, data: bool = True) -> list[alt.Chart]:
-    scale = alt.Scale(
-        reverse=axis.falling, zero=False, nice=not axis.log, padding=18, type="log" if axis.log else "linear"
-    )
+def _layers(
+    base: alt.Chart,
+    axis: StrengthAxis,
+    kinds: list[str],
+    tips: list,
+    width: object,
+    pick: alt.Parameter,
+    seeds: bool,
+    title: str,
+) -> list[alt.Chart]:
+    """Intervals, lines and marks of the sizes; faint marks of single models where there are `seeds`."""
+    color, shape = marks(kinds)
+    span = {"type": "log", "nice": False} if axis.log else {"zero": False, "nice": True}
+    scale = alt.Scale(reverse=axis.falling, padding=18, **span)
     ticks = alt.Axis(format="~s", tickCount=6) if axis.log else alt.Axis()
     x = alt.X(f"at_{axis.column}:Q", title=axis.title, scale=scale, axis=ticks)
-    base = alt.Chart(alt.NamedData(name=ROWS)) if data else alt.Chart()
-    base = base.transform_filter(f"isValid(datum['at_{axis.column}'])").encode(x=x, color=color)
-    size, model = (base.transform_filter(f"datum.role == '{role}'") for role in ("size", "model"))
+    y = alt.Y("value:Q", title=title, scale=alt.Scale(domain=[0, 1]))
+    base = base.transform_filter(f"isValid(datum['at_{axis.column}'])").encode(x=x, y=y, color=color)
+    size = base.transform_filter("datum.role == 'size'")
     fade = alt.condition(pick, alt.value(1), alt.value(0.1))
-    faint = alt.condition(pick, alt.value(0.45), alt.value(0.05))
-    line = size.mark_line().encode(y=y, strokeWidth=width, opacity=fade)
     bars = size.mark_rule(strokeWidth=1.6).encode(y=alt.Y("low:Q", title=""), y2="high:Q", opacity=fade)
-    seeds = model.mark_point(size=34, strokeWidth=1.1).encode(y=y, shape=shape, tooltip=tips, opacity=faint)
-    dots = size.mark_point(filled=True, size=90, opacity=1).encode(y=y, shape=shape, tooltip=tips, opacity=fade)
-    return [bars, line, seeds, dots.add_params(pick)]
+    layers = [
+        bars.add_params(pick),  # in the first layer: Vega-Lite names the legend's parts after that one alone
+        size.mark_line().encode(strokeWidth=width, opacity=fade),
+    ]
+    if seeds:
+        faint = alt.condition(pick, alt.value(0.45), alt.value(0.05))
+        model = base.transform_filter("datum.role == 'model'").mark_point(size=34, strokeWidth=1.1)
+        layers.append(model.encode(shape=shape, tooltip=tips, opacity=faint))
+    dots = size.mark_point(filled=True, size=90).encode(shape=shape, tooltip=tips, opacity=fade)
+    return [*layers, dots]
 
 
 def _names(shown: pd.DataFrame, axis: StrengthAxis) -> alt.Chart:

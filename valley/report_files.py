@@ -86,8 +86,8 @@ def markdown(report: Report) -> str:
     """What `write_markdown` writes."""
     found = verdict(report.judged)
     out = [f"# Editability: {_safe(report.title)}", "", f"**{_safe(found['headline'])}** {_safe(found['detail'])}", ""]
-    out += [f"* Minimum detectable depth, {_safe(one['whose'])}: {one['depth']}" for one in found["depths"]]  # pyright: ignore[reportGeneralTypeIssues]
-    out += [f"* {_safe(line)}" for line in found["shapes"]]  # pyright: ignore[reportGeneralTypeIssues]
+    out += [f"* Minimum detectable depth, {_safe(one['whose'])}: {one['depth']}" for one in found["depths"]]
+    out += [f"* {_safe(line)}" for line in found["shapes"]]
     for table in curve_tables(report.analysis.curve):
         kind = (
             "All edit kinds"

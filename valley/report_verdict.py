@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -56,7 +57,7 @@ class Judged:
         return [] if self.only_controls else judge(self.evidence)
 
 
-def verdict(judged: Judged) -> dict[str, object]:
+def verdict(judged: Judged) -> dict[str, Any]:
     """What was found, in plain words.
 
     Returns:
@@ -122,7 +123,7 @@ def _whose(found: Shapes | None) -> list[str]:
     return [f"{kind} edits{f', ladder {ladder}' if several else ''}" for ladder, kind in keys]
 
 
-def tests(judged: Judged) -> list[dict[str, str]]:
+def tests(judged: Judged) -> list[dict[str, Any]]:
     """The test of every curve as cells of a table."""
     lines = [] if judged.shapes is None else judged.shapes.tests.to_dict("records")
     return [
