@@ -51,10 +51,11 @@ def plane_chart(name: str, plane: pd.DataFrame) -> Chart | None:
         strokeDash=alt.condition("datum.role == 'placebo'", alt.value([2, 2]), alt.value([1, 0])),
     )  # fmt: skip
     panels = list(dict.fromkeys(shown["panel"]))
+    side, columns = (225, min(4, len(panels))) if len(panels) <= 8 else (140, 6)
     chart = (
         alt.layer(front.add_params(pick), across, upright, dots, data=alt.NamedData(name=ROWS))
-        .properties(width=225, height=225)
-        .facet(facet=alt.Facet("panel:N", title=None, sort=panels), columns=min(4, len(panels)))
+        .properties(width=side, height=side)
+        .facet(facet=alt.Facet("panel:N", title=None, sort=panels), columns=columns)
     )
     label = "Scatter plots of generalisation against specificity; the best settings are in the table of the curve"
     return Chart(name, label, {"": dress(chart)}, records(shown, COLUMNS))
