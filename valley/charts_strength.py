@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import altair as alt
 import numpy as np
 import pandas as pd
@@ -95,13 +97,13 @@ def _chart(name, label, shown: pd.DataFrame, columns, axes: tuple[StrengthAxis, 
     return Chart(name, label, views, records(shown, columns), "Strength axis" if len(views) > 1 else "")
 
 
-def _apart(shown: pd.DataFrame, axis: StrengthAxis) -> pd.Series:
+def _apart(shown: pd.DataFrame, axis: StrengthAxis) -> np.ndarray:
     """Places on the axis: the strength itself, moved a little by edit kind."""
-    x = shown[axis.column].astype("float64")
+    x = shown[axis.column].to_numpy(dtype="float64")
     x = np.log10(x) if axis.log else x
     kinds = kinds_of(shown)
     shift = np.array([kinds.index(kind) for kind in shown["edit_kind"]]) - (len(kinds) - 1) / 2
-    moved = x + shift * STEP * (float(x.max() - x.min()) or 0.0)
+    moved = x + shift * STEP * float(np.nanmax(x) - np.nanmin(x))
     return 10.0**moved if axis.log else moved
 
 
@@ -110,14 +112,14 @@ def _layers(
     axis: StrengthAxis,
     kinds: list[str],
     tips: list,
-    width: object,
+    width: Any,
     pick: alt.Parameter,
     seeds: bool,
     title: str,
 ) -> list[alt.Chart]:
     """Intervals, lines and marks of the sizes; faint marks of single models where there are `seeds`."""
     color, shape = marks(kinds)
-    span = {"type": "log", "nice": False} if axis.log else {"zero": False, "nice": True}
+    span: dict[str, Any] = {"type": "log", "nice": False} if axis.log else {"zero": False, "nice": True}
     scale = alt.Scale(reverse=axis.falling, padding=18, **span)
     ticks = alt.Axis(format="~s", tickCount=6) if axis.log else alt.Axis()
     x = alt.X(f"at_{axis.column}:Q", title=axis.title, scale=scale, axis=ticks)
