@@ -24,6 +24,7 @@ from benchmarks.run_commands import plan_options, run_plan
 from editing.errors import BadRequest, UserError
 from valley import commands as judging_commands
 from valley.compare_command import compare
+from valley.report_command import report
 from valley.scores_command import scores
 
 MISTAKE, INTERRUPTED = 2, 130
@@ -251,18 +252,15 @@ def sequence(model, methods, edits, batch, dataset, fast, settings, out, device,
         click.echo(f"wrote {path}")
 
 
-min_known = click.option(
+@cli.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option(
     "--min-known",
     type=click.IntRange(min=1),
     default=50,
     show_default=True,
     help="Fewer known cases are not measurable.",
 )
-
-
-@cli.command()
-@click.argument("run", type=click.Path(path_type=Path))
-@min_known
 @click.option("--json", "as_json", is_flag=True, help="Print the table as JSON.")
 def curve(run: Path, min_known: int, as_json: bool) -> None:
     """How editable each model of RUN is: the table, and pictures written into RUN.
@@ -282,24 +280,6 @@ def curve(run: Path, min_known: int, as_json: bool) -> None:
         click.echo(format_table(analysis.curve))
     for path in write_figures(analysis.rows, run, min_known, analysis=analysis):
         click.echo(f"wrote {path}", err=as_json)
-
-
-@cli.command()
-@click.argument("run", type=click.Path(path_type=Path))
-@min_known
-def report(run: Path, min_known: int) -> None:
-    """Write RUN/report.html: one page with tables and pictures that needs no network.
-
-    \b
-    Example:
-      python cli.py report results/demo
-    """
-    from valley.plan import stored, with_options
-    from valley.report import write_report
-    from valley.rows import read_run
-
-    caution = stored(with_options(min_known=min_known), run)
-    click.echo(f"wrote {write_report(read_run(run), run / 'report.html', min_known, caution=caution)}")
 
 
 @cli.command()
@@ -336,7 +316,8 @@ def methods() -> None:
     click.echo(list_methods())
 
 
-for command in (compare, datasets, ladder, retarget, scores, *run_commands.COMMANDS, *judging_commands.COMMANDS):
+OTHERS = (*run_commands.COMMANDS, *judging_commands.COMMANDS)
+for command in (compare, datasets, ladder, report, retarget, scores, *OTHERS):
     cli.add_command(command)
 
 

@@ -53,6 +53,19 @@ def test_make_targets_named_in_the_documents_exist() -> None:
     assert named <= targets, named - targets
 
 
+@pytest.mark.slow
+def test_the_tutorial_runs(capsys) -> None:
+    """Its Python, block after block, on the model that it names (grown first where it is not in the cache)."""
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "tutorial.md").read_text(), re.S)
+    namespace: dict = {}
+    for block in blocks:
+        exec(compile(block, "docs/tutorial.md", "exec"), namespace)
+    printed = capsys.readouterr().out
+    assert "before" in printed and "net transfer" in printed and "shuffled" in printed
+    edit = namespace["edit"]
+    assert edit.restored and len(blocks) == 3
+
+
 def test_the_method_in_contributing_works(trained_lm) -> None:
     from editing.requests import EditRequest
     from editing.statistics import ModelStatistics

@@ -6,6 +6,8 @@ and, for the mean over a ladder, sizes within the ladder.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
@@ -22,7 +24,18 @@ def by_size(found: Available, metric: str, seed: int = 0) -> pd.DataFrame:
     bootstrap's variance between them is (m-1)/m of the true one (Davison and Hinkley 1997, section 3.8).
     """
     j = SCORES.index(metric)
-    lines, values, samples = found.lines, found.values[:, j], found.samples[:, :, j]
+    return sizes(found.lines, found.values[:, j], found.samples[:, :, j], tuple(AXES), seed)
+
+
+def sizes(
+    lines: pd.DataFrame, values: np.ndarray, samples: np.ndarray, axes: Sequence[str], seed: int = 0
+) -> pd.DataFrame:
+    """As `by_size`, of any score.
+
+    Args:
+        lines: ladder, edit_kind, method, size, reason and the columns `axes`, one line per model; index 0, 1, 2...
+        values: (lines,) of the score; NaN where not measured. samples: (lines, draws) of its bootstrap.
+    """
     draws = samples.shape[1]
     out = []
     for key, group in lines.groupby(["ladder", "edit_kind", "method"], sort=False):
@@ -31,7 +44,7 @@ def by_size(found: Available, metric: str, seed: int = 0) -> pd.DataFrame:
         means, drawn = [], []
         for size, models in group.groupby("size", sort=False):
             here = models.index[~np.isnan(values[models.index])].to_numpy()
-            line = about | {"size": size, "seeds": len(here)} | models[list(AXES)].mean().to_dict()
+            line = about | {"size": size, "seeds": len(here)} | models[list(axes)].mean().to_dict()
             if len(here):
                 which = here[rng.integers(len(here), size=(draws, len(here)))]
                 means.append(float(values[here].mean()))
@@ -45,7 +58,7 @@ def by_size(found: Available, metric: str, seed: int = 0) -> pd.DataFrame:
             out.append(
                 about | {"size": ALL_SIZES, "seeds": seeds, "reason": ""} | _estimate(float(np.mean(means)), whole)
             )
-    columns = ["ladder", "edit_kind", "method", "size", "seeds", "value", "low", "high", *AXES, "reason"]
+    columns = ["ladder", "edit_kind", "method", "size", "seeds", "value", "low", "high", *axes, "reason"]
     return pd.DataFrame(out).reindex(columns=columns)
 
 

@@ -79,7 +79,7 @@ def unmeasurable(rows: pd.DataFrame) -> pd.DataFrame:
     return gaps.groupby(key, observed=True).size().rename("n").reset_index()
 
 
-def _net_of_siblings(good: pd.DataFrame, unit: list[str]) -> pd.Series:
+def net_of_siblings(good: pd.DataFrame, unit: list[str]) -> pd.Series:
     """cross_lingual - (1 - neighbour) per case, both in the same language, mean over languages; may be negative.
 
     Not floored here: a floor per case would turn noise around zero into transfer.
@@ -109,7 +109,7 @@ def case_scores(rows: pd.DataFrame) -> pd.DataFrame:
     unit = list(UNIT)
     kinds = good.groupby([*unit, "probe"], observed=True)["value"].mean().unstack("probe")
     scores = kinds.reindex(columns=list(PROBE_KINDS)).astype("float64")
-    scores[NET] = _net_of_siblings(good, unit).reindex(scores.index)
+    scores[NET] = net_of_siblings(good, unit).reindex(scores.index)
     scores["generalisation"] = scores[list(GENERALISATION)].mean(axis=1)
     scores["specificity"] = scores[list(SPECIFICITY)].mean(axis=1)
     first = good.sort_values([*unit, "probe_index", "run_seed", "cell"], kind="stable").groupby(unit, observed=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import jinja2
@@ -11,19 +13,78 @@ import pandas as pd
 from markupsafe import Markup
 from scipy.interpolate import PchipInterpolator
 
+from valley import report_provenance as provenance
 from valley.case_scores import failures, unmeasurable
-from valley.charts import javascript, plane_chart, strength_chart
+from valley.charts import Chart, javascript
+from valley.charts_depth import crispness_chart, depth_chart
+from valley.charts_plane import plane_chart
+from valley.charts_strength import editability_chart, transfer_chart
 from valley.curve import Analysis, analyse
+from valley.drawn import depth_scores, editability_points, transfer_points
 from valley.files import write_whole
-from valley.kinds import ALL, CONTROLS, EDIT_KINDS, LABELS, METRICS, RUNG
-from valley.plan import with_options
+from valley.kinds import ALL, LABELS
 from valley.points import points
 from valley.report_cases import shown_cases
-from valley.rows import SCHEMA_VERSION
-from valley.shape import shapes
-from valley.shapes.verdict import INCONCLUSIVE, Verdict
+from valley.report_tables import curve_tables
+from valley.report_verdict import Judged, hypotheses_table, tests, verdict
+from valley.shapes.judge import NAMED
+from valley.strengths import axes_of, strengths
 from valley.style import CONJECTURE
-from valley.table import clean, number, short, unlike_kinds, where
+from valley.table import clean, unlike_kinds
+
+MAX_CASES = 5000
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything a report says, made when first asked for and then kept.
+
+    Attributes:
+        analysis: what `valley.curve.analyse` gave.
+        title: name of the run. run: its folder, where run.json is; None for rows without one.
+        crispness: table of `ladder crispness`, or None.
+        max_cases: at most so many cases are listed, taken in turn from every rung and edit kind.
+        caution: what `valley.plan.stored` said of the analysis plan.
+    """
+
+    analysis: Analysis
+    title: str
+    run: Path | None = None
+    crispness: pd.DataFrame | None = None
+    max_cases: int = MAX_CASES
+    caution: str = ""
+
+    @cached_property
+    def judged(self) -> Judged:
+        return Judged(self.analysis, self.crispness, self.caution)
+
+    @property
+    def ladders(self) -> list[str]:
+        return sorted(set(self.analysis.curve["ladder"]))
+
+    @cached_property
+    def charts(self) -> dict[str, Chart]:
+        """Those that have something to show, by name."""
+        analysis = self.analysis
+        plane, edits, moved = points(analysis), editability_points(analysis), transfer_points(analysis)
+        depths, strong = depth_scores(analysis, plane), strengths(analysis.rows)
+        made = []
+        for i, ladder in enumerate(self.ladders):
+            its = [table[table["ladder"] == ladder] for table in (edits, plane, depths, moved)]
+            axes = axes_of(strong[strong["ladder"] == ladder])
+            made.append(editability_chart(f"strength-{i}", its[0], axes))
+            made.append(plane_chart(f"plane-{i}", its[1]))
+            made.append(depth_chart(f"depth-{i}", its[2]))
+            made.append(transfer_chart(f"transfer-{i}", its[3], axes))
+        if self.crispness is not None:
+            made.append(crispness_chart(self.crispness, list(dict.fromkeys(analysis.curve["rung"]))))
+        return {chart.name: chart for chart in made if chart is not None}
+
+    @cached_property
+    def page(self) -> str:
+        """The whole page as text."""
+        return _render(self)
 
 
 def write_report(
@@ -34,8 +95,9 @@ def write_report(
     seed: int = 0,
     *,
     title: str = "",
-    command: str = "",
-    max_cases: int = 200,
+    run: Path | None = None,
+    crispness: pd.DataFrame | None = None,
+    max_cases: int = MAX_CASES,
     analysis: Analysis | None = None,
     caution: str = "",
 ) -> Path:
@@ -44,53 +106,59 @@ def write_report(
     Args:
         rows, min_known, draws, seed: as in `valley.curve.curve`.
         title: name of the run; the name of the report's folder when empty.
-        command: the command that made the run, shown under "how to reproduce".
-        max_cases: at most so many cases are listed, taken in turn from every rung and edit kind.
         analysis: what `valley.curve.analyse` gave, to spare doing it again.
-        caution: what `valley.plan.stored` said of the analysis plan.
+        run, crispness, max_cases, caution: as in `Report`.
 
     Raises:
-        RowsError: unsound rows, or the file cannot be written.
+        RowsError: unsound rows, an unreadable run.json, or the file cannot be written.
     """
     path = Path(path)
     analysis = analysis or analyse(rows, min_known, draws, seed)
-    text = render(analysis, title or path.resolve().parent.name, command, max_cases, caution)
+    return write_page(Report(analysis, title or path.resolve().parent.name, run, crispness, max_cases, caution), path)
+
+
+def write_page(report: Report, path: Path) -> Path:
+    """Write the page of `report`, atomically: the path.
+
+    Raises:
+        RowsError: an unreadable run.json, or the file cannot be written.
+    """
+    text = report.page
     return write_whole(path, lambda file: file.write(text.encode("utf-8", "replace")), "report")
 
 
-def render(analysis: Analysis, title: str, command: str = "", max_cases: int = 200, caution: str = "") -> str:
-    """The whole page as text."""
-    folder = Path(__file__).parent / "templates"
+def _render(report: Report) -> str:
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(folder),
+        loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
         finalize=lambda value: clean(value) if isinstance(value, str) and not isinstance(value, Markup) else value,
     )
+    analysis, judged, charts = report.analysis, report.judged, report.charts
     rows, curve = analysis.rows, analysis.curve
-    charts = {}
-    plane = points(analysis)
-    for i, ladder in enumerate(sorted(set(curve["ladder"]))):
-        charts[f"strength-{i}"] = strength_chart(curve[curve["ladder"] == ladder])
-        charts[f"plane-{i}"] = plane_chart(plane[plane["ladder"] == ladder])
-    cases, n_cases = shown_cases(analysis, max_cases)
+    about = provenance.read_run_json(report.run)
+    cases, n_cases = shown_cases(analysis, report.max_cases)
     gaps = unmeasurable(rows).groupby(["edit_kind", "probe", "reason"])["n"].sum().reset_index()
     return environment.get_template("report.html").render(
-        title=title,
-        css=Markup((folder / "report.css").read_text(encoding="utf-8")),
-        script=Markup((folder / "report.js").read_text(encoding="utf-8")),
-        vega=Markup(javascript()) if any(charts.values()) else "",
-        charts=embed({name: spec for name, spec in charts.items() if spec}),
-        drawn={name for name, spec in charts.items() if spec},
-        ladders=sorted(set(curve["ladder"])),
-        verdict=verdict(analysis, caution),
+        title=report.title,
+        css=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
+        script=Markup((TEMPLATES / "report.js").read_text(encoding="utf-8")),
+        vega=Markup(javascript()) if charts else "",
+        charts=charts,
+        chart_data=embed({name: {"views": c.views, "rows": c.rows} for name, c in charts.items()}),
+        ladders=report.ladders,
+        verdict=verdict(judged),
         conjecture=_conjecture(),
-        tables=_tables(curve),
+        tables=curve_tables(curve),
+        tests=tests(judged),
+        shape_names=NAMED,
+        hypotheses=hypotheses_table(judged),
         unlike=unlike_kinds(curve),
         options=analysis.options,
-        cases=cases,
+        case_data=embed(cases),
+        n_shown=len(cases["cases"]),
         n_cases=n_cases,
         rung_names=list(dict.fromkeys(curve["rung"])),
         edit_kinds=[k for k in dict.fromkeys(curve["edit_kind"]) if k != ALL],
@@ -98,10 +166,12 @@ def render(analysis: Analysis, title: str, command: str = "", max_cases: int = 2
         failures=failures(rows).head(200).to_dict("records"),
         n_failures=int((rows["error"] != "").sum()),
         gaps=gaps.sort_values(["n", "edit_kind", "probe"], ascending=[False, True, True]).to_dict("records"),
-        models=_models(rows),
-        settings=_settings(curve),
-        facts=_facts(rows),
-        command=command,
+        models=provenance.models(rows),
+        settings=provenance.settings(curve),
+        facts=provenance.facts(rows, judged.plan, about),
+        commands=provenance.commands(about, f"results/{report.title}", analysis.options),
+        plan=provenance.plan_text(about).splitlines(),
+        crispness=report.crispness is not None,
     )
 
 
@@ -111,157 +181,9 @@ def embed(value: object) -> Markup:
     return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
 
 
-def verdict(analysis: Analysis, caution: str = "") -> dict[str, object]:
-    """What was found, in plain words: `headline`, `detail`, and `shapes`, one line per edit kind from the tests of `valley.shape`."""
-    curve = analysis.curve
-    kinds = [k for k in dict.fromkeys(curve["edit_kind"]) if k != ALL]
-    n_rungs = len(curve.drop_duplicates(list(RUNG)))
-    shown = curve[curve["edit_kind"] == ALL].dropna(subset=["harmonic_mean"])
-    good = analysis.rows[analysis.rows["error"] == ""]
-    edits = len(analysis.scores)
-    what = f"{_count(n_rungs, 'rung')}, {_count(len(kinds), 'edit kind')} ({', '.join(kinds) or 'none'})"
-    detail = f"Measured: {what}, {edits:,} edits, {len(good):,} probes. "
-    judged = _judged(analysis)
-    lines = [f"{kind} edits{f', ladder {ladder}' if ladder else ''}: {v.text}." for (ladder, kind), v in judged.items()]
-    if caution:
-        lines.append(f"Caution: {caution}.")
-    named = {v.outcome for v in judged.values()}
-    if len(shown) < 2:
-        n = len(shown)
-        headline = f"No verdict: {'no rung' if not n else 'only one rung'} could be measured over all edit kinds."
-        return {"headline": headline, "detail": f"{detail}The reasons stand in the table below.", "shapes": lines}
-    values = shown["harmonic_mean"].to_numpy()
-    low, high = shown.iloc[int(values.argmin())], shown.iloc[int(values.argmax())]
-    text = " and ".join(
-        f"{number(r['harmonic_mean'])}{_range(r)} at {short(clean(r['rung']), 40)}" for r in (low, high)
-    )
-    detail += f"Over all kinds, the best harmonic mean of generalisation and specificity lies between {text}. "
-    apart = low["harmonic_mean_high"] < high["harmonic_mean_low"]
-    if not pd.isna(low["harmonic_mean_high"]) and not pd.isna(high["harmonic_mean_low"]):
-        detail += "Their intervals do not overlap. " if apart else "Their intervals overlap. "
-    if named <= {INCONCLUSIVE}:
-        headline = "No verdict on the valley: what was measured is inconclusive."
-    else:
-        headline = "; ".join(f"{kind}: {v.outcome}" for (_, kind), v in judged.items()) + "."
-    return {"headline": headline[0].upper() + headline[1:], "detail": detail.strip(), "shapes": lines}
-
-
-def _judged(analysis: Analysis) -> dict[tuple[str, str], Verdict]:
-    """The verdict of each ladder and edit kind; none where only controls were run."""
-    options = analysis.options
-    plan = with_options(min_known=options["min_known"], bootstrap=options["draws"] or None, seed=options["seed"],
-                        which=options["which"])  # fmt: skip
-    if set(analysis.rows["method"]) <= {*CONTROLS, ""}:
-        return {}
-    return shapes(analysis.rows, plan).verdicts
-
-
-def _range(row: pd.Series) -> str:
-    if pd.isna(row["harmonic_mean_low"]):
-        return ""
-    return f" ({number(row['harmonic_mean_low'])} to {number(row['harmonic_mean_high'])})"
-
-
-def _count(n: int, noun: str) -> str:
-    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
-
-
 def _conjecture() -> str:
-    """Olah's diagram as the path of a small SVG of 240 x 110."""
+    """Olah's diagram as the path of an SVG: strength 40 to 340 to the right, interpretability 230 to 30 upwards."""
     x, y = np.array(CONJECTURE).T
-    fine = np.linspace(0, 1, 61)
+    fine = np.linspace(0, 1, 121)
     heights = PchipInterpolator(x, y)(fine)
-    return "M" + " L".join(f"{10 + 220 * a:.1f},{100 - 90 * b:.1f}" for a, b in zip(fine, heights, strict=True))
-
-
-def _tables(curve: pd.DataFrame) -> list[dict]:
-    """Per ladder and edit kind: the measured columns and the lines, cells ready to print."""
-    tables = []
-    kinds = list(dict.fromkeys(curve["edit_kind"]))
-    if len(kinds) == 2:
-        kinds = [k for k in kinds if k != ALL]
-    for ladder in dict.fromkeys(curve["ladder"]):
-        for kind in kinds:
-            block = curve[(curve["ladder"] == ladder) & (curve["edit_kind"] == kind)]
-            if block.empty:
-                continue
-            head = ["harmonic_mean", "generalisation", "specificity"]
-            metrics = [m for m in (*head, *(m for m in METRICS if m not in head)) if block[m].notna().any()]
-            lines = [_table_line(line, metrics) for line in block.to_dict("records")]
-            tables.append({"ladder": ladder, "kind": kind, "metrics": metrics, "lines": lines})
-    return tables
-
-
-def _table_line(line: dict, metrics: list[str]) -> dict:
-    gaps = json.loads(line["gaps"])
-    cells = []
-    for metric in metrics:
-        low, high = line[f"{metric}_low"], line[f"{metric}_high"]
-        missing = pd.isna(line[metric])
-        cells.append({
-            "value": "n/a" if missing else number(line[metric]),
-            "range": "" if missing or pd.isna(low) else f"{number(low)}–{number(high)}",
-            "reason": gaps.get(metric, "not measured") if missing else "",
-        })  # fmt: skip
-    parameters, bits = line["parameters"], line["bits_per_byte_en"]
-    return {
-        "rung": line["rung"], "reason": line["reason"], "cells": cells, "where": where(line),
-        "bits": "n/a" if pd.isna(bits) else f"{bits:.2f}",
-        "parameters": "n/a" if pd.isna(parameters) else _compact(parameters),
-        "known": f"{line['n_known']} of {line['n_cases']}", "n_errors": line["n_errors"],
-        "chosen": f"{line['chosen_on'] or '-'} / {line['scored_on'] or '-'}",
-    }  # fmt: skip
-
-
-def _compact(n: float) -> str:
-    for size, unit in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
-        if n >= size:
-            return f"{n / size:.3g}{unit}"
-    return f"{n:.0f}"
-
-
-def _models(rows: pd.DataFrame) -> list[dict]:
-    columns = [
-        *RUNG,
-        "model",
-        "model_source",
-        "model_hash",
-        "parameters",
-        "n_layers",
-        "bits_per_byte_en",
-        "bits_per_byte_fr",
-    ]
-    table = rows[columns].assign(**{c: rows[c].where(rows[c] != "") for c in ("model", "model_source", "model_hash")})
-    table = table.groupby(list(RUNG), observed=True)[columns[3:]].first().reset_index()
-    out = []
-    for line in table.to_dict("records"):
-        texts = {
-            k: "unknown" if pd.isna(v) else v for k, v in line.items() if k in ("model", "model_source", "model_hash")
-        }
-        bits = {k: "n/a" if pd.isna(line[k]) else f"{line[k]:.3f}" for k in ("bits_per_byte_en", "bits_per_byte_fr")}
-        parameters = "n/a" if pd.isna(line["parameters"]) else f"{line['parameters']:,.0f}"
-        out.append(line | texts | bits | {"parameters": parameters})
-    return out
-
-
-def _settings(curve: pd.DataFrame) -> list[dict]:
-    chosen = curve[(curve["edit_kind"] != ALL) & (curve["settings"] != "")]
-    return chosen[["rung", "edit_kind", "method", "settings"]].to_dict("records")
-
-
-def _facts(rows: pd.DataFrame) -> list[tuple[str, str]]:
-    def listed(column: str) -> str:
-        values = sorted(str(v) for v in set(rows.loc[rows["error"] == "", column]) if v != "")
-        return ", ".join(values[:12]) + (f" and {len(values) - 12} more" if len(values) > 12 else "") or "not recorded"
-
-    seconds = rows.drop_duplicates(["cell", "case"])[["seconds_edit", "seconds_eval"]].sum()
-    return [
-        ("Rows", f"{len(rows):,} (schema {SCHEMA_VERSION})"),
-        ("Data sets", listed("dataset")),
-        ("Methods", listed("method")),
-        ("Edit kinds", ", ".join(k for k in EDIT_KINDS if k in set(rows["edit_kind"]))),
-        ("Run seeds", listed("run_seed")),
-        ("Time", f"{seconds['seconds_edit']:,.0f} s of edits, {seconds['seconds_eval']:,.0f} s of evaluation"),
-        ("Versions", listed("versions")),
-        ("Commit", listed("commit")),
-    ]
+    return "M" + " L".join(f"{40 + 300 * a:.1f},{230 - 200 * b:.1f}" for a, b in zip(fine, heights, strict=True))

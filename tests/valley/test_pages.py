@@ -113,7 +113,8 @@ def test_embed_cannot_be_left():
 
 def test_listed_cases_are_counted(tmp_path: Path):
     text = write_report(ladder(2), tmp_path / "r.html", 2, 10, max_cases=5).read_text()
-    assert "5 of 24 cases" in text and text.count('<details class="case"') == 5
+    found = re.search(r'id="case-data">(.*?)</script>', text)
+    assert found and "5 of 24 cases" in text and len(json.loads(found.group(1))["cases"]) == 5
 
 
 def test_unwritable_places_are_refused_in_one_line(tmp_path: Path):
@@ -134,19 +135,40 @@ def test_valley_needs_no_torch():
 
 
 DRIVE = """<script>
-setTimeout(() => {
-  const out = { drawn: document.querySelectorAll("[data-chart] svg").length, hacked: window.hacked ?? 0 };
+const out = {};
+const wait = (ms) => new Promise((done) => setTimeout(done, ms));
+const chart = (name) => document.getElementById("chart-" + name);
+const faded = () => [...chart("strength-0").querySelectorAll(".mark-symbol path, .mark-rule line")]
+  .filter((mark) => Number(mark.getAttribute("opacity") ?? 1) <= 0.1).length;
+(async () => {
+  await wait(2000);
+  out.drawn = document.querySelectorAll("[data-chart] svg").length;
+  out.hacked = window.hacked ?? 0;
+  const entry = chart("strength-0").querySelector(".role-legend-symbol path[tabindex]");
+  entry.dispatchEvent(new KeyboardEvent("keydown", { key: "Enter", bubbles: true }));
+  await wait(500);
+  out.filters = faded() > 0;
+  const choice = document.querySelector("[data-switch=strength-0] input:not(:checked)");
+  choice.click();
+  await wait(1500);
+  out.axis = chart("strength-0").querySelector(".role-axis-title text")?.textContent;
   const field = document.getElementById("find");
-  field.value = "fact-03"; document.querySelector(".filters").requestSubmit();
+  field.value = "FACT-03"; document.querySelector(".filters").requestSubmit();
   out.found = document.getElementById("found").textContent;
+  const first = document.querySelector("details.case");
+  first.open = true;
+  await wait(300);
+  out.probes = first.querySelectorAll("tbody tr").length;
   field.value = "no such thing"; document.querySelector(".filters").requestSubmit();
   out.none = !document.getElementById("none-found").hidden;
   document.getElementById("clear").click();
   out.cleared = document.getElementById("found").textContent;
+  out.images = document.images.length;
   out.requests = performance.getEntriesByType("resource").length;
+})().catch((error) => problems.push(String(error))).finally(() => {
   out.errors = window.problems;
   document.title = JSON.stringify(out);
-}, 3000);
+});
 </script>"""
 WATCH = """<script>window.problems = [];
 addEventListener("error", (e) => problems.push(e.message));
@@ -157,20 +179,25 @@ for (const level of ["error", "warn"]) console[level] = (...words) => problems.p
 
 
 @pytest.mark.skipif(not shutil.which("chromium"), reason="no chromium on this machine (apt-get install chromium)")
-@pytest.mark.parametrize("rows", [ladder(3), hostile()], ids=["plain", "hostile"])
-def test_page_in_a_real_browser(rows: pd.DataFrame, tmp_path: Path):
+@pytest.mark.parametrize(
+    ("rows", "filters"), [(ladder(3, kinds=("fact", "rename")), True), (hostile(), False)], ids=["plain", "hostile"]
+)
+def test_page_in_a_real_browser(rows: pd.DataFrame, filters: bool, tmp_path: Path):
+    """No error, no request; the legend singles out by keyboard, the axis switches, the search finds, strings stay text."""
     page = write_report(rows, tmp_path / "r.html", 2, 10)
     text = page.read_text().replace("<title>", WATCH + "<title>", 1)
     page.write_text(text.removesuffix("</body>\n</html>") + DRIVE + "</body>\n</html>")
-    command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=30000",
-               f"--user-data-dir={tmp_path}/profile", "--dump-dom", page.as_uri()]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=60000",
+               "--host-resolver-rules=MAP * ~NOTFOUND", f"--user-data-dir={tmp_path}/profile", "--dump-dom",
+               page.as_uri()]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
     match = re.search(r"<title>(\{.*?\})</title>", done.stdout)
     assert match, "the page's script did not finish"
     out = json.loads(match.group(1).replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&"))
-    n_cases = rows.loc[rows["error"] == "", "case"].nunique() * rows["rung"].nunique()
-    n_rungs = rows.loc[rows["error"] == "", "rung"].nunique()
+    good = rows[rows["error"] == ""]
+    n_rungs = good["rung"].nunique()
+    n_cases = good["case"].nunique() * n_rungs
     assert out == {
-        "drawn": 2, "hacked": 0, "found": f"{n_rungs} of {n_cases} shown", "none": True,
-        "cleared": f"{n_cases} of {n_cases} shown", "requests": 0, "errors": [],
+        "drawn": 3, "hacked": 0, "filters": filters, "axis": "parameters", "found": f"{n_rungs} of {n_cases} found",
+        "probes": 7, "none": True, "cleared": f"{n_cases} of {n_cases} found", "images": 0, "requests": 0, "errors": [],
     }  # fmt: skip

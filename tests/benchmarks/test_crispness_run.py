@@ -1,0 +1,52 @@
+"""Crispness of a ladder: files, summary, what was measured before."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from benchmarks.crispness import COLUMNS, Setup
+from benchmarks.crispness.run import Crispness, format_crispness, run_crispness, summary
+from editing.cache import cache_root
+from editing.errors import BadData, BadModel
+from tests.editing.families import tiny_lm
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory):
+    with pytest.MonkeyPatch.context() as patch_:
+        patch_.setenv("EDITBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+def test_run_writes_table_and_picture(tmp_path: Path) -> None:
+    lm = tiny_lm("gpt2", n_positions=512, max_position_embeddings=512)
+    lm.module.save_pretrained(tmp_path / "m")
+    lm.tokenizer.save_pretrained(tmp_path / "m")
+    ladder = tmp_path / "pair.toml"
+    ladder.write_text(
+        f'[[rung]]\nname = "a"\nmodel = "{tmp_path / "m"}"\n[[rung]]\nname = "gone"\nmodel = "{tmp_path / "no"}"\n'
+    )
+    said: list[str] = []
+    setup = Setup(corpus="samples:600", controls=("none", "random"))
+    found = run_crispness(str(ladder), ["cheese"], (), tmp_path / "out", "cpu", setup, said.append)
+    assert isinstance(found, Crispness) and not found.skipped and len(found.failed) == 1 and "gone" in found.failed[0]
+    assert said[0] == "rung 1 of 2: a"
+    table = pd.read_csv(tmp_path / "out" / "crispness.csv")
+    assert list(table.columns) == list(COLUMNS) and len(table) == len(found.frame)
+    assert (tmp_path / "out" / "crispness.png").read_bytes().startswith(b"\x89PNG")
+    (kept,) = (cache_root() / "crispness").glob("*.parquet")
+    stamp = kept.stat().st_mtime_ns
+    again = run_crispness(str(ladder), ["cheese"], (), None, "cpu", setup, said.append)
+    pd.testing.assert_frame_equal(again.frame, found.frame)
+    assert kept.stat().st_mtime_ns == stamp, "measured once, then read"
+    best = summary(found.frame).set_index("measure").loc["C_key"]
+    mine = found.frame[(found.frame["measure"] == "C_key") & (found.frame["direction"] == "both")]
+    assert best["none"] == mine[mine["control"] == "none"]["value"].max()
+    assert "C_patch" in format_crispness(found) and "crispness.csv" in format_crispness(found)
+    with pytest.raises(BadData, match="no rung 'b'"):
+        run_crispness(str(ladder), rungs=["b"])
+    with pytest.raises(BadModel, match="no"):
+        run_crispness(str(tmp_path / "no"), ["cheese"], say=said.append)
