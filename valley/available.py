@@ -28,12 +28,14 @@ from valley.kinds import CASE, CONTROLS, METRICS, RUNG, SETTING
 from valley.plan import AnalysisPlan
 from valley.rows import RowsError
 from valley.shapes.variance import size_of
+from valley.strengths import foreign_to_prose
 
 # From the front of settings, beside the METRICS of the best one.
 FRONT = ("e_hv", "e_hv_net", "gen_at_spec", "spec_at_spec", "delta_loc")
 SCORES: tuple[str, ...] = (*METRICS, *FRONT)
 KEY: tuple[str, ...] = (*RUNG, "size", "edit_kind", "method")
 AXES = {
+    "bits_per_byte_world": ("bits_per_byte_world_en", lambda v: -v),
     "bits_per_byte": ("bits_per_byte_en", lambda v: -v),
     "log10_parameters": ("parameters", np.log10),
     "known_rate": ("known_rate_en", lambda v: v),
@@ -116,8 +118,12 @@ def available(rows: pd.DataFrame, plan: AnalysisPlan | None = None) -> Available
 
 
 def _strengths(rows: pd.DataFrame) -> pd.DataFrame:
-    """The strength axes of every rung; NaN where a rung does not state one."""
-    first = rows.groupby(list(RUNG), observed=True)[[column for column, _ in AXES.values()]].first().astype("float64")
+    """The strength axes of every rung; NaN where a rung does not state one, and prose in a ladder with rungs that cannot read it."""
+    grouped = rows.groupby(list(RUNG), observed=True)
+    first = grouped[[column for column, _ in AXES.values()]].first().astype("float64")
+    about = first.assign(model=grouped["model"].first())
+    foreign = about.groupby("ladder", group_keys=False).apply(foreign_to_prose)
+    first.loc[foreign.reindex(first.index.get_level_values("ladder")).to_numpy(dtype=bool), "bits_per_byte_en"] = np.nan
     with np.errstate(divide="ignore", invalid="ignore"):
         table = pd.DataFrame({axis: turn(first[column]) for axis, (column, turn) in AXES.items()})
     return table.where(np.isfinite(table))

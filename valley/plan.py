@@ -18,7 +18,7 @@ from valley.rows import RowsError
 
 FILE = "analysis_plan.json"
 METRICS = ("harmonic_mean", "harmonic_mean_net", "e_hv", "e_hv_net", "gen_at_spec", "generalisation", "specificity")
-AXES = ("bits_per_byte", "log10_parameters", "known_rate", "log10_training_tokens")
+AXES = ("bits_per_byte_world", "bits_per_byte", "log10_parameters", "known_rate", "log10_training_tokens")
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class AnalysisPlan:
 
     Attributes:
         metric: the editability score whose curve is tested, one of METRICS.
-        axes: strength axes, the primary one first.
+        axes: strength axes, the primary ones first: bits per byte on short true sentences, and on prose where all rungs read it.
         level: of every test. weight: BIC weight that a named shape needs.
         agreeing: on so many axes and with so many methods a shape must show.
         spec: the specificity at which generalisation is read (gen_at_spec).
@@ -40,7 +40,7 @@ class AnalysisPlan:
     """
 
     metric: str = "harmonic_mean"
-    axes: tuple[str, ...] = ("bits_per_byte", "log10_parameters", "known_rate")
+    axes: tuple[str, ...] = ("bits_per_byte_world", "bits_per_byte", "log10_parameters", "known_rate")
     level: float = 0.05
     weight: float = 0.8
     agreeing: int = 2

@@ -41,6 +41,14 @@ AXES = (
 )
 
 
+FOREIGN = 3.0  # bits per byte; a model that needs more does not read prose (letters alone, by frequency, need about 4)
+
+
+def foreign_to_prose(lines: pd.DataFrame) -> bool:
+    """Whether some rung was grown here, on short sentences only, so that bits per byte of prose do not order the rungs."""
+    return bool((lines["model"].fillna("").str.startswith("grown:") | (lines[PROSE.column] > FOREIGN)).any())
+
+
 def strengths(rows: pd.DataFrame) -> pd.DataFrame:
     """One line per rung: RUNG, the columns of AXES (NaN where not stated) and `model`."""
     columns = [axis.column for axis in AXES]
@@ -54,8 +62,7 @@ def axes_of(lines: pd.DataFrame) -> tuple[StrengthAxis, ...]:
     Rungs grown here read short true sentences, and prose is foreign to them; pretrained models are the other way round. So the
     sentences lead where any rung was grown, the prose where none was.
     """
-    grown = lines["model"].fillna("").str.startswith("grown:").any()
-    order = sorted(AXES, key=lambda axis: axis is not (WORLD if grown else PROSE))
+    order = sorted(AXES, key=lambda axis: axis is not (WORLD if foreign_to_prose(lines) else PROSE))
     stated = [axis for axis in order if lines[axis.column].notna().any()]
     apart = [axis for axis in stated if lines[axis.column].nunique() > 1]
     return tuple(apart or stated[:1])
