@@ -45,8 +45,12 @@ FOREIGN = 3.0  # bits per byte; a model that needs more does not read prose (let
 
 
 def foreign_to_prose(lines: pd.DataFrame) -> bool:
-    """Whether some rung was grown here, on short sentences only, so that bits per byte of prose do not order the rungs."""
-    return bool((lines["model"].fillna("").str.startswith("grown:") | (lines[PROSE.column] > FOREIGN)).any())
+    """Whether some rung was grown here, on short sentences only, so that those order the rungs and prose does not.
+
+    A table from before the sentences were measured has nothing but prose.
+    """
+    grown = lines["model"].fillna("").str.startswith("grown:") | (lines[PROSE.column] > FOREIGN)
+    return bool(grown.any() and lines[WORLD.column].notna().any())
 
 
 def strengths(rows: pd.DataFrame) -> pd.DataFrame:

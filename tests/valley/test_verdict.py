@@ -89,6 +89,11 @@ def test_axes_that_are_not_stated_are_said():
     assert shapes(rows, PLAN).skipped == (
         "fact, ladder toy: known_rate is stated for fewer than 3 strengths, so it is no axis",
     )
+    foreign = seeded(VALLEY[:5]).assign(
+        bits_per_byte_en=lambda t: t["bits_per_byte_en"] + 2.5
+    )  # as of a model that reads no prose
+    (line,) = shapes(foreign, PLAN).skipped
+    assert "bits_per_byte is" in line
     few = shapes(available(seeded([0.4, 0.6]), PLAN), PLAN)
     assert few.verdicts["toy", "fact"].outcome == INCONCLUSIVE and few.tests.empty
 

@@ -66,8 +66,9 @@ class Evidence:
         return table[table["value"].notna() & table["se"].notna()]
 
     def axis_points(self, curve: pd.DataFrame) -> Points:
-        """A curve against the plan's primary strength axis."""
-        return points(curve[self.plan.axes[0]], curve["value"], curve["se"] ** 2, list(curve["rung"]))
+        """A curve against the plan's primary strength axis: the first that the rungs differ on."""
+        axes = [axis for axis in self.plan.axes if curve[axis].nunique() > 1] or self.plan.axes
+        return points(curve[axes[0]], curve["value"], curve["se"] ** 2, list(curve["rung"]))
 
     @cached_property
     def edits(self) -> pd.DataFrame:
