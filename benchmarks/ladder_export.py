@@ -65,7 +65,7 @@ def export_ladder(
                 (
                     "\n[[rung]]",
                     f'name = "{rung.name}"',
-                    f'model = "{folder.as_posix()}"',
+                    f'model = "{_reference(folder)}"',
                     f"parameters = {card['parameters']}",
                     f"training_tokens = {card['tokens']}",
                     f'note = "{_spec(rung).name} in bfloat16"',
@@ -75,6 +75,11 @@ def export_ladder(
     with atomic_file(out / LADDER) as temporary:
         temporary.write_text("\n".join(entries) + "\n", encoding="utf-8")
     return tuple(folders)
+
+
+def _reference(folder: Path) -> str:
+    """A folder as a model reference: a relative one begins with ./, or it would read as a hub id."""
+    return folder.as_posix() if folder.is_absolute() or folder.parts[0] == ".." else f"./{folder.as_posix()}"
 
 
 def _spec(rung: Rung) -> RungSpec:

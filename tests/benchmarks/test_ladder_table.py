@@ -58,6 +58,13 @@ def test_a_ladder_without_grown_rungs_is_refused(tmp_path: Path) -> None:
         export_ladder(str(path), tmp_path, seeds=(7,))
 
 
+def test_the_ladders_that_lie_in_results_load() -> None:
+    root = Path(__file__).resolve().parents[2] / "results" / "ladders"
+    for name in ("standard", "grown-quick"):
+        for rung in load_ladder(root / name / "rungs" / "ladder.toml").rungs:
+            assert (root.parents[1] / rung.model / "model.safetensors").is_file(), rung.model
+
+
 @pytest.mark.slow
 def test_exported_rungs_are_a_ladder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EDITBENCH_CACHE", str(tmp_path / "cache"))
