@@ -21,8 +21,8 @@ from benchmarks.grown.recall import measure_recall
 from benchmarks.grown.rungs import CARD, ground, grow, read_card
 from benchmarks.grown.spec import RungSpec
 from benchmarks.grown.train import one_torch_thread
-from benchmarks.ladder_grow import PREFIX
-from benchmarks.ladders import Rung, choose_rungs, load_ladder
+from benchmarks.ladder_grow import grown_rungs
+from benchmarks.ladders import load_ladder
 from benchmarks.models.progress import quiet_transformers
 from editing.cache import atomic_file, atomic_folder
 from editing.errors import BadData
@@ -49,16 +49,15 @@ def export_ladder(
         UserError: no such ladder or rung, nothing left to write, or the folder cannot be written.
     """
     title = load_ladder(name).title
-    chosen = [rung for rung in choose_rungs(name, rungs)[0] if rung.model.startswith(PREFIX)]
-    chosen = [rung for rung in chosen if not seeds or _spec(rung).seed in seeds]
+    chosen = [(rung, spec) for rung, spec in grown_rungs(name, rungs) if not seeds or spec.seed in seeds]
     if not chosen:
         raise BadData(f"ladder {name}: no grown rung is left to export; ask for other --rungs or --seeds")
     say = say or (lambda line: print(line, file=sys.stderr))
     folders, entries = [], [f"title = {json.dumps(title + '; trained, rounded to bfloat16', ensure_ascii=False)}"]
-    for i, rung in enumerate(chosen, 1):
+    for i, (rung, spec) in enumerate(chosen, 1):
         say(f"rung {i} of {len(chosen)}: {rung.name}")
         folder = out / rung.name
-        card = _export(_spec(rung), folder)
+        card = _export(spec, folder)
         folders.append(folder)
         entries.append(
             "\n".join(
@@ -68,7 +67,7 @@ def export_ladder(
                     f'model = "{_reference(folder)}"',
                     f"parameters = {card['parameters']}",
                     f"training_tokens = {card['tokens']}",
-                    f'note = "{_spec(rung).name} in bfloat16"',
+                    f'note = "{spec.name} in bfloat16"',
                 )
             )
         )
@@ -80,10 +79,6 @@ def export_ladder(
 def _reference(folder: Path) -> str:
     """A folder as a model reference: a relative one begins with ./, or it would read as a hub id."""
     return folder.as_posix() if folder.is_absolute() or folder.parts[0] == ".." else f"./{folder.as_posix()}"
-
-
-def _spec(rung: Rung) -> RungSpec:
-    return RungSpec.parse(rung.model.removeprefix(PREFIX))
 
 
 def _export(spec: RungSpec, folder: Path) -> dict:

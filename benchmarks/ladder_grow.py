@@ -53,12 +53,8 @@ def grow_ladder(
     Raises:
         UserError: no such ladder or rung, or none of them is grown here.
     """
-    chosen = [rung for rung in choose_rungs(name, rungs)[0] if rung.model.startswith(PREFIX)]
-    if not chosen:
-        raise BadData(
-            f"ladder {name}: none of its rungs is grown here; take one with models `grown:...`, see `ladder list`"
-        )
-    wanted = list(dict.fromkeys(_seeded(rung, seed) for rung in chosen for seed in (seeds or (None,))))
+    chosen = [spec for _, spec in grown_rungs(name, rungs)]
+    wanted = list(dict.fromkeys(_seeded(spec, seed) for spec in chosen for seed in (seeds or (None,))))
     say = say or (lambda line: print(line, file=sys.stderr))
     sizes = [_work(name) for name in wanted]
     records, failed = [], []
@@ -78,8 +74,21 @@ def grow_ladder(
     return GrownTable(tuple(records), tuple(failed))
 
 
-def _seeded(rung: Rung, seed: int | None) -> str:
-    spec = RungSpec.parse(rung.model.removeprefix(PREFIX))
+def grown_rungs(name: str, rungs: Sequence[str] = ()) -> list[tuple[Rung, RungSpec]]:
+    """The rungs of ladder `name`, or only those asked for, that are trained here, and what each is.
+
+    Raises:
+        UserError: no such ladder or rung, or none of them is grown here.
+    """
+    chosen = [rung for rung in choose_rungs(name, rungs)[0] if rung.model.startswith(PREFIX)]
+    if not chosen:
+        raise BadData(
+            f"ladder {name}: none of its rungs is grown here; take one with models `grown:...`, see `ladder list`"
+        )
+    return [(rung, RungSpec.parse(rung.model.removeprefix(PREFIX))) for rung in chosen]
+
+
+def _seeded(spec: RungSpec, seed: int | None) -> str:
     return (spec if seed is None else replace(spec, seed=seed)).name
 
 

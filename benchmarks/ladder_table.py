@@ -17,13 +17,10 @@ from matplotlib.figure import Figure
 
 from benchmarks.grown.corpus import KINDS
 from benchmarks.grown.rungs import grow, read_card
-from benchmarks.grown.spec import RungSpec
-from benchmarks.ladder_grow import PREFIX
+from benchmarks.ladder_grow import grown_rungs
 from benchmarks.ladder_strength import rung_strength
-from benchmarks.ladders import choose_rungs
 from benchmarks.world.knowledge import LANGS
 from editing.cache import atomic_file
-from editing.errors import BadData
 
 STRENGTH = (
     "bits_per_byte_world_en", "bits_per_byte_world_fr", "bits_per_byte_en", "bits_per_byte_fr", "known_rate_en", "known_rate_fr",
@@ -49,17 +46,14 @@ def ladder_table(
     Raises:
         UserError: no such ladder or rung, or none of them is grown here.
     """
-    chosen = [rung for rung in choose_rungs(name, rungs)[0] if rung.model.startswith(PREFIX)]
-    if not chosen:
-        raise BadData(f"ladder {name}: none of its rungs is grown here; take one with models `grown:...`")
+    chosen = grown_rungs(name, rungs)
     say = say or (lambda line: print(line, file=sys.stderr))
     records = []
-    for i, rung in enumerate(chosen, 1):
+    for i, (rung, spec) in enumerate(chosen, 1):
         say(f"rung {i} of {len(chosen)}: {rung.name}")
-        reference = rung.model.removeprefix(PREFIX)
-        card = read_card(grow(reference, device=device or "cpu"))
+        card = read_card(grow(spec, device=device or "cpu"))
         power = rung_strength(rung, device)
-        record: dict = {"rung": rung.name, "size": rung.size or rung.name, "seed": RungSpec.parse(reference).seed}
+        record: dict = {"rung": rung.name, "size": rung.size or rung.name, "seed": spec.seed}
         record |= {key: card[key] for key in CARD}
         record |= {key: power[key] for key in (*STRENGTH, "parameters_without_embeddings", "n_layers")}
         for kind in KINDS:

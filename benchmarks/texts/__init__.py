@@ -1,7 +1,7 @@
 """Fixed texts of our own: one long per language for strength, four short ones for drift, and questions of general ability.
 
 They are what `bits per byte` means in every row, so changing a word changes the axis: `strength` caches by text hash.
-They state no fact of the training world and are no part of any training text made here.
+The prose states no fact of the training world, and none of these texts is part of any training text made here.
 """
 
 from __future__ import annotations
@@ -9,6 +9,10 @@ from __future__ import annotations
 import tomllib
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from benchmarks.grown.corpus import Corpus
 
 LANGUAGES = ("en", "fr")
 SENTENCES = 200
@@ -32,10 +36,7 @@ def world_sentences(lang: str) -> tuple[str, ...]:
 
     Fixed text of another kind: short statements of facts, which rungs grown on that world read well and prose tells nothing about.
     """
-    from benchmarks.grown.corpus import make_corpus
-    from benchmarks.world.knowledge import knowledge
-
-    held = make_corpus(knowledge()).sentences("template", lang)
+    held = _world().sentences("template", lang)
     return tuple(held[i * len(held) // SENTENCES].text for i in range(SENTENCES))
 
 
@@ -46,6 +47,14 @@ def ability_items() -> dict[str, dict[str, tuple[tuple[str, ...], ...]]]:
     return {
         lang: {topic: tuple(map(tuple, items)) for topic, items in topics.items()} for lang, topics in table.items()
     }
+
+
+@cache
+def _world() -> Corpus:
+    from benchmarks.grown.corpus import make_corpus
+    from benchmarks.world.knowledge import knowledge
+
+    return make_corpus(knowledge())
 
 
 def _read(name: str) -> str:
