@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -21,6 +21,14 @@ def shared_data() -> Path:
     if not SHARED.is_dir():
         pytest.skip(f"no data sets at {SHARED}")
     return SHARED
+
+
+@pytest.fixture(scope="module")
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """An empty cache for the tests of a module that says `pytestmark = pytest.mark.usefixtures("own_cache")`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EDITBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(scope="session")

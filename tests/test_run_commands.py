@@ -15,17 +15,12 @@ from tests.benchmarks.tiny import World, world
 from tests.test_cli import call, refused
 from valley.rows import COLUMNS, read_run
 
+pytestmark = pytest.mark.usefixtures("own_cache")
+
 
 @pytest.fixture(scope="module")
 def tiny() -> World:
     return world()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("EDITBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -45,6 +45,15 @@ def weighted_means(weights: np.ndarray, values: np.ndarray) -> np.ndarray:
         return np.where(count > 0, total / count, np.nan)
 
 
+def redraw(drawn: Sequence[np.ndarray], seed: int) -> np.ndarray:
+    """(draws,) mean over redrawn sizes of the mean over redrawn seeds; `drawn` has (seeds, draws) samples per size."""
+    rng = np.random.default_rng([seed, 77])
+    draws = drawn[0].shape[1]
+    at = np.arange(draws)
+    sizes = np.stack([d[rng.integers(len(d), size=(len(d), draws)), at].mean(axis=0) for d in drawn])
+    return sizes[rng.integers(len(sizes), size=(len(sizes), draws)), at].mean(axis=0)
+
+
 def interval(samples: np.ndarray, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
     """Percentile interval over the first axis: two arrays of shape (k,); NaN where more than half the draws are."""
     samples = np.asarray(samples, float)

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from valley.bootstrap import draw_weights, interval, weighted_means
+from valley.bootstrap import draw_weights, interval, redraw, weighted_means
 from valley.case_scores import case_scores, harmonic
 from valley.editability import STRATA, choose, matching, on_split
-from valley.hypotheses._evidence import redraw
 from valley.kinds import CASE, CONTROLS, GENERALISATION, NET, PROBE_KINDS, RUNG, SPECIFICITY, kind_order
 from valley.rows import RowsError
 from valley.shapes.variance import size_of

@@ -30,6 +30,8 @@ from editing.language_model import LanguageModel
 from editing.statistics import ModelStatistics
 from tests.editing.families import random_module, tiny_lm
 
+pytestmark = pytest.mark.usefixtures("own_cache")
+
 FAMILIES = ("gpt2", "gemma3_text", "opt")
 PAIRS = concept_pairs()
 SETUP = Setup(corpus="samples:1500")
@@ -44,13 +46,6 @@ def lm(request: pytest.FixtureRequest) -> LanguageModel:
 @pytest.fixture(scope="module")
 def statistics(lm: LanguageModel, tmp_path_factory: pytest.TempPathFactory) -> ModelStatistics:
     return ModelStatistics(lm, tmp_path_factory.mktemp("cache"), SETUP.corpus)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory):
-    with pytest.MonkeyPatch.context() as patch_:
-        patch_.setenv("EDITBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
 
 
 @pytest.fixture(scope="module")

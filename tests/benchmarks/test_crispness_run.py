@@ -13,12 +13,7 @@ from editing.cache import cache_root
 from editing.errors import BadData, BadModel
 from tests.editing.families import tiny_lm
 
-
-@pytest.fixture(scope="module", autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory):
-    with pytest.MonkeyPatch.context() as patch_:
-        patch_.setenv("EDITBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def test_run_writes_table_and_picture(tmp_path: Path) -> None:

@@ -29,19 +29,15 @@ from tests.benchmarks.test_search import plan_of
 from tests.benchmarks.tiny import World, world
 from valley.rows import VOLATILE, RowsError, read_run
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked")
+pytestmark = [
+    pytest.mark.usefixtures("own_cache"),
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked"),
+]
 
 
 @pytest.fixture(scope="module")
 def tiny() -> World:
     return world()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("EDITBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -26,6 +26,8 @@ from tests.benchmarks.tiny import World, world
 from tests.editing.reference_evaluate import continuation_logprobs as slow_logprobs
 from tests.test_cli import call, refused
 
+pytestmark = pytest.mark.usefixtures("own_cache")
+
 CORPUS = "samples:500"
 QUICK = {"steps": 4, "contexts_per_step": 1}
 
@@ -33,13 +35,6 @@ QUICK = {"steps": 4, "contexts_per_step": 1}
 @pytest.fixture(scope="module")
 def tiny() -> World:
     return world()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("EDITBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
 
 
 @pytest.fixture(scope="module")

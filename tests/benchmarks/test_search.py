@@ -23,17 +23,12 @@ from valley.case_scores import case_scores
 from valley.editability import GROUP, choose, group_means
 from valley.rows import read_run
 
+pytestmark = pytest.mark.usefixtures("own_cache")
+
 
 @pytest.fixture(scope="module")
 def tiny() -> World:
     return world()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("EDITBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
 
 
 def plan_of(tiny: World, depths: Sequence[float] = (0.1, 0.6), **changes) -> Plan:

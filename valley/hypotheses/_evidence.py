@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +12,7 @@ import pandas as pd
 from scipy.stats import rankdata, t
 
 from valley.available import SCORES, Available, available
-from valley.bootstrap import draw_weights
+from valley.bootstrap import draw_weights, redraw
 from valley.case_scores import harmonic
 from valley.editability import on_split, stratum
 from valley.kinds import CASE, RUNG, SETTING
@@ -132,15 +132,6 @@ def mean_over_sizes(found: Available, lines: pd.DataFrame, metric: str, seed: in
     value = float(np.mean([np.mean([found.values[m, j].mean() for m in models]) for models in per_model]))
     drawn = [np.stack([found.samples[m, :, j].mean(axis=0) for m in models]) for models in per_model]
     return value, redraw(drawn, seed), len(groups)
-
-
-def redraw(drawn: Sequence[np.ndarray], seed: int) -> np.ndarray:
-    """(draws,) mean over redrawn sizes of the mean over redrawn seeds; `drawn` has (seeds, draws) samples per size."""
-    rng = np.random.default_rng([seed, 77])
-    draws = drawn[0].shape[1]
-    at = np.arange(draws)
-    sizes = np.stack([d[rng.integers(len(d), size=(len(d), draws)), at].mean(axis=0) for d in drawn])
-    return sizes[rng.integers(len(sizes), size=(len(sizes), draws)), at].mean(axis=0)
 
 
 def association(pairs: pd.DataFrame, plan: AnalysisPlan, sign: float = 1.0, note: str = "") -> Finding:

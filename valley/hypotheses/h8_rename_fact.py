@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from valley.available import SCORES
-from valley.hypotheses._evidence import Evidence, Finding, Untestable, estimate, redraw
+from valley.bootstrap import redraw
+from valley.hypotheses._evidence import Evidence, Finding, Untestable, estimate
 
 ID = "H8"
 STATEMENT = "Rename edits and fact edits differ in how well they work"
