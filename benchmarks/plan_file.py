@@ -117,9 +117,10 @@ def _table(path: Path) -> dict[str, Any]:
         if path.stat().st_size > MOST_BYTES:
             raise BadData(f"{path}: larger than {MOST_BYTES:,} bytes; that is no plan")
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        text = getattr(error, "strerror", None) or " ".join(str(error).split())
-        raise BadData(f"{path}: not readable as TOML ({text:.160}); mend that line") from error
+    except OSError as error:
+        raise BadData(f"{path}: cannot be read ({error.strerror}); check the path of the plan") from error
+    except (ValueError, RecursionError) as error:
+        raise BadData(f"{path}: not readable as TOML ({' '.join(str(error).split()):.160}); mend that line") from error
 
 
 def _known(path: Path, where: str, table: Mapping[str, Any], keys: tuple[str, ...]) -> None:

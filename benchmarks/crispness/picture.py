@@ -54,10 +54,9 @@ def draw(frame: pd.DataFrame, path: Path) -> None:
                 panel.set_title(rung, fontsize=10)
             if row == len(MEASURES) - 1:
                 panel.set_xlabel("layer")
-            low, high = panel.get_ylim()
-            panel.set_ylim(min(low, -LEAST), max(high, LEAST))
-            if column == 0:
-                panel.set_ylabel(TITLE[measure], fontsize=9)
+        axes[row][0].set_ylabel(TITLE[measure], fontsize=9)
+        low, high = axes[row][0].get_ylim()  # shared by the row, so only now that all of it is drawn
+        axes[row][0].set_ylim(min(low, -LEAST), max(high, LEAST))
     handles, labels = axes[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False, fontsize=9)
     first = mine.iloc[0]
