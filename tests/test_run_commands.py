@@ -103,7 +103,7 @@ def test_flags_that_contradict_a_plan_are_refused(plan: Path, tmp_path: Path) ->
         assert flags[0] in line and "contradicts" in line
     assert "i/n" in refused("bench", plan, "--out", out, "--shard", "3/2")
     assert "executor" in refused("bench", plan, "--out", out, "--executor", "dask")
-    assert "not readable" in refused("bench", tmp_path / "gone.toml")
+    assert "cannot be read" in refused("bench", tmp_path / "gone.toml")
     assert not out.exists()
 
 
