@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from itertools import product
 
-from benchmarks.cells import Plan, taken_by
+from benchmarks.cells import Plan, canonical, taken_by
 from editing.errors import BadRequest
 from editing.methods import make_method
 
@@ -27,6 +28,8 @@ def settings_grid(plan: Plan, method: str, lookups: Sequence[str]) -> tuple[dict
     takes = make_method(method).settings()
     axes = dict(dict(plan.axes).get(method, ()))
     given = taken_by(method, dict(plan.settings))
+    if "inner" in takes:
+        given |= _of_inner(takes, given, dict(plan.settings))
     sites, positions = axes.pop("site", ()), axes.pop("lookup", ())
     rest = [dict(zip(axes, values, strict=True)) for values in product(*axes.values())]
     if not {"site", "lookup"} <= set(takes):
@@ -53,3 +56,10 @@ def settings_grid(plan: Plan, method: str, lookups: Sequence[str]) -> tuple[dict
     if not grid:
         raise refusal
     return tuple(grid)
+
+
+def _of_inner(takes: Mapping, given: Mapping, settings: Mapping) -> dict:
+    """`options` of a control that makes another method's edits: what the plan sets for that method holds for the control too."""
+    own = taken_by(given.get("inner", takes["inner"]), dict(settings))
+    options = {key: value for key, value in own.items() if key not in takes}
+    return {"options": canonical(options | json.loads(given.get("options", takes["options"])))}

@@ -15,8 +15,8 @@ from editing.errors import BadRequest
 from editing.requests import EditRequest
 
 M = 20  # candidates per probe where the vocabulary allows
-NEIGHBOURS = {"en": 6, "fr": 4}
-SAME_SUBJECT = {"en": 3, "fr": 2}
+NEIGHBOURS = {"own": 6, "other": 4}  # in the language of the edit, in the other one
+SAME_SUBJECT = {"own": 3, "other": 2}
 CROSS_LINGUAL = 3
 T = TypeVar("T")
 
@@ -128,31 +128,35 @@ def neighbours(known: Knowledge, fact: Fact, new: str, rng: random.Random) -> li
     return sorted(others, key=lambda f: (f.object != fact.object, f.subject not in kin))
 
 
-def fact_case(known: Knowledge, fact: Fact, dataset: str, seed: int) -> Case:
-    """The edit of one true fact to a counterfactual object, with every kind of probe."""
+def fact_case(known: Knowledge, fact: Fact, dataset: str, seed: int, lang: str = "en") -> Case:
+    """The edit of one true fact to a counterfactual object, made in `lang`, with every kind of probe.
+
+    The counterfactual object and the facts that are asked beside are the same in both languages.
+    """
     case_id = f"fact:{fact.subject}:{fact.relation}"
     rng = random.Random(f"{seed}/{case_id}")
     new = counterfactual(known, fact, rng)
-    first = known.render(fact, "en", 0)
-    probes = [ask(known, "efficacy", fact, "en", 0, new)]
-    for template in range(1, known.n_templates(fact.relation, "en")):
-        probes.append(ask(known, "paraphrase", fact, "en", template, new))
-    for template in range(min(CROSS_LINGUAL, known.n_templates(fact.relation, "fr"))):
-        probes.append(ask(known, "cross_lingual", fact, "fr", template, new))
+    first = known.render(fact, lang, 0)
+    other = next(one for one in LANGS if one != lang)
+    probes = [ask(known, "efficacy", fact, lang, 0, new)]
+    for template in range(1, known.n_templates(fact.relation, lang)):
+        probes.append(ask(known, "paraphrase", fact, lang, template, new))
+    for template in range(min(CROSS_LINGUAL, known.n_templates(fact.relation, other))):
+        probes.append(ask(known, "cross_lingual", fact, other, template, new))
     probes += multi_hop(known, fact, new)
     near = neighbours(known, fact, new, rng)
-    other = [f for f in known.about(fact.subject) if f.relation != fact.relation]
-    for lang in ("en", "fr"):
-        for i, neighbour in enumerate(near[: NEIGHBOURS[lang]]):
-            probes.append(ask(known, "neighbour", neighbour, lang, i % 3, rivals=(new, fact.object)))
-        for i, mine in enumerate(other[: SAME_SUBJECT[lang]]):
-            probes.append(ask(known, "same_subject", mine, lang, i % 3))
-    request = EditRequest(case_id, (first.prompt,), first.subject, (known.name(new, "en"),), "subject_last", "en")
+    more = [f for f in known.about(fact.subject) if f.relation != fact.relation]
+    for asked, counted in ((lang, "own"), (other, "other")):
+        for i, neighbour in enumerate(near[: NEIGHBOURS[counted]]):
+            probes.append(ask(known, "neighbour", neighbour, asked, i % 3, rivals=(new, fact.object)))
+        for i, mine in enumerate(more[: SAME_SUBJECT[counted]]):
+            probes.append(ask(known, "same_subject", mine, asked, i % 3))
+    request = EditRequest(case_id, (first.prompt,), first.subject, (known.name(new, lang),), "subject_last", lang)
     return Case(case_id, "fact", request, tuple(probes), first.subject, fact.relation, dataset, seed)
 
 
-def fact_cases(known: Knowledge, subject_kind: str, dataset: str, seed: int) -> list[Case]:
-    """One case per fact about a subject with at least three facts.
+def fact_cases(known: Knowledge, subject_kind: str, dataset: str, seed: int, lang: str = "en") -> list[Case]:
+    """One case per fact about a subject with at least three facts, edited in `lang`.
 
     Relations take turns, each starting at other subjects, so that every prefix is varied.
     """
@@ -168,7 +172,7 @@ def fact_cases(known: Knowledge, subject_kind: str, dataset: str, seed: int) -> 
         n = len(relations)
         ordered = [f for i, f in enumerate(ordered) if i % n == j] + [f for i, f in enumerate(ordered) if i % n != j]
         groups.append(ordered)
-    return [fact_case(known, fact, dataset, seed) for fact in turns(groups)]
+    return [fact_case(known, fact, dataset, seed, lang) for fact in turns(groups)]
 
 
 def find_concept(known: Knowledge, name: str) -> str:

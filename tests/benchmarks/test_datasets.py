@@ -119,6 +119,21 @@ def test_a_short_sample_is_varied(all_cases):
         assert len({case.relation for case in cases[:9]}) >= 8
 
 
+def test_french_edits_are_the_same_edits_asked_the_other_way_round():
+    known = knowledge()
+    pairs = zip(build_cases("world_facts", "fact"), build_cases("world_facts:fr", "fact"), strict=True)
+    for english, french in pairs:
+        assert (english.id, english.relation) == (french.id, french.relation)
+        assert (french.dataset, french.request.lang) == ("world_facts:fr", "fr")
+        there = {kind: {p.lang for p in french.probes if p.kind == kind} for kind in ("paraphrase", "cross_lingual")}
+        assert there == {"paraphrase": {"fr"}, "cross_lingual": {"en"}}
+        relation = known.objects(english.relation)
+        names = {known.name(key, "en"): known.name(key, "fr") for key in relation}
+        assert names[english.request.targets[0]] == french.request.targets[0]
+        for lang, case in (("en", english), ("fr", french)):
+            assert sum(p.kind == "neighbour" and p.lang == lang for p in case.probes) == 6
+
+
 def test_neighbours_answer_truly_and_share_the_old_object_first(all_cases):
     known = knowledge()
     for case in all_cases["world_facts", "fact"]:
@@ -206,6 +221,7 @@ def test_retarget_of_near_concepts_works():
         (lambda: build_cases("world_fact", "fact"), "use world_facts"),
         (lambda: build_cases("world_facts", "rename"), "has no 'rename' edits"),
         (lambda: build_cases("world_facts", "fact", limit=0), "at least one"),
+        (lambda: build_cases("world_facts:de", "fact"), "write world_facts or world_facts:fr"),
         (lambda: build_cases("fact_file", "fact"), "fact_file:PATH"),
         (lambda: build_cases("people_facts:many", "fact"), "people_facts:many: not a number of people"),
         (lambda: build_cases("people_facts:5", "fact"), "write 20 or more"),

@@ -12,6 +12,7 @@ from benchmarks.grids import settings_grid
 from benchmarks.parts import Part, Shard, parse_shard, parts
 from benchmarks.plan_file import load_plan, run_name
 from editing.errors import BadData, BadRequest
+from editing.methods import make_method
 
 ROOT = Path(__file__).resolve().parents[2]
 WHOLE = """
@@ -66,6 +67,16 @@ def test_everything_a_plan_can_say(tmp_path: Path) -> None:
     assert {one["lookup"] for one in settings_grid(plan, "rome", ("last",))} == {"last"}
     assert [one["site"] for one in settings_grid(plan, "memit", ("subject_last",))] == ["mlp", "mlp"]  # no value site
     assert run_name(tmp_path / "plan.toml").as_posix() == "study/first"
+
+
+def test_the_placebo_makes_the_edits_of_its_inner_method(tmp_path: Path) -> None:
+    plan = load_plan(written(tmp_path, SHORT))
+    fast = replace(plan, settings=(("contexts_per_step", 3), ("clamp", 2.0), ("covariance_weight", 10.0)))
+    (one, *_) = settings_grid(fast, "placebo", ("subject_last",))
+    inner = make_method("placebo", **one).method().settings()
+    (same, *_) = settings_grid(fast, "rome", ("subject_last",))
+    assert inner == make_method("rome", **same).settings() and inner["contexts_per_step"] == 3
+    assert settings_grid(plan, "placebo", ("subject_last",))[0]["options"] == "{}"
 
 
 def test_a_short_plan_searches_the_default_placements_by_halving(tmp_path: Path) -> None:
