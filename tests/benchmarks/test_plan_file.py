@@ -71,7 +71,7 @@ def test_everything_a_plan_can_say(tmp_path: Path) -> None:
 
 def test_the_placebo_makes_the_edits_of_its_inner_method(tmp_path: Path) -> None:
     plan = load_plan(written(tmp_path, SHORT))
-    fast = replace(plan, settings=(("contexts_per_step", 3), ("clamp", 2.0), ("covariance_weight", 10.0)))
+    fast = replace(plan, settings=(("contexts_per_step", 3), ("clamp", 2.0)))
     (one, *_) = settings_grid(fast, "placebo", ("subject_last",))
     inner = make_method("placebo", **one).method().settings()
     (same, *_) = settings_grid(fast, "rome", ("subject_last",))
@@ -175,4 +175,4 @@ def test_shards_cover_everything_once() -> None:
 @pytest.mark.parametrize("path", sorted((ROOT / "benchmarks" / "plans").glob("*.toml")), ids=lambda path: path.stem)
 def test_the_plans_that_come_along_are_sound(path: Path) -> None:
     plan = load_plan(path)
-    assert plan.title and run_name(path).as_posix() == path.stem
+    assert plan.title and run_name(path).parts[0] == path.stem
