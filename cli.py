@@ -24,6 +24,7 @@ from benchmarks.run_commands import plan_options, run_plan
 from editing.errors import BadRequest, UserError
 from valley import commands as judging_commands
 from valley.compare_command import compare
+from valley.pack_command import pack
 from valley.report_command import report
 from valley.scores_command import scores
 
@@ -317,7 +318,7 @@ def methods() -> None:
 
 
 OTHERS = (*run_commands.COMMANDS, *judging_commands.COMMANDS)
-for command in (compare, datasets, ladder, report, retarget, scores, *OTHERS):
+for command in (compare, datasets, ladder, pack, report, retarget, scores, *OTHERS):
     cli.add_command(command)
 
 

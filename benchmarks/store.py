@@ -186,6 +186,8 @@ class RunStore:
             unlike = [
                 f"{key} {stored.get(key)!r}, not {value!r}" for key, value in fixed.items() if stored.get(key) != value
             ]
+            if known.get("packed"):
+                raise BadData(f"{self.folder}: a packed run, to which nothing can be added; use another --out")
             if unlike:
                 raise BadData(f"{self.folder}: holds another run ({'; '.join(unlike)}); use another --out")
             history = [*known.get("asked", []), json.loads(json.dumps(asked))]

@@ -21,7 +21,7 @@ from valley.rows import read_run
 ROOT = Path(__file__).resolve().parents[1]
 COMMANDS = (
     "adapter", "bench", "compare", "curve", "datasets", "edit", "editability", "hypotheses", "ladder", "ladders", "merge", "methods",
-    "models", "power", "report", "retarget", "rows", "sequence", "shape", "slurm", "status",
+    "models", "pack", "power", "report", "retarget", "rows", "sequence", "shape", "slurm", "status",
 )  # fmt: skip
 
 
