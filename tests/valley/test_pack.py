@@ -36,7 +36,7 @@ def test_a_packed_run_is_judged_as_the_whole_one(run: Path, tmp_path: Path) -> N
     whole, packed = read_run(run), read_run(tmp_path / "packed")
     assert done.rows == len(packed) == len(whole) and done.after < done.before
     judged = [available(rows, with_options(min_known=2)).of("harmonic_mean") for rows in (whole, packed)]
-    pd.testing.assert_frame_equal(*judged)
+    pd.testing.assert_frame_equal(judged[0], judged[1])
     assert all(packed[name].isna().all() or (packed[name] == "").all() for name in LEFT_OUT)
     assert (packed["margin_after"] == 0.1235).all()
     kept = [name for name in COLUMNS if COLUMNS[name][0] != "float64" and name not in LEFT_OUT]
