@@ -1,0 +1,118 @@
+"""A real SLURM of one node runs the array that `slurm` writes: the same table, also when jobs are requeued, cancelled and sent again."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from benchmarks.plan_file import load_plan
+from benchmarks.progress import status
+from benchmarks.runner import run_bench
+from tests.benchmarks.slurm_cluster import MEND, Cluster, await_that, cluster, lacking
+from tests.benchmarks.test_executors import same
+from tests.benchmarks.tiny import world
+from tests.test_cli import call
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(bool(lacking()), reason=f"no {', '.join(lacking())}; to have a SLURM here: {MEND}"),
+    pytest.mark.usefixtures("own_cache"),
+]
+JOBS = 3  # of two rungs, each searched as a whole: the third job finds nothing to do
+
+
+@pytest.fixture(scope="module")
+def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with cluster(tmp_path_factory.mktemp("slurm")) as made:
+        yield made
+    await_that(lambda: not made.processes(), 20, "the end of every process of the cluster")
+
+
+@pytest.fixture(scope="module")
+def plan(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    tiny = world()
+    path = tmp_path_factory.mktemp("plans") / "a plan.toml"
+    path.write_text(
+        f"""
+        title = "small"
+        ladder = "{tiny.ladder}"
+        corpus = "samples:500"
+        split = {{ dev = 0.5 }}
+        search = "halving"
+        [[edits]]
+        kind = "fact"
+        dataset = "fact_file:{tiny.facts}"
+        limit = 6
+        [methods.rome]
+        site = "mlp"
+        lookup = ["subject_last", "last"]
+        depth = [0.1, 0.6]
+        steps = [6, 12]
+        [methods.placebo]
+        """
+    )
+    return path
+
+
+@pytest.fixture(scope="module")
+def serial(plan: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "serial"
+    run_bench(load_plan(plan), out, quiet=True)
+    return out
+
+
+def cells(out: Path) -> int:
+    return len(list(out.glob("cells/*.parquet")))
+
+
+def measured(out: Path, rung: str) -> bool:
+    """Whether some cell of a rung is in a run folder."""
+    return any(pd.read_parquet(file, columns=["rung"])["rung"].eq(rung).any() for file in out.glob("cells/*.parquet"))
+
+
+def submit(slurm: Cluster, plan: Path, out: Path, memory: str) -> str:
+    script = call("slurm", plan, "--jobs", JOBS, "--out", out, "--cpus", 1, "--memory", memory, "--hours", 1.5).stdout
+    return slurm.ask("sbatch", "--parsable", f"--chdir={out.parent}", stdin=script).strip()
+
+
+def told(out: Path, job: str) -> list[str]:
+    """What each task of an array has written, in order."""
+    return [(out.parent / f"a-plan-{job}_{i}.log").read_text() for i in range(1, JOBS + 1)]
+
+
+def test_an_array_runs_every_cell_once(slurm: Cluster, plan: Path, serial: Path, tmp_path: Path) -> None:
+    job = submit(slurm, plan, tmp_path / "run", "1G")
+    tasks = slurm.finish(job, 300)
+    logs = told(tmp_path / "run", job)
+    asked = {(task["JobState"], task["ExitCode"], task["TimeLimit"], task["MinMemoryNode"]) for task in tasks.values()}
+    assert asked == {("COMPLETED", "0:0", "01:30:00", "1G")}, logs
+    same(tmp_path / "run", serial)
+    ran = [int(re.search(r"cells: (\d+) run, 0 were there, 0 failed", log)[1]) for log in logs]
+    assert sum(ran) == cells(tmp_path / "run") == cells(serial) and min(ran[:2]) > 0 and ran[2] == 0
+    assert status(tmp_path / "run").left == 0
+
+
+def test_jobs_requeued_and_cancelled_in_the_middle_end_in_the_same_table(
+    slurm: Cluster, plan: Path, serial: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    job = submit(slurm, plan, out, "3G")  # most of the node: one task at a time
+    await_that(lambda: measured(out, "one"), 120, "a cell of the first task")
+    slurm.ask("scontrol", "requeue", f"{job}_1")
+    await_that(lambda: measured(out, "two"), 120, "a cell of the second task")
+    slurm.ask("scancel", f"{job}_2")
+    tasks = slurm.finish(job, 300)
+    found = {number: (task["JobState"], task["Restarts"]) for number, task in tasks.items()}
+    assert found == {"1": ("COMPLETED", "1"), "2": ("CANCELLED", "0"), "3": ("COMPLETED", "0")}, told(out, job)
+    assert 0 < cells(out) < cells(serial)
+
+    again = submit(slurm, plan, out, "1G")
+    assert {task["JobState"] for task in slurm.finish(again, 300).values()} == {"COMPLETED"}, told(out, again)
+    same(out, serial)
+    assert cells(out) == cells(serial) and "cells: 0 run" in told(out, again)[0]
+    first = told(out, job)[0]
+    assert "REQUEUE" in first and "were there, 0 failed" in first  # the log has what both attempts said
