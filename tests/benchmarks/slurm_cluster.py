@@ -118,7 +118,8 @@ def cluster(folder: Path, cpus: int = 2, memory: int = 4000) -> Iterator[Cluster
         host, (controller_port, node_port) = socket.gethostname().partition(".")[0], _free_ports(2)
         about = {"user": os.getuid(), "socket": short / "socket", "folder": folder, "cpus": cpus, "memory": memory}
         config.write_text(CONFIG.format(host=host, controller_port=controller_port, node_port=node_port, **about))
-        made = Cluster(folder, os.environ | {"SLURM_CONF": str(config), "PATH": PATHS})
+        only_cpu = {"CUDA_VISIBLE_DEVICES": ""}  # as the run on the CPU that the table is compared with
+        made = Cluster(folder, os.environ | {"SLURM_CONF": str(config), "PATH": PATHS} | only_cpu)
 
         files = [f"--{kind}-file={folder / f'munge.{kind}'}" for kind in ("key", "pid", "log", "seed")]
         stack.enter_context(_daemon(made, "munged", "--foreground", f"--socket={short / 'socket'}", *files))

@@ -61,7 +61,7 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def serial(plan: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("runs") / "serial"
-    run_bench(load_plan(plan), out, quiet=True)
+    run_bench(load_plan(plan), out, "cpu", quiet=True)
     return out
 
 
