@@ -6,6 +6,7 @@ sites at a time (more passes over the corpus, the same bits), and batches get sh
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,11 +52,11 @@ class MemoryPlan:
 
 
 def free_memory(device: torch.device) -> int:
-    """Bytes that can be had on a device; of main memory, no more than a container's limit leaves."""
+    """Bytes that can be had on a device; of main memory, no more than the limit of a container or a SLURM job leaves."""
     if device.type == "cuda":
         kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return torch.cuda.mem_get_info(device)[0] + kept
-    return min(psutil.virtual_memory().available, _left_in_container())
+    return min(psutil.virtual_memory().available, _left_in_container(), _left_in_job())
 
 
 def _left_in_container(folder: Path = Path("/sys/fs/cgroup")) -> int:
@@ -67,6 +68,13 @@ def _left_in_container(folder: Path = Path("/sys/fs/cgroup")) -> int:
         return 2**62 if limit == "max" else max(int(limit) - used + int(stat["inactive_file"]), 0)
     except (OSError, ValueError, KeyError):
         return 2**62
+
+
+def _left_in_job() -> int:
+    """What `sbatch --mem` leaves to this process, the only one of its job: above it SLURM kills the job, however much is free."""
+    megabytes = os.environ.get("SLURM_MEM_PER_NODE", "0")  # 0 is all the node has
+    granted = int(megabytes) * 2**20 if megabytes.isdecimal() else 0
+    return max(granted - psutil.Process().memory_info().rss, 0) if granted else 2**62
 
 
 def covariance_groups(sites: Sequence[Site], free: int, host_free: int | None = None) -> list[list[Site]]:

@@ -35,6 +35,7 @@ def array_script(
         f"#SBATCH --mem={memory}",
         *([f"#SBATCH --gres=gpu:{gpus}"] if gpus else []),
         f"#SBATCH --output={name}-%A_%a.log",
+        "#SBATCH --open-mode=append",  # a requeued job keeps what its first attempt said
         "#SBATCH --requeue",
         "export OMP_NUM_THREADS=${SLURM_CPUS_PER_TASK:-1}",
         f"cd {shlex.quote(str(Path.cwd()))} || exit 2",  # relative paths in the plan mean what they mean here

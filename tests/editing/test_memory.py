@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import torch
 
@@ -32,6 +33,15 @@ def lm() -> LanguageModel:
 
 def test_what_is_free_is_asked_of_the_machine() -> None:
     assert 10 * MIB < free_memory(torch.device("cpu")) < 2**50
+
+
+def test_a_slurm_job_plans_with_the_memory_it_was_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, used = free_memory(torch.device("cpu")), psutil.Process().memory_info().rss // MIB
+    for megabytes, free in ((used + 50, 50 * MIB), (1, 0)):
+        monkeypatch.setenv("SLURM_MEM_PER_NODE", str(megabytes))
+        assert free_memory(torch.device("cpu")) == pytest.approx(free, abs=20 * MIB)
+    monkeypatch.setenv("SLURM_MEM_PER_NODE", "0")  # --mem=0: all of the node
+    assert free_memory(torch.device("cpu")) > 0.5 * whole
 
 
 def test_sites_that_do_not_fit_together_are_done_in_several_passes(lm: LanguageModel, tmp_path: Path) -> None:
