@@ -28,7 +28,7 @@ def read_lines(folder: Path) -> pd.DataFrame:
     if not path.is_file():
         return pd.DataFrame(columns=list(COLUMNS))
     try:
-        table = pd.read_csv(path)
+        table = pd.read_csv(path, dtype=dict.fromkeys(TEXT, str))
     except ValueError as error:
         raise BadData(f"{path}: not readable as CSV ({error}); delete it") from error
     if tuple(table.columns) != COLUMNS:
