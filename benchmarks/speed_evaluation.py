@@ -139,29 +139,32 @@ def ask_short(lm: LanguageModel, shorts: Sequence[Short], deltas: Sequence[Delta
 
 
 def beside(
-    lm: LanguageModel, cases: Sequence[Case], base: Base, deltas: Sequence[Delta], rounds: int
+    lm: LanguageModel, cases: Sequence[Case], base: Base | None, deltas: Sequence[Delta], rounds: int
 ) -> Iterator[Beside]:
     """EasyEdit, ours on the same questions, ours on the same prompts with our scores, ours on all probes: A B C D, `rounds` times.
+
+    Without `base` only the same questions: our scores lean on what the unedited model says.
 
     Raises:
         BadData: no checkout of EasyEdit. BadRequest: a case without six short prompts.
     """
     shorts = [short_of(case) for case in cases]
     peer = PeerEvaluation(lm)
-    six = [_at(case, priors, six_of(case)) for case, priors in zip(cases, base.priors, strict=True)]
-
-    def everything() -> None:
-        measure(lm, cases, base.priors, deltas, new_tokens=base.new_tokens)
-        measure_drift(lm, cases, deltas)
-
     ours: dict[str, tuple[int, Callable[[], object]]] = {
-        "ours, the same questions": (sum(len(s.asked) for s in shorts), lambda: ask_short(lm, shorts, deltas)),
-        "ours, the same prompts with all candidates and free text": (
-            sum(len(c.probes) for c, _ in six),
-            lambda: measure(lm, [c for c, _ in six], [q for _, q in six], deltas, new_tokens=base.new_tokens),
-        ),
-        "ours, all probes of a case": (sum(len(c.probes) for c in cases), everything),
+        "ours, the same questions": (sum(len(s.asked) for s in shorts), lambda: ask_short(lm, shorts, deltas))
     }
+    if base is not None:
+        six = [_at(case, priors, six_of(case)) for case, priors in zip(cases, base.priors, strict=True)]
+
+        def scored() -> None:
+            measure(lm, [c for c, _ in six], [q for _, q in six], deltas, new_tokens=base.new_tokens)
+
+        def everything() -> None:
+            measure(lm, cases, base.priors, deltas, new_tokens=base.new_tokens)
+            measure_drift(lm, cases, deltas)
+
+        ours["ours, the same prompts with all candidates and free text"] = (sum(len(c.probes) for c, _ in six), scored)
+        ours["ours, all probes of a case"] = (sum(len(c.probes) for c in cases), everything)
     theirs: list[Spent] = []
     mine: dict[str, list[Spent]] = {name: [] for name in ours}
     results: list[Found] = []

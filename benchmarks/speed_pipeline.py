@@ -19,20 +19,18 @@ import click
 import pandas as pd
 import torch
 
-from benchmarks.cases import Case
 from benchmarks.cells import FAST, Plan
 from benchmarks.measuring import open_model, statistics_of
 from benchmarks.probes import with_common_probes
 from benchmarks.provenance import commit
 from benchmarks.records import NOT_EDITED
 from benchmarks.runner import run_bench
-from benchmarks.scoring import measure_base, own_wordings
+from benchmarks.scoring import measure_base
 from benchmarks.speed_evaluation import Beside, Part, beside, by_kind
 from benchmarks.speed_pipeline_table import COLUMNS, read_lines, write_lines
 from benchmarks.speed_stages import facts
 from benchmarks.stopwatch import Watch, device_name
 from editing.cache import cache_root
-from editing.delta import Delta
 from editing.errors import BadRequest, UserError
 from editing.language_model import LanguageModel
 from editing.methods import make_method
@@ -52,12 +50,15 @@ KEPT = ("grown", "models", "data")  # folders of the cache that a fresh one shar
 @click.option("--rounds", default=2, type=click.IntRange(1), help="Whole sweeps; the first makes the statistics.")
 @click.option("--edits", default=4, type=click.IntRange(0), help="Edits whose evaluation is taken apart; 0 for none.")
 @click.option("--peer", default=0, type=click.IntRange(0), help="Rounds beside EasyEdit's evaluation (EASYEDIT_HOME).")
+@click.option(
+    "--full/--short", default=True, help="--short: beside EasyEdit only, on its own questions; a few seconds an edit."
+)
 @click.option("--threads", default=1, type=click.IntRange(1), help="CPU threads; more than one blurs CPU-seconds.")
 @click.option("--device", default=None, help="cpu, cuda...  [default: the best there is]")
 @click.option(
     "--out", type=click.Path(path_type=Path), default=Path("results/speed/cpu"), help="Folder for the tables."
 )
-def main(models, methods, cases, dataset, rounds, edits, peer, threads, device, out) -> None:
+def main(models, methods, cases, dataset, rounds, edits, peer, full, threads, device, out) -> None:
     """Measure the pipeline and write the tables; what OUT has of other models stays."""
     torch.set_num_threads(threads)
     try:
@@ -65,7 +66,7 @@ def main(models, methods, cases, dataset, rounds, edits, peer, threads, device, 
             if cases:
                 _keep(out, reference, pipeline(reference, methods.split(","), cases, rounds, device, dataset))
             if edits:
-                for table in evaluations(open_model(reference, device), edits, peer):
+                for table in evaluations(open_model(reference, device), edits, peer, full):
                     _keep(out, reference, table)
     except UserError as error:
         click.echo(f"error: {error}", err=True)
@@ -131,34 +132,25 @@ def _lines(watch: Watch, rows: pd.DataFrame, methods: tuple[str, ...], number: i
         }  # fmt: skip
 
 
-def evaluations(lm: LanguageModel, edits: int, peer: int) -> Iterator[pd.DataFrame]:
-    """The evaluation of ROME edits of the first facts that `lm` knows, by kind of question and, `peer` rounds, beside EasyEdit's.
+def evaluations(lm: LanguageModel, edits: int, peer: int, full: bool = True) -> Iterator[pd.DataFrame]:
+    """The evaluation of ROME edits of the first world facts: with `full` by kind of question; for `peer` rounds beside EasyEdit's.
 
     Raises:
-        BadRequest: it knows too few. BadData: no checkout of EasyEdit.
+        BadData: no checkout of EasyEdit.
     """
-    cases, deltas = _edited(lm, edits)
-    base = measure_base(lm, cases)
-    yield pd.DataFrame([_line("kinds", p.kind, p) for p in by_kind(lm, cases, base, deltas)])
+    cases = with_common_probes(facts(edits))
+    deltas = make_method("rome", **FAST).each(lm, [c.request for c in cases], statistics_of(lm, 0, quiet=True))
+    base = measure_base(lm, cases) if full else None
     if peer:
         yield pd.DataFrame([_line("beside", side.side, side) for side in beside(lm, cases, base, deltas, peer)])
+    if base is not None:
+        yield pd.DataFrame([_line("kinds", p.kind, p) for p in by_kind(lm, cases, base, deltas)])
 
 
 def _line(table: str, what: str, found: Part | Beside) -> dict:
     line = {key: value for key, value in vars(found).items() if key in COLUMNS}
     took = {"cpu_seconds": found.spent.cpu, "wall_seconds": found.spent.wall}
     return line | took | {"table": table, "method": "rome", "what": what}
-
-
-def _edited(lm: LanguageModel, number: int) -> tuple[list[Case], list[Delta]]:
-    """The first `number` world facts that the model knows, with all their probes, and their edits."""
-    asked = facts(4 * number)
-    known = measure_base(lm, [own_wordings(case) for case in asked], new_tokens=0).known
-    cases = list(with_common_probes([c for c, k in zip(asked, known, strict=True) if k][:number]))
-    if len(cases) < number:
-        raise BadRequest(f"{lm.name} knows {len(cases)} of {len(asked)} facts, {number} were asked for; lower --edits")
-    deltas = make_method("rome", **FAST).each(lm, [c.request for c in cases], statistics_of(lm, 0, quiet=True))
-    return cases, deltas
 
 
 @contextmanager
