@@ -55,9 +55,8 @@ def section(folder: Path) -> list[str]:
         "## Whole pipeline",
         "",
         f"`python -m benchmarks.speed_pipeline`, on {' and '.join(dict.fromkeys(table['device']))}, torch "
-        f"{' and '.join(dict.fromkeys(table['torch']))}. From the model's files to rows on disk: world facts, the known ones edited one by one "
-        "with the fast settings and asked all their probes. The machine is shared, so CPU-seconds of the process count; wall seconds stand "
-        "beside them. A share is one of the CPU-seconds. All numbers, those of later rounds too, are in pipeline.csv.",
+        f"{' and '.join(dict.fromkeys(table['torch']))}. The machine is shared, so CPU-seconds of the process count; wall seconds stand "
+        "beside them. A share is one of the CPU-seconds. All numbers are in pipeline.csv.",
     ]
     for model, mine in table.groupby("model", sort=False):
         parts = {name: part for name, part in mine.groupby("table", sort=False)}
@@ -78,6 +77,8 @@ def _stages(table: pd.DataFrame) -> list[str]:
     edits, cpu, wall = int(done.sum()), first["cpu_seconds"].sum(), first["wall_seconds"].sum()
     lines = [
         "",
+        "A sweep from the model's files to rows on disk: the known ones of the facts edited one by one with the fast settings and asked all "
+        "their probes.",
         f"{edits} edits ({done.iloc[0]} facts, {len(done)} methods) in {cpu:.0f} CPU-seconds ({wall:.0f} s wall): "
         f"**{edits / cpu:.3g} cases/s, {_questions(first) / cpu:.3g} probes/s**.",
     ]
