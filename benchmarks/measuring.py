@@ -21,6 +21,7 @@ from benchmarks.known_facts import known_rates
 from benchmarks.models import load_model
 from benchmarks.records import probe_rows, unedited_row
 from benchmarks.scoring import Base, measure, measure_base, measure_drift, own_wordings
+from benchmarks.stopwatch import Watch
 from benchmarks.strength import strength
 from editing.errors import UserError
 from editing.language_model import LanguageModel
@@ -41,6 +42,7 @@ class Loaded:
         columns: the columns of the rows table that the model decides.
         bases: hash of cases -> the unedited model's answers to them, filled as cells need them.
         knows: hash of cases -> whether it knows each fact.
+        watch: what the stages of the work take.
     """
 
     lm: LanguageModel
@@ -48,11 +50,13 @@ class Loaded:
     statistics: ModelStatistics
     bases: dict[str, Base] = field(default_factory=dict)
     knows: dict[str, tuple[bool, ...]] = field(default_factory=dict)
+    watch: Watch = field(default_factory=Watch)
 
     def base(self, cell: Cell, cases: Sequence[Case]) -> Base:
         """The unedited model's answers to the cases of `cell` that are to be edited."""
         if cell.cases not in self.bases:
-            self.bases[cell.cases] = measure_base(self.lm, cases)
+            with self.watch("unedited answers"):
+                self.bases[cell.cases] = measure_base(self.lm, cases)
         return self.bases[cell.cases]
 
     def edited(self, cell: Cell, cases: Sequence[Case]) -> list[bool]:
@@ -60,7 +64,8 @@ class Loaded:
         if not cell.known:
             return [True] * len(cases)
         if cell.cases not in self.knows:
-            known = measure_base(self.lm, [own_wordings(case) for case in cases]).known
+            with self.watch("known facts"):
+                known = measure_base(self.lm, [own_wordings(case) for case in cases], new_tokens=0).known
             self.knows[cell.cases] = tuple(map(bool, known))
         return list(self.knows[cell.cases])
 
@@ -74,14 +79,19 @@ def open_model(reference: str, device: str | None) -> LanguageModel:
     return load_model(reference, device=device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
-def load_rung(reference: str, device: str | None, corpus: str, seed: int, quiet: bool = False) -> Loaded:
+def load_rung(
+    reference: str, device: str | None, corpus: str, seed: int, quiet: bool = False, watch: Watch | None = None
+) -> Loaded:
     """Load a model, measure its strength, make room for its statistics.
 
     Raises:
         BadModel: the reference cannot be resolved or loaded.
     """
-    lm = open_model(reference, device)
-    power, rates = strength(lm), known_rates(lm)
+    watch = watch or Watch()
+    with watch("loading"):
+        lm = open_model(reference, device)
+    with watch("strength"):
+        power, rates = strength(lm), known_rates(lm)
     columns = {
         "model_source": lm.source,
         "model_hash": lm.weight_hash,
@@ -95,7 +105,7 @@ def load_rung(reference: str, device: str | None, corpus: str, seed: int, quiet:
         "known_rate_fr": rates.fr,
         "n_layers": lm.n_layers,
     }
-    return Loaded(lm, columns, statistics_of(lm, seed, corpus, quiet))
+    return Loaded(lm, columns, statistics_of(lm, seed, corpus, quiet), watch=watch)
 
 
 def statistics_of(lm: LanguageModel, seed: int, corpus: str = CORPUS, quiet: bool = False) -> ModelStatistics:
@@ -149,7 +159,8 @@ def prepare(tasks: Sequence[Task], loaded: Loaded) -> None:
         for case in cases:
             with suppress(UserError):  # what cannot be placed fails in its own cell, with its reason
                 sites |= dict.fromkeys(method.edited_sites(loaded.lm, case.request))
-    loaded.statistics.prepare(sites)
+    with loaded.watch("statistics"):
+        loaded.statistics.prepare(sites)
 
 
 def cell_records(cell: Cell, cases: Sequence[Case], loaded: Loaded) -> list[dict]:
@@ -173,14 +184,16 @@ def _about(cell: Cell, case: Case) -> dict:
 
 
 def _edited_records(cell: Cell, cases: Sequence[Case], loaded: Loaded) -> list[dict]:
-    lm, method = loaded.lm, make_method(cell.method, **json.loads(cell.settings))
+    lm, method, watch = loaded.lm, make_method(cell.method, **json.loads(cell.settings)), loaded.watch
     requests = [case.request for case in cases]
     base = loaded.base(cell, cases)
     began = time.perf_counter()
-    deltas = method.each(lm, requests, loaded.statistics)
+    with watch("edit"):
+        deltas = method.each(lm, requests, loaded.statistics)
     edited = time.perf_counter()
-    answers = measure(lm, cases, base.priors, deltas, new_tokens=base.new_tokens)
-    drifts = measure_drift(lm, cases, deltas)
+    with watch("evaluation"):
+        answers = measure(lm, cases, base.priors, deltas, new_tokens=base.new_tokens)
+        drifts = measure_drift(lm, cases, deltas)
     evaluated = time.perf_counter()
     records = []
     for i, (case, delta) in enumerate(zip(cases, deltas, strict=True)):

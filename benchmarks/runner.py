@@ -28,6 +28,7 @@ from benchmarks.models import training_tokens
 from benchmarks.parts import Part, Shard
 from benchmarks.provenance import commit, versions
 from benchmarks.schedule import Place, steps, walk
+from benchmarks.stopwatch import Watch
 from benchmarks.store import RunStore
 from benchmarks.timings import remember
 from editing.errors import BadData, BadRequest, OutOfMemory, UserError
@@ -61,6 +62,7 @@ def run_bench(
     verbose: bool = False,
     part: Part | Shard | None = None,
     retry: bool = True,
+    watch: Watch | None = None,
 ) -> Outcome:
     """Run the missing cells of `plan` into the folder `out`.
 
@@ -70,12 +72,13 @@ def run_bench(
         verbose: print the traceback of a failed cell.
         part: only this part of the sweep; None is all of it.
         retry: whether cells that failed before are tried again, or only counted as failed.
+        watch: is told what the stages of the sweep take.
 
     Raises:
         UserError: something asked for does not exist or the folder cannot be used (both before any work); disk full.
         KeyboardInterrupt: with a message that says what is kept.
     """
-    sweep = _Sweep(plan, Path(out), device, quiet, verbose, part, retry)
+    sweep = _Sweep(plan, Path(out), device, quiet, verbose, part, retry, watch or Watch())
     try:
         return sweep.run()
     except KeyboardInterrupt:
@@ -95,9 +98,12 @@ class _Sweep:
         verbose: bool,
         part: Part | Shard | None,
         retry: bool,
+        watch: Watch,
     ) -> None:
         self.plan, self.device, self.quiet, self.verbose, self.retry = plan, device, quiet, verbose, retry
-        self.places, self.skipped, self.left_out = places(plan)
+        self.watch = watch
+        with watch("cases"):
+            self.places, self.skipped, self.left_out = places(plan)
         whole = [sum(len(tasks) for tasks in walk(place)) for place in self.places]
         self.part = part.part(len(self.places)) if isinstance(part, Shard) else part
         if self.part:
@@ -134,7 +140,7 @@ class _Sweep:
         bar.set_description(f"{rung.name} loading")
         first = self.plan.all_seeds()[0]
         try:
-            loaded = load_rung(rung.model, self.device, self.plan.corpus, first, self.quiet)
+            loaded = load_rung(rung.model, self.device, self.plan.corpus, first, self.quiet, self.watch)
             loaded.columns["training_tokens"] = training_tokens(rung.model, rung.training_tokens)
         except Exception as error:
             self._cannot_load(tasks, error, bar)
@@ -187,7 +193,9 @@ class _Sweep:
             elif address not in self.seen:  # a cell that has failed in this run is not tried twice
                 bar.set_description(cell.label())
                 self._run_cell(task, address, loaded)
-                if hash_weights(loaded.lm.module) != loaded.lm.weight_hash:
+                with self.watch(cell.method), self.watch("checking weights"):
+                    unchanged = hash_weights(loaded.lm.module) == loaded.lm.weight_hash
+                if not unchanged:
                     raise RuntimeError(f"{cell.method} left the weights of {cell.rung} changed: a bug in the method")
             bar.update(address not in self.seen)
             self.seen.add(address)
@@ -211,12 +219,14 @@ class _Sweep:
     def _run_cell(self, task: Task, address: str, loaded: Loaded) -> None:
         cell, began = task.cell, time.perf_counter()
         try:
-            records = cell_records(cell, task.cases, loaded)
+            with self.watch(cell.method):
+                records = cell_records(cell, task.cases, loaded)
         except Exception as error:
             self._fail(cell, address, error, loaded.columns)
             return
         common = self._common(cell, address) | loaded.columns
-        self.store.write(address, cell.slot(), to_frame([common | record for record in records]))
+        with self.watch(cell.method), self.watch("writing"):
+            self.store.write(address, cell.slot(), to_frame([common | record for record in records]))
         with suppress(BadData):  # only an estimate of later runs hangs on it
             remember(cell, (time.perf_counter() - began) / len(task.cases))
         self.ran += 1

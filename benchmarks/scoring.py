@@ -80,9 +80,12 @@ class Base:
     new_tokens: int
 
 
-def measure_base(lm: LanguageModel, cases: Sequence[Case]) -> Base:
-    """Ask `lm`, unedited, every probe and every prior of `cases`, and what probes need to be known."""
-    new_tokens = continuation_length(lm, cases)
+def measure_base(lm: LanguageModel, cases: Sequence[Case], new_tokens: int | None = None) -> Base:
+    """Ask `lm`, unedited, every probe and every prior of `cases`, and what probes need to be known.
+
+    `new_tokens` is the length of the greedy continuations; by default as long as the longest answer needs, 0 leaves them out.
+    """
+    new_tokens = continuation_length(lm, cases) if new_tokens is None else new_tokens
     asked = [_with_needs(case) for case in cases]
     wanted = dict.fromkeys((p.prior, p.candidates) for case in asked for p in case.probes if p.candidates and p.prior)
     logp = continuation_logprobs(lm, [prior for prior, _ in wanted], [texts for _, texts in wanted])

@@ -18,6 +18,7 @@ from benchmarks import speed_stages
 from benchmarks.measuring import open_model, statistics_of
 from benchmarks.provenance import commit, versions
 from benchmarks.speed_peer import Peer, peers
+from benchmarks.speed_pipeline_table import section
 from benchmarks.speed_quality import Quality, compare_quality
 from benchmarks.speed_stages import STAGES, Bench, facts
 from benchmarks.stopwatch import Ratio
@@ -100,9 +101,17 @@ def _continued(out: Path, about: dict) -> dict:
 
 
 def _write(out: Path, record: dict) -> None:
-    for name, text in (("speed.json", json.dumps(record, indent=2)), ("README.md", table(record))):
-        with atomic_file(out / name) as temporary:
-            temporary.write_text(text + "\n", encoding="utf-8")
+    with atomic_file(out / "speed.json") as temporary:
+        temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    write_readme(out)
+
+
+def write_readme(out: Path) -> None:
+    """The page of what is measured in `out`: stages (speed.json) and the whole pipeline (pipeline.csv), where they are there."""
+    path = out / "speed.json"
+    text = table(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else "# Speed"
+    with atomic_file(out / "README.md") as temporary:
+        temporary.write_text("\n".join([text, *section(out)]) + "\n", encoding="utf-8")
 
 
 def table(record: dict) -> str:
