@@ -79,6 +79,15 @@ def unmeasurable(rows: pd.DataFrame) -> pd.DataFrame:
     return gaps.groupby(key, observed=True).size().rename("n").reset_index()
 
 
+def edit_languages(good: pd.DataFrame) -> pd.Series:
+    """The language of every edit (UNIT is the index): as stated, or where an older table does not state it that of the edit's
+    first efficacy or paraphrase probe. Its cross-lingual probes ask in another one."""
+    first = good[good["probe"].isin(["efficacy", "paraphrase"])].sort_values("probe_index", kind="stable")
+    asked = first.groupby(list(UNIT), observed=True)["lang"].first()
+    stated = good.groupby(list(UNIT), observed=True)["edit_lang"].first()
+    return stated.where(stated.fillna("") != "", asked.reindex(stated.index)).fillna("").rename("edit_lang")
+
+
 def net_of_siblings(good: pd.DataFrame, unit: list[str]) -> pd.Series:
     """cross_lingual - (1 - neighbour) per case, both in the same language, mean over languages; may be negative.
 
@@ -95,7 +104,7 @@ def case_scores(rows: pd.DataFrame) -> pd.DataFrame:
 
     A probe kind's score is the mean of `value` over the case's probes of that kind (NaN left out; several run seeds
     are pooled). generalisation and specificity are unweighted means of the kinds that could be measured.
-    `cluster` is the relation of the case (`relation` is a probe kind). `known` is True only when no row of the case at
+    `cluster` is the relation of the case (`relation` is a probe kind), `edit_lang` the language of the edit. `known` is True only when no row of the case at
     this rung says otherwise. Error rows take no part.
     """
     rows = check(rows)
@@ -104,7 +113,7 @@ def case_scores(rows: pd.DataFrame) -> pd.DataFrame:
         summaries = (*PROBE_KINDS, NET, "generalisation", "specificity")
         empty = {name: pd.Series(dtype="float64") for name in ("depth", *summaries)}
         empty |= {name: pd.Series(dtype="bool") for name in ("known", "known_everywhere")}
-        words = {name: pd.Series(dtype="string") for name in ("site", "lookup", "subject", "cluster", "split")}
+        words = {name: pd.Series(dtype="string") for name in ("site", "lookup", "subject", "cluster", "split", "edit_lang")}
         return pd.DataFrame({name: good[name] for name in UNIT} | words | empty)
     unit = list(UNIT)
     kinds = good.groupby([*unit, "probe"], observed=True)["value"].mean().unstack("probe")
@@ -118,7 +127,7 @@ def case_scores(rows: pd.DataFrame) -> pd.DataFrame:
         .first()
         .rename(columns={"relation": "cluster"})
     )
-    table = facts.join(scores).reset_index()
+    table = facts.join(scores).join(edit_languages(good)).reset_index()
     known = good["known"].fillna(False).astype(bool)
     by_rung = known.groupby([good[c] for c in (*RUNG, "edit_kind", *CASE)]).min().rename("known").reset_index()
     table = table.merge(by_rung, on=[*RUNG, "edit_kind", *CASE], how="left", validate="many_to_one")
