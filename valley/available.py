@@ -53,13 +53,14 @@ class Available:
             scores; else empty).
         values: (lines, SCORES) estimates; NaN is not measurable.
         samples: (lines, draws, SCORES), bootstrap over relations and cases, the same draws in every line.
-        scores: the case scores behind them.
+        scores: the case scores behind them. resampler: the bootstrap draws over cases that `samples` come from.
     """
 
     lines: pd.DataFrame
     values: np.ndarray
     samples: np.ndarray
     scores: pd.DataFrame
+    resampler: Resampler
 
     def of(self, metric: str) -> pd.DataFrame:
         """`lines` with `value`, `se` and the 95% interval `low`, `high` of one score."""
@@ -114,7 +115,9 @@ def available(rows: pd.DataFrame, plan: AnalysisPlan | None = None) -> Available
         raise RowsError("the run has no method that edits, only controls; run bench with a method such as rome")
     table = pd.DataFrame(lines)
     order = table.sort_values(["ladder", "edit_kind", "method", "rung_index", "rung"], kind="stable").index
-    return Available(table.loc[order].reset_index(drop=True), np.stack(values)[order], np.stack(samples)[order], scores)
+    return Available(
+        table.loc[order].reset_index(drop=True), np.stack(values)[order], np.stack(samples)[order], scores, resampler
+    )
 
 
 def _strengths(rows: pd.DataFrame) -> pd.DataFrame:

@@ -113,7 +113,9 @@ def case_scores(rows: pd.DataFrame) -> pd.DataFrame:
         summaries = (*PROBE_KINDS, NET, "generalisation", "specificity")
         empty = {name: pd.Series(dtype="float64") for name in ("depth", *summaries)}
         empty |= {name: pd.Series(dtype="bool") for name in ("known", "known_everywhere")}
-        words = {name: pd.Series(dtype="string") for name in ("site", "lookup", "subject", "cluster", "split", "edit_lang")}
+        words = {
+            name: pd.Series(dtype="string") for name in ("site", "lookup", "subject", "cluster", "split", "edit_lang")
+        }
         return pd.DataFrame({name: good[name] for name in UNIT} | words | empty)
     unit = list(UNIT)
     kinds = good.groupby([*unit, "probe"], observed=True)["value"].mean().unstack("probe")

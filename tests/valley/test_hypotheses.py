@@ -114,7 +114,7 @@ def crisp(rows: pd.DataFrame, sign: float) -> pd.DataFrame:
     for (rung, subject), value in means.items():  # pyright: ignore[reportGeneralTypeIssues]
         for measure, direction in (("C_key", sign), ("leak_translation", sign), ("leak_siblings", sign)):
             for layer, shown in ((0, 0.0), (1, 2 + direction * value + rng.normal(0, 0.03))):
-                lines.append({"rung": rung, "concept": subject.upper(), "layer": layer, "depth": layer / 2, "measure": measure,
+                lines.append({"rung": rung, "concept": subject.upper(), "group": subject[-1], "layer": layer, "depth": layer / 2, "measure": measure,
                               "direction": "both", "control": "none", "value": shown})  # fmt: skip
     return pd.DataFrame(lines)
 
