@@ -104,7 +104,8 @@ def case_scores(rows: pd.DataFrame) -> pd.DataFrame:
 
     A probe kind's score is the mean of `value` over the case's probes of that kind (NaN left out; several run seeds
     are pooled). generalisation and specificity are unweighted means of the kinds that could be measured.
-    `cluster` is the relation of the case (`relation` is a probe kind), `edit_lang` the language of the edit. `known` is True only when no row of the case at
+    `cluster` is the relation of the case (`relation` is a probe kind), `edit_lang` the language of the edit, `pair` the
+    number of the case, the same at every rung. `known` is True only when no row of the case at
     this rung says otherwise. Error rows take no part.
     """
     rows = check(rows)
@@ -116,6 +117,7 @@ def case_scores(rows: pd.DataFrame) -> pd.DataFrame:
         words = {
             name: pd.Series(dtype="string") for name in ("site", "lookup", "subject", "cluster", "split", "edit_lang")
         }
+        empty |= {"pair": pd.Series(dtype="int64")}
         return pd.DataFrame({name: good[name] for name in UNIT} | words | empty)
     unit = list(UNIT)
     kinds = good.groupby([*unit, "probe"], observed=True)["value"].mean().unstack("probe")
@@ -139,7 +141,8 @@ def case_scores(rows: pd.DataFrame) -> pd.DataFrame:
     everywhere = everywhere.join(n_rungs, on=["ladder", "edit_kind"])
     flag = (everywhere["min"] & (everywhere["size"] == everywhere["rungs"])).rename("known_everywhere").reset_index()
     table = table.merge(flag, on=["ladder", "edit_kind", *CASE], how="left", validate="many_to_one")
-    return table.sort_values(unit, kind="stable", ignore_index=True)
+    table = table.sort_values(unit, kind="stable", ignore_index=True)
+    return table.assign(pair=table.groupby(["ladder", "edit_kind", *CASE], observed=True).ngroup())
 
 
 def harmonic(generalisation: np.ndarray | float, specificity: np.ndarray | float) -> np.ndarray:

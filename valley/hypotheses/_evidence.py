@@ -153,8 +153,8 @@ def estimate(effect: float, samples: np.ndarray, n: int, unit: str = "sizes", no
     return Finding(effect, effect - half, effect + half, float(2 * t.sf(abs(effect) / se, n - 1)), n, unit, note)
 
 
-def mean_over_sizes(found: Available, lines: pd.DataFrame, metric: str, seed: int) -> tuple[float, np.ndarray, int]:
-    """Mean over sizes of the mean over all `lines` of a size; bootstrap samples with sizes and seeds redrawn; number of sizes.
+def mean_over_sizes(found: Available, lines: pd.DataFrame, metric: str, seed: int) -> tuple[float, np.ndarray]:
+    """Mean over sizes of the mean over all `lines` of a size; bootstrap samples with sizes and seeds redrawn.
 
     Args:
         lines: a part of `found.lines`, index kept.
@@ -164,7 +164,20 @@ def mean_over_sizes(found: Available, lines: pd.DataFrame, metric: str, seed: in
     per_model = [[list(model.index) for _, model in part.groupby("rung", sort=False)] for part in groups]
     value = float(np.mean([np.mean([found.values[m, j].mean() for m in models]) for models in per_model]))
     drawn = [np.stack([found.samples[m, :, j].mean(axis=0) for m in models]) for models in per_model]
-    return value, redraw(drawn, seed), len(groups)
+    return value, redraw(drawn, seed)
+
+
+def scarcest(evidence: Evidence, lines: pd.DataFrame) -> tuple[int, str]:
+    """How many of what the variance of a mean over `lines` (a part of `found.lines`) rests on: sizes, or the relations or subjects
+    of an edit kind where those are fewer. All sizes share the cases, so more sizes do not make up for few relations.
+
+    A level with a single member cannot be redrawn and does not count, but for a single size.
+    """
+    levels = [(lines[["ladder", "size"]].drop_duplicates().shape[0], "sizes")]
+    for kind, part in evidence.edits[evidence.edits["edit_kind"].isin(lines["edit_kind"])].groupby("edit_kind"):
+        counts = ((part["cluster"].nunique(), "relations"), (part["subject"].nunique(), "subjects"))
+        levels += [(n, f"{name} of {kind} edits") for n, name in counts if n > 1]
+    return min(levels, key=lambda level: level[0])
 
 
 def association(pairs: pd.DataFrame, plan: AnalysisPlan, sign: float = 1.0, note: str = "") -> Finding:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from valley.hypotheses._evidence import LOCATED, Evidence, Finding, Untestable, estimate, mean_over_sizes
+from valley.hypotheses._evidence import LOCATED, Evidence, Finding, Untestable, estimate, mean_over_sizes, scarcest
 
 ID = "H5"
 STATEMENT = "The chosen site matters: an edit there beats one at a random layer and key"
 STATISTIC = "dE_loc of methods that write at a key: harmonic mean at the best setting less that of random_site on the same cases"
-TEST = "hierarchical bootstrap over sizes, seeds, relations and cases, t, two-sided"
+TEST = "hierarchical bootstrap over sizes, seeds, relations and cases, t by the scarcest of them, two-sided"
 SIDED = True
 MARGIN = 0.05
 
@@ -20,5 +20,10 @@ def test(evidence: Evidence) -> Finding:
             f"no cases edited both by the control random_site and by one of {', '.join(LOCATED)}; "
             "run bench with --methods rome,random_site into the same folder"
         )
-    effect, samples, n = mean_over_sizes(evidence.found, lines, "delta_loc", evidence.plan.seed)
-    return estimate(effect, samples, n, note=f"mean over edit kinds and {', '.join(sorted(set(lines['method'])))}")
+    effect, samples = mean_over_sizes(evidence.found, lines, "delta_loc", evidence.plan.seed)
+    return estimate(
+        effect,
+        samples,
+        *scarcest(evidence, lines),
+        note=f"mean over edit kinds and {', '.join(sorted(set(lines['method'])))}",
+    )
