@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from valley.case_scores import case_scores, check
+from valley.case_scores import check, scores_of
 from valley.editability import (
     GROUP,
     Resampler,
@@ -91,15 +91,19 @@ def hypervolume(generalisation: np.ndarray, specificity: np.ndarray) -> np.ndarr
     return np.where(absent.all(axis=-1), np.nan, (reach * width).sum(axis=-1))
 
 
-def available(rows: pd.DataFrame, plan: AnalysisPlan | None = None) -> Available:
+def available(rows: pd.DataFrame, plan: AnalysisPlan | None = None, scores: pd.DataFrame | None = None) -> Available:
     """Score every rung, edit kind and method of a run.
+
+    Args:
+        scores: `case_scores(rows)` of rows that were checked, to spare doing it again.
 
     Raises:
         RowsError: the rows are not sound; see `valley.case_scores.check`.
     """
     plan = plan or AnalysisPlan()
-    rows = check(rows)
-    scores = case_scores(rows)
+    if scores is None:
+        rows = check(rows)
+        scores = scores_of(rows)
     resampler = Resampler(scores, plan.bootstrap, plan.seed)
     strength = _strengths(rows)
     tried = rows.loc[rows["method"] != "", list(GROUP)].drop_duplicates()
