@@ -180,7 +180,13 @@ def cell_records(cell: Cell, cases: Sequence[Case], loaded: Loaded) -> list[dict
 
 
 def _about(cell: Cell, case: Case) -> dict:
-    return {"case": case.id, "subject": case.subject, "relation": case.relation, "split": cell.side(case)}
+    return {
+        "case": case.id,
+        "subject": case.subject,
+        "relation": case.relation,
+        "split": cell.side(case),
+        "edit_lang": case.request.lang,
+    }
 
 
 def _edited_records(cell: Cell, cases: Sequence[Case], loaded: Loaded) -> list[dict]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from valley.case_scores import case_scores, check
+from valley.case_scores import check, scores_of
 from valley.editability import (
     GROUP,
     Resampler,
@@ -53,13 +53,14 @@ class Available:
             scores; else empty).
         values: (lines, SCORES) estimates; NaN is not measurable.
         samples: (lines, draws, SCORES), bootstrap over relations and cases, the same draws in every line.
-        scores: the case scores behind them.
+        scores: the case scores behind them. resampler: the bootstrap draws over cases that `samples` come from.
     """
 
     lines: pd.DataFrame
     values: np.ndarray
     samples: np.ndarray
     scores: pd.DataFrame
+    resampler: Resampler
 
     def of(self, metric: str) -> pd.DataFrame:
         """`lines` with `value`, `se` and the 95% interval `low`, `high` of one score."""
@@ -90,15 +91,19 @@ def hypervolume(generalisation: np.ndarray, specificity: np.ndarray) -> np.ndarr
     return np.where(absent.all(axis=-1), np.nan, (reach * width).sum(axis=-1))
 
 
-def available(rows: pd.DataFrame, plan: AnalysisPlan | None = None) -> Available:
+def available(rows: pd.DataFrame, plan: AnalysisPlan | None = None, scores: pd.DataFrame | None = None) -> Available:
     """Score every rung, edit kind and method of a run.
+
+    Args:
+        scores: `case_scores(rows)` of rows that were checked, to spare doing it again.
 
     Raises:
         RowsError: the rows are not sound; see `valley.case_scores.check`.
     """
     plan = plan or AnalysisPlan()
-    rows = check(rows)
-    scores = case_scores(rows)
+    if scores is None:
+        rows = check(rows)
+        scores = scores_of(rows)
     resampler = Resampler(scores, plan.bootstrap, plan.seed)
     strength = _strengths(rows)
     tried = rows.loc[rows["method"] != "", list(GROUP)].drop_duplicates()
@@ -114,7 +119,9 @@ def available(rows: pd.DataFrame, plan: AnalysisPlan | None = None) -> Available
         raise RowsError("the run has no method that edits, only controls; run bench with a method such as rome")
     table = pd.DataFrame(lines)
     order = table.sort_values(["ladder", "edit_kind", "method", "rung_index", "rung"], kind="stable").index
-    return Available(table.loc[order].reset_index(drop=True), np.stack(values)[order], np.stack(samples)[order], scores)
+    return Available(
+        table.loc[order].reset_index(drop=True), np.stack(values)[order], np.stack(samples)[order], scores, resampler
+    )
 
 
 def _strengths(rows: pd.DataFrame) -> pd.DataFrame:

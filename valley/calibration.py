@@ -1,6 +1,7 @@
 """Calibration: do the tests keep their level, and are verdicts right or "inconclusive", on curves whose truth is known?
 
-    python -m valley.calibration --out results/calibration
+    python -m valley.calibration                # the shape tests
+    python -m valley.calibration --hypotheses   # the hypotheses; see valley/calibration_hypotheses.py
 
 Every simulated run has three models per size. A score is the truth plus luck of training (80% of sd) plus the error of finite
 facts (60% of sd), so that sd^2 is the whole variance. Variances are `right`: se^2 as given, tau^2 from the seeds; `ignored`: se^2
@@ -19,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from valley.calibration_hypotheses import calibrate_hypotheses, format_hypotheses
 from valley.files import write_whole
 from valley.plan import AnalysisPlan
 from valley.power import Rate
@@ -27,6 +29,7 @@ from valley.shapes.prominence import SHAPES, noise, prominence, prominence_test
 from valley.shapes.variance import Points, SeedVariance
 from valley.shapes.verdict import INCONCLUSIVE, NO_VALLEY, verdict
 
+SHAPES_TABLE, HYPOTHESES = "calibration.csv", "hypotheses.csv"
 SPAN = 0.3  # from the lowest to the highest point of every truth
 SEEDS = 3
 TRAINING, FACTS = 0.8, 0.6  # shares of sd
@@ -138,8 +141,8 @@ def format_readme(table: pd.DataFrame, plan: AnalysisPlan) -> str:
     """The tables as Markdown."""
     false = table[table["truth"].isin(MONOTONE)]
     shown = [
-        "# Calibration of the shape tests\n",
-        "Rebuilt by `python -m valley.calibration --out results/calibration`; every number is in `calibration.csv`. Truths span "
+        "# Calibration of the tests\n",
+        "Rebuilt by `python -m valley.calibration`; every number is in `calibration.csv`. Truths span "
         f"{SPAN}; {SEEDS} models per size; sd is that of one model's score. See the docstring of `valley/calibration.py`.\n",
         f"## False positives: prominence tests on monotone truths, level {plan.level:g}\n",
         f"Share of {int(table['runs'].iloc[0]):,} runs with p < {plan.level:g}. `ignored` shows what happens when the luck of training is "
@@ -169,16 +172,32 @@ def _markdown(table: pd.DataFrame, columns: list[str]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m valley.calibration", description="Calibrate the shape tests.")
-    parser.add_argument("--out", type=Path, required=True, help="folder for calibration.csv and README.md")
-    parser.add_argument("--runs", type=int, default=1000, help="simulated runs per cell for the rates")
+    parser = argparse.ArgumentParser(prog="python -m valley.calibration", description="Calibrate the tests.")
+    parser.add_argument(
+        "--out", type=Path, default=Path("results/calibration"), help="folder for the tables and README.md"
+    )
+    parser.add_argument("--hypotheses", action="store_true", help="H1 to H6, H8 and H9 in place of the shape tests")
+    parser.add_argument("--runs", type=int, help="simulated runs per cell for the rates  [1000; of hypotheses 100]")
     parser.add_argument("--judged", type=int, default=100, help="of them judged whole")
     asked = parser.parse_args(arguments)
-    table = calibrate(GRID, asked.runs, asked.judged, PLAN)
+    if asked.hypotheses:
+        name, table = HYPOTHESES, calibrate_hypotheses(asked.runs or 100)
+    else:
+        name, table = SHAPES_TABLE, calibrate(GRID, asked.runs or 1000, asked.judged, PLAN)
     buffer = io.StringIO()
     table.to_csv(buffer, index=False, float_format="%.4f")
-    for name, text in (("calibration.csv", buffer.getvalue()), ("README.md", format_readme(table, PLAN))):
-        print(f"wrote {write_whole(asked.out / name, lambda file, t=text: file.write(t.encode()), 'calibration')}")
+    _write(asked.out / name, buffer.getvalue())
+    _write(asked.out / "README.md", _readme(asked.out))
+
+
+def _readme(folder: Path) -> str:
+    """The page of the tables that are in `folder`: those of both calibrations, whichever was made last."""
+    sections = ((SHAPES_TABLE, lambda table: format_readme(table, PLAN)), (HYPOTHESES, format_hypotheses))
+    return "\n".join(made(pd.read_csv(folder / name)) for name, made in sections if (folder / name).exists())
+
+
+def _write(path: Path, text: str) -> None:
+    print(f"wrote {write_whole(path, lambda file: file.write(text.encode()), 'calibration')}")
 
 
 if __name__ == "__main__":

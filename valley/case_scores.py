@@ -5,12 +5,15 @@ Nothing is dropped in silence: `failures` lists the error rows, `unmeasurable` c
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
 from valley.kinds import CASE, GENERALISATION, NET, PROBE_KINDS, RUNG, SETTING, SPECIFICITY
 from valley.rows import COLUMNS, SCHEMA_VERSION, RowsError
 
+_ABOUT = ("site", "lookup", "depth", "subject", "relation", "split")
 UNIT: tuple[str, ...] = (*RUNG, "edit_kind", *SETTING, *CASE)  # one edit of one case on one rung
 
 
@@ -79,6 +82,15 @@ def unmeasurable(rows: pd.DataFrame) -> pd.DataFrame:
     return gaps.groupby(key, observed=True).size().rename("n").reset_index()
 
 
+def edit_languages(good: pd.DataFrame, unit: Sequence[str] = UNIT) -> pd.Series:
+    """The language of every edit (`unit` is the index): as stated, or where an older table does not state it that of the edit's
+    first efficacy or paraphrase probe. Its cross-lingual probes ask in another one."""
+    first = good[good["probe"].isin(["efficacy", "paraphrase"])].sort_values("probe_index", kind="stable")
+    asked = first.groupby(list(unit), observed=True)["lang"].first()
+    stated = good.groupby(list(unit), observed=True)["edit_lang"].first()
+    return stated.where(stated.fillna("") != "", asked.reindex(stated.index)).fillna("").rename("edit_lang")
+
+
 def net_of_siblings(good: pd.DataFrame, unit: list[str]) -> pd.Series:
     """cross_lingual - (1 - neighbour) per case, both in the same language, mean over languages; may be negative.
 
@@ -95,32 +107,46 @@ def case_scores(rows: pd.DataFrame) -> pd.DataFrame:
 
     A probe kind's score is the mean of `value` over the case's probes of that kind (NaN left out; several run seeds
     are pooled). generalisation and specificity are unweighted means of the kinds that could be measured.
-    `cluster` is the relation of the case (`relation` is a probe kind). `known` is True only when no row of the case at
+    `cluster` is the relation of the case (`relation` is a probe kind), `edit_lang` the language of the edit, `pair` the
+    number of the case, the same at every rung. `known` is True only when no row of the case at
     this rung says otherwise. Error rows take no part.
     """
-    rows = check(rows)
-    good = rows[rows["error"] == ""]
+    return scores_of(check(rows))
+
+
+_USED = [*UNIT, "probe", "probe_index", "run_seed", "cell", "lang", "edit_lang", "value", "known", *_ABOUT]
+
+
+def scores_of(rows: pd.DataFrame) -> pd.DataFrame:
+    """`case_scores` of rows that `check` has passed."""
+    good = rows.loc[rows["error"] == "", _USED]
     if good.empty:
         summaries = (*PROBE_KINDS, NET, "generalisation", "specificity")
         empty = {name: pd.Series(dtype="float64") for name in ("depth", *summaries)}
         empty |= {name: pd.Series(dtype="bool") for name in ("known", "known_everywhere")}
-        words = {name: pd.Series(dtype="string") for name in ("site", "lookup", "subject", "cluster", "split")}
+        words = {
+            name: pd.Series(dtype="string") for name in ("site", "lookup", "subject", "cluster", "split", "edit_lang")
+        }
+        empty |= {"pair": pd.Series(dtype="int64")}
         return pd.DataFrame({name: good[name] for name in UNIT} | words | empty)
     unit = list(UNIT)
-    kinds = good.groupby([*unit, "probe"], observed=True)["value"].mean().unstack("probe")
+    # Millions of rows: the eight names of a unit are numbered once, in their order, and everything else goes by the number.
+    numbered = good.groupby(unit, observed=True)
+    good = good.assign(_unit=numbered.ngroup())
+    kinds = good.groupby(["_unit", "probe"], observed=True)["value"].mean().unstack("probe")
     scores = kinds.reindex(columns=list(PROBE_KINDS)).astype("float64")
-    scores[NET] = net_of_siblings(good, unit).reindex(scores.index)
+    scores[NET] = net_of_siblings(good, ["_unit"]).reindex(scores.index)
     scores["generalisation"] = scores[list(GENERALISATION)].mean(axis=1)
     scores["specificity"] = scores[list(SPECIFICITY)].mean(axis=1)
-    first = good.sort_values([*unit, "probe_index", "run_seed", "cell"], kind="stable").groupby(unit, observed=True)
-    facts = (
-        first[["site", "lookup", "depth", "subject", "relation", "split"]]
-        .first()
-        .rename(columns={"relation": "cluster"})
+    first = good[["_unit", "probe_index", "run_seed", "cell"]].sort_values(
+        ["_unit", "probe_index", "run_seed", "cell"], kind="stable"
     )
-    table = facts.join(scores).reset_index()
-    known = good["known"].fillna(False).astype(bool)
-    by_rung = known.groupby([good[c] for c in (*RUNG, "edit_kind", *CASE)]).min().rename("known").reset_index()
+    grouped = good.loc[first.index, ["_unit", *_ABOUT]].groupby("_unit")
+    names = good.drop_duplicates("_unit").set_index("_unit")[unit]
+    facts = names.join(grouped.first()).rename(columns={"relation": "cluster"})
+    table = facts.join(scores).join(edit_languages(good, ("_unit",))).reset_index(drop=True)
+    knew = good["known"].fillna(False).astype(bool).groupby(good["_unit"]).min().rename("known")
+    by_rung = names.join(knew).groupby([*RUNG, "edit_kind", *CASE])["known"].min().reset_index()
     table = table.merge(by_rung, on=[*RUNG, "edit_kind", *CASE], how="left", validate="many_to_one")
     # Known at every rung of the ladder that met the case: the stratum in which rungs compare fact by fact.
     everywhere = by_rung.groupby(["ladder", "edit_kind", *CASE])["known"].agg(["min", "size"])
@@ -128,7 +154,8 @@ def case_scores(rows: pd.DataFrame) -> pd.DataFrame:
     everywhere = everywhere.join(n_rungs, on=["ladder", "edit_kind"])
     flag = (everywhere["min"] & (everywhere["size"] == everywhere["rungs"])).rename("known_everywhere").reset_index()
     table = table.merge(flag, on=["ladder", "edit_kind", *CASE], how="left", validate="many_to_one")
-    return table.sort_values(unit, kind="stable", ignore_index=True)
+    table = table.sort_values(unit, kind="stable", ignore_index=True)
+    return table.assign(pair=table.groupby(["ladder", "edit_kind", *CASE], observed=True).ngroup())
 
 
 def harmonic(generalisation: np.ndarray | float, specificity: np.ndarray | float) -> np.ndarray:

@@ -66,9 +66,15 @@ def editability(run: Path, min_known: int | None, which: str | None, as_json: bo
     from valley.by_size import format_editability
     from valley.plan import with_options
     from valley.rows import read_run
+    from valley.strata import format_strata, strata
 
-    table = table_of(available(read_run(run), with_options(min_known=min_known, which=which)))
-    click.echo(table.to_json(orient="records", force_ascii=False, indent=2) if as_json else format_editability(table))
+    plan = with_options(min_known=min_known, which=which)
+    found = available(read_run(run), plan)
+    table = table_of(found)
+    if as_json:
+        click.echo(table.to_json(orient="records", force_ascii=False, indent=2))
+    else:
+        click.echo("\n".join([format_editability(table), *format_strata(strata(found), plan.which)]))
 
 
 @click.command()
@@ -86,14 +92,24 @@ def shape(run: Path, metric: str | None, min_known: int | None, which: str | Non
     Example:
       python cli.py shape results/demo --min-known 2
     """
+    from valley.available import available
     from valley.plan import stored, with_options
     from valley.rows import read_run
     from valley.shape import format_shapes, shapes
+    from valley.strata import format_sensitivity, format_strata, sensitivity, strata
 
     plan = with_options(metric=metric, min_known=min_known, which=which)
     caution = stored(plan, run)
-    found = shapes(read_run(run), plan, caution)
-    _print_json(found.as_json()) if as_json else click.echo(format_shapes(found))
+    rows = read_run(run)
+    scored = available(rows, plan)
+    found, paired = shapes(scored, plan, caution), sensitivity(rows, scored, plan)
+    counts = strata(scored)
+    if as_json:
+        told = {"/".join(key): None if v is None else v.text for key, v in paired.items()}
+        _print_json(found.as_json() | {"strata": counts.to_dict("records"), "known_everywhere": told})
+    else:
+        more = [*format_strata(counts, plan.which), *format_sensitivity(paired, plan.min_known)]
+        click.echo("\n".join([format_shapes(found), *more]))
 
 
 @click.command()

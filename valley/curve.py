@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from valley.case_scores import case_scores, check
+from valley.case_scores import check, scores_of
 from valley.editability import (
     GROUP,
     Resampler,
@@ -110,7 +110,7 @@ def analyse(
         rows = rows[rows["method"].isin([*methods, *CONTROLS])]
     if min_known < 1:
         raise RowsError(f"min_known is {min_known}; give 1 or more")
-    scores = case_scores(rows)
+    scores = scores_of(rows)
     tried = rows[list(GROUP)].drop_duplicates()
     choice = choose(scores, tried, which)
     resampler = Resampler(scores, draws, seed)

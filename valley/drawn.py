@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from valley.by_size import ALL_SIZES, sizes
-from valley.case_scores import net_of_siblings
+from valley.case_scores import UNIT, net_of_siblings
 from valley.curve import Analysis
 from valley.editability import GROUP, bounds, group_means, kind_mean, matching, on_split, placebo_of, stratum
 from valley.kinds import ALL, METRICS, NET, RUNG
@@ -62,11 +62,9 @@ def transfer_points(analysis: Analysis) -> pd.DataFrame:
     cross_lingual - (1 - neighbour) within the probe's language, floored at 0 like the score of the curve.
     """
     rows = analysis.rows[analysis.rows["error"] == ""]
-    unit = [*GROUP, "dataset", "case"]
-    first = rows.sort_values([*unit, "probe_index"], kind="stable")
-    first = first[first["probe"].isin(["efficacy", "paraphrase"])]
-    home = first.groupby(unit, observed=True)["lang"].first().rename("home").reset_index()
-    pairs = rows[rows["probe"].isin(["cross_lingual", "neighbour"])].merge(home, on=unit)
+    unit = list(UNIT)
+    home = analysis.scores[[*unit, "edit_lang"]].rename(columns={"edit_lang": "home"})
+    pairs = rows[rows["probe"].isin(["cross_lingual", "neighbour"])].merge(home[home["home"] != ""], on=unit)
     pairs = pairs[pairs["lang"] != pairs["home"]]
     lines, samples = [], []
     for (start, goal), part in pairs.groupby(["home", "lang"], observed=True):

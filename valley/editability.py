@@ -29,7 +29,6 @@ from valley.rows import RowsError
 
 STRATA = ("known", "known_everywhere", "all")
 GROUP: tuple[str, ...] = (*RUNG, "edit_kind", *SETTING)
-PAIR: tuple[str, ...] = ("ladder", "edit_kind", *CASE)
 BASE = (*PROBE_KINDS, NET, "generalisation", "specificity")  # means of case scores; the other METRICS follow from them
 
 
@@ -156,34 +155,33 @@ class Resampler:
         if draws < 0:
             raise RowsError(f"draws is {draws}; give 0 (no intervals) or more")
         self.draws = draws
-        self._columns: dict[tuple, int] = {}
-        parts = []
-        cases = scores.drop_duplicates(list(PAIR)).sort_values(["ladder", "edit_kind", "cluster", *CASE], kind="stable")
+        parts, pairs = [], []
+        cases = scores.drop_duplicates("pair").sort_values(["ladder", "edit_kind", "cluster", *CASE], kind="stable")
         for (ladder, kind), part in cases.groupby(["ladder", "edit_kind"], observed=True):
-            for key in part[list(PAIR)].itertuples(index=False, name=None):
-                self._columns[key] = len(self._columns)
+            pairs.append(part["pair"].to_numpy())
             parts.append(draw_weights(part["cluster"].tolist(), draws, [seed, *f"{ladder}/{kind}".encode()]))
-        self._weights = np.concatenate(parts, axis=1) if parts else np.zeros((draws, 0))
+        order = np.argsort(np.concatenate(pairs)) if pairs else np.zeros(0, dtype=int)
+        self._pairs = np.concatenate(pairs)[order] if pairs else np.zeros(0, dtype=int)
+        self._weights = (np.concatenate(parts, axis=1) if parts else np.zeros((draws, 0)))[:, order]
 
     def weights(self, part: pd.DataFrame) -> np.ndarray:
-        """(draws, len(part)): how often each case of `part` is drawn."""
-        index = [self._columns[key] for key in part[list(PAIR)].itertuples(index=False, name=None)]
-        return self._weights[:, index]
+        """(draws, len(part)): how often each case of `part`, lines of the scores that this was made of, is drawn."""
+        return self._weights[:, np.searchsorted(self._pairs, part["pair"].to_numpy())]
 
     def metrics(self, part: pd.DataFrame, placebo: pd.DataFrame | None = None) -> tuple[np.ndarray, np.ndarray]:
         """METRICS of one group: the estimates (k,) and their bootstrap samples (draws, k)."""
         values = part[list(BASE)].to_numpy(dtype="float64")
         noise = None if placebo is None or placebo.empty else placebo[["generalisation"]].to_numpy(dtype="float64")
         ones = np.ones((1, len(part)))
-        point = _derive(weighted_means(ones, values),
+        point = derived(weighted_means(ones, values),
                         None if noise is None else weighted_means(np.ones((1, len(noise))), noise))  # fmt: skip
-        samples = _derive(weighted_means(self.weights(part), values),
+        samples = derived(weighted_means(self.weights(part), values),
                           None if noise is None or placebo is None
                           else weighted_means(self.weights(placebo), noise))  # fmt: skip
         return point[0], samples
 
 
-def _derive(means: np.ndarray, placebo: np.ndarray | None) -> np.ndarray:
+def derived(means: np.ndarray, placebo: np.ndarray | None) -> np.ndarray:
     """(n, len(BASE)) means -> (n, len(METRICS)): floor the net transfer, add harmonic means and placebo correction."""
     means = means.copy()
     means[:, BASE.index(NET)] = np.maximum(means[:, BASE.index(NET)], 0)
@@ -201,8 +199,8 @@ def above_placebo(score: np.ndarray, placebo: np.ndarray) -> np.ndarray:
 
 def placebo_of(scores: pd.DataFrame, part: pd.DataFrame) -> pd.DataFrame | None:
     """The placebo edits of the cases in `part` (same rung): per case the mean over placebo settings; None if none."""
-    key = [*RUNG, *PAIR[1:]]
-    rows = scores[scores["method"] == PLACEBO].merge(part[key], on=key)
+    key = ["rung_index", "rung", "pair"]
+    rows = scores.loc[scores["method"] == PLACEBO, [*key, "generalisation"]].merge(part[key], on=key)
     if rows.empty:
         return None
     return rows.groupby(key, observed=True)["generalisation"].mean().reset_index()

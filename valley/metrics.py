@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from valley.bootstrap import draw_weights, weighted_means
-from valley.case_scores import UNIT, case_scores
+from valley.case_scores import UNIT, case_scores, edit_languages
 from valley.editability import bounds, stratum
 from valley.kinds import PROBE_KINDS, RUNG, SETTING, kind_order
 from valley.rows import RowsError, preferred, probability_margin
@@ -138,8 +138,7 @@ def _published(
 def _case_means(rows: pd.DataFrame, scores: Sequence[Score]) -> pd.DataFrame:
     """One line per edited case (UNIT is the index), one column per score: the mean over its probes."""
     good = rows[rows["error"] == ""]
-    home = good[good["probe"] == "efficacy"].groupby(list(UNIT), observed=True)["lang"].first().rename("home")
-    good = good.join(home, on=list(UNIT))
+    good = good.join(edit_languages(good).rename("home"), on=list(UNIT))
     columns = {}
     for score in scores:
         part = good[good["probe"].isin(score.kinds) & (good["lang"] == (score.lang or good["home"]))]

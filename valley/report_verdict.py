@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from valley.available import available
 from valley.curve import Analysis
 from valley.hypotheses import Result, judge
 from valley.hypotheses._evidence import Evidence
@@ -17,6 +18,7 @@ from valley.plan import AnalysisPlan, with_options
 from valley.shape import Shapes, shapes
 from valley.shapes.judge import NAMED
 from valley.shapes.verdict import INCONCLUSIVE
+from valley.strata import format_sensitivity, format_strata, sensitivity, strata
 from valley.table import clean, number, short
 
 
@@ -46,11 +48,21 @@ class Judged:
 
     @cached_property
     def evidence(self) -> Evidence:
-        return Evidence(self.analysis.rows, self.plan, self.crispness)
+        found = available(self.analysis.rows, self.plan, self.analysis.scores)
+        return Evidence(found, self.plan, self.crispness)
 
     @cached_property
     def shapes(self) -> Shapes | None:
         return None if self.only_controls else shapes(self.evidence.found, self.plan)
+
+    @cached_property
+    def strata(self) -> list[str]:
+        """How many cases each stratum has, and the verdicts on the paired one, in words."""
+        if self.only_controls:
+            return []
+        found, plan = self.evidence.found, self.plan
+        paired = sensitivity(self.analysis.rows, found, plan)
+        return [*format_strata(strata(found), plan.which), *format_sensitivity(paired, plan.min_known)]
 
     @cached_property
     def hypotheses(self) -> list[Result]:
@@ -74,6 +86,7 @@ def verdict(judged: Judged) -> dict[str, Any]:
     found = judged.shapes
     verdicts = {} if found is None else found.verdicts
     lines = [f"{whose}: {v.text}." for whose, v in zip(_whose(found), verdicts.values(), strict=True)]
+    lines += [f"{line[0].upper()}{line[1:]}." for line in judged.strata]
     if judged.caution:
         lines.append(f"Caution: {judged.caution}.")
     out = {"detail": f"{detail}{_span(shown)}".strip(), "shapes": lines, "depths": _depths(found)}

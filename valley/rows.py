@@ -40,6 +40,7 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "lookup": ("string", "position of the key: subject_last, last"),
     "depth": ("float64", "edited layer as a fraction of the layer count"),
     "edit_kind": ("string", "fact, rename, retarget"),
+    "edit_lang": ("string", "language of the edit's prompts; transfer is from it to the language of a probe"),
     "dataset": ("string", "where the case comes from"),
     "case": ("string", "case id, the pairing key across rungs"),
     "subject": ("string", "what was edited; cluster of the bootstrap"),
@@ -102,8 +103,9 @@ COLUMNS: dict[str, tuple[str, str]] = {
 VOLATILE = ("seconds_edit", "seconds_eval", "commit", "versions")
 
 
-# Came later than the first tables of this version: NaN where a file lacks them.
+# Came later than the first tables of this version: NaN where a file lacks them, a text empty.
 ADDED = (
+    "edit_lang",
     "bits_per_byte_world_en",
     "bits_per_byte_world_fr",
     "parameters_without_embeddings",
@@ -174,7 +176,8 @@ def read_run(folder: str | Path) -> pd.DataFrame:
             raise RowsError(f"{file}: written by a newer version (schema {version}, this is {SCHEMA_VERSION}); update")
         if version < SCHEMA_VERSION or set(frame.columns) | set(ADDED) != set(COLUMNS):
             raise RowsError(f"{file}: columns do not fit schema {SCHEMA_VERSION}; delete it and run bench again")
-        frames.append(frame.reindex(columns=list(COLUMNS)))
+        absent = {name: "" for name in ADDED if name not in frame and COLUMNS[name][0] == "string"}
+        frames.append(frame.assign(**absent).reindex(columns=list(COLUMNS)))
     rows = pd.concat(frames, ignore_index=True)
     order = ["rung_index", "rung", "method", "settings", "edit_kind", "run_seed", "case", "probe_index"]
     return rows.sort_values(order, kind="stable", ignore_index=True)

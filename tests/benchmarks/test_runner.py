@@ -57,6 +57,7 @@ def test_the_table_holds_every_probe_of_every_case(tiny: World, undisturbed: Pat
     kinds = own | {"drift", "fluency", "neighbour_plus", "ability"}
     counts = rows.groupby(["rung", "lookup"])["case"].nunique()
     assert set(rows["probe"]) == kinds and counts.tolist() == [4, 4, 4, 4]
+    assert set(rows["edit_lang"]) == {"en"}
     assert rows["error"].eq("").all() and set(rows["ladder"]) == {"ladder"}
     assert rows.loc[rows["value"].isna(), "reason"].ne("").all()
     assert rows["known"].notna().all() and rows.loc[rows["rung"] == "two", "known"].mean() >= 0.5

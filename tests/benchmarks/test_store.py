@@ -37,6 +37,7 @@ def test_a_table_from_before_the_added_columns_is_read(tmp_path: Path) -> None:
     assert (
         list(rows.columns) == list(COLUMNS) and rows["known_rate_en"].isna().all() and rows["value"].tolist() == [0.5]
     )
+    assert rows["edit_lang"].tolist() == [""]
     pd.read_parquet(file).drop(columns=["model"]).to_parquet(file)
     with pytest.raises(RowsError, match="delete it and run bench again"):
         read_run(tmp_path)

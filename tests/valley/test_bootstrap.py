@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from tests.valley.build import edit, frame, ladder, probes
-from valley.bootstrap import draw_weights, interval, weighted_means
+from valley.bootstrap import crossed_weights, draw_weights, interval, weighted_means
 from valley.case_scores import case_scores
 from valley.curve import curve
 from valley.editability import Resampler
@@ -65,3 +66,17 @@ def test_coverage_is_near_its_level():
     assert 0.91 <= held / trials <= 0.995
     true_sd = np.sqrt(0.10**2 / 12 + 0.2**2 / 96)
     assert 0.85 < np.mean(widths) / (2 * 1.96 * true_sd) < 1.35
+
+
+def test_crossed_weights_hold_the_spread_of_both_factors():
+    """Noise by relation and by subject: the variance of the mean is the sum of both, and cases alone would hide it."""
+    relations, subjects = [f"r{i % 20}" for i in range(400)], [f"s{i // 20}" for i in range(400)]
+    rng = np.random.default_rng(0)
+    r, s = rng.standard_normal((2, 20))
+    values = np.array([r[i % 20] + s[i // 20] for i in range(400)])
+    weights = crossed_weights([relations, subjects], 4000, [1])
+    means = weighted_means(weights, values[:, None])[:, 0]
+    assert means.var() == pytest.approx((r.var() + s.var()) / 20, rel=0.15)
+    assert (weights.sum(axis=1) > 0).all() and np.array_equal(
+        weights, crossed_weights([relations, subjects], 4000, [1])
+    )

@@ -114,7 +114,7 @@ def crisp(rows: pd.DataFrame, sign: float) -> pd.DataFrame:
     for (rung, subject), value in means.items():  # pyright: ignore[reportGeneralTypeIssues]
         for measure, direction in (("C_key", sign), ("leak_translation", sign), ("leak_siblings", sign)):
             for layer, shown in ((0, 0.0), (1, 2 + direction * value + rng.normal(0, 0.03))):
-                lines.append({"rung": rung, "concept": subject.upper(), "layer": layer, "depth": layer / 2, "measure": measure,
+                lines.append({"rung": rung, "concept": subject.upper(), "group": subject[-1], "layer": layer, "depth": layer / 2, "measure": measure,
                               "direction": "both", "control": "none", "value": shown})  # fmt: skip
     return pd.DataFrame(lines)
 
@@ -204,3 +204,56 @@ def test_the_hypothesis_in_contributing_works(tmp_path: Path, monkeypatch: pytes
     result = one("H10", seeded(RISE))
     assert result.verdict == SUPPORTED and isinstance(result.finding, Finding)
     assert "H10 SUPPORTED" in format_results([result])
+
+
+def both_ways(en: list[float], fr: list[float]) -> pd.DataFrame:
+    """English and French edits whose transfer to the other language follows these curves; three seeds, 20 cases each."""
+    rng, parts = np.random.default_rng(1), []
+    for lang, curve in (("en", en), ("fr", fr)):
+        other = "fr" if lang == "en" else "en"
+        for i, level in enumerate(curve):
+            for s in range(3):
+                moved = np.clip(level + rng.normal(0, 0.01) + rng.normal(0, 0.03, 20), 0, 1)
+                for c, value in enumerate(moved):
+                    asked = [p | {"lang": other} for p in probes(cross_lingual=[value], neighbour=[1.0])]
+                    parts.append(edit(f"{lang}{c}", asked, edit_lang=lang, rung=f"m{i}-s{s}", rung_index=3 * i + s,
+                                      bits_per_byte_en=3 - i / 5, settings="{}", relation=f"r{c % 5}"))  # fmt: skip
+    return frame(*parts)
+
+
+def test_h2_tells_the_directions_apart():
+    both = one("H2", both_ways(STEP, STEP))
+    assert both.verdict == SUPPORTED and both.finding is not None
+    assert "English to French: 1 curve" in both.finding.note and "French to English: 1 curve" in both.finding.note
+    half = one("H2", both_ways(STEP, [0.3] * 7))
+    assert half.verdict == INCONCLUSIVE, "one direction with a step does not make up for one without"
+    only = one("H2", both_ways(STEP, []))
+    assert only.finding is not None and "no other direction has enough cases" in only.finding.note
+
+
+def test_h4_seeds_of_a_size_are_not_sizes():
+    """Three sizes with layers of their own, five seeds each: the seeds agree, the sizes do not."""
+    tables = [
+        with_depths([top] * 5).assign(rung=lambda t, i=i: f"size{i}-s" + t["rung"].str[1:], model_hash=lambda t: "h" + t["rung"])
+        for i, top in enumerate((0.1, 0.5, 0.9))
+    ]  # fmt: skip
+    found = one("H4", pd.concat(tables, ignore_index=True))
+    assert found.finding is not None and found.finding.n == 3 and found.verdict != SUPPORTED
+
+
+def test_methods_without_a_site_say_nothing_of_sites_or_keys():
+    rows = pd.concat(
+        [seeded([0.6] * 5, methods=("ike",)), seeded([0.1] * 5, methods=("random_site",))], ignore_index=True
+    )
+    assert one("H5", rows).reason.startswith("not tested: no cases edited both by the control random_site")
+    assert one("H2", rows).reason.startswith("not tested: no edits by rome")
+    assert "writes at a key" in one("H6", rows, crisp(rows, 1.0)).reason
+
+
+@pytest.mark.parametrize("kept", ["efficacy", "neighbour", "cross_lingual"])
+def test_a_run_that_lacks_nearly_everything_is_inconclusive_with_reasons(kept: str):
+    rows = frame(
+        *(edit(f"c{c}", probes(**{kept: [1.0]}), rung=f"m{r}", rung_index=r) for c in range(6) for r in range(3))
+    )
+    for result in judge(Evidence(rows, PLAN, crisp(seeded(RISE), 1.0))):
+        assert result.verdict == INCONCLUSIVE and result.reason.startswith("not tested: "), result

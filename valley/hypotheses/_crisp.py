@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pandas as pd
 
-from valley.hypotheses._evidence import Evidence, Untestable
+from valley.hypotheses._evidence import LOCATED, Evidence, Untestable
 from valley.shapes.variance import size_of
 
 
 def by_concept(evidence: Evidence, measure: str) -> pd.DataFrame:
-    """rung, concept, value of `measure` (no control, mean over both directions), at the layer of each rung where its mean over
+    """rung, concept, group (its type), value of `measure` (no control, mean over both directions), at the layer of each rung where its mean over
     concepts is highest: one layer for all concepts, so that none is flattered.
 
     Raises:
@@ -26,23 +26,23 @@ def by_concept(evidence: Evidence, measure: str) -> pd.DataFrame:
         raise Untestable(f"the crispness table has no values of {measure}")
     means = table.groupby(["rung", "layer"])["value"].mean()
     best = pd.DataFrame(list(means.groupby(level="rung").idxmax()), columns=["rung", "layer"])
-    return table.merge(best, on=["rung", "layer"])[["rung", "concept", "value"]]
+    return table.merge(best, on=["rung", "layer"])[["rung", "concept", "group", "value"]]
 
 
 def with_concepts(evidence: Evidence, crisp: pd.DataFrame) -> pd.DataFrame:
-    """rung, size, case (the concept), cluster (its type), value, and the concept's mean scores over kinds and methods.
+    """rung, size, case and subject (the concept), cluster (its type), value, and the concept's mean scores over kinds and LOCATED methods.
 
     Raises:
-        Untestable: no edit's subject is a concept of the table at the same rung.
+        Untestable: no edit by such a method, or none whose subject is a concept of the table at the same rung.
     """
     edits = evidence.edits
+    edits = edits[edits["method"].isin(LOCATED)]
+    if edits.empty:
+        raise Untestable(f"no edits with enough cases by a method that writes at a key: {', '.join(LOCATED)}")
     edits = edits.assign(concept=edits["subject"].str.lower())
-    scores = ["harmonic_mean", "cross_lingual", "neighbour"]
-    means = edits.groupby(["rung", "concept"])[scores].mean()
-    means["cluster"] = (
-        edits.groupby("concept")["cluster"].first().reindex(means.index.get_level_values("concept")).to_numpy()
-    )
+    means = edits.groupby(["rung", "concept"])[["harmonic_mean", "cross_lingual", "neighbour"]].mean()
     pairs = crisp.assign(concept=crisp["concept"].str.lower()).merge(means.reset_index(), on=["rung", "concept"])
     if pairs.empty:
         raise Untestable("no edited subject is a concept of the crispness table at the same rung")
-    return pairs.assign(size=pairs["rung"].map(size_of)).rename(columns={"concept": "case"})
+    pairs = pairs.assign(size=pairs["rung"].map(size_of), subject=pairs["concept"])
+    return pairs.rename(columns={"concept": "case", "group": "cluster"})

@@ -12,15 +12,19 @@ import pandas as pd
 from scipy.stats import rankdata, t
 
 from valley.available import SCORES, Available, available
-from valley.bootstrap import draw_weights, redraw
+from valley.bootstrap import crossed_weights, redraw, weighted_means
 from valley.case_scores import harmonic
 from valley.editability import on_split, stratum
-from valley.kinds import CASE, RUNG, SETTING
+from valley.kinds import CASE, NET, RUNG, SETTING
 from valley.plan import AnalysisPlan
 from valley.rows import RowsError
 from valley.shapes.variance import Points, points
 
-CRISPNESS = ("rung", "concept", "layer", "depth", "measure", "direction", "control", "value")
+CRISPNESS = ("rung", "concept", "group", "layer", "depth", "measure", "direction", "control", "value")
+
+
+# Weight edits that write a value at the key of a chosen site (locate, then edit): what sites, keys and leaks say anything about.
+LOCATED = ("rome", "r_rome", "memit", "emmet", "alphaedit", "pmet")
 
 
 class Untestable(Exception):
@@ -50,15 +54,15 @@ class Finding:
 
 @dataclass(frozen=True)
 class Evidence:
-    """One run: its rows, the plan, and a crispness table (`CRISPNESS` columns) or None."""
+    """One run: its rows, or what `available` made of them by the same plan; the plan; and a crispness table or None."""
 
-    rows: pd.DataFrame
+    rows: pd.DataFrame | Available
     plan: AnalysisPlan = field(default_factory=AnalysisPlan)
     crispness: pd.DataFrame | None = None
 
     @cached_property
     def found(self) -> Available:
-        return available(self.rows, self.plan)
+        return self.rows if isinstance(self.rows, Available) else available(self.rows, self.plan)
 
     def curves(self, metric: str) -> pd.DataFrame:
         """`Available.of(metric)`: measurable lines only."""
@@ -82,6 +86,35 @@ class Evidence:
         parts = [on_split(part, str(split)) for split, part in table.groupby("scored_on")]
         table = pd.concat(parts, ignore_index=True)
         return table.assign(harmonic_mean=harmonic(table["generalisation"].to_numpy(), table["specificity"].to_numpy()))
+
+    def transfer(self) -> pd.DataFrame:
+        """Cross-lingual transfer net of the siblings' shift at each method's chosen setting, per language of the edit.
+
+        Not floored at 0, unlike the score of a curve: a floor would hide the spread of a size where nothing transfers.
+
+        Returns:
+            ladder, rung, edit_kind, method, edit_lang, the strength axes, n (cases with a score), value, se; lines with at least
+            min_known cases.
+        """
+        scored = self.edits.dropna(subset=[NET])
+        lines = self.found.lines.set_index([*RUNG, "edit_kind", "method"])
+        out = []
+        for key, part in scored.groupby([*RUNG, "edit_kind", "method", "edit_lang"]):
+            if len(part) < self.plan.min_known:
+                continue
+            values, names = (
+                part[[NET]].to_numpy(dtype="float64"),
+                ("ladder", "rung_index", "rung", "edit_kind", "method"),
+            )
+            drawn = weighted_means(self.found.resampler.weights(part), values)
+            about = (
+                dict(zip((*names, "edit_lang"), key, strict=True)) | lines.loc[key[:-1], list(self.plan.axes)].to_dict()
+            )
+            se = float(np.nanstd(drawn, ddof=1))
+            out.append(about | {"n": len(part), "value": float(values.mean()), "se": se})
+        return pd.DataFrame(
+            out, columns=[*RUNG, "edit_kind", "method", "edit_lang", *self.plan.axes, "n", "value", "se"]
+        )
 
 
 def read_crispness(path: Path) -> pd.DataFrame:
@@ -120,8 +153,8 @@ def estimate(effect: float, samples: np.ndarray, n: int, unit: str = "sizes", no
     return Finding(effect, effect - half, effect + half, float(2 * t.sf(abs(effect) / se, n - 1)), n, unit, note)
 
 
-def mean_over_sizes(found: Available, lines: pd.DataFrame, metric: str, seed: int) -> tuple[float, np.ndarray, int]:
-    """Mean over sizes of the mean over all `lines` of a size; bootstrap samples with sizes and seeds redrawn; number of sizes.
+def mean_over_sizes(found: Available, lines: pd.DataFrame, metric: str, seed: int) -> tuple[float, np.ndarray]:
+    """Mean over sizes of the mean over all `lines` of a size; bootstrap samples with sizes and seeds redrawn.
 
     Args:
         lines: a part of `found.lines`, index kept.
@@ -131,17 +164,32 @@ def mean_over_sizes(found: Available, lines: pd.DataFrame, metric: str, seed: in
     per_model = [[list(model.index) for _, model in part.groupby("rung", sort=False)] for part in groups]
     value = float(np.mean([np.mean([found.values[m, j].mean() for m in models]) for models in per_model]))
     drawn = [np.stack([found.samples[m, :, j].mean(axis=0) for m in models]) for models in per_model]
-    return value, redraw(drawn, seed), len(groups)
+    return value, redraw(drawn, seed)
+
+
+def scarcest(evidence: Evidence, lines: pd.DataFrame) -> tuple[int, str]:
+    """How many of what the variance of a mean over `lines` (a part of `found.lines`) rests on: sizes, or the relations or subjects
+    of an edit kind where those are fewer. All sizes share the cases, so more sizes do not make up for few relations.
+
+    A level with a single member cannot be redrawn and does not count, but for a single size.
+    """
+    levels = [(lines[["ladder", "size"]].drop_duplicates().shape[0], "sizes")]
+    for kind, part in evidence.edits[evidence.edits["edit_kind"].isin(lines["edit_kind"])].groupby("edit_kind"):
+        counts = ((part["cluster"].nunique(), "relations"), (part["subject"].nunique(), "subjects"))
+        levels += [(n, f"{name} of {kind} edits") for n, name in counts if n > 1]
+    return min(levels, key=lambda level: level[0])
 
 
 def association(pairs: pd.DataFrame, plan: AnalysisPlan, sign: float = 1.0, note: str = "") -> Finding:
     """Spearman's correlation of `a` and `b` across cases within a model, mean over models and sizes.
 
-    Hierarchical bootstrap: sizes, seeds, relations and cases are redrawn, the same cases at every model, so that the same
-    fact seen by nine models is not taken for nine facts.
+    Hierarchical bootstrap: sizes and seeds are redrawn, and crosswise the relations and subjects of the cases, the same at every
+    model, so that one fact seen by nine models is not taken for nine facts, nor ten facts about one subject for ten. Student's t
+    has the degrees of freedom of whichever is scarcest: sizes, relations or subjects. One size, or one relation, cannot be redrawn;
+    what is found then holds for that one.
 
     Args:
-        pairs: rung, size, case (name of the unit), cluster, a, b; one line per rung and unit.
+        pairs: rung, size, case (name of the unit), subject, cluster, a, b; one line per rung and unit.
         sign: -1 where the hypothesis says that they disagree.
 
     Raises:
@@ -150,7 +198,7 @@ def association(pairs: pd.DataFrame, plan: AnalysisPlan, sign: float = 1.0, note
     pairs = pairs.dropna(subset=["a", "b"])
     units = pairs.drop_duplicates("case").sort_values(["cluster", "case"], kind="stable")
     place = {case: i for i, case in enumerate(units["case"])}
-    weights = draw_weights(units["cluster"].tolist(), plan.bootstrap, [plan.seed, 78])
+    weights = crossed_weights([units["cluster"].tolist(), units["subject"].tolist()], plan.bootstrap, [plan.seed, 78])
     values: list[float] = []
     drawn: list[np.ndarray] = []
     for _, size in pairs.groupby("size", sort=False):
@@ -166,7 +214,12 @@ def association(pairs: pd.DataFrame, plan: AnalysisPlan, sign: float = 1.0, note
             drawn.append(np.stack([np.nan_to_num(samples) for _, samples in found]))
     if not values:
         raise Untestable("no model has at least 5 cases in which both scores vary")
-    return estimate(float(np.mean(values)), redraw(drawn, plan.seed), len(units), "cases", note)
+    levels = {"sizes": len(values), "relations": units["cluster"].nunique(), "subjects": units["subject"].nunique()}
+    unit, n = min(((name, count) for name, count in levels.items() if count > 1), key=lambda level: level[1])
+    note = "; ".join(
+        filter(None, (note, f"{len(units)} cases, " + ", ".join(f"{c} {name}" for name, c in levels.items())))
+    )
+    return estimate(float(np.mean(values)), redraw(drawn, plan.seed), n, unit, note)
 
 
 def _correlation(weights: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from valley.hypotheses._evidence import Evidence, Finding, Untestable, association, unit_names
+from valley.hypotheses._evidence import LOCATED, Evidence, Finding, Untestable, association, unit_names
 
 ID = "H3"
 STATEMENT = "Steering and weight edits agree fact by fact"
 STATISTIC = "Spearman correlation of the harmonic means of steering and of a weight edit across cases, within a model"
-TEST = "hierarchical bootstrap over sizes, seeds, relations and cases, t, two-sided"
+TEST = "hierarchical bootstrap over sizes, seeds, and crosswise relations and subjects, t, two-sided"
 SIDED = True
 MARGIN = 0.2
 STEERING = "steer"
-WEIGHTS = ("rome", "r_rome", "memit", "emmet", "alphaedit", "pmet")  # the first that was run
 
 
 def test(evidence: Evidence) -> Finding:
     table = evidence.edits
     there = set(table["method"])
-    method = next((name for name in WEIGHTS if name in there), None)
+    method = next((name for name in LOCATED if name in there), None)  # the first that was run
     if STEERING not in there or method is None:
-        raise Untestable("needs edits by steer and by a weight-editing method such as rome")
+        raise Untestable(
+            f"needs edits by steer and by one of {', '.join(LOCATED)}; with enough cases there is {', '.join(sorted(there))}"
+        )
     table = table.assign(case=unit_names(table))
-    keys = ["rung", "size", "case", "cluster"]
+    keys = ["rung", "size", "case", "subject", "cluster"]
     one, two = (table.loc[table["method"] == m, [*keys, "harmonic_mean"]] for m in (STEERING, method))
     pairs = one.merge(two, on=keys).rename(columns={"harmonic_mean_x": "a", "harmonic_mean_y": "b"})
     return association(pairs, evidence.plan, note=f"steer and {method}")

@@ -16,4 +16,4 @@ MARGIN = 0.2
 def test(evidence: Evidence) -> Finding:
     crisp = by_concept(evidence, "C_key")
     pairs = with_concepts(evidence, crisp).rename(columns={"value": "a", "harmonic_mean": "b"})
-    return association(pairs, evidence.plan, note="edits of all methods, mean per concept")
+    return association(pairs, evidence.plan, note="edits by methods that write at a key, mean per concept")

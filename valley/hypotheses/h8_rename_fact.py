@@ -6,19 +6,19 @@ import numpy as np
 
 from valley.available import SCORES
 from valley.bootstrap import redraw
-from valley.hypotheses._evidence import Evidence, Finding, Untestable, estimate
+from valley.hypotheses._evidence import Evidence, Finding, Untestable, estimate, scarcest
 
 ID = "H8"
 STATEMENT = "Rename edits and fact edits differ in how well they work"
 STATISTIC = "harmonic mean of rename edits less that of fact edits, by the same methods on the same models"
-TEST = "hierarchical bootstrap over sizes, seeds, relations and cases, t, two-sided"
+TEST = "hierarchical bootstrap over sizes, seeds, relations and cases, t by the scarcest of them, two-sided"
 SIDED = False
 MARGIN = 0.05
 
 
 def test(evidence: Evidence) -> Finding:
     table, j = evidence.curves("harmonic_mean"), SCORES.index("harmonic_mean")
-    found, effects, drawn = evidence.found, [], []
+    found, effects, drawn, used = evidence.found, [], [], []
     for _, size in table.groupby(["ladder", "size"], sort=False):
         differences, samples = [], []
         for _, model in size.groupby("rung", sort=False):
@@ -28,6 +28,7 @@ def test(evidence: Evidence) -> Finding:
                 one, two = (
                     model.index[model["edit_kind"].eq(k) & model["method"].isin(shared)] for k in ("rename", "fact")
                 )
+                used += [*one, *two]
                 differences.append(found.values[one, j].mean() - found.values[two, j].mean())
                 samples.append(found.samples[one, :, j].mean(axis=0) - found.samples[two, :, j].mean(axis=0))
         if differences:
@@ -35,4 +36,4 @@ def test(evidence: Evidence) -> Finding:
             drawn.append(np.stack(samples))
     if not effects:
         raise Untestable("no model has rename and fact edits by the same method with enough cases")
-    return estimate(float(np.mean(effects)), redraw(drawn, evidence.plan.seed), len(effects))
+    return estimate(float(np.mean(effects)), redraw(drawn, evidence.plan.seed), *scarcest(evidence, table.loc[used]))
