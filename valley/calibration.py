@@ -193,7 +193,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _readme(folder: Path) -> str:
     """The page of the tables that are in `folder`: those of both calibrations, whichever was made last."""
     sections = ((SHAPES_TABLE, lambda table: format_readme(table, PLAN)), (HYPOTHESES, format_hypotheses))
-    return "\n".join(made(pd.read_csv(folder / name)) for name, made in sections if (folder / name).exists())
+    return "\n".join(
+        made(pd.read_csv(folder / name, keep_default_na=False, na_values=[""]))
+        for name, made in sections
+        if (folder / name).exists()
+    )
 
 
 def _write(path: Path, text: str) -> None:

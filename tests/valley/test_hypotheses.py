@@ -140,7 +140,7 @@ def test_h8_two_sided():
     kinds = ("fact", "rename")
     assert one("H8", seeded([0.4] * 5, kinds=kinds, rename=0.2)).verdict == SUPPORTED
     assert one("H8", seeded([0.4] * 5, kinds=kinds, rename=-0.2)).verdict == SUPPORTED, "any difference is one"
-    assert one("H8", seeded([0.4] * 9, kinds=kinds, luck=0.002, n_cases=48)).verdict == REFUTED
+    assert one("H8", seeded([0.4] * 9, kinds=kinds, luck=0.002, n_cases=96)).verdict == REFUTED
     assert "rename and fact" in one("H8", seeded(RISE)).reason
 
 

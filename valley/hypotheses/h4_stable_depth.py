@@ -47,7 +47,9 @@ def test(evidence: Evidence) -> Finding:
     observed = float(np.mean([_distance(c, c.best[:, None])[0] for c in curves]))
     p = (1 + int((chance <= observed + 1e-12).sum())) / (1 + draws)
     weights = rng.multinomial(n, np.full(n, 1 / n), size=draws).astype("float64")
-    redrawn = np.nanmean([_redrawn(c, weights) for c in curves], axis=0)
+    seen = np.stack([_redrawn(c, weights) for c in curves])
+    with np.errstate(invalid="ignore"):  # a draw that leaves one size only has no distance
+        redrawn = np.nansum(seen, axis=0) / np.isfinite(seen).sum(axis=0)
     half = float(t.ppf(0.975, n - 1)) * float(np.nanstd(redrawn, ddof=1)) * np.sqrt(n / (n - 1))
     effect = float(chance.mean()) - observed
     return Finding(effect, effect - half, effect + half, p, n, "sizes", f"{len(curves)} curves of method and edit kind")
@@ -61,7 +63,7 @@ def _curves(evidence: Evidence) -> tuple[list[tuple], list[Depths]]:
     best = best[best["reason"].eq("") & best["depth"].notna()]
     keys = pd.MultiIndex.from_frame(best[[*RUNG, "edit_kind", "method"]])
     best = best.assign(tried=tried.reindex(keys).to_numpy())
-    best = best[[isinstance(depths, np.ndarray) and len(depths) > 1 for depths in best["tried"]]]
+    best = best[best["tried"].map(lambda depths: isinstance(depths, np.ndarray) and len(depths) > 1).astype(bool)]
     groups = [part for _, part in best.groupby(["edit_kind", "method"])]
     groups = [part for part in groups if len(part[["ladder", "size"]].drop_duplicates()) >= SIZES]
     sizes = sorted({key for part in groups for key in part[["ladder", "size"]].itertuples(index=False, name=None)})
