@@ -100,7 +100,12 @@ corpus = click.option(
 
 @cli.command()
 @plan_options
-@click.option("--ladder", default="demo", show_default=True, help="Which models, weakest to strongest; see `ladders`.")
+@click.option(
+    "--ladder",
+    default="demo",
+    show_default=True,
+    help="Which models, weakest to strongest: see `ladders`; a .toml file; or one model, as grown:gpt2-2x128.",
+)
 @click.option("--methods", type=Names(), default="rome,memit", show_default=True, help="How to edit; see `methods`.")
 @click.option("--kinds", type=Names(), default="fact,rename,retarget", show_default=True, help="What to edit.")
 @click.option("--limit", type=int, default=50, show_default=True, help="At most so many cases per kind and data set.")

@@ -28,6 +28,7 @@ from typing import Any
 from editing.errors import BadData, BadModel
 
 _FOLDER = Path(__file__).parent
+SCHEME = re.compile(r"(grown|package|gguf):")
 GROWN = re.compile(r"(?P<rung>grown:[a-z0-9_]+-\d+x\d+)(?P<options>@.+)?")
 
 
@@ -66,11 +67,14 @@ def ladder_names() -> tuple[str, ...]:
 
 
 def load_ladder(name: str | Path) -> Ladder:
-    """A ladder by its name here or by the path of a TOML file.
+    """A ladder by its name here, by the path of a TOML file, or of the one model that a reference names.
 
     Raises:
         BadData: no such ladder, not TOML, or a wrong entry; names file, rung and key.
+        BadModel: a model reference that is none.
     """
+    if isinstance(name, str) and SCHEME.match(name):
+        return _of_one(name)
     path = _FOLDER / f"{name}.toml" if str(name) in ladder_names() else Path(name)
     if path.suffix != ".toml" or not path.is_file():
         close = difflib.get_close_matches(str(name), ladder_names(), n=1)
@@ -107,22 +111,27 @@ def choose_rungs(name: str, rungs: Sequence[str] = ()) -> tuple[tuple[Rung, ...]
     Raises:
         BadData: no such ladder or rung. BadModel: neither a ladder nor a model reference.
     """
-    from benchmarks.models import parse
-
     if name in ladder_names() or name.endswith(".toml"):
         ladder = load_ladder(name)
         kept, notes = present_rungs(ladder)
     else:
         if difflib.get_close_matches(name, ladder_names(), n=1, cutoff=0.8):
             load_ladder(name)  # a slip in a ladder's name: say so
-        parse(name)
-        ladder, notes = Ladder("", "", (Rung(name, name),)), ()
+        ladder, notes = _of_one(name), ()
         kept = ladder.rungs
     for wanted in rungs:
         if wanted not in {rung.name for rung in ladder.rungs}:
             known = ", ".join(rung.name for rung in ladder.rungs)
             raise BadData(f"ladder {name}: no rung {wanted!r:.60}; it has {known:.300}")
     return tuple(rung for rung in kept if not rungs or rung.name in rungs), notes
+
+
+def _of_one(model: str) -> Ladder:
+    """The ladder of a single model; both are called by its reference."""
+    from benchmarks.models import parse
+
+    parse(model)
+    return Ladder(model, "", (Rung(model, model),))
 
 
 def _ladder(path: Path, table: dict[str, Any]) -> Ladder:

