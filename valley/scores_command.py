@@ -23,21 +23,28 @@ import click
     show_default=True,
     help="Which cases: those the unedited model knew, at their rung or at every rung.",
 )
+@click.option(
+    "--csv", type=click.Path(path_type=Path), default=None, help="Also write the table, unrounded, to this file."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the table as JSON.")
-def scores(run: Path, metrics: str, stratum: str, as_json: bool) -> None:
+def scores(run: Path, metrics: str, stratum: str, csv: Path | None, as_json: bool) -> None:
     """The scores of every setting of RUN, by the field's definitions, with 95% intervals.
 
     \b
     Examples:
       python cli.py scores results/demo --metrics counterfact
-      python cli.py scores results/demo --metrics easyedit --stratum all --json
+      python cli.py scores results/demo --metrics easyedit --stratum all --csv results/demo/easyedit.csv
     """
+    from valley.files import write_whole
     from valley.metrics import TABLES
     from valley.metrics_table import format_scores
     from valley.rows import read_run
 
     rows = read_run(run)
     table = TABLES[metrics](rows, stratum)
+    if csv is not None:
+        text = table.to_csv(index=False, lineterminator="\n")
+        write_whole(csv, lambda file: file.write(text.encode()), "table")
     if as_json:
         click.echo(table.to_json(orient="records", force_ascii=False, indent=2))
         return

@@ -179,6 +179,9 @@ def test_the_command(tmp_path: Path) -> None:
     told = run(cli, ["scores", str(tmp_path), "--metrics", "easyedit", "--json"])
     assert json.loads(told.output)[0]["rewrite_acc"] == 0.5
     assert "harm. mean" in run(cli, ["scores", str(tmp_path)]).output
+    assert run(cli, ["scores", str(tmp_path), "--csv", str(tmp_path / "made" / "ours.csv")]).exit_code == 0
+    written = pd.read_csv(tmp_path / "made" / "ours.csv")
+    assert len(written) and {"harmonic_mean", "harmonic_mean_low", "n_cases"} <= set(written)
     wrong = run(cli, ["scores", str(tmp_path / "none")])
     assert wrong.exit_code == 2 and "no such run folder" in wrong.output
 
