@@ -28,7 +28,7 @@ from valley.kinds import CASE, CONTROLS, METRICS, RUNG, SETTING
 from valley.plan import AnalysisPlan
 from valley.rows import RowsError
 from valley.shapes.variance import size_of
-from valley.strengths import foreign_to_prose
+from valley.strengths import foreign_to_prose, strange_to_sentences
 
 # From the front of settings, beside the METRICS of the best one.
 FRONT = ("e_hv", "e_hv_net", "gen_at_spec", "spec_at_spec", "delta_loc")
@@ -125,12 +125,15 @@ def available(rows: pd.DataFrame, plan: AnalysisPlan | None = None, scores: pd.D
 
 
 def _strengths(rows: pd.DataFrame) -> pd.DataFrame:
-    """The strength axes of every rung; NaN where a rung does not state one, and prose in a ladder with rungs that cannot read it."""
+    """The strength axes of every rung; NaN where a rung does not state one, prose in a ladder with rungs that cannot read it, and the
+    world's sentences for models that were not grown on them in a ladder of some that were."""
     grouped = rows.groupby(list(RUNG), observed=True)
     first = grouped[[column for column, _ in AXES.values()]].first().astype("float64")
     about = first.assign(model=grouped["model"].first())
-    foreign = about.groupby("ladder", group_keys=False).apply(foreign_to_prose)
-    first.loc[foreign.reindex(first.index.get_level_values("ladder")).to_numpy(dtype=bool), "bits_per_byte_en"] = np.nan
+    for _, ladder in about.groupby("ladder"):
+        if foreign_to_prose(ladder):
+            first.loc[ladder.index, "bits_per_byte_en"] = np.nan
+        first.loc[ladder.index[strange_to_sentences(ladder)], "bits_per_byte_world_en"] = np.nan
     with np.errstate(divide="ignore", invalid="ignore"):
         table = pd.DataFrame({axis: turn(first[column]) for axis, (column, turn) in AXES.items()})
     return table.where(np.isfinite(table))

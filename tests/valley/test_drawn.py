@@ -12,8 +12,10 @@ import pytest
 
 import valley
 from tests.valley.build import edit, frame, ladder, probes, seeded
+from valley.available import available
 from valley.curve import analyse
 from valley.drawn import depth_scores, editability_points, transfer_points
+from valley.plan import with_options
 from valley.points import points
 from valley.report import Report
 from valley.report_files import markdown, write_charts, write_tables
@@ -84,6 +86,22 @@ def test_axes_led_by_the_text_that_the_models_can_read():
         "bits_per_byte_world_en",
         "parameters",
     ]
+
+
+def test_a_pretrained_model_among_grown_ones_has_no_place_on_their_sentences():
+    rows = ladder(3)
+    rows = rows.assign(bits_per_byte_world_en=rows["rung_index"].map({0: 0.4, 1: 0.3, 2: 1.4}).astype("float64"))
+    rows = rows.assign(
+        parameters=10.0 ** rows["rung_index"], model=rows["model"].where(rows["rung_index"] < 2, "package:x")
+    )
+    table = strengths(rows)
+    assert table["bits_per_byte_world_en"].isna().tolist() == [False, False, True]
+    assert axes_of(table)[0].column == "parameters"
+    lines = available(rows, with_options(min_known=2)).lines
+    assert lines.groupby("rung")["bits_per_byte_world"].first().isna().tolist() == [False, False, True]
+    assert lines["log10_parameters"].notna().all()
+    same = strengths(rows.assign(model="package:x"))
+    assert same["bits_per_byte_world_en"].notna().all(), "nothing is left out where nothing was grown"
 
 
 @pytest.fixture(scope="module")
