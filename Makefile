@@ -1,13 +1,16 @@
 # make demo   set up if needed, run the main job on the demo ladder, print the table
 # make speed  how fast edits are beside the slow, literal way; about half an hour on one core
+# make study  the reference study from scratch (hours; run it again to go on), and its tables
+# make study-tables   the study's tables and figures again, from the rows in the repository
 # make test   set up if needed, run the fast tests (no network after installation)
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 DEMO := results/demo
+STUDY := results/study
 
-.PHONY: demo speed test test-slow check gemma setup clean
+.PHONY: demo speed study study-tables test test-slow check gemma setup clean
 
 demo: $(READY)
 	$(PY) cli.py bench --ladder demo --methods rome,memit --kinds fact,rename,retarget --sites mlp --fast --limit 6 --probes 1 --out $(DEMO) || [ $$? -eq 1 ]  # 1: some cells failed; the table says which
@@ -16,6 +19,16 @@ demo: $(READY)
 
 speed: $(READY)
 	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(PY) -m benchmarks.speed --out results/speed/here
+
+study: $(READY)
+	OMP_NUM_THREADS=1 $(PY) cli.py bench benchmarks/plans/study.toml --workers 2 --out $(STUDY)/whole || [ $$? -eq 1 ]  # 1: some cells failed; the report lists them
+	OMP_NUM_THREADS=2 $(PY) cli.py ladder crispness study --concepts all --out $(STUDY)/whole
+	$(PY) cli.py pack $(STUDY)/whole --out $(STUDY)
+	$(MAKE) study-tables
+
+study-tables: $(READY)
+	$(PY) cli.py report $(STUDY) --min-known 20 --png --csv --md
+	$(PY) cli.py editability $(STUDY) --min-known 20 --json > $(STUDY)/editability.json
 
 test: $(READY)
 	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(PY) -m pytest -n 2 -m "not slow"

@@ -7,6 +7,7 @@ import pandas as pd
 
 from valley.charts import INK, ROWS, Chart, dress, kinds_of, named, records, tooltips
 from valley.kinds import LABELS
+from valley.shapes.variance import size_of
 from valley.table import clean
 
 MEASURES = {
@@ -60,7 +61,7 @@ def depth_chart(name: str, scores: pd.DataFrame) -> Chart | None:
 
 
 def crispness_chart(table: pd.DataFrame, rungs: list[str]) -> Chart | None:
-    """The four measures against depth, a line per model, controls broken; a view per concept and one of their mean.
+    """The four measures against depth, a line per size (mean over its seeds), controls broken; cheese, and the mean of all concepts.
 
     Args:
         table: a crispness table, see `valley.hypotheses._evidence.CRISPNESS`. rungs: those that come first, in this order.
@@ -69,15 +70,17 @@ def crispness_chart(table: pd.DataFrame, rungs: list[str]) -> Chart | None:
         None if it holds none of the measures.
     """
     shown = table[table["measure"].isin(MEASURES) & table["direction"].eq("both") & table["control"].isin(CONTROLS)]
-    shown = shown.dropna(subset=["value"])
+    shown = shown.dropna(subset=["value"]).assign(rung=shown["rung"].map(size_of))
     if shown.empty:
         return None
+    rungs = list(dict.fromkeys(size_of(rung) for rung in rungs))
     key = ["rung", "layer", "depth", "measure", "control"]
     concepts = list(dict.fromkeys(shown["concept"]))
     chosen = [FAVOURITE] if FAVOURITE in concepts else concepts[:1]
     views = {_title(shown, concept): shown[shown["concept"] == concept] for concept in chosen}
     if len(concepts) > 1:
-        views[f"{MEAN} ({len(concepts)})"] = shown.groupby(key, sort=False)["value"].mean().reset_index()
+        views[f"{MEAN} ({len(concepts)})"] = shown
+    views = {title: part.groupby(key, sort=False)["value"].mean().reset_index() for title, part in views.items()}
     parts = [part.assign(choice=clean(choice)) for choice, part in views.items()]
     rows = pd.concat(parts, ignore_index=True)
     rows = rows.assign(rung=[clean(r) for r in rows["rung"]], measure=rows["measure"].map(MEASURES),

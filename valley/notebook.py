@@ -12,7 +12,7 @@ from valley.plan import stored, with_options
 from valley.report import MAX_CASES, Report, write_page
 from valley.rows import read_run
 
-CRISPNESS = "crispness.csv"
+CRISPNESS = ("crispness.csv", "crispness.csv.gz")  # of `ladder crispness`; of `pack`
 
 
 def report_of(
@@ -29,8 +29,8 @@ def report_of(
     """
     run = Path(run)
     caution = stored(with_options(min_known=min_known), run)
-    if crispness is None and (run / CRISPNESS).is_file():
-        crispness = run / CRISPNESS
+    if crispness is None:
+        crispness = next((run / name for name in CRISPNESS if (run / name).is_file()), None)
     table = None if crispness is None else read_crispness(Path(crispness))
     return Report(analyse(read_run(run), min_known), run.resolve().name, run, table, max_cases, caution)
 

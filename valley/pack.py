@@ -2,7 +2,8 @@
 
 Every judgement (curve, shapes, hypotheses, report) comes out of the packed run as it does out of the whole one but for the rounding of
 measured numbers to four significant digits; what is left out (LEFT_OUT: continuations, log-probabilities) stands in run.json. So
-tables that must be rebuilt exactly are made from the packed run. Nothing can be added to it.
+tables that must be rebuilt exactly are made from the packed run. Nothing can be added to it. A crispness.csv in the folder of the run is packed
+too: what hypotheses and report read of it.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from valley.files import write_whole
+from valley.hypotheses._evidence import CRISPNESS, read_crispness
 from valley.rows import COLUMNS, RowsError, read_run
 
 DIGITS = 4
@@ -27,6 +29,7 @@ LEFT_OUT = (
     "text_before", "text_after", "logp_before", "logp_after", "logp_old_before", "logp_old_after", "logp_rival_before",
     "logp_rival_after",
 )  # fmt: skip
+CRISP = r"C_\w+|leak_\w+"  # measures of crispness that are kept, controls of the first
 NAME = "packed.parquet"
 PAGE = 2**24  # bytes of a column's dictionary: prompts repeat, and one dictionary holds them all
 
@@ -59,6 +62,9 @@ def pack(run: Path, out: Path) -> Packed:
         pq.write_table(table, file, compression="zstd", compression_level=19, dictionary_pagesize_limit=PAGE)
 
     write_whole(cells / NAME, write, "packed rows")
+    for name in ("crispness.csv", "crispness.csv.gz"):
+        if (run / name).is_file():
+            _crispness(run / name, out / "crispness.csv.gz")
     about["packed"] = {"left_out": list(LEFT_OUT), "digits": DIGITS}
     text = json.dumps(about, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
     write_whole(out / "run.json", lambda file: file.write(text.encode()), "run.json")
@@ -75,6 +81,16 @@ def rounded(rows: pd.DataFrame) -> pd.DataFrame:
         elif dtype == "float64" and not name.startswith(EXACT):
             changed[name] = _significant(rows[name].to_numpy("float64"))
     return rows.assign(**changed).astype({name: dtype for name, (dtype, _) in COLUMNS.items() if name in LEFT_OUT})
+
+
+def _crispness(source: Path, goal: Path) -> None:
+    table = read_crispness(source)
+    kept = table["measure"].str.fullmatch(CRISP) & table["direction"].eq("both")
+    kept &= table["control"].eq("none") | table["measure"].str.startswith("C_")
+    table = table.loc[kept, [*(name for name in ("en", "fr") if name in table), *CRISPNESS]]
+    table = table.assign(value=_significant(table["value"].to_numpy("float64")))
+    squeeze = {"method": "gzip", "mtime": 0}  # no time of the day: the same bytes twice
+    write_whole(goal, lambda file: table.to_csv(file, index=False, compression=squeeze), "crispness table")
 
 
 def _significant(values: np.ndarray) -> np.ndarray:

@@ -20,7 +20,7 @@ import click
     "--crispness",
     type=click.Path(path_type=Path),
     default=None,
-    help="The crispness.csv of `ladder crispness`.  [default: RUN/crispness.csv where there is one]",
+    help="The crispness.csv of `ladder crispness`.  [default: RUN/crispness.csv or .csv.gz where there is one]",
 )
 @click.option(
     "--cases", type=click.IntRange(min=0), default=5000, show_default=True, help="List at most so many edits."

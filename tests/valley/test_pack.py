@@ -13,6 +13,8 @@ from benchmarks.store import RunStore
 from editing.errors import BadData
 from tests.valley.build import ladder
 from valley.available import available
+from valley.hypotheses._evidence import read_crispness
+from valley.notebook import report_of
 from valley.pack import LEFT_OUT, NAME, pack, rounded
 from valley.plan import with_options
 from valley.rows import COLUMNS, RowsError, read_run
@@ -43,6 +45,24 @@ def test_a_packed_run_is_judged_as_the_whole_one(run: Path, tmp_path: Path) -> N
     pd.testing.assert_frame_equal(packed[kept], whole[kept])
     about = json.loads((tmp_path / "packed" / "run.json").read_text("utf-8"))
     assert about["plan_hash"] == "abc" and about["packed"]["left_out"] == list(LEFT_OUT)
+
+
+def test_crispness_is_packed_as_far_as_it_is_read(run: Path, tmp_path: Path) -> None:
+    lines = [
+        {"rung": "r0", "concept": "cheese", "en": "cheese", "fr": "fromage", "group": "food", "layer": 0, "depth": 0.0, "measure": measure,
+         "direction": direction, "control": control, "value": 0.123456}
+        for measure in ("C_key", "leak_siblings", "patch_own") for direction in ("both", "en-fr") for control in ("none", "random")
+    ]  # fmt: skip
+    pd.DataFrame(lines).to_csv(run / "crispness.csv", index=False)
+    for name in ("one", "two"):
+        pack(run, tmp_path / name)
+    one, two = (tmp_path / name / "crispness.csv.gz" for name in ("one", "two"))
+    kept = read_crispness(one)
+    assert sorted(zip(kept["measure"], kept["control"], strict=True)) == [
+        ("C_key", "none"), ("C_key", "random"), ("leak_siblings", "none"),
+    ]  # fmt: skip
+    assert (kept["value"] == 0.1235).all() and one.read_bytes() == two.read_bytes()
+    assert report_of(tmp_path / "one", min_known=2).crispness is not None
 
 
 def test_packing_twice_makes_the_same_bytes_and_rounds_nothing_further(run: Path, tmp_path: Path) -> None:
