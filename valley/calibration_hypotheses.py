@@ -298,7 +298,8 @@ def worlds(name: str) -> tuple[World, ...]:
 
 def rates(name: str, world: World, runs: int, seed: int = 0) -> dict[str, Any]:
     """One hypothesis in one world: share of runs with p below the level before Holm, with its interval, and of every verdict."""
-    hits, verdicts = 0, dict.fromkeys((SUPPORTED, REFUTED, INCONCLUSIVE), 0)
+    verdicts: dict[str, int] = {SUPPORTED: 0, REFUTED: 0, INCONCLUSIVE: 0}
+    hits = 0
     for r in range(runs):
         rng = np.random.default_rng([seed, r, *f"{name}/{world.name}".encode()])
         (result,) = judge(RUNS[name](world, world == CLEAR, rng), (name,))

@@ -99,17 +99,14 @@ class Evidence:
         scored = self.edits.dropna(subset=[NET])
         lines = self.found.lines.set_index([*RUNG, "edit_kind", "method"])
         out = []
-        for key, part in scored.groupby([*RUNG, "edit_kind", "method", "edit_lang"]):
+        names = [*RUNG, "edit_kind", "method", "edit_lang"]
+        for key, part in scored.groupby(names):
             if len(part) < self.plan.min_known:
                 continue
-            values, names = (
-                part[[NET]].to_numpy(dtype="float64"),
-                ("ladder", "rung_index", "rung", "edit_kind", "method"),
-            )
+            about = dict(zip(names, tuple(key), strict=True))  # pyright: ignore[reportArgumentType]
+            about |= lines.xs(tuple(about[name] for name in names[:-1]))[list(self.plan.axes)].to_dict()
+            values = part[[NET]].to_numpy(dtype="float64")
             drawn = weighted_means(self.found.resampler.weights(part), values)
-            about = (
-                dict(zip((*names, "edit_lang"), key, strict=True)) | lines.loc[key[:-1], list(self.plan.axes)].to_dict()
-            )
             se = float(np.nanstd(drawn, ddof=1))
             out.append(about | {"n": len(part), "value": float(values.mean()), "se": se})
         return pd.DataFrame(
