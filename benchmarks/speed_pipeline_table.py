@@ -85,7 +85,7 @@ def _stages(table: pd.DataFrame) -> list[str]:
     for number, later in table[table["round"].gt(1)].groupby("round"):
         again = later["cpu_seconds"].sum()
         lines.append(
-            f"Round {int(str(number))}, with strength and statistics on disk: {again:.0f} CPU-seconds "
+            f"Round {float(str(number)):.0f}, with strength and statistics on disk: {again:.0f} CPU-seconds "
             f"({later['wall_seconds'].sum():.0f} s wall), {edits / again:.3g} cases/s."
         )
     lines += ["", "| stage | CPU-s | wall s | share |", "|---|---:|---:|---:|"]
