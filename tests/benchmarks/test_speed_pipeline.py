@@ -187,12 +187,15 @@ def test_the_page_shows_what_is_in_the_file(tmp_path: Path) -> None:
         line | {"table": "pipeline", "round": 1, "method": m, "what": w, "cpu_seconds": s, "share": share}
         for m, w, s, share in stages
     ]
+    again = {"table": "pipeline", "round": 2, "method": "rome", "what": "edit", "cpu_seconds": 5.0, "share": 1.0}
+    lines.append(line | again)
     lines.append(line | {"table": "kinds", "method": "rome", "what": "efficacy", "cpu_seconds": 1.0, "share": 1.0})
     ratios = {"cpu_ratio": 2.5, "low": 2.0, "high": 3.0, "wall_ratio": 2.4, "rounds": 3, "cpu_seconds": 1.0}
     lines.append(line | ratios | {"table": "beside", "method": "rome", "what": "ours"})
     write_lines(tmp_path, pd.DataFrame(lines, columns=list(COLUMNS)))
     page = (tmp_path / "README.md").read_text()
     assert "2 edits (2 facts, 1 methods) in 10 CPU-seconds (9 s wall): **0.2 cases/s, 1.2 probes/s**" in page
+    assert "Round 2, with strength and statistics on disk: 5 CPU-seconds (3 s wall), 0.4 cases/s." in page
     assert "| rome | 2 | 2.5 | 0 | 56% | 0.222 | 1.33 | 0.2 |" in page
     assert "| efficacy | 6.0 | 0.5 | 100.0% |" in page
     assert "| ours | 6 | 0.5 | 1.5 | 2.50 | 2.00-3.00 | 2.40 | 83 |  |" in page
