@@ -16,6 +16,7 @@ from valley.shapes.variance import size_of
 from valley.strengths import AXES, strengths
 
 COLUMNS = [axis.column for axis in AXES]
+CONTEXT = "context"  # the site of an edit that is only text before the prompt: at no layer
 POINT = ["ladder", "edit_kind", "direction", "role", "name", "seeds", "value", "low", "high", "generalisation", "specificity",
          "method", "n_known", *COLUMNS]  # fmt: skip
 TENTHS = 10
@@ -138,6 +139,7 @@ def depth_scores(analysis: Analysis, plane: pd.DataFrame) -> pd.DataFrame:
     usable = stratum(analysis.scores, analysis.options["which"])
     dev = group_means(usable[usable["split"] == "dev"])[[*GROUP, "harmonic_mean"]]
     table = plane[~plane["control"]].dropna(subset=["depth"])
+    table = table[table["site"] != CONTEXT]
     table = table.merge(dev.rename(columns={"harmonic_mean": "dev"}), on=list(GROUP), how="left")
     tenth = np.minimum((table["depth"] * TENTHS + 1e-9).astype("float64"), TENTHS - 1).astype(int)
     table = table.assign(tenth=tenth, value=table["harmonic_mean"])

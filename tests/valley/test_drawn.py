@@ -78,6 +78,16 @@ def test_the_setting_of_a_depth_is_chosen_on_dev_cases():
     assert line["value"] == pytest.approx(2 * 0.5 / 1.5)
 
 
+def test_an_edit_by_context_alone_is_at_no_depth():
+    rows = ladder(2)
+    told = rows[rows["settings"] == rows["settings"].iloc[0]].assign(
+        method="ike", site="context", depth=0.0, settings="{}"
+    )
+    for table in (rows, pd.concat([rows, told], ignore_index=True)):
+        analysis = analyse(table, 2, 20)
+        assert set(depth_scores(analysis, points(analysis))["depth"]) == {"0.3–0.4", "0.7–0.8"}
+
+
 def test_axes_led_by_the_text_that_the_models_can_read():
     table = strengths(ladder(2)).assign(bits_per_byte_world_en=[2.0, 1.0])
     assert axes_of(table)[0] == WORLD

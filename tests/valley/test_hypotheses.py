@@ -15,7 +15,7 @@ from cli import cli
 from tests.valley.build import edit, frame, probes, seeded
 from valley import hypotheses
 from valley.hypotheses import INCONCLUSIVE, REFUTED, SUPPORTED, Result, format_results, holm, judge
-from valley.hypotheses._evidence import Evidence, Finding, Untestable, estimate, read_crispness
+from valley.hypotheses._evidence import Evidence, Finding, Untestable, _correlation, estimate, read_crispness
 from valley.plan import AnalysisPlan
 from valley.rows import RowsError
 
@@ -127,6 +127,17 @@ def test_h6_crispness():
     assert "--crispness" in one("H6", rows).reason
     other = crisp(rows, 1.0).assign(concept="nothing edited")
     assert "no edited subject" in one("H6", rows, other).reason
+
+
+def test_a_draw_of_one_value_has_no_correlation():
+    rng = np.random.default_rng(0)
+    a, b = np.array([0.1] * 8 + [0.7]), rng.normal(size=9)
+    weights = rng.multinomial(9, np.full(9, 1 / 9), size=400).astype("float64")
+    found = _correlation(weights, a, b)
+    assert np.isnan(found[weights[:, 8] == 0]).all() and (weights[:, 8] == 0).any()
+    varied = found[(weights[:, 8] > 0) & (weights[:, 8] < 9)]
+    assert np.isfinite(varied).all() and (np.abs(varied) <= 1).all()
+    assert _correlation(np.ones((1, 9)), a, b)[0] == pytest.approx(np.corrcoef(a, b)[0, 1])
 
 
 def test_h7_valley_follows_the_shape_rules():

@@ -220,12 +220,16 @@ def association(pairs: pd.DataFrame, plan: AnalysisPlan, sign: float = 1.0, note
 
 
 def _correlation(weights: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Pearson's correlation under each draw's weights: (draws, n), (n,), (n,) -> (draws,)."""
+    """Pearson's correlation under each draw's weights: (draws, n), (n,), (n,) -> (draws,); NaN where one does not vary in a draw."""
+    a, b = a - a.mean(), b - b.mean()
     total = weights.sum(axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
         mean: Callable[[np.ndarray], np.ndarray] = lambda v: weights @ v / total  # noqa: E731
-        spread = np.sqrt((mean(a * a) - mean(a) ** 2) * (mean(b * b) - mean(b) ** 2))
-        return (mean(a * b) - mean(a) * mean(b)) / spread
+        varied = (mean(a * a) - mean(a) ** 2) * (mean(b * b) - mean(b) ** 2)
+        found = (mean(a * b) - mean(a) * mean(b)) / np.sqrt(varied)
+    # A draw of one value only leaves a rounding error for a variance, and anything for a ratio.
+    least = 1e-9 * max(float(a @ a / len(a)) * float(b @ b / len(b)), 1e-300)
+    return np.where(varied > least, np.clip(found, -1, 1), np.nan)
 
 
 def unit_names(table: pd.DataFrame) -> pd.Series:
