@@ -110,8 +110,7 @@ def pipeline(
 
 def _plan(ladder: str, methods: tuple[str, ...], cases: int, dataset: str) -> Plan:
     place = (("site", ("mlp",)), ("lookup", ("subject_last",)))
-    inner = ("options", (json.dumps(FAST),))  # what the placebo's own ROME gets
-    axes = tuple((name, (*place, inner) if name == "placebo" else place) for name in methods)
+    axes = tuple((name, place) for name in methods)
     settings = tuple((k, v) for k, v in FAST.items() if any(k in make_method(name).settings() for name in methods))
     return Plan(ladder, methods, ("fact",), cases, 0, (dataset,), ("mlp",), settings=settings, axes=axes, known=True)
 

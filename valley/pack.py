@@ -19,7 +19,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from valley.files import write_whole
-from valley.hypotheses._evidence import CRISPNESS, read_crispness
+from valley.hypotheses._evidence import CRISPNESS, CRISPNESS_FILES, read_crispness
+from valley.report_provenance import read_run_json
 from valley.rows import COLUMNS, RowsError, read_run
 
 DIGITS = 4
@@ -45,7 +46,7 @@ class Packed:
 
 
 def pack(run: Path, out: Path) -> Packed:
-    """Write the cells of `run` as `out`/cells/packed.parquet, with its run.json and analysis plan.
+    """Write the cells of `run` as `out`/cells/packed.parquet, with its run.json and what is read of its crispness table.
 
     Raises:
         RowsError: not a run, a folder that holds another run's cells or cannot be written.
@@ -55,16 +56,18 @@ def pack(run: Path, out: Path) -> Packed:
     if run.resolve() == out.resolve() or any(file.name != NAME for file in cells.glob("*.parquet")):
         raise RowsError(f"{out}: holds the cells of a run; give --out another folder")
     rows = rounded(read_run(run))
-    about = _about(run / "run.json")
+    about = read_run_json(run)
+    if not about:
+        raise RowsError(f"{run}: has no run.json that says what its cells are; restore it or run bench again")
     table = pa.Table.from_pandas(rows, preserve_index=False)
 
     def write(file) -> None:
         pq.write_table(table, file, compression="zstd", compression_level=19, dictionary_pagesize_limit=PAGE)
 
     write_whole(cells / NAME, write, "packed rows")
-    for name in ("crispness.csv", "crispness.csv.gz"):
+    for name in CRISPNESS_FILES:
         if (run / name).is_file():
-            _crispness(run / name, out / "crispness.csv.gz")
+            _crispness(run / name, out / CRISPNESS_FILES[-1])
     about["packed"] = {"left_out": list(LEFT_OUT), "digits": DIGITS}
     text = json.dumps(about, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
     write_whole(out / "run.json", lambda file: file.write(text.encode()), "run.json")
@@ -100,10 +103,3 @@ def _significant(values: np.ndarray) -> np.ndarray:
         scale = 10.0**places
         found = np.round(values * scale) / scale
     return np.where(np.isfinite(found) & (values != 0), found, values)
-
-
-def _about(path: Path) -> dict:
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
-        raise RowsError(f"{path}: not readable as JSON ({str(error)[:80]}); restore it or run bench again") from error

@@ -20,6 +20,7 @@ from valley.plan import AnalysisPlan
 from valley.rows import RowsError
 from valley.shapes.variance import Points, points
 
+CRISPNESS_FILES = ("crispness.csv", "crispness.csv.gz")  # in a run's folder: of `ladder crispness`; of `pack`
 CRISPNESS = ("rung", "concept", "group", "layer", "depth", "measure", "direction", "control", "value")
 
 
