@@ -78,14 +78,14 @@ def verdict(tests: pd.DataFrame, plan: AnalysisPlan) -> Verdict:
     if not shown and agreement(usable, plan.agreeing) and bound <= plan.depth:
         return Verdict(NO_VALLEY, f"no valley deeper than {bound:.3f}", bound, detectable)
     why = _why_not(tests, known, shown, usable, plan)
-    seen = f"; the smallest valley that this run would show 80% of the time is {_depth(detectable, known)} deep"
+    seen = f"; the smallest valley that this run would show 80% of the time is {_depth(detectable, known)}"
     return Verdict(INCONCLUSIVE, f"inconclusive: {why}{seen}", bound, detectable)
 
 
 def _depth(detectable: float, known: pd.DataFrame) -> str:
     if np.isnan(detectable):
-        return "unknown"
-    return f"{detectable:.3f}" if len(known) else f"more than {detectable:.3f}"
+        return "of unknown depth"
+    return f"{detectable:.3f} deep" if len(known) else f"more than {detectable:.3f} deep"
 
 
 def _worst(column: pd.Series) -> float:
