@@ -34,8 +34,8 @@ def run_parts(plan: Plan, out: Path, workers: Workers, device: str | None, quiet
         BadRequest: Ray is not installed, or no cluster at `workers.address`. UserError: as `run_bench`.
     """
     try:
-        import ray
-        from ray.exceptions import RayTaskError, WorkerCrashedError
+        import ray  # pyright: ignore[reportMissingImports]  # optional: checked where it is installed
+        from ray.exceptions import RayTaskError, WorkerCrashedError  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise BadRequest("--executor ray needs Ray; install it with `pip install -r requirements-ray.txt`") from error
     began, ran = time.perf_counter(), 0
