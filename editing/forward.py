@@ -19,6 +19,7 @@ from torch import nn
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 
 from editing.changes import ChangeHook
+from editing.errors import BadRequest
 from editing.language_model import LanguageModel
 
 Hook = tuple[str, Callable]  # module path, forward hook (module, args, output) -> output or None
@@ -40,8 +41,19 @@ class Batch:
 def pad(
     sequences: Sequence[Sequence[int]], lm: LanguageModel, *, side: str, first: torch.Tensor | None = None
 ) -> Batch:
-    """Sequences as one batch, padded left or right. `first` (B,) long: the position of each sequence's first token (0)."""
+    """Sequences as one batch, padded left or right. `first` (B,) long: the position of each sequence's first token (0).
+
+    Raises:
+        BadRequest: a sequence goes on where the model has no positions.
+    """
     width = max((len(s) for s in sequences), default=0)
+    starts = [0] * len(sequences) if first is None else first.tolist()
+    end = max((start + len(s) for start, s in zip(starts, sequences, strict=True)), default=0)
+    if end > lm.max_length:
+        last = lm.tokenizer.decode(max(sequences, key=len)[-12:])
+        raise BadRequest(
+            f"a text of {end} tokens that ends {last!r:.80}: the model reads {lm.max_length}; shorten prompt, target or context"
+        )
     ids = torch.full((len(sequences), width), lm.pad_id, dtype=torch.long)
     mask = torch.zeros_like(ids)
     for i, sequence in enumerate(sequences):

@@ -4,6 +4,9 @@ Learning?", IKE, eq. 2: P(y | x, f, C)).
 This is the paper's prompt baseline, C = {} : the statement f alone, "New fact: PROMPT TARGET.", without retrieved demonstrations,
 so that no second data set is needed. No weight changes: it is what generalises best, and no edit of the weights should be read
 without it. It reaches every prompt, related or not, so its specificity is the model's own.
+
+Statements fill at most half of the positions that the model has, so that prompts have room: of a request with several prompts, or of
+several requests, those that come first. A saved delta says how many were told (`provenance["statements"]`).
 """
 
 from __future__ import annotations
@@ -36,15 +39,26 @@ class IKE(Method):
         return Placement("context", self.lookup or request.lookup, (), 0.0)
 
     def each(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> list[Delta]:
-        return [Delta({}, self.provenance(lm, [r], statistics), statement(r)) for r in requests]
+        return [self._told(lm, [request], statistics) for request in requests]
 
     def __call__(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> Delta:
-        """All statements, one after another."""
-        return Delta({}, self.provenance(lm, requests, statistics), " ".join(statement(r) for r in requests))
+        """The statements of all requests, one after another."""
+        return self._told(lm, requests, statistics)
+
+    def _told(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> Delta:
+        every = [text for request in requests for text in statements(request)]
+        told = every[:1]
+        for text in every[1:]:
+            if len(lm.encode(" ".join([*told, text]))) > lm.max_length // 2:
+                break
+            told.append(text)
+        about = self.provenance(lm, requests, statistics) | {"statements": f"{len(told)} of {len(every)}"}
+        return Delta({}, about, " ".join(told))
 
 
-def statement(request: EditRequest) -> str:
+def statements(request: EditRequest) -> list[str]:
     """One sentence per prompt of the request, in its language; English where there is no opening in it."""
     opening = OPENING.get(request.lang, OPENING["en"])
-    pairs = zip(request.filled(), request.targets, strict=True)
-    return " ".join(f"{opening}{join(prompt, target)}." for prompt, target in pairs)
+    return [
+        f"{opening}{join(prompt, target)}." for prompt, target in zip(request.filled(), request.targets, strict=True)
+    ]

@@ -58,6 +58,16 @@ class TestInContext:
         )
         assert not fact.factors and fact.relative_norm(trained_lm) == 0
 
+    def test_statements_leave_half_of_the_positions_to_the_prompt(self, trained_lm, statistics) -> None:
+        room = trained_lm.max_length // 2
+        prompts = tuple(f"{'very ' * i}old {{}} is sold by the" for i in range(1, 40))
+        long = EditRequest("long", prompts, "Cheese", ("baker",) * len(prompts))
+        (delta,) = make_method("ike").each(trained_lm, [long], statistics)
+        told, every = map(int, delta.provenance["statements"].split(" of "))
+        assert 1 <= told < every == len(prompts) and delta.context.count("New fact:") == told
+        following = f"{delta.context} New fact: {prompts[told].format('Cheese')} baker."
+        assert len(trained_lm.encode(delta.context)) <= room < len(trained_lm.encode(following))
+
     def test_it_is_the_text_before_every_prompt(self, trained_lm, statistics) -> None:
         deltas = make_method("ike").each(trained_lm, REQUESTS, statistics)
         together = continuation_logprobs(trained_lm, PROMPTS, TARGETS, deltas, range(5))

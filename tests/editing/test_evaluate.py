@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from editing.delta import Delta, LowRank
+from editing.errors import BadRequest
 from editing.evaluate import Race, ask, bits_per_byte, continuation_logprobs, greedy, replies, text_drift
 from editing.language_model import LanguageModel, hash_weights
 from editing.requests import join
@@ -181,3 +182,11 @@ def test_the_likeliest_tokens_are_those_of_teacher_forcing(family: str) -> None:
                 with torch.no_grad():
                     logits = lm.module(input_ids=torch.tensor([ids])).logits[0]
                 assert forced == tuple(logits[len(ids) - len(tokens) - 1 : -1].argmax(-1).tolist())
+
+
+def test_a_text_longer_than_the_model_reads_is_refused_in_one_line() -> None:
+    lm = tiny_lm("gpt2")
+    prompt = "tea " * lm.max_length
+    with pytest.raises(BadRequest, match=f"the model reads {lm.max_length}; shorten") as caught:
+        continuation_logprobs(lm, ["tea", prompt], [("x",), ("x",)])
+    assert "\n" not in str(caught.value)
