@@ -119,7 +119,7 @@ def shape(run: Path, metric: str | None, min_known: int | None, which: str | Non
     "--crispness",
     type=click.Path(path_type=Path),
     default=None,
-    help="The crispness.csv of `ladder crispness`; H6 and H9 need it.",
+    help="The crispness.csv of `ladder crispness`, for H6 and H9.  [default: RUN/crispness.csv or .csv.gz where there is one]",
 )
 @min_known
 @which
@@ -133,12 +133,12 @@ def hypotheses(run, only, crispness, min_known, which, as_json) -> None:
       python cli.py hypotheses results/demo --only H2 --json
     """
     from valley.hypotheses import format_results, judge
-    from valley.hypotheses._evidence import Evidence, read_crispness
+    from valley.hypotheses._evidence import Evidence, crispness_of
     from valley.plan import stored, with_options
     from valley.rows import read_run
 
     plan = with_options(min_known=min_known, which=which)
-    crisp = None if crispness is None else read_crispness(crispness)
+    crisp = crispness_of(run, crispness)
     caution = stored(plan, run)
     names = tuple(part.strip() for part in only.split(",") if part.strip())
     results = judge(Evidence(read_run(run), plan, crisp), names)

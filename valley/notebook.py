@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from valley.curve import analyse
-from valley.hypotheses._evidence import CRISPNESS_FILES, read_crispness
+from valley.hypotheses._evidence import crispness_of
 from valley.plan import stored, with_options
 from valley.report import MAX_CASES, Report, write_page
 from valley.rows import read_run
@@ -27,9 +27,7 @@ def report_of(
     """
     run = Path(run)
     caution = stored(with_options(min_known=min_known), run)
-    if crispness is None:
-        crispness = next((run / name for name in CRISPNESS_FILES if (run / name).is_file()), None)
-    table = None if crispness is None else read_crispness(Path(crispness))
+    table = crispness_of(run, None if crispness is None else Path(crispness))
     return Report(analyse(read_run(run), min_known), run.resolve().name, run, table, max_cases, caution)
 
 

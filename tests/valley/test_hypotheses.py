@@ -205,6 +205,21 @@ def test_command(tmp_path: Path):
     assert CliRunner().invoke(cli, ["hypotheses", str(tmp_path), "--only", "H99"]).exit_code == 2
 
 
+def test_a_crispness_table_in_the_folder_of_the_run_is_found(tmp_path: Path):
+    rows = by_fact(1.0, ("rome", "memit"))
+    rows = rows.assign(probe=rows["probe"].replace("efficacy", "paraphrase"))
+    (tmp_path / "cells").mkdir()
+    rows.to_parquet(tmp_path / "cells" / "a.parquet")
+    asked = ["hypotheses", str(tmp_path), "--min-known", "2", "--only", "H6"]
+    assert "needs a crispness table" in CliRunner().invoke(cli, asked).stdout
+    crisp(rows, 1.0).to_csv(tmp_path / "crispness.csv.gz", index=False)
+    found = CliRunner().invoke(cli, asked).stdout
+    assert "H6  SUPPORTED" in found
+    crisp(rows, -1.0).to_csv(tmp_path / "other.csv", index=False)
+    given = CliRunner().invoke(cli, [*asked, "--crispness", str(tmp_path / "other.csv")]).stdout
+    assert "H6  REFUTED" in given
+
+
 def test_the_hypothesis_in_contributing_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """The file shown to contributors, put beside the others, is found and judged."""
     page = (Path(__file__).resolve().parents[2] / "CONTRIBUTING.md").read_text()
