@@ -68,7 +68,7 @@ class Reply:
 
     Attributes:
         logp: (m,) float64 nats, log P(continuation | prompt), summed over all tokens of the continuation.
-        text: the greedy continuation, cut at end-of-text.
+        text: the greedy continuation, cut at end-of-text and where the model has no more positions.
         tokens: the tokens of each continuation.
         forced: index of a continuation its `Race` needs -> at each of its tokens the likeliest one given those before it.
     """
@@ -225,7 +225,9 @@ class _Batch:
         if not new_tokens:
             return [""] * n
         drawn = [self.logits.argmax(-1)[:, None]]
+        room = [new_tokens] * n  # how many tokens each row has positions for; the last one drawn needs none
         if self.past is not None and new_tokens > 1:
+            room = (lm.max_length + 1 - self.past.lengths()).tolist()
             cache = DynamicCache()
             for layer, (key, value) in enumerate(zip(self.past.keys, self.past.values, strict=True)):
                 cache.update(key, value, layer)  # pyright: ignore[reportArgumentType]
@@ -233,12 +235,16 @@ class _Batch:
             hooks = _hooks(lm, self.deltas, self.rows)
             for _ in range(new_tokens - 1):
                 mask = torch.cat([mask, torch.ones_like(drawn[-1])], 1)
-                logits = forward(lm, Batch(drawn[-1], mask, position[:, None]), record=cache, hooks=hooks)
+                at = position.clamp(max=lm.max_length - 1)[
+                    :, None
+                ]  # what a row out of positions goes on with is cut off
+                logits = forward(lm, Batch(drawn[-1], mask, at), record=cache, hooks=hooks)
                 assert logits is not None
                 drawn.append(logits.argmax(-1)[:, None])
                 position = position + 1
         ends = {lm.tokenizer.eos_token_id, *lm.prefix_ids}
         lines = torch.cat(drawn, 1).tolist()
+        lines = [line[:most] for line, most in zip(lines, room, strict=True)]
         stops = [next((i for i, token in enumerate(line) if token in ends), len(line)) for line in lines]
         return [lm.tokenizer.decode(line[:stop]) for line, stop in zip(lines, stops, strict=True)]
 

@@ -190,3 +190,12 @@ def test_a_text_longer_than_the_model_reads_is_refused_in_one_line() -> None:
     with pytest.raises(BadRequest, match=f"the model reads {lm.max_length}; shorten") as caught:
         continuation_logprobs(lm, ["tea", prompt], [("x",), ("x",)])
     assert "\n" not in str(caught.value)
+
+
+def test_free_text_ends_where_the_positions_do() -> None:
+    lm = tiny_lm("gpt2")
+    texts = ("tea " * n for n in range(lm.max_length))
+    full = next(text for text in texts if lm.max_length - 6 <= len(lm.encode(text)) < lm.max_length)
+    room = lm.max_length - len(lm.encode(full)) + 1  # the last token that is said needs no position
+    long, short = greedy(lm, [full, "tea"], 12)
+    assert short == greedy(lm, ["tea"], 12)[0] and long == greedy(lm, [full], room)[0]
