@@ -19,7 +19,7 @@ import pandas as pd
 from valley.bootstrap import draw_weights, weighted_means
 from valley.case_scores import UNIT, case_scores, edit_languages
 from valley.editability import bounds, stratum
-from valley.kinds import PROBE_KINDS, RUNG, SETTING, kind_order
+from valley.kinds import NET, PROBE_KINDS, RUNG, SETTING, kind_order
 from valley.rows import RowsError, preferred, probability_margin
 
 GROUP: tuple[str, ...] = (*RUNG, "edit_kind", "dataset", *SETTING)
@@ -103,13 +103,14 @@ def easyedit_scores(rows: pd.DataFrame, which: str = "known", draws: int = 1000,
 
 
 def our_scores(rows: pd.DataFrame, which: str = "known", draws: int = 1000, seed: int = 0) -> pd.DataFrame:
-    """Each probe kind, both summaries and their harmonic mean (`valley.case_scores`) and BESIDE; see `counterfact_scores`.
+    """Each probe kind, transfer net of siblings, both summaries, their harmonic mean (`valley.case_scores`), BESIDE; see above.
 
     `exact` is a share, `bits_en` and `bits_fr` are bits per byte.
     """
     cases = case_scores(rows).join(_case_means(rows, BESIDE), on=list(UNIT))
-    names = [*PROBE_KINDS, "generalisation", "specificity", *(score.name for score in BESIDE)]
-    why = _reasons(rows, {name: (name,) for name in PROBE_KINDS} | {score.name: score.kinds for score in BESIDE})
+    names = [*PROBE_KINDS, NET, "generalisation", "specificity", *(score.name for score in BESIDE)]
+    asked = {name: (name,) for name in PROBE_KINDS} | {NET: ("cross_lingual",)}
+    why = _reasons(rows, asked | {score.name: score.kinds for score in BESIDE})
     pair = {"harmonic_mean": ("generalisation", "specificity")}
     return _summarise(stratum(cases, which), cases, names, pair, why, draws, seed)
 
