@@ -1,4 +1,4 @@
-"""In-context, steering, embedding-row and codebook edits, the controls, and all kinds of change side by side in one batch."""
+"""Steering, embedding-row and codebook edits, the controls, and all kinds of change side by side in one batch."""
 
 from __future__ import annotations
 
@@ -39,42 +39,6 @@ def gain(lm: LanguageModel, deltas: list[Delta]) -> float:
     before = continuation_logprobs(lm, PROMPTS[:4], targets)
     after = continuation_logprobs(lm, PROMPTS[:4], targets, deltas, range(4))
     return sum(float(a[0] - b[0]) for a, b in zip(after, before, strict=True)) / 4
-
-
-class TestInContext:
-    def test_the_statement_is_in_the_language_of_the_request(self, trained_lm, statistics) -> None:
-        fact, french, retarget = make_method("ike").each(
-            trained_lm, [REQUESTS[0], REQUESTS[4], REQUESTS[3]], statistics
-        )
-        assert fact.context == "New fact: The capital of New Zealand is the city of Madrid."
-        assert french.context == "Nouveau fait : La capitale de France est la ville de Rome."
-        assert (
-            retarget.context
-            == "New fact: Cheese is sold by the baker. New fact: A loaf of Cheese is made from flour and milk."
-        )
-        elision = EditRequest("x", ("La capitale de {} est la ville d'",), "Egypte", ("Oran",), lang="fr")
-        assert make_method("ike")(trained_lm, [elision, REQUESTS[0]], statistics).context == (
-            "Nouveau fait : La capitale de Egypte est la ville d'Oran. " + fact.context
-        )
-        assert not fact.factors and fact.relative_norm(trained_lm) == 0
-
-    def test_statements_leave_half_of_the_positions_to_the_prompt(self, trained_lm, statistics) -> None:
-        room = trained_lm.max_length // 2
-        prompts = tuple(f"{'very ' * i}old {{}} is sold by the" for i in range(1, 40))
-        long = EditRequest("long", prompts, "Cheese", ("baker",) * len(prompts))
-        (delta,) = make_method("ike").each(trained_lm, [long], statistics)
-        told, every = map(int, delta.provenance["statements"].split(" of "))
-        assert 1 <= told < every == len(prompts) and delta.context.count("New fact:") == told
-        following = f"{delta.context} New fact: {prompts[told].format('Cheese')} baker."
-        assert len(trained_lm.encode(delta.context)) <= room < len(trained_lm.encode(following))
-
-    def test_it_is_the_text_before_every_prompt(self, trained_lm, statistics) -> None:
-        deltas = make_method("ike").each(trained_lm, REQUESTS, statistics)
-        together = continuation_logprobs(trained_lm, PROMPTS, TARGETS, deltas, range(5))
-        by_hand = continuation_logprobs(
-            trained_lm, [f"{d.context} {p}" for d, p in zip(deltas, PROMPTS, strict=True)], TARGETS
-        )
-        assert all(np.allclose(a, b, atol=1e-4) for a, b in zip(together, by_hand, strict=True))
 
 
 def literal_direction(

@@ -1,0 +1,56 @@
+"""IKE: the statement before every prompt, its language, and the room it leaves."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from editing.evaluate import continuation_logprobs
+from editing.language_model import LanguageModel
+from editing.methods import make_method
+from editing.requests import EditRequest
+from editing.statistics import ModelStatistics
+from tests.editing.worked import REQUESTS
+
+PROMPTS = [r.filled()[0] for r in REQUESTS]
+TARGETS = [[r.targets[0], "Paris", "Rome and Paris"] for r in REQUESTS]
+
+
+@pytest.fixture(scope="module")
+def statistics(trained_lm: LanguageModel, tmp_path_factory: pytest.TempPathFactory) -> ModelStatistics:
+    return ModelStatistics(trained_lm, tmp_path_factory.mktemp("cache"), "samples:800")
+
+
+def test_the_statement_is_in_the_language_of_the_request(trained_lm, statistics) -> None:
+    fact, french, retarget = make_method("ike").each(trained_lm, [REQUESTS[0], REQUESTS[4], REQUESTS[3]], statistics)
+    assert fact.context == "New fact: The capital of New Zealand is the city of Madrid."
+    assert french.context == "Nouveau fait : La capitale de France est la ville de Rome."
+    assert (
+        retarget.context
+        == "New fact: Cheese is sold by the baker. New fact: A loaf of Cheese is made from flour and milk."
+    )
+    elision = EditRequest("x", ("La capitale de {} est la ville d'",), "Egypte", ("Oran",), lang="fr")
+    assert make_method("ike")(trained_lm, [elision, REQUESTS[0]], statistics).context == (
+        "Nouveau fait : La capitale de Egypte est la ville d'Oran. " + fact.context
+    )
+    assert not fact.factors and fact.relative_norm(trained_lm) == 0
+
+
+def test_statements_leave_half_of_the_positions_to_the_prompt(trained_lm, statistics) -> None:
+    room = trained_lm.max_length // 2
+    prompts = tuple(f"{'very ' * i}old {{}} is sold by the" for i in range(1, 40))
+    long = EditRequest("long", prompts, "Cheese", ("baker",) * len(prompts))
+    (delta,) = make_method("ike").each(trained_lm, [long], statistics)
+    told, every = map(int, delta.provenance["statements"].split(" of "))
+    assert 1 <= told < every == len(prompts) and delta.context.count("New fact:") == told
+    following = f"{delta.context} New fact: {prompts[told].format('Cheese')} baker."
+    assert len(trained_lm.encode(delta.context)) <= room < len(trained_lm.encode(following))
+
+
+def test_it_is_the_text_before_every_prompt(trained_lm, statistics) -> None:
+    deltas = make_method("ike").each(trained_lm, REQUESTS, statistics)
+    together = continuation_logprobs(trained_lm, PROMPTS, TARGETS, deltas, range(5))
+    by_hand = continuation_logprobs(
+        trained_lm, [f"{d.context} {p}" for d, p in zip(deltas, PROMPTS, strict=True)], TARGETS
+    )
+    assert all(np.allclose(a, b, atol=1e-4) for a, b in zip(together, by_hand, strict=True))
