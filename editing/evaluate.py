@@ -49,6 +49,12 @@ def _in_context(prompts: Sequence[str], rows: Sequence[int], deltas: Sequence[De
     return [f"{c} {p}" if c else p for c, p in zip(contexts, prompts, strict=True)]
 
 
+def _fitting(lm: LanguageModel, ids: list[int], answer: int) -> list[int]:
+    """A prompt behind a context, without as much of the context's beginning as leaves no room for `answer` tokens."""
+    start, most = len(lm.prefix_ids), lm.max_length + 1 - answer  # the last token of an answer needs no position
+    return ids if len(ids) <= most else [*ids[:start], *ids[len(ids) - most + start :]]
+
+
 @dataclass(frozen=True)
 class Race:
     """Which continuations of one prompt must be known, where only the winner and its margin matter.
@@ -126,6 +132,9 @@ def replies(
             if (tail, text) not in known:
                 known[tail, text] = continuation_ids(lm, tail, text)
         tokens.append(tuple(known[tail, text] for text in texts))
+    for i, (row, texts) in enumerate(zip(rows, tokens, strict=True)):
+        if row >= 0 and deltas[row].context:
+            ids[i] = _fitting(lm, ids[i], max(map(len, texts), default=1))
     out: list[Reply | None] = [None] * len(prompts)
     later = Budget(lm.batch_tokens(batch_tokens), "reading continuations")
 

@@ -6,7 +6,8 @@ so that no second data set is needed. No weight changes: it is what generalises 
 without it. It reaches every prompt, related or not, so its specificity is the model's own.
 
 Statements fill at most half of the positions that the model has, so that prompts have room: of a request with several prompts, or of
-several requests, those that come first. A saved delta says how many were told (`provenance["statements"]`).
+several requests, those that come first. A saved delta says how many were told (`provenance["statements"]`). Where a prompt is so long that they still
+do not fit, their beginning is not read.
 """
 
 from __future__ import annotations

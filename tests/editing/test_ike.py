@@ -54,3 +54,14 @@ def test_it_is_the_text_before_every_prompt(trained_lm, statistics) -> None:
         trained_lm, [f"{d.context} {p}" for d, p in zip(deltas, PROMPTS, strict=True)], TARGETS
     )
     assert all(np.allclose(a, b, atol=1e-4) for a, b in zip(together, by_hand, strict=True))
+
+
+def test_a_long_prompt_is_read_behind_the_end_of_the_statement(trained_lm, statistics) -> None:
+    (delta,) = make_method("ike").each(trained_lm, REQUESTS[:1], statistics)
+    room = trained_lm.max_length - len(trained_lm.encode(delta.context)) // 2
+    prompt = next(text for n in range(room, 0, -1) if len(trained_lm.encode(text := "so " * n + "it is")) <= room)
+    whole = trained_lm.encode(f"{delta.context} {prompt}")
+    (found,) = continuation_logprobs(trained_lm, [prompt], [("x",)], [delta])
+    assert len(whole) > trained_lm.max_length and np.isfinite(found).all()
+    (alone,) = continuation_logprobs(trained_lm, [prompt], [("x",)])
+    assert not np.allclose(found, alone), "the end of the statement is read"
