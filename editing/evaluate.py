@@ -49,10 +49,14 @@ def _in_context(prompts: Sequence[str], rows: Sequence[int], deltas: Sequence[De
     return [f"{c} {p}" if c else p for c, p in zip(contexts, prompts, strict=True)]
 
 
-def _fitting(lm: LanguageModel, ids: list[int], answer: int) -> list[int]:
-    """A prompt behind a context, without as much of the context's beginning as leaves no room for `answer` tokens."""
-    start, most = len(lm.prefix_ids), lm.max_length + 1 - answer  # the last token of an answer needs no position
-    return ids if len(ids) <= most else [*ids[:start], *ids[len(ids) - most + start :]]
+def _fitting(lm: LanguageModel, ids: list[int], context: str, answer: int) -> list[int]:
+    """A prompt behind `context`, without as much of the context's beginning as leaves no room for `answer` tokens.
+
+    A prompt that is too long by itself is left as it is, to be refused.
+    """
+    start = len(lm.prefix_ids)
+    over = len(ids) + answer - 1 - lm.max_length  # the last token of an answer needs no position
+    return [*ids[:start], *ids[start + over :]] if 0 < over <= len(lm.encode(context)) - start else ids
 
 
 @dataclass(frozen=True)
@@ -134,7 +138,7 @@ def replies(
         tokens.append(tuple(known[tail, text] for text in texts))
     for i, (row, texts) in enumerate(zip(rows, tokens, strict=True)):
         if row >= 0 and deltas[row].context:
-            ids[i] = _fitting(lm, ids[i], max(map(len, texts), default=1))
+            ids[i] = _fitting(lm, ids[i], deltas[row].context, max(map(len, texts), default=1))
     out: list[Reply | None] = [None] * len(prompts)
     later = Budget(lm.batch_tokens(batch_tokens), "reading continuations")
 
@@ -244,10 +248,8 @@ class _Batch:
             hooks = _hooks(lm, self.deltas, self.rows)
             for _ in range(new_tokens - 1):
                 mask = torch.cat([mask, torch.ones_like(drawn[-1])], 1)
-                at = position.clamp(max=lm.max_length - 1)[
-                    :, None
-                ]  # what a row out of positions goes on with is cut off
-                logits = forward(lm, Batch(drawn[-1], mask, at), record=cache, hooks=hooks)
+                at = position.clamp(max=lm.max_length - 1)  # what a row out of positions goes on with is cut off
+                logits = forward(lm, Batch(drawn[-1], mask, at[:, None]), record=cache, hooks=hooks)
                 assert logits is not None
                 drawn.append(logits.argmax(-1)[:, None])
                 position = position + 1

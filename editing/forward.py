@@ -48,9 +48,11 @@ def pad(
     """
     width = max((len(s) for s in sequences), default=0)
     starts = [0] * len(sequences) if first is None else first.tolist()
-    end = max((start + len(s) for start, s in zip(starts, sequences, strict=True)), default=0)
+    end, worst = max(
+        ((start + len(s), i) for i, (start, s) in enumerate(zip(starts, sequences, strict=True))), default=(0, 0)
+    )
     if end > lm.max_length:
-        last = lm.tokenizer.decode(max(sequences, key=len)[-12:])
+        last = lm.tokenizer.decode(sequences[worst][-12:])
         raise BadRequest(
             f"a text of {end} tokens that ends {last!r:.80}: the model reads {lm.max_length}; shorten prompt, target or context"
         )

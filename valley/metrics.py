@@ -103,7 +103,7 @@ def easyedit_scores(rows: pd.DataFrame, which: str = "known", draws: int = 1000,
 
 
 def our_scores(rows: pd.DataFrame, which: str = "known", draws: int = 1000, seed: int = 0) -> pd.DataFrame:
-    """Each probe kind, transfer net of siblings, both summaries, their harmonic mean (`valley.case_scores`), BESIDE; see above.
+    """Each probe kind, transfer net of siblings, both summaries, their harmonic mean, BESIDE; see `counterfact_scores`.
 
     `exact` is a share, `bits_en` and `bits_fr` are bits per byte.
     """

@@ -27,7 +27,7 @@ def report_of(
     """
     run = Path(run)
     caution = stored(with_options(min_known=min_known), run)
-    table = crispness_of(run, None if crispness is None else Path(crispness))
+    table = crispness_of(run, crispness)
     return Report(analyse(read_run(run), min_known), run.resolve().name, run, table, max_cases, caution)
 
 

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from valley.files import write_whole
-from valley.hypotheses._evidence import CRISPNESS, CRISPNESS_FILES, read_crispness
+from valley.hypotheses._evidence import CRISPNESS, CRISPNESS_FILES, crispness_of
 from valley.report_provenance import read_run_json
 from valley.rows import COLUMNS, RowsError, read_run
 
@@ -65,9 +65,9 @@ def pack(run: Path, out: Path) -> Packed:
         pq.write_table(table, file, compression="zstd", compression_level=19, dictionary_pagesize_limit=PAGE)
 
     write_whole(cells / NAME, write, "packed rows")
-    for name in CRISPNESS_FILES:
-        if (run / name).is_file():
-            _crispness(run / name, out / CRISPNESS_FILES[-1])
+    crispness = crispness_of(run)
+    if crispness is not None:
+        _crispness(crispness, out / CRISPNESS_FILES[-1])
     about["packed"] = {"left_out": list(LEFT_OUT), "digits": DIGITS}
     text = json.dumps(about, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
     write_whole(out / "run.json", lambda file: file.write(text.encode()), "run.json")
@@ -86,8 +86,7 @@ def rounded(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(**changed).astype({name: dtype for name, (dtype, _) in COLUMNS.items() if name in LEFT_OUT})
 
 
-def _crispness(source: Path, goal: Path) -> None:
-    table = read_crispness(source)
+def _crispness(table: pd.DataFrame, goal: Path) -> None:
     kept = table["measure"].str.fullmatch(CRISP) & table["direction"].eq("both")
     kept &= table["control"].eq("none") | table["measure"].str.startswith("C_")
     table = table.loc[kept, [*(name for name in ("en", "fr") if name in table), *CRISPNESS]]

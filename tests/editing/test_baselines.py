@@ -22,10 +22,7 @@ from editing.statistics import ModelStatistics
 from editing.trace import Trace
 from tests.editing import reference
 from tests.editing.families import tiny_lm
-from tests.editing.worked import REQUESTS, distance, model
-
-PROMPTS = [r.filled()[0] for r in REQUESTS]
-TARGETS = [[r.targets[0], "Paris", "Rome and Paris"] for r in REQUESTS]
+from tests.editing.worked import PROMPTS, REQUESTS, TARGETS, distance, model
 
 
 @pytest.fixture(scope="module")

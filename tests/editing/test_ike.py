@@ -5,15 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from editing.errors import BadRequest
 from editing.evaluate import continuation_logprobs
 from editing.language_model import LanguageModel
 from editing.methods import make_method
 from editing.requests import EditRequest
 from editing.statistics import ModelStatistics
-from tests.editing.worked import REQUESTS
-
-PROMPTS = [r.filled()[0] for r in REQUESTS]
-TARGETS = [[r.targets[0], "Paris", "Rome and Paris"] for r in REQUESTS]
+from tests.editing.worked import PROMPTS, REQUESTS, TARGETS
 
 
 @pytest.fixture(scope="module")
@@ -65,3 +63,5 @@ def test_a_long_prompt_is_read_behind_the_end_of_the_statement(trained_lm, stati
     assert len(whole) > trained_lm.max_length and np.isfinite(found).all()
     (alone,) = continuation_logprobs(trained_lm, [prompt], [("x",)])
     assert not np.allclose(found, alone), "the end of the statement is read"
+    with pytest.raises(BadRequest, match=f"the model reads {trained_lm.max_length}"):
+        continuation_logprobs(trained_lm, ["so " * trained_lm.max_length], [("x",)], [delta])

@@ -30,6 +30,10 @@ REQUESTS = (
     EditRequest("french", ("La capitale de {} est la ville de",), "France", ("Rome",), lang="fr"),
 )
 
+# Their first prompts, and what each is asked to be continued with.
+PROMPTS = [request.filled()[0] for request in REQUESTS]
+TARGETS = [[request.targets[0], "Paris", "Rome and Paris"] for request in REQUESTS]
+
 # Targets of few tokens, which a random model can be made to say when the key is the last position; with REACHING
 # settings most requests get there, each at its own step.
 WITHIN_REACH = tuple(

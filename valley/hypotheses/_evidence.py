@@ -133,14 +133,14 @@ def read_crispness(path: Path) -> pd.DataFrame:
     return table
 
 
-def crispness_of(run: Path, given: Path | None = None) -> pd.DataFrame | None:
+def crispness_of(run: Path, given: str | Path | None = None) -> pd.DataFrame | None:
     """The crispness table to judge a run with: the `given` file, else the one in the run's folder, else None.
 
     Raises:
         RowsError: as `read_crispness`.
     """
     path = given or next((run / name for name in CRISPNESS_FILES if (run / name).is_file()), None)
-    return None if path is None else read_crispness(path)
+    return None if path is None else read_crispness(Path(path))
 
 
 def estimate(effect: float, samples: np.ndarray, n: int, unit: str = "sizes", note: str = "") -> Finding:
