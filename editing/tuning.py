@@ -7,7 +7,6 @@ of a weight acts at every position.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -139,17 +138,16 @@ def descend(
     prepare = lambda members: _Batch.of(lm, [rows[m] for m in members], start, how.at_prompt)  # noqa: E731
     made = budget.run([len(p.ids) for _, p, _ in rows], prepare, names=[labels[i] for i, _, _ in rows], by_length=False)
     batches = [batch for _, batch in made]
-    values = [p.to(lm.device, torch.float32) for p in parameters]
-    moments = [(torch.zeros_like(v), torch.zeros_like(v)) for v in values]
+    values = [p.to(lm.device, torch.float32, copy=True).requires_grad_() for p in parameters]
+    adam = torch.optim.Adam(values, lr=how.lr, fused=True)
     active = torch.ones(n, dtype=torch.bool)
     loss_now, steps = torch.full((n,), float("nan")), torch.zeros(n, dtype=torch.long)
     chosen = batches
     for step in range(how.steps):
-        values = [v.detach().requires_grad_() for v in values]
-        gradients = [torch.zeros_like(v) for v in values]
+        adam.zero_grad()
         loss = torch.zeros(n)
 
-        def slope(batch: _Batch | None, values=values) -> tuple[torch.Tensor, Sequence[torch.Tensor]]:
+        def slope(batch: _Batch | None) -> tuple[torch.Tensor, Sequence[torch.Tensor]]:
             with torch.enable_grad():
                 if batch is not None:
                     share = batch.loss(hooks(values, batch.owner), n)
@@ -171,13 +169,11 @@ def descend(
                 continue
             (share, more), chosen = done[0], [*chosen, batch]
             loss += share
-            for total, new in zip(gradients, more, strict=True):
-                total += new
+            _add(values, more)
         if penalty is not None:
             share, more = slope(None)
             loss += share
-            for total, new in zip(gradients, more, strict=True):
-                total += new
+            _add(values, more)
         loss_now = torch.where(active, loss, loss_now)
         if not bool(torch.isfinite(loss_now).all()):
             bad = int(torch.nonzero(~torch.isfinite(loss_now))[0])
@@ -191,30 +187,29 @@ def descend(
         if bool(stopped.any()):
             chosen = [b for b in (b.only(active) for b in chosen) if b is not None]
         steps[active] += 1
-        values = _adam(values, gradients, moments, active, how.lr, step)
-        if project is not None:
-            values = project(values)
+        still = ~active.to(lm.device)
+        kept = [v.detach()[still] for v in values]
+        adam.step()  # its momentum would carry the stopped ones on
+        with torch.no_grad():
+            for value, stays in zip(values, kept, strict=True):
+                value[still] = stays
+            if project is not None:
+                for value, new in zip(values, project(values), strict=True):
+                    value.copy_(new)
     return [v.detach() for v in values], [Outcome(float(loss_now[i]), int(steps[i])) for i in range(n)]
 
 
-@torch.no_grad()
-def _adam(values, gradients, moments, active, lr: float, step: int) -> list[torch.Tensor]:
-    """One update of the active problems, with torch's own formula; the others stay as they are."""
-    new = []
-    for value, gradient, (moment, square) in zip(values, gradients, moments, strict=True):
-        moving = active.to(value.device).reshape(-1, *[1] * (value.ndim - 1))
-        moment.copy_(torch.where(moving, 0.9 * moment + 0.1 * gradient, moment))
-        square.copy_(torch.where(moving, 0.999 * square + 0.001 * gradient**2, square))
-        root = (square.sqrt() / math.sqrt(1 - 0.999 ** (step + 1))).add_(1e-8)
-        new.append(torch.where(moving, value - lr / (1 - 0.9 ** (step + 1)) * moment / root, value))
-    return new
+def _add(values: Sequence[torch.Tensor], gradients: Sequence[torch.Tensor]) -> None:
+    for value, gradient in zip(values, gradients, strict=True):
+        value.grad = gradient.contiguous() if value.grad is None else value.grad.add_(gradient)
 
 
 def by_owner(key_BTI: torch.Tensor, matrix_nOI: torch.Tensor, owner: torch.Tensor) -> torch.Tensor:
     """(B, T, O): every sequence through its problem's matrix. Runs of one owner share a product, nothing is copied."""
     runs, counts = torch.unique_consecutive(owner, return_counts=True)
     pieces = key_BTI.split(counts.tolist())
-    return torch.cat([k @ matrix_nOI[i].T.to(k.dtype) for i, k in zip(runs.tolist(), pieces, strict=True)])
+    matrices = matrix_nOI.unbind()  # indexing one by one would give each a gradient as large as all of them
+    return torch.cat([k @ matrices[i].T.to(k.dtype) for i, k in zip(runs.tolist(), pieces, strict=True)])
 
 
 def adding(path: str, change: Callable[[torch.Tensor], torch.Tensor], owner: torch.Tensor, rows=None) -> Hook:

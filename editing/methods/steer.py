@@ -30,7 +30,7 @@ from editing.requests import EditRequest, join
 from editing.statistics import ModelStatistics
 from editing.tokens import tokenise
 from editing.tuning import Descent, descend
-from editing.value import Injection, ValueSettings, optimise_values
+from editing.value import Injection, ValueSettings, optimise_values, uses_half
 
 BY = ("value", "means", "fit")
 AT = ("site", "block")
@@ -152,7 +152,7 @@ class Steer(Method):
             return [values[0] * (self.clamp * scale / norm.clamp(min=1e-12)).clamp(max=1)[:, None]]
 
         directions, outcomes = descend(
-            lm,
+            lm.half if uses_half(lm, self.precision) else lm,
             [c.prompts for c in contexts],
             where.layer,
             [torch.zeros(len(contexts), seen.shape[1])],
