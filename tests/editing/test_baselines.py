@@ -83,6 +83,15 @@ class TestSteering:
             assert isinstance(found, Shift) and float((found.vector - vector).norm() / vector.norm()) < 2e-3
             assert float(found.vector.norm()) <= 0.7 * float(scale) * (1 + 1e-5)
 
+    def test_a_direction_is_fitted_in_the_precision_asked_for(self, trained_lm, statistics: ModelStatistics) -> None:
+        found = []
+        for precision in ("float32", "bfloat16"):
+            method = make_method("steer", depth=0.5, steps=6, lr=0.1, clamp=4.0, precision=precision)
+            deltas = method.each(trained_lm, REQUESTS[:2], statistics)
+            found.append(torch.stack([d.factors[f"{trained_lm.sites()[2].path}.output"].vector for d in deltas]))
+        assert not torch.equal(*found)
+        assert bool((torch.cosine_similarity(*found) > 0.9).all())
+
     def test_by_value_is_what_rome_finds(self, tmp_path: Path) -> None:
         lm = model("llama")
         statistics = ModelStatistics(lm, tmp_path, "samples:800")
