@@ -18,6 +18,10 @@ from editing.errors import OutOfMemory
 
 T = TypeVar("T")
 
+# A batch ends before a longer sequence when less than FULL of it were tokens of its own, the rest padding, and it already holds
+# LEAST of the budget: below that, more batches cost more than the padding they save.
+FULL, LEAST = 0.85, 1 / 8
+
 # How torch words it where it has no type of its own for it: CPU allocator, cuBLAS workspaces, Apple's GPUs.
 WORDS = ("can't allocate memory", "not enough memory", "out of memory", "alloc_failed")
 
@@ -86,7 +90,7 @@ class Budget:
         if by_length:
             left.sort(key=lambda i: widths[i])
         while left:
-            count, tokens = self._first(left, widths, rows)
+            count, tokens = self._first(left, widths, rows, FULL if by_length else 0.0)
             members = left[:count]
             done = attempt(lambda members=members: work(members))
             if done is None:
@@ -112,12 +116,17 @@ class Budget:
             "shorten the text, take a smaller model or bfloat16 weights, or a device with more memory"
         )
 
-    def _first(self, left: list[int], widths: Sequence[int], rows: Sequence[int] | None) -> tuple[int, int]:
-        """How many of `left` the first batch holds, and its padded tokens."""
-        count, height, width = 0, 0, 0
+    def _first(
+        self, left: list[int], widths: Sequence[int], rows: Sequence[int] | None, full: float
+    ) -> tuple[int, int]:
+        """How many of `left` the first batch holds, and its padded tokens; see `FULL` of the share `full`."""
+        count, height, width, real = 0, 0, 0, 0
         for i in left:
-            more, wider = height + (1 if rows is None else rows[i]), max(width, widths[i])
-            if count and more * wider > self.tokens:
+            own = 1 if rows is None else rows[i]
+            padded = (height + own) * max(width, widths[i])
+            if count and padded > self.tokens:
                 break
-            count, height, width = count + 1, more, wider
+            if real >= LEAST * self.tokens and real + own * widths[i] < full * padded:
+                break
+            count, height, width, real = count + 1, height + own, max(width, widths[i]), real + own * widths[i]
         return count, height * width

@@ -165,6 +165,16 @@ def test_budget_counts_padding_and_rows() -> None:
     assert cut([]) == []
 
 
+def test_a_batch_ends_before_much_longer_sequences() -> None:
+    def cut(widths: list[int], **more: Any) -> list[list[int]]:
+        return [members for members, _ in Budget(40, "working").run(widths, lambda members: None, **more)]
+
+    assert cut([2, 5, 2, 2, 5, 2]) == [[0, 2, 3, 5], [1, 4]]
+    assert cut([2, 5, 2, 2, 5, 2], by_length=False) == [[0, 1, 2, 3, 4, 5]]
+    assert cut([4, 5, 5, 5]) == [[0, 1, 2, 3]], "little to save"
+    assert cut([1, 1, 8]) == [[0, 1, 2]], "too few to be a batch of their own"
+
+
 def test_other_errors_are_not_taken_for_it() -> None:
     def broken(members: list[int]) -> None:
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
