@@ -164,8 +164,11 @@ class _Sweep:
                     Exception
                 ):  # only a saving of passes: what is wrong fails again in its cell, with its reason
                     prepare([task for task in missing if task.cell.seed == seed], mine)
-            if not all([self._cell(task, seeds[task.cell.seed], bar, wait) for task in tasks]):
+            taken = [task for task in tasks if not self._cell(task, seeds[task.cell.seed], bar, wait=False)]
+            if taken and not wait:
                 return False
+            for task in taken:  # only once nothing else of this step is left to do
+                self._cell(task, seeds[task.cell.seed], bar, wait=True)
             try:
                 tasks = schedule.send(lambda asked: self._read(asked, model))
             except StopIteration:

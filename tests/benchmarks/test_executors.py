@@ -66,6 +66,35 @@ def test_more_shards_than_rungs_cut_a_grid_by_cells(tiny: World, tmp_path: Path)
     assert counts == [2, 2, 2, 2] and run_bench(plan, tmp_path, "cpu", quiet=True).kept == 8
 
 
+def test_what_is_free_is_done_before_a_cell_in_work_is_waited_for(
+    tiny: World, undisturbed: Path, tmp_path: Path
+) -> None:
+    """Also in a later step of the search, after a wait for the step before it."""
+    plan, out = plan_of(tiny), tmp_path / "run"
+    files = sorted((undisturbed / "cells").iterdir(), key=lambda file: file.stat().st_mtime_ns)
+    sides = [pd.read_parquet(file)["split"].iloc[0] for file in files]
+    early, late = files[0].stem, files[sides.index("test")].stem
+    run_bench(plan, out, "cpu", quiet=True, part=Shard(2, 2))
+    store, runner = (
+        RunStore(out, plan.fixed(), {}, {}),
+        threading.Thread(target=lambda: run_bench(plan, out, "cpu", quiet=True)),
+    )
+
+    def there() -> set[str]:
+        return {file.stem for file in out.glob("cells/*.parquet")}
+
+    with store.claim(late):
+        with store.claim(early):
+            runner.start()
+            time.sleep(1)
+        until = time.monotonic() + 120
+        while len(there()) < len(files) - 1 and time.monotonic() < until:
+            time.sleep(0.05)
+        assert there() == {file.stem for file in files} - {late}
+    runner.join(timeout=120)
+    assert not runner.is_alive() and len(there()) == len(files)
+
+
 def test_only_runs_of_one_plan_are_merged(tiny: World, undisturbed: Path, tmp_path: Path) -> None:
     other = replace(plan_of(tiny), search="grid", probes=1)
     run_bench(other, tmp_path / "other", "cpu", quiet=True, part=Shard(1, 4))
