@@ -54,9 +54,14 @@ def _fitting(lm: LanguageModel, ids: list[int], context: str, answer: int) -> li
 
     A prompt that is too long by itself is left as it is, to be refused.
     """
+    room = lm.max_length + 1 - answer  # the last token of an answer needs no position
+    return _end_of(lm, ids, room) if len(ids) - room <= len(lm.encode(context)) - len(lm.prefix_ids) else ids
+
+
+def _end_of(lm: LanguageModel, ids: list[int], room: int) -> list[int]:
+    """The model's prefix and the last of `ids`, `room` tokens together; all where there are no more."""
     start = len(lm.prefix_ids)
-    over = len(ids) + answer - 1 - lm.max_length  # the last token of an answer needs no position
-    return [*ids[:start], *ids[start + over :]] if 0 < over <= len(lm.encode(context)) - start else ids
+    return [*ids[:start], *ids[start + max(0, len(ids) - room) :]]
 
 
 @dataclass(frozen=True)
@@ -296,7 +301,7 @@ def text_drift(
         plain = lm.encode(text)[: lm.max_length]
         scored = len(plain) - max(len(lm.prefix_ids), 1)
         wanted = torch.tensor(plain[-scored:], device=lm.device)
-        versions = [lm.encode(f"{d.context} {text}")[-lm.max_length :] if d.context else plain for d in deltas]
+        versions = [_behind(lm, d.context, text) if d.context else plain for d in deltas]
 
         def unedited(_: list[int], plain=plain, scored=scored) -> torch.Tensor:
             return _text_logits(lm, [plain], scored, [-1], deltas)[0]
@@ -312,6 +317,13 @@ def text_drift(
             for rows, (kl, nats) in budget.run(widths, lambda rows, base=base: compare(rows, base)):
                 divergence[rows, t], bits[rows, t] = kl, nats / math.log(2) / len(text.encode())
     return divergence, bits
+
+
+def _behind(lm: LanguageModel, context: str, text: str) -> list[int]:
+    """`text` behind `context`: what ends where the text read alone does, of the context as much as there is room for."""
+    unread = max(0, len(lm.encode(text)) - lm.max_length)
+    ids = lm.encode(f"{context} {text}")
+    return _end_of(lm, ids[: len(ids) - unread], lm.max_length)
 
 
 def _text_logits(lm, sequences, scored, rows, deltas) -> torch.Tensor:

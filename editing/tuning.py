@@ -167,13 +167,13 @@ def descend(
                 budget.halved(tokens)
                 todo = [*batch.halves(), *todo]
                 continue
-            (share, more), chosen = done[0], [*chosen, batch]
+            (share, gradients), chosen = done[0], [*chosen, batch]
             loss += share
-            _add(values, more)
+            _add(values, gradients)
         if penalty is not None:
-            share, more = slope(None)
+            share, gradients = slope(None)
             loss += share
-            _add(values, more)
+            _add(values, gradients)
         loss_now = torch.where(active, loss, loss_now)
         if not bool(torch.isfinite(loss_now).all()):
             bad = int(torch.nonzero(~torch.isfinite(loss_now))[0])
@@ -200,6 +200,7 @@ def descend(
 
 
 def _add(values: Sequence[torch.Tensor], gradients: Sequence[torch.Tensor]) -> None:
+    """What `backward` does, but only once a pass is whole: one that ran out of memory would leave half of its gradients."""
     for value, gradient in zip(values, gradients, strict=True):
         value.grad = gradient.contiguous() if value.grad is None else value.grad.add_(gradient)
 

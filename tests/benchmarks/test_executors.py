@@ -75,10 +75,8 @@ def test_what_is_free_is_done_before_a_cell_in_work_is_waited_for(
     sides = [pd.read_parquet(file)["split"].iloc[0] for file in files]
     early, late = files[0].stem, files[sides.index("test")].stem
     run_bench(plan, out, "cpu", quiet=True, part=Shard(2, 2))
-    store, runner = (
-        RunStore(out, plan.fixed(), {}, {}),
-        threading.Thread(target=lambda: run_bench(plan, out, "cpu", quiet=True)),
-    )
+    store = RunStore(out, plan.fixed(), {}, {})
+    runner = threading.Thread(target=lambda: run_bench(plan, out, "cpu", quiet=True))
 
     def there() -> set[str]:
         return {file.stem for file in out.glob("cells/*.parquet")}

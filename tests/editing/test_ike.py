@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from editing.delta import Delta
 from editing.errors import BadRequest
-from editing.evaluate import continuation_logprobs
+from editing.evaluate import continuation_logprobs, text_drift
 from editing.language_model import LanguageModel
 from editing.methods import make_method
 from editing.requests import EditRequest
@@ -65,3 +66,12 @@ def test_a_long_prompt_is_read_behind_the_end_of_the_statement(trained_lm, stati
     assert not np.allclose(found, alone), "the end of the statement is read"
     with pytest.raises(BadRequest, match=f"the model reads {trained_lm.max_length}"):
         continuation_logprobs(trained_lm, ["so " * trained_lm.max_length], [("x",)], [delta])
+
+
+def test_a_text_that_fills_all_positions_leaves_no_room_to_drift(trained_lm, statistics) -> None:
+    (delta,) = make_method("ike").each(trained_lm, REQUESTS[:1], statistics)
+    short = "Bread is sold by the baker."
+    long = f"{short} {'The capital of France is the city of Paris. ' * trained_lm.max_length}"
+    assert len(trained_lm.encode(long)) > trained_lm.max_length
+    drift, bits = text_drift(trained_lm, [short, long], [delta, Delta({})])
+    assert drift[0, 1] < 0.01 < drift[0, 0] and bits[0, 1] == pytest.approx(bits[1, 1], rel=0.05)
