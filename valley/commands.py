@@ -64,17 +64,20 @@ def editability(run: Path, min_known: int | None, which: str | None, as_json: bo
     from valley.available import available
     from valley.by_size import editability as table_of
     from valley.by_size import format_editability
+    from valley.grid import ends_missed, format_ends
     from valley.plan import with_options
     from valley.rows import read_run
     from valley.strata import format_strata, strata
 
     plan = with_options(min_known=min_known, which=which)
-    found = available(read_run(run), plan)
+    rows = read_run(run)
+    found = available(rows, plan)
     table = table_of(found)
     if as_json:
         click.echo(table.to_json(orient="records", force_ascii=False, indent=2))
     else:
-        click.echo("\n".join([format_editability(table), *format_strata(strata(found), plan.which)]))
+        more = [*format_strata(strata(found), plan.which), *format_ends(ends_missed(rows))]
+        click.echo("\n".join([format_editability(table), *more]))
 
 
 @click.command()
@@ -93,6 +96,7 @@ def shape(run: Path, metric: str | None, min_known: int | None, which: str | Non
       python cli.py shape results/demo --min-known 2
     """
     from valley.available import available
+    from valley.grid import ends_missed, format_ends
     from valley.plan import stored, with_options
     from valley.rows import read_run
     from valley.shape import format_shapes, shapes
@@ -103,12 +107,13 @@ def shape(run: Path, metric: str | None, min_known: int | None, which: str | Non
     rows = read_run(run)
     scored = available(rows, plan)
     found, paired = shapes(scored, plan, caution), sensitivity(rows, scored, plan)
-    counts = strata(scored)
+    counts, missed = strata(scored), ends_missed(rows)
     if as_json:
         told = {"/".join(key): None if v is None else v.text for key, v in paired.items()}
-        _print_json(found.as_json() | {"strata": counts.to_dict("records"), "known_everywhere": told})
+        more = {"strata": counts.to_dict("records"), "known_everywhere": told, "ends_missed": missed.to_dict("records")}
+        _print_json(found.as_json() | more)
     else:
-        more = [*format_strata(counts, plan.which), *format_sensitivity(paired, plan.min_known)]
+        more = [*format_strata(counts, plan.which), *format_sensitivity(paired, plan.min_known), *format_ends(missed)]
         click.echo("\n".join([format_shapes(found), *more]))
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 
 from valley.available import available
 from valley.curve import Analysis
+from valley.grid import ends_missed, format_ends
 from valley.hypotheses import Result, judge
 from valley.hypotheses._evidence import Evidence
 from valley.kinds import ALL, CONTROLS, RUNG
@@ -65,6 +66,11 @@ class Judged:
         return [*format_strata(strata(found), plan.which), *format_sensitivity(paired, plan.min_known)]
 
     @cached_property
+    def grid(self) -> list[str]:
+        """Where the layers tried do not reach the same ends of every model, in words."""
+        return [] if self.only_controls else format_ends(ends_missed(self.analysis.rows))
+
+    @cached_property
     def hypotheses(self) -> list[Result]:
         return [] if self.only_controls else judge(self.evidence)
 
@@ -86,7 +92,7 @@ def verdict(judged: Judged) -> dict[str, Any]:
     found = judged.shapes
     verdicts = {} if found is None else found.verdicts
     lines = [f"{whose}: {v.text}." for whose, v in zip(_whose(found), verdicts.values(), strict=True)]
-    lines += [f"{line[0].upper()}{line[1:]}." for line in judged.strata]
+    lines += [f"{line[0].upper()}{line[1:]}." for line in (*judged.strata, *judged.grid)]
     if judged.caution:
         lines.append(f"Caution: {judged.caution}.")
     out = {"detail": f"{detail}{_span(shown)}".strip(), "shapes": lines, "depths": _depths(found)}
