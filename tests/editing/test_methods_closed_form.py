@@ -42,11 +42,11 @@ def dense(delta: Delta, name: str) -> torch.Tensor:
     return change.dense()
 
 
-def agree(delta: Delta, wanted: dict[str, torch.Tensor]) -> None:
+def agree(delta: Delta, wanted: dict[str, torch.Tensor], within: float = 1e-4) -> None:
     assert set(delta.weights) == set(wanted)
     for name, change in wanted.items():
         assert float(change.norm()) > 0
-        assert distance(dense(delta, name), change) < 1e-4, name
+        assert distance(dense(delta, name), change) < within, name
 
 
 @pytest.mark.parametrize("family", SOME)
@@ -122,14 +122,15 @@ def test_emmet_without_slack_meets_its_constraint(family: str, tmp_path: Path) -
 
 @pytest.mark.parametrize("family", SOME)
 def test_pmet(family: str, tmp_path: Path) -> None:
+    """Within 1e-3: where the attention's gradient is near zero, Adam's first steps are the size of its rounding."""
     lm = model(family)
     statistics = ModelStatistics(lm, tmp_path, "samples:800")
     method = make_method("pmet", covariance_weight=5.0, **SPREAD)
     c, prefixes = covariance(lm, statistics), statistics.prefixes({10: 2})
     chosen = REQUESTS[:3]
-    agree(method(lm, chosen, statistics), slow.pmet(lm, chosen, method, c, prefixes))
+    agree(method(lm, chosen, statistics), slow.pmet(lm, chosen, method, c, prefixes), 1e-3)
     for request, delta in zip(chosen, method.each(lm, chosen, statistics), strict=True):
-        agree(delta, slow.pmet(lm, [request], method, c, prefixes))
+        agree(delta, slow.pmet(lm, [request], method, c, prefixes), 1e-3)
     with pytest.raises(BadRequest, match="site='attn'"):
         make_method("pmet", site="attn")
 
