@@ -314,6 +314,7 @@ def test_verbose_shows_the_traceback_of_a_mistake() -> None:
 def test_ctrl_c_exits_130_and_says_what_is_kept(tiny: World, tmp_path: Path) -> None:
     code = (
         "import os, signal, sys, threading, time; from pathlib import Path; out = Path(sys.argv[1])\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a background job's children inherit it ignored
         "def watch():\n"
         "    while not list(out.glob('cells/*.parquet')): time.sleep(0.01)\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n"

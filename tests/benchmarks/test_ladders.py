@@ -21,7 +21,9 @@ def test_every_ladder_that_comes_along_loads(name: str) -> None:
     assert ladder.name == name and ladder.title and ladder.rungs
 
 
-REAL = tuple(name for name in ladder_names() if any(parse(rung.model).kind == "hub" for rung in load_ladder(name).rungs))
+REAL = tuple(
+    name for name in ladder_names() if any(parse(rung.model).kind == "hub" for rung in load_ladder(name).rungs)
+)
 
 
 def test_the_real_families_are_there() -> None:
