@@ -233,12 +233,12 @@ def forward(
         "attention_mask": mask,
         "use_cache": record is not None or past is not None,
     }
-    if "position_ids" in signature(lm.module.forward).parameters:
+    known = signature(lm.module.forward).parameters
+    if "position_ids" in known:
         arguments["position_ids"] = batch.positions
-    if record is not None:
-        arguments["past_key_values"] = record
-    elif past is not None:
-        arguments["past_key_values"] = past.cache()
+    cache = record if record is not None or past is None else past.cache()
+    if cache is not None:
+        arguments["cache" if "cache" in known else "past_key_values"] = cache  # transformers 5.24 renames it
 
     def halt(module: nn.Module, args: tuple, output: object) -> None:
         raise _Stop
