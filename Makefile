@@ -18,7 +18,7 @@ demo: $(READY)
 	$(PY) cli.py report $(DEMO) --min-known 2
 
 speed: $(READY)
-	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(PY) -m benchmarks.speed --out results/speed/here
+	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(PY) -m benchmarks.speed.report --out results/speed/here
 
 study: $(READY)
 	OMP_NUM_THREADS=1 $(PY) cli.py bench benchmarks/plans/study.toml --workers 2 --out $(STUDY)/whole || [ $$? -eq 1 ]  # 1: some cells failed; the report lists them

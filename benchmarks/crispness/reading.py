@@ -7,16 +7,16 @@ from collections.abc import Sequence
 
 import torch
 
-from editing.batching import Budget
-from editing.contexts import Contexts
 from editing.errors import BadModel
-from editing.forward import Hook, first, forward, pad, with_first
-from editing.keys import states
-from editing.language_model import LanguageModel
+from editing.model.language_model import LanguageModel
+from editing.model.sites import Site
+from editing.run.batching import Budget
+from editing.run.forward import Hook, first, forward, pad, with_first
 from editing.seeds import seed_for
-from editing.sites import Site
-from editing.tokens import Prompt
-from editing.value import Injection, ValueSettings, optimise_values
+from editing.solve.keys import states
+from editing.solve.value import Injection, ValueSettings, optimise_values
+from editing.text.contexts import Contexts
+from editing.text.tokens import Prompt
 
 
 def untrained(lm: LanguageModel, seed: int = 0) -> LanguageModel:
@@ -103,7 +103,7 @@ def gradient_vectors(
 def optimised_vectors(
     lm: LanguageModel, prompts: Sequence[Prompt], sites: Sequence[Site], steps: int, seed: int = 0
 ) -> torch.Tensor:
-    """(n, layers, size): v* - v0 of every prompt at every site, by `steps` passes of the search (see editing/value.py)."""
+    """(n, layers, size): v* - v0 of every prompt at every site, by `steps` passes of the search (see editing/solve/value.py)."""
     contexts = [Contexts(f"crispness:{i}", (p,), 1, None) for i, p in enumerate(prompts)]
     settings = ValueSettings(steps=steps)
     return torch.stack(

@@ -16,10 +16,10 @@ from benchmarks.crispness import CONTROLS, MEASURES, Setup, crispness
 from benchmarks.crispness.pairs import concept_pairs
 from benchmarks.crispness.picture import draw
 from benchmarks.ladders import choose_rungs
-from benchmarks.measuring import open_model, statistics_of
+from benchmarks.measure.opening import open_model, statistics_of
 from editing.cache import atomic_file, cache_root
 from editing.errors import BadData, UserError
-from editing.language_model import LanguageModel
+from editing.model.language_model import LanguageModel
 
 VERSION = 1  # raise it when the same model would give other rows than before
 SHOWN = (*MEASURES, "align_rank", "patch_nats")

@@ -18,9 +18,10 @@ from pathlib import Path
 from types import ModuleType
 
 from benchmarks.cases import Case
-from benchmarks.datasets._case_set import CaseSet, LeftOut, account
-from benchmarks.datasets._reading import read_records
-from benchmarks.datasets._sources import is_there, located
+from benchmarks.datasets import formats, ours
+from benchmarks.datasets.reading.case_set import CaseSet, LeftOut, account
+from benchmarks.datasets.reading.records import read_records
+from benchmarks.datasets.reading.sources import is_there, located
 from editing.errors import BadData, BadRequest
 
 __all__ = [
@@ -42,7 +43,16 @@ LOOKED_AT = 50  # records, until one is recognised
 
 def dataset_names() -> tuple[str, ...]:
     """The data sets there are, by alphabet."""
-    return tuple(sorted(info.name for info in pkgutil.iter_modules(__path__) if not info.name.startswith("_")))
+    return tuple(sorted(_modules()))
+
+
+def _modules() -> dict[str, str]:
+    """Short name -> module name of every data set."""
+    return {
+        info.name: f"{package.__name__}.{info.name}"
+        for package in (ours, formats)
+        for info in pkgutil.iter_modules(package.__path__)
+    }
 
 
 def forms() -> tuple[str, ...]:
@@ -55,7 +65,7 @@ def _module(name: str) -> ModuleType:
     if name not in names:
         near = difflib.get_close_matches(name, names, n=1)
         raise BadRequest(f"unknown data set {name!r}; use {near[0] if near else 'one of ' + ', '.join(names)}")
-    return importlib.import_module(f"{__name__}.{name}")
+    return importlib.import_module(_modules()[name])
 
 
 def _resolved(name: str) -> tuple[str, str]:

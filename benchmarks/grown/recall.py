@@ -8,8 +8,8 @@ from typing import Any
 import torch
 
 from benchmarks.grown.corpus import KINDS, Corpus, Sentence
-from benchmarks.world.knowledge import LANGS
-from editing.requests import join
+from benchmarks.world.facts import LANGS
+from editing.text.requests import join
 
 SAMPLE = 400
 

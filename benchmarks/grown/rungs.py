@@ -31,9 +31,9 @@ from benchmarks.grown.resume import EVERY, StateFile
 from benchmarks.grown.spec import ARCHITECTURES, KNOWN, RungSpec, build
 from benchmarks.grown.tokenizer import train_tokenizer
 from benchmarks.grown.train import Stopwatch, Trainer, one_torch_thread, product_dtype
-from benchmarks.models.progress import quiet_transformers
 from editing.cache import atomic_folder, cache_root
 from editing.errors import BadData, BadModel
+from editing.quiet import quiet_transformers
 
 TRAINER_VERSION = 1
 CARD = "card.json"

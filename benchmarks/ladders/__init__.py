@@ -27,7 +27,7 @@ from typing import Any
 
 from editing.errors import BadData, BadModel
 
-_FOLDER = Path(__file__).parent
+_FOLDER = Path(__file__).parent / "catalogue"
 SCHEME = re.compile(r"(grown|package|gguf):")
 GROWN = re.compile(r"(?P<rung>grown:[a-z0-9_]+-\d+x\d+)(?P<options>@.+)?")
 

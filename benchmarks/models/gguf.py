@@ -16,9 +16,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.models.progress import quiet_transformers, ticking
 from editing.cache import atomic_folder
 from editing.errors import BadData, BadModel
+from editing.quiet import quiet_transformers, ticking
 
 MANIFEST = "manifest.json"
 FORMAT = 1

@@ -11,7 +11,7 @@ from pathlib import Path
 from benchmarks.models.folder import check_folder, weight_files
 from benchmarks.models.gguf import sha256_of
 from editing.errors import BadModel
-from editing.hub_corpus import within
+from editing.stats.hub_corpus import within
 
 PATTERNS = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
 ASK_SECONDS = 6.0

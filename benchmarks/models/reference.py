@@ -22,12 +22,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from benchmarks.models.folder import check_folder
-from benchmarks.models.progress import quiet_transformers
 from editing.cache import cache_root
 from editing.errors import BadModel
+from editing.quiet import quiet_transformers
 
 if TYPE_CHECKING:
-    from editing.language_model import LanguageModel
+    from editing.model.language_model import LanguageModel
 
 Kind = Literal["hub", "folder", "gguf", "package", "grown"]
 FORMS = "a hub id (owner/name), ./FOLDER, gguf:PATH, package:NAME or grown:NAME"
@@ -204,7 +204,7 @@ def load_pair(
     """
     import torch
 
-    from editing.offload import true_tensor
+    from editing.model.offload import true_tensor
 
     resolved = resolve(reference, cache=cache, progress=progress)
     label = f"model {reference}"
@@ -253,7 +253,7 @@ def load_model(
     """
     import torch
 
-    from editing.language_model import LanguageModel
+    from editing.model.language_model import LanguageModel
 
     if device == "auto":
         module, tokenizer, resolved = load_pair(

@@ -9,13 +9,8 @@ from __future__ import annotations
 import tomllib
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from benchmarks.grown.corpus import Corpus
 
 LANGUAGES = ("en", "fr")
-SENTENCES = 200
 
 
 @cache
@@ -31,30 +26,12 @@ def drift_texts() -> dict[str, tuple[str, ...]]:
 
 
 @cache
-def world_sentences(lang: str) -> tuple[str, ...]:
-    """200 true sentences about concepts and countries in the wording that is held back from every grown rung.
-
-    Fixed text of another kind: short statements of facts, which rungs grown on that world read well and prose tells nothing about.
-    """
-    held = _world().sentences("template", lang)
-    return tuple(held[i * len(held) // SENTENCES].text for i in range(SENTENCES))
-
-
-@cache
 def ability_items() -> dict[str, dict[str, tuple[tuple[str, ...], ...]]]:
     """Language -> topic -> (prompt, right answer, three wrong answers): what no edit of a fact should touch."""
     table = tomllib.loads(_read("ability.toml"))
     return {
         lang: {topic: tuple(map(tuple, items)) for topic, items in topics.items()} for lang, topics in table.items()
     }
-
-
-@cache
-def _world() -> Corpus:
-    from benchmarks.grown.corpus import make_corpus
-    from benchmarks.world.knowledge import knowledge
-
-    return make_corpus(knowledge())
 
 
 def _read(name: str) -> str:

@@ -14,9 +14,9 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from benchmarks.world.concepts import Part, load_relations, slug
+from benchmarks.world.facts import Entity, Fact
 from benchmarks.world.french import Noun
-from benchmarks.world.knowledge import Entity, Fact
+from benchmarks.world.sources import Part, load_relations, slug
 from benchmarks.world.templates import English, Word
 from editing.errors import BadRequest
 

@@ -10,9 +10,9 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmarks.world.concepts import Part, load_relations, read_toml, slug
+from benchmarks.world.facts import ChainForm, Entity, Fact, Relation
 from benchmarks.world.french import Noun
-from benchmarks.world.knowledge import ChainForm, Entity, Fact, Relation
+from benchmarks.world.sources import Part, load_relations, read_toml, slug
 from benchmarks.world.templates import English, Template, Word
 from editing.errors import BadRequest
 

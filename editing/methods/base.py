@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, get_args, get_type_hints
 
-from editing.delta import Delta
+from editing.delta.delta import Delta
 from editing.errors import BadRequest
-from editing.language_model import LanguageModel
-from editing.requests import EditRequest, Lookup
-from editing.sites import KINDS, Site
-from editing.statistics import ModelStatistics
-from editing.value import OPTIMISERS, PRECISIONS
+from editing.model.language_model import LanguageModel
+from editing.model.sites import KINDS, Site
+from editing.solve.value import OPTIMISERS, PRECISIONS
+from editing.stats.statistics import ModelStatistics
+from editing.text.requests import EditRequest, Lookup
 
 CHOICES = {"precision": PRECISIONS, "optimiser": OPTIMISERS}
 
@@ -140,11 +140,11 @@ class Method(ABC):
 
 
 def registry() -> dict[str, type[Method]]:
-    """Every concrete method in this package, by name. A new method is one new file here; nothing else is touched."""
+    """Every concrete method below this package, by name. A new method is one new file there; nothing else is touched."""
     package = importlib.import_module("editing.methods")
-    found: dict[str, type[Method]] = {}
-    for module in pkgutil.iter_modules(package.__path__):
-        for value in vars(importlib.import_module(f"editing.methods.{module.name}")).values():
+    methods: dict[str, type[Method]] = {}
+    for module in pkgutil.walk_packages(package.__path__, "editing.methods."):
+        for value in vars(importlib.import_module(module.name)).values():
             if isinstance(value, type) and issubclass(value, Method) and value.name:
-                found[value.name] = value
-    return dict(sorted(found.items()))
+                methods[value.name] = value
+    return dict(sorted(methods.items()))

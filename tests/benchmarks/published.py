@@ -12,7 +12,7 @@ from collections import Counter
 import numpy as np
 import torch
 
-from editing.language_model import LanguageModel
+from editing.model.language_model import LanguageModel
 
 
 def logits_of(lm: LanguageModel, text: str) -> tuple[list[int], np.ndarray]:

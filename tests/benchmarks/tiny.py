@@ -16,7 +16,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
-from editing.language_model import LanguageModel
+from editing.model.language_model import LanguageModel
 
 SEPARATOR = "<|endoftext|>"
 

@@ -11,7 +11,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM, PreTrainedTokenizerFast
 
-from editing.language_model import LanguageModel
+from editing.model.language_model import LanguageModel
 
 SEPARATOR = "<|endoftext|>"
 LAYERS, WIDTH, HEADS, HEAD = 4, 32, 4, 8

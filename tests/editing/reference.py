@@ -4,7 +4,7 @@ Written from kmeng01/rome (compute_u.py, compute_v.py, rome_main.py) and kmeng01
 memit_main.py): a full forward pass of all contexts at every step, torch's own Adam, an explicit inverse of C or solve
 of lambda C + K K^T, one request at a time, and weights really changed between MEMIT's layers. Positions come from
 counting the tokens of the text up to the subject, not from offsets. Where a request has several prompts, which the
-papers do not have, the definitions of editing/contexts.py and editing/keys.py are followed.
+papers do not have, the definitions of editing/text/contexts.py and editing/solve/keys.py are followed.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import Any
 
 import torch
 
-from editing.language_model import LanguageModel
-from editing.requests import EditRequest
-from editing.sites import Site
-from editing.trace import Trace
+from editing.model.language_model import LanguageModel
+from editing.model.sites import Site
+from editing.run.trace import Trace
+from editing.text.requests import EditRequest
 
 
 @dataclass(frozen=True)

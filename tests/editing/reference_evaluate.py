@@ -11,11 +11,11 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from editing.delta import Delta
-from editing.language_model import LanguageModel
-from editing.sites import Site
-from editing.tokens import continuation_ids
-from editing.trace import Trace
+from editing.delta.delta import Delta
+from editing.model.language_model import LanguageModel
+from editing.model.sites import Site
+from editing.run.trace import Trace
+from editing.text.tokens import continuation_ids
 
 
 def continuation_logprobs(

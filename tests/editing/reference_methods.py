@@ -11,10 +11,10 @@ from typing import Any
 
 import torch
 
-from editing.language_model import LanguageModel
-from editing.requests import EditRequest
-from editing.sampling import sample_tokens
-from editing.sites import Site
+from editing.model.language_model import LanguageModel
+from editing.model.sites import Site
+from editing.stats.sampling import sample_tokens
+from editing.text.requests import EditRequest
 from tests.editing import reference
 from tests.editing.reference import Text
 

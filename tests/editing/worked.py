@@ -6,10 +6,10 @@ import dataclasses
 
 import torch
 
-from editing.language_model import LanguageModel
-from editing.requests import EditRequest
-from editing.sites import Site
-from editing.statistics import ModelStatistics
+from editing.model.language_model import LanguageModel
+from editing.model.sites import Site
+from editing.stats.statistics import ModelStatistics
+from editing.text.requests import EditRequest
 from tests.editing.families import FAMILIES, tiny_lm
 
 # Outputs of tiny models are small, so the usual weight decay (a multiple of 1 / ||v0||^2) would pin delta to zero.

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pandas as pd
 
-from valley.rows import to_frame
+from valley.rows.schema import to_frame
 
 NAN = float("nan")
 

@@ -11,14 +11,14 @@ import numpy as np
 import pandas as pd
 from scipy.stats import rankdata, t
 
-from valley.available import SCORES, Available, available
-from valley.bootstrap import crossed_weights, redraw, weighted_means
-from valley.case_scores import harmonic
-from valley.editability import on_split, stratum
-from valley.kinds import CASE, NET, RUNG, SETTING
-from valley.plan import AnalysisPlan
-from valley.rows import RowsError
-from valley.shapes.variance import Points, points
+from valley.rows.kinds import CASE, NET, RUNG, SETTING
+from valley.rows.schema import RowsError
+from valley.scores.available import SCORES, Available, available
+from valley.scores.cases import harmonic
+from valley.scores.plan import AnalysisPlan
+from valley.scores.settings import on_split, stratum
+from valley.statistics.bootstrap import crossed_weights, redraw, weighted_means
+from valley.statistics.variance import Points, points
 
 CRISPNESS_FILES = ("crispness.csv", "crispness.csv.gz")  # in a run's folder: of `ladder crispness`; of `pack`
 CRISPNESS = ("rung", "concept", "group", "layer", "depth", "measure", "direction", "control", "value")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from valley.available import SCORES
-from valley.bootstrap import redraw
 from valley.hypotheses._evidence import Evidence, Finding, Untestable, estimate, scarcest
+from valley.scores.available import SCORES
+from valley.statistics.bootstrap import redraw
 
 ID = "H8"
 STATEMENT = "Rename edits and fact edits differ in how well they work"

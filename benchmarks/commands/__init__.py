@@ -1,0 +1,1 @@
+"""Every command of the command line; heavy imports stay inside the commands."""

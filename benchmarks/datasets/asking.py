@@ -1,0 +1,193 @@
+"""What the data sets share: asking a fact as a probe, choosing counterfactual objects and neighbours, taking turns."""
+
+from __future__ import annotations
+
+import difflib
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from itertools import zip_longest
+from typing import TypeVar
+
+from benchmarks.cases import Case, Probe, Question
+from benchmarks.world.facts import LANGS, Chain, Fact
+from benchmarks.world.knowledge import Knowledge
+from editing.errors import BadRequest
+from editing.text.requests import EditRequest
+
+M = 20  # candidates per probe where the vocabulary allows
+NEIGHBOURS = {"own": 6, "other": 4}  # in the language of the edit, in the other one
+SAME_SUBJECT = {"own": 3, "other": 2}
+CROSS_LINGUAL = 3
+T = TypeVar("T")
+
+
+def turns(groups: Iterable[Sequence[T]]) -> list[T]:
+    """The first of each group, then the second of each...: a short prefix is a varied sample."""
+    return [item for row in zip_longest(*groups) for item in row if item is not None]
+
+
+def ask(
+    known: Knowledge,
+    kind: str,
+    fact: Fact,
+    lang: str,
+    template: int,
+    answer: str | None = None,
+    old: str | None = None,
+    rivals: Sequence[str] = (),
+) -> Probe:
+    """One probe about `fact`'s subject and relation.
+
+    Args:
+        answer: key of the object the edited model shall give; the fact's own object when left out.
+        old: key of the object before the edit; the fact's own object when left out.
+        rivals: keys of further objects that must be among the candidates, in a neighbour's probe: the edit's target first,
+            which then is the probe's rival.
+    """
+    said = known.render(fact, lang, template)
+    right = known.name(answer or fact.object, lang)
+    before = known.name(old or fact.object, lang)
+    must = (before, *(known.name(key, lang) for key in rivals))
+    candidates = known.candidates(fact.relation, lang, right, M, must)
+    return Probe(
+        kind=kind,
+        prompt=said.filled,
+        candidates=candidates,
+        answer=candidates.index(right),
+        old=candidates.index(before),
+        prior=known.prior(fact.relation, lang, template),
+        lang=lang,
+        about=said.subject,
+        relation=fact.relation,
+        rival=candidates.index(known.name(rivals[0], lang)) if rivals else None,
+    )
+
+
+def ask_chain(known: Knowledge, before: Chain, after: Chain, lang: str, template: int) -> Probe:
+    """One question of several hops whose right answer an edit moves from the end of `before` to the end of `after`.
+
+    It counts only where the unedited model knows every hop behind the edited one.
+    """
+    said = known.render_chain(before, lang, template)
+    old, right = (known.name(chain.answer, lang) for chain in (before, after))
+    relation = before.form.relations[-1]
+    candidates = known.candidates(relation, lang, right, M, (old,))
+    return Probe(
+        kind="multi_hop",
+        prompt=said.filled,
+        candidates=candidates,
+        answer=candidates.index(right),
+        old=candidates.index(old),
+        prior=before.form.templates(lang)[template].prior(),
+        lang=lang,
+        about=said.subject,
+        relation="+".join(before.form.relations),
+        needs=tuple(ask_link(known, link, lang) for link in after.links[1:]),
+    )
+
+
+def ask_link(known: Knowledge, link: Fact, lang: str) -> Question:
+    """A single hop of a chain as a question."""
+    right = known.name(link.object, lang)
+    candidates = known.candidates(link.relation, lang, right, M)
+    prompt, prior = known.render(link, lang, 0).filled, known.prior(link.relation, lang, 0)
+    return Question(prompt, candidates, candidates.index(right), prior)
+
+
+def multi_hop(known: Knowledge, fact: Fact, new: str) -> list[Probe]:
+    """A question in each language for each chain that starts with `fact` and ends elsewhere once its object is `new`."""
+    probes = []
+    for before in known.chains(fact.subject):
+        after = known.follow(before.form, fact.subject, replace(fact, object=new))
+        if before.links[0] == fact and after is not None and after.answer != before.answer:
+            probes += [ask_chain(known, before, after, lang, 0) for lang in LANGS]
+    return probes
+
+
+def counterfactual(known: Knowledge, fact: Fact, rng: random.Random) -> str:
+    """Another true-for-somebody object of the relation, if possible with another first letter in both languages."""
+    pool = [key for key in known.objects(fact.relation) if key != fact.object]
+    used = {other.object for other in known.facts_of(fact.relation)}
+    pool = [key for key in pool if key in used] or pool
+
+    def initials(key: str) -> set[str]:
+        return {known.name(key, lang)[0].lower() for lang in ("en", "fr")}
+
+    clear = [key for key in pool if not initials(key) & initials(fact.object)]
+    return rng.choice(clear or pool)
+
+
+def neighbours(known: Knowledge, fact: Fact, new: str, rng: random.Random) -> list[Fact]:
+    """Facts of the same relation about other subjects: those with the same object first, then siblings, then the rest.
+
+    None of them has `new` as its true object, so a right answer never looks like the edit's spill.
+    """
+    others = [f for f in known.facts_of(fact.relation) if f.subject != fact.subject and f.object != new]
+    rng.shuffle(others)
+    kin = set(known.siblings(fact.subject))
+    return sorted(others, key=lambda f: (f.object != fact.object, f.subject not in kin))
+
+
+def fact_case(known: Knowledge, fact: Fact, dataset: str, seed: int, lang: str = "en") -> Case:
+    """The edit of one true fact to a counterfactual object, made in `lang`, with every kind of probe.
+
+    The counterfactual object and the facts that are asked beside are the same in both languages.
+    """
+    case_id = f"fact:{fact.subject}:{fact.relation}"
+    rng = random.Random(f"{seed}/{case_id}")
+    new = counterfactual(known, fact, rng)
+    first = known.render(fact, lang, 0)
+    other = next(one for one in LANGS if one != lang)
+    probes = [ask(known, "efficacy", fact, lang, 0, new)]
+    for template in range(1, known.n_templates(fact.relation, lang)):
+        probes.append(ask(known, "paraphrase", fact, lang, template, new))
+    for template in range(min(CROSS_LINGUAL, known.n_templates(fact.relation, other))):
+        probes.append(ask(known, "cross_lingual", fact, other, template, new))
+    probes += multi_hop(known, fact, new)
+    near = neighbours(known, fact, new, rng)
+    more = [f for f in known.about(fact.subject) if f.relation != fact.relation]
+    for asked, counted in ((lang, "own"), (other, "other")):
+        for i, neighbour in enumerate(near[: NEIGHBOURS[counted]]):
+            probes.append(ask(known, "neighbour", neighbour, asked, i % 3, rivals=(new, fact.object)))
+        for i, mine in enumerate(more[: SAME_SUBJECT[counted]]):
+            probes.append(ask(known, "same_subject", mine, asked, i % 3))
+    request = EditRequest(case_id, (first.prompt,), first.subject, (known.name(new, lang),), "subject_last", lang)
+    return Case(case_id, "fact", request, tuple(probes), first.subject, fact.relation, dataset, seed)
+
+
+def fact_cases(known: Knowledge, subject_kind: str, dataset: str, seed: int, lang: str = "en") -> list[Case]:
+    """One case per fact about a subject with at least three facts, edited in `lang`.
+
+    Relations take turns, each starting at other subjects, so that every prefix is varied.
+    """
+    relations = [r for r in known.relations() if known.relation(r).subject_kind == subject_kind]
+    groups = []
+    for j, relation in enumerate(relations):
+        facts = [f for f in known.facts_of(relation) if len(known.about(f.subject)) >= 3]
+        by_group: dict[str, list[Fact]] = {}
+        for fact in facts:
+            by_group.setdefault(known.entity(fact.subject).group, []).append(fact)
+        # Concepts alternate between types; countries keep the order of fame.
+        ordered = turns(by_group.values()) if subject_kind == "concept" else facts
+        n = len(relations)
+        ordered = [f for i, f in enumerate(ordered) if i % n == j] + [f for i, f in enumerate(ordered) if i % n != j]
+        groups.append(ordered)
+    return [fact_case(known, fact, dataset, seed, lang) for fact in turns(groups)]
+
+
+def find_concept(known: Knowledge, name: str) -> str:
+    """The key of the concept called `name` in English.
+
+    Raises:
+        BadRequest: no such concept; the message names the nearest ones.
+    """
+    names = {known.name(key, "en"): key for key in known.concepts()}
+    wanted = name.strip().lower()
+    if wanted in names:
+        return names[wanted]
+    french = {known.name(key, "fr"): known.name(key, "en") for key in known.concepts()}
+    if wanted in french:
+        raise BadRequest(f"concept {name!r} is French; use its English name {french[wanted]!r}")
+    near = difflib.get_close_matches(wanted, list(names), n=3, cutoff=0.5) or list(names)[:3]
+    raise BadRequest(f"unknown concept {name!r}; the nearest known ones are {', '.join(near)}")

@@ -1,0 +1,60 @@
+"""What a file of facts holds, before anything is edited: its form, cases, languages, probe kinds, and its first bad records."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from benchmarks.datasets import CaseSet, account, form_of, read_cases
+from benchmarks.datasets.reading.sources import located
+
+KIND = "fact"  # what files hold; renames and retargets are made from the concept suite
+
+
+def check_file(argument: str, form: str = "") -> dict[str, Any]:
+    """Counts of a file in the given form, or in the one that its records are recognised as.
+
+    Args:
+        argument: the path, with the form's options behind a `#`.
+
+    Raises:
+        BadRequest: no such form.
+        BadData: the file cannot be read, no form recognises it, or most of its records cannot be used.
+    """
+    form = form or form_of(argument)
+    found = read_cases(f"{form}:{argument}", KIND)
+    return {"file": str(located(form, argument).path), "form": form} | _counts(form, found)
+
+
+def _counts(form: str, found: CaseSet) -> dict[str, Any]:
+    probes = [probe for case in found.cases for probe in case.probes]
+    kinds = Counter((probe.kind, probe.lang) for probe in probes)
+    sizes = sorted(len(probe.candidates) for probe in probes if probe.candidates)
+    return {
+        "records": found.records,
+        "cases": len(found.cases),
+        "left_out": len({one.record for one in found.left_out}),
+        "subjects": len({case.subject for case in found.cases}),
+        "relations": len({case.relation for case in found.cases}),
+        "edited_in": dict(sorted(Counter(case.request.lang for case in found.cases).items())),
+        "probes": {f"{kind} {lang}": count for (kind, lang), count in sorted(kinds.items())},
+        "candidates": {"fewest": sizes[0], "median": sizes[len(sizes) // 2], "most": sizes[-1]},
+        "without_prior": sum(not probe.prior for probe in probes if probe.candidates),
+        "bad": [{"record": one.record, "reason": one.reason} for one in found.left_out],
+        "notes": list(found.notes),
+        "account": list(account(form, found.left_out, found.records, found.notes)),
+    }
+
+
+def format_check(about: dict[str, Any]) -> str:
+    """`check_file` as text."""
+    from benchmarks.text import format_pairs
+
+    sizes = about["candidates"]
+    pairs = {key: about[key] for key in ("file", "form", "records", "cases", "left_out", "subjects", "relations")}
+    pairs["left out"] = pairs.pop("left_out")
+    pairs["edited in"] = ", ".join(f"{lang} ({count:,})" for lang, count in about["edited_in"].items())
+    pairs["candidates per probe"] = f"{sizes['fewest']} to {sizes['most']}, median {sizes['median']}"
+    pairs["probes without a prior"] = about["without_prior"]
+    pairs |= {f"probes {kind}": count for kind, count in about["probes"].items()}
+    return "\n".join([format_pairs(pairs), *about["account"]])

@@ -1,0 +1,1 @@
+"""One file per published data set or file format."""

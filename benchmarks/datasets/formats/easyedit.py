@@ -1,0 +1,193 @@
+"""KnowEdit and the other JSON files of EasyEdit: prompt, subject, target_new, ground_truth, rephrase, locality, portability.
+
+A record of KnowEdit (Zhang et al. 2024, arXiv:2401.01286), with every key but the first three optional:
+    {"prompt": ..., "subject": ..., "target_new": ..., "ground_truth": ..., "rephrase_prompt": ...,
+     "portability": {"Reasoning": [{"prompt": ..., "ground_truth": [["Europe", "Old Continent"]]}]},
+     "locality": {"Relation_Specificity": [{"prompt": ..., "ground_truth": ...}]}}
+EasyEdit's flat form has `locality_prompt` and `locality_ground_truth` (texts or lists) instead, and the same for `portability`;
+WikiBio calls prompt, subject and target_new `text`, `concept` and `labels`.
+
+Groups become probe kinds by their names: aliases are `alias`, reasoning and hops `multi_hop`, other portability `relation`;
+locality is `same_subject` where the subject is in the question, `neighbour_plus` for distractors, else `neighbour`.
+`Forgetfulness` asks for the old objects of a relation with many: the target is right as well, so it is no candidate there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from benchmarks.cases import Case
+from benchmarks.datasets.formats import fact_file, facts_table
+from benchmarks.datasets.reading.case_set import CaseSet
+from benchmarks.datasets.reading.drafts import Draft, Question, ask, draft, keep
+from benchmarks.datasets.reading.fields import answers, fold, look, mentions, sub_objects, text, texts
+from benchmarks.datasets.reading.loading import read_file
+from benchmarks.datasets.reading.records import Place
+from benchmarks.datasets.reading.sources import Source, located
+
+DESCRIPTION = "KnowEdit and EasyEdit JSON (easyedit:PATH): prompt, target_new, locality, portability"
+KINDS = ("fact",)
+SOURCE = Source(
+    "https://huggingface.co/datasets/zjunlp/KnowEdit",
+    "MIT",
+    hub=("zjunlp/KnowEdit", "benchmark/wiki_counterfact/test_cf.json"),
+)
+PROMPTS = ("prompt", "text", "src", "edit_prompt")
+SUBJECTS = ("subject", "concept")
+TARGETS = ("target_new", "labels", "target_false", "new_target", "edit_target", "alt", "target")
+OLDS = ("ground_truth", "target_true", "target_old", "old", "true", "answers")
+REPHRASES = ("rephrase_prompt", "rephrase_prompts", "rephrase", "paraphrase_prompts", "paraphrases", "rephrased_prompt")
+FORGETFUL = "forget"
+Record = Mapping[str, Any]
+
+
+def recognises(record: Record) -> bool:
+    """Whether the record is of this form; CounterFact's flat one has a module of its own."""
+    own = fact_file.recognises(record) or facts_table.recognises(record)
+    named = any(key in record for key in PROMPTS) and any(key in record for key in TARGETS if key != "alt") and not own
+    flat = "locality_ground_truth" in record and "case_id" in record and "portability" not in record
+    return named and not flat and "requested_rewrite" not in record and not sub_objects(record)
+
+
+def cases(kind: str, seed: int, argument: str = "") -> list[Case]:
+    """The cases of the file that `argument` names."""
+    return list(read(argument, seed).cases)
+
+
+def read(argument: str, seed: int = 0, limit: int | None = None) -> CaseSet:
+    """The file's cases and what was left out.
+
+    Raises:
+        BadData: the file cannot be read or fetched, or most of its records cannot be used.
+    """
+    path = located("easyedit", argument, SOURCE).path
+    return read_file("easyedit", path, lambda place, record: [parse(place, record)], seed, limit)
+
+
+def parse(place: Place, record: Record, lang: str = "en") -> Draft:
+    """The edit of one record, with its questions."""
+    edit = parse_edit(place, record, lang)
+    key, values = look(record, *REPHRASES)
+    questions = [ask(edit, "paraphrase", said) for said in texts(place, values, key)]
+    unanswered = 0
+    for what, make in (("portability", _portability), ("locality", _locality)):
+        for name, prompt, said in grouped(place, record, what):
+            unanswered += not said
+            questions += [make(edit, name, prompt, said)] if said else []
+    return replace(edit, questions=tuple(questions), unanswered=unanswered)
+
+
+def parse_edit(place: Place, record: Record, lang: str = "en") -> Draft:
+    """The edit of one record, without questions."""
+    key, prompt = look(record, *PROMPTS)
+    prompt = text(place, prompt, key)
+    name, subject = look(record, *SUBJECTS)
+    subject = text(place, subject, name)
+    new, target = look(record, *TARGETS)
+    before, old = look(record, *OLDS)
+    return draft(
+        place,
+        key,
+        prompt,
+        subject,
+        answers(place, target, new),
+        answers(place, old, before),
+        relation=relation_of(place, record),
+        lang=lang,
+        name=id_of(place, record),
+    )
+
+
+def relation_of(place: Place, record: Record) -> str:
+    """The record's own name of its relation; empty when it has none."""
+    key, value = look(record, "relation_id", "relation", "predicate_id", "rel")
+    return "" if value is None else text(place, value, key)
+
+
+def id_of(place: Place, record: Record) -> str:
+    """The record's own id; empty when it has none."""
+    key, value = look(record, "case_id", "id", "known_id", "uuid")
+    return "" if value is None else text(place, value, key)
+
+
+def grouped(place: Place, record: Record, what: str) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+    """Group name, question and answers (none, where the record gives none) of everything `what` holds, in either form.
+
+    Args:
+        what: locality or portability.
+
+    Raises:
+        BadData: not as many answers as questions.
+    """
+    for key in (f"{what}_prompt", f"{what}_prompts"):
+        if record.get(key):
+            said_key, said = look(record, f"{what}_ground_truth", f"{what}_answer", f"{what}_answers")
+            yield from _pairs(place, "", record[key], said, key, said_key)
+    groups = look(record, what, f"{what}_inputs")[1]
+    if groups is None:
+        return
+    if isinstance(groups, list):
+        groups = {"": groups}
+    if not isinstance(groups, dict):
+        place.refuse(f"{what!r} is {type(groups).__name__}, not an object", 'write {"group": [{"prompt": ...}]}')
+    if "prompt" in groups:
+        groups = {"": groups}
+    for name, items in groups.items():
+        for i, item in enumerate(items if isinstance(items, list) else [items], 1):
+            where = f"{what}.{name:.60}[{i}]"
+            if not isinstance(item, dict):
+                place.refuse(f"{where!r} is {type(item).__name__}, not an object", 'write {"prompt": ...}')
+            yield from _pairs(
+                place,
+                name,
+                look(item, "prompt", "question", "text", "loc")[1],
+                look(item, "ground_truth", "answer", "answers", "target", "loc_ans")[1],
+                f"{where}.prompt",
+                f"{where}.ground_truth",
+            )
+
+
+def _pairs(
+    place: Place, name: str, prompts: object, said: object, key: str, said_key: str
+) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+    """One question with its answers, or as many questions as answers."""
+    asked = texts(place, prompts, key)
+    if not asked:
+        place.refuse(f"{key!r} is missing", "write it out")
+    each = [said] if len(asked) == 1 else said
+    if not isinstance(each, list) or len(each) != len(asked):
+        place.refuse(f"{said_key!r} does not have {len(asked)} answers for as many questions", "give one for each")
+    for prompt, one in zip(asked, each, strict=True):
+        yield name, prompt, answers(place, one, said_key)
+
+
+def _portability(edit: Draft, group: str, prompt: str, said: tuple[str, ...]) -> Question:
+    low = group.lower()
+    if "alias" in low:
+        kind = "alias"
+    else:
+        kind = "multi_hop" if any(part in low for part in ("reason", "hop", "composit")) else "relation"
+    same = fold(said[0]) == fold(edit.target)
+    return replace(
+        keep(edit, kind, prompt, said, "" if same else f"{kind}:{edit.relation}"),
+        old=edit.old if same else "",
+        rivals=(),
+    )
+
+
+def _locality(edit: Draft, group: str, prompt: str, said: tuple[str, ...]) -> Question:
+    low = group.lower()
+    own = "relation_spec" in low or mentions(prompt, edit.subject)
+    if "distract" in low:
+        kind = "neighbour_plus"
+    else:
+        kind = "same_subject" if own or FORGETFUL in low else "neighbour"
+    alike = edit.old and fold(said[0]) == fold(edit.old)
+    question = keep(edit, kind, prompt, said, "" if alike or kind != "same_subject" else f"{kind}:{edit.relation}")
+    if kind == "neighbour_plus":  # the subject stands only in the sentence before the question
+        question = replace(question, about="", prior="")
+    if FORGETFUL in low:
+        question = replace(question, rivals=(), aliases=(*question.aliases, edit.target))
+    return question

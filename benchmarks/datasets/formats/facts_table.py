@@ -1,0 +1,162 @@
+"""Your own facts as a table of ten columns: CSV, TSV, or JSONL with the same keys. The first fault stops the reading.
+
+| column | holds |
+|---|---|
+| id | names the fact; rows with one id say it in several languages |
+| lang | ISO 639-1 code of the row; en where it is empty |
+| relation | names what is asked, such as `capital`; groups candidates and neighbours |
+| subject | what the fact is about |
+| prompt | the text up to the answer, with `{}` or the subject itself in it |
+| target | what the edited model shall answer |
+| old | what is true now |
+| aliases | other texts that are as right as the target |
+| paraphrases | other prompts for the same fact |
+| neighbours | facts that shall stay, each `prompt => answer` |
+
+Only subject, prompt and target are needed. The last three hold several texts with ` | ` between them (in JSON also a list). Of
+rows with one id the first is edited, the others are asked as `cross_lingual`. A fact without neighbours gets up to four from
+other rows of its relation and language whose `old` is known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from benchmarks.cases import Case
+from benchmarks.datasets.formats import fact_file
+from benchmarks.datasets.reading.case_set import CaseSet
+from benchmarks.datasets.reading.drafts import Draft, Question, ask, assemble, draft, keep
+from benchmarks.datasets.reading.fields import filled, fold, look, prior, text
+from benchmarks.datasets.reading.records import Place, first_twice, read_records
+from benchmarks.datasets.reading.sources import located
+
+DESCRIPTION = "your own facts as a table of ten columns (facts_table:PATH), CSV, TSV or JSONL"
+KINDS = ("fact",)
+COLUMNS = ("id", "lang", "relation", "subject", "prompt", "target", "old", "aliases", "paraphrases", "neighbours")
+NEEDED = ("subject", "prompt", "target")
+NEIGHBOURS = 4
+BETWEEN, ARROW = "|", "=>"
+Record = Mapping[str, Any]
+
+
+def recognises(record: Record) -> bool:
+    """Whether the record is of this form and not simply one of `fact_file`."""
+    return set(NEEDED) <= set(record) <= set(COLUMNS) and not fact_file.recognises(record)
+
+
+def cases(kind: str, seed: int, argument: str = "") -> list[Case]:
+    """The cases of the file that `argument` names."""
+    return list(read(argument, seed).cases)
+
+
+def read(argument: str, seed: int = 0, limit: int | None = None) -> CaseSet:
+    """The file's cases, in its order.
+
+    Raises:
+        BadRequest: no file named.
+        BadData: the first fault of the file, naming file, record, column and mend.
+    """
+    path = located("facts_table", argument).path
+    rows = read_records(path)
+    drafts = [_parse(Place(str(path), number), row) for number, row in enumerate(rows, 1)]
+    made = _merged(drafts)
+    kin: dict[tuple[str, str], list[Draft]] = {}
+    for one in made:
+        kin.setdefault((one.relation, one.lang), []).append(one)
+    near = [_with_neighbours(one, kin[one.relation, one.lang]) for one in made]
+    found = assemble("facts_table", path, near, (), len(rows), seed, limit)
+    if found.left_out:
+        Place(str(path)).refuse(*_halves(found.left_out[0].reason))
+    return found
+
+
+def _halves(reason: str) -> tuple[str, str]:
+    """A fault met while candidates were drawn, as reason and mend."""
+    why, _, mend = reason.rpartition("; ")
+    return why, mend
+
+
+def _parse(place: Place, row: Any) -> Draft:
+    if not isinstance(row, dict):
+        place.refuse(f"is {type(row).__name__}, not an object", 'write {"subject": ..., "prompt": ..., "target": ...}')
+    if twice := first_twice(row):
+        place.refuse(f"the key {twice!r:.60} stands twice", "keep one")
+    for key in row:
+        if key not in COLUMNS:
+            place.refuse(f"unknown column {key!r:.60}", f"use {', '.join(COLUMNS)}")
+    cell = {key: text(place, value, key) for key in COLUMNS if isinstance(value := look(row, key)[1], str)}
+    for key in NEEDED:
+        if key not in cell:
+            place.refuse(f"no {key!r}", f"fill the column {key}")
+    lang = cell.get("lang", "en").lower()
+    target = (text(place, cell["target"], "target", 500), *_several(place, row, "aliases"))
+    old = (text(place, cell["old"], "old", 500),) if "old" in cell else ()
+    edit = draft(
+        place,
+        "prompt",
+        cell["prompt"],
+        cell["subject"],
+        target,
+        old,
+        relation=cell.get("relation", ""),
+        lang=lang,
+        name=cell.get("id", f"row {place.record}"),
+    )
+    questions = [ask(edit, "paraphrase", said) for said in _several(place, row, "paraphrases")]
+    for said in _several(place, row, "neighbours"):
+        prompt, arrow, answer = (part.strip() for part in said.partition(ARROW))
+        if not (prompt and arrow and answer):
+            place.refuse(f"'neighbours' holds {said!r:.80}", f"write each as `prompt {ARROW} answer`")
+        questions.append(keep(edit, "neighbour", prompt, (answer,)))
+    return replace(edit, questions=tuple(questions))
+
+
+def _several(place: Place, row: Record, key: str) -> list[str]:
+    """The texts of a cell, or of a JSON list."""
+    value = look(row, key)[1]
+    if value is None:
+        return []
+    items = value if isinstance(value, list) else text(place, value, key).split(BETWEEN)
+    return [text(place, item, f"{key}[{i}]") for i, item in enumerate(items, 1)]
+
+
+def _merged(drafts: Sequence[Draft]) -> list[Draft]:
+    """One draft per id: the first row's, with what the other languages' rows ask."""
+    by_id: dict[str, list[Draft]] = {}
+    for one in drafts:
+        by_id.setdefault(one.id, []).append(one)
+    made = []
+    for first, *others in by_id.values():
+        questions = list(first.questions)
+        for other in others:
+            for question in (ask(other, "cross_lingual", other.prompt), *other.questions):
+                kept = question.kind == "neighbour"
+                questions.append(question if kept else replace(question, kind="cross_lingual"))
+        made.append(replace(first, questions=tuple(questions)))
+    return made
+
+
+def _with_neighbours(edit: Draft, kin: Sequence[Draft]) -> Draft:
+    """The draft; where it has no neighbours, with some of its `kin` (relation, language), the same old answer first."""
+    if any(q.kind == "neighbour" for q in edit.questions):
+        return edit
+    others = [
+        one for one in kin if one.old and fold(one.old) != fold(edit.target) and fold(one.subject) != fold(edit.subject)
+    ]
+    others.sort(key=lambda one: fold(one.old) != fold(edit.old))
+    near = [
+        Question(
+            kind="neighbour",
+            prompt=filled(one.prompt, one.subject),
+            answer=one.old,
+            old=one.old,
+            rivals=(edit.target,),
+            prior=prior(one.prompt, one.lang),
+            lang=one.lang,
+            about=one.subject,
+        )
+        for one in others[:NEIGHBOURS]
+    ]
+    return replace(edit, questions=(*edit.questions, *near))

@@ -1,0 +1,125 @@
+"""Relations of LRE (Hernandez et al. 2024, arXiv:2308.09124): true facts, edited to another object of their relation.
+
+`lre:PATH` is one relation's JSON file, or a folder of them (then the relations take turns, as the files have no order):
+    {"name": "food from country", "prompt_templates": ["{} originates from"], "prompt_templates_zs": [...],
+     "samples": [{"subject": "Pizza", "object": "Italy"}]}
+The first template is edited, the others are paraphrases; neighbours are other samples, those with the same object first.
+
+Facts with a relation id and a template each, as in the `known_1000.json` of ROME, are read likewise, in the file's order:
+    {"known_id": 0, "subject": "Vinson Massif", "attribute": "Antarctica", "template": "{} is located in the continent",
+     "prompt": "Vinson Massif is located in the continent of", "relation_id": "P30"}
+Where both are given, `prompt` is edited: the templates of known_1000 lack their last word now and then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.cases import Case
+from benchmarks.datasets.asking import turns
+from benchmarks.datasets.reading.case_set import CaseSet, LeftOut
+from benchmarks.datasets.reading.drafts import assemble, collect
+from benchmarks.datasets.reading.fields import answers, look, slotted, text, texts
+from benchmarks.datasets.reading.records import Place, read_records
+from benchmarks.datasets.reading.sources import Source, is_there, located
+from benchmarks.datasets.reading.triples import Triple, drafts_of
+
+DESCRIPTION = "LRE relations, a file or a folder, and known_1000 (lre:PATH): true facts, edited to others"
+KINDS = ("fact",)
+SOURCE = Source("https://github.com/evandez/relations, folder data", "MIT")
+Record = Mapping[str, Any]
+
+
+def recognises(record: Record) -> bool:
+    """Whether the record is a relation with samples, or a fact of known_1000."""
+    known = "attribute" in record and "subject" in record and ("template" in record or "prompt" in record)
+    return known or ("samples" in record and "prompt_templates" in record)
+
+
+def cases(kind: str, seed: int, argument: str = "") -> list[Case]:
+    """The cases of the file or folder that `argument` names."""
+    return list(read(argument, seed).cases)
+
+
+def read(argument: str, seed: int = 0, limit: int | None = None) -> CaseSet:
+    """The cases of a file or a folder, and what was left out.
+
+    Raises:
+        BadRequest: no path named.
+        BadData: a file cannot be read, or most facts cannot be used.
+    """
+    path = located("lre", argument, SOURCE).path
+    rows = _rows(path)
+    groups, left = collect(str(path), rows, _triples)
+    facts = [fact for group, _ in groups for fact in group]
+    left = [*left, *(one for _, bad in groups for one in bad)]
+    drafts, unused = drafts_of(str(path), facts, seed)
+    if is_there(path) and path.is_dir():
+        by_relation: dict[str, list] = {}
+        for one in drafts:
+            by_relation.setdefault(one.relation, []).append(one)
+        drafts = turns(by_relation.values())
+    return assemble("lre", path, drafts, [*left, *unused], len(facts) + len(left), seed, limit)
+
+
+def _rows(path: Path) -> Sequence[Any]:
+    """The records of a file, or of every JSON file below a folder, by name."""
+    if not (is_there(path) and path.is_dir()):
+        return read_records(path)
+    files = sorted(path.rglob("*.json"))
+    if not files:
+        Place(str(path)).refuse("holds no JSON file", "name a folder of relations")
+    return [record for file in files for record in read_records(file)]
+
+
+def _triples(place: Place, record: Record) -> tuple[list[Triple], list[LeftOut]]:
+    """The facts of one record, and those of its samples that are none."""
+    if "samples" not in record:
+        return [_fact(place, record)], []
+    relation = text(place, look(record, "name")[1], "name")
+    templates = []
+    for key in ("prompt_templates", "prompt_templates_zs"):
+        for said in texts(place, look(record, key)[1], key):
+            template = slotted(place, said, "{}", key)[0]
+            templates += [template] if template not in templates else []
+    if not templates:
+        place.refuse("'prompt_templates' is missing", 'write ["{} comes from"]')
+    samples = record["samples"]
+    if not isinstance(samples, list):
+        place.refuse(f"'samples' is {type(samples).__name__}, not a list", 'write [{"subject": ..., "object": ...}]')
+
+    def sample(inner: Place, item: Record) -> Triple:
+        subject = text(inner, look(item, "subject")[1], f"samples[{inner.record}].subject")
+        said = answers(inner, look(item, "object", "objects")[1], f"samples[{inner.record}].object")
+        if not said:
+            inner.refuse(f"'samples[{inner.record}].object' is missing", "write it out")
+        return Triple(place.record, f"{relation}:{inner.record}:{subject}", relation, subject, said, tuple(templates))
+
+    facts, bad = collect(f"{place.file}, record {place.record} ({relation:.60}), sample", samples, sample)
+    return facts, [LeftOut(place.record, one.reason) for one in bad]
+
+
+def _fact(place: Place, record: Record) -> Triple:
+    subject = text(place, look(record, "subject")[1], "subject")
+    said = answers(place, look(record, "attribute", "object")[1], "attribute")
+    if not said:
+        place.refuse("'attribute' is missing", "write it out")
+    templates = []
+    for key in ("prompt", "template"):
+        if look(record, key)[1] is not None:
+            templates.append(slotted(place, text(place, record[key], key), subject, key)[0])
+    if not templates:
+        place.refuse("neither 'prompt' nor 'template'", "write the text before the answer")
+    key, relation = look(record, "relation_id", "relation", "predicate_id")
+    relation = templates[-1] if relation is None else text(place, relation, key)
+    name = look(record, "known_id", "id")[1]
+    return Triple(
+        place.record,
+        f"{place.record if name is None else text(place, name, 'known_id')}:{subject}",
+        relation,
+        subject,
+        said,
+        tuple(templates[:1]),
+    )

@@ -1,0 +1,130 @@
+"""MQuAKE (Zhong et al. 2023, arXiv:2305.14795): edits judged by questions of several hops. CF, T and hard have one form.
+
+    {"case_id": 1, "requested_rewrite": [{"prompt": ..., "subject": ..., "target_new": ..., "target_true": ..., "question": ...}],
+     "questions": [...], "answer": ..., "answer_alias": [...], "new_answer": ..., "new_answer_alias": [...],
+     "single_hops": [{"question": ..., "cloze": ..., "answer": ..., "answer_alias": [...]}], "new_single_hops": [...], "orig": ...}
+
+A record with one rewrite is one case: its questions are `multi_hop`, the rewrite's own question a `paraphrase`, and the other
+hops of the old chain, which the edit does not touch, are `neighbour` probes (facts about the other links of the chain).
+
+A record with several rewrites moves its answer only when all of them are made, and a case holds one. Each rewrite is still a
+sound edit alone: it becomes a case with its question and the untouched hops, without the multi-hop questions, which a note
+counts. The same rewrite in several records is one case.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from benchmarks.cases import Case
+from benchmarks.datasets.formats import counterfact, easyedit
+from benchmarks.datasets.reading.case_set import CaseSet
+from benchmarks.datasets.reading.drafts import Draft, Question, ask, keep
+from benchmarks.datasets.reading.fields import answers, fold, look, mapping, mentions, objects, text, texts
+from benchmarks.datasets.reading.loading import read_file
+from benchmarks.datasets.reading.records import Place
+from benchmarks.datasets.reading.sources import Source, located
+
+DESCRIPTION = "MQuAKE, CF, T and hard (mquake:PATH): multi-hop questions about edited facts"
+KINDS = ("fact",)
+SOURCE = Source(
+    "https://github.com/princeton-nlp/MQuAKE, folder datasets",
+    "MIT",
+    "https://raw.githubusercontent.com/princeton-nlp/MQuAKE/main/datasets/MQuAKE-CF-3k-v2.json",
+)
+Record = Mapping[str, Any]
+
+
+def recognises(record: Record) -> bool:
+    """Whether the record is of this form."""
+    return counterfact.REWRITE in record and ("questions" in record or "new_answer" in record)
+
+
+def cases(kind: str, seed: int, argument: str = "") -> list[Case]:
+    """The cases of the file that `argument` names."""
+    return list(read(argument, seed).cases)
+
+
+def read(argument: str, seed: int = 0, limit: int | None = None) -> CaseSet:
+    """The file's cases, in its order, and what was left out.
+
+    Raises:
+        BadData: the file cannot be read or fetched, or most of its records cannot be used.
+    """
+    unasked: list[int] = []
+    again: list[int] = []
+    seen: set[tuple[str, str, str]] = set()
+
+    def parse(place: Place, record: Record) -> list[Draft]:
+        rewrites = objects(place, look(record, counterfact.REWRITE)[1], counterfact.REWRITE)
+        if not rewrites:
+            place.refuse(f"no {counterfact.REWRITE!r}", "say what to edit")
+        if len(rewrites) == 1:
+            return [alone(place, record, rewrites[0])]
+        name = easyedit.id_of(place, record) or str(place.record)
+        drafts = [part(place, record, asked, f"{name}.{i}") for i, asked in enumerate(rewrites, 1)]
+        fresh = {(d.prompt, d.subject, d.target): d for d in drafts if (d.prompt, d.subject, d.target) not in seen}
+        seen.update(fresh)
+        unasked.append(len(texts(place, look(record, "questions")[1], "questions")))
+        again.append(len(drafts) - len(fresh))
+        return list(fresh.values())
+
+    found = read_file("mquake", located("mquake", argument, SOURCE).path, parse, seed, limit)
+    if not unasked:
+        return found
+    note = (
+        f"{len(unasked)} records make several edits at once: each edit is a case of its own "
+        f"({sum(again)} that were there before are not repeated), their {sum(unasked)} multi-hop questions are not asked"
+    )
+    return replace(found, notes=(*found.notes, note))
+
+
+def part(place: Place, record: Record, asked: Record, name: str) -> Draft:
+    """One rewrite by itself: its own question, and the old chain's hops about other subjects."""
+    edit = counterfact.rewrite(place, asked, name)
+    questions = [ask(edit, "paraphrase", said) for said in texts(place, look(asked, "question")[1], "question")]
+    for i, link in enumerate(objects(place, look(record, "single_hops")[1], "single_hops"), 1):
+        key, prompt = look(link, "cloze", "question")
+        prompt = text(place, prompt, f"single_hops[{i}].{key}")
+        if mentions(prompt, edit.subject):  # the edited fact itself, or one that the edited subject shares
+            continue
+        said = _said(place, link, "answer", f"single_hops[{i}]")
+        hop = keep(edit, "neighbour", prompt, said, _last(place, record, i - 1))
+        questions.append(hop if hop.relation == edit.relation else replace(hop, rivals=()))
+    return replace(edit, questions=tuple(questions))
+
+
+def alone(place: Place, record: Record, asked: Record) -> Draft:
+    """The only rewrite of a record, with the record's questions of several hops."""
+    edit = part(place, record, asked, easyedit.id_of(place, record))
+    new, old = _said(place, record, "new_answer", ""), _said(place, record, "answer", "")
+    if fold(new[0]) == fold(old[0]):
+        place.refuse(f"'new_answer' {new[0]!r:.80} is the old answer", "an edit must change something")
+    relation = _last(place, record, -1)
+    hops = tuple(
+        Question("multi_hop", prompt, new[0], new[1:], old[0], lang="en", about=edit.subject, relation=relation)
+        for prompt in texts(place, look(record, "questions")[1], "questions")
+    )
+    return replace(edit, questions=(*edit.questions, *hops))
+
+
+def _said(place: Place, record: Record, key: str, where: str) -> tuple[str, ...]:
+    """An answer with its aliases."""
+    name = f"{where}.{key}" if where else key
+    first = answers(place, look(record, key)[1], name)
+    if not first:
+        place.refuse(f"{name!r} is missing", "write it out")
+    more = answers(place, look(record, f"{key}_alias", f"{key}_aliases")[1], f"{name}_alias")
+    return (*first, *(said for said in more if fold(said) not in set(map(fold, first))))
+
+
+def _last(place: Place, record: Record, hop: int) -> str:
+    """The relation of one hop of the old chain, where the record tells its triples."""
+    triples = look(mapping(place, look(record, "orig")[1], "orig"), "triples")[1]
+    if not isinstance(triples, list) or not -len(triples) <= hop < len(triples):
+        return "hop"
+    triple = triples[hop]
+    named = isinstance(triple, list) and len(triple) == 3 and isinstance(triple[1], str)
+    return text(place, triple[1], "orig.triples", 500) if named else "hop"

@@ -1,0 +1,106 @@
+"""Records that say one edit in several languages, each in a sub-object named by its code.
+
+    {"id": 7, "en": {"prompt": "{} comes from", "subject": "Brie", "target_new": "Spain", "ground_truth": "France"},
+     "fr": {"prompt": "Le {} vient d'", "subject": "brie", "target_new": "Espagne", "ground_truth": "Italie",
+            "rephrase_prompt": [...], "locality": {...}}}
+
+A sub-object has the keys of EasyEdit's form or of zsRE, or a `requested_rewrite`. One language may stand in the record itself, beside the
+other's sub-object; its code is then `lang`, else `en`. English is edited where it is there, else the first language;
+`multilingual:PATH#fr` edits French. What the other languages ask of the edit becomes `cross_lingual`; what they ask of
+other facts keeps its kind.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from benchmarks.cases import GENERALISATION, Case
+from benchmarks.datasets.formats import counterfact, easyedit, zsre
+from benchmarks.datasets.reading.case_set import CaseSet
+from benchmarks.datasets.reading.drafts import Draft, ask
+from benchmarks.datasets.reading.fields import look, sub_objects, text
+from benchmarks.datasets.reading.loading import read_file
+from benchmarks.datasets.reading.records import Place
+from benchmarks.datasets.reading.sources import located
+from editing.errors import BadRequest
+
+DESCRIPTION = "one edit in several languages (multilingual:PATH, multilingual:PATH#fr): en and fr sub-objects"
+KINDS = ("fact",)
+CODE = re.compile(r"[a-z]{2}")
+Record = Mapping[str, Any]
+
+
+def recognises(record: Record) -> bool:
+    """Whether the record is of this form."""
+    return any(_is_edit(part) and "new" not in part for part in sub_objects(record).values())
+
+
+def _is_edit(part: Record) -> bool:
+    return counterfact.REWRITE in part or any(key in part for key in easyedit.PROMPTS)
+
+
+def cases(kind: str, seed: int, argument: str = "") -> list[Case]:
+    """The cases of the file that `argument` names."""
+    return list(read(argument, seed).cases)
+
+
+def read(argument: str, seed: int = 0, limit: int | None = None) -> CaseSet:
+    """The file's cases, in its order, and what was left out.
+
+    Raises:
+        BadRequest: no file named, an option that is no language.
+        BadData: the file cannot be read, or most of its records cannot be used.
+    """
+    asked = located("multilingual", argument)
+    if len(asked.options) > 1 or not all(CODE.fullmatch(option) for option in asked.options):
+        raise BadRequest(f"multilingual: unknown option #{'#'.join(asked.options):.60}; name one language, such as #fr")
+    lang = asked.options[0] if asked.options else ""
+    return read_file("multilingual", asked.path, lambda p, r: [parse(p, r, lang)], seed, limit)
+
+
+def parse(place: Place, record: Record, lang: str = "") -> Draft:
+    """The edit of one record in `lang`, with the questions of all its languages."""
+    said = languages(place, record)
+    home = lang or ("en" if "en" in said else next(iter(said)))
+    if home not in said:
+        place.refuse(f"no {home!r} sub-object", f"it has {', '.join(said)}")
+    drafts = {code: _draft(place, part, code) for code, part in said.items()}
+    edit = drafts.pop(home)
+    questions = list(edit.questions)
+    relation = easyedit.relation_of(place, record) or edit.relation
+    for other in drafts.values():
+        for question in (ask(other, "cross_lingual", other.prompt), *other.questions):
+            kind = "cross_lingual" if question.kind in GENERALISATION else question.kind
+            questions.append(replace(question, kind=kind))
+    name = easyedit.id_of(place, record) or edit.id
+    return replace(edit, id=name, relation=relation, questions=tuple(questions))
+
+
+def languages(place: Place, record: Record) -> dict[str, Record]:
+    """Each language's part of a record."""
+    said = sub_objects(record)
+    if _is_edit(record):
+        key, own = look(record, "lang", "language")
+        code = "en" if own is None else text(place, own, key, 20).lower()[:2]
+        said = {code: {k: v for k, v in record.items() if k not in said}, **said}
+    if not said:
+        place.refuse("no language's sub-object", 'write {"en": {"prompt": ...}, "fr": {...}}')
+    shared = {key: record[key] for key in easyedit.SUBJECTS if key in record}
+    return {code: {**shared, **part} for code, part in said.items()}
+
+
+def _draft(place: Place, part: Record, lang: str) -> Draft:
+    inner = Place(place.file, place.record)
+    if zsre.recognises(part):
+        return zsre.parse(inner, part, lang)
+    if counterfact.REWRITE not in part:
+        return easyedit.parse(inner, part, lang)
+    edit = counterfact.nested(inner, part)
+    return replace(
+        edit,
+        lang=lang,
+        questions=tuple(replace(q, lang=lang, prior=q.prior if lang == "en" else "") for q in edit.questions),
+    )

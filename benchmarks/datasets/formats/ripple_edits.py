@@ -1,0 +1,169 @@
+"""RippleEdits (Cohen et al. 2024, arXiv:2307.12976): what else has to change, and what must not, when one fact does.
+
+    {"example_type": "popular", "edit": {"prompt": "The name of the father of X is Y.", "subject_id": "Q1", "relation": "FATHER",
+     "target_id": "Q2", "original_fact": {"prompt": "The name of the father of X is Z."}},
+     "Logical_Generalization": [{"test_queries": [{"prompt": ..., "answers": [{"value": ..., "aliases": [...]}]}],
+                                 "test_condition": "OR", "condition_queries": [...]}], ...}
+
+Logical_Generalization becomes `relation`, Compositionality_I and _II `multi_hop`, Subject_Aliasing `alias`, Relation_Specificity
+`same_subject`; Forgetfulness (the other objects of the edited relation stay true) `same_subject` without the target among
+the candidates. Every test query is one probe, also of a group whose condition is OR. Condition queries only filter models in
+the paper; they are not asked, and a note counts them.
+
+The edit is a whole sentence: its answer follows the last "is", and the subject's name, which no key holds, is what follows the
+relation's words, else what the questions about the same subject end with.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from itertools import takewhile
+from typing import Any
+
+from benchmarks.cases import Case
+from benchmarks.datasets.reading.case_set import CaseSet
+from benchmarks.datasets.reading.drafts import Draft, Question, draft, keep
+from benchmarks.datasets.reading.fields import VALUES, answers, fold, look, mapping, objects, text
+from benchmarks.datasets.reading.loading import read_file
+from benchmarks.datasets.reading.records import Place
+from benchmarks.datasets.reading.sources import Source, located
+
+DESCRIPTION = "RippleEdits (ripple_edits:PATH): ripple effects of one edit, in six groups"
+KINDS = ("fact",)
+COMMIT = "21182d13b6ddaa50f023052d13ff59e279deec05"
+SOURCE = Source(
+    "https://github.com/edenbiran/RippleEdits, folder data/benchmark",
+    "MIT",
+    f"https://media.githubusercontent.com/media/edenbiran/RippleEdits/{COMMIT}/data/benchmark/recent.json",
+    sha256="bc71807ea72280e2587bd1974fc79ae7e23aa24b1d5887bcdced40d448910547",
+)
+GROUPS = {
+    "Logical_Generalization": "relation",
+    "Compositionality_I": "multi_hop",
+    "Compositionality_II": "multi_hop",
+    "Subject_Aliasing": "alias",
+    "Relation_Specificity": "same_subject",
+    "Forgetfulness": "same_subject",
+}
+IS = " is "
+Record = Mapping[str, Any]
+
+
+def recognises(record: Record) -> bool:
+    """Whether the record is of this form."""
+    return isinstance(record.get("edit"), dict) and any(group in record for group in GROUPS)
+
+
+def cases(kind: str, seed: int, argument: str = "") -> list[Case]:
+    """The cases of the file that `argument` names."""
+    return list(read(argument, seed).cases)
+
+
+def read(argument: str, seed: int = 0, limit: int | None = None) -> CaseSet:
+    """The file's cases, in its order, and what was left out.
+
+    Raises:
+        BadData: the file cannot be read or fetched, or most of its records cannot be used.
+    """
+    unasked: list[int] = []
+
+    def parse(place: Place, record: Record) -> list[Draft]:
+        made = one(place, record)
+        unasked.append(sum(len(_queries(place, test, "condition_queries")) for _, test in _tests(place, record)))
+        return [made]
+
+    found = read_file("ripple_edits", located("ripple_edits", argument, SOURCE).path, parse, seed, limit)
+    note = f"{sum(unasked)} condition queries are not asked: they filter models, they judge no edit"
+    return replace(found, notes=(*found.notes, note)) if any(unasked) else found
+
+
+def one(place: Place, record: Record) -> Draft:
+    """The edit of one record, with its questions."""
+    edit = mapping(place, look(record, "edit")[1], "edit")
+    before = mapping(place, look(edit, "original_fact", "previous_fact")[1], "edit.original_fact")
+    stem, target = _sentence(place, edit, "edit")
+    old_stem, old = _sentence(place, before, "edit.original_fact") if before else (stem, ())
+    if fold(stem) != fold(old_stem):
+        place.refuse(
+            "'edit.original_fact.prompt' is another sentence than 'edit.prompt'", "make them alike but for the answer"
+        )
+    key, relation = look(edit, "relation", "relation_id")
+    relation = "" if relation is None else text(place, relation, f"edit.{key}")
+    subject = _subject(place, record, edit, stem, relation)
+    made = draft(place, "edit.prompt", stem, subject, target, old, relation)
+    asked = [
+        _question(place, made, group, query)
+        for group, test in _tests(place, record)
+        for query in _queries(place, test, "test_queries")
+    ]
+    questions = tuple(filter(None, asked))
+    return replace(made, questions=questions, unanswered=len(asked) - len(questions))
+
+
+def _sentence(place: Place, fact: Record, key: str) -> tuple[str, tuple[str, ...]]:
+    """A fact's sentence up to its answer, and the answer."""
+    said = text(place, look(fact, "prompt", "fact_prompt")[1], f"{key}.prompt").removesuffix(".")
+    given = answers(place, look(fact, "target", "answer", "target_label")[1], f"{key}.target")
+    if given:
+        return said.removesuffix(given[0]).strip(), given
+    head, found, tail = said.rpartition(IS)
+    if not found or not tail.strip():
+        place.refuse(f"'{key}.prompt' does not end with `is` and an answer", f"write the answer as {key}.target")
+    return head + IS.rstrip(), answers(place, tail, f"{key}.prompt")
+
+
+def _subject(place: Place, record: Record, edit: Record, stem: str, relation: str) -> str:
+    key, named = look(edit, "subject", "subject_label", "subject_name")
+    if named is not None:
+        return answers(place, named, f"edit.{key}")[0]
+    bare = stem.removesuffix(IS.rstrip())
+    words = re.escape(relation.replace("_", " ").lower())
+    if words and (found := re.search(rf"\b{words} of (.+)$", bare, re.IGNORECASE)):
+        return found[1]
+    for _, test in _tests(place, record):
+        for query in _queries(place, test, "test_queries"):
+            asked = str(look(query, "prompt", "phrase")[1] or "").removesuffix(IS.rstrip())
+            shared = _common_end(bare, asked).partition(" of ")[2]
+            if asked and query.get("subject_id") == edit.get("subject_id") and shared and asked != bare:
+                return shared
+    place.refuse(f"the subject's name cannot be read from {stem!r:.120}", "add it as edit.subject")
+
+
+def _common_end(a: str, b: str) -> str:
+    """The longest text that both end with."""
+    alike = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(reversed(a), reversed(b), strict=False)))
+    return a[len(a) - alike :]
+
+
+def _tests(place: Place, record: Record) -> Iterator[tuple[str, Record]]:
+    for group in GROUPS:
+        for test in objects(place, look(record, group)[1], group):
+            yield group, test
+
+
+def _queries(place: Place, test: Record, key: str) -> list[dict[str, Any]]:
+    return objects(place, look(test, key)[1], key)
+
+
+def _question(place: Place, edit: Draft, group: str, query: Record) -> Question | None:
+    """A test query; None where none of its answers has a name."""
+    key, prompt = look(query, "prompt", "phrase")
+    prompt = text(place, prompt, f"{group}.{key}")
+    given = look(query, "answers", "answer")[1]
+    if isinstance(given, list):  # an entity without a label is written as {"value": "", "aliases": []}
+        given = [one for one in given if not isinstance(one, dict) or look(one, *VALUES)[1] is not None]
+    said = answers(place, given, f"{group}.answers")
+    if not said:
+        return None
+    kind = GROUPS[group]
+    name_key, name = look(query, "second_relation", "relation")
+    name = group if name is None else text(place, name, f"{group}.{name_key}", 500)
+    question = keep(edit, kind, prompt, said, "" if name == edit.relation else name)
+    if group == "Forgetfulness":
+        return replace(question, rivals=(), aliases=(*question.aliases, edit.target, *edit.aliases))
+    if kind == "same_subject":
+        return question
+    own = fold(said[0]) == fold(edit.target)
+    return replace(question, rivals=(), old=edit.old if own else "")

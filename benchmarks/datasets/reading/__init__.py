@@ -1,0 +1,1 @@
+"""How files of other people are read: sources, records, fields, drafts of cases."""

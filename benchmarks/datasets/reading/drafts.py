@@ -1,0 +1,298 @@
+"""From the facts of a file to cases: pools of same-type answers, candidates, priors, and the account of what was left out.
+
+A loader turns each record into a `Draft`, an edit with its questions but without candidates. Those can be drawn only once
+the whole file is known: from the answers of the same relation, topped up from the rest of the file in that language.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from benchmarks.cases import FREE, Case, Probe
+from benchmarks.datasets.reading.case_set import CaseSet, LeftOut
+from benchmarks.datasets.reading.fields import filled, fold, prior, slotted
+from benchmarks.datasets.reading.frames import Frames
+from benchmarks.datasets.reading.records import Place, first_twice
+from editing.errors import BadData, UserError
+from editing.text.requests import EditRequest
+
+M = 20  # candidates per probe where the file has so many answers
+ALL = "*"  # the pool of every answer in a language, for files that have little else
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Question:
+    """A probe before its candidates are drawn.
+
+    Attributes:
+        kind, prompt, prior, lang, about: as in `Probe`.
+        answer: what the edited model shall say; empty for `fluency`.
+        aliases: other texts that are as right; none of them becomes a candidate.
+        old: what it should say before; empty where the file does not tell.
+        rivals: answers that must be among the candidates; the first must not win (the edit's target, in a neighbour's probe).
+        relation: the pool of its candidates; empty for that of the edit.
+    """
+
+    kind: str
+    prompt: str
+    answer: str = ""
+    aliases: tuple[str, ...] = ()
+    old: str = ""
+    rivals: tuple[str, ...] = ()
+    prior: str = ""
+    lang: str = "en"
+    about: str = ""
+    relation: str = ""
+
+
+@dataclass(frozen=True)
+class Draft:
+    """An edit as a record tells it, with the questions that judge it. The efficacy question comes by itself.
+
+    Attributes:
+        record: number of the record, from 1.
+        id: unique within its data set, if the file's ids are.
+        prompt: with `{}` for the subject.
+        aliases: texts that are as right as the target.
+        relation: the file's own name of the relation, else the prompt.
+        prior: the subject-free prompt where it is not the prompt about "it".
+        unanswered: how many questions of the record give no answer and are not asked.
+    """
+
+    record: int
+    id: str
+    prompt: str
+    subject: str
+    target: str
+    aliases: tuple[str, ...] = ()
+    old: str = ""
+    relation: str = ""
+    lang: str = "en"
+    prior: str = ""
+    questions: tuple[Question, ...] = ()
+    unanswered: int = 0
+
+
+def draft(
+    place: Place,
+    key: str,
+    prompt: str,
+    subject: str,
+    target: Sequence[str],
+    old: Sequence[str] = (),
+    relation: str = "",
+    lang: str = "en",
+    name: str = "",
+) -> Draft:
+    """A checked edit without questions.
+
+    Args:
+        key: what the record calls the prompt, for messages.
+        target, old: the answer after and before the edit, each with its aliases.
+        name: the record's own id; its number when empty.
+
+    Raises:
+        BadData: the subject is not in the prompt, no target, a target that is true already.
+    """
+    template, spelled = slotted(place, prompt, subject, key)
+    if not target:
+        place.refuse("no target", "say what the edited model shall answer")
+    if fold(target[0]) in map(fold, old):
+        place.refuse(f"the target {target[0]!r:.80} is the old answer", "an edit must change something")
+    return Draft(
+        record=place.record,
+        id=name or str(place.record),
+        prompt=template,
+        subject=spelled,
+        target=target[0],
+        aliases=tuple(target[1:]),
+        old=old[0] if old else "",
+        relation=relation or template,
+        lang=lang,
+    )
+
+
+def ask(edit: Draft, kind: str, prompt: str) -> Question:
+    """A question about the edit's own subject with the edit's own answers.
+
+    Where the subject is not found in it (an alias stands there, or a pronoun), it is asked as it is, without a prior.
+    """
+    try:
+        template, subject = slotted(Place(""), prompt, edit.subject, "prompt")
+    except BadData:
+        template, subject = prompt, edit.subject
+    return Question(
+        kind=kind,
+        prompt=filled(template, subject),
+        answer=edit.target,
+        aliases=edit.aliases,
+        old=edit.old,
+        prior=prior(template, edit.lang),
+        lang=edit.lang,
+        about=subject,
+    )
+
+
+def keep(edit: Draft, kind: str, prompt: str, said: Sequence[str], relation: str = "") -> Question:
+    """A specificity question: `said` (the answer and its aliases) is right before the edit and after it."""
+    prompt = filled(prompt, edit.subject)
+    about = edit.subject if edit.subject in prompt else ""
+    return Question(
+        kind=kind,
+        prompt=prompt,
+        answer=said[0],
+        aliases=tuple(said[1:]),
+        old=said[0],
+        rivals=(edit.target,),
+        prior=prior(prompt.replace(about, "{}", 1), edit.lang) if about else "",
+        lang=edit.lang,
+        about=about,
+        relation=relation,
+    )
+
+
+def collect(file: str, rows: Sequence[Any], parse: Callable[[Place, Any], T]) -> tuple[list[T], list[LeftOut]]:
+    """`parse` of every row that it accepts, and why it refused the others."""
+    good, left = [], []
+    for number, row in enumerate(rows, 1):
+        place = Place(file, number)
+        try:
+            if not isinstance(row, dict):
+                place.refuse(f"is {type(row).__name__}, not an object", 'write it as {"key": ...}')
+            if twice := first_twice(row):
+                place.refuse(f"the key {twice!r:.60} stands twice", "keep one")
+            good.append(parse(place, row))
+        except UserError as error:
+            left.append(LeftOut(number, " ".join(str(error).split())))
+    return good, left
+
+
+def assemble(
+    dataset: str,
+    file: str | Path,
+    drafts: Sequence[Draft],
+    left: Sequence[LeftOut],
+    records: int,
+    seed: int,
+    limit: int | None = None,
+    notes: Sequence[str] = (),
+) -> CaseSet:
+    """The first `limit` cases of the drafts, in their order, with candidates from all of them.
+
+    Raises:
+        BadData: more records are bad than good.
+    """
+    pools, frames = _pools(drafts), Frames({d.prompt for d in drafts if d.lang == "en"})
+    left, seen, cases, unasked, unanswered = list(left), Counter(), [], 0, 0
+    for one in drafts:
+        if limit is not None and len(cases) == limit:
+            break
+        seen[one.id] += 1
+        named = one if seen[one.id] == 1 else replace(one, id=f"{one.id}~{seen[one.id]}")
+        try:
+            builder = _Builder(dataset, str(file), named, pools, frames, seed)
+            cases.append(builder.case())
+            unasked += builder.unasked
+            unanswered += one.unanswered
+        except UserError as error:
+            left.append(LeftOut(one.record, " ".join(str(error).split())))
+    left.sort(key=lambda one: one.record)
+    bad = {one.record for one in left}
+    if len(bad) > len({one.record for one in drafts} - bad):
+        raise BadData(f"{file}: {len(bad)} of {records} records cannot be used; mend the first: {left[0].reason}")
+    if unanswered:
+        notes = [*notes, f"{unanswered} questions without an answer are not asked"]
+    if unasked:
+        notes = [*notes, f"{unasked} questions are not asked: the file has nothing else to choose from"]
+    return CaseSet(tuple(cases), tuple(left), records, tuple(notes))
+
+
+# (language, relation) -> answers, folded and as written; relation "" holds those of all edits, ALL every one
+Pools = dict[tuple[str, str], list[tuple[str, str]]]
+# candidates, and where each stands by its folded text
+Drawn = tuple[tuple[str, ...], dict[str, int]]
+
+
+def _pools(drafts: Sequence[Draft]) -> Pools:
+    pools: dict[tuple[str, str], dict[str, str]] = {}
+
+    def add(lang: str, relation: str, said: Sequence[str], common: bool) -> None:
+        for one in filter(None, said):
+            key = fold(one)
+            for pool in (relation, ALL, "") if common else (relation, ALL):
+                pools.setdefault((lang, pool), {}).setdefault(key, one)
+
+    for one in drafts:
+        add(one.lang, one.relation, (one.old, one.target), True)
+        for q in one.questions:  # what other relations answer, often whole sentences, tops up no other pool
+            add(q.lang, q.relation or one.relation, (q.old, q.answer), q.relation in ("", one.relation))
+    return {key: list(names.items()) for key, names in pools.items()}
+
+
+class _Builder:
+    """One draft on its way to a case. Questions that need the same answers share their candidates."""
+
+    def __init__(self, dataset: str, file: str, one: Draft, pools: Pools, frames: Frames, seed: int) -> None:
+        self.dataset, self.draft, self.pools, self.frames, self.seed = dataset, one, pools, frames, seed
+        self.place = Place(file, one.record)
+        self.unasked = 0
+        self.drawn: dict[tuple[str, str, frozenset[str], frozenset[str]], Drawn] = {}
+
+    def case(self) -> Case:
+        one = self.draft
+        case_id = f"{self.dataset}:{one.id}"
+        efficacy = ask(one, "efficacy", one.prompt)
+        efficacy = replace(efficacy, prior=one.prior or efficacy.prior)
+        first = self._probe(efficacy)
+        if first is None:
+            self.place.refuse(f"nothing to choose from but {one.target!r:.80}", "tell the old answer, or add records")
+        probes = (first, *filter(None, map(self._probe, one.questions)))
+        self.unasked = 1 + len(one.questions) - len(probes)
+        request = EditRequest(case_id, (one.prompt,), one.subject, (one.target,), "subject_last", one.lang)
+        return Case(case_id, "fact", request, probes, one.subject, one.relation, self.dataset, self.seed)
+
+    def _probe(self, q: Question) -> Probe | None:
+        """The question with its candidates; None where the file has no other answer."""
+        if q.kind in FREE:
+            return Probe(q.kind, q.prompt, lang=q.lang, about=q.about)
+        relation, prior, about = q.relation or self.draft.relation, q.prior, q.about
+        if not prior and not about and q.lang == "en" and (found := self.frames.match(q.prompt)):
+            prior, about = found
+        candidates, places = self._candidates(q, relation)
+        if len(candidates) < 2:
+            return None
+        at, old = places[fold(q.answer)], places[fold(q.old)] if q.old else None
+        keeps = q.kind not in ("neighbour", "same_subject", "neighbour_plus")
+        if old == at and keeps:
+            self.place.refuse(
+                f"{q.prompt!r:.120} is answered {q.old!r:.80} before and after", "leave that question out"
+            )
+        rival = places.get(fold(q.rivals[0])) if q.rivals else None
+        rival = None if rival == at else rival
+        return Probe(q.kind, q.prompt, candidates, at, old, prior, q.lang, q.aliases, about, relation, rival)
+
+    def _candidates(self, q: Question, relation: str) -> Drawn:
+        """Up to M different answers that hold the right one, the old one and the rivals, and none that is right as well."""
+        right = frozenset(map(fold, q.aliases)) - {fold(q.answer), fold(q.old)}
+        must = {fold(said): said for said in (q.answer, q.old, *q.rivals) if said and fold(said) not in right}
+        key = (q.lang, relation, frozenset(must), right)
+        if key not in self.drawn:
+            rng = random.Random(f"{self.seed}/{self.draft.id}/{q.lang}/{relation}/{sorted(must)}")
+            chosen = dict(must)
+            for name in (relation, "", ALL):
+                if name == ALL and len(chosen) > 1:
+                    break
+                pool = self.pools.get((q.lang, name), [])
+                for folded, said in rng.sample(pool, min(len(pool), M + len(must) + len(right))):
+                    if len(chosen) < M and folded not in right:
+                        chosen.setdefault(folded, said)
+            drawn = list(chosen.items())
+            rng.shuffle(drawn)
+            self.drawn[key] = tuple(said for _, said in drawn), {folded: i for i, (folded, _) in enumerate(drawn)}
+        return self.drawn[key]

@@ -1,0 +1,104 @@
+"""`ladder export`: trained rungs as folders of half the size, and a ladder of them, so that others can start without training.
+
+Weights are rounded to bfloat16. The card says so: it keeps the hash of the float32 weights, which growing the rung again gives, and
+its recall is measured again on the rounded weights.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+
+from benchmarks.grown.recall import measure_recall
+from benchmarks.grown.rungs import CARD, ground, grow, read_card
+from benchmarks.grown.spec import RungSpec
+from benchmarks.grown.train import one_torch_thread
+from benchmarks.ladders import load_ladder
+from benchmarks.ladders.grow import grown_rungs
+from editing.cache import atomic_file, atomic_folder
+from editing.errors import BadData
+from editing.quiet import quiet_transformers
+
+LADDER = "ladder.toml"
+
+
+def export_ladder(
+    name: str,
+    out: Path,
+    rungs: Sequence[str] = (),
+    seeds: Sequence[int] = (),
+    say: Callable[[str], None] | None = None,
+) -> tuple[Path, ...]:
+    """Write the grown rungs of ladder `name` into folders of `out`, and `out`/ladder.toml that lists them.
+
+    Args:
+        rungs: only these. seeds: only rungs of these seeds. Rungs that are not there yet are grown first.
+
+    Returns:
+        The folders, in the ladder's order.
+
+    Raises:
+        UserError: no such ladder or rung, nothing left to write, or the folder cannot be written.
+    """
+    title = load_ladder(name).title
+    chosen = [(rung, spec) for rung, spec in grown_rungs(name, rungs) if not seeds or spec.seed in seeds]
+    if not chosen:
+        raise BadData(f"ladder {name}: no grown rung is left to export; ask for other --rungs or --seeds")
+    say = say or (lambda line: print(line, file=sys.stderr))
+    folders, entries = [], [f"title = {json.dumps(title + '; trained, rounded to bfloat16', ensure_ascii=False)}"]
+    for i, (rung, spec) in enumerate(chosen, 1):
+        say(f"rung {i} of {len(chosen)}: {rung.name}")
+        folder = out / rung.name
+        card = _export(spec, folder)
+        folders.append(folder)
+        entries.append(
+            "\n".join(
+                (
+                    "\n[[rung]]",
+                    f'name = "{rung.name}"',
+                    f'model = "{_reference(folder)}"',
+                    f"parameters = {card['parameters']}",
+                    f"training_tokens = {card['tokens']}",
+                    f'note = "{spec.name} in bfloat16"',
+                )
+            )
+        )
+    with atomic_file(out / LADDER) as temporary:
+        temporary.write_text("\n".join(entries) + "\n", encoding="utf-8")
+    return tuple(folders)
+
+
+def _reference(folder: Path) -> str:
+    """A folder as a model reference: a relative one begins with ./, or it would read as a hub id."""
+    return folder.as_posix() if folder.is_absolute() or folder.parts[0] == ".." else f"./{folder.as_posix()}"
+
+
+def _export(spec: RungSpec, folder: Path) -> dict:
+    """One folder, written whole; the new card."""
+    source = grow(spec)
+    on = ground(spec.finished)
+    with quiet_transformers():
+        model: Any = transformers.AutoModelForCausalLM.from_pretrained(source, dtype=torch.bfloat16)
+    card = read_card(source)
+    with one_torch_thread():  # what a user of the folder gets: the rounded weights, computed with in float32
+        recall = measure_recall(model.float().eval(), on.tokenizer, on.corpus)
+    shutil.rmtree(folder, ignore_errors=True)
+    with quiet_transformers(), atomic_folder(folder) as temporary:
+        model.to(torch.bfloat16).save_pretrained(temporary)
+        on.tokenizer.save_pretrained(temporary)
+        card |= {
+            "stored": "bfloat16",
+            "weights_float32": card["weights"],
+            "weights": hashlib.sha256((temporary / "model.safetensors").read_bytes()).hexdigest(),
+            "recall": recall,
+        }
+        (temporary / CARD).write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return card

@@ -1,0 +1,1 @@
+"""One model, now: an edit, a sequence of edits, a retargeting."""

@@ -1,0 +1,305 @@
+"""One edit, live: what the model answers before and after, on every probe, with the edit really in its weights.
+
+The answers after the edit come from the changed weights (not from the hooks a sweep uses); afterwards the weights'
+hash is taken again and compared. Only the weights of an offloaded model are left alone: there the edit runs as hooks.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from math import isnan, nan
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.cases import GENERALISATION, SPECIFICITY, Case
+from benchmarks.datasets import build_cases
+from benchmarks.datasets.common_probes import with_common_probes
+from benchmarks.datasets.ours.concept_suite import rename_case, retarget_case
+from benchmarks.measure.answers import measure, measure_base, measure_drift
+from benchmarks.measure.opening import open_model, planned, statistics_of
+from benchmarks.measure.records import probe_rows
+from benchmarks.provenance import versions
+from editing.cache import atomic_file
+from editing.delta.delta import RECORD, Delta
+from editing.delta.peft_export import export_peft
+from editing.easyedit.hparams import Hparams, method_of, read_hparams
+from editing.errors import BadData, BadModel, BadRequest
+from editing.methods import make_method
+from editing.model.language_model import hash_weights
+from editing.model.memory import format_plan
+from editing.stats.statistics import CORPUS, check_corpus
+
+SHOWN = ("probe", "lang", "prompt", "answer", "old", "pick_before", "pick_after", "text_before", "text_after")
+SCORED = (
+    "hit_before",
+    "hit_after",
+    "value",
+    "exact_before",
+    "exact_after",
+    "logp_before",
+    "logp_after",
+    "n_candidates",
+    "entropy_before",
+    "entropy_after",
+    "text_bits_before",
+    "text_bits_after",
+)
+
+
+@dataclass(frozen=True)
+class LiveEdit:
+    """What one edit did: a record per probe and per probe kind. A value None was not measurable.
+
+    Attributes:
+        notes: what a reader must know of the settings, where they come from a peer's file.
+    """
+
+    model: dict
+    method: str
+    settings: dict
+    placement: dict
+    requests: list[dict]
+    probes: list[dict]
+    summary: list[dict]
+    known: list[bool | None]
+    edit_norm: float
+    seconds: dict[str, float]
+    restored: bool
+    saved: str
+    versions: dict[str, str]
+    form: str = "weights"  # or "hooks": where the edit was when the probes were asked
+    notes: tuple[str, ...] = ()
+
+    def as_json(self) -> dict:
+        return asdict(self)
+
+
+def chosen_cases(rename: str = "", retarget: str = "", fact: str | Path = "") -> tuple[Case, ...]:
+    """The cases of exactly one of `--rename OLD=NEW`, `--retarget FROM=TO`, `--fact FILE`.
+
+    Raises:
+        BadRequest, BadData: none or several given, not of the form A=B, unknown concept, malformed file.
+    """
+    given = [name for name, value in (("--rename", rename), ("--retarget", retarget), ("--fact", fact)) if value]
+    if len(given) != 1:
+        raise BadRequest(f"{' and '.join(given) or 'nothing'} to do; give one of --rename, --retarget, --fact")
+    if fact:
+        return with_common_probes(build_cases(f"fact_file:{fact}", "fact"))
+    text, make = (rename, rename_case) if rename else (retarget, retarget_case)
+    old, equals, new = (part.strip() for part in text.partition("="))
+    if not (old and equals and new) or "=" in new:
+        raise BadRequest(f"{given[0]} {text!r} is not of the form OLD=NEW; write for example {given[0]} cheese=bread")
+    return with_common_probes([make(old, new)])
+
+
+def run_edit(
+    reference: str,
+    cases: Sequence[Case],
+    method: str = "rome",
+    settings: dict | None = None,
+    device: str | None = None,
+    seed: int = 0,
+    save: str | Path = "",
+    hparams: str | Path = "",
+    corpus: str = "",
+) -> LiveEdit:
+    """Edit one model by all `cases` together and ask their probes before and after.
+
+    `hparams` is one of EasyEdit's hyper-parameter files; it then says which method, and `settings` go over its own.
+    `corpus` is the text of the covariance (see `ModelStatistics`) instead of the file's or the usual one.
+
+    Raises:
+        UserError: unknown method, setting or model; an impossible request; a `save` folder in use or not writable.
+    """
+    editor = make_method(method_of(hparams) if hparams else method, **(settings or {}))
+    if corpus:
+        check_corpus(corpus)
+    if save:
+        _check_folder(Path(save))
+    clock = [time.perf_counter()]
+    lm = open_model(reference, device)
+    told = read_hparams(hparams, lm.n_layers) if hparams else Hparams(editor, None, (), "")
+    editor = make_method(editor.name, **(told.method.settings() | (settings or {})))
+    requests = [case.request for case in cases]
+    lm, plan = planned(lm, [editor], requests)
+    print(format_plan(plan), file=sys.stderr)
+    whole = lm.weight_hash
+    clock.append(time.perf_counter())
+    base = measure_base(lm, cases)
+    clock.append(time.perf_counter())
+    delta = editor(lm, requests, statistics_of(lm, seed, corpus or told.corpus or CORPUS))
+    clock.append(time.perf_counter())
+    if lm.offloaded:
+        after = measure(lm, cases, base.priors, [delta], [0] * len(cases), base.new_tokens)
+    else:
+        with delta.applied(lm):
+            # The change is in the weights; a context (in-context editing) is in the text only.
+            said = Delta({}, {}, delta.context)
+            after = measure(lm, cases, base.priors, [said], [0] * len(cases), base.new_tokens)
+    restored = hash_weights(lm.module) == whole
+    drift = measure_drift(lm, cases, [delta], [0] * len(cases))
+    clock.append(time.perf_counter())
+    saved = str(delta.save(save)) if save else ""
+    parts = zip(cases, base.answers, base.priors, after, drift, strict=True)
+    rows = [{"case": part[0].id} | row for part in parts for row in probe_rows(*part)]
+    names = ("load", "ask_before", "edit", "ask_after")
+    return LiveEdit(
+        model={
+            "reference": reference,
+            "source": lm.source,
+            "hash": whole,
+            "layers": lm.n_layers,
+            "parameters": lm.n_parameters,
+        },
+        method=editor.name,
+        settings=editor.settings(),
+        placement=asdict(editor.placement(lm, requests[0])),
+        requests=[asdict(request) for request in requests],
+        probes=[_plain(row) for row in rows],
+        summary=_summary(rows),
+        known=list(base.known),
+        edit_norm=delta.relative_norm(lm),
+        seconds={name: b - a for name, a, b in zip(names, clock, clock[1:], strict=False)},
+        restored=restored,
+        saved=saved,
+        versions=versions(),
+        form="hooks" if lm.offloaded else "weights",
+        notes=told.notes,
+    )
+
+
+def write_adapter(delta: Path, reference: str, out: Path, device: str | None = None) -> str:
+    """Write a saved delta as a PEFT adapter and say what was written and how to load it.
+
+    Raises:
+        UserError: no delta there, another model's, or one without an adapter form.
+    """
+    change, lm = Delta.load(delta), open_model(reference, device)
+    made_for = change.provenance.get("model_hash")
+    if made_for and made_for != lm.weight_hash:
+        raise BadModel(
+            f"{delta}: made from a model of hash {made_for[:12]}, {reference} has {lm.weight_hash[:12]}; name that one"
+        )
+    done = export_peft(change, lm, out)
+    lines = [f"wrote {done.folder}: " + ", ".join(f"{path} rank {rank}" for path, rank in done.ranks.items())]
+    if lm.prefix_ids:
+        first = lm.tokenizer.decode(lm.prefix_ids)
+        lines.append(
+            f"texts here begin with {first!r}; lm-evaluation-harness puts it there with --model_args add_bos_token=True"
+        )
+    return "\n".join(lines)
+
+
+def _check_folder(folder: Path) -> None:
+    """Refuse before any work what `Delta.save` would refuse after it."""
+    if folder.exists() and not folder.is_dir():
+        raise BadData(f"{folder}: is a file; name a folder for the delta")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / RECORD).is_file():
+        raise BadData(f"{folder}: holds other files than a delta; name an empty or new folder")
+    made = next((p for p in (*reversed(folder.parents), folder) if not p.exists()), None)
+    try:
+        with atomic_file(folder / ".probe") as temp:
+            temp.write_bytes(b"\0")
+        (folder / ".probe").unlink(missing_ok=True)
+    finally:  # a mistake found later leaves no empty folder behind
+        if made is not None:
+            shutil.rmtree(made, ignore_errors=True)
+
+
+def _plain(row: dict) -> dict:
+    """A record JSON can hold: NaN becomes None."""
+    keys = ("case", *SHOWN, *SCORED, "reason")
+    return {key: _number(row[key]) for key in keys if key in row}
+
+
+def _number(value: object) -> object:
+    return None if isinstance(value, float) and isnan(value) else value
+
+
+def _summary(rows: Sequence[dict]) -> list[dict]:
+    """Per probe kind: number, measurable ones, mean value, share of free-running exact matches before and after."""
+    lines = []
+    for kind in (*GENERALISATION, *SPECIFICITY):
+        mine = [row for row in rows if row["probe"] == kind]
+        if mine:
+            lines.append(
+                {
+                    "probe": kind,
+                    "n": len(mine),
+                    "measurable": sum(not isnan(row["value"]) for row in mine),
+                    "value": _number(_mean([row["value"] for row in mine])),
+                    "exact_before": _number(_mean([row.get("exact_before", nan) for row in mine])),
+                    "exact_after": _number(_mean([row.get("exact_after", nan) for row in mine])),
+                }
+            )
+    return lines
+
+
+def _mean(values: Sequence[float]) -> float:
+    there = [value for value in values if not isnan(value)]
+    return float(np.mean(there)) if there else nan
+
+
+def format_edit(edit: LiveEdit) -> str:
+    """The edit as text for a terminal."""
+    place = edit.placement
+    where = (
+        f"{place['site']} at {place['lookup']}, layer {', '.join(map(str, place['layers']))} of {edit.model['layers']}"
+    )
+    lines = [f"{edit.model['reference']}  ({edit.model['source']}, weights {edit.model['hash'][:12]})"]
+    lines.append(f"{edit.method}: {where}; relative norm of the change {edit.edit_norm:.4f}")
+    lines += [f"note: {note}" for note in edit.notes]
+    unknown = sum(known is False for known in edit.known)
+    if unknown:
+        lines.append(f"note: the unedited model did not know {unknown} of {len(edit.known)} edited facts")
+    for line in edit.summary:
+        kind = line["probe"]
+        lines.append(f"\n{kind}")
+        for row in (row for row in edit.probes if row["probe"] == kind):
+            lines += _format_probe(row)
+    lines.append(f"\n{'probe':<16}{'n':>4}{'score':>8}{'free text before':>18}{'after':>8}")
+    for line in edit.summary:
+        values = "".join(
+            f"{'-' if line[key] is None else format(line[key], '.2f'):>{width}}"
+            for key, width in (("value", 8), ("exact_before", 18), ("exact_after", 8))
+        )
+        missing = line["n"] - line["measurable"]
+        lines.append(f"{line['probe']:<16}{line['n']:>4}{values}" + (f"   {missing} not measurable" if missing else ""))
+    lines.append("\n" + ", ".join(f"{name.replace('_', ' ')} {value:.1f} s" for name, value in edit.seconds.items()))
+    if edit.saved:
+        lines.append(f"saved the change to {edit.saved}")
+    if edit.form == "hooks":
+        lines.append("the model's weights are offloaded: the edit ran as hooks and changed none of them")
+    lines.append(
+        f"the model's weights were restored bit for bit (sha256 {edit.model['hash'][:12]} before and after)"
+        if edit.restored
+        else "WARNING: the model's weights were NOT restored"
+    )
+    return "\n".join(lines)
+
+
+def _tail(prompt: str, width: int = 100) -> str:
+    """The end of a long prompt: what it asks stands there."""
+    line = " ".join(prompt.split())
+    return line if len(line) <= width else "..." + line[3 - width :]
+
+
+def _format_probe(row: dict) -> list[str]:
+    if row["probe"] == "drift":
+        kept = "not measurable" if row["value"] is None else f"kept {row['value']:.3f}"
+        return [f"  [{row['lang']}] {kept}: {row['prompt'][:70]!r}..."]
+    if row["probe"] == "fluency":
+        score = row["reason"] if row["value"] is None else f"kept {row['value']:.3f}"
+        said = [repr(row[f"text_{when}"][:70]) for when in ("before", "after")]
+        return [f"  [{row['lang']}] {score}", f"      {said[0]}  ->  {said[1]}"]
+    if "pick_before" not in row:
+        return [f"  [{row['lang']}] {row['prompt']!r}: {row['reason']}"]
+    mark = {None: "?", 1.0: "+", 0.0: "-"}[row["value"]]
+    said = [f"{row[f'pick_{when}']} ({row[f'text_{when}'].strip()[:40]!r})" for when in ("before", "after")]
+    why = f"   ({row['reason']})" if row["value"] is None else ""
+    return [f"  {mark} [{row['lang']}] {_tail(row['prompt'])}", f"      {said[0]}  ->  {said[1]}{why}"]

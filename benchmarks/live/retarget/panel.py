@@ -1,0 +1,153 @@
+"""The questions of one retargeting: the concept, its siblings and the goal, asked the same in the same frames.
+
+Retargeting cheese to dog may move butter as well: apparent transfer that is leakage. So every question about the concept has
+its twin about each sibling in the same language, relation and wording, with the same candidates; and its twin about the goal,
+which says how far there is to go.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from benchmarks.cases import Case, Probe
+from benchmarks.datasets.asking import M, find_concept
+from benchmarks.datasets.ours.concept_suite import retarget_case
+from benchmarks.texts import drift_texts
+from benchmarks.world.facts import LANGS, Fact
+from benchmarks.world.knowledge import Knowledge, knowledge
+
+FRAMES = {"en": 3, "fr": 2}  # wordings asked per relation; the first English one is the edit's own
+TRAINED, HELD_OUT, SHARED, SIBLING, GOAL = "trained", "held out", "shared", "sibling", "goal"
+
+
+@dataclass(frozen=True)
+class Question:
+    """One question of the panel.
+
+    Attributes:
+        role: of the concept's relations, TRAINED (the request edits it), HELD_OUT, or SHARED (the goal has the same object, so
+            the answer shall stay); SIBLING or GOAL where it is asked about another concept.
+        about: English name of the concept asked about.
+        own, goal: the true answer, and the goal's; equal where there is nothing to move.
+    """
+
+    role: str
+    about: str
+    relation: str
+    lang: str
+    template: int
+    own: str
+    goal: str
+    probe: Probe
+
+    @property
+    def frame(self) -> tuple[str, str, int]:
+        """What a question shares with its twins."""
+        return self.relation, self.lang, self.template
+
+
+@dataclass(frozen=True)
+class Panel:
+    """The request with everything asked about it.
+
+    Attributes:
+        case: its first probes are those of `questions`, in their order; then drift and fluency.
+        siblings: English names of the other concepts of the type.
+        left_out: a line per relation of the concept that the goal does not have.
+    """
+
+    case: Case
+    questions: tuple[Question, ...]
+    concept: str
+    goal: str
+    siblings: tuple[str, ...]
+    left_out: tuple[str, ...]
+
+
+def retarget_panel(a: str, b: str, seed: int = 0) -> Panel:
+    """The panel of making the concept called `a` behave as the one called `b`; English names.
+
+    Raises:
+        BadRequest: an unknown concept, the same one twice, or two that share every known attribute.
+    """
+    known, case = knowledge(), retarget_case(a, b, seed)
+    key, goal = find_concept(known, a), find_concept(known, b)
+    name, towards = (known.name(one, "en") for one in (key, goal))
+    kin = tuple(sibling for sibling in known.siblings(key) if sibling != goal)
+    trained = {probe.relation for probe in case.probes if probe.kind == "efficacy"}
+    questions: list[Question] = []
+    left_out = []
+    for fact in known.about(key):
+        new = known.object_of(goal, fact.relation)
+        if new is None:
+            left_out.append(f"{fact.relation}: {towards} has none that is known, so it is not asked")
+            continue
+        role = SHARED if new == fact.object else TRAINED if fact.relation in trained else HELD_OUT
+        twins = [f for one in kin if (f := _fact(known, one, fact.relation))]
+        for lang in LANGS:
+            frame = _Frame(known, fact, new, tuple(twin.object for twin in twins), lang)
+            for template in range(FRAMES[lang]):
+                questions.append(frame.question(role, fact, template))
+                questions += [frame.question(SIBLING, twin, template) for twin in twins]
+                # One per answer that somebody starts from: each is another distance to the goal.
+                starts = dict.fromkeys(f.object for f in (fact, *twins) if f.object != new)
+                questions += [frame.goal_question(goal, start, template) for start in starts]
+    probes = tuple(question.probe for question in questions) + _texts(known, key)
+    whole = Case(case.id, "retarget", case.request, probes, case.subject, case.relation, case.dataset, seed)
+    return Panel(whole, tuple(questions), name, towards, tuple(known.name(one, "en") for one in kin), tuple(left_out))
+
+
+def _fact(known: Knowledge, subject: str, relation: str) -> Fact | None:
+    return next((fact for fact in known.about(subject) if fact.relation == relation), None)
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """One relation in one language: whoever it is asked about, the candidates are the same."""
+
+    known: Knowledge
+    fact: Fact  # the concept's own
+    new: str  # the goal's object
+    others: tuple[str, ...]  # the siblings' objects
+    lang: str
+
+    def question(self, role: str, fact: Fact, template: int) -> Question:
+        """Asked about `fact`'s subject: SIBLING and SHARED keep their answer, the others shall give the goal's."""
+        if role in (SIBLING, SHARED):
+            return self._question(role, fact, fact.object, template, "neighbour" if role == SIBLING else "same_subject")
+        trained = "efficacy" if template == 0 else "paraphrase"
+        kind = "cross_lingual" if self.lang != "en" else trained if role == TRAINED else "relation"
+        return self._question(role, fact, fact.object, template, kind)
+
+    def goal_question(self, goal: str, start: str, template: int) -> Question:
+        """Asked about the goal itself, which keeps its answer against `start`."""
+        return self._question(GOAL, Fact(goal, self.fact.relation, self.new), start, template, "neighbour")
+
+    def _question(self, role: str, fact: Fact, own: str, template: int, kind: str) -> Question:
+        known, lang = self.known, self.lang
+        name, new = known.name(own, lang), known.name(self.new, lang)
+        must = (known.name(key, lang) for key in (self.fact.object, *self.others))
+        candidates = known.candidates(fact.relation, lang, new, M, must)
+        answer = name if role in (SIBLING, SHARED) else new
+        old = new if role == GOAL else name
+        rival = name if role == GOAL else new
+        probe = Probe(
+            kind=kind,
+            prompt=known.render(fact, lang, template).filled,
+            candidates=candidates,
+            answer=candidates.index(answer),
+            old=candidates.index(old),
+            prior=known.prior(fact.relation, lang, template),
+            lang=lang,
+            about=known.name(fact.subject, lang),
+            relation=fact.relation,
+            rival=candidates.index(rival) if rival != answer else None,
+        )
+        return Question(role, known.name(fact.subject, "en"), fact.relation, lang, template, name, new, probe)
+
+
+def _texts(known: Knowledge, key: str) -> tuple[Probe, ...]:
+    """All unrelated texts, and what the model writes behind the concept's bare name, in both languages."""
+    drift = [Probe("drift", text, lang=lang) for lang, texts in drift_texts().items() for text in texts]
+    names = [(lang, known.name(key, lang)) for lang in LANGS]
+    return (*drift, *(Probe("fluency", name[:1].upper() + name[1:], lang=lang, about=name) for lang, name in names))

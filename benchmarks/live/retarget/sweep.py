@@ -1,0 +1,182 @@
+"""The same retargeting over the rungs of a ladder: one line per rung and method, kept rung by rung.
+
+    OUT/rungs/<rung>.json   one finished rung: what was asked, its lines, every question
+    OUT/retarget.csv        the lines of all finished rungs, written again after each
+
+The same command goes on where it was stopped: a rung whose file says the same request is not measured again.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from benchmarks.cases import cases_digest
+from benchmarks.ladders import Rung, choose_rungs
+from benchmarks.live.retarget import STEERING, Retargeting, chosen_methods, run_retarget
+from benchmarks.live.retarget.agreement import agreements
+from benchmarks.live.retarget.panel import retarget_panel
+from benchmarks.live.retarget.scores import summary
+from benchmarks.live.retarget.table import cell, with_interval
+from benchmarks.provenance import canonical
+from editing.cache import atomic_file
+from editing.errors import BadData, UserError
+from editing.stats.statistics import CORPUS
+
+VERSION = 1  # raise it when the same model would give other lines than before
+TABLE = "retarget.csv"
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A table with one line per rung and method; how many rungs were there already; a line per rung left out and per one that failed."""
+
+    table: pd.DataFrame
+    kept: int
+    skipped: tuple[str, ...]
+    failed: tuple[str, ...]
+    file: Path | None
+
+    def as_json(self) -> dict:
+        """With null for what is not measurable: JSON has no NaN."""
+        lines = self.table.astype(object).where(self.table.notna(), None).to_dict("records")
+        about = {"kept": self.kept, "skipped": list(self.skipped), "failed": list(self.failed)}
+        return {"rungs": lines} | about | {"file": str(self.file) if self.file else None}
+
+
+def sweep_retarget(
+    ladder: str,
+    a: str,
+    b: str,
+    by: Sequence[str] = ("rome",),
+    settings: Mapping[str, object] | None = None,
+    device: str | None = None,
+    seed: int = 0,
+    corpus: str = CORPUS,
+    out: Path | None = None,
+    rungs: Sequence[str] = (),
+    say: Callable[[str], None] | None = None,
+) -> Sweep:
+    """`run_retarget` at every rung of a ladder; a rung that fails is told and the next one goes on.
+
+    Args:
+        out: folder of the sweep; None keeps nothing. rungs: only these.
+        say: told one line per rung; None writes it to stderr.
+
+    Raises:
+        UserError: no such ladder, rung, concept, method or setting; a folder of another request or that cannot be written. Before any work.
+    """
+    say = say or (lambda line: print(line, file=sys.stderr))
+    chosen, skipped = choose_rungs(ladder, rungs)
+    panel = retarget_panel(a, b, seed)
+    methods = {method.name: method.settings() for method in chosen_methods(by, settings or {})}
+    about = {"concept": panel.concept, "goal": panel.goal, "methods": methods, "seed": seed, "corpus": corpus}
+    about |= {"questions": cases_digest([panel.case]), "version": VERSION}
+    there = _finished(out, chosen, about) if out is not None else {}
+    lines, failed = [], []
+    for i, rung in enumerate(chosen):
+        if rung.name in there:
+            lines += there[rung.name]
+            continue
+        say(f"rung {i + 1} of {len(chosen)}: {rung.name}")
+        try:
+            done = run_retarget(rung.model, a, b, by, settings, device, seed, corpus)
+        except UserError as error:
+            failed.append(f"failed: rung {rung.name}: {error}")
+            continue
+        lines += (mine := _lines(rung, i, done, seed))
+        if out is not None:
+            _write_rung(out, rung, about, mine, done)
+            _write_table(out, lines)
+    if out is not None and lines:
+        _write_table(out, lines)
+    file = out / TABLE if out is not None and lines else None
+    return Sweep(pd.DataFrame(lines), len(there), skipped, tuple(failed), file)
+
+
+def _lines(rung: Rung, index: int, done: Retargeting, seed: int) -> list[dict]:
+    """What the table says of a rung, as JSON can hold it."""
+    agreed = {(one.b if one.a == STEERING else one.a, one.group): one for one in agreements(done.questions, seed)}
+    model = done.model
+    about = {"rung": rung.name, "rung_index": index, "model": rung.model, "model_hash": model["hash"]}
+    about |= {
+        "parameters": model["parameters"],
+        "n_layers": model["layers"],
+        "concept": done.concept,
+        "goal": done.goal,
+    }
+    lines = []
+    for one, line in zip(done.made, summary(done, seed), strict=True):
+        line = about | {"settings": canonical(one.settings), "seconds": one.seconds} | line
+        for group in ("concept", "siblings"):
+            pair = agreed.get((one.by, group))
+            for name in ("kappa", "r"):
+                bounds = getattr(pair, f"{name}_interval") if pair else (None, None)
+                values = (getattr(pair, name) if pair else None, *bounds)
+                keys = (f"{name}_with_{STEERING}_{group}{end}" for end in ("", "_low", "_high"))
+                line |= dict(zip(keys, values, strict=True))
+        lines.append({key: None if value is None or value != value else value for key, value in line.items()})
+    return lines
+
+
+def _rung_file(out: Path, rung: Rung) -> Path:
+    return out / "rungs" / f"{rung.name.replace('/', '--').replace(':', '-')}.json"
+
+
+def _finished(out: Path, rungs: Sequence[Rung], about: dict) -> dict[str, list[dict]]:
+    """Rung name -> its lines, of the rungs that are there; the folder can be written to."""
+    try:
+        (out / "rungs").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadData(f"{out}: cannot write there ({error.strerror}); choose another folder") from error
+    there = {}
+    for rung in rungs:
+        path = _rung_file(out, rung)
+        if not path.exists():
+            continue
+        try:
+            record = json.loads(path.read_text("utf-8"))
+            asked, model, lines = record["asked"], record["model"], record["lines"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise BadData(f"{path}: not the record of a rung ({error!s:.80}); delete it to measure it again") from error
+        unlike = [key for key in about if asked.get(key) != about[key]]
+        if unlike or model != rung.model:
+            what = ", ".join(unlike) or f"model {model}, not {rung.model}"
+            raise BadData(f"{path}: of another request ({what}); use another --out")
+        there[rung.name] = lines
+    return there
+
+
+def _write_rung(out: Path, rung: Rung, about: dict, lines: list[dict], done: Retargeting) -> None:
+    record = {"asked": about, "model": rung.model, "lines": lines, "retargeting": done.as_json()}
+    with atomic_file(_rung_file(out, rung)) as temporary:
+        temporary.write_text(json.dumps(record, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+
+
+def _write_table(out: Path, lines: list[dict]) -> None:
+    with atomic_file(out / TABLE) as temporary:
+        pd.DataFrame(lines).sort_values(["rung_index", "by"], kind="stable").to_csv(temporary, index=False)
+
+
+def format_sweep(sweep: Sweep) -> str:
+    """The table as text for a terminal: weakest rung first, a line per rung and method."""
+    lines = []
+    if len(sweep.table):
+        wide = max(map(len, sweep.table["rung"]))
+        lines.append(
+            f"{'rung':<{wide}} {'by':<10} {'moved EN':>8} {'FR':>6} {'held out':>8} {'siblings':>8} {'FR':>6}"
+            f" {'as goal':>8} {'FR':>6} {'text kept':>9}  net transfer EN; FR"
+        )
+    for row in sweep.table.to_dict("records"):
+        keys = ("moved_en", "moved_fr", "moved_held_out_en", "siblings_en", "siblings_fr", "hits_en_after", "hits_fr_after", "drift_en")  # fmt: skip
+        numbers = [f"{cell(row[key]):>{width}}" for key, width in zip(keys, (8, 6, 8, 8, 6, 8, 6, 9), strict=True)]
+        nets = [with_interval(row[f"net_{g}"], (row[f"net_{g}_low"], row[f"net_{g}_high"])) for g in ("en", "fr")]
+        lines.append(f"{row['rung']:<{wide}} {row['by']:<10} {' '.join(numbers)}  {'; '.join(nets)}")
+    if sweep.kept:
+        lines.append(f"{sweep.kept} rungs were there already")
+    return "\n".join([*lines, *sweep.skipped, *sweep.failed, *([f"wrote {sweep.file}"] if sweep.file else [])])

@@ -1,0 +1,278 @@
+"""Edits that pile up: the same model edited again and again, and what is left of it after 1, 3, 10... edits.
+
+At every checkpoint: do the latest and all earlier edits still hold (efficacy of the newest TENTH of a checkpoint, of all so far, and of
+their paraphrases), do facts that nobody edited stay (specificity), how far has unrelated text moved (KL in nats per token, bits per byte).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from benchmarks.cases import Case
+from benchmarks.datasets import build_cases
+from benchmarks.measure.answers import measure, measure_base, own_wordings
+from benchmarks.measure.opening import open_model, statistics_of
+from benchmarks.measure.strength import drift_texts
+from benchmarks.provenance import CODE_SCHEMA, commit, digest, versions
+from editing.cache import atomic_file
+from editing.errors import BadData, BadRequest, UserError
+from editing.eval.evaluate import bits_per_byte, text_drift
+from editing.methods import make_method, taken_by
+from editing.methods.sequence import Step, apply_sequence
+from editing.model.language_model import LanguageModel, hash_weights
+from editing.stats.statistics import ModelStatistics
+
+ASKED = 150  # cases asked at a checkpoint, evenly spaced where there are more
+RECENT = 10
+Z95 = 1.96
+TABLE, RECORD, PICTURE = "sequence.csv", "sequence.json", "sequence.png"
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Piling:
+    """Outcome of one sequence.
+
+    Attributes:
+        rows: one line per checkpoint and score: method, edits, score, value, low, high (95%, Wilson where it is a share), n.
+        about: seconds (of all edits together, without the looking), restored (whether the weights afterwards have their
+            old bytes), and what the sequence was made with.
+    """
+
+    rows: pd.DataFrame
+    about: dict[str, Any]
+
+
+def checkpoints(edits: int) -> tuple[int, ...]:
+    """1, 3, 10, 32, 100, 316, 1000... up to and with `edits`."""
+    steps = {round(10 ** (k / 2)) for k in range(2 * math.ceil(math.log10(max(edits, 2))) + 1)}
+    return tuple(sorted({1, *(s for s in steps if s < edits), edits}))
+
+
+def pile_up(
+    lm: LanguageModel,
+    method: str,
+    settings: dict,
+    cases: Sequence[Case],
+    untouched: Sequence[Case],
+    statistics: ModelStatistics,
+    *,
+    batch: int = 1,
+    note: Callable[[int, int], None] | None = None,
+) -> Piling:
+    """Edit `cases` one after another (`batch` at a time) and look at the checkpoints.
+
+    Args:
+        untouched: cases about other subjects whose efficacy prompts must keep their old answers; only known ones count.
+        note: called as note(done, total) after every batch.
+
+    Raises:
+        BadRequest: nothing to edit, or no untouched fact that the model knows.
+    """
+    before = hash_weights(lm.module)
+    cases, untouched = [own_wordings(c) for c in cases], [own_wordings(c) for c in untouched]
+    base = measure_base(lm, [*cases, *untouched])
+    first_base = {c.id: i for i, c in enumerate([*cases, *untouched])}
+    kept = [c for c in untouched if base.known[first_base[c.id]]]
+    if not kept:
+        raise BadRequest(f"{lm.name} knows none of the facts kept apart; take a stronger model or other facts")
+    texts = [t for some in drift_texts().values() for t in some[:1]]
+    langs = list(drift_texts())
+    wanted = set(checkpoints(len(cases)))
+    rows: list[dict] = []
+    looked = 0.0
+
+    def share(done: int, some: Sequence[Case], keep: bool = False, **kinds: str) -> None:
+        """A row per probe kind -> name of its score: how many of `some` give the new answer, or with `keep` the old one."""
+        priors = [base.priors[first_base[c.id]] for c in some]
+        answers = measure(lm, some, priors, new_tokens=0)
+        hits: dict[str, list[bool]] = {score: [] for score in kinds.values()}
+        for case, prior, said in zip(some, priors, answers, strict=True):
+            for p, q, a in zip(case.probes, prior, said, strict=True):
+                if p.kind in kinds and q is not None and a is not None:
+                    hits[kinds[p.kind]].append(int(np.argmax(a.logp - q)) == (p.old if keep else p.answer))
+        rows.extend({"edits": done, "score": score, **_wilson(sum(h), len(h))} for score, h in hits.items() if h)
+
+    def look(step: Step) -> None:
+        nonlocal looked
+        if note:
+            note(step.done, len(cases))
+        reached = [w for w in wanted if step.done - batch < w <= step.done]
+        if not reached:
+            return
+        began = time.perf_counter()
+        done = step.done
+        sofar = list(cases[:done])
+        share(done, _spread(sofar, ASKED), efficacy="efficacy, all so far", paraphrase="paraphrase, all so far")
+        share(done, sofar[-RECENT:], efficacy=f"efficacy, latest {RECENT}")
+        share(done, _spread(kept, ASKED), keep=True, efficacy="untouched facts")
+        for name, text in zip(langs, texts, strict=True):
+            rows.append(
+                {"edits": done, "score": f"bits per byte {name}", "value": bits_per_byte(step.lm, text), "n": 1}
+            )
+        delta = step.so_far()
+        with step.unedited() as plain:
+            kl = text_drift(plain, texts, [delta])[0][0]
+        rows.extend(
+            {"edits": done, "score": f"drift {name}, nats", "value": float(v), "n": 1}
+            for name, v in zip(langs, kl, strict=True)
+        )
+        looked += time.perf_counter() - began
+
+    for name, text in zip(langs, texts, strict=True):
+        rows.append({"edits": 0, "score": f"bits per byte {name}", "value": bits_per_byte(lm, text), "n": 1})
+    began = time.perf_counter()
+    apply_sequence(
+        lm, make_method(method, **settings), [c.request for c in cases], statistics, batch=batch, on_step=look
+    )
+    seconds = time.perf_counter() - began - looked
+    table = pd.DataFrame(rows).assign(method=method)
+    return Piling(table, {"seconds": round(seconds, 2), "restored": hash_weights(lm.module) == before})
+
+
+def run_sequences(
+    reference: str,
+    methods: Sequence[str],
+    edits: int,
+    out: Path,
+    *,
+    dataset: str = "world_facts",
+    settings: dict | None = None,
+    batch: int = 1,
+    device: str | None = None,
+    seed: int = 0,
+    say: Callable[[str], None] = lambda line: None,
+) -> list[Path]:
+    """One sequence per method on one model, the same edits in the same order; a tenth of the subjects is never edited.
+
+    A method that fails is reported in its line and left out; the others go on.
+
+    Raises:
+        UserError: no such model, method or data set; fewer edits there than asked for; all methods failed.
+    """
+    for name in methods:
+        make_method(name, **taken_by(name, settings or {}))
+    cases = build_cases(dataset, "fact", None, seed)
+    apart = set(_spread(sorted({c.subject for c in cases}), max(1, len({c.subject for c in cases}) // 10)))
+    untouched = [c for c in cases if c.subject in apart]
+    chosen = [c for c in cases if c.subject not in apart][:edits]
+    if len(chosen) < edits:
+        raise BadRequest(f"data set {dataset} has {len(chosen)} facts to edit, {edits} were asked for; lower --edits")
+    lm = open_model(reference, device)
+    statistics = statistics_of(lm, seed)
+    made = _read(out)
+    title = f"{edits} edits one after another, {reference}"
+    paths: list[Path] = []
+    for name in methods:
+        mine = make_method(name, **taken_by(name, settings or {})).settings()
+        key = digest([reference, lm.weight_hash, dataset, edits, batch, seed, name, mine, CODE_SCHEMA])
+        if name in made and made[name].about["key"] == key:
+            say(f"{name}: in {out} already")
+            paths = paths or write_pilings(made, out, title)
+            continue
+        with tqdm(total=edits, desc=name, leave=False, file=sys.stderr, dynamic_ncols=True) as bar:
+            try:
+                piling = pile_up(
+                    lm, name, mine, chosen, untouched, statistics, batch=batch, note=partial(_advance, bar)
+                )
+            except UserError as error:
+                say(f"{name}: failed: {error}")
+                continue
+        piling.about.update({
+            "key": key, "model": reference, "model_hash": lm.weight_hash, "dataset": dataset, "edits": edits, "batch": batch,
+            "seed": seed, "settings": mine, "versions": versions(), "commit": commit(),
+        })  # fmt: skip
+        made[name] = piling
+        paths = write_pilings(made, out, title)
+        last = piling.rows[piling.rows["edits"] == edits].set_index("score")["value"]
+        scores = ", ".join(f"{score} {value:.2f}" for score, value in last.items())
+        seconds, restored = piling.about["seconds"], piling.about["restored"]
+        say(
+            f"{name}: {edits} edits in {seconds:.0f} s ({1000 * seconds / edits:.0f} ms each); {scores}; "
+            f"weights {'restored bit for bit' if restored else 'NOT restored'}"
+        )
+    if not paths:
+        raise BadRequest("every method failed; see the lines above")
+    return paths
+
+
+def _advance(bar: tqdm, done: int, total: int) -> None:
+    bar.update(done - bar.n)
+
+
+def _spread(items: Sequence[T], most: int) -> list[T]:
+    """At most `most` items, evenly spaced."""
+    if len(items) <= most:
+        return list(items)
+    return [items[i * len(items) // most] for i in range(most)]
+
+
+def _wilson(hits: int, n: int) -> dict:
+    """Share with its 95% Wilson score interval (Wilson 1927)."""
+    p = hits / n
+    centre, spread = p + Z95**2 / (2 * n), Z95 * math.sqrt(p * (1 - p) / n + Z95**2 / (4 * n * n))
+    scale = 1 + Z95**2 / n
+    return {"value": p, "low": (centre - spread) / scale, "high": (centre + spread) / scale, "n": n}
+
+
+def _read(out: Path) -> dict[str, Piling]:
+    """The sequences that a folder holds already, by method.
+
+    Raises:
+        BadData: the folder's files are damaged.
+    """
+    if not (out / RECORD).is_file():
+        return {}
+    try:
+        table = pd.read_csv(out / TABLE)
+        record = json.loads((out / RECORD).read_text(encoding="utf-8"))
+        return {name: Piling(table[table["method"] == name], about) for name, about in record.items()}
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        raise BadData(
+            f"{out / RECORD}: damaged ({error}); delete it and sequence.csv, or take another folder"
+        ) from error
+
+
+def write_pilings(pilings: dict[str, Piling], out: Path, title: str) -> list[Path]:
+    """OUT/sequence.csv, .json and .png: every score against the number of edits, one line per method."""
+    from matplotlib.figure import Figure
+
+    table = pd.concat([t.rows for t in pilings.values()], ignore_index=True)
+    paths = [out / name for name in (TABLE, RECORD, PICTURE)]
+    with atomic_file(paths[0]) as temporary:
+        table.to_csv(temporary, index=False, float_format="%.5g")
+    with atomic_file(paths[1]) as temporary:
+        temporary.write_text(json.dumps({n: p.about for n, p in pilings.items()}, indent=1), encoding="utf-8")
+    shares = [s for s in table["score"].unique() if table.loc[table["score"] == s, "n"].max() > 1]
+    panels = [*shares, *(s for s in table["score"].unique() if s.startswith("drift"))]
+    figure = Figure(figsize=(4.2 * min(3, len(panels)), 3.1 * -(-len(panels) // 3)), layout="constrained")
+    for i, score in enumerate(panels):
+        axes = figure.add_subplot(-(-len(panels) // 3), min(3, len(panels)), i + 1)
+        for method, mine in table[(table["score"] == score) & (table["edits"] > 0)].groupby("method", sort=True):
+            axes.plot(mine["edits"], mine["value"], marker="o", markersize=3, label=str(method))
+            if mine["low"].notna().any():
+                axes.fill_between(mine["edits"], mine["low"], mine["high"], alpha=0.15)
+        axes.set_xscale("log")
+        axes.set_title(score, fontsize=10)
+        axes.set_xlabel("edits so far")
+        if score in shares:
+            axes.set_ylim(-0.02, 1.02)
+        axes.spines[["top", "right"]].set_visible(False)
+        if i == 0:
+            axes.legend(frameon=False, fontsize=8)
+    figure.suptitle(title, fontsize=11)
+    with atomic_file(paths[2]) as temporary:
+        figure.savefig(temporary, format="png", dpi=130)
+    return paths

@@ -1,0 +1,249 @@
+"""Probes to answers: what a model says before and after an edit.
+
+`measure` asks every probe of many cases in a few large batches, each case under its own edit; `measure_base` adds what
+only the unedited model can say (priors, known facts). What the answers are worth is in benchmarks/measure/records.py.
+
+The score of a candidate t is log P(t | prompt) - PRIOR_WEIGHT * log P(t | prior), full string. The prior is ALWAYS that of the
+unedited model, also after an edit: it corrects for how common a candidate's text is, which an edit does not change.
+An edited prior would hide harm: an edit that says its target everywhere raises log P(t | prior) as well, the two
+would cancel, and the neighbours would seem untouched while the model's text is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from math import nan
+
+import numpy as np
+
+from benchmarks.cases import Case, Probe
+from benchmarks.measure.fluency import FLUENCY_TOKENS, inverse_frequencies, reference_score
+from editing.delta.delta import Delta
+from editing.eval.evaluate import Race, continuation_logprobs, greedy, replies, text_drift
+from editing.model.language_model import LanguageModel
+from editing.text.tokens import continuation_ids
+
+# The full correction (1) marks a model wrong on what it says freely, where it answers the subject-free prompt itself with
+# confidence; none (0) prefers frequent names. On SmolLM2, unedited, 20 development facts, 273 English probes: accuracy
+# .70, .80, .85, .83, .74 at weights 0, 1/4, 1/2, 3/4, 1; right in free text but wrong here: 0, 0, 0, 5, 21.
+PRIOR_WEIGHT = 0.5
+KNOWN_SHARE = 2 / 3
+MIN_NEW_TOKENS, MAX_NEW_TOKENS = 6, 24
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one model says to one probe.
+
+    Attributes:
+        logp: (m,) nats, log P(candidate | prompt); an upper bound of it for a candidate that cannot come first or second. Empty
+            for `fluency`.
+        text: greedy continuation; for `fluency` behind its prompt.
+        tokens: the tokens of each candidate.
+        forced: for the candidates that a score compares, the likeliest token at each of their tokens (teacher forcing).
+        needs_known: whether the unedited model answers all that the probe needs.
+        reference_score: of `fluency`, likeness of the text to the probe's reference; NaN without one.
+    """
+
+    logp: np.ndarray
+    text: str
+    tokens: tuple[tuple[int, ...], ...] = ()
+    forced: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    needs_known: bool = True
+    reference_score: float = nan
+
+
+@dataclass(frozen=True)
+class Drift:
+    """KL of the unedited from the edited model (nats per token) and bits per byte after and before the edit, on one text."""
+
+    kl: float
+    bits_per_byte: float
+    bits_per_byte_before: float
+
+
+@dataclass(frozen=True)
+class Base:
+    """What the unedited model says about some cases; shared by every method and setting.
+
+    Attributes:
+        answers: per case, per probe; None for `drift`.
+        priors: per case, per probe, (m,) nats, PRIOR_WEIGHT * log P(candidate | prior); zeros where the probe has no prior.
+        known: per case, whether the model knew the fact; None when no probe can tell.
+        new_tokens: length of every greedy continuation of these cases.
+    """
+
+    answers: tuple[tuple[Answer | None, ...], ...]
+    priors: tuple[tuple[np.ndarray | None, ...], ...]
+    known: tuple[bool | None, ...]
+    new_tokens: int
+
+
+def measure_base(lm: LanguageModel, cases: Sequence[Case], new_tokens: int | None = None) -> Base:
+    """Ask `lm`, unedited, every probe and every prior of `cases`, and what probes need to be known.
+
+    `new_tokens` is the length of the greedy continuations; by default as long as the longest answer needs, 0 leaves them out.
+    """
+    new_tokens = continuation_length(lm, cases) if new_tokens is None else new_tokens
+    asked = [_with_needs(case) for case in cases]
+    wanted = dict.fromkeys((p.prior, p.candidates) for case in asked for p in case.probes if p.candidates and p.prior)
+    logp = continuation_logprobs(lm, [prior for prior, _ in wanted], [texts for _, texts in wanted])
+    table = dict(zip(wanted, logp, strict=True))
+
+    def prior(p: Probe) -> np.ndarray | None:
+        if not p.candidates:
+            return None
+        return PRIOR_WEIGHT * table[p.prior, p.candidates] if p.prior else np.zeros(len(p.candidates))
+
+    all_priors = [tuple(prior(p) for p in case.probes) for case in asked]
+    said = measure(lm, asked, all_priors, new_tokens=new_tokens)
+    answers = tuple(_judged(*part) for part in zip(cases, asked, said, all_priors, strict=True))
+    priors = tuple(q[: len(case.probes)] for case, q in zip(cases, all_priors, strict=True))
+    known = tuple(_known(case, a, q) for case, a, q in zip(cases, answers, priors, strict=True))
+    return Base(answers, priors, known, new_tokens)
+
+
+def _with_needs(case: Case) -> Case:
+    """`case` with a probe more for each question that its probes need, in their order."""
+    needs = [q for p in case.probes for q in p.needs]
+    more = [Probe("relation", q.prompt, q.candidates, q.answer, q.answer, q.prior) for q in needs]
+    return replace(case, probes=(*case.probes, *more)) if more else case
+
+
+def _judged(
+    case: Case, asked: Case, said: Sequence[Answer | None], priors: Sequence[np.ndarray | None]
+) -> tuple[Answer | None, ...]:
+    """The answers to the probes of `case`, each with whether what it needs is known; `asked` is `_with_needs(case)`."""
+    n = len(case.probes)
+    right = iter(
+        [
+            a is not None and q is not None and int(np.argmax(a.logp - q)) == p.answer
+            for p, a, q in zip(asked.probes[n:], said[n:], priors[n:], strict=True)
+        ]
+    )
+    out: list[Answer | None] = []
+    for p, answer in zip(case.probes, said, strict=False):
+        met = all([next(right) for _ in p.needs])  # a list: every need takes its turn
+        out.append(answer if met or answer is None else replace(answer, needs_known=False))
+    return tuple(out)
+
+
+def measure(
+    lm: LanguageModel,
+    cases: Sequence[Case],
+    priors: Sequence[Sequence[np.ndarray | None]],
+    deltas: Sequence[Delta] = (),
+    of: Sequence[int] | None = None,
+    new_tokens: int | None = None,
+) -> tuple[tuple[Answer | None, ...], ...]:
+    """Ask every probe of every case, many edits in one pass.
+
+    Args:
+        priors: per case, per probe, what is taken off each candidate's log-probability (`Base.priors`). It decides which
+            candidates can still win; the others keep an upper bound of their log-probability (see `Race`).
+        deltas: the edits. Empty: the model as it stands.
+        of: per case, the index of the delta it is asked under; default, delta i for case i.
+        new_tokens: length of the greedy continuations; default, as long as the longest answer needs.
+
+    Returns:
+        Per case, per probe, the answer; None for `drift`, see `measure_drift`.
+    """
+    of = (list(range(len(cases))) if deltas else [-1] * len(cases)) if of is None else of
+    new_tokens = continuation_length(lm, cases) if new_tokens is None else new_tokens
+    # Probes that ask the same of the same model share the work.
+    questions: dict[tuple, Race] = {}
+    for row, case, mine in zip(of, cases, priors, strict=True):
+        for p, prior in zip(case.probes, mine, strict=True):
+            if prior is not None:
+                key = _question(row, p)
+                compared = {i for i in (p.answer, p.old, p.against) if i is not None}
+                shared = questions[key].needed if key in questions else ()
+                questions[key] = Race(prior, tuple(sorted(compared | set(shared))))
+    said = replies(
+        lm,
+        [prompt for _, prompt, _, _ in questions],
+        [candidates for _, _, _, candidates in questions],
+        new_tokens,
+        deltas,
+        [row for row, _, _, _ in questions],
+        races=list(questions.values()),
+    )
+    found = {key: Answer(r.logp, r.text, r.tokens, r.forced) for key, r in zip(questions, said, strict=True)}
+    written = _measure_fluency(lm, cases, deltas, of)
+    return tuple(
+        tuple(
+            written.get((row, p.prompt, p.reference)) if p.kind == "fluency" else found.get(_question(row, p))
+            for p in case.probes
+        )
+        for row, case in zip(of, cases, strict=True)
+    )
+
+
+def _measure_fluency(
+    lm: LanguageModel, cases: Sequence[Case], deltas: Sequence[Delta], of: Sequence[int]
+) -> dict[tuple[int, str, str], Answer]:
+    """(delta, prompt, reference) -> the text that this prompt begins, for the `fluency` probes of all cases."""
+    asked = list(
+        dict.fromkeys(
+            (row, p.prompt, p.reference)
+            for row, case in zip(of, cases, strict=True)
+            for p in case.probes
+            if p.kind == "fluency"
+        )
+    )
+    written = greedy(lm, [prompt for _, prompt, _ in asked], FLUENCY_TOKENS, deltas, [row for row, _, _ in asked])
+    frequencies = inverse_frequencies(reference for _, _, reference in asked if reference)
+    found = {}
+    for key, more in zip(asked, written, strict=True):
+        text, reference = key[1] + more, key[2]
+        score = reference_score(text, reference, frequencies) if reference else nan
+        found[key] = Answer(np.zeros(0), text, reference_score=score)
+    return found
+
+
+def _question(row: int, p: Probe) -> tuple[int, str, str, tuple[str, ...]]:
+    return row, p.prompt, p.prior, p.candidates
+
+
+def measure_drift(
+    lm: LanguageModel, cases: Sequence[Case], deltas: Sequence[Delta], of: Sequence[int] | None = None
+) -> tuple[dict[str, Drift], ...]:
+    """Per case, text -> drift of its delta on that text, for the texts of its `drift` probes."""
+    of = range(len(cases)) if of is None else of
+    wanted = [tuple(dict.fromkeys(p.prompt for p in case.probes if p.kind == "drift")) for case in cases]
+    found: dict[tuple[int, str], Drift] = {}
+    for texts in dict.fromkeys(wanted):  # cases that read the same texts share one call
+        rows = list(dict.fromkeys(row for row, mine in zip(of, wanted, strict=True) if mine == texts))
+        if not texts:
+            continue
+        # A last edit that changes nothing says what the unedited model makes of the texts.
+        kl, bits = text_drift(lm, list(texts), [*(deltas[row] for row in rows), Delta({})])
+        for i, row in enumerate(rows):
+            for j, text in enumerate(texts):
+                found[row, text] = Drift(float(kl[i, j]), float(bits[i, j]), float(bits[-1, j]))
+    return tuple({t: found[row, t] for t in texts} for row, texts in zip(of, wanted, strict=True))
+
+
+def continuation_length(lm: LanguageModel, cases: Sequence[Case]) -> int:
+    """Tokens a greedy continuation needs to hold the longest answer of `cases` and show where it ends."""
+    asked = {(p.prompt, p.candidates[p.answer]) for case in cases for p in case.probes if p.asked_freely}
+    longest = max((len(continuation_ids(lm, prompt, answer)) for prompt, answer in asked), default=0)
+    return min(max(longest + 2, MIN_NEW_TOKENS), MAX_NEW_TOKENS)
+
+
+def own_wordings(case: Case) -> Case:
+    """A case with only the probes that say whether its fact is known: the edit's wordings in its own language."""
+    mine = (p for p in case.probes if p.kind in ("efficacy", "paraphrase") and p.lang == case.request.lang)
+    return replace(case, probes=tuple(mine))
+
+
+def _known(case: Case, answers: Sequence[Answer | None], priors: Sequence[np.ndarray | None]) -> bool | None:
+    """At least two thirds of the case's own prompts, in the request's language, answered with `old`."""
+    hits = [
+        int(np.argmax(a.logp - q)) == p.old
+        for p, a, q in zip(case.probes, answers, priors, strict=True)
+        if p.kind in ("efficacy", "paraphrase") and p.lang == case.request.lang and p.old is not None
+        if a is not None and q is not None
+    ]
+    return sum(hits) >= KNOWN_SHARE * len(hits) if hits else None

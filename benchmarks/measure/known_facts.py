@@ -1,0 +1,82 @@
+"""How many facts of the world a model knows: a third strength axis, beside bits per byte and size.
+
+A fixed sample of the world facts (countries, CLDR and GeoNames) is asked in three sentences each, in English and in French;
+a fact is known when at least two thirds of its sentences are answered right among up to 20 candidates, scored as every probe
+is (benchmarks/measure/answers.py). Cached by weight hash and by what is asked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.cases import Probe
+from benchmarks.datasets.asking import ask, turns
+from benchmarks.measure.answers import KNOWN_SHARE, PRIOR_WEIGHT
+from benchmarks.world.knowledge import knowledge
+from editing.cache import atomic_file, cache_root
+from editing.eval.evaluate import continuation_logprobs
+from editing.model.language_model import LanguageModel
+
+FACTS, SENTENCES = 40, 3
+
+
+@dataclass(frozen=True)
+class KnownRates:
+    """Shares of the sampled facts that the model knows in each language, in [0, 1]; facts: the size of the sample."""
+
+    en: float
+    fr: float
+    facts: int
+
+
+def sample(lang: str) -> list[list[Probe]]:
+    """The sentences of every sampled fact, relations taking turns, the best known countries first."""
+    known = knowledge()
+    relations = [r for r in known.relations() if known.relation(r).subject_kind == "country"]
+    facts = turns([known.facts_of(r) for r in relations])[:FACTS]
+    return [[ask(known, "efficacy", fact, lang, template) for template in range(SENTENCES)] for fact in facts]
+
+
+def known_rates(lm: LanguageModel, *, cache: Path | None = None) -> KnownRates:
+    """Asks `lm`, or reads what was measured before.
+
+    Args:
+        cache: cache root instead of `cache_root()`.
+
+    Raises:
+        BadData: the cache cannot be written.
+    """
+    asked = {lang: sample(lang) for lang in ("en", "fr")}
+    content = [
+        [lang, p.prompt, p.prior, p.candidates, p.answer] for lang, facts in asked.items() for f in facts for p in f
+    ]
+    key = json.dumps([content, PRIOR_WEIGHT, KNOWN_SHARE, lm.prefix_ids])
+    digest = hashlib.sha256(key.encode()).hexdigest()
+    path = (cache or cache_root()) / "strength" / f"known-{lm.weight_hash[:24]}-{digest[:16]}.json"
+    try:
+        return KnownRates(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        pass  # nothing readable there: measured (again)
+    found = KnownRates(_share(lm, asked["en"]), _share(lm, asked["fr"]), FACTS)
+    with atomic_file(path) as temporary:
+        temporary.write_text(json.dumps(found.__dict__), encoding="utf-8")
+    return found
+
+
+def _share(lm: LanguageModel, facts: list[list[Probe]]) -> float:
+    probes = [p for fact in facts for p in fact]
+    priors = list(dict.fromkeys((p.prior, p.candidates) for p in probes))
+    questions = [(p.prompt, p.candidates) for p in probes] + priors
+    logp = continuation_logprobs(lm, [prompt for prompt, _ in questions], [names for _, names in questions])
+    prior = dict(zip(priors, logp[len(probes) :], strict=True))
+    right = [
+        int(np.argmax(said - PRIOR_WEIGHT * prior[p.prior, p.candidates])) == p.answer
+        for p, said in zip(probes, logp[: len(probes)], strict=True)
+    ]
+    hits = np.array(right).reshape(len(facts), -1).sum(1)
+    return float((hits >= KNOWN_SHARE * SENTENCES).mean())

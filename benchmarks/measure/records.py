@@ -1,0 +1,151 @@
+"""Answers to rows: what each probe's answers before and after an edit are worth, as columns of the one table."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from math import exp, isfinite, nan
+
+import numpy as np
+
+from benchmarks.cases import Case, Probe
+from benchmarks.measure.answers import Answer, Drift
+from benchmarks.measure.fluency import ngram_entropy
+
+# exp(-KL/TAU) with TAU of one nat per token (our choice): the score is then exactly the geometric mean, over tokens the
+# unedited model draws, of their probability after the edit relative to before. A KL of .05 nats costs a twentieth.
+DRIFT_TAU = 1.0
+
+UNKNOWN = "unknown to the unedited model"
+HOP_UNKNOWN = "a later hop is unknown to the unedited model"
+NOT_EDITED = "not edited: unknown to the unedited model"
+TOO_SHORT = "the unedited model writes too little for an entropy"
+NOT_FINITE = "score is not a finite number"
+
+
+def probe_rows(
+    case: Case,
+    answers: Sequence[Answer | None],
+    priors: Sequence[np.ndarray | None],
+    after: Sequence[Answer | None],
+    drift: dict[str, Drift],
+) -> list[dict]:
+    """One record per probe with the columns of `valley.rows.schema.COLUMNS` that a probe decides."""
+    records = []
+    for index, (p, before, prior, now) in enumerate(zip(case.probes, answers, priors, after, strict=True)):
+        record = _asked(index, p)
+        if p.kind == "drift":
+            record |= _drift_record(drift[p.prompt])
+        elif p.kind == "fluency":
+            assert before is not None and now is not None
+            record |= _fluency_record(before, now)
+        else:
+            assert before is not None and prior is not None and now is not None
+            record |= _candidate_record(p, before, prior, now)
+        records.append(record)
+    return records
+
+
+def unedited_row(case: Case) -> dict:
+    """The one record of a case that is not edited because its fact is not known: it counts, and has no value."""
+    index, p = next((i, p) for i, p in enumerate(case.probes) if p.kind == "efficacy")
+    old = "" if p.old is None else p.candidates[p.old]
+    said = {"answer": p.candidates[p.answer], "old": old, "value": nan, "reason": NOT_EDITED}
+    return _asked(index, p) | said
+
+
+def _asked(index: int, p: Probe) -> dict:
+    """What was asked, as columns."""
+    return {
+        "probe": p.kind,
+        "probe_index": index,
+        "about": p.about,
+        "probe_relation": p.relation,
+        "lang": p.lang,
+        "prompt": p.prompt,
+        "n_candidates": len(p.candidates),
+    }
+
+
+def begins_with(text: str, answers: Iterable[str]) -> bool:
+    """Whether free-running `text` begins with one of `answers`, up to case, blanks and Unicode form, ending a word."""
+    text = _normal(text)
+    return any(
+        text.startswith(a) and not (a[-1].isalnum() and text[len(a) : len(a) + 1].isalnum())
+        for a in map(_normal, answers)
+        if a
+    )
+
+
+def _normal(text: str) -> str:
+    return re.sub(r"\s+", " ", unicodedata.normalize("NFKC", text).replace("\u2019", "'")).strip().casefold()
+
+
+def _drift_record(drift: Drift) -> dict:
+    bits = {"text_bits_before": drift.bits_per_byte_before, "text_bits_after": drift.bits_per_byte}
+    if not isfinite(drift.kl):
+        return bits | {"value": nan, "reason": NOT_FINITE}
+    return bits | {"value": exp(-max(drift.kl, 0.0) / DRIFT_TAU)}
+
+
+def _fluency_record(before: Answer, now: Answer) -> dict:
+    record: dict = {}
+    for when, said in (("before", before), ("after", now)):
+        record |= {
+            f"text_{when}": said.text,
+            f"entropy_{when}": ngram_entropy(said.text),
+            f"reference_score_{when}": said.reference_score,
+        }
+    if not record["entropy_before"]:
+        return record | {"value": nan, "reason": TOO_SHORT}
+    return record | {"value": min(1.0, record["entropy_after"] / record["entropy_before"])}
+
+
+def _candidate_record(p: Probe, before: Answer, prior: np.ndarray, now: Answer) -> dict:
+    record: dict = {
+        "answer": p.candidates[p.answer],
+        "old": "" if p.old is None else p.candidates[p.old],
+        "rival": "" if p.against is None else p.candidates[p.against],
+        "answer_tokens": _length(before, p.answer),
+        "rival_tokens": _length(before, p.against),
+        "token_agreement": _share_equal(now.forced.get(p.answer, ()), before.forced.get(p.answer, ())),
+    }
+    picks = {}
+    for when, said in (("before", before), ("after", now)):
+        score = said.logp - prior
+        finite = bool(np.isfinite(score).all())
+        picks[when] = int(np.argmax(score)) if finite else None
+        record |= {
+            f"pick_{when}": p.candidates[picks[when]] if finite else "",
+            f"hit_{when}": float(picks[when] == p.answer) if finite else nan,
+            f"margin_{when}": float(score[p.answer] - np.delete(score, p.answer).max()) if finite else nan,
+            f"logp_{when}": float(said.logp[p.answer]),
+            f"logp_old_{when}": nan if p.old is None else float(said.logp[p.old]),
+            f"logp_rival_{when}": nan if p.against is None else float(said.logp[p.against]),
+            f"token_accuracy_{when}": _share_equal(
+                said.forced.get(p.answer, ()), said.tokens[p.answer] if said.tokens else ()
+            ),
+            f"text_{when}": said.text,
+            f"exact_{when}": float(begins_with(said.text, (p.candidates[p.answer], *p.aliases)))
+            if p.asked_freely
+            else nan,
+        }
+    right_before = picks["before"] == (p.answer if p.old is None else p.old)
+    if picks["before"] is None or picks["after"] is None:
+        return record | {"value": nan, "reason": NOT_FINITE}
+    if not before.needs_known:
+        return record | {"value": nan, "reason": HOP_UNKNOWN}
+    if not p.generalises and not right_before:
+        return record | {"value": nan, "reason": UNKNOWN}
+    return record | {"value": record["hit_after"]}
+
+
+def _length(said: Answer, candidate: int | None) -> float:
+    """Tokens of a candidate; NaN where there is none."""
+    return nan if candidate is None or not said.tokens else float(len(said.tokens[candidate]))
+
+
+def _share_equal(found: Sequence[int], wanted: Sequence[int]) -> float:
+    """Share of places with the same token: `np.mean(np.equal(answers, labels))` of EasyEdit's `test_prediction_acc`."""
+    return sum(a == b for a, b in zip(found, wanted, strict=True)) / len(wanted) if wanted else nan

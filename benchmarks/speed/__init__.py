@@ -1,0 +1,1 @@
+"""How fast the engine is, beside the literal way and beside EasyEdit."""

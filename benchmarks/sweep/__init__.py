@@ -1,0 +1,1 @@
+"""A sweep: plan, cells, schedule, store and the executors that run it."""

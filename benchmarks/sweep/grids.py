@@ -1,0 +1,66 @@
+"""Which settings of a method a plan tries: the default placements, or the product of the axes that a plan file gives."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from itertools import product
+
+from benchmarks.provenance import canonical
+from benchmarks.sweep.plan import Plan
+from editing.errors import BadRequest
+from editing.methods import make_method, taken_by
+
+# The default grid, the same at every rung. A one-layer transformer never reads the subject's MLP at later positions, so
+# the classic site alone would make the weakest rungs look uneditable; site and lookup are part of the search.
+PLACEMENTS = (("mlp", "subject_last"), ("value", "subject_last"), ("mlp", "last"))
+ALL_PLACEMENTS = (*PLACEMENTS, ("attn", "subject_last"), ("attn", "last"))
+
+
+def settings_grid(plan: Plan, method: str, lookups: Sequence[str]) -> tuple[dict, ...]:
+    """Settings of `method` to try on requests that look up at `lookups`, duplicates left out.
+
+    Placements that the method itself refuses (MEMIT at the value projection) are no settings of it. With an axis `site` or
+    `lookup` the default placements shrink to it; with both, every pair is tried.
+
+    Raises:
+        BadRequest: the method refuses them all.
+    """
+    takes = make_method(method).settings()
+    axes = dict(dict(plan.axes).get(method, ()))
+    given = taken_by(method, dict(plan.settings))
+    if "inner" in takes:
+        given |= _of_inner(takes, given, dict(plan.settings))
+    sites, positions = axes.pop("site", ()), axes.pop("lookup", ())
+    rest = [dict(zip(axes, values, strict=True)) for values in product(*axes.values())]
+    if not {"site", "lookup"} <= set(takes):
+        return tuple(given | one for one in rest)
+    placements = tuple(product(sites, positions)) if sites and positions else ALL_PLACEMENTS
+    if "subject_last" not in lookups:  # no subject in the prompt to look up
+        placements = [(site, "last") for site, _ in placements]
+        positions = ()
+    grid, refusal = (
+        [],
+        BadRequest(f"method {method} edits at none of {', '.join(map(str, sites or plan.sites))}; add a site"),
+    )
+    for site, where in dict.fromkeys(placements):
+        if site not in (sites or plan.sites) or (positions and where not in positions):
+            continue
+        for one in rest:
+            settings = {"site": site, "lookup": where} | given | one
+            try:
+                make_method(method, **settings)
+                if settings not in grid:
+                    grid.append(settings)
+            except BadRequest as error:  # a site this method is not defined for, at any rung
+                refusal = error
+    if not grid:
+        raise refusal
+    return tuple(grid)
+
+
+def _of_inner(takes: Mapping, given: Mapping, settings: Mapping) -> dict:
+    """`options` of a control that makes another method's edits: what the plan sets for that method holds for the control too."""
+    own = taken_by(given.get("inner", takes["inner"]), dict(settings))
+    options = {key: value for key, value in own.items() if key not in takes}
+    return {"options": canonical(options | json.loads(given.get("options", takes["options"])))}

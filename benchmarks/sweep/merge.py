@@ -1,0 +1,91 @@
+"""`merge RUN... --out DIR`: the cells of several folders of one plan, as one run folder that can be gone on with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from benchmarks.sweep.store import KEY, RunStore, read_run_json
+from editing.errors import BadData
+
+
+@dataclass(frozen=True)
+class Merged:
+    """What became of the cells: those taken, and those of which another folder had a better or the same one."""
+
+    folder: Path
+    taken: int
+    duplicates: int
+    failed: int
+
+
+@dataclass(frozen=True)
+class _Found:
+    file: Path
+    slot: str
+    failed: bool
+
+
+def merge(runs: Sequence[Path], out: Path) -> Merged:
+    """Bring the cells of `runs` together in `out`. A finished cell wins over a failed one of the same place.
+
+    Raises:
+        BadData: not a run, runs of unlike plans (each difference is named), a damaged cell, or two finished results of one place
+            that come from different weights, cases or code.
+    """
+    about = [read_run_json(run) for run in runs]
+    first = about[0]
+    for run, other in zip(runs[1:], about[1:], strict=True):
+        if unlike := differences(first.get("plan", {}), other.get("plan", {})):
+            raise BadData(f"{runs[0]} and {run} hold unlike plans ({unlike}); merge runs of one plan")
+    chosen: dict[str, _Found] = {}
+    total = 0
+    for run in runs:
+        for found in _cells(run):
+            total += 1
+            held = chosen.get(found.slot)
+            if held is None or (held.failed and not found.failed):
+                chosen[found.slot] = found
+            elif not held.failed and not found.failed and held.file.name != found.file.name:
+                raise BadData(
+                    f"{held.file} and {found.file} measure the same place with different weights, cases or code; "
+                    "delete the one that is stale"
+                )
+    store = RunStore(out, first["plan"], {"merged": [str(run) for run in runs]}, _shared(about))
+    for slot, found in chosen.items():
+        store.adopt(found.file, slot)
+    store.note(asked=[entry for one in about for entry in one.get("asked", [])])
+    return Merged(Path(out), len(chosen), total - len(chosen), sum(found.failed for found in chosen.values()))
+
+
+def differences(one: dict, other: dict) -> str:
+    """The keys in which two plans differ, with both values; empty when they are the same."""
+    return "; ".join(
+        f"{key} {one.get(key)!r:.80}, not {other.get(key)!r:.80}"
+        for key in sorted({*one, *other})
+        if one.get(key) != other.get(key)
+    )
+
+
+def _shared(about: Sequence[dict]) -> dict:
+    """What run.json says of the merged run: the larger plan, the earliest time it was fixed, and the commits it was made at."""
+    commits = sorted({one.get("commit", "") for one in about})
+    expected = max(one.get("expected", 0) for one in about)
+    fixed = min((one["fixed_at"] for one in about if one.get("fixed_at")), default="")
+    return about[0] | {"commit": ", ".join(filter(None, commits)), "expected": expected, "fixed_at": fixed}
+
+
+def _cells(run: Path) -> list[_Found]:
+    found = []
+    for file in sorted((Path(run) / "cells").glob("*.parquet")):
+        try:
+            note = json.loads((pq.read_schema(file).metadata or {})[KEY])
+        except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+            raise BadData(f"{file}: not a readable cell ({str(error)[:80]}); delete it and run bench again") from error
+        found.append(_Found(file, note["slot"], bool(note["failed"])))
+    return found

@@ -1,0 +1,190 @@
+"""What a sweep consists of: a `Plan` (as asked) unfolds into `Cell`s, each named by the hash of all it depends on.
+
+A cell is one rung x method x setting x edit kind x data set x seed. Its *address* hashes everything that decides its
+rows, weights and case contents included, so equal addresses mean equal results on one kind of machine (bfloat16 steps depend on it); its *slot* names only
+its place in the sweep, so that a newer result can be told from a stale one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import get_args
+
+from benchmarks.cases import EditKind
+from benchmarks.datasets import kinds_of
+from benchmarks.provenance import canonical, digest
+from editing.errors import BadRequest
+from editing.methods import make_method, method_names
+from editing.stats.statistics import CORPUS, check_corpus
+from editing.text.requests import EditRequest
+
+DEV_SHARE = 1 / 3
+
+SITES = ("mlp", "value")
+
+DEFAULT_DATASETS = {"fact": "world_facts", "rename": "concept_suite", "retarget": "concept_suite"}
+
+
+# How settings are searched: all of them on all cases, or chosen on dev cases by halving and scored on test cases.
+SEARCHES = ("grid", "halving")
+
+
+@dataclass(frozen=True)
+class Edits:
+    """At most `limit` cases of one kind of edit from one data set."""
+
+    kind: str
+    dataset: str
+    limit: int
+
+
+@dataclass(frozen=True)
+class Split:
+    """Which cases choose settings (dev) and which score them (test).
+
+    Attributes:
+        seed: of the draw.
+        dev: share of what is drawn that becomes dev.
+        by: what is drawn, "subject" and/or "relation". With both, a case whose subject and relation fall on different
+            sides belongs to neither, so that no test case shares subject or relation with a dev case.
+    """
+
+    seed: int = 0
+    dev: float = DEV_SHARE
+    by: tuple[str, ...] = ("subject",)
+
+    def of(self, subject: str, relation: str) -> str:
+        """`dev`, `test`, or nothing for a case between them."""
+        value = {"subject": subject, "relation": relation}
+        sides = {_side(value[key], self.seed, self.dev) for key in self.by}
+        return sides.pop() if len(sides) == 1 else ""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A sweep as asked for, by flags or by a file (`benchmarks/sweep/plan_file.py`).
+
+    Attributes:
+        ladder: name of a ladder.
+        methods, kinds, sites: what to cross with its rungs; a later run into the same folder may widen them.
+        limit: at most so many cases per edit kind and data set.
+        seed: of cases, split and statistics.
+        datasets: names; each serves the kinds it offers. Empty takes DEFAULT_DATASETS.
+        corpus: text of the models' statistics.
+        probes: at most so many probes per kind and language of a case; 0 means all.
+        known: edit only the facts that the unedited model knows; the others are rows without a value, and counted.
+        settings: (key, value) given to every method that has the key, instead of its default.
+
+    A file can say more:
+        title: one line.
+        rungs: only these of the ladder; empty takes all.
+        seeds: in place of `seed`, each with its own cases and statistics; the split is that of `split`.
+        edits: in place of `kinds`, `datasets` and `limit`.
+        axes: per method, per setting, the values to try.
+        search: one of SEARCHES.
+        pareto: whether halving keeps, and scores, every setting on the Pareto front, besides the best one.
+        split: None is by subject, a third dev, drawn with each cell's seed.
+
+    Raises:
+        BadRequest: an unknown method, kind, site or setting; nothing to do.
+    """
+
+    ladder: str
+    methods: tuple[str, ...]
+    kinds: tuple[str, ...]
+    limit: int
+    seed: int
+    datasets: tuple[str, ...] = ()
+    sites: tuple[str, ...] = SITES
+    corpus: str = CORPUS
+    settings: tuple[tuple[str, object], ...] = ()
+    probes: int = 0
+    title: str = ""
+    rungs: tuple[str, ...] = ()
+    seeds: tuple[int, ...] = ()
+    edits: tuple[Edits, ...] = ()
+    axes: tuple[tuple[str, tuple[tuple[str, tuple[object, ...]], ...]], ...] = ()
+    search: str = "grid"
+    pareto: bool = False
+    split: Split | None = None
+    known: bool = False
+
+    def __post_init__(self) -> None:
+        checks = (
+            ("method", self.methods, method_names()),
+            ("edit kind", self.kinds, get_args(EditKind)),
+            ("site", self.sites, (*SITES, "attn")),
+        )
+        for what, asked, there in checks:
+            if not asked:
+                raise BadRequest(f"no {what} asked for; name at least one of {', '.join(there)}")
+            for name in asked:
+                if name not in there:
+                    raise BadRequest(f"unknown {what} {name!r}; use one or more of {', '.join(there)}")
+        for key, _ in self.settings:
+            if not any(key in make_method(name).settings() for name in self.methods):
+                raise BadRequest(
+                    f"none of {', '.join(self.methods)} has a setting {key!r}; see `python cli.py methods`"
+                )
+        if self.search not in SEARCHES:
+            raise BadRequest(f"unknown search {self.search!r}; use one of {', '.join(SEARCHES)}")
+        check_corpus(self.corpus)
+        if self.limit < 1:
+            raise BadRequest(f"limit {self.limit} leaves no case; give at least 1")
+
+    def work(self) -> tuple[Edits, ...]:
+        """What to edit, from which data sets.
+
+        Raises:
+            BadRequest: an unknown data set, or a kind that none of them offers.
+        """
+        if self.edits:
+            return self.edits
+        if not self.datasets:
+            return tuple(Edits(kind, DEFAULT_DATASETS[kind], self.limit) for kind in self.kinds)
+        offers = {name: kinds_of(name) for name in self.datasets}
+        for kind in self.kinds:
+            if not any(kind in kinds for kinds in offers.values()):
+                raise BadRequest(
+                    f"no {kind} edits in {', '.join(self.datasets)}; leave out that kind or add a data set"
+                )
+        return tuple(
+            Edits(kind, name, self.limit) for kind in self.kinds for name, kinds in offers.items() if kind in kinds
+        )
+
+    def all_seeds(self) -> tuple[int, ...]:
+        return self.seeds or (self.seed,)
+
+    def fixed(self) -> dict:
+        """What all cells of one run folder must share, as JSON values, or their rows would not be one table.
+
+        A plan from a file is fixed whole, apart from its title: what counts as test was agreed before it was looked at.
+        """
+        if self.split is None:
+            keys = ("ladder", "limit", "seed", "corpus", "probes", *(("known",) if self.known else ()))
+            return {key: getattr(self, key) for key in keys}
+        whole = json.loads(canonical(asdict(self)))
+        return {key: value for key, value in whole.items() if key not in ("title", "sites", "kinds", "limit", "seed")}
+
+    @property
+    def hash(self) -> str:
+        """sha256 of all that the plan fixes."""
+        return digest(self.fixed())
+
+
+def split_of(subject: str, seed: int) -> str:
+    """`dev` for about a third of all subjects, else `test`; by subject and seed alone, so the same at every rung."""
+    return _side(subject, seed, DEV_SHARE)
+
+
+def _side(value: str, seed: int, dev: float) -> str:
+    first = hashlib.sha256(f"{seed}:{value}".encode("utf-8", "surrogatepass")).digest()[:8]
+    return "dev" if int.from_bytes(first, "big") < dev * 2**64 else "test"
+
+
+def lookups(requests: Sequence[EditRequest]) -> tuple[str, ...]:
+    """The lookup positions that fit every one of `requests`."""
+    return tuple(sorted({request.lookup for request in requests}))

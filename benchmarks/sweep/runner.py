@@ -1,0 +1,306 @@
+"""The sweep: every cell of a plan that a run folder lacks, one model in memory at a time.
+
+Per rung the model, its strength and its statistics are made once; per cases the unedited model is asked once; every method
+and setting then pays only for itself. What is measured next, `benchmarks/sweep/schedule.py` says from what is in the folder. A cell
+that fails becomes one error row and the sweep goes on; the next run tries it again.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import pandas as pd
+from tqdm import tqdm
+
+from benchmarks.ladders import load_ladder, present_rungs
+from benchmarks.measure.opening import Loaded, cell_records, load_rung, planned, prepare, statistics_of
+from benchmarks.models import training_tokens
+from benchmarks.provenance import canonical, commit, versions
+from benchmarks.sweep.cell import Cell, Task
+from benchmarks.sweep.plan import Plan
+from benchmarks.sweep.pools import pools
+from benchmarks.sweep.schedule import Place, steps, walk
+from benchmarks.sweep.search_points import Point, judge
+from benchmarks.sweep.shards import Part, Shard
+from benchmarks.sweep.store import RunStore
+from benchmarks.sweep.timings import remember
+from benchmarks.watch import Watch
+from editing.errors import BadData, BadRequest, OutOfMemory, UserError
+from editing.methods import make_method
+from editing.model.language_model import hash_weights
+from editing.model.memory import format_plan
+from valley.rows.schema import to_frame
+
+REASON_LENGTH = 300
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a sweep did, in cells; `failed`, `skipped` (rungs) and `left_out` (records) are one line each."""
+
+    folder: Path
+    cells: int
+    ran: int
+    kept: int
+    failed: tuple[str, ...]
+    skipped: tuple[str, ...]
+    left_out: tuple[str, ...]
+    seconds: float
+
+
+def run_bench(
+    plan: Plan,
+    out: Path,
+    device: str | None = None,
+    quiet: bool = False,
+    verbose: bool = False,
+    part: Part | Shard | None = None,
+    retry: bool = True,
+    watch: Watch | None = None,
+) -> Outcome:
+    """Run the missing cells of `plan` into the folder `out`.
+
+    Args:
+        device: torch device of the models; None is the best there is.
+        quiet: no progress on stderr.
+        verbose: print the traceback of a failed cell.
+        part: only this part of the sweep; None is all of it.
+        retry: whether cells that failed before are tried again, or only counted as failed.
+        watch: is told what the stages of the sweep take.
+
+    Raises:
+        UserError: something asked for does not exist or the folder cannot be used (both before any work); disk full.
+        KeyboardInterrupt: with a message that says what is kept.
+    """
+    sweep = _Sweep(plan, Path(out), device, quiet, verbose, part, retry, watch or Watch())
+    try:
+        return sweep.run()
+    except KeyboardInterrupt:
+        done = f"{sweep.ran + sweep.kept} of {sweep.total} cells are kept in {out}"
+        raise KeyboardInterrupt(f"interrupted; {done}; run the same command to go on") from None
+
+
+class _Sweep:
+    """One run of a plan: what is left to do and what became of it."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        out: Path,
+        device: str | None,
+        quiet: bool,
+        verbose: bool,
+        part: Part | Shard | None,
+        retry: bool,
+        watch: Watch,
+    ) -> None:
+        self.plan, self.device, self.quiet, self.verbose, self.retry = plan, device, quiet, verbose, retry
+        self.watch = watch
+        with watch("cases"):
+            self.places, self.skipped, self.left_out = places(plan)
+        whole = [sum(len(tasks) for tasks in walk(place)) for place in self.places]
+        self.part = part.part(len(self.places)) if isinstance(part, Shard) else part
+        if self.part:
+            self.places = [self.places[i] for i in self.part.rungs]
+        self.total = sum(len(tasks) for place in self.places for tasks in walk(place, self.part))
+        self.stamp = {"versions": versions(), "commit": commit()}
+        about = self.stamp | {"skipped": self.skipped + self.left_out, "plan_hash": plan.hash, "expected": sum(whole)}
+        self.store = RunStore(out, plan.fixed(), asdict(plan), about)
+        self.ran, self.kept = 0, 0
+        self.seen: set[str] = set()
+        self.failed: list[str] = []
+
+    def run(self) -> Outcome:
+        began = time.perf_counter()
+        for line in () if self.quiet else self.left_out:
+            print(line, file=sys.stderr)
+        with tqdm(total=self.total, unit="cell", disable=self.quiet, file=sys.stderr, dynamic_ncols=True) as bar:
+            unfinished = [place for place in self.places if not self._rung(place, bar, wait=False)]
+            for place in unfinished:  # in work at another process: wait for it, take over if it dies
+                self._rung(place, bar, wait=True)
+        seconds = time.perf_counter() - began
+        cells = self.ran + self.kept + len(self.failed)
+        if self.part is None:  # what a search really took: a failed setting takes less, a Pareto front more
+            self.store.note(expected=cells)
+        done = (self.store.folder, cells, self.ran, self.kept, tuple(self.failed))
+        return Outcome(*done, self.skipped, self.left_out, seconds)
+
+    def _rung(self, place: Place, bar: tqdm, wait: bool) -> bool:
+        """Run the missing cells of a rung, step by step; False where another process is at work on one of a step."""
+        rung, schedule = place.rung, steps(place, self.part)
+        tasks = next(schedule)
+        if not tasks:
+            return True
+        bar.set_description(f"{rung.name} loading")
+        first = self.plan.all_seeds()[0]
+        try:
+            loaded = load_rung(rung.model, self.device, self.plan.corpus, first, self.quiet, self.watch)
+            loaded.columns["training_tokens"] = training_tokens(rung.model, rung.training_tokens)
+        except Exception as error:
+            self._cannot_load(tasks, error, bar)
+            return True
+        model = loaded.lm.weight_hash
+        seeds = {first: loaded}
+        for seed in self.plan.all_seeds()[1:]:
+            statistics = statistics_of(loaded.lm, seed, self.plan.corpus, self.quiet)
+            seeds[seed] = replace(loaded, statistics=statistics, bases={})
+        told: set[str] = set()
+        while True:
+            missing = [task for task in tasks if self._open(task.cell.address(model))]
+            try:
+                if missing:
+                    self._fit(missing, seeds, bar, told)
+            except OutOfMemory as error:
+                self._cannot_load(tasks, error, bar)
+                return True
+            for seed, mine in seeds.items():
+                with suppress(
+                    Exception
+                ):  # only a saving of passes: what is wrong fails again in its cell, with its reason
+                    prepare([task for task in missing if task.cell.seed == seed], mine)
+            taken = [task for task in tasks if not self._cell(task, seeds[task.cell.seed], bar, wait=False)]
+            if taken and not wait:
+                return False
+            for task in taken:  # only once nothing else of this step is left to do
+                self._cell(task, seeds[task.cell.seed], bar, wait=True)
+            try:
+                tasks = schedule.send(lambda asked: self._read(asked, model))
+            except StopIteration:
+                return True
+
+    def _open(self, address: str) -> bool:
+        """Whether a cell is still to be run."""
+        return not self.store.done(address) and (self.retry or not self.store.failed(address))
+
+    def _read(self, tasks: Sequence[Task], model: str) -> Point:
+        tables = [self.store.read(task.cell.address(model)) for task in tasks]
+        return judge(pd.concat(tables)) if tables else Point()
+
+    def _cell(self, task: Task, loaded: Loaded, bar: tqdm, wait: bool) -> bool:
+        """Run one cell unless it is there; False when another process is at work on it."""
+        cell, address = task.cell, task.cell.address(loaded.lm.weight_hash)
+        with self.store.claim(address, wait) as mine:
+            if self.store.done(address):
+                self.store.keep_only(address, cell.slot())
+                self.kept += address not in self.seen
+            elif not mine:
+                return False
+            elif not self._open(address):
+                self.failed.append(f"{cell.label()}: {self.store.read(address)['error'].iloc[0]}")
+            elif address not in self.seen:  # a cell that has failed in this run is not tried twice
+                bar.set_description(cell.label())
+                self._run_cell(task, address, loaded)
+                with self.watch(cell.method), self.watch("checking weights"):
+                    unchanged = hash_weights(loaded.lm.module) == loaded.lm.weight_hash
+                if not unchanged:
+                    raise RuntimeError(f"{cell.method} left the weights of {cell.rung} changed: a bug in the method")
+            bar.update(address not in self.seen)
+            self.seen.add(address)
+        return True
+
+    def _fit(self, missing: Sequence[Task], seeds: Mapping[int, Loaded], bar: tqdm, told: set[str]) -> None:
+        """Batches that leave room for what the missing cells need, said before the work."""
+        methods = [make_method(cell.method, **json.loads(cell.settings)) for cell, _ in missing]
+        requests = [
+            case.request for cases in {task.cell.cases: task.cases for task in missing}.values() for case in cases
+        ]
+        before = next(iter(seeds.values())).lm
+        lm, plan = planned(before, methods, requests)
+        if not self.quiet and not told:
+            told.add(f"{missing[0].cell.rung} {format_plan(plan)}")
+            bar.write(*told, file=sys.stderr)
+        if lm is not before:
+            for seed, loaded in seeds.items():
+                loaded.lm, loaded.statistics = lm, statistics_of(lm, seed, self.plan.corpus, self.quiet)
+
+    def _run_cell(self, task: Task, address: str, loaded: Loaded) -> None:
+        cell, began = task.cell, time.perf_counter()
+        try:
+            with self.watch(cell.method):
+                records = cell_records(cell, task.cases, loaded)
+        except Exception as error:
+            self._fail(cell, address, error, loaded.columns)
+            return
+        common = self._common(cell, address) | loaded.columns
+        with self.watch(cell.method), self.watch("writing"):
+            self.store.write(address, cell.slot(), to_frame([common | record for record in records]))
+        with suppress(BadData):  # only an estimate of later runs hangs on it
+            remember(cell, (time.perf_counter() - began) / len(task.cases))
+        self.ran += 1
+
+    def _cannot_load(self, tasks: Sequence[Task], error: Exception, bar: tqdm) -> None:
+        bar.update(len(tasks))
+        for cell, _ in tasks:
+            if self.store.has_result(cell.slot()):  # measured when the model could be loaded
+                self.kept += 1
+            else:
+                self._fail(cell, cell.address(""), error, {})
+
+    def _fail(self, cell: Cell, address: str, error: Exception, columns: dict) -> None:
+        if self.verbose:
+            traceback.print_exception(error)
+        reason = _reason(error)
+        row = self._common(cell, address) | columns | {"error": reason}
+        self.store.write(address, cell.slot(), to_frame([row]), failed=True)
+        self.failed.append(f"{cell.label()}: {reason}")
+
+    def _common(self, cell: Cell, address: str) -> dict:
+        return {
+            "cell": address,
+            "ladder": cell.ladder,
+            "rung": cell.rung,
+            "rung_index": cell.rung_index,
+            "run_seed": cell.seed,
+            "model": cell.model,
+            "method": cell.method,
+            "settings": cell.settings,
+            "edit_kind": cell.edit_kind,
+            "dataset": cell.dataset,
+            "versions": canonical(self.stamp["versions"]),
+            "commit": self.stamp["commit"],
+        }
+
+
+def places(plan: Plan) -> tuple[list[Place], tuple[str, ...], tuple[str, ...]]:
+    """The rungs of a plan that are there with their cases, a line for each optional rung left out, lines about records left out.
+
+    Raises:
+        UserError: no such ladder, rung, data set or kind of edit; too few cases.
+    """
+    ladder = load_ladder(plan.ladder)
+    for name in plan.rungs:
+        if name not in {rung.name for rung in ladder.rungs}:
+            known = ", ".join(rung.name for rung in ladder.rungs)
+            raise BadRequest(f"ladder {plan.ladder}: no rung {name!r:.60}; it has {known:.300}")
+    present, skipped = present_rungs(ladder)
+    cases, left_out = pools(plan)
+    found = [
+        Place(plan, ladder.name, rung, i, cases)
+        for i, rung in enumerate(ladder.rungs)
+        if rung in present and (not plan.rungs or rung.name in plan.rungs)
+    ]
+    return found, skipped, left_out
+
+
+def _reason(error: Exception) -> str:
+    """One line for the error column: a user's mistake as worded, anything else with its type."""
+    lines = str(error).strip().splitlines() or ["no message"]
+    return (lines[0] if isinstance(error, UserError) else f"{type(error).__name__}: {lines[0]}")[:REASON_LENGTH]
+
+
+def format_outcome(outcome: Outcome) -> str:
+    """The outcome as text for a terminal."""
+    lines = list(outcome.skipped)
+    lines += [f"failed: {line}" for line in outcome.failed]
+    count = f"{outcome.cells} cells: {outcome.ran} run, {outcome.kept} were there, {len(outcome.failed)} failed"
+    lines.append(f"{outcome.folder}: {count}, in {outcome.seconds:.0f} s")
+    if outcome.failed:
+        lines.append("run the same command again to try the failed ones again")
+    return "\n".join(lines)

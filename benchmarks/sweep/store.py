@@ -1,0 +1,225 @@
+"""A run folder that survives anything: one Parquet file per finished cell, written whole or not at all.
+
+    RUN/run.json             what was asked, versions, rungs left out
+    RUN/cells/<hash>.parquet one finished cell (a failed cell is one error row)
+    RUN/.locks/              one claim per cell in work, freed by the system when its process dies
+
+Files appear by temp file + fsync + rename, so a kill loses at most the cell in flight and a reader never sees half a
+file. Several processes may work on one folder: each claims the cells it computes.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from filelock import FileLock, Timeout
+
+from editing.cache import atomic_file
+from editing.errors import BadData
+from valley.rows.schema import SCHEMA_VERSION
+
+KEY = b"editbench"
+PROBE_BYTES = 64 * 1024
+
+
+class RunStore:
+    """One run folder, open for writing.
+
+    Args:
+        fixed: what every run into this folder must share (`Plan.fixed`).
+        asked: what this run adds; kept in run.json.
+        about: further facts for run.json (versions, commit).
+
+    Raises:
+        BadData: the folder cannot be written, is full, holds another plan or an unreadable run.json.
+    """
+
+    def __init__(self, folder: Path, fixed: dict, asked: dict, about: dict) -> None:
+        self.folder = Path(folder)
+        self.cells = self.folder / "cells"
+        self.locks = self.folder / ".locks"
+        try:
+            self.cells.mkdir(parents=True, exist_ok=True)
+            self.locks.mkdir(exist_ok=True)
+        except OSError as error:
+            raise BadData(f"{self.folder}: cannot write results there ({error.strerror}); use another --out") from error
+        with atomic_file(self.folder / ".probe") as temp:  # a full or read-only disk shows here, before any work
+            temp.write_bytes(b"\0" * PROBE_BYTES)
+        (self.folder / ".probe").unlink(missing_ok=True)
+        self._clean()
+        self._slots: dict[str, set[str]] = {}
+        self._failed: set[str] = set()
+        self._seen: dict[str, int] = {}  # address -> time of the file as indexed
+        self.unreadable: list[str] = []
+        for file in sorted(self.cells.glob("*.parquet")):
+            self._index(file)
+        self._manifest(fixed, asked, about)
+
+    def done(self, address: str) -> bool:
+        """Whether this cell is finished and did not fail."""
+        file = self._file(address)
+        if not file.exists():
+            return False
+        if self._seen.get(address) != file.stat().st_mtime_ns:  # another process has written it since
+            self._index(file)
+        return address not in self._failed
+
+    def failed(self, address: str) -> bool:
+        """Whether this cell was tried and failed; a damaged file tells nothing."""
+        file = self._file(address)
+        return file.exists() and not self.done(address) and file.name not in self.unreadable
+
+    def read(self, address: str) -> pd.DataFrame:
+        """The rows of a stored cell."""
+        return pd.read_parquet(self._file(address))
+
+    def has_result(self, slot: str) -> bool:
+        """Whether some cell of this slot, whatever its weights, had finished without failing."""
+        return bool(self._slots.get(slot, set()) - self._failed)
+
+    @contextmanager
+    def claim(self, address: str, wait: bool = False) -> Iterator[bool]:
+        """Take a cell for this process. Yields False when another process is at work on it."""
+        lock = FileLock(self.locks / f"{address}.lock")
+        try:
+            lock.acquire(timeout=-1 if wait else 0)
+        except Timeout:
+            yield False
+            return
+        except OSError as error:
+            raise BadData(f"{self.locks}: cannot lock there ({error.strerror}); use another --out") from error
+        try:
+            yield True
+        finally:
+            lock.release()
+
+    def write(self, address: str, slot: str, rows: pd.DataFrame, failed: bool = False) -> None:
+        """Store a finished cell, in place of every older result of the same slot.
+
+        Raises:
+            BadData: disk full, folder gone or read-only. What is already stored stays.
+        """
+        table = pa.Table.from_pandas(rows, preserve_index=False)
+        note = json.dumps({"slot": slot, "failed": failed}).encode()
+        table = table.replace_schema_metadata({**(table.schema.metadata or {}), KEY: note})
+        with atomic_file(self._file(address)) as temp:
+            pq.write_table(table, temp, compression="zstd")
+        self._index(self._file(address))
+        self.keep_only(address, slot)
+
+    def adopt(self, file: Path, slot: str) -> None:
+        """Take over a finished cell from another folder, as it is.
+
+        Raises:
+            BadData: disk full, folder gone or read-only.
+        """
+        with self.claim(file.stem, wait=True), atomic_file(self.cells / file.name) as temp:
+            shutil.copyfile(file, temp)
+        self._index(self.cells / file.name)
+        self.keep_only(file.stem, slot)
+
+    def keep_only(self, address: str, slot: str) -> None:
+        """Remove every other result of a slot: older ones, and one that a kill left beside its successor."""
+        for old in self._slots.get(slot, set()) - {address}:
+            self._file(old).unlink(missing_ok=True)
+        self._slots[slot] = {address}
+
+    def note(self, **facts: object) -> None:
+        """Add facts to run.json."""
+        with self._run_json() as (path, known):
+            _write_json(path, known | facts)
+
+    def _file(self, address: str) -> Path:
+        return self.cells / f"{address}.parquet"
+
+    def _index(self, file: Path) -> None:
+        try:
+            stamp = file.stat().st_mtime_ns
+            note = json.loads((pq.read_schema(file).metadata or {})[KEY])
+            self._slots.setdefault(note["slot"], set()).add(file.stem)
+            failed = bool(note["failed"])
+        except FileNotFoundError:  # another process has just replaced it
+            return
+        except (pa.ArrowException, OSError, KeyError, ValueError, TypeError):
+            self.unreadable.append(file.name)
+            failed = True
+        self._seen[file.stem] = stamp
+        (self._failed.add if failed else self._failed.discard)(file.stem)
+
+    def _clean(self) -> None:
+        """Remove temp files of killed processes: those whose cell nobody has claimed."""
+        for temp in self.cells.glob(".*.tmp"):
+            with self.claim(temp.name.split(".")[1]) as mine:
+                if mine:
+                    temp.unlink(missing_ok=True)
+
+    @contextmanager
+    def _run_json(self) -> Iterator[tuple[Path, dict]]:
+        """run.json and its content, nobody else writing."""
+        path = self.folder / "run.json"
+        with self.claim("run", wait=True):
+            for temp in self.folder.glob(".run.json.*.tmp"):
+                temp.unlink(missing_ok=True)
+            try:
+                known = _object(path) if path.exists() else {}
+            except (ValueError, OSError, RecursionError) as error:
+                raise BadData(f"{path}: not a readable run.json ({error}); use another --out") from error
+            yield path, known
+
+    def _manifest(self, fixed: dict, asked: dict, about: dict) -> None:
+        with self._run_json() as (path, known):
+            if not known and any(self.cells.glob("*.parquet")):
+                raise BadData(f"{self.folder}: has cells but no run.json that says what they are; use another --out")
+            stored = known.get("plan", fixed)
+            if (newer := known.get("schema", SCHEMA_VERSION)) > SCHEMA_VERSION:
+                raise BadData(
+                    f"{path}: of a newer version (schema {newer}, this is {SCHEMA_VERSION}); update the program"
+                )
+            unlike = [
+                f"{key} {stored.get(key)!r}, not {value!r}" for key, value in fixed.items() if stored.get(key) != value
+            ]
+            if known.get("packed"):
+                raise BadData(f"{self.folder}: a packed run, to which nothing can be added; use another --out")
+            if unlike:
+                raise BadData(f"{self.folder}: holds another run ({'; '.join(unlike)}); use another --out")
+            history = [*known.get("asked", []), json.loads(json.dumps(asked))]
+            history = [entry for i, entry in enumerate(history) if entry not in history[:i]]
+            # When the plan was fixed: before the first cell, and never again.
+            first = {"fixed_at": known.get("fixed_at") or datetime.now(UTC).isoformat(timespec="seconds")}
+            about = about | first | {"schema": SCHEMA_VERSION}
+            _write_json(path, known | {"plan": fixed, "asked": history} | about)
+
+
+def read_run_json(folder: Path) -> dict:
+    """What a run folder says of itself.
+
+    Raises:
+        BadData: no run there, or a run.json that cannot be read.
+    """
+    path = Path(folder) / "run.json"
+    if not path.is_file():
+        raise BadData(f"{folder}: no run there (it has no run.json); name a folder that `bench` wrote")
+    try:
+        return _object(path)
+    except (ValueError, OSError, RecursionError) as error:
+        raise BadData(f"{path}: not a readable run.json ({str(error)[:80]})") from error
+
+
+def _object(path: Path) -> dict:
+    known = json.loads(path.read_text("utf-8"))
+    if not isinstance(known, dict):
+        raise ValueError("not an object")
+    return known
+
+
+def _write_json(path: Path, value: dict) -> None:
+    with atomic_file(path) as temp:
+        temp.write_text(json.dumps(value, indent=2, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8")

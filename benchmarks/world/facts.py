@@ -1,0 +1,107 @@
+"""What the world is made of: entities, relations, facts, chains, and how a fact is said."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from benchmarks.world.templates import Template, Word
+
+LANGS = ("en", "fr")
+
+
+@dataclass(frozen=True)
+class Entity:
+    """Something with a name: a subject or an object of facts.
+
+    Attributes:
+        key: "kind:slug", unique: "concept:cheese", "country:FR", "color:yellow".
+        word: its names and articles.
+        group: what it is a sibling in: the type of a concept, the continent of a country; empty for objects.
+        elicit_en, elicit_fr: texts whose right continuation is the bare name (concepts only).
+        prior_en, prior_fr: the same texts without their content, one per eliciting text.
+    """
+
+    key: str
+    word: Word
+    group: str = ""
+    elicit_en: tuple[str, ...] = ()
+    elicit_fr: tuple[str, ...] = ()
+    prior_en: tuple[str, ...] = ()
+    prior_fr: tuple[str, ...] = ()
+
+    @property
+    def kind(self) -> str:
+        return self.key.partition(":")[0]
+
+
+@dataclass(frozen=True)
+class Relation:
+    """A relation with its templates; its subjects and objects are the entities of these kinds."""
+
+    name: str
+    subject_kind: str
+    object_kind: str
+    en: tuple[Template, ...]
+    fr: tuple[Template, ...]
+
+    def templates(self, lang: str) -> tuple[Template, ...]:
+        return {"en": self.en, "fr": self.fr}[lang]
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A true statement as entity keys, e.g. ("country:FR", "capital", "city:paris")."""
+
+    subject: str
+    relation: str
+    object: str
+
+
+@dataclass(frozen=True)
+class ChainForm:
+    """A question of several hops: the relations followed, each object being the next subject, and how to ask for the end."""
+
+    relations: tuple[str, ...]
+    en: tuple[Template, ...]
+    fr: tuple[Template, ...]
+
+    def templates(self, lang: str) -> tuple[Template, ...]:
+        return {"en": self.en, "fr": self.fr}[lang]
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Facts that hang together, each one's object being the next one's subject. `form` says how to ask for the last object."""
+
+    form: ChainForm
+    links: tuple[Fact, ...]
+
+    @property
+    def subject(self) -> str:
+        return self.links[0].subject
+
+    @property
+    def answer(self) -> str:
+        return self.links[-1].object
+
+
+@dataclass(frozen=True)
+class Statement:
+    """A fact (or the end of a chain) said in one language with one template.
+
+    Attributes:
+        prompt: the text before the answer, with the slot: "La capitale de l'{} s'appelle".
+        subject: the bare name that fills the slot: "Allemagne".
+        target: the bare answer: "Berlin". Join with `editing.text.requests.join`.
+    """
+
+    prompt: str
+    subject: str
+    target: str
+    lang: str
+    fact: Fact
+    template: int
+
+    @property
+    def filled(self) -> str:
+        return self.prompt.replace("{}", self.subject)

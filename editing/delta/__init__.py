@@ -1,0 +1,1 @@
+"""The change that an edit makes: applied, reverted, saved, composed, exported."""

@@ -1,0 +1,238 @@
+"""The kinds of change an edit can make to one module, each able to run many different edits in one batch.
+
+Low-rank and dense changes belong to a weight ("PATH.weight") and have a weight form; a shift, a token shift and a codebook belong
+to a module's output ("PATH.output") and exist as hooks only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import torch
+
+from editing.model.offload import device_of, true_tensor
+
+
+@dataclass(frozen=True, eq=False)
+class LowRank:
+    """dW = left @ right.T in the convention y = W k: left (d_out, r), right (d_in, r), float32."""
+
+    left: torch.Tensor
+    right: torch.Tensor
+
+    def __post_init__(self) -> None:
+        if self.left.ndim != 2 or self.right.ndim != 2 or self.left.shape[1] != self.right.shape[1]:
+            raise ValueError(
+                f"factors of shapes {tuple(self.left.shape)} and {tuple(self.right.shape)} do not multiply"
+            )
+
+    @property
+    def rank(self) -> int:
+        return self.left.shape[1]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.left.shape[0], self.right.shape[0]
+
+    def dense(self) -> torch.Tensor:
+        """(d_out, d_in)."""
+        return self.left @ self.right.T
+
+    def norm(self) -> float:
+        """Frobenius norm, without forming the product."""
+        left, right = self.left.double(), self.right.double()
+        return float(((left.T @ left) * (right.T @ right)).sum().clamp(min=0).sqrt())
+
+    def scaled(self, factor: float) -> LowRank:
+        return LowRank(self.left * factor, self.right)
+
+
+@dataclass(frozen=True, eq=False)
+class Dense:
+    """dW itself: matrix (d_out, d_in) float32, for methods that change a weight everywhere (fine-tuning)."""
+
+    matrix: torch.Tensor
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.matrix.shape[0], self.matrix.shape[1]
+
+    def dense(self) -> torch.Tensor:
+        return self.matrix
+
+    def norm(self) -> float:
+        return float(self.matrix.double().norm())
+
+    def scaled(self, factor: float) -> Dense:
+        return Dense(self.matrix * factor)
+
+
+@dataclass(frozen=True, eq=False)
+class Shift:
+    """A vector (d_out,) added to a module's output at every position: activation steering."""
+
+    vector: torch.Tensor
+
+    def norm(self) -> float:
+        return float(self.vector.double().norm())
+
+    def scaled(self, factor: float) -> Shift:
+        return Shift(self.vector * factor)
+
+
+@dataclass(frozen=True, eq=False)
+class TokenShift:
+    """Vectors (n, d_out) added to an embedding's output where the token is one of `ids` (n,) long: a row edit that spares a tied head."""
+
+    ids: torch.Tensor
+    vectors: torch.Tensor
+
+    def norm(self) -> float:
+        return float(self.vectors.double().norm())
+
+    def scaled(self, factor: float) -> TokenShift:
+        return TokenShift(self.ids, self.vectors * factor)
+
+
+@dataclass(frozen=True, eq=False)
+class Codebook:
+    """A memory beside a module: where its input is within `radius` of a key, its output at that position is replaced.
+
+    keys (n, d_in), values (n, d_out), radius (n,), float32. The nearest key wins (GRACE, Hartvigsen et al. 2023).
+    """
+
+    keys: torch.Tensor
+    values: torch.Tensor
+    radius: torch.Tensor
+
+    def norm(self) -> float:
+        return float(self.values.double().norm())
+
+    def scaled(self, factor: float) -> Codebook:
+        raise ValueError("a codebook replaces outputs and cannot be scaled")
+
+
+WeightChange: TypeAlias = LowRank | Dense
+Change: TypeAlias = LowRank | Dense | Shift | TokenShift | Codebook
+
+
+def add_changes(one: Change, two: Change) -> Change:
+    """The sum of two changes of one place; ranks of low-rank changes add up, entries of codebooks are put side by side."""
+    if isinstance(one, LowRank) and isinstance(two, LowRank):
+        return LowRank(torch.cat([one.left, two.left], 1), torch.cat([one.right, two.right], 1))
+    if isinstance(one, LowRank | Dense) and isinstance(two, LowRank | Dense):
+        return Dense(one.dense() + two.dense())
+    if isinstance(one, Shift) and isinstance(two, Shift):
+        return Shift(one.vector + two.vector)
+    if isinstance(one, TokenShift) and isinstance(two, TokenShift):
+        return TokenShift(torch.cat([one.ids, two.ids]), torch.cat([one.vectors, two.vectors]))
+    if isinstance(one, Codebook) and isinstance(two, Codebook):
+        return Codebook(*(torch.cat([getattr(one, n), getattr(two, n)]) for n in ("keys", "values", "radius")))
+    raise ValueError(f"a {type(one).__name__} and a {type(two).__name__} of one place do not add up")
+
+
+class ChangeHook:
+    """A forward hook under which sequence i of a batch of len(index) runs with `changes[index[i]]`, or none where it is -1."""
+
+    def __init__(
+        self, module: torch.nn.Module, changes: Sequence[Change | None], index: torch.Tensor, grouped: bool = False
+    ) -> None:
+        self.module, self.changes, self.index = module, changes, index
+        present = [(n, c) for n, c in enumerate(changes) if c is not None]
+        # Few, wide products for heads and embeddings: a factor of the vocabulary's length is not copied for every sequence.
+        batched = not grouped and not isinstance(module, torch.nn.Embedding)
+        self._run: Callable[[tuple, torch.Tensor], torch.Tensor]
+        if batched and all(isinstance(c, LowRank) for _, c in present):
+            self._run = _low_rank(changes, self.index)  # pyright: ignore[reportArgumentType]
+        else:
+            groups = [(torch.nonzero(self.index == n).flatten(), c) for n, c in present]
+            self._run = _grouped(module, [(rows, c) for rows, c in groups if len(rows)], len(index))
+
+    def for_rows(self, rows: torch.Tensor) -> ChangeHook:
+        """The same for a module that sees single states, state j of sequence rows[j] (a head behind a gather)."""
+        return ChangeHook(self.module, self.changes, self.index[rows.to(self.index.device)], grouped=True)
+
+    def __call__(self, module: torch.nn.Module, args: tuple, output: Any) -> Any:
+        if isinstance(output, tuple):
+            return (self._run(args, output[0]), *output[1:])
+        return self._run(args, output)
+
+
+def change_hook(module: torch.nn.Module, changes: Sequence[Change | None], index: torch.Tensor) -> ChangeHook:
+    """See `ChangeHook`."""
+    return ChangeHook(module, changes, index)
+
+
+def _grouped(module: torch.nn.Module, groups: list[tuple[torch.Tensor, Change]], size: int):
+    """Changes of any kind, one after another, each on its own sequences."""
+
+    def run(args: tuple, output: torch.Tensor) -> torch.Tensor:
+        out = output.reshape(size, -1, output.shape[-1]).clone()
+        for rows, change in groups:
+            rows = rows.to(out.device)
+            if isinstance(change, Shift):  # a block may get its input as a keyword, but a shift does not ask for it
+                out[rows] += change.vector.to(out.device, out.dtype)
+            else:
+                width = [] if isinstance(module, torch.nn.Embedding) else [-1]
+                read = args[0].reshape(*out.shape[:2], *width).to(out.device)[rows]
+                out[rows] = _changed(module, change, read, out[rows])
+        return out.reshape(output.shape)
+
+    return run
+
+
+def _changed(
+    module: torch.nn.Module, change: LowRank | Dense | TokenShift | Codebook, key: torch.Tensor, out: torch.Tensor
+) -> torch.Tensor:
+    """`out` (b, T, d_out) of a module that read `key`: states (b, T, d_in), or token ids (b, T)."""
+    if isinstance(change, Codebook):
+        distance = torch.cdist(key.float(), change.keys.to(key.device)[None].expand(len(key), -1, -1))
+        near, which = distance.min(-1)
+        inside = near <= change.radius.to(key.device)[which]
+        return torch.where(inside[..., None], change.values.to(out.device, out.dtype)[which], out)
+    if isinstance(change, TokenShift):
+        same = (key[..., None] == change.ids.to(key.device)).to(out.dtype)
+        return out + same @ change.vectors.to(out.device, out.dtype)
+    if isinstance(module, torch.nn.Embedding):
+        scale = embedding_scale(module)
+        if isinstance(change, LowRank):
+            left, right = (t.to(out.device, out.dtype) for t in (change.left, change.right))
+            return out + scale * (left[key] @ right.T)
+        return out + scale * change.matrix.to(out.device, out.dtype)[key]
+    if isinstance(change, LowRank):
+        return out + (key @ change.right.to(key.device, key.dtype)) @ change.left.to(key.device, key.dtype).T
+    return out + key @ change.matrix.to(key.device, key.dtype).T
+
+
+def embedding_scale(module: torch.nn.Embedding) -> float:
+    """What an embedding multiplies its rows by: 1, or the square root of the width in some families (Gemma 3)."""
+    ids = torch.arange(min(8, module.num_embeddings), device=device_of(module))
+    with torch.no_grad():
+        out = module.forward(ids).double()  # not a call: hooks that change the output stay out of it
+    rows = true_tensor(module, "weight")[: len(ids)].to(out.device).double()
+    scale = float((out * rows).sum() / (rows * rows).sum().clamp(min=1e-30))
+    return 1.0 if abs(scale - 1) < 1e-6 else scale
+
+
+def _low_rank(changes: Sequence[LowRank | None], index: torch.Tensor):
+    """All low-rank changes of a batch as two batched products, where the module computes (the first call tells where)."""
+    example = next(c for c in changes if c is not None)
+    rank = max(c.rank for c in changes if c is not None)
+    # one zero entry at the end serves index -1
+    left = torch.zeros(len(changes) + 1, example.shape[0], rank)
+    right = torch.zeros(len(changes) + 1, example.shape[1], rank)
+    for n, change in enumerate(changes):
+        if change is not None:
+            left[n, :, : change.rank], right[n, :, : change.rank] = change.left, change.right
+    here: list[torch.Tensor] = []
+
+    def run(args: tuple, output: torch.Tensor) -> torch.Tensor:
+        if not here:
+            here.extend(t.to(output.device, output.dtype)[index.to(output.device)] for t in (left, right))
+        left_BOr, right_BIr = here
+        key_BTI = args[0].reshape(len(index), -1, args[0].shape[-1]).to(output.device)
+        return output + torch.bmm(torch.bmm(key_BTI, right_BIr), left_BOr.mT).reshape(output.shape)
+
+    return run

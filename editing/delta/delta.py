@@ -1,0 +1,255 @@
+"""What an edit does to a model: changes of named places, applied, reverted bit for bit, batched, composed and saved."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from editing.cache import atomic_file
+from editing.delta.changes import Change, Codebook, Dense, LowRank, Shift, TokenShift, add_changes, change_hook
+from editing.errors import BadData, BadModel, BadRequest
+from editing.model.language_model import LanguageModel
+from editing.model.offload import paths_of_weight
+from editing.model.sites import linear_shape
+from editing.run.forward import Hook, hooked
+
+FORMAT = 1
+TENSORS, RECORD = "delta.safetensors", "delta.json"
+# The tensors of each kind of change, in the order of its fields.
+PARTS: dict[type, tuple[str, ...]] = {
+    LowRank: ("left", "right"),
+    Dense: ("matrix",),
+    Shift: ("vector",),
+    TokenShift: ("ids", "vectors"),
+    Codebook: ("keys", "values", "radius"),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Delta:
+    """A change of a model.
+
+    Attributes:
+        factors: "PATH.weight" -> LowRank or Dense, "PATH.output" -> Shift, TokenShift or Codebook.
+        provenance: what made it, JSON-serialisable.
+        context: a text put before every prompt (in-context editing); empty for edits of the model itself.
+    """
+
+    factors: Mapping[str, Change]
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    context: str = ""
+
+    @property
+    def weights(self) -> tuple[str, ...]:
+        """Names of the changed places."""
+        return tuple(self.factors)
+
+    @contextmanager
+    def applied(self, lm: LanguageModel) -> Iterator[LanguageModel]:
+        """The model with this change in its weights (shifts and codebooks as hooks), for the length of a `with` block.
+
+        On the way out, also by an exception or an interrupt, every touched weight has its old bits again.
+
+        Raises:
+            BadModel: the change does not fit the model, or changes weights that are offloaded.
+        """
+        if any(isinstance(c, LowRank | Dense) for c in self.factors.values()):
+            lm.refuse_offloaded()
+        saved: dict[str, torch.Tensor] = {}
+        lm.__dict__.pop("half", None)  # a half-precision copy of other weights than these
+        outputs = [(n, c) for n, c in self.factors.items() if not isinstance(c, LowRank | Dense)]
+        try:
+            with torch.no_grad():
+                for name, change in self.factors.items():
+                    if not isinstance(change, LowRank | Dense):
+                        continue
+                    weight = lm.weight(name)
+                    dense = oriented(lm, name, change)
+                    saved[name] = weight.detach().clone()
+                    weight.copy_((weight.float() + dense.to(weight.device)).to(weight.dtype))
+            with hooked(lm, [_single_hook(lm, n, c) for n, c in outputs]):
+                yield lm
+        finally:
+            with torch.no_grad():
+                for name, old in reversed(saved.items()):  # two names may reach one tied weight
+                    lm.weight(name).copy_(old)
+            lm.__dict__.pop("half", None)
+
+    def relative_norm(self, lm: LanguageModel) -> float:
+        """Frobenius norm of the weight changes over that of the weights they change; 0 without weight changes."""
+        inside = {n: c for n, c in self.factors.items() if isinstance(c, LowRank | Dense)}
+        change = sum(c.norm() ** 2 for c in inside.values())
+        weight = sum(float(lm.values(n).float().norm()) ** 2 for n in inside)
+        return (change / weight) ** 0.5 if weight else 0.0
+
+    def scaled(self, factor: float) -> Delta:
+        """`factor` times this change; composing with the -1-fold undoes it."""
+        return Delta({n: c.scaled(factor) for n, c in self.factors.items()}, self.provenance, self.context)
+
+    def save(self, folder: str | Path) -> Path:
+        """Write `delta.safetensors` and `delta.json` into `folder`; the record is written last and holds the other's hash.
+
+        Raises:
+            BadData: the folder holds other files, or cannot be written.
+        """
+        folder = Path(folder)
+        if folder.exists() and not folder.is_dir():
+            raise BadData(f"{folder}: is a file; name a folder for the delta")
+        if folder.is_dir() and any(folder.iterdir()) and not (folder / RECORD).is_file():
+            raise BadData(f"{folder}: holds other files than a delta; name an empty or new folder")
+        tensors = {
+            f"{name}.{part}": getattr(change, part).contiguous().cpu()
+            for name, change in self.factors.items()
+            for part in PARTS[type(change)]
+        }
+        kinds = {name: type(change).__name__ for name, change in self.factors.items()}
+        with atomic_file(folder / TENSORS) as path:
+            save_file(tensors, path)
+        digest = hashlib.sha256((folder / TENSORS).read_bytes()).hexdigest()
+        record = {
+            "format": FORMAT,
+            "changes": kinds,
+            "context": self.context,
+            "sha256": digest,
+            "provenance": dict(self.provenance),
+        }
+        with atomic_file(folder / RECORD) as path:
+            path.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        return folder
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Delta:
+        """Read what `save` wrote.
+
+        Raises:
+            BadData: missing, damaged or of a newer format.
+        """
+        folder = Path(folder)
+        try:
+            record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+            if record["format"] > FORMAT:
+                raise BadData(f"{folder}: delta of a newer format ({record['format']}); update this program")
+            if hashlib.sha256((folder / TENSORS).read_bytes()).hexdigest() != record["sha256"]:
+                raise BadData(f"{folder / TENSORS}: does not fit its record (damaged or half-written); save it again")
+            tensors = load_file(folder / TENSORS)
+            types = {kind.__name__: kind for kind in PARTS}
+            factors = {
+                name: types[kind](*(tensors[f"{name}.{part}"] for part in PARTS[types[kind]]))
+                for name, kind in record["changes"].items()
+            }
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+            raise BadData(f"{folder}: no readable delta in it ({error}); name a folder written by --save") from error
+        return cls(factors, record.get("provenance", {}), record.get("context", ""))
+
+
+def compose(deltas: Sequence[Delta]) -> Delta:
+    """The sum of several changes: ranks add up, contexts are put one after another."""
+    factors: dict[str, Change] = {}
+    for delta in deltas:
+        for name, change in delta.factors.items():
+            factors[name] = add_changes(factors[name], change) if name in factors else change
+    context = " ".join(d.context for d in deltas if d.context)
+    return Delta(factors, {"composed": [dict(d.provenance) for d in deltas]}, context)
+
+
+def subtract(whole: Delta, part: Delta) -> Delta:
+    """`whole` without `part`: one edit out of many undone.
+
+    Where the factors of `part` stand in `whole` as they are (they were composed), they are taken out and nothing is left, not
+    even rounding; elsewhere the -1-fold is added. Entries of codebooks and contexts can only be taken out.
+
+    Raises:
+        BadRequest: `part` has a codebook entry or a context that is not in `whole`.
+    """
+    factors: dict[str, Change] = dict(whole.factors)
+    for name, change in part.factors.items():
+        rest = _taken_out(name, factors.pop(name, None), change)
+        if rest is not None:
+            factors[name] = rest
+    context = whole.context
+    if part.context:
+        before, found, after = context.partition(part.context)
+        if not found:
+            raise BadRequest(f"the context {part.context!r} is not in this edit; it cannot be taken out")
+        context = f"{before.rstrip()} {after.lstrip()}".strip()
+    made = {"subtracted": dict(part.provenance), "from": dict(whole.provenance)}
+    return Delta(factors, made, context)
+
+
+def _taken_out(name: str, whole: Change | None, part: Change) -> Change | None:
+    """What is left of `whole`, None where nothing is."""
+    if isinstance(part, Codebook):
+        if not isinstance(whole, Codebook):
+            raise BadRequest(f"{name}: no codebook in this edit; its entries cannot be taken out")
+        same = (whole.keys[:, None] == part.keys).all(-1) & (whole.values[:, None] == part.values).all(-1)
+        if not bool(same.any(0).all()):
+            raise BadRequest(f"{name}: an entry of the codebook is not in this edit; it cannot be taken out")
+        keep = ~same.any(1)
+        return Codebook(whole.keys[keep], whole.values[keep], whole.radius[keep]) if bool(keep.any()) else None
+    if isinstance(whole, LowRank) and isinstance(part, LowRank):
+        for at in range(whole.rank - part.rank + 1):
+            mine = slice(at, at + part.rank)
+            if torch.equal(whole.left[:, mine], part.left) and torch.equal(whole.right[:, mine], part.right):
+                rest = LowRank(*(torch.cat([f[:, :at], f[:, mine.stop :]], 1) for f in (whole.left, whole.right)))
+                return rest if rest.rank else None
+    minus = part.scaled(-1)
+    return minus if whole is None else add_changes(whole, minus)
+
+
+def oriented(lm: LanguageModel, name: str, change: LowRank | Dense) -> torch.Tensor:
+    """The change in the shape the weight is stored in."""
+    module = lm.module.get_submodule(name.rpartition(".")[0])
+    stored = tuple(lm.weight(name).shape)
+    shape = linear_shape(module)
+    if shape is None and not isinstance(module, torch.nn.Embedding):
+        raise BadModel(f"{name}: not the weight of a linear map; this delta does not belong to {lm.name}")
+    transposed = shape is not None and shape[2]
+    if change.shape != (stored[::-1] if transposed else stored):
+        raise BadModel(
+            f"{name}: a change of shape {change.shape} does not fit the weight; this delta is for another model"
+        )
+    dense = change.dense()
+    return dense.T if transposed else dense
+
+
+def _modules(lm: LanguageModel, name: str) -> list[str]:
+    """Paths of the modules a change acts on: all that share the weight (an embedding and its tied head), or the one module."""
+    path, _, what = name.rpartition(".")
+    if what == "output":
+        return [path]
+    return paths_of_weight(lm.module, name)
+
+
+def _single_hook(lm: LanguageModel, name: str, change: Change) -> Hook:
+    """A hook for whatever batch comes: every sequence gets the same change."""
+    (path,) = _modules(lm, name)
+    module = lm.module.get_submodule(path)
+
+    def hook(module_: torch.nn.Module, args: tuple, output: Any) -> object:
+        return change_hook(module, [change], torch.zeros(1, dtype=torch.long))(module_, args, output)
+
+    return path, hook
+
+
+def delta_hooks(lm: LanguageModel, deltas: Sequence[Delta], rows: Sequence[int] | torch.Tensor) -> list[Hook]:
+    """Forward hooks that run sequence i of a batch under `deltas[rows[i]]`; rows[i] = -1 leaves it unedited.
+
+    The output of an edited map gets (k @ right) @ left.T added, each sequence with its own factors, so many single
+    edits are evaluated in one forward pass. A delta's `context` is not a hook; editing/eval/evaluate.py puts it into the text.
+    """
+    index = torch.as_tensor(rows, dtype=torch.long, device=lm.device)
+    hooks: list[Hook] = []
+    for name in dict.fromkeys(n for d in deltas for n in d.factors):
+        changes = [d.factors.get(name) for d in deltas]
+        for path in _modules(lm, name):
+            hooks.append((path, change_hook(lm.module.get_submodule(path), changes, index)))
+    return hooks

@@ -1,0 +1,206 @@
+"""A Delta as a PEFT adapter, so that plain transformers + peft (and what builds on them, lm-evaluation-harness for one) run the edit.
+
+A low-rank change of a linear map is exactly a LoRA: dW = B A with B = left, A = right^T, r = lora_alpha. A change of embedding rows
+goes through trainable tokens, which hold the new rows themselves. Changes that live in hooks, and contexts, have no such form.
+
+    PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(MODEL), FOLDER)
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from editing.cache import atomic_file
+from editing.delta.changes import Dense, LowRank, TokenShift, embedding_scale
+from editing.delta.delta import Delta
+from editing.errors import BadData, BadModel, BadRequest
+from editing.model.language_model import LanguageModel
+from editing.model.offload import paths_of_weight
+from editing.model.sites import linear_shape
+
+CONFIG, TENSORS = "adapter_config.json", "adapter_model.safetensors"
+HEAD = "base_model.model."
+# Trainable tokens put whole rows into a file; past this many the change is not a row edit any more.
+MOST_ROWS = 4096
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written.
+
+    Attributes:
+        folder: with the two files of an adapter.
+        ranks: of every changed linear map.
+        errors: ||dW - B A|| / ||dW|| of the maps whose dense change was truncated; the others are exact.
+        rows: changed rows of every embedding.
+    """
+
+    folder: Path
+    ranks: Mapping[str, int] = field(default_factory=dict)
+    errors: Mapping[str, float] = field(default_factory=dict)
+    rows: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+
+def export_peft(
+    delta: Delta, lm: LanguageModel, folder: str | Path, *, tolerance: float = 1e-3, max_rank: int | None = None
+) -> Exported:
+    """Write `delta`, an edit of the unedited `lm`, as a PEFT adapter.
+
+    Args:
+        tolerance: largest relative Frobenius error of a dense change's truncated SVD; 0 keeps every singular value.
+        max_rank: largest rank a dense change may take; None means what the tolerance asks for.
+
+    Raises:
+        BadRequest: the delta has a part without an adapter form, or a dense one that needs a higher rank.
+        BadModel: the delta does not fit the model.
+        BadData: the folder holds other files, or cannot be written.
+    """
+    folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise BadData(f"{folder}: is a file; name a folder for the adapter")
+    if folder.is_dir() and {p.name for p in folder.iterdir()} - {CONFIG, TENSORS, "README.md"}:
+        raise BadData(f"{folder}: holds other files than an adapter; name an empty or new folder")
+    if delta.context:
+        raise BadRequest("this edit is a text before the prompt, not a change of weights; no adapter can hold it")
+    if not delta.factors:
+        raise BadRequest("this edit changes nothing; there is no adapter to write")
+    loras: dict[str, LowRank] = {}
+    rows: dict[str, dict[int, torch.Tensor]] = {}
+    errors: dict[str, float] = {}
+    for name, change in delta.factors.items():
+        path = name.rpartition(".")[0]
+        try:
+            module = lm.module.get_submodule(path)
+        except AttributeError as error:
+            raise BadModel(f"{name}: not in {lm.name}; this delta is for another model") from error
+        if isinstance(module, nn.Embedding):
+            if path in rows:
+                raise BadRequest(f"{name}: two kinds of change of one embedding; export them one at a time")
+            rows[path] = _rows(lm, name, module, change)
+            continue
+        shape = linear_shape(module)
+        if shape is None or not isinstance(change, LowRank | Dense):
+            raise BadRequest(f"{name}: a {type(change).__name__} is not a change of weights; no adapter can hold it")
+        if change.shape != (shape[1], shape[0]):
+            raise BadModel(f"{name}: a change of shape {change.shape} does not fit; this delta is for another model")
+        if len(_sharing(lm, module)) > 1:
+            raise BadRequest(f"{name}: shares its weight with another module, which PEFT's LoRA would leave unchanged")
+        if isinstance(change, Dense):
+            change, errors[name] = truncated(name, change, tolerance, max_rank)
+        loras[path] = change
+    if len(rows) > 1 or (
+        rows and not loras and lm.module.get_input_embeddings() is not lm.module.get_submodule(next(iter(rows)))
+    ):
+        raise BadRequest(f"{', '.join(rows)}: PEFT's trainable tokens take the rows of one input embedding only")
+    tensors = _tensors(lm, loras, rows)
+    folder.mkdir(parents=True, exist_ok=True)
+    with atomic_file(folder / TENSORS) as file:
+        save_file(tensors, file, metadata={"format": "pt"})
+    with atomic_file(folder / CONFIG) as file:
+        file.write_text(json.dumps(_config(lm, loras, rows), indent=2) + "\n", encoding="utf-8")
+    ids = {path: tuple(sorted(found)) for path, found in rows.items()}
+    return Exported(folder, {path: c.rank for path, c in loras.items()}, errors, ids)
+
+
+def truncated(name: str, change: Dense, tolerance: float, max_rank: int | None) -> tuple[LowRank, float]:
+    """The best change of lowest rank within `tolerance` of a dense one, and its relative Frobenius error.
+
+    Raises:
+        BadRequest: that rank is above `max_rank`.
+    """
+    left, values, right = torch.linalg.svd(change.matrix.double(), full_matrices=False)
+    # left_out[r]: norm of what rank r leaves out
+    left_out = torch.cat([values.square().flip(0).cumsum(0).flip(0).sqrt(), values.new_zeros(1)])
+    whole = float(left_out[0])
+    rank = max(1, int(torch.nonzero(left_out <= tolerance * whole)[0])) if whole else 1
+    if max_rank is not None and rank > max_rank:
+        error = float(left_out[max_rank]) / whole
+        raise BadRequest(
+            f"{name}: rank {max_rank} misses {error:.1%} of this dense change, {tolerance:.1%} takes rank {rank};"
+            " raise max_rank or tolerance"
+        )
+    factors = LowRank((left[:, :rank] * values[:rank]).float().contiguous(), right[:rank].T.float().contiguous())
+    return factors, float(left_out[rank]) / whole if whole else 0.0
+
+
+def _sharing(lm: LanguageModel, module: nn.Module) -> list[str]:
+    """Paths of the modules with this module's weight."""
+    return paths_of_weight(lm.module, next(f"{p}.weight" for p, m in lm.module.named_modules() if m is module))
+
+
+def _rows(lm: LanguageModel, name: str, module: nn.Embedding, change: object) -> dict[int, torch.Tensor]:
+    """Token id -> new row of the table."""
+    if isinstance(change, TokenShift):
+        if len(_sharing(lm, module)) > 1:
+            raise BadRequest(
+                f"{name}: this edit spares the tied head, which PEFT's trainable tokens cannot; drop `untied`"
+            )
+        shift = torch.zeros(len(change.ids), module.embedding_dim)
+        unique, where = change.ids.unique(return_inverse=True)
+        moved = shift.new_zeros(len(unique), module.embedding_dim).index_add_(0, where, change.vectors)
+        moves = dict(zip(unique.tolist(), moved / embedding_scale(module), strict=True))
+    elif isinstance(change, LowRank | Dense):
+        if change.shape != tuple(module.weight.shape):
+            raise BadModel(f"{name}: a change of shape {change.shape} does not fit; this delta is for another model")
+        factor = change.left if isinstance(change, LowRank) else change.matrix
+        ids = torch.nonzero(factor.abs().amax(1)).flatten()
+        if len(ids) > MOST_ROWS:
+            raise BadRequest(f"{name}: changes {len(ids)} rows of the embedding; an adapter takes {MOST_ROWS}")
+        moves = dict(
+            zip(
+                ids.tolist(),
+                factor[ids] @ change.right.T if isinstance(change, LowRank) else change.matrix[ids],
+                strict=True,
+            )
+        )
+    else:
+        raise BadRequest(f"{name}: a {type(change).__name__} is not a change of weights; no adapter can hold it")
+    weight = lm.values(name.rpartition(".")[0] + ".weight")
+    return {i: (weight[i].float().cpu() + move).to(weight.dtype) for i, move in moves.items()}
+
+
+def _tensors(
+    lm: LanguageModel, loras: dict[str, LowRank], rows: dict[str, dict[int, torch.Tensor]]
+) -> dict[str, torch.Tensor]:
+    tensors: dict[str, torch.Tensor] = {}
+    for path, change in loras.items():
+        tensors[f"{HEAD}{path}.lora_A.weight"] = change.right.T.contiguous().cpu()
+        tensors[f"{HEAD}{path}.lora_B.weight"] = change.left.contiguous().cpu()
+    for path, found in rows.items():
+        table = torch.stack([found[i] for i in sorted(found)])
+        if loras:
+            tensors[f"{HEAD}{path}.token_adapter.trainable_tokens_delta"] = table
+        else:  # a tied head is named beside its embedding
+            for shared in _sharing(lm, lm.module.get_submodule(path)):
+                tensors[f"{HEAD}{shared}.trainable_tokens_delta"] = table.clone()
+    return tensors
+
+
+def _config(lm: LanguageModel, loras: dict[str, LowRank], rows: dict[str, dict[int, torch.Tensor]]) -> dict:
+    shared = {"task_type": "CAUSAL_LM", "base_model_name_or_path": lm.source or lm.name, "inference_mode": True}
+    tokens = {path: sorted(found) for path, found in rows.items()}
+    if not loras:
+        ((path, ids),) = tokens.items()
+        return shared | {"peft_type": "TRAINABLE_TOKENS", "target_modules": [path], "token_indices": ids}
+    ranks = {path: change.rank for path, change in loras.items()}
+    highest = max(ranks.values())
+    transposed = {bool(shape[2]) for p in loras if (shape := linear_shape(lm.module.get_submodule(p)))}
+    return shared | {
+        "peft_type": "LORA",
+        "r": highest,
+        "lora_alpha": highest,
+        "rank_pattern": ranks,
+        "alpha_pattern": ranks,
+        "target_modules": sorted(loras),
+        "fan_in_fan_out": True in transposed,
+        "trainable_token_indices": tokens or None,
+        "lora_dropout": 0.0,
+        "bias": "none",
+    }

@@ -1,0 +1,1 @@
+"""EasyEdit's hyper-parameter files, read as settings of our methods."""

@@ -1,0 +1,1 @@
+"""What an edited model answers: log-probabilities, greedy text, drift."""

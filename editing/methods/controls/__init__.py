@@ -1,0 +1,1 @@
+"""Controls: edits that should not work, to compare the others with."""

@@ -1,0 +1,155 @@
+"""Control for leakage: the same kind of edit, by the same method, with the same target, on something unrelated.
+
+What an edit of "The capital of France is the city of" -> Rome does to the probes of France is compared with what "The capital of
+Borneo ..." -> Rome does to them: g = (A_edit - A_placebo) / (1 - A_placebo). The unrelated subject is drawn from a fixed list by the
+request's id and `seed`, among those whose number of tokens is nearest to the subject's; never one that occurs in the request. Prompts
+without a subject (renames) are replaced by unrelated ones of like length.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from editing.delta.delta import Delta
+from editing.errors import BadRequest
+from editing.methods.base import Method, Placement, registry
+from editing.model.language_model import LanguageModel
+from editing.seeds import seed_for
+from editing.stats.statistics import ModelStatistics
+from editing.text.requests import SLOT, EditRequest
+
+# Things no data set asks about, in names that English and French share, from one token to many.
+SUBJECTS = (
+    "Io", "Om", "Zen", "Troy", "Mars", "Saturn", "Pluto", "Neptune", "Jupiter", "Orion", "Atlantis", "Avalon", "Utopia",
+    "Eldorado", "Sparta", "Carthage", "Babylon", "Byzantium", "Pompeii", "Borneo", "Sumatra", "Titan", "Callisto",
+    "Ganymede", "Andromeda", "Cassiopeia", "Aldebaran", "Betelgeuse", "Polaris", "Kilimanjaro", "Popocatepetl", "Titicaca",
+    "Zarathustra", "Gilgamesh", "Alpha Centauri", "Proxima Centauri", "Ursa Major", "Tabula Rasa", "Machu Picchu",
+    "Nova Zembla", "Terra Incognita", "Rapa Nui", "Chichen Itza", "Angkor Wat", "Mauna Kea", "Omega Nebula",
+)  # fmt: skip
+PROMPTS = {
+    "en": (
+        "The sum of two and three is", "The opposite of left is", "After Monday comes", "The month before May is called",
+        "A triangle has three", "The largest planet that orbits the sun is called", "The line that cuts a circle in half is called its",
+        "The number that comes directly after ninety-nine is one", "When water gets very cold it turns into",
+    ),
+    "fr": (
+        "La somme de deux et trois est", "Le contraire de gauche est", "Après lundi vient", "Le mois avant mai s'appelle",
+        "Un triangle a trois", "La plus grande planète du système solaire s'appelle", "La droite qui coupe un cercle en deux s'appelle son",
+        "Le nombre qui vient juste après quatre-vingt-dix-neuf est", "Quand l'eau devient très froide, elle se change en",
+    ),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Placebo(Method):
+    """`site`, `lookup`, `depth` and `seed` are handed to the inner method.
+
+    Attributes:
+        inner: name of the method that makes the edit.
+        options: its other settings, a JSON object.
+    """
+
+    name: ClassVar[str] = "placebo"
+    summary: ClassVar[str] = "control: the same edit by the same method on an unrelated subject"
+
+    inner: str = "rome"
+    options: str = "{}"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.method()
+
+    def method(self) -> Method:
+        """The inner method with its settings.
+
+        Raises:
+            BadRequest: no such method, or settings it does not have.
+        """
+        from editing.methods import make_method
+
+        if self.inner == self.name or self.inner not in registry():
+            known = ", ".join(n for n in registry() if n != self.name)
+            raise BadRequest(f"method placebo: inner={self.inner!r}; use one of {known}")
+        try:
+            options = json.loads(self.options)
+        except ValueError:
+            options = None
+        if not isinstance(options, dict):
+            raise BadRequest(
+                f"method placebo: options={self.options!r}; write a JSON object of {self.inner}'s settings"
+            )
+        return make_method(
+            self.inner, **{"site": self.site, "lookup": self.lookup, "depth": self.depth, "seed": self.seed} | options
+        )
+
+    def placement(self, lm: LanguageModel, request: EditRequest) -> Placement:
+        return self.method().placement(lm, request)
+
+    def edited_sites(self, lm: LanguageModel, request: EditRequest):
+        return self.method().edited_sites(lm, request)
+
+    def prepare(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> None:
+        self.method().prepare(lm, [self.unrelated(lm, r) for r in requests], statistics)
+
+    def each(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> list[Delta]:
+        others = [self.unrelated(lm, r) for r in requests]
+        made = self.method().each(lm, others, statistics)
+        return [
+            self._signed(lm, delta, [request], [other], statistics)
+            for request, other, delta in zip(requests, others, made, strict=True)
+        ]
+
+    def __call__(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> Delta:
+        others = [self.unrelated(lm, r) for r in requests]
+        return self._signed(lm, self.method()(lm, others, statistics), requests, others, statistics)
+
+    def unrelated(self, lm: LanguageModel, request: EditRequest) -> EditRequest:
+        """`request` about something else: same id, targets, lookup and language.
+
+        Raises:
+            BadRequest: everything on the list occurs in the request.
+        """
+        taken = _words(" ".join([request.subject, *request.prompts, *request.targets]))
+        subject = request.subject
+        if any(SLOT in p for p in request.prompts):
+            subject = self._pick(lm, request, SUBJECTS, request.subject, taken)
+        prompts: list[str] = []
+        for i, prompt in enumerate(request.prompts):
+            if SLOT not in prompt:
+                pool = [p for p in PROMPTS.get(request.lang, PROMPTS["en"]) if p not in prompts] or PROMPTS["en"]
+                prompt = self._pick(lm, request, pool, prompt, taken, str(i))
+            prompts.append(prompt)
+        return replace(request, subject=subject, prompts=tuple(prompts))
+
+    def _pick(
+        self, lm: LanguageModel, request: EditRequest, pool: Sequence[str], like: str, taken: str, what: str = ""
+    ) -> str:
+        """One of `pool`, as long as `like` in tokens or as near as can be, whose words are not in `taken`."""
+
+        def length(text: str) -> int:
+            return len(lm.tokenizer(f" {text}", add_special_tokens=False)["input_ids"])
+
+        free = [p for p in pool if _words(p) not in taken]
+        if not free:
+            raise BadRequest(f"request {request.id!r}: every unrelated text of the placebo occurs in it; shorten it")
+        wanted = length(like)
+        gap = {p: abs(length(p) - wanted) for p in free}
+        nearest = [p for p in free if gap[p] == min(gap.values())]
+        return nearest[seed_for(self.seed, f"placebo {request.id} {what}") % len(nearest)]
+
+    def _signed(self, lm, delta: Delta, requests, others, statistics) -> Delta:
+        about = {
+            "placebo": [{"subject": o.subject, "prompts": list(o.prompts)} for o in others],
+            "inner": delta.provenance,
+        }
+        return Delta(delta.factors, self.provenance(lm, requests, statistics) | about, delta.context)
+
+
+def _words(text: str) -> str:
+    """Its words in lower case between blanks, so that `in` compares whole words ("Om" does not occur in "comes")."""
+    found = re.findall(r"\w+", text.casefold())
+    return f" {' '.join(found)} "

@@ -1,0 +1,259 @@
+"""UltraEdit: one closed-form step from hidden states and gradients, without v* and without C (Gu et al. 2025, eq. 3-9).
+
+For every token of the target, h is the input of an edited map at the position that predicts it and g the gradient of the
+request's mean loss with respect to the map's output there. z = [h, g] is normalised feature by feature with the running mean and
+deviation of all z seen so far (lifelong normalisation), z^ = [h^, g^]. Then, with the raw h as rows of H,
+v = -lr ||h^||^2 g^ and dW = V^T H (H^T H + I)^-1.
+
+Deviations, all for the sake of one setting for models of all sizes and for edits made one at a time:
+- The statistics start with the tokens of `warmup` texts drawn from the model itself. The authors start from nothing, so that
+  their first turn is 100 edits; with a single token the normalised features would be zero.
+- lr is relative: v = -rate * s * (||h^||^2 / d_in) * g^ with s the root mean square of the map's outputs over the warm-up. The
+  ridge is relative too, to the mean squared length of the warm-up keys; the paper's is 1, absolute.
+- The edited layers are a span ending at `depth`, as in MEMIT (the authors list them per model and data set), and always of
+  one kind of site, where for Llama they choose gate and up projections.
+- `lookup` left out means the answer positions of the paper (EasyEdit's settings take every token of the sequence); given, it
+  means that position alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+
+from editing.delta.delta import Delta, LowRank
+from editing.errors import BadRequest
+from editing.methods.base import Method, Placement
+from editing.model.language_model import LanguageModel
+from editing.model.sites import Site
+from editing.run.batching import Budget
+from editing.run.forward import Hook, first, forward, pad, with_first
+from editing.stats.sampling import sample_tokens
+from editing.stats.statistics import ModelStatistics
+from editing.text.contexts import Contexts, build_contexts
+from editing.text.requests import EditRequest
+from editing.text.tokens import Prompt
+
+WARMUP_LENGTH = 16
+
+
+@dataclass(frozen=True, eq=False)
+class Running:
+    """Count, means (d,) and sums of squared deviations (d,) of the features so far, float64 (Welford); the scales of the warm-up.
+
+    Attributes:
+        output_rms: root mean square of the map's outputs. key_square: mean squared length of its inputs.
+    """
+
+    count: int
+    mean: torch.Tensor
+    squares: torch.Tensor
+    output_rms: float
+    key_square: float
+
+    def seen(self, rows: torch.Tensor) -> Running:
+        """With the features `rows` (n, d) counted in."""
+        rows = rows.double()
+        n, count = len(rows), self.count + len(rows)
+        shift = rows.mean(0) - self.mean
+        squares = self.squares + ((rows - rows.mean(0)) ** 2).sum(0) + shift**2 * self.count * n / count
+        return Running(count, self.mean + shift * n / count, squares, self.output_rms, self.key_square)
+
+    def normalised(self, rows: torch.Tensor) -> torch.Tensor:
+        deviation = (self.squares / max(self.count - 1, 1)).sqrt()
+        return (rows.double() - self.mean) / (deviation + torch.finfo(torch.float32).eps)
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """Of one map over some prompts, one row per position: key (N, d_in), gradient and output (N, size), owner (N,) request."""
+
+    key: torch.Tensor
+    gradient: torch.Tensor
+    output: torch.Tensor
+    owner: torch.Tensor
+
+
+@dataclass(frozen=True)
+class UltraEdit(Method):
+    """Settings of UltraEdit.
+
+    Attributes:
+        span: edited layers as a fraction of the depth, ending at `depth`; at least one layer.
+        rate: change of the output for a normalised gradient and key of ones, over the output's root mean square.
+        ridge: over the mean squared length of a key.
+        prefixes: sampled contexts of about 10 tokens beside the bare prompt (none in the paper).
+        warmup: texts of 16 tokens that start the running statistics.
+    """
+
+    name: ClassVar[str] = "ultraedit"
+    summary: ClassVar[str] = "closed form from hidden states and gradients, no search (Gu et al. 2025)"
+
+    span: float = 0.17
+    rate: float = 0.02
+    ridge: float = 0.1
+    prefixes: int = 0
+    warmup: int = 32
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.warmup < 1 or self.ridge == 0:
+            raise BadRequest(f"method {self.name}: warmup={self.warmup}, ridge={self.ridge}; both must be above zero")
+
+    def placement(self, lm: LanguageModel, request: EditRequest) -> Placement:
+        place = super().placement(lm, request)
+        return Placement(place.site, self.lookup or "last", place.layers, place.depth)
+
+    def _layers(self, n_layers: int, depth: float) -> tuple[int, ...]:
+        last = min(n_layers - 1, int(depth * n_layers))
+        return tuple(range(max(0, last - max(1, round(self.span * n_layers)) + 1), last + 1))
+
+    def each(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> list[Delta]:
+        fresh = self._warm(lm, requests)
+        return [self._turn(lm, [r], statistics, fresh)[0] for r in requests]
+
+    def __call__(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> Delta:
+        """One turn with all requests."""
+        return self._turn(lm, requests, statistics, self._warm(lm, requests))[0]
+
+    def step(
+        self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics, memory: Any = None
+    ) -> tuple[Delta, Any]:
+        """`memory`: the running statistics by site path; a site that comes up later starts with a warm-up of its own."""
+        known: dict[str, Running] = dict(memory or {})
+        new = [r for r in requests if any(s.path not in known for s in self.edited_sites(lm, r))]
+        known = self._warm(lm, new) | known
+        return self._turn(lm, requests, statistics, known)
+
+    def _turn(
+        self,
+        lm: LanguageModel,
+        requests: Sequence[EditRequest],
+        statistics: ModelStatistics,
+        known: Mapping[str, Running],
+    ) -> tuple[Delta, dict[str, Running]]:
+        """The change for all `requests` and the statistics with their features counted in (first updated, then used)."""
+        if not requests:
+            raise BadRequest(f"method {self.name}: no request in the batch; give at least one")
+        prefixes = statistics.prefixes({10: self.prefixes})
+        running, factors = dict(known), {}
+        by_layers: dict[tuple[int, ...], list[EditRequest]] = {}
+        for request in requests:
+            by_layers.setdefault(self.placement(lm, request).layers, []).append(request)
+        found: dict[Site, list[Features]] = {}
+        for layers, members in by_layers.items():
+            sites = [lm.sites(self.site)[layer] for layer in layers]
+            contexts = [build_contexts(lm, r, prefixes, self.lookup) for r in members]
+            shares = [1.0 / len(c.prompts) for c in contexts]
+            for site, features in read_features(lm, contexts, sites, shares, self.lookup is None).items():
+                found.setdefault(site, []).append(features)
+        for site, parts in found.items():
+            key, gradient = torch.cat([f.key for f in parts]), torch.cat([f.gradient for f in parts])
+            both = torch.cat([key, gradient], 1)
+            running[site.path] = running[site.path].seen(both)
+            factors[site.weight] = self._solve(site, key, both, running[site.path])
+        return Delta(factors, self.provenance(lm, list(requests), statistics)), running
+
+    def _solve(self, site: Site, key_NI: torch.Tensor, both: torch.Tensor, running: Running) -> LowRank:
+        hidden, gradient = running.normalised(both).split([site.d_in, site.size], 1)
+        strength = self.rate * running.output_rms * (hidden**2).sum(1, keepdim=True) / site.d_in
+        value_ND = torch.zeros(len(key_NI), site.d_out, dtype=torch.float64)
+        value_ND[:, site.row_index(value_ND.device)] = -strength * gradient
+        # V^T H (H^T H + r I)^-1 = V^T (H H^T + r I)^-1 H
+        key = key_NI.double()
+        inner = key @ key.T + self.ridge * running.key_square * torch.eye(len(key), dtype=torch.float64)
+        return LowRank(value_ND.T.float().contiguous(), torch.linalg.solve(inner, key).T.float().contiguous())
+
+    def _warm(self, lm: LanguageModel, requests: Sequence[EditRequest]) -> dict[str, Running]:
+        """Statistics of every site that `requests` edit, from texts of the model itself: each token but the first is a target.
+
+        The first is predicted from the separator, an attention sink whose state would swamp the statistics.
+        """
+        sites = list(dict.fromkeys(s for r in requests for s in self.edited_sites(lm, r)))
+        if not sites:
+            return {}
+        drawn = sample_tokens(lm, self.warmup, WARMUP_LENGTH, seed=self.seed).tolist()
+        head = tuple(lm.prefix_ids) or (lm.pad_id,)
+        texts = [
+            Contexts(str(i), (Prompt((*head, *row[:-1]), len(head), len(head) + 1, tuple(row[1:])),), 1, None)
+            for i, row in enumerate(drawn)
+        ]
+        running = {}
+        # the summed loss of a text, so that a token's gradient is as long as that of a target of one token
+        shares = [float(WARMUP_LENGTH - 1)] * len(texts)
+        for site, seen in read_features(lm, texts, sites, shares, True).items():
+            empty = torch.zeros(site.d_in + site.size, dtype=torch.float64)
+            rms = float(seen.output.double().square().mean().sqrt())
+            square = float(seen.key.double().square().sum(1).mean())
+            running[site.path] = Running(0, empty, empty, rms, square).seen(torch.cat([seen.key, seen.gradient], 1))
+        return running
+
+
+def read_features(
+    lm: LanguageModel,
+    requests: Sequence[Contexts],
+    sites: Sequence[Site],
+    shares: Sequence[float],
+    answer: bool,
+    batch_tokens: int = 4096,
+) -> dict[Site, Features]:
+    """Keys, outputs and gradients of `shares[i]` x the mean loss of a prompt, summed over the prompts of request i.
+
+    At the answer positions, or else at the lookups.
+    """
+    rows = [(i, p) for i, c in enumerate(requests) for p in c.prompts]
+    read = lambda members: _read(lm, [rows[m] for m in members], sites, answer, shares)  # noqa: E731
+    budget = Budget(lm.batch_tokens(batch_tokens), "reading gradients")
+    parts = [part for _, part in budget.run([len(p.ids) for _, p in rows], read, by_length=False)]
+    return {s: Features(*(torch.cat([getattr(p[s], n) for p in parts]) for n in NAMES)) for s in sites}
+
+
+NAMES = ("key", "gradient", "output", "owner")
+
+
+def _read(
+    lm: LanguageModel, rows: Sequence[tuple[int, Prompt]], sites: Sequence[Site], answer: bool, shares: Sequence[float]
+) -> dict[Site, Features]:
+    batch = pad([p.ids for _, p in rows], lm, side="right")
+    width = batch.ids.shape[1]
+    keys: dict[str, torch.Tensor] = {}
+    outputs: dict[str, torch.Tensor] = {}
+    probes: dict[str, torch.Tensor] = {}
+
+    def probe(site: Site) -> Hook:
+        def hook(module: torch.nn.Module, args: tuple, output: object) -> object:
+            hidden = first(output)
+            keys[site.path] = args[0].detach().reshape(len(rows), width, -1)
+            outputs[site.path] = hidden.detach().reshape(len(rows), width, -1)
+            probes[site.path] = torch.zeros_like(hidden, requires_grad=True)
+            return with_first(output, hidden + probes[site.path])
+
+        return site.path, hook
+
+    places = [
+        (r, p.start - 1 + t, token, shares[i] / len(p.target))
+        for r, (i, p) in enumerate(rows)
+        for t, token in enumerate(p.target)
+    ]
+    row, column, token = (torch.tensor([q[n] for q in places], device=lm.device) for n in range(3))
+    weight = torch.tensor([q[3] for q in places], device=lm.device)
+    with torch.enable_grad():
+        logits = forward(lm, batch, gather=(row, column), hooks=[probe(s) for s in sites])
+        assert logits is not None
+        loss = -(logits.float().log_softmax(-1).gather(1, token[:, None])[:, 0] * weight).sum()
+        gradients = torch.autograd.grad(loss, [probes[s.path] for s in sites])
+    if not answer:
+        row = torch.arange(len(rows), device=lm.device)
+        column = torch.tensor([p.lookup for _, p in rows], device=lm.device)
+    owner = torch.tensor([i for i, _ in rows])[row.cpu()]
+    result = {}
+    for site, gradient in zip(sites, gradients, strict=True):
+        index = site.row_index(torch.device("cpu"))
+        pick = lambda t: t.reshape(len(rows), width, -1)[row.to(t.device), column.to(t.device)].float().cpu()  # noqa: E731
+        result[site] = Features(
+            pick(keys[site.path]), pick(gradient)[:, index], pick(outputs[site.path])[:, index], owner
+        )
+    return result

@@ -1,0 +1,87 @@
+"""The row of one token in the embedding table: the subject's last token gets the vector that makes the model say the target.
+
+delta minimises ROME's objective (Meng et al. 2022, eq. 4) with delta added to the embedding's output at the lookup position; then
+row(token) += delta / scale, a rank-one change with a one-hot left factor (what Prompt Tuning and Textual Inversion, Gal et al.
+2022, do for new words). It reaches every text with that token and no other, wherever the concept's other names
+are: a retargeting tool, and the left end of the site axis.
+
+Where the head is tied to the embedding, its row changes too: the token's own logit is moved by delta . h. `untied=True` changes
+only what is read, as a hook (that form has no weight of its own and cannot be exported as an adapter).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from editing.delta.changes import Change, LowRank, TokenShift, embedding_scale
+from editing.delta.delta import Delta, compose
+from editing.methods.base import Method, Placement
+from editing.model.language_model import LanguageModel
+from editing.solve.value import Injection, ValueSettings, optimise_values
+from editing.stats.statistics import ModelStatistics
+from editing.text.contexts import build_contexts
+from editing.text.requests import EditRequest
+
+
+@dataclass(frozen=True)
+class EmbeddingRow(Method):
+    """Settings of the row edit; `site` and `depth` do not matter to it.
+
+    Attributes:
+        untied: leave a tied head as it is.
+        prefixes, optimiser, steps, lr, kl, weight_decay, clamp, stop_loss, contexts_per_step, precision: see `ValueSettings`.
+    """
+
+    name: ClassVar[str] = "embedding"
+    summary: ClassVar[str] = "the embedding row of the subject's last token, with ROME's objective"
+    uses_covariance: ClassVar[bool] = False
+
+    untied: bool = False
+    prefixes: int = 5
+    optimiser: str = "adam"
+    steps: int = 25
+    lr: float = 0.1
+    kl: float = 0.0625
+    weight_decay: float = 0.5
+    clamp: float = 2.0
+    stop_loss: float = 0.05
+    contexts_per_step: int = 0
+    precision: str = "float32"
+
+    def placement(self, lm: LanguageModel, request: EditRequest) -> Placement:
+        """Below all blocks: site "embedding", depth 0."""
+        return Placement("embedding", self.lookup or request.lookup, (), 0.0)
+
+    def each(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> list[Delta]:
+        if not requests:
+            return []
+        prefixes = statistics.prefixes({10: self.prefixes})
+        contexts = [build_contexts(lm, r, prefixes, self.lookup) for r in requests]
+        table = lm.module.get_input_embeddings()
+        path = next(p for p, m in lm.module.named_modules() if m is table)
+        values = optimise_values(lm, contexts, Injection(path, -1), ValueSettings.of(self), seed=self.seed)
+        scale = embedding_scale(table)
+        deltas = []
+        for request, context, value in zip(requests, contexts, values, strict=True):
+            # several prompts of one request may end in different tokens: each of them gets the same change
+            ids = sorted({p.ids[p.lookup] for p in context.prompts[: context.n_bare]})
+            note = value.note() | {"tokens": [lm.tokenizer.decode([i]) for i in ids]}
+            if self.untied:
+                name = f"{path}.output"
+                change: Change = TokenShift(torch.tensor(ids), value.delta.repeat(len(ids), 1))
+            else:
+                name = f"{path}.weight"
+                left = torch.zeros(table.weight.shape[0], 1)
+                left[ids, 0] = 1.0
+                change = LowRank(left, value.delta[:, None] / scale)
+            deltas.append(Delta({name: change}, self.provenance(lm, [request], statistics) | {"optimiser": note}))
+        return deltas
+
+    def __call__(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> Delta:
+        """The sum of the single edits; rows of different tokens do not touch each other."""
+        whole = compose(self.each(lm, requests, statistics))
+        return Delta(whole.factors, self.provenance(lm, requests, statistics))

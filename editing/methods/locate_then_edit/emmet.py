@@ -1,0 +1,38 @@
+"""EMMET: many facts under an equality constraint (Gupta, Sajnani & Anumanchipalli 2024, "A Unified Framework for Model Editing", eq. 9).
+
+dW = R (K^T C^-1 K + lambda I)^-1 K^T C^-1: of all changes with dW K = R the one that moves the keys of the corpus least; ROME
+is the case of one key. lambda (their code's `emmet_lambda`, 0.1) keeps nearly equal keys apart and has the unit of k^T C^-1 k,
+which is d_in on average. The formula is MEMIT's with a small lambda; what differs is where it comes from, the default and,
+in the paper, one layer instead of several.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from editing.methods.locate_then_edit.spread import Memory, Spread, weighted_least_squares
+from editing.model.sites import Site
+from editing.stats.statistics import ModelStatistics
+
+
+@dataclass(frozen=True)
+class EMMET(Spread):
+    """Settings of EMMET beside those of `Spread`.
+
+    Attributes:
+        slack: lambda; 0 demands equality and refuses batches in which two requests have the same key.
+    """
+
+    name: ClassVar[str] = "emmet"
+    summary: ClassVar[str] = "batch edit under an equality constraint (Gupta et al. 2024)"
+
+    span: float = 0.0
+    slack: float = 0.1
+
+    def _adjusted(
+        self, statistics: ModelStatistics, site: Site, key_In: torch.Tensor, memory: Memory | None
+    ) -> torch.Tensor:
+        return weighted_least_squares(statistics, site, key_In, self.slack)

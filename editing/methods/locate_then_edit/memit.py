@@ -1,0 +1,36 @@
+"""MEMIT: many facts spread over several layers (Meng et al. 2023, "Mass-Editing Memory in a Transformer", eq. 14 and algorithm 1).
+
+z = state of the last edited block at the lookup position + optimised delta. Then for each edited layer l, from below: with K the
+keys of the edits (mean of type means), R = (z - current state) / layers left,
+dW_l = R K^T (lambda C + K K^T)^-1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from editing.methods.locate_then_edit.spread import Memory, Spread, weighted_least_squares
+from editing.model.sites import Site
+from editing.stats.statistics import ModelStatistics
+
+
+@dataclass(frozen=True)
+class MEMIT(Spread):
+    """Settings of MEMIT beside those of `Spread`.
+
+    Attributes:
+        covariance_weight: lambda, in units of keys; the weight of what is to be kept.
+    """
+
+    name: ClassVar[str] = "memit"
+    summary: ClassVar[str] = "least-squares change spread over several layers (Meng et al. 2023)"
+
+    covariance_weight: float = 15000.0
+
+    def _adjusted(
+        self, statistics: ModelStatistics, site: Site, key_In: torch.Tensor, memory: Memory | None
+    ) -> torch.Tensor:
+        return weighted_least_squares(statistics, site, key_In, self.covariance_weight)

@@ -1,0 +1,65 @@
+"""PMET: attention and feed-forward states optimised together, the feed-forward weights written (Li et al. 2024, eq. 11-14).
+
+delta_a and delta_m are added to the outputs of the attention and of the MLP of the last edited block and found jointly, so that
+the MLP need not carry what belongs to the attention; each has its own weight decay and clamp. Then, as in MEMIT, layer by layer,
+dW_l = R K^T (lambda C + K K^T)^-1 with R = (m* - current MLP output of the last edited block) / sqrt(layers left).
+
+The authors' code also lowers the weight of the likelihood tenfold once the target is the argmax and stops when the KL is below
+0.01; that schedule is not in the paper and not here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from editing.errors import BadRequest
+from editing.methods.locate_then_edit.spread import Memory, Spread, weighted_least_squares
+from editing.model.language_model import LanguageModel
+from editing.model.sites import Site
+from editing.solve.value import Injection, Value, ValueSettings, optimise_values
+from editing.stats.statistics import ModelStatistics
+from editing.text.contexts import Contexts
+
+
+@dataclass(frozen=True)
+class PMET(Spread):
+    """Settings of PMET beside those of `Spread`; the defaults are the authors' for GPT-J.
+
+    Attributes:
+        covariance_weight: lambda, in units of keys; the weight of what is to be kept.
+    """
+
+    name: ClassVar[str] = "pmet"
+    summary: ClassVar[str] = "MEMIT with attention and MLP states optimised jointly (Li et al. 2024)"
+
+    steps: int = 30
+    lr: float = 0.2
+    kl: float = 1.0
+    covariance_weight: float = 6000.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.site != "mlp":
+            raise BadRequest(f"method {self.name}: site={self.site!r}; it writes the MLP, leave site out")
+
+    def _share(self, left: int) -> float:
+        return left**0.5
+
+    def _goal(self, lm: LanguageModel, layer: int) -> str:
+        return lm.sites(self.site)[layer].path
+
+    def _values(self, lm: LanguageModel, units: Sequence[Contexts], layer: int) -> list[Value]:
+        mlp, attention = lm.sites("mlp")[layer], lm.sites("attn")[layer]
+        places = (Injection.at_site(mlp), Injection.at_site(attention))
+        values = optimise_values(lm, units, places, ValueSettings.of(self), seed=self.seed)
+        width = mlp.size
+        return [Value(v.delta[:width], v.v0[:width], v.loss, v.steps) for v in values]
+
+    def _adjusted(
+        self, statistics: ModelStatistics, site: Site, key_In: torch.Tensor, memory: Memory | None
+    ) -> torch.Tensor:
+        return weighted_least_squares(statistics, site, key_In, self.covariance_weight)

@@ -1,0 +1,198 @@
+"""What MEMIT and its descendants share: states to reach at the last edited layer, approached layer by layer from below.
+
+For each edited layer, under the edit made so far: read the keys K and how far the states still are from their targets, take the
+layer's share R of that, and let the method solve for dW with R and K. Groups of requests are independent edits of one model; the
+requests of one group are solved for together. All groups share the forward passes.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from editing.delta.delta import Delta, LowRank
+from editing.errors import BadRequest
+from editing.methods.base import Method
+from editing.model.language_model import LanguageModel
+from editing.model.sites import Site
+from editing.solve.keys import bare_weights, group_mean, states, type_weights
+from editing.solve.value import Injection, Value, ValueSettings, optimise_values
+from editing.stats.statistics import ModelStatistics
+from editing.text.contexts import Contexts, build_contexts
+from editing.text.requests import EditRequest
+
+# What earlier edits of a sequence left behind, by site path.
+Memory = Mapping[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Spread(Method):
+    """Settings of all methods that spread an edit over layers; the defaults are MEMIT's for GPT-J.
+
+    Attributes:
+        span: edited layers as a fraction of the depth, ending at `depth` (five of 48 in the paper's GPT-2 XL); at least one layer.
+        prefixes: sampled contexts of about 10 tokens beside the bare prompt.
+        optimiser, steps, lr, kl, weight_decay, clamp, stop_loss, contexts_per_step, precision: see `ValueSettings`.
+    """
+
+    span: float = 0.17
+    prefixes: int = 5
+    optimiser: str = "adam"
+    steps: int = 25
+    lr: float = 0.5
+    kl: float = 0.0625
+    weight_decay: float = 0.5
+    clamp: float = 0.75
+    stop_loss: float = 0.05
+    contexts_per_step: int = 0
+    precision: str = "float32"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.site == "value":
+            raise BadRequest(f"method {self.name}: site='value' does not write the residual stream; use mlp or attn")
+
+    def _layers(self, n_layers: int, depth: float) -> tuple[int, ...]:
+        last = min(n_layers - 1, int(depth * n_layers))
+        count = max(1, round(self.span * n_layers))
+        return tuple(range(max(0, last - count + 1), last + 1))
+
+    @abstractmethod
+    def _adjusted(
+        self, statistics: ModelStatistics, site: Site, key_In: torch.Tensor, memory: Memory | None
+    ) -> torch.Tensor:
+        """(d_in, n) float32: the right factor of dW = R @ adjusted.T, for the keys of one group."""
+
+    def _share(self, left: int) -> float:
+        """What the residual is divided by when `left` layers are still to be edited, this one included."""
+        return float(left)
+
+    def _units(self, requests: Sequence[EditRequest], contexts: Sequence[Contexts]) -> list[Contexts]:
+        """The key/value pairs of one group: one per request by default."""
+        return list(contexts)
+
+    def _goal(self, lm: LanguageModel, layer: int) -> str:
+        """The module whose output at the lookup is to reach a target."""
+        return lm.layout.blocks[layer]
+
+    def _values(self, lm: LanguageModel, units: Sequence[Contexts], layer: int) -> list[Value]:
+        """The change of the goal's output for every unit."""
+        return optimise_values(lm, units, Injection.at_block(lm, layer), ValueSettings.of(self), seed=self.seed)
+
+    def prepare(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> None:
+        statistics.prepare(dict.fromkeys(s for r in requests for s in self.edited_sites(lm, r)))
+
+    def each(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> list[Delta]:
+        return self._edit(lm, [[r] for r in requests], statistics)
+
+    def __call__(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> Delta:
+        """All requests in one joint solve per layer."""
+        return self._edit(lm, [requests], statistics)[0]
+
+    def _edit(
+        self,
+        lm: LanguageModel,
+        groups: Sequence[Sequence[EditRequest]],
+        statistics: ModelStatistics,
+        memory: Memory | None = None,
+    ) -> list[Delta]:
+        """One delta per group; groups at different depths are computed one depth after another.
+
+        Raises:
+            BadRequest: an empty group, or requests of one group that are edited at different depths.
+        """
+        deltas: dict[int, Delta] = {}
+        by_layers: dict[tuple[int, ...], list[int]] = {}
+        for n, group in enumerate(groups):
+            places = {self.placement(lm, r).layers for r in group}
+            if not places:
+                raise BadRequest(f"method {self.name}: no request in the batch; give at least one")
+            if len(places) > 1:
+                raise BadRequest(
+                    f"method {self.name}: one batch mixes lookup positions at different depths; set `lookup` or `depth`"
+                )
+            by_layers.setdefault(places.pop(), []).append(n)
+        for layers, members in by_layers.items():
+            found = self._edit_layers(lm, [groups[n] for n in members], layers, statistics, memory)
+            deltas |= dict(zip(members, found, strict=True))
+        return [deltas[n] for n in range(len(groups))]
+
+    def _edit_layers(
+        self,
+        lm: LanguageModel,
+        groups: Sequence[Sequence[EditRequest]],
+        layers: tuple[int, ...],
+        statistics: ModelStatistics,
+        memory: Memory | None,
+    ) -> list[Delta]:
+        sites = [lm.sites(self.site)[layer] for layer in layers]
+        statistics.prepare(sites)
+        grouped = [self._units(g, self._contexts(lm, g, statistics)) for g in groups]
+        units = [unit for group in grouped for unit in group]
+        owner = [n for n, group in enumerate(grouped) for _ in group]
+        values = self._values(lm, units, layers[-1])
+        goal = self._goal(lm, layers[-1])
+        deltas = [Delta({}) for _ in groups]
+        target_nD: torch.Tensor | None = None
+        for step, site in enumerate(sites):
+            key_nI, state_nD = self._look(lm, units, site, goal, deltas, owner)
+            if target_nD is None:
+                target_nD = state_nD + torch.stack([v.delta for v in values])
+            residual_nD = (target_nD - state_nD) / self._share(len(sites) - step)
+            for n in range(len(groups)):
+                mine = [i for i, o in enumerate(owner) if o == n]
+                right = self._adjusted(statistics, site, key_nI[mine].T, memory)
+                factor = LowRank(residual_nD[mine].T.contiguous(), right)
+                deltas[n] = Delta({**deltas[n].factors, site.weight: factor})
+        notes = [[v.note() for v, o in zip(values, owner, strict=True) if o == n] for n in range(len(groups))]
+        return [
+            Delta(d.factors, self.provenance(lm, list(g), statistics) | {"optimiser": note})
+            for d, g, note in zip(deltas, groups, notes, strict=True)
+        ]
+
+    def _contexts(
+        self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics
+    ) -> list[Contexts]:
+        prefixes = statistics.prefixes({10: self.prefixes})
+        return [build_contexts(lm, r, prefixes, self.lookup) for r in requests]
+
+    def _look(
+        self,
+        lm: LanguageModel,
+        units: Sequence[Contexts],
+        site: Site,
+        goal: str,
+        deltas: Sequence[Delta],
+        owner: Sequence[int],
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Keys at `site` (mean of type means) and outputs of `goal` (bare prompts), unit i under `deltas[owner[i]]`."""
+        prompts = [p for u in units for p in u.prompts]
+        rows = [o for u, o in zip(units, owner, strict=True) for _ in u.prompts]
+        wanted = [(site.path, "input"), (goal, "output")]
+        live = deltas if any(d.factors for d in deltas) else []
+        seen = states(lm, prompts, wanted, deltas=live, rows=rows)
+        keys = group_mean(seen[wanted[0]], units, [type_weights(u) for u in units])
+        return keys, group_mean(seen[wanted[1]], units, [bare_weights(u) for u in units])
+
+
+def weighted_least_squares(
+    statistics: ModelStatistics, site: Site, key_In: torch.Tensor, weight: float
+) -> torch.Tensor:
+    """(weight C + K K^T)^-1 K by the Woodbury identity: C^-1 K (weight I + K^T C^-1 K)^-1, so C is factorised once.
+
+    `weight` 0 gives the equality constraint dW K = R. (d_in, n) float32.
+
+    Raises:
+        BadRequest: the keys are (nearly) dependent and the weight is too small to decide between them.
+    """
+    solved = statistics.solve(site, key_In)
+    inner = key_In.double().T @ solved
+    inner = inner + weight * torch.eye(len(inner), dtype=torch.float64)
+    if not weight and float(torch.linalg.cond(inner)) > 1e10:
+        raise BadRequest(
+            f"site {site.path}: two requests of the batch have the same key, no change satisfies both; give a weight above 0"
+        )
+    return torch.linalg.solve(inner, solved.T).T.float().contiguous()

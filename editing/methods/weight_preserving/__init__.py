@@ -1,0 +1,1 @@
+"""Methods that leave the weights alone: prompts, activation shifts, a codebook."""

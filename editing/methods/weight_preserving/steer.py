@@ -1,0 +1,167 @@
+"""Activation steering: one direction added to a site's output at every position (Turner et al. 2023, "Activation Addition"; Panickssery
+et al. 2024, "Steering Llama 2 via Contrastive Activation Addition", eq. 1).
+
+Where the direction comes from is the setting `by`:
+- "value": ROME's optimised change of the output at the lookup position, v* - v0 (Meng et al. 2022, eq. 4), now added everywhere;
+- "means": mean over prompts of h(prompt + target) - h(prompt + the model's own answer), read at the answer's last token;
+- "fit": the direction that minimises the target's NLL when it is added everywhere, the trained counterpart of the two.
+Works for every kind of edit; as a retargeting tool it moves all relations of a concept at once, and all other concepts with it
+unless the direction is specific, which is what the measurement asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from editing.delta.changes import Shift
+from editing.delta.delta import Delta, compose
+from editing.errors import BadRequest
+from editing.eval.evaluate import greedy
+from editing.methods.base import Method
+from editing.model.language_model import LanguageModel
+from editing.run.forward import Hook, first, with_first
+from editing.solve.descent import Descent, descend
+from editing.solve.keys import states
+from editing.solve.value import Injection, ValueSettings, optimise_values, uses_half
+from editing.stats.statistics import ModelStatistics
+from editing.text.contexts import Contexts, build_contexts
+from editing.text.requests import EditRequest, join
+from editing.text.tokens import tokenise
+
+BY = ("value", "means", "fit")
+AT = ("site", "block")
+
+
+@dataclass(frozen=True)
+class Steer(Method):
+    """Settings of steering.
+
+    Attributes:
+        by: "value", "means" or "fit". at: the output of the "site", or of its whole "block" (the residual stream).
+        strength: factor of the direction.
+        prefixes, optimiser, steps, lr, kl, weight_decay, clamp, stop_loss, contexts_per_step, precision: of the search of a direction,
+            see `ValueSettings`; "fit" takes the same clamp and weight decay, without the KL term.
+    """
+
+    name: ClassVar[str] = "steer"
+    summary: ClassVar[str] = "a direction added to a site's output at every position (Turner et al. 2023)"
+    uses_covariance: ClassVar[bool] = False
+
+    by: str = "fit"
+    at: str = "site"
+    strength: float = 1.0
+    prefixes: int = 5
+    optimiser: str = "adam"
+    steps: int = 20
+    lr: float = 0.5
+    kl: float = 0.0625
+    weight_decay: float = 0.5
+    clamp: float = 1.0
+    stop_loss: float = 0.05
+    contexts_per_step: int = 0
+    precision: str = "float32"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for key, allowed in (("by", BY), ("at", AT)):
+            if getattr(self, key) not in allowed:
+                raise BadRequest(f"method steer: {key}={getattr(self, key)!r}; it must be one of {', '.join(allowed)}")
+
+    def each(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> list[Delta]:
+        deltas: list[Delta | None] = [None] * len(requests)
+        prefixes = statistics.prefixes({10: self.prefixes})
+        by_layer: dict[int, list[int]] = {}
+        for i, request in enumerate(requests):
+            by_layer.setdefault(self.placement(lm, request).layers[0], []).append(i)
+        for layer, members in by_layer.items():
+            where = Injection.at_block(lm, layer)
+            if self.at == "site":
+                where = Injection.at_site(lm.sites(self.site)[layer])
+            chosen = [requests[i] for i in members]
+            contexts = [build_contexts(lm, r, prefixes, self.lookup) for r in chosen]
+            found = {"value": self._values, "means": self._means, "fit": self._fit}[self.by](
+                lm, chosen, contexts, where
+            )
+            for i, (direction, note) in zip(members, found, strict=True):
+                vector = self.strength * direction
+                if where.rows is not None:
+                    whole = torch.zeros(lm.sites(self.site)[layer].d_out)
+                    whole[list(where.rows)] = vector
+                    vector = whole
+                made = self.provenance(lm, [requests[i]], statistics) | {"optimiser": note}
+                deltas[i] = Delta({f"{where.path}.output": Shift(vector)}, made)
+        return [d for d in deltas if d is not None]
+
+    def __call__(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> Delta:
+        """The sum of the requests' directions."""
+        whole = compose(self.each(lm, requests, statistics))
+        return Delta(whole.factors, self.provenance(lm, requests, statistics))
+
+    def _values(self, lm, requests, contexts: list[Contexts], where: Injection):
+        values = optimise_values(lm, contexts, where, ValueSettings.of(self), seed=self.seed)
+        return [(v.delta, v.note()) for v in values]
+
+    def _means(self, lm: LanguageModel, requests: list[EditRequest], contexts, where: Injection):
+        prompts = [p for r in requests for p in r.filled()]
+        wanted = [t for r in requests for t in r.targets]
+        # Its own answer as long as the target, so that both are read at like distance from the prompt.
+        lengths = [len(p.target) for c in contexts for p in c.prompts[: c.n_bare]]
+        own = [""] * len(prompts)
+        for length in sorted(set(lengths)):
+            mine = [i for i, n in enumerate(lengths) if n == length]
+            for i, answer in zip(mine, greedy(lm, [prompts[i] for i in mine], length), strict=True):
+                own[i] = answer.strip()
+        both = []
+        for answers in (wanted, own):
+            ended = [tokenise(lm, join(p, a) if a else p, "", "last") for p, a in zip(prompts, answers, strict=True)]
+            read = states(lm, ended, [(where.path, "output")])[where.path, "output"]
+            both.append(read if where.rows is None else read[:, list(where.rows)])
+        found, begin = [], 0
+        for request in requests:
+            mine = slice(begin, begin := begin + len(request.prompts))
+            direction = (both[0][mine] - both[1][mine]).mean(0)
+            found.append((direction, {"own_answers": own[mine], "delta_norm": float(direction.norm())}))
+        return found
+
+    def _fit(self, lm: LanguageModel, requests, contexts: list[Contexts], where: Injection):
+        bare = [p for c in contexts for p in c.prompts[: c.n_bare]]
+        seen = states(lm, bare, [(where.path, "output")])[where.path, "output"]
+        seen = seen if where.rows is None else seen[:, list(where.rows)]
+        owner = torch.tensor([i for i, c in enumerate(contexts) for _ in range(c.n_bare)])
+        scale = torch.stack([seen[owner == i].mean(0).norm() for i in range(len(contexts))]).to(lm.device)
+
+        def hooks(values: Sequence[torch.Tensor], rows: torch.Tensor) -> list[Hook]:
+            def add(module: torch.nn.Module, args: tuple, output: object) -> object:
+                hidden = first(output)
+                amount = values[0][rows][:, None].to(hidden.device, hidden.dtype)
+                if where.rows is not None:
+                    index = torch.tensor(where.rows, device=hidden.device)
+                    empty = hidden.new_zeros(len(rows), 1, hidden.shape[-1])
+                    amount = empty.index_copy(2, index, amount)
+                shaped = hidden.reshape(len(rows), -1, hidden.shape[-1]) + amount
+                return with_first(output, shaped.reshape(hidden.shape))
+
+            return [(where.path, add)]
+
+        def project(values: list[torch.Tensor]) -> list[torch.Tensor]:
+            norm = values[0].norm(dim=1)
+            return [values[0] * (self.clamp * scale / norm.clamp(min=1e-12)).clamp(max=1)[:, None]]
+
+        directions, outcomes = descend(
+            lm.half if uses_half(lm, self.precision) else lm,
+            [c.prompts for c in contexts],
+            where.layer,
+            [torch.zeros(len(contexts), seen.shape[1])],
+            hooks,
+            Descent(self.steps, self.lr, self.stop_loss),
+            project=project,
+            penalty=lambda values: self.weight_decay * values[0].norm(dim=1) / scale**2,
+            names=[r.id for r in requests],
+        )
+        return [
+            (d.cpu(), o.note() | {"delta_norm": float(d.norm())}) for d, o in zip(directions[0], outcomes, strict=True)
+        ]

@@ -1,0 +1,238 @@
+"""A causal language model, its tokenizer and its sites: the thing every method edits and every score asks."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import nn
+
+from editing.errors import BadModel, NoSite
+from editing.model.offload import device_of, is_dispatched, is_offloaded, other_names, true_tensor
+from editing.model.sites import KINDS, Layout, Site, find_layout
+
+
+@dataclass(frozen=True, eq=False)
+class LanguageModel:
+    """Immutable apart from the weights inside; make one with `LanguageModel.wrap`.
+
+    Attributes:
+        module: a transformers causal language model, in evaluation mode, its parameters without gradients.
+        tokenizer: a fast tokenizer (offsets are needed to find the subject).
+        name: the reference as written. source: what it resolved to.
+        prefix_ids: tokens put before every text (BOS or document separator).
+        batch_scale: times the usual batch sizes, for a model that leaves little memory; see editing/model/memory.py.
+    """
+
+    module: Any
+    tokenizer: Any
+    name: str = ""
+    source: str = ""
+    prefix_ids: tuple[int, ...] = field(default=())
+    batch_scale: float = 1.0
+
+    @classmethod
+    def wrap(
+        cls,
+        module: nn.Module,
+        tokenizer: Any,
+        *,
+        name: str = "",
+        source: str = "",
+        prefix_ids: tuple[int, ...] | None = None,
+    ) -> LanguageModel:
+        """A language model around a loaded module.
+
+        `prefix_ids=None` takes what the tokenizer itself puts before a text; if that is nothing, its document
+        separator `<|endoftext|>` or end-of-sequence token, which such models saw before every training document.
+
+        A model that accelerate spread over devices or offloaded works wherever an edit is a hook; see `refuse_offloaded`.
+        Finding v* holds the weights of the blocks from the edited one on while it goes back through them.
+
+        Raises:
+            BadModel: the tokenizer gives no offsets, or some weights are empty (on the meta device) without an offload hook
+                of accelerate that brings them in.
+        """
+        if not getattr(tokenizer, "is_fast", False):
+            raise BadModel(
+                f"{name or type(module).__name__}: its tokenizer has no fast version; convert it to tokenizer.json"
+            )
+        for weight, parameter in module.named_parameters():
+            if parameter.is_meta:
+                try:
+                    true_tensor(module, weight)
+                except BadModel as error:
+                    raise BadModel(f"{name or type(module).__name__}: {error}") from error
+        module.eval()
+        module.requires_grad_(False)
+        if prefix_ids is None:
+            prefix_ids = _own_prefix(tokenizer)
+        return cls(module, tokenizer, name or type(module).__name__, source, tuple(prefix_ids))
+
+    def with_batches(self, scale: float) -> LanguageModel:
+        """The same model, run in batches of `scale` times the usual size."""
+        if scale == self.batch_scale:
+            return self
+        other = copy.copy(self)
+        object.__setattr__(other, "batch_scale", scale)
+        other.__dict__.pop("half", None)  # it has batches of its own
+        return other
+
+    def batch_tokens(self, usual: int) -> int:
+        """Padded tokens of a batch where `usual` are taken with memory to spare."""
+        return max(1, round(usual * self.batch_scale))
+
+    @cached_property
+    def layout(self) -> Layout:
+        return find_layout(self.module)
+
+    @property
+    def n_layers(self) -> int:
+        return len(self.layout.blocks)
+
+    @property
+    def d_model(self) -> int:
+        return self.layout.d_model
+
+    @property
+    def device(self) -> torch.device:
+        """Where sequences enter; blocks may run elsewhere."""
+        return device_of(self.module.get_input_embeddings()) or torch.device("cpu")
+
+    @cached_property
+    def offloaded(self) -> bool:
+        """Whether weights are brought in for each call only."""
+        return is_offloaded(self.module)
+
+    def refuse_offloaded(self) -> None:
+        """What changes weights in place asks first.
+
+        Raises:
+            BadModel: some weights are offloaded; a change of them would be lost at the next call.
+        """
+        if self.offloaded:
+            raise BadModel(
+                f"{self.name}: its weights are offloaded and cannot be changed in place; run the edit as hooks "
+                "(`ask(lm, ..., deltas=[delta])`), or load the model whole"
+            )
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return next(p.dtype for p in self.module.parameters() if p.is_floating_point())
+
+    @cached_property
+    def n_parameters(self) -> int:
+        again = other_names(self.module)
+        return sum(p.numel() for n, p in self.module.named_parameters() if n not in again)
+
+    @cached_property
+    def weight_hash(self) -> str:
+        """sha256 of names, types, shapes and bytes of all weights, as first asked for; the same offloaded or not."""
+        return hash_weights(self.module)
+
+    def sites(self, kind: str = "mlp") -> tuple[Site, ...]:
+        """The sites of one kind, one per block.
+
+        Raises:
+            NoSite: unknown kind, or the model has none of it (an attention-only model has no "mlp").
+        """
+        if kind not in KINDS:
+            raise NoSite(f"no site kind {kind!r}; use one of {', '.join(KINDS)}")
+        found = self.layout.sites[kind]
+        if not found:
+            raise NoSite(
+                f"{self.name} has no site of kind {kind!r}; use one of {', '.join(k for k, v in self.layout.sites.items() if v)}"
+            )
+        return found
+
+    def weight(self, name: str) -> nn.Parameter:
+        """The parameter called `name`; empty (meta) where it is offloaded, see `values`."""
+        return self.module.get_parameter(name)
+
+    def values(self, name: str) -> torch.Tensor:
+        """The values of the parameter called `name`, to be read only; off the offload map where it is offloaded."""
+        return true_tensor(self.module, name).detach()
+
+    def encode(self, text: str) -> list[int]:
+        """`prefix_ids` and the tokens of `text`."""
+        return [*self.prefix_ids, *self.tokenizer(text, add_special_tokens=False)["input_ids"]]
+
+    @property
+    def max_length(self) -> int:
+        """Longest sequence the model reads, in tokens."""
+        config = self.module.config.get_text_config()
+        return int(getattr(config, "max_position_embeddings", None) or getattr(config, "max_seq_len", None) or 2048)
+
+    @property
+    def pad_id(self) -> int:
+        """Any valid token: padding is always masked."""
+        return self.prefix_ids[0] if self.prefix_ids else 0
+
+    @property
+    def half_wins(self) -> bool:
+        """Whether bfloat16 matrix products are faster here: a GPU with bf16 units, or a CPU with AMX tiles and a wide model."""
+        if is_dispatched(self.module):  # there is no copy of such a model
+            return False
+        if self.device.type == "cuda":
+            return torch.cuda.is_bf16_supported()
+        return self.d_model >= 384 and torch.cpu._is_amx_tile_supported()
+
+    @cached_property
+    def half(self) -> LanguageModel:
+        """A bfloat16 copy of the weights for work that needs no more; buffers (rotary tables) stay float32.
+
+        Raises:
+            BadModel: the model is spread over devices or offloaded; it is not copied.
+        """
+        if self.dtype == torch.bfloat16:
+            return self
+        if is_dispatched(self.module):
+            raise BadModel(
+                f"{self.name}: is spread over devices or offloaded, no bfloat16 copy of it is made; "
+                "use precision float32 or auto, or load it in bfloat16"
+            )
+        module = copy.deepcopy(self.module)
+        for parameter in module.parameters():
+            if parameter.is_floating_point():
+                parameter.data = parameter.data.to(torch.bfloat16)
+        module.config.dtype = torch.bfloat16
+        if self.device.type == "cpu":
+            # the fused bf16 attention's backward pass on CPU costs more than it saves (1.8x per step on short texts)
+            module.set_attn_implementation("eager")
+        return LanguageModel(module, self.tokenizer, self.name, self.source, self.prefix_ids, self.batch_scale)
+
+
+def hash_weights(module: nn.Module) -> str:
+    """sha256 over all parameters and persistent buffers, in the order of their names; tied weights count once.
+
+    Offloaded weights are read off their offload map, so that the hash is that of the model as it was.
+    """
+    digest = hashlib.sha256()
+    kept = module.state_dict()
+    names = {n for n, _ in module.named_parameters()} | {n for n, _ in module.named_buffers() if n in kept}
+    for name in sorted(names - other_names(module).keys()):
+        tensor = true_tensor(module, name).detach().contiguous().cpu()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _own_prefix(tokenizer: Any) -> tuple[int, ...]:
+    plain = tokenizer("a", add_special_tokens=False)["input_ids"]
+    full = tokenizer("a")["input_ids"]
+    if len(full) > len(plain):
+        head = tuple(full[: len(full) - len(plain)])
+        if full[len(head) :] == plain:
+            return head
+        if full[: len(plain)] != plain:  # something on both sides: keep what stands before
+            return tuple(full[: full.index(plain[0])])
+    separator = tokenizer.get_vocab().get("<|endoftext|>")
+    if separator is not None:
+        return (separator,)
+    if tokenizer.eos_token_id is not None:
+        return (tokenizer.eos_token_id,)
+    return ()

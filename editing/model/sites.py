@@ -1,0 +1,270 @@
+"""Where a model can be edited, found by what its modules do and not by what they are called.
+
+A decoder block reads the residual stream and writes to it through two linear maps: the attention's output projection
+and the MLP's down-projection. Three tiny forward passes tell which they are:
+
+1. Two tokens, hooks on every linear map: which run, in which order, and which write `d_model` numbers.
+2. The first token is changed: in block 0 the first map whose input at the second token changes sits after the
+   attention has mixed positions, so it is the attention's output projection. The last other map writing `d_model` is
+   the MLP's down-projection.
+   An MLP whose down-projection is exactly zero in every block is none: the model is attention-only.
+3. One token: its attention weight is 1 whatever query and key say, so only value rows of the maps before the output
+   projection have a gradient. This finds `v_proj` as well as the value third of a fused or interleaved QKV map.
+
+Mixture-of-experts, state-space, encoder-decoder and encoder-only models are refused with `NoSite`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from transformers.pytorch_utils import Conv1D
+
+from editing.errors import NoSite
+from editing.model.offload import device_of, true_tensor
+
+KINDS = ("mlp", "value", "attn")
+
+
+@dataclass(frozen=True)
+class Site:
+    """A linear map y = W k of one block that an edit may change.
+
+    Attributes:
+        kind: "mlp" (down-projection), "value" (attention value projection) or "attn" (attention output projection).
+        layer: index of the block.
+        path: module path; the weight is the parameter `path + ".weight"`.
+        d_in: length of the key k.
+        d_out: length of the whole output of the module.
+        rows: which outputs belong to the site (value rows of a fused QKV map); None means all.
+        transposed: the weight is stored as (d_in, d_out), as in GPT-2's Conv1D.
+    """
+
+    kind: str
+    layer: int
+    path: str
+    d_in: int
+    d_out: int
+    rows: tuple[int, ...] | None
+    transposed: bool
+
+    @property
+    def weight(self) -> str:
+        return f"{self.path}.weight"
+
+    @property
+    def size(self) -> int:
+        """Number of outputs that belong to the site."""
+        return self.d_out if self.rows is None else len(self.rows)
+
+    def row_index(self, device: torch.device) -> torch.Tensor:
+        """(size,) long: the outputs that belong to the site."""
+        rows = range(self.d_out) if self.rows is None else self.rows
+        return torch.tensor(list(rows), dtype=torch.long, device=device)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What the probes found: block paths, sites by kind, and how a block hands on its output."""
+
+    blocks: tuple[str, ...]
+    d_model: int
+    tuple_output: int  # 0: a block returns a tensor; n: a tuple of n whose first is the hidden state
+    sites: dict[str, tuple[Site, ...]]
+
+
+@dataclass(frozen=True)
+class _Linear:
+    path: str  # within the block
+    d_in: int
+    d_out: int
+    transposed: bool
+
+
+def linear_shape(module: nn.Module) -> tuple[int, int, bool] | None:
+    """(d_in, d_out, stored transposed) of a linear map, None for any other module."""
+    if isinstance(module, nn.Linear):
+        return module.in_features, module.out_features, False
+    if isinstance(module, Conv1D):
+        return module.weight.shape[0], module.weight.shape[1], True
+    return None
+
+
+def find_layout(model: nn.Module) -> Layout:
+    """The sites of a causal language model.
+
+    Raises:
+        NoSite: the model is not a dense decoder; the message says what stands in the way.
+    """
+    name = type(model).__name__
+    config = model.config.get_text_config()  # pyright: ignore[reportCallIssue, reportAttributeAccessIssue]
+    if getattr(model.config, "is_encoder_decoder", False):
+        raise NoSite(f"{name} is an encoder-decoder; editing needs a decoder-only language model")
+    for key in ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts", "num_experts_per_tok"):
+        value = getattr(config, key, None)
+        if isinstance(value, int) and value > 1:
+            raise NoSite(f"{name} is a mixture of experts ({key}={value}); choose a dense model")
+    if model.get_output_embeddings() is None:  # pyright: ignore[reportCallIssue]
+        raise NoSite(
+            f"{name} has no output embedding, so it predicts no next token; load it as a causal language model"
+        )
+    paths = _block_paths(model, int(config.num_hidden_layers))
+    blocks = [model.get_submodule(path) for path in paths]
+    for parameter_name, parameter in blocks[0].named_parameters():
+        if parameter.ndim > 2:
+            shape = tuple(parameter.shape)
+            raise NoSite(
+                f"{name}: block parameter {parameter_name} has shape {shape}: experts or a state space, not dense"
+            )
+
+    first = _ids(model, [1, 3])
+    order, _, returned = _run(model, blocks[0], first)
+    hidden = returned[0] if isinstance(returned, tuple) else returned
+    d_model = hidden.shape[-1]
+    idle = [p for p, m in blocks[0].named_modules() if linear_shape(m) and p not in {o.path for o in order}]
+    if idle:
+        raise NoSite(f"{name}: linear map {idle[0]} did not run on a plain input: experts or an optional branch")
+    _check_causal(model, name)
+    attention = _attention_output(model, blocks[0], order, first)
+    if attention is None or attention.d_out != d_model:
+        raise NoSite(f"{name}: no attention output projection was found in the first block")
+    writers = [o for o in order if o.d_out == d_model and o.path != attention.path]
+    behind = [o for o in writers if order.index(o) > order.index(attention)]
+    for path, block in zip(paths[1:], blocks[1:], strict=True):
+        mine = {p: linear_shape(m) for p, m in block.named_modules() if linear_shape(m)}
+        missing = [o.path for o in order if o.path not in mine]
+        if missing or len(mine) != len(order) or any(p.ndim > 2 for p in block.parameters()):
+            raise NoSite(
+                f"{name}: block {path} is built unlike the first ({(missing or ['other maps'])[0]}); hybrid model"
+            )
+
+    def everywhere(kind: str, found: _Linear | None, rows: tuple[int, ...] | None) -> tuple[Site, ...]:
+        if found is None:
+            return ()
+        sites = []
+        for layer, path in enumerate(paths):
+            shape = linear_shape(model.get_submodule(f"{path}.{found.path}"))
+            assert shape is not None
+            sites.append(Site(kind, layer, f"{path}.{found.path}", shape[0], shape[1], rows, shape[2]))
+        return tuple(sites)
+
+    value, rows = _value_rows(model, blocks[0], order, attention)
+    mlp = behind[-1] if behind and not _silent(model, [f"{path}.{behind[-1].path}" for path in paths]) else None
+    sites = {
+        "mlp": everywhere("mlp", mlp, None),
+        "value": everywhere("value", value, rows),
+        "attn": everywhere("attn", attention, None),
+    }
+    return Layout(tuple(paths), d_model, len(returned) if isinstance(returned, tuple) else 0, sites)
+
+
+def _silent(model: nn.Module, paths: list[str]) -> bool:
+    """Whether these maps write nothing whatever they read: weight and bias are exactly zero. Stops at the first that does."""
+    for path in paths:
+        for name, parameter in model.get_submodule(path).named_parameters():
+            values = true_tensor(model, f"{path}.{name}") if parameter.is_meta else parameter
+            if bool(values.any()):
+                return False
+    return True
+
+
+def _block_paths(model: nn.Module, count: int) -> list[str]:
+    lists = [(p, m) for p, m in model.named_modules() if isinstance(m, nn.ModuleList) and len(m) == count]
+    if not lists:
+        raise NoSite(f"{type(model).__name__}: no list of {count} blocks found; not a stack of decoder blocks")
+    path, _ = max(lists, key=lambda item: sum(p.numel() for p in item[1].parameters()))
+    return [f"{path}.{i}" for i in range(count)]
+
+
+def _ids(model: nn.Module, ids: list[int]) -> torch.Tensor:
+    table = model.get_input_embeddings()  # pyright: ignore[reportCallIssue]
+    return torch.tensor([ids], device=device_of(table)) % table.weight.shape[0]
+
+
+@contextmanager
+def _hooked(modules: dict[str, nn.Module], note) -> Iterator[None]:
+    handles = [m.register_forward_hook(lambda _m, a, o, p=p: note(p, a, o)) for p, m in modules.items()]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _linears(block: nn.Module) -> dict[str, nn.Module]:
+    return {p: m for p, m in block.named_modules() if linear_shape(m)}
+
+
+def _run(model: nn.Module, block: nn.Module, ids: torch.Tensor):
+    """Order of the linear maps of `block`, their inputs as (tokens, d_in), and what the block returned."""
+    order: list[_Linear] = []
+    inputs: dict[str, torch.Tensor] = {}
+    returned: list = []
+
+    def note(path: str, args: tuple, output: object) -> None:
+        if path == "":
+            returned.append(output)
+            return
+        shape = linear_shape(block.get_submodule(path))
+        assert shape is not None
+        order.append(_Linear(path, *shape))
+        inputs[path] = args[0].detach().reshape(-1, shape[0])
+
+    with torch.no_grad(), _hooked({"": block, **_linears(block)}, note):
+        model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False)
+    return order, inputs, returned[0]
+
+
+def _check_causal(model: nn.Module, name: str) -> None:
+    with torch.no_grad():
+        one, two = (
+            model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False).logits[0, 0].float()
+            for ids in (_ids(model, [1, 3]), _ids(model, [1, 4]))
+        )
+    if float((one - two).abs().max()) > 1e-4 * float(one.abs().max()):
+        raise NoSite(f"{name} looks ahead: its answer at one token depends on the next; not a causal language model")
+
+
+def _attention_output(model: nn.Module, block: nn.Module, order: list[_Linear], ids: torch.Tensor) -> _Linear | None:
+    other = ids.clone()
+    other[0, 0] = _ids(model, [2])[0, 0]
+    before, after = _run(model, block, ids)[1], _run(model, block, other)[1]
+    return next((o for o in order if not torch.equal(before[o.path][-1], after[o.path][-1])), None)
+
+
+def _value_rows(
+    model: nn.Module, block: nn.Module, order: list[_Linear], attention: _Linear
+) -> tuple[_Linear | None, tuple[int, ...] | None]:
+    outputs: dict[str, torch.Tensor] = {}
+    inputs: dict[str, torch.Tensor] = {}
+    earlier = order[: order.index(attention)]
+
+    def note(path: str, args: tuple, output: torch.Tensor) -> torch.Tensor | None:
+        if path == attention.path:
+            inputs[path] = args[0]
+            return None
+        outputs[path] = output.detach().requires_grad_()
+        return outputs[path]
+
+    ids = _ids(model, [1])
+    modules = {o.path: block.get_submodule(o.path) for o in [*earlier, attention]}
+    with torch.enable_grad(), _hooked(modules, note):
+        model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False)
+    mixed = inputs[attention.path]
+    if not mixed.requires_grad:
+        return None, None
+    weights = torch.linspace(1.0, 2.0, mixed.numel(), device=mixed.device, dtype=mixed.dtype).reshape(mixed.shape)
+    tensors = [outputs[o.path] for o in earlier]
+    gradients = torch.autograd.grad(mixed, tensors, weights, allow_unused=True)
+    for found, gradient in reversed(list(zip(earlier, gradients, strict=True))):
+        if gradient is None:
+            continue
+        size = gradient.reshape(-1, found.d_out).abs().amax(0)
+        rows = tuple(int(i) for i in torch.nonzero(size > 1e-4 * size.max()).flatten())
+        if rows and float(size.max()) > 0:
+            return found, None if len(rows) == found.d_out else rows
+    return None, None

@@ -1,0 +1,332 @@
+"""The one way this package runs a model: padded batches, a reusable prefix, and only the blocks that matter.
+
+An edit at block L and position p changes nothing below L and nothing left of p. So the keys and values left of p are computed once
+(`Prefix`), the hidden state entering block L is computed once, and a step of an optimiser runs the blocks from L up on the
+few tokens from p on (`Splice` in editing/run/splice.py). Works for every family transformers offers, because it drives the
+model's own forward: blocks below L are short-circuited, block L's input is replaced, and the language-model head sees
+only the positions that are asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from inspect import signature
+
+import torch
+from torch import nn
+from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
+
+from editing.delta.changes import ChangeHook
+from editing.errors import BadRequest
+from editing.model.language_model import LanguageModel
+
+Hook = tuple[str, Callable]  # module path, forward hook (module, args, output) -> output or None
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Padded sequences. ids, mask, positions: (B, T) long; mask is 1 at real tokens; positions count real tokens from 0."""
+
+    ids: torch.Tensor
+    mask: torch.Tensor
+    positions: torch.Tensor
+
+    @property
+    def size(self) -> int:
+        return self.ids.shape[0]
+
+
+def pad(
+    sequences: Sequence[Sequence[int]], lm: LanguageModel, *, side: str, first: torch.Tensor | None = None
+) -> Batch:
+    """Sequences as one batch, padded left or right. `first` (B,) long: the position of each sequence's first token (0).
+
+    Raises:
+        BadRequest: a sequence goes on where the model has no positions.
+    """
+    width = max((len(s) for s in sequences), default=0)
+    starts = [0] * len(sequences) if first is None else first.tolist()
+    end, worst = max(
+        ((start + len(s), i) for i, (start, s) in enumerate(zip(starts, sequences, strict=True))), default=(0, 0)
+    )
+    if end > lm.max_length:
+        last = lm.tokenizer.decode(sequences[worst][-12:])
+        raise BadRequest(
+            f"a text of {end} tokens that ends {last!r:.80}: the model reads {lm.max_length}; shorten prompt, target or context"
+        )
+    ids = torch.full((len(sequences), width), lm.pad_id, dtype=torch.long)
+    mask = torch.zeros_like(ids)
+    for i, sequence in enumerate(sequences):
+        n = len(sequence)
+        where = slice(width - n, width) if side == "left" else slice(0, n)
+        ids[i, where] = torch.tensor(sequence, dtype=torch.long)
+        mask[i, where] = 1
+    positions = (mask.cumsum(1) - 1).clamp(min=0)
+    ids, mask, positions = ids.to(lm.device), mask.to(lm.device), positions.to(lm.device)
+    if first is not None:
+        positions = positions + first[:, None]
+    return Batch(ids, mask, positions)
+
+
+class _FixedLayer(DynamicLayer):
+    """Keys and values that are read, never extended: what `update` returns is not kept, only what was `added`."""
+
+    def __init__(self, keys: torch.Tensor | None, values: torch.Tensor | None, length: int) -> None:
+        super().__init__()
+        self.keys, self.values, self.length, self.is_initialized = keys, values, length, True
+        self.added: tuple[torch.Tensor, torch.Tensor] | None = None
+
+    def update(self, key_states, value_states, *args, **kwargs):
+        self.added = key_states, value_states
+        if self.keys is None or self.values is None:
+            return key_states, value_states
+        return torch.cat([self.keys, key_states], -2), torch.cat([self.values, value_states], -2)
+
+    def get_seq_length(self) -> int:
+        return self.length
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """Keys and values of left-padded prefixes: per layer (B, heads, P, d_head), None below `start`; mask (B, P)."""
+
+    keys: tuple[torch.Tensor | None, ...]
+    values: tuple[torch.Tensor | None, ...]
+    mask: torch.Tensor
+
+    def select(self, rows: torch.Tensor) -> Prefix:
+        """Rows of the batch, in any order and number."""
+        pick = lambda t: None if t is None else t.index_select(0, rows.to(t.device))  # noqa: E731
+        return Prefix(tuple(map(pick, self.keys)), tuple(map(pick, self.values)), self.mask.index_select(0, rows))
+
+    def lengths(self) -> torch.Tensor:
+        """(B,) long: number of real tokens."""
+        return self.mask.sum(1)
+
+    def cache(self) -> Cache:
+        length = self.mask.shape[1]
+        return Cache(layers=[_FixedLayer(k, v, length) for k, v in zip(self.keys, self.values, strict=True)])
+
+    def extended(self, cache: Cache, mask: torch.Tensor) -> Prefix:
+        """This prefix and the tokens behind it that a run with `cache` read; mask (B, T) of those, padded on the right.
+
+        Rows are moved to the right end, so that the next token stands next to its last one (sliding windows count columns).
+        """
+        whole = torch.cat([self.mask, mask], 1)
+        order = whole.argsort(dim=1, stable=True)  # padding first, tokens in their order
+
+        def moved(old: torch.Tensor | None, new: torch.Tensor) -> torch.Tensor:
+            joined = new if old is None else torch.cat([old, new], -2)
+            index = order.to(joined.device)[:, None, :, None].expand(-1, joined.shape[1], -1, joined.shape[3])
+            return joined.gather(2, index)
+
+        layers: list = cache.layers
+        pairs = [
+            (None, None) if layer.added is None else (moved(k, layer.added[0]), moved(v, layer.added[1]))
+            for k, v, layer in zip(self.keys, self.values, layers, strict=True)
+        ]
+        return Prefix(tuple(k for k, _ in pairs), tuple(v for _, v in pairs), whole.gather(1, order))
+
+
+class _Stop(Exception):
+    pass
+
+
+@contextmanager
+def hooked(lm: LanguageModel, hooks: Iterable[Hook]) -> Iterator[None]:
+    """Forward hooks on modules by path, removed on the way out."""
+    handles = []
+    try:
+        for path, hook in hooks:
+            handles.append(lm.module.get_submodule(path).register_forward_hook(hook))
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@contextmanager
+def _from_block(lm: LanguageModel, start: int, hidden: torch.Tensor) -> Iterator[None]:
+    """Blocks below `start` do nothing; block `start` reads `hidden` (B, T, d_model)."""
+    filler = lm.layout.tuple_output
+    blocks = [lm.module.get_submodule(path) for path in lm.layout.blocks]
+
+    def idle(hidden_states: torch.Tensor, *args: object, **kwargs: object) -> object:
+        return (hidden_states, *[None] * (filler - 1)) if filler else hidden_states
+
+    def replace(module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
+        return ((hidden, *args[1:]), kwargs) if args else (args, {**kwargs, "hidden_states": hidden})
+
+    handle = blocks[start].register_forward_pre_hook(replace, with_kwargs=True)
+    saved: list[object] = []  # accelerate keeps its own forward on the instance
+    try:
+        for block in blocks[:start]:
+            saved.append(block.__dict__.get("forward"))
+            block.forward = idle
+        yield
+    finally:
+        handle.remove()
+        for block, own in zip(blocks[:start], saved, strict=False):  # an interrupt may come before all are replaced
+            if own is None:
+                block.__dict__.pop("forward", None)
+            else:
+                block.forward = own
+
+
+@contextmanager
+def _gathered(lm: LanguageModel, rows: torch.Tensor, columns: torch.Tensor) -> Iterator[None]:
+    """The head sees only the states at (rows, columns), as a batch of one sequence."""
+
+    def gather(module: nn.Module, args: tuple) -> tuple:
+        return (args[0][rows.to(args[0].device), columns.to(args[0].device)][None], *args[1:])
+
+    handle = lm.module.get_output_embeddings().register_forward_pre_hook(gather)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def _for_head(lm: LanguageModel, hooks: Sequence[Hook], rows: torch.Tensor) -> list[Hook]:
+    """`hooks`, where those that give every sequence its own change know which sequence a gathered state belongs to."""
+    head = lm.module.get_output_embeddings()
+    return [
+        (path, hook.for_rows(rows))
+        if isinstance(hook, ChangeHook) and lm.module.get_submodule(path) is head
+        else (path, hook)
+        for path, hook in hooks
+    ]
+
+
+def forward(
+    lm: LanguageModel,
+    batch: Batch,
+    *,
+    past: Prefix | None = None,
+    record: Cache | None = None,
+    start: int = 0,
+    hidden: torch.Tensor | None = None,
+    gather: tuple[torch.Tensor, torch.Tensor] | None = None,
+    hooks: Sequence[Hook] = (),
+    stop: str | None = None,
+) -> torch.Tensor | None:
+    """Run the model on `batch` behind `past`.
+
+    Args:
+        record: a cache that receives keys and values: an empty one, or `past.cache()` beside `past`.
+        start, hidden: skip the blocks below `start` and feed it `hidden` (B, T, d_model).
+        gather: (N,) rows and (N,) columns of the positions whose logits are wanted; None means the last column of all.
+        hooks: forward hooks by module path.
+        stop: path of a module behind which nothing is needed; the run ends there and None is returned.
+
+    Returns:
+        (N, vocabulary) logits in the model's type, or None with `stop`.
+    """
+    if gather is None:
+        rows = torch.arange(batch.size, device=lm.device)
+        gather = (rows, torch.full_like(rows, batch.ids.shape[1] - 1))
+    mask = batch.mask if past is None else torch.cat([past.mask, batch.mask], 1)
+    arguments: dict = {
+        "input_ids": batch.ids,
+        "attention_mask": mask,
+        "use_cache": record is not None or past is not None,
+    }
+    known = signature(lm.module.forward).parameters
+    if "position_ids" in known:
+        arguments["position_ids"] = batch.positions
+    cache = record if record is not None or past is None else past.cache()
+    if cache is not None:
+        arguments["cache" if "cache" in known else "past_key_values"] = cache  # transformers 5.24 renames it
+
+    def halt(module: nn.Module, args: tuple, output: object) -> None:
+        raise _Stop
+
+    with ExitStack() as stack:
+        if hidden is not None:
+            stack.enter_context(_from_block(lm, start, hidden))
+        stack.enter_context(hooked(lm, [*_for_head(lm, hooks, gather[0]), *([(stop, halt)] if stop else [])]))
+        stack.enter_context(_gathered(lm, *gather))
+        try:
+            return lm.module(**arguments).logits[0].to(lm.device)
+        except _Stop:
+            return None
+
+
+def prefill(
+    lm: LanguageModel,
+    sequences: Sequence[Sequence[int]],
+    *,
+    hooks: Sequence[Hook] = (),
+    logits: bool = False,
+    stop: str | None = None,
+) -> tuple[Prefix | None, torch.Tensor | None]:
+    """Keys and values of whole sequences for all blocks (up to block `stop`), and with `logits` those of the last tokens.
+
+    Sequences may be empty (their rows are fully masked); if all are, there is no prefix and None is returned.
+    """
+    if not any(len(s) for s in sequences):
+        return None, None
+    batch = pad(sequences, lm, side="left")
+    record = DynamicCache()
+    blocks = lm.layout.blocks
+    stop = None if logits else stop or blocks[-1]
+    out = forward(lm, batch, record=record, hooks=hooks, stop=stop)
+    layers: list = record.layers
+    missing = (None,) * (len(blocks) - len(layers))
+    return Prefix(tuple(t.keys for t in layers) + missing, tuple(t.values for t in layers) + missing, batch.mask), out
+
+
+def read_beginnings(
+    lm: LanguageModel, sequences: Sequence[Sequence[int]], heads: Sequence[int], stop: str | None = None
+) -> tuple[Prefix, torch.Tensor] | None:
+    """The first heads[i] tokens of every sequence, each distinct beginning read once.
+
+    Returns:
+        The distinct beginnings and which one each sequence has, (B,) long; None where there is little to share.
+    """
+    seen: dict[tuple[int, ...], int] = {}
+    which = [seen.setdefault(tuple(s[:h]), len(seen)) for s, h in zip(sequences, heads, strict=True)]
+    if 2 * len(seen) > len(sequences):
+        return None
+    past, _ = prefill(lm, list(seen), stop=stop)
+    return None if past is None else (past, torch.tensor(which, device=past.mask.device))
+
+
+def prefill_shared(lm: LanguageModel, sequences: Sequence[Sequence[int]], heads: Sequence[int]) -> Prefix | None:
+    """What `prefill` gives, with the first heads[i] tokens of each sequence read once for all that begin alike."""
+    shared = read_beginnings(lm, sequences, heads)
+    if shared is None:
+        return prefill(lm, sequences)[0]
+    past, which = shared
+    past = past.select(which)
+    rest = [s[h:] for s, h in zip(sequences, heads, strict=True)]
+    if not any(len(r) for r in rest):
+        return past
+    batch, cache = pad(rest, lm, side="right", first=past.lengths()), past.cache()
+    forward(lm, batch, past=past, record=cache, stop=lm.layout.blocks[-1])
+    return past.extended(cache, batch.mask)
+
+
+def capture(path: str, side: str, store: dict[tuple[str, str], torch.Tensor], width: int) -> Hook:
+    """A hook that keeps a module's "input" or "output" in `store[path, side]` as (B, T, .), undoing OPT-style flattening.
+
+    `width` is the number of columns T of the batch.
+    """
+
+    def hook(module: nn.Module, args: tuple, output: object) -> None:
+        value = args[0] if side == "input" else first(output)
+        store[path, side] = value.reshape(-1, width, value.shape[-1]).detach()
+
+    return path, hook
+
+
+def first(output: object) -> torch.Tensor:
+    """The hidden state of what a block returned: the tensor itself, or the first of a tuple."""
+    return output[0] if isinstance(output, tuple) else output  # pyright: ignore[reportReturnType]
+
+
+def with_first(output: object, value: torch.Tensor) -> object:
+    """`output` with its hidden state replaced."""
+    return (value, *output[1:]) if isinstance(output, tuple) else value

@@ -1,0 +1,88 @@
+"""Sequences prepared for many runs that differ only from one position and one block on.
+
+For every sequence everything left of its lookup position becomes a `Prefix`, and the state entering block `start` at the
+remaining tokens is computed once. A run then costs (blocks from `start` up) x (tokens from the lookup on).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from editing.model.language_model import LanguageModel
+from editing.run.forward import Batch, Hook, Prefix, forward, pad, prefill_shared
+
+
+@dataclass(frozen=True)
+class Splice:
+    """B prepared sequences; column 0 of `batch` is each one's lookup position.
+
+    Attributes:
+        past: what stands left of the lookup, None when nothing does.
+        batch: the tokens from the lookup on, right-padded (B, S).
+        hidden: (B, S, d_model) state entering block `start`; None with `start=-1`, which runs from the embedding.
+    """
+
+    lm: LanguageModel
+    start: int
+    past: Prefix | None
+    batch: Batch
+    hidden: torch.Tensor | None
+
+    @classmethod
+    def prepare(
+        cls,
+        lm: LanguageModel,
+        sequences: Sequence[Sequence[int]],
+        lookups: Sequence[int],
+        start: int,
+        heads: Sequence[int] | None = None,
+    ) -> Splice:
+        """Run the model once on `sequences`, cut at `lookups`. `start=-1`: every run is to begin with the embedding.
+
+        With `heads`, the first heads[i] <= lookups[i] tokens of all sequences that begin alike are read once.
+        """
+        with torch.no_grad():
+            past = prefill_shared(
+                lm, [s[:p] for s, p in zip(sequences, lookups, strict=True)], heads or [0] * len(sequences)
+            )
+            first = torch.tensor(lookups, dtype=torch.long, device=lm.device)
+            batch = pad([s[p:] for s, p in zip(sequences, lookups, strict=True)], lm, side="right", first=first)
+            if start < 0:
+                return cls(lm, start, past, batch, None)
+            entering: list[torch.Tensor] = []
+
+            def note(module: torch.nn.Module, args: tuple, kwargs: dict) -> None:
+                entering.append(args[0] if args else kwargs["hidden_states"])
+
+            handle = lm.module.get_submodule(lm.layout.blocks[start]).register_forward_pre_hook(note, with_kwargs=True)
+            try:
+                forward(lm, batch, past=past, stop=lm.layout.blocks[start])
+            finally:
+                handle.remove()
+        if past is not None:
+            drop = lambda kept: tuple(t if i >= start else None for i, t in enumerate(kept))  # noqa: E731
+            past = Prefix(drop(past.keys), drop(past.values), past.mask)
+        return cls(lm, start, past, batch, entering[0])
+
+    def select(self, rows: torch.Tensor) -> Splice:
+        """Some of the sequences, in any order."""
+        batch = Batch(*(t.index_select(0, rows) for t in (self.batch.ids, self.batch.mask, self.batch.positions)))
+        past = None if self.past is None else self.past.select(rows)
+        hidden = None if self.hidden is None else self.hidden.index_select(0, rows.to(self.hidden.device))
+        return Splice(self.lm, self.start, past, batch, hidden)
+
+    def run(self, gather: tuple[torch.Tensor, torch.Tensor], hooks: Sequence[Hook] = (), stop: str | None = None):
+        """Logits (N, vocabulary) at the (N,) rows and columns of `gather`; differentiable in what `hooks` add."""
+        return forward(
+            self.lm,
+            self.batch,
+            past=self.past,
+            start=self.start,
+            hidden=self.hidden,
+            gather=gather,
+            hooks=hooks,
+            stop=stop,
+        )

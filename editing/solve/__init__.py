@@ -1,0 +1,1 @@
+"""The optimisation inside methods: keys, the value v*, gradient descent."""

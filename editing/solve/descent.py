@@ -1,0 +1,236 @@
+"""Gradient descent on changes of a model that live in hooks: the model's own parameters are neither touched nor differentiated.
+
+Many problems (edits) run in the same forward passes, each with its own parameters, its own Adam state and its own stop. The state
+entering the lowest edited block is computed once; a step runs the blocks from there up, on whole sequences, because a change
+of a weight acts at every position.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from editing.errors import UserError
+from editing.model.language_model import LanguageModel
+from editing.run.batching import Budget, attempt
+from editing.run.forward import Hook
+from editing.run.splice import Splice
+from editing.text.tokens import Prompt
+
+BATCH_TOKENS = 2048
+# Parameters of all problems in one descent; with Adam's two moments and the gradient four times this is held.
+PARAMETERS = 2**26
+
+Hooks = Callable[[Sequence[torch.Tensor], torch.Tensor], list[Hook]]
+
+
+@dataclass(frozen=True)
+class Descent:
+    """How to descend.
+
+    Attributes:
+        steps: updates at most. lr: of Adam.
+        stop_loss: a problem is finished when its loss is below.
+        at_prompt: predict all target tokens at the prompt's last position (FT-L), not each behind its predecessors.
+    """
+
+    steps: int
+    lr: float
+    stop_loss: float
+    at_prompt: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """loss: the last one measured, mean nats per target token, before the last update; steps: updates made."""
+
+    loss: float
+    steps: int
+
+    def note(self) -> dict[str, float]:
+        """What a delta's provenance says of the descent."""
+        return {"loss": self.loss, "steps": self.steps}
+
+
+@dataclass(frozen=True, eq=False)
+class _Batch:
+    """Some sequences: which problem each belongs to, and where its target tokens are predicted."""
+
+    splice: Splice
+    owner: torch.Tensor  # (B,) ascending
+    spots: torch.Tensor  # (N, 3): row, column, token
+    weight: torch.Tensor  # (N,)
+
+    @classmethod
+    def of(cls, lm: LanguageModel, rows: Sequence[tuple[int, Prompt, float]], start: int, at_prompt: bool) -> _Batch:
+        ids = [p.ids[: p.start] if at_prompt else p.ids for _, p, _ in rows]
+        splice = Splice.prepare(lm, ids, [0] * len(rows), start)
+        spots, weight = [], []
+        for row, (_, prompt, share) in enumerate(rows):
+            for t, token in enumerate(prompt.target):
+                spots.append((row, prompt.start - 1 + (0 if at_prompt else t), token))
+                weight.append(share / len(prompt.target))
+        owner = torch.tensor([i for i, _, _ in rows], device=lm.device)
+        return cls(splice, owner, torch.tensor(spots, device=lm.device), torch.tensor(weight, device=lm.device))
+
+    def only(self, active: torch.Tensor) -> _Batch | None:
+        """The sequences of the active problems."""
+        keep = active.to(self.owner.device)[self.owner]
+        if bool(keep.all()):
+            return self
+        if not bool(keep.any()):
+            return None
+        return self._rows(keep)
+
+    def halves(self) -> list[_Batch]:
+        """The same sequences in two batches."""
+        first = torch.arange(len(self.owner), device=self.owner.device) < len(self.owner) // 2
+        return [self._rows(first), self._rows(~first)]
+
+    def _rows(self, keep: torch.Tensor) -> _Batch:
+        new = keep.cumsum(0) - 1
+        inside = keep[self.spots[:, 0]]
+        spots = self.spots[inside].clone()
+        spots[:, 0] = new[spots[:, 0]]
+        return _Batch(self.splice.select(torch.nonzero(keep).flatten()), self.owner[keep], spots, self.weight[inside])
+
+    def loss(self, hooks: list[Hook], n: int) -> torch.Tensor:
+        """(n,) share of this batch in the loss of every problem."""
+        logits = self.splice.run((self.spots[:, 0], self.spots[:, 1]), hooks)
+        assert logits is not None
+        nll = -logits.float().log_softmax(-1).gather(1, self.spots[:, 2:])[:, 0] * self.weight
+        return torch.zeros(n, device=nll.device).index_add(0, self.owner[self.spots[:, 0]], nll)
+
+
+def descend(
+    lm: LanguageModel,
+    problems: Sequence[Sequence[Prompt]],
+    start: int,
+    parameters: Sequence[torch.Tensor],
+    hooks: Hooks,
+    how: Descent,
+    *,
+    project: Callable[[list[torch.Tensor]], list[torch.Tensor]] | None = None,
+    penalty: Callable[[Sequence[torch.Tensor]], torch.Tensor] | None = None,
+    names: Sequence[str] = (),
+    batch_tokens: int = BATCH_TOKENS,
+) -> tuple[list[torch.Tensor], list[Outcome]]:
+    """Adam on `parameters`, each (n_problems, ...), until every problem has stopped.
+
+    Args:
+        problems: the prompts (with targets) of each; its loss is the mean over them of the mean NLL of the target's tokens.
+        start: the lowest block that `hooks` change.
+        hooks: hooks(parameters, owner) changes sequence i as problem owner[i] asks; `owner` is ascending.
+        project: applied to the parameters after every update.
+        penalty: (n_problems,) added to the loss.
+        names: of the problems, for errors.
+
+    Raises:
+        UserError: a loss is not finite.
+        OutOfMemory: a sequence does not fit alone.
+    """
+    n = len(problems)
+    rows = [(i, p, 1.0 / len(prompts)) for i, prompts in enumerate(problems) for p in prompts]
+    budget = Budget(lm.batch_tokens(batch_tokens), "descending")
+    labels = [f"request {names[i] if names else i!r}" for i in range(n)]
+    prepare = lambda members: _Batch.of(lm, [rows[m] for m in members], start, how.at_prompt)  # noqa: E731
+    made = budget.run([len(p.ids) for _, p, _ in rows], prepare, names=[labels[i] for i, _, _ in rows], by_length=False)
+    batches = [batch for _, batch in made]
+    values = [p.to(lm.device, torch.float32, copy=True).requires_grad_() for p in parameters]
+    adam = torch.optim.Adam(values, lr=how.lr, fused=True)
+    active = torch.ones(n, dtype=torch.bool)
+    loss_now, steps = torch.full((n,), float("nan")), torch.zeros(n, dtype=torch.long)
+    chosen = batches
+    for step in range(how.steps):
+        adam.zero_grad()
+        loss = torch.zeros(n)
+
+        def slope(batch: _Batch | None) -> tuple[torch.Tensor, Sequence[torch.Tensor]]:
+            with torch.enable_grad():
+                if batch is not None:
+                    share = batch.loss(hooks(values, batch.owner), n)
+                else:
+                    assert penalty is not None
+                    share = penalty(values)
+                return share.detach().cpu(), torch.autograd.grad(share.sum(), values)
+
+        chosen, todo = [], list(chosen)
+        while todo:
+            batch = todo.pop(0)
+            done = attempt(lambda batch=batch: slope(batch))
+            if done is None:
+                tokens = batch.splice.batch.ids.numel()
+                if len(batch.owner) == 1:
+                    raise budget.alone(labels[int(batch.owner)], tokens)
+                budget.halved(tokens)
+                todo = [*batch.halves(), *todo]
+                continue
+            (share, gradients), chosen = done[0], [*chosen, batch]
+            loss += share
+            _add(values, gradients)
+        if penalty is not None:
+            share, gradients = slope(None)
+            loss += share
+            _add(values, gradients)
+        loss_now = torch.where(active, loss, loss_now)
+        if not bool(torch.isfinite(loss_now).all()):
+            bad = int(torch.nonzero(~torch.isfinite(loss_now))[0])
+            raise UserError(
+                f"request {names[bad] if names else bad!r}: the loss is not finite at step {step}; lower lr or check the model"
+            )
+        stopped = active & (loss_now < how.stop_loss)
+        active = active & ~stopped
+        if not active.any():
+            break
+        if bool(stopped.any()):
+            chosen = [b for b in (b.only(active) for b in chosen) if b is not None]
+        steps[active] += 1
+        still = ~active.to(lm.device)
+        kept = [v.detach()[still] for v in values]
+        adam.step()  # its momentum would carry the stopped ones on
+        with torch.no_grad():
+            for value, stays in zip(values, kept, strict=True):
+                value[still] = stays
+            if project is not None:
+                for value, new in zip(values, project(values), strict=True):
+                    value.copy_(new)
+    return [v.detach() for v in values], [Outcome(float(loss_now[i]), int(steps[i])) for i in range(n)]
+
+
+def _add(values: Sequence[torch.Tensor], gradients: Sequence[torch.Tensor]) -> None:
+    """What `backward` does, but only once a pass is whole: one that ran out of memory would leave half of its gradients."""
+    for value, gradient in zip(values, gradients, strict=True):
+        value.grad = gradient.contiguous() if value.grad is None else value.grad.add_(gradient)
+
+
+def by_owner(key_BTI: torch.Tensor, matrix_nOI: torch.Tensor, owner: torch.Tensor) -> torch.Tensor:
+    """(B, T, O): every sequence through its problem's matrix. Runs of one owner share a product, nothing is copied."""
+    runs, counts = torch.unique_consecutive(owner, return_counts=True)
+    pieces = key_BTI.split(counts.tolist())
+    matrices = matrix_nOI.unbind()  # indexing one by one would give each a gradient as large as all of them
+    return torch.cat([k @ matrices[i].T.to(k.dtype) for i, k in zip(runs.tolist(), pieces, strict=True)])
+
+
+def adding(path: str, change: Callable[[torch.Tensor], torch.Tensor], owner: torch.Tensor, rows=None) -> Hook:
+    """A hook that adds `change(key)` (B, T, size) to a linear map's output, on all or some of its `rows`.
+
+    `key` (B, T, d_in) is the map's input; OPT hands it on flattened.
+    """
+
+    def hook(module: torch.nn.Module, args: tuple, output: torch.Tensor) -> torch.Tensor:
+        out = output.reshape(len(owner), -1, output.shape[-1])
+        amount = change(args[0].reshape(len(owner), out.shape[1], -1).to(owner.device)).to(out.device, out.dtype)
+        if rows is not None:
+            index = torch.tensor(rows, device=out.device)
+            amount = torch.zeros_like(out).index_copy(2, index, amount)
+        return (out + amount).reshape(output.shape)
+
+    return path, hook
+
+
+def groups_of(count: int, size: int, limit: int = PARAMETERS) -> list[range]:
+    """`count` problems of `size` parameters each, in runs that fit into `limit`."""
+    each = max(1, limit // max(size, 1))
+    return [range(i, min(i + each, count)) for i in range(0, count, each)]

@@ -1,0 +1,1 @@
+"""What a method needs to know of a model: context prefixes and key covariances, kept on disk."""

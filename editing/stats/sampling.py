@@ -1,0 +1,92 @@
+"""Text drawn from the model itself: context prefixes, and a corpus for covariances that needs no data set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from transformers.cache_utils import DynamicCache
+
+from editing.errors import OutOfMemory
+from editing.model.language_model import LanguageModel
+from editing.run.batching import attempt
+from editing.run.forward import Batch, forward
+
+# How the MEMIT code begins its contexts; a bare document separator often leads into code or lists.
+OPENINGS = ("The", "Therefore", "Because", "I", "You")
+
+
+def sample_tokens(
+    lm: LanguageModel,
+    count: int,
+    length: int,
+    *,
+    seed: int,
+    top_k: int = 0,
+    opening: str = "",
+    on_step: Callable[[int], None] | None = None,
+) -> torch.Tensor:
+    """(count, length) token ids drawn one after another behind `prefix_ids` and `opening`, which are not part of the result.
+
+    `on_step` hears how many tokens each step drew. Ancestral sampling at temperature 1 from all tokens, or from the `top_k` likeliest. Same seed, same tokens.
+
+    Raises:
+        OutOfMemory: `count` texts do not fit.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    head = lm.encode(opening) if opening else list(lm.prefix_ids) or [lm.pad_id]
+    step = torch.tensor([head] * count, device=lm.device)
+    cache = DynamicCache()
+    drawn = []
+    rows = torch.arange(count, device=lm.device)
+    seen = 0
+    with torch.no_grad():
+        for _ in range(length):
+            width = step.shape[1]
+            positions = torch.arange(seen, seen + width, device=lm.device).expand(count, width)
+            mask = torch.ones(count, seen + width, dtype=torch.long, device=lm.device)
+            last = torch.full_like(rows, width - 1)
+            batch = Batch(step, mask, positions)
+            read = partial(forward, lm, batch, record=cache, gather=(rows, last))
+            done = attempt(read)
+            if done is None:  # not halved: the draws of one generator hang on all rows together
+                raise OutOfMemory(
+                    f"{lm.name}: drawing {count} texts of {length} tokens from it runs out of memory; use a corpus of "
+                    "text (text:PATH, hub:OWNER/NAME), bfloat16 weights, or a device with more memory"
+                )
+            (logits,) = done
+            assert logits is not None
+            scores = logits.float().cpu()
+            if top_k:
+                floor = scores.topk(min(top_k, scores.shape[1])).values[:, -1:]
+                scores = scores.masked_fill(scores < floor, float("-inf"))
+            chosen = torch.multinomial(scores.softmax(-1), 1, generator=generator)
+            drawn.append(chosen)
+            if on_step:
+                on_step(count)
+            step, seen = chosen.to(lm.device), seen + width
+    return torch.cat(drawn, 1) if drawn else torch.zeros(count, 0, dtype=torch.long)
+
+
+def sample_prefixes(lm: LanguageModel, counts: dict[int, int], *, seed: int) -> tuple[str, ...]:
+    """Distinct short texts to put before a prompt; `counts` maps a length in tokens to how many are wanted.
+
+    As in the MEMIT code: top-5 sampling behind five common openings. Braces and line ends are removed, and a model too
+    small to find enough different ones repeats itself.
+    """
+    prefixes: list[str] = []
+    for length, wanted in ((length, wanted) for length, wanted in counts.items() if wanted):
+        per_opening = -(-wanted // len(OPENINGS))
+        drawn: list[list[str]] = []
+        for i, opening in enumerate(OPENINGS):
+            rows = sample_tokens(
+                lm, 4 * per_opening, length - 1, seed=seed + 100 * length + i, top_k=5, opening=opening
+            )
+            texts = [opening + lm.tokenizer.decode(row, skip_special_tokens=True) for row in rows]
+            clean = [" ".join(t.replace("{", "").replace("}", "").split()).rstrip(" .") for t in texts]
+            distinct = list(dict.fromkeys(clean))
+            drawn.append((distinct * per_opening)[:per_opening])
+        mixed = [text for group in zip(*drawn, strict=True) for text in group]
+        prefixes += mixed[:wanted]
+    return tuple(prefixes)

@@ -1,0 +1,261 @@
+"""What a method needs to know of one model before it edits: context prefixes and key covariances, kept on disk.
+
+Nothing here is global: two models, or two corpora, never share a number. Files are named by the hash of the weights and of
+the corpus and are written in one step, so that several processes may fill one cache.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from editing.cache import atomic_file, cache_root
+from editing.errors import BadData, BadRequest
+from editing.model.language_model import LanguageModel
+from editing.model.memory import USABLE, covariance_groups, free_memory
+from editing.model.sites import Site
+from editing.stats.covariance import Covariance, covariances
+from editing.stats.hub_corpus import HubCorpus
+from editing.stats.sampling import sample_prefixes, sample_tokens
+
+# Text of the models' covariances: 20,000 tokens drawn from each model itself, so that no rung needs outside data.
+CORPUS = "samples:20000"
+VERSION = 2
+SAMPLE_LENGTH, SAMPLES_AT_ONCE = 128, 128
+
+
+def check_corpus(corpus: str) -> None:
+    """Refuse what is not the name of a corpus; whether it can be read is not looked at.
+
+    Raises:
+        BadRequest: another form than those of `ModelStatistics`.
+    """
+    kind, _, value = corpus.partition(":")
+    fits = {
+        "identity": not value,
+        "samples": value.isdigit() and int(value) > 0,
+        "text": bool(value),
+        "hub": HubCorpus.parse(value) is not None,
+    }
+    if not fits.get(kind):
+        raise BadRequest(
+            f"corpus {corpus!r}: write samples:NUMBER, text:PATH, hub:OWNER/NAME[:COLUMN[:TOKENS]] or identity"
+        )
+
+
+class ModelStatistics:
+    """Prefixes, covariances and their Cholesky factors of one model.
+
+    Args:
+        lm: the unedited model.
+        cache: folder to keep results in; None means the project's cache.
+        corpus: "samples:N" (N tokens drawn from the model itself), "text:PATH" (a text file, or a folder of .txt files),
+            "hub:OWNER/NAME[:COLUMN[:TOKENS]]" (200,000 tokens of a hub data set's column "text"), or "identity" (C = I, as EasyEdit's ROME files silently do; here it must be asked for).
+        seed: of the samples and prefixes.
+        ridge: added to C's diagonal, as a share of its mean, before a solve.
+        progress: called as progress(label, done, total).
+        memory: says how many bytes are free where the model runs; None asks the machine.
+        sampler: the model to draw "samples:N" from instead of `lm`; it has the same tokenizer.
+
+    Raises:
+        BadRequest: a corpus of another form.
+        BadData: a hub data set that is not there.
+    """
+
+    def __init__(
+        self,
+        lm: LanguageModel,
+        cache: Path | None = None,
+        corpus: str = "samples:20000",
+        seed: int = 0,
+        ridge: float = 1e-4,
+        progress: Callable[[str, int, int], None] | None = None,
+        memory: Callable[[], int] | None = None,
+        sampler: LanguageModel | None = None,
+    ) -> None:
+        check_corpus(corpus)
+        kind, _, value = corpus.partition(":")
+        self._hub = HubCorpus.parse(value) if kind == "hub" else None
+        self._files = self._hub.files() if self._hub else []
+        self.lm, self.corpus, self.seed, self.ridge = lm, corpus, seed, ridge
+        root = (cache if cache is not None else cache_root()) / "statistics"
+        self._cache = root / lm.weight_hash[:24]
+        self._sampler = sampler or lm
+        self._drawn = root / self._sampler.weight_hash[:24]
+        self._progress, self._memory = progress, memory
+        self._covariances: dict[str, Covariance] = {}
+        self._factors: dict[str, torch.Tensor] = {}
+        self._spectra: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
+        self._prefixes: dict[str, tuple[str, ...]] = {}
+
+    def prefixes(self, counts: dict[int, int]) -> tuple[str, ...]:
+        """Sampled texts to put before a prompt; `counts` maps a length in tokens to how many."""
+        key = json.dumps(counts, sort_keys=True)
+        if key not in self._prefixes:
+            path = self._cache / f"prefixes-{_short(f'{VERSION} {self.seed} {key} {self.lm.prefix_ids}')}.json"
+            if path.is_file():
+                self._prefixes[key] = tuple(_read_list(path, str))
+            else:
+                self._prefixes[key] = sample_prefixes(self.lm, counts, seed=self.seed)
+                with atomic_file(path) as temporary:
+                    temporary.write_text(json.dumps(self._prefixes[key], ensure_ascii=False), encoding="utf-8")
+        return self._prefixes[key]
+
+    def prepare(self, sites: Iterable[Site]) -> None:
+        """Make the covariances of all `sites` that are missing, in one pass over the corpus, or as many as memory asks for."""
+        missing = [s for s in dict.fromkeys(sites) if s.path not in self._covariances]
+        if not missing:
+            return
+        if self.corpus == "identity":
+            for site in missing:
+                self._covariances[site.path] = Covariance(torch.eye(site.d_in), 0, 0.0)
+            return
+        texts = self._texts()
+        limit = f" {self._hub.tokens}" if self._hub else ""
+        # Keys come from bfloat16 passes where those are faster; the products are summed in float32 and float64 (LOG.md).
+        source = self.lm.half if self.lm.half_wins else self.lm
+        half = "" if source is self.lm else " bfloat16"
+        key = _short(
+            f"{VERSION} {self.corpus.partition(':')[0]} {self.seed} {self.lm.prefix_ids} {texts or self.corpus}{limit}{half}"
+        )
+        if self._sampler is not self.lm and not texts:
+            key = _short(f"{key} {self._sampler.weight_hash}")
+        folder = self._cache / f"covariance-{key}"
+        for site in list(missing):
+            found = _read_covariance(folder / f"{site.path}.safetensors")
+            if found is not None:
+                self._covariances[site.path] = found
+                missing.remove(site)
+        if not missing:
+            return
+        note = (lambda done, total: self._progress("covariance", done, total)) if self._progress else None  # type: ignore[misc]
+        sequences = self.sequences()
+        for group in self._groups(missing):
+            for path, value in covariances(source, sequences, group, progress=note).items():
+                metadata = {"tokens": str(value.tokens), "error": repr(value.error), "corpus": self.corpus}
+                with atomic_file(folder / f"{path}.safetensors") as temporary:
+                    save_file({"covariance": value.matrix}, temporary, metadata=metadata)
+                self._covariances[path] = value
+
+    def _groups(self, sites: list[Site]) -> list[list[Site]]:
+        """The sites of each pass over the corpus: as many as there is memory for."""
+        memory = self._memory or (lambda: free_memory(self.lm.device))
+        host = None if self.lm.device.type == "cpu" else int(USABLE * free_memory(torch.device("cpu")))
+        return covariance_groups(sites, int(USABLE * memory()), host)
+
+    def covariance(self, site: Site) -> Covariance:
+        """C of one site."""
+        self.prepare([site])
+        return self._covariances[site.path]
+
+    def solve(self, site: Site, keys: torch.Tensor) -> torch.Tensor:
+        """C^-1 keys for keys (d_in, n), in float64 through one Cholesky factorisation per site.
+
+        C gets `ridge` times its mean diagonal added, which bounds its condition where the corpus is short.
+        """
+        if site.path not in self._factors:
+            matrix = self.covariance(site).matrix.double()
+            matrix.diagonal().add_(self.ridge * matrix.diagonal().mean())
+            self._factors[site.path] = torch.linalg.cholesky(matrix)
+        return torch.cholesky_solve(keys.double().cpu(), self._factors[site.path])
+
+    def spectrum(self, site: Site) -> tuple[torch.Tensor, torch.Tensor]:
+        """Eigenvalues (d_in,), ascending, and eigenvectors (d_in, d_in) of C as it is, without the ridge; float64."""
+        if site.path not in self._spectra:
+            values, vectors = torch.linalg.eigh(self.covariance(site).matrix.double())
+            self._spectra[site.path] = values.clamp(min=0), vectors
+        return self._spectra[site.path]
+
+    def describe(self) -> dict[str, object]:
+        """What went into the covariances used so far, for provenance."""
+        used = {p: {"tokens": c.tokens, "error": round(c.error, 4)} for p, c in self._covariances.items()}
+        return {"corpus": self.corpus, "seed": self.seed, "ridge": self.ridge, "sites": used}
+
+    def _texts(self) -> list[str]:
+        kind, _, value = self.corpus.partition(":")
+        if self._hub:
+            return self._hub.read(self._files, lambda text: len(self._tokens(text)))
+        if kind != "text":
+            return []
+        path = Path(value)
+        files = sorted(path.glob("**/*.txt")) if path.is_dir() else [path]
+        try:
+            texts = [f.read_text(encoding="utf-8") for f in files]
+        except (OSError, UnicodeDecodeError) as error:
+            raise BadData(
+                f"corpus {value}: cannot be read ({error}); name a UTF-8 text file or a folder of .txt"
+            ) from error
+        if not any(t.strip() for t in texts):
+            raise BadData(f"corpus {value}: holds no text; name a UTF-8 text file or a folder of .txt files")
+        return texts
+
+    def sequences(self) -> list[list[int]]:
+        """The corpus as token sequences of at most SAMPLE_LENGTH that fit the model, each behind the model's prefix."""
+        texts = self._texts()
+        length = min(SAMPLE_LENGTH, self.lm.max_length - max(len(self.lm.prefix_ids), 1))
+        if texts:
+            ids = [i for t in texts for i in self._tokens(t)]
+            ids = ids[: self._hub.tokens] if self._hub else ids
+            pieces = [ids[i : i + length] for i in range(0, len(ids), length)]
+        else:
+            pieces = self._samples(int(self.corpus.partition(":")[2]), length)
+        return [[*self.lm.prefix_ids, *piece] for piece in pieces]
+
+    def _tokens(self, text: str) -> list[int]:
+        return self.lm.tokenizer(text, add_special_tokens=False)["input_ids"]
+
+    def _samples(self, wanted: int, length: int) -> list[list[int]]:
+        """At least `wanted` tokens drawn from the model, in pieces of `length`; drawn once and kept."""
+        path = self._drawn / f"samples-{_short(f'{VERSION} {self.seed} {wanted} {length} {self.lm.prefix_ids}')}.json"
+        if path.is_file():
+            return _read_list(path, list)
+        pieces: list[list[int]] = []
+        drawn, batch = 0, 0
+        source = self._sampler.half if self._sampler.half_wins else self._sampler
+
+        def note(tokens: int) -> None:
+            nonlocal drawn
+            drawn += tokens
+            if self._progress and drawn - tokens < wanted:
+                self._progress("sampling", min(drawn, wanted), wanted)
+
+        while drawn < wanted:
+            count = min(SAMPLES_AT_ONCE, -(-(wanted - drawn) // length))
+            seed = self.seed * 1_000_003 + batch
+            pieces += sample_tokens(source, count, length, seed=seed, on_step=note).tolist()
+            batch += 1
+        with atomic_file(path) as temporary:
+            temporary.write_text(json.dumps(pieces), encoding="utf-8")
+        return pieces
+
+
+def _short(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _read_list(path: Path, of: type) -> list:
+    """A JSON list of items of one type."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(found, list) or not all(isinstance(item, of) for item in found):
+            raise ValueError(f"not a list of {of.__name__}")
+    except (OSError, ValueError) as error:
+        raise BadData(f"{path}: damaged ({error}); delete the file, it will be made again") from error
+    return found
+
+
+def _read_covariance(path: Path) -> Covariance | None:
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, framework="pt") as file:
+            meta = file.metadata()
+            return Covariance(file.get_tensor("covariance"), int(meta["tokens"]), float(meta["error"]))
+    except (SafetensorError, KeyError, ValueError, OSError) as error:
+        raise BadData(f"{path}: damaged covariance ({error}); delete the file, it will be made again") from error

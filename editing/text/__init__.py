@@ -1,0 +1,1 @@
+"""Edit requests and the token sequences made of them."""

@@ -1,0 +1,52 @@
+"""The texts in which one request is seen: its bare prompts, the same behind sampled prefixes, and the KL prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from editing.model.language_model import LanguageModel
+from editing.text.requests import SLOT, EditRequest
+from editing.text.tokens import Prompt, tokenise
+
+# What the subject essentially is, in its own language (ROME, section 3.1: "{subject} is a").
+ESSENCE = {"en": f"{SLOT} is a", "fr": f"{SLOT} est un"}
+
+
+@dataclass(frozen=True)
+class Contexts:
+    """All tokenised contexts of one request.
+
+    Attributes:
+        id: of the request.
+        prompts: with their targets; the first `n_bare` are the request's own prompts without a prefix.
+        essence: the prompt whose next-token distribution must stay, None where the key is not a subject.
+    """
+
+    id: str
+    prompts: tuple[Prompt, ...]
+    n_bare: int
+    essence: Prompt | None
+
+
+def build_contexts(
+    lm: LanguageModel, request: EditRequest, prefixes: Sequence[str], lookup: str | None = None
+) -> Contexts:
+    """`request` in every context: P bare prompts, then prefix j before prompt j mod P (so the number grows with neither).
+
+    `lookup` overrides the request's own.
+
+    Raises:
+        BadRequest: a subject is not in its prompt.
+    """
+    lookup = lookup or request.lookup
+    pairs = list(zip(request.prompts, request.targets, strict=True))
+    prompts = [tokenise(lm, prompt, request.subject, lookup, target) for prompt, target in pairs]
+    for j, prefix in enumerate(prefixes):
+        prompt, target = pairs[j % len(pairs)]
+        prompts.append(tokenise(lm, prompt, request.subject, lookup, target, before=f"{prefix}. "))
+    essence = None
+    if lookup == "subject_last":
+        template = ESSENCE.get(request.lang, ESSENCE["en"])
+        essence = tokenise(lm, template, request.subject, lookup)
+    return Contexts(request.id, tuple(prompts), len(pairs), essence)

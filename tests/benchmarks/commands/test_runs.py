@@ -1,0 +1,160 @@
+"""`bench PLAN`, `rows`, `status`, `merge`, `slurm` as a stranger meets them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from benchmarks.commands.runs import run_folder
+from tests.benchmarks.commands.test_cli import call, refused
+from tests.benchmarks.tiny import World, world
+from valley.rows.schema import COLUMNS, read_run
+
+pytestmark = pytest.mark.usefixtures("own_cache")
+
+
+@pytest.fixture(scope="module")
+def tiny() -> World:
+    return world()
+
+
+@pytest.fixture(scope="module")
+def plan(tiny: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("plans") / "small.toml"
+    path.write_text(
+        f"""
+        title = "small"
+        ladder = "{tiny.ladder}"
+        corpus = "samples:500"
+        split = {{ dev = 0.5 }}
+        [[edits]]
+        kind = "fact"
+        dataset = "fact_file:{tiny.facts}"
+        limit = 6
+        [methods.rome]
+        site = "mlp"
+        lookup = ["subject_last", "last"]
+        steps = 6
+        """
+    )
+    return path
+
+
+@pytest.fixture(scope="module")
+def run(plan: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "small"
+    dry = json.loads(call("bench", plan, "--dry-run", "--out", out, "--device", "cpu", "--json").stdout)
+    assert [rung["timed"] for rung in dry["rungs"]] == [0, 0] and not out.exists()
+    done = call("bench", plan, "--out", out, "--device", "cpu", "--json")
+    assert done.exit_code == 0, done.output
+    outcome = json.loads(done.stdout)
+    assert outcome["ran"] == outcome["cells"] == sum(rung["cells"] for rung in dry["rungs"]) == 6
+    return out
+
+
+def test_a_plan_is_fixed_in_the_folder_and_goes_on_there(plan: Path, run: Path) -> None:
+    about = json.loads((run / "run.json").read_text())
+    first = min(file.stat().st_mtime for file in (run / "cells").iterdir())
+    assert datetime.fromisoformat(about["fixed_at"]).timestamp() <= first
+    assert about["plan_hash"] == json.loads(call("bench", plan, "--out", run, "--dry-run", "--json").stdout)["hash"]
+    again = call("bench", plan, "--out", run, "--device", "cpu", "--limit", 6)
+    assert again.exit_code == 0 and "0 run, 6 were there" in again.stdout
+    shard = call("bench", plan, "--out", run, "--device", "cpu", "--shard", "1/2")
+    assert "3 cells: 0 run, 3 were there" in shard.stdout
+
+
+def test_a_dry_run_says_where_its_figures_come_from(plan: Path, run: Path, tmp_path: Path) -> None:
+    told = call("bench", plan, "--dry-run", "--out", tmp_path / "none", "--device", "cpu").stdout
+    assert "split: 50% dev by subject" in told and "lookup=subject_last,last" in told
+    assert told.count("memory: weights ") == 2 and "by earlier runs" in told and "in all 6 cells" in told
+    assert not (tmp_path / "none").exists()
+    changed = tmp_path / "changed.toml"
+    changed.write_text(plan.read_text().replace("steps = 6", "steps = 7"))
+    assert "by a rule, roughly" in call("bench", changed, "--dry-run", "--out", tmp_path, "--device", "cpu").stdout
+
+
+def test_a_dry_run_trains_nothing(plan: Path, tiny: World, tmp_path: Path) -> None:
+    ladder = tiny.write_ladder("grown", small="grown:gpt2-1x64", gone="nobody/nothing")
+    small = tmp_path / "small.toml"
+    small.write_text(plan.read_text().replace(tiny.ladder, ladder))
+    one, gone = json.loads(call("bench", small, "--dry-run", "--json", "--out", tmp_path, "--device", "cpu").stdout)[
+        "rungs"
+    ]
+    assert "the model is not trained yet" in one["memory"] and "not in the local hub cache" in gone["memory"]
+    assert one["seconds"] is None and one["cells"] == 3
+
+
+def test_flags_that_contradict_a_plan_are_refused(plan: Path, tmp_path: Path) -> None:
+    out = tmp_path / "none"
+    for flags in (
+        ("--limit", 7),
+        ("--methods", "memit"),
+        ("--seed", 1),
+        ("--fast",),
+        ("--set", "steps=3"),
+        ("--ladder", "demo"),
+    ):
+        line = refused("bench", plan, "--out", out, *flags)
+        assert flags[0] in line and "contradicts" in line
+    assert "i/n" in refused("bench", plan, "--out", out, "--shard", "3/2")
+    assert "executor" in refused("bench", plan, "--out", out, "--executor", "dask")
+    assert "cannot be read" in refused("bench", tmp_path / "gone.toml")
+    assert not out.exists()
+
+
+def test_changed_code_writes_to_temporary(plan: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_folder(plan, dirty=False) == Path("results/small") and not capsys.readouterr().err
+    assert run_folder(plan, dirty=True) == Path("results/temporary/small")
+    assert "results/temporary/small" in capsys.readouterr().err
+
+
+def test_rows_as_text_csv_json_and_by_sql(run: Path) -> None:
+    rows = read_run(run)
+    table = list(csv.DictReader(io.StringIO(call("rows", run, "--csv").stdout)))
+    assert len(table) == len(rows) and list(table[0]) == list(COLUMNS)
+    assert "--csv or --json prints all" in call("rows", run).stdout
+    sql = "SELECT rung, split, count(*) AS n FROM rows GROUP BY ALL ORDER BY ALL"
+    asked = json.loads(call("rows", run, "--sql", sql, "--json").stdout)
+    counted = rows.groupby(["rung", "split"]).size()
+    assert {(one["rung"], one["split"]): one["n"] for one in asked} == counted.to_dict()
+    assert "give one of them" in refused("rows", run, "--csv", "--json")
+
+
+def test_sql_reads_the_rows_and_nothing_else(run: Path, tmp_path: Path) -> None:
+    secret = tmp_path / "secret.csv"
+    secret.write_text("a\n1\n")
+    assert "syntax error" in refused("rows", run, "--sql", "SELEC 1")
+    assert "nope" in refused("rows", run, "--sql", "SELECT nope FROM rows")
+    for sql in (
+        f"SELECT * FROM read_csv('{secret}')",
+        f"SELECT * FROM '{secret}'",
+        "SELECT * FROM frame",
+        f"COPY rows TO '{tmp_path / 'out.csv'}'",
+        "DROP VIEW rows",
+        "SELECT 1; SELECT 2",
+        "SET enable_external_access = true",
+        f"ATTACH '{tmp_path / 'x.db'}'",
+        "",
+    ):
+        refused("rows", run, "--sql", sql)
+    assert [file.name for file in tmp_path.iterdir()] == ["secret.csv"]
+    assert "no such run folder" in refused("rows", tmp_path / "none")
+
+
+def test_status_merge_and_slurm(plan: Path, run: Path, tmp_path: Path) -> None:
+    about = json.loads(call("status", run, "--json").stdout)
+    assert (about["expected"], about["done"], about["left"]) == (6, 6, 0)
+    assert "6 of 6 cells done, 0 failed, 0 running" in call("status", run).stdout
+    done = call("merge", run, run, "--out", tmp_path / "both")
+    assert "6 cells, 0 of them failed; 6 were there twice" in done.stdout
+    assert json.loads(call("status", tmp_path / "both", "--json").stdout)["plan_hash"] == about["plan_hash"]
+    assert "#SBATCH --array=1-4" in call("slurm", plan, "--jobs", 4, "--out", tmp_path / "run").stdout
+    assert call("slurm", plan, "--out", tmp_path / "run", "--write", tmp_path / "job.sh").stdout.startswith("wrote ")
+    assert "--shard ${SLURM_ARRAY_TASK_ID}/8" in (tmp_path / "job.sh").read_text()
+    assert "no run there" in refused("status", tmp_path)
+    assert "memory" in refused("slurm", plan, "--memory", "much", "--out", tmp_path)

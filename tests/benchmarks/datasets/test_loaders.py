@@ -1,0 +1,315 @@
+"""Files of other people, form by form: what a record becomes, and that its form is found out from its keys."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections import Counter
+
+import pytest
+
+from benchmarks.cases import SPECIFICITY, Case, Probe
+from benchmarks.datasets import build_cases, form_of, forms, read_cases
+from benchmarks.datasets.reading.fields import fold
+from editing.errors import BadData, BadRequest
+from tests.benchmarks import wild
+
+
+def cases_of(tmp_path, form: str, content: object | None = None, name: str = "facts.json") -> list[Case]:
+    path = wild.write(tmp_path, wild.RECORDS[form]() if content is None else content, name)
+    return build_cases(f"{form}:{path}", "fact")
+
+
+def asked(case: Case, kind: str, lang: str = "en") -> list[Probe]:
+    return [probe for probe in case.probes if (probe.kind, probe.lang) == (kind, lang)]
+
+
+def answer(probe: Probe) -> str:
+    return probe.candidates[probe.answer]
+
+
+def before(probe: Probe) -> str | None:
+    return None if probe.old is None else probe.candidates[probe.old]
+
+
+@pytest.mark.parametrize("form", wild.RECORDS)
+def test_every_form_is_recognised_and_no_other_claims_it(tmp_path, form):
+    path = wild.write(tmp_path, wild.RECORDS[form]())
+    assert form_of(str(path)) == form
+    assert set(wild.RECORDS) | {"fact_file"} == set(forms())
+    by_path, by_file = read_cases(str(path), "fact"), read_cases(f"file:{path}", "fact")
+    assert by_path == by_file == read_cases(f"{form}:{path}", "fact")
+    assert by_path.cases and not by_path.left_out
+
+
+@pytest.mark.parametrize("form", wild.RECORDS)
+def test_every_case_is_sound(tmp_path, form):
+    cases = cases_of(tmp_path, form)
+    assert len({case.id for case in cases}) == len(cases)
+    for case in cases:
+        (efficacy,) = (probe for probe in case.probes if probe.kind == "efficacy")
+        assert (efficacy.prompt, answer(efficacy)) == (case.request.filled()[0], case.request.targets[0])
+        assert case.dataset == form and case.id.startswith(f"{form}:")
+        for probe in (probe for probe in case.probes if probe.candidates):
+            folded = [fold(said) for said in probe.candidates]
+            assert len(set(folded)) == len(folded) and 2 <= len(folded) <= 20
+            assert not {fold(said) for said in probe.aliases} & set(folded)
+            assert probe.kind not in SPECIFICITY or probe.answer == probe.old
+            assert "{" not in probe.prompt + probe.prior
+
+
+@pytest.mark.parametrize("form", wild.RECORDS)
+def test_a_seed_decides_everything_and_a_limit_is_a_prefix(tmp_path, form):
+    path = wild.write(tmp_path, wild.RECORDS[form]())
+    whole = build_cases(f"{form}:{path}", "fact", seed=3)
+    assert whole == build_cases(f"{form}:{path}", "fact", seed=3)
+    assert build_cases(f"{form}:{path}", "fact", 1, 3) == whole[:1]
+
+
+def test_counterfact_as_published(tmp_path):
+    path = wild.write(tmp_path, wild.counterfact())
+    found = read_cases(f"counterfact:{path}", "fact")
+    case = found.cases[0]
+    assert case.request.prompts == ("The mother tongue of {} is",) and case.relation == "P103"
+    assert Counter(probe.kind for probe in case.probes) == {
+        "efficacy": 1,
+        "paraphrase": 2,
+        "neighbour": 2,
+        "fluency": 1,
+    }
+    for probe in asked(case, "paraphrase"):
+        assert (answer(probe), before(probe)) == ("English", "French")
+    near, unknown = asked(case, "neighbour")
+    assert answer(near) == before(near) == "French" and "English" in near.candidates
+    assert (near.about, near.prior) == ("Neighbour 0", "The mother tongue of it is")
+    assert (unknown.about, unknown.prior) == ("", "")
+    assert "4 attribute prompts are not asked" in found.notes[0]
+
+
+@pytest.mark.parametrize("shape", ["list", "text targets", "subject in prompt", "list targets"])
+def test_counterfact_in_other_spellings(tmp_path, shape):
+    records = wild.counterfact()
+    for record in records:
+        rewrite = record["requested_rewrite"]
+        if shape == "text targets":
+            rewrite |= {key: rewrite[key]["str"] for key in ("target_new", "target_true")}
+        elif shape == "list targets":
+            rewrite |= {key: [rewrite[key]["str"]] for key in ("target_new", "target_true")}
+        elif shape == "subject in prompt":
+            rewrite["prompt"] = rewrite["prompt"].replace("{}", rewrite["subject"])
+        else:
+            record["requested_rewrite"] = [rewrite]
+    assert cases_of(tmp_path, "counterfact", records) == cases_of(tmp_path, "counterfact")
+
+
+def test_counterfact_in_the_flat_form(tmp_path):
+    path = wild.write(tmp_path, wild.flat())
+    assert form_of(str(path)) == "counterfact"
+    case = build_cases(f"counterfact:{path}", "fact")[0]
+    assert [probe.kind for probe in case.probes] == ["efficacy", "paraphrase", "neighbour"]
+    near = case.probes[2]
+    assert answer(near) == "French" and "English" in near.candidates and near.about == "Michel Rocard"
+
+
+def test_knowedit(tmp_path):
+    case = cases_of(tmp_path, "easyedit")[0]
+    kinds = Counter(probe.kind for probe in case.probes)
+    assert kinds == {"efficacy": 1, "paraphrase": 1, "multi_hop": 1, "alias": 1, "relation": 1, "same_subject": 2,
+                     "neighbour": 2, "neighbour_plus": 1}  # fmt: skip
+    (hop,) = asked(case, "multi_hop")
+    assert answer(hop) == "English proper" and hop.aliases == ("English",) and hop.old is None
+    (alias,) = asked(case, "alias")
+    assert (answer(alias), before(alias), alias.aliases) == ("English", "French", ("x-English",))
+    specific, forgotten = asked(case, "same_subject")
+    assert answer(specific) == "Town 0" and specific.aliases == ("City 0",) and "English" in specific.candidates
+    assert answer(forgotten) == "Welsh" and "English" not in forgotten.candidates
+    assert [answer(probe) for probe in asked(case, "neighbour")] == ["Dutch", "Greek"]
+
+
+def test_questions_without_an_answer_are_counted_not_asked(tmp_path):
+    records = wild.knowedit()
+    records[0]["portability"]["Reasoning"][0]["ground_truth"] = [[]]
+    found = read_cases(f"easyedit:{wild.write(tmp_path, records)}", "fact")
+    assert not asked(found.cases[0], "multi_hop") and found.notes == ("1 questions without an answer are not asked",)
+    effects = wild.ripple()
+    effects[0]["Subject_Aliasing"][0]["test_queries"][0]["answers"] = [{"value": "", "aliases": []}]
+    found = read_cases(f"ripple_edits:{wild.write(tmp_path, effects)}", "fact")
+    assert not asked(found.cases[0], "alias") and "1 questions without an answer are not asked" in found.notes
+
+
+@pytest.mark.parametrize("target", ["target_new", "target_false", "target", "edit_target"])
+def test_other_names_of_the_target(tmp_path, target):
+    records = [
+        {"row": i, "prompt": f"The mother tongue of {name} is", "subject": name, "target_true": old, target: new}
+        for i, (name, old, new) in enumerate(wild.PEOPLE)
+    ]
+    path = wild.write(tmp_path, records)
+    assert form_of(str(path)) == "easyedit"
+    assert build_cases(str(path), "fact")[0].request.targets == ("English",)
+
+
+def test_wikibio_names_of_keys(tmp_path):
+    records = [
+        {"text": f"{name} was a writer who", "concept": name, "labels": f"wrote book {i}."}
+        for i, name in enumerate(("Ada Moreau", "Boris Keller"))
+    ]
+    assert form_of(str(wild.write(tmp_path, records))) == "easyedit"
+    assert [case.request.targets for case in cases_of(tmp_path, "easyedit", records)] == [
+        ("wrote book 0.",),
+        ("wrote book 1.",),
+    ]
+
+
+def test_zsre(tmp_path):
+    case = cases_of(tmp_path, "zsre")[0]
+    efficacy, paraphrase, local = case.probes
+    assert (answer(efficacy), before(efficacy)) == ("English", "French") and paraphrase.kind == "paraphrase"
+    assert local.prompt == "who wrote play 0?" and answer(local) == "Author 0" and "English" in local.candidates
+    for record in (records := wild.zsre()):
+        del record["alt"]
+    taught = cases_of(tmp_path, "zsre", records)[0]
+    assert taught.request.targets == ("French",) and taught.probes[0].old is None
+    assert taught.probes[0].aliases == ("French language",)
+
+
+def test_mquake_with_one_rewrite(tmp_path):
+    (case,) = cases_of(tmp_path, "mquake")
+    hops = asked(case, "multi_hop")
+    assert [(answer(hop), before(hop), hop.aliases) for hop in hops] == [("Rome", "Paris", ("Roma",))] * 2
+    assert [answer(probe) for probe in asked(case, "neighbour")] == ["Ada Moreau", "Paris"]
+    assert "City of Light" not in {said for probe in case.probes for said in probe.candidates}
+
+
+def test_mquake_with_several_rewrites_keeps_each_edit_without_the_chain(tmp_path):
+    path = wild.write(tmp_path, wild.mquake(2) + wild.mquake(2))
+    found = read_cases(f"mquake:{path}", "fact")
+    assert [case.id for case in found.cases] == ["mquake:7.1", "mquake:7.2"]
+    assert not any(asked(case, "multi_hop") for case in found.cases)
+    assert "2 records make several edits" in found.notes[0] and "their 4 multi-hop questions" in found.notes[0]
+
+
+def test_ripple_edits(tmp_path):
+    (case,) = cases_of(tmp_path, "ripple_edits")
+    assert case.subject == "Ada of York" and case.request.targets == ("Syria",)
+    assert before(case.probes[0]) == "Peru"
+    assert Counter(probe.kind for probe in case.probes) == {
+        "efficacy": 1, "relation": 1, "multi_hop": 1, "alias": 1, "same_subject": 2,
+    }  # fmt: skip
+    father, kept = asked(case, "same_subject")
+    assert answer(father) == "Olaf" and answer(kept) == "Peru" and "Syria" not in kept.candidates
+
+
+@pytest.mark.parametrize("relation", ["COUNTRY_OF_CITIZENSHIP", "NATIONALITY"])
+def test_the_subject_of_a_ripple_edit_is_read_from_the_relation_or_the_questions(tmp_path, relation):
+    records = wild.ripple()
+    records[0]["edit"]["relation"] = relation
+    assert cases_of(tmp_path, "ripple_edits", records)[0].subject == "Ada of York"
+
+
+def test_lre_draws_the_target_from_its_relation(tmp_path):
+    for case in cases_of(tmp_path, "lre"):
+        old, new = before(case.probes[0]), case.request.targets[0]
+        assert old != new and {old, new} <= {"Italy", "Japan", "Mexico"}
+        assert len(asked(case, "paraphrase")) == 2
+        assert all(answer(probe) != new for probe in asked(case, "neighbour"))
+    first = cases_of(tmp_path, "lre")[0]
+    assert asked(first, "neighbour")[0].about == "Pasta"  # the same country comes first
+
+
+def test_a_folder_of_relations_takes_turns(tmp_path):
+    for name in ("a", "b"):
+        wild.write(tmp_path, wild.lre() | {"name": name}, f"{name}.json")
+    assert [case.relation for case in build_cases(f"lre:{tmp_path}", "fact")][:4] == ["a", "b", "a", "b"]
+
+
+def test_known_facts_are_asked_by_their_prompt(tmp_path):
+    path = wild.write(tmp_path, wild.known())
+    assert form_of(str(path)) == "lre"
+    assert build_cases(str(path), "fact")[0].request.prompts == ("{} originates from",)
+
+
+def test_mpararel_as_tsv_with_a_folder_of_patterns(tmp_path):
+    folder = tmp_path / "patterns" / "en"
+    folder.mkdir(parents=True)
+    patterns = ["[X] comes from [Y]", "[Y] is where [X] is from", "the home of [X] is [Y] ."]
+    (folder / "P495.jsonl").write_text("\n".join(json.dumps({"pattern": one}) for one in patterns))
+    rows = [{k: v for k, v in row.items() if k != "pattern"} for row in wild.mpararel() if row["lang"] == "en"]
+    out = io.StringIO()
+    writer = csv.DictWriter(out, list(rows[0]), delimiter="\t")
+    writer.writeheader()
+    writer.writerows(rows)
+    path = wild.write(tmp_path, out.getvalue(), "facts.tsv")
+    cases = build_cases(f"{path}#templates={tmp_path / 'patterns'}", "fact")
+    assert [case.request.prompts[0] for case in cases] == ["{} comes from"] * 2
+    assert asked(cases[0], "paraphrase")[0].prompt == "The home of Pizza is"
+    with pytest.raises(BadData, match="add `pattern`"):
+        build_cases(f"mpararel:{path}", "fact")
+
+
+def test_mpararel_asks_the_same_fact_in_the_other_language(tmp_path):
+    case = cases_of(tmp_path, "mpararel")[0]
+    (french,) = asked(case, "cross_lingual", "fr")
+    assert (french.prompt, answer(french), before(french)) == ("Pizza, pays d'origine :", "Japon", "Italie")
+
+
+def test_en_fr_in_both_directions(tmp_path):
+    path = wild.write(tmp_path, wild.en_fr())
+    english, french = (build_cases(f"en_fr:{path}{option}", "fact")[0] for option in ("", "#fr"))
+    prompts = [probe.prompt for probe in asked(english, "cross_lingual", "fr")]
+    assert prompts[0] == "Ada Moreau, langue maternelle :" and prompts[2] == "Langue maternelle d'Ada Moreau :"
+    assert [probe.about for probe in english.probes if probe.kind == "neighbour"] == ["Emil Roy", "Emil Roy"]
+    assert french.request.lang == "fr" and french.request.targets == ("anglais",)
+    (back,) = asked(french, "cross_lingual", "en")
+    assert (back.prompt, answer(back)) == ("The mother tongue of Ada Moreau is", "English")
+    assert all(probe.prior for case in (english, french) for probe in case.probes)
+
+
+def test_en_fr_leaves_ambiguous_records_out(tmp_path):
+    records = wild.en_fr()
+    records[1]["ambiguous"] = True
+    found = read_cases(f"en_fr:{wild.write(tmp_path, records)}", "fact")
+    assert len(found.cases) == 4 and [one.record for one in found.left_out] == [2]
+    assert "two relations fit" in found.left_out[0].reason
+
+
+def test_multilingual(tmp_path):
+    path = wild.write(tmp_path, wild.multilingual())
+    english, french = (build_cases(f"multilingual:{path}{option}", "fact")[0] for option in ("", "#fr"))
+    (crossed,) = asked(english, "cross_lingual", "fr")
+    assert (answer(crossed), before(crossed)) == ("le English", "le French")
+    assert [probe.lang for probe in english.probes if probe.kind == "neighbour"] == ["fr"]
+    assert french.request.lang == "fr" and len(asked(french, "cross_lingual", "en")) == 2
+
+
+def test_zsre_in_several_languages(tmp_path):
+    records = [{"en": one, "fr": {**one, "src": f"Que parle {one['subject']} ?"}} for one in wild.zsre()]
+    path = wild.write(tmp_path, records)
+    assert form_of(str(path)) == "multilingual"
+    case = build_cases(str(path), "fact")[0]
+    kinds = Counter((probe.kind, probe.lang) for probe in case.probes)
+    assert kinds["neighbour", "fr"] == kinds["neighbour", "en"] == 1 and kinds["cross_lingual", "fr"] == 2
+
+
+def test_multilingual_with_one_language_outside(tmp_path):
+    records = [{**one.pop("en"), **one} for one in wild.multilingual()]
+    path = wild.write(tmp_path, records)
+    assert form_of(str(path)) == "multilingual"
+    assert asked(build_cases(str(path), "fact")[0], "cross_lingual", "fr")
+
+
+def test_options_that_do_not_exist(tmp_path):
+    for form in ("en_fr", "mpararel", "multilingual"):
+        path = wild.write(tmp_path, wild.RECORDS[form]())
+        with pytest.raises(BadRequest, match="unknown option #french"):
+            build_cases(f"{form}:{path}#french", "fact")
+
+
+@pytest.mark.parametrize("form", [form for form in wild.RECORDS if form != "lre"])
+def test_containers_are_alike(tmp_path, form):
+    records = wild.RECORDS[form]() * (2 if form in ("mquake", "ripple_edits") else 1)
+    whole = cases_of(tmp_path, form, records)
+    lines = "\n".join(json.dumps(record) for record in records)
+    assert cases_of(tmp_path, form, "\ufeff" + lines + "\n\n", "facts.jsonl") == whole
+    assert cases_of(tmp_path, form, {"data": records}) == whole
+    assert cases_of(tmp_path, form, {str(i): record for i, record in enumerate(records)}) == whole

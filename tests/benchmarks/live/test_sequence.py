@@ -1,0 +1,84 @@
+"""Edits pile up on a small model: the table, the picture, and the model as it was."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+from benchmarks.datasets import build_cases
+from benchmarks.live.sequence import checkpoints, pile_up, run_sequences, write_pilings
+from cli import cli
+from editing.errors import BadData, BadRequest
+from editing.model.language_model import hash_weights
+from editing.stats.statistics import ModelStatistics
+from tests.benchmarks.tiny import tiny_model
+
+
+def test_checkpoints_are_log_spaced() -> None:
+    assert checkpoints(1) == (1,)
+    assert checkpoints(40) == (1, 3, 10, 32, 40)
+    assert checkpoints(1000) == (1, 3, 10, 32, 100, 316, 1000)
+
+
+def test_a_sequence_is_looked_at_and_taken_back(tmp_path: Path) -> None:
+    cases = [c for c in build_cases("world_facts", "fact") if c.relation == "continent"][:14]
+    said = [
+        p.prompt + " " + p.candidates[p.old] + "."
+        for c in cases
+        for p in c.probes
+        if p.old is not None and p.lang == "en"
+    ]
+    lm = tiny_model(said, steps=250, width=64)
+    edited, kept = cases[:10], cases[10:]
+    before = hash_weights(lm.module)
+    settings = {"lookup": "last", "depth": 0.9, "covariance_weight": 1.0, "clamp": 4.0, "steps": 6, "prefixes": 1}
+    piling = pile_up(lm, "memit", settings, edited, kept, ModelStatistics(lm, tmp_path, "samples:2000"), batch=2)
+    assert piling.about["restored"] and hash_weights(lm.module) == before
+    wide = piling.rows.pivot_table(index="edits", columns="score", values="value")
+    assert list(wide.index) == [0, 2, 4, 10]  # 1 and 3 are reached in the middle of a batch
+    assert float(wide["efficacy, all so far"][2]) > 0 and float(wide["drift en, nats"][10]) > 0
+    shares = piling.rows[piling.rows["low"].notna()]
+    assert (shares["low"] <= shares["value"]).all() and (shares["value"] <= shares["high"]).all()
+    paths = write_pilings({"memit": piling}, tmp_path / "out", "a title")
+    assert [p.name for p in paths] == ["sequence.csv", "sequence.json", "sequence.png"]
+    assert set(pd.read_csv(paths[0])["method"]) == {"memit"} and paths[2].read_bytes()[:4] == b"\x89PNG"
+
+
+def test_nothing_known_apart_is_refused(tmp_path: Path) -> None:
+    cases = [c for c in build_cases("world_facts", "fact") if c.relation == "capital"][:6]
+    lm = tiny_model([c.probes[0].prompt for c in cases])
+    with pytest.raises(BadRequest, match="knows none of the facts kept apart"):
+        pile_up(lm, "rome", {}, cases[:3], cases[3:], ModelStatistics(lm, tmp_path, "samples:400"))
+
+
+def test_too_many_edits_are_refused_before_a_model_is_loaded(tmp_path: Path) -> None:
+    with pytest.raises(BadRequest, match=r"has \d+ facts to edit, 99999 were asked for"):
+        run_sequences("no/such-model", ["rome"], 99999, tmp_path)
+    done = CliRunner().invoke(cli, ["sequence", "--model", "x", "--methods", "rom", "--out", str(tmp_path)])
+    assert done.exit_code == 2 and "rom" in done.output
+
+
+def test_methods_that_are_there_are_not_run_again(tmp_path: Path) -> None:
+    cases = [c for c in build_cases("world_facts", "fact") if c.relation == "continent"]
+    answers = [(p, p.candidates[p.old]) for c in cases for p in c.probes if p.lang == "en" and p.old is not None]
+    lm = tiny_model([f"{p.prompt} {answer}." for p, answer in answers], steps=400, width=64)
+    lm.module.save_pretrained(tmp_path / "model")
+    lm.tokenizer.save_pretrained(tmp_path / "model")
+    said: list[str] = []
+    few = {"steps": 2, "prefixes": 1, "short_prefixes": 1, "long_prefixes": 0}
+    run = lambda methods, edits: run_sequences(  # noqa: E731
+        str(tmp_path / "model"), methods, edits, tmp_path / "out", settings=few, say=said.append
+    )
+    run(["memit"], 3)
+    first = (tmp_path / "out" / "sequence.csv").read_text()
+    run(["memit", "emmet"], 3)
+    assert "memit: in" in said[1] and said[2].startswith("emmet: 3 edits")
+    assert (tmp_path / "out" / "sequence.csv").read_text().startswith(first)
+    run(["memit"], 2)  # another sequence: made anew
+    assert said[-1].startswith("memit: 2 edits")
+    (tmp_path / "out" / "sequence.json").write_text("{")
+    with pytest.raises(BadData, match=r"sequence\.json: damaged"):
+        run(["memit"], 2)

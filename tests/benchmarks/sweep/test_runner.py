@@ -1,0 +1,230 @@
+"""The sweep for real: two tiny models, a fact file, one method; resumed, killed, failing, shared."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from benchmarks.sweep.plan import Plan, split_of
+from benchmarks.sweep.runner import Outcome, run_bench
+from editing.errors import BadData, BadRequest, UserError
+from tests.benchmarks.tiny import World, world
+from valley.rows.schema import VOLATILE, read_run
+
+pytestmark = pytest.mark.usefixtures("own_cache")
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture(scope="module")
+def tiny() -> World:
+    return world()
+
+
+def plan_of(tiny: World, **changes: object) -> Plan:
+    base = Plan(tiny.ladder, ("rome",), ("fact",), 4, 0, (f"fact_file:{tiny.facts}",), ("mlp",), "samples:500")
+    return replace(base, **changes)  # pyright: ignore[reportArgumentType]
+
+
+def run(tiny: World, out: Path, **changes: object) -> Outcome:
+    return run_bench(plan_of(tiny, **changes), out, "cpu", quiet=True)
+
+
+def same(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows.drop(columns=list(VOLATILE))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tiny: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "whole"
+    outcome = run(tiny, out)
+    assert (outcome.cells, outcome.ran, outcome.kept, outcome.failed) == (4, 4, 0, ())
+    return out
+
+
+def test_the_table_holds_every_probe_of_every_case(tiny: World, undisturbed: Path) -> None:
+    rows = read_run(undisturbed)
+    own = {"efficacy", "paraphrase", "cross_lingual", "neighbour", "same_subject"}
+    kinds = own | {"drift", "fluency", "neighbour_plus", "ability"}
+    counts = rows.groupby(["rung", "lookup"])["case"].nunique()
+    assert set(rows["probe"]) == kinds and counts.tolist() == [4, 4, 4, 4]
+    assert set(rows["edit_lang"]) == {"en"}
+    assert rows["error"].eq("").all() and set(rows["ladder"]) == {"ladder"}
+    assert rows.loc[rows["value"].isna(), "reason"].ne("").all()
+    assert rows["known"].notna().all() and rows.loc[rows["rung"] == "two", "known"].mean() >= 0.5
+    assert rows["bits_per_byte_en"].gt(0).all() and rows["edit_norm"].gt(0).all()
+    assert rows.groupby("case")["split"].nunique().eq(1).all()
+
+
+def test_the_weights_that_can_be_read_are_edited_and_those_that_cannot_are_not(undisturbed: Path) -> None:
+    rows = read_run(undisturbed)
+    efficacy = rows[rows["probe"] == "efficacy"].groupby(["rung", "lookup"])["hit_after"].mean()
+    assert efficacy["two", "last"] >= 0.5
+    # Later positions of a one-layer transformer never read the subject's MLP.
+    assert efficacy["one", "subject_last"] == 0.0
+    assert rows.loc[rows["probe"] == "efficacy", "hit_before"].eq(0).all()
+
+
+def test_a_second_run_runs_nothing_and_a_deleted_cell_alone_is_made_again(tiny: World, undisturbed: Path) -> None:
+    before = read_run(undisturbed)
+    assert run(tiny, undisturbed).ran == 0
+    sorted((undisturbed / "cells").glob("*.parquet"))[1].unlink()
+    outcome = run(tiny, undisturbed)
+    assert (outcome.ran, outcome.kept) == (1, 3)
+    pd.testing.assert_frame_equal(same(read_run(undisturbed)), same(before))
+
+
+def test_a_folder_can_be_widened_but_not_mixed(tiny: World, tmp_path: Path) -> None:
+    one = tiny.write_ladder("single", two=tiny.model)
+    assert run(tiny, tmp_path, ladder=one, limit=2).ran == 2
+    assert run(tiny, tmp_path, ladder=one, limit=2, sites=("mlp", "value")).ran == 1
+    with pytest.raises(BadData, match="limit 2, not 3"):
+        run(tiny, tmp_path, ladder=one, limit=3)
+
+
+def test_memory_is_planned_aloud_before_a_rung_and_not_where_nothing_is_left(
+    tiny: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = plan_of(tiny, ladder=tiny.write_ladder("aloud", two=tiny.model), limit=1)
+    for times in (1, 0):
+        run_bench(plan, tmp_path, "cpu")
+        told = capsys.readouterr()
+        assert told.err.count("two memory: weights ") == times and "memory:" not in told.out
+
+
+def test_a_failing_cell_is_one_error_row_and_the_next_run_tries_again(tiny: World, tmp_path: Path) -> None:
+    ladder = tiny.write_ladder("later", two=tiny.model, late=str(tmp_path / "late"))
+    out = tmp_path / "run"
+    first = run(tiny, out, ladder=ladder, limit=2)
+    rows = read_run(out)
+    assert (first.ran, len(first.failed)) == (2, 2)
+    assert all("late" in line and "\n" not in line for line in first.failed)
+    failed = rows[rows["error"] != ""]
+    assert failed["rung"].tolist() == ["late", "late"] and failed["probe"].eq("").all()
+    (tmp_path / "late").symlink_to(tiny.folder / "one")
+    second = run(tiny, out, ladder=ladder, limit=2)
+    assert (second.ran, second.kept, second.failed) == (2, 2, ())
+    assert read_run(out)["error"].eq("").all()
+    (tmp_path / "late").unlink()  # gone again: what was measured stays
+    third = run(tiny, out, ladder=ladder, limit=2)
+    assert (third.ran, third.kept, third.failed) == (0, 4, ())
+
+
+def test_kill_9_and_two_processes_end_in_the_same_table(tiny: World, undisturbed: Path, tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-c",
+        "import sys; from pathlib import Path\n"
+        "from benchmarks.sweep.plan import Plan; from benchmarks.sweep.runner import run_bench\n"
+        "run_bench(Plan(sys.argv[1], ('rome',), ('fact',), 4, 0, (sys.argv[2],), ('mlp',), 'samples:500'),"
+        " Path(sys.argv[3]), 'cpu', quiet=True)",
+        tiny.ladder,
+        f"fact_file:{tiny.facts}",
+        str(tmp_path),
+    ]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    victim = subprocess.Popen(command, cwd=ROOT, env=environment)
+    until = time.monotonic() + 120
+    while not list(tmp_path.glob("cells/*.parquet")) and time.monotonic() < until:
+        time.sleep(0.02)
+    victim.send_signal(signal.SIGKILL)
+    victim.wait()
+    assert 1 <= len(list(tmp_path.glob("cells/*.parquet"))) < 4
+    pair = [subprocess.Popen(command, cwd=ROOT, env=environment) for _ in range(2)]
+    assert [process.wait(timeout=240) for process in pair] == [0, 0]
+    assert len(list((tmp_path / "cells").iterdir())) == 4
+    left, right = same(read_run(tmp_path)), same(read_run(undisturbed))
+    pd.testing.assert_frame_equal(left, right, atol=1e-4)
+
+
+def test_mistakes_are_told_before_any_work(tiny: World, tmp_path: Path) -> None:
+    mistakes: list[tuple[type[UserError], dict]] = [
+        (BadRequest, {"methods": ("romee",)}),
+        (BadRequest, {"methods": ()}),
+        (BadRequest, {"kinds": ("facts",)}),
+        (BadRequest, {"sites": ("nowhere",)}),
+        (BadRequest, {"limit": 0}),
+        (BadRequest, {"datasets": ("no such",)}),
+        (BadRequest, {"kinds": ("rename",)}),
+        (BadData, {"ladder": "no such"}),
+    ]
+    for kind, change in mistakes:
+        with pytest.raises(kind):
+            run(tiny, tmp_path / "none", **change)
+    assert not (tmp_path / "none").exists()
+
+
+def test_the_split_is_a_third_dev_and_hangs_on_subject_and_seed() -> None:
+    splits = [split_of(f"subject {i}", 0) for i in range(3000)]
+    assert 900 < splits.count("dev") < 1100
+    assert splits != [split_of(f"subject {i}", 1) for i in range(3000)]
+    assert split_of("cheese", 0) == split_of("cheese", 0)
+
+
+def test_records_that_are_left_out_are_said_and_kept_in_the_run(tiny: World, tmp_path: Path, capsys) -> None:
+    capitals = {"France": "Paris", "Spain": "Madrid", "Italy": "Rome"}
+    records = [
+        {
+            "prompt": f"The capital of {country} is the city of",
+            "subject": country,
+            "target_new": "Lima",
+            "ground_truth": old,
+        }
+        for country, old in capitals.items()
+    ]
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps([*records, {**records[0], "subject": "Peru"}]))
+    out = tmp_path / "run"
+    plan = plan_of(tiny, datasets=(str(path),))
+    outcome = run_bench(plan, out, "cpu")
+    assert outcome.failed == () and outcome.ran == 4 and read_run(out)["case"].nunique() == 3
+    reason, total = outcome.left_out
+    assert "record 4: subject 'Peru' is absent" in reason and total.endswith("1 of 4 records left out")
+    assert json.loads((out / "run.json").read_text())["skipped"] == [reason, total]
+    assert reason in capsys.readouterr().err
+
+
+def test_only_known_facts_are_edited_and_the_others_counted(tiny: World, tmp_path: Path) -> None:
+    records = json.loads(Path(tiny.facts).read_text())[:4]
+    for record in records[::2]:  # these are not what the model says
+        record["old"] = next(r["old"] for r in records if r["old"] not in (record["old"], record["target"]))
+    (tmp_path / "facts.json").write_text(json.dumps(records))
+    changes = {
+        "ladder": tiny.write_ladder("knows", two=tiny.model), "datasets": (f"fact_file:{tmp_path / 'facts.json'}",),
+    }  # fmt: skip
+    for name, known in (("all", False), ("known", True)):
+        run(tiny, tmp_path / name, known=known, **changes)
+    every, known = read_run(tmp_path / "all"), read_run(tmp_path / "known")
+    left = known[known["reason"].str.startswith("not edited")]
+    assert 0 < left["case"].nunique() == len(left) // known["cell"].nunique() < 4 and not left["known"].any()
+    assert set(left["case"]) == set(every.loc[~every["known"].astype(bool), "case"])
+    columns = ["case", "probe", "prompt", "pick_before", "pick_after", "value"]
+    edited = known[known["known"].astype(bool)]
+    pd.testing.assert_frame_equal(
+        edited[columns].reset_index(drop=True), every.loc[every["known"].astype(bool), columns].reset_index(drop=True)
+    )
+
+
+def test_many_cases_are_several_cells_with_the_same_rows(
+    tiny: World, undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("benchmarks.sweep.schedule.CHUNK", 3)
+    assert run(tiny, tmp_path).ran == 8
+    several, whole = read_run(tmp_path), read_run(undisturbed)
+    columns = ["rung", "lookup", "case", "probe", "prompt", "split", "pick_before"]
+    pd.testing.assert_frame_equal(several[columns], whole[columns])
+    # A batch of another size rounds differently: numbers within 5e-3, and no picks, which can all but tie. Where the
+    # answer never reads the edited position, the value's gradient is rounding alone and Adam makes whole steps of it.
+    read = (whole["rung"] == "two") | (whole["lookup"] == "last")
+    for column in ("logp_after", "margin_after", "edit_norm"):
+        pd.testing.assert_series_equal(several[column][read], whole[column][read], rtol=1e-4, atol=5e-3)
+    assert run(tiny, tmp_path).ran == 0

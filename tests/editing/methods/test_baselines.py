@@ -1,0 +1,378 @@
+"""Steering, embedding-row and codebook edits, the controls, and all kinds of change side by side in one batch."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from editing.delta.changes import Codebook, Dense, LowRank, Shift, TokenShift, embedding_scale
+from editing.delta.delta import Delta, compose, subtract
+from editing.errors import BadRequest
+from editing.eval.evaluate import continuation_logprobs, greedy, text_drift
+from editing.methods import make_method
+from editing.methods.controls.placebo import SUBJECTS, Placebo
+from editing.methods.weight_preserving.grace import _Entry, _settled
+from editing.model.language_model import LanguageModel, hash_weights
+from editing.run.trace import Trace
+from editing.stats.statistics import ModelStatistics
+from editing.text.requests import EditRequest
+from tests.editing import reference
+from tests.editing.families import tiny_lm
+from tests.editing.worked import PROMPTS, REQUESTS, TARGETS, distance, model
+
+
+@pytest.fixture(scope="module")
+def statistics(trained_lm: LanguageModel, tmp_path_factory: pytest.TempPathFactory) -> ModelStatistics:
+    return ModelStatistics(trained_lm, tmp_path_factory.mktemp("cache"), "samples:800")
+
+
+def gain(lm: LanguageModel, deltas: list[Delta]) -> float:
+    """Mean rise of log P(target) of the first four requests' own prompts."""
+    targets = [t[:1] for t in TARGETS[:4]]
+    before = continuation_logprobs(lm, PROMPTS[:4], targets)
+    after = continuation_logprobs(lm, PROMPTS[:4], targets, deltas, range(4))
+    return sum(float(a[0] - b[0]) for a, b in zip(after, before, strict=True)) / 4
+
+
+def literal_direction(
+    lm: LanguageModel, texts: list[reference.Text], path: str, limit: torch.Tensor, scale: torch.Tensor
+) -> torch.Tensor:
+    """Six steps of Adam at 0.1 on the vector itself, weight decay 0.5, one text in a pass."""
+    vector = torch.zeros(lm.d_model, requires_grad=True)
+    optimiser = torch.optim.Adam([vector], lr=0.1)
+
+    def add(output: object) -> object:
+        return (output[0] + vector, *output[1:]) if isinstance(output, tuple) else output + vector  # type: ignore[operator]
+
+    for _ in range(6):
+        optimiser.zero_grad()
+        loss = 0.5 * torch.norm(vector) / scale**2
+        for text in texts:
+            ids = torch.tensor([[*text.ids, *text.target[:-1]]])
+            with Trace(lm.module, path, edit_output=add):
+                logits = lm.module(input_ids=ids, use_cache=False).logits[0]
+            log_p = logits.log_softmax(-1)[len(text.ids) - 1 :]
+            loss = loss - log_p[range(len(text.target)), text.target].mean() / len(texts)
+        loss.backward()
+        optimiser.step()
+        with torch.no_grad():
+            if vector.norm() > limit:
+                vector *= limit / vector.norm()
+    return vector.detach()
+
+
+class TestSteering:
+    @pytest.mark.parametrize("family", ["gpt2", "llama", "gemma2", "opt", "falcon"])
+    @pytest.mark.parametrize("at", ["site", "block"])
+    def test_the_fitted_direction_equals_the_literal_one(self, family: str, at: str, tmp_path: Path) -> None:
+        """Full passes, torch's Adam, the vector added at every position, clamped after each step."""
+        lm = model(family)
+        statistics = ModelStatistics(lm, tmp_path, "samples:800")
+        method = make_method("steer", by="fit", at=at, depth=0.5, steps=6, prefixes=2, clamp=0.7, lr=0.1)
+        path = lm.layout.blocks[2] if at == "block" else lm.sites("mlp")[2].path
+        chosen = [REQUESTS[0], REQUESTS[2]]
+        for request, delta in zip(chosen, method.each(lm, chosen, statistics), strict=True):
+            texts = reference.texts_of(lm, request, statistics.prefixes({10: 2}), request.lookup)
+            scale = reference.read(lm, [t for t in texts if t.bare], path, "output").mean(0).norm()
+            vector = literal_direction(lm, texts, path, limit=0.7 * scale, scale=scale)
+            found = delta.factors[f"{path}.output"]
+            assert isinstance(found, Shift) and float((found.vector - vector).norm() / vector.norm()) < 2e-3
+            assert float(found.vector.norm()) <= 0.7 * float(scale) * (1 + 1e-5)
+
+    def test_a_direction_is_fitted_in_the_precision_asked_for(self, trained_lm, statistics: ModelStatistics) -> None:
+        found = []
+        for precision in ("float32", "bfloat16"):
+            method = make_method("steer", depth=0.5, steps=6, lr=0.1, clamp=4.0, precision=precision)
+            deltas = method.each(trained_lm, REQUESTS[:2], statistics)
+            found.append(torch.stack([d.factors[f"{trained_lm.sites()[2].path}.output"].vector for d in deltas]))
+        assert not torch.equal(*found)
+        assert bool((torch.cosine_similarity(*found) > 0.9).all())
+
+    def test_by_value_is_what_rome_finds(self, tmp_path: Path) -> None:
+        lm = model("llama")
+        statistics = ModelStatistics(lm, tmp_path, "samples:800")
+        method = make_method("steer", by="value", depth=0.5, steps=6, prefixes=2, strength=2.0)
+        (delta,) = method.each(lm, REQUESTS[:1], statistics)
+        texts = reference.texts_of(lm, REQUESTS[0], statistics.prefixes({10: 2}), "subject_last")
+        found = reference.optimise(lm, REQUESTS[0], texts, "subject_last", lm.sites()[2].path, None, method)
+        vector = delta.factors[f"{lm.sites()[2].path}.output"].vector
+        assert float((vector - 2 * found.delta).norm() / vector.norm()) < 1e-3
+
+    def test_by_means_is_a_difference_of_states(self, trained_lm: LanguageModel, statistics: ModelStatistics) -> None:
+        (delta,) = make_method("steer", by="means", depth=0.5).each(trained_lm, [REQUESTS[3]], statistics)
+        path, total = trained_lm.sites()[2].path, torch.zeros(trained_lm.d_model)
+        for prompt, target in zip(REQUESTS[3].filled(), REQUESTS[3].targets, strict=True):
+            length = len(trained_lm.tokenizer(f" {target}")["input_ids"])
+            (own,) = greedy(trained_lm, [prompt], length)
+            for answer, sign in ((target, 1), (own.strip(), -1)):
+                ids = trained_lm.encode(f"{prompt} {answer}")
+                total += (
+                    sign * reference.read(trained_lm, [reference.Text(ids, len(ids) - 1, [], True)], path, "output")[0]
+                )
+        assert torch.allclose(delta.factors[f"{path}.output"].vector, total / 2, atol=1e-4)
+        assert float(total.norm()) > 0.1
+
+    def test_only_value_rows_of_a_fused_map_move(self, trained_lm: LanguageModel, statistics: ModelStatistics) -> None:
+        (delta,) = make_method("steer", site="value", depth=0.5, steps=3).each(trained_lm, REQUESTS[:1], statistics)
+        site = trained_lm.sites("value")[2]
+        vector = delta.factors[f"{site.path}.output"].vector
+        assert site.rows and vector[list(site.rows)].any() and not vector[: site.rows[0]].any()
+
+    def test_it_works(self, trained_lm: LanguageModel, statistics: ModelStatistics) -> None:
+        for by, least in (("fit", 2), ("value", 0.3)):
+            method = make_method("steer", by=by, clamp=4.0)
+            assert gain(trained_lm, method.each(trained_lm, REQUESTS[:4], statistics)) > least
+
+    @pytest.mark.parametrize("settings", [{"by": "magic"}, {"at": "head"}])
+    def test_bad_settings(self, settings: dict) -> None:
+        with pytest.raises(BadRequest, match="it must be one of"):
+            make_method("steer", **settings)
+
+
+class TestEmbeddingRow:
+    @pytest.mark.parametrize("family", ["gpt2", "llama", "gemma3_text", "gemma2", "opt", "bloom"])
+    def test_it_equals_the_literal_one(self, family: str, tmp_path: Path) -> None:
+        lm = model(family)
+        statistics = ModelStatistics(lm, tmp_path, "samples:800")
+        method = make_method("embedding", steps=6, prefixes=2, lr=0.05)
+        table = lm.module.get_input_embeddings()
+        path = next(p for p, m in lm.module.named_modules() if m is table)
+        chosen = [REQUESTS[0], REQUESTS[1]]
+        for request, delta in zip(chosen, method.each(lm, chosen, statistics), strict=True):
+            texts = reference.texts_of(lm, request, statistics.prefixes({10: 2}), "subject_last")
+            slow = reference.optimise(lm, request, texts, "subject_last", path, None, method)
+            token = texts[0].ids[texts[0].lookup]
+            change = delta.factors[f"{path}.weight"]
+            assert isinstance(change, LowRank) and torch.nonzero(change.left[:, 0]).flatten().tolist() == [token]
+            row = change.dense()[token] * embedding_scale(table)
+            assert float((row - slow.delta).norm() / slow.delta.norm()) < 1e-3
+
+    def test_gemma_scales_its_embedding(self) -> None:
+        assert embedding_scale(tiny_lm("gemma3_text").module.get_input_embeddings()) == pytest.approx(32**0.5, rel=1e-5)
+        assert embedding_scale(tiny_lm("gpt2").module.get_input_embeddings()) == 1.0
+
+    def test_a_tied_head_changes_unless_untied(self, trained_lm: LanguageModel, statistics: ModelStatistics) -> None:
+        tied, untied = (
+            make_method("embedding", untied=u).each(trained_lm, REQUESTS[1:2], statistics)[0] for u in (False, True)
+        )
+        assert isinstance(untied.factors["transformer.wte.output"], TokenShift)
+        token = int(untied.factors["transformer.wte.output"].ids[0])
+        ids = torch.tensor([trained_lm.encode("The capital of")])
+        assert token not in ids.flatten().tolist()
+        with torch.no_grad():
+            plain = trained_lm.module(input_ids=ids).logits[0, -1]
+            with tied.applied(trained_lm):
+                moved = trained_lm.module(input_ids=ids).logits[0, -1] - plain
+            with untied.applied(trained_lm):
+                still = trained_lm.module(input_ids=ids).logits[0, -1] - plain
+        assert not still.any() and torch.nonzero(moved).flatten().tolist() == [token]
+
+    def test_it_works(self, trained_lm: LanguageModel, statistics: ModelStatistics) -> None:
+        for untied in (True, False):
+            method = make_method("embedding", untied=untied, clamp=20.0)
+            assert gain(trained_lm, method.each(trained_lm, REQUESTS[:4], statistics)) > 1
+
+
+class TestCodebook:
+    def test_it_answers_where_it_fires_and_is_blind_elsewhere(self, trained_lm, statistics) -> None:
+        deltas = make_method("grace", radius=0.05).each(trained_lm, REQUESTS[:4], statistics)
+        assert gain(trained_lm, deltas) > 3
+        assert all(len(d.factors[d.weights[0]].keys) == len(r.prompts) for d, r in zip(deltas, REQUESTS, strict=False))
+        ids = torch.tensor([trained_lm.encode("Therefore the river runs through the old town")])
+        with torch.no_grad():
+            plain = trained_lm.module(input_ids=ids).logits
+            for delta in deltas:
+                with delta.applied(trained_lm):
+                    assert torch.equal(trained_lm.module(input_ids=ids).logits, plain)
+
+    def test_the_splitting_rule(self) -> None:
+        def entry(x: float, label: str, radius: float = 1.0) -> _Entry:
+            return _Entry(torch.tensor([x, 0.0]), torch.tensor([x]), radius, (label,))
+
+        def book(*entries: _Entry) -> list[tuple[float, float]]:
+            return [(float(e.key[0]), pytest.approx(e.radius, rel=1e-4)) for e in _settled(entries)]
+
+        assert book(entry(0, "a"), entry(3, "b")) == [(0.0, 1.0), (3.0, 1.0)]  # far apart
+        assert book(entry(0, "a"), entry(1.5, "a")) == [(0.0, 1.5)]  # same target: the ball grows to reach it
+        assert book(entry(0, "a"), entry(0.5, "a")) == [(0.0, 1.0)]  # already inside
+        assert book(entry(0, "a"), entry(1.5, "b")) == [(0.0, 0.75), (1.5, 0.75)]  # another target: halves
+        assert book(entry(0, "a"), entry(1, "b"), entry(4, "b"), entry(2.4, "b")) == [
+            (0.0, 0.5),
+            (1.0, 1.4),
+            (4.0, 1.0),
+        ]
+
+    def test_several_requests_share_one_book(self, trained_lm, statistics) -> None:
+        joint = make_method("grace", radius=0.05, depth=0.5)(trained_lm, REQUESTS[:4], statistics)
+        (book,) = joint.factors.values()
+        assert isinstance(book, Codebook) and len(book.keys) == sum(len(r.prompts) for r in REQUESTS[:4])
+        assert gain(trained_lm, [joint] * 4) > 3
+
+    def test_a_fused_value_map_is_refused(self, trained_lm, statistics) -> None:
+        with pytest.raises(BadRequest, match="queries and keys"):
+            make_method("grace", site="value").each(trained_lm, REQUESTS[:1], statistics)
+
+
+class TestControls:
+    def test_a_placebo_is_the_inner_method_on_another_subject(self, trained_lm, statistics) -> None:
+        method = make_method(
+            "placebo", inner="rome", options='{"steps": 3, "short_prefixes": 1, "long_prefixes": 1}', depth=0.5
+        )
+        assert isinstance(method, Placebo)
+        deltas = method.each(trained_lm, REQUESTS, statistics)
+        others = [method.unrelated(trained_lm, r) for r in REQUESTS]
+        inner = make_method("rome", steps=3, short_prefixes=1, long_prefixes=1, depth=0.5)
+        for delta, wanted in zip(deltas, inner.each(trained_lm, others, statistics), strict=True):
+            (name,) = delta.weights
+            assert torch.equal(delta.factors[name].left, wanted.factors[name].left)
+            assert delta.provenance["method"] == "placebo" and delta.provenance["inner"]["method"] == "rome"
+
+    def test_the_other_subject(self, trained_lm: LanguageModel) -> None:
+        method = Placebo()
+
+        def tokens(text: str) -> int:
+            return len(trained_lm.tokenizer(f" {text}")["input_ids"])
+
+        lengths = {tokens(s) for s in SUBJECTS}
+        picks = set()
+        for subject in SUBJECTS:
+            request = EditRequest(f"of {subject}", ("{} comes from",), subject, ("Italy",))
+            other = method.unrelated(trained_lm, request)
+            assert other == method.unrelated(trained_lm, request)
+            assert (
+                other.subject not in (subject, "")
+                and other.targets == request.targets
+                and other.prompts == request.prompts
+            )
+            assert tokens(other.subject) == tokens(subject) or sum(tokens(s) == tokens(subject) for s in SUBJECTS) == 1
+            picks.add(other.subject)
+        assert len(lengths) > 3 and len(picks) > 12
+        seeds = {Placebo(seed=s).unrelated(trained_lm, REQUESTS[0]).subject for s in range(8)}
+        assert len(seeds) > 1
+        rename = method.unrelated(trained_lm, REQUESTS[2])
+        assert not set(rename.prompts) & set(REQUESTS[2].prompts) and len(set(rename.prompts)) == 3
+        assert rename.targets == REQUESTS[2].targets
+
+    def test_what_cannot_be_a_placebo_is_refused(self, trained_lm: LanguageModel) -> None:
+        for settings in (
+            {"inner": "placebo"},
+            {"inner": "x"},
+            {"options": "[]"},
+            {"options": "{"},
+            {"options": '{"x": 1}'},
+        ):
+            with pytest.raises(BadRequest):
+                make_method("placebo", **settings)
+        everything = EditRequest("all", ("{} " + " ".join(SUBJECTS),), "Brie", ("Italy",))
+        with pytest.raises(BadRequest, match="request 'all'"):
+            Placebo().unrelated(trained_lm, everything)
+
+    def test_a_random_site_is_romes_change_turned_away(self, trained_lm, statistics) -> None:
+        few = {
+            "steps": 3,
+            "short_prefixes": 1,
+            "long_prefixes": 1,
+            "lookup": "last",
+        }  # an early state of the last block is never read
+        method, usual = make_method("random_site", **few), make_method("rome", **few)
+        layers = set()
+        for request, delta in zip(REQUESTS, method.each(trained_lm, REQUESTS, statistics), strict=True):
+            (layer,) = method.placement(trained_lm, request).layers
+            assert (layer,) != usual.placement(trained_lm, request).layers
+            layers.add(layer)
+            there = make_method("rome", **few, depth=(layer + 0.5) / trained_lm.n_layers)
+            (same,) = there.each(trained_lm, [request], statistics)
+            (name,) = delta.weights
+            one, two = delta.factors[name], same.factors[name]
+            assert torch.allclose(one.left, two.left, rtol=1e-3, atol=1e-5)
+            assert one.norm() == pytest.approx(two.norm(), rel=1e-3)
+            cosine = float((one.right * two.right).sum() / one.right.norm() / two.right.norm())
+            assert abs(cosine) < 0.5
+        assert len(layers) > 1
+        other = dataclasses.replace(method, seed=1).each(trained_lm, REQUESTS[:1], statistics)[0]
+        assert other.weights != delta.weights or not torch.equal(other.factors[name].right, delta.factors[name].right)
+
+
+@pytest.mark.parametrize("family", ["gpt2", "gemma3_text", "opt", "llama"])
+def test_all_kinds_of_change_in_one_batch(family: str, tmp_path: Path) -> None:
+    """Each sequence under its own delta equals one delta at a time; tied heads, scaled embeddings and flattened inputs included."""
+    lm = tiny_lm(family, spread=0.1)
+    statistics = ModelStatistics(lm, tmp_path / "cache", "samples:800")
+    names = ("rome", "ft_m", "lora", "ike", "steer", "grace", "embedding", "random_site")
+    few = {"steps": 3, "short_prefixes": 1, "long_prefixes": 1}
+    quick = {"rome": few, "random_site": few, "embedding": {"clamp": 20.0}, "ft_m": {"lr": 0.05}}
+    quick["lora"] = {"more_sites": "mlp", "steps": 8, "lr": 0.01}
+    deltas = [make_method(n, **quick.get(n, {})).each(lm, REQUESTS[1:2], statistics)[0] for n in names]
+    deltas += make_method("embedding", untied=True).each(lm, REQUESTS[1:2], statistics)
+    deltas += make_method("steer", at="block", by="means").each(lm, REQUESTS[1:2], statistics)
+    # several kinds at one place: a dense and a low-rank change of an embedding, and both shifts of its output
+    (place,) = deltas[6].weights
+    path = place.removesuffix(".weight")
+    draw = torch.Generator().manual_seed(0)
+    deltas.append(Delta({place: Dense(0.05 * torch.randn(lm.weight(place).shape, generator=draw))}))
+    deltas.append(Delta({f"{path}.output": Shift(torch.randn(lm.d_model, generator=draw))}))
+    prompts = [PROMPTS[1], PROMPTS[0]]
+    rows = [r for r in range(-1, len(deltas)) for _ in prompts]
+    before = hash_weights(lm.module)
+    together = continuation_logprobs(lm, prompts * (len(deltas) + 1), [TARGETS[1]] * len(rows), deltas, rows)
+    said = greedy(lm, prompts * (len(deltas) + 1), 4, deltas, rows)
+    drift, bits = text_drift(lm, ["I like tea and bread."], deltas)
+    plain = together[: len(prompts)]
+    for d, delta in enumerate(deltas):
+        texts = [f"{delta.context} {p}".strip() for p in prompts]
+        mine = slice((d + 1) * len(prompts), (d + 2) * len(prompts))
+        with delta.applied(lm):
+            alone = continuation_logprobs(lm, texts, [TARGETS[1]] * len(prompts))
+            assert greedy(lm, texts, 4) == said[mine], delta.weights
+        for one, two in zip(alone, together[mine], strict=True):
+            assert np.allclose(one, two, atol=2e-4 * abs(one).max()), delta.weights
+        assert any(not np.allclose(a, b, atol=1e-3) for a, b in zip(together[mine], plain, strict=True)), delta.weights
+        loaded = Delta.load(delta.save(tmp_path / f"delta{d}"))
+        assert loaded.context == delta.context and loaded.weights == delta.weights
+        for name, change in delta.factors.items():
+            read = loaded.factors[name]
+            assert type(read) is type(change)
+            assert all(torch.equal(getattr(read, f.name), getattr(change, f.name)) for f in dataclasses.fields(change))
+    assert np.isfinite(drift).all() and np.isfinite(bits).all() and (drift[[1, 2]] > 0).all()
+    assert hash_weights(lm.module) == before
+
+
+class TestUndo:
+    def test_an_edit_and_its_opposite_are_nothing(self, trained_lm: LanguageModel, statistics: ModelStatistics) -> None:
+        for name in ("rome", "memit", "ft_m", "lora", "embedding", "steer"):
+            (delta,) = make_method(name, steps=3).each(trained_lm, REQUESTS[:1], statistics)
+            nothing = compose([delta, delta.scaled(-1)])
+            for place, change in nothing.factors.items():
+                left = change.vector if isinstance(change, Shift) else change.dense()
+                assert float(left.norm()) <= 1e-6 * delta.factors[place].norm()
+            assert subtract(delta, delta).factors == {} or name in ("ft_m", "steer")
+
+    def test_one_out_of_many(self, trained_lm: LanguageModel, statistics: ModelStatistics) -> None:
+        for name in ("rome", "memit", "grace", "ike"):
+            singles = make_method(name, depth=0.5).each(trained_lm, REQUESTS[:4], statistics)
+            left, wanted = subtract(compose(singles), singles[1]), compose([singles[0], *singles[2:]])
+            assert left.context == wanted.context and left.weights == wanted.weights
+            for place, change in wanted.factors.items():
+                fields = [f.name for f in dataclasses.fields(change)]
+                assert all(torch.equal(getattr(left.factors[place], f), getattr(change, f)) for f in fields)
+
+    def test_what_was_solved_jointly_is_undone_by_the_opposite(self, trained_lm, statistics) -> None:
+        one, two = make_method("ft_m", depth=0.5).each(trained_lm, REQUESTS[:2], statistics)
+        (rome,) = make_method("rome", depth=0.5).each(trained_lm, REQUESTS[2:3], statistics)
+        left = subtract(compose([one, two, rome]), two)
+        (place,) = left.weights
+        wanted = one.factors[place].dense() + rome.factors[place].dense()
+        assert distance(left.factors[place].dense(), wanted) < 1e-6
+
+    def test_what_is_not_there_cannot_be_taken_out(self, trained_lm, statistics) -> None:
+        first, second = make_method("grace", depth=0.5).each(trained_lm, REQUESTS[:2], statistics)
+        with pytest.raises(BadRequest, match="an entry of the codebook"):
+            subtract(first, second)
+        with pytest.raises(BadRequest, match="no codebook"):
+            subtract(Delta({}), second)
+        with pytest.raises(BadRequest, match="context"):
+            subtract(Delta({}, context="New fact: a."), Delta({}, context="New fact: b."))

@@ -1,0 +1,89 @@
+"""The fast MEMIT equals the slow, literal one, jointly and edit by edit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from editing.errors import BadRequest
+from editing.methods import make_method
+from editing.model.language_model import hash_weights
+from editing.stats.statistics import ModelStatistics
+from tests.editing import reference
+from tests.editing.families import SOME, tiny_lm
+from tests.editing.worked import LIGHT, REACHING, REQUESTS, WITHIN_REACH, assert_equal, distance, model, ridged
+
+# A small weight of C, so that K K^T counts and edits in one batch do disturb each other.
+SETTINGS = {"depth": 0.6, "span": 0.5, "steps": 6, "prefixes": 3, "covariance_weight": 5.0} | LIGHT
+
+
+THREE = (REQUESTS[0], REQUESTS[2], REQUESTS[3])  # a fact, a rename, a retarget
+
+
+@pytest.mark.parametrize("family", SOME)
+def test_fast_equals_reference(family: str, tmp_path: Path) -> None:
+    lm = model(family)
+    statistics = ModelStatistics(lm, tmp_path, "samples:800")
+    method = make_method("memit", **SETTINGS)
+    c = {s.path: ridged(statistics, s) for s in method.edited_sites(lm, THREE[0])}
+    assert len(c) == 2
+    prefixes = statistics.prefixes({10: 3})
+    before = hash_weights(lm.module)
+    deltas = method.each(lm, THREE, statistics)
+    joint = method(lm, THREE, statistics)
+    assert hash_weights(lm.module) == before
+    for i, delta in enumerate([*deltas, joint]):
+        chosen = THREE if i == len(THREE) else THREE[i : i + 1]
+        slow = reference.memit(lm, chosen, method, c, prefixes)
+        assert set(slow) == set(delta.weights)
+        for name, change in slow.items():
+            assert_equal(delta.factors[name].dense(), change, c[name.removesuffix(".weight")])
+    together = sum(d.factors[name].dense() for d in deltas)
+    assert isinstance(together, torch.Tensor) and distance(joint.factors[name].dense(), together) > 1e-2
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama"])
+def test_attention_output_equals_the_reference(family: str, tmp_path: Path) -> None:
+    lm = model(family)
+    statistics = ModelStatistics(lm, tmp_path, "samples:800")
+    method = make_method("memit", site="attn", **SETTINGS)
+    c = {s.path: ridged(statistics, s) for s in lm.sites("attn")}
+    joint = method(lm, REQUESTS[:3], statistics)
+    for name, change in reference.memit(lm, REQUESTS[:3], method, c, statistics.prefixes({10: 3})).items():
+        assert_equal(joint.factors[name].dense(), change, c[name.removesuffix(".weight")])
+
+
+def test_requests_stop_at_different_steps(tmp_path: Path) -> None:
+    lm = tiny_lm("gpt2", spread=0.3)
+    statistics = ModelStatistics(lm, tmp_path, "samples:800")
+    method = make_method("memit", **SETTINGS | REACHING)
+    c = {s.path: ridged(statistics, s) for s in lm.sites("mlp")}
+    deltas = method.each(lm, WITHIN_REACH, statistics)
+    steps = [d.provenance["optimiser"][0]["steps"] for d in deltas]
+    assert len(set(steps)) >= 3 and min(steps) < 14, steps
+    for request, delta in zip(WITHIN_REACH, deltas, strict=True):
+        for name, change in reference.memit(lm, [request], method, c, statistics.prefixes({10: 3})).items():
+            assert_equal(delta.factors[name].dense(), change, c[name.removesuffix(".weight")])
+
+
+def test_lookups_at_different_depths_are_separate_edits_or_refused(tmp_path: Path) -> None:
+    lm = model("llama")
+    statistics = ModelStatistics(lm, tmp_path, "samples:800")
+    method = make_method("memit", span=0.3, steps=3, prefixes=1)
+    fact, rename = REQUESTS[0], REQUESTS[2]
+    deltas = method.each(lm, [fact, rename, REQUESTS[3]], statistics)
+    one, two = (f"model.layers.{i}.mlp.down_proj.weight" for i in (1, 2))
+    assert [d.weights for d in deltas] == [(one,), (two,), (one,)]
+    (alone,) = method.each(lm, [rename], statistics)
+    name = alone.weights[0]
+    assert distance(deltas[1].factors[name].dense(), alone.factors[name].dense()) < 1e-4
+    with pytest.raises(BadRequest, match="different depths"):
+        method(lm, [fact, rename], statistics)
+    assert method.each(lm, [], statistics) == []
+
+
+def test_value_sites_are_refused() -> None:
+    with pytest.raises(BadRequest, match="residual stream"):
+        make_method("memit", site="value")

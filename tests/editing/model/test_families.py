@@ -1,0 +1,218 @@
+"""Sites are found by structure in every dense family, and a spliced run equals a plain one in each."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+from torch import nn
+from transformers import CONFIG_MAPPING, AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM, AutoModelForSeq2SeqLM
+
+from editing.errors import NoSite
+from editing.model.language_model import LanguageModel
+from editing.model.sites import KINDS, find_layout
+from editing.run.forward import hooked
+from editing.run.splice import Splice
+from tests.editing.families import FAMILIES, LAYERS, WIDTH, expected_rows, random_module, tokenizer
+
+
+def wrapped(family: str, **settings: object) -> LanguageModel:
+    return LanguageModel.wrap(random_module(family, **settings), tokenizer(), name=family, prefix_ids=(1,))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_sites_are_the_expected_modules(family: str) -> None:
+    lm, row = wrapped(family), FAMILIES[family]
+    assert lm.n_layers == LAYERS and lm.d_model == WIDTH
+    assert [s.path for s in lm.sites("mlp")] == [row.mlp.format(i) for i in range(LAYERS)]
+    assert [s.path for s in lm.sites("value")] == [row.value.format(i) for i in range(LAYERS)]
+    assert {s.rows for s in lm.sites("value")} == {expected_rows(row)}
+    for kind in KINDS:
+        for layer, site in enumerate(lm.sites(kind)):
+            assert (site.kind, site.layer) == (kind, layer)
+            shape = (site.d_in, site.d_out) if site.transposed else (site.d_out, site.d_in)
+            assert tuple(lm.weight(site.weight).shape) == shape
+            if kind != "value":
+                assert site.d_out == WIDTH and site.rows is None
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_changing_a_site_changes_the_answer_and_only_its_rows_matter_to_value(family: str, kind: str) -> None:
+    lm = wrapped(family)
+    ids = torch.tensor([[5, 9, 12, 7, 30]])
+    with torch.no_grad():
+        before = lm.module(input_ids=ids).logits[0, -1]
+        for layer in (0, LAYERS - 1):
+            site = lm.sites(kind)[layer]
+            weight = lm.weight(site.weight)
+            old = weight.detach().clone()
+            change = torch.zeros(site.d_out, site.d_in)
+            change[site.row_index(change.device)] = torch.randn(
+                site.size, site.d_in, generator=torch.Generator().manual_seed(0)
+            )
+            weight += change.T if site.transposed else change
+            after = lm.module(input_ids=ids).logits[0, -1]
+            weight.copy_(old)
+            assert float((after - before).abs().max()) > 1e-3 * float(before.abs().max())
+        if (
+            kind == "value" and site.rows is not None
+        ):  # with one token the attention is 1, so queries and keys cannot matter
+            one = torch.tensor([[5]])
+            before = lm.module(input_ids=one).logits[0, -1]
+            others = torch.ones(site.d_out, site.d_in)
+            others[site.row_index(others.device)] = 0
+            weight += others.T if site.transposed else others
+            after = lm.module(input_ids=one).logits[0, -1]
+            weight.copy_(old)
+            assert torch.allclose(before, after, rtol=1e-4, atol=1e-5 * float(before.abs().max()))
+
+
+REFUSED = {
+    "mixtral": (AutoModelForCausalLM, {"num_local_experts": 2}, "mixture of experts"),
+    "qwen2_moe": (AutoModelForCausalLM, {"num_experts": 2, "moe_intermediate_size": 16}, "mixture of experts"),
+    "olmoe": (AutoModelForCausalLM, {"num_experts": 2}, "mixture of experts"),
+    "mamba": (AutoModelForCausalLM, {"state_size": 4}, "state space|attention|built unlike"),
+    "rwkv": (AutoModelForCausalLM, {"attention_hidden_size": 32, "context_length": 16}, "state space|attention"),
+    "t5": (AutoModelForSeq2SeqLM, {"d_kv": 8, "d_ff": 48}, "encoder-decoder"),
+    "bart": (AutoModelForSeq2SeqLM, {"encoder_layers": 2, "decoder_layers": 2}, "encoder-decoder"),
+    "bert": (AutoModelForMaskedLM, {}, "looks ahead"),
+    "jamba": (
+        AutoModelForCausalLM,
+        {"num_experts": 2, "attn_layer_period": 2, "attn_layer_offset": 1},
+        "mixture|state space|hybrid",
+    ),
+}
+
+
+@pytest.mark.parametrize("family", REFUSED)
+def test_other_architectures_are_refused_with_the_reason(family: str) -> None:
+    loader, settings, reason = REFUSED[family]
+    shared = {
+        "hidden_size": 32, "d_model": 32, "num_hidden_layers": 2, "num_layers": 2, "num_attention_heads": 4,
+        "num_heads": 4, "num_key_value_heads": 2, "intermediate_size": 48, "vocab_size": 99,
+        "encoder_attention_heads": 4,
+        "decoder_attention_heads": 4, "encoder_ffn_dim": 48, "decoder_ffn_dim": 48,
+        "pad_token_id": 0, "bos_token_id": 0, "eos_token_id": 0,
+    }  # fmt: skip
+    config = CONFIG_MAPPING[family]
+    known = config()
+    module = loader.from_config(config(**{k: v for k, v in shared.items() if hasattr(known, k)} | settings)).eval()
+    with pytest.raises(NoSite, match=reason):
+        find_layout(module)
+
+
+def test_a_headless_model_is_refused() -> None:
+    module = AutoModel.from_config(random_module("gpt2").config).eval()
+    with pytest.raises(NoSite, match="output embedding"):
+        find_layout(module)
+
+
+class _Nothing(nn.Module):
+    """Stands where an attention-only model has no MLP."""
+
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        return torch.zeros_like(hidden)
+
+
+def test_an_attention_only_model_has_attention_sites_but_no_mlp() -> None:
+    module = random_module("gpt2")
+    for block in module.transformer.h:
+        block.mlp = _Nothing()
+    lm = LanguageModel.wrap(module, tokenizer(), name="attention-only", prefix_ids=(1,))
+    assert [s.path for s in lm.sites("attn")] == [f"transformer.h.{i}.attn.c_proj" for i in range(LAYERS)]
+    assert {s.rows for s in lm.sites("value")} == {tuple(range(2 * WIDTH, 3 * WIDTH))}
+    with pytest.raises(NoSite, match="no site of kind 'mlp'; use one of value, attn"):
+        lm.sites("mlp")
+    with pytest.raises(NoSite, match="no site kind"):
+        lm.sites("embedding")
+
+
+def test_an_mlp_that_writes_nothing_is_no_site() -> None:
+    module = random_module("gpt2", n_inner=1)
+    last = [block.mlp.c_proj for block in module.transformer.h]
+    with torch.no_grad():
+        for down in last[1:]:
+            down.weight.zero_(), down.bias.zero_()
+    assert len(find_layout(module).sites["mlp"]) == LAYERS  # the first block's still writes
+    with torch.no_grad():
+        last[0].weight.zero_(), last[0].bias.zero_()
+    layout = find_layout(module)
+    assert not layout.sites["mlp"] and len(layout.sites["attn"]) == len(layout.sites["value"]) == LAYERS
+    with torch.no_grad():
+        last[-1].bias[3] = 0.5
+    assert len(find_layout(module).sites["mlp"]) == LAYERS
+
+
+def test_one_layer_and_one_head_are_enough() -> None:
+    lm = LanguageModel.wrap(
+        random_module("gpt2", n_layer=1, num_hidden_layers=1, n_head=1, num_attention_heads=1),
+        tokenizer(),
+        prefix_ids=(1,),
+    )
+    assert [s.path for s in lm.sites("mlp")] == ["transformer.h.0.mlp.c_proj"]
+    assert lm.sites("value")[0].rows == tuple(range(2 * WIDTH, 3 * WIDTH))
+
+
+LENGTHS, LOOKUPS = (12, 7, 9, 3), (8, 2, 6, 0)  # the last has nothing left of its lookup; 12 is beyond a window of 5
+
+
+@pytest.mark.parametrize("kind", ["mlp", "attn", "block"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_spliced_run_equals_a_plain_one(family: str, kind: str) -> None:
+    """Left-padded prefixes, an empty one, sliding windows, grouped heads, ALiBi, learned and rotary positions."""
+    lm = wrapped(family)
+    draw = torch.Generator().manual_seed(0)
+    sequences = [torch.randint(3, 99, (n,), generator=draw).tolist() for n in LENGTHS]
+    change = 3 * torch.randn(len(LENGTHS), WIDTH, generator=draw)
+    start = 2
+    path = lm.layout.blocks[start] if kind == "block" else lm.sites(kind)[start].path
+
+    def adding(amount: torch.Tensor, columns: list[int]):
+        def hook(module: nn.Module, args: tuple, output: object) -> object:
+            hidden = output[0] if isinstance(output, tuple) else output
+            shaped = hidden.clone().reshape(len(columns), -1, WIDTH)
+            for row, column in enumerate(columns):
+                shaped[row, column] += amount[row]
+            shaped = shaped.reshape(hidden.shape)
+            return (shaped, *output[1:]) if isinstance(output, tuple) else shaped
+
+        return path, hook
+
+    splice = Splice.prepare(lm, sequences, LOOKUPS, start)
+    last = torch.tensor([n - p - 1 for n, p in zip(LENGTHS, LOOKUPS, strict=True)])
+    with torch.no_grad():
+        fast = splice.run((torch.arange(len(LENGTHS)), last), [adding(change, [0] * len(LENGTHS))])
+        some = torch.tensor([2, 0])
+        chosen = splice.select(some).run((torch.arange(2), last[some]), [adding(change[some], [0, 0])])
+    assert torch.allclose(chosen, fast[some], rtol=1e-4, atol=1e-4 * float(fast.abs().max()))
+    for i, (sequence, lookup) in enumerate(zip(sequences, LOOKUPS, strict=True)):
+        ids = torch.tensor([sequence])
+        with torch.no_grad():
+            plain = lm.module(input_ids=ids).logits[0, -1]
+            with hooked(lm, [adding(change[i : i + 1], [lookup])]):
+                slow = lm.module(input_ids=ids).logits[0, -1]
+        assert float((fast[i] - slow).abs().max()) < 1e-4 * float(slow.abs().max())
+        assert float((plain - slow).abs().max()) > 1e-3 * float(slow.abs().max())
+
+
+def test_the_model_is_whole_again_after_a_failing_splice() -> None:
+    lm = wrapped("llama")
+    ids = torch.tensor([[5, 9, 12, 7]])
+    with torch.no_grad():
+        before = lm.module(input_ids=ids).logits
+        splice = Splice.prepare(lm, [[5, 9, 12, 7]], [2], 2)
+
+        def fail(module: nn.Module, args: tuple, output: object) -> None:
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            splice.run((torch.tensor([0]), torch.tensor([1])), [(lm.sites()[3].path, fail)])
+        assert torch.equal(lm.module(input_ids=ids).logits, before)
+
+
+def test_sites_are_frozen() -> None:
+    site = wrapped("llama").sites()[0]
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        site.layer = 3  # pyright: ignore[reportAttributeAccessIssue]

@@ -1,0 +1,118 @@
+"""v* by Gauss-Newton, and contexts that begin alike: shared work gives what separate work gives, in every family."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from editing.errors import BadRequest
+from editing.methods import make_method
+from editing.model.language_model import LanguageModel
+from editing.run.forward import forward, pad, prefill, prefill_shared
+from editing.solve.keys import states
+from editing.solve.solvers import _least_norm
+from editing.solve.value import Injection, ValueSettings, optimise_values
+from editing.stats.statistics import ModelStatistics
+from editing.text.contexts import build_contexts
+from editing.text.requests import EditRequest
+from tests.editing import reference
+from tests.editing.families import FAMILIES, tiny_lm
+from tests.editing.worked import REQUESTS
+
+PREFIXES = ("The river runs through the old town", "Zoe likes tea", "I", "Because the dog barks at the baker")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_contexts_that_begin_alike_are_read_once(family: str) -> None:
+    """Beginnings of different lengths, one of them empty; a window of 5 is shorter than all of them together."""
+    lm = tiny_lm(family)
+    draw = torch.Generator().manual_seed(0)
+    random = lambda n: torch.randint(3, 99, (n,), generator=draw).tolist()  # noqa: E731
+    heads = [random(7), [], random(3)]
+    sequences = [head + random(n) for n in (4, 1, 6) for head in heads] + [heads[0]]
+    lengths = [len(h) for _ in range(3) for h in heads] + [7]
+    with torch.no_grad():
+        shared = prefill_shared(lm, sequences, lengths)
+        plain, _ = prefill(lm, sequences)
+        assert shared is not None and plain is not None
+        assert torch.equal(shared.lengths(), plain.lengths())
+        after = pad([[5, 6]] * len(sequences), lm, side="right", first=plain.lengths())
+        one, two = (forward(lm, after, past=past) for past in (shared, plain))
+    assert one is not None and two is not None
+    assert float((one - two).abs().max()) < 1e-4 * float(two.abs().max())
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama", "gemma2", "bloom", "gpt_neox", "mistral", "opt", "falcon"])
+def test_keys_behind_shared_texts_equal_those_of_whole_texts(family: str) -> None:
+    lm = tiny_lm(family)
+    wanted = [(lm.sites("mlp")[1].path, "input"), (lm.layout.blocks[3], "output")]
+    contexts = [build_contexts(lm, r, PREFIXES) for r in REQUESTS]
+    prompts = [p for c in contexts for p in c.prompts]
+    assert len({p.ids[: p.head] for p in prompts}) <= 1 + len(PREFIXES) < len(prompts) / 2
+    found = states(lm, prompts, wanted)
+    texts = [t for r in REQUESTS for t in reference.texts_of(lm, r, PREFIXES, r.lookup)]
+    for path, side in wanted:
+        slow = reference.read(lm, texts, path, side)
+        assert float((found[path, side] - slow).norm()) < 1e-5 * float(slow.norm())
+
+
+def facts() -> list[EditRequest]:
+    """Answers of one token, which a small model can be made to give."""
+    words = {"fact": "the", "start": "city", "french": "language"}
+    chosen = [r for r in REQUESTS if r.id in words]
+    return [EditRequest(r.id, r.prompts, r.subject, (words[r.id],), "last", r.lang) for r in chosen]
+
+
+def test_gauss_newton_reaches_the_answer_with_smaller_changes(trained_lm: LanguageModel) -> None:
+    lm = trained_lm
+    contexts = [build_contexts(lm, r, PREFIXES) for r in facts()]
+    where = Injection.at_site(lm.sites("mlp")[2])
+    roomy = {"steps": 60, "clamp": 50.0, "weight_decay": 0.0, "stop_loss": 0.2}
+    adam = optimise_values(lm, contexts, where, ValueSettings(lr=0.5, **roomy))
+    newton = optimise_values(lm, contexts, where, ValueSettings("gauss_newton", **roomy))
+    assert all(v.loss < 0.2 and v.steps <= 10 for v in (*newton, *adam))
+    assert sum(float(v.delta.norm()) for v in newton) < 0.9 * sum(float(v.delta.norm()) for v in adam)
+
+
+def test_a_request_does_not_depend_on_its_neighbours(trained_lm: LanguageModel) -> None:
+    lm = trained_lm
+    contexts = [build_contexts(lm, r, PREFIXES) for r in facts()]
+    where = Injection.at_site(lm.sites("mlp")[2])
+    settings = ValueSettings("gauss_newton", steps=4, clamp=50.0, contexts_per_step=2)
+    together = optimise_values(lm, contexts, where, settings)
+    for i, context in enumerate(contexts):
+        (alone,) = optimise_values(lm, [context], where, settings)
+        assert float((alone.delta - together[i].delta).norm()) < 1e-3 * float(alone.delta.norm())
+
+
+def test_the_step_is_the_damped_least_norm_one() -> None:
+    """Against the primal normal equations, requests of different numbers of contexts in one solve."""
+    draw = torch.Generator().manual_seed(1)
+    owner = torch.tensor([0, 2, 0, 2, 2, 0, 1, 0])
+    gradient, residual = torch.randn(8, 5, generator=draw), torch.rand(8, generator=draw)
+    found = _least_norm(gradient, residual, owner, 3)
+    for n in range(3):
+        g, r = gradient[owner == n].double(), residual[owner == n].double()
+        damping = 0.3 * (g @ g.T).diagonal().mean()
+        primal = torch.linalg.solve(g.T @ g + damping * torch.eye(5, dtype=torch.float64), g.T @ r)
+        assert torch.allclose(found[n].double(), primal, atol=1e-5)
+
+
+def test_every_method_that_searches_takes_the_optimiser(trained_lm: LanguageModel, tmp_path: Path) -> None:
+    statistics = ModelStatistics(trained_lm, tmp_path, "samples:400")
+    request = REQUESTS[0]
+    norms = {}
+    for optimiser in ("adam", "gauss_newton"):
+        method = make_method("rome", optimiser=optimiser, short_prefixes=1, long_prefixes=0, steps=5)
+        (delta,) = method.each(trained_lm, [request], statistics)
+        norms[optimiser] = delta.relative_norm(trained_lm)
+    assert norms["adam"] != pytest.approx(norms["gauss_newton"], rel=1e-3)
+
+
+def test_an_unknown_optimiser_or_precision_is_refused() -> None:
+    with pytest.raises(BadRequest, match="method rome: optimiser='sgd'; it must be one of adam, gauss_newton"):
+        make_method("rome", optimiser="sgd")
+    with pytest.raises(BadRequest, match="precision='float16'"):
+        ValueSettings(precision="float16")

@@ -1,0 +1,191 @@
+"""Covariances and prefixes: right, cached, and honest about damage."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from editing.errors import BadData, BadRequest
+from editing.model.language_model import LanguageModel
+from editing.stats.covariance import covariances
+from editing.stats.statistics import ModelStatistics
+from tests.editing.families import SENTENCES, tiny_lm
+
+
+@pytest.fixture(scope="module")
+def lm() -> LanguageModel:
+    return tiny_lm("gpt2")
+
+
+def literal(lm: LanguageModel, sequences: list[list[int]], path: str, d_in: int) -> torch.Tensor:
+    """One sequence and one token at a time, in float64."""
+    total, count = torch.zeros(d_in, d_in, dtype=torch.float64), 0
+    seen: list[torch.Tensor] = []
+    handle = lm.module.get_submodule(path).register_forward_hook(lambda m, a, o: seen.append(a[0].detach()))
+    for sequence in sequences:
+        seen.clear()
+        with torch.no_grad():
+            lm.module(input_ids=torch.tensor([sequence]))
+        for key in seen[0].reshape(-1, d_in).double():
+            total += torch.outer(key, key)
+            count += 1
+    handle.remove()
+    return total / count
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama", "opt", "bloom"])
+def test_covariance_equals_a_literal_loop(family: str) -> None:
+    lm = tiny_lm(family)
+    sequences = [lm.encode(s)[: 5 + 3 * i] for i, s in enumerate(SENTENCES)]
+    sites = [lm.sites("mlp")[0], lm.sites("mlp")[2], lm.sites("value")[1], lm.sites("attn")[2]]
+    found = covariances(lm, sequences, sites, batch_tokens=60)
+    assert set(found) == {s.path for s in sites}
+    for site in sites:
+        slow = literal(lm, sequences, site.path, site.d_in)
+        fast = found[site.path]
+        assert fast.tokens == sum(map(len, sequences)) and 0 < fast.error < 1
+        assert float((fast.matrix.double() - slow).norm() / slow.norm()) < 1e-5
+
+
+def test_one_batch_has_no_error_estimate(lm: LanguageModel) -> None:
+    (found,) = covariances(lm, [lm.encode(SENTENCES[0])], [lm.sites()[0]]).values()
+    assert found.error != found.error  # NaN: there is no second half
+
+
+def test_solve_is_the_inverse_of_the_ridged_matrix(lm: LanguageModel, tmp_path: Path) -> None:
+    statistics, site = ModelStatistics(lm, tmp_path, "samples:500"), lm.sites()[1]
+    keys = torch.randn(site.d_in, 3, generator=torch.Generator().manual_seed(0))
+    c = statistics.covariance(site).matrix.double()
+    c = c + 1e-4 * c.diagonal().mean() * torch.eye(len(c), dtype=torch.float64)
+    assert torch.allclose(c @ statistics.solve(site, keys), keys.double(), atol=1e-8)
+
+
+def test_second_time_comes_from_the_cache(lm: LanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sites = lm.sites()[:2]
+    first = ModelStatistics(lm, tmp_path, "samples:500")
+    first.prepare(sites)
+    prefixes = first.prefixes({5: 2, 10: 1})
+
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise AssertionError("computed again")
+
+    monkeypatch.setattr("editing.stats.statistics.covariances", refuse)
+    monkeypatch.setattr("editing.stats.statistics.sample_prefixes", refuse)
+    second = ModelStatistics(lm, tmp_path, "samples:500")
+    second.prepare(sites)
+    for site in sites:
+        assert torch.equal(first.covariance(site).matrix, second.covariance(site).matrix)
+        assert first.covariance(site).tokens == second.covariance(site).tokens
+    assert second.prefixes({5: 2, 10: 1}) == prefixes
+    with pytest.raises(AssertionError, match="computed again"):
+        ModelStatistics(lm, tmp_path, "samples:600").prepare(sites)
+    with pytest.raises(AssertionError, match="computed again"):
+        ModelStatistics(lm, tmp_path, "samples:500", seed=1).prepare(sites)
+    with pytest.raises(AssertionError, match="computed again"):
+        ModelStatistics(tiny_lm("gpt2", seed=1), tmp_path, "samples:500").prepare(sites)
+
+
+def test_same_seed_same_numbers_in_another_cache(lm: LanguageModel, tmp_path: Path) -> None:
+    one, two, other = (
+        ModelStatistics(lm, tmp_path / n, "samples:500", seed=s) for n, s in (("a", 0), ("b", 0), ("c", 1))
+    )
+    site = lm.sites()[0]
+    assert torch.equal(one.covariance(site).matrix, two.covariance(site).matrix)
+    assert not torch.equal(one.covariance(site).matrix, other.covariance(site).matrix)
+    assert one.prefixes({5: 3}) == two.prefixes({5: 3}) != other.prefixes({5: 3})
+
+
+def test_samples_of_another_model(lm: LanguageModel, tmp_path: Path) -> None:
+    """The text is the sampler's, the keys are the model's own, and neither is taken for the other later."""
+    other = tiny_lm("gpt2", seed=5)
+    site = lm.sites()[1]
+    theirs = ModelStatistics(other, tmp_path, "samples:600")
+    theirs.covariance(other.sites()[1])
+    mixed = ModelStatistics(lm, tmp_path, "samples:600", sampler=other).covariance(site).matrix
+    assert not list((tmp_path / "statistics" / lm.weight_hash[:24]).glob("samples-*"))
+    (drawn,) = (tmp_path / "statistics" / other.weight_hash[:24]).glob("samples-*")
+    sequences = [[*lm.prefix_ids, *piece] for piece in json.loads(drawn.read_text())]
+    torch.testing.assert_close(mixed, covariances(lm, sequences, [site])[site.path].matrix)
+    own = ModelStatistics(lm, tmp_path, "samples:600").covariance(site).matrix
+    assert not torch.allclose(mixed, own)
+    again = ModelStatistics(lm, tmp_path, "samples:600", sampler=other).covariance(site).matrix
+    assert torch.equal(mixed, again)
+
+
+def test_prefixes(lm: LanguageModel, tmp_path: Path) -> None:
+    statistics = ModelStatistics(lm, tmp_path)
+    found = statistics.prefixes({5: 4, 10: 3})
+    assert len(found) == 7 and all(p.strip() == p and "{" not in p and "\n" not in p for p in found)
+    assert statistics.prefixes({5: 0, 10: 2}) == statistics.prefixes({10: 2})
+    assert statistics.prefixes({5: 0}) == ()
+
+
+@pytest.mark.parametrize("content", [b"", b"\x00" * 40, b"not a safetensors file"])
+def test_damaged_covariance_names_the_file(lm: LanguageModel, tmp_path: Path, content: bytes) -> None:
+    site = lm.sites()[0]
+    ModelStatistics(lm, tmp_path, "samples:500").prepare([site])
+    (path,) = tmp_path.rglob(f"{site.path}.safetensors")
+    path.write_bytes(content)
+    with pytest.raises(BadData, match="damaged covariance") as caught:
+        ModelStatistics(lm, tmp_path, "samples:500").prepare([site])
+    assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_damaged_prefixes_name_the_file(lm: LanguageModel, tmp_path: Path) -> None:
+    ModelStatistics(lm, tmp_path).prefixes({5: 2})
+    (path,) = tmp_path.rglob("prefixes-*.json")
+    path.write_text('["The')
+    with pytest.raises(BadData, match="damaged"):
+        ModelStatistics(lm, tmp_path).prefixes({5: 2})
+
+
+def test_identity_is_asked_for_by_name(lm: LanguageModel, tmp_path: Path) -> None:
+    statistics, site = ModelStatistics(lm, tmp_path, "identity"), lm.sites()[0]
+    assert torch.equal(statistics.covariance(site).matrix, torch.eye(site.d_in))
+    assert statistics.describe()["corpus"] == "identity" and not list(tmp_path.rglob("*.safetensors"))
+
+
+@pytest.mark.parametrize(
+    "corpus", ["", "samples", "samples:", "samples:0", "samples:-5", "samples:x", "text:", "wiki:3"]
+)
+def test_unknown_corpora_are_refused(lm: LanguageModel, corpus: str) -> None:
+    with pytest.raises(BadRequest, match="write samples:NUMBER"):
+        ModelStatistics(lm, corpus=corpus)
+
+
+def test_text_corpora(lm: LanguageModel, tmp_path: Path) -> None:
+    """A file, and a folder with the same text, give the covariance of that text."""
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    text = "\n".join(SENTENCES)
+    (folder / "a.txt").write_text(text, encoding="utf-8")
+    (folder / "b.md").write_text("not read")
+    site = lm.sites()[1]
+    by_file = ModelStatistics(lm, tmp_path / "1", f"text:{folder / 'a.txt'}").covariance(site)
+    by_folder = ModelStatistics(lm, tmp_path / "2", f"text:{folder}").covariance(site)
+    assert torch.equal(by_file.matrix, by_folder.matrix)
+    ids = lm.tokenizer(text)["input_ids"]
+    pieces = [[0, *ids[i : i + 127]] for i in range(0, len(ids), 127)]  # the model has 128 positions
+    slow = literal(lm, pieces, site.path, site.d_in)
+    assert float((by_file.matrix.double() - slow).norm() / slow.norm()) < 1e-5
+    (folder / "a.txt").write_text(text + " More.", encoding="utf-8")
+    changed = ModelStatistics(lm, tmp_path / "1", f"text:{folder / 'a.txt'}").covariance(site)
+    assert not torch.equal(changed.matrix, by_file.matrix)
+
+
+def test_unreadable_text_corpora(lm: LanguageModel, tmp_path: Path) -> None:
+    (tmp_path / "blank.txt").write_text(" \n")
+    (tmp_path / "bytes.bin").write_bytes(b"\xff\xfe\x00")
+    (tmp_path / "empty").mkdir()
+    for name in ("missing.txt", "blank.txt", "bytes.bin", "empty"):
+        with pytest.raises(BadData, match=name) as caught:
+            ModelStatistics(lm, tmp_path / "cache", f"text:{tmp_path / name}").prepare([lm.sites()[0]])
+        assert "\n" not in str(caught.value)
+
+
+def test_samples_fit_a_short_context(tmp_path: Path) -> None:
+    lm = tiny_lm("gpt2", n_positions=32, max_position_embeddings=32)
+    assert ModelStatistics(lm, tmp_path, "samples:300").covariance(lm.sites()[0]).tokens >= 300

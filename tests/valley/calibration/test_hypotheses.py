@@ -1,0 +1,33 @@
+"""The simulated runs are what they say, the table is whole."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from valley.calibration.hypotheses import CLEAR, NULLS, RUNS, SATURATING, format_hypotheses, models, rates, worlds
+from valley.hypotheses import hypotheses, judge
+
+
+def test_every_hypothesis_but_the_valley_is_calibrated():
+    assert set(RUNS) == set(hypotheses()) - {"H7"}
+    assert SATURATING in {world.name for world in worlds("H2")} and all(worlds(name)[-1] == CLEAR for name in RUNS)
+
+
+def test_models_are_missing_as_asked():
+    whole, part = (models(world, np.random.default_rng(0)) for world in NULLS[:2])
+    assert len(whole) == 27 and 12 <= len(part) < 25 and {m.size for m in part} >= {0, 2, 4, 6, 8}
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_clear_effect_is_found_and_never_refuted(name: str):
+    found = [judge(RUNS[name](CLEAR, True, np.random.default_rng(seed)), (name,))[0] for seed in range(2)]
+    assert "supported" in {r.verdict for r in found} and "refuted" not in {r.verdict for r in found}
+
+
+def test_a_line_of_the_table_and_its_page():
+    line = rates("H1", NULLS[0], 2)
+    assert line["rejected_low"] <= line["rejected"] <= line["rejected_high"] and line["truth"] == "null"
+    assert sum(line[v] for v in ("supported", "refuted", "inconclusive")) == pytest.approx(1)
+    assert "| H1 | plain | null | 2 |" in format_hypotheses(pd.DataFrame([line]))

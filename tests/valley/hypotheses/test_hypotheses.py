@@ -1,0 +1,285 @@
+"""Every hypothesis on runs where the answer is known, what a run lacks said as a reason, Holm by hand, one file adds one."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+from cli import cli
+from tests.valley.build import edit, frame, probes, seeded
+from valley import hypotheses
+from valley.hypotheses import INCONCLUSIVE, REFUTED, SUPPORTED, Result, format_results, holm, judge
+from valley.hypotheses._evidence import Evidence, Finding, Untestable, _correlation, estimate, read_crispness
+from valley.rows.schema import RowsError
+from valley.scores.plan import AnalysisPlan
+
+PLAN = AnalysisPlan(min_known=2, bootstrap=300, draws=400)
+RISE = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7]
+STEP = [0.1, 0.1, 0.11, 0.1, 0.7, 0.7, 0.71]
+VALLEY = [0.8, 0.78, 0.6, 0.35, 0.3, 0.4, 0.62, 0.78, 0.8]
+
+
+def one(name: str, rows: pd.DataFrame, crispness: pd.DataFrame | None = None) -> Result:
+    (result,) = judge(Evidence(rows, PLAN, crispness), (name,))
+    return result
+
+
+def test_the_nine_are_there_and_say_what_they_are():
+    there = hypotheses.hypotheses()
+    assert list(there) == [f"H{i}" for i in range(1, 10)]
+    for module in there.values():
+        assert module.__doc__ and module.MARGIN > 0 and isinstance(module.SIDED, bool)
+        assert all(text and "\n" not in text for text in (module.STATEMENT, module.STATISTIC, module.TEST))
+
+
+def test_holm_by_hand():
+    assert np.allclose(holm([0.01, 0.04, 0.03, 0.5]), [0.04, 0.09, 0.09, 0.5])
+    assert holm([0.6, 0.9]) == [1.0, 1.0] and holm([]) == []
+
+
+def test_h1_more_so_with_strength():
+    assert one("H1", seeded(RISE, kinds=("retarget",))).verdict == SUPPORTED
+    assert one("H1", seeded(RISE[::-1], kinds=("retarget",))).verdict == REFUTED
+    flat = one("H1", seeded([0.5] * 7, kinds=("retarget",)))
+    assert flat.verdict == REFUTED and "excludes an effect of 0.1" in flat.reason
+    assert one("H1", seeded(RISE)).reason.startswith("not tested: no retarget edits")
+
+
+def test_h2_threshold_against_steady_rise():
+    step = one("H2", seeded(STEP, neighbour=1.0))
+    assert step.verdict == SUPPORTED and step.finding is not None and 0.5 < step.finding.effect < 0.7
+    assert one("H2", seeded(RISE)).verdict == INCONCLUSIVE
+    assert one("H2", seeded([0.3] * 7)).verdict == REFUTED
+    assert "5 sizes" in one("H2", seeded(STEP[:4])).reason
+
+
+def by_fact(agree: float, methods: tuple[str, str]) -> pd.DataFrame:
+    """Two methods whose scores share the facts' difficulty to the degree `agree` (-1, 0 or 1)."""
+    rng, parts = np.random.default_rng(3), []
+    easy = rng.uniform(0.2, 0.8, 40)
+    for r in range(5):
+        for method, sign in zip(methods, (1.0, agree), strict=True):
+            noise = rng.normal(0, 0.03 if agree else 0.2, 40)
+            for c in range(40):
+                value = float(np.clip(0.5 + sign * (easy[c] - 0.5) + noise[c], 0, 1))
+                parts.append(edit(f"c{c:02d}", probes(efficacy=[value], neighbour=[1.0]), rung=f"m{r}", rung_index=r,
+                                  bits_per_byte_en=3 - r / 5, method=method, settings="{}", relation=f"r{c % 8}"))  # fmt: skip
+    return frame(*parts)
+
+
+def test_h3_fact_by_fact():
+    assert one("H3", by_fact(1.0, ("steer", "rome"))).verdict == SUPPORTED
+    assert one("H3", by_fact(-1.0, ("steer", "rome"))).verdict == REFUTED
+    assert one("H3", by_fact(0.0, ("steer", "rome"))).verdict != SUPPORTED
+    assert "needs edits by steer" in one("H3", seeded(RISE)).reason
+
+
+def with_depths(best: list[float]) -> pd.DataFrame:
+    """Models that tried depths .1 to .9 and are best at `best`."""
+    parts = []
+    for r, top in enumerate(best):
+        for depth in (0.1, 0.3, 0.5, 0.7, 0.9):
+            for c in range(9):
+                hit = 1 - abs(depth - top) - 0.01 * c
+                parts.append(edit(f"c{c}", probes(efficacy=[hit], neighbour=[1.0]), rung=f"m{r}", rung_index=r, depth=depth,
+                                  bits_per_byte_en=3 - r / 5, settings=json.dumps({"depth": depth}), relation=f"r{c % 3}",
+                                  split="dev" if c % 3 == 0 else "test"))  # fmt: skip
+    return frame(*parts)
+
+
+def test_h4_stable_depth():
+    assert one("H4", with_depths([0.5] * 7)).verdict == SUPPORTED
+    assert one("H4", with_depths([0.1, 0.9, 0.3, 0.7, 0.5, 0.9, 0.1])).verdict != SUPPORTED
+    assert "more than one depth" in one("H4", seeded(RISE)).reason
+
+
+def test_h5_site_matters():
+    rows = seeded([0.6] * 5, methods=("rome",))
+    for level, verdict in ((0.1, SUPPORTED), (0.59, REFUTED), (0.95, REFUTED)):
+        control = seeded([level] * 5, methods=("random_site",))
+        assert one("H5", pd.concat([rows, control], ignore_index=True)).verdict == verdict, level
+    assert "random_site" in one("H5", rows).reason
+
+
+def crisp(rows: pd.DataFrame, sign: float) -> pd.DataFrame:
+    """A crispness table whose layer 1 follows (sign 1) or opposes (-1) the concepts' mean score at each rung."""
+    means = rows[rows["probe"] == "paraphrase"].groupby(["rung", "subject"])["value"].mean()
+    lines, rng = [], np.random.default_rng(5)
+    for (rung, subject), value in means.items():  # pyright: ignore[reportGeneralTypeIssues]
+        for measure, direction in (("C_key", sign), ("leak_translation", sign), ("leak_siblings", sign)):
+            for layer, shown in ((0, 0.0), (1, 2 + direction * value + rng.normal(0, 0.03))):
+                lines.append({"rung": rung, "concept": subject.upper(), "group": subject[-1], "layer": layer, "depth": layer / 2, "measure": measure,
+                              "direction": "both", "control": "none", "value": shown})  # fmt: skip
+    return pd.DataFrame(lines)
+
+
+def test_h6_crispness():
+    rows = by_fact(1.0, ("rome", "memit"))
+    rows = rows.assign(probe=rows["probe"].replace("efficacy", "paraphrase"))
+    assert one("H6", rows, crisp(rows, 1.0)).verdict == SUPPORTED
+    assert one("H6", rows, crisp(rows, -1.0)).verdict == REFUTED
+    assert "--crispness" in one("H6", rows).reason
+    other = crisp(rows, 1.0).assign(concept="nothing edited")
+    assert "no edited subject" in one("H6", rows, other).reason
+
+
+def test_a_draw_of_one_value_has_no_correlation():
+    rng = np.random.default_rng(0)
+    a, b = np.array([0.1] * 8 + [0.7]), rng.normal(size=9)
+    weights = rng.multinomial(9, np.full(9, 1 / 9), size=400).astype("float64")
+    found = _correlation(weights, a, b)
+    assert np.isnan(found[weights[:, 8] == 0]).all() and (weights[:, 8] == 0).any()
+    varied = found[(weights[:, 8] > 0) & (weights[:, 8] < 9)]
+    assert np.isfinite(varied).all() and (np.abs(varied) <= 1).all()
+    assert _correlation(np.ones((1, 9)), a, b)[0] == pytest.approx(np.corrcoef(a, b)[0, 1])
+
+
+def test_h7_valley_follows_the_shape_rules():
+    found = one("H7", seeded(VALLEY))
+    assert found.verdict == SUPPORTED and found.finding is not None and found.finding.effect > 0.3
+    assert one("H7", seeded(RISE)).verdict == REFUTED
+    assert "tau^2" in one("H7", seeded(VALLEY, seeds=1)).reason
+
+
+def test_h8_two_sided():
+    kinds = ("fact", "rename")
+    assert one("H8", seeded([0.4] * 5, kinds=kinds, rename=0.2)).verdict == SUPPORTED
+    assert one("H8", seeded([0.4] * 5, kinds=kinds, rename=-0.2)).verdict == SUPPORTED, "any difference is one"
+    assert one("H8", seeded([0.4] * 9, kinds=kinds, luck=0.002, n_cases=96)).verdict == REFUTED
+    assert "rename and fact" in one("H8", seeded(RISE)).reason
+
+
+def test_h9_both_parts_must_pass():
+    parts, rng = [], np.random.default_rng(0)
+    easy = rng.uniform(0.2, 0.8, 30)
+    for r in range(4):
+        for c in range(30):
+            moved, kept = (float(np.clip(v + rng.normal(0, 0.03), 0, 1)) for v in (easy[c], 1 - easy[c]))
+            values = probes(paraphrase=[moved], cross_lingual_fr=[moved], neighbour=[kept])
+            parts.append(edit(f"c{c:02d}", values, rung=f"m{r}", rung_index=r, bits_per_byte_en=3 - r / 5, settings="{}",
+                              relation=f"r{c % 6}"))  # fmt: skip
+    rows = frame(*parts)
+    table = crisp(rows, 1.0)
+    assert one("H9", rows, table).verdict == SUPPORTED
+    siblings = table["measure"] == "leak_siblings"
+    half = table.assign(value=table["value"].where(~siblings, 3 - table["value"]))
+    assert one("H9", rows, half).verdict != SUPPORTED
+
+
+def test_estimate_follows_student():
+    samples = np.random.default_rng(0).normal(0.3, 0.1, 100_000)
+    few, many = estimate(0.3, samples, 3), estimate(0.3, samples, 200)
+    assert np.isclose(many.low, 0.3 - 1.972 * 0.1, atol=0.005) and few.low < many.low and few.p > many.p
+    assert np.isclose(few.high, 0.3 + 4.303 * 0.1 * np.sqrt(1.5), atol=0.01)
+    for bad in ((0.3, samples, 1), (0.3, np.full(10, 0.3), 5)):
+        with pytest.raises(Untestable):
+            estimate(*bad)
+
+
+def test_unknown_names_and_files_are_refused(tmp_path: Path):
+    with pytest.raises(RowsError, match="H99"):
+        one("H99", seeded(RISE))
+    with pytest.raises(RowsError, match="not readable"):
+        read_crispness(tmp_path / "gone.csv")
+    (tmp_path / "bad.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(RowsError, match="no column 'rung'"):
+        read_crispness(tmp_path / "bad.csv")
+
+
+def test_command(tmp_path: Path):
+    (tmp_path / "cells").mkdir()
+    rows = seeded(RISE, kinds=("fact", "retarget"))
+    rows.to_parquet(tmp_path / "cells" / "a.parquet")
+    done = CliRunner().invoke(cli, ["hypotheses", str(tmp_path), "--min-known", "2", "--only", "H1,H5"])
+    assert done.exit_code == 0 and "H1  SUPPORTED" in done.stdout and "not tested" in done.stdout
+    told = json.loads(CliRunner().invoke(cli, ["hypotheses", str(tmp_path), "--min-known", "2", "--json"]).stdout)
+    assert [line["id"] for line in told["hypotheses"]] == [f"H{i}" for i in range(1, 10)] and told["caution"] == ""
+    tested = [line for line in told["hypotheses"] if line["finding"]]
+    assert len(tested) >= 3 and all(line["p_holm"] >= line["finding"]["p"] for line in tested)
+    assert CliRunner().invoke(cli, ["hypotheses", str(tmp_path), "--only", "H99"]).exit_code == 2
+
+
+def test_a_crispness_table_in_the_folder_of_the_run_is_found(tmp_path: Path):
+    rows = by_fact(1.0, ("rome", "memit"))
+    rows = rows.assign(probe=rows["probe"].replace("efficacy", "paraphrase"))
+    (tmp_path / "cells").mkdir()
+    rows.to_parquet(tmp_path / "cells" / "a.parquet")
+    asked = ["hypotheses", str(tmp_path), "--min-known", "2", "--only", "H6"]
+    assert "needs a crispness table" in CliRunner().invoke(cli, asked).stdout
+    crisp(rows, 1.0).to_csv(tmp_path / "crispness.csv.gz", index=False)
+    found = CliRunner().invoke(cli, asked).stdout
+    assert "H6  SUPPORTED" in found
+    crisp(rows, -1.0).to_csv(tmp_path / "other.csv", index=False)
+    given = CliRunner().invoke(cli, [*asked, "--crispness", str(tmp_path / "other.csv")]).stdout
+    assert "H6  REFUTED" in given
+
+
+def test_the_hypothesis_in_contributing_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The file shown to contributors, put beside the others, is found and judged."""
+    page = (Path(__file__).resolve().parents[3] / "CONTRIBUTING.md").read_text()
+    (section,) = re.findall(r"## Add a hypothesis\n(.*?)\n## ", page, re.S)
+    (block,) = re.findall(r"```py\n(.*?)```", section, re.S)
+    (tmp_path / "h10_transfer.py").write_text(block)
+    monkeypatch.setattr(hypotheses, "__path__", [*hypotheses.__path__, str(tmp_path)])
+    result = one("H10", seeded(RISE))
+    assert result.verdict == SUPPORTED and isinstance(result.finding, Finding)
+    assert "H10 SUPPORTED" in format_results([result])
+
+
+def both_ways(en: list[float], fr: list[float]) -> pd.DataFrame:
+    """English and French edits whose transfer to the other language follows these curves; three seeds, 20 cases each."""
+    rng, parts = np.random.default_rng(1), []
+    for lang, curve in (("en", en), ("fr", fr)):
+        other = "fr" if lang == "en" else "en"
+        for i, level in enumerate(curve):
+            for s in range(3):
+                moved = np.clip(level + rng.normal(0, 0.01) + rng.normal(0, 0.03, 20), 0, 1)
+                for c, value in enumerate(moved):
+                    asked = [p | {"lang": other} for p in probes(cross_lingual=[value], neighbour=[1.0])]
+                    parts.append(edit(f"{lang}{c}", asked, edit_lang=lang, rung=f"m{i}-s{s}", rung_index=3 * i + s,
+                                      bits_per_byte_en=3 - i / 5, settings="{}", relation=f"r{c % 5}"))  # fmt: skip
+    return frame(*parts)
+
+
+def test_h2_tells_the_directions_apart():
+    both = one("H2", both_ways(STEP, STEP))
+    assert both.verdict == SUPPORTED and both.finding is not None
+    assert "English to French: 1 curve" in both.finding.note and "French to English: 1 curve" in both.finding.note
+    half = one("H2", both_ways(STEP, [0.3] * 7))
+    assert half.verdict == INCONCLUSIVE, "one direction with a step does not make up for one without"
+    only = one("H2", both_ways(STEP, []))
+    assert only.finding is not None and "no other direction has enough cases" in only.finding.note
+
+
+def test_h4_seeds_of_a_size_are_not_sizes():
+    """Three sizes with layers of their own, five seeds each: the seeds agree, the sizes do not."""
+    tables = [
+        with_depths([top] * 5).assign(rung=lambda t, i=i: f"size{i}-s" + t["rung"].str[1:], model_hash=lambda t: "h" + t["rung"])
+        for i, top in enumerate((0.1, 0.5, 0.9))
+    ]  # fmt: skip
+    found = one("H4", pd.concat(tables, ignore_index=True))
+    assert found.finding is not None and found.finding.n == 3 and found.verdict != SUPPORTED
+
+
+def test_methods_without_a_site_say_nothing_of_sites_or_keys():
+    rows = pd.concat(
+        [seeded([0.6] * 5, methods=("ike",)), seeded([0.1] * 5, methods=("random_site",))], ignore_index=True
+    )
+    assert one("H5", rows).reason.startswith("not tested: no cases edited both by the control random_site")
+    assert one("H2", rows).reason.startswith("not tested: no edits by rome")
+    assert "writes at a key" in one("H6", rows, crisp(rows, 1.0)).reason
+
+
+@pytest.mark.parametrize("kept", ["efficacy", "neighbour", "cross_lingual"])
+def test_a_run_that_lacks_nearly_everything_is_inconclusive_with_reasons(kept: str):
+    rows = frame(
+        *(edit(f"c{c}", probes(**{kept: [1.0]}), rung=f"m{r}", rung_index=r) for c in range(6) for r in range(3))
+    )
+    for result in judge(Evidence(rows, PLAN, crisp(seeded(RISE), 1.0))):
+        assert result.verdict == INCONCLUSIVE and result.reason.startswith("not tested: "), result

@@ -1,0 +1,203 @@
+"""Figures and report: written whole, the same twice, hostile strings stay text, the page runs without network or errors."""
+
+from __future__ import annotations
+
+import html.parser
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tests.valley.build import edit, failed, frame, ladder, probes
+from valley.report.figures import write_figures
+from valley.report.page import embed, write_report
+from valley.rows.schema import RowsError, to_frame
+
+HOSTILE = (
+    "</script><script>window.hacked=1</script><img src=x onerror=window.hacked=2> \"q\" 'a' \u202e\u0645\u0631 \0 ]]>"
+)
+
+
+def hostile() -> pd.DataFrame:
+    rows = ladder(2)
+    for column in (
+        "subject",
+        "prompt",
+        "answer",
+        "old",
+        "text_before",
+        "text_after",
+        "model",
+        "model_source",
+        "commit",
+    ):
+        rows[column] = HOSTILE
+    rows["rung"] = [f"{HOSTILE}{r}" for r in rows["rung"]]
+    rows["settings"] = [json.dumps({"x": HOSTILE, "s": s}) for s in rows["settings"]]
+    return pd.concat([rows, frame(failed(rung=HOSTILE + "r0", error=HOSTILE))], ignore_index=True)
+
+
+class Tags(html.parser.HTMLParser):
+    """Counts elements and keeps attributes and text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str, str | None]] = []
+        self.text: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [(tag, *a) for a in attrs]
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+
+def test_figures_are_the_same_twice_and_leave_no_scraps(tmp_path: Path):
+    rows = ladder(4, kinds=("fact", "rename"))
+    first = write_figures(rows, tmp_path / "a", 2, 40)
+    second = write_figures(rows.sample(frac=1, random_state=1), tmp_path / "b", 2, 40)
+    assert [p.name for p in first] == ["generalisation_specificity.png", "editability_strength.png"]
+    for one, two in zip(first, second, strict=True):
+        assert one.read_bytes() == two.read_bytes() and one.read_bytes().startswith(b"\x89PNG")
+    assert sorted(p.name for p in (tmp_path / "a").iterdir()) == sorted(p.name for p in first)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [ladder(1), frame(failed()), frame(edit("a", probes(efficacy=[1.0]), bits_per_byte_en=float("nan"))), hostile()],
+    ids=["one rung", "only failures", "no specificity, no strength", "hostile"],
+)
+def test_odd_runs_are_drawn_and_written(rows: pd.DataFrame, tmp_path: Path):
+    assert all(p.stat().st_size > 5000 for p in write_figures(rows, tmp_path, 2, 10))
+    assert write_report(rows, tmp_path / "r.html", 2, 10).stat().st_size > 5000
+
+
+def test_report_is_one_offline_page_and_the_same_twice(tmp_path: Path):
+    rows = ladder(3, kinds=("fact", "rename"))
+    page = write_report(rows, tmp_path / "a.html", 2, 40, title="run")
+    again = write_report(rows.sample(frac=1, random_state=2), tmp_path / "b.html", 2, 40, title="run")
+    assert page.read_bytes() == again.read_bytes()
+    assert page.stat().st_size < 2_000_000
+    seen = Tags(page.read_text())
+    assert not {"link", "img", "iframe", "object"} & set(seen.tags)
+    assert not [
+        a for a in seen.attributes if a[1] in ("src", "srcset") or (a[1] == "href" and not str(a[2]).startswith("#"))
+    ]
+    assert "the smallest valley that this run would show 80% of the time" in page.read_text()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.html", "b.html"]
+
+
+def test_hostile_strings_stay_text(tmp_path: Path):
+    text = write_report(hostile(), tmp_path / "r.html", 2, 10).read_text()
+    plain = write_report(ladder(2), tmp_path / "p.html", 2, 10).read_text()
+    seen, calm = Tags(text), Tags(plain)
+    assert seen.tags.count("script") == calm.tags.count("script") and "img" not in seen.tags
+    assert not [a for a in seen.attributes if a[1].startswith("on")]
+    assert "\0" not in text and "\u202e" not in text
+    assert any("window.hacked=1" in part for part in seen.text), "the string should be shown, as text"
+
+
+def test_embed_cannot_be_left():
+    value = {"a": ["</script>", "<!--", "&amp;", "\u2028", HOSTILE]}
+    text = str(embed(value))
+    assert not re.search(r"[<>&\u2028]", text) and json.loads(text) == value
+
+
+def test_listed_cases_are_counted(tmp_path: Path):
+    text = write_report(ladder(2), tmp_path / "r.html", 2, 10, max_cases=5).read_text()
+    found = re.search(r'id="case-data">(.*?)</script>', text)
+    assert found and "5 of 24 cases" in text and len(json.loads(found.group(1))["cases"]) == 5
+
+
+def test_unwritable_places_are_refused_in_one_line(tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    for write in (write_figures, write_report):
+        with pytest.raises(RowsError) as caught:
+            write(ladder(1), tmp_path / "file" / "x", 2, 10)
+        assert "cannot write" in str(caught.value) and "\n" not in str(caught.value)
+    with pytest.raises(RowsError):
+        write_report(to_frame([]), tmp_path / "r.html")
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_valley_needs_no_torch():
+    code = "import sys, valley.report.page, valley.report.figures; sys.exit('torch' in sys.modules or 'matplotlib.pyplot' in sys.modules)"
+    root = Path(__file__).parents[3]
+    assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0
+
+
+DRIVE = """<script>
+const out = {};
+const wait = (ms) => new Promise((done) => setTimeout(done, ms));
+const chart = (name) => document.getElementById("chart-" + name);
+const faded = () => [...chart("strength-0").querySelectorAll(".mark-symbol path, .mark-rule line")]
+  .filter((mark) => Number(mark.getAttribute("opacity") ?? 1) <= 0.1).length;
+(async () => {
+  await wait(2000);
+  out.drawn = document.querySelectorAll("[data-chart] svg").length;
+  out.hacked = window.hacked ?? 0;
+  const entry = chart("strength-0").querySelector(".role-legend-symbol path[tabindex]");
+  entry.dispatchEvent(new KeyboardEvent("keydown", { key: "Enter", bubbles: true }));
+  await wait(500);
+  out.filters = faded() > 0;
+  const choice = document.querySelector("[data-switch=strength-0] input:not(:checked)");
+  choice.click();
+  await wait(1500);
+  out.axis = chart("strength-0").querySelector(".role-axis-title text")?.textContent;
+  const field = document.getElementById("find");
+  field.value = "FACT-03"; document.querySelector(".filters").requestSubmit();
+  out.found = document.getElementById("found").textContent;
+  const first = document.querySelector("details.case");
+  first.open = true;
+  await wait(300);
+  out.probes = first.querySelectorAll("tbody tr").length;
+  field.value = "no such thing"; document.querySelector(".filters").requestSubmit();
+  out.none = !document.getElementById("none-found").hidden;
+  document.getElementById("clear").click();
+  out.cleared = document.getElementById("found").textContent;
+  out.images = document.images.length;
+  out.requests = performance.getEntriesByType("resource").length;
+})().catch((error) => problems.push(String(error))).finally(() => {
+  out.errors = window.problems;
+  document.title = JSON.stringify(out);
+});
+</script>"""
+WATCH = """<script>window.problems = [];
+addEventListener("error", (e) => problems.push(e.message));
+addEventListener("unhandledrejection", (e) => problems.push(String(e.reason)));
+addEventListener("securitypolicyviolation", (e) => problems.push(e.violatedDirective));
+for (const level of ["error", "warn"]) console[level] = (...words) => problems.push(words.join(" "));
+</script>"""
+
+
+@pytest.mark.skipif(not shutil.which("chromium"), reason="no chromium on this machine (apt-get install chromium)")
+@pytest.mark.parametrize(
+    ("rows", "filters"), [(ladder(3, kinds=("fact", "rename")), True), (hostile(), False)], ids=["plain", "hostile"]
+)
+def test_page_in_a_real_browser(rows: pd.DataFrame, filters: bool, tmp_path: Path):
+    """No error, no request; the legend singles out by keyboard, the axis switches, the search finds, strings stay text."""
+    page = write_report(rows, tmp_path / "r.html", 2, 10)
+    text = page.read_text().replace("<title>", WATCH + "<title>", 1)
+    page.write_text(text.removesuffix("</body>\n</html>") + DRIVE + "</body>\n</html>")
+    command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=60000",
+               "--host-resolver-rules=MAP * ~NOTFOUND", f"--user-data-dir={tmp_path}/profile", "--dump-dom",
+               page.as_uri()]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
+    match = re.search(r"<title>(\{.*?\})</title>", done.stdout)
+    assert match, "the page's script did not finish"
+    out = json.loads(match.group(1).replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&"))
+    good = rows[rows["error"] == ""]
+    n_rungs = good["rung"].nunique()
+    n_cases = good["case"].nunique() * n_rungs
+    assert out == {
+        "drawn": 3, "hacked": 0, "filters": filters, "axis": "parameters", "found": f"{n_rungs} of {n_cases} found",
+        "probes": 7, "none": True, "cleared": f"{n_cases} of {n_cases} found", "images": 0, "requests": 0, "errors": [],
+    }  # fmt: skip

@@ -1,0 +1,94 @@
+"""A packed run: one small file that is judged as the whole run is, and to which nothing is added."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmarks.sweep.store import RunStore
+from editing.errors import BadData
+from tests.valley.build import ladder
+from valley.hypotheses._evidence import read_crispness
+from valley.report.notebook import report_of
+from valley.rows.pack import LEFT_OUT, NAME, pack, rounded
+from valley.rows.schema import COLUMNS, RowsError, read_run
+from valley.scores.available import available
+from valley.scores.plan import with_options
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    rows = ladder(kinds=("fact", "retarget")).assign(
+        logp_after=-1.23456789, margin_after=0.123456789, text_after=" Rome"
+    )
+    folder = tmp_path / "run"
+    (folder / "cells").mkdir(parents=True)
+    for i, (_, part) in enumerate(rows.groupby("rung")):
+        part.to_parquet(folder / "cells" / f"{i}.parquet", index=False)
+    (folder / "run.json").write_text(json.dumps({"plan": {"ladder": "toy"}, "plan_hash": "abc"}), encoding="utf-8")
+    return folder
+
+
+def test_a_packed_run_is_judged_as_the_whole_one(run: Path, tmp_path: Path) -> None:
+    done = pack(run, tmp_path / "packed")
+    whole, packed = read_run(run), read_run(tmp_path / "packed")
+    assert done.rows == len(packed) == len(whole) and done.after < done.before
+    judged = [available(rows, with_options(min_known=2)).of("harmonic_mean") for rows in (whole, packed)]
+    pd.testing.assert_frame_equal(judged[0], judged[1])
+    assert all(packed[name].isna().all() or (packed[name] == "").all() for name in LEFT_OUT)
+    assert (packed["margin_after"] == 0.1235).all()
+    kept = [name for name in COLUMNS if COLUMNS[name][0] != "float64" and name not in LEFT_OUT]
+    pd.testing.assert_frame_equal(packed[kept], whole[kept])
+    about = json.loads((tmp_path / "packed" / "run.json").read_text("utf-8"))
+    assert about["plan_hash"] == "abc" and about["packed"]["left_out"] == list(LEFT_OUT)
+
+
+def test_crispness_is_packed_as_far_as_it_is_read(run: Path, tmp_path: Path) -> None:
+    lines = [
+        {"rung": "r0", "concept": "cheese", "en": "cheese", "fr": "fromage", "group": "food", "layer": 0, "depth": 0.0, "measure": measure,
+         "direction": direction, "control": control, "value": 0.123456}
+        for measure in ("C_key", "leak_siblings", "patch_own") for direction in ("both", "en-fr") for control in ("none", "random")
+    ]  # fmt: skip
+    pd.DataFrame(lines).to_csv(run / "crispness.csv", index=False)
+    for name in ("one", "two"):
+        pack(run, tmp_path / name)
+    one, two = (tmp_path / name / "crispness.csv.gz" for name in ("one", "two"))
+    kept = read_crispness(one)
+    assert sorted(zip(kept["measure"], kept["control"], strict=True)) == [
+        ("C_key", "none"), ("C_key", "random"), ("leak_siblings", "none"),
+    ]  # fmt: skip
+    assert (kept["value"] == 0.1235).all() and one.read_bytes() == two.read_bytes()
+    assert report_of(tmp_path / "one", min_known=2).crispness is not None
+
+
+def test_packing_twice_makes_the_same_bytes_and_rounds_nothing_further(run: Path, tmp_path: Path) -> None:
+    pack(run, tmp_path / "one")
+    pack(tmp_path / "one", tmp_path / "two")
+    one, two = ((tmp_path / name / "cells" / NAME).read_bytes() for name in ("one", "two"))
+    assert one == two
+
+
+def test_numbers_keep_four_digits_and_rungs_keep_all() -> None:
+    rows = ladder().assign(value=1 / 3, edit_norm=np.nan, margin_after=-12345.6, bits_per_byte_en=1 / 3)
+    out = rounded(rows)
+    assert (out["value"] == 0.3333).all() and (out["margin_after"] == -12350).all() and out["edit_norm"].isna().all()
+    assert (out["bits_per_byte_en"] == 1 / 3).all()
+
+
+def test_nothing_is_overwritten_or_added(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(RowsError, match="another folder"):
+        pack(run, run)
+    other = tmp_path / "other" / "cells"
+    other.mkdir(parents=True)
+    (other / "abc.parquet").write_bytes(b"a cell")
+    with pytest.raises(RowsError, match="another folder"):
+        pack(run, tmp_path / "other")
+    with pytest.raises(RowsError, match="no such run folder"):
+        pack(tmp_path / "gone", tmp_path / "packed")
+    pack(run, tmp_path / "packed")
+    with pytest.raises(BadData, match="packed run"):
+        RunStore(tmp_path / "packed", {"ladder": "toy"}, {}, {})

@@ -1,0 +1,163 @@
+"""Tables behind the figures, and what a report writes beside its page."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import valley
+from tests.valley.build import edit, frame, ladder, probes, seeded
+from valley.report.files import markdown, write_charts, write_tables
+from valley.report.page import Report
+from valley.report.provenance import commands
+from valley.rows.schema import RowsError
+from valley.scores.available import available
+from valley.scores.curve import analyse
+from valley.scores.figure_tables import depth_scores, editability_points, transfer_points
+from valley.scores.plan import with_options
+from valley.scores.points import points
+from valley.scores.strengths import PROSE, WORLD, axes_of, strengths
+
+ROOT = Path(__file__).parents[3]
+
+
+def test_seeds_of_one_size_are_points_around_their_mean():
+    made = editability_points(analyse(seeded([0.8, 0.4, 0.7], 3, ("rome",)), 2, 200))
+    facts = made[made["edit_kind"] == "fact"]
+    sizes = facts[facts["role"] == "size"].set_index("name")
+    models = facts[facts["role"] == "model"]
+    assert list(sizes.index) == ["m0", "m1", "m2"] and (sizes["seeds"] == 3).all() and len(models) == 9
+    for size, mine in models.groupby(models["name"].str.slice(0, 2)):
+        assert sizes["value"][size] == pytest.approx(mine["value"].mean())
+        assert sizes["low"][size] < sizes["value"][size] < sizes["high"][size]
+
+
+def test_a_lone_model_has_the_interval_of_the_curve():
+    analysis = analyse(ladder(3), 2, 100)
+    made = editability_points(analysis)
+    made = made[made["edit_kind"] == "fact"].set_index("name")
+    curve = analysis.curve[analysis.curve["edit_kind"] == "fact"].set_index("rung")
+    assert set(made["role"]) == {"size"}
+    for mine, its in (("value", "harmonic_mean"), ("low", "harmonic_mean_low"), ("high", "harmonic_mean_high")):
+        assert made[mine].to_dict() == pytest.approx(curve[its].to_dict())
+
+
+def bilingual(home: str, hits: list[float], kept: float) -> list[dict]:
+    """Edits in one language, asked in the other; neighbours there hold with `kept`."""
+    away = "fr" if home == "en" else "en"
+    out = []
+    for i, hit in enumerate(hits):
+        asked = probes(efficacy=[1.0], cross_lingual=[hit], neighbour=[kept])
+        asked = [p | {"lang": home if p["probe"] == "efficacy" else away} for p in asked]
+        out += edit(f"{home}-{i}", asked, relation=f"rel{i % 2}")
+    return out
+
+
+def test_transfer_is_told_by_direction_and_net_of_siblings():
+    rows = frame(bilingual("en", [1.0, 1.0, 1.0, 0.0], 0.75), bilingual("fr", [1.0, 0.0, 0.0, 0.0], 1.0))
+    made = transfer_points(analyse(rows, 2, 50)).set_index("direction")
+    assert made["value"].to_dict() == pytest.approx({"EN→FR": 0.75 - 0.25, "FR→EN": 0.25})
+    assert transfer_points(analyse(ladder(2), 2, 50)).empty
+
+
+def test_the_setting_of_a_depth_is_chosen_on_dev_cases():
+    parts = []
+    for name, dev, test in (("a", 1.0, 0.5), ("b", 0.5, 1.0)):
+        for i in range(6):
+            split = "dev" if i < 3 else "test"
+            values = probes(efficacy=[dev if split == "dev" else test], neighbour=[1.0])
+            parts.append(edit(f"c{i}", values, settings=json.dumps({"n": name}), split=split, depth=0.5))
+    analysis = analyse(frame(*parts), 2, 20)
+    (line,) = depth_scores(analysis, points(analysis)).to_dict("records")
+    assert line["settings"] == '{"n": "a"}' and line["depth"] == "0.5–0.6"
+    assert line["value"] == pytest.approx(2 * 0.5 / 1.5)
+
+
+def test_an_edit_by_context_alone_is_at_no_depth():
+    rows = ladder(2)
+    told = rows[rows["settings"] == rows["settings"].iloc[0]].assign(
+        method="ike", site="context", depth=0.0, settings="{}"
+    )
+    for table in (rows, pd.concat([rows, told], ignore_index=True)):
+        analysis = analyse(table, 2, 20)
+        assert set(depth_scores(analysis, points(analysis))["depth"]) == {"0.3–0.4", "0.7–0.8"}
+
+
+def test_axes_led_by_the_text_that_the_models_can_read():
+    table = strengths(ladder(2)).assign(bits_per_byte_world_en=[2.0, 1.0])
+    assert axes_of(table)[0] == WORLD
+    assert axes_of(table.assign(model="package:x"))[0] == PROSE
+    assert [axis.column for axis in axes_of(table.assign(bits_per_byte_en=2.0))] == [
+        "bits_per_byte_world_en",
+        "parameters",
+    ]
+
+
+def test_a_pretrained_model_among_grown_ones_has_no_place_on_their_sentences():
+    rows = ladder(3)
+    rows = rows.assign(bits_per_byte_world_en=rows["rung_index"].map({0: 0.4, 1: 0.3, 2: 1.4}).astype("float64"))
+    rows = rows.assign(
+        parameters=10.0 ** rows["rung_index"], model=rows["model"].where(rows["rung_index"] < 2, "package:x")
+    )
+    table = strengths(rows)
+    assert table["bits_per_byte_world_en"].isna().tolist() == [False, False, True]
+    assert axes_of(table)[0].column == "parameters"
+    lines = available(rows, with_options(min_known=2)).lines
+    assert lines.groupby("rung")["bits_per_byte_world"].first().isna().tolist() == [False, False, True]
+    assert lines["log10_parameters"].notna().all()
+    same = strengths(rows.assign(model="package:x"))
+    assert same["bits_per_byte_world_en"].notna().all(), "nothing is left out where nothing was grown"
+
+
+@pytest.fixture(scope="module")
+def report() -> Report:
+    return Report(analyse(ladder(3), 2, 20), "toy")
+
+
+def test_charts_and_tables_as_files(report: Report, tmp_path: Path):
+    paths = write_charts(report, tmp_path, "svg")
+    assert [p.name for p in paths] == [
+        "report-strength-0.svg", "report-strength-0-parameters.svg", "report-plane-0.svg", "report-depth-0.svg",
+    ]  # fmt: skip
+    assert all("currentColor" not in p.read_text() and p.read_text().startswith("<svg") for p in paths)
+    assert all(p.read_bytes().startswith(b"\x89PNG") for p in write_charts(report, tmp_path, "png"))
+    curve = pd.read_csv(next(p for p in write_tables(report, tmp_path) if p.name == "report-curve.csv"))
+    assert curve["harmonic_mean"].tolist() == pytest.approx(report.analysis.curve["harmonic_mean"].tolist())
+
+
+def test_markdown_has_the_verdict_and_no_markup_from_the_rows():
+    rows = ladder(3)
+    rows["rung"] = ["a|<b>*" + r for r in rows["rung"]]
+    text = markdown(Report(analyse(rows, 2, 20), "toy"))
+    assert text.startswith("# Editability: toy") and "inconclusive" in text and "H7" in text
+    assert "<b>" not in text and "a\\|\\<b\\>\\*r0" in text
+
+
+def test_commands_to_reproduce():
+    asked = {"ladder": "demo", "methods": ["rome"], "kinds": ["fact"], "limit": 5, "seed": 0, "datasets": [],
+             "settings": [["stop_loss", 0.1]], "split": None}  # fmt: skip
+    lines = commands({"asked": [asked, asked | {"split": {"dev": 0.3}}]}, "results/my run", {"min_known": 2})
+    assert lines[0] == (
+        "python cli.py bench --ladder demo --methods rome --kinds fact --limit 5 --seed 0 --set stop_loss=0.1 --out 'results/my run'"
+    )
+    assert lines[1].startswith("python cli.py bench PLAN.toml") and lines[2].endswith("--min-known 2")
+
+
+def test_show_frames_the_page_and_works_only_when_called(tmp_path: Path):
+    (tmp_path / "cells").mkdir()
+    ladder(3).to_parquet(tmp_path / "cells" / "a.parquet")
+    made = valley.show(tmp_path, min_known=2)
+    text = made._repr_html_()
+    assert (
+        text.startswith('<iframe sandbox="allow-scripts"') and "&lt;!doctype html&gt;" in text and "<script" not in text
+    )
+    assert made.save(tmp_path / "page.html").read_text() == made.report.page
+    with pytest.raises(RowsError, match="no such run folder"):
+        valley.show(tmp_path / "nothing")
+    code = "import sys, valley; sys.exit('pandas' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

@@ -1,0 +1,110 @@
+"""In what two runs differ besides what they measured: plans, requests, versions, weights, questions. What should be equal, line by line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+
+from valley.rows.kinds import CASE
+from valley.rows.schema import RowsError
+
+PARTS = ("plan", "asked", "versions", "skipped", "schema")
+# A question that is the same asks this.
+ASKED = ("probe", "probe_index", "lang", "prompt", "answer", "old", "n_candidates")
+SHOWN = 60
+
+
+def differences(a: Path, b: Path, rows_a: pd.DataFrame, rows_b: pd.DataFrame) -> tuple[str, ...]:
+    """One line per thing in which run folder `a` differs from `b`: "plan limit: 50 in A, 20 in B".
+
+    Compared are run.json (plan, all that was asked, versions, rungs left out), the weights behind each rung's name, and the questions
+    of each case that both runs have.
+
+    Raises:
+        RowsError: no readable run.json in one of them.
+    """
+    one, two = _manifest(a), _manifest(b)
+    lines = [
+        f"{key}: {_short(one.get(key))} in A, {_short(two.get(key))} in B"
+        for key in dict.fromkeys((*one, *two))
+        if one.get(key) != two.get(key)
+    ]
+    good_a, good_b = (rows[rows["error"] == ""] for rows in (rows_a, rows_b))
+    weights = [rows.groupby("rung")["model_hash"].first() for rows in (good_a, good_b)]
+    for rung in weights[0].index.intersection(weights[1].index):
+        x, y = (str(table[rung])[:12] for table in weights)
+        if x != y:
+            lines.append(f"weights of rung {rung}: {x} in A, {y} in B")
+    both = [_questions(rows) for rows in (good_a, good_b)]
+    shared = both[0].index.intersection(both[1].index)
+    other = [key for key in shared if both[0][key] != both[1][key]]
+    if other:
+        lines.append(
+            f"questions: {len(other)} of {len(shared)} shared cases ask something else, such as {other[0][-1]}"
+        )
+    return tuple(lines)
+
+
+def commits(a: Path, b: Path) -> str:
+    """A note where the code differs, which is often the point of a comparison; empty where it does not."""
+    one, two = (_read(folder).get("commit", "") for folder in (a, b))
+    return "" if one == two else f"code: commit {one[:12] or 'unknown'} in A, {two[:12] or 'unknown'} in B"
+
+
+def _read(folder: Path) -> dict:
+    path = folder / "run.json"
+    try:
+        about = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(about, dict):
+            raise ValueError("not an object")
+    except FileNotFoundError as error:
+        raise RowsError(f"{folder}: no run there (it has no run.json); name a folder that `bench` wrote") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise RowsError(f"{path}: not a readable run.json ({error!s:.80}); restore it") from error
+    return about
+
+
+def _manifest(folder: Path) -> dict[str, object]:
+    """What a run.json says of PARTS, flat: "plan limit" -> 50. Of several requests, all values of a key."""
+    flat: dict[str, object] = {}
+    about = _read(folder)
+    for part in PARTS:
+        value = about.get(part, {})
+        if part == "asked":
+            value = _united(value)
+        elif not isinstance(value, dict):
+            value = {"": value}
+        flat |= {f"{part} {key}".strip(): one for key, one in value.items()}
+    # What the plan fixes stands in every request as well: said once is enough.
+    return {
+        key: one for key, one in flat.items() if f"plan {key.removeprefix('asked ')}" not in flat or key[:5] != "asked"
+    }
+
+
+def _united(requests: object) -> dict[str, list[str]]:
+    """Key -> every value that was asked for, sorted; a list counts by its members."""
+    united: dict[str, set[str]] = {}
+    for request in requests if isinstance(requests, list) else []:
+        for key, value in request.items():
+            members = value if isinstance(value, list) else [value]
+            united.setdefault(key, set()).update(json.dumps(one, sort_keys=True) for one in members)
+    return {key: sorted(values) for key, values in united.items() if key != "title"}
+
+
+def _questions(rows: pd.DataFrame) -> pd.Series:
+    """Kind and case -> everything it asks, as one text."""
+    asked = rows.drop_duplicates(["edit_kind", *CASE, "probe_index"]).sort_values("probe_index")
+    text = pd.Series("", index=asked.index, dtype="string")
+    for name in ASKED:
+        text = text + "|" + asked[name].astype("string").fillna("")
+    return text.groupby([asked[name] for name in ("edit_kind", *CASE)]).agg("\n".join)
+
+
+def _short(value: object) -> str:
+    if value is None:
+        return "nothing"
+    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    text = text.replace('"', "") or "nothing"
+    return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"

@@ -1,0 +1,124 @@
+"""The report's cases: which edits are shown, with the text before and after and every probe, packed for the page's script.
+
+Texts repeat from rung to rung and from setting to setting, so each is written once and named by its number.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from itertools import zip_longest
+
+import pandas as pd
+
+from valley.rows.kinds import LABELS, PROBE_KINDS, RUNG
+from valley.scores.cases import UNIT
+from valley.scores.curve import Analysis
+from valley.scores.settings import matching
+from valley.text.curve import clean, short
+
+TEXT = 220  # characters of one text
+PROBES = 60  # probes of one case
+BUDGET = 4_000_000  # characters of the whole list; about three thousand cases of a dozen probes
+CASE_TEXTS = (
+    "rung",
+    "edit_kind",
+    "method",
+    "case",
+    "split",
+    "subject",
+    "prompt",
+    "answer",
+    "old",
+    "text_before",
+    "text_after",
+)
+PROBE_TEXTS = ("probe", "lang", "prompt", "answer", "pick_before", "pick_after", "text_after", "value", "reason")
+COLUMNS = [*UNIT, "run_seed", "probe_index", "subject", "probe", "lang", "prompt", "answer", "old", "pick_before", "pick_after",
+           "text_before", "text_after", "value", "reason"]  # fmt: skip
+
+
+class Texts:
+    """Numbers for texts, each cleaned and shortened once."""
+
+    def __init__(self) -> None:
+        self.all: list[str] = []
+        self.size = 0
+        self._number: dict[tuple[str, int], int] = {}
+        self._place: dict[str, int] = {}
+
+    def __call__(self, text: str, width: int = TEXT) -> int:
+        number = self._number.get((text, width))
+        if number is None:
+            shown = short(clean(text), width)
+            number = self._place.setdefault(shown, len(self.all))
+            if number == len(self.all):
+                self.all.append(shown)
+                self.size += len(shown) + 3
+            self._number[text, width] = number
+        return number
+
+
+def shown_cases(analysis: Analysis, limit: int) -> tuple[dict, int]:
+    """At most `limit` cases for the page, and how many there are.
+
+    Only edits with the chosen setting of their rung and edit kind (with every setting where none was chosen), dev and
+    test. They are taken in turn from every rung and edit kind, by case name: no choice by outcome.
+
+    Returns:
+        `texts`, a list; `cases`, a list of [numbers of CASE_TEXTS, known (0 or 1), hits, probes, how many probes are left
+        out], a hit being [label, mean score or "n/a", measured, asked, level], a probe the numbers of PROBE_TEXTS.
+    """
+    groups = []
+    for pick in analysis.choice.to_dict("records"):
+        here = matching(analysis.scores, {name: pick[name] for name in (*RUNG, "edit_kind")})
+        if pick["method"]:
+            here = matching(here, {"method": pick["method"], "settings": pick["settings"]})
+        groups.append(here[[*UNIT, "split", "known"]].to_dict("records"))
+    turns = [case for turn in zip_longest(*groups) for case in turn if case is not None]
+    total = len(turns)
+    probes = _probes(analysis.rows, turns[:limit])
+    texts, out, size = Texts(), [], 0
+    for case in turns[:limit]:
+        line = _case(case, probes[tuple(case[name] for name in UNIT)], texts)
+        size += 120 + 45 * len(line[3])
+        if size + texts.size > BUDGET:
+            break
+        out.append((case["rung"], line))
+    order = {name: i for i, name in enumerate(dict.fromkeys(analysis.curve["rung"]))}
+    out.sort(key=lambda pair: order[pair[0]])  # stable: rung by rung, kinds in turn
+    return {"texts": texts.all, "cases": [line for _, line in out]}, total
+
+
+def _probes(rows: pd.DataFrame, cases: list[dict]) -> dict[tuple, list[dict]]:
+    """UNIT of a case -> its probes, in order."""
+    keys = [tuple(case[name] for name in UNIT) for case in cases]
+    good = rows.loc[rows["error"] == "", COLUMNS]
+    good = good[pd.MultiIndex.from_frame(good[list(UNIT)]).isin(keys)] if keys else good.iloc[:0]
+    good = good.sort_values(["run_seed", "probe_index"], kind="stable")
+    found: dict[tuple, list[dict]] = defaultdict(list)
+    for row in good.to_dict("records"):
+        found[tuple(row[name] for name in UNIT)].append({str(k): v for k, v in row.items()})
+    return found
+
+
+def _case(case: dict, probes: list[dict], texts: Texts) -> list:
+    main = next((p for p in probes if p["probe"] == "efficacy"), probes[0])
+    hits = []
+    for kind in PROBE_KINDS:
+        values = [p["value"] for p in probes if p["probe"] == kind]
+        if values:
+            seen = [v for v in values if v == v]
+            mean = sum(seen) / len(seen) if seen else float("nan")
+            level = "none" if not seen else "good" if mean >= 2 / 3 else "poor" if mean <= 1 / 3 else "middling"
+            hits.append([texts(LABELS[kind]), f"{mean:.2f}" if seen else "n/a", len(seen), len(values), level])
+    about = {**main, **case, "edit_kind": LABELS.get(case["edit_kind"], case["edit_kind"])}
+    return [
+        [texts(about[name]) for name in CASE_TEXTS], int(case["known"]), hits,
+        [_probe(p, texts) for p in probes[:PROBES]], max(0, len(probes) - PROBES),
+    ]  # fmt: skip
+
+
+def _probe(row: dict, texts: Texts) -> list[int]:
+    value = "n/a" if row["value"] != row["value"] else f"{row['value']:.2f}".removesuffix(".00")
+    shown = {**row, "probe": LABELS[row["probe"]], "value": value}
+    return [texts(shown[name], 120 if name in ("reason", "text_after") else TEXT) for name in PROBE_TEXTS]

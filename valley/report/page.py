@@ -1,0 +1,189 @@
+"""The report: one HTML page that needs no network. Rows in, page out; every string in it is text, never markup."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import jinja2
+import numpy as np
+import pandas as pd
+from markupsafe import Markup
+from scipy.interpolate import PchipInterpolator
+
+from valley.report import provenance
+from valley.report.cases import shown_cases
+from valley.report.charts.common import Chart, javascript
+from valley.report.charts.depth import crispness_chart, depth_chart
+from valley.report.charts.plane import plane_chart
+from valley.report.charts.strength import editability_chart, transfer_chart
+from valley.report.style import CONJECTURE
+from valley.report.tables import curve_tables
+from valley.report.verdict import Judged, hypotheses_table, tests, verdict
+from valley.rows.files import write_whole
+from valley.rows.kinds import ALL, LABELS
+from valley.scores.cases import failures, unmeasurable
+from valley.scores.curve import Analysis, analyse
+from valley.scores.figure_tables import depth_scores, editability_points, transfer_points
+from valley.scores.points import points
+from valley.scores.strengths import axes_of, strengths
+from valley.text.curve import clean, unlike_kinds
+from valley.verdicts.judge import NAMED
+
+MAX_CASES = 5000
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything a report says, made when first asked for and then kept.
+
+    Attributes:
+        analysis: what `valley.scores.curve.analyse` gave.
+        title: name of the run. run: its folder, where run.json is; None for rows without one.
+        crispness: table of `ladder crispness`, or None.
+        max_cases: at most so many cases are listed, taken in turn from every rung and edit kind.
+        caution: what `valley.scores.plan.stored` said of the analysis plan.
+    """
+
+    analysis: Analysis
+    title: str
+    run: Path | None = None
+    crispness: pd.DataFrame | None = None
+    max_cases: int = MAX_CASES
+    caution: str = ""
+
+    @cached_property
+    def judged(self) -> Judged:
+        return Judged(self.analysis, self.crispness, self.caution)
+
+    @property
+    def ladders(self) -> list[str]:
+        return sorted(set(self.analysis.curve["ladder"]))
+
+    @cached_property
+    def charts(self) -> dict[str, Chart]:
+        """Those that have something to show, by name."""
+        analysis = self.analysis
+        plane, edits, moved = points(analysis), editability_points(analysis), transfer_points(analysis)
+        depths, strong = depth_scores(analysis, plane), strengths(analysis.rows)
+        made = []
+        for i, ladder in enumerate(self.ladders):
+            its = [table[table["ladder"] == ladder] for table in (edits, plane, depths, moved)]
+            axes = axes_of(strong[strong["ladder"] == ladder])
+            made.append(editability_chart(f"strength-{i}", its[0], axes))
+            made.append(plane_chart(f"plane-{i}", its[1]))
+            made.append(depth_chart(f"depth-{i}", its[2]))
+            made.append(transfer_chart(f"transfer-{i}", its[3], axes))
+        if self.crispness is not None:
+            made.append(crispness_chart(self.crispness, list(dict.fromkeys(analysis.curve["rung"]))))
+        return {chart.name: chart for chart in made if chart is not None}
+
+    @cached_property
+    def page(self) -> str:
+        """The whole page as text."""
+        return _render(self)
+
+
+def write_report(
+    rows: pd.DataFrame,
+    path: str | Path,
+    min_known: int = 50,
+    draws: int = 1000,
+    seed: int = 0,
+    *,
+    title: str = "",
+    run: Path | None = None,
+    crispness: pd.DataFrame | None = None,
+    max_cases: int = MAX_CASES,
+    analysis: Analysis | None = None,
+    caution: str = "",
+) -> Path:
+    """Write the report of `rows` to `path`, atomically: the path.
+
+    Args:
+        rows, min_known, draws, seed: as in `valley.scores.curve.curve`.
+        title: name of the run; the name of the report's folder when empty.
+        analysis: what `valley.scores.curve.analyse` gave, to spare doing it again.
+        run, crispness, max_cases, caution: as in `Report`.
+
+    Raises:
+        RowsError: unsound rows, an unreadable run.json, or the file cannot be written.
+    """
+    path = Path(path)
+    analysis = analysis or analyse(rows, min_known, draws, seed)
+    return write_page(Report(analysis, title or path.resolve().parent.name, run, crispness, max_cases, caution), path)
+
+
+def write_page(report: Report, path: Path) -> Path:
+    """Write the page of `report`, atomically: the path.
+
+    Raises:
+        RowsError: an unreadable run.json, or the file cannot be written.
+    """
+    text = report.page
+    return write_whole(path, lambda file: file.write(text.encode("utf-8", "replace")), "report")
+
+
+def _render(report: Report) -> str:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=lambda value: clean(value) if isinstance(value, str) and not isinstance(value, Markup) else value,
+    )
+    analysis, judged, charts = report.analysis, report.judged, report.charts
+    rows, curve = analysis.rows, analysis.curve
+    about = provenance.read_run_json(report.run)
+    cases, n_cases = shown_cases(analysis, report.max_cases)
+    gaps = unmeasurable(rows).groupby(["edit_kind", "probe", "reason"])["n"].sum().reset_index()
+    return environment.get_template("report.html").render(
+        title=report.title,
+        css=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
+        script=Markup((TEMPLATES / "report.js").read_text(encoding="utf-8")),
+        vega=Markup(javascript()) if charts else "",
+        charts=charts,
+        chart_data=embed({name: {"views": c.views, "rows": c.rows} for name, c in charts.items()}),
+        ladders=report.ladders,
+        verdict=verdict(judged),
+        conjecture=_conjecture(),
+        tables=curve_tables(curve),
+        tests=tests(judged),
+        shape_names=NAMED,
+        hypotheses=hypotheses_table(judged),
+        unlike=unlike_kinds(curve),
+        options=analysis.options,
+        case_data=embed(cases),
+        n_shown=len(cases["cases"]),
+        n_cases=n_cases,
+        rung_names=list(dict.fromkeys(curve["rung"])),
+        edit_kinds=[k for k in dict.fromkeys(curve["edit_kind"]) if k != ALL],
+        labels=LABELS,
+        failures=failures(rows).head(200).to_dict("records"),
+        n_failures=int((rows["error"] != "").sum()),
+        gaps=gaps.sort_values(["n", "edit_kind", "probe"], ascending=[False, True, True]).to_dict("records"),
+        models=provenance.models(rows),
+        settings=provenance.settings(curve),
+        facts=provenance.facts(rows, judged.plan, about),
+        commands=provenance.commands(about, f"results/{report.title}", analysis.options),
+        plan=provenance.plan_text(about).splitlines(),
+        crispness=report.crispness is not None,
+    )
+
+
+def embed(value: object) -> Markup:
+    """`value` as JSON that may stand inside a <script> element: nothing in it can end the element."""
+    text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
+
+
+def _conjecture() -> str:
+    """Olah's diagram as the path of an SVG: strength 40 to 340 to the right, interpretability 230 to 30 upwards."""
+    x, y = np.array(CONJECTURE).T
+    fine = np.linspace(0, 1, 121)
+    heights = PchipInterpolator(x, y)(fine)
+    return "M" + " L".join(f"{40 + 300 * a:.1f},{230 - 200 * b:.1f}" for a, b in zip(fine, heights, strict=True))

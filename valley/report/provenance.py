@@ -1,0 +1,128 @@
+"""Where the numbers of a report come from: models, settings, plans with their hashes, and the commands that make them again."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from dataclasses import asdict
+from pathlib import Path
+
+import pandas as pd
+
+from valley.rows.kinds import ALL, EDIT_KINDS, RUNG
+from valley.rows.schema import SCHEMA_VERSION, RowsError
+from valley.scores.plan import AnalysisPlan
+from valley.scores.strengths import AXES
+
+ABOUT = ("model", "model_source", "model_hash")
+NUMBERS = ("n_layers", "bits_per_byte_fr", *(axis.column for axis in AXES))
+
+
+def read_run_json(run: Path | None) -> dict:
+    """What a run folder's run.json says; empty where there is no folder or no such file.
+
+    Raises:
+        RowsError: it is no JSON object.
+    """
+    path = None if run is None else run / "run.json"
+    if path is None or not path.is_file():
+        return {}
+    try:
+        about = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise RowsError(f"{path}: not readable as JSON ({str(error)[:80]}); restore it or run bench again") from error
+    if not isinstance(about, dict):
+        raise RowsError(f"{path}: not a JSON object; restore it or run bench again")
+    return about
+
+
+def models(rows: pd.DataFrame) -> list[dict]:
+    """One line per rung: what it is, where it came from and how strong it is."""
+    columns = [*ABOUT, *NUMBERS]
+    table = rows[[*RUNG, *columns]].assign(**{c: rows[c].where(rows[c] != "") for c in ABOUT})
+    table = table.groupby(list(RUNG), observed=True)[columns].first().reset_index()
+    out = []
+    for line in table.to_dict("records"):
+        texts = {k: "unknown" if pd.isna(line[k]) else line[k] for k in ABOUT}
+        numbers = {k: "n/a" if pd.isna(line[k]) else _digits(line[k]) for k in NUMBERS}
+        out.append(line | texts | numbers)
+    return out
+
+
+def _digits(value: float) -> str:
+    return f"{value:,.0f}" if value == int(value) and value != 0 else f"{value:.3f}"
+
+
+def settings(curve: pd.DataFrame) -> list[dict]:
+    """The chosen setting of every rung and edit kind."""
+    chosen = curve[(curve["edit_kind"] != ALL) & (curve["settings"] != "")]
+    return chosen[["rung", "edit_kind", "method", "settings"]].to_dict("records")
+
+
+def facts(rows: pd.DataFrame, plan: AnalysisPlan, about: dict) -> list[tuple[str, str]]:
+    """Names and values: what was measured, by which plans.
+
+    Args:
+        about: `read_run_json` of the run.
+    """
+
+    def listed(column: str) -> str:
+        values = sorted(str(v) for v in set(rows.loc[rows["error"] == "", column]) if v != "")
+        return ", ".join(values[:12]) + (f" and {len(values) - 12} more" if len(values) > 12 else "") or "not recorded"
+
+    seconds = rows.drop_duplicates(["cell", "case"])[["seconds_edit", "seconds_eval"]].sum()
+    bench = str(about.get("plan_hash", "not recorded")) + (f", fixed {t}" if (t := about.get("fixed_at")) else "")
+    rules = ", ".join(f"{k} {v}" for k, v in asdict(plan).items())
+    left = [str(line) for line in about.get("skipped", [])]
+    return [
+        ("Rows", f"{len(rows):,} (schema {SCHEMA_VERSION})"),
+        ("Plan of the run", bench),
+        ("Plan of the analysis", f"{plan.digest} ({rules})"),
+        ("Data sets", listed("dataset")),
+        ("Methods", listed("method")),
+        ("Edit kinds", ", ".join(k for k in EDIT_KINDS if k in set(rows["edit_kind"]))),
+        ("Run seeds", listed("run_seed")),
+        ("Left out", "; ".join(left) or "nothing"),
+        ("Time", f"{seconds['seconds_edit']:,.0f} s of edits, {seconds['seconds_eval']:,.0f} s of evaluation"),
+        ("Versions", listed("versions")),
+        ("Commit", listed("commit")),
+    ]
+
+
+# Options of `bench` beside --ladder, as run.json names and the command line writes them.
+FLAGS = ("methods", "kinds", "limit", "probes", "datasets", "sites", "corpus", "seed")
+
+
+def commands(about: dict, run: str, options: dict) -> list[str]:
+    """Shell lines that make the run and its report again.
+
+    Args:
+        about: `read_run_json` of the run. run: its folder as it is to be written. options: of the analysis.
+    """
+    lines = [_bench(asked, run) for asked in about.get("asked", [])]
+    if not lines:
+        lines = [
+            f"python cli.py bench --out {shlex.quote(run)}   # no run.json says with which ladder, methods and edit kinds"
+        ]
+    return [*lines, f"python cli.py report {shlex.quote(run)} --min-known {options['min_known']}"]
+
+
+def _bench(asked: dict, run: str) -> str:
+    out = f"--out {shlex.quote(run)}"
+    if asked.get("split") is not None:
+        return f"python cli.py bench PLAN.toml {out}   # PLAN.toml: the file that states the plan printed below"
+    words = ["python cli.py bench", "--ladder", shlex.quote(str(asked.get("ladder", "")))]
+    for name in FLAGS:
+        value = asked.get(name)
+        text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+        if value not in (None, [], ""):
+            words += [f"--{name}", shlex.quote(text)]
+    for key, value in asked.get("settings", []):
+        text = value if isinstance(value, str) else json.dumps(value)
+        words += ["--set", shlex.quote(f"{key}={text}")]
+    return " ".join([*words, out])
+
+
+def plan_text(about: dict) -> str:
+    """The plan of the run as it was asked for, as JSON; empty where no run.json says."""
+    return json.dumps(about["asked"], indent=1, ensure_ascii=False) if about.get("asked") else ""

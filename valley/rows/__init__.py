@@ -1,0 +1,1 @@
+"""The one table: its schema, its kinds, reading and packing runs."""

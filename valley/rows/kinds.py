@@ -1,0 +1,71 @@
+"""Names the analysis shares: probe kinds, what identifies a rung, which methods are controls. Defined once, here."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+EditKind = Literal["fact", "rename", "retarget"]
+# Probe kinds whose answer should change, and those whose answer should stay.
+Generalisation = Literal["efficacy", "paraphrase", "cross_lingual", "alias", "relation", "multi_hop"]
+Specificity = Literal["neighbour", "same_subject", "neighbour_plus", "drift", "fluency", "ability"]
+EDIT_KINDS: tuple[str, ...] = get_args(EditKind)
+GENERALISATION: tuple[str, ...] = get_args(Generalisation)
+SPECIFICITY: tuple[str, ...] = get_args(Specificity)
+PROBE_KINDS = GENERALISATION + SPECIFICITY
+ALL = "all"  # the edit kind of the overall row of a curve
+ALL_DEV = "all dev cases, known or not"  # what a setting was chosen on where no dev case was known
+
+PLACEBO = "placebo"
+# Methods that are yardsticks: never chosen as a rung's best.
+CONTROLS: tuple[str, ...] = (PLACEBO, "random_site")
+
+RUNG: tuple[str, ...] = ("ladder", "rung_index", "rung")
+SETTING: tuple[str, ...] = ("method", "settings")
+CASE: tuple[str, ...] = ("dataset", "case")  # the pairing key across rungs, within an edit kind
+
+# Which cases count: known at their rung, known at every rung, all of them.
+STRATA: tuple[str, ...] = ("known", "known_everywhere", "all")
+
+# Scores of one case, besides one per probe kind.
+NET = "cross_lingual_net"
+# What a curve states with an interval, per rung.
+METRICS: tuple[str, ...] = (
+    *PROBE_KINDS,
+    NET,
+    "generalisation",
+    "specificity",
+    "harmonic_mean",
+    "generalisation_net",
+    "harmonic_mean_net",
+)
+
+LABELS: dict[str, str] = {
+    "efficacy": "efficacy",
+    "paraphrase": "paraphrase",
+    "cross_lingual": "cross-lingual",
+    "alias": "alias",
+    "relation": "relation",
+    "multi_hop": "multi-hop",
+    "neighbour": "neighbours kept",
+    "same_subject": "same subject kept",
+    "neighbour_plus": "neighbours kept (edit in prompt)",
+    "drift": "unrelated text kept",
+    "fluency": "fluency kept",
+    "ability": "general ability kept",
+    NET: "cross-lingual, net of siblings",
+    "generalisation": "generalisation",
+    "specificity": "specificity",
+    "harmonic_mean": "harmonic mean",
+    "generalisation_net": "generalisation above placebo",
+    "harmonic_mean_net": "harmonic mean above placebo",
+    "fact": "fact",
+    "rename": "rename",
+    "retarget": "retarget",
+    ALL: "all kinds",
+}
+
+
+def kind_order(kind: str) -> tuple[int, str]:
+    """Sorting key: fact, rename, retarget, any other by name, `all` last."""
+    known = (*EDIT_KINDS, ALL)
+    return (known.index(kind) if kind in known else len(EDIT_KINDS) - 1, "" if kind in known else kind)

@@ -1,0 +1,104 @@
+"""`pack RUN --out DIR`: a run as one small file, to be kept beside a paper or in a repository.
+
+Every judgement (curve, shapes, hypotheses, report) comes out of the packed run as it does out of the whole one but for the rounding of
+measured numbers to four significant digits; what is left out (LEFT_OUT: continuations, log-probabilities) stands in run.json. So
+tables that must be rebuilt exactly are made from the packed run. Nothing can be added to it. A crispness.csv in the folder of the run is packed
+too: what hypotheses and report read of it.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from valley.hypotheses._evidence import CRISPNESS, CRISPNESS_FILES, crispness_of
+from valley.report.provenance import read_run_json
+from valley.rows.files import write_whole
+from valley.rows.schema import COLUMNS, RowsError, read_run
+
+DIGITS = 4
+# What a rung is: exact, since curves are drawn over it.
+EXACT = ("bits_per_byte", "parameters", "known_rate", "training_tokens", "depth", "hit_", "exact_")
+LEFT_OUT = (
+    "text_before", "text_after", "logp_before", "logp_after", "logp_old_before", "logp_old_after", "logp_rival_before",
+    "logp_rival_after",
+)  # fmt: skip
+CRISP = r"C_\w+|leak_\w+"  # measures of crispness that are kept, controls of the first
+NAME = "packed.parquet"
+PAGE = 2**24  # bytes of a column's dictionary: prompts repeat, and one dictionary holds them all
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A packed run: its folder, rows, and bytes before and after."""
+
+    folder: Path
+    rows: int
+    before: int
+    after: int
+
+
+def pack(run: Path, out: Path) -> Packed:
+    """Write the cells of `run` as `out`/cells/packed.parquet, with its run.json and what is read of its crispness table.
+
+    Raises:
+        RowsError: not a run, a folder that holds another run's cells or cannot be written.
+    """
+    run, out = Path(run), Path(out)
+    cells = out / "cells"
+    if run.resolve() == out.resolve() or any(file.name != NAME for file in cells.glob("*.parquet")):
+        raise RowsError(f"{out}: holds the cells of a run; give --out another folder")
+    rows = rounded(read_run(run))
+    about = read_run_json(run)
+    if not about:
+        raise RowsError(f"{run}: has no run.json that says what its cells are; restore it or run bench again")
+    table = pa.Table.from_pandas(rows, preserve_index=False)
+
+    def write(file) -> None:
+        pq.write_table(table, file, compression="zstd", compression_level=19, dictionary_pagesize_limit=PAGE)
+
+    write_whole(cells / NAME, write, "packed rows")
+    crispness = crispness_of(run)
+    if crispness is not None:
+        _crispness(crispness, out / CRISPNESS_FILES[-1])
+    about["packed"] = {"left_out": list(LEFT_OUT), "digits": DIGITS}
+    text = json.dumps(about, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
+    write_whole(out / "run.json", lambda file: file.write(text.encode()), "run.json")
+    before = sum(file.stat().st_size for file in (run / "cells").glob("*.parquet"))
+    return Packed(out, len(rows), before, (cells / NAME).stat().st_size)
+
+
+def rounded(rows: pd.DataFrame) -> pd.DataFrame:
+    """`rows` with measured numbers to DIGITS significant digits and LEFT_OUT empty; what a rung is stays as it was."""
+    changed: dict[str, Any] = {}
+    for name, (dtype, _) in COLUMNS.items():
+        if name in LEFT_OUT:
+            changed[name] = "" if dtype == "string" else np.nan
+        elif dtype == "float64" and not name.startswith(EXACT):
+            changed[name] = _significant(rows[name].to_numpy("float64"))
+    return rows.assign(**changed).astype({name: dtype for name, (dtype, _) in COLUMNS.items() if name in LEFT_OUT})
+
+
+def _crispness(table: pd.DataFrame, goal: Path) -> None:
+    kept = table["measure"].str.fullmatch(CRISP) & table["direction"].eq("both")
+    kept &= table["control"].eq("none") | table["measure"].str.startswith("C_")
+    table = table.loc[kept, [*(name for name in ("en", "fr") if name in table), *CRISPNESS]]
+    table = table.assign(value=_significant(table["value"].to_numpy("float64")))
+    squeeze = {"method": "gzip", "mtime": 0}  # no time of the day: the same bytes twice
+    write_whole(goal, lambda file: table.to_csv(file, index=False, compression=squeeze), "crispness table")
+
+
+def _significant(values: np.ndarray) -> np.ndarray:
+    """`values` to DIGITS significant digits; 0, NaN and infinities as they are."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        places = DIGITS - 1 - np.floor(np.log10(np.abs(values)))
+        scale = 10.0**places
+        found = np.round(values * scale) / scale
+    return np.where(np.isfinite(found) & (values != 0), found, values)

@@ -1,0 +1,50 @@
+"""`rows RUN --sql`: questions to the table of a run, answered by DuckDB in memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import duckdb
+import pandas as pd
+
+from editing.errors import BadRequest
+from valley.rows.schema import read_run
+
+ALL = "SELECT * FROM rows"
+# What fits on a terminal.
+OVERVIEW = 'SELECT rung, method, site, lookup, edit_kind, split, "case", probe, lang, value, reason, error FROM rows'
+
+
+def ask_rows(run: Path, sql: str = ALL) -> pd.DataFrame:
+    """The answer to one SELECT over the rows of `run`, which it calls `rows`; columns: `valley.rows.schema.COLUMNS`.
+
+    The statement sees that table and nothing else: no file, no network, no setting.
+
+    Raises:
+        RowsError: no such run, or rows that cannot be read.
+        BadRequest: not SQL, more than one statement, or one that does more than read; one line.
+    """
+    rows = read_run(run)
+    connection = duckdb.connect(":memory:", config={"python_enable_replacements": "false"})
+    try:
+        connection.register("rows", rows)
+        connection.execute("SET enable_external_access = false")
+        connection.execute("SET lock_configuration = true")
+        statements = connection.extract_statements(sql)
+        if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
+            raise BadRequest(f"--sql {sql!r:.80}: write one SELECT over the table rows")
+        return connection.execute(statements[0]).df()
+    except duckdb.Error as error:
+        hint = " ".join(str(error).split("\n\nLINE")[0].split())
+        raise BadRequest(f"--sql {sql!r:.80}: {hint:.300}") from error
+    finally:
+        connection.close()
+
+
+def format_rows(answer: pd.DataFrame, most: int = 40) -> str:
+    """The answer as text: its first `most` lines and how many there are."""
+    width = 60
+    short = answer.head(most).map(lambda value: value if not isinstance(value, str) else value[:width])
+    text = short.to_string(index=False, na_rep="")
+    left = len(answer) - len(short)
+    return f"{text}\n... {left:,} more; --csv or --json prints all" if left else text

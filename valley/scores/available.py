@@ -1,0 +1,226 @@
+"""How much generalisation and specificity a rung makes available, per edit kind and method: E_HV, Gen@Spec, best harmonic mean.
+
+Settings are chosen on dev cases and scored on test cases, each method on its own grid. Every number has bootstrap samples
+from the same draws of cases, so that rungs, methods and kinds are compared fact by fact.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from valley.rows.kinds import CASE, CONTROLS, METRICS, RUNG, SETTING
+from valley.rows.schema import RowsError
+from valley.scores.cases import check, scores_of
+from valley.scores.plan import AnalysisPlan
+from valley.scores.settings import (
+    GROUP,
+    Resampler,
+    bounds,
+    choose,
+    group_means,
+    matching,
+    on_split,
+    pareto,
+    placebo_of,
+    stratum,
+)
+from valley.scores.strengths import foreign_to_prose, strange_to_sentences
+from valley.statistics.variance import size_of
+
+# From the front of settings, beside the METRICS of the best one.
+FRONT = ("e_hv", "e_hv_net", "gen_at_spec", "spec_at_spec", "delta_loc")
+SCORES: tuple[str, ...] = (*METRICS, *FRONT)
+KEY: tuple[str, ...] = (*RUNG, "size", "edit_kind", "method")
+AXES = {
+    "bits_per_byte_world": ("bits_per_byte_world_en", lambda v: -v),
+    "bits_per_byte": ("bits_per_byte_en", lambda v: -v),
+    "log10_parameters": ("parameters", np.log10),
+    "known_rate": ("known_rate_en", lambda v: v),
+    "log10_training_tokens": ("training_tokens", np.log10),
+}
+RANDOM_SITE = "random_site"
+
+
+@dataclass(frozen=True)
+class Available:
+    """Scores of every rung, edit kind and method.
+
+    Attributes:
+        lines: KEY, the strength axes, settings, depth, n (cases), n_settings, n_front, chosen_on, scored_on, reason (why there are no
+            scores; else empty).
+        values: (lines, SCORES) estimates; NaN is not measurable.
+        samples: (lines, draws, SCORES), bootstrap over relations and cases, the same draws in every line.
+        scores: the case scores behind them. resampler: the bootstrap draws over cases that `samples` come from.
+    """
+
+    lines: pd.DataFrame
+    values: np.ndarray
+    samples: np.ndarray
+    scores: pd.DataFrame
+    resampler: Resampler
+
+    def of(self, metric: str) -> pd.DataFrame:
+        """`lines` with `value`, `se` and the 95% interval `low`, `high` of one score."""
+        j = SCORES.index(metric)
+        drawn = self.samples[:, :, j]
+        low, high = np.full((2, len(drawn)), np.nan)
+        se = np.full(len(drawn), np.nan)
+        for i, n in enumerate(self.lines["n"]):
+            low[i], high[i] = (side[0] for side in bounds(drawn[i][:, None], int(n)))
+            if not np.isnan(low[i]):
+                se[i] = np.nanstd(drawn[i], ddof=1)
+        return self.lines.assign(value=self.values[:, j], se=se, low=low, high=high)
+
+
+def hypervolume(generalisation: np.ndarray, specificity: np.ndarray) -> np.ndarray:
+    """E_HV = integral over s in [0, 1] of max{Gen : Spec >= s}, for settings on the last axis: (..., k) -> (...).
+
+    No edit at all generalises 0 at specificity 1, so where no setting is specific enough the integrand is 0; a negative
+    generalisation counts as 0. NaN settings take no part; NaN where there is no other.
+    """
+    gen, spec = np.broadcast_arrays(np.asarray(generalisation, float), np.asarray(specificity, float))
+    absent = np.isnan(gen) | np.isnan(spec)
+    gen, spec = np.where(absent, 0, np.maximum(gen, 0)), np.where(absent, 0, np.clip(spec, 0, 1))
+    order = np.argsort(-spec, axis=-1, kind="stable")
+    gen, spec = np.take_along_axis(gen, order, -1), np.take_along_axis(spec, order, -1)
+    reach = np.maximum.accumulate(gen, axis=-1)
+    width = spec - np.concatenate([spec[..., 1:], np.zeros((*spec.shape[:-1], 1))], axis=-1)
+    return np.where(absent.all(axis=-1), np.nan, (reach * width).sum(axis=-1))
+
+
+def available(rows: pd.DataFrame, plan: AnalysisPlan | None = None, scores: pd.DataFrame | None = None) -> Available:
+    """Score every rung, edit kind and method of a run.
+
+    Args:
+        scores: `case_scores(rows)` of rows that were checked, to spare doing it again.
+
+    Raises:
+        RowsError: the rows are not sound; see `valley.scores.cases.check`.
+    """
+    plan = plan or AnalysisPlan()
+    if scores is None:
+        rows = check(rows)
+        scores = scores_of(rows)
+    resampler = Resampler(scores, plan.bootstrap, plan.seed)
+    strength = _strengths(rows)
+    tried = rows.loc[rows["method"] != "", list(GROUP)].drop_duplicates()
+    lines, values, samples = [], [], []
+    for method in sorted(set(tried["method"]) - set(CONTROLS)):
+        mine, its = scores[scores["method"] == method], tried[tried["method"] == method]
+        for pick in choose(mine, its, plan.which).to_dict("records"):
+            line, value, drawn = _line(scores, pick | {"method": method}, mine, resampler, plan)
+            lines.append(line | strength.loc[tuple(line[k] for k in RUNG)].to_dict())
+            values.append(value)
+            samples.append(drawn)
+    if not lines:
+        raise RowsError("the run has no method that edits, only controls; run bench with a method such as rome")
+    table = pd.DataFrame(lines)
+    order = table.sort_values(["ladder", "edit_kind", "method", "rung_index", "rung"], kind="stable").index
+    return Available(
+        table.loc[order].reset_index(drop=True), np.stack(values)[order], np.stack(samples)[order], scores, resampler
+    )
+
+
+def _strengths(rows: pd.DataFrame) -> pd.DataFrame:
+    """The strength axes of every rung; NaN where a rung does not state one, prose in a ladder with rungs that cannot read it, and the
+    world's sentences for models that were not grown on them in a ladder of some that were."""
+    grouped = rows.groupby(list(RUNG), observed=True)
+    first = grouped[[column for column, _ in AXES.values()]].first().astype("float64")
+    about = first.assign(model=grouped["model"].first())
+    for _, ladder in about.groupby("ladder"):
+        if foreign_to_prose(ladder):
+            first.loc[ladder.index, "bits_per_byte_en"] = np.nan
+        first.loc[ladder.index[strange_to_sentences(ladder)], "bits_per_byte_world_en"] = np.nan
+    with np.errstate(divide="ignore", invalid="ignore"):
+        table = pd.DataFrame({axis: turn(first[column]) for axis, (column, turn) in AXES.items()})
+    return table.where(np.isfinite(table))
+
+
+def _line(
+    scores: pd.DataFrame, pick: dict, mine: pd.DataFrame, resampler: Resampler, plan: AnalysisPlan
+) -> tuple[dict, np.ndarray, np.ndarray]:
+    """One rung, edit kind and method: what describes it, its SCORES and their samples."""
+    where = {name: pick[name] for name in (*RUNG, "edit_kind")}
+    line = {
+        name: pick[name] for name in (*RUNG, "edit_kind", *SETTING, "n_settings", "chosen_on", "scored_on", "reason")
+    }
+    line |= {"size": size_of(pick["rung"]), "n": 0, "n_front": 0, "depth": np.nan}
+    value, drawn = np.full(len(SCORES), np.nan), np.full((resampler.draws, len(SCORES)), np.nan)
+    here = matching(mine, where)
+    usable = stratum(here, plan.which)
+    scored = on_split(usable, pick["scored_on"])
+    best = scored[scored["settings"] == pick["settings"]]
+    line["n"] = len(best)
+    if line["reason"] or len(best) < plan.min_known:
+        line["reason"] = line["reason"] or f"{len(best)} cases, {plan.min_known} needed"
+        return line, value, drawn
+    k = len(METRICS)
+    noise = placebo_of(scores, best)
+    value[:k], drawn[:, :k] = resampler.metrics(best, noise)
+    line["depth"] = float(best["depth"].median())
+    dev = usable[usable["split"] == "dev"] if pick["scored_on"] == "test" else scored
+    means = group_means(here[here["split"] == "dev"] if dev.empty else dev)
+    front = list(pareto(means)["settings"])
+    line["n_front"] = len(front)
+    gen, spec, net = (METRICS.index(name) for name in ("generalisation", "specificity", "generalisation_net"))
+    parts = [part for s in front if len(part := scored[scored["settings"] == s])]
+    if parts:
+        found = [resampler.metrics(part, placebo_of(scores, part)) for part in parts]
+        points, draws = (np.stack([f[i] for f in found], axis=-2) for i in (0, 1))
+        for name, column in (("e_hv", gen), ("e_hv_net", net)):
+            value[k + FRONT.index(name)] = hypervolume(points[:, column], points[:, spec])
+            drawn[:, k + FRONT.index(name)] = hypervolume(draws[:, :, column], draws[:, :, spec])
+        at = [k + FRONT.index("gen_at_spec"), k + FRONT.index("spec_at_spec")]
+        value[at], drawn[:, at] = _at_specificity(means, scored, resampler, plan.spec)
+    i = k + FRONT.index("delta_loc")
+    value[i], drawn[:, i] = _delta_loc(scores, where, best, resampler, pick["scored_on"], plan)
+    return line, value, drawn
+
+
+def _at_specificity(
+    means: pd.DataFrame, scored: pd.DataFrame, resampler: Resampler, least: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Generalisation and specificity (2,) of the setting that generalises most among those specific enough on dev; samples (draws, 2).
+
+    Where no setting is, nothing but no edit at all is that specific: generalisation 0, specificity 1.
+    """
+    order = means[means["specificity"] >= least].sort_values(
+        ["generalisation", "specificity", "settings"], ascending=[False, False, True], kind="stable"
+    )
+    if order.empty:
+        return np.array([0.0, 1.0]), np.tile([0.0, 1.0], (resampler.draws, 1))
+    chosen = scored[scored["settings"] == order["settings"].iloc[0]]
+    if chosen.empty:
+        return np.full(2, np.nan), np.full((resampler.draws, 2), np.nan)
+    columns = [METRICS.index("generalisation"), METRICS.index("specificity")]
+    point, sample = resampler.metrics(chosen)
+    return point[columns], sample[:, columns]
+
+
+def _delta_loc(
+    scores: pd.DataFrame, where: dict, best: pd.DataFrame, resampler: Resampler, scored_on: str, plan: AnalysisPlan
+) -> tuple[float, np.ndarray]:
+    """E(best site) - E(random layer and key), harmonic means on the cases both have; the control's setting chosen on dev too.
+
+    Near 0, the curve is about editability and says nothing of where a concept is (Hase et al. 2023).
+    """
+    control = stratum(matching(scores, where | {"method": RANDOM_SITE}), plan.which)
+    nothing = np.nan, np.full(resampler.draws, np.nan)
+    if control.empty:
+        return nothing
+    dev = control[control["split"] == "dev"] if scored_on == "test" else control
+    means = group_means(dev if len(dev) else control).dropna(subset=["harmonic_mean"])
+    if means.empty:
+        return nothing
+    order = means.sort_values(["harmonic_mean", "settings"], ascending=[False, True], kind="stable")
+    control = control[control["settings"] == order["settings"].iloc[0]]
+    both = best.merge(control[list(CASE)], on=list(CASE))
+    other = control.merge(both[list(CASE)], on=list(CASE))
+    if both.empty:
+        return nothing
+    h = METRICS.index("harmonic_mean")
+    (one, one_drawn), (two, two_drawn) = resampler.metrics(both), resampler.metrics(other)
+    return float(one[h] - two[h]), one_drawn[:, h] - two_drawn[:, h]

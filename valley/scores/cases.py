@@ -1,0 +1,165 @@
+"""Rows -> one line of scores per edited case: the mean of each probe kind, generalisation, specificity.
+
+Nothing is dropped in silence: `failures` lists the error rows, `unmeasurable` counts the NaN values by reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from valley.rows.kinds import CASE, GENERALISATION, NET, PROBE_KINDS, RUNG, SETTING, SPECIFICITY
+from valley.rows.schema import COLUMNS, SCHEMA_VERSION, RowsError
+
+_ABOUT = ("site", "lookup", "depth", "subject", "relation", "split")
+UNIT: tuple[str, ...] = (*RUNG, "edit_kind", *SETTING, *CASE)  # one edit of one case on one rung
+
+
+def check(rows: pd.DataFrame) -> pd.DataFrame:
+    """`rows` if they are a sound table, columns in schema order.
+
+    Raises:
+        RowsError: other columns or schema version, no rows, an unknown probe kind, a value outside [0, 1], a probe
+            measured twice in a cell, two models under one rung name, a case in both splits.
+    """
+    if not isinstance(rows, pd.DataFrame):
+        raise RowsError(f"rows are a {type(rows).__name__}, not a table; read them with valley.rows.schema.read_run")
+    lacking, extra = sorted(set(COLUMNS) - set(rows.columns)), sorted(set(map(str, rows.columns)) - set(COLUMNS))
+    if lacking or extra:
+        text = "; ".join(
+            f"{word} {', '.join(names[:3])}" for word, names in (("no", lacking), ("extra", extra)) if names
+        )
+        raise RowsError(f"the rows table does not fit schema {SCHEMA_VERSION} ({text}); run bench again")
+    if rows.empty:
+        raise RowsError("the rows table is empty; run bench first")
+    versions = sorted(set(rows["schema_version"]))
+    if versions != [SCHEMA_VERSION]:
+        raise RowsError(f"the rows have schema {versions}, this program reads {SCHEMA_VERSION}; run bench again")
+    rows = rows[list(COLUMNS)]
+    text_columns = [name for name, (dtype, _) in COLUMNS.items() if dtype == "string"]
+    rows = rows.assign(**{name: rows[name].fillna("") for name in text_columns if rows[name].isna().any()})
+    good = rows[rows["error"] == ""]
+    unknown = sorted(set(good["probe"]) - set(PROBE_KINDS))
+    if unknown:
+        raise RowsError(f"unknown probe kind {unknown[0]!r} in the rows; use one of {', '.join(PROBE_KINDS)}")
+    wild = good[good["value"].notna() & ~good["value"].between(0, 1)]
+    if len(wild):
+        bad = wild.iloc[0]
+        raise RowsError(
+            f"case {bad['case']!r} at {bad['rung']!r}: {bad['probe']} has value {bad['value']}, not in [0, 1]"
+        )
+    twice = good.duplicated(["cell", *UNIT, "run_seed", "probe", "probe_index"])
+    if twice.any():
+        bad = good[twice].iloc[0]
+        raise RowsError(
+            f"case {bad['case']!r} at {bad['rung']!r}: {bad['probe']} {bad['probe_index']} is in the rows twice"
+        )
+    for key, column, mend in (
+        (RUNG, "model_hash", "name the rungs apart"),
+        (("edit_kind", *CASE), "split", "a case is dev or test, never both; do not mix run seeds"),
+        (("edit_kind", *CASE), "relation", "a case has one relation"),
+    ):
+        n = good[good[column] != ""].groupby(list(key), observed=True)[column].nunique()
+        if (n > 1).any():
+            raise RowsError(f"{n.index[n > 1][0][-1]!r} has {n[n > 1].iloc[0]} values of {column}; {mend}")
+    return rows
+
+
+def failures(rows: pd.DataFrame) -> pd.DataFrame:
+    """The error rows: what failed where and why, in a fixed order."""
+    columns = [*RUNG, "edit_kind", *SETTING, "run_seed", *CASE, "error"]
+    failed = rows.loc[rows["error"] != "", columns]
+    return failed.sort_values(columns, kind="stable", ignore_index=True)
+
+
+def unmeasurable(rows: pd.DataFrame) -> pd.DataFrame:
+    """Probes without a value, counted: one line per rung, edit kind, probe kind and reason, column `n`."""
+    gaps = rows[(rows["error"] == "") & rows["value"].isna()]
+    gaps = gaps.assign(reason=gaps["reason"].where(gaps["reason"] != "", "no reason given"))
+    key = [*RUNG, "edit_kind", "probe", "reason"]
+    return gaps.groupby(key, observed=True).size().rename("n").reset_index()
+
+
+def edit_languages(good: pd.DataFrame, unit: Sequence[str] = UNIT) -> pd.Series:
+    """The language of every edit (`unit` is the index): as stated, or where an older table does not state it that of the edit's
+    first efficacy or paraphrase probe. Its cross-lingual probes ask in another one."""
+    first = good[good["probe"].isin(["efficacy", "paraphrase"])].sort_values("probe_index", kind="stable")
+    asked = first.groupby(list(unit), observed=True)["lang"].first()
+    stated = good.groupby(list(unit), observed=True)["edit_lang"].first()
+    return stated.where(stated.fillna("") != "", asked.reindex(stated.index)).fillna("").rename("edit_lang")
+
+
+def net_of_siblings(good: pd.DataFrame, unit: list[str]) -> pd.Series:
+    """cross_lingual - (1 - neighbour) per case, both in the same language, mean over languages; may be negative.
+
+    Not floored here: a floor per case would turn noise around zero into transfer.
+    """
+    pair = good[good["probe"].isin(["cross_lingual", "neighbour"])]
+    means = pair.groupby([*unit, "lang", "probe"], observed=True)["value"].mean().unstack("probe")
+    means = means.reindex(columns=["cross_lingual", "neighbour"])
+    return (means["cross_lingual"] - (1 - means["neighbour"])).groupby(level=unit, observed=True).mean()
+
+
+def case_scores(rows: pd.DataFrame) -> pd.DataFrame:
+    """One line per edited case: UNIT, facts about it, the mean of each probe kind, and the three summaries.
+
+    A probe kind's score is the mean of `value` over the case's probes of that kind (NaN left out; several run seeds
+    are pooled). generalisation and specificity are unweighted means of the kinds that could be measured.
+    `cluster` is the relation of the case (`relation` is a probe kind), `edit_lang` the language of the edit, `pair` the
+    number of the case, the same at every rung. `known` is True only when no row of the case at
+    this rung says otherwise. Error rows take no part.
+    """
+    return scores_of(check(rows))
+
+
+_USED = [*UNIT, "probe", "probe_index", "run_seed", "cell", "lang", "edit_lang", "value", "known", *_ABOUT]
+
+
+def scores_of(rows: pd.DataFrame) -> pd.DataFrame:
+    """`case_scores` of rows that `check` has passed."""
+    good = rows.loc[rows["error"] == "", _USED]
+    if good.empty:
+        summaries = (*PROBE_KINDS, NET, "generalisation", "specificity")
+        empty = {name: pd.Series(dtype="float64") for name in ("depth", *summaries)}
+        empty |= {name: pd.Series(dtype="bool") for name in ("known", "known_everywhere")}
+        words = {
+            name: pd.Series(dtype="string") for name in ("site", "lookup", "subject", "cluster", "split", "edit_lang")
+        }
+        empty |= {"pair": pd.Series(dtype="int64")}
+        return pd.DataFrame({name: good[name] for name in UNIT} | words | empty)
+    unit = list(UNIT)
+    # Millions of rows: the eight names of a unit are numbered once, in their order, and everything else goes by the number.
+    numbered = good.groupby(unit, observed=True)
+    good = good.assign(_unit=numbered.ngroup())
+    kinds = good.groupby(["_unit", "probe"], observed=True)["value"].mean().unstack("probe")
+    scores = kinds.reindex(columns=list(PROBE_KINDS)).astype("float64")
+    scores[NET] = net_of_siblings(good, ["_unit"]).reindex(scores.index)
+    scores["generalisation"] = scores[list(GENERALISATION)].mean(axis=1)
+    scores["specificity"] = scores[list(SPECIFICITY)].mean(axis=1)
+    first = good[["_unit", "probe_index", "run_seed", "cell"]].sort_values(
+        ["_unit", "probe_index", "run_seed", "cell"], kind="stable"
+    )
+    grouped = good.loc[first.index, ["_unit", *_ABOUT]].groupby("_unit")
+    names = good.drop_duplicates("_unit").set_index("_unit")[unit]
+    facts = names.join(grouped.first()).rename(columns={"relation": "cluster"})
+    table = facts.join(scores).join(edit_languages(good, ("_unit",))).reset_index(drop=True)
+    knew = good["known"].fillna(False).astype(bool).groupby(good["_unit"]).min().rename("known")
+    by_rung = names.join(knew).groupby([*RUNG, "edit_kind", *CASE])["known"].min().reset_index()
+    table = table.merge(by_rung, on=[*RUNG, "edit_kind", *CASE], how="left", validate="many_to_one")
+    # Known at every rung of the ladder that met the case: the stratum in which rungs compare fact by fact.
+    everywhere = by_rung.groupby(["ladder", "edit_kind", *CASE])["known"].agg(["min", "size"])
+    n_rungs = by_rung.drop_duplicates([*RUNG, "edit_kind"]).groupby(["ladder", "edit_kind"]).size().rename("rungs")
+    everywhere = everywhere.join(n_rungs, on=["ladder", "edit_kind"])
+    flag = (everywhere["min"] & (everywhere["size"] == everywhere["rungs"])).rename("known_everywhere").reset_index()
+    table = table.merge(flag, on=["ladder", "edit_kind", *CASE], how="left", validate="many_to_one")
+    table = table.sort_values(unit, kind="stable", ignore_index=True)
+    return table.assign(pair=table.groupby(["ladder", "edit_kind", *CASE], observed=True).ngroup())
+
+
+def harmonic(generalisation: np.ndarray | float, specificity: np.ndarray | float) -> np.ndarray:
+    """2gs / (g + s); 0 when either is 0 or less; NaN where either is NaN."""
+    g, s = np.maximum(np.asarray(generalisation, float), 0), np.maximum(np.asarray(specificity, float), 0)
+    total = g + s
+    return np.where(total == 0, 0.0, 2 * g * s / np.where(total == 0, 1.0, total))

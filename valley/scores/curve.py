@@ -1,0 +1,289 @@
+"""The editability curve: per rung and edit kind the best setting's scores with intervals, or the reason why not.
+
+rows = valley.rows.schema.read_run("results/demo")
+print(valley.scores.curve.format_table(valley.scores.curve.curve(rows)))
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from valley.rows.kinds import ALL, CONTROLS, METRICS, NET, PROBE_KINDS, RUNG, SETTING, kind_order
+from valley.rows.schema import RowsError
+from valley.scores.cases import check, scores_of
+from valley.scores.settings import (
+    GROUP,
+    Resampler,
+    bounds,
+    choose,
+    kind_mean,
+    measured,
+    on_split,
+    placebo_of,
+    stratum,
+)
+from valley.text.curve import format_table
+
+__all__ = ["Analysis", "analyse", "curve", "format_table"]
+
+ESTIMATES = [name for m in METRICS for name in (m, f"{m}_low", f"{m}_high")]
+COLUMNS = [
+    *RUNG, "edit_kind", "strength_bits_per_byte", "strength_log10_parameters", "bits_per_byte_en", "bits_per_byte_fr",
+    "parameters", "n_layers", "model", "method", "settings", "site", "lookup", "depth", "n_settings", "chosen_on",
+    "scored_on", "n_cases", "n_known", "n_errors", *ESTIMATES, "kinds", "reason", "gaps",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """Everything the table, the figures and the report share.
+
+    Attributes:
+        rows: the checked rows.
+        scores: `case_scores(rows)`.
+        choice: `choose(...)`, the best setting per rung and edit kind.
+        curve: `curve(rows)`.
+        resampler: the bootstrap draws behind the curve.
+        options: min_known, draws, seed, which (stratum), methods.
+    """
+
+    rows: pd.DataFrame
+    scores: pd.DataFrame
+    choice: pd.DataFrame
+    curve: pd.DataFrame
+    resampler: Resampler
+    options: dict
+
+
+def curve(
+    rows: pd.DataFrame,
+    min_known: int = 50,
+    draws: int = 1000,
+    seed: int = 0,
+    *,
+    which: str = "known",
+    methods: Sequence[str] | None = None,
+) -> pd.DataFrame:
+    """Editability per rung, for all edit kinds together (`edit_kind` "all") and for each.
+
+    The overall line is the unweighted mean over the run's edit kinds, each at its own best setting; each kind must
+    have its share of `min_known`, so that every rung's overall line is made of the same kinds.
+
+    Args:
+        rows: the rows of a run.
+        min_known: fewer known cases are not measurable: NaN and a reason.
+        draws: bootstrap samples behind the 95% intervals; 0 for none.
+        seed: seed of the bootstrap.
+        which: "known" (at this rung), "known_everywhere" (at every rung) or "all".
+        methods: only these methods (the placebo stays); None for all.
+
+    Returns:
+        a table of COLUMNS. `METRIC_low`, `METRIC_high` bound METRIC. `reason` says why a line is NaN, `gaps` (JSON)
+        why a single score of it is. Strength is minus the bits per byte on the fixed English text.
+
+    Raises:
+        RowsError: the rows are not sound; see `valley.scores.cases.check`.
+    """
+    return analyse(rows, min_known, draws, seed, which=which, methods=methods).curve
+
+
+def analyse(
+    rows: pd.DataFrame,
+    min_known: int = 50,
+    draws: int = 1000,
+    seed: int = 0,
+    *,
+    which: str = "known",
+    methods: Sequence[str] | None = None,
+) -> Analysis:
+    """As `curve`, with what leads to it."""
+    rows = check(rows)
+    if methods is not None:
+        unknown = sorted(set(methods) - set(rows["method"]))
+        if unknown:
+            raise RowsError(f"no rows of method {unknown[0]!r}; the run has {', '.join(sorted(set(rows['method'])))}")
+        rows = rows[rows["method"].isin([*methods, *CONTROLS])]
+    if min_known < 1:
+        raise RowsError(f"min_known is {min_known}; give 1 or more")
+    scores = scores_of(rows)
+    tried = rows[list(GROUP)].drop_duplicates()
+    choice = choose(scores, tried, which)
+    resampler = Resampler(scores, draws, seed)
+    rungs = _rungs(rows)
+    kinds = sorted((k for k in set(rows["edit_kind"]) if k), key=kind_order)
+    share = max(1, -(-min_known // max(1, len(kinds))))
+    lines = []
+    for rung in rungs.to_dict("records"):
+        n_errors = _n_errors(rows, rung)
+        per_kind = [_line(rows, scores, choice, resampler, rung, kind, which) for kind in kinds]
+        total = _overall(rung, per_kind, n_errors, min_known, share)
+        lines.append(total)
+        for line in per_kind:
+            _refuse(line, min_known)
+            lines.append({k: v for k, v in line.items() if k in COLUMNS})
+    table = pd.DataFrame(lines, columns=COLUMNS)
+    order = [ALL, *kinds]
+    table = table.assign(_kind=[order.index(k) for k in table["edit_kind"]])
+    table = table.sort_values(["ladder", "_kind", "rung_index", "rung"], kind="stable", ignore_index=True)
+    options = {"min_known": min_known, "draws": draws, "seed": seed, "which": which,
+               "methods": None if methods is None else list(methods)}  # fmt: skip
+    table = table.drop(columns="_kind")
+    table.attrs.update(options)
+    return Analysis(rows, scores, choice, table, resampler, options)
+
+
+def _rungs(rows: pd.DataFrame) -> pd.DataFrame:
+    """One line per rung with its strength measures; failed rungs too."""
+    facts = ["bits_per_byte_en", "bits_per_byte_fr", "parameters", "n_layers", "model"]
+    clean = rows[[*RUNG, *facts]]
+    named, counted = (
+        clean["model"].where(clean["model"] != ""),
+        clean["n_layers"].astype("Int64").where(clean["n_layers"] >= 0),
+    )
+    rungs = clean.assign(model=named, n_layers=counted).groupby(list(RUNG), observed=True)[facts].first().reset_index()
+    rungs["strength_bits_per_byte"] = -rungs["bits_per_byte_en"]
+    parameters = rungs["parameters"].where(rungs["parameters"] > 0)
+    rungs["strength_log10_parameters"] = np.log10(parameters.astype("float64"))
+    return rungs
+
+
+def _here(frame: pd.DataFrame, rung: dict, kind: str | None = None) -> pd.DataFrame:
+    keep = frame["ladder"].eq(rung["ladder"]) & frame["rung"].eq(rung["rung"])
+    keep &= frame["rung_index"].eq(rung["rung_index"])
+    return frame[keep if kind is None else keep & frame["edit_kind"].eq(kind)]
+
+
+def _n_errors(rows: pd.DataFrame, rung: dict, kind: str | None = None) -> int:
+    return int((_here(rows, rung, kind)["error"] != "").sum())
+
+
+def _line(
+    rows: pd.DataFrame,
+    scores: pd.DataFrame,
+    choice: pd.DataFrame,
+    resampler: Resampler,
+    rung: dict,
+    kind: str,
+    which: str,
+) -> dict:
+    """One rung and edit kind: the chosen setting, its counts, estimates and bootstrap samples (before any refusal)."""
+    nothing = dict.fromkeys(ESTIMATES, np.nan)
+    line = {**rung, "edit_kind": kind, **nothing, "n_errors": _n_errors(rows, rung, kind), "reason": "", "gaps": "{}"}
+    line |= {"n_cases": 0, "n_known": 0, "n_used": 0, "kinds": "", "depth": np.nan, "n_settings": 0}
+    line |= {"method": "", "settings": "", "site": "", "lookup": "", "chosen_on": "", "scored_on": ""}
+    empty = np.full(len(METRICS), np.nan)
+    line |= {"point": empty, "samples": np.full((resampler.draws, len(METRICS)), np.nan)}
+    chosen = _here(choice, rung, kind)
+    if chosen.empty:
+        errors = _here(rows, rung, kind)["error"]
+        errors = errors[errors != ""]
+        return line | {"reason": f"failed: {errors.iloc[0]}" if len(errors) else "not run"}
+    pick = chosen.iloc[0]
+    line |= {name: pick[name] for name in (*SETTING, "n_settings", "chosen_on", "scored_on", "reason")}
+    if pick["method"] == "":
+        errors = _here(rows, rung, kind)["error"]
+        errors = errors[errors != ""]
+        hint = f" ({errors.iloc[0]})" if len(errors) and pick["reason"] == "every edit failed" else ""
+        return line | {"reason": pick["reason"] + hint}
+    mine = _here(scores, rung, kind)
+    mine = mine[(mine["method"] == pick["method"]) & (mine["settings"] == pick["settings"])]
+    part = on_split(mine, pick["scored_on"])
+    used = stratum(part, which)
+    for name in ("site", "lookup"):
+        line[name] = "+".join(sorted(set(mine[name]) - {""}))
+    line["depth"] = float(mine["depth"].median())
+    line |= {"n_cases": len(part), "n_known": int(part["known"].sum()), "n_used": len(used)}
+    if used.empty:
+        return line
+    point, samples = resampler.metrics(used, placebo_of(scores, used))
+    low, high = bounds(samples, len(used))
+    line |= _estimates(point, low, high)
+    line |= {"point": point, "samples": samples, "kinds": "+".join(measured(used))}
+    line["gaps"] = json.dumps(_gaps(rows, rung, kind, used, dict(zip(METRICS, point, strict=True))), ensure_ascii=False)
+    return line
+
+
+def _estimates(point: np.ndarray, low: np.ndarray, high: np.ndarray) -> dict[str, float]:
+    cells: dict[str, float] = {}
+    for i, metric in enumerate(METRICS):
+        cells |= {metric: float(point[i]), f"{metric}_low": float(low[i]), f"{metric}_high": float(high[i])}
+    return cells
+
+
+def _gaps(rows: pd.DataFrame, rung: dict, kind: str, used: pd.DataFrame, values: dict[str, float]) -> dict[str, str]:
+    """Why a score of a measured line is NaN; only for scores that the run asked for somewhere."""
+    asked = set(rows.loc[rows["edit_kind"].eq(kind), "probe"])
+    mine = _here(rows, rung, kind)
+    mine = mine[mine["method"].eq(used["method"].iloc[0]) & mine["settings"].eq(used["settings"].iloc[0])]
+    mine = mine[mine["case"].isin(used["case"])]
+    gaps = {}
+    for metric in PROBE_KINDS:
+        if metric in asked and np.isnan(values[metric]):
+            reasons = mine.loc[mine["probe"].eq(metric), "reason"]
+            text = "not asked here" if reasons.empty else (reasons.mode().iloc[0] or "no reason given")
+            gaps[metric] = f"{text} ({len(reasons)} probes)" if len(reasons) else text
+    if "cross_lingual" in asked and np.isnan(values[NET]):
+        gaps[NET] = "no case has cross-lingual and neighbour scores in one language"
+    for metric in ("generalisation", "specificity"):
+        if np.isnan(values[metric]):
+            gaps[metric] = f"no {metric} probe could be measured"
+            gaps["harmonic_mean"] = gaps[metric]
+    return gaps
+
+
+def _refuse(line: dict, min_known: int) -> None:
+    """Blank a line with too few known cases, saying so."""
+    if not line["reason"] and line["n_used"] < min_known:
+        line["reason"] = f"{line['n_used']} known {_noun(line['edit_kind'])}, {min_known} needed"
+    if line["reason"]:
+        line |= dict.fromkeys(ESTIMATES, np.nan)
+
+
+def _noun(kind: str) -> str:
+    return "facts" if kind == "fact" else "cases"
+
+
+def _overall(rung: dict, per_kind: list[dict], n_errors: int, min_known: int, share: int) -> dict:
+    line = {**rung, "edit_kind": ALL, **dict.fromkeys(ESTIMATES, np.nan), "n_errors": n_errors, "gaps": "{}"}
+    for name in ("method", "site", "lookup", "chosen_on", "scored_on"):
+        values = list(dict.fromkeys(part[name] for part in per_kind if part[name]))
+        line[name] = "+".join(values)
+    for name in ("n_cases", "n_known"):
+        line[name] = sum(part[name] for part in per_kind)
+    line["n_settings"] = max((part["n_settings"] for part in per_kind), default=0)
+    depths = {part["depth"] for part in per_kind}
+    line["depth"] = depths.pop() if len(depths) == 1 else np.nan
+    settings = {part["edit_kind"]: part["settings"] for part in per_kind}
+    line["settings"] = json.dumps(settings, ensure_ascii=False)
+    line["kinds"] = "; ".join(f"{part['edit_kind']}: {part['kinds']}" for part in per_kind)
+    refused = []
+    for part in per_kind:
+        if part["reason"]:
+            refused.append(f"{part['edit_kind']}: {part['reason']}")
+        elif part["n_used"] < share:
+            refused.append(f"{part['edit_kind']}: {part['n_used']} known {_noun(part['edit_kind'])}, {share} needed")
+    used = sum(part["n_used"] for part in per_kind)
+    if not per_kind:
+        refused.append("every cell failed" if n_errors else "not run")
+    elif not refused and used < min_known:
+        refused.append(f"{used} known cases, {min_known} needed")
+    line["reason"] = "; ".join(refused)
+    if refused:
+        return line
+    point, samples = kind_mean([(part["point"], part["samples"]) for part in per_kind])
+    low, high = bounds(samples, used)
+    gaps = {}
+    for metric in (m for m, value in zip(METRICS, point, strict=True) if np.isnan(value)):
+        whose: dict[str, list[str]] = {}
+        for part in per_kind:
+            text = json.loads(part["gaps"]).get(metric)
+            if text:
+                whose.setdefault(text, []).append(part["edit_kind"])
+        if whose:
+            gaps[metric] = "; ".join(f"{', '.join(names)}: {text}" for text, names in whose.items())
+    return line | _estimates(point, low, high) | {"gaps": json.dumps(gaps, ensure_ascii=False)}

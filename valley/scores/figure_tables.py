@@ -1,0 +1,150 @@
+"""Tables behind the page's figures: editability and transfer per model and per size, the best score at each depth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+
+from valley.rows.kinds import ALL, METRICS, NET, RUNG
+from valley.scores.cases import UNIT, net_of_siblings
+from valley.scores.curve import Analysis
+from valley.scores.settings import GROUP, bounds, group_means, kind_mean, matching, on_split, placebo_of, stratum
+from valley.scores.sizes import ALL_SIZES, sizes
+from valley.scores.strengths import AXES, strengths
+from valley.statistics.variance import size_of
+
+COLUMNS = [axis.column for axis in AXES]
+CONTEXT = "context"  # the site of an edit that is only text before the prompt: at no layer
+POINT = ["ladder", "edit_kind", "direction", "role", "name", "seeds", "value", "low", "high", "generalisation", "specificity",
+         "method", "n_known", *COLUMNS]  # fmt: skip
+TENTHS = 10
+
+
+def editability_points(analysis: Analysis) -> pd.DataFrame:
+    """Best harmonic mean of every model and size, per ladder and edit kind, "all" kinds among them.
+
+    Columns: ladder, edit_kind, role ("model" or "size"), name, seeds (models behind it), value, low, high (95%), generalisation,
+    specificity, method and n_known (of a model), and those of `valley.scores.strengths.AXES`. A size of one model has no line of its own
+    role "model": the same point would be drawn twice. The interval of a size redraws its models too.
+    """
+    h = METRICS.index("harmonic_mean")
+    curve = analysis.curve
+    parts: dict[tuple, tuple[np.ndarray, np.ndarray]] = {}
+    for line in curve[(curve["edit_kind"] != ALL) & (curve["method"] != "")].to_dict("records"):
+        used = _scored(analysis, line)
+        parts[tuple(line[k] for k in RUNG), line["edit_kind"]] = analysis.resampler.metrics(
+            used, placebo_of(analysis.scores, used)
+        )
+    lines, samples = [], []
+    for line in curve[curve["harmonic_mean"].notna()].to_dict("records"):
+        rung = tuple(line[k] for k in RUNG)
+        mine = [part for (where, kind), part in parts.items() if where == rung and line["edit_kind"] in (kind, ALL)]
+        drawn = (kind_mean(mine) if line["edit_kind"] == ALL else mine[0])[1][:, h]
+        keep = ("generalisation", "specificity", "method", "n_known")
+        lines.append(
+            {k: line[k] for k in (*RUNG, "edit_kind", *keep)}
+            | {
+                "direction": "",
+                "value": line["harmonic_mean"],
+                "low": line["harmonic_mean_low"],
+                "high": line["harmonic_mean_high"],
+            }
+        )
+        samples.append(drawn)
+    return _with_sizes(lines, samples, analysis)
+
+
+def transfer_points(analysis: Analysis) -> pd.DataFrame:
+    """Cross-lingual transfer net of the siblings' shift, per direction, with the columns of `editability_points`.
+
+    The direction, such as "EN→FR", is from the language of the edit to that of the probe; net is the mean over cases of
+    cross_lingual - (1 - neighbour) within the probe's language, floored at 0 like the score of the curve.
+    """
+    rows = analysis.rows[analysis.rows["error"] == ""]
+    unit = list(UNIT)
+    home = analysis.scores[[*unit, "edit_lang"]].rename(columns={"edit_lang": "home"})
+    pairs = rows[rows["probe"].isin(["cross_lingual", "neighbour"])].merge(home[home["home"] != ""], on=unit)
+    pairs = pairs[pairs["lang"] != pairs["home"]]
+    lines, samples = [], []
+    for (start, goal), part in pairs.groupby(["home", "lang"], observed=True):
+        net = net_of_siblings(part, unit).rename("net").dropna().reset_index()
+        for line in analysis.curve[analysis.curve["method"] != ""].to_dict("records"):
+            if line["edit_kind"] == ALL:
+                continue
+            used = _scored(analysis, line).merge(net, on=unit)
+            if len(used) < analysis.options["min_known"]:
+                continue
+            used = used.assign(**{NET: used["net"]})
+            value, drawn = analysis.resampler.metrics(used)
+            low, high = bounds(drawn, len(used))
+            i = METRICS.index(NET)
+            lines.append(
+                {k: line[k] for k in (*RUNG, "edit_kind", "method")}
+                | {"direction": f"{start}→{goal}".upper(), "n_known": len(used)}
+                | {"value": value[i], "low": low[i], "high": high[i]}
+            )
+            samples.append(drawn[:, i])
+    return _with_sizes(lines, samples, analysis)
+
+
+def _scored(analysis: Analysis, line: dict) -> pd.DataFrame:
+    """The case scores behind a line of the curve."""
+    mine = matching(analysis.scores, {name: line[name] for name in GROUP})
+    return stratum(on_split(mine, line["scored_on"]), analysis.options["which"])
+
+
+def _with_sizes(lines: list[dict], samples: list[np.ndarray], analysis: Analysis) -> pd.DataFrame:
+    if not lines:
+        return pd.DataFrame(columns=POINT)
+    models = pd.DataFrame(lines).reindex(
+        columns=[*RUNG, *(name for name in POINT[1:13] if name not in ("role", "name", "seeds"))]
+    )
+    models = models.merge(strengths(analysis.rows).drop(columns="model"), on=list(RUNG), how="left")
+    models = models.assign(size=models["rung"].map(size_of))
+    plain = models.assign(method=models["direction"], reason="")
+    drawn = np.stack(samples)
+    if not drawn.shape[1]:  # no bootstrap was asked for
+        drawn = np.full((len(models), 1), np.nan)
+    means = sizes(plain, models["value"].to_numpy(dtype="float64"), drawn, COLUMNS, analysis.options["seed"])
+    means = means[means["size"] != ALL_SIZES].rename(columns={"method": "direction", "size": "name"})
+    key = ["ladder", "edit_kind", "direction", "size"]
+    about = models.groupby(key, sort=False).agg(
+        {"generalisation": "mean", "specificity": "mean", "n_known": "max", "method": _joined}
+    )
+    means = means.merge(about.reset_index().rename(columns={"size": "name"}), on=[*key[:3], "name"])
+    alone = models.groupby(key)["rung"].transform("size") == 1
+    single = means["seeds"] == 1
+    exact = models[alone].set_index(key)
+    place = pd.MultiIndex.from_frame(means.loc[single, [*key[:3], "name"]])
+    for name in ("low", "high"):  # one model: the curve's own interval, which knows how many cases there are
+        means.loc[single, name] = exact[name].reindex(place).to_numpy()
+    means.loc[single, "name"] = exact["rung"].reindex(place).to_numpy()
+    seen = models[~alone]
+    seen = seen.assign(role="model", name=seen["rung"], seeds=1)
+    return pd.concat([means.assign(role="size"), seen], ignore_index=True).reindex(columns=POINT)
+
+
+def _joined(names: Iterable[str]) -> str:
+    return "+".join(dict.fromkeys(names))
+
+
+def depth_scores(analysis: Analysis, plane: pd.DataFrame) -> pd.DataFrame:
+    """The best setting at each depth of each rung: ladder, rung, edit_kind, depth (tenth of the layers), value, n, method, settings.
+
+    Args:
+        plane: `valley.scores.points.points(analysis)`. Within a depth the setting is chosen on dev cases where there are any.
+    """
+    usable = stratum(analysis.scores, analysis.options["which"])
+    dev = group_means(usable[usable["split"] == "dev"])[[*GROUP, "harmonic_mean"]]
+    table = plane[~plane["control"]].dropna(subset=["depth"])
+    table = table[table["site"] != CONTEXT]
+    table = table.merge(dev.rename(columns={"harmonic_mean": "dev"}), on=list(GROUP), how="left")
+    tenth = np.minimum((table["depth"] * TENTHS + 1e-9).astype("float64"), TENTHS - 1).astype(int)
+    table = table.assign(tenth=tenth, value=table["harmonic_mean"])
+    order = table.sort_values(["dev", "settings"], ascending=[False, True], kind="stable", na_position="last")
+    best = order.groupby(["ladder", "rung_index", "rung", "edit_kind", "tenth"], sort=True).first().reset_index()
+    low, high = best["tenth"] / TENTHS, (best["tenth"] + 1) / TENTHS
+    best["depth"] = [f"{a:.1f}–{b:.1f}" for a, b in zip(low, high, strict=True)]
+    return best[["ladder", "rung", "edit_kind", "depth", "value", "n", "method", "settings"]]

@@ -1,0 +1,238 @@
+"""The field's scores, per setting: CounterFact's, EasyEdit's, and ours beside them, with 95% intervals.
+
+rows = valley.rows.schema.read_run("results/demo")
+print(valley.text.published.format_scores(valley.scores.published.counterfact_scores(rows)))
+
+A probe gives a number, a case the mean of its probes, a setting the mean of its cases, as in the published code. No setting is chosen
+here, so dev and test cases both count. The published scores ask in one language, so only probes in the language of the edit do.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from valley.rows.kinds import NET, PROBE_KINDS, RUNG, SETTING, kind_order
+from valley.rows.schema import RowsError, preferred, probability_margin
+from valley.scores.cases import UNIT, case_scores, edit_languages
+from valley.scores.settings import bounds, stratum
+from valley.statistics.bootstrap import draw_weights, weighted_means
+
+GROUP: tuple[str, ...] = (*RUNG, "edit_kind", "dataset", *SETTING)
+PLACE = ("site", "lookup", "depth")
+
+
+@dataclass(frozen=True)
+class Score:
+    """One column: the mean of `of(rows)`, one number per probe, over the probes of these kinds in one language.
+
+    Attributes:
+        lang: that language; empty is the one of the edit.
+    """
+
+    name: str
+    kinds: tuple[str, ...]
+    of: Callable[[pd.DataFrame], pd.Series]
+    lang: str = ""
+
+
+def _column(name: str) -> Callable[[pd.DataFrame], pd.Series]:
+    return lambda rows: rows[name]
+
+
+def _more_bits(rows: pd.DataFrame) -> pd.Series:
+    return rows["text_bits_after"] - rows["text_bits_before"]
+
+
+# Beside the candidate scores of `valley.scores.cases`: free-running exact match, and what unrelated text costs more after the edit.
+BESIDE = (
+    Score("exact", ("efficacy", "paraphrase"), _column("exact_after")),
+    Score("bits_en", ("drift",), _more_bits, "en"),
+    Score("bits_fr", ("drift",), _more_bits, "fr"),
+)
+# Meng et al. 2022 (ROME), section 3.2 and its evaluation appendix; success and difference as in the published `summarize.py`.
+# NS+ is CounterFact+'s (Hoelscher-Obermaier et al. 2023): NS with the edit's sentence in the prompt. It is no part of S.
+COUNTERFACT = (
+    Score("ES", ("efficacy",), preferred),
+    Score("PS", ("paraphrase",), preferred),
+    Score("NS", ("neighbour",), preferred),
+    Score("NS+", ("neighbour_plus",), preferred),
+    Score("EM", ("efficacy",), probability_margin),
+    Score("PM", ("paraphrase",), probability_margin),
+    Score("NM", ("neighbour",), probability_margin),
+    Score("GE", ("fluency",), _column("entropy_after")),
+    Score("RS", ("fluency",), _column("reference_score_after")),
+)
+# EasyEdit's `compute_edit_quality` (Wang et al. 2023): token accuracy under teacher forcing; locality compares with the unedited
+# model's likeliest tokens; portability holds its aliases, its logical generalisation and its reasoning over several hops.
+EASYEDIT = (
+    Score("rewrite_acc", ("efficacy",), _column("token_accuracy_after")),
+    Score("rephrase_acc", ("paraphrase",), _column("token_accuracy_after")),
+    Score("locality_acc", ("neighbour", "same_subject"), _column("token_agreement")),
+    Score("portability_acc", ("alias", "relation", "multi_hop"), _column("token_accuracy_after")),
+    Score("fluency", ("fluency",), _column("entropy_after")),
+)
+
+
+def counterfact_scores(rows: pd.DataFrame, which: str = "known", draws: int = 1000, seed: int = 0) -> pd.DataFrame:
+    """ES, PS, NS, their harmonic mean S, NS+, EM, PM, NM, GE and RS of every setting.
+
+    Args:
+        rows: the rows of a run.
+        which: cases that count: "known" (at their rung), "known_everywhere" or "all".
+        draws: samples of the cluster bootstrap by subject behind the intervals; 0 for none.
+        seed: seed of the bootstrap.
+
+    Returns:
+        one line per rung, edit kind, data set, method and setting: GROUP, PLACE, n_cases, n_subjects, per score NAME, NAME_low and
+        NAME_high (95%), and `gaps` (JSON): why a score is NaN. GE is in bits; the others are shares, probabilities or cosines.
+
+    Raises:
+        RowsError: the rows are not sound, no such stratum, nothing but failures.
+    """
+    return _published(rows, COUNTERFACT, {"S": ("ES", "PS", "NS")}, which, draws, seed)
+
+
+def easyedit_scores(rows: pd.DataFrame, which: str = "known", draws: int = 1000, seed: int = 0) -> pd.DataFrame:
+    """rewrite_acc, rephrase_acc, locality_acc, portability_acc and fluency (bits) of every setting; see `counterfact_scores`."""
+    return _published(rows, EASYEDIT, {}, which, draws, seed)
+
+
+def our_scores(rows: pd.DataFrame, which: str = "known", draws: int = 1000, seed: int = 0) -> pd.DataFrame:
+    """Each probe kind, transfer net of siblings, both summaries, their harmonic mean, BESIDE; see `counterfact_scores`.
+
+    `exact` is a share, `bits_en` and `bits_fr` are bits per byte.
+    """
+    cases = case_scores(rows).join(_case_means(rows, BESIDE), on=list(UNIT))
+    names = [*PROBE_KINDS, NET, "generalisation", "specificity", *(score.name for score in BESIDE)]
+    asked = {name: (name,) for name in PROBE_KINDS} | {NET: ("cross_lingual",)}
+    why = _reasons(rows, asked | {score.name: score.kinds for score in BESIDE})
+    pair = {"harmonic_mean": ("generalisation", "specificity")}
+    return _summarise(stratum(cases, which), cases, names, pair, why, draws, seed)
+
+
+TABLES: Mapping[str, Callable[..., pd.DataFrame]] = {
+    "ours": our_scores,
+    "counterfact": counterfact_scores,
+    "easyedit": easyedit_scores,
+}
+
+
+def _published(
+    rows: pd.DataFrame,
+    scores: Sequence[Score],
+    harmonic: Mapping[str, tuple[str, ...]],
+    which: str,
+    draws: int,
+    seed: int,
+) -> pd.DataFrame:
+    facts = case_scores(rows)[[*UNIT, *PLACE, "subject", "known", "known_everywhere"]]
+    cases = facts.join(_case_means(rows, scores), on=list(UNIT))
+    why = _reasons(rows, {score.name: score.kinds for score in scores})
+    return _summarise(stratum(cases, which), cases, [score.name for score in scores], harmonic, why, draws, seed)
+
+
+def _case_means(rows: pd.DataFrame, scores: Sequence[Score]) -> pd.DataFrame:
+    """One line per edited case (UNIT is the index), one column per score: the mean over its probes."""
+    good = rows[rows["error"] == ""]
+    good = good.join(edit_languages(good).rename("home"), on=list(UNIT))
+    columns = {}
+    for score in scores:
+        part = good[good["probe"].isin(score.kinds) & (good["lang"] == (score.lang or good["home"]))]
+        columns[score.name] = score.of(part).groupby([part[c] for c in UNIT], observed=True).mean()
+    return pd.DataFrame(columns, dtype="float64")
+
+
+def _reasons(rows: pd.DataFrame, kinds: Mapping[str, tuple[str, ...]]) -> dict[tuple[str, str, str], str]:
+    """(edit kind, data set, score) -> why it may be missing: its probes were not asked, or could not be measured."""
+    why = {}
+    for (edit_kind, dataset), part in rows[rows["error"] == ""].groupby(["edit_kind", "dataset"], observed=True):
+        there, older = set(part["probe"]), bool(part["answer_tokens"].isna().all())
+        for name, asked in kinds.items():
+            mine = " and ".join(kind for kind in asked if kind in there)
+            text = f"nothing measurable in the {mine} probes" if mine else f"no {' or '.join(asked)} probes"
+            if mine and older and name in _CAME_LATER:
+                text = "an older version wrote this run; run bench again"
+            elif mine and name == "RS":
+                text = "no fluency probe has a reference text"
+            why[edit_kind, dataset, name] = text
+    return why
+
+
+_CAME_LATER = {score.name for score in (*COUNTERFACT, *EASYEDIT, *BESIDE)} - {"GE", "RS", "fluency", "exact"}
+
+
+def _summarise(
+    used: pd.DataFrame,
+    cases: pd.DataFrame,
+    names: list[str],
+    harmonic: Mapping[str, tuple[str, ...]],
+    why: Mapping[tuple[str, str, str], str],
+    draws: int,
+    seed: int,
+) -> pd.DataFrame:
+    """Means and intervals of `names` over the cases `used` of each group; `cases` are those of all strata."""
+    if draws < 0:
+        raise RowsError(f"draws is {draws}; give 0 (no intervals) or more")
+    if cases.empty:
+        raise RowsError(
+            "no measured case in this run; `python cli.py bench` with the same --out tries failed cells again"
+        )
+    weights = _weights(cases, draws, seed)
+    shown = [*harmonic, *names]
+    lines = []
+    groups = {key: part for key, part in used.groupby(list(GROUP), observed=True)}
+    for key, everyone in cases.groupby(list(GROUP), observed=True):
+        part = groups.get(key, everyone.iloc[:0])
+        values = part[names].to_numpy(dtype="float64")
+        point = _with_harmonic(weighted_means(np.ones((1, len(part))), values), names, harmonic)
+        drawn = np.array([weights[c] for c in zip(*(part[c] for c in (*_POOL, "case")), strict=True)])
+        samples = _with_harmonic(weighted_means(drawn.reshape(len(part), draws).T, values), names, harmonic)
+        low, high = bounds(samples, part["subject"].nunique())
+        line: dict = dict(zip(GROUP, key, strict=True))
+        line |= {name: "+".join(sorted(set(everyone[name]) - {""})) for name in ("site", "lookup")}
+        line |= {"depth": float(everyone["depth"].median())}
+        line |= {"n_cases": len(part), "n_subjects": part["subject"].nunique()}
+        for i, name in enumerate(shown):
+            line |= {name: point[0, i], f"{name}_low": low[i], f"{name}_high": high[i]}
+        gaps = {}
+        for name in names:
+            reason = why.get((line["edit_kind"], line["dataset"], name))
+            if reason and np.isnan(line[name]):
+                gaps[name] = reason if len(part) else "no case of this stratum"
+        line["gaps"] = json.dumps(gaps, ensure_ascii=False)
+        lines.append(line)
+    table = pd.DataFrame(lines)
+    kinds = sorted(set(table["edit_kind"]), key=kind_order)
+    table = table.assign(_kind=[kinds.index(kind) for kind in table["edit_kind"]])
+    order = ["ladder", "_kind", "dataset", "rung_index", "rung", *SETTING]
+    table = table.sort_values(order, kind="stable", ignore_index=True).drop(columns="_kind")
+    table.attrs.update({"scores": shown, "draws": draws, "seed": seed})
+    return table
+
+
+_POOL = ("ladder", "edit_kind", "dataset")  # cases are exchanged within one, the same at every rung and setting
+
+
+def _weights(cases: pd.DataFrame, draws: int, seed: int) -> dict[tuple, np.ndarray]:
+    """(ladder, edit kind, data set, case) -> how often each draw of the cluster bootstrap has it: subjects, then cases in them."""
+    out: dict[tuple, np.ndarray] = {}
+    unique = cases.drop_duplicates([*_POOL, "case"]).sort_values([*_POOL, "subject", "case"], kind="stable")
+    for key, part in unique.groupby(list(_POOL), observed=True):
+        drawn = draw_weights(part["subject"].tolist(), draws, [seed, *"/".join(map(str, key)).encode()])
+        out |= {(*key, case): drawn[:, i] for i, case in enumerate(part["case"])}
+    return out
+
+
+def _with_harmonic(means: np.ndarray, names: list[str], harmonic: Mapping[str, tuple[str, ...]]) -> np.ndarray:
+    """(n, k) means -> (n, h + k), the harmonic means of some of them first; 0 where one of those is 0, NaN where one is NaN."""
+    columns = []
+    for parts in harmonic.values():
+        some = means[:, [names.index(part) for part in parts]]
+        with np.errstate(divide="ignore"):
+            columns.append(len(parts) / (1 / some).sum(axis=1))
+    return np.column_stack([*columns, means])

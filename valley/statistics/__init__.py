@@ -1,0 +1,1 @@
+"""Pure numpy and scipy: bootstrap, variance between seeds, prominence, families of curves."""

@@ -1,0 +1,1 @@
+"""Tests of a curve and the verdict that follows from them."""

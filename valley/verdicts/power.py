@@ -1,0 +1,150 @@
+"""What a ladder can see: how often the prominence test finds a valley of a given depth, and the smallest one it finds.
+
+    python cli.py power --rungs 8 --seeds 3 --sd .03 --depth .2
+
+One score of one model scatters around the curve with standard deviation `sd` (luck of its training and finite facts together).
+Each simulated run estimates that variance from its own seeds, as a real one does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from valley.rows.schema import RowsError
+from valley.statistics.prominence import noise, prominence, prominence_test
+
+TARGET = 0.8  # the power at which a depth counts as detectable
+DRAWS = 1000  # of the parametric bootstrap within each simulated run
+
+
+@dataclass(frozen=True)
+class Rate:
+    """How often something happened, with its 95% Wilson interval."""
+
+    hits: int
+    trials: int
+
+    @property
+    def value(self) -> float:
+        return self.hits / self.trials
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Wilson (1927): stays inside [0, 1] and honest near its ends."""
+        n, z = self.trials, 1.959964
+        centre = (self.value + z * z / (2 * n)) / (1 + z * z / n)
+        half = z / (1 + z * z / n) * np.sqrt(self.value * (1 - self.value) / n + z * z / (4 * n * n))
+        return max(0.0, centre - half), min(1.0, centre + half)
+
+    def __str__(self) -> str:
+        low, high = self.interval
+        return f"{self.value:.3f} (95% interval {low:.3f} to {high:.3f})"
+
+
+@dataclass(frozen=True)
+class Power:
+    """What `power` found. `detectable` is the smallest depth found at rate TARGET; NaN where none is.
+
+    `false_alarms` has the rate on a flat curve and on an exponential decline as deep as `depth`.
+    """
+
+    rungs: int
+    seeds: int
+    sd: float
+    depth: float
+    level: float
+    detected: Rate
+    false_alarms: dict[str, Rate]
+    detectable: float
+
+    def as_json(self) -> dict[str, object]:
+        out: dict[str, object] = {name: getattr(self, name) for name in ("rungs", "seeds", "sd", "depth", "level")}
+        rates = {"detected": self.detected, **{f"false_alarm_{k}": v for k, v in self.false_alarms.items()}}
+        out |= {name: {"rate": r.value, "low": r.interval[0], "high": r.interval[1]} for name, r in rates.items()}
+        return out | {"detectable": None if np.isnan(self.detectable) else self.detectable}
+
+
+def dip(n: int, depth: float) -> np.ndarray:
+    """(n,) a flat curve with a smooth valley of prominence `depth` in its middle, as wide as a third of the ladder."""
+    x = np.linspace(0, 1, n)
+    middle = x[(n - 1) // 2]
+    bell = -np.exp(-0.5 * ((x - middle) / 0.15) ** 2)
+    return bell * depth / prominence(bell)
+
+
+def detection(
+    truth: np.ndarray, variance: np.ndarray, df: float, level: float, simulations: int, seed: int, draws: int = DRAWS
+) -> Rate:
+    """How often the prominence test finds a valley on runs drawn around `truth`.
+
+    Args:
+        truth: (n,) the true curve. variance: (n,) of a rung's mean score. df: degrees of freedom with which a run estimates
+            it (by chi^2, one factor for all rungs); infinite when it is known.
+    """
+    rng = np.random.default_rng([seed, 1])
+    y = truth + np.sqrt(variance) * rng.standard_normal((simulations, len(truth)))
+    factor = np.ones((simulations, 1)) if np.isinf(df) else rng.chisquare(df, size=(simulations, 1)) / df
+    p = prominence_test(y, variance * factor, noise(len(truth), draws, [seed, 2], df))[1]
+    return Rate(int((p < level).sum()), simulations)
+
+
+def detectable_depth(
+    variance: np.ndarray, df: float, level: float = 0.05, simulations: int = 400, seed: int = 0
+) -> float:
+    """The smallest depth of `dip` that is found at rate TARGET; NaN with fewer than three rungs or when none is.
+
+    By bisection to a twentieth of the largest standard error, on the same random numbers at every depth.
+    """
+    n, unit = len(variance), float(np.sqrt(np.max(variance, initial=0)))
+    if n < 3:
+        return np.nan
+
+    def found(depth: float) -> bool:
+        return detection(dip(n, depth), variance, df, level, simulations, seed, DRAWS // 2).value >= TARGET
+
+    low, high = 0.0, 20 * unit
+    if not found(high):
+        return np.nan
+    while high - low > 0.05 * unit:
+        middle = (low + high) / 2
+        low, high = (low, middle) if found(middle) else (middle, high)
+    return high
+
+
+def power(
+    rungs: int, seeds: int, sd: float, depth: float, level: float = 0.05, simulations: int = 2000, seed: int = 0
+) -> Power:
+    """The power of a ladder of `rungs` sizes with `seeds` models each.
+
+    With one seed the variance is taken as known to be sd^2, which no real run could know.
+
+    Raises:
+        RowsError: fewer than three rungs, no seed, sd or depth not positive, level not in (0, 1).
+    """
+    if rungs < 3:
+        raise RowsError(f"--rungs {rungs}: a valley needs at least 3 rungs")
+    if seeds < 1 or sd <= 0 or depth <= 0 or not 0 < level < 1:
+        raise RowsError("power: seeds must be 1 or more, sd and depth above 0, level between 0 and 1")
+    variance, df = np.full(rungs, sd**2 / seeds), float(rungs * (seeds - 1)) if seeds > 1 else np.inf
+    monotone = {"flat": np.zeros(rungs), "decline": depth * np.exp(-4 * np.linspace(0, 1, rungs))}
+    return Power(
+        rungs, seeds, sd, depth, level,
+        detection(dip(rungs, depth), variance, df, level, simulations, seed),
+        {name: detection(truth, variance, df, level, simulations, seed) for name, truth in monotone.items()},
+        detectable_depth(variance, df, level, seed=seed),
+    )  # fmt: skip
+
+
+def format_power(found: Power) -> str:
+    """The findings as text for a terminal."""
+    known = "; variance taken as known, which one seed cannot show" if found.seeds == 1 else ""
+    depth = "none" if np.isnan(found.detectable) else f"{found.detectable:.3f}, {found.detectable / found.sd:.1f} sd"
+    return "\n".join((
+        f"{found.rungs} rungs, {found.seeds} seeds each, sd {found.sd:g} between models of one size{known}",
+        f"a valley {found.depth:g} deep is found at p < {found.level:g}: {found.detected}",
+        *(f"false alarms on a curve that is {'flat' if k == 'flat' else 'a decline'}: {rate}"
+          for k, rate in found.false_alarms.items()),
+        f"smallest valley found {TARGET:.0%} of the time: {depth}",
+    ))  # fmt: skip
