@@ -280,7 +280,8 @@ def curve(run: Path, min_known: int, as_json: bool) -> None:
     """
     from valley.report.figures import write_figures
     from valley.rows.schema import read_run
-    from valley.scores.curve import analyse, format_table
+    from valley.scores.curve import analyse
+    from valley.text.curve import format_table
 
     analysis = analyse(read_run(run), min_known)
     if as_json:

@@ -138,7 +138,8 @@ def hypotheses(run, only, crispness, min_known, which, as_json) -> None:
       python cli.py hypotheses results/demo --only H2 --json
     """
     from valley.hypotheses import format_results, judge
-    from valley.hypotheses._evidence import Evidence, crispness_of
+    from valley.hypotheses._evidence import Evidence
+    from valley.rows.crispness import crispness_of
     from valley.rows.schema import read_run
     from valley.scores.plan import stored, with_options
 

@@ -5,24 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from scipy.stats import rankdata, t
 
 from valley.rows.kinds import CASE, NET, RUNG, SETTING
-from valley.rows.schema import RowsError
 from valley.scores.available import SCORES, Available, available
 from valley.scores.cases import harmonic
 from valley.scores.plan import AnalysisPlan
 from valley.scores.settings import on_split, stratum
 from valley.statistics.bootstrap import crossed_weights, redraw, weighted_means
 from valley.statistics.variance import Points, points
-
-CRISPNESS_FILES = ("crispness.csv", "crispness.csv.gz")  # in a run's folder: of `ladder crispness`; of `pack`
-CRISPNESS = ("rung", "concept", "group", "layer", "depth", "measure", "direction", "control", "value")
-
 
 # Weight edits that write a value at the key of a chosen site (locate, then edit): what sites, keys and leaks say anything about.
 LOCATED = ("rome", "r_rome", "memit", "emmet", "alphaedit", "pmet")
@@ -113,34 +107,6 @@ class Evidence:
         return pd.DataFrame(
             out, columns=[*RUNG, "edit_kind", "method", "edit_lang", *self.plan.axes, "n", "value", "se"]
         )
-
-
-def read_crispness(path: Path) -> pd.DataFrame:
-    """The table that `python cli.py ladder crispness NAME --out FOLDER` writes.
-
-    Raises:
-        RowsError: no such file, not CSV, or columns missing.
-    """
-    try:
-        table = pd.read_csv(path)
-    except (OSError, ValueError) as error:
-        raise RowsError(
-            f"{path}: not readable as CSV ({error}); give the crispness.csv of `ladder crispness`"
-        ) from error
-    lacking = [name for name in CRISPNESS if name not in table]
-    if lacking:
-        raise RowsError(f"{path}: no column {lacking[0]!r}; give the crispness.csv of `ladder crispness --out FOLDER`")
-    return table
-
-
-def crispness_of(run: Path, given: str | Path | None = None) -> pd.DataFrame | None:
-    """The crispness table to judge a run with: the `given` file, else the one in the run's folder, else None.
-
-    Raises:
-        RowsError: as `read_crispness`.
-    """
-    path = given or next((run / name for name in CRISPNESS_FILES if (run / name).is_file()), None)
-    return None if path is None else read_crispness(Path(path))
 
 
 def estimate(effect: float, samples: np.ndarray, n: int, unit: str = "sizes", note: str = "") -> Finding:

@@ -6,8 +6,8 @@ import html
 from dataclasses import dataclass
 from pathlib import Path
 
-from valley.hypotheses._evidence import crispness_of
 from valley.report.page import MAX_CASES, Report, write_page
+from valley.rows.crispness import crispness_of
 from valley.rows.schema import read_run
 from valley.scores.curve import analyse
 from valley.scores.plan import stored, with_options

@@ -18,8 +18,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from valley.hypotheses._evidence import CRISPNESS, CRISPNESS_FILES, crispness_of
 from valley.report.provenance import read_run_json
+from valley.rows.crispness import CRISPNESS, CRISPNESS_FILES, crispness_of
 from valley.rows.files import write_whole
 from valley.rows.schema import COLUMNS, RowsError, read_run
 

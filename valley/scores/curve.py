@@ -1,7 +1,7 @@
 """The editability curve: per rung and edit kind the best setting's scores with intervals, or the reason why not.
 
 rows = valley.rows.schema.read_run("results/demo")
-print(valley.scores.curve.format_table(valley.scores.curve.curve(rows)))
+curve = valley.scores.curve.curve(rows)
 """
 
 from __future__ import annotations
@@ -27,9 +27,8 @@ from valley.scores.settings import (
     placebo_of,
     stratum,
 )
-from valley.text.curve import format_table
 
-__all__ = ["Analysis", "analyse", "curve", "format_table"]
+__all__ = ["Analysis", "analyse", "curve"]
 
 ESTIMATES = [name for m in METRICS for name in (m, f"{m}_low", f"{m}_high")]
 COLUMNS = [

@@ -15,7 +15,8 @@ from cli import cli
 from tests.valley.build import edit, frame, probes, seeded
 from valley import hypotheses
 from valley.hypotheses import INCONCLUSIVE, REFUTED, SUPPORTED, Result, format_results, holm, judge
-from valley.hypotheses._evidence import Evidence, Finding, Untestable, _correlation, estimate, read_crispness
+from valley.hypotheses._evidence import Evidence, Finding, Untestable, _correlation, estimate
+from valley.rows.crispness import read_crispness
 from valley.rows.schema import RowsError
 from valley.scores.plan import AnalysisPlan
 

@@ -12,8 +12,8 @@ import pytest
 from benchmarks.sweep.store import RunStore
 from editing.errors import BadData
 from tests.valley.build import ladder
-from valley.hypotheses._evidence import read_crispness
 from valley.report.notebook import report_of
+from valley.rows.crispness import read_crispness
 from valley.rows.pack import LEFT_OUT, NAME, pack, rounded
 from valley.rows.schema import COLUMNS, RowsError, read_run
 from valley.scores.available import available

@@ -12,8 +12,9 @@ from benchmarks import cases
 from tests.valley.build import NAN, edit, failed, frame, ladder, probes
 from valley.rows.schema import RowsError, kinds
 from valley.scores.cases import case_scores, failures, harmonic, unmeasurable
-from valley.scores.curve import COLUMNS, curve, format_table
+from valley.scores.curve import COLUMNS, curve
 from valley.scores.settings import above_placebo, pareto
+from valley.text.curve import format_table
 
 
 def only(table: pd.DataFrame, **where: object) -> pd.Series:

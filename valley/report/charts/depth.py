@@ -64,7 +64,7 @@ def crispness_chart(table: pd.DataFrame, rungs: list[str]) -> Chart | None:
     """The four measures against depth, a line per size (mean over its seeds), controls broken; cheese, and the mean of all concepts.
 
     Args:
-        table: a crispness table, see `valley.hypotheses._evidence.CRISPNESS`. rungs: those that come first, in this order.
+        table: a crispness table, see `valley.rows.crispness.CRISPNESS`. rungs: those that come first, in this order.
 
     Returns:
         None if it holds none of the measures.
