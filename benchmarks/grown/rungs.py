@@ -33,10 +33,10 @@ from benchmarks.grown.tokenizer import train_tokenizer
 from benchmarks.grown.train import Stopwatch, Trainer, one_torch_thread, product_dtype
 from editing.cache import atomic_folder, cache_root
 from editing.errors import BadData, BadModel
-from editing.quiet import quiet_transformers
+from editing.references import CARD, quiet_transformers
 
 TRAINER_VERSION = 1
-CARD = "card.json"
+
 
 Progress = Callable[[int, int, float], None]
 

@@ -89,7 +89,7 @@ def load_ladder(name: str | Path) -> Ladder:
 
 def present_rungs(ladder: Ladder) -> tuple[tuple[Rung, ...], tuple[str, ...]]:
     """The rungs to use here, and one line for each optional one that is left out."""
-    from benchmarks.models import absent
+    from editing.references import absent
 
     kept, notes = [], []
     for rung in ladder.rungs:
@@ -128,7 +128,7 @@ def choose_rungs(name: str, rungs: Sequence[str] = ()) -> tuple[tuple[Rung, ...]
 
 def _of_one(model: str) -> Ladder:
     """The ladder of a single model; both are called by its reference."""
-    from benchmarks.models import parse
+    from editing.references import parse
 
     parsed = parse(model)
     if parsed.kind == "grown":
@@ -175,7 +175,7 @@ def _each_seed(path: Path, entries: list[dict[str, Any]]) -> Iterator[tuple[int,
 
 
 def _rung(where: str, entry: dict[str, Any]) -> Rung:
-    from benchmarks.models import parse
+    from editing.references import parse
 
     known = {field.name: field for field in fields(Rung)}
     kinds = {"str": str, "bool": bool, "int": int}

@@ -14,8 +14,8 @@ from click.testing import CliRunner, Result
 
 from cli import cli
 from editing.delta.delta import Delta
-from tests.benchmarks.models.model_files import lay_out
 from tests.benchmarks.tiny import World, world
+from tests.editing.references.model_files import lay_out
 from valley.rows.schema import read_run
 
 ROOT = Path(__file__).resolve().parents[3]

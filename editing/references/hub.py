@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from benchmarks.models.folder import check_folder, weight_files
-from benchmarks.models.gguf import sha256_of
 from editing.errors import BadModel
+from editing.references.folder import check_folder, weight_files
+from editing.references.gguf import sha256_of
 from editing.stats.hub_corpus import within
 
 PATTERNS = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks.models import absent, load_model, resolve
-from benchmarks.models.gguf import MANIFEST, converted, read_header, sha256_of
 from editing.errors import BadModel
-from tests.benchmarks.models.model_files import install, refusal, write_gguf
+from editing.references.gguf import MANIFEST, converted, read_header, sha256_of
+from tests.editing.references.model_files import install, refusal, write_gguf
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ instead of deep inside a loader, after minutes, or silently (transformers fills 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import struct
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 
 from editing.errors import BadModel
 
+CARD = "card.json"  # of a model trained by this project: its recipe and the hash of its weights
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.msgpack", "*.h5")
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
 _DTYPE_BITS = {"BOOL": 8, "F8_E4M3": 8, "F8_E5M2": 8} | {
@@ -123,3 +125,36 @@ def _json(label: str, path: Path, mend: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise BadModel(f"{label}: {path.name} is not a JSON object; {mend}")
     return value
+
+
+def check_card(label: str, folder: Path) -> None:
+    """Compare the weights of a model trained by this project with the hash on its card: one flipped bit is another model.
+
+    A folder without a card, or a card without a hash, passes.
+
+    Raises:
+        BadModel: the weights differ from the card, or the card is not JSON.
+    """
+    card = folder / CARD
+    if not card.is_file():
+        return
+    try:
+        stated = json.loads(card.read_text(encoding="utf-8")).get("weights")
+    except (OSError, ValueError, AttributeError) as error:
+        raise BadModel(
+            f"{card}: not readable as JSON ({type(error).__name__}); delete {folder} and run again"
+        ) from error
+    if stated and sha256_of(folder / "model.safetensors") != stated:
+        raise BadModel(
+            f"{label}: model.safetensors is damaged (sha256 differs from its card); delete {folder} and run again"
+        )
+
+
+def sha256_of(*paths: Path) -> str:
+    """Hex digest of the files' bytes, one after the other."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as file:
+            while block := file.read(1 << 22):
+                digest.update(block)
+    return digest.hexdigest()

@@ -6,7 +6,6 @@ lies in `CACHE/models/NAME-SHA/` (SHA: of the GGUF) and holds a manifest with si
 
 from __future__ import annotations
 
-import hashlib
 import json
 import mmap
 import re
@@ -18,7 +17,8 @@ from pathlib import Path
 
 from editing.cache import atomic_folder
 from editing.errors import BadData, BadModel
-from editing.quiet import quiet_transformers, ticking
+from editing.references.folder import sha256_of
+from editing.references.quiet import quiet_transformers, ticking
 
 MANIFEST = "manifest.json"
 FORMAT = 1
@@ -118,16 +118,6 @@ def _walk(data: mmap.mmap) -> Header:
 
 def _refuse_dims(dims: int) -> tuple[int, ...]:
     raise ValueError(f"{dims} dimensions")
-
-
-def sha256_of(*paths: Path) -> str:
-    """Hex digest of the files' bytes, one after the other."""
-    digest = hashlib.sha256()
-    for path in paths:
-        with path.open("rb") as file:
-            while block := file.read(1 << 22):
-                digest.update(block)
-    return digest.hexdigest()
 
 
 def cached_folder(name: str, sha256: str, cache: Path) -> Path:

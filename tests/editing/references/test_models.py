@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.models import absent, load_model, load_pair, parse, resolve
-from benchmarks.models.folder import check_safetensors
-from benchmarks.models.reference import prefix_of
+from benchmarks.models import absent, load_model, parse, resolve
 from editing.errors import BadModel
 from editing.eval.evaluate import continuation_logprobs
 from editing.model.language_model import LanguageModel
-from tests.benchmarks.models.model_files import WORDS, lay_out, refusal
+from editing.model.load import load_pair, prefix_of
+from editing.references.folder import check_safetensors
+from tests.editing.references.model_files import WORDS, lay_out, refusal
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -102,7 +102,7 @@ def test_a_device_map_offloads(tiny: Path, tmp_path: Path) -> None:
         "transformer.wte": "cpu", "transformer.wpe": "cpu", "transformer.h.0": "cpu", "transformer.h.1": "disk",
         "transformer.ln_f": "cpu", "lm_head": "cpu",
     }  # fmt: skip
-    module, tokenizer, _ = load_pair(str(tiny), cache=tmp_path, device_map=places)
+    module, tokenizer = load_pair(resolve(str(tiny)), cache=tmp_path, device_map=places)
     lm, plain = LanguageModel.wrap(module, tokenizer, prefix_ids=(0,)), load_model(str(tiny))
     assert lm.offloaded and lm.weight_hash == plain.weight_hash
     (one,), (two,) = (continuation_logprobs(m, ["le fromage"], [["milk", "cheese"]]) for m in (lm, plain))
@@ -110,7 +110,7 @@ def test_a_device_map_offloads(tiny: Path, tmp_path: Path) -> None:
 
 
 def test_prefix_is_the_document_separator_even_where_it_is_also_the_unknown_token(tiny: Path) -> None:
-    assert prefix_of(load_pair(str(tiny))[1]) == (0,)
+    assert prefix_of(load_pair(resolve(str(tiny)))[1]) == (0,)
 
 
 def test_hub_id_from_the_local_cache(hub: Path) -> None:
@@ -159,7 +159,7 @@ def test_unreachable_hub_fails_after_one_try(hub: Path, monkeypatch: pytest.Monk
 def test_a_hanging_name_lookup_does_not_hold_us(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from huggingface_hub import HfApi, constants
 
-    from benchmarks.models import hub as module
+    from editing.references import hub as module
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(module, "ASK_SECONDS", 0.2)
@@ -279,7 +279,7 @@ def test_missing_weights_are_not_filled_with_noise(copy: Path) -> None:
     del weights[lost]
     save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(BadModel, match="weights missing"):
-        load_pair(str(copy))
+        load_pair(resolve(str(copy)))
 
 
 def test_weights_that_are_not_finite(copy: Path) -> None:
@@ -289,14 +289,14 @@ def test_weights_that_are_not_finite(copy: Path) -> None:
     next(iter(weights.values())).view(-1)[0] = float("nan")
     save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(BadModel, match="not finite"):
-        load_pair(str(copy))
+        load_pair(resolve(str(copy)))
 
 
 def test_encoder_decoder_is_refused(copy: Path) -> None:
     settings = json.loads((copy / "config.json").read_text()) | {"model_type": "t5", "architectures": ["T5Model"]}
     (copy / "config.json").write_text(json.dumps(settings))
     with pytest.raises(BadModel, match="cannot load it") as error:
-        load_pair(str(copy))
+        load_pair(resolve(str(copy)))
     assert "\n" not in str(error.value)
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.models import resolve
-from benchmarks.models.gguf import sha256_of
 from editing.errors import BadModel
+from editing.references.gguf import sha256_of
 
 WORDS = ["<|endoftext|>", "the", "cheese", "is", "made", "from", "milk", "le", "fromage", "."]
 

@@ -1,0 +1,78 @@
+"""Model references of the project: those of `editing.references`, and `grown:NAME`, a rung trained here when it is first used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import nan
+from pathlib import Path
+
+from benchmarks.grown import grow, is_grown, read_card
+from editing.model.language_model import LanguageModel
+from editing.model.load import find_device, load_resolved
+from editing.references import CARD, Resolved, absent, check_card, check_folder, parse
+from editing.references import resolve as resolve_foreign
+
+__all__ = ["Resolved", "absent", "at_hand", "load_model", "parse", "resolve", "training_tokens"]
+
+
+def resolve(
+    reference: str, *, cache: Path | None = None, progress: Callable[..., None] | bool | None = None
+) -> Resolved:
+    """Finds, fetches, converts or grows the model of a reference, and checks its files.
+
+    Args:
+        reference: one of the forms in `editing/references/reference.py`.
+        cache: cache root instead of `cache_root()`.
+        progress: False for none; otherwise long steps show themselves on stderr. Handed on to `grow`.
+
+    Raises:
+        BadModel: anything wrong with the reference or its files; one line with the fix.
+    """
+    parsed = parse(reference)
+    if parsed.kind != "grown":
+        return resolve_foreign(reference, cache=cache, progress=progress)
+    folder = Path(grow(parsed.name, cache=cache, progress=progress))
+    label = f"grown:{parsed.name}"
+    check_folder(label, folder, f"delete {folder} and run again")
+    check_card(label, folder)
+    return Resolved(label, "grown", folder, f"{label} {folder.name}", "made here")
+
+
+def load_model(
+    reference: str,
+    *,
+    device: str | None = "cpu",
+    dtype: str = "float32",
+    cache: Path | None = None,
+    progress: Callable[..., None] | bool | None = None,
+) -> LanguageModel:
+    """The model of a reference, ready to be edited.
+
+    Args:
+        device, dtype: as `editing.load`. A device that is not there is refused before anything is fetched or trained.
+
+    Raises:
+        BadModel: the reference cannot be resolved or loaded, or no such device.
+    """
+    if device != "auto":
+        find_device(device, f"model {reference}")
+    return load_resolved(resolve(reference, cache=cache, progress=progress), device=device, dtype=dtype, cache=cache)
+
+
+def at_hand(reference: str) -> bool:
+    """Whether a model can be loaded here and now, without a download or a training."""
+    parsed = parse(reference)
+    return is_grown(parsed.name) if parsed.kind == "grown" else absent(reference) is None
+
+
+def training_tokens(reference: str, stated: int = 0) -> float:
+    """How many tokens a model was trained on: as `stated` by its ladder, else by its card (grown here); NaN where unknown."""
+    if stated:
+        return float(stated)
+    if parse(reference).kind not in ("grown", "folder"):
+        return nan
+    folder = resolve(reference).folder
+    if not (folder / CARD).is_file():
+        return nan
+    tokens = read_card(folder).get("tokens")
+    return float(tokens) if isinstance(tokens, int | float) else nan

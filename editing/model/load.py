@@ -1,0 +1,131 @@
+"""From a resolved reference to a `LanguageModel`: weights, tokenizer, device, and what is put before every text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from editing.cache import cache_root
+from editing.errors import BadModel
+from editing.model.language_model import LanguageModel
+from editing.model.offload import true_tensor
+from editing.references.quiet import quiet_transformers
+from editing.references.reference import Resolved, resolve
+
+# The separator of documents in training: where it is in the vocabulary and the tokenizer itself adds nothing, it is
+# what stood at position 0 in training (SmolLM2 declares another BOS, which it never saw there).
+SEPARATOR = "<|endoftext|>"
+
+
+def load_pair(
+    resolved: Resolved,
+    *,
+    dtype: str = "float32",
+    cache: Path | None = None,
+    device_map: str | dict[str, str | int] | None = None,
+) -> tuple[Any, Any]:
+    """Module (evaluation mode) and tokenizer of a resolved reference.
+
+    Args:
+        dtype: float32, bfloat16 or float16, at load.
+        cache: cache root instead of `cache_root()`; offloaded weights go there.
+        device_map: None puts the module on the CPU; otherwise accelerate spreads it: "auto" over all GPUs, then memory, then
+            disk, a dict by module path.
+
+    Raises:
+        BadModel: an unknown dtype, transformers cannot build it, weights are missing or not finite.
+    """
+    label = f"model {resolved.reference}"
+    kinds = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+    if dtype not in kinds:
+        raise BadModel(f"{label}: unknown dtype {dtype!r}; use one of {', '.join(kinds)}")
+    safe: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+    spread: dict[str, Any] = {}
+    if device_map is not None:
+        spread = {"device_map": device_map, "offload_folder": str((cache or cache_root()) / "offload")}
+    with quiet_transformers():
+        try:
+            # dtype at load: a later .to() would cast the rotary buffers as well.
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
+                resolved.folder, dtype=kinds[dtype], use_safetensors=True, output_loading_info=True, **spread, **safe
+            )
+            module, report = loaded
+            tokenizer = AutoTokenizer.from_pretrained(resolved.folder, **safe)
+        except Exception as error:
+            first = " ".join(str(error).split()) or type(error).__name__
+            raise BadModel(
+                f"{label}: transformers cannot load it ({first:.200}); choose a decoder-only model"
+            ) from error
+    if lost := sorted(report["missing_keys"]) + sorted(str(key[0]) for key in report["mismatched_keys"]):
+        raise BadModel(f"{label}: {len(lost)} weights missing or misshapen, {lost[0]} first; fetch the model again")
+    for name, _ in module.named_parameters():
+        if not torch.isfinite(true_tensor(module, name)).all():
+            raise BadModel(f"{label}: weight {name} is not finite; the file is damaged, fetch the model again")
+    return module.eval(), tokenizer
+
+
+def load_resolved(
+    resolved: Resolved, *, device: str | None = None, dtype: str = "float32", cache: Path | None = None
+) -> LanguageModel:
+    """The model of a resolved reference, ready to be edited.
+
+    Args:
+        device: a torch device, "cpu", "cuda", "cuda:1"...; None is a GPU where there is one, else the CPU; or "auto": spread
+            by accelerate over all GPUs, what does not fit there kept in memory or on disk and brought in block by block
+            (edits then live in hooks, see `LanguageModel.wrap`).
+        dtype: float32, bfloat16 or float16, at load.
+
+    Raises:
+        BadModel: as `load_pair`; or no such device.
+    """
+    if device == "auto":
+        module, tokenizer = load_pair(resolved, dtype=dtype, cache=cache, device_map="auto")
+    else:
+        target = find_device(device, f"model {resolved.reference}")
+        module, tokenizer = load_pair(resolved, dtype=dtype, cache=cache)
+        module = module.to(target)
+    prefix_ids = prefix_of(tokenizer)
+    return LanguageModel.wrap(module, tokenizer, name=resolved.reference, source=resolved.source, prefix_ids=prefix_ids)
+
+
+def find_device(device: str | None, label: str = "device") -> torch.device:
+    """The torch device called `device`; None is a GPU where there is one, else the CPU.
+
+    Raises:
+        BadModel: no such device on this machine.
+    """
+    name = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        target = torch.device(name)
+        torch.empty(0, device=target)
+    except Exception as error:
+        raise BadModel(f"{label}: no device {name!r} here; use --device cpu") from error
+    return target
+
+
+def load(
+    reference: str, *, device: str | None = None, dtype: str = "float32", cache: Path | None = None
+) -> LanguageModel:
+    """The model of a reference: a hub id, a local folder, `gguf:PATH` or `package:NAME`; see `editing/references/reference.py`.
+
+    Args:
+        device, dtype: as `load_resolved`. A device that is not there is refused before anything is fetched.
+        cache: cache root instead of `cache_root()`.
+
+    Raises:
+        BadModel: as `resolve` and `load_resolved`.
+    """
+    if device != "auto":
+        find_device(device, f"model {reference}")
+    return load_resolved(resolve(reference, cache=cache), device=device, dtype=dtype, cache=cache)
+
+
+def prefix_of(tokenizer: Any) -> tuple[int, ...] | None:
+    """The document separator's id where the tokenizer adds nothing by itself and knows one; else None (its own way)."""
+    if tokenizer("a").input_ids != tokenizer("a", add_special_tokens=False).input_ids:
+        return None
+    separator = tokenizer.get_vocab().get(SEPARATOR)
+    return None if separator is None else (separator,)

@@ -1,0 +1,17 @@
+"""Model references: hub ids, folders, GGUF files and weights inside installed packages -> a folder on disk. No torch at import."""
+
+from editing.references.folder import CARD, check_card, check_folder
+from editing.references.quiet import quiet_transformers
+from editing.references.reference import Parsed, Resolved, absent, parse, resolve
+
+__all__ = [
+    "CARD",
+    "Parsed",
+    "Resolved",
+    "absent",
+    "check_card",
+    "check_folder",
+    "parse",
+    "quiet_transformers",
+    "resolve",
+]
