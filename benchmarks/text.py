@@ -8,15 +8,17 @@ from collections.abc import Mapping, Sequence
 def format_pairs(pairs: Mapping[str, object]) -> str:
     """`name  value` lines, aligned."""
     width = max(map(len, pairs))
-    return "\n".join(f"{key:<{width}}  {_number(value)}" for key, value in pairs.items())
+    return "\n".join(f"{key:<{width}}  {format_value(value)}".rstrip() for key, value in pairs.items())
 
 
-def _number(value: object) -> str:
-    if isinstance(value, float):
-        return f"{value:.4f}"
-    return f"{value:,}" if isinstance(value, int) else str(value)
+def format_value(value: object) -> str:
+    """A number with four decimals or thousands separators; anything else as text."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    return f"{value:.4f}" if isinstance(value, float) else f"{value:,}"
 
 
-def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
+def aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """Rows of cells as lines whose columns are aligned."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]

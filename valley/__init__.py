@@ -1,38 +1,41 @@
-"""Rows -> scores, curve, tests, figures, report. Knows pandas, never torch.
+"""From the rows of a run to scores, curves, verdicts and the report. Knows pandas and scipy, never torch.
 
-import valley
-valley.show("results/demo", min_known=2)   # the report, in a notebook
+    import valley
+
+    rows = valley.read_run("results/demo")
+    print(valley.curve("results/demo", min_known=2))
+    valley.show("results/demo", min_known=2)   # the report, in a notebook
+
+Names are imported when they are first used, so that `import valley` costs nothing.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from valley.report.notebook import Shown
+    from valley.api import curve, hypotheses, scores, shapes, show
+    from valley.rows.schema import RowsError, read_run
 
-__all__ = ["show"]
+__all__ = ["RowsError", "curve", "hypotheses", "read_run", "scores", "shapes", "show"]
+
+_PLACES = {
+    "RowsError": "valley.rows.schema",
+    "curve": "valley.api",
+    "hypotheses": "valley.api",
+    "read_run": "valley.rows.schema",
+    "scores": "valley.api",
+    "shapes": "valley.api",
+    "show": "valley.api",
+}
 
 
-def show(
-    run: str | Path,
-    *,
-    min_known: int = 50,
-    crispness: str | Path | None = None,
-    max_cases: int = 5000,
-    height: int = 800,
-) -> Shown:
-    """The report of a run folder for a notebook; the same page as `python cli.py report RUN` writes.
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module 'valley' has no attribute {name!r}")
+    return getattr(import_module(_PLACES[name]), name)
 
-    Args:
-        min_known: fewer known cases are not measurable.
-        crispness: a crispness.csv of `ladder crispness`; None takes the one in the run folder where there is one.
-        max_cases: list at most so many edits. height: of the frame, in pixels.
 
-    Raises:
-        valley.rows.schema.RowsError: no such run, unsound rows or tables; one line that names the file and the mend.
-    """
-    from valley.report.notebook import Shown, report_of  # heavy: pandas, scipy, altair
-
-    return Shown(report_of(run, min_known=min_known, crispness=crispness, max_cases=max_cases), height)
+def __dir__() -> list[str]:
+    return sorted(__all__)

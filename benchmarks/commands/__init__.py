@@ -1,1 +1,6 @@
-"""Every command of the command line; heavy imports stay inside the commands."""
+"""Every command of the command line. Importing this room imports click and nothing heavy."""
+
+from benchmarks.commands.group import Commands
+from benchmarks.commands.options import verbosity
+
+__all__ = ["Commands", "verbosity"]

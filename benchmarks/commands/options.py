@@ -1,14 +1,23 @@
-"""Options and helpers that the commands share."""
+"""What all commands share: one table of options, the command class with -v and -q, and small helpers. No heavy imports."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from editing.errors import BadRequest
 
-FAILED = 1
+if TYPE_CHECKING:
+    import pandas as pd
+
+FAILED = 1  # exit code: done, but some cells or rungs failed
+VERBOSE = "verbose"  # key of the context's `meta`
+STRATA = ("known", "known_everywhere", "all")
 
 
 class Names(click.ParamType):
@@ -16,14 +25,127 @@ class Names(click.ParamType):
 
     name = "a,b,c"
 
-    def convert(self, value, param, ctx) -> tuple[str, ...]:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
         if isinstance(value, tuple):
             return value
         return tuple(dict.fromkeys(part.strip() for part in value.split(",") if part.strip()))
 
 
+FOLDER = click.Path(path_type=Path)
+
+# The options that several commands take, each described once. `option` makes one of them, with changes for a command.
+TABLE: dict[str, dict[str, Any]] = {
+    "--model": {"metavar": "REF", "help": "Model: a hub id, ./FOLDER, gguf:PATH, package:NAME or grown:NAME."},
+    "--ladder": {
+        "metavar": "NAME",
+        "help": "Ladder of models, weakest first: a name of `list ladders` or a .toml file.",
+    },
+    "--rungs": {"type": Names(), "default": "", "help": "Only these rungs."},
+    "--methods": {"type": Names(), "help": "Editing methods; see `list methods`."},
+    "--datasets": {"type": Names(), "default": "", "help": "Data sets or files of cases; see `list datasets`."},
+    "--limit": {"type": click.IntRange(min=1), "help": "At most this many cases per edit kind and data set."},
+    "--out": {"type": FOLDER, "help": "Output folder."},
+    "--seed": {"type": int, "default": 0, "show_default": True, "help": "Random seed."},
+    "--device": {"default": None, "help": "Device: cpu, cuda, cuda:1, auto.  [default: a GPU where there is one]"},
+    "--set": {"multiple": True, "metavar": "KEY=VALUE", "help": "Setting of every method that has it; repeatable."},
+    "--fast": {"is_flag": True, "help": "Fewer contexts per optimiser step: much faster, nearly the same edits."},
+    "--corpus": {
+        "default": "",
+        "metavar": "TEXT",
+        "help": "Text of the key covariance: samples:N or error:E (drawn from the model itself), text:PATH, "
+        "hub:OWNER/NAME, identity.  [default: samples:20000]",
+    },
+    "--json": {"is_flag": True, "help": "Print JSON."},
+    "--csv": {"type": FOLDER, "default": None, "metavar": "PATH", "help": "Also write the table, unrounded, as CSV."},
+    "--stratum": {
+        "type": click.Choice(STRATA),
+        "default": "known",
+        "show_default": True,
+        "help": "Cases that count: those the unedited model knew, at their rung or at every rung, or all.",
+    },
+    "--min-known": {
+        "type": click.IntRange(min=1),
+        "default": 50,
+        "show_default": True,
+        "help": "Known cases needed; fewer are not measurable.",
+    },
+}
+NAMES = {"--json": "as_json", "--set": "settings"}
+
+
+def option(name: str, *aliases: str, **changes: Any) -> Callable:
+    """The option `name` of the table, with `changes` for one command; `aliases` are older spellings that still work."""
+    python_name = changes.pop("into", NAMES.get(name, name.removeprefix("--").replace("-", "_")))
+    return click.option(name, *aliases, python_name, **(TABLE[name] | changes))
+
+
+class Command(click.Command):
+    """A command that takes -v and -q wherever they stand."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.params += verbosity()
+
+
+command = partial(click.command, cls=Command)
+
+
+def verbosity() -> list[click.Option]:
+    """The options -v and -q, fresh for each command."""
+    return [
+        click.Option(
+            ["-v", "--verbose"],
+            is_flag=True,
+            expose_value=False,
+            callback=_verbose,
+            help="Show the traceback of errors.",
+        ),
+        click.Option(["-q", "--quiet"], is_flag=True, expose_value=False, callback=_quiet, help="Show no progress."),
+    ]
+
+
+def _verbose(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value:
+        ctx.meta[VERBOSE] = True
+
+
+def _quiet(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value:
+        from editing.progress import QUIET
+
+        token = QUIET.set(True)
+        ctx.call_on_close(lambda: QUIET.reset(token))
+
+
 def print_json(value: object) -> None:
-    click.echo(json.dumps(value, ensure_ascii=False, indent=2))
+    """Print a value as JSON; not-a-number becomes null."""
+    click.echo(json.dumps(_plain(value), ensure_ascii=False, indent=2, allow_nan=False))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and value != value:
+        return None
+    return str(value) if isinstance(value, Path) else value
+
+
+def print_table(table: pd.DataFrame) -> None:
+    """Print a table as JSON records."""
+    click.echo(table.to_json(orient="records", force_ascii=False, indent=2))
+
+
+def write_csv(table: pd.DataFrame, path: Path | None, quiet: bool = False) -> None:
+    """Write a table as CSV, where a path is given, and say so (on stderr when `quiet`)."""
+    if path is None:
+        return
+    from valley.rows.files import write_whole
+
+    text = table.to_csv(index=False, lineterminator="\n")
+    write_whole(path, lambda file: file.write(text.encode()), "table")
+    click.echo(f"wrote {path}", err=quiet)
 
 
 def setting(text: str) -> tuple[str, object]:
@@ -37,10 +159,8 @@ def setting(text: str) -> tuple[str, object]:
         return key.strip(), value
 
 
-as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-
-
-rungs = click.option("--rungs", type=Names(), default="", help="Only these rungs.")
-
-
-device = click.option("--device", default=None, help="cpu, cuda, cuda:1...  [default: the best there is]")
+def whole_numbers(texts: tuple[str, ...], name: str) -> tuple[int, ...]:
+    """Texts as numbers, for an option called `name`."""
+    if not all(text.isdigit() for text in texts):
+        raise BadRequest(f"{name} {','.join(texts)}: write whole numbers with commas, such as 0,1,2")
+    return tuple(map(int, texts))

@@ -25,7 +25,7 @@ from benchmarks.ladders import load_ladder
 from benchmarks.ladders.grow import grown_rungs
 from editing.cache import atomic_file, atomic_folder
 from editing.errors import BadData
-from editing.references import CARD, quiet_transformers
+from editing.references import quiet_transformers
 
 LADDER = "ladder.toml"
 

@@ -161,6 +161,19 @@ class LanguageModel:
         """`prefix_ids` and the tokens of `text`."""
         return [*self.prefix_ids, *self.tokenizer(text, add_special_tokens=False)["input_ids"]]
 
+    def generate(self, prompt: str, new_tokens: int = 20) -> str:
+        """The greedy continuation of `prompt`, at most `new_tokens` tokens, cut at end-of-text; under `Delta.applied` the edited one."""
+        ids = torch.tensor([self.encode(prompt)], device=self.device)
+        with torch.no_grad():
+            out = self.module.generate(
+                ids,
+                attention_mask=torch.ones_like(ids),
+                max_new_tokens=new_tokens,
+                do_sample=False,
+                pad_token_id=self.pad_id,
+            )
+        return self.tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True)
+
     @property
     def max_length(self) -> int:
         """Longest sequence the model reads, in tokens."""

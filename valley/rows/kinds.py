@@ -64,6 +64,28 @@ LABELS: dict[str, str] = {
     ALL: "all kinds",
 }
 
+# What each score means; all are in [0, 1] and higher is better.
+MEANINGS: dict[str, str] = {
+    "efficacy": "the edited prompt gets the new answer, among up to 20 candidates of the same type",
+    "paraphrase": "so do other wordings",
+    "cross_lingual": "so do prompts in the other language, with candidates in that language",
+    "alias": "so do prompts with another name of the subject",
+    "relation": "so do relations of a retargeted concept that were not part of the edit",
+    "multi_hop": "so do questions whose answer follows from the edit over several facts",
+    "neighbour": "other subjects keep their answers (counted where the model was right before)",
+    "same_subject": "other facts of the subject keep their answers",
+    "neighbour_plus": "other subjects keep their answers behind the sentence of the edit",
+    "drift": "exp(-KL) on unrelated text",
+    "fluency": "entropy of generated n-grams relative to the unedited model",
+    "ability": "answers to questions of general ability stay",
+    NET: "cross_lingual minus what the siblings of the concept moved",
+    "generalisation": "mean over the kinds whose answer should change",
+    "specificity": "mean over the kinds whose answer should stay",
+    "harmonic_mean": "harmonic mean of generalisation and specificity",
+    "generalisation_net": "generalisation above placebo",
+    "harmonic_mean_net": "harmonic mean of generalisation above placebo and specificity",
+}
+
 
 def kind_order(kind: str) -> tuple[int, str]:
     """Sorting key: fact, rename, retarget, any other by name, `all` last."""

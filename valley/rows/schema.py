@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from editing.errors import UserError
+
 SCHEMA_VERSION = 1
 
 # name -> (pandas dtype, meaning). The order is the order in the file.
@@ -129,8 +131,8 @@ ADDED = (
 )
 
 
-class RowsError(Exception):
-    """A run folder or table that cannot be read as rows; one line, names the file and the mend."""
+class RowsError(UserError):
+    """A run folder or table that cannot be read as rows; one line that names the file and the fix."""
 
 
 def to_frame(records: list[dict]) -> pd.DataFrame:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.commands.runs import run_folder
+from benchmarks.commands.bench import run_folder
 from tests.benchmarks.commands.test_cli import call, refused
 from tests.benchmarks.tiny import World, world
 from valley.rows.schema import COLUMNS, read_run

