@@ -72,7 +72,8 @@ def bench(ctx: click.Context, out: Path | None, device: str | None, as_json: boo
     from benchmarks.sweep.shards import parse_shard
 
     shard = parse_shard(flags["shard"]) if flags["shard"] else None
-    workers = Workers(flags["workers"], shard, **{key: flags[key] for key in ("executor", "address", "cpus", "gpus")})
+    chosen = {key: flags[key] for key in ("executor", "address", "cpus", "gpus")}
+    workers = Workers(count=flags["workers"], shard=shard, **chosen)
     plan = plan_of_file(ctx, flags) if flags["plan"] else plan_of_flags(flags)
     out = out or run_folder(flags["plan"])
     if flags["dry_run"]:

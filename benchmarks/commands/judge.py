@@ -296,7 +296,7 @@ def rows(run: Path, sql: str | None, csv: str | None, as_json: bool) -> None:
 
     from valley.rows.sql import ALL, OVERVIEW, ask_rows, format_rows
 
-    answer = ask_rows(run, sql or (ALL if csv or as_json else OVERVIEW))
+    answer = ask_rows(run, (ALL if csv or as_json else OVERVIEW) if sql is None else sql)
     if csv == "-":
         click.echo(answer.to_csv(index=False), nl=False)
         return

@@ -6,12 +6,14 @@ The cache is huggingface_hub's own (`HF_HOME`, `HF_HUB_CACHE`); `HF_HUB_OFFLINE=
 from __future__ import annotations
 
 import re
+import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from editing.errors import BadModel
 from editing.references.folder import check_folder, weight_files
 from editing.references.gguf import sha256_of
-from editing.stats.hub_corpus import within
 
 PATTERNS = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
 ASK_SECONDS = 6.0
@@ -112,3 +114,23 @@ def _check_blobs(label: str, folder: Path) -> None:
         name = path.resolve().name
         if re.fullmatch(r"[0-9a-f]{64}", name) and sha256_of(path) != name:
             raise BadModel(f"{label}: {path.name} is damaged (sha256 differs); delete {path.resolve()} and run again")
+
+
+def within(seconds: float, ask: Callable[[], Any]) -> Any:
+    """What `ask()` returns or raises; TimeoutError after `seconds` (name look-ups know no time limit of their own)."""
+    answer: dict[str, Any] = {}
+
+    def work() -> None:
+        try:
+            answer["value"] = ask()
+        except BaseException as error:
+            answer["error"] = error
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if "error" in answer:
+        raise answer["error"]
+    if "value" not in answer:
+        raise TimeoutError
+    return answer["value"]

@@ -7,13 +7,13 @@ split first, until enough has been read. `HF_HUB_OFFLINE=1` is honoured. Nothing
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from editing.errors import BadData
+from editing.references.hub import within
 
 ASK_SECONDS = 6.0
 ROWS = 256
@@ -168,23 +168,3 @@ class HubCorpus:
 def _ordered(names: Any) -> list[str]:
     """Parquet files by name, those of a training split first."""
     return sorted((n for n in names if n.endswith(".parquet")), key=lambda n: ("train" not in n, n))
-
-
-def within(seconds: float, ask: Callable[[], Any]) -> Any:
-    """What `ask()` returns or raises; TimeoutError after `seconds` (name look-ups know no time limit of their own)."""
-    answer: dict[str, Any] = {}
-
-    def work() -> None:
-        try:
-            answer["value"] = ask()
-        except BaseException as error:
-            answer["error"] = error
-
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if "error" in answer:
-        raise answer["error"]
-    if "value" not in answer:
-        raise TimeoutError
-    return answer["value"]

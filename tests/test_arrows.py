@@ -1,0 +1,182 @@
+"""Which room may import which, and that other rooms are entered through their front door. Read from the source."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from itertools import count
+
+import pytest
+
+from tests.test_architecture import SOURCES, at_import, imports, name, tree
+
+# A room may import only rooms of lines below its own. A room is a package, or a file that stands beside the packages.
+ARROWS = """
+cli
+benchmarks.commands
+benchmarks.live | benchmarks.speed
+benchmarks.sweep | benchmarks.crispness
+benchmarks.ladders
+benchmarks.measure
+benchmarks.models | benchmarks.datasets
+benchmarks.grown | benchmarks.texts
+benchmarks.world | benchmarks.cases
+benchmarks.provenance | benchmarks.text | benchmarks.watch | benchmarks.pictures
+editing.api | editing.easyedit
+editing.methods
+editing.eval | editing.solve | editing.stats
+editing.run | editing.text
+editing.delta
+editing.model
+editing.references
+editing.cache
+valley.calibration | valley.notebook
+valley.report
+valley.compare | valley.hypotheses
+valley.text
+valley.verdicts
+valley.scores
+valley.rows
+valley.statistics
+editing.errors | editing.seeds | editing.progress
+"""
+LEVEL = {
+    room.strip(): level
+    for level, line in enumerate(reversed(ARROWS.split("\n")))
+    for room in line.split("|")
+    if room.strip()
+}
+TOP = ("benchmarks", "editing", "valley")  # the faces of the three packages, imported by users alone
+# What benchmarks may know of valley, and valley of editing. Commands may know every room of valley.
+OF_VALLEY = ("valley.rows", "valley.statistics")
+OF_EDITING = ("editing.errors",)
+
+
+def module(path) -> str:
+    return name(path).removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
+MODULES = {module(path): path for path in SOURCES}
+
+
+def room(dotted: str) -> str:
+    return ".".join(dotted.split(".")[:2])
+
+
+def arrows() -> list[tuple[str, str, str]]:
+    """(file, module that it imports, line as text) for every import between two rooms."""
+    lines = []
+    for source, path in MODULES.items():
+        for line, target in imports(path):
+            known = target if target in MODULES else target.rpartition(".")[0]
+            if known in MODULES and room(known) != room(source):
+                lines.append((source, known, f"{name(path)}:{line} imports {known}"))
+    return lines
+
+
+def test_every_room_is_in_the_table() -> None:
+    rooms = {room(one) for one in MODULES} - set(TOP)
+    assert rooms == set(LEVEL), rooms ^ set(LEVEL)
+
+
+def test_rooms_import_only_what_stands_below_them() -> None:
+    wrong = []
+    for source, target, line in arrows():
+        if source in TOP or target in TOP:
+            continue
+        above, below = LEVEL[room(source)], LEVEL[room(target)]
+        if below >= above:
+            wrong.append(line)
+        elif source.startswith("benchmarks.") and not source.startswith("benchmarks.commands"):
+            if target.startswith("valley.") and room(target) not in OF_VALLEY:
+                wrong.append(line)
+        elif source.startswith("valley.") and target.startswith("editing.") and room(target) not in OF_EDITING:
+            wrong.append(line)
+        elif source.startswith("editing.") and target.startswith("valley."):
+            wrong.append(line)
+    assert not wrong, "\n".join(wrong)
+
+
+def test_other_rooms_are_imported_through_their_face() -> None:
+    """`from benchmarks.world import knowledge`, never `from benchmarks.world.knowledge import knowledge`."""
+    wrong = [line for source, target, line in arrows() if target.count(".") > 1 and source not in TOP]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_faces_state_what_they_offer() -> None:
+    faces = [path for path in SOURCES if path.name == "__init__.py" and name(path).count("/") == 2]
+    silent = [name(p) for p in faces if "__all__" not in p.read_text(encoding="utf-8")]
+    assert not silent, silent
+
+
+def test_no_circle_of_files() -> None:
+    """Files import each other in one direction, also inside functions and inside a room."""
+    graph = defaultdict(set)
+    for source, path in MODULES.items():
+        for _, target in imports(path):
+            known = target if target in MODULES else target.rpartition(".")[0]
+            if known in MODULES and known != source and not known.startswith(f"{source}.") and source not in TOP:
+                graph[source].add(known)
+    circles = [group for group in components(graph) if len(group) > 1]
+    assert not circles, circles
+
+
+def components(graph: dict[str, set[str]]) -> list[set[str]]:
+    """Strongly connected components (Tarjan 1972)."""
+    order, low, stack, groups = {}, {}, [], []
+    number = count()
+
+    def visit(node: str) -> None:
+        order[node] = low[node] = next(number)
+        stack.append(node)
+        for other in graph.get(node, ()):
+            if other not in order:
+                visit(other)
+                low[node] = min(low[node], low[other])
+            elif other in stack:
+                low[node] = min(low[node], order[other])
+        if low[node] == order[node]:
+            group = set()
+            while node not in group:
+                group.add(stack.pop())
+            groups.append(group)
+
+    for node in list(graph):
+        if node not in order:
+            visit(node)
+    return groups
+
+
+def test_click_is_known_to_the_command_line_only() -> None:
+    allowed = ("cli", "benchmarks.commands", "benchmarks.speed")
+    wrong = [
+        f"{name(path)}:{line}"
+        for source, path in MODULES.items()
+        for line, target in imports(path)
+        if target.partition(".")[0] == "click" and room(source) not in allowed
+    ]
+    assert not wrong, wrong
+
+
+def test_no_folder_is_crowded() -> None:
+    files = defaultdict(int)
+    for path in SOURCES:
+        files[path.parent.relative_to(path.parents[len(path.parts) - 2]).as_posix()] += path.name != "__init__.py"
+    crowded = {folder: n for folder, n in files.items() if n > 13}
+    assert not crowded, crowded
+
+
+@pytest.mark.parametrize("top", TOP)
+def test_importing_a_package_imports_nothing_heavy(top: str) -> None:
+    light = {"__future__", "importlib", "typing", "collections.abc"}
+    modules = {m for node in at_import(tree(MODULES[top])) for m in imported(node)}
+    assert modules <= light, modules - light
+
+
+def imported(node) -> list[str]:
+    import ast
+
+    if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+        return []
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    return [node.module or ""] if isinstance(node, ast.ImportFrom) else []
