@@ -1,0 +1,92 @@
+"""The Python interface: the script of the documentation, word for word, in a folder of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import editing
+from editing.errors import BadRequest
+from tests.benchmarks.tiny import save_tiny
+from tests.editing.references.model_files import lay_out
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPT = """
+import editing
+lm = editing.load("HuggingFaceTB/SmolLM2-135M", dtype="bfloat16", device="cuda")
+request = editing.Request("The capital of {} is", "France", "Rome")
+delta = editing.edit(lm, request, method="rome", fast=True)
+print(editing.ask(lm, ["Paris is in"], [["Italy", "France"]], delta))
+with delta.applied(lm): print(lm.generate("The capital of France is"))
+delta.save("rome-france"); editing.export_peft(delta, lm, "adapter")
+"""
+
+
+def test_the_script_runs_anywhere(trained_lm, tmp_path: Path) -> None:
+    """On a small model in a hub cache under that name, and on the CPU where there is no GPU; nothing else is changed."""
+    save_tiny(trained_lm, tmp_path / "model")
+    lay_out(tmp_path / "hub", "HuggingFaceTB/SmolLM2-135M", tmp_path / "model")
+    script = SCRIPT if torch.cuda.is_available() else SCRIPT.replace('"cuda"', '"cpu"')
+    places = {"HF_HUB_CACHE": str(tmp_path / "hub"), "VALLEY_CACHE": str(tmp_path / "cache"), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, env=os.environ | places, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert re.match(r"\[\{'Italy': -[\d.]+, 'France': -[\d.]+\}\]\n", done.stdout), done.stdout
+    assert (tmp_path / "rome-france" / "delta.json").is_file()
+    assert (tmp_path / "adapter" / "adapter_config.json").is_file()
+
+
+def test_an_edit_changes_what_is_answered_and_not_the_model(trained_lm) -> None:
+    before = trained_lm.weight_hash
+    statistics = editing.Statistics(trained_lm, corpus="identity")
+    request = editing.Request("The color of {} is", "cheese", "blue")
+    delta = editing.edit(trained_lm, request, statistics=statistics, short_prefixes=0, long_prefixes=0)
+    prompt, candidates = ["The color of cheese is"], [["blue", "yellow"]]
+    (plain,), (edited,) = (editing.ask(trained_lm, prompt, candidates, d) for d in (None, delta))
+    assert list(edited) == ["blue", "yellow"] and edited["blue"] > plain["blue"] + 1
+    assert trained_lm.generate(prompt[0], 3) != ""
+    with delta.applied(trained_lm):
+        assert trained_lm.generate(prompt[0], 1).split()[:1] == ["blue"]
+    assert trained_lm.generate(prompt[0], 1).split()[:1] != ["blue"]
+    assert editing.model.language_model.hash_weights(trained_lm.module) == before
+
+
+def test_a_request_is_stated_in_the_fewest_words() -> None:
+    fact = editing.Request("The capital of {} is", "France", "Rome")
+    assert (fact.lookup, fact.targets, fact.id) == ("subject_last", ("Rome",), "France -> Rome")
+    rename = editing.Request(["It is called", "One says"], target="fromage")
+    assert rename.lookup == "last" and rename.targets == ("fromage", "fromage") and rename.subject == ""
+    with pytest.raises(BadRequest, match="empty target"):
+        editing.Request("The capital of {} is", "France")
+
+
+@pytest.mark.parametrize("prompts, candidates", [("Paris is in", [["Italy"]]), (["a", "b"], [["c"]])])
+def test_questions_of_the_wrong_form_are_refused(trained_lm, prompts, candidates) -> None:
+    with pytest.raises(BadRequest, match="one list for each"):
+        editing.ask(trained_lm, prompts, candidates)
+
+
+def test_wrong_edits_are_refused(trained_lm) -> None:
+    request = editing.Request("The color of {} is", "cheese", "blue")
+    with pytest.raises(BadRequest, match="no method"):
+        editing.edit(trained_lm, request, method="roma")
+    with pytest.raises(BadRequest, match="no setting"):
+        editing.edit(trained_lm, request, stepz=3)
+    with pytest.raises(BadRequest, match="at least one"):
+        editing.edit(trained_lm, [])
+
+
+def test_the_face_names_what_it_has() -> None:
+    assert set(editing.__all__) == set(dir(editing)) and all(getattr(editing, name) for name in editing.__all__)
+    with pytest.raises(AttributeError, match="no attribute"):
+        editing.nothing  # noqa: B018
+    code = "import sys, editing, benchmarks, valley; print([m for m in ('torch', 'pandas') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
