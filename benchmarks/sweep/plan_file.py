@@ -36,6 +36,7 @@ from typing import Any, get_args
 from benchmarks.cases import EditKind
 from benchmarks.datasets import dataset_names, kinds_of
 from benchmarks.ladders import load_ladder
+from benchmarks.plans import plan_path
 from benchmarks.sweep.plan import DEFAULT_DATASETS, SEARCHES, Edits, Plan, Split
 from editing.errors import BadData, UserError
 from editing.methods import FAST, make_method, method_names, taken_by
@@ -49,12 +50,12 @@ MOST_BYTES, MOST_SETTINGS = 100_000, 1000
 
 
 def load_plan(path: str | Path) -> Plan:
-    """The plan in a TOML file.
+    """The plan in a TOML file, or the one of that name in `benchmarks/plans`.
 
     Raises:
         BadData: not readable as TOML, an unknown or missing key, a value that does not fit; names file, key and mend.
     """
-    path = Path(path)
+    path = plan_path(path)
     table = _table(path)
     _known(path, "", table, KEYS)
     ladder = _get(path, table, "ladder", str, None)
@@ -102,7 +103,7 @@ def run_name(path: str | Path) -> PurePosixPath:
     Raises:
         BadData: a name that is absolute, climbs, is empty in part, or has signs that are no part of a name.
     """
-    path = Path(path)
+    path = plan_path(path)
     name = _get(path, _table(path), "name", str, path.stem)
     if not all(re.fullmatch(r"[\w-][\w.-]*", part) for part in name.split("/")):
         raise BadData(

@@ -150,7 +150,7 @@ def converted(
             lock = FileLock(folder.parent / f".{folder.name}.lock")
             lock.acquire()
         except OSError as error:
-            raise BadData(f"{folder.parent}: cannot write there ({error.strerror}); set EDITBENCH_CACHE") from error
+            raise BadData(f"{folder.parent}: cannot write there ({error.strerror}); set VALLEY_CACHE") from error
         try:
             if not folder.is_dir():
                 for left in folder.parent.glob(f".{folder.name}.*.tmp"):  # of a killed conversion
@@ -169,7 +169,7 @@ def _convert(label: str, sha256: str, folder: Path, assemble: Callable[[Path], P
         header = read_header(path)
         needed, free = int(header.n_weights * 4.3) + (64 << 20), shutil.disk_usage(folder.parent).free
         if free < needed:
-            raise BadData(f"{folder.parent}: {needed >> 20} MB needed, {free >> 20} MB free; set EDITBENCH_CACHE")
+            raise BadData(f"{folder.parent}: {needed >> 20} MB needed, {free >> 20} MB free; set VALLEY_CACHE")
         # Measured on one core: the vocabulary costs more than the weights.
         expected = 5 + header.n_strings / 12_000 + header.n_weights / 30e6
         with ticking(f"{label}: converting once to float32", expected, show):
@@ -216,9 +216,7 @@ def _read_and_save(label: str, path: Path, header: Header, folder: Path) -> None
             module.save_pretrained(folder)
             tokenizer.save_pretrained(folder)
         except SafetensorError as error:
-            raise BadData(
-                f"{folder.parent}: cannot write there ({error}); free space or set EDITBENCH_CACHE"
-            ) from error
+            raise BadData(f"{folder.parent}: cannot write there ({error}); free space or set VALLEY_CACHE") from error
 
 
 def _verify(label: str, folder: Path) -> None:

@@ -98,7 +98,7 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "seconds_edit": ("float64", "wall time of the edit, share of its batch"),
     "seconds_eval": ("float64", "wall time of evaluating the case, share of its batch"),
     "versions": ("string", "torch, transformers and project versions, JSON"),
-    "commit": ("string", "git commit of the project, '+dirty' when changed"),
+    "commit": ("string", "git commit of the project, '+dirty' when changed; version and content hash outside git"),
     "error": ("string", "why the cell failed; empty otherwise"),
 }
 # Differ between two runs that measured the same thing.

@@ -26,7 +26,14 @@ from benchmarks.datasets.reading.sources import Source, located
 
 DESCRIPTION = "CounterFact (counterfact:PATH), as published or in EasyEdit's flat form"
 KINDS = ("fact",)
-SOURCE = Source("https://rome.baulab.info/data/", "MIT", "https://rome.baulab.info/data/dsets/counterfact.json")
+# The authors' server has no versions; this repository holds the same file (by its checksum) at a commit.
+SOURCE = Source(
+    "https://rome.baulab.info/data/dsets/counterfact.json",
+    "MIT",
+    "https://media.githubusercontent.com/media/scalable-model-editing/rebuilding-rome/"
+    "4095d048607292ec0ac3c1333124a94bb61a3bcb/data/counterfact.json",
+    "d017056125178a13728594e66a801357a8db9ed7973a7425554bb4271de9fc6f",
+)
 REWRITE = "requested_rewrite"
 Record = Mapping[str, Any]
 

@@ -29,10 +29,11 @@ from benchmarks.datasets.reading.sources import Source, located
 
 DESCRIPTION = "KnowEdit and EasyEdit JSON (easyedit:PATH): prompt, target_new, locality, portability"
 KINDS = ("fact",)
-SOURCE = Source(
+SOURCE = Source(  # the hub's newest commit: the checksum alone says which file it is
     "https://huggingface.co/datasets/zjunlp/KnowEdit",
     "MIT",
-    hub=("zjunlp/KnowEdit", "benchmark/wiki_counterfact/test_cf.json"),
+    "https://huggingface.co/datasets/zjunlp/KnowEdit/resolve/main/benchmark/wiki_counterfact/test_cf.json",
+    "efc01ba398dfe04975939f729aab45523addb3c6b3cf41d7429ba5de1d45225b",
 )
 PROMPTS = ("prompt", "text", "src", "edit_prompt")
 SUBJECTS = ("subject", "concept")

@@ -32,7 +32,9 @@ KINDS = ("fact",)
 SOURCE = Source(
     "https://github.com/princeton-nlp/MQuAKE, folder datasets",
     "MIT",
-    "https://raw.githubusercontent.com/princeton-nlp/MQuAKE/main/datasets/MQuAKE-CF-3k-v2.json",
+    "https://raw.githubusercontent.com/princeton-nlp/MQuAKE/fb43dadc2d8cd19d08ce81c63d957b59deb3f3cd/"
+    "datasets/MQuAKE-CF-3k-v2.json",
+    "f82091cbb668cef8f2537f79f1768af1840184450b347ff8c344336090ddc71e",
 )
 Record = Mapping[str, Any]
 

@@ -24,8 +24,11 @@ from benchmarks.datasets.reading.sources import Source, located
 
 DESCRIPTION = "zsRE in the form of MEND (zsre:PATH): src, rephrase, alt, answers, loc"
 KINDS = ("fact",)
-SOURCE = Source(
-    "https://rome.baulab.info/data/", "none stated", "https://rome.baulab.info/data/dsets/zsre_mend_eval.json"
+SOURCE = Source(  # a server without commits: the checksum alone says which file it is
+    "https://rome.baulab.info/data/",
+    "none stated",
+    "https://rome.baulab.info/data/dsets/zsre_mend_eval.json",
+    "8a371d512f8a6ab175db4ef672181d5c0e52da23298cb51e5a2eeea2f89aa9cd",
 )
 NQ = "nq question:"
 Record = Mapping[str, Any]

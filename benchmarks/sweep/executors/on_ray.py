@@ -37,10 +37,10 @@ def run_parts(plan: Plan, out: Path, workers: Workers, device: str | None, quiet
         import ray  # pyright: ignore[reportMissingImports]  # optional: checked where it is installed
         from ray.exceptions import RayTaskError, WorkerCrashedError  # pyright: ignore[reportMissingImports]
     except ImportError as error:
-        raise BadRequest("--executor ray needs Ray; install it with `pip install -r requirements-ray.txt`") from error
+        raise BadRequest("--executor ray needs Ray; install it with `pip install 'ray>=2.40,<3'`") from error
     began, ran = time.perf_counter(), 0
     wanted = parts(len(places(plan)[0]), workers.count)
-    variables = {"PYTHONPATH": str(ROOT), "EDITBENCH_CACHE": str(cache_root().resolve())}
+    variables = {"PYTHONPATH": str(ROOT), "VALLEY_CACHE": str(cache_root().resolve())}
     variables |= {key: os.environ[key] for key in ("HF_HOME", "HF_HUB_OFFLINE") if key in os.environ}
     here = (
         {} if workers.address else {"num_cpus": max(1, round(workers.count * workers.cpus)), "include_dashboard": False}

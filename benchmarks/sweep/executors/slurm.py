@@ -7,14 +7,15 @@ import shlex
 import sys
 from pathlib import Path
 
+from benchmarks.plans import plan_path
 from benchmarks.provenance import ROOT
 from editing.errors import BadRequest
 
 
 def array_script(
-    plan: Path, out: Path, jobs: int, *, hours: float = 24, cpus: int = 4, memory: str = "32G", gpus: int = 0
+    plan: str | Path, out: Path, jobs: int, *, hours: float = 24, cpus: int = 4, memory: str = "32G", gpus: int = 0
 ) -> str:
-    """The sbatch script that runs `plan` as `jobs` shards into `out`; paths become absolute.
+    """The sbatch script that runs `plan` (a file, or a name in `benchmarks/plans`) as `jobs` shards into `out`; paths become absolute.
 
     Raises:
         BadRequest: not a number of jobs, hours or an amount of memory that SLURM takes.
@@ -24,6 +25,7 @@ def array_script(
     if not re.fullmatch(r"\d+[KMGT]?", memory):
         raise BadRequest(f"memory {memory!r:.40}: write a number with K, M, G or T, such as 32G")
     minutes = round(hours * 60) or 1
+    plan = plan_path(plan)
     name = re.sub(r"[^\w.-]+", "-", plan.stem)
     command = [sys.executable, str(ROOT / "cli.py"), "bench", str(plan.resolve()), "--out", str(out.resolve())]
     lines = [

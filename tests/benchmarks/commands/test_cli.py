@@ -33,7 +33,7 @@ def tiny() -> World:
 @pytest.fixture(scope="module", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("EDITBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("VALLEY_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
 
 

@@ -67,7 +67,7 @@ def test_the_ladders_that_lie_in_results_load() -> None:
 
 @pytest.mark.slow
 def test_exported_rungs_are_a_ladder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("EDITBENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("VALLEY_CACHE", str(tmp_path / "cache"))
     path, out = tmp_path / "mine.toml", tmp_path / "out"
     path.write_text(ONE)
     folders = export_ladder(str(path), out, seeds=(1,), say=lambda line: None)

@@ -156,7 +156,7 @@ def test_two_workers_and_one_of_them_killed_end_in_the_same_table(
 
 @pytest.mark.slow
 def test_ray_with_a_worker_killed_in_the_middle(tiny: World, undisturbed: Path, tmp_path: Path) -> None:
-    pytest.importorskip("ray", reason="Ray is not installed (requirements-ray.txt)")
+    pytest.importorskip("ray", reason="Ray is not installed (extra `ray`)")
     out, killed = tmp_path / "run", []
 
     def kill_one() -> None:

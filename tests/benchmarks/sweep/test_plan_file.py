@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.plans import plan_names, plan_path
+from benchmarks.sweep.executors.slurm import array_script
 from benchmarks.sweep.grids import settings_grid
 from benchmarks.sweep.plan import Edits, Split, split_of
 from benchmarks.sweep.plan_file import load_plan, run_name
@@ -176,3 +178,25 @@ def test_shards_cover_everything_once() -> None:
 def test_the_plans_that_come_along_are_sound(path: Path) -> None:
     plan = load_plan(path)
     assert plan.title and run_name(path).parts[0] == path.stem
+
+
+def test_a_plan_that_comes_along_is_named_without_its_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = ROOT / "benchmarks" / "plans" / "quick.toml"
+    assert {"quick", "study"} <= set(plan_names()) and plan_path("quick") == path
+    assert load_plan("quick") == load_plan(Path("quick")) == load_plan(path)
+    assert run_name("quick") == run_name(path)
+    assert f" bench {path} --out {tmp_path}/out" in array_script("quick", Path("out"), 2)
+
+
+def test_a_name_that_is_no_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BadData, match="plan 'quik': no such plan; did you mean quick"):
+        load_plan("quik")
+    with pytest.raises(BadData, match="plan 'zzz': no such plan; use one of quick, study"):
+        load_plan("zzz")
+    (tmp_path / "quik").write_text(SHORT)  # a file, whatever its name
+    assert load_plan("quik") == load_plan(written(tmp_path, SHORT))
+    for path in ("gone.toml", "gone/quick", "x" * 5000, "a\0b"):
+        with pytest.raises(BadData, match=r"cannot be read|not readable"):
+            load_plan(path)

@@ -1,0 +1,51 @@
+"""Where computed things are kept: the environment, the source tree, the user's cache folder; looked up at each call."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from platformdirs import user_cache_path
+
+from editing import cache
+from editing.cache import cache_root
+
+NAMES = ("VALLEY_CACHE", "EDITBENCH_CACHE")
+
+
+@pytest.fixture
+def source(tmp_path, monkeypatch) -> Path:
+    """An empty source tree; none of the variables is set."""
+    for name in NAMES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(cache, "SOURCE", tmp_path)
+    return tmp_path
+
+
+def test_the_users_cache_folder_is_the_default_and_nothing_is_made(source):
+    assert cache_root() == user_cache_path("concept-valley")
+    assert cache_root().name == "concept-valley" and not (source / ".cache").exists()
+
+
+def test_a_cache_that_is_in_the_source_tree_is_still_used(source):
+    (source / ".cache").mkdir()
+    assert cache_root() == source / ".cache"
+
+
+def test_a_file_of_that_name_is_no_cache(source):
+    (source / ".cache").write_text("")
+    assert cache_root() == user_cache_path("concept-valley")
+
+
+def test_the_variable_and_its_former_name_come_first(source, tmp_path, monkeypatch):
+    (source / ".cache").mkdir()
+    monkeypatch.setenv("EDITBENCH_CACHE", str(tmp_path / "old"))
+    assert cache_root() == tmp_path / "old"
+    monkeypatch.setenv("VALLEY_CACHE", str(tmp_path / "new"))
+    assert cache_root() == tmp_path / "new"
+    monkeypatch.setenv("VALLEY_CACHE", "")  # set and empty is not set
+    assert cache_root() == tmp_path / "old"
+
+
+def test_the_source_tree_is_the_one_of_the_code():
+    assert (cache.SOURCE / "editing" / "cache.py").is_file()
