@@ -18,7 +18,7 @@ benchmarks.sweep | benchmarks.crispness
 benchmarks.ladders
 benchmarks.measure
 benchmarks.models | benchmarks.datasets
-benchmarks.grown | benchmarks.texts
+benchmarks.grown | benchmarks.texts | benchmarks.plans
 benchmarks.world | benchmarks.cases
 benchmarks.provenance | benchmarks.text | benchmarks.watch | benchmarks.pictures
 editing.api | editing.easyedit

@@ -6,7 +6,6 @@ import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, fields
 from difflib import get_close_matches
-from importlib.resources import files
 from typing import Any
 
 from benchmarks.datasets import dataset_names, describe, kinds_of
@@ -15,6 +14,7 @@ from benchmarks.ladders import ladder_names, load_ladder
 from benchmarks.measure.opening import open_model
 from benchmarks.measure.strength import strength
 from benchmarks.models import absent, at_hand
+from benchmarks.plans import plan_names, plan_path
 from benchmarks.text import aligned, format_pairs, format_value
 from editing.errors import BadRequest, NoSite
 from editing.methods import make_method, method_names
@@ -62,9 +62,7 @@ def datasets() -> list[Entry]:
 
 def plans() -> list[Entry]:
     """The sweep plans of the project."""
-    folder = files("benchmarks").joinpath("plans")
-    paths = sorted((path for path in folder.iterdir() if path.name.endswith(".toml")), key=lambda path: path.name)
-    loaded = [(path.name.removesuffix(".toml"), tomllib.loads(path.read_text("utf-8"))) for path in paths]
+    loaded = [(name, tomllib.loads(plan_path(name).read_text("utf-8"))) for name in plan_names()]
     return [{"name": name, "ladder": plan["ladder"], "summary": plan.get("title", "")} for name, plan in loaded]
 
 
