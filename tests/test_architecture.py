@@ -19,7 +19,7 @@ HEAVY = ("torch", "transformers", "safetensors", "tokenizers")
 # What no file of a room may import.
 FORBIDDEN = {
     # pyarrow is let in for one thing: the Parquet files of a hub data set (editing/stats/hub_corpus.py).
-    "editing": ("benchmarks", "valley", "cli", "pandas", "matplotlib", "altair"),
+    "editing": ("benchmarks", "valley", "cli", "pandas", "altair"),
     "benchmarks": ("cli",),
     "valley": ("editing", "benchmarks", "cli", *HEAVY),
 }

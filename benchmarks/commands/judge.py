@@ -33,7 +33,8 @@ def curve(run: Path, min_known: int, csv: Path | None, as_json: bool) -> None:
     Example:
       valley curve results/demo
     """
-    from valley.report.figures import write_figures
+    from valley.report.files import write_curve_charts
+    from valley.report.page import Report
     from valley.rows.schema import read_run
     from valley.scores.curve import analyse
     from valley.text.curve import format_table
@@ -44,8 +45,11 @@ def curve(run: Path, min_known: int, csv: Path | None, as_json: bool) -> None:
     else:
         click.echo(format_table(analysis.curve))
     write_csv(analysis.curve, csv, as_json)
-    for path in write_figures(analysis.rows, run, min_known, analysis=analysis):
+    paths = write_curve_charts(Report(analysis, run.name), run)
+    for path in paths:
         click.echo(f"wrote {path}", err=as_json)
+    if not paths:
+        click.echo("no chart: nothing was measured; the table gives the reasons", err=as_json)
 
 
 @command()

@@ -1,65 +1,54 @@
-"""The picture: one pair's four measures by layer against their controls, one column of panels per rung."""
+"""The picture: one pair's four measures by layer against their controls, a row per measure and a column per rung."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
+import altair as alt
 import pandas as pd
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
-from benchmarks.crispness import CONTROLS, MEASURES
-from editing.cache import atomic_file
+from benchmarks.crispness import MEASURES
+from benchmarks.pictures import heading, lines_of
 
-# Okabe and Ito's palette; the dash repeats what the colour says.
-STYLE = {
-    "none": ("#0072B2", "-"),
-    "untrained": ("#999999", ":"),
-    "random": ("#D55E00", "--"),
-    "shuffled": ("#009E73", "-."),
+CONTROL_NAMES = {
+    "none": "measured",
+    "random": "random concept",
+    "shuffled": "shuffled pairs",
+    "untrained": "untrained model",
 }
-LABEL = {"none": "measured", "untrained": "untrained model", "random": "random concept", "shuffled": "shuffled pairs"}
-TITLE = {
-    "C_key": "C_key\nleak to translation\nminus siblings",
-    "C_align": "C_align\nmutual neighbours\n(chance-corrected)",
-    "C_patch": "C_patch\nP(name) minus\nrandom state's",
-    "C_dir": "C_dir\ncosine of EN and FR\nedit vectors",
+TITLES = {
+    "C_key": ["C_key: leak to", "translation less", "leak to siblings"],
+    "C_align": ["C_align: mutual", "neighbours (corrected", "for chance)"],
+    "C_patch": ["C_patch: P(name)", "less that of a", "random state"],
+    "C_dir": ["C_dir: cosine of", "English and French", "edit vectors"],
 }
-
 LEAST = 0.05  # a panel shows at least this much around 0, so that noise near 0 does not fill it
 
 
-def draw(frame: pd.DataFrame, path: Path) -> None:
-    """Draw the first concept of `frame` (cheese/fromage where it is measured) into a PNG file, written whole."""
-    concept = frame["concept"].iloc[0]
-    mine = frame[(frame["concept"] == concept) & (frame["direction"] == "both")]
-    rungs = list(dict.fromkeys(mine["rung"]))
-    figure = Figure(figsize=(1.6 + 3.2 * len(rungs), 8.5), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(len(MEASURES), len(rungs), squeeze=False, sharey="row")
-    for row, measure in enumerate(MEASURES):
-        for column, rung in enumerate(rungs):
-            panel = axes[row][column]
-            part = mine[(mine["rung"] == rung) & (mine["measure"] == measure)]
-            panel.axhline(0, color="#dddddd", linewidth=0.8)
-            for control in CONTROLS:
-                line = part[part["control"] == control].sort_values("layer")
-                if len(line):
-                    colour, dash = STYLE[control]
-                    panel.plot(
-                        line["layer"], line["value"], dash, color=colour, label=LABEL[control], marker=".", markersize=4
-                    )
-            panel.spines[["top", "right"]].set_visible(False)
-            if row == 0:
-                panel.set_title(rung, fontsize=10)
-            if row == len(MEASURES) - 1:
-                panel.set_xlabel("layer")
-        axes[row][0].set_ylabel(TITLE[measure], fontsize=9)
-        low, high = axes[row][0].get_ylim()  # shared by the row, so only now that all of it is drawn
-        axes[row][0].set_ylim(min(low, -LEAST), max(high, LEAST))
-    handles, labels = axes[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False, fontsize=9)
-    first = mine.iloc[0]
-    figure.suptitle(f"{first['en']} / {first['fr']}", fontsize=11)
-    with atomic_file(path) as temporary:
-        figure.savefig(temporary, dpi=130, format="png")
+def crispness_chart(table: pd.DataFrame) -> alt.VConcatChart:
+    """The first concept of a crispness table (cheese/fromage where it is measured)."""
+    concept = table["concept"].iloc[0]
+    pair = table[(table["concept"] == concept) & (table["direction"] == "both")].dropna(subset=["value"])
+    pair = pair[pair["control"].isin(CONTROL_NAMES) & pair["measure"].isin(MEASURES)]
+    measures = [measure for measure in MEASURES if measure in set(pair["measure"])]
+    rows = [_row(pair[pair["measure"] == measure], measure, i == 0) for i, measure in enumerate(measures)]
+    english, french = table[["en", "fr"]].iloc[0]
+    return alt.vconcat(*rows, title=heading(f"Crispness by layer: {english} / {french}"))
+
+
+def _row(part: pd.DataFrame, measure: str, names: bool) -> alt.FacetChart:
+    """Panels of one measure, a rung each, on one vertical axis; above them the rungs' `names`."""
+    low, high = min(part["value"].min(), -LEAST), max(part["value"].max(), LEAST)
+    shown = part[["rung", "layer", "value"]].assign(control=part["control"].map(CONTROL_NAMES))
+    rungs = list(dict.fromkeys(shown["rung"]))
+    colour, dash = lines_of("control", list(CONTROL_NAMES.values()))
+    base = alt.Chart(shown).encode(
+        x=alt.X("layer:Q", axis=alt.Axis(tickMinStep=1, format="d"), scale=alt.Scale(nice=False)),
+        y=alt.Y("value:Q", title=TITLES[measure], scale=alt.Scale(domain=[low, high], nice=True)),
+        color=colour,
+    )
+    zero = alt.Chart(shown).mark_rule(color="#aaaaaa").encode(y=alt.datum(0))
+    layers = alt.layer(zero, base.mark_line(strokeWidth=1.8).encode(strokeDash=dash), base.mark_circle(size=22))
+    return (
+        layers.properties(width=300, height=140)
+        .facet(column=alt.Column("rung:N", title=None, sort=rungs, header=alt.Header(labels=names)))
+        .resolve_scale(x="independent")
+    )

@@ -14,9 +14,10 @@ import pandas as pd
 
 from benchmarks.crispness import CONTROLS, MEASURES, Setup, crispness
 from benchmarks.crispness.pairs import concept_pairs
-from benchmarks.crispness.picture import draw
+from benchmarks.crispness.picture import crispness_chart
 from benchmarks.ladders import choose_rungs
 from benchmarks.measure.opening import open_model, statistics_of
+from benchmarks.pictures import write_png
 from editing.cache import atomic_file, cache_root
 from editing.errors import BadData, UserError
 from editing.model.language_model import LanguageModel
@@ -97,7 +98,7 @@ def run_crispness(
     files: list[Path] = []
     if out is not None:
         files = [out / "crispness.csv", out / "crispness.png"]
-        draw(whole, files[1])
+        write_png(crispness_chart(whole), files[1])
     return Crispness(whole, tuple(files), skipped, tuple(failed))
 
 

@@ -6,19 +6,18 @@ Rungs of one size differ in their seed only, so their spread is the noise that a
 
 from __future__ import annotations
 
-import io
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import altair as alt
 import pandas as pd
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from benchmarks.grown.corpus import KINDS
 from benchmarks.grown.rungs import grow, read_card
 from benchmarks.ladders.grow import grown_rungs
 from benchmarks.ladders.strength import rung_strength
+from benchmarks.pictures import GREY, lines_of, write_png
 from benchmarks.world.facts import LANGS
 from editing.cache import atomic_file
 
@@ -26,9 +25,14 @@ STRENGTH = (
     "bits_per_byte_world_en", "bits_per_byte_world_fr", "bits_per_byte_en", "bits_per_byte_fr", "known_rate_en", "known_rate_fr",
 )  # fmt: skip
 CARD = ("parameters", "steps", "tokens", "loss", "seconds", "cpu_seconds", "tokens_per_second", "device", "weights")
-# Okabe and Ito's palette; the dash repeats what the colour says.
-LINES = {"seen": ("#0072B2", "-"), "template": ("#009E73", "--"), "language": ("#D55E00", "-."), "multi_hop": ("#CC79A7", ":")}  # fmt: skip
-NAMES = {"seen": "told, trained wording", "template": "told, other wording", "language": "told in the other language only", "multi_hop": "two facts to combine"}  # fmt: skip
+# Kinds of sentence whose recall is drawn and listed, with their names in the picture's legend.
+RECALLED = {
+    "seen": "stated, wording of the training",
+    "template": "stated, other wording",
+    "language": "stated in the other language only",
+    "multi_hop": "two facts to combine",
+}
+LANGUAGES = {"en": "English", "fr": "French"}
 
 
 def ladder_table(
@@ -79,10 +83,7 @@ def write_table(table: pd.DataFrame, name: str, folder: Path) -> None:
     for file, text in (("table.csv", table.to_csv(index=False)), ("README.md", _readme(table, name, folder))):
         with atomic_file(folder / file) as temporary:
             temporary.write_text(text, encoding="utf-8")
-    picture = io.BytesIO()
-    _figure(by_size(table), table).savefig(picture, format="png", dpi=120)
-    with atomic_file(folder / "table.png") as temporary:
-        temporary.write_bytes(picture.getvalue())
+    write_png(table_chart(table), folder / "table.png")
 
 
 def format_sizes(table: pd.DataFrame) -> str:
@@ -92,7 +93,7 @@ def format_sizes(table: pd.DataFrame) -> str:
         "parameters",
         "loss",
         "bits per byte, world",
-        *(f"recall {kind}" for kind in LINES),
+        *(f"recall {kind}" for kind in RECALLED),
         "CPU s",
         "tokens/s",
     ]
@@ -100,7 +101,7 @@ def format_sizes(table: pd.DataFrame) -> str:
     for _, row in by_size(table).iterrows():
         cells = [str(row["size"]), f"{row['parameters'] / 1e6:.2f}M", _spread(row["loss"], row["sd_loss"], 3)]
         cells.append(_pair(row, "bits_per_byte_world", 3))
-        cells += [_pair(row, f"recall_{kind}", 2) for kind in LINES]
+        cells += [_pair(row, f"recall_{kind}", 2) for kind in RECALLED]
         lines.append([*cells, f"{row['cpu_seconds']:.0f}", f"{row['tokens_per_second']:,.0f}"])
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
@@ -120,7 +121,7 @@ def _spread(value: float, spread: float, digits: int) -> str:
 
 
 def _readme(table: pd.DataFrame, name: str, folder: Path) -> str:
-    chance = ", ".join(f"{kind} {_chance(table, kind)}" for kind in LINES)
+    chance = ", ".join(f"{kind} {_chance(table, kind)}" for kind in RECALLED)
     minutes, cpu = table["seconds"].sum() / 60, table["cpu_seconds"].sum() / 60
     return "\n".join(
         (
@@ -148,36 +149,33 @@ def _chance(table: pd.DataFrame, kind: str) -> str:
     return "/".join("n/a" if pd.isna(mean) else f"{mean:.2f}" for mean in means)
 
 
-def _figure(sizes: pd.DataFrame, table: pd.DataFrame) -> Figure:
-    figure = Figure(figsize=(11, 4.4), layout="constrained")
-    FigureCanvasAgg(figure)
-    left, right = figure.subplots(1, 2)
-    for lang, (colour, dash) in zip(LANGS, (("#0072B2", "-"), ("#D55E00", "--")), strict=True):
-        key = f"bits_per_byte_world_{lang}"
-        left.plot(
-            sizes["parameters"], sizes[key], dash, color=colour, label={"en": "English", "fr": "French"}.get(lang, lang)
-        )
-        left.plot(table["parameters"], table[key], ".", color=colour, alpha=0.6)
-    left.set(ylabel="bits per byte (lower is stronger)", title="Sentences in a wording held back")
-    for kind, (colour, dash) in LINES.items():
-        means = [frame[[f"recall_{kind}_{lang}" for lang in LANGS]].mean(axis=1) for frame in (sizes, table)]
-        right.plot(sizes["parameters"], means[0], dash, color=colour, label=NAMES[kind])
-        right.plot(table["parameters"], means[1], ".", color=colour, alpha=0.6)
-    chance = table[[f"chance_language_{lang}" for lang in LANGS]].to_numpy().mean()
-    right.axhline(chance, color="#999999", linewidth=0.8)
-    right.annotate(
-        "chance (other language)",
-        (1, chance),
-        xycoords=("axes fraction", "data"),
-        ha="right",
-        va="top",
-        fontsize=8,
-        color="#666666",
+def table_chart(table: pd.DataFrame) -> alt.HConcatChart:
+    """Bits per byte and recall against parameters: a line through the means of the sizes, a dot for each seed."""
+    bits = {LANGUAGES.get(lang, lang): table[f"bits_per_byte_world_{lang}"] for lang in LANGS}
+    recall = {name: table[[f"recall_{kind}_{lang}" for lang in LANGS]].mean(axis=1) for kind, name in RECALLED.items()}
+    chance = float(table[[f"chance_language_{lang}" for lang in LANGS]].to_numpy().mean())
+    left = _panel(table, bits, "bits per byte (lower is stronger)", alt.Scale(zero=False))
+    right = _panel(table, recall, "recall", alt.Scale(domain=[0, 1]))
+    rule = alt.Chart().mark_rule(color=GREY).encode(y=alt.datum(chance))
+    words = alt.Chart().mark_text(text="chance (other language)", color=GREY, align="right", dy=9).encode(
+        x=alt.datum(float(table["parameters"].max())), y=alt.datum(chance))  # fmt: skip
+    return alt.hconcat(
+        left.properties(title="Bits per byte against parameters, wordings kept out of training"),
+        alt.layer(right, rule, words).properties(title="Recall against parameters (a dot is one seed)"),
+    ).resolve_scale(color="independent", strokeDash="independent")
+
+
+def _panel(table: pd.DataFrame, series: dict[str, pd.Series], title: str, scale: alt.Scale) -> alt.LayerChart:
+    """Named columns against parameters, on a logarithmic axis."""
+    parts = [table[["size", "parameters"]].assign(value=values, series=name) for name, values in series.items()]
+    seeds = pd.concat(parts, ignore_index=True).dropna(subset=["value"])
+    means = seeds.groupby(["series", "size"], sort=False)[["parameters", "value"]].mean().reset_index()
+    names = [name for name, values in series.items() if values.notna().any()]
+    colour, dash = lines_of("series", names, columns=2)
+    x = alt.X(
+        "parameters:Q", scale=alt.Scale(type="log", nice=False, padding=12), axis=alt.Axis(format="~s", tickCount=5)
     )
-    right.set(ylabel="recall", ylim=(-0.02, 1.02), title="What is recalled (a dot is one seed)")
-    for panel in (left, right):
-        panel.set_xscale("log")
-        panel.set_xlabel("parameters")
-        panel.spines[["top", "right"]].set_visible(False)
-        panel.legend(frameon=False, fontsize=8)
-    return figure
+    y = alt.Y("value:Q", title=title, scale=scale)
+    line = alt.Chart(means).mark_line(strokeWidth=1.8).encode(x=x, y=y, color=colour, strokeDash=dash)
+    dots = alt.Chart(seeds).mark_circle(size=28, opacity=0.6).encode(x=x, y=y, color=colour)
+    return alt.LayerChart(layer=[line, dots], width=400, height=300)

@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+import altair as alt
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
@@ -25,6 +26,7 @@ from benchmarks.datasets import build_cases
 from benchmarks.measure.answers import measure, measure_base, own_wordings
 from benchmarks.measure.opening import open_model, statistics_of
 from benchmarks.measure.strength import drift_texts
+from benchmarks.pictures import heading, lines_of, write_png
 from benchmarks.provenance import CODE_SCHEMA, commit, digest, versions
 from editing.cache import atomic_file
 from editing.errors import BadData, BadRequest, UserError
@@ -38,6 +40,7 @@ ASKED = 150  # cases asked at a checkpoint, evenly spaced where there are more
 RECENT = 10
 Z95 = 1.96
 TABLE, RECORD, PICTURE = "sequence.csv", "sequence.json", "sequence.png"
+LEAST_DRIFT = 0.1  # nats; a panel of drift shows at least this much
 T = TypeVar("T")
 
 
@@ -247,32 +250,46 @@ def _read(out: Path) -> dict[str, Piling]:
 
 def write_pilings(pilings: dict[str, Piling], out: Path, title: str) -> list[Path]:
     """OUT/sequence.csv, .json and .png: every score against the number of edits, one line per method."""
-    from matplotlib.figure import Figure
-
     table = pd.concat([t.rows for t in pilings.values()], ignore_index=True)
     paths = [out / name for name in (TABLE, RECORD, PICTURE)]
     with atomic_file(paths[0]) as temporary:
         table.to_csv(temporary, index=False, float_format="%.5g")
     with atomic_file(paths[1]) as temporary:
         temporary.write_text(json.dumps({n: p.about for n, p in pilings.items()}, indent=1), encoding="utf-8")
-    shares = [s for s in table["score"].unique() if table.loc[table["score"] == s, "n"].max() > 1]
-    panels = [*shares, *(s for s in table["score"].unique() if s.startswith("drift"))]
-    figure = Figure(figsize=(4.2 * min(3, len(panels)), 3.1 * -(-len(panels) // 3)), layout="constrained")
-    for i, score in enumerate(panels):
-        axes = figure.add_subplot(-(-len(panels) // 3), min(3, len(panels)), i + 1)
-        for method, mine in table[(table["score"] == score) & (table["edits"] > 0)].groupby("method", sort=True):
-            axes.plot(mine["edits"], mine["value"], marker="o", markersize=3, label=str(method))
-            if mine["low"].notna().any():
-                axes.fill_between(mine["edits"], mine["low"], mine["high"], alpha=0.15)
-        axes.set_xscale("log")
-        axes.set_title(score, fontsize=10)
-        axes.set_xlabel("edits so far")
-        if score in shares:
-            axes.set_ylim(-0.02, 1.02)
-        axes.spines[["top", "right"]].set_visible(False)
-        if i == 0:
-            axes.legend(frameon=False, fontsize=8)
-    figure.suptitle(title, fontsize=11)
-    with atomic_file(paths[2]) as temporary:
-        figure.savefig(temporary, format="png", dpi=130)
+    write_png(sequence_chart(table, title), paths[2])
     return paths
+
+
+def sequence_chart(table: pd.DataFrame, title: str) -> alt.ConcatChart:
+    """A panel per share, with its 95% intervals shaded, and per drift; a line per method.
+
+    Args:
+        table: rows of `Piling`, of all methods.
+    """
+    methods = sorted(set(table["method"]))
+    edited = table[table["edits"] > 0]
+    scores = list(dict.fromkeys(table["score"]))
+    shares = [score for score in scores if table.loc[table["score"] == score, "n"].max() > 1]
+    drifts = [score for score in scores if score.startswith("drift")]
+    moved = edited.loc[edited["score"].isin(drifts), "value"]
+    largest = max([LEAST_DRIFT, *moved[np.isfinite(moved)]])
+    panels = [_panel(edited, score, methods, 1.0) for score in shares]
+    panels += [_panel(edited, score, methods, largest) for score in drifts]
+    return alt.concat(*panels, columns=3, title=heading(title))
+
+
+def _panel(edited: pd.DataFrame, score: str, methods: list[str], top: float) -> alt.LayerChart:
+    """One score from 0 to `top`, its interval shaded where it has one."""
+    shown = edited.loc[edited["score"] == score, ["method", "edits", "value", "low", "high"]]
+    colour, dash = lines_of("method", methods)
+    base = alt.Chart(shown).encode(
+        x=alt.X("edits:Q", title="edits so far", scale=alt.Scale(type="log", nice=False),
+                axis=alt.Axis(format="~s", values=[10**i for i in range(7)])),
+        color=colour,
+    )  # fmt: skip
+    y = alt.Y("value:Q", title=None, scale=alt.Scale(domain=[0, top], nice=True))
+    band = base.mark_area(opacity=0.13).encode(y=alt.Y("low:Q", title=""), y2="high:Q")
+    line = base.mark_line(strokeWidth=1.8).encode(y=y, strokeDash=dash)
+    dots = base.mark_circle(size=30, opacity=1).encode(y=y)
+    layers = [band, line, dots] if shown["low"].notna().any() else [line, dots]
+    return alt.LayerChart(layer=layers, width=260, height=180, title=score)

@@ -1,4 +1,4 @@
-"""The editability curves of two runs over each other, as PNG and SVG: A drawn through, B dashed, a panel per kind, method or ladder.
+"""The editability curves of two runs over each other, as PNG and SVG: A solid, B dashed, a panel per kind, method or ladder.
 
 Each curve is its run's own, at its own best settings and on its own known cases, of the probe kinds that both runs asked.
 """
@@ -7,22 +7,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import matplotlib
-import numpy as np
+import altair as alt
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
-from valley.rows.files import write_whole
+from valley.report.charts.common import PALETTE, dress, records, still, write_image
 from valley.rows.kinds import ALL, CONTROLS, LABELS, kind_order
 from valley.scores.curve import analyse
+from valley.text.curve import clean
 
-# Colour, dash, mark, its fill and size: B is hollow and larger, so that A shows where they are equal.
-RUNS = {"A": ("#0072B2", "-", "o", "#0072B2", 5.5), "B": ("#D55E00", (0, (4, 2)), "s", "none", 9)}
-GREY = "#5f6368"
-SIZE = 9.5
+COLUMNS = {
+    "strength_bits_per_byte": "bits",
+    "harmonic_mean": "value",
+    "harmonic_mean_low": "low",
+    "harmonic_mean_high": "high",
+}
+WIDTH, HEIGHT = 360, 220
 
 
 def write_overlay(
@@ -36,20 +35,9 @@ def write_overlay(
     Raises:
         RowsError: unsound rows, or the folder cannot be written.
     """
-    figure = overlay({name: panels(rows, by, min_known, which) for name, rows in of_both(runs).items()})
-    FigureCanvasAgg(figure)
-    written = []
-    for form, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
-        with matplotlib.rc_context({"svg.hashsalt": "editbench"}):  # else an SVG's names differ from call to call
-            path = write_whole(
-                folder / f"overlay.{form}",
-                lambda file, form=form, metadata=metadata: figure.savefig(
-                    file, format=form, dpi=150, metadata=metadata
-                ),
-                "figure",
-            )
-        written.append(path)
-    return written
+    curves = {run: panels(rows, by, min_known, which) for run, rows in of_both(runs).items()}
+    spec = still(dress(overlay(points_of(curves))), "Editability against bits per byte, run A and run B")
+    return [write_image(spec, folder / f"overlay.{form}") for form in ("png", "svg")]
 
 
 def of_both(runs: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
@@ -63,8 +51,8 @@ def panels(rows: pd.DataFrame, by: str, min_known: int, which: str) -> dict[str,
     """Name of a panel -> the lines of `valley.scores.curve` that it shows."""
     if by == "method":
         names = sorted(set(rows["method"]) - {*CONTROLS, ""})
-        found = {n: analyse(rows, min_known, which=which, methods=[n]).curve for n in names}
-        return {name: table[table["edit_kind"] == ALL] for name, table in found.items()}
+        curves = {name: analyse(rows, min_known, which=which, methods=[name]).curve for name in names}
+        return {name: table[table["edit_kind"] == ALL] for name, table in curves.items()}
     table = analyse(rows, min_known, which=which).curve
     kinds = [ALL] if by == "ladder" else sorted(set(table["edit_kind"]), key=kind_order)
     if len(kinds) == 2:  # one kind and "all kinds": the same curve
@@ -72,55 +60,62 @@ def panels(rows: pd.DataFrame, by: str, min_known: int, which: str) -> dict[str,
     return {LABELS.get(kind, kind): table[table["edit_kind"] == kind] for kind in kinds}
 
 
-def overlay(runs: dict[str, dict[str, pd.DataFrame]]) -> Figure:
-    """A figure with one panel per name that any run has."""
-    names = list(dict.fromkeys(name for found in runs.values() for name in found))
-    columns = min(2, len(names))
-    figure = Figure(
-        figsize=(5 * columns, 3.2 * -(-len(names) // columns) + 0.4), facecolor="white", layout="constrained"
-    )
-    grid = figure.subplots(-(-len(names) // columns), columns, squeeze=False, sharey=True)
-    for axes in grid.flat[len(names) :]:
-        axes.set_visible(False)
-    for axes, name in zip(grid.flat, names, strict=False):
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(axis="y", color="#e6e8ea", lw=0.8)
-        axes.set_axisbelow(True)
-        axes.set_title(name.replace("$", r"\$"), fontsize=SIZE + 1, loc="left")
-        missing = [run for run, found in runs.items() if name not in found or not _draw(axes, run, found[name])]
-        if missing:
-            axes.text(
-                0.03,
-                0.03,
-                f"not measurable: {', '.join(missing)}",
-                transform=axes.transAxes,
-                fontsize=SIZE - 1,
-                color=GREY,
-            )
-        axes.set(ylim=(-0.02, 1.03))
-        axes.xaxis.set_major_formatter(lambda value, _: f"{-value:g}")
-        axes.tick_params(colors=GREY, labelsize=SIZE - 1)
-    figure.supxlabel("bits per byte of English text (stronger to the right)", fontsize=SIZE)
-    figure.supylabel("editability (best harmonic mean)", fontsize=SIZE)
-    handles = [
-        Line2D([], [], color=c, ls=ls, marker=m, mfc=fill, ms=size, label=f"run {run}")
-        for run, (c, ls, m, fill, size) in RUNS.items()
-    ]
-    figure.legend(handles=handles, loc="outside upper right", ncols=2, frameon=False, fontsize=SIZE)
-    return figure
+def points_of(curves: dict[str, dict[str, pd.DataFrame]]) -> pd.DataFrame:
+    """What the overlay draws, a line per point: panel, run, bits (per byte), value, low, high, missing.
+
+    A panel in which a run has no point has one line that says so in `missing`.
+
+    Args:
+        curves: run -> name of a panel -> lines of `valley.scores.curve`.
+    """
+    names = list(dict.fromkeys(name for curve in curves.values() for name in curve))
+    parts = []
+    for name in names:
+        absent = []
+        for run, curve in curves.items():
+            lines = curve[name][list(COLUMNS)].rename(columns=COLUMNS) if name in curve else pd.DataFrame()
+            lines = lines.dropna(subset=["bits", "value"]) if len(lines) else lines
+            absent += [] if len(lines) else [run]
+            parts.append(lines.assign(panel=clean(name), run=f"run {run}"))
+        note = f"not measurable: {', '.join(absent)}" if absent else None
+        parts.append(pd.DataFrame({"panel": [clean(name)], "missing": [note]}))
+    table = pd.concat(parts, ignore_index=True).reindex(columns=["panel", "run", *COLUMNS.values(), "missing"])
+    return table.assign(bits=-table["bits"].astype("float64"))
 
 
-def _draw(axes: Axes, run: str, lines: pd.DataFrame) -> bool:
-    """One run's curve with its intervals; False where there is nothing to draw."""
-    shown = lines.dropna(subset=["strength_bits_per_byte", "harmonic_mean"]).sort_values(
-        "strength_bits_per_byte", kind="stable"
-    )
-    colour, dash, mark, fill, size = RUNS[run]
-    x, y, low, high = (
-        shown[c].to_numpy(float)
-        for c in ("strength_bits_per_byte", *(f"harmonic_mean{e}" for e in ("", "_low", "_high")))
-    )
-    bounded = ~np.isnan(low)
-    axes.vlines(x[bounded], low[bounded], high[bounded], color=colour, lw=1.3, alpha=0.8)
-    axes.plot(x, y, color=colour, ls=dash, marker=mark, lw=1.6, mfc=fill, ms=size)
-    return bool(len(shown))
+def overlay(points: pd.DataFrame) -> alt.ConcatChart:
+    """Both runs' curves with their intervals, a panel per name.
+
+    Args:
+        points: as `points_of` gives them.
+    """
+    names = list(dict.fromkeys(points["panel"]))
+    return alt.concat(*(_panel(points[points["panel"] == name], name) for name in names), columns=2)
+
+
+def _panel(points: pd.DataFrame, name: str) -> alt.LayerChart:
+    runs = ["run A", "run B"]
+    legend = alt.Legend(title=None, orient="bottom", symbolType="stroke", symbolSize=300, symbolOpacity=1)
+    colour = alt.Color("run:N", scale=alt.Scale(domain=runs, range=list(PALETTE[:2])), legend=legend)
+    dash = alt.StrokeDash("run:N", scale=alt.Scale(domain=runs, range=[[1, 0], [6, 3]]), legend=legend)
+    x = alt.X("bits:Q", title="bits per byte of English text (stronger to the right)", axis=alt.Axis(tickCount=6),
+              scale=alt.Scale(zero=False, reverse=True, nice=False, padding=16))  # fmt: skip
+    y = alt.Y("value:Q", title="editability: best harmonic mean", scale=alt.Scale(domain=[0, 1]))
+    measured, missing = points[points["value"].notna()], points[points["missing"].notna()]
+    drawn = alt.Chart(_data(measured)).encode(x=x, color=colour)
+    marks = [
+        drawn.mark_rule(strokeWidth=1.4).encode(y=alt.Y("low:Q", title=""), y2="high:Q"),
+        drawn.mark_line(strokeWidth=1.8).encode(y=y, strokeDash=dash),
+        # B is hollow and larger, so that A shows where they are equal
+        drawn.transform_filter("datum.run == 'run A'").mark_point(filled=True, size=50, opacity=1).encode(y=y),
+        drawn.transform_filter("datum.run == 'run B'").mark_point(shape="square", size=120).encode(y=y),
+        alt.Chart(_data(missing)).mark_text(align="left", fontSize=12).encode(
+            x=alt.value(8), y=alt.value(HEIGHT - 10), text="missing:N"
+        ),
+    ]  # fmt: skip
+    title = alt.TitleParams(name, anchor="start", fontSize=12)
+    return alt.LayerChart(layer=marks, width=WIDTH, height=HEIGHT, title=title)
+
+
+def _data(points: pd.DataFrame) -> alt.Data:
+    return alt.Data(values=records(points, list(points.columns)))

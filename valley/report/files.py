@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
 import pandas as pd
-import vl_convert
 
 from valley.report import provenance
-from valley.report.charts.common import vega_lite
+from valley.report.charts.common import write_image
 from valley.report.page import Report
 from valley.report.tables import curve_tables
 from valley.report.verdict import hypotheses_table, verdict
@@ -19,7 +17,7 @@ from valley.rows.kinds import ALL, LABELS
 from valley.scores.figure_tables import editability_points, transfer_points
 from valley.text.curve import clean
 
-SCALE = 2.0  # pixels of a PNG per unit of the chart
+CURVE_FILES = {"strength": "editability_strength", "plane": "generalisation_specificity"}
 
 
 def write_charts(report: Report, folder: Path, form: str) -> list[Path]:
@@ -35,13 +33,23 @@ def write_charts(report: Report, folder: Path, form: str) -> list[Path]:
     for chart in report.charts.values():
         for i, choice in enumerate(chart.views):
             tail = f"-{_slug(choice)}" if i else ""
-            spec = json.dumps(chart.still(choice))
-            if form == "png":
-                data = vl_convert.vegalite_to_png(spec, vl_version=vega_lite(), scale=SCALE)
-            else:
-                data = vl_convert.vegalite_to_svg(spec, vl_version=vega_lite()).encode()
-            path = folder / f"report-{chart.name}{tail}.{form}"
-            made.append(write_whole(path, lambda file, data=data: file.write(data), "chart"))
+            made.append(write_image(chart.still(choice), folder / f"report-{chart.name}{tail}.{form}"))
+    return made
+
+
+def write_curve_charts(report: Report, folder: Path) -> list[Path]:
+    """Editability against strength and generalisation against specificity of each ladder as PNG: the paths.
+
+    A ladder of which nothing was measured has no chart.
+
+    Raises:
+        RowsError: the folder cannot be written.
+    """
+    made = []
+    for chart in report.curve_charts.values():
+        kind, _, number = chart.name.rpartition("-")
+        tail = f"-{int(number) + 1}" if len(report.ladders) > 1 else ""
+        made.append(write_image(chart.still(), folder / f"{CURVE_FILES[kind]}{tail}.png"))
     return made
 
 

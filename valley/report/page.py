@@ -19,7 +19,6 @@ from valley.report.charts.common import Chart, javascript
 from valley.report.charts.depth import crispness_chart, depth_chart
 from valley.report.charts.plane import plane_chart
 from valley.report.charts.strength import editability_chart, transfer_chart
-from valley.report.style import CONJECTURE
 from valley.report.tables import curve_tables
 from valley.report.verdict import Judged, hypotheses_table, tests, verdict
 from valley.rows.files import write_whole
@@ -28,12 +27,17 @@ from valley.scores.cases import failures, unmeasurable
 from valley.scores.curve import Analysis, analyse
 from valley.scores.figure_tables import depth_scores, editability_points, transfer_points
 from valley.scores.points import points
-from valley.scores.strengths import axes_of, strengths
+from valley.scores.strengths import StrengthAxis, axes_of, strengths
 from valley.text.curve import clean, unlike_kinds
 from valley.verdicts.judge import NAMED
 
 MAX_CASES = 5000
 TEMPLATES = Path(__file__).parent / "templates"
+# Olah's and Hubinger's diagram, redrawn as a schematic: interpretability against strength, both without a scale.
+CONJECTURE = (
+    (0.0, 0.90), (0.08, 0.88), (0.16, 0.78), (0.25, 0.52), (0.33, 0.30), (0.40, 0.24), (0.47, 0.31), (0.55, 0.55),
+    (0.63, 0.76), (0.70, 0.82), (0.77, 0.76), (0.85, 0.52), (0.92, 0.27), (1.0, 0.10),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -64,22 +68,37 @@ class Report:
         return sorted(set(self.analysis.curve["ladder"]))
 
     @cached_property
-    def charts(self) -> dict[str, Chart]:
-        """Those that have something to show, by name."""
-        analysis = self.analysis
-        plane, edits, moved = points(analysis), editability_points(analysis), transfer_points(analysis)
-        depths, strong = depth_scores(analysis, plane), strengths(analysis.rows)
+    def plane(self) -> pd.DataFrame:
+        """Every setting as a point of specificity and generalisation, see `valley.scores.points.points`."""
+        return points(self.analysis)
+
+    @cached_property
+    def axes(self) -> dict[str, tuple[StrengthAxis, ...]]:
+        """Ladder -> its strength axes, the primary one first."""
+        strong = strengths(self.analysis.rows)
+        return {ladder: axes_of(strong[strong["ladder"] == ladder]) for ladder in self.ladders}
+
+    @cached_property
+    def curve_charts(self) -> dict[str, Chart]:
+        """Editability against strength, and generalisation against specificity, of each ladder that has something to show."""
+        edits = editability_points(self.analysis)
         made = []
         for i, ladder in enumerate(self.ladders):
-            its = [table[table["ladder"] == ladder] for table in (edits, plane, depths, moved)]
-            axes = axes_of(strong[strong["ladder"] == ladder])
-            made.append(editability_chart(f"strength-{i}", its[0], axes))
-            made.append(plane_chart(f"plane-{i}", its[1]))
-            made.append(depth_chart(f"depth-{i}", its[2]))
-            made.append(transfer_chart(f"transfer-{i}", its[3], axes))
-        if self.crispness is not None:
-            made.append(crispness_chart(self.crispness, list(dict.fromkeys(analysis.curve["rung"]))))
+            made.append(editability_chart(f"strength-{i}", edits[edits["ladder"] == ladder], self.axes[ladder]))
+            made.append(plane_chart(f"plane-{i}", self.plane[self.plane["ladder"] == ladder]))
         return {chart.name: chart for chart in made if chart is not None}
+
+    @cached_property
+    def charts(self) -> dict[str, Chart]:
+        """Those that have something to show, by name."""
+        depths, moved = depth_scores(self.analysis, self.plane), transfer_points(self.analysis)
+        made = []
+        for i, ladder in enumerate(self.ladders):
+            made.append(depth_chart(f"depth-{i}", depths[depths["ladder"] == ladder]))
+            made.append(transfer_chart(f"transfer-{i}", moved[moved["ladder"] == ladder], self.axes[ladder]))
+        if self.crispness is not None:
+            made.append(crispness_chart(self.crispness, list(dict.fromkeys(self.analysis.curve["rung"]))))
+        return self.curve_charts | {chart.name: chart for chart in made if chart is not None}
 
     @cached_property
     def page(self) -> str:

@@ -76,7 +76,7 @@ def test_help_is_fast_and_plain() -> None:
 
 
 def test_nothing_heavy_is_imported_for_help() -> None:
-    code = "import sys, cli; print([m for m in ('torch', 'pandas', 'transformers', 'matplotlib') if m in sys.modules])"
+    code = "import sys, cli; print([m for m in ('torch', 'pandas', 'transformers', 'altair') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout.strip() == "[]"
 
@@ -183,7 +183,9 @@ def test_bench_then_curve_then_report(run: Path) -> None:
     curve = call("curve", run, "--min-known", 1)
     assert curve.exit_code == 0, curve.output
     assert "one" in curve.stdout and "two" in curve.stdout
-    assert len(list(run.glob("*.png"))) >= 2
+    assert "editability_strength.png" in curve.stdout and len(list(run.glob("*.png"))) >= 2
+    nothing = call("curve", run, "--min-known", 9999)
+    assert nothing.exit_code == 0 and "no chart: nothing was measured" in nothing.stdout
     table = call("curve", run, "--min-known", 1, "--json")
     assert {row["rung"] for row in json.loads(table.stdout)} == {"one", "two"}
     assert call("report", run, "--min-known", 1).exit_code == 0

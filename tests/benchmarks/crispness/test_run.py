@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from benchmarks.crispness import COLUMNS, Setup
+from benchmarks.crispness.picture import LEAST, crispness_chart
 from benchmarks.crispness.run import Crispness, format_crispness, run_crispness, summary
 from editing.cache import cache_root
 from editing.errors import BadData, BadModel
@@ -45,3 +46,18 @@ def test_run_writes_table_and_picture(tmp_path: Path) -> None:
         run_crispness(str(ladder), rungs=["b"])
     with pytest.raises(BadModel, match="no"):
         run_crispness(str(tmp_path / "no"), ["cheese"], say=said.append)
+
+
+def test_the_picture_has_a_row_per_measure_and_the_first_concept_only() -> None:
+    lines = [
+        {"rung": rung, "concept": concept, "en": concept, "fr": "x", "measure": measure, "direction": direction,
+         "control": "none", "layer": layer, "value": 0.0 if measure == "C_patch" else 0.5}
+        for rung in ("b", "a") for concept in ("cheese", "bread") for measure in ("C_patch", "C_key")
+        for direction in ("both", "en-fr") for layer in (0, 1)
+    ]  # fmt: skip
+    chart = crispness_chart(pd.DataFrame(lines)).to_dict()
+    assert chart["title"]["text"] == "Crispness by layer: cheese / x" and len(chart["vconcat"]) == 2
+    assert [row["facet"]["column"]["sort"] for row in chart["vconcat"]] == [["b", "a"]] * 2, "in the ladder's order"
+    domains = [row["spec"]["layer"][1]["encoding"]["y"]["scale"]["domain"] for row in chart["vconcat"]]
+    assert domains == [[-LEAST, 0.5], [-LEAST, LEAST]], "the measures' own order: C_key, ..., C_patch"
+    assert {len(rows) for rows in chart["datasets"].values()} == {4}

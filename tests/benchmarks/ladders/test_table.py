@@ -11,7 +11,16 @@ from benchmarks.grown.corpus import KINDS
 from benchmarks.grown.rungs import read_card
 from benchmarks.ladders import load_ladder
 from benchmarks.ladders.export import export_ladder
-from benchmarks.ladders.table import CARD, STRENGTH, by_size, format_sizes, ladder_table, write_table
+from benchmarks.ladders.table import (
+    CARD,
+    RECALLED,
+    STRENGTH,
+    by_size,
+    format_sizes,
+    ladder_table,
+    table_chart,
+    write_table,
+)
 from benchmarks.models import load_model
 from editing.errors import BadData
 
@@ -47,6 +56,19 @@ def test_means_and_spread_over_seeds(tmp_path: Path) -> None:
     assert list(again["rung"]) == list(table["rung"]) and again["recall_seen_en"].tolist() == [0.1, 0.3, 0.8]
     assert (tmp_path / "table.png").read_bytes().startswith(b"\x89PNG")
     assert lines[2] in (tmp_path / "README.md").read_text()
+
+
+def test_the_picture_names_what_it_draws() -> None:
+    table = made_up({"small": [0.1, 0.3], "large": [0.8]})
+    table[["recall_multi_hop_en", "recall_multi_hop_fr"]] = float("nan")
+    bits, recall = table_chart(table).to_dict()["hconcat"]
+    lines = [
+        bits["layer"][0],
+        recall["layer"][0]["layer"][0],
+    ]  # recall has the rule of chance beside them
+    names = [line["encoding"]["color"]["scale"]["domain"] for line in lines]
+    assert names == [["English", "French"], [RECALLED[kind] for kind in ("seen", "template", "language")]]
+    assert "Recall against parameters" in recall["title"]
 
 
 def test_a_ladder_without_grown_rungs_is_refused(tmp_path: Path) -> None:

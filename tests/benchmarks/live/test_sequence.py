@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from benchmarks.datasets import build_cases
-from benchmarks.live.sequence import checkpoints, pile_up, run_sequences, write_pilings
+from benchmarks.live.sequence import LEAST_DRIFT, checkpoints, pile_up, run_sequences, sequence_chart, write_pilings
 from cli import cli
 from editing.errors import BadData, BadRequest
 from editing.model.language_model import hash_weights
@@ -45,6 +45,21 @@ def test_a_sequence_is_looked_at_and_taken_back(tmp_path: Path) -> None:
     paths = write_pilings({"memit": piling}, tmp_path / "out", "a title")
     assert [p.name for p in paths] == ["sequence.csv", "sequence.json", "sequence.png"]
     assert set(pd.read_csv(paths[0])["method"]) == {"memit"} and paths[2].read_bytes()[:4] == b"\x89PNG"
+
+
+def test_the_picture_has_a_panel_per_share_and_drift_and_bears_what_blew_up() -> None:
+    lines = [
+        {"method": method, "edits": edits, "score": score, "value": value, "low": low, "high": low, "n": n}
+        for method in ("rome", "memit")
+        for edits in (0, 1, 10)
+        for score, value, low, n in (("efficacy, all so far", 0.5, 0.4, 9), ("drift en, nats", float("inf"), float("nan"), 1),
+                                     ("bits per byte en", 2.0, float("nan"), 1))
+    ]  # fmt: skip
+    efficacy, drift = sequence_chart(pd.DataFrame(lines), "a title").to_dict()["concat"]
+    assert [panel["title"] for panel in (efficacy, drift)] == ["efficacy, all so far", "drift en, nats"]
+    marks = [[layer["mark"]["type"] for layer in panel["layer"]] for panel in (efficacy, drift)]
+    assert marks == [["area", "line", "circle"], ["line", "circle"]], "a drift has no interval"
+    assert drift["layer"][0]["encoding"]["y"]["scale"]["domain"] == [0, LEAST_DRIFT]
 
 
 def test_nothing_known_apart_is_refused(tmp_path: Path) -> None:

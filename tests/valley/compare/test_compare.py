@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from cli import cli
 from tests.valley.build import NAN, edit, frame, ladder, probes, seeded
 from valley.compare.differences import differences
-from valley.compare.figure import of_both, panels, write_overlay
+from valley.compare.figure import of_both, panels, points_of, write_overlay
 from valley.compare.pairs import Comparison, compare, format_comparison
 from valley.rows.schema import RowsError
 
@@ -227,9 +227,20 @@ def test_the_overlay_has_the_panels_asked_for_and_the_same_bytes(tmp_path: Path)
     first, second = (write_overlay(runs, tmp_path / name, "kind", 2) for name in "xy")
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
     svg = first[1].read_text()
-    assert "<svg" in svg and "not measurable" not in svg
+    assert "<svg" in svg and "run B" in svg and "not measurable" not in svg
     fewer = rows[rows["probe"] != "relation"]
     curves = of_both({"A": rows, "B": fewer})
     assert panels(curves["A"], "kind", 2, "known")["fact"].equals(panels(fewer, "kind", 2, "known")["fact"])
     nothing = write_overlay({"A": rows, "B": rows}, tmp_path / "z", "ladder", 9999)
     assert nothing[0].read_bytes().startswith(b"\x89PNG")
+    assert "not measurable: A, B" in nothing[1].read_text()
+
+
+def test_the_points_of_an_overlay_are_the_curves_or_say_what_is_missing() -> None:
+    rows = seeded([0.3, 0.5], kinds=("fact",), methods=("rome",))
+    curve = panels(rows, "kind", 2, "known")
+    points = points_of({"A": curve, "B": {"other": curve["fact"]}})
+    drawn = points[points["run"] == "run A"].dropna(subset=["value"])
+    assert set(drawn["panel"]) == {"fact"} and drawn["value"].tolist() == curve["fact"]["harmonic_mean"].tolist()
+    assert drawn["bits"].tolist() == curve["fact"]["bits_per_byte_en"].tolist()
+    assert points["missing"].dropna().tolist() == ["not measurable: B", "not measurable: A"]

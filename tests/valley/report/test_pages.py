@@ -14,9 +14,10 @@ import pandas as pd
 import pytest
 
 from tests.valley.build import edit, failed, frame, ladder, probes
-from valley.report.figures import write_figures
-from valley.report.page import embed, write_report
+from valley.report.files import write_curve_charts
+from valley.report.page import Report, embed, write_report
 from valley.rows.schema import RowsError, to_frame
+from valley.scores.curve import analyse
 
 HOSTILE = (
     "</script><script>window.hacked=1</script><img src=x onerror=window.hacked=2> \"q\" 'a' \u202e\u0645\u0631 \0 ]]>"
@@ -60,24 +61,48 @@ class Tags(html.parser.HTMLParser):
         self.text.append(data)
 
 
-def test_figures_are_the_same_twice_and_leave_no_scraps(tmp_path: Path):
+def curve_charts(rows: pd.DataFrame, folder: Path, min_known: int = 2, draws: int = 40) -> list[Path]:
+    return write_curve_charts(Report(analyse(rows, min_known, draws), "toy"), folder)
+
+
+def test_charts_of_a_curve_are_the_same_twice_and_leave_no_scraps(tmp_path: Path):
     rows = ladder(4, kinds=("fact", "rename"))
-    first = write_figures(rows, tmp_path / "a", 2, 40)
-    second = write_figures(rows.sample(frac=1, random_state=1), tmp_path / "b", 2, 40)
-    assert [p.name for p in first] == ["generalisation_specificity.png", "editability_strength.png"]
+    first = curve_charts(rows, tmp_path / "a")
+    second = curve_charts(rows.sample(frac=1, random_state=1), tmp_path / "b")
+    assert [p.name for p in first] == ["editability_strength.png", "generalisation_specificity.png"]
     for one, two in zip(first, second, strict=True):
         assert one.read_bytes() == two.read_bytes() and one.read_bytes().startswith(b"\x89PNG")
     assert sorted(p.name for p in (tmp_path / "a").iterdir()) == sorted(p.name for p in first)
+    both = pd.concat([rows, rows.assign(ladder="other", cell=rows["cell"] + "x")], ignore_index=True)
+    assert [p.name for p in curve_charts(both, tmp_path / "c")] == [
+        f"{name}-{i}.png" for i in (1, 2) for name in ("editability_strength", "generalisation_specificity")
+    ]
 
 
 @pytest.mark.parametrize(
-    "rows",
-    [ladder(1), frame(failed()), frame(edit("a", probes(efficacy=[1.0]), bits_per_byte_en=float("nan"))), hostile()],
+    ("rows", "n_charts"),
+    [
+        (ladder(1), 2),
+        (frame(failed()), 0),
+        (frame(edit("a", probes(efficacy=[1.0]), bits_per_byte_en=float("nan"))), 0),
+        (hostile(), 2),
+    ],
     ids=["one rung", "only failures", "no specificity, no strength", "hostile"],
 )
-def test_odd_runs_are_drawn_and_written(rows: pd.DataFrame, tmp_path: Path):
-    assert all(p.stat().st_size > 5000 for p in write_figures(rows, tmp_path, 2, 10))
+def test_odd_runs_are_drawn_and_written(rows: pd.DataFrame, n_charts: int, tmp_path: Path):
+    paths = curve_charts(rows, tmp_path, 2, 10)
+    assert len(paths) == n_charts and all(p.stat().st_size > 5000 for p in paths)
     assert write_report(rows, tmp_path / "r.html", 2, 10).stat().st_size > 5000
+
+
+def test_a_file_names_its_axis_and_offers_no_clicks():
+    charts = Report(analyse(ladder(3), 2, 10), "toy").charts
+    strength = charts["strength-0"]
+    assert "click" in json.dumps(strength.views), "on the page the legend singles out"
+    titles = [strength.still(choice)["title"]["text"] for choice in strength.views]
+    assert titles == [f"Editability against {choice}" for choice in strength.views] and len(set(titles)) > 1
+    text = json.dumps([chart.still() for chart in charts.values()])
+    assert "click" not in text and "currentColor" not in text and "{choice}" not in text
 
 
 def test_report_is_one_offline_page_and_the_same_twice(tmp_path: Path):
@@ -119,7 +144,7 @@ def test_listed_cases_are_counted(tmp_path: Path):
 
 def test_unwritable_places_are_refused_in_one_line(tmp_path: Path):
     (tmp_path / "file").write_text("")
-    for write in (write_figures, write_report):
+    for write in (curve_charts, write_report):
         with pytest.raises(RowsError) as caught:
             write(ladder(1), tmp_path / "file" / "x", 2, 10)
         assert "cannot write" in str(caught.value) and "\n" not in str(caught.value)
@@ -129,7 +154,7 @@ def test_unwritable_places_are_refused_in_one_line(tmp_path: Path):
 
 
 def test_valley_needs_no_torch():
-    code = "import sys, valley.report.page, valley.report.figures; sys.exit('torch' in sys.modules or 'matplotlib.pyplot' in sys.modules)"
+    code = "import sys, valley.report.files, valley.compare.figure; sys.exit('torch' in sys.modules)"
     root = Path(__file__).parents[3]
     assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0
 

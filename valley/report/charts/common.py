@@ -1,25 +1,32 @@
-"""What the page's interactive charts share: their form, colours and dress (Altair), and the JavaScript that draws them offline.
+"""What all charts share: their form, colours and dress (Altair), the JavaScript that draws them offline, and PNG and SVG files.
 
-Text and axes are `currentColor`, so the page's light, dark and print colours apply without drawing again.
+On the page, text and axes are `currentColor`, so its light, dark and print colours apply without drawing again.
 """
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import altair as alt
 import pandas as pd
 import vl_convert
 
-from valley.report.style import colour
+from valley.rows.files import write_whole
 from valley.rows.kinds import ALL, LABELS, kind_order
 from valley.text.curve import clean
 
+# Okabe and Ito's palette, safe for the common kinds of colour blindness; shapes and dashes repeat what colours say.
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+COLOURS: dict[str, str] = dict(zip(("fact", "rename", "retarget"), PALETTE, strict=False))
+OTHER = "#CC79A7"  # an edit kind not named above
 SHAPES = {"fact": "circle", "rename": "square", "retarget": "triangle-up", ALL: "diamond"}
 INK = "currentColor"
 STILL_INK = "#1c1e21"  # of files, where no page says what the current colour is
 ROWS = "rows"  # name under which a chart's views find its records
+CLICK = " (click to single out)"  # of a legend on the page; a file's legend does not say it
+SCALE = 2.0  # pixels of a PNG per unit of the chart
 
 
 @dataclass(frozen=True)
@@ -31,6 +38,7 @@ class Chart:
         label: for those who do not see it. switch: what the choice is of; empty where there is one view only.
         views: text of a choice -> Vega-Lite specification whose data are named ROWS.
         rows: the records that all views draw.
+        title: heading of a file; `{choice}` in it is the view's choice. note: what its marks are, a line each.
     """
 
     name: str
@@ -38,14 +46,41 @@ class Chart:
     views: dict[str, dict]
     rows: list[dict] = field(default_factory=list)
     switch: str = ""
+    title: str = ""
+    note: tuple[str, ...] = ()
 
     def still(self, choice: str | None = None) -> dict:
-        """One view as a whole specification for a file: own data, dark ink on white."""
-        view = self.views[choice or next(iter(self.views))]
-        text = json.dumps(view | {"datasets": {**view.get("datasets", {}), ROWS: self.rows}})
-        spec = json.loads(text.replace(INK, STILL_INK))
-        spec["config"]["background"] = "white"
-        return spec | {"padding": 12}
+        """One view as a whole specification for a file: own data and title, dark ink on white."""
+        choice = next(iter(self.views)) if choice is None else choice
+        view = self.views[choice]
+        return still(
+            view | {"datasets": {**view.get("datasets", {}), ROWS: self.rows}},
+            self.title.format(choice=choice),
+            self.note,
+        )
+
+
+def still(spec: dict, title: str, note: tuple[str, ...] = ()) -> dict:
+    """`spec` (with its data, as `dress` makes it) for a file: with a title, and lines below it; dark ink on white."""
+    spec = json.loads(json.dumps(spec).replace(INK, STILL_INK).replace(CLICK, ""))
+    spec["config"]["background"] = "white"
+    heading = {"text": title, "subtitle": list(note), "anchor": "start", "frame": "bounds", "fontSize": 15,
+               "subtitleFontSize": 12, "subtitleColor": STILL_INK, "offset": 10, "subtitlePadding": 6}  # fmt: skip
+    return spec | {"title": heading, "padding": 12}
+
+
+def write_image(spec: dict, path: Path) -> Path:
+    """Draw a specification into `path`, as PNG or SVG by its suffix: the path.
+
+    Raises:
+        RowsError: the file cannot be written.
+    """
+    text = json.dumps(spec)
+    if path.suffix == ".png":
+        data = vl_convert.vegalite_to_png(text, vl_version=vega_lite(), scale=SCALE)
+    else:
+        data = vl_convert.vegalite_to_svg(text, vl_version=vega_lite()).encode()
+    return write_whole(path, lambda file: file.write(data), "chart")
 
 
 def javascript() -> str:
@@ -78,9 +113,9 @@ def kinds_of(table: pd.DataFrame) -> list[str]:
 
 def marks(kinds: list[str]) -> tuple[alt.Color, alt.Shape]:
     """Colour and shape by edit kind, one legend for both."""
-    legend = alt.Legend(title="edit kind (click to single out)", orient="bottom", direction="horizontal", symbolSize=90)
+    legend = alt.Legend(title=f"edit kind{CLICK}", orient="bottom", direction="horizontal", symbolSize=90)
     names = [LABELS.get(k, clean(k)) for k in kinds]
-    inks = [INK if k == ALL else colour(k) for k in kinds]
+    inks = [INK if k == ALL else COLOURS.get(k, OTHER) for k in kinds]
     shapes = [SHAPES.get(k, "triangle-down") for k in kinds]
     return (
         alt.Color("kind:N", scale=alt.Scale(domain=names, range=inks), legend=legend),
@@ -98,7 +133,7 @@ def dress(chart: alt.TopLevelMixin) -> dict:
     """The specification with the page's colours and type."""
     axis = {"labelColor": INK, "titleColor": INK, "domainColor": INK, "tickColor": INK, "domainOpacity": 0.5,
             "gridColor": INK, "gridOpacity": 0.12, "tickOpacity": 0.5, "labelFontSize": 12, "titleFontSize": 12,
-            "titleFontWeight": "normal"}  # fmt: skip
+            "titleFontWeight": "normal", "labelFlush": False}  # fmt: skip
     words = {"labelColor": INK, "titleColor": INK, "labelFontSize": 12, "titleFontSize": 12}
     spec = chart.to_dict()
     spec["config"] = {

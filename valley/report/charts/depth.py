@@ -5,7 +5,7 @@ from __future__ import annotations
 import altair as alt
 import pandas as pd
 
-from valley.report.charts.common import INK, ROWS, Chart, dress, kinds_of, named, records, tooltips
+from valley.report.charts.common import CLICK, INK, PALETTE, ROWS, Chart, dress, kinds_of, named, records, tooltips
 from valley.rows.kinds import LABELS
 from valley.statistics.variance import size_of
 from valley.text.curve import clean
@@ -20,7 +20,7 @@ CONTROLS = {
     "random": "random partner",
     "shuffled": "pairs shuffled",
 }
-RUNG_INKS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", INK)  # Okabe and Ito's palette
+RUNG_INKS = (*PALETTE, INK)
 FAVOURITE = "cheese"
 MEAN = "mean of all concepts"
 
@@ -57,7 +57,7 @@ def depth_chart(name: str, scores: pd.DataFrame) -> Chart | None:
     )
     columns = ["rung", "kind", "depth", "value", "n", "method", "settings"]
     return Chart(name, "Heat maps of the best harmonic mean by depth and model", {"": dress(chart)},
-                 records(shown, columns))  # fmt: skip
+                 records(shown, columns), title="Best harmonic mean by depth and model")  # fmt: skip
 
 
 def crispness_chart(table: pd.DataFrame, rungs: list[str]) -> Chart | None:
@@ -91,7 +91,7 @@ def crispness_chart(table: pd.DataFrame, rungs: list[str]) -> Chart | None:
     columns = ["choice", *key, "value"]
     label = "Line charts of four measures of crispness against depth"
     return Chart("crispness", label, {clean(c): _crisp_view(clean(c), rows, order) for c in views},
-                 records(rows, columns), "Concept" if len(views) > 1 else "")  # fmt: skip
+                 records(rows, columns), "Concept" if len(views) > 1 else "", "Crispness by depth: {choice}")  # fmt: skip
 
 
 def _title(table: pd.DataFrame, concept: str) -> str:
@@ -120,7 +120,7 @@ def _crisp_view(choice: str, rows: pd.DataFrame, rungs: list[str]) -> dict:
         .encode(
             x=alt.X("depth:Q", title="depth (0: first layer, 1: last)", scale=alt.Scale(domain=[0, 1])),
             y=alt.Y("value:Q", title=None),
-            color=alt.Color("rung:N", scale=shades, title="model (click to single out)", sort=rungs),
+            color=alt.Color("rung:N", scale=shades, title=f"model{CLICK}", sort=rungs),
             strokeDash=dash,
             opacity=alt.condition(pick, alt.value(0.9), alt.value(0.05)),
             tooltip=tooltips(("rung", "measure", "control"), {"layer": "d", "depth": ".2f", "value": ".3f"}),

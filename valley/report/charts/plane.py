@@ -28,7 +28,7 @@ def plane_chart(name: str, plane: pd.DataFrame) -> Chart | None:
     shown = shown.assign(panel=[clean(r) for r in shown["rung"]], role=role)
     color, shape = marks(kinds_of(shown))
     pick = alt.selection_point(fields=["kind"], bind="legend")
-    domain = alt.Scale(domain=[0, 1])
+    domain = alt.Scale(domain=[-0.05, 1.05], nice=False)  # marks at 0 and 1 stay inside the frame
     ticks = alt.Axis(values=[0, 0.25, 0.5, 0.75, 1], format=".2~f")
     x = alt.X("specificity:Q", scale=domain, axis=ticks, title="specificity")
     y = alt.Y("generalisation:Q", scale=domain, axis=ticks, title="generalisation")
@@ -58,4 +58,9 @@ def plane_chart(name: str, plane: pd.DataFrame) -> Chart | None:
         .facet(facet=alt.Facet("panel:N", title=None, sort=panels), columns=columns)
     )
     label = "Scatter plots of generalisation against specificity; the best settings are in the table of the curve"
-    return Chart(name, label, {"": dress(chart)}, records(shown, COLUMNS))
+    note = (
+        "Filled: the best setting, with 95% intervals. Hollow: another setting. Dashed: the placebo.",
+        "Line: the Pareto front.",
+    )
+    title = "Generalisation against specificity"
+    return Chart(name, label, {"": dress(chart)}, records(shown, COLUMNS), title=title, note=note)

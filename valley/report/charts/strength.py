@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import altair as alt
@@ -37,7 +38,7 @@ def editability_chart(name: str, points: pd.DataFrame, axes: tuple[StrengthAxis,
                                                   "specificity": ".2f", **_formats(axes)})  # fmt: skip
     heavy = alt.condition(f"datum.kind == {LABELS[ALL]!r}", alt.value(3), alt.value(1.6))
 
-    seeds = bool((shown["role"] == "model").any())
+    seeds = _has_seeds(shown)
 
     def view(axis: StrengthAxis) -> dict:
         pick = alt.selection_point(fields=["kind"], bind="legend")
@@ -47,7 +48,7 @@ def editability_chart(name: str, points: pd.DataFrame, axes: tuple[StrengthAxis,
         return dress(chart)
 
     label = "Line chart of editability against model strength; the same numbers are in the table of the curve"
-    return _chart(name, label, shown, columns, axes, view)
+    return _chart(name, label, shown, columns, axes, view, "Editability against {choice}")
 
 
 def transfer_chart(name: str, points: pd.DataFrame, axes: tuple[StrengthAxis, ...]) -> Chart | None:
@@ -67,7 +68,7 @@ def transfer_chart(name: str, points: pd.DataFrame, axes: tuple[StrengthAxis, ..
         ("name", "kind", "direction", "method"), {"seeds": "d", "n_known": "d", **NUMBERS, **_formats(axes)}
     )
 
-    seeds = bool((shown["role"] == "model").any())
+    seeds = _has_seeds(shown)
 
     def view(axis: StrengthAxis) -> dict:
         pick = alt.selection_point(fields=["kind"], bind="legend")
@@ -80,21 +81,35 @@ def transfer_chart(name: str, points: pd.DataFrame, axes: tuple[StrengthAxis, ..
         return dress(chart)
 
     label = "Line charts of cross-lingual transfer against model strength, one per direction"
-    return _chart(name, label, shown, columns, axes, view)
+    return _chart(name, label, shown, columns, axes, view, "Transfer between languages against {choice}")
 
 
 def _formats(axes: tuple[StrengthAxis, ...]) -> dict[str, str]:
     return {axis.column: ".3~s" if axis.log else ".3~f" for axis in axes}
 
 
-def _chart(name, label, shown: pd.DataFrame, columns, axes: tuple[StrengthAxis, ...], view) -> Chart | None:
+def _chart(
+    name: str,
+    label: str,
+    shown: pd.DataFrame,
+    columns: list[str],
+    axes: tuple[StrengthAxis, ...],
+    view: Callable[[StrengthAxis], dict],
+    title: str,
+) -> Chart | None:
+    """A view per axis on which some point has a place; None where there is no such axis."""
     usable = tuple(axis for axis in axes if shown[axis.column].notna().any())
     if shown.empty or not usable:
         return None
     shown = shown.assign(**{f"at_{axis.column}": _apart(shown, axis) for axis in usable})
     views = {axis.short: view(axis) for axis in usable}
     columns = [*columns, *(f"at_{axis.column}" for axis in usable)]
-    return Chart(name, label, views, records(shown, columns), "Strength axis" if len(views) > 1 else "")
+    note = ("Mean over the seeds of a size, with 95% intervals. Hollow: one seed.",) if _has_seeds(shown) else ()
+    return Chart(name, label, views, records(shown, columns), "Strength axis" if len(views) > 1 else "", title, note)
+
+
+def _has_seeds(shown: pd.DataFrame) -> bool:
+    return bool((shown["role"] == "model").any())
 
 
 def _apart(shown: pd.DataFrame, axis: StrengthAxis) -> np.ndarray:
