@@ -120,33 +120,18 @@ def plan_of_flags(flags: dict[str, Any]) -> Plan:
 
 
 def plan_of_file(ctx: click.Context, flags: dict[str, Any]) -> Plan:
-    """The plan in a file; flags beside it may repeat it, never contradict it."""
+    """The plan in a file, with what flags on the command line change; each change is one line on stderr."""
     from benchmarks.sweep.plan_file import load_plan
+    from benchmarks.sweep.plan_flags import OPTIONS, overridden
 
-    path = flags["plan"]
-    plan = load_plan(path)
-    stated = {
-        "ladder": plan.ladder,
-        "model": plan.ladder,
-        "methods": plan.methods,
-        "kinds": plan.kinds,
-        "limit": plan.limit,
-        "probes": plan.probes,
-        "datasets": tuple(dict.fromkeys(edit.dataset for edit in plan.edits)),
-        "corpus": plan.corpus,
-        "seed": plan.seeds[0] if len(plan.seeds) == 1 else plan.seeds,
-        "known": plan.known,
-        "sites": None,
-        "fast": None,
-        "settings": None,
-    }
-    for parameter in ctx.command.params:
-        name = parameter.name or ""
-        given = name in stated and ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
-        if given and ctx.params[name] != stated[name]:
-            raise BadRequest(
-                f"{parameter.opts[0]} contradicts {path}, which says what to run; change the plan, or leave it out"
-            )
+    given = {key: flags[key] for key in OPTIONS if ctx.get_parameter_source(key) is ParameterSource.COMMANDLINE}
+    if flags["model"]:
+        given["ladder"] = flags["model"]
+    if "settings" in given:
+        given["settings"] = tuple(flags["settings"].items())
+    plan = overridden(load_plan(flags["plan"]), given)
+    for name, stated, taken in plan.overrides:
+        click.echo(f"{name} {taken} instead of the plan's {stated}", err=True)
     return plan
 
 

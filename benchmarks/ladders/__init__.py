@@ -1,18 +1,10 @@
 """Ladders: an ordered family of models, weakest first, as TOML without code. A new ladder is one new file.
 
-title = "..."           # one line
-[[rung]]
-name = "gpt2-1x64"      # unique in the ladder: letters, digits, . - _
-model = "grown:..."     # any model reference; a folder is relative to where the program runs
-seeds = [0, 1, 2]       # grown models only: one rung per seed, named gpt2-1x64, gpt2-1x64-s1, gpt2-1x64-s2
-optional = true         # left out, with a line that says so, where the model is not at hand
-licence = "..."
-note = "..."
-parameters = 124_000_000
-training_tokens = 300_000_000_000
-gated = true            # the hub asks for a login
-unpinned = true         # no commit is given after @, so the hub's newest (or that branch's) is taken
-checked = "https://..."  # the page where id and size were read, or "not checked"
+title = "..."
+[[rung]]                # its keys are the fields of RungEntry
+name = "gpt2-1x64"
+model = "grown:gpt2-1x64"
+seeds = [0, 1, 2]       # three rungs: gpt2-1x64, gpt2-1x64-s1, gpt2-1x64-s2
 """
 
 from __future__ import annotations
@@ -21,35 +13,43 @@ import difflib
 import re
 import tomllib
 from collections.abc import Iterator, Sequence
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, Field, StrictBool, StrictInt, ValidationError, model_validator
+from pydantic.dataclasses import dataclass as checked_dataclass
 
 from editing.errors import BadData, BadModel
+from valley.rows.documents import first_problem
 
 _FOLDER = Path(__file__).parent / "catalogue"
 SCHEME = re.compile(r"(grown|package|gguf):")
 GROWN = re.compile(r"(?P<rung>grown:[a-z0-9_]+-\d+x\d+)(?P<options>@.+)?")
 
 
-@dataclass(frozen=True)
+Count = Annotated[StrictInt, Field(ge=0)]
+
+
+@checked_dataclass(frozen=True, config={"extra": "forbid"})
 class Rung:
-    """One model of a ladder; `parameters` and `training_tokens` are 0 where the ladder does not state them.
+    """One model of a ladder."""
 
-    `size` names what the seeds of one rung share; empty for a rung without `seeds`.
-    """
-
-    name: str
-    model: str
-    optional: bool = False
-    licence: str = ""
-    note: str = ""
-    parameters: int = 0
-    gated: bool = False
-    training_tokens: int = 0
-    unpinned: bool = False
-    checked: str = ""
-    size: str = ""
+    name: str = Field(description="name, unique in the ladder")
+    model: str = Field(description="any model reference; a folder is relative to where the program runs")
+    optional: StrictBool = Field(False, description="true: left out, with a message, where the model is missing")
+    licence: str = Field("", description="licence of the model")
+    note: str = Field("", description="remark")
+    parameters: Count = Field(0, description="number of parameters; 0 where it is not stated")
+    gated: StrictBool = Field(False, description="true: the hub requires a login")
+    training_tokens: Count = Field(0, description="number of tokens of the training; 0 where it is not stated")
+    unpinned: StrictBool = Field(False, description="true: no commit after @, so the newest of the hub is taken")
+    checked: str = Field(
+        "",
+        pattern=r"^$|^not checked$|^https://\S+( .*)?$",
+        description='https:// address where id and size were read, or "not checked"',
+    )
+    size: str = Field("", description="what the seeds of one rung share; empty for a rung without `seeds`")
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,54 @@ class Ladder:
     name: str
     title: str
     rungs: tuple[Rung, ...]
+
+
+def _reference(model: str) -> str:
+    from benchmarks.models import parse
+
+    try:
+        parse(model)
+    except BadModel as error:
+        raise ValueError(error) from error
+    return model
+
+
+@checked_dataclass(frozen=True, config={"extra": "forbid"})
+class RungEntry(Rung):
+    """A [[rung]] of a ladder's file."""
+
+    name: str = Field(pattern=r"^[\w-][\w.-]*$", description="name, unique in the ladder: letters, digits, . - _")
+    model: Annotated[str, AfterValidator(_reference)] = Field(min_length=1, description="any model reference")
+    seeds: list[Count] | None = Field(
+        None, min_length=1, description="of grown models: list of whole numbers such as [0, 1], one rung per seed"
+    )
+
+    @model_validator(mode="after")
+    def _agrees(self) -> RungEntry:
+        if self.seeds and not GROWN.fullmatch(self.model):
+            raise ValueError("seeds: only a model grown:NAME whose name states no seed can have several")
+        if self.unpinned and re.search(r"@[0-9a-f]{40}$", self.model):
+            raise ValueError("unpinned: the model is pinned to a commit; leave unpinned out")
+        return self
+
+    def rungs(self) -> Iterator[Rung]:
+        """One rung per seed."""
+        stated = {field.name: getattr(self, field.name) for field in fields(Rung)}
+        match = GROWN.fullmatch(self.model)
+        if not self.seeds or match is None:
+            yield Rung(**stated)
+            return
+        for seed in self.seeds:
+            tail = f"-s{seed}" if seed else ""
+            model = f"{match['rung']}{tail}{match['options'] or ''}"
+            yield Rung(**stated | {"name": f"{self.name}{tail}", "model": model, "size": self.name})
+
+
+class LadderFile(BaseModel, extra="forbid"):
+    """A ladder's file."""
+
+    title: str = Field("", description="one line that says what the ladder is")
+    rung: list[RungEntry] = Field(min_length=1, description="at least one [[rung]], the weakest first")
 
 
 def ladder_names() -> tuple[str, ...]:
@@ -83,7 +131,9 @@ def load_ladder(name: str | Path) -> Ladder:
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise BadData(f"{path}: not readable as TOML ({' '.join(str(error).split()):.160}); mend that line") from error
+        raise BadData(
+            f"{path}: not readable as TOML ({' '.join(str(error).split()):.160}); correct that line"
+        ) from error
     return _ladder(path, table)
 
 
@@ -119,10 +169,10 @@ def choose_rungs(name: str, rungs: Sequence[str] = ()) -> tuple[tuple[Rung, ...]
             load_ladder(name)  # a slip in a ladder's name: say so
         ladder, notes = _of_one(name), ()
         kept = ladder.rungs
-    for wanted in rungs:
-        if wanted not in {rung.name for rung in ladder.rungs}:
+    for chosen in rungs:
+        if chosen not in {rung.name for rung in ladder.rungs}:
             known = ", ".join(rung.name for rung in ladder.rungs)
-            raise BadData(f"ladder {name}: no rung {wanted!r:.60}; it has {known:.300}")
+            raise BadData(f"ladder {name}: no rung {chosen!r:.60}; it has {known:.300}")
     return tuple(rung for rung in kept if not rungs or rung.name in rungs), notes
 
 
@@ -139,68 +189,14 @@ def _of_one(model: str) -> Ladder:
 
 
 def _ladder(path: Path, table: dict[str, Any]) -> Ladder:
-    for key in set(table) - {"title", "rung"}:
-        raise BadData(f"{path}: unknown key {key!r}; a ladder has title and [[rung]] entries")
-    title, entries = table.get("title", ""), table.get("rung")
-    if not isinstance(title, str):
-        raise BadData(f"{path}: title must be text")
-    if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
-        raise BadData(f"{path}: no rungs; write at least one [[rung]] with name and model")
-    rungs: list[Rung] = []
-    for number, entry in _each_seed(path, entries):
-        rung = _rung(f"{path}: rung {number} ({entry.get('name', 'unnamed')!s:.60})", entry)
-        if rung.name in {other.name for other in rungs}:
-            raise BadData(f"{path}: rung {number} ({rung.name}): name: used twice; names are unique in a ladder")
-        rungs.append(rung)
-    return Ladder(path.stem, title, tuple(rungs))
-
-
-def _each_seed(path: Path, entries: list[dict[str, Any]]) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Number and content of every entry, one per seed where it has `seeds`."""
-    for number, entry in enumerate(entries, 1):
-        if "seeds" not in entry:
-            yield number, entry
-            continue
-        one = {key: value for key, value in entry.items() if key != "seeds"}
-        seeds, match = entry["seeds"], GROWN.fullmatch(str(entry.get("model", "")))
-        where = f"{path}: rung {number} ({entry.get('name', 'unnamed')!s:.60}): seeds"
-        if match is None:
-            raise BadData(f"{where}: only a model grown:NAME without a seed of its own can have several")
-        if not isinstance(seeds, list) or not seeds or not all(type(n) is int and n >= 0 for n in seeds):
-            raise BadData(f"{where}: must be a list of whole numbers, such as [0, 1, 2]")
-        for seed in seeds:
-            tail = f"-s{seed}" if seed else ""
-            model = f"{match['rung']}{tail}{match['options'] or ''}"
-            yield number, one | {"name": f"{one.get('name', '')}{tail}", "model": model, "size": one.get("name", "")}
-
-
-def _rung(where: str, entry: dict[str, Any]) -> Rung:
-    from editing.references import parse
-
-    known = {field.name: field for field in fields(Rung)}
-    kinds = {"str": str, "bool": bool, "int": int}
-    for key, value in entry.items():
-        if key not in known:
-            close = difflib.get_close_matches(key, known, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"known keys: {', '.join(known)}"
-            raise BadData(f"{where}: {key}: unknown key; {hint}")
-        kind = kinds[str(known[key].type)]
-        if type(value) is not kind:
-            raise BadData(f"{where}: {key}: must be {kind.__name__}, is {type(value).__name__} {value!r:.60}")
-    for key, field in known.items():
-        if field.default is MISSING and not str(entry.get(key, "")).strip():
-            raise BadData(f"{where}: {key}: missing or empty; every rung has a name and a model")
-    if not re.fullmatch(r"[\w.-]+", entry["name"]) or entry["name"].startswith("."):
-        raise BadData(f"{where}: name: {entry['name']!r:.60} has other signs than letters, digits, . - _")
-    for key in ("parameters", "training_tokens"):
-        if entry.get(key, 0) < 0:
-            raise BadData(f"{where}: {key}: must not be negative")
-    if not re.fullmatch(r"|not checked|https://\S+( .*)?", entry.get("checked", "")):
-        raise BadData(f'{where}: checked: begin it with the https:// address of a page, or write "not checked"')
-    if entry.get("unpinned") and re.search(r"@[0-9a-f]{40}$", entry["model"]):
-        raise BadData(f"{where}: unpinned: the model is pinned to a commit; leave unpinned out")
     try:
-        parse(entry["model"])
-    except BadModel as error:
-        raise BadData(f"{where}: model: {error}") from error
-    return Rung(**entry)
+        file = LadderFile.model_validate(table)
+    except ValidationError as error:
+        raise BadData(f"{path}: {first_problem(error, LadderFile, table)}") from error
+    rungs: dict[str, Rung] = {}
+    for number, entry in enumerate(file.rung, 1):
+        for rung in entry.rungs():
+            if rung.name in rungs:
+                raise BadData(f"{path}: rung {number} ({rung.name}): name: used twice; names are unique in a ladder")
+            rungs[rung.name] = rung
+    return Ladder(path.stem, file.title, tuple(rungs.values()))

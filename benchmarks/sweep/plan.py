@@ -87,6 +87,7 @@ class Plan:
         search: one of SEARCHES.
         pareto: whether halving keeps, and scores, every setting on the Pareto front, besides the best one.
         split: None is by subject, a third dev, drawn with each cell's seed.
+        overrides: option, the file's value, the value taken: what flags beside the file changed. Not fixed: the values are.
 
     Raises:
         BadRequest: an unknown method, kind, site or setting; nothing to do.
@@ -111,6 +112,7 @@ class Plan:
     pareto: bool = False
     split: Split | None = None
     known: bool = False
+    overrides: tuple[tuple[str, str, str], ...] = ()
 
     def __post_init__(self) -> None:
         checks = (
@@ -167,7 +169,8 @@ class Plan:
             keys = ("ladder", "limit", "seed", "corpus", "probes", *(("known",) if self.known else ()))
             return {key: getattr(self, key) for key in keys}
         whole = json.loads(canonical(asdict(self)))
-        return {key: value for key, value in whole.items() if key not in ("title", "sites", "kinds", "limit", "seed")}
+        left_out = ("title", "sites", "kinds", "limit", "seed", "overrides")
+        return {key: value for key, value in whole.items() if key not in left_out}
 
     @property
     def hash(self) -> str:

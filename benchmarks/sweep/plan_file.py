@@ -1,99 +1,167 @@
-"""A sweep written down: a TOML file that says all of a `Plan`, so that it can be fixed, hashed and run anywhere.
+"""A sweep as a file: TOML that states a whole `Plan`, so that it can be fixed, hashed and run anywhere.
 
-title = "Which settings edit facts best"
-name = "study/first"               # of the run folder below results/; the file's name where left out
-ladder = "grown-quick"             # a ladder or the path of its file
-rungs = ["gpt2-2x128"]             # only these; all where left out
-seeds = [0, 1, 2]                  # of cases and statistics
-limit = 60                         # cases per [[edits]] without a limit of its own
-probes = 0                         # at most so many probes per kind and language of a case; 0 is all
-corpus = "samples:20000"
+The keys of the file are the fields of `PlanFile`; their descriptions say what each means.
+
+ladder = "grown-quick"
+seeds = [0, 1, 2]
 fast = true
-known = true                       # edit only the facts that the unedited model knows
-search = "halving"                 # or "grid": every setting on every case
-pareto = false                     # halving also keeps and scores the Pareto front
-split = { dev = 0.33, by = ["subject"] }   # or ["subject", "relation"]: test shares neither with dev; seed = 0
+split = { dev = 0.33, by = ["subject"] }
 [[edits]]
 kind = "fact"
 dataset = "world_facts"
 limit = 100
-[methods.rome]                     # an empty table takes the default placements
-site = ["mlp", "value"]            # lists are axes; their product is searched
-depth = [0.2, 0.35, 0.5]           # settings of `python cli.py methods`, in relative units
+[methods.rome]
+site = ["mlp", "value"]
+depth = [0.2, 0.35, 0.5]
 [methods.placebo]
 """
 
 from __future__ import annotations
 
-import difflib
 import re
 import tomllib
-from collections.abc import Mapping
-from math import isfinite
+from math import isfinite, prod
 from pathlib import Path, PurePosixPath
-from typing import Any, get_args
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    Field,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from benchmarks.cases import EditKind
 from benchmarks.datasets import dataset_names, kinds_of
 from benchmarks.ladders import load_ladder
 from benchmarks.plans import plan_path
-from benchmarks.sweep.plan import DEFAULT_DATASETS, SEARCHES, Edits, Plan, Split
-from editing.errors import BadData, UserError
+from benchmarks.sweep.plan import DEFAULT_DATASETS, DEV_SHARE, SEARCHES, Edits, Plan, Split
+from editing.errors import BadData, BadRequest, UserError
 from editing.methods import FAST, make_method, method_names, taken_by
 from editing.stats.statistics import CORPUS
+from valley.rows.documents import first_problem, one_of
 
-KEYS = (
-    "title", "name", "ladder", "rungs", "seeds", "limit", "probes", "corpus", "fast", "known", "search", "pareto", "split",
-    "edits", "methods",
-)  # fmt: skip
 MOST_BYTES, MOST_SETTINGS = 100_000, 1000
+
+Positive = Annotated[StrictInt, Field(ge=1)]
+Count = Annotated[StrictInt, Field(ge=0)]
+
+
+class EditsTable(BaseModel, extra="forbid"):
+    """An [[edits]] of a plan."""
+
+    kind: EditKind = Field(description="kind of edit")
+    dataset: str = Field("", description="data set that the cases come from; the kind's default where left out")
+    limit: Positive | None = Field(None, description="most cases, 1 or more; the plan's limit where left out")
+
+    @model_validator(mode="after")
+    def _offered(self) -> EditsTable:
+        self.dataset = self.dataset or DEFAULT_DATASETS[self.kind]
+        one_of(self.dataset.partition(":")[0], dataset_names())
+        if self.kind not in kinds_of(self.dataset):
+            has = ", ".join(kinds_of(self.dataset))
+            raise ValueError(f"data set {self.dataset!r} has no {self.kind} edits; it has {has}")
+        return self
+
+
+class SplitTable(BaseModel, extra="forbid"):
+    """The `split` of a plan."""
+
+    seed: Count = Field(0, description="random seed of the draw, 0 or more")
+    dev: StrictFloat = Field(DEV_SHARE, gt=0, lt=1, description="share that is dev, between 0 and 1, such as 0.33")
+    by: list[Literal["subject", "relation"]] = Field(
+        ["subject"], min_length=1, description="what is drawn; with both, test shares neither with dev"
+    )
+
+
+class PlanFile(BaseModel, extra="forbid"):
+    """A sweep plan."""
+
+    title: str = Field("", description="one line that says what the sweep is for; not part of the plan's hash")
+    name: str | None = Field(None, description="run folder below results/; the file's name where left out")
+    ladder: str = Field(description="name of a ladder, path of its file, or reference of a single model")
+    rungs: list[str] = Field([], description="list of names: only these rungs; all where left out")
+    seeds: list[Count] = Field(
+        [0], min_length=1, description="list of different whole numbers, seeds of cases and statistics"
+    )
+    limit: Positive = Field(50, description="most cases, 1 or more, of each [[edits]] that states no limit")
+    probes: Count = Field(0, description="most probes per kind and language of a case; 0 takes all")
+    corpus: str = Field(CORPUS, description="text of statistics: samples:N, text:PATH, hub:OWNER/NAME or identity")
+    fast: StrictBool = Field(False, description="true: fewer contexts per optimiser step, nearly the same edits")
+    known: StrictBool = Field(False, description="true: edit only the facts that the unedited model knows")
+    search: Literal[SEARCHES] = Field(  # type: ignore[valid-type]
+        "halving", description='"halving": settings are chosen on dev cases; "grid": every setting on every case'
+    )
+    pareto: StrictBool = Field(False, description="true: halving also keeps and scores the Pareto front")
+    split: SplitTable = Field(SplitTable(), description="which cases choose settings (dev) and which score them (test)")
+    edits: list[EditsTable] = Field(
+        min_length=1, description="at least one [[edits]] with kind, and dataset where it is not the default"
+    )
+    methods: dict[str, dict[str, Any]] = Field(
+        min_length=1,
+        description="at least one table such as [methods.rome] of settings, lists of them are searched; empty: defaults",
+    )
+
+    @field_validator("seeds")
+    @classmethod
+    def _different(cls, seeds: list[int]) -> list[int]:
+        if len(set(seeds)) < len(seeds):
+            raise ValueError("must be different whole numbers from 0 on, such as [0, 1, 2]")
+        return seeds
+
+    @field_validator("methods")
+    @classmethod
+    def _settings_fit(cls, methods: dict[str, dict[str, Any]]) -> dict[str, dict[str, list]]:
+        return {name: _grid(name, table) for name, table in methods.items()}
+
+    @model_validator(mode="after")
+    def _edits_differ(self) -> PlanFile:
+        pairs = [(edit.kind, edit.dataset) for edit in self.edits]
+        for kind, dataset in pairs:
+            if pairs.count((kind, dataset)) > 1:
+                raise ValueError(f"edits: {kind} edits of {dataset} are named twice; leave one out")
+        return self
 
 
 def load_plan(path: str | Path) -> Plan:
     """The plan in a TOML file, or the one of that name in `benchmarks/plans`.
 
     Raises:
-        BadData: not readable as TOML, an unknown or missing key, a value that does not fit; names file, key and mend.
+        BadData: not readable as TOML, an unknown or missing key, a value that does not fit; names file, key and fix.
     """
     path = plan_path(path)
-    table = _table(path)
-    _known(path, "", table, KEYS)
-    ladder = _get(path, table, "ladder", str, None)
-    edits = _edits(path, table, _positive(path, table, "limit", 50))
-    fast = _get(path, table, "fast", bool, False)
-    axes = _methods(path, table)
-    seeds = _list(path, table, "seeds", int, (0,))
-    if min(seeds) < 0 or len(set(seeds)) < len(seeds):
-        raise BadData(f"{path}: seeds: must be different whole numbers from 0 on, such as [0, 1, 2]")
-    search = _one_of(path, "search", _get(path, table, "search", str, "halving"), SEARCHES)
-    names = tuple(axes)
-    given = tuple(FAST.items()) if fast else ()
+    file = _file(path)
+    edits = tuple(Edits(edit.kind, edit.dataset, edit.limit or file.limit) for edit in file.edits)
     try:
         plan = Plan(
-            ladder=ladder,
-            methods=names,
+            ladder=file.ladder,
+            methods=tuple(file.methods),
             kinds=tuple(dict.fromkeys(edit.kind for edit in edits)),
             limit=max(edit.limit for edit in edits),
-            seed=seeds[0],
-            corpus=_get(path, table, "corpus", str, CORPUS),
-            settings=tuple((key, value) for key, value in given if any(taken_by(name, {key: value}) for name in names)),
-            probes=_positive(path, table, "probes", 0, least=0),
-            title=_get(path, table, "title", str, ""),
-            rungs=_list(path, table, "rungs", str, ()),
-            seeds=seeds,
+            seed=file.seeds[0],
+            corpus=file.corpus,
+            settings=fast_settings(tuple(file.methods)) if file.fast else (),
+            probes=file.probes,
+            title=file.title,
+            rungs=tuple(file.rungs),
+            seeds=tuple(file.seeds),
             edits=edits,
-            axes=tuple((name, tuple(grid.items())) for name, grid in axes.items()),
-            search=search,
-            pareto=_get(path, table, "pareto", bool, False),
-            split=_split(path, table),
-            known=_get(path, table, "known", bool, False),
+            axes=tuple(
+                (name, tuple((key, tuple(values)) for key, values in grid.items()))
+                for name, grid in file.methods.items()
+            ),
+            search=file.search,
+            pareto=file.pareto,
+            split=Split(file.split.seed, file.split.dev, tuple(file.split.by)),
+            known=file.known,
         )
-        known = [rung.name for rung in load_ladder(ladder).rungs]
+        check_whole(plan)
     except UserError as error:
         raise BadData(f"{path}: {error}") from error
-    for rung in plan.rungs:
-        _one_of(path, "rungs", rung, known)
-    _searchable(path, plan)
     return plan
 
 
@@ -104,7 +172,8 @@ def run_name(path: str | Path) -> PurePosixPath:
         BadData: a name that is absolute, climbs, is empty in part, or has signs that are no part of a name.
     """
     path = plan_path(path)
-    name = _get(path, _table(path), "name", str, path.stem)
+    stated = _file(path).name
+    name = path.stem if stated is None else stated
     if not all(re.fullmatch(r"[\w-][\w.-]*", part) for part in name.split("/")):
         raise BadData(
             f"{path}: name: {name!r:.80} is not a folder below results/; write parts of letters, digits, . - _"
@@ -114,134 +183,76 @@ def run_name(path: str | Path) -> PurePosixPath:
     return PurePosixPath(name)
 
 
-def _table(path: Path) -> dict[str, Any]:
-    try:
-        if path.stat().st_size > MOST_BYTES:
-            raise BadData(f"{path}: larger than {MOST_BYTES:,} bytes; that is no plan")
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise BadData(f"{path}: cannot be read ({error.strerror}); check the path of the plan") from error
-    except (ValueError, RecursionError) as error:
-        raise BadData(f"{path}: not readable as TOML ({' '.join(str(error).split()):.160}); mend that line") from error
+def check_whole(plan: Plan) -> None:
+    """What no single key shows: the rungs are of the ladder, and there is something to search.
 
-
-def _known(path: Path, where: str, table: Mapping[str, Any], keys: tuple[str, ...]) -> None:
-    for key in table:
-        if key not in keys:
-            raise BadData(f"{path}: {where}{key!r:.60}: unknown key; {_hint(key, keys)}")
-
-
-def _hint(word: object, known: tuple[str, ...] | list[str]) -> str:
-    near = difflib.get_close_matches(str(word), known, n=1)
-    return f"did you mean {near[0]}?" if near else f"use one of {', '.join(known):.300}"
-
-
-def _one_of(path: Path, key: str, value: str, known: tuple[str, ...] | list[str]) -> str:
-    if value not in known:
-        raise BadData(f"{path}: {key}: no {value!r:.60}; {_hint(value, known)}")
-    return value
-
-
-def _get(path: Path, table: Mapping[str, Any], key: str, kind: type, default: Any) -> Any:
-    value = table.get(key, default)
-    if value is None:
-        raise BadData(f"{path}: {key}: missing; every plan states it")
-    if type(value) is not kind:
-        raise BadData(f"{path}: {key}: must be {kind.__name__}, is {type(value).__name__} {value!r:.60}")
-    return value
-
-
-def _positive(path: Path, table: Mapping[str, Any], key: str, default: int, least: int = 1) -> int:
-    value = _get(path, table, key, int, default)
-    if value < least:
-        raise BadData(f"{path}: {key}: {value} is too small; write {least} or more")
-    return value
-
-
-def _list(path: Path, table: Mapping[str, Any], key: str, kind: type, default: tuple) -> tuple:
-    value = table.get(key, list(default))
-    if not isinstance(value, list) or (key in table and not value) or not all(type(item) is kind for item in value):
-        raise BadData(f"{path}: {key}: must be a list of {kind.__name__}, is {value!r:.60}")
-    return tuple(value)
-
-
-def _edits(path: Path, table: Mapping[str, Any], limit: int) -> tuple[Edits, ...]:
-    entries = table.get("edits")
-    if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
-        raise BadData(f"{path}: edits: write at least one [[edits]] with kind, and dataset where it is not the default")
-    found: list[Edits] = []
-    for number, entry in enumerate(entries, 1):
-        where = f"edits {number}: "
-        _known(path, where, entry, ("kind", "dataset", "limit"))
-        inside = {f"{where}{key}": value for key, value in entry.items()}
-        kind = _one_of(path, f"{where}kind", _get(path, inside, f"{where}kind", str, None), get_args(EditKind))
-        dataset = _get(path, inside, f"{where}dataset", str, DEFAULT_DATASETS[kind])
-        _one_of(path, f"{where}dataset", dataset.partition(":")[0], dataset_names())
-        if kind not in kinds_of(dataset):
-            raise BadData(
-                f"{path}: {where}data set {dataset!r} has no {kind} edits; it has {', '.join(kinds_of(dataset))}"
-            )
-        if any((kind, dataset) == (other.kind, other.dataset) for other in found):
-            raise BadData(f"{path}: {where}{kind} edits of {dataset} are named twice; leave one out")
-        found.append(Edits(kind, dataset, _positive(path, inside, f"{where}limit", limit)))
-    return tuple(found)
-
-
-def _methods(path: Path, table: Mapping[str, Any]) -> dict[str, dict[str, tuple]]:
-    """Method -> setting -> values to try, each of which the method takes."""
-    methods = table.get("methods")
-    if not isinstance(methods, dict) or not methods or not all(isinstance(grid, dict) for grid in methods.values()):
-        raise BadData(f"{path}: methods: write at least one table such as [methods.rome]")
-    found: dict[str, dict[str, tuple]] = {}
-    for name, grid in methods.items():
-        _one_of(path, "methods", name, method_names())
-        found[name] = {}
-        settings = tuple(make_method(name).settings())
-        size = 1
-        for key, value in grid.items():
-            where = f"methods.{name}.{key}"
-            _one_of(path, f"methods.{name}", key, settings)
-            values = tuple(value) if isinstance(value, list) else (value,)
-            if not values or len({(type(v), str(v)) for v in values}) < len(values):
-                raise BadData(f"{path}: {where}: must be a value, or a list of different values, is {value!r:.60}")
-            size *= len(values)
-            if size > MOST_SETTINGS:
-                raise BadData(f"{path}: methods.{name}: more than {MOST_SETTINGS} settings; leave some values out")
-            for one in values:
-                if isinstance(one, float) and not isfinite(one):
-                    raise BadData(f"{path}: {where}: {one} is not a finite number")
-                try:
-                    make_method(name, **{key: one})
-                except UserError as error:
-                    raise BadData(f"{path}: {where}: {error}") from error
-            found[name][key] = values
-    return found
-
-
-def _split(path: Path, table: Mapping[str, Any]) -> Split:
-    entry = _get(path, table, "split", dict, {})
-    _known(path, "split: ", entry, ("dev", "by", "seed"))
-    inside = {f"split: {key}": value for key, value in entry.items()}
-    usual = Split()
-    dev = _get(path, inside, "split: dev", float, usual.dev)
-    if not 0 < dev < 1:
-        raise BadData(f"{path}: split: dev: {dev} is not a share between 0 and 1, such as 0.33")
-    by = _list(path, inside, "split: by", str, usual.by)
-    for one in by:
-        _one_of(path, "split: by", one, ("subject", "relation"))
-    return Split(_positive(path, inside, "split: seed", 0, least=0), dev, by)
-
-
-def _searchable(path: Path, plan: Plan) -> None:
+    Raises:
+        UserError: they are not, there is not, or there is no such ladder.
+    """
     from benchmarks.sweep.schedule import CONTROLS
 
+    known = [rung.name for rung in load_ladder(plan.ladder).rungs]
+    try:
+        for rung in plan.rungs:
+            one_of(rung, known)
+    except ValueError as error:
+        raise BadRequest(f"rungs: {error}") from error
     if plan.search != "halving":
         return
     if set(plan.methods) <= set(CONTROLS):
-        raise BadData(f"{path}: methods: {', '.join(plan.methods)} only follow what is searched; add another method")
+        raise BadRequest(f"methods: {', '.join(plan.methods)} only follow what is searched; add another method")
     for name, grid in plan.axes:
         for key, values in grid:
             if name in CONTROLS and len(values) > 1:
-                raise BadData(
-                    f"{path}: methods.{name}.{key}: a control follows the chosen setting; give one value or none"
-                )
+                raise BadRequest(f"methods.{name}.{key}: a control follows the chosen setting; give one value or none")
+
+
+def fast_settings(methods: tuple[str, ...]) -> tuple[tuple[str, object], ...]:
+    """What `fast` sets, as far as one of the methods has it."""
+    return tuple((key, value) for key, value in FAST.items() if any(taken_by(name, {key: value}) for name in methods))
+
+
+def _file(path: Path) -> PlanFile:
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            raise BadData(f"{path}: larger than {MOST_BYTES:,} bytes, too large for a plan")
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadData(f"{path}: cannot be read ({error.strerror}); check the path of the plan") from error
+    except (ValueError, RecursionError) as error:
+        raise BadData(
+            f"{path}: not readable as TOML ({' '.join(str(error).split()):.160}); correct that line"
+        ) from error
+    try:
+        return PlanFile.model_validate(table)
+    except ValidationError as error:
+        raise BadData(f"{path}: {first_problem(error, PlanFile, table)}") from error
+    except UserError as error:  # of a data set's file
+        raise BadData(f"{path}: {error}") from error
+
+
+def _grid(method: str, table: dict[str, Any]) -> dict[str, list]:
+    """Setting -> values to try, each of which the method takes.
+
+    Raises:
+        ValueError: an unknown method or setting, or a value that the method refuses.
+    """
+    one_of(method, method_names())
+    known = tuple(make_method(method).settings())
+    grid = {}
+    for key, value in table.items():
+        values = value if isinstance(value, list) else [value]
+        try:
+            one_of(key, known)
+            if not values or len({(type(one), str(one)) for one in values}) < len(values):
+                raise ValueError(f"must be a value, or a list of different values, is {value!r:.60}")
+            for one in values[:MOST_SETTINGS]:
+                if isinstance(one, float) and not isfinite(one):
+                    raise ValueError(f"{one} is not a finite number")
+                make_method(method, **{key: one})
+        except (ValueError, UserError) as error:
+            raise ValueError(f"{method}.{key}: {error}") from error
+        grid[key] = values
+    if prod(map(len, grid.values())) > MOST_SETTINGS:
+        raise ValueError(f"{method}: more than {MOST_SETTINGS} settings; leave some values out")
+    return grid

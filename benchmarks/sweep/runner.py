@@ -112,7 +112,10 @@ class _Sweep:
         self.total = sum(len(tasks) for place in self.places for tasks in walk(place, self.part))
         self.stamp = {"versions": versions(), "commit": commit()}
         about = self.stamp | {"skipped": self.skipped + self.left_out, "plan_hash": plan.hash, "expected": sum(whole)}
-        self.store = RunStore(out, plan.fixed(), asdict(plan), about)
+        asked = asdict(plan)
+        if overrides := asked.pop("overrides"):
+            about["overrides"] = {option: {"plan": stated, "taken": taken} for option, stated, taken in overrides}
+        self.store = RunStore(out, plan.fixed(), asked, about)
         self.ran, self.kept = 0, 0
         self.seen: set[str] = set()
         self.failed: list[str] = []

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
+from pydantic import Field, ModelWrapValidatorHandler, StrictFloat, StrictInt, ValidationError, model_validator
+from pydantic.dataclasses import dataclass
+
+from valley.rows.documents import first_problem
 from valley.rows.files import write_whole
 from valley.rows.kinds import STRATA
 from valley.rows.schema import RowsError
@@ -20,59 +24,57 @@ FILE = "analysis_plan.json"
 METRICS = ("harmonic_mean", "harmonic_mean_net", "e_hv", "e_hv_net", "gen_at_spec", "generalisation", "specificity")
 AXES = ("bits_per_byte_world", "bits_per_byte", "log10_parameters", "known_rate", "log10_training_tokens")
 
+Share = Annotated[StrictFloat, Field(gt=0, lt=1)]
+Count = Annotated[StrictInt, Field(ge=1)]
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, config={"extra": "forbid", "json_schema_extra": {"description": "How a run is judged."}})
 class AnalysisPlan:
-    """How a run is judged.
-
-    Attributes:
-        metric: the editability score whose curve is tested, one of METRICS.
-        axes: strength axes, the primary ones first: bits per byte on short true sentences, and on prose where all rungs read it.
-        level: of every test. weight: BIC weight that a named shape needs.
-        agreeing: on so many axes and with so many methods a shape must show.
-        spec: the specificity at which generalisation is read (gen_at_spec).
-        depth: a valley less deep than this is of no interest; "no valley deeper than d" needs d at most this.
-        which, min_known: stratum of cases, and how many a rung must have.
-        draws: of each parametric bootstrap. bootstrap: draws over cases. seed: of all of them.
+    """How a run is judged. The descriptions of the fields say what each is.
 
     Raises:
-        RowsError: an unknown metric, axis or stratum; a number out of its range.
+        RowsError: an unknown field, metric, axis or stratum; a number out of its range.
     """
 
-    metric: str = "harmonic_mean"
-    axes: tuple[str, ...] = ("bits_per_byte_world", "bits_per_byte", "log10_parameters", "known_rate")
-    level: float = 0.05
-    weight: float = 0.8
-    agreeing: int = 2
-    spec: float = 0.95
-    depth: float = 0.1
-    which: str = "known"
-    min_known: int = 50
-    draws: int = 2000
-    bootstrap: int = 1000
-    seed: int = 0
+    metric: Literal[METRICS] = Field("harmonic_mean", description="editability score whose curve is tested")  # type: ignore[valid-type]
+    axes: tuple[Literal[AXES], ...] = Field(  # type: ignore[valid-type]
+        ("bits_per_byte_world", "bits_per_byte", "log10_parameters", "known_rate"),
+        min_length=1,
+        description="strength axes, the primary ones first",
+    )
+    level: Share = Field(0.05, description="level of every test, between 0 and 1")
+    weight: Share = Field(0.8, description="BIC weight that a named shape needs, between 0 and 1")
+    agreeing: Count = Field(2, description="number of axes, and of methods, on which a shape must show")
+    spec: Share = Field(0.95, description="specificity at which generalisation is read (gen_at_spec), between 0 and 1")
+    depth: Share = Field(0.1, description="least depth of a valley that is of interest, between 0 and 1")
+    which: Literal[STRATA] = Field("known", description="stratum of cases")  # type: ignore[valid-type]
+    min_known: Count = Field(50, description="number of cases of the stratum that a rung must have")
+    draws: Count = Field(2000, description="draws of each parametric bootstrap")
+    bootstrap: Count = Field(1000, description="bootstrap draws over cases")
+    seed: StrictInt = Field(0, description="random seed of all draws")
 
-    def __post_init__(self) -> None:
-        for what, value, there in (
-            ("metric", self.metric, METRICS),
-            ("stratum", self.which, STRATA),
-            *(("strength axis", axis, AXES) for axis in self.axes),
-        ):
-            if value not in there:
-                raise RowsError(f"no {what} {value!r}; use one of {', '.join(there)}")
-        shares = (self.level, self.weight, self.spec, self.depth)
-        counts = (self.agreeing, self.min_known, self.draws, self.bootstrap, len(self.axes))
-        if not all(0 < share < 1 for share in shares) or min(counts) < 1:
-            raise RowsError("the plan's level, weight, spec and depth lie between 0 and 1, its counts are 1 or more")
+    @model_validator(mode="wrap")
+    @classmethod
+    def _refused_in_one_line(cls, values: Any, handler: ModelWrapValidatorHandler) -> Any:
+        try:
+            return handler(values)
+        except ValidationError as error:
+            raise RowsError(f"analysis plan: {first_problem(error, cls, values)}") from error
 
     @property
     def digest(self) -> str:
         """SHA-256 of the plan as canonical JSON."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+        return _digest(asdict(self))
+
+
+def _digest(fields: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
 
 def stored(plan: AnalysisPlan, run: Path) -> str:
     """Store the plan's hash in the run folder if none is there; else the caution when the one there is another.
+
+    A plan of an older version may lack fields: its hash is checked over the fields it has, the others take their default.
 
     Returns:
         "" or one line that names both hashes.
@@ -89,19 +91,18 @@ def stored(plan: AnalysisPlan, run: Path) -> str:
         return ""
     try:
         first = json.loads(path.read_text(encoding="utf-8"))
-        fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in first["plan"].items()}
-        kept = AnalysisPlan(**fields)
-        whole = kept.digest == first["sha256"]
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        whole = _digest(first["plan"]) == first["sha256"]
+        kept = AnalysisPlan(**first["plan"]) if whole else None
+    except (OSError, ValueError, TypeError, KeyError, RowsError) as error:
         raise RowsError(f"{path}: not an analysis plan ({error}); delete it to state a new one") from error
-    if not whole:
+    if kept is None:
         raise RowsError(f"{path}: the plan and its hash differ, so it was changed by hand; restore it or delete it")
     if kept == plan:
         return ""
     changed = ", ".join(k for k, v in asdict(plan).items() if asdict(kept)[k] != v)
     return (
         f"this verdict follows another plan ({plan.digest[:12]}) than the one stored before test scores were read "
-        f"({kept.digest[:12]}); changed: {changed}"
+        f"({first['sha256'][:12]}); changed: {changed}"
     )
 
 

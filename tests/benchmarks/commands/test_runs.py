@@ -89,18 +89,57 @@ def test_a_dry_run_trains_nothing(plan: Path, tiny: World, tmp_path: Path) -> No
     assert one["seconds"] is None and one["cells"] == 3
 
 
-def test_flags_that_contradict_a_plan_are_refused(plan: Path, tmp_path: Path) -> None:
-    out = tmp_path / "none"
-    for flags in (
-        ("--limit", 7),
-        ("--methods", "memit"),
-        ("--seed", 1),
-        ("--fast",),
-        ("--set", "steps=3"),
-        ("--ladder", "demo"),
+def test_flags_override_a_plan_and_say_so(plan: Path, run: Path, tmp_path: Path) -> None:
+    def dry(*flags: object) -> tuple[dict, list[str]]:
+        done = call("bench", plan, "--dry-run", "--json", "--out", tmp_path / "none", "--device", "cpu", *flags)
+        assert done.exit_code == 0, done.output
+        return json.loads(done.stdout), done.stderr.splitlines()
+
+    whole, lines = dry("--limit", 6)  # as the plan has it: no override
+    assert not lines
+    for flags, line in (
+        (("--limit", 3), "--limit 3 instead of the plan's 6"),
+        (("--seed", 1), "--seed 1 instead of the plan's 0"),
+        (("--known",), "--known true instead of the plan's false"),
+        (("--fast",), "--fast true instead of the plan's false"),
+        (("--set", "steps=3"), "--set steps 3 for rome instead of the plan's 6 for rome"),
+        (("--sites", "value"), "--sites value for rome instead of the plan's mlp for rome"),
+        (("--methods", "memit"), "--methods memit instead of the plan's rome"),
     ):
-        line = refused("bench", plan, "--out", out, *flags)
-        assert flags[0] in line and "contradicts" in line
+        changed, lines = dry(*flags)
+        assert lines == [line] and changed["hash"] != whole["hash"], flags
+    changed, lines = dry("--limit", 3, "--seed", 1)
+    assert len(lines) == 2 and changed["plan"]["seeds"] == [1] and changed["plan"]["edits"][0]["limit"] == 3
+    written = tmp_path / "written.toml"
+    written.write_text(plan.read_text().replace("limit = 6", "limit = 3"))
+    same = call("bench", written, "--dry-run", "--json", "--out", tmp_path / "none", "--device", "cpu")
+    assert json.loads(same.stdout)["hash"] == dry("--limit", 3)[0]["hash"]
+    assert not (tmp_path / "none").exists()
+
+
+def test_an_overridden_plan_is_recorded_and_stays_apart_from_the_plan(plan: Path, run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "smaller"
+    done = call("bench", plan, "--out", out, "--device", "cpu", "--limit", 4, "--json")
+    assert done.exit_code == 0 and "--limit 4 instead of the plan's 6" in done.stderr
+    about, whole = (json.loads((folder / "run.json").read_text()) for folder in (out, run))
+    assert about["overrides"] == {"--limit": {"plan": "6", "taken": "4"}} and "overrides" not in whole
+    assert about["plan_hash"] != whole["plan_hash"] and set(about["plan"]) == set(whole["plan"])
+    assert set(about["asked"][0]) == set(whole["asked"][0])
+    refusal = call("bench", plan, "--out", run, "--device", "cpu", "--seed", 1)
+    assert refusal.exit_code == 2 and "holds another run (seeds [0], not [1])" in refusal.stderr
+
+
+def test_flags_that_do_not_fit_a_plan_are_refused(plan: Path, tmp_path: Path) -> None:
+    out = tmp_path / "none"
+    for flags, words in (
+        (("--limit", 0), "limit 0"),
+        (("--methods", "placebo"), "only follow what is searched"),
+        (("--kinds", "rename", "--datasets", "world_facts"), "no rename edits in world_facts"),
+        (("--set", "stepz=3"), "none of rome has a setting 'stepz'"),
+        (("--set", "depth=2"), "depth=2"),
+        (("--ladder", "dem"), "did you mean demo?"),
+    ):
+        assert words in refused("bench", plan, "--out", out, *flags)
     assert "i/n" in refused("bench", plan, "--out", out, "--shard", "3/2")
     assert "executor" in refused("bench", plan, "--out", out, "--executor", "dask")
     assert "cannot be read" in refused("bench", tmp_path / "gone.toml")

@@ -99,13 +99,13 @@ def test_a_needed_rung_is_kept_even_where_its_model_is_missing(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", ["no rungs"]),
+        ("", ["rung: missing", "at least one [[rung]]"]),
         ("[[rung]\n", ["TOML"]),
-        ('rung = "x"', ["no rungs"]),
-        (GOOD + "[extra]\n", ["'extra'"]),
+        ('rung = "x"', ["rung", "list", "at least one [[rung]]"]),
+        (GOOD + "[extra]\n", ["extra: unknown key"]),
         ("title = 3\n" + GOOD, ["title"]),
         ('[[rung]]\nname = "a"\n', ["rung 1 (a)", "model", "missing"]),
-        ('[[rung]]\nmodel = "gpt2"\n', ["rung 1 (unnamed)", "name", "missing"]),
+        ('[[rung]]\nmodel = "gpt2"\n', ["rung 1: name", "missing"]),
         (GOOD + GOOD, ["rung 2 (a)", "name", "twice"]),
         (GOOD + "licenses = 'x'\n", ["rung 1 (a)", "licenses", "did you mean licence?"]),
         (GOOD + 'optional = "yes"\n', ["rung 1 (a)", "optional", "bool"]),
@@ -156,8 +156,8 @@ def test_seeds_make_one_rung_each(tmp_path: Path) -> None:
     [
         ("gpt2", "[0]", "only a model grown:NAME"),
         ("grown:gpt2-1x64-s1", "[0]", "only a model grown:NAME"),
-        ("grown:gpt2-1x64", "3", "must be a list of whole numbers"),
-        ("grown:gpt2-1x64", "[]", "must be a list of whole numbers"),
+        ("grown:gpt2-1x64", "3", "list of whole numbers"),
+        ("grown:gpt2-1x64", "[]", "list of whole numbers"),
         ("grown:gpt2-1x64", "[0, 0]", "used twice"),
     ],
 )

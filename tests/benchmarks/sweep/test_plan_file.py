@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from benchmarks.commands.schemas import DOCUMENTS, json_schema
 from benchmarks.plans import plan_names, plan_path
 from benchmarks.sweep.executors.slurm import array_script
 from benchmarks.sweep.grids import settings_grid
@@ -106,28 +108,28 @@ def test_the_hash_hangs_on_what_is_said_not_on_how(tmp_path: Path) -> None:
         (SHORT.replace('ladder = "demo"\n', ""), "ladder: missing"),
         (SHORT.replace("demo", "dem"), "did you mean demo?"),
         ('rungs = ["gpt2-1x65"]\n' + SHORT, "did you mean gpt2-1x64?"),
-        ("limit = 0\n" + SHORT, "limit: 0 is too small"),
-        ('limit = "many"\n' + SHORT, "limit: must be int, is str"),
-        ("limit = true\n" + SHORT, "limit: must be int, is bool"),
-        ("seeds = []\n" + SHORT, "seeds: must be a list"),
+        ("limit = 0\n" + SHORT, "limit: must be greater than or equal to 1, is int 0"),
+        ('limit = "many"\n' + SHORT, "limit: must be a valid integer, is str"),
+        ("limit = true\n" + SHORT, "limit: must be a valid integer, is bool"),
+        ("seeds = []\n" + SHORT, "expected: list of different whole numbers"),
         ("seeds = [1, 1]\n" + SHORT, "seeds: must be different"),
-        ('search = "halvin"\n' + SHORT, "did you mean halving?"),
+        ('search = "halvin"\n' + SHORT, "search: must be 'grid' or 'halving', is str 'halvin'"),
         ('corpus = "samples:many"\n' + SHORT, "samples:NUMBER"),
-        ("split = { dev = 1.5 }\n" + SHORT, "split: dev: 1.5"),
-        ('split = { by = ["subjekt"] }\n' + SHORT, "did you mean subject?"),
+        ("split = { dev = 1.5 }\n" + SHORT, "split.dev: must be less than 1, is float 1.5"),
+        ('split = { by = ["subjekt"] }\n' + SHORT, "split.by 1: must be 'subject' or 'relation'"),
         ('ladder = "demo"\n[methods.rome]\n', "at least one [[edits]]"),
         ('ladder = "demo"\n[[edits]]\nkind = "fact"\n', "at least one table such as [methods.rome]"),
-        (SHORT.replace('"fact"', '"facts"'), "did you mean fact?"),
+        (SHORT.replace('"fact"', '"facts"'), "edits 1: kind: must be 'fact', 'rename' or 'retarget'"),
         (SHORT.replace('"fact"', '"fact"\ndataset = "world_fact"'), "did you mean world_facts?"),
         (SHORT.replace('"fact"', '"rename"\ndataset = "world_facts"'), "has no rename edits"),
         (SHORT.replace('"fact"\n', '"fact"\n[[edits]]\nkind = "fact"\n'), "named twice"),
         (SHORT.replace("methods.rome", "methods.romee"), "did you mean rome?"),
         (SHORT + "dept = 0.5\n", "did you mean depth?"),
-        (SHORT + "depth = [0.5, 1.5]\n", "methods.rome.depth: method rome: depth=1.5"),
-        (SHORT + "depth = nan\n", "methods.rome.depth: nan is not a finite number"),
-        (SHORT + "depth = []\n", "methods.rome.depth: must be a value"),
+        (SHORT + "depth = [0.5, 1.5]\n", "methods: rome.depth: method rome: depth=1.5"),
+        (SHORT + "depth = nan\n", "methods: rome.depth: nan is not a finite number"),
+        (SHORT + "depth = []\n", "methods: rome.depth: must be a value"),
         (SHORT + f"depth = {[i / 2000 for i in range(1500)]}\n", "more than 1000 settings"),
-        (SHORT + '[methods.memit]\nsite = "value"\n', "methods.memit.site"),
+        (SHORT + '[methods.memit]\nsite = "value"\n', "methods: memit.site"),
         (SHORT.replace("methods.rome", "methods.placebo"), "add another method"),
         (SHORT + "[methods.random_site]\ndepth = [0.2, 0.3]\n", "a control follows"),
     ],
@@ -137,6 +139,26 @@ def test_a_slip_is_one_line_that_names_file_and_key(text: str, said: str, tmp_pa
     with pytest.raises(BadData) as caught:
         load_plan(path)
     assert said in str(caught.value) and str(path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_several_slips_are_counted_and_the_misspelt_key_comes_first(tmp_path: Path) -> None:
+    path = written(tmp_path, "limit = 0\nprobes = -1\n" + SHORT.replace("ladder", "laddr"))
+    with pytest.raises(
+        BadData, match=r"plan.toml: laddr: unknown key; did you mean ladder\? \(and 3 more to correct\)$"
+    ):
+        load_plan(path)
+
+
+@pytest.mark.parametrize("kind", DOCUMENTS)
+def test_the_json_schema_describes_every_key(kind: str) -> None:
+    schema = json_schema(kind)
+    assert json.loads(json.dumps(schema)) == schema
+    tables = [schema, *schema.get("$defs", {}).values()]
+    assert all(table["description"] and "\n" not in table["description"] for table in tables)
+    assert all(key["description"] for table in tables for key in table["properties"].values())
+    assert all(table["additionalProperties"] is False for table in tables)
+    with pytest.raises(BadRequest, match="did you mean plan"):
+        json_schema("plans")
 
 
 @pytest.mark.parametrize("name", ["../../x", "/tmp/x", "a//b", "", "a/..", ".", "a/.hidden", "temporary/x", "a\\\\b"])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -109,6 +111,22 @@ def test_the_plan_is_stored_once_and_another_is_called_another(tmp_path: Path):
         stored(PLAN, tmp_path)
     (tmp_path / FILE).write_text("[]")
     with pytest.raises(RowsError, match="not an analysis plan"):
+        stored(PLAN, tmp_path)
+
+
+def test_a_stored_plan_that_lacks_a_newer_field_is_not_called_changed(tmp_path: Path):
+    older = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(PLAN).items() if k != "depth"}
+    sha256 = hashlib.sha256(json.dumps(older, sort_keys=True).encode()).hexdigest()
+    (tmp_path / FILE).write_text(json.dumps({"sha256": sha256, "plan": older}))
+    assert stored(PLAN, tmp_path) == ""
+    caution = stored(replace(PLAN, depth=0.2), tmp_path)  # the older plan means the default
+    assert caution.endswith("changed: depth") and sha256[:12] in caution
+    (tmp_path / FILE).write_text(json.dumps({"sha256": sha256, "plan": older | {"level": 0.01}}))
+    with pytest.raises(RowsError, match="changed by hand"):
+        stored(PLAN, tmp_path)
+    unknown = {"sha256": hashlib.sha256(b'{"dept": 0.1}').hexdigest(), "plan": {"dept": 0.1}}
+    (tmp_path / FILE).write_text(json.dumps(unknown))
+    with pytest.raises(RowsError, match="dept: unknown key; did you mean depth"):
         stored(PLAN, tmp_path)
 
 
