@@ -132,7 +132,7 @@ def test_an_overridden_plan_is_recorded_and_stays_apart_from_the_plan(plan: Path
 def test_flags_that_do_not_fit_a_plan_are_refused(plan: Path, tmp_path: Path) -> None:
     out = tmp_path / "none"
     for flags, words in (
-        (("--limit", 0), "limit 0"),
+        (("--limit", 0), "'--limit': 0"),
         (("--methods", "placebo"), "only follow what is searched"),
         (("--kinds", "rename", "--datasets", "world_facts"), "no rename edits in world_facts"),
         (("--set", "stepz=3"), "none of rome has a setting 'stepz'"),
