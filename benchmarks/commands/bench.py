@@ -68,7 +68,7 @@ def bench(ctx: click.Context, out: Path | None, device: str | None, as_json: boo
         raise BadRequest("--out is missing: name the folder of this run")
     flags["settings"] = dict(map(setting, flags["settings"]))
 
-    from benchmarks.sweep.executors import Workers, execute
+    from benchmarks.sweep.executors.execute import Workers, execute
     from benchmarks.sweep.shards import parse_shard
 
     shard = parse_shard(flags["shard"]) if flags["shard"] else None

@@ -8,7 +8,7 @@ from dataclasses import asdict, fields
 from difflib import get_close_matches
 from typing import Any
 
-from benchmarks.datasets import dataset_names, describe, kinds_of
+from benchmarks.datasets.registry import dataset_names, describe, kinds_of
 from benchmarks.grown import KNOWN
 from benchmarks.ladders import ladder_names, load_ladder
 from benchmarks.measure.opening import open_model

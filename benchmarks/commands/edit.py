@@ -172,7 +172,7 @@ def retarget(
             click.echo(format_sweep(table))
         ctx.exit(FAILED if table.failed else 0)
 
-    from benchmarks.live.retarget import run_retarget
+    from benchmarks.live.retarget.run import run_retarget
     from benchmarks.live.retarget.table import format_retargeting, whole_json
 
     done = run_retarget(model, concept, goal, *work)

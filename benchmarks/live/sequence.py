@@ -22,7 +22,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from benchmarks.cases import Case
-from benchmarks.datasets import build_cases
+from benchmarks.datasets.registry import build_cases
 from benchmarks.measure.answers import measure, measure_base, own_wordings
 from benchmarks.measure.opening import open_model, statistics_of
 from benchmarks.measure.strength import drift_texts

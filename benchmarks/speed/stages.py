@@ -15,7 +15,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.cases import Case
-from benchmarks.datasets import build_cases
+from benchmarks.datasets.registry import build_cases
 from benchmarks.speed.stopwatch import Ratio, compare, device_name, matmul_peak, peak_memory, timed
 from editing.delta.changes import Dense, LowRank
 from editing.delta.delta import Delta

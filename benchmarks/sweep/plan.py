@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import get_args
 
 from benchmarks.cases import EditKind
-from benchmarks.datasets import kinds_of
+from benchmarks.datasets.registry import kinds_of
 from benchmarks.provenance import canonical, digest
 from editing.errors import BadRequest
 from editing.methods import make_method, method_names

@@ -36,7 +36,7 @@ from pydantic import (
 )
 
 from benchmarks.cases import EditKind
-from benchmarks.datasets import dataset_names, kinds_of
+from benchmarks.datasets.registry import dataset_names, kinds_of
 from benchmarks.ladders import load_ladder
 from benchmarks.plans import plan_path
 from benchmarks.sweep.plan import DEFAULT_DATASETS, DEV_SHARE, SEARCHES, Edits, Plan, Split

@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from valley.hypotheses import INCONCLUSIVE, REFUTED, SUPPORTED, hypotheses, judge
 from valley.hypotheses._evidence import Evidence
+from valley.hypotheses.judge import INCONCLUSIVE, REFUTED, SUPPORTED, hypotheses, judge
 from valley.rows.kinds import METRICS, NET
 from valley.scores.available import AXES, SCORES, Available
 from valley.scores.plan import AnalysisPlan

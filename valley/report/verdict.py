@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from valley.hypotheses import Result, judge
 from valley.hypotheses._evidence import Evidence
+from valley.hypotheses.judge import Result, judge
 from valley.rows.kinds import ALL, CONTROLS, RUNG
 from valley.scores.available import available
 from valley.scores.curve import Analysis

@@ -13,9 +13,9 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from benchmarks.live.retarget import STEERING
 from benchmarks.live.retarget.draws import draw_weights, interval
 from benchmarks.live.retarget.panel import HELD_OUT, SIBLING, TRAINED
+from benchmarks.live.retarget.run import STEERING
 
 GROUPS = {"concept": (TRAINED, HELD_OUT), "siblings": (SIBLING,)}
 UNIT = ["about", "relation", "lang", "template"]

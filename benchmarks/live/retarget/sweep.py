@@ -18,9 +18,9 @@ import pandas as pd
 
 from benchmarks.cases import cases_digest
 from benchmarks.ladders import Rung, choose_rungs
-from benchmarks.live.retarget import STEERING, Retargeting, chosen_methods, run_retarget
 from benchmarks.live.retarget.agreement import agreements
 from benchmarks.live.retarget.panel import retarget_panel
+from benchmarks.live.retarget.run import STEERING, Retargeting, chosen_methods, run_retarget
 from benchmarks.live.retarget.scores import summary
 from benchmarks.live.retarget.table import cell, with_interval
 from benchmarks.provenance import canonical

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 
-from benchmarks.live.retarget import Made, Retargeting, plain_records
 from benchmarks.live.retarget.agreement import Agreement, agreements
 from benchmarks.live.retarget.panel import GOAL, SHARED
+from benchmarks.live.retarget.run import Made, Retargeting, plain_records
 from benchmarks.live.retarget.scores import by_relation, by_sibling, summary
 from benchmarks.world.facts import LANGS
 

@@ -18,7 +18,7 @@ from benchmarks.sweep.runner import places, run_bench
 from benchmarks.sweep.shards import Part, parts
 
 if TYPE_CHECKING:
-    from benchmarks.sweep.executors import Workers
+    from benchmarks.sweep.executors.execute import Workers
 
 
 @dataclass(frozen=True)

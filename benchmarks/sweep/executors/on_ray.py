@@ -22,7 +22,7 @@ from editing.cache import cache_root
 from editing.errors import BadRequest
 
 if TYPE_CHECKING:
-    from benchmarks.sweep.executors import Workers
+    from benchmarks.sweep.executors.execute import Workers
 
 RETRIES = 5  # of a part whose worker died; an error in the part itself is not one of these
 

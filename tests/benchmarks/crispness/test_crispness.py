@@ -13,7 +13,7 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from benchmarks.crispness import COLUMNS, CONTROLS, DIRECTIONS, MEASURES, PARTS, Setup, crispness
+from benchmarks.crispness.measure import COLUMNS, CONTROLS, DIRECTIONS, MEASURES, PARTS, Setup, crispness
 from benchmarks.crispness.measures import (
     centred_cosines,
     direction_cosines,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from benchmarks.crispness import COLUMNS, Setup
+from benchmarks.crispness.measure import COLUMNS, Setup
 from benchmarks.crispness.picture import LEAST, crispness_chart
 from benchmarks.crispness.run import Crispness, format_crispness, run_crispness, summary
 from editing.cache import cache_root

@@ -7,8 +7,8 @@ from collections import Counter
 import pytest
 
 from benchmarks.cases import Case, Probe, Question
-from benchmarks.datasets import build_cases
 from benchmarks.datasets.common_probes import with_common_probes
+from benchmarks.datasets.registry import build_cases
 from benchmarks.texts import LANGUAGES, ability_items
 from editing.errors import BadData
 from editing.text.requests import EditRequest

@@ -7,8 +7,8 @@ from collections import Counter
 import pytest
 
 from benchmarks.cases import SPECIFICITY, Case
-from benchmarks.datasets import build_cases, dataset_names, describe, forms, kinds_of
 from benchmarks.datasets.ours.concept_suite import rename_case, retarget_case
+from benchmarks.datasets.registry import build_cases, dataset_names, describe, forms, kinds_of
 from benchmarks.world.concepts import EDIT_PROMPTS
 from benchmarks.world.knowledge import knowledge
 from editing.errors import BadRequest

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from benchmarks.datasets import build_cases
 from benchmarks.datasets.formats.fact_file import read_facts
+from benchmarks.datasets.registry import build_cases
 from editing.errors import BadData
 
 BRIE = {"prompt": "{} comes from", "subject": "Brie", "target": "Spain"}

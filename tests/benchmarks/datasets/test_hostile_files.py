@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from benchmarks.datasets import CaseSet, form_of, read_cases
 from benchmarks.datasets.reading.fields import ANSWER
+from benchmarks.datasets.registry import CaseSet, form_of, read_cases
 from editing.errors import UserError
 from tests.benchmarks import wild
 

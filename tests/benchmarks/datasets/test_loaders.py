@@ -10,8 +10,8 @@ from collections import Counter
 import pytest
 
 from benchmarks.cases import SPECIFICITY, Case, Probe
-from benchmarks.datasets import build_cases, form_of, forms, read_cases
 from benchmarks.datasets.reading.fields import fold
+from benchmarks.datasets.registry import build_cases, form_of, forms, read_cases
 from editing.errors import BadData, BadRequest
 from tests.benchmarks import wild
 

@@ -6,8 +6,8 @@ from collections import Counter
 
 import pytest
 
-from benchmarks.datasets import form_of, read_cases
 from benchmarks.datasets.check import check_file
+from benchmarks.datasets.registry import form_of, read_cases
 
 # path, form, records, cases; what is left out was looked at by hand: zsRE's targets that are true already, a relation of
 # known_1000 with one object, records of the aligned file that two relations fit.

@@ -13,8 +13,8 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from benchmarks.datasets import _module, build_cases, forms
 from benchmarks.datasets.reading.sources import Source, fetched, located
+from benchmarks.datasets.registry import _module, build_cases, forms
 from editing.cache import cache_root
 from editing.errors import BadData, BadRequest
 from tests.benchmarks import wild

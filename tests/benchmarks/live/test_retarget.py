@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.live.retarget import QUESTIONS, Retargeting, moved, run_retarget, share
 from benchmarks.live.retarget.agreement import agreements, cohen_kappa, pearson
 from benchmarks.live.retarget.draws import draw_weights, interval
 from benchmarks.live.retarget.panel import FRAMES, GOAL, HELD_OUT, SHARED, SIBLING, TRAINED, retarget_panel
+from benchmarks.live.retarget.run import QUESTIONS, Retargeting, moved, run_retarget, share
 from benchmarks.live.retarget.scores import by_relation, by_sibling, summary
 from benchmarks.live.retarget.sweep import sweep_retarget
 from benchmarks.live.retarget.table import format_retargeting

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from benchmarks.datasets import build_cases
+from benchmarks.datasets.registry import build_cases
 from benchmarks.live.sequence import LEAST_DRIFT, checkpoints, pile_up, run_sequences, sequence_chart, write_pilings
 from cli import cli
 from editing.errors import BadData, BadRequest

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.datasets import build_cases
+from benchmarks.datasets.registry import build_cases
 from benchmarks.measure.opening import open_model, statistics_of
 from benchmarks.sweep.plan import Plan
 from benchmarks.sweep.runner import run_bench

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from valley.calibration.hypotheses import CLEAR, NULLS, RUNS, SATURATING, format_hypotheses, models, rates, worlds
-from valley.hypotheses import hypotheses, judge
+from valley.hypotheses.judge import hypotheses, judge
 
 
 def test_every_hypothesis_but_the_valley_is_calibrated():

@@ -14,8 +14,8 @@ from click.testing import CliRunner
 from cli import cli
 from tests.valley.build import edit, frame, probes, seeded
 from valley import hypotheses
-from valley.hypotheses import INCONCLUSIVE, REFUTED, SUPPORTED, Result, format_results, holm, judge
 from valley.hypotheses._evidence import Evidence, Finding, Untestable, _correlation, estimate
+from valley.hypotheses.judge import INCONCLUSIVE, REFUTED, SUPPORTED, Result, format_results, holm, judge
 from valley.rows.crispness import read_crispness
 from valley.rows.schema import RowsError
 from valley.scores.plan import AnalysisPlan

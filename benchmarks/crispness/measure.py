@@ -1,0 +1,187 @@
+"""Crispness: how far the English and the French name of a thing are one concept inside a model, without any edit.
+
+| measure | at every layer, for a pair such as cheese/fromage |
+|---|---|
+| `C_key` | leak to the translation minus the mean leak to the translation's siblings (bread, butter... in that language) |
+| `C_align` | the two names' states are each other's nearest neighbour among all pairs, language means removed, chance-corrected |
+| `C_patch` | P(name) with the concept's state patched into another concept's prompt, minus that of a random concept's state |
+| `C_dir` | cosine of the English and French edit vectors of one fact, language means removed |
+
+The parts are rows too: `leak_translation` and `leak_siblings` (C_key is their difference), `patch_own` and `patch_other` (of
+C_patch), `align_rank` (a graded C_align) and `patch_nats` (C_patch in mean log-probabilities, for models that hardly say it). leak(k', k) = k'^T C^-1 k / (k^T C^-1 k), see measures.py; keys are read at the last
+token of the name, averaged over one sentence per relation.
+
+Controls: `none` is the measurement; `untrained` is a model of the same configuration with fresh random weights that reads the
+same text for its covariance; `random` puts a concept of another type in the partner's place; `shuffled` breaks all pairs by one permutation. The last two are means over
+draws. A crisp pair is far above all three.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import nan
+
+import pandas as pd
+import torch
+
+from benchmarks.crispness.measures import (
+    centred_cosines,
+    direction_cosines,
+    key_contrast,
+    leak_matrix,
+    mutual_neighbours,
+    partner_cosines,
+    rank_alignment,
+)
+from benchmarks.crispness.pairs import LANGS, Pairs, concept_pairs, facts, frames
+from benchmarks.crispness.patching import patch, source_states
+from benchmarks.crispness.reading import gradient_vectors, name_states, optimised_vectors, untrained
+from editing.model.language_model import LanguageModel
+from editing.stats.statistics import ModelStatistics
+
+MEASURES = ("C_key", "C_align", "C_patch", "C_dir")
+PARTS = ("leak_translation", "leak_siblings", "align_rank", "patch_own", "patch_other", "patch_nats")
+CONTROLS = ("none", "untrained", "random", "shuffled")
+DIRECTIONS = ("both", "en-fr", "fr-en")
+COLUMNS = ("rung", "model", "model_hash", "concept", "en", "fr", "group", "site", "layer", "depth", "measure", "direction", "control", "value")  # fmt: skip
+DRAWS = 5  # of the random and the shuffled control; patching, the dear one, takes the first only
+
+
+@dataclass(frozen=True)
+class Setup:
+    """How crispness is measured.
+
+    Attributes:
+        site: kind of the edited map whose keys and outputs are read.
+        corpus: of the covariance, see `ModelStatistics`.
+        steps: passes of the search for each edit vector of C_dir; 0 takes the gradient, the direction it sets out in.
+        controls: which of CONTROLS; "none" is always measured.
+        seed: of partners, base prompts, random weights and the statistics.
+    """
+
+    site: str = "mlp"
+    corpus: str = "samples:20000"
+    steps: int = 0
+    controls: tuple[str, ...] = CONTROLS
+    seed: int = 0
+
+
+def crispness(
+    lm: LanguageModel,
+    concepts: Sequence[str] = (),
+    setup: Setup | None = None,
+    *,
+    statistics: ModelStatistics | None = None,
+    pairs: Pairs | None = None,
+) -> pd.DataFrame:
+    """One row per concept, layer, measure, direction and control (COLUMNS; `direction` says which name is edited or patched from).
+
+    Args:
+        concepts: names to report; empty means all. The background (means, neighbours) is always all pairs.
+        statistics: of `lm`; made by `setup` when missing.
+
+    Raises:
+        BadRequest: an unknown concept. NoSite: the model has no sites of that kind.
+    """
+    setup, pairs = setup or Setup(), pairs or concept_pairs()
+    chosen = pairs.chosen(concepts)
+    statistics = statistics or ModelStatistics(lm, corpus=setup.corpus, seed=setup.seed)
+    partners = {"none": [tuple(range(pairs.n))]}
+    if "random" in setup.controls:
+        partners["random"] = [pairs.random_partners(draw, setup.seed) for draw in range(DRAWS)]
+    if "shuffled" in setup.controls:
+        partners["shuffled"] = [pairs.shuffled_partners(draw, setup.seed) for draw in range(DRAWS)]
+    records = _measure(lm, statistics, pairs, chosen, partners, setup)
+    if "untrained" in setup.controls:
+        twin = untrained(lm, setup.seed)
+        # the same text for both: the control differs in the weights alone (and nothing has to be drawn again)
+        own = ModelStatistics(twin, corpus=setup.corpus, seed=setup.seed, sampler=lm)
+        found = _measure(twin, own, pairs, chosen, {"none": partners["none"]}, setup)
+        records += [record | {"control": "untrained"} for record in found]
+    about = {"rung": lm.name, "model": lm.name, "model_hash": lm.weight_hash, "site": setup.site}
+    return pd.DataFrame([about | record for record in records], columns=list(COLUMNS))
+
+
+def _measure(
+    lm: LanguageModel,
+    statistics: ModelStatistics,
+    pairs: Pairs,
+    chosen: Sequence[int],
+    partners: dict[str, list[tuple[int, ...]]],
+    setup: Setup,
+) -> list[dict]:
+    sites = lm.sites(setup.site)
+    layers = [site.layer for site in sites]
+    statistics.prepare(sites)
+    both = {lang: frames(lm, pairs, lang) for lang in LANGS}
+    keys, outputs = name_states(lm, both["en"] + both["fr"], sites)
+    told = [p for lang in LANGS for p in facts(lm, pairs, lang, setup.seed)]
+    if setup.steps:
+        vectors = optimised_vectors(lm, told, sites, setup.steps, setup.seed)
+    else:
+        vectors = gradient_vectors(lm, told, sites)
+    patched = _patch_tables(lm, pairs, chosen, partners, layers, setup.seed)
+    kin = [pairs.siblings(i) for i in range(pairs.n)]
+    n, records = pairs.n, []
+    for at, site in enumerate(sites):
+        k_en, k_fr = keys[:n, at], keys[n:, at]
+        solved = statistics.solve(site, keys[:, at].T)
+        leaks = {
+            "en-fr": leak_matrix(k_fr, k_en, solved[:, :n]),
+            "fr-en": leak_matrix(k_en, k_fr, solved[:, n:]),
+        }
+        near = centred_cosines(outputs[:n, at], outputs[n:, at])
+        turn = direction_cosines(vectors[:n, at], vectors[n:, at])
+        for control, draws in partners.items():
+            found: dict[tuple[str, str], list[torch.Tensor]] = {}
+            for draw in draws:
+                partner = torch.tensor(draw)
+                for direction, leak in leaks.items():
+                    own, rest = key_contrast(leak, partner, kin)
+                    found.setdefault(("leak_translation", direction), []).append(own)
+                    found.setdefault(("leak_siblings", direction), []).append(rest)
+                    found.setdefault(("C_key", direction), []).append(own - rest)
+                found.setdefault(("C_align", "both"), []).append(mutual_neighbours(near, partner))
+                found.setdefault(("align_rank", "both"), []).append(rank_alignment(near, partner))
+                found.setdefault(("C_dir", "both"), []).append(partner_cosines(turn, partner))
+            values = {key: torch.stack(v).mean(0) for key, v in found.items()}
+            for measure in ("leak_translation", "leak_siblings", "C_key"):
+                values[measure, "both"] = (values[measure, "en-fr"] + values[measure, "fr-en"]) / 2
+            for i in chosen:
+                place = {
+                    "concept": pairs.keys[i].partition(":")[2],
+                    "en": pairs.name(i, "en"),
+                    "fr": pairs.name(i, "fr"),
+                    "group": pairs.groups[i],
+                    "layer": site.layer,
+                    "depth": (site.layer + 1) / lm.n_layers,
+                    "control": control,
+                }
+                mine = {key: float(value[i]) for key, value in values.items()}
+                mine |= _patch_values(patched, pairs, at, i, draws[0][i], setup.seed)
+                records += [place | {"measure": m, "direction": d, "value": v} for (m, d), v in mine.items()]
+    return records
+
+
+def _patch_tables(lm, pairs: Pairs, chosen, partners, layers, seed: int) -> dict:
+    """Direction -> what patching gave for every (source, name) the chosen concepts and their controls need."""
+    names = {(i, draws[0][i]) for draws in partners.values() for i in chosen}
+    jobs = sorted(names | {(other, j) for _, j in names for other in pairs.patch_others(j, seed)})
+    return {
+        f"{source}-{into}": patch(lm, pairs, into, source_states(lm, pairs, source, layers), layers, jobs, seed)
+        for source, into in (("en", "fr"), ("fr", "en"))
+    }
+
+
+def _patch_values(patched: dict, pairs: Pairs, at: int, i: int, j: int, seed: int) -> dict[tuple[str, str], float]:
+    found: dict[tuple[str, str], float] = {}
+    for direction, tables in patched.items():
+        own, other = tables.contrast(at, i, j, pairs.patch_others(j, seed))
+        found |= {("patch_own", direction): own, ("patch_other", direction): other, ("C_patch", direction): own - other}
+        own, other = tables.contrast(at, i, j, pairs.patch_others(j, seed), nats=True)
+        found["patch_nats", direction] = own - other
+    for measure in ("patch_own", "patch_other", "C_patch", "patch_nats"):
+        two = [found[measure, direction] for direction in patched]
+        found[measure, "both"] = sum(two) / len(two) if two else nan
+    return found

@@ -1,0 +1,156 @@
+"""Data sets: name -> cases. One module each; a module here without a leading underscore is a data set.
+
+Such a module has DESCRIPTION (one line), KINDS (the edit kinds it offers) and
+`cases(kind, seed, argument) -> list[Case]`, a pure function whose order makes every prefix a varied sample, or keeps the
+order of a file. The argument is what follows a colon in the data set's name: `fact_file:my_facts.json`.
+
+A module that reads a form of file also has `recognises(record) -> bool`; where it leaves bad records out instead of stopping at
+the first, `read(argument, seed, limit) -> CaseSet`; where its file is published, SOURCE. `file:PATH`, or the path alone,
+stands for whichever form recognises the file's records.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import pkgutil
+from pathlib import Path
+from types import ModuleType
+
+from benchmarks.cases import Case
+from benchmarks.datasets import formats, ours
+from benchmarks.datasets.reading.case_set import CaseSet, LeftOut, account
+from benchmarks.datasets.reading.records import read_records
+from benchmarks.datasets.reading.sources import is_there, located
+from editing.errors import BadData, BadRequest
+
+__all__ = [
+    "CaseSet",
+    "LeftOut",
+    "account",
+    "build_cases",
+    "dataset_names",
+    "describe",
+    "form_of",
+    "forms",
+    "kinds_of",
+    "read_cases",
+]
+ANY_FORM = "file"
+SUFFIXES = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".tab")
+LOOKED_AT = 50  # records, until one is recognised
+
+
+def dataset_names() -> tuple[str, ...]:
+    """The data sets there are, by alphabet."""
+    return tuple(sorted(_modules()))
+
+
+def _modules() -> dict[str, str]:
+    """Short name -> module name of every data set."""
+    return {
+        info.name: f"{package.__name__}.{info.name}"
+        for package in (ours, formats)
+        for info in pkgutil.iter_modules(package.__path__)
+    }
+
+
+def forms() -> tuple[str, ...]:
+    """The data sets that are a form of file."""
+    return tuple(name for name in dataset_names() if hasattr(_module(name), "recognises"))
+
+
+def _module(name: str) -> ModuleType:
+    names = dataset_names()
+    if name not in names:
+        near = difflib.get_close_matches(name, names, n=1)
+        raise BadRequest(f"unknown data set {name!r}; use {near[0] if near else 'one of ' + ', '.join(names)}")
+    return importlib.import_module(_modules()[name])
+
+
+def _resolved(name: str) -> tuple[str, str]:
+    """Data set and argument of a name, the form of a file looked up where it is not given."""
+    base, _, argument = name.partition(":")
+    if base == ANY_FORM:
+        return form_of(argument), argument
+    if base not in dataset_names() and _is_path(name):
+        return form_of(name), name
+    return base, argument
+
+
+def _is_path(name: str) -> bool:
+    """Whether a name that is no data set's is meant as a file: it is one, or it ends like one and has no mistyped form."""
+    path = located(ANY_FORM, name).path if name else Path()
+    if path.suffix != "" and is_there(path):
+        return path.is_file()
+    base, colon, _ = name.partition(":")
+    return path.suffix.lower() in SUFFIXES and not (colon and base.isidentifier())
+
+
+def form_of(argument: str) -> str:
+    """The data set that reads the file which `argument` names, options behind a `#` aside.
+
+    Raises:
+        BadRequest: no file named.
+        BadData: the file cannot be read, or no form recognises its records, or several do.
+    """
+    path = located(ANY_FORM, argument).path
+    if is_there(path) and path.is_dir():
+        raise BadData(
+            f"{path}: is a folder, whose form is not told by its records; write lre:{path} for LRE's relations"
+        )
+    records = read_records(path)
+    keys = "no object"
+    for record in records[:LOOKED_AT]:
+        if not isinstance(record, dict):
+            continue
+        found = [name for name in forms() if _module(name).recognises(record)]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise BadData(
+                f"{path}: its records fit {' and '.join(found)}; write one of them before the path: {found[0]}:{path}"
+            )
+        if keys == "no object":
+            keys = ", ".join(f"{key:.40}" for key in list(record)[:12])
+    raise BadData(
+        f"{path}: no form recognises its records, the first has {keys}; write the form before the path, one of {', '.join(forms())}"
+    )
+
+
+def describe(name: str) -> str:
+    """One line about the data set called `name`."""
+    return _module(name.partition(":")[0]).DESCRIPTION
+
+
+def kinds_of(name: str) -> tuple[str, ...]:
+    """The edit kinds the data set offers."""
+    return _module(_resolved(name)[0]).KINDS
+
+
+def build_cases(name: str, kind: str, limit: int | None = None, seed: int = 0) -> list[Case]:
+    """The cases of `read_cases`, without the account of what was left out."""
+    return list(read_cases(name, kind, limit, seed).cases)
+
+
+def read_cases(name: str, kind: str, limit: int | None = None, seed: int = 0) -> CaseSet:
+    """The first `limit` cases (all when None) of one edit kind, and what was left out on the way.
+
+    Args:
+        name: a data set, with its argument after a colon where it takes one: "world_facts", "fact_file:mine.json",
+            "counterfact:counterfact.json"; or a file whose form is found out: "file:mine.json", "mine.json".
+
+    Raises:
+        BadRequest: an unknown data set, a kind it does not offer, a limit below 1.
+        BadData: a malformed file.
+    """
+    base, argument = _resolved(name)
+    module = _module(base)
+    if kind not in module.KINDS:
+        raise BadRequest(f"data set {base!r} has no {kind!r} edits; use {', '.join(module.KINDS)}")
+    if limit is not None and limit < 1:
+        raise BadRequest(f"limit {limit}: ask for at least one case")
+    if hasattr(module, "read"):
+        return module.read(argument, seed, limit)
+    cases = module.cases(kind, seed, argument)
+    return CaseSet(tuple(cases[:limit]), records=len(cases))
