@@ -14,6 +14,7 @@ from torch import nn
 from editing.errors import BadModel, NoSite
 from editing.model.offload import device_of, is_dispatched, is_offloaded, other_names, true_tensor
 from editing.model.sites import KINDS, Layout, Site, find_layout
+from editing.references import quiet_transformers
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,13 +165,10 @@ class LanguageModel:
     def generate(self, prompt: str, new_tokens: int = 20) -> str:
         """The greedy continuation of `prompt`, at most `new_tokens` tokens, cut at end-of-text; under `Delta.applied` the edited one."""
         ids = torch.tensor([self.encode(prompt)], device=self.device)
-        with torch.no_grad():
+        mask = torch.ones_like(ids)
+        with torch.no_grad(), quiet_transformers():
             out = self.module.generate(
-                ids,
-                attention_mask=torch.ones_like(ids),
-                max_new_tokens=new_tokens,
-                do_sample=False,
-                pad_token_id=self.pad_id,
+                ids, attention_mask=mask, max_new_tokens=new_tokens, do_sample=False, pad_token_id=self.pad_id
             )
         return self.tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True)
 
