@@ -1,4 +1,4 @@
-"""Errors a user can mend. Each is one line that names the thing, where it is, and what to do.
+"""Errors a user can fix. Each is one line that names the thing, where it is, and what to do.
 
 The command line turns any `UserError` into that one line and exit code 2; everything else is a bug
 and keeps its traceback.
@@ -10,7 +10,7 @@ class UserError(Exception):
 
 
 class NoSite(UserError):
-    """The model has no linear map of the asked kind (mixture of experts, encoder-decoder, Mamba...)."""
+    """The model has no linear map of the requested kind (mixture of experts, encoder-decoder, Mamba...)."""
 
 
 class BadRequest(UserError):

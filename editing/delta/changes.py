@@ -1,7 +1,7 @@
 """The kinds of change an edit can make to one module, each able to run many different edits in one batch.
 
-Low-rank and dense changes belong to a weight ("PATH.weight") and have a weight form; a shift, a token shift and a codebook belong
-to a module's output ("PATH.output") and exist as hooks only.
+Low-rank and dense changes belong to a weight ("PATH.weight") and have a weight form; a shift, a token shift and a
+codebook belong to a module's output ("PATH.output") and exist as hooks only.
 """
 
 from __future__ import annotations
@@ -84,7 +84,9 @@ class Shift:
 
 @dataclass(frozen=True, eq=False)
 class TokenShift:
-    """Vectors (n, d_out) added to an embedding's output where the token is one of `ids` (n,) long: a row edit that spares a tied head."""
+    """Vectors (n, d_out) added to an embedding's output at the tokens `ids` (n,) long: a row edit without the tied
+    head.
+    """
 
     ids: torch.Tensor
     vectors: torch.Tensor
@@ -119,7 +121,7 @@ Change: TypeAlias = LowRank | Dense | Shift | TokenShift | Codebook
 
 
 def add_changes(one: Change, two: Change) -> Change:
-    """The sum of two changes of one place; ranks of low-rank changes add up, entries of codebooks are put side by side."""
+    """The sum of two changes of one place: ranks of low-rank changes add up, entries of codebooks are concatenated."""
     if isinstance(one, LowRank) and isinstance(two, LowRank):
         return LowRank(torch.cat([one.left, two.left], 1), torch.cat([one.right, two.right], 1))
     if isinstance(one, LowRank | Dense) and isinstance(two, LowRank | Dense):
@@ -134,14 +136,15 @@ def add_changes(one: Change, two: Change) -> Change:
 
 
 class ChangeHook:
-    """A forward hook under which sequence i of a batch of len(index) runs with `changes[index[i]]`, or none where it is -1."""
+    """A forward hook under which sequence i of a batch of len(index) runs with `changes[index[i]]`; -1 means none."""
 
     def __init__(
         self, module: torch.nn.Module, changes: Sequence[Change | None], index: torch.Tensor, grouped: bool = False
     ) -> None:
         self.module, self.changes, self.index = module, changes, index
         present = [(n, c) for n, c in enumerate(changes) if c is not None]
-        # Few, wide products for heads and embeddings: a factor of the vocabulary's length is not copied for every sequence.
+        # Few, wide products for heads and embeddings: a factor of the vocabulary's length is not copied for every
+        # sequence.
         batched = not grouped and not isinstance(module, torch.nn.Embedding)
         self._run: Callable[[tuple, torch.Tensor], torch.Tensor]
         if batched and all(isinstance(c, LowRank) for _, c in present):
@@ -172,7 +175,7 @@ def _grouped(module: torch.nn.Module, groups: list[tuple[torch.Tensor, Change]],
         out = output.reshape(size, -1, output.shape[-1]).clone()
         for rows, change in groups:
             rows = rows.to(out.device)
-            if isinstance(change, Shift):  # a block may get its input as a keyword, but a shift does not ask for it
+            if isinstance(change, Shift):  # reads no input, which a block may get as a keyword
                 out[rows] += change.vector.to(out.device, out.dtype)
             else:
                 width = [] if isinstance(module, torch.nn.Embedding) else [-1]
@@ -217,7 +220,7 @@ def embedding_scale(module: torch.nn.Embedding) -> float:
 
 
 def _low_rank(changes: Sequence[LowRank | None], index: torch.Tensor):
-    """All low-rank changes of a batch as two batched products, where the module computes (the first call tells where)."""
+    """All low-rank changes of a batch as two batched products, on the device of the module's output."""
     example = next(c for c in changes if c is not None)
     rank = max(c.rank for c in changes if c is not None)
     # one zero entry at the end serves index -1
@@ -226,12 +229,12 @@ def _low_rank(changes: Sequence[LowRank | None], index: torch.Tensor):
     for n, change in enumerate(changes):
         if change is not None:
             left[n, :, : change.rank], right[n, :, : change.rank] = change.left, change.right
-    here: list[torch.Tensor] = []
+    on_device: list[torch.Tensor] = []  # filled by the first call
 
     def run(args: tuple, output: torch.Tensor) -> torch.Tensor:
-        if not here:
-            here.extend(t.to(output.device, output.dtype)[index.to(output.device)] for t in (left, right))
-        left_BOr, right_BIr = here
+        if not on_device:
+            on_device.extend(t.to(output.device, output.dtype)[index.to(output.device)] for t in (left, right))
+        left_BOr, right_BIr = on_device
         key_BTI = args[0].reshape(len(index), -1, args[0].shape[-1]).to(output.device)
         return output + torch.bmm(torch.bmm(key_BTI, right_BIr), left_BOr.mT).reshape(output.shape)
 

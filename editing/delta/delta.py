@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import textwrap
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -34,7 +36,7 @@ PARTS: dict[type, tuple[str, ...]] = {
 }
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Delta:
     """A change of a model.
 
@@ -48,6 +50,22 @@ class Delta:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     context: str = ""
 
+    def __repr__(self) -> str:
+        method, requests = self.provenance.get("method"), self.provenance.get("requests")
+        parts = [str(method)] if method else []
+        if requests:
+            parts.append(f"{len(requests)} request{'' if len(requests) == 1 else 's'}")
+        kinds = Counter(type(change).__name__ for change in self.factors.values())
+        parts += [f"{count} {kind}" for kind, count in kinds.items()]
+        if self.factors:
+            first, *_, last = *self.weights, self.weights[-1]
+            parts.append(f"at {first}" if first == last else f"at {first} ... {last}")
+        if self.factors and Dense not in map(type, self.factors.values()):
+            parts.append(f"norm {sum(change.norm() ** 2 for change in self.factors.values()) ** 0.5:.3g}")
+        if self.context:
+            parts.append(f"context {textwrap.shorten(self.context, 60)!r}")
+        return f"Delta({', '.join(parts) or 'no change'})"
+
     @property
     def weights(self) -> tuple[str, ...]:
         """Names of the changed places."""
@@ -60,29 +78,20 @@ class Delta:
         On the way out, also by an exception or an interrupt, every touched weight has its old bits again.
 
         Raises:
-            BadModel: the change does not fit the model, or changes weights that are offloaded.
+            BadModel: the change belongs to another model, or changes weights that are offloaded.
+            UserError: a change applied inside this one is not left yet.
         """
-        if any(isinstance(c, LowRank | Dense) for c in self.factors.values()):
+        lm.refuse_delta_of(self.provenance.get("model_hash"))
+        changes = {n: c for n, c in self.factors.items() if isinstance(c, LowRank | Dense)}
+        if changes:
             lm.refuse_offloaded()
-        saved: dict[str, torch.Tensor] = {}
-        lm.__dict__.pop("half", None)  # a half-precision copy of other weights than these
-        outputs = [(n, c) for n, c in self.factors.items() if not isinstance(c, LowRank | Dense)]
-        try:
-            with torch.no_grad():
-                for name, change in self.factors.items():
-                    if not isinstance(change, LowRank | Dense):
-                        continue
-                    weight = lm.weight(name)
-                    dense = oriented(lm, name, change)
-                    saved[name] = weight.detach().clone()
-                    weight.copy_((weight.float() + dense.to(weight.device)).to(weight.dtype))
+        outputs = [(n, c) for n, c in self.factors.items() if n not in changes]
+        with lm.writing() as weights:
+            for name, change in changes.items():
+                weight = lm.weight(name)
+                weights.write(name, weight.float() + oriented(lm, name, change).to(weight.device))
             with hooked(lm, [_single_hook(lm, n, c) for n, c in outputs]):
                 yield lm
-        finally:
-            with torch.no_grad():
-                for name, old in reversed(saved.items()):  # two names may reach one tied weight
-                    lm.weight(name).copy_(old)
-            lm.__dict__.pop("half", None)
 
     def relative_norm(self, lm: LanguageModel) -> float:
         """Frobenius norm of the weight changes over that of the weights they change; 0 without weight changes."""
@@ -96,7 +105,7 @@ class Delta:
         return Delta({n: c.scaled(factor) for n, c in self.factors.items()}, self.provenance, self.context)
 
     def save(self, folder: str | Path) -> Path:
-        """Write `delta.safetensors` and `delta.json` into `folder`; the record is written last and holds the other's hash.
+        """Write `delta.safetensors` into `folder`, then `delta.json` with its hash.
 
         Raises:
             BadData: the folder holds other files, or cannot be written.
@@ -164,8 +173,8 @@ def compose(deltas: Sequence[Delta]) -> Delta:
 def subtract(whole: Delta, part: Delta) -> Delta:
     """`whole` without `part`: one edit out of many undone.
 
-    Where the factors of `part` stand in `whole` as they are (they were composed), they are taken out and nothing is left, not
-    even rounding; elsewhere the -1-fold is added. Entries of codebooks and contexts can only be taken out.
+    Where the factors of `part` stand in `whole` as they are (they were composed), they are taken out and nothing is
+    left, not even rounding; elsewhere the -1-fold is added. Entries of codebooks and contexts can only be taken out.
 
     Raises:
         BadRequest: `part` has a codebook entry or a context that is not in `whole`.
@@ -177,16 +186,15 @@ def subtract(whole: Delta, part: Delta) -> Delta:
             factors[name] = rest
     context = whole.context
     if part.context:
-        before, found, after = context.partition(part.context)
-        if not found:
+        before, middle, after = context.partition(part.context)
+        if not middle:
             raise BadRequest(f"the context {part.context!r} is not in this edit; it cannot be taken out")
         context = f"{before.rstrip()} {after.lstrip()}".strip()
-    made = {"subtracted": dict(part.provenance), "from": dict(whole.provenance)}
-    return Delta(factors, made, context)
+    return Delta(factors, {"subtracted": dict(part.provenance), "from": dict(whole.provenance)}, context)
 
 
 def _taken_out(name: str, whole: Change | None, part: Change) -> Change | None:
-    """What is left of `whole`, None where nothing is."""
+    """`whole` without `part`, None where nothing is left."""
     if isinstance(part, Codebook):
         if not isinstance(whole, Codebook):
             raise BadRequest(f"{name}: no codebook in this edit; its entries cannot be taken out")
@@ -196,11 +204,11 @@ def _taken_out(name: str, whole: Change | None, part: Change) -> Change | None:
         keep = ~same.any(1)
         return Codebook(whole.keys[keep], whole.values[keep], whole.radius[keep]) if bool(keep.any()) else None
     if isinstance(whole, LowRank) and isinstance(part, LowRank):
-        for at in range(whole.rank - part.rank + 1):
-            mine = slice(at, at + part.rank)
-            if torch.equal(whole.left[:, mine], part.left) and torch.equal(whole.right[:, mine], part.right):
-                rest = LowRank(*(torch.cat([f[:, :at], f[:, mine.stop :]], 1) for f in (whole.left, whole.right)))
-                return rest if rest.rank else None
+        for begin in range(whole.rank - part.rank + 1):
+            end = begin + part.rank
+            if torch.equal(whole.left[:, begin:end], part.left) and torch.equal(whole.right[:, begin:end], part.right):
+                left, right = (torch.cat([f[:, :begin], f[:, end:]], 1) for f in (whole.left, whole.right))
+                return LowRank(left, right) if left.shape[1] else None
     minus = part.scaled(-1)
     return minus if whole is None else add_changes(whole, minus)
 
@@ -222,7 +230,7 @@ def oriented(lm: LanguageModel, name: str, change: LowRank | Dense) -> torch.Ten
 
 
 def _modules(lm: LanguageModel, name: str) -> list[str]:
-    """Paths of the modules a change acts on: all that share the weight (an embedding and its tied head), or the one module."""
+    """Paths of the modules a change acts on: the one module, or all that share its weight (embedding and tied head)."""
     path, _, what = name.rpartition(".")
     if what == "output":
         return [path]
@@ -244,8 +252,14 @@ def delta_hooks(lm: LanguageModel, deltas: Sequence[Delta], rows: Sequence[int] 
     """Forward hooks that run sequence i of a batch under `deltas[rows[i]]`; rows[i] = -1 leaves it unedited.
 
     The output of an edited map gets (k @ right) @ left.T added, each sequence with its own factors, so many single
-    edits are evaluated in one forward pass. A delta's `context` is not a hook; editing/eval/evaluate.py puts it into the text.
+    edits are evaluated in one forward pass. A delta's `context` is not a hook; editing/eval/evaluate.py puts it into the
+    text.
+
+    Raises:
+        BadModel: a delta was computed on another model.
     """
+    for delta in deltas:
+        lm.refuse_delta_of(delta.provenance.get("model_hash"))
     index = torch.as_tensor(rows, dtype=torch.long, device=lm.device)
     hooks: list[Hook] = []
     for name in dict.fromkeys(n for d in deltas for n in d.factors):

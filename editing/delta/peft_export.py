@@ -1,7 +1,8 @@
-"""A Delta as a PEFT adapter, so that plain transformers + peft (and what builds on them, lm-evaluation-harness for one) run the edit.
+"""A Delta as a PEFT adapter: the edit for plain transformers + peft and what is built on them (lm-evaluation-harness).
 
-A low-rank change of a linear map is exactly a LoRA: dW = B A with B = left, A = right^T, r = lora_alpha. A change of embedding rows
-goes through trainable tokens, which hold the new rows themselves. Changes that live in hooks, and contexts, have no such form.
+A low-rank change of a linear map is exactly a LoRA: dW = B A with B = left, A = right^T, r = lora_alpha. A change of
+embedding rows becomes trainable tokens, which hold the new rows themselves. Changes made by hooks, and contexts, have
+no such form.
 
     PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(MODEL), FOLDER)
 """
@@ -18,7 +19,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from editing.cache import atomic_file
-from editing.delta.changes import Dense, LowRank, TokenShift, embedding_scale
+from editing.delta.changes import Change, Dense, LowRank, TokenShift, embedding_scale
 from editing.delta.delta import Delta
 from editing.errors import BadData, BadModel, BadRequest
 from editing.model.language_model import LanguageModel
@@ -27,17 +28,17 @@ from editing.model.sites import linear_shape
 
 CONFIG, TENSORS = "adapter_config.json", "adapter_model.safetensors"
 HEAD = "base_model.model."
-# Trainable tokens put whole rows into a file; past this many the change is not a row edit any more.
+# Trainable tokens put whole rows into a file; with more than this the change is no row edit.
 MOST_ROWS = 4096
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written.
+    """The files written.
 
     Attributes:
-        folder: with the two files of an adapter.
-        ranks: of every changed linear map.
+        folder: holds the two files of an adapter.
+        ranks: rank of every changed linear map.
         errors: ||dW - B A|| / ||dW|| of the maps whose dense change was truncated; the others are exact.
         rows: changed rows of every embedding.
     """
@@ -55,18 +56,14 @@ def export_peft(
 
     Args:
         tolerance: largest relative Frobenius error of a dense change's truncated SVD; 0 keeps every singular value.
-        max_rank: largest rank a dense change may take; None means what the tolerance asks for.
+        max_rank: largest rank for a dense change; None means the one that the tolerance needs.
 
     Raises:
         BadRequest: the delta has a part without an adapter form, or a dense one that needs a higher rank.
         BadModel: the delta does not fit the model.
         BadData: the folder holds other files, or cannot be written.
     """
-    folder = Path(folder)
-    if folder.exists() and not folder.is_dir():
-        raise BadData(f"{folder}: is a file; name a folder for the adapter")
-    if folder.is_dir() and {p.name for p in folder.iterdir()} - {CONFIG, TENSORS, "README.md"}:
-        raise BadData(f"{folder}: holds other files than an adapter; name an empty or new folder")
+    folder = _checked_folder(Path(folder))
     if delta.context:
         raise BadRequest("this edit is a text before the prompt, not a change of weights; no adapter can hold it")
     if not delta.factors:
@@ -76,37 +73,69 @@ def export_peft(
     errors: dict[str, float] = {}
     for name, change in delta.factors.items():
         path = name.rpartition(".")[0]
-        try:
-            module = lm.module.get_submodule(path)
-        except AttributeError as error:
-            raise BadModel(f"{name}: not in {lm.name}; this delta is for another model") from error
+        module = _module(lm, name)
         if isinstance(module, nn.Embedding):
             if path in rows:
                 raise BadRequest(f"{name}: two kinds of change of one embedding; export them one at a time")
             rows[path] = _rows(lm, name, module, change)
             continue
-        shape = linear_shape(module)
-        if shape is None or not isinstance(change, LowRank | Dense):
-            raise BadRequest(f"{name}: a {type(change).__name__} is not a change of weights; no adapter can hold it")
-        if change.shape != (shape[1], shape[0]):
-            raise BadModel(f"{name}: a change of shape {change.shape} does not fit; this delta is for another model")
-        if len(_sharing(lm, module)) > 1:
-            raise BadRequest(f"{name}: shares its weight with another module, which PEFT's LoRA would leave unchanged")
+        change = _weight_change(lm, name, module, change)
         if isinstance(change, Dense):
             change, errors[name] = truncated(name, change, tolerance, max_rank)
         loras[path] = change
-    if len(rows) > 1 or (
-        rows and not loras and lm.module.get_input_embeddings() is not lm.module.get_submodule(next(iter(rows)))
-    ):
+    _refuse_other_embeddings(lm, loras, rows)
+    _write(folder, _tensors(lm, loras, rows), _config(lm, loras, rows))
+    ids = {path: tuple(sorted(table)) for path, table in rows.items()}
+    return Exported(folder, {path: c.rank for path, c in loras.items()}, errors, ids)
+
+
+def _checked_folder(folder: Path) -> Path:
+    if folder.exists() and not folder.is_dir():
+        raise BadData(f"{folder}: is a file; name a folder for the adapter")
+    if folder.is_dir() and {p.name for p in folder.iterdir()} - {CONFIG, TENSORS, "README.md"}:
+        raise BadData(f"{folder}: holds other files than an adapter; name an empty or new folder")
+    return folder
+
+
+def _module(lm: LanguageModel, name: str) -> nn.Module:
+    try:
+        return lm.module.get_submodule(name.rpartition(".")[0])
+    except AttributeError as error:
+        raise BadModel(f"{name}: not in {lm.name}; this delta is for another model") from error
+
+
+def _weight_change(lm: LanguageModel, name: str, module: nn.Module, change: Change) -> LowRank | Dense:
+    """`change`, if LoRA factors of this linear map can hold it.
+
+    Raises:
+        BadRequest, BadModel: they cannot.
+    """
+    shape = linear_shape(module)
+    if shape is None or not isinstance(change, LowRank | Dense):
+        raise BadRequest(f"{name}: a {type(change).__name__} is not a change of weights; no adapter can hold it")
+    if change.shape != (shape[1], shape[0]):
+        raise BadModel(f"{name}: a change of shape {change.shape} does not fit; this delta is for another model")
+    if len(_sharing(lm, module)) > 1:
+        raise BadRequest(f"{name}: shares its weight with another module, which PEFT's LoRA would leave unchanged")
+    return change
+
+
+def _refuse_other_embeddings(
+    lm: LanguageModel, loras: dict[str, LowRank], rows: dict[str, dict[int, torch.Tensor]]
+) -> None:
+    """PEFT takes rows of one embedding; without LoRA factors beside them it must be the input embedding."""
+    inputs = lm.module.get_input_embeddings()
+    other = not loras and any(lm.module.get_submodule(path) is not inputs for path in rows)
+    if len(rows) > 1 or other:
         raise BadRequest(f"{', '.join(rows)}: PEFT's trainable tokens take the rows of one input embedding only")
-    tensors = _tensors(lm, loras, rows)
+
+
+def _write(folder: Path, tensors: dict[str, torch.Tensor], config: dict) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with atomic_file(folder / TENSORS) as file:
         save_file(tensors, file, metadata={"format": "pt"})
     with atomic_file(folder / CONFIG) as file:
-        file.write_text(json.dumps(_config(lm, loras, rows), indent=2) + "\n", encoding="utf-8")
-    ids = {path: tuple(sorted(found)) for path, found in rows.items()}
-    return Exported(folder, {path: c.rank for path, c in loras.items()}, errors, ids)
+        file.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
 def truncated(name: str, change: Dense, tolerance: float, max_rank: int | None) -> tuple[LowRank, float]:
@@ -142,10 +171,9 @@ def _rows(lm: LanguageModel, name: str, module: nn.Embedding, change: object) ->
             raise BadRequest(
                 f"{name}: this edit spares the tied head, which PEFT's trainable tokens cannot; drop `untied`"
             )
-        shift = torch.zeros(len(change.ids), module.embedding_dim)
-        unique, where = change.ids.unique(return_inverse=True)
-        moved = shift.new_zeros(len(unique), module.embedding_dim).index_add_(0, where, change.vectors)
-        moves = dict(zip(unique.tolist(), moved / embedding_scale(module), strict=True))
+        ids, inverse = change.ids.unique(return_inverse=True)
+        shifts = torch.zeros(len(ids), module.embedding_dim).index_add_(0, inverse, change.vectors)
+        moves = dict(zip(ids.tolist(), shifts / embedding_scale(module), strict=True))
     elif isinstance(change, LowRank | Dense):
         if change.shape != tuple(module.weight.shape):
             raise BadModel(f"{name}: a change of shape {change.shape} does not fit; this delta is for another model")
@@ -153,13 +181,8 @@ def _rows(lm: LanguageModel, name: str, module: nn.Embedding, change: object) ->
         ids = torch.nonzero(factor.abs().amax(1)).flatten()
         if len(ids) > MOST_ROWS:
             raise BadRequest(f"{name}: changes {len(ids)} rows of the embedding; an adapter takes {MOST_ROWS}")
-        moves = dict(
-            zip(
-                ids.tolist(),
-                factor[ids] @ change.right.T if isinstance(change, LowRank) else change.matrix[ids],
-                strict=True,
-            )
-        )
+        shifts = factor[ids] @ change.right.T if isinstance(change, LowRank) else change.matrix[ids]
+        moves = dict(zip(ids.tolist(), shifts, strict=True))
     else:
         raise BadRequest(f"{name}: a {type(change).__name__} is not a change of weights; no adapter can hold it")
     weight = lm.values(name.rpartition(".")[0] + ".weight")
@@ -173,8 +196,8 @@ def _tensors(
     for path, change in loras.items():
         tensors[f"{HEAD}{path}.lora_A.weight"] = change.right.T.contiguous().cpu()
         tensors[f"{HEAD}{path}.lora_B.weight"] = change.left.contiguous().cpu()
-    for path, found in rows.items():
-        table = torch.stack([found[i] for i in sorted(found)])
+    for path, new_rows in rows.items():
+        table = torch.stack([new_rows[i] for i in sorted(new_rows)])
         if loras:
             tensors[f"{HEAD}{path}.token_adapter.trainable_tokens_delta"] = table
         else:  # a tied head is named beside its embedding
@@ -185,7 +208,7 @@ def _tensors(
 
 def _config(lm: LanguageModel, loras: dict[str, LowRank], rows: dict[str, dict[int, torch.Tensor]]) -> dict:
     shared = {"task_type": "CAUSAL_LM", "base_model_name_or_path": lm.source or lm.name, "inference_mode": True}
-    tokens = {path: sorted(found) for path, found in rows.items()}
+    tokens = {path: sorted(new_rows) for path, new_rows in rows.items()}
     if not loras:
         ((path, ids),) = tokens.items()
         return shared | {"peft_type": "TRAINABLE_TOKENS", "target_modules": [path], "token_indices": ids}

@@ -1,7 +1,7 @@
-"""One hyper-parameter file in YAML, its values read as the type that is wanted.
+"""One hyper-parameter file in YAML, its values read as the type of the setting.
 
-PyYAML speaks YAML 1.1: `5e-1` (no dot) is text there, `no` is False, `null` and an empty value are None. So a value is converted by
-the type of the setting it is for, and what cannot be is refused in one line that names file and key.
+PyYAML reads YAML 1.1: `5e-1` (no dot) is text there, `no` is False, `null` and an empty value are None. So a value is
+converted by the type of the setting it is for, and what cannot be is refused in one line that names file and key.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from editing.errors import BadData
 
 
 class HparamsFile:
-    """The keys of one file; remembers which ones were asked for, so that the rest can be told.
+    """The keys of one file; keeps track of which were read, so that the rest can be listed.
 
     Raises:
         BadData: the file cannot be read, is no YAML mapping, or a value does not fit (from the methods).
@@ -25,18 +25,18 @@ class HparamsFile:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         try:
-            found = yaml.safe_load(self.path.read_text(encoding="utf-8"))
+            values = yaml.safe_load(self.path.read_text(encoding="utf-8"))
         except OSError as error:
             raise BadData(
                 f"{path}: cannot be read ({error.strerror}); name one of EasyEdit's hparams YAML files"
             ) from error
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             why = " ".join(str(error).split())
-            raise BadData(f"{path}: not a YAML file ({why}); mend it there") from error
-        if not isinstance(found, dict) or not all(isinstance(key, str) for key in found):
+            raise BadData(f"{path}: not a YAML file ({why}); correct it there") from error
+        if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
             raise BadData(f"{path}: not a mapping of keys to values; name one of EasyEdit's hparams YAML files")
-        self._values: dict[str, Any] = found
-        self._asked: set[str] = set()
+        self._values: dict[str, Any] = values
+        self._read: set[str] = set()
 
     def __contains__(self, key: str) -> bool:
         return key in self._values
@@ -49,12 +49,12 @@ class HparamsFile:
 
     def raw(self, key: str) -> Any:
         """The value as YAML gives it, None where there is none."""
-        self._asked.add(key)
+        self._read.add(key)
         return self._values.get(key)
 
     def unread(self) -> tuple[str, ...]:
-        """The keys nobody has asked for, in the order of the file."""
-        return tuple(key for key in self._values if key not in self._asked)
+        """The keys that were not read, in the order of the file."""
+        return tuple(key for key in self._values if key not in self._read)
 
     def text(self, key: str) -> str:
         value = self.raw(key)

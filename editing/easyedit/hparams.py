@@ -1,8 +1,8 @@
 """EasyEdit's hyper-parameter files (`hparams/METHOD/MODEL.yaml`) as settings of our methods.
 
-Read as they are, by what their code does with a key and not by its name alone: EMMET's two weights act as their product,
-`mom2_adjustment` is looked at by ROME and R-ROME only, GRACE edits at the prompt's last token. What means nothing here, or something
-else, is told in `Hparams.notes`; what would silently become another edit is refused.
+Read as they are, by what their code does with a key and not by its name alone: EMMET's two weights act as their
+product, `mom2_adjustment` is looked at by ROME and R-ROME only, GRACE edits at the prompt's last token. What means
+nothing here, or something else, is listed in `Hparams.notes`; what would silently become another edit is refused.
 """
 
 from __future__ import annotations
@@ -22,12 +22,13 @@ from editing.methods.base import Method
 
 @dataclass(frozen=True)
 class Hparams:
-    """What a file asks for.
+    """The settings in a file.
 
     Attributes:
-        method: ours, with the file's settings.
-        corpus: of `ModelStatistics`; "identity" where the file switches the covariance off, else None (the caller's own).
-        notes: one line for each thing a user must know: what is meant otherwise here, and what has no counterpart.
+        method: one of ours, with the file's settings.
+        corpus: of `ModelStatistics`; "identity" where the file switches the covariance off, else None (the caller's
+            own).
+        notes: one line for each key that means something else here or has no counterpart.
         model_name: the model the file was written for.
     """
 
@@ -59,9 +60,9 @@ def read_hparams(path: str | Path, n_layers: int) -> Hparams:
     settings, notes = _settings(file, name, n_layers)
     corpus = _covariance(file, name, notes)
     for key, (value, why) in HERE.get(name, {}).items():
-        found = file.raw(key)
-        if key in file and (value is None or found != value):
-            notes.append(f"{key}: {found}: {why}")
+        theirs = file.raw(key)
+        if key in file and (value is None or theirs != value):
+            notes.append(f"{key}: {theirs}: {why}")
     for key, value in ONLY.get(name, {}).items():
         if key in file and file.raw(key) != value:
             raise file.refuse(key, f"{value!r}; method {name} has nothing else")
@@ -72,7 +73,7 @@ def read_hparams(path: str | Path, n_layers: int) -> Hparams:
     try:
         method = make_method(name, **settings)
     except BadRequest as error:
-        raise BadData(f"{path}: {error}; mend the file") from error
+        raise BadData(f"{path}: {error}; correct the file") from error
     return Hparams(method, corpus, tuple(notes), model_name)
 
 
@@ -119,7 +120,7 @@ def _settings(file: HparamsFile, name: str, n_layers: int) -> tuple[dict[str, An
 
 
 def _numbers(file: HparamsFile, name: str, notes: list[str]) -> dict[str, Any]:
-    """The settings of RENAMED, each by the type of our field; a missing key keeps our default, and is told."""
+    """The settings of RENAMED, each by the type of our field; a missing key keeps our default, with a note."""
     hints = get_type_hints(registry()[name])
     defaults = {f.name: f.default for f in fields(registry()[name])}
     settings: dict[str, Any] = {}
@@ -163,10 +164,10 @@ def _prefixes(file: HparamsFile, notes: list[str]) -> dict[str, int]:
 
 
 def _loss_layer(file: HparamsFile, name: str, n_layers: int, notes: list[str]) -> None:
-    """Only the MEMIT family reads the likelihood off that block; ROME's code names it and then uses the model's own output."""
+    """Only the MEMIT family reads the likelihood off that block; ROME's code names it and uses the model's output."""
     if "v_loss_layer" in file and file.whole("v_loss_layer") != n_layers - 1 and name in SPREAD:
-        told = file.whole("v_loss_layer")
-        notes.append(f"v_loss_layer: {told} of {n_layers}: the likelihood is read at the model's end here")
+        layer = file.whole("v_loss_layer")
+        notes.append(f"v_loss_layer: {layer} of {n_layers}: the likelihood is read at the model's end here")
 
 
 def _covariance(file: HparamsFile, name: str, notes: list[str]) -> str | None:
@@ -177,7 +178,7 @@ def _covariance(file: HparamsFile, name: str, notes: list[str]) -> str | None:
         notes.append("covariance: identity, as the file says (mom2_adjustment: false)")
         return "identity"
     if off:
-        notes.append("mom2_adjustment: false: not looked at by EasyEdit's code of this method, the covariance is used")
+        notes.append("mom2_adjustment: false: not read by EasyEdit's code of this method, the covariance is used")
     if name in RANK_ONE and "mom2_adjustment" not in file:
         notes.append("mom2_adjustment: not in the file; the covariance is used")
     if "mom2_dataset" in file:

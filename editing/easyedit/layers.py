@@ -1,7 +1,8 @@
 """Which maps and blocks an EasyEdit file means, as our site, depth and span.
 
-They name modules of one family of models; a name is translated by what such modules do everywhere they occur: `mlp.down_proj` writes
-what the MLP adds to the residual stream, `self_attn.o_proj` what the attention adds, `self_attn.v_proj` makes the values.
+They name modules of one family of models; a name is translated by what such modules do everywhere they occur:
+`mlp.down_proj` writes what the MLP adds to the residual stream, `self_attn.o_proj` what the attention adds,
+`self_attn.v_proj` makes the values.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ MANY = ("memit", "emmet", "pmet", "alphaedit", "ultraedit", "lora")
 
 
 def place(file: HparamsFile, name: str, n_layers: int, notes: list[str]) -> dict[str, Any]:
-    """`site`, `depth` and, for methods that have it, `span` (and LoRA's `more_sites`) that give exactly the file's blocks.
+    """`site`, `depth` and, where the method has them, `span` and `more_sites` that give exactly the file's blocks.
 
     Raises:
-        BadData: a module that is no site, blocks that this model has not or that have gaps, several for a method of one.
+        BadData: a module that is no site, blocks that this model lacks or that have gaps, several for a method of one.
     """
     if name in ("grace", "ultraedit"):
         key = "inner_params"
@@ -41,8 +42,8 @@ def place(file: HparamsFile, name: str, n_layers: int, notes: list[str]) -> dict
     settings["depth"] = (layers[-1] + 0.5) / n_layers
     if name in MANY:
         settings["span"] = len(layers) / n_layers
-    told = f", span {settings['span']:.4f}" if name in MANY else ""
-    notes.append(f"{key} {layers} of {n_layers}: kept as depth {settings['depth']:.4f}{told}")
+    span = f", span {settings['span']:.4f}" if name in MANY else ""
+    notes.append(f"{key} {layers} of {n_layers}: kept as depth {settings['depth']:.4f}{span}")
     return settings
 
 
@@ -70,7 +71,9 @@ def _sites(file: HparamsFile, name: str, modules: list[str], notes: list[str]) -
 
 
 def site_of(module: str) -> str | None:
-    """ "mlp", "attn" or "value" for a module's name ("model.layers.{}.mlp.down_proj", "v_proj"); None where it is none of them."""
+    """ "mlp", "attn" or "value" for a module's name ("model.layers.{}.mlp.down_proj", "v_proj"); None where it is none
+    of them.
+    """
     path = module.removesuffix(".weight")
     last = next((part for part in reversed(re.split(r"[.*\[\]{}]+", path)) if part), "")
     attention = re.search(r"attn|attention", path) is not None
@@ -84,7 +87,7 @@ def site_of(module: str) -> str | None:
 
 def _block(file: HparamsFile, key: str, module: str) -> int:
     """18 of "model.layers[18].mlp.down_proj.weight" or "model.layers.18.mlp.down_proj"."""
-    found = re.findall(r"[.\[](\d+)(?=[.\]])", module)
-    if len(found) != 1:
-        raise file.refuse(key, f"module paths with one block number; {module} has {len(found)}")
-    return int(found[0])
+    numbers = re.findall(r"[.\[](\d+)(?=[.\]])", module)
+    if len(numbers) != 1:
+        raise file.refuse(key, f"module paths with one block number; {module} has {len(numbers)}")
+    return int(numbers[0])

@@ -1,8 +1,8 @@
-"""Questions to a model, and to many edited versions of it in the same forward pass.
+"""Questions to a model, and to many edited versions of it, in one forward pass.
 
 Every function takes `deltas` and `rows`: sequence i is run under `deltas[rows[i]]`, or unedited where rows[i] is -1. A
-prompt is read once for all its continuations; sequences are bucketed by length, and a bucket that does not fit into memory is
-halved (editing/run/batching.py).
+prompt is read once for all its continuations; sequences are bucketed by length, and a bucket that does not fit into
+memory is halved (editing/run/batching.py).
 """
 
 from __future__ import annotations
@@ -16,10 +16,13 @@ import torch
 from transformers.cache_utils import DynamicCache
 
 from editing.delta.delta import Delta, delta_hooks
+from editing.eval.bits_per_byte import bits_per_byte
 from editing.model.language_model import LanguageModel
 from editing.run.batching import Budget
-from editing.run.forward import Batch, Hook, forward, pad, prefill
+from editing.run.forward import Batch, Hook, Prefix, forward, pad, prefill
 from editing.text.tokens import continuation_ids
+
+__all__ = ["Race", "Reply", "ask", "bits_per_byte", "continuation_logprobs", "greedy", "replies", "text_drift"]
 
 BATCH_TOKENS = 4096
 # Rows of logits held at once: 512 of a 262k vocabulary are half a gigabyte.
@@ -79,13 +82,13 @@ class Race:
 
 @dataclass(frozen=True)
 class Reply:
-    """What one prompt is answered.
+    """The answer to one prompt.
 
     Attributes:
         logp: (m,) float64 nats, log P(continuation | prompt), summed over all tokens of the continuation.
         text: the greedy continuation, cut at end-of-text and where the model has no more positions.
         tokens: the tokens of each continuation.
-        forced: index of a continuation its `Race` needs -> at each of its tokens the likeliest one given those before it.
+        forced: index of a continuation that its `Race` needs -> the likeliest token in the place of each of its tokens.
     """
 
     logp: np.ndarray
@@ -106,8 +109,8 @@ def ask(
     batch_tokens: int = BATCH_TOKENS,
 ) -> tuple[list[np.ndarray], list[str]]:
     """The log-probabilities and the greedy continuation of every prompt, as `replies` gives them."""
-    found = replies(lm, prompts, continuations, new_tokens, deltas, rows, races=races, batch_tokens=batch_tokens)
-    return [r.logp for r in found], [r.text for r in found]
+    answers = replies(lm, prompts, continuations, new_tokens, deltas, rows, races=races, batch_tokens=batch_tokens)
+    return [r.logp for r in answers], [r.text for r in answers]
 
 
 def replies(
@@ -121,148 +124,205 @@ def replies(
     races: Sequence[Race] | None = None,
     batch_tokens: int = BATCH_TOKENS,
 ) -> list[Reply]:
-    """log P(continuation | prompt) and the greedy continuation of `new_tokens` tokens of every prompt, each prompt read once.
+    """log P(continuation | prompt) and the greedy continuation of every prompt, `new_tokens` long; prompts are read
+    once.
 
-    A continuation is joined to its prompt by a blank unless the prompt ends in an elision; its log-probability is summed over
-    all its tokens. Without `rows`, every prompt is run under `deltas[0]` if there is one.
+    A continuation is joined to its prompt by a blank unless the prompt ends in an elision; its log-probability is
+    summed over all its tokens. Without `rows`, every prompt is run under `deltas[0]` if there is one.
 
-    With `races`, a continuation of several tokens is followed only while it can still come first or second: the log-probability
-    of its first token bounds that of the whole. One that cannot keeps the bound, which leaves the
+    With `races`, a continuation of several tokens is followed only while it can still come first or second: the
+    log-probability of its first token bounds that of the whole. One that cannot keeps the bound, which leaves the
     argmax of log P - prior and the margin of every needed continuation exactly as they were.
     """
     rows = _rows(prompts, rows, deltas)
     prompts = _in_context(prompts, rows, deltas)
+    tokens = _continuation_tokens(lm, prompts, continuations)
     ids = [lm.encode(p) for p in prompts]
-    known: dict[tuple[str, str], tuple[int, ...]] = {}
-    tokens: list[tuple[tuple[int, ...], ...]] = []
-    for prompt, texts in zip(prompts, continuations, strict=True):
-        tail = prompt[-24:]  # only the end of a prompt decides how a continuation is tokenised behind it
-        for text in texts:
-            if (tail, text) not in known:
-                known[tail, text] = continuation_ids(lm, tail, text)
-        tokens.append(tuple(known[tail, text] for text in texts))
     for i, (row, texts) in enumerate(zip(rows, tokens, strict=True)):
         if row >= 0 and deltas[row].context:
             ids[i] = _fitting(lm, ids[i], deltas[row].context, max(map(len, texts), default=1))
-    out: list[Reply | None] = [None] * len(prompts)
     later = Budget(lm.batch_tokens(batch_tokens), "reading continuations")
 
-    first = Budget(lm.batch_tokens(batch_tokens), "reading prompts")
-
     def read(members: list[int]) -> list[Reply]:
-        batch = _Batch(lm, [ids[i] for i in members], [tokens[i] for i in members], deltas, [rows[i] for i in members])
-        with torch.no_grad():
-            found = batch.score(None if races is None else [races[i] for i in members], later)
-            parts = zip(found, batch.greedy(new_tokens), batch.tokens, batch.forced, strict=True)
-            return [Reply(*part) for part in parts]
+        chosen = [rows[i] for i in members]
+        batch = _Batch.read(lm, [ids[i] for i in members], [tokens[i] for i in members], deltas, chosen)
+        return batch.replies(None if races is None else [races[i] for i in members], later, new_tokens)
 
-    for members, found in first.run([len(s) for s in ids], read):
-        for i, reply in zip(members, found, strict=True):
-            out[i] = reply
-    return [reply for reply in out if reply is not None]
+    by_prompt: dict[int, Reply] = {}
+    with torch.no_grad():
+        budget = Budget(lm.batch_tokens(batch_tokens), "reading prompts")
+        for members, answers in budget.run([len(s) for s in ids], read):
+            by_prompt |= dict(zip(members, answers, strict=True))
+    return [by_prompt[i] for i in range(len(prompts))]
 
 
+def _continuation_tokens(
+    lm: LanguageModel, prompts: Sequence[str], continuations: Sequence[Sequence[str]]
+) -> list[tuple[tuple[int, ...], ...]]:
+    """The tokens of every continuation of every prompt; each distinct pair is tokenised once."""
+    cache: dict[tuple[str, str], tuple[int, ...]] = {}
+    tokens = []
+    for prompt, texts in zip(prompts, continuations, strict=True):
+        tail = prompt[-24:]  # only the end of a prompt decides how a continuation is tokenised behind it
+        for text in texts:
+            if (tail, text) not in cache:
+                cache[tail, text] = continuation_ids(lm, tail, text)
+        tokens.append(tuple(cache[tail, text] for text in texts))
+    return tokens
+
+
+Pair = tuple[int, int]  # index of a prompt in its batch, index of one of its continuations
+
+
+@dataclass(frozen=True, eq=False)
 class _Batch:
-    """Some prompts read together, with what is asked behind them."""
+    """Some prompts that were read together, their continuations, and the edits they are read under.
 
-    def __init__(self, lm, ids, tokens, deltas, rows) -> None:
-        self.lm, self.tokens, self.deltas, self.rows = lm, tokens, deltas, rows
-        with torch.no_grad():
-            self.past, logits = prefill(lm, ids, hooks=_hooks(lm, deltas, rows), logits=True)
+    Attributes:
+        tokens: of every continuation of every prompt.
+        past: keys and values of the prompts; None where all are empty.
+        logits: (B, vocabulary) behind each prompt.
+    """
+
+    lm: LanguageModel
+    tokens: list[tuple[tuple[int, ...], ...]]
+    deltas: Sequence[Delta]
+    rows: list[int]
+    past: Prefix | None
+    logits: torch.Tensor
+
+    @classmethod
+    def read(
+        cls,
+        lm: LanguageModel,
+        ids: Sequence[Sequence[int]],
+        tokens: list[tuple[tuple[int, ...], ...]],
+        deltas: Sequence[Delta],
+        rows: list[int],
+    ) -> _Batch:
+        past, logits = prefill(lm, ids, hooks=_hooks(lm, deltas, rows), logits=True)
         assert logits is not None, "a prompt needs at least one token"
-        self.logits = logits
-        self.forced: list[dict[int, tuple[int, ...]]] = [{} for _ in tokens]
+        return cls(lm, tokens, deltas, rows, past, logits)
 
-    def score(self, races: Sequence[Race] | None, later: Budget) -> list[np.ndarray]:
+    def replies(self, races: Sequence[Race] | None, later: Budget, new_tokens: int) -> list[Reply]:
+        """`later` is the token budget of what is read behind the prompts."""
+        scores = self._first_tokens()
+        forced: list[dict[int, tuple[int, ...]]] = [{} for _ in self.tokens]
+        unread = [{c for c, t in enumerate(row) if len(t) > 1} for row in self.tokens]
+        if races is None:
+            self._follow([(r, c) for r, row in enumerate(unread) for c in sorted(row)], scores, forced, later)
+        elif any(self.tokens):
+            for r, (top, race) in enumerate(zip(self.logits.argmax(-1).tolist(), races, strict=True)):
+                forced[r] = {c: (top,) for c in race.needed}
+            for choose in (_favourites, _challengers):
+                pairs = []
+                for r, race in enumerate(races):
+                    chosen = choose(race, scores[r] - race.prior, unread[r])
+                    unread[r] -= chosen
+                    pairs += [(r, c) for c in sorted(chosen)]
+                self._follow(pairs, scores, forced, later)
+        return [Reply(*parts) for parts in zip(scores, self._greedy(new_tokens), self.tokens, forced, strict=True)]
+
+    def _first_tokens(self) -> list[np.ndarray]:
+        """(m,) log P of the first token of every continuation."""
         if not any(self.tokens):
             return [np.zeros(0)] * len(self.tokens)
-        first = self.logits.float().log_softmax(-1).cpu().double().numpy()
-        result = [np.array([first[r, t[0]] for t in row]) for r, row in enumerate(self.tokens)]
-        open_ = [[c for c, t in enumerate(row) if len(t) > 1] for row in self.tokens]
-        if races is None:
-            self._follow([(r, c) for r, row in enumerate(open_) for c in row], result, later)
-            return result
-        for r, (top, race) in enumerate(zip(self.logits.argmax(-1).tolist(), races, strict=True)):
-            self.forced[r] = {c: (top,) for c in race.needed}
-        # The likely winners first, then whoever could still beat the second best of what is known.
-        for ahead in (2, None):
-            chosen = []
-            for r, race in enumerate(races):
-                score = result[r] - race.prior
-                if ahead is not None:
-                    best = sorted(open_[r], key=lambda c: -score[c])[:ahead]
-                    mine = set(best) | (set(race.needed) & set(open_[r]))
-                else:
-                    exact = sorted((score[c] for c in range(len(score)) if c not in open_[r]), reverse=True)
-                    mine = {c for c in open_[r] if len(exact) < 2 or score[c] > exact[1]}
-                chosen += [(r, c) for c in sorted(mine)]
-                open_[r] = [c for c in open_[r] if c not in mine]
-            self._follow(chosen, result, later)
-        return result
+        log_p = self.logits.float().log_softmax(-1).cpu().double().numpy()
+        return [np.array([log_p[r, t[0]] for t in row]) for r, row in enumerate(self.tokens)]
 
-    def _follow(self, chosen: list[tuple[int, int]], result: list[np.ndarray], later: Budget) -> None:
-        """Add the later tokens of the `chosen` (prompt, continuation) pairs to `result`."""
-        width = [len(self.tokens[r][c]) - 1 for r, c in chosen]
+    def _follow(
+        self,
+        pairs: list[Pair],
+        scores: list[np.ndarray],
+        forced: list[dict[int, tuple[int, ...]]],
+        later: Budget,
+    ) -> None:
+        """Add log P of the later tokens of `pairs` to `scores`, and the likeliest tokens there to `forced`."""
         past_share = 0 if self.past is None else self.past.mask.shape[1] // 4
-        work = lambda bucket: self._nats([chosen[b] for b in bucket])  # noqa: E731
-        for bucket, found in later.run([w + past_share for w in width], work):
-            for b, (nats, tops) in zip(bucket, found, strict=True):
-                r, c = chosen[b]
-                result[r][c] += nats
-                if c in self.forced[r]:
-                    self.forced[r][c] += tops
+        widths = [len(self.tokens[r][c]) - 1 + past_share for r, c in pairs]
 
-    def _nats(self, pairs: list[tuple[int, int]]) -> list[tuple[float, tuple[int, ...]]]:
-        """Of all but the first token of each (prompt, continuation) pair: log P in nats, and the likeliest in their places
-        where they are wanted."""
-        lm, tokens = self.lm, self.tokens
-        place = torch.tensor([r for r, _ in pairs], device=lm.device)
-        past = None if self.past is None else self.past.select(place)
-        lengths = None if past is None else past.lengths()
-        batch = pad([tokens[r][c][:-1] for r, c in pairs], lm, side="right", first=lengths)
-        spots = [(n, t, tokens[r][c][t + 1]) for n, (r, c) in enumerate(pairs) for t in range(len(tokens[r][c]) - 1)]
-        where = torch.tensor(spots, device=lm.device)
+        def read(members: list[int]) -> list[tuple[float, tuple[int, ...]]]:
+            return self._later_tokens([pairs[m] for m in members], forced)
+
+        for members, results in later.run(widths, read):
+            for m, (nats, tops) in zip(members, results, strict=True):
+                r, c = pairs[m]
+                scores[r][c] += nats
+                if c in forced[r]:
+                    forced[r][c] += tops
+
+    def _later_tokens(
+        self, pairs: list[Pair], forced: list[dict[int, tuple[int, ...]]]
+    ) -> list[tuple[float, tuple[int, ...]]]:
+        """Of each pair's tokens but the first: log P in nats, and the likeliest tokens there if `forced` has the
+        pair.
+        """
+        lm = self.lm
+        texts = [self.tokens[r][c] for r, c in pairs]
+        past = None
+        if self.past is not None:
+            past = self.past.select(torch.tensor([r for r, _ in pairs], device=lm.device))
+        batch = pad([t[:-1] for t in texts], lm, side="right", first=None if past is None else past.lengths())
+        spots = [(n, column, token) for n, text in enumerate(texts) for column, token in enumerate(text[1:])]
+        row, column, target = torch.tensor(spots, device=lm.device).T
         hooks = _hooks(lm, self.deltas, [self.rows[r] for r, _ in pairs])
-        logits = forward(lm, batch, past=past, gather=(where[:, 0], where[:, 1]), hooks=hooks)
+        logits = forward(lm, batch, past=past, gather=(row, column), hooks=hooks)
         assert logits is not None
         total: list[float] = [0.0] * len(pairs)
         tops: list[tuple[int, ...]] = [()] * len(pairs)
         for begin in range(0, len(spots), LOGIT_ROWS):
-            here = spots[begin : begin + LOGIT_ROWS]
-            part, wanted = logits[begin : begin + LOGIT_ROWS].float(), where[begin : begin + LOGIT_ROWS, 2:]
-            nats = (part.gather(1, wanted)[:, 0] - part.logsumexp(-1)).tolist()
-            for (n, _, _), value in zip(here, nats, strict=True):
-                total[n] += value
-            forced = [i for i, (n, _, _) in enumerate(here) if pairs[n][1] in self.forced[pairs[n][0]]]
-            for i, top in zip(forced, part[forced].argmax(-1).tolist(), strict=True):
-                tops[here[i][0]] += (top,)
+            owners = [n for n, _, _ in spots[begin : begin + LOGIT_ROWS]]
+            part = logits[begin : begin + LOGIT_ROWS].float()
+            tokens = target[begin : begin + LOGIT_ROWS, None]
+            for n, nats in zip(owners, (part.gather(1, tokens)[:, 0] - part.logsumexp(-1)).tolist(), strict=True):
+                total[n] += nats
+            needed = [i for i, n in enumerate(owners) if pairs[n][1] in forced[pairs[n][0]]]
+            for i, top in zip(needed, part[needed].argmax(-1).tolist(), strict=True):
+                tops[owners[i]] += (top,)
         return list(zip(total, tops, strict=True))
 
-    def greedy(self, new_tokens: int) -> list[str]:
-        lm, n = self.lm, len(self.rows)
+    def _greedy(self, new_tokens: int) -> list[str]:
+        """The likeliest continuation of every prompt, cut at end-of-text and where the model has no more positions."""
         if not new_tokens:
-            return [""] * n
-        drawn = [self.logits.argmax(-1)[:, None]]
-        room = [new_tokens] * n  # how many tokens each row has positions for; the last one drawn needs none
-        if self.past is not None and new_tokens > 1:
-            room = (lm.max_length + 1 - self.past.lengths()).tolist()
-            cache = DynamicCache()
-            for layer, (key, value) in enumerate(zip(self.past.keys, self.past.values, strict=True)):
-                cache.update(key, value, layer)  # pyright: ignore[reportArgumentType]
-            mask, position = self.past.mask, self.past.lengths()
-            hooks = _hooks(lm, self.deltas, self.rows)
-            for _ in range(new_tokens - 1):
-                mask = torch.cat([mask, torch.ones_like(drawn[-1])], 1)
-                at = position.clamp(max=lm.max_length - 1)  # what a row out of positions goes on with is cut off
-                logits = forward(lm, Batch(drawn[-1], mask, at[:, None]), record=cache, hooks=hooks)
-                assert logits is not None
-                drawn.append(logits.argmax(-1)[:, None])
-                position = position + 1
-        ends = {lm.tokenizer.eos_token_id, *lm.prefix_ids}
-        lines = torch.cat(drawn, 1).tolist()
-        lines = [line[:most] for line, most in zip(lines, room, strict=True)]
+            return [""] * len(self.rows)
+        lines = self._likeliest(new_tokens).tolist()
+        if self.past is not None and new_tokens > 1:  # the last token needs no position
+            room = (self.lm.max_length + 1 - self.past.lengths()).tolist()
+            lines = [line[:most] for line, most in zip(lines, room, strict=True)]
+        ends = {self.lm.tokenizer.eos_token_id, *self.lm.prefix_ids}
         stops = [next((i for i, token in enumerate(line) if token in ends), len(line)) for line in lines]
-        return [lm.tokenizer.decode(line[:stop]) for line, stop in zip(lines, stops, strict=True)]
+        return [self.lm.tokenizer.decode(line[:stop]) for line, stop in zip(lines, stops, strict=True)]
+
+    def _likeliest(self, count: int) -> torch.Tensor:
+        """(B, count) tokens, each the likeliest behind those before it; one without a prompt to go on from."""
+        token = self.logits.argmax(-1)[:, None]
+        if self.past is None or count == 1:
+            return token
+        tokens, mask, position = [token], self.past.mask, self.past.lengths()
+        cache = DynamicCache()
+        for layer, (key, value) in enumerate(zip(self.past.keys, self.past.values, strict=True)):
+            cache.update(key, value, layer)  # pyright: ignore[reportArgumentType]
+        hooks = _hooks(self.lm, self.deltas, self.rows)
+        for _ in range(count - 1):
+            mask = torch.cat([mask, torch.ones_like(token)], 1)
+            column = position.clamp(max=self.lm.max_length - 1)  # tokens of a row without positions are cut off later
+            logits = forward(self.lm, Batch(token, mask, column[:, None]), record=cache, hooks=hooks)
+            assert logits is not None
+            token, position = logits.argmax(-1)[:, None], position + 1
+            tokens.append(token)
+        return torch.cat(tokens, 1)
+
+
+def _favourites(race: Race, score: np.ndarray, unread: set[int]) -> set[int]:
+    """The two likeliest of the unread continuations, and the needed ones."""
+    best = sorted(sorted(unread), key=lambda c: -score[c])[:2]
+    return {*best} | (set(race.needed) & unread)
+
+
+def _challengers(race: Race, score: np.ndarray, unread: set[int]) -> set[int]:
+    """The unread continuations that could still beat the second best of those that are known."""
+    exact = sorted((score[c] for c in range(len(score)) if c not in unread), reverse=True)
+    return {c for c in unread if len(exact) < 2 or score[c] > exact[1]}
 
 
 def continuation_logprobs(
@@ -283,7 +343,7 @@ def greedy(
     deltas: Sequence[Delta] = (),
     rows: Sequence[int] | None = None,
 ) -> list[str]:
-    """What each prompt is continued with when the likeliest token is taken `max_new_tokens` times; see `ask`."""
+    """The greedy continuation of each prompt, `max_new_tokens` long; see `ask`."""
     return ask(lm, prompts, [()] * len(prompts), max_new_tokens, deltas, rows)[1]
 
 
@@ -293,22 +353,23 @@ def text_drift(
     """How far each edit moves the model on unrelated texts; what is longer than the model's context is not read.
 
     Returns:
-        (n_deltas, n_texts) mean KL(base || edited) per token in nats, and (n_deltas, n_texts) bits per byte of the edited model.
+        (n_deltas, n_texts) mean KL(base || edited) per token in nats, and (n_deltas, n_texts) bits per byte of the
+        edited model.
     """
     divergence, bits = np.zeros((len(deltas), len(texts))), np.zeros((len(deltas), len(texts)))
     budget = Budget(lm.batch_tokens(batch_tokens), "measuring drift")
     for t, text in enumerate(texts):
         plain = lm.encode(text)[: lm.max_length]
         scored = len(plain) - max(len(lm.prefix_ids), 1)
-        wanted = torch.tensor(plain[-scored:], device=lm.device)
+        targets = torch.tensor(plain[-scored:], device=lm.device)
         versions = [_behind(lm, d.context, text) if d.context else plain for d in deltas]
 
         def unedited(_: list[int], plain=plain, scored=scored) -> torch.Tensor:
             return _text_logits(lm, [plain], scored, [-1], deltas)[0]
 
-        def compare(rows: list[int], base: torch.Tensor, versions=versions, wanted=wanted, scored=scored):
+        def compare(rows: list[int], base: torch.Tensor, versions=versions, targets=targets, scored=scored):
             edited = _text_logits(lm, [versions[r] for r in rows], scored, rows, deltas)
-            nats = -edited.gather(2, wanted[None, :, None].expand(len(rows), -1, 1)).sum((1, 2))
+            nats = -edited.gather(2, targets[None, :, None].expand(len(rows), -1, 1)).sum((1, 2))
             return (base.exp() * (base - edited)).sum(-1).mean(-1).cpu().numpy(), nats.cpu().numpy()
 
         with torch.no_grad():
@@ -320,7 +381,7 @@ def text_drift(
 
 
 def _behind(lm: LanguageModel, context: str, text: str) -> list[int]:
-    """`text` behind `context`: what ends where the text read alone does, of the context as much as there is room for."""
+    """`text` behind the end of `context` that fits, cut where the text read alone is cut."""
     unread = max(0, len(lm.encode(text)) - lm.max_length)
     ids = lm.encode(f"{context} {text}")
     return _end_of(lm, ids[: len(ids) - unread], lm.max_length)
@@ -334,43 +395,3 @@ def _text_logits(lm, sequences, scored, rows, deltas) -> torch.Tensor:
     logits = forward(lm, batch, gather=(place, columns), hooks=_hooks(lm, deltas, rows))
     assert logits is not None
     return logits.float().log_softmax(-1).reshape(len(rows), scored, -1)
-
-
-def bits_per_byte(
-    lm: LanguageModel, text: str | Sequence[str], *, window: int = 256, batch_tokens: int = 2048
-) -> float:
-    """-log2 P(text) / number of UTF-8 bytes: tokenizer-fair, lower is stronger.
-
-    The text is read in windows of `window` tokens, each behind the model's prefix; every token is predicted once, with
-    at least half a window before it. Several texts are read independently: all their bits over all their bytes.
-    """
-    texts = [text] if isinstance(text, str) else list(text)
-    head = list(lm.prefix_ids) or [lm.pad_id]
-    stride = min(window, lm.max_length - len(head)) // 2
-    pieces: list[tuple[list[int], int]] = []  # tokens with their head, and how many at the end are scored
-    for one in texts:
-        ids = lm.tokenizer(one, add_special_tokens=False, verbose=False)["input_ids"]
-        for begin in range(0, len(ids), stride):
-            context = ids[max(0, begin - stride) : begin]
-            scored = ids[begin : begin + stride]
-            pieces.append(([*head, *context, *scored], len(scored)))
-
-    def measure(members: list[int]) -> float:
-        nats = 0.0
-        batch = pad([pieces[i][0] for i in members], lm, side="right")
-        spots = [
-            (row, n - 1, pieces[i][0][n])
-            for row, i in enumerate(members)
-            for n in range(len(pieces[i][0]) - pieces[i][1], len(pieces[i][0]))
-        ]
-        for begin in range(0, len(spots), LOGIT_ROWS * 4):
-            part = torch.tensor(spots[begin : begin + LOGIT_ROWS * 4], device=lm.device)
-            logits = forward(lm, batch, gather=(part[:, 0], part[:, 1]))
-            assert logits is not None
-            nats -= float(logits.float().log_softmax(-1).gather(1, part[:, 2:]).double().sum())
-        return nats
-
-    budget = Budget(lm.batch_tokens(batch_tokens), "measuring bits per byte")
-    with torch.no_grad():
-        total = sum(nats for _, nats in budget.run([len(p) for p, _ in pieces], measure))
-    return total / math.log(2) / sum(len(one.encode()) for one in texts)

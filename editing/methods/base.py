@@ -23,7 +23,7 @@ CHOICES = {"precision": PRECISIONS, "optimiser": OPTIMISERS}
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a method edits one model for one request: site kind, lookup position, block indices, last block / n_layers."""
+    """Where a method edits a model for one request: site kind, lookup position, block indices, relative depth."""
 
     site: str
     lookup: str
@@ -46,7 +46,7 @@ class Method(ABC):
     summary: ClassVar[str] = ""
     # Subject keys are enriched in the lower half; the state about to name something forms at two thirds.
     default_depth: ClassVar[dict[str, float]] = {"subject_last": 0.35, "last": 0.65}
-    # Whether an edit asks for the key covariance of the sites it changes.
+    # Whether an edit needs the key covariance of the sites it changes.
     uses_covariance: ClassVar[bool] = True
 
     site: str = "mlp"
@@ -97,7 +97,7 @@ class Method(ABC):
         return (min(n_layers - 1, int(depth * n_layers)),)
 
     def edited_sites(self, lm: LanguageModel, request: EditRequest) -> tuple[Site, ...]:
-        """The sites changed for `request` whose covariance is needed; what `ModelStatistics.prepare` wants to know beforehand."""
+        """The sites changed for `request` whose covariance is needed; `ModelStatistics.prepare` takes them."""
         if not self.uses_covariance:
             return ()
         place = self.placement(lm, request)
@@ -112,22 +112,22 @@ class Method(ABC):
         """One Delta that carries out all requests."""
 
     def prepare(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> None:
-        """Compute what edits of `requests` need to know of the unedited model, before any of them changes it."""
+        """Compute what edits of `requests` need of the unedited model, before any of them changes it."""
         return None
 
     def step(
         self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics, memory: Any = None
     ) -> tuple[Delta, Any]:
-        """One link of a sequence of edits, of a model that carries the earlier ones: a call, and what the next link must know.
+        """One step of a sequence of edits, on a model that carries the earlier ones: the change, and the new memory.
 
-        `memory` is what the link before returned, None at the start; most methods remember nothing.
+        `memory` is what the step before returned, None at the start; most methods remember nothing.
         """
         return self(lm, requests, statistics), memory
 
     def provenance(
         self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics
     ) -> dict[str, Any]:
-        """What a saved delta says of its making."""
+        """How a delta was made, as it is saved with it."""
         return {
             "method": self.name,
             "settings": self.settings(),

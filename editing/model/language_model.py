@@ -1,9 +1,10 @@
-"""A causal language model, its tokenizer and its sites: the thing every method edits and every score asks."""
+"""A causal language model, its tokenizer and its sites: what every method edits and every score evaluates."""
 
 from __future__ import annotations
 
 import copy
 import hashlib
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -14,19 +15,21 @@ from torch import nn
 from editing.errors import BadModel, NoSite
 from editing.model.offload import device_of, is_dispatched, is_offloaded, other_names, true_tensor
 from editing.model.sites import KINDS, Layout, Site, find_layout
+from editing.model.weights import ModelState, WeightWriter, writing
 from editing.references import quiet_transformers
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class LanguageModel:
-    """Immutable apart from the weights inside; make one with `LanguageModel.wrap`.
+    """Immutable apart from the weights, which edits change and put back; make one with `LanguageModel.wrap`.
 
     Attributes:
         module: a transformers causal language model, in evaluation mode, its parameters without gradients.
         tokenizer: a fast tokenizer (offsets are needed to find the subject).
         name: the reference as written. source: what it resolved to.
         prefix_ids: tokens put before every text (BOS or document separator).
-        batch_scale: times the usual batch sizes, for a model that leaves little memory; see editing/model/memory.py.
+        batch_scale: factor of the usual batch sizes, for a model that leaves little memory; see editing/model/memory.py.
+        state: what changes about the module, see editing/model/weights.py.
     """
 
     module: Any
@@ -35,6 +38,15 @@ class LanguageModel:
     source: str = ""
     prefix_ids: tuple[int, ...] = field(default=())
     batch_scale: float = 1.0
+    state: ModelState = field(default_factory=ModelState)
+
+    def __repr__(self) -> str:
+        try:
+            size = f"layers={self.n_layers}, d_model={self.d_model}"
+        except NoSite:
+            size = f"no sites in {type(self.module).__name__}"
+        parameters, dtype = f"{self.n_parameters / 1e6:.1f}M parameters", str(self.dtype).removeprefix("torch.")
+        return f"LanguageModel({self.name!r}, {size}, {parameters}, {dtype}, {self.device})"
 
     @classmethod
     def wrap(
@@ -48,15 +60,16 @@ class LanguageModel:
     ) -> LanguageModel:
         """A language model around a loaded module.
 
-        `prefix_ids=None` takes what the tokenizer itself puts before a text; if that is nothing, its document
+        `prefix_ids=None` takes the tokens that the tokenizer puts before a text; if there are none, its document
         separator `<|endoftext|>` or end-of-sequence token, which such models saw before every training document.
 
-        A model that accelerate spread over devices or offloaded works wherever an edit is a hook; see `refuse_offloaded`.
-        Finding v* holds the weights of the blocks from the edited one on while it goes back through them.
+        A model that accelerate spread over devices or offloaded works wherever an edit is a hook; see
+        `refuse_offloaded`. Finding v* holds the weights of the blocks from the edited one on while it goes back through
+        them.
 
         Raises:
-            BadModel: the tokenizer gives no offsets, or some weights are empty (on the meta device) without an offload hook
-                of accelerate that brings them in.
+            BadModel: the tokenizer gives no offsets, or some weights are empty (on the meta device) without an offload
+                hook of accelerate that brings them in.
         """
         if not getattr(tokenizer, "is_fast", False):
             raise BadModel(
@@ -78,13 +91,12 @@ class LanguageModel:
         """The same model, run in batches of `scale` times the usual size."""
         if scale == self.batch_scale:
             return self
-        other = copy.copy(self)
+        other = copy.copy(self)  # keeps what is cached: layout, hash
         object.__setattr__(other, "batch_scale", scale)
-        other.__dict__.pop("half", None)  # it has batches of its own
         return other
 
     def batch_tokens(self, usual: int) -> int:
-        """Padded tokens of a batch where `usual` are taken with memory to spare."""
+        """Padded tokens of a batch that holds `usual` where memory is ample."""
         return max(1, round(usual * self.batch_scale))
 
     @cached_property
@@ -110,7 +122,7 @@ class LanguageModel:
         return is_offloaded(self.module)
 
     def refuse_offloaded(self) -> None:
-        """What changes weights in place asks first.
+        """To be called before weights are changed in place.
 
         Raises:
             BadModel: some weights are offloaded; a change of them would be lost at the next call.
@@ -127,13 +139,30 @@ class LanguageModel:
 
     @cached_property
     def n_parameters(self) -> int:
-        again = other_names(self.module)
-        return sum(p.numel() for n, p in self.module.named_parameters() if n not in again)
+        second_names = other_names(self.module)
+        return sum(p.numel() for n, p in self.module.named_parameters() if n not in second_names)
 
     @cached_property
     def weight_hash(self) -> str:
-        """sha256 of names, types, shapes and bytes of all weights, as first asked for; the same offloaded or not."""
+        """sha256 of names, types, shapes and bytes of all weights, offloaded or not.
+
+        Taken at the first call and kept: a model in use is known by its unedited weights.
+        """
         return hash_weights(self.module)
+
+    def refuse_delta_of(self, model_hash: str | None) -> None:
+        """Check that an edit was computed on this model, by the hash in its provenance; None is not checked.
+
+        Raises:
+            BadModel: the edit was computed on other weights.
+        """
+        if model_hash is None or (self.state.writers and "weight_hash" not in vars(self)):
+            return  # the hash of a model that carries edits would be of the edited weights
+        if model_hash != self.weight_hash:
+            raise BadModel(
+                f"{self.name}: this delta was computed on another model (weights {model_hash[:12]}, "
+                f"here {self.weight_hash[:12]}); load that model, or use `Delta(delta.factors)` to apply it here anyway"
+            )
 
     def sites(self, kind: str = "mlp") -> tuple[Site, ...]:
         """The sites of one kind, one per block.
@@ -143,12 +172,11 @@ class LanguageModel:
         """
         if kind not in KINDS:
             raise NoSite(f"no site kind {kind!r}; use one of {', '.join(KINDS)}")
-        found = self.layout.sites[kind]
-        if not found:
-            raise NoSite(
-                f"{self.name} has no site of kind {kind!r}; use one of {', '.join(k for k, v in self.layout.sites.items() if v)}"
-            )
-        return found
+        sites = self.layout.sites[kind]
+        if not sites:
+            present = ", ".join(k for k, v in self.layout.sites.items() if v)
+            raise NoSite(f"{self.name} has no site of kind {kind!r}; use one of {present}")
+        return sites
 
     def weight(self, name: str) -> nn.Parameter:
         """The parameter called `name`; empty (meta) where it is offloaded, see `values`."""
@@ -185,22 +213,44 @@ class LanguageModel:
 
     @property
     def half_wins(self) -> bool:
-        """Whether bfloat16 matrix products are faster here: a GPU with bf16 units, or a CPU with AMX tiles and a wide model."""
+        """Whether bfloat16 products are faster: on a GPU with bf16 units, or a CPU with AMX tiles and a wide model."""
         if is_dispatched(self.module):  # there is no copy of such a model
             return False
         if self.device.type == "cuda":
             return torch.cuda.is_bf16_supported()
         return self.d_model >= 384 and torch.cpu._is_amx_tile_supported()
 
-    @cached_property
+    def writing(self) -> AbstractContextManager[WeightWriter]:
+        """A writer of weights; on the way out, also by an exception or an interrupt, they have their old bits again.
+
+        Raises:
+            UserError: on the way out, if an edit made after this one is still in the weights; both are undone then.
+        """
+        return writing(self.module, self.state, self.name)
+
+    @property
     def half(self) -> LanguageModel:
-        """A bfloat16 copy of the weights for work that needs no more; buffers (rotary tables) stay float32.
+        """The model with bfloat16 weights, for work that needs no more; buffers (rotary tables) stay float32.
+
+        Copied at the first use; edits of the weights are written into the copy too (editing/model/weights.py).
 
         Raises:
             BadModel: the model is spread over devices or offloaded; it is not copied.
         """
-        if self.dtype == torch.bfloat16:
-            return self
+        return self if self.dtype == torch.bfloat16 else self._half.with_batches(self.batch_scale)
+
+    @property
+    def has_half(self) -> bool:
+        """Whether `half` takes no more memory: it is there already, or the weights are bfloat16 themselves."""
+        return self.dtype == torch.bfloat16 or self.state.half is not None
+
+    @cached_property
+    def _half(self) -> LanguageModel:
+        if self.state.half is None:
+            self.state.half = self._bfloat16_copy()
+        return LanguageModel(self.state.half, self.tokenizer, self.name, self.source, self.prefix_ids)
+
+    def _bfloat16_copy(self) -> nn.Module:
         if is_dispatched(self.module):
             raise BadModel(
                 f"{self.name}: is spread over devices or offloaded, no bfloat16 copy of it is made; "
@@ -214,7 +264,7 @@ class LanguageModel:
         if self.device.type == "cpu":
             # the fused bf16 attention's backward pass on CPU costs more than it saves (1.8x per step on short texts)
             module.set_attn_implementation("eager")
-        return LanguageModel(module, self.tokenizer, self.name, self.source, self.prefix_ids, self.batch_scale)
+        return module
 
 
 def hash_weights(module: nn.Module) -> str:
@@ -223,8 +273,8 @@ def hash_weights(module: nn.Module) -> str:
     Offloaded weights are read off their offload map, so that the hash is that of the model as it was.
     """
     digest = hashlib.sha256()
-    kept = module.state_dict()
-    names = {n for n, _ in module.named_parameters()} | {n for n, _ in module.named_buffers() if n in kept}
+    persistent = module.state_dict()
+    names = {n for n, _ in module.named_parameters()} | {n for n, _ in module.named_buffers() if n in persistent}
     for name in sorted(names - other_names(module).keys()):
         tensor = true_tensor(module, name).detach().contiguous().cpu()
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())

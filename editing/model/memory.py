@@ -1,7 +1,8 @@
-"""What edits of a model will need of memory, before any work: a plan that fits, or one line that says what to change.
+"""The memory that edits of a model will need, before any work: a plan that fits, or one line that says what to change.
 
-The figures are estimates, meant to be right within a factor of two. Two things give way: covariances are accumulated for fewer
-sites at a time (more passes over the corpus, the same bits), and batches get shorter (`LanguageModel.batch_scale`).
+The figures are estimates, meant to be right within a factor of two. A plan is made to fit in two ways: covariances are
+accumulated for fewer sites at a time (more passes over the corpus, the same bits), and batches get shorter
+(`LanguageModel.batch_scale`).
 """
 
 from __future__ import annotations
@@ -18,26 +19,27 @@ from editing.errors import NoSite, OutOfMemory
 from editing.model.language_model import LanguageModel
 from editing.model.sites import Site
 
-# Share of what is free that a plan may take: allocators round up, and other processes breathe.
+# Share of free memory that a plan may take: allocators round up, and other processes grow.
 USABLE = 0.9
 SMALLEST = 1 / 64
 # Tokens of a batch: of covariances and evaluation, and of the search for v*.
 READ_TOKENS, SEARCH_TOKENS = 4096, 3072
-# float64 sums of two halves; a batch's own product in float32, where the model runs; what is kept of a site; its factor.
+# float64 sums of two halves; a batch's own product in float32, where the model runs; what is kept of a site; its
+# factor.
 SUMS, PRODUCT, KEPT, FACTOR = 16, 4, 4, 8
 
 
 @dataclass(frozen=True)
 class MemoryPlan:
-    """What fits, in bytes.
+    """A plan that fits; sizes in bytes.
 
     Attributes:
-        weights: of the model, there already. half: of its bfloat16 copy, 0 without one.
-        parts: what the stages take: "covariances" (of one pass), "factors", "v*", "evaluation".
-        peak, free: most that is taken at once beside the weights, and what there is, where the model runs.
-        host_peak, host_free: the same of main memory; equal to them on a CPU.
-        passes: over the corpus.
-        batch_scale: of the batch sizes.
+        weights: size of the model's weights, in memory already. half: of its bfloat16 copy, 0 where none is made.
+        parts: size of each stage: "covariances" (one pass), "factors", "v*", "evaluation".
+        peak, free: largest use at one time beside the weights, and what is free, where the model runs.
+        host_peak, host_free: the same for main memory; equal to them on a CPU.
+        passes: number of passes over the corpus.
+        batch_scale: factor of the usual batch sizes.
     """
 
     weights: int
@@ -52,15 +54,15 @@ class MemoryPlan:
 
 
 def free_memory(device: torch.device) -> int:
-    """Bytes that can be had on a device; of main memory, no more than the limit of a container or a SLURM job leaves."""
+    """Free bytes of a device; of main memory, no more than the limit of a container or a SLURM job leaves."""
     if device.type == "cuda":
-        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return torch.cuda.mem_get_info(device)[0] + kept
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + unused
     return min(psutil.virtual_memory().available, _left_in_container(), _left_in_job())
 
 
 def _left_in_container(folder: Path = Path("/sys/fs/cgroup")) -> int:
-    """What the control group's limit leaves, counting the file cache as free; no limit is a very large number."""
+    """Bytes that the control group's limit leaves, counting the file cache as free; no limit is a very large number."""
     try:
         limit = (folder / "memory.max").read_text().strip()
         used = int((folder / "memory.current").read_text())
@@ -71,7 +73,7 @@ def _left_in_container(folder: Path = Path("/sys/fs/cgroup")) -> int:
 
 
 def _left_in_job() -> int:
-    """What `sbatch --mem` leaves to this process, the only one of its job: above it SLURM kills the job, however much is free."""
+    """Bytes that `sbatch --mem` leaves to this process, if it is the only one of its job; SLURM kills a larger one."""
     megabytes = os.environ.get("SLURM_MEM_PER_NODE", "0")  # 0 is all the node has
     granted = int(megabytes) * 2**20 if megabytes.isdecimal() else 0
     return max(granted - psutil.Process().memory_info().rss, 0) if granted else 2**62
@@ -86,19 +88,23 @@ def covariance_groups(sites: Sequence[Site], free: int, host_free: int | None = 
     Raises:
         OutOfMemory: the sums of one site do not fit.
     """
+
+    def fits(group: Sequence[Site]) -> bool:
+        here, host = _accumulating(group)
+        return here + host <= free if host_free is None else here <= free and host <= host_free
+
     groups: list[list[Site]] = []
     for site in sorted(dict.fromkeys(sites), key=lambda s: s.layer):
-        for group in ([*groups[-1], site] if groups else [site], [site]):
-            here, host = _accumulating(group)
-            if (here + host <= free) if host_free is None else (here <= free and host <= host_free):
-                break
+        if groups and fits([*groups[-1], site]):
+            groups[-1].append(site)
+        elif fits([site]):
+            groups.append([site])
         else:
             raise OutOfMemory(
-                f"{site.path}: the covariance of {site.d_in} inputs takes {_gb(here + host)} while it is accumulated, "
-                f"{_gb(free if host_free is None else min(free, host_free))} is free; "
+                f"{site.path}: the covariance of {site.d_in} inputs takes {_gb(sum(_accumulating([site])))} "
+                f"while it is accumulated, {_gb(free if host_free is None else min(free, host_free))} is free; "
                 "choose a narrower site, corpus identity, or free memory"
             )
-        groups[-1:] = [group] if groups and len(group) > 1 else [*groups[-1:], group]
     return groups
 
 
@@ -121,45 +127,60 @@ def plan_memory(
 
     Args:
         covariance: whether their covariances are needed. half: whether v* is searched in a bfloat16 copy.
-        free, host_free: bytes, instead of asking the machine.
+        free, host_free: bytes; None means what the machine has.
 
     Raises:
         OutOfMemory: nothing fits, not even the shortest batches and one site at a time.
     """
-    cpu = lm.device.type == "cpu"
     free = free_memory(lm.device) if free is None else free
-    host_free = (free if cpu else free_memory(torch.device("cpu"))) if host_free is None else host_free
-    copy = 2 * lm.n_parameters if half and lm.dtype != torch.bfloat16 and "half" not in lm.__dict__ else 0
-    squares = [s.d_in**2 for s in dict.fromkeys(sites)] if covariance else []
-    kept, factors = KEPT * sum(squares), FACTOR * sum(squares) + FACTOR * max(squares, default=0)
+    if host_free is None:
+        host_free = free if lm.device.type == "cpu" else free_memory(torch.device("cpu"))
+    measured = sorted(dict.fromkeys(sites), key=lambda s: s.layer) if covariance else []
     scale = 1.0
     while True:
-        search, read = _search(lm, sites, half, SEARCH_TOKENS * scale), _read(lm, READ_TOKENS * scale)
-        room, host_room = (int(USABLE * f) for f in (free, host_free))
-        groups: list[list[Site]] = []
-        if squares:
-            left = room - read - copy - (kept if cpu else 0)
-            try:
-                groups = covariance_groups(sites, left, None if cpu else host_room - kept)
-            except OutOfMemory:
-                if scale <= SMALLEST:
-                    raise
-                scale /= 2
-                continue
-        here, host = (max(n, default=0) for n in zip(*map(_accumulating, groups), strict=True)) if groups else (0, 0)
-        device = copy + max(here + read, search, read)
-        main = kept + max(host, factors)
-        if cpu:
-            device = main = copy + max(kept + here + host + read, kept + factors + search, kept + factors + read)
-        if (device <= room and main <= host_room) or scale <= SMALLEST:
-            break
-        scale /= 2
+        try:
+            return _plan(lm, sites, measured, half, free, host_free, scale)
+        except OutOfMemory:
+            if scale <= SMALLEST:
+                raise
+            scale /= 2
+
+
+def _plan(
+    lm: LanguageModel,
+    sites: Sequence[Site],
+    measured: Sequence[Site],
+    half: bool,
+    free: int,
+    host_free: int,
+    scale: float,
+) -> MemoryPlan:
+    """The plan with batches of `scale` times the usual size; `measured` are the sites whose covariance is needed.
+
+    Raises:
+        OutOfMemory: it does not fit.
+    """
+    cpu = lm.device.type == "cpu"
+    room, host_room = int(USABLE * free), int(USABLE * host_free)
+    copy = 2 * lm.n_parameters if half and not lm.has_half else 0
+    squares = [s.d_in**2 for s in measured]
+    kept, factors = KEPT * sum(squares), FACTOR * (sum(squares) + max(squares, default=0))
+    search, read = _search(lm, sites, half, SEARCH_TOKENS * scale), _read(lm, READ_TOKENS * scale)
+
+    groups = covariance_groups(measured, room - read - copy - (kept if cpu else 0), None if cpu else host_room - kept)
+    sums = [_accumulating(group) for group in groups]
+    here, host = max((h for h, _ in sums), default=0), max((h for _, h in sums), default=0)
+    if cpu:  # one memory holds it all
+        device = main = copy + kept + max(here + host + read, factors + search, factors + read)
+    else:
+        device, main = copy + max(here + read, search, read), kept + max(host, factors)
+
     parts = {"covariances": here + host, "factors": factors, "v*": search, "evaluation": read}
     if device > room or main > host_room:
-        what, most = max([*parts.items(), ("bfloat16 copy", copy)], key=lambda part: part[1])
+        largest, size = max([*parts.items(), ("bfloat16 copy", copy)], key=lambda part: part[1])
         raise OutOfMemory(
             f"{lm.name}: these edits need {_gb(max(device, main))} beside the weights, {_gb(min(free, host_free))} is "
-            f"free, and {what} alone {_gb(most)}; edit fewer or narrower sites, take a smaller model, or free memory"
+            f"free, and {largest} alone {_gb(size)}; edit fewer or narrower sites, take a smaller model, or free memory"
         )
     weights = sum(p.numel() * p.element_size() for p in lm.module.parameters())
     return MemoryPlan(weights, copy, parts, device, free, main, host_free, max(len(groups), 1), scale)
@@ -185,7 +206,7 @@ def _widths(lm: LanguageModel) -> tuple[int, int, int]:
 
 
 def _read(lm: LanguageModel, tokens: float) -> int:
-    """A batch being read: keys and values of all layers, the temporaries of one block, logits of one row in eight tokens.
+    """A forward pass: keys and values of all layers, the temporaries of one block, logits at one token in eight.
 
     A row of logits is held in the model's type, twice in float32 and once in float64.
     """
@@ -195,12 +216,12 @@ def _read(lm: LanguageModel, tokens: float) -> int:
 
 
 def _search(lm: LanguageModel, sites: Sequence[Site], half: bool, tokens: float) -> int:
-    """A pass of the search for v*: what the blocks from the lowest site on keep for the way back, and logits with gradients."""
+    """A pass of the search for v*: states kept by the blocks from the lowest site on, and logits with gradients."""
     width, inner, vocabulary = _widths(lm)
     size = 2 if half else lm.dtype.itemsize
     above = lm.n_layers - min((s.layer for s in sites), default=lm.n_layers)
     graph = tokens * (size * above * (14 * width + 5 * inner) + vocabulary * (size + 20) / 6) if sites else 0.0
-    # the way back holds every weight that an offloaded model brought in for it
+    # the backward pass holds every weight that an offloaded model brought in for it
     return int(graph + (lm.n_parameters * size * above / lm.n_layers if lm.offloaded else 0))
 
 

@@ -1,8 +1,8 @@
-"""Weights that are not where the model runs: models that accelerate spread over devices, or offloaded to memory or disk.
+"""Weights kept away from where the model runs: models that accelerate has spread over devices or offloaded.
 
-accelerate replaces `module.forward` of an instance; its `AlignDevicesHook` (`module._hf_hook`) brings the weights in and puts
-empty "meta" parameters back afterwards. The true bytes stand in the hook's `weights_map`, where this module reads them. Read
-off the modules themselves: accelerate is needed to make such a model, not to edit one.
+accelerate replaces `module.forward` of an instance; its `AlignDevicesHook` (`module._hf_hook`) brings the weights in
+and puts empty "meta" parameters back afterwards. The true bytes stand in the hook's `weights_map`, where this module
+reads them. Read off the modules themselves: accelerate is needed to make such a model, not to edit one.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def _device(named: Any) -> torch.device:
 
 
 def true_tensor(model: nn.Module, name: str) -> torch.Tensor:
-    """The parameter or buffer called `name` with its values: itself, or for an offloaded one a tensor off its offload map.
+    """The parameter or buffer called `name`; where it is offloaded, the tensor of its values from the offload map.
 
     Raises:
         BadModel: it is empty (meta) and no hook of accelerate knows its values.
@@ -86,7 +86,7 @@ def _empty(model: nn.Module, name: str) -> bool:
 
 
 def paths_of_weight(model: nn.Module, name: str) -> list[str]:
-    """Paths of the modules whose `weight` is the parameter `name`: an embedding and its tied head, or the one module."""
+    """Paths of the modules whose `weight` is the parameter `name`: one, or an embedding and its tied head."""
     weight = model.get_parameter(name)
     paths = [p for p, m in model.named_modules() if getattr(m, "weight", None) is weight]
     second = other_names(model)

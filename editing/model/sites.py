@@ -7,8 +7,8 @@ and the MLP's down-projection. Three tiny forward passes tell which they are:
 2. The first token is changed: in block 0 the first map whose input at the second token changes sits after the
    attention has mixed positions, so it is the attention's output projection. The last other map writing `d_model` is
    the MLP's down-projection.
-   An MLP whose down-projection is exactly zero in every block is none: the model is attention-only.
-3. One token: its attention weight is 1 whatever query and key say, so only value rows of the maps before the output
+   An MLP whose down-projection is exactly zero in every block does not count: the model is attention-only.
+3. One token: its attention weight is 1 whatever query and key are, so only value rows of the maps before the output
    projection have a gradient. This finds `v_proj` as well as the value third of a fused or interleaved QKV map.
 
 Mixture-of-experts, state-space, encoder-decoder and encoder-only models are refused with `NoSite`.
@@ -69,7 +69,7 @@ class Site:
 
 @dataclass(frozen=True)
 class Layout:
-    """What the probes found: block paths, sites by kind, and how a block hands on its output."""
+    """Block paths, sites by kind, and how a block returns its output."""
 
     blocks: tuple[str, ...]
     d_model: int
@@ -98,9 +98,42 @@ def find_layout(model: nn.Module) -> Layout:
     """The sites of a causal language model.
 
     Raises:
-        NoSite: the model is not a dense decoder; the message says what stands in the way.
+        NoSite: the model is not a dense decoder; the message gives the reason.
     """
     name = type(model).__name__
+    _refuse_other_kinds(model, name)
+    paths = _block_paths(model, int(model.config.get_text_config().num_hidden_layers))  # pyright: ignore
+    blocks = [model.get_submodule(path) for path in paths]
+    _refuse_wide_parameters(blocks[0], name)
+
+    ids = _ids(model, [1, 3])
+    order, _, returned = _run(model, blocks[0], ids)
+    hidden = returned[0] if isinstance(returned, tuple) else returned
+    if not isinstance(hidden, torch.Tensor):
+        raise NoSite(f"{name}: a block returns a {type(returned).__name__}, where a tensor or a tuple is expected")
+    d_model = hidden.shape[-1]
+    _refuse_idle(blocks[0], order, name)
+    _check_causal(model, name)
+    attention = _attention_output(model, blocks[0], order, ids)
+    if attention is None or attention.d_out != d_model:
+        raise NoSite(f"{name}: no attention output projection was found in the first block")
+    _refuse_unlike_blocks(paths, blocks, order, name)
+
+    later = order[order.index(attention) + 1 :]
+    mlp = next((o for o in reversed(later) if o.d_out == d_model), None)
+    if mlp is not None and _silent(model, [f"{path}.{mlp.path}" for path in paths]):
+        mlp = None
+    value, rows = _value_rows(model, blocks[0], order, attention)
+    sites = {
+        "mlp": _in_every_block("mlp", model, paths, mlp, None),
+        "value": _in_every_block("value", model, paths, value, rows),
+        "attn": _in_every_block("attn", model, paths, attention, None),
+    }
+    return Layout(tuple(paths), d_model, len(returned) if isinstance(returned, tuple) else 0, sites)
+
+
+def _refuse_other_kinds(model: nn.Module, name: str) -> None:
+    """Encoder-decoders, mixtures of experts and models without a language-model head."""
     config = model.config.get_text_config()  # pyright: ignore[reportCallIssue, reportAttributeAccessIssue]
     if getattr(model.config, "is_encoder_decoder", False):
         raise NoSite(f"{name} is an encoder-decoder; editing needs a decoder-only language model")
@@ -112,58 +145,50 @@ def find_layout(model: nn.Module) -> Layout:
         raise NoSite(
             f"{name} has no output embedding, so it predicts no next token; load it as a causal language model"
         )
-    paths = _block_paths(model, int(config.num_hidden_layers))
-    blocks = [model.get_submodule(path) for path in paths]
-    for parameter_name, parameter in blocks[0].named_parameters():
+
+
+def _refuse_wide_parameters(block: nn.Module, name: str) -> None:
+    for parameter_name, parameter in block.named_parameters():
         if parameter.ndim > 2:
             shape = tuple(parameter.shape)
             raise NoSite(
                 f"{name}: block parameter {parameter_name} has shape {shape}: experts or a state space, not dense"
             )
 
-    first = _ids(model, [1, 3])
-    order, _, returned = _run(model, blocks[0], first)
-    hidden = returned[0] if isinstance(returned, tuple) else returned
-    d_model = hidden.shape[-1]
-    idle = [p for p, m in blocks[0].named_modules() if linear_shape(m) and p not in {o.path for o in order}]
+
+def _refuse_idle(block: nn.Module, order: list[_Linear], name: str) -> None:
+    running = {o.path for o in order}
+    idle = [path for path in _linears(block) if path not in running]
     if idle:
         raise NoSite(f"{name}: linear map {idle[0]} did not run on a plain input: experts or an optional branch")
-    _check_causal(model, name)
-    attention = _attention_output(model, blocks[0], order, first)
-    if attention is None or attention.d_out != d_model:
-        raise NoSite(f"{name}: no attention output projection was found in the first block")
-    writers = [o for o in order if o.d_out == d_model and o.path != attention.path]
-    behind = [o for o in writers if order.index(o) > order.index(attention)]
+
+
+def _refuse_unlike_blocks(paths: list[str], blocks: list[nn.Module], order: list[_Linear], name: str) -> None:
+    """Blocks with other linear maps than the first."""
     for path, block in zip(paths[1:], blocks[1:], strict=True):
-        mine = {p: linear_shape(m) for p, m in block.named_modules() if linear_shape(m)}
-        missing = [o.path for o in order if o.path not in mine]
-        if missing or len(mine) != len(order) or any(p.ndim > 2 for p in block.parameters()):
+        linears = _linears(block)
+        missing = [o.path for o in order if o.path not in linears]
+        if missing or len(linears) != len(order) or any(p.ndim > 2 for p in block.parameters()):
             raise NoSite(
                 f"{name}: block {path} is built unlike the first ({(missing or ['other maps'])[0]}); hybrid model"
             )
 
-    def everywhere(kind: str, found: _Linear | None, rows: tuple[int, ...] | None) -> tuple[Site, ...]:
-        if found is None:
-            return ()
-        sites = []
-        for layer, path in enumerate(paths):
-            shape = linear_shape(model.get_submodule(f"{path}.{found.path}"))
-            assert shape is not None
-            sites.append(Site(kind, layer, f"{path}.{found.path}", shape[0], shape[1], rows, shape[2]))
-        return tuple(sites)
 
-    value, rows = _value_rows(model, blocks[0], order, attention)
-    mlp = behind[-1] if behind and not _silent(model, [f"{path}.{behind[-1].path}" for path in paths]) else None
-    sites = {
-        "mlp": everywhere("mlp", mlp, None),
-        "value": everywhere("value", value, rows),
-        "attn": everywhere("attn", attention, None),
-    }
-    return Layout(tuple(paths), d_model, len(returned) if isinstance(returned, tuple) else 0, sites)
+def _in_every_block(
+    kind: str, model: nn.Module, paths: list[str], linear: _Linear | None, rows: tuple[int, ...] | None
+) -> tuple[Site, ...]:
+    """The site of each block, in order; none without a `linear` map."""
+    sites = []
+    for layer, path in enumerate(paths if linear else []):
+        assert linear is not None
+        shape = linear_shape(model.get_submodule(f"{path}.{linear.path}"))
+        assert shape is not None
+        sites.append(Site(kind, layer, f"{path}.{linear.path}", shape[0], shape[1], rows, shape[2]))
+    return tuple(sites)
 
 
 def _silent(model: nn.Module, paths: list[str]) -> bool:
-    """Whether these maps write nothing whatever they read: weight and bias are exactly zero. Stops at the first that does."""
+    """Whether weight and bias of all these maps are exactly zero, so that they write nothing."""
     for path in paths:
         for name, parameter in model.get_submodule(path).named_parameters():
             values = true_tensor(model, f"{path}.{name}") if parameter.is_meta else parameter
@@ -260,11 +285,11 @@ def _value_rows(
     weights = torch.linspace(1.0, 2.0, mixed.numel(), device=mixed.device, dtype=mixed.dtype).reshape(mixed.shape)
     tensors = [outputs[o.path] for o in earlier]
     gradients = torch.autograd.grad(mixed, tensors, weights, allow_unused=True)
-    for found, gradient in reversed(list(zip(earlier, gradients, strict=True))):
+    for linear, gradient in reversed(list(zip(earlier, gradients, strict=True))):
         if gradient is None:
             continue
-        size = gradient.reshape(-1, found.d_out).abs().amax(0)
+        size = gradient.reshape(-1, linear.d_out).abs().amax(0)
         rows = tuple(int(i) for i in torch.nonzero(size > 1e-4 * size.max()).flatten())
         if rows and float(size.max()) > 0:
-            return found, None if len(rows) == found.d_out else rows
+            return linear, None if len(rows) == linear.d_out else rows
     return None, None

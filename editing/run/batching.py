@@ -1,8 +1,8 @@
 """Lists of sequences cut into batches of a token budget, and what happens when one of them does not fit into memory.
 
-A batch that runs out of memory leaves nothing behind, is halved and run again; the smaller size stays for the rest of the
-budget's life (one call of a public function), and every halving is a `BackedOff` warning. Work handed in here must therefore
-return its numbers and add nothing to anything outside: the caller counts what came back, once.
+A batch that runs out of memory leaves nothing behind, is halved and run again; the smaller size stays for the rest of
+the budget's life (one call of a public function), and every halving is a `BackedOff` warning. The work function must
+therefore return its numbers and change nothing outside; the caller adds up what is returned.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from editing.errors import OutOfMemory
 
 T = TypeVar("T")
 
-# A batch ends before a longer sequence when less than FULL of it were tokens of its own, the rest padding, and it already holds
-# LEAST of the budget: below that, more batches cost more than the padding they save.
+# A batch ends before a longer sequence when less than FULL of it were tokens of its own, the rest padding, and it
+# already holds LEAST of the budget: below that, more batches cost more than the padding they save.
 FULL, LEAST = 0.85, 1 / 8
 
-# How torch words it where it has no type of its own for it: CPU allocator, cuBLAS workspaces, Apple's GPUs.
+# What torch's messages say where it has no error type for it: CPU allocator, cuBLAS workspaces, Apple's GPUs.
 WORDS = ("can't allocate memory", "not enough memory", "out of memory", "alloc_failed")
 
 
@@ -56,7 +56,7 @@ class Budget:
 
     Args:
         tokens: the budget. A sequence longer than it is a batch of its own.
-        doing: what is done, for warnings and errors.
+        doing: the name of the work, for warnings and errors.
 
     Attributes:
         tokens: what the budget is now. halvings: how often a batch was halved.
@@ -78,7 +78,7 @@ class Budget:
 
         Args:
             widths: tokens of each item's longest sequence; a batch counts as all its rows at the longest width.
-            work: adds nothing to anything outside, see above.
+            work: changes nothing outside itself, see above.
             rows: sequences of each item, one by default.
             names: of the items, for errors.
             by_length: shortest first, so that little is padded; otherwise in the order given.
@@ -105,14 +105,14 @@ class Budget:
         """Half of the batch of `tokens` that failed is the budget from now on."""
         self.halvings += 1
         self.tokens = max(tokens // 2, 1)
-        text = f"{self.doing}: a batch of {tokens} tokens does not fit into memory; on with {self.tokens}"
+        text = f"{self.doing}: a batch of {tokens} tokens does not fit into memory; continuing with {self.tokens}"
         warnings.warn(text, BackedOff, stacklevel=3)
 
     def alone(self, name: str, tokens: int) -> OutOfMemory:
         """The error of an item that does not fit alone."""
         who = f"{name}: " if name else ""
         return OutOfMemory(
-            f"{who}{self.doing} runs out of memory at {tokens} tokens, the least there is; "
+            f"{who}{self.doing} runs out of memory at {tokens} tokens, a single item; "
             "shorten the text, take a smaller model or bfloat16 weights, or a device with more memory"
         )
 

@@ -1,10 +1,10 @@
 """The one way this package runs a model: padded batches, a reusable prefix, and only the blocks that matter.
 
-An edit at block L and position p changes nothing below L and nothing left of p. So the keys and values left of p are computed once
-(`Prefix`), the hidden state entering block L is computed once, and a step of an optimiser runs the blocks from L up on the
-few tokens from p on (`Splice` in editing/run/splice.py). Works for every family transformers offers, because it drives the
-model's own forward: blocks below L are short-circuited, block L's input is replaced, and the language-model head sees
-only the positions that are asked for.
+An edit at block L and position p changes nothing below L and nothing left of p. So the keys and values left of p are
+computed once (`Prefix`), the hidden state entering block L is computed once, and a step of an optimiser runs the blocks
+from L up on the few tokens from p on (`Splice` in editing/run/splice.py). Works for every family transformers offers,
+because it drives the model's own forward: blocks below L are skipped, block L's input is replaced, and the
+language-model head gets only the positions whose logits are needed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Hook = tuple[str, Callable]  # module path, forward hook (module, args, output) 
 
 @dataclass(frozen=True)
 class Batch:
-    """Padded sequences. ids, mask, positions: (B, T) long; mask is 1 at real tokens; positions count real tokens from 0."""
+    """Padded sequences: ids, mask (1 at real tokens) and positions (real tokens counted from 0), each (B, T) long."""
 
     ids: torch.Tensor
     mask: torch.Tensor
@@ -48,21 +48,20 @@ def pad(
     """
     width = max((len(s) for s in sequences), default=0)
     starts = [0] * len(sequences) if first is None else first.tolist()
-    end, worst = max(
-        ((start + len(s), i) for i, (start, s) in enumerate(zip(starts, sequences, strict=True))), default=(0, 0)
-    )
-    if end > lm.max_length:
-        last = lm.tokenizer.decode(sequences[worst][-12:])
-        raise BadRequest(
-            f"a text of {end} tokens that ends {last!r:.80}: the model reads {lm.max_length}; shorten prompt, target or context"
-        )
+    for start, sequence in zip(starts, sequences, strict=True):
+        if start + len(sequence) > lm.max_length:
+            tail = lm.tokenizer.decode(sequence[-12:])
+            raise BadRequest(
+                f"a text of {start + len(sequence)} tokens that ends {tail!r:.80}: the model reads {lm.max_length}; "
+                "shorten prompt, target or context"
+            )
     ids = torch.full((len(sequences), width), lm.pad_id, dtype=torch.long)
     mask = torch.zeros_like(ids)
     for i, sequence in enumerate(sequences):
         n = len(sequence)
-        where = slice(width - n, width) if side == "left" else slice(0, n)
-        ids[i, where] = torch.tensor(sequence, dtype=torch.long)
-        mask[i, where] = 1
+        columns = slice(width - n, width) if side == "left" else slice(0, n)
+        ids[i, columns] = torch.tensor(sequence, dtype=torch.long)
+        mask[i, columns] = 1
     positions = (mask.cumsum(1) - 1).clamp(min=0)
     ids, mask, positions = ids.to(lm.device), mask.to(lm.device), positions.to(lm.device)
     if first is not None:
@@ -98,8 +97,16 @@ class Prefix:
 
     def select(self, rows: torch.Tensor) -> Prefix:
         """Rows of the batch, in any order and number."""
-        pick = lambda t: None if t is None else t.index_select(0, rows.to(t.device))  # noqa: E731
+
+        def pick(states: torch.Tensor | None) -> torch.Tensor | None:
+            return None if states is None else states.index_select(0, rows.to(states.device))
+
         return Prefix(tuple(map(pick, self.keys)), tuple(map(pick, self.values)), self.mask.index_select(0, rows))
+
+    def above(self, start: int) -> Prefix:
+        """The same for runs that begin at block `start`: keys and values of the blocks below are dropped."""
+        keys, values = (tuple(t if i >= start else None for i, t in enumerate(s)) for s in (self.keys, self.values))
+        return Prefix(keys, values, self.mask)
 
     def lengths(self) -> torch.Tensor:
         """(B,) long: number of real tokens."""
@@ -112,7 +119,8 @@ class Prefix:
     def extended(self, cache: Cache, mask: torch.Tensor) -> Prefix:
         """This prefix and the tokens behind it that a run with `cache` read; mask (B, T) of those, padded on the right.
 
-        Rows are moved to the right end, so that the next token stands next to its last one (sliding windows count columns).
+        Rows are moved to the right end, so that the next token stands next to its last one (sliding windows count
+        columns).
         """
         whole = torch.cat([self.mask, mask], 1)
         order = whole.argsort(dim=1, stable=True)  # padding first, tokens in their order
@@ -163,16 +171,16 @@ def _from_block(lm: LanguageModel, start: int, hidden: torch.Tensor) -> Iterator
     saved: list[object] = []  # accelerate keeps its own forward on the instance
     try:
         for block in blocks[:start]:
-            saved.append(block.__dict__.get("forward"))
+            saved.append(vars(block).get("forward"))
             block.forward = idle
         yield
     finally:
         handle.remove()
-        for block, own in zip(blocks[:start], saved, strict=False):  # an interrupt may come before all are replaced
-            if own is None:
-                block.__dict__.pop("forward", None)
+        for block, original in zip(blocks[:start], saved, strict=False):  # an interrupt may leave some unreplaced
+            if original is None:
+                vars(block).pop("forward", None)
             else:
-                block.forward = own
+                block.forward = original
 
 
 @contextmanager
@@ -217,41 +225,50 @@ def forward(
     Args:
         record: a cache that receives keys and values: an empty one, or `past.cache()` beside `past`.
         start, hidden: skip the blocks below `start` and feed it `hidden` (B, T, d_model).
-        gather: (N,) rows and (N,) columns of the positions whose logits are wanted; None means the last column of all.
+        gather: (N,) rows and (N,) columns of the positions whose logits are returned; None means all last columns.
         hooks: forward hooks by module path.
-        stop: path of a module behind which nothing is needed; the run ends there and None is returned.
+        stop: path of the last module that is needed; the run ends behind it and None is returned.
 
     Returns:
         (N, vocabulary) logits in the model's type, or None with `stop`.
+
+    Raises:
+        UserError: another thread runs the same model.
     """
     if gather is None:
         rows = torch.arange(batch.size, device=lm.device)
-        gather = (rows, torch.full_like(rows, batch.ids.shape[1] - 1))
-    mask = batch.mask if past is None else torch.cat([past.mask, batch.mask], 1)
-    arguments: dict = {
-        "input_ids": batch.ids,
-        "attention_mask": mask,
-        "use_cache": record is not None or past is not None,
-    }
-    known = signature(lm.module.forward).parameters
-    if "position_ids" in known:
-        arguments["position_ids"] = batch.positions
-    cache = record if record is not None or past is None else past.cache()
-    if cache is not None:
-        arguments["cache" if "cache" in known else "past_key_values"] = cache  # transformers 5.24 renames it
-
-    def halt(module: nn.Module, args: tuple, output: object) -> None:
-        raise _Stop
-
+        gather = rows, torch.full_like(rows, batch.ids.shape[1] - 1)
+    cache = past.cache() if record is None and past is not None else record
+    arguments = _arguments(lm, batch, past, cache)
+    hooks = _for_head(lm, hooks, gather[0])
+    if stop is not None:
+        hooks.append((stop, _halt))
     with ExitStack() as stack:
+        stack.enter_context(lm.state.running(lm.name))
         if hidden is not None:
             stack.enter_context(_from_block(lm, start, hidden))
-        stack.enter_context(hooked(lm, [*_for_head(lm, hooks, gather[0]), *([(stop, halt)] if stop else [])]))
+        stack.enter_context(hooked(lm, hooks))
         stack.enter_context(_gathered(lm, *gather))
         try:
             return lm.module(**arguments).logits[0].to(lm.device)
         except _Stop:
             return None
+
+
+def _arguments(lm: LanguageModel, batch: Batch, past: Prefix | None, cache: Cache | None) -> dict[str, object]:
+    """The keyword arguments of the module's forward, by the names that this model has for them."""
+    names = signature(lm.module.forward).parameters
+    mask = batch.mask if past is None else torch.cat([past.mask, batch.mask], 1)
+    arguments: dict[str, object] = {"input_ids": batch.ids, "attention_mask": mask, "use_cache": cache is not None}
+    if "position_ids" in names:
+        arguments["position_ids"] = batch.positions
+    if cache is not None:
+        arguments["cache" if "cache" in names else "past_key_values"] = cache  # transformers 5.24 renames it
+    return arguments
+
+
+def _halt(module: nn.Module, args: tuple, output: object) -> None:
+    raise _Stop
 
 
 def prefill(
@@ -262,7 +279,7 @@ def prefill(
     logits: bool = False,
     stop: str | None = None,
 ) -> tuple[Prefix | None, torch.Tensor | None]:
-    """Keys and values of whole sequences for all blocks (up to block `stop`), and with `logits` those of the last tokens.
+    """Keys and values of whole sequences for all blocks up to `stop`; with `logits`, also those at the last tokens.
 
     Sequences may be empty (their rows are fully masked); if all are, there is no prefix and None is returned.
     """
@@ -286,21 +303,21 @@ def read_beginnings(
     Returns:
         The distinct beginnings and which one each sequence has, (B,) long; None where there is little to share.
     """
-    seen: dict[tuple[int, ...], int] = {}
-    which = [seen.setdefault(tuple(s[:h]), len(seen)) for s, h in zip(sequences, heads, strict=True)]
-    if 2 * len(seen) > len(sequences):
+    beginnings: dict[tuple[int, ...], int] = {}
+    which = [beginnings.setdefault(tuple(s[:h]), len(beginnings)) for s, h in zip(sequences, heads, strict=True)]
+    if 2 * len(beginnings) > len(sequences):
         return None
-    past, _ = prefill(lm, list(seen), stop=stop)
+    past, _ = prefill(lm, list(beginnings), stop=stop)
     return None if past is None else (past, torch.tensor(which, device=past.mask.device))
 
 
 def prefill_shared(lm: LanguageModel, sequences: Sequence[Sequence[int]], heads: Sequence[int]) -> Prefix | None:
-    """What `prefill` gives, with the first heads[i] tokens of each sequence read once for all that begin alike."""
-    shared = read_beginnings(lm, sequences, heads)
-    if shared is None:
+    """The same as `prefill`, with the first heads[i] tokens of each sequence read once for all that begin alike."""
+    beginnings = read_beginnings(lm, sequences, heads)
+    if beginnings is None:
         return prefill(lm, sequences)[0]
-    past, which = shared
-    past = past.select(which)
+    distinct, which = beginnings
+    past = distinct.select(which)
     rest = [s[h:] for s, h in zip(sequences, heads, strict=True)]
     if not any(len(r) for r in rest):
         return past
@@ -310,7 +327,7 @@ def prefill_shared(lm: LanguageModel, sequences: Sequence[Sequence[int]], heads:
 
 
 def capture(path: str, side: str, store: dict[tuple[str, str], torch.Tensor], width: int) -> Hook:
-    """A hook that keeps a module's "input" or "output" in `store[path, side]` as (B, T, .), undoing OPT-style flattening.
+    """A hook that keeps a module's "input" or "output" in `store[path, side]` as (B, T, .), also where OPT flattens it.
 
     `width` is the number of columns T of the batch.
     """

@@ -1,7 +1,7 @@
 """Sequences prepared for many runs that differ only from one position and one block on.
 
-For every sequence everything left of its lookup position becomes a `Prefix`, and the state entering block `start` at the
-remaining tokens is computed once. A run then costs (blocks from `start` up) x (tokens from the lookup on).
+For every sequence everything left of its lookup position becomes a `Prefix`, and the state entering block `start` at
+the remaining tokens is computed once. A run then costs (blocks from `start` up) x (tokens from the lookup on).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Splice:
     """B prepared sequences; column 0 of `batch` is each one's lookup position.
 
     Attributes:
-        past: what stands left of the lookup, None when nothing does.
+        past: keys and values left of the lookup, None where no sequence has any.
         batch: the tokens from the lookup on, right-padded (B, S).
         hidden: (B, S, d_model) state entering block `start`; None with `start=-1`, which runs from the embedding.
     """
@@ -40,16 +40,17 @@ class Splice:
         start: int,
         heads: Sequence[int] | None = None,
     ) -> Splice:
-        """Run the model once on `sequences`, cut at `lookups`. `start=-1`: every run is to begin with the embedding.
+        """Run the model once on `sequences`, cut at `lookups`; later runs begin at block `start`, -1 with the
+        embedding.
 
         With `heads`, the first heads[i] <= lookups[i] tokens of all sequences that begin alike are read once.
         """
+        left = [s[:p] for s, p in zip(sequences, lookups, strict=True)]
+        right = [s[p:] for s, p in zip(sequences, lookups, strict=True)]
         with torch.no_grad():
-            past = prefill_shared(
-                lm, [s[:p] for s, p in zip(sequences, lookups, strict=True)], heads or [0] * len(sequences)
-            )
+            past = prefill_shared(lm, left, heads or [0] * len(sequences))
             first = torch.tensor(lookups, dtype=torch.long, device=lm.device)
-            batch = pad([s[p:] for s, p in zip(sequences, lookups, strict=True)], lm, side="right", first=first)
+            batch = pad(right, lm, side="right", first=first)
             if start < 0:
                 return cls(lm, start, past, batch, None)
             entering: list[torch.Tensor] = []
@@ -62,10 +63,7 @@ class Splice:
                 forward(lm, batch, past=past, stop=lm.layout.blocks[start])
             finally:
                 handle.remove()
-        if past is not None:
-            drop = lambda kept: tuple(t if i >= start else None for i, t in enumerate(kept))  # noqa: E731
-            past = Prefix(drop(past.keys), drop(past.values), past.mask)
-        return cls(lm, start, past, batch, entering[0])
+        return cls(lm, start, None if past is None else past.above(start), batch, entering[0])
 
     def select(self, rows: torch.Tensor) -> Splice:
         """Some of the sequences, in any order."""

@@ -1,7 +1,7 @@
-"""Looking into, and editing, what a module puts out during a forward pass.
+"""Reading and changing the output of a module during a forward pass.
 
 `Trace` watches one module, `TraceDict` several. Signatures and behaviour are those of `Trace` and `TraceDict` in
-baukit's nethook (David Bau), so that code written for it runs unchanged; two rough edges are smoothed: clone and detach
+baukit's nethook (David Bau), so that code written for it runs unchanged, with two differences: clone and detach
 reach the tensors inside tuples and dicts, and leaving a `stop=True` block that never ran is not an error.
 """
 
@@ -51,28 +51,27 @@ def recursive_copy(x: Any, clone: bool = False, detach: bool = False, retain_gra
 def _call(edit: Callable, output: Any, layer: str | None) -> Any:
     """`edit(output)` or `edit(output, layer)`: arguments named so go by name, the others in this order."""
     offered = {"output": output, "layer": layer}
-    places = signature(edit).parameters.values()
-    positional = [p for p in places if p.kind in (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)]
-    rest = [value for name, value in offered.items() if name not in {p.name for p in places}]
+    parameters = signature(edit).parameters.values()
+    positional = [p for p in parameters if p.kind in (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)]
+    rest = [value for name, value in offered.items() if name not in {p.name for p in parameters}]
     args = []
-    for place in positional:
-        if place.name not in offered and not rest:
+    for parameter in positional:
+        if parameter.name not in offered and not rest:
             break
-        args.append(offered[place.name] if place.name in offered else rest.pop(0))
-    return edit(
-        *args, **{p.name: offered[p.name] for p in places if p.kind is Parameter.KEYWORD_ONLY and p.name in offered}
-    )
+        args.append(offered[parameter.name] if parameter.name in offered else rest.pop(0))
+    keyword_only = [p.name for p in parameters if p.kind is Parameter.KEYWORD_ONLY and p.name in offered]
+    return edit(*args, **{name: offered[name] for name in keyword_only})
 
 
 class Trace:
-    """What one module reads and puts out in the next forward passes.
+    """Input and output of one module in the next forward passes.
 
     Args:
         module: the network, or the module itself when `layer` is None.
         layer: dotted path of the module inside `module`.
         retain_output, retain_input: keep `.output`, `.input` (the only argument, or the tuple of all).
         clone, detach: keep a copy, cut from the graph; `retain_grad` has `.output.grad` filled by backward().
-        edit_output: output -> output, or (output, layer) -> output; the network goes on with what it returns.
+        edit_output: output -> output, or (output, layer) -> output; the network continues with its result.
         stop: end the forward pass behind the module by `StopForward`.
 
     Raises:
@@ -96,10 +95,10 @@ class Trace:
     ) -> None:
         self.layer, self.stop = layer, stop
         if layer is not None:
-            found = dict(module.named_modules()).get(layer)
-            if found is None:
+            modules = dict(module.named_modules())
+            if layer not in modules:
                 raise LookupError(layer)
-            module = found
+            module = modules[layer]
 
         def hook(_module: nn.Module, inputs: tuple, output: Any) -> Any:
             if retain_input:
@@ -126,7 +125,7 @@ class Trace:
         return self.stop and kind is not None and issubclass(kind, StopForward)
 
     def close(self) -> None:
-        """Take the hook away; what was retained stays."""
+        """Remove the hook; what was retained stays."""
         self.handle.remove()
 
 
@@ -152,6 +151,6 @@ class TraceDict(OrderedDict[str, Trace]):
     __exit__ = Trace.__exit__
 
     def close(self) -> None:
-        """Take all hooks away."""
+        """Remove all hooks."""
         for trace in reversed(self.values()):
             trace.close()

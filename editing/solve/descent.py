@@ -1,14 +1,15 @@
-"""Gradient descent on changes of a model that live in hooks: the model's own parameters are neither touched nor differentiated.
+"""Gradient descent on changes made by hooks; the model's own parameters are neither changed nor differentiated.
 
-Many problems (edits) run in the same forward passes, each with its own parameters, its own Adam state and its own stop. The state
-entering the lowest edited block is computed once; a step runs the blocks from there up, on whole sequences, because a change
-of a weight acts at every position.
+Many problems (edits) run in the same forward passes, each with its own parameters, its own Adam state and its own stop.
+The state entering the lowest edited block is computed once; a step runs the blocks from there up, on whole sequences,
+because a change of a weight acts at every position.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
@@ -20,10 +21,11 @@ from editing.run.splice import Splice
 from editing.text.tokens import Prompt
 
 BATCH_TOKENS = 2048
-# Parameters of all problems in one descent; with Adam's two moments and the gradient four times this is held.
+# Parameters of all problems in one descent; Adam's two moments and the gradient take three times as much again.
 PARAMETERS = 2**26
 
 Hooks = Callable[[Sequence[torch.Tensor], torch.Tensor], list[Hook]]
+Project = Callable[[list[torch.Tensor]], list[torch.Tensor]]
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Descent:
     """How to descend.
 
     Attributes:
-        steps: updates at most. lr: of Adam.
+        steps: largest number of updates. lr: learning rate of Adam.
         stop_loss: a problem is finished when its loss is below.
         at_prompt: predict all target tokens at the prompt's last position (FT-L), not each behind its predecessors.
     """
@@ -50,7 +52,7 @@ class Outcome:
     steps: int
 
     def note(self) -> dict[str, float]:
-        """What a delta's provenance says of the descent."""
+        """The summary of the descent in a delta's provenance."""
         return {"loss": self.loss, "steps": self.steps}
 
 
@@ -112,7 +114,7 @@ def descend(
     hooks: Hooks,
     how: Descent,
     *,
-    project: Callable[[list[torch.Tensor]], list[torch.Tensor]] | None = None,
+    project: Project | None = None,
     penalty: Callable[[Sequence[torch.Tensor]], torch.Tensor] | None = None,
     names: Sequence[str] = (),
     batch_tokens: int = BATCH_TOKENS,
@@ -120,9 +122,10 @@ def descend(
     """Adam on `parameters`, each (n_problems, ...), until every problem has stopped.
 
     Args:
-        problems: the prompts (with targets) of each; its loss is the mean over them of the mean NLL of the target's tokens.
+        problems: the prompts (with targets) of each; its loss is the mean over them of the mean NLL of the target's
+            tokens.
         start: the lowest block that `hooks` change.
-        hooks: hooks(parameters, owner) changes sequence i as problem owner[i] asks; `owner` is ascending.
+        hooks: hooks(parameters, owner) give sequence i the change of problem owner[i]; `owner` is ascending.
         project: applied to the parameters after every update.
         penalty: (n_problems,) added to the loss.
         names: of the problems, for errors.
@@ -132,77 +135,115 @@ def descend(
         OutOfMemory: a sequence does not fit alone.
     """
     n = len(problems)
-    rows = [(i, p, 1.0 / len(prompts)) for i, prompts in enumerate(problems) for p in prompts]
-    budget = Budget(lm.batch_tokens(batch_tokens), "descending")
     labels = [f"request {names[i] if names else i!r}" for i in range(n)]
-    prepare = lambda members: _Batch.of(lm, [rows[m] for m in members], start, how.at_prompt)  # noqa: E731
-    made = budget.run([len(p.ids) for _, p, _ in rows], prepare, names=[labels[i] for i, _, _ in rows], by_length=False)
-    batches = [batch for _, batch in made]
+    budget = Budget(lm.batch_tokens(batch_tokens), "descending")
+    batches = _batches(lm, problems, start, how, budget, labels)
     values = [p.to(lm.device, torch.float32, copy=True).requires_grad_() for p in parameters]
     adam = torch.optim.Adam(values, lr=how.lr, fused=True)
     active = torch.ones(n, dtype=torch.bool)
-    loss_now, steps = torch.full((n,), float("nan")), torch.zeros(n, dtype=torch.long)
-    chosen = batches
+    last_loss, steps = torch.full((n,), float("nan")), torch.zeros(n, dtype=torch.long)
     for step in range(how.steps):
         adam.zero_grad()
-        loss = torch.zeros(n)
-
-        def slope(batch: _Batch | None) -> tuple[torch.Tensor, Sequence[torch.Tensor]]:
-            with torch.enable_grad():
-                if batch is not None:
-                    share = batch.loss(hooks(values, batch.owner), n)
-                else:
-                    assert penalty is not None
-                    share = penalty(values)
-                return share.detach().cpu(), torch.autograd.grad(share.sum(), values)
-
-        chosen, todo = [], list(chosen)
-        while todo:
-            batch = todo.pop(0)
-            done = attempt(lambda batch=batch: slope(batch))
-            if done is None:
-                tokens = batch.splice.batch.ids.numel()
-                if len(batch.owner) == 1:
-                    raise budget.alone(labels[int(batch.owner)], tokens)
-                budget.halved(tokens)
-                todo = [*batch.halves(), *todo]
-                continue
-            (share, gradients), chosen = done[0], [*chosen, batch]
-            loss += share
-            _add(values, gradients)
+        loss, batches = _pass(values, batches, hooks, n, budget, labels)
         if penalty is not None:
-            share, gradients = slope(None)
+            share, gradients = _slope(values, partial(penalty, values))
             loss += share
             _add(values, gradients)
-        loss_now = torch.where(active, loss, loss_now)
-        if not bool(torch.isfinite(loss_now).all()):
-            bad = int(torch.nonzero(~torch.isfinite(loss_now))[0])
-            raise UserError(
-                f"request {names[bad] if names else bad!r}: the loss is not finite at step {step}; lower lr or check the model"
-            )
-        stopped = active & (loss_now < how.stop_loss)
+        last_loss = torch.where(active, loss, last_loss)
+        _refuse_not_finite(last_loss, step, names)
+        stopped = active & (last_loss < how.stop_loss)
         active = active & ~stopped
         if not active.any():
             break
-        if bool(stopped.any()):
-            chosen = [b for b in (b.only(active) for b in chosen) if b is not None]
+        if stopped.any():
+            batches = [rest for batch in batches if (rest := batch.only(active)) is not None]
         steps[active] += 1
-        still = ~active.to(lm.device)
-        kept = [v.detach()[still] for v in values]
-        adam.step()  # its momentum would carry the stopped ones on
-        with torch.no_grad():
-            for value, stays in zip(values, kept, strict=True):
-                value[still] = stays
-            if project is not None:
-                for value, new in zip(values, project(values), strict=True):
-                    value.copy_(new)
-    return [v.detach() for v in values], [Outcome(float(loss_now[i]), int(steps[i])) for i in range(n)]
+        _update(adam, values, active, project)
+    return [v.detach() for v in values], [Outcome(float(last_loss[i]), int(steps[i])) for i in range(n)]
+
+
+def _batches(
+    lm: LanguageModel,
+    problems: Sequence[Sequence[Prompt]],
+    start: int,
+    how: Descent,
+    budget: Budget,
+    labels: Sequence[str],
+) -> list[_Batch]:
+    """All prompts of all problems, in order; each counts the same within its problem."""
+    rows = [(i, p, 1.0 / len(prompts)) for i, prompts in enumerate(problems) for p in prompts]
+
+    def prepare(members: list[int]) -> _Batch:
+        return _Batch.of(lm, [rows[m] for m in members], start, how.at_prompt)
+
+    widths, owners = [len(p.ids) for _, p, _ in rows], [labels[i] for i, _, _ in rows]
+    return [batch for _, batch in budget.run(widths, prepare, names=owners, by_length=False)]
+
+
+def _pass(
+    values: Sequence[torch.Tensor],
+    batches: Sequence[_Batch],
+    hooks: Hooks,
+    n: int,
+    budget: Budget,
+    labels: Sequence[str],
+) -> tuple[torch.Tensor, list[_Batch]]:
+    """Add the gradients of all `batches` to `values`; the loss (n,) and the batches, those halved that did not fit."""
+    loss, fitting, waiting = torch.zeros(n), [], list(batches)
+    while waiting:
+        batch = waiting.pop(0)
+        result = attempt(lambda batch=batch: _slope(values, lambda: batch.loss(hooks(values, batch.owner), n)))
+        if result is None:
+            tokens = batch.splice.batch.ids.numel()
+            if len(batch.owner) == 1:
+                raise budget.alone(labels[int(batch.owner)], tokens)
+            budget.halved(tokens)
+            waiting = [*batch.halves(), *waiting]
+            continue
+        ((share, gradients),) = result
+        loss += share
+        _add(values, gradients)
+        fitting.append(batch)
+    return loss, fitting
+
+
+def _slope(
+    values: Sequence[torch.Tensor], losses: Callable[[], torch.Tensor]
+) -> tuple[torch.Tensor, Sequence[torch.Tensor]]:
+    """`losses()` (n,) on the CPU, and the gradient of its sum with respect to `values`."""
+    with torch.enable_grad():
+        loss = losses()
+        return loss.detach().cpu(), torch.autograd.grad(loss.sum(), values)
 
 
 def _add(values: Sequence[torch.Tensor], gradients: Sequence[torch.Tensor]) -> None:
-    """What `backward` does, but only once a pass is whole: one that ran out of memory would leave half of its gradients."""
+    """What `backward` does, but only once a pass is whole: one that ran out of memory would leave half of its
+    gradients.
+    """
     for value, gradient in zip(values, gradients, strict=True):
         value.grad = gradient.contiguous() if value.grad is None else value.grad.add_(gradient)
+
+
+def _update(
+    adam: torch.optim.Adam, values: Sequence[torch.Tensor], active: torch.Tensor, project: Project | None
+) -> None:
+    """One step of Adam on the `active` (n,) problems; its momentum would carry the others on."""
+    still = ~active.to(values[0].device)
+    before = [v.detach()[still] for v in values]
+    adam.step()
+    with torch.no_grad():
+        for value, old in zip(values, before, strict=True):
+            value[still] = old
+        if project is not None:
+            for value, new in zip(values, project(list(values)), strict=True):
+                value.copy_(new)
+
+
+def _refuse_not_finite(loss: torch.Tensor, step: int, names: Sequence[str]) -> None:
+    bad = torch.nonzero(~torch.isfinite(loss)).flatten().tolist()
+    if bad:
+        name = names[bad[0]] if names else bad[0]
+        raise UserError(f"request {name!r}: the loss is not finite at step {step}; lower lr or check the model")
 
 
 def by_owner(key_BTI: torch.Tensor, matrix_nOI: torch.Tensor, owner: torch.Tensor) -> torch.Tensor:
@@ -216,7 +257,7 @@ def by_owner(key_BTI: torch.Tensor, matrix_nOI: torch.Tensor, owner: torch.Tenso
 def adding(path: str, change: Callable[[torch.Tensor], torch.Tensor], owner: torch.Tensor, rows=None) -> Hook:
     """A hook that adds `change(key)` (B, T, size) to a linear map's output, on all or some of its `rows`.
 
-    `key` (B, T, d_in) is the map's input; OPT hands it on flattened.
+    `key` (B, T, d_in) is the map's input, which OPT passes flattened.
     """
 
     def hook(module: torch.nn.Module, args: tuple, output: torch.Tensor) -> torch.Tensor:

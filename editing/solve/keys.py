@@ -1,4 +1,4 @@
-"""k*: what a site reads at the lookup position, for many requests and all wanted sites in one pass."""
+"""k*: what a site reads at the lookup position, for many requests and several sites in one pass."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from editing.delta.delta import Delta, delta_hooks
 from editing.model.language_model import LanguageModel
 from editing.run.batching import Budget, attempt
-from editing.run.forward import Hook, capture, forward, pad, read_beginnings
+from editing.run.forward import Prefix, capture, forward, pad, read_beginnings
 from editing.text.contexts import Contexts
 from editing.text.tokens import Prompt
 
@@ -17,56 +17,63 @@ from editing.text.tokens import Prompt
 def states(
     lm: LanguageModel,
     prompts: Sequence[Prompt],
-    wanted: Sequence[tuple[str, str]],
+    places: Sequence[tuple[str, str]],
     *,
     deltas: Sequence[Delta] = (),
     rows: Sequence[int] | None = None,
     batch_tokens: int = 4096,
 ) -> dict[tuple[str, str], torch.Tensor]:
-    """(len(prompts), width) float32 state of each wanted (module path, "input" or "output") at every prompt's lookup.
+    """(len(prompts), width) float32 state of each place (module path, "input" or "output") at every prompt's lookup.
 
-    Tokens behind the lookup are cut off, they cannot matter. With `deltas`, prompt i is read under `deltas[rows[i]]`.
-    The run ends behind the last wanted module. Texts put before several prompts are read once.
+    Tokens behind the lookup are cut off, they cannot matter. With `deltas`, prompt i is read under `deltas[rows[i]]`,
+    all under the first without `rows`. The run ends behind the last place. Texts put before several prompts are read
+    once.
     """
-    last = _last(lm, [path for path, _ in wanted])
-    found = {w: [torch.empty(0)] * len(prompts) for w in wanted}
-    with torch.no_grad():
-        # an edit may change the beginnings too, so only the unedited model's are shared
-        texts, starts = [p.ids for p in prompts], [p.head for p in prompts]
-        # where they do not fit into memory together, every text is read whole
-        read_once = None if deltas else attempt(lambda: read_beginnings(lm, texts, starts, last))
-        shared = read_once[0] if read_once else None
-    heads = [p.head if shared else 0 for p in prompts]
-    widths = [p.lookup + 1 - h for p, h in zip(prompts, heads, strict=True)]
+    stop = _last(lm, [path for path, _ in places])
+    # An edit may change the beginnings too, so only the unedited model's are shared.
+    beginnings = None if deltas else _beginnings(lm, prompts, stop)
+    heads = [0 if beginnings is None else p.head for p in prompts]
+    texts = [p.ids[head : p.lookup + 1] for p, head in zip(prompts, heads, strict=True)]
+    rows = rows or [0] * len(prompts)
 
     def read(members: list[int]) -> dict[tuple[str, str], torch.Tensor]:
-        past = None if shared is None else shared[0].select(shared[1][torch.tensor(members, device=shared[1].device)])
-        batch = pad(
-            [prompts[i].ids[heads[i] : prompts[i].lookup + 1] for i in members],
-            lm,
-            side="right",
-            first=None if past is None else past.lengths(),
-        )
-        columns = torch.tensor([widths[i] - 1 for i in members])
+        past = None
+        if beginnings is not None:
+            distinct, which = beginnings
+            past = distinct.select(which[torch.tensor(members, device=which.device)])
+        first = None if past is None else past.lengths()
+        batch = pad([texts[i] for i in members], lm, side="right", first=first)
         store: dict[tuple[str, str], torch.Tensor] = {}
-        hooks: list[Hook] = (
-            [] if not deltas else delta_hooks(lm, deltas, [rows[i] for i in members] if rows else [0] * len(members))
-        )
-        hooks += [capture(path, side, store, batch.ids.shape[1]) for path, side in wanted]
+        hooks = delta_hooks(lm, deltas, [rows[i] for i in members]) if deltas else []
+        hooks += [capture(path, side, store, batch.ids.shape[1]) for path, side in places]
         with torch.no_grad():
-            forward(lm, batch, past=past, hooks=hooks, stop=last)
-        pick = lambda v: v[torch.arange(len(members), device=v.device), columns.to(v.device)]  # noqa: E731
-        return {key: pick(value).float().cpu() for key, value in store.items()}
+            forward(lm, batch, past=past, hooks=hooks, stop=stop)
+        columns = torch.tensor([len(texts[i]) - 1 for i in members])
+        return {place: _at_columns(value, columns).float().cpu() for place, value in store.items()}
 
-    for members, picked in Budget(lm.batch_tokens(batch_tokens), "reading keys").run(widths, read):
-        for key, value in picked.items():
-            for j, i in enumerate(members):
-                found[key][i] = value[j]
-    return {key: torch.stack(value) for key, value in found.items()}
+    by_place = {place: [torch.empty(0)] * len(prompts) for place in places}
+    for members, states_of in Budget(lm.batch_tokens(batch_tokens), "reading keys").run([len(t) for t in texts], read):
+        for place, values in states_of.items():
+            for i, value in zip(members, values, strict=True):
+                by_place[place][i] = value
+    return {place: torch.stack(values) for place, values in by_place.items()}
+
+
+def _beginnings(lm: LanguageModel, prompts: Sequence[Prompt], stop: str) -> tuple[Prefix, torch.Tensor] | None:
+    """See `read_beginnings`; None also where they do not fit into memory together, then every text is read whole."""
+    texts, heads = [p.ids for p in prompts], [p.head for p in prompts]
+    with torch.no_grad():
+        result = attempt(lambda: read_beginnings(lm, texts, heads, stop))
+    return None if result is None else result[0]
+
+
+def _at_columns(value: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
+    """(B, width) of `value` (B, T, width): row i at columns[i]."""
+    return value[torch.arange(len(columns), device=value.device), columns.to(value.device)]
 
 
 def _last(lm: LanguageModel, paths: Sequence[str]) -> str:
-    """The block behind which nothing in `paths` is left to see."""
+    """The last block that holds one of `paths`."""
     blocks = lm.layout.blocks
     layer = max(next(i for i, b in enumerate(blocks) if p == b or p.startswith(f"{b}.")) for p in paths)
     return blocks[layer]

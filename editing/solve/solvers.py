@@ -2,14 +2,15 @@
 
 Both work on many requests at once; each request stops by itself.
 
-Gauss-Newton uses what a batched pass gives for nothing: the gradient g_i of every context's own negative log-likelihood l_i, not only
-that of their mean. A step is the smallest change that would bring every l_i to an aimed-at value a if they were linear,
+Gauss-Newton uses what a batched pass gives at no cost: the gradient g_i of every context's own negative log-likelihood
+l_i, not only that of their mean. A step is the smallest change that would bring every l_i to an aim a if they were
+linear,
 
     d = -G^T (G G^T + mu tr(G G^T)/m I)^-1 (l - a),
 
-G the rows g_i (the essence prompt's KL is one more row that is to become zero), cut to a trust radius of ||v0||. This is a damped
-Gauss-Newton step (Levenberg 1944, Marquardt 1963) for the residuals l_i - a, in its dual form because there are far fewer contexts
-than dimensions. The smallest change that does it makes weight decay unnecessary.
+G the rows g_i (the essence prompt's KL is one more row that is to become zero), cut to a trust radius of ||v0||. This
+is a damped Gauss-Newton step (Levenberg 1944, Marquardt 1963) for the residuals l_i - a, in its dual form because there
+are far fewer contexts than dimensions. The smallest change that does it makes weight decay unnecessary.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import torch
 
 from editing.model.language_model import LanguageModel
 from editing.solve.objective import Problem
-from editing.solve.value import Injection, Value, ValueSettings
+from editing.solve.settings import Injection, Value, ValueSettings
 from editing.text.contexts import Contexts
 
 DAMPING = 0.3  # mu

@@ -1,7 +1,8 @@
 """Texts of a data set on the Hugging Face hub, for covariances: a column of its Parquet files, as far as it is needed.
 
-What is in the local hub cache is read from there; otherwise the hub is asked once and files are fetched one by one, training
-split first, until enough has been read. `HF_HUB_OFFLINE=1` is honoured. Nothing but Parquet is opened and no code is run.
+What is in the local hub cache is read from there; otherwise the hub lists the files once and they are fetched one by
+one, training split first, until enough has been read. `HF_HUB_OFFLINE=1` is honoured. Nothing but Parquet is opened and
+no code is run.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,7 @@ class HubCorpus:
     """`OWNER/NAME`, `OWNER/NAME:COLUMN` or `OWNER/NAME:COLUMN:TOKENS`.
 
     Attributes:
-        name: of the data set. column: that holds text. tokens: how many are read.
+        name: name of the data set. column: the column that holds text. tokens: number of tokens read.
     """
 
     name: str
@@ -35,15 +37,15 @@ class HubCorpus:
     @classmethod
     def parse(cls, text: str) -> HubCorpus | None:
         """None where the text has another form."""
-        found = FORM.fullmatch(text)
-        return found and cls(found[1], found[2] or cls.column, int(found[3] or cls.tokens))
+        match = FORM.fullmatch(text)
+        return match and cls(match[1], match[2] or cls.column, int(match[3] or cls.tokens))
 
     @property
     def label(self) -> str:
         return f"corpus hub:{self.name}"
 
     def files(self) -> list[Callable[[], Path]]:
-        """What gives each Parquet file in turn, from the cache or the hub.
+        """One function per Parquet file that returns its path, from the cache or the hub.
 
         Raises:
             BadData: neither cached nor reachable, unknown, gated, without Parquet files.
@@ -58,7 +60,7 @@ class HubCorpus:
                 f"{self.label}: no Parquet file of it is in the local hub cache and HF_HUB_OFFLINE is set; "
                 "unset it once to download, or use samples:NUMBER"
             )
-        revision, names = self._asked()
+        revision, names = self._listed()
         return [lambda name=name: self._fetched(name, revision) for name in names]
 
     def read(self, files: list[Callable[[], Path]], count: Callable[[str], int]) -> list[str]:
@@ -111,24 +113,23 @@ class HubCorpus:
         from huggingface_hub.errors import IncompleteSnapshotError, LocalEntryNotFoundError
 
         try:
-            found = snapshot_download(
+            snapshot = snapshot_download(
                 self.name, repo_type="dataset", local_files_only=True, allow_patterns=["*.parquet"]
             )
         except IncompleteSnapshotError as error:  # some files are enough
-            found = error.snapshot_path
+            snapshot = error.snapshot_path
         except LocalEntryNotFoundError:
             return []
-        folder = Path(found)
+        folder = Path(snapshot)
         return [folder / name for name in _ordered(p.relative_to(folder).as_posix() for p in folder.rglob("*.parquet"))]
 
-    def _asked(self) -> tuple[str | None, list[str]]:
+    def _listed(self) -> tuple[str | None, list[str]]:
         """The commit and names of the Parquet files on the hub."""
         from huggingface_hub import HfApi
         from huggingface_hub import errors as hub
 
-        ask = lambda: HfApi().dataset_info(self.name, timeout=ASK_SECONDS)  # noqa: E731
         try:
-            info = within(ASK_SECONDS, ask)
+            info = within(ASK_SECONDS, partial(HfApi().dataset_info, self.name, timeout=ASK_SECONDS))
         except hub.GatedRepoError as error:
             raise BadData(self._gated()) from error
         except hub.RepositoryNotFoundError as error:

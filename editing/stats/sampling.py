@@ -27,9 +27,10 @@ def sample_tokens(
     opening: str = "",
     on_step: Callable[[int], None] | None = None,
 ) -> torch.Tensor:
-    """(count, length) token ids drawn one after another behind `prefix_ids` and `opening`, which are not part of the result.
+    """(count, length) token ids drawn one after another behind `prefix_ids` and `opening`, which are not returned.
 
-    `on_step` hears how many tokens each step drew. Ancestral sampling at temperature 1 from all tokens, or from the `top_k` likeliest. Same seed, same tokens.
+    `on_step` is called with the number of tokens drawn in each step. Ancestral sampling at temperature 1 from all
+    tokens, or from the `top_k` likeliest. Same seed, same tokens.
 
     Raises:
         OutOfMemory: `count` texts do not fit.
@@ -40,17 +41,17 @@ def sample_tokens(
     cache = DynamicCache()
     drawn = []
     rows = torch.arange(count, device=lm.device)
-    seen = 0
+    start = 0
     with torch.no_grad():
         for _ in range(length):
             width = step.shape[1]
-            positions = torch.arange(seen, seen + width, device=lm.device).expand(count, width)
-            mask = torch.ones(count, seen + width, dtype=torch.long, device=lm.device)
+            positions = torch.arange(start, start + width, device=lm.device).expand(count, width)
+            mask = torch.ones(count, start + width, dtype=torch.long, device=lm.device)
             last = torch.full_like(rows, width - 1)
             batch = Batch(step, mask, positions)
             read = partial(forward, lm, batch, record=cache, gather=(rows, last))
             done = attempt(read)
-            if done is None:  # not halved: the draws of one generator hang on all rows together
+            if done is None:  # not halved: the draws of one generator depend on all rows
                 raise OutOfMemory(
                     f"{lm.name}: drawing {count} texts of {length} tokens from it runs out of memory; use a corpus of "
                     "text (text:PATH, hub:OWNER/NAME), bfloat16 weights, or a device with more memory"
@@ -65,19 +66,21 @@ def sample_tokens(
             drawn.append(chosen)
             if on_step:
                 on_step(count)
-            step, seen = chosen.to(lm.device), seen + width
+            step, start = chosen.to(lm.device), start + width
     return torch.cat(drawn, 1) if drawn else torch.zeros(count, 0, dtype=torch.long)
 
 
 def sample_prefixes(lm: LanguageModel, counts: dict[int, int], *, seed: int) -> tuple[str, ...]:
-    """Distinct short texts to put before a prompt; `counts` maps a length in tokens to how many are wanted.
+    """Distinct short texts to put before a prompt; `counts` maps a length in tokens to how many are drawn.
 
     As in the MEMIT code: top-5 sampling behind five common openings. Braces and line ends are removed, and a model too
     small to find enough different ones repeats itself.
     """
     prefixes: list[str] = []
-    for length, wanted in ((length, wanted) for length, wanted in counts.items() if wanted):
-        per_opening = -(-wanted // len(OPENINGS))
+    for length, number in counts.items():
+        if not number:
+            continue
+        per_opening = -(-number // len(OPENINGS))
         drawn: list[list[str]] = []
         for i, opening in enumerate(OPENINGS):
             rows = sample_tokens(
@@ -88,5 +91,5 @@ def sample_prefixes(lm: LanguageModel, counts: dict[int, int], *, seed: int) -> 
             distinct = list(dict.fromkeys(clean))
             drawn.append((distinct * per_opening)[:per_opening])
         mixed = [text for group in zip(*drawn, strict=True) for text in group]
-        prefixes += mixed[:wanted]
+        prefixes += mixed[:number]
     return tuple(prefixes)

@@ -1,7 +1,7 @@
-"""What a method needs to know of one model before it edits: context prefixes and key covariances, kept on disk.
+"""What a method needs of the unedited model: context prefixes and key covariances, kept on disk.
 
-Nothing here is global: two models, or two corpora, never share a number. Files are named by the hash of the weights and of
-the corpus and are written in one step, so that several processes may fill one cache.
+Nothing here is global: two models, or two corpora, never share a number. Files are named by the hash of the weights and
+of the corpus and are written in one step, so that several processes may fill one cache.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -31,7 +32,7 @@ SAMPLE_LENGTH, SAMPLES_AT_ONCE = 128, 128
 
 
 def check_corpus(corpus: str) -> None:
-    """Refuse what is not the name of a corpus; whether it can be read is not looked at.
+    """Refuse what is not the name of a corpus; nothing is opened.
 
     Raises:
         BadRequest: another form than those of `ModelStatistics`.
@@ -55,12 +56,13 @@ class ModelStatistics:
     Args:
         lm: the unedited model.
         cache: folder to keep results in; None means the project's cache.
-        corpus: "samples:N" (N tokens drawn from the model itself), "text:PATH" (a text file, or a folder of .txt files),
-            "hub:OWNER/NAME[:COLUMN[:TOKENS]]" (200,000 tokens of a hub data set's column "text"), or "identity" (C = I, as EasyEdit's ROME files silently do; here it must be asked for).
+        corpus: "samples:N" (N tokens drawn from the model itself), "text:PATH" (a text file, or a folder of .txt
+            files), "hub:OWNER/NAME[:COLUMN[:TOKENS]]" (200,000 tokens of a hub data set's column "text"), or "identity"
+            (C = I, as EasyEdit's ROME files silently do; here it must be named).
         seed: of the samples and prefixes.
         ridge: added to C's diagonal, as a share of its mean, before a solve.
         progress: called as progress(label, done, total).
-        memory: says how many bytes are free where the model runs; None asks the machine.
+        memory: returns the free bytes where the model runs; None means measured on the machine.
         sampler: the model to draw "samples:N" from instead of `lm`; it has the same tokenizer.
 
     Raises:
@@ -94,6 +96,10 @@ class ModelStatistics:
         self._spectra: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
         self._prefixes: dict[str, tuple[str, ...]] = {}
 
+    def __repr__(self) -> str:
+        sites = f"{len(self._covariances)} covariances"
+        return f"ModelStatistics({self.lm.name!r}, {self.corpus!r}, seed={self.seed}, {sites}, in {self._cache})"
+
     def prefixes(self, counts: dict[int, int]) -> tuple[str, ...]:
         """Sampled texts to put before a prompt; `counts` maps a length in tokens to how many."""
         key = json.dumps(counts, sort_keys=True)
@@ -108,7 +114,7 @@ class ModelStatistics:
         return self._prefixes[key]
 
     def prepare(self, sites: Iterable[Site]) -> None:
-        """Make the covariances of all `sites` that are missing, in one pass over the corpus, or as many as memory asks for."""
+        """Make the covariances of all `sites` that are missing, in as few passes over the corpus as memory allows."""
         missing = [s for s in dict.fromkeys(sites) if s.path not in self._covariances]
         if not missing:
             return
@@ -118,33 +124,33 @@ class ModelStatistics:
             return
         texts = self._texts()
         limit = f" {self._hub.tokens}" if self._hub else ""
-        # Keys come from bfloat16 passes where those are faster; the products are summed in float32 and float64 (LOG.md).
+        # Keys come from bfloat16 passes where those are faster; the products are summed in float32 and float64
+        # (LOG.md).
         source = self.lm.half if self.lm.half_wins else self.lm
         half = "" if source is self.lm else " bfloat16"
-        key = _short(
-            f"{VERSION} {self.corpus.partition(':')[0]} {self.seed} {self.lm.prefix_ids} {texts or self.corpus}{limit}{half}"
-        )
+        kind = self.corpus.partition(":")[0]
+        key = _short(f"{VERSION} {kind} {self.seed} {self.lm.prefix_ids} {texts or self.corpus}{limit}{half}")
         if self._sampler is not self.lm and not texts:
             key = _short(f"{key} {self._sampler.weight_hash}")
         folder = self._cache / f"covariance-{key}"
         for site in list(missing):
-            found = _read_covariance(folder / f"{site.path}.safetensors")
-            if found is not None:
-                self._covariances[site.path] = found
+            stored = _read_covariance(folder / f"{site.path}.safetensors")
+            if stored is not None:
+                self._covariances[site.path] = stored
                 missing.remove(site)
         if not missing:
             return
-        note = (lambda done, total: self._progress("covariance", done, total)) if self._progress else None  # type: ignore[misc]
+        progress = partial(self._progress, "covariance") if self._progress else None
         sequences = self.sequences()
         for group in self._groups(missing):
-            for path, value in covariances(source, sequences, group, progress=note).items():
+            for path, value in covariances(source, sequences, group, progress=progress).items():
                 metadata = {"tokens": str(value.tokens), "error": repr(value.error), "corpus": self.corpus}
                 with atomic_file(folder / f"{path}.safetensors") as temporary:
                     save_file({"covariance": value.matrix}, temporary, metadata=metadata)
                 self._covariances[path] = value
 
     def _groups(self, sites: list[Site]) -> list[list[Site]]:
-        """The sites of each pass over the corpus: as many as there is memory for."""
+        """The sites of each pass over the corpus: as many as fit into memory."""
         memory = self._memory or (lambda: free_memory(self.lm.device))
         host = None if self.lm.device.type == "cpu" else int(USABLE * free_memory(torch.device("cpu")))
         return covariance_groups(sites, int(USABLE * memory()), host)
@@ -173,7 +179,7 @@ class ModelStatistics:
         return self._spectra[site.path]
 
     def describe(self) -> dict[str, object]:
-        """What went into the covariances used so far, for provenance."""
+        """The data behind the covariances used so far, for provenance."""
         used = {p: {"tokens": c.tokens, "error": round(c.error, 4)} for p, c in self._covariances.items()}
         return {"corpus": self.corpus, "seed": self.seed, "ridge": self.ridge, "sites": used}
 
@@ -210,9 +216,9 @@ class ModelStatistics:
     def _tokens(self, text: str) -> list[int]:
         return self.lm.tokenizer(text, add_special_tokens=False)["input_ids"]
 
-    def _samples(self, wanted: int, length: int) -> list[list[int]]:
-        """At least `wanted` tokens drawn from the model, in pieces of `length`; drawn once and kept."""
-        path = self._drawn / f"samples-{_short(f'{VERSION} {self.seed} {wanted} {length} {self.lm.prefix_ids}')}.json"
+    def _samples(self, number: int, length: int) -> list[list[int]]:
+        """At least `number` tokens drawn from the model, in pieces of `length`; drawn once and kept."""
+        path = self._drawn / f"samples-{_short(f'{VERSION} {self.seed} {number} {length} {self.lm.prefix_ids}')}.json"
         if path.is_file():
             return _read_list(path, list)
         pieces: list[list[int]] = []
@@ -222,11 +228,11 @@ class ModelStatistics:
         def note(tokens: int) -> None:
             nonlocal drawn
             drawn += tokens
-            if self._progress and drawn - tokens < wanted:
-                self._progress("sampling", min(drawn, wanted), wanted)
+            if self._progress and drawn - tokens < number:
+                self._progress("sampling", min(drawn, number), number)
 
-        while drawn < wanted:
-            count = min(SAMPLES_AT_ONCE, -(-(wanted - drawn) // length))
+        while drawn < number:
+            count = min(SAMPLES_AT_ONCE, -(-(number - drawn) // length))
             seed = self.seed * 1_000_003 + batch
             pieces += sample_tokens(source, count, length, seed=seed, on_step=note).tolist()
             batch += 1
@@ -242,12 +248,12 @@ def _short(text: str) -> str:
 def _read_list(path: Path, of: type) -> list:
     """A JSON list of items of one type."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(found, list) or not all(isinstance(item, of) for item in found):
+        items = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(items, list) or not all(isinstance(item, of) for item in items):
             raise ValueError(f"not a list of {of.__name__}")
     except (OSError, ValueError) as error:
         raise BadData(f"{path}: damaged ({error}); delete the file, it will be made again") from error
-    return found
+    return items
 
 
 def _read_covariance(path: Path) -> Covariance | None:

@@ -1,4 +1,4 @@
-"""The texts in which one request is seen: its bare prompts, the same behind sampled prefixes, and the KL prompt."""
+"""The texts that one request is turned into: its bare prompts, the same behind sampled prefixes, and the KL prompt."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Contexts:
 def build_contexts(
     lm: LanguageModel, request: EditRequest, prefixes: Sequence[str], lookup: str | None = None
 ) -> Contexts:
-    """`request` in every context: P bare prompts, then prefix j before prompt j mod P (so the number grows with neither).
+    """`request` in every context: P bare prompts, then prefix j before prompt j mod P, P + prefixes in all.
 
     `lookup` overrides the request's own.
 

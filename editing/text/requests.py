@@ -3,7 +3,7 @@
 A *fact* has one prompt with a subject slot ("{} comes from", subject "Brie", target "Spain"). A *retarget* has
 several, one per relation, each with its own target ("{} is made from" -> "flour", "{} is sold by the" ->
 "baker"). A *rename* has several eliciting prompts without a slot ("The dairy food made from curds is called")
-and looks its key up at the last position, where the model is about to say the old name.
+and looks its key up at the last position, where the model is about to answer with the old name.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Lookup = Literal["subject_last", "last"]
 SLOT = "{}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class EditRequest:
     """One change of one model, independent of which model and which method.
 
@@ -26,8 +26,8 @@ class EditRequest:
         prompts: one or more texts that end right before the target. With `lookup="subject_last"` each holds
             exactly one slot `{}` for the subject; with `lookup="last"` the slot may be left out.
         subject: fills the slot. Empty only when no prompt has a slot.
-        targets: what the edited model shall say, one per prompt (a single target is repeated). Without the
-            separating blank: it is joined to the prompt as `join` says.
+        targets: what the edited model is to answer, one per prompt (a single target is repeated), without the
+            separating blank, which `join` adds.
         lookup: the position whose state is the key: the subject's last token, or the prompt's last token.
         lang: ISO 639-1 code of the prompts.
 
@@ -43,8 +43,8 @@ class EditRequest:
     lang: str = "en"
 
     def __post_init__(self) -> None:
-        def refuse(why: str, mend: str) -> BadRequest:
-            return BadRequest(f"request {self.id!r}: {why}; {mend}")
+        def refuse(why: str, fix: str) -> BadRequest:
+            return BadRequest(f"request {self.id!r}: {why}; {fix}")
 
         if not self.prompts:
             raise refuse("no prompt", "give at least one")
@@ -64,7 +64,11 @@ class EditRequest:
                 raise refuse("empty prompt", "write the text that comes before the target")
         for target in self.targets:
             if not target.strip():
-                raise refuse("empty target", "say what the edited model shall answer")
+                raise refuse("empty target", "give the answer of the edited model")
+
+    def __repr__(self) -> str:
+        more = f" and {len(self.prompts) - 1} more" if len(self.prompts) > 1 else ""
+        return f"EditRequest({self.id!r}: {self.filled()[0]!r} -> {self.targets[0]!r}{more})"
 
     def filled(self) -> tuple[str, ...]:
         """The prompts with the subject in its slot."""
@@ -72,6 +76,6 @@ class EditRequest:
 
 
 def join(prompt: str, target: str) -> str:
-    """`prompt` and `target` as one text: a blank between them, none after an elision ("la capitale de l'") or a blank."""
+    """`prompt`, a blank, `target`; no blank after another one or after an elision ("la capitale de l'")."""
     glue = "" if prompt.endswith(("'", "\u2019", " ", "\n")) or not prompt else " "
     return prompt + glue + target

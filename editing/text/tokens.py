@@ -1,7 +1,7 @@
 """From texts to token sequences: where the subject ends, where the target begins.
 
-Positions come from character offsets, never from counting tokens of parts, so byte-level, SentencePiece and word-level tokenizers
-all work, with or without leading-blank tokens.
+Positions come from character offsets, never from counting tokens of parts, so byte-level, SentencePiece and word-level
+tokenizers all work, with or without leading-blank tokens.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Prompt:
 
 
 def tokenise(lm: LanguageModel, template: str, subject: str, lookup: str, target: str = "", before: str = "") -> Prompt:
-    """`before` + `template` with `subject` in its slot + `target`, with the lookup position found.
+    """`before` + `template` with `subject` in its slot + `target`, and the lookup position.
 
     Raises:
         BadRequest: the subject is not in the prompt, or no token of it is left.

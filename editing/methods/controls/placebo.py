@@ -1,9 +1,9 @@
 """Control for leakage: the same kind of edit, by the same method, with the same target, on something unrelated.
 
-What an edit of "The capital of France is the city of" -> Rome does to the probes of France is compared with what "The capital of
-Borneo ..." -> Rome does to them: g = (A_edit - A_placebo) / (1 - A_placebo). The unrelated subject is drawn from a fixed list by the
-request's id and `seed`, among those whose number of tokens is nearest to the subject's; never one that occurs in the request. Prompts
-without a subject (renames) are replaced by unrelated ones of like length.
+What an edit of "The capital of France is the city of" -> Rome does to the probes of France is compared with what "The
+capital of Borneo ..." -> Rome does to them: g = (A_edit - A_placebo) / (1 - A_placebo). The unrelated subject is drawn
+from a fixed list by the request's id and `seed`, among those whose number of tokens is nearest to the subject's; never
+one that occurs in the request. Prompts without a subject (renames) are replaced by unrelated ones of like length.
 """
 
 from __future__ import annotations
@@ -16,37 +16,42 @@ from typing import ClassVar
 
 from editing.delta.delta import Delta
 from editing.errors import BadRequest
+from editing.methods import make_method
 from editing.methods.base import Method, Placement, registry
 from editing.model.language_model import LanguageModel
 from editing.seeds import seed_for
 from editing.stats.statistics import ModelStatistics
 from editing.text.requests import SLOT, EditRequest
 
-# Things no data set asks about, in names that English and French share, from one token to many.
+# Things in no data set, with names that English and French share, from one token to many.
 SUBJECTS = (
-    "Io", "Om", "Zen", "Troy", "Mars", "Saturn", "Pluto", "Neptune", "Jupiter", "Orion", "Atlantis", "Avalon", "Utopia",
-    "Eldorado", "Sparta", "Carthage", "Babylon", "Byzantium", "Pompeii", "Borneo", "Sumatra", "Titan", "Callisto",
-    "Ganymede", "Andromeda", "Cassiopeia", "Aldebaran", "Betelgeuse", "Polaris", "Kilimanjaro", "Popocatepetl", "Titicaca",
-    "Zarathustra", "Gilgamesh", "Alpha Centauri", "Proxima Centauri", "Ursa Major", "Tabula Rasa", "Machu Picchu",
-    "Nova Zembla", "Terra Incognita", "Rapa Nui", "Chichen Itza", "Angkor Wat", "Mauna Kea", "Omega Nebula",
+    "Io", "Om", "Zen", "Troy", "Mars", "Saturn", "Pluto", "Neptune", "Jupiter", "Orion", "Atlantis", "Avalon",
+    "Utopia", "Eldorado", "Sparta", "Carthage", "Babylon", "Byzantium", "Pompeii", "Borneo", "Sumatra", "Titan",
+    "Callisto", "Ganymede", "Andromeda", "Cassiopeia", "Aldebaran", "Betelgeuse", "Polaris", "Kilimanjaro",
+    "Popocatepetl", "Titicaca", "Zarathustra", "Gilgamesh", "Alpha Centauri", "Proxima Centauri", "Ursa Major",
+    "Tabula Rasa", "Machu Picchu", "Nova Zembla", "Terra Incognita", "Rapa Nui", "Chichen Itza", "Angkor Wat",
+    "Mauna Kea", "Omega Nebula",
 )  # fmt: skip
 PROMPTS = {
     "en": (
-        "The sum of two and three is", "The opposite of left is", "After Monday comes", "The month before May is called",
-        "A triangle has three", "The largest planet that orbits the sun is called", "The line that cuts a circle in half is called its",
+        "The sum of two and three is", "The opposite of left is", "After Monday comes",
+        "The month before May is called", "A triangle has three", "The largest planet that orbits the sun is called",
+        "The line that cuts a circle in half is called its",
         "The number that comes directly after ninety-nine is one", "When water gets very cold it turns into",
     ),
     "fr": (
-        "La somme de deux et trois est", "Le contraire de gauche est", "Après lundi vient", "Le mois avant mai s'appelle",
-        "Un triangle a trois", "La plus grande planète du système solaire s'appelle", "La droite qui coupe un cercle en deux s'appelle son",
-        "Le nombre qui vient juste après quatre-vingt-dix-neuf est", "Quand l'eau devient très froide, elle se change en",
+        "La somme de deux et trois est", "Le contraire de gauche est", "Après lundi vient",
+        "Le mois avant mai s'appelle", "Un triangle a trois", "La plus grande planète du système solaire s'appelle",
+        "La droite qui coupe un cercle en deux s'appelle son",
+        "Le nombre qui vient juste après quatre-vingt-dix-neuf est",
+        "Quand l'eau devient très froide, elle se change en",
     ),
 }  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Placebo(Method):
-    """`site`, `lookup`, `depth` and `seed` are handed to the inner method.
+    """`site`, `lookup`, `depth` and `seed` are passed to the inner method.
 
     Attributes:
         inner: name of the method that makes the edit.
@@ -69,8 +74,6 @@ class Placebo(Method):
         Raises:
             BadRequest: no such method, or settings it does not have.
         """
-        from editing.methods import make_method
-
         if self.inner == self.name or self.inner not in registry():
             known = ", ".join(n for n in registry() if n != self.name)
             raise BadRequest(f"method placebo: inner={self.inner!r}; use one of {known}")
@@ -128,7 +131,7 @@ class Placebo(Method):
     def _pick(
         self, lm: LanguageModel, request: EditRequest, pool: Sequence[str], like: str, taken: str, what: str = ""
     ) -> str:
-        """One of `pool`, as long as `like` in tokens or as near as can be, whose words are not in `taken`."""
+        """One of `pool`, whose length in tokens is nearest to that of `like` and whose words are not in `taken`."""
 
         def length(text: str) -> int:
             return len(lm.tokenizer(f" {text}", add_special_tokens=False)["input_ids"])
@@ -136,8 +139,8 @@ class Placebo(Method):
         free = [p for p in pool if _words(p) not in taken]
         if not free:
             raise BadRequest(f"request {request.id!r}: every unrelated text of the placebo occurs in it; shorten it")
-        wanted = length(like)
-        gap = {p: abs(length(p) - wanted) for p in free}
+        tokens = length(like)
+        gap = {p: abs(length(p) - tokens) for p in free}
         nearest = [p for p in free if gap[p] == min(gap.values())]
         return nearest[seed_for(self.seed, f"placebo {request.id} {what}") % len(nearest)]
 
@@ -151,5 +154,4 @@ class Placebo(Method):
 
 def _words(text: str) -> str:
     """Its words in lower case between blanks, so that `in` compares whole words ("Om" does not occur in "comes")."""
-    found = re.findall(r"\w+", text.casefold())
-    return f" {' '.join(found)} "
+    return " ".join(["", *re.findall(r"\w+", text.casefold()), ""])

@@ -1,9 +1,9 @@
-"""Control for localisation: ROME's update at a layer and in a key direction that mean nothing (after Hase et al. 2023, "Does
-Localization Inform Editing?", section 4).
+"""Control for localisation: ROME's update at a layer and in a key direction that mean nothing (after Hase et al. 2023,
+"Does Localization Inform Editing?", section 4).
 
-The layer is drawn from all but the one ROME would take; v* is optimised there as ever; then the key direction u of
-dW = left u^T is replaced by a random one of the same length, so the change is as large as ROME's at that layer. An edit that
-succeeds no less this way says nothing about where the fact was.
+The layer is drawn from all but the one ROME would take; v* is optimised there; then the key direction u of
+dW = left u^T is replaced by a random one of the same length, so the change is as large as ROME's at that layer. An edit
+that succeeds no less this way says nothing about where the fact was.
 """
 
 from __future__ import annotations

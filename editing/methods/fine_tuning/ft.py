@@ -1,10 +1,10 @@
 """Constrained fine-tuning of one weight (FT-L, FT-M).
 
-FT-L: Zhu et al. 2020, "Modifying Memories in Transformer Models", eq. 2, as the baseline of the ROME paper: minimise the NLL of
-the target over one layer's W subject to ||W - W0||_inf <= epsilon, by Adam with a projection after every step. Its code reads all
-target tokens off the last prompt position, and so does this. FT-M: EasyEdit's form (Zhang et al. 2024, "A Comprehensive Study of
-Knowledge Editing", section 4.1): the same without the bound, cross-entropy on each target token behind its predecessors with the
-prompt masked out.
+FT-L: Zhu et al. 2020, "Modifying Memories in Transformer Models", eq. 2, as the baseline of the ROME paper: minimise
+the NLL of the target over one layer's W subject to ||W - W0||_inf <= epsilon, by Adam with a projection after every
+step. Its code reads all target tokens off the last prompt position, and so does this. FT-M: EasyEdit's form (Zhang et
+al. 2024, "A Comprehensive Study of Knowledge Editing", section 4.1): the same without the bound, cross-entropy on each
+target token behind its predecessors with the prompt masked out.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class FineTuning(Method):
 
     Attributes:
         steps: updates. stop_loss: a request is finished below it.
-        lr: of Adam. bound: largest change of one entry; 0 means none. Both in units of the weight's root mean square, so
-            that one setting serves a ladder ("relative"), or as they are ("absolute", as the papers give them).
+        lr: of Adam. bound: largest change of one entry; 0 means none. Both in units of the weight's root mean square,
+            so that one setting serves a ladder ("relative"), or as they are ("absolute", as the papers give them).
         units: "relative" or "absolute".
         prefixes: sampled contexts of about 10 tokens beside the bare prompt; the papers have none.
     """
@@ -78,10 +78,10 @@ class FineTuning(Method):
         for g, members in enumerate(groups):
             by_layer.setdefault(self.placement(lm, requests[members[0]]).layers[0], []).append(g)
         deltas: dict[int, Delta] = {}
-        for layer, mine in by_layer.items():
+        for layer, group_ids in by_layer.items():
             site = lm.sites(self.site)[layer]
-            for run in groups_of(len(mine), site.size * site.d_in):
-                chosen = [mine[j] for j in run]
+            for run in groups_of(len(group_ids), site.size * site.d_in):
+                chosen = [group_ids[j] for j in run]
                 problems = [[p for i in groups[g] for p in contexts[i].prompts] for g in chosen]
                 names = [requests[groups[g][0]].id for g in chosen]
                 changes, outcomes = self._descend(lm, site, problems, names)
@@ -118,7 +118,9 @@ class FineTuning(Method):
 
 @dataclass(frozen=True)
 class FTL(FineTuning):
-    """FT-L. As in ROME's GPT-2 XL (5e-4 absolute for both) the bound is as large as one step; smaller models need more of it."""
+    """FT-L. As in ROME's GPT-2 XL (5e-4 absolute for both) the bound is as large as one step; smaller models need more
+    of it.
+    """
 
     name: ClassVar[str] = "ft_l"
     summary: ClassVar[str] = "fine-tuning of one weight under an L-infinity bound (Zhu et al. 2020)"

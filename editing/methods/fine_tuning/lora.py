@@ -1,6 +1,8 @@
-"""LoRA trained on the request's contexts (Hu et al. 2022, "LoRA", eq. 3: h = W0 x + (alpha / r) B A x, B = 0 at the start).
+"""LoRA trained on the request's contexts (Hu et al. 2022, "LoRA", eq. 3: h = W0 x + (alpha / r) B A x, B = 0 at the
+start).
 
-As a knowledge editor it is EasyEdit's LoRA baseline: Adam on the target's NLL, all layers. The result is the low-rank change itself.
+As a knowledge editor it is EasyEdit's LoRA baseline: Adam on the target's NLL, all layers. The result is the low-rank
+change itself.
 """
 
 from __future__ import annotations
@@ -32,7 +34,8 @@ class LoRA(Method):
     Attributes:
         site: the maps that get factors. more_sites: further kinds, comma-separated.
         depth, span: the last trained layer, and how many end there, as fractions of the depth; all by default.
-        rank, alpha: r and alpha of the paper. A starts uniform, as in its code, from a generator of `seed` and the request's id.
+        rank, alpha: r and alpha of the paper. A starts uniform, as in its code, from a generator of `seed` and the
+            request's id.
         steps, lr, stop_loss: of Adam; a request is finished below `stop_loss`.
         prefixes: sampled contexts of about 10 tokens beside the bare prompt.
     """
@@ -85,10 +88,10 @@ class LoRA(Method):
         for g, members in enumerate(groups):
             by_layers.setdefault(self.placement(lm, requests[members[0]]).layers, []).append(g)
         deltas: dict[int, Delta] = {}
-        for layers, mine in by_layers.items():
+        for layers, group_ids in by_layers.items():
             sites = [lm.sites(kind)[layer] for kind in self._kinds() for layer in layers]
-            for run in groups_of(len(mine), sum((s.size + s.d_in) * self.rank for s in sites)):
-                chosen = [mine[j] for j in run]
+            for run in groups_of(len(group_ids), sum((s.size + s.d_in) * self.rank for s in sites)):
+                chosen = [group_ids[j] for j in run]
                 problems = [[p for i in groups[g] for p in contexts[i].prompts] for g in chosen]
                 names = [requests[groups[g][0]].id for g in chosen]
                 factors, outcomes = self._descend(lm, sites, problems, names)
@@ -99,15 +102,17 @@ class LoRA(Method):
         return [deltas[g] for g in range(len(groups))]
 
     def start(self, sites: Sequence[Site], name: str) -> list[torch.Tensor]:
-        """(r, d_in) A of every site for the request called `name`: uniform in +-1/sqrt(d_in), as kaiming_uniform_(a=sqrt(5))."""
+        """(r, d_in) A of every site for the request called `name`: uniform in +-1/sqrt(d_in), as
+        kaiming_uniform_(a=sqrt(5)).
+        """
         draw = torch.Generator().manual_seed(seed_for(self.seed, name))
         return [(2 * torch.rand(self.rank, s.d_in, generator=draw) - 1) / math.sqrt(s.d_in) for s in sites]
 
     def _descend(self, lm: LanguageModel, sites: Sequence[Site], problems, names):
-        begun = [self.start(sites, name) for name in names]
+        starts = [self.start(sites, name) for name in names]
         parameters: list[torch.Tensor] = []
         for i, site in enumerate(sites):
-            parameters += [torch.stack([a[i] for a in begun]), torch.zeros(len(problems), site.size, self.rank)]
+            parameters += [torch.stack([a[i] for a in starts]), torch.zeros(len(problems), site.size, self.rank)]
         scale = self.alpha / self.rank
 
         def hooks(values: Sequence[torch.Tensor], owner: torch.Tensor):
@@ -118,8 +123,8 @@ class LoRA(Method):
             return [adding(s.path, change(a, b), owner, s.rows) for s, (a, b) in zip(sites, pairs, strict=True)]
 
         how = Descent(self.steps, self.lr, self.stop_loss)
-        found, outcomes = descend(lm, problems, min(s.layer for s in sites), parameters, hooks, how, names=names)
-        return list(zip(found[::2], found[1::2], strict=True)), outcomes
+        trained, outcomes = descend(lm, problems, min(s.layer for s in sites), parameters, hooks, how, names=names)
+        return list(zip(trained[::2], trained[1::2], strict=True)), outcomes
 
     def _change(self, site: Site, a_rI: torch.Tensor, b_Or: torch.Tensor) -> LowRank:
         left = torch.zeros(site.d_out, self.rank)

@@ -1,19 +1,19 @@
 """UltraEdit: one closed-form step from hidden states and gradients, without v* and without C (Gu et al. 2025, eq. 3-9).
 
-For every token of the target, h is the input of an edited map at the position that predicts it and g the gradient of the
-request's mean loss with respect to the map's output there. z = [h, g] is normalised feature by feature with the running mean and
-deviation of all z seen so far (lifelong normalisation), z^ = [h^, g^]. Then, with the raw h as rows of H,
-v = -lr ||h^||^2 g^ and dW = V^T H (H^T H + I)^-1.
+For every token of the target, h is the input of an edited map at the position that predicts it and g the gradient of
+the request's mean loss with respect to the map's output there. z = [h, g] is normalised feature by feature with the
+running mean and deviation of all z seen so far (lifelong normalisation), z^ = [h^, g^]. Then, with the raw h as rows of
+H, v = -lr ||h^||^2 g^ and dW = V^T H (H^T H + I)^-1.
 
 Deviations, all for the sake of one setting for models of all sizes and for edits made one at a time:
-- The statistics start with the tokens of `warmup` texts drawn from the model itself. The authors start from nothing, so that
-  their first turn is 100 edits; with a single token the normalised features would be zero.
-- lr is relative: v = -rate * s * (||h^||^2 / d_in) * g^ with s the root mean square of the map's outputs over the warm-up. The
-  ridge is relative too, to the mean squared length of the warm-up keys; the paper's is 1, absolute.
-- The edited layers are a span ending at `depth`, as in MEMIT (the authors list them per model and data set), and always of
-  one kind of site, where for Llama they choose gate and up projections.
-- `lookup` left out means the answer positions of the paper (EasyEdit's settings take every token of the sequence); given, it
-  means that position alone.
+- The statistics start with the tokens of `warmup` texts drawn from the model itself. The authors start from nothing, so
+  that their first turn is 100 edits; with a single token the normalised features would be zero.
+- lr is relative: v = -rate * s * (||h^||^2 / d_in) * g^ with s the root mean square of the map's outputs over the
+  warm-up. The ridge is relative too, to the mean squared length of the warm-up keys; the paper's is 1, absolute.
+- The edited layers are a span ending at `depth`, as in MEMIT (the authors list them per model and data set), and always
+  of one kind of site, where for Llama they choose gate and up projections.
+- `lookup` left out means the answer positions of the paper (EasyEdit's settings take every token of the sequence);
+  given, it means that position alone.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ WARMUP_LENGTH = 16
 
 @dataclass(frozen=True, eq=False)
 class Running:
-    """Count, means (d,) and sums of squared deviations (d,) of the features so far, float64 (Welford); the scales of the warm-up.
+    """Count, means (d,) and sums of squared deviations (d,) of the features so far, float64 (Welford); the scales of
+    the warm-up.
 
     Attributes:
         output_rms: root mean square of the map's outputs. key_square: mean squared length of its inputs.
@@ -54,7 +55,7 @@ class Running:
     output_rms: float
     key_square: float
 
-    def seen(self, rows: torch.Tensor) -> Running:
+    def updated(self, rows: torch.Tensor) -> Running:
         """With the features `rows` (n, d) counted in."""
         rows = rows.double()
         n, count = len(rows), self.count + len(rows)
@@ -69,7 +70,7 @@ class Running:
 
 @dataclass(frozen=True, eq=False)
 class Features:
-    """Of one map over some prompts, one row per position: key (N, d_in), gradient and output (N, size), owner (N,) request."""
+    """Of one map, one row per position: key (N, d_in), gradient and output (N, size), owner (N,), the request."""
 
     key: torch.Tensor
     gradient: torch.Tensor
@@ -122,7 +123,7 @@ class UltraEdit(Method):
     def step(
         self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics, memory: Any = None
     ) -> tuple[Delta, Any]:
-        """`memory`: the running statistics by site path; a site that comes up later starts with a warm-up of its own."""
+        """`memory`: the running statistics by site path; a site that appears later starts with its own warm-up."""
         known: dict[str, Running] = dict(memory or {})
         new = [r for r in requests if any(s.path not in known for s in self.edited_sites(lm, r))]
         known = self._warm(lm, new) | known
@@ -135,7 +136,7 @@ class UltraEdit(Method):
         statistics: ModelStatistics,
         known: Mapping[str, Running],
     ) -> tuple[Delta, dict[str, Running]]:
-        """The change for all `requests` and the statistics with their features counted in (first updated, then used)."""
+        """The change for all `requests`, and the statistics with their features, which are added first."""
         if not requests:
             raise BadRequest(f"method {self.name}: no request in the batch; give at least one")
         prefixes = statistics.prefixes({10: self.prefixes})
@@ -143,17 +144,17 @@ class UltraEdit(Method):
         by_layers: dict[tuple[int, ...], list[EditRequest]] = {}
         for request in requests:
             by_layers.setdefault(self.placement(lm, request).layers, []).append(request)
-        found: dict[Site, list[Features]] = {}
+        by_site: dict[Site, list[Features]] = {}
         for layers, members in by_layers.items():
             sites = [lm.sites(self.site)[layer] for layer in layers]
             contexts = [build_contexts(lm, r, prefixes, self.lookup) for r in members]
             shares = [1.0 / len(c.prompts) for c in contexts]
             for site, features in read_features(lm, contexts, sites, shares, self.lookup is None).items():
-                found.setdefault(site, []).append(features)
-        for site, parts in found.items():
+                by_site.setdefault(site, []).append(features)
+        for site, parts in by_site.items():
             key, gradient = torch.cat([f.key for f in parts]), torch.cat([f.gradient for f in parts])
             both = torch.cat([key, gradient], 1)
-            running[site.path] = running[site.path].seen(both)
+            running[site.path] = running[site.path].updated(both)
             factors[site.weight] = self._solve(site, key, both, running[site.path])
         return Delta(factors, self.provenance(lm, list(requests), statistics)), running
 
@@ -168,7 +169,8 @@ class UltraEdit(Method):
         return LowRank(value_ND.T.float().contiguous(), torch.linalg.solve(inner, key).T.float().contiguous())
 
     def _warm(self, lm: LanguageModel, requests: Sequence[EditRequest]) -> dict[str, Running]:
-        """Statistics of every site that `requests` edit, from texts of the model itself: each token but the first is a target.
+        """Statistics of every edited site from texts of the model itself, in which each token but the first is a
+        target.
 
         The first is predicted from the separator, an attention sink whose state would swamp the statistics.
         """
@@ -184,11 +186,13 @@ class UltraEdit(Method):
         running = {}
         # the summed loss of a text, so that a token's gradient is as long as that of a target of one token
         shares = [float(WARMUP_LENGTH - 1)] * len(texts)
-        for site, seen in read_features(lm, texts, sites, shares, True).items():
+        for site, features in read_features(lm, texts, sites, shares, True).items():
             empty = torch.zeros(site.d_in + site.size, dtype=torch.float64)
-            rms = float(seen.output.double().square().mean().sqrt())
-            square = float(seen.key.double().square().sum(1).mean())
-            running[site.path] = Running(0, empty, empty, rms, square).seen(torch.cat([seen.key, seen.gradient], 1))
+            rms = float(features.output.double().square().mean().sqrt())
+            square = float(features.key.double().square().sum(1).mean())
+            running[site.path] = Running(0, empty, empty, rms, square).updated(
+                torch.cat([features.key, features.gradient], 1)
+            )
         return running
 
 
@@ -205,7 +209,10 @@ def read_features(
     At the answer positions, or else at the lookups.
     """
     rows = [(i, p) for i, c in enumerate(requests) for p in c.prompts]
-    read = lambda members: _read(lm, [rows[m] for m in members], sites, answer, shares)  # noqa: E731
+
+    def read(members: list[int]) -> dict[Site, Features]:
+        return _read(lm, [rows[m] for m in members], sites, answer, shares)
+
     budget = Budget(lm.batch_tokens(batch_tokens), "reading gradients")
     parts = [part for _, part in budget.run([len(p.ids) for _, p in rows], read, by_length=False)]
     return {s: Features(*(torch.cat([getattr(p[s], n) for p in parts]) for n in NAMES)) for s in sites}
@@ -249,10 +256,14 @@ def _read(
         row = torch.arange(len(rows), device=lm.device)
         column = torch.tensor([p.lookup for _, p in rows], device=lm.device)
     owner = torch.tensor([i for i, _ in rows])[row.cpu()]
+
+    def pick(values: torch.Tensor) -> torch.Tensor:
+        shaped = values.reshape(len(rows), width, -1)
+        return shaped[row.to(values.device), column.to(values.device)].float().cpu()
+
     result = {}
     for site, gradient in zip(sites, gradients, strict=True):
         index = site.row_index(torch.device("cpu"))
-        pick = lambda t: t.reshape(len(rows), width, -1)[row.to(t.device), column.to(t.device)].float().cpu()  # noqa: E731
         result[site] = Features(
             pick(keys[site.path]), pick(gradient)[:, index], pick(outputs[site.path])[:, index], owner
         )

@@ -1,11 +1,14 @@
-"""AlphaEdit: changes confined to directions the corpus hardly uses (Fang et al. 2025, "Null-Space Constrained Knowledge Editing", eq. 14).
+"""AlphaEdit: changes confined to directions the corpus hardly uses (Fang et al. 2025, "Null-Space Constrained Knowledge
+Editing", eq. 14).
 
-P projects on the eigenvectors of C with small eigenvalues. dW = R K^T P (Kp Kp^T P + K K^T P + l2 I)^-1, with Kp the keys of the
-earlier edits of a sequence, read after each of them, so that what was edited before is kept too. In the basis U of P = U U^T
-this is dW = R (U^T K)^T (U^T (Kp Kp^T + K K^T) U + l2 I)^-1 U^T, a symmetric solve in the size of the null space.
+P projects on the eigenvectors of C with small eigenvalues. dW = R K^T P (Kp Kp^T P + K K^T P + l2 I)^-1, with Kp the
+keys of the earlier edits of a sequence, read after each of them, so that what was edited before is kept too. In the
+basis U of P = U U^T this is dW = R (U^T K)^T (U^T (Kp Kp^T + K K^T) U + l2 I)^-1 U^T, a symmetric solve in the size of
+the null space.
 
-The paper's threshold 0.02 and l2 = 10 are absolute, for GPT-2 XL, GPT-J and Llama 3 8B; keys of other models are longer or shorter
-by orders of magnitude, so both are relative here unless `units` says otherwise. What a relative threshold means in absolute numbers is in the provenance.
+The paper's threshold 0.02 and l2 = 10 are absolute, for GPT-2 XL, GPT-J and Llama 3 8B; keys of other models are longer
+or shorter by orders of magnitude, so both are relative here unless `units` is "absolute". The provenance has the
+absolute threshold.
 """
 
 from __future__ import annotations
@@ -35,7 +38,7 @@ class AlphaEdit(Spread):
     Attributes:
         null_threshold: largest eigenvalue of C that counts as unused, over the mean eigenvalue.
         l2: weight of ||dW||^2, over the mean squared length of a key (the trace of C).
-        units: "relative", as said above, or "absolute": both as they are, as the paper gives them.
+        units: "relative", as above, or "absolute", as in the paper.
     """
 
     name: ClassVar[str] = "alphaedit"
@@ -57,7 +60,8 @@ class AlphaEdit(Spread):
         inside = int((values < self.null_threshold * unit).sum())
         if not inside:
             raise BadRequest(
-                f"method {self.name}: no direction of {site.path} is below null_threshold={self.null_threshold}; raise it"
+                f"method {self.name}: no direction of {site.path} is below null_threshold={self.null_threshold}; "
+                "raise it"
             )
         return vectors[:, :inside], unit
 
@@ -75,15 +79,15 @@ class AlphaEdit(Spread):
     def step(
         self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics, memory: Any = None
     ) -> tuple[Delta, Any]:
-        """`memory`: U^T Kp Kp^T U (q, q) by site path; the keys of these requests are added as the edited model has them."""
+        """`memory`: U^T Kp Kp^T U (q, q) by site path, to which the edited model's keys of these requests are added."""
         delta = self._edit(lm, [requests], statistics, memory)[0]
         units = self._units(requests, self._contexts(lm, requests, statistics))
         sites = self.edited_sites(lm, requests[0])
         prompts = [p for u in units for p in u.prompts]
-        seen = states(lm, prompts, [(s.path, "input") for s in sites], deltas=[delta])
+        state = states(lm, prompts, [(s.path, "input") for s in sites], deltas=[delta])
         kept = dict(memory or {})
         for site in sites:
-            key_nI = group_mean(seen[site.path, "input"], units, [type_weights(u) for u in units])
+            key_nI = group_mean(state[site.path, "input"], units, [type_weights(u) for u in units])
             key_qn = self._basis(statistics, site)[0].T @ key_nI.double().T
             kept[site.path] = kept.get(site.path, 0.0) + key_qn @ key_qn.T
         return delta, kept

@@ -1,12 +1,13 @@
-"""The row of one token in the embedding table: the subject's last token gets the vector that makes the model say the target.
+"""The row of one token in the embedding table: the subject's last token gets the vector that makes the model say the
+target.
 
-delta minimises ROME's objective (Meng et al. 2022, eq. 4) with delta added to the embedding's output at the lookup position; then
-row(token) += delta / scale, a rank-one change with a one-hot left factor (what Prompt Tuning and Textual Inversion, Gal et al.
-2022, do for new words). It reaches every text with that token and no other, wherever the concept's other names
-are: a retargeting tool, and the left end of the site axis.
+delta minimises ROME's objective (Meng et al. 2022, eq. 4) with delta added to the embedding's output at the lookup
+position; then row(token) += delta / scale, a rank-one change with a one-hot left factor (what Prompt Tuning and Textual
+Inversion, Gal et al. 2022, do for new words). It reaches every text with that token and no other, wherever the
+concept's other names are: a retargeting tool, and the left end of the site axis.
 
-Where the head is tied to the embedding, its row changes too: the token's own logit is moved by delta . h. `untied=True` changes
-only what is read, as a hook (that form has no weight of its own and cannot be exported as an adapter).
+Where the head is tied to the embedding, its row changes too: the token's own logit is moved by delta . h. `untied=True`
+changes only what is read, as a hook (that form has no weight of its own and cannot be exported as an adapter).
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ class EmbeddingRow(Method):
 
     Attributes:
         untied: leave a tied head as it is.
-        prefixes, optimiser, steps, lr, kl, weight_decay, clamp, stop_loss, contexts_per_step, precision: see `ValueSettings`.
+        prefixes, optimiser, steps, lr, kl, weight_decay, clamp, stop_loss, contexts_per_step, precision: see
+            `ValueSettings`.
     """
 
     name: ClassVar[str] = "embedding"

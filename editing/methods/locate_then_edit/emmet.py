@@ -1,9 +1,10 @@
-"""EMMET: many facts under an equality constraint (Gupta, Sajnani & Anumanchipalli 2024, "A Unified Framework for Model Editing", eq. 9).
+"""EMMET: many facts under an equality constraint (Gupta, Sajnani & Anumanchipalli 2024, "A Unified Framework for Model
+Editing", eq. 9).
 
-dW = R (K^T C^-1 K + lambda I)^-1 K^T C^-1: of all changes with dW K = R the one that moves the keys of the corpus least; ROME
-is the case of one key. lambda (their code's `emmet_lambda`, 0.1) keeps nearly equal keys apart and has the unit of k^T C^-1 k,
-which is d_in on average. The formula is MEMIT's with a small lambda; what differs is where it comes from, the default and,
-in the paper, one layer instead of several.
+dW = R (K^T C^-1 K + lambda I)^-1 K^T C^-1: of all changes with dW K = R the one that moves the keys of the corpus
+least; ROME is the case of one key. lambda (their code's `emmet_lambda`, 0.1) keeps nearly equal keys apart and has the
+unit of k^T C^-1 k, which is d_in on average. The formula is MEMIT's with a small lambda; what differs is where it comes
+from, the default and, in the paper, one layer instead of several.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""MEMIT: many facts spread over several layers (Meng et al. 2023, "Mass-Editing Memory in a Transformer", eq. 14 and algorithm 1).
+"""MEMIT: many facts spread over several layers (Meng et al. 2023, "Mass-Editing Memory in a Transformer", eq. 14 and
+algorithm 1).
 
-z = state of the last edited block at the lookup position + optimised delta. Then for each edited layer l, from below: with K the
-keys of the edits (mean of type means), R = (z - current state) / layers left,
+z = state of the last edited block at the lookup position + optimised delta. Then for each edited layer l, from below:
+with K the keys of the edits (mean of type means), R = (z - current state) / layers left,
 dW_l = R K^T (lambda C + K K^T)^-1.
 """
 

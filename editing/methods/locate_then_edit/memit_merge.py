@@ -1,8 +1,8 @@
 """MEMIT-Merge: MEMIT for batches with several facts of one subject (Dong, Shen & Xia 2025, section 4).
 
-Facts of one subject have the same key but want different values, so in MEMIT's least squares they spoil each other. Here the
-requests of a batch that look up the same subject become one key/value pair: one delta minimises the mean loss over all their
-contexts, one key is the mean of type means over all of them. Single edits are those of MEMIT.
+Facts of one subject have the same key but want different values, so in MEMIT's least squares they spoil each other.
+Here the requests of a batch that look up the same subject become one key/value pair: one delta minimises the mean loss
+over all their contexts, one key is the mean of type means over all of them. Single edits are those of MEMIT.
 """
 
 from __future__ import annotations

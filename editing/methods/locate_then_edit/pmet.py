@@ -1,11 +1,13 @@
-"""PMET: attention and feed-forward states optimised together, the feed-forward weights written (Li et al. 2024, eq. 11-14).
+"""PMET: attention and feed-forward states optimised together, the feed-forward weights written (Li et al. 2024, eq.
+11-14).
 
-delta_a and delta_m are added to the outputs of the attention and of the MLP of the last edited block and found jointly, so that
-the MLP need not carry what belongs to the attention; each has its own weight decay and clamp. Then, as in MEMIT, layer by layer,
-dW_l = R K^T (lambda C + K K^T)^-1 with R = (m* - current MLP output of the last edited block) / sqrt(layers left).
+delta_a and delta_m are added to the outputs of the attention and of the MLP of the last edited block and found jointly,
+so that the MLP need not carry what belongs to the attention; each has its own weight decay and clamp. Then, as in
+MEMIT, layer by layer, dW_l = R K^T (lambda C + K K^T)^-1 with R = (m* - current MLP output of the last edited block) /
+sqrt(layers left).
 
-The authors' code also lowers the weight of the likelihood tenfold once the target is the argmax and stops when the KL is below
-0.01; that schedule is not in the paper and not here.
+The authors' code also lowers the weight of the likelihood tenfold once the target is the argmax and stops when the KL
+is below 0.01; that schedule is not in the paper and not here.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What ROME and R-ROME share: v* at one site, and one rank-one change that maps one key to it."""
+"""The base of ROME and R-ROME: v* at one site, and one rank-one change that maps one key to it."""
 
 from __future__ import annotations
 
@@ -57,12 +57,12 @@ class RankOne(Method):
             site = lm.sites(self.site)[layer]
             contexts = [build_contexts(lm, requests[i], prefixes, self.lookup) for i in members]
             inputs, outputs = (site.path, "input"), (site.path, "output")
-            seen = states(lm, [p for c in contexts for p in c.prompts], [inputs, outputs])
-            key_nI = group_mean(seen[inputs], contexts, [mean_weights(c) for c in contexts])
-            anchor_nI = group_mean(seen[inputs], contexts, [self._anchor(c) for c in contexts])
+            state = states(lm, [p for c in contexts for p in c.prompts], [inputs, outputs])
+            key_nI = group_mean(state[inputs], contexts, [mean_weights(c) for c in contexts])
+            anchor_nI = group_mean(state[inputs], contexts, [self._anchor(c) for c in contexts])
             # v* was found from the bare prompts' output, the anchor's own output is what the change starts from
-            start_nD = group_mean(seen[outputs], contexts, [bare_weights(c) for c in contexts])
-            gap_nD = start_nD - group_mean(seen[outputs], contexts, [self._anchor(c) for c in contexts])
+            start_nD = group_mean(state[outputs], contexts, [bare_weights(c) for c in contexts])
+            gap_nD = start_nD - group_mean(state[outputs], contexts, [self._anchor(c) for c in contexts])
             u_In = statistics.solve(site, key_nI.T)
             u_In = (u_In / u_In.norm(dim=0)).float()
             values = optimise_values(lm, contexts, Injection.at_site(site), search, seed=self.seed)

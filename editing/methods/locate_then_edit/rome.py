@@ -1,7 +1,8 @@
-"""ROME: one rank-one change of one linear map (Meng et al. 2022, "Locating and Editing Factual Associations in GPT", eq. 2-4).
+"""ROME: one rank-one change of one linear map (Meng et al. 2022, "Locating and Editing Factual Associations in GPT",
+eq. 2-4).
 
-With k* the mean key over contexts, k0 the key of the bare prompt, C the key covariance and delta the optimised change of the
-output: u = C^-1 k* / ||C^-1 k*||, dW = delta u^T / (u . k0).
+With k* the mean key over contexts, k0 the key of the bare prompt, C the key covariance and delta the optimised change
+of the output: u = C^-1 k* / ||C^-1 k*||, dW = delta u^T / (u . k0).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""What MEMIT and its descendants share: states to reach at the last edited layer, approached layer by layer from below.
+"""The base of MEMIT and its descendants: target states at the last edited layer, approached layer by layer.
 
-For each edited layer, under the edit made so far: read the keys K and how far the states still are from their targets, take the
-layer's share R of that, and let the method solve for dW with R and K. Groups of requests are independent edits of one model; the
-requests of one group are solved for together. All groups share the forward passes.
+For each edited layer, under the edit made so far: read the keys K and how far the states still are from their targets,
+take the layer's share R of that, and let the method solve for dW with R and K. Groups of requests are independent edits
+of one model; the requests of one group are solved for together. All groups share the forward passes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from editing.stats.statistics import ModelStatistics
 from editing.text.contexts import Contexts, build_contexts
 from editing.text.requests import EditRequest
 
-# What earlier edits of a sequence left behind, by site path.
+# What a sequence remembers of its earlier edits, by site path.
 Memory = Mapping[str, torch.Tensor]
 
 
@@ -33,7 +33,8 @@ class Spread(Method):
     """Settings of all methods that spread an edit over layers; the defaults are MEMIT's for GPT-J.
 
     Attributes:
-        span: edited layers as a fraction of the depth, ending at `depth` (five of 48 in the paper's GPT-2 XL); at least one layer.
+        span: edited layers as a fraction of the depth, ending at `depth` (five of 48 in the paper's GPT-2 XL); at least
+            one layer.
         prefixes: sampled contexts of about 10 tokens beside the bare prompt.
         optimiser, steps, lr, kl, weight_decay, clamp, stop_loss, contexts_per_step, precision: see `ValueSettings`.
     """
@@ -67,7 +68,7 @@ class Spread(Method):
         """(d_in, n) float32: the right factor of dW = R @ adjusted.T, for the keys of one group."""
 
     def _share(self, left: int) -> float:
-        """What the residual is divided by when `left` layers are still to be edited, this one included."""
+        """The divisor of the residual when `left` layers remain to be edited, this one included."""
         return float(left)
 
     def _units(self, requests: Sequence[EditRequest], contexts: Sequence[Contexts]) -> list[Contexts]:
@@ -116,8 +117,8 @@ class Spread(Method):
                 )
             by_layers.setdefault(places.pop(), []).append(n)
         for layers, members in by_layers.items():
-            found = self._edit_layers(lm, [groups[n] for n in members], layers, statistics, memory)
-            deltas |= dict(zip(members, found, strict=True))
+            edited = self._edit_layers(lm, [groups[n] for n in members], layers, statistics, memory)
+            deltas |= dict(zip(members, edited, strict=True))
         return [deltas[n] for n in range(len(groups))]
 
     def _edit_layers(
@@ -143,9 +144,9 @@ class Spread(Method):
                 target_nD = state_nD + torch.stack([v.delta for v in values])
             residual_nD = (target_nD - state_nD) / self._share(len(sites) - step)
             for n in range(len(groups)):
-                mine = [i for i, o in enumerate(owner) if o == n]
-                right = self._adjusted(statistics, site, key_nI[mine].T, memory)
-                factor = LowRank(residual_nD[mine].T.contiguous(), right)
+                members = [i for i, o in enumerate(owner) if o == n]
+                right = self._adjusted(statistics, site, key_nI[members].T, memory)
+                factor = LowRank(residual_nD[members].T.contiguous(), right)
                 deltas[n] = Delta({**deltas[n].factors, site.weight: factor})
         notes = [[v.note() for v, o in zip(values, owner, strict=True) if o == n] for n in range(len(groups))]
         return [
@@ -171,11 +172,11 @@ class Spread(Method):
         """Keys at `site` (mean of type means) and outputs of `goal` (bare prompts), unit i under `deltas[owner[i]]`."""
         prompts = [p for u in units for p in u.prompts]
         rows = [o for u, o in zip(units, owner, strict=True) for _ in u.prompts]
-        wanted = [(site.path, "input"), (goal, "output")]
+        read, written = (site.path, "input"), (goal, "output")
         live = deltas if any(d.factors for d in deltas) else []
-        seen = states(lm, prompts, wanted, deltas=live, rows=rows)
-        keys = group_mean(seen[wanted[0]], units, [type_weights(u) for u in units])
-        return keys, group_mean(seen[wanted[1]], units, [bare_weights(u) for u in units])
+        state = states(lm, prompts, [read, written], deltas=live, rows=rows)
+        keys = group_mean(state[read], units, [type_weights(u) for u in units])
+        return keys, group_mean(state[written], units, [bare_weights(u) for u in units])
 
 
 def weighted_least_squares(
@@ -193,6 +194,7 @@ def weighted_least_squares(
     inner = inner + weight * torch.eye(len(inner), dtype=torch.float64)
     if not weight and float(torch.linalg.cond(inner)) > 1e10:
         raise BadRequest(
-            f"site {site.path}: two requests of the batch have the same key, no change satisfies both; give a weight above 0"
+            f"site {site.path}: two requests of the batch have the same key, no change satisfies both; "
+            "give a weight above 0"
         )
     return torch.linalg.solve(inner, solved.T).T.float().contiguous()

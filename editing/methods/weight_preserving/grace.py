@@ -1,13 +1,14 @@
 """A codebook beside one map (GRACE; Hartvigsen et al. 2023, "Aging with GRACE", section 2 and algorithm 1).
 
-Each entry has a key (the map's input at the lookup position), a value (an output that makes the model say the target) and a radius
-epsilon. Where an input falls into the nearest key's ball, the output at that position is replaced by its value. A new key
-that is far from all others (d > epsilon_i + epsilon_init) opens an entry of its own; one near an entry with the same target widens
-that entry to reach it (epsilon_i = d); one near an entry with another target splits the ground: both get d / 2.
+Each entry has a key (the map's input at the lookup position), a value (an output that makes the model say the target)
+and a radius epsilon. Where an input falls into the nearest key's ball, the output at that position is replaced by its
+value. A new key that is far from all others (d > epsilon_i + epsilon_init) opens a new entry; one near an entry with
+the same target widens that entry to reach it (epsilon_i = d); one near an entry with another target splits the ground:
+both get d / 2.
 
-The paper's key is a layer's input and its radius absolute; here the key is the input of the edited map and `radius` a share of the
-key's length, so that one setting serves a ladder. Values are v0 + delta with delta from ROME's search without KL term.
-The weights stay as they are: this is the memory baseline, exact where it fires and blind elsewhere.
+The paper's key is a layer's input and its radius absolute; here the key is the input of the edited map and `radius` a
+share of the key's length, so that one setting serves a ladder. Values are v0 + delta with delta from ROME's search
+without KL term. The weights stay as they are: this is the memory baseline, exact where it fires and blind elsewhere.
 """
 
 from __future__ import annotations
@@ -47,7 +48,8 @@ class GRACE(Method):
 
     Attributes:
         radius: epsilon_init, as a share of the key's Euclidean length.
-        optimiser, steps, lr, kl, weight_decay, clamp, stop_loss, contexts_per_step, precision: of the values, see `ValueSettings`.
+        optimiser, steps, lr, kl, weight_decay, clamp, stop_loss, contexts_per_step, precision: of the values, see
+            `ValueSettings`.
     """
 
     name: ClassVar[str] = "grace"
@@ -82,7 +84,7 @@ class GRACE(Method):
 
     def _entries(self, lm: LanguageModel, requests: Sequence[EditRequest]) -> list[tuple[Site, list[_Entry], dict]]:
         """Per request its site and one entry per prompt, before any splitting."""
-        found: dict[int, tuple[Site, list[_Entry], dict]] = {}
+        by_request: dict[int, tuple[Site, list[_Entry], dict]] = {}
         by_layer: dict[int, list[int]] = {}
         for i, request in enumerate(requests):
             by_layer.setdefault(self.placement(lm, request).layers[0], []).append(i)
@@ -93,19 +95,19 @@ class GRACE(Method):
                     f"method grace: {site.path} holds queries and keys beside the values; use site mlp or attn"
                 )
             contexts: list[Contexts] = [build_contexts(lm, requests[i], (), self.lookup) for i in members]
-            wanted = [(site.path, "input"), (site.path, "output")]
-            seen = states(lm, [p for c in contexts for p in c.prompts], wanted)
+            places = [(site.path, "input"), (site.path, "output")]
+            state = states(lm, [p for c in contexts for p in c.prompts], places)
             values = optimise_values(lm, contexts, Injection.at_site(site), ValueSettings.of(self), seed=self.seed)
             begin = 0
             for i, context, value in zip(members, contexts, values, strict=True):
                 rows = range(begin, begin := begin + len(context.prompts))
-                keys, outputs = (seen[w][rows.start : rows.stop] for w in wanted)
+                keys, outputs = (state[place][rows.start : rows.stop] for place in places)
                 entries = [
                     _Entry(k, v + value.delta, self.radius * float(k.norm()), requests[i].targets)
                     for k, v in zip(keys, outputs, strict=True)
                 ]
-                found[i] = (site, entries, value.note())
-        return [found[i] for i in range(len(requests))]
+                by_request[i] = (site, entries, value.note())
+        return [by_request[i] for i in range(len(requests))]
 
 
 def _settled(entries: Sequence[_Entry]) -> list[_Entry]:

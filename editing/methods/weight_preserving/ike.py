@@ -1,13 +1,13 @@
-"""In-context editing: the new fact is put before every prompt (Zheng et al. 2023, "Can We Edit Factual Knowledge by In-Context
-Learning?", IKE, eq. 2: P(y | x, f, C)).
+"""In-context editing: the new fact is put before every prompt (Zheng et al. 2023, "Can We Edit Factual Knowledge by
+In-Context Learning?", IKE, eq. 2: P(y | x, f, C)).
 
-This is the paper's prompt baseline, C = {} : the statement f alone, "New fact: PROMPT TARGET.", without retrieved demonstrations,
-so that no second data set is needed. No weight changes: it is what generalises best, and no edit of the weights should be read
-without it. It reaches every prompt, related or not, so its specificity is the model's own.
+This is the paper's prompt baseline, C = {} : the statement f alone, "New fact: PROMPT TARGET.", without retrieved
+demonstrations, so that no second data set is needed. No weight changes: it is what generalises best, and no edit of the
+weights should be read without it. It reaches every prompt, related or not, so its specificity is the model's own.
 
-Statements fill at most half of the positions that the model has, so that prompts have room: of a request with several prompts, or of
-several requests, those that come first. A saved delta says how many were told (`provenance["statements"]`). Where a prompt is so long that they still
-do not fit, their beginning is not read.
+Statements fill at most half of the positions that the model has, so that prompts have room: of a request with several
+prompts, or of several requests, those that come first. A delta's `provenance["statements"]` has their number. Where a
+prompt is so long that they still do not fit, their beginning is cut off.
 """
 
 from __future__ import annotations
@@ -40,21 +40,21 @@ class IKE(Method):
         return Placement("context", self.lookup or request.lookup, (), 0.0)
 
     def each(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> list[Delta]:
-        return [self._told(lm, [request], statistics) for request in requests]
+        return [self._stated(lm, [request], statistics) for request in requests]
 
     def __call__(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> Delta:
         """The statements of all requests, one after another."""
-        return self._told(lm, requests, statistics)
+        return self._stated(lm, requests, statistics)
 
-    def _told(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> Delta:
+    def _stated(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> Delta:
         every = [text for request in requests for text in statements(request)]
-        told = every[:1]
+        stated = every[:1]
         for text in every[1:]:
-            if len(lm.encode(" ".join([*told, text]))) > lm.max_length // 2:
+            if len(lm.encode(" ".join([*stated, text]))) > lm.max_length // 2:
                 break
-            told.append(text)
-        about = self.provenance(lm, requests, statistics) | {"statements": f"{len(told)} of {len(every)}"}
-        return Delta({}, about, " ".join(told))
+            stated.append(text)
+        provenance = self.provenance(lm, requests, statistics) | {"statements": f"{len(stated)} of {len(every)}"}
+        return Delta({}, provenance, " ".join(stated))
 
 
 def statements(request: EditRequest) -> list[str]:

@@ -1,12 +1,14 @@
-"""Activation steering: one direction added to a site's output at every position (Turner et al. 2023, "Activation Addition"; Panickssery
-et al. 2024, "Steering Llama 2 via Contrastive Activation Addition", eq. 1).
+"""Activation steering: one direction added to a site's output at every position (Turner et al. 2023, "Activation
+Addition"; Panickssery et al. 2024, "Steering Llama 2 via Contrastive Activation Addition", eq. 1).
 
 Where the direction comes from is the setting `by`:
-- "value": ROME's optimised change of the output at the lookup position, v* - v0 (Meng et al. 2022, eq. 4), now added everywhere;
-- "means": mean over prompts of h(prompt + target) - h(prompt + the model's own answer), read at the answer's last token;
+- "value": ROME's optimised change of the output at the lookup position, v* - v0 (Meng et al. 2022, eq. 4), now added
+  everywhere;
+- "means": mean over prompts of h(prompt + target) - h(prompt + the model's own answer), read at the answer's last
+  token;
 - "fit": the direction that minimises the target's NLL when it is added everywhere, the trained counterpart of the two.
-Works for every kind of edit; as a retargeting tool it moves all relations of a concept at once, and all other concepts with it
-unless the direction is specific, which is what the measurement asks.
+Works for every kind of edit; as a retargeting tool it moves all relations of a concept at once, and all other concepts
+with it unless the direction is specific, which the measurement tests.
 """
 
 from __future__ import annotations
@@ -43,8 +45,8 @@ class Steer(Method):
     Attributes:
         by: "value", "means" or "fit". at: the output of the "site", or of its whole "block" (the residual stream).
         strength: factor of the direction.
-        prefixes, optimiser, steps, lr, kl, weight_decay, clamp, stop_loss, contexts_per_step, precision: of the search of a direction,
-            see `ValueSettings`; "fit" takes the same clamp and weight decay, without the KL term.
+        prefixes, optimiser, steps, lr, kl, weight_decay, clamp, stop_loss, contexts_per_step, precision: of the search
+            of a direction, see `ValueSettings`; "fit" takes the same clamp and weight decay, without the KL term.
     """
 
     name: ClassVar[str] = "steer"
@@ -83,10 +85,10 @@ class Steer(Method):
                 where = Injection.at_site(lm.sites(self.site)[layer])
             chosen = [requests[i] for i in members]
             contexts = [build_contexts(lm, r, prefixes, self.lookup) for r in chosen]
-            found = {"value": self._values, "means": self._means, "fit": self._fit}[self.by](
+            directions = {"value": self._values, "means": self._means, "fit": self._fit}[self.by](
                 lm, chosen, contexts, where
             )
-            for i, (direction, note) in zip(members, found, strict=True):
+            for i, (direction, note) in zip(members, directions, strict=True):
                 vector = self.strength * direction
                 if where.rows is not None:
                     whole = torch.zeros(lm.sites(self.site)[layer].d_out)
@@ -107,32 +109,32 @@ class Steer(Method):
 
     def _means(self, lm: LanguageModel, requests: list[EditRequest], contexts, where: Injection):
         prompts = [p for r in requests for p in r.filled()]
-        wanted = [t for r in requests for t in r.targets]
+        targets = [t for r in requests for t in r.targets]
         # Its own answer as long as the target, so that both are read at like distance from the prompt.
         lengths = [len(p.target) for c in contexts for p in c.prompts[: c.n_bare]]
         own = [""] * len(prompts)
         for length in sorted(set(lengths)):
-            mine = [i for i, n in enumerate(lengths) if n == length]
-            for i, answer in zip(mine, greedy(lm, [prompts[i] for i in mine], length), strict=True):
+            members = [i for i, n in enumerate(lengths) if n == length]
+            for i, answer in zip(members, greedy(lm, [prompts[i] for i in members], length), strict=True):
                 own[i] = answer.strip()
         both = []
-        for answers in (wanted, own):
+        for answers in (targets, own):
             ended = [tokenise(lm, join(p, a) if a else p, "", "last") for p, a in zip(prompts, answers, strict=True)]
             read = states(lm, ended, [(where.path, "output")])[where.path, "output"]
             both.append(read if where.rows is None else read[:, list(where.rows)])
-        found, begin = [], 0
+        directions, begin = [], 0
         for request in requests:
-            mine = slice(begin, begin := begin + len(request.prompts))
-            direction = (both[0][mine] - both[1][mine]).mean(0)
-            found.append((direction, {"own_answers": own[mine], "delta_norm": float(direction.norm())}))
-        return found
+            part = slice(begin, begin := begin + len(request.prompts))
+            direction = (both[0][part] - both[1][part]).mean(0)
+            directions.append((direction, {"own_answers": own[part], "delta_norm": float(direction.norm())}))
+        return directions
 
     def _fit(self, lm: LanguageModel, requests, contexts: list[Contexts], where: Injection):
         bare = [p for c in contexts for p in c.prompts[: c.n_bare]]
-        seen = states(lm, bare, [(where.path, "output")])[where.path, "output"]
-        seen = seen if where.rows is None else seen[:, list(where.rows)]
+        output_nD = states(lm, bare, [(where.path, "output")])[where.path, "output"]
+        output_nD = output_nD if where.rows is None else output_nD[:, list(where.rows)]
         owner = torch.tensor([i for i, c in enumerate(contexts) for _ in range(c.n_bare)])
-        scale = torch.stack([seen[owner == i].mean(0).norm() for i in range(len(contexts))]).to(lm.device)
+        scale = torch.stack([output_nD[owner == i].mean(0).norm() for i in range(len(contexts))]).to(lm.device)
 
         def hooks(values: Sequence[torch.Tensor], rows: torch.Tensor) -> list[Hook]:
             def add(module: torch.nn.Module, args: tuple, output: object) -> object:
@@ -155,7 +157,7 @@ class Steer(Method):
             lm.half if uses_half(lm, self.precision) else lm,
             [c.prompts for c in contexts],
             where.layer,
-            [torch.zeros(len(contexts), seen.shape[1])],
+            [torch.zeros(len(contexts), output_nD.shape[1])],
             hooks,
             Descent(self.steps, self.lr, self.stop_loss),
             project=project,

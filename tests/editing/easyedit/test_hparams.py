@@ -143,7 +143,7 @@ def test_memit_emmet_pmet(read) -> None:
     assert {"covariance_weight": 15000.0, "prefixes": 5, "lr": 0.5}.items() <= found.method.settings().items()
     assert blocks(found.method, 32) == [4, 5, 6, 7, 8]
     assert not told(found, "v_loss_layer") and told(read(MEMIT, 40), "v_loss_layer: 31 of 40")
-    assert told(read(MEMIT.replace("mom2_adjustment: true", "mom2_adjustment: no")), "not looked at")
+    assert told(read(MEMIT.replace("mom2_adjustment: true", "mom2_adjustment: no")), "not read by")
     emmet = read(MEMIT.replace("alg_name: MEMIT", "alg_name: EMMET") + "emmet_lambda: 0.1\nupdate_norm_lambda: 2\n")
     # their lambda acts times the weight of the covariance
     assert emmet.method.settings()["slack"] == pytest.approx(1500.0) and told(emmet, "update_norm_lambda: 2")

@@ -216,3 +216,9 @@ def test_sites_are_frozen() -> None:
     site = wrapped("llama").sites()[0]
     with pytest.raises(dataclasses.FrozenInstanceError):
         site.layer = 3  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def test_a_block_that_returns_neither_tensor_nor_tuple_is_refused() -> None:
+    """openai-gpt's blocks return a list."""
+    with pytest.raises(NoSite, match="OpenAIGPTLMHeadModel: a block returns a list"):
+        find_layout(random_module("openai-gpt"))

@@ -1,0 +1,113 @@
+"""The one place where edits are written into weights: put back bit for bit, and followed by the model's bfloat16 copy.
+
+with lm.writing() as weights:
+    weights.write(name, values)
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+from editing.errors import UserError
+
+
+class ModelState:
+    """What all `LanguageModel` objects of one module share; a deep copy of a model has its own, without open edits.
+
+    Attributes:
+        half: the bfloat16 copy of the module, once it is made.
+        writers: the open edits of the weights, outermost first.
+    """
+
+    def __init__(self) -> None:
+        self.half: nn.Module | None = None
+        self.writers: list[WeightWriter] = []
+        self._running = threading.RLock()
+
+    def __getstate__(self) -> dict[str, nn.Module | None]:
+        return {"half": self.half}
+
+    def __setstate__(self, state: dict[str, nn.Module | None]) -> None:
+        self.__init__()
+        self.half = state["half"]
+
+    @contextmanager
+    def running(self, name: str) -> Iterator[None]:
+        """Held during a forward pass of the model called `name`.
+
+        Raises:
+            UserError: another thread runs the model; a pass changes the modules it runs.
+        """
+        if not self._running.acquire(blocking=False):
+            raise UserError(
+                f"{name}: two threads run this model at once, which would mix up their passes; "
+                "use it from one thread, or give each thread a model of its own"
+            )
+        try:
+            yield
+        finally:
+            self._running.release()
+
+
+class WeightWriter:
+    """The weights that one edit writes, and their values before it; made by `LanguageModel.writing`."""
+
+    def __init__(self, module: nn.Module, state: ModelState) -> None:
+        self._module, self._state = module, state
+        self._originals: dict[str, torch.Tensor] = {}
+
+    def original(self, name: str) -> torch.Tensor:
+        """The weight as it was when this edit first came to it."""
+        if name not in self._originals:
+            self._originals[name] = self._module.get_parameter(name).detach().clone()
+        return self._originals[name]
+
+    def write(self, name: str, values: torch.Tensor) -> None:
+        """Put `values`, of the weight's shape and any float type, into the weight called `name`."""
+        self.original(name)
+        self._copy(name, values)
+
+    def restore(self) -> None:
+        """Put the old bits back; the last written first, since two names may reach one tied weight."""
+        for name, values in reversed(self._originals.items()):
+            self._copy(name, values)
+
+    def _copy(self, name: str, values: torch.Tensor) -> None:
+        with torch.no_grad():
+            weight = self._module.get_parameter(name)
+            weight.copy_(values)
+            if self._state.half is not None:
+                self._state.half.get_parameter(name).copy_(weight)
+
+
+@contextmanager
+def writing(module: nn.Module, state: ModelState, name: str) -> Iterator[WeightWriter]:
+    """See `LanguageModel.writing`."""
+    writer = WeightWriter(module, state)
+    state.writers.append(writer)
+    try:
+        yield writer
+    finally:
+        inside = _close(state.writers, writer)
+        if inside:
+            raise UserError(
+                f"{name}: an edit was taken out while {inside} made after it remained; all of them are out now; "
+                "take out the latest first, as nested `with` blocks do"
+            )
+
+
+def _close(writers: list[WeightWriter], writer: WeightWriter) -> int:
+    """Undo `writer` and the open edits made after it, and return how many those are."""
+    if writer not in writers:  # undone together with an edit made before it
+        return 0
+    position = writers.index(writer)
+    for open_writer in reversed(writers[position:]):
+        open_writer.restore()
+    inside = len(writers) - position - 1
+    del writers[position:]
+    return inside

@@ -1,0 +1,157 @@
+"""Edits are written into weights by one owner: undone bit for bit, in order, and followed by the one bfloat16 copy."""
+
+from __future__ import annotations
+
+import copy
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+
+from editing.delta.changes import LowRank
+from editing.delta.delta import Delta, compose, subtract
+from editing.errors import BadModel, UserError
+from editing.eval.evaluate import continuation_logprobs
+from editing.methods import make_method
+from editing.methods.sequence import Step, apply_sequence
+from editing.model.language_model import LanguageModel, hash_weights
+from editing.stats.statistics import ModelStatistics
+from tests.editing.families import tiny_lm
+from tests.editing.worked import PROMPTS, REQUESTS, TARGETS
+
+
+def change(lm: LanguageModel, layer: int, seed: int, **provenance: str) -> Delta:
+    site, draw = lm.sites()[layer], torch.Generator().manual_seed(seed)
+    factors = LowRank(torch.randn(site.d_out, 1, generator=draw), torch.randn(site.d_in, 1, generator=draw))
+    return Delta({site.weight: factors}, provenance)
+
+
+def assert_copy_follows(lm: LanguageModel) -> None:
+    for (name, weight), (_, half) in zip(lm.module.named_parameters(), lm.half.module.named_parameters(), strict=True):
+        assert torch.equal(weight.to(torch.bfloat16), half), name
+
+
+@pytest.fixture
+def copies(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """Every module that is deep-copied."""
+    made: list[object] = []
+    deepcopy = copy.deepcopy
+
+    def counting(value, *args, **kwargs):
+        if isinstance(value, torch.nn.Module):
+            made.append(value)
+        return deepcopy(value, *args, **kwargs)
+
+    monkeypatch.setattr(copy, "deepcopy", counting)
+    return made
+
+
+def test_a_sequence_in_bfloat16_copies_the_model_once(tmp_path: Path, copies: list[object]) -> None:
+    lm = tiny_lm("gpt2")
+    statistics = ModelStatistics(lm, tmp_path, "identity")
+    before, steps = hash_weights(lm.module), []
+
+    def look(step: Step) -> None:
+        assert_copy_follows(step.lm)
+        steps.append(hash_weights(step.lm.half.module))
+        with step.unedited() as plain:
+            assert hash_weights(plain.module) == before
+            assert_copy_follows(plain)
+
+    method = make_method("rome", precision="bfloat16", steps=3, short_prefixes=1, long_prefixes=0)
+    apply_sequence(lm, method, REQUESTS[:3], statistics, on_step=look)
+    assert len(set(steps)) == 3 and len(copies) == 1
+    assert hash_weights(lm.module) == before
+    assert_copy_follows(lm)
+
+
+def test_applying_an_edit_keeps_the_copy_up_to_date(copies: list[object]) -> None:
+    lm = tiny_lm("gpt2")
+    short, plain = lm.with_batches(0.5), hash_weights(lm.half.module)
+    with change(lm, 1, 0).applied(lm), change(lm, 2, 1).applied(lm):
+        assert_copy_follows(lm)
+        assert short.half.module is lm.half.module and short.half.batch_scale == 0.5
+        assert hash_weights(lm.half.module) != plain
+    assert hash_weights(lm.half.module) == plain and len(copies) == 1
+
+
+def test_a_tied_weight_named_twice_is_restored() -> None:
+    lm = tiny_lm("gpt2")
+    before, weight = hash_weights(lm.module), lm.weight("lm_head.weight")
+    with lm.writing() as weights:
+        weights.write("transformer.wte.weight", weight + 1)
+        weights.write("lm_head.weight", weight + 1)
+    assert hash_weights(lm.module) == before
+
+
+def test_edits_left_out_of_order_are_all_undone_and_refused() -> None:
+    lm = tiny_lm("gpt2")
+    before = hash_weights(lm.module)
+    first, second = change(lm, 1, 0).applied(lm), change(lm, 1, 1).applied(lm)
+    first.__enter__()
+    second.__enter__()
+    with pytest.raises(UserError, match="an edit was taken out while 1 made after it remained"):
+        first.__exit__(None, None, None)
+    assert hash_weights(lm.module) == before
+    second.__exit__(None, None, None)
+    assert hash_weights(lm.module) == before
+
+
+def test_an_edit_of_another_model_is_refused() -> None:
+    lm, other = tiny_lm("gpt2", 0), tiny_lm("gpt2", 1)
+    delta = change(lm, 1, 0, model_hash=lm.weight_hash)
+    for use in (
+        lambda: delta.applied(other).__enter__(),
+        lambda: continuation_logprobs(other, PROMPTS, TARGETS, [delta]),
+    ):
+        with pytest.raises(BadModel, match="computed on another model"):
+            use()
+    with Delta(delta.factors).applied(other), compose([delta]).applied(other), delta.applied(lm):
+        pass
+    with subtract(compose([delta, delta]), delta).applied(lm), delta.applied(lm):
+        pass
+
+
+def test_two_threads_on_one_model_are_refused_in_one_line() -> None:
+    lm = tiny_lm("gpt2")
+    inside, over = threading.Event(), threading.Event()
+
+    def wait(*_: object) -> None:
+        inside.set()
+        assert over.wait(30)
+
+    handle = lm.module.get_submodule(lm.layout.blocks[0]).register_forward_hook(wait)
+    first = threading.Thread(target=continuation_logprobs, args=(lm, PROMPTS[:1], TARGETS[:1]))
+    first.start()
+    assert inside.wait(30)
+    try:
+        with pytest.raises(UserError, match="two threads run this model at once") as error:
+            continuation_logprobs(lm, PROMPTS[:1], TARGETS[:1])
+        assert "\n" not in str(error.value)
+    finally:
+        over.set()
+        first.join()
+        handle.remove()
+    continuation_logprobs(lm, PROMPTS[:1], TARGETS[:1])
+
+
+def test_a_model_can_be_deep_copied() -> None:
+    lm = tiny_lm("gpt2")
+    lm.half  # noqa: B018
+    twin = copy.deepcopy(lm)
+    with change(lm, 1, 0).applied(twin):
+        assert hash_weights(twin.module) != hash_weights(lm.module)
+        assert_copy_follows(twin)
+        assert_copy_follows(lm)
+
+
+def test_what_is_printed_is_short() -> None:
+    lm = tiny_lm("gpt2")
+    assert repr(lm) == "LanguageModel('tiny-gpt2', layers=4, d_model=32, 0.1M parameters, float32, cpu)"
+    delta = change(lm, 1, 0, method="rome")
+    assert repr(delta).startswith("Delta(rome, 1 LowRank, at transformer.h.1.mlp.c_proj.weight, norm ")
+    both = compose([delta, change(lm, 2, 1)])
+    assert "2 LowRank, at transformer.h.1.mlp.c_proj.weight ... transformer.h.2.mlp.c_proj.weight" in repr(both)
+    assert repr(Delta({}, context="New fact: a.")) == "Delta(context 'New fact: a.')"
+    assert repr(Delta({})) == "Delta(no change)"
