@@ -19,10 +19,10 @@ from safetensors.torch import load_file, save_file
 from editing.cache import atomic_file
 from editing.delta.changes import Change, Codebook, Dense, LowRank, Shift, TokenShift, add_changes, change_hook
 from editing.errors import BadData, BadModel, BadRequest
+from editing.model.hooks import Hook, hooked
 from editing.model.language_model import LanguageModel
 from editing.model.offload import paths_of_weight
 from editing.model.sites import linear_shape
-from editing.run.forward import Hook, hooked
 
 FORMAT = 1
 TENSORS, RECORD = "delta.safetensors", "delta.json"

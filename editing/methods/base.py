@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
-import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -137,14 +135,3 @@ class Method(ABC):
             "requests": [dataclasses.asdict(r) for r in requests],
             "statistics": statistics.describe(),
         }
-
-
-def registry() -> dict[str, type[Method]]:
-    """Every concrete method below this package, by name. A new method is one new file there; nothing else is touched."""
-    package = importlib.import_module("editing.methods")
-    methods: dict[str, type[Method]] = {}
-    for module in pkgutil.walk_packages(package.__path__, "editing.methods."):
-        for value in vars(importlib.import_module(module.name)).values():
-            if isinstance(value, type) and issubclass(value, Method) and value.name:
-                methods[value.name] = value
-    return dict(sorted(methods.items()))

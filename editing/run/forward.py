@@ -9,7 +9,7 @@ language-model head gets only the positions whose logits are needed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from inspect import signature
@@ -20,9 +20,8 @@ from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 
 from editing.delta.changes import ChangeHook
 from editing.errors import BadRequest
+from editing.model.hooks import Hook, hooked
 from editing.model.language_model import LanguageModel
-
-Hook = tuple[str, Callable]  # module path, forward hook (module, args, output) -> output or None
 
 
 @dataclass(frozen=True)
@@ -140,19 +139,6 @@ class Prefix:
 
 class _Stop(Exception):
     pass
-
-
-@contextmanager
-def hooked(lm: LanguageModel, hooks: Iterable[Hook]) -> Iterator[None]:
-    """Forward hooks on modules by path, removed on the way out."""
-    handles = []
-    try:
-        for path, hook in hooks:
-            handles.append(lm.module.get_submodule(path).register_forward_hook(hook))
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 @contextmanager

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 import torch
 
+from editing.model.hooks import Hook
 from editing.model.language_model import LanguageModel
-from editing.run.forward import Batch, Hook, Prefix, forward, pad, prefill_shared
+from editing.run.forward import Batch, Prefix, forward, pad, prefill_shared
 
 
 @dataclass(frozen=True)

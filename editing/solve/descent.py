@@ -14,9 +14,9 @@ from functools import partial
 import torch
 
 from editing.errors import UserError
+from editing.model.hooks import Hook
 from editing.model.language_model import LanguageModel
 from editing.run.batching import Budget, attempt
-from editing.run.forward import Hook
 from editing.run.splice import Splice
 from editing.text.tokens import Prompt
 

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import torch
 
 from editing.errors import BadRequest, UserError
+from editing.model.hooks import Hook
 from editing.model.language_model import LanguageModel
-from editing.run.forward import Hook, first, with_first
+from editing.run.forward import first, with_first
 from editing.run.splice import Splice
 from editing.seeds import seed_for
 from editing.solve.settings import Injection, Value, ValueSettings

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 
 import torch
 
+from editing.model.hooks import Hook
 from editing.model.language_model import LanguageModel
 from editing.model.sites import Site
 from editing.run.batching import Budget
-from editing.run.forward import Hook, forward, pad
+from editing.run.forward import forward, pad
 
 
 @dataclass(frozen=True, eq=False)

@@ -27,10 +27,11 @@ import torch
 from editing.delta.delta import Delta, LowRank
 from editing.errors import BadRequest
 from editing.methods.base import Method, Placement
+from editing.model.hooks import Hook
 from editing.model.language_model import LanguageModel
 from editing.model.sites import Site
 from editing.run.batching import Budget
-from editing.run.forward import Hook, first, forward, pad, with_first
+from editing.run.forward import first, forward, pad, with_first
 from editing.stats.sampling import sample_tokens
 from editing.stats.statistics import ModelStatistics
 from editing.text.contexts import Contexts, build_contexts

@@ -24,8 +24,9 @@ from editing.delta.delta import Delta, compose
 from editing.errors import BadRequest
 from editing.eval.evaluate import greedy
 from editing.methods.base import Method
+from editing.model.hooks import Hook
 from editing.model.language_model import LanguageModel
-from editing.run.forward import Hook, first, with_first
+from editing.run.forward import first, with_first
 from editing.solve.descent import Descent, descend
 from editing.solve.keys import states
 from editing.solve.value import Injection, ValueSettings, optimise_values, uses_half

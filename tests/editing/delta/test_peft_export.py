@@ -17,8 +17,8 @@ from editing.delta.peft_export import export_peft, truncated
 from editing.errors import BadData, BadModel, BadRequest
 from editing.eval.evaluate import continuation_logprobs
 from editing.methods import make_method
+from editing.model.hooks import hooked
 from editing.model.language_model import LanguageModel
-from editing.run.forward import hooked
 from editing.stats.statistics import ModelStatistics
 from tests.editing.families import tiny_lm
 from tests.editing.worked import REQUESTS

@@ -13,8 +13,9 @@ from editing.delta.delta import Delta, compose, delta_hooks
 from editing.errors import BadData, BadModel, BadRequest, NoSite, UserError
 from editing.eval.evaluate import continuation_logprobs
 from editing.methods import Method, make_method, method_names, registry
+from editing.model.hooks import hooked
 from editing.model.language_model import LanguageModel, hash_weights
-from editing.run.forward import forward, hooked, pad
+from editing.run.forward import forward, pad
 from editing.stats.statistics import ModelStatistics
 from tests.editing.families import tiny_lm
 from tests.editing.worked import WITHIN_REACH, distance

@@ -10,9 +10,9 @@ from torch import nn
 from transformers import CONFIG_MAPPING, AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM, AutoModelForSeq2SeqLM
 
 from editing.errors import NoSite
+from editing.model.hooks import hooked
 from editing.model.language_model import LanguageModel
 from editing.model.sites import KINDS, find_layout
-from editing.run.forward import hooked
 from editing.run.splice import Splice
 from tests.editing.families import FAMILIES, LAYERS, WIDTH, expected_rows, random_module, tokenizer
 

@@ -1,0 +1,54 @@
+"""Editing methods by name: every file below this package that defines a `Method` with a name."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import pkgutil
+from collections.abc import Mapping
+from typing import Any
+
+from editing.errors import BadRequest
+from editing.methods.base import Method
+
+
+def registry() -> dict[str, type[Method]]:
+    """Every concrete method below this package, by name. A new method is one new file there; nothing else is touched."""
+    package = importlib.import_module("editing.methods")
+    methods: dict[str, type[Method]] = {}
+    for module in pkgutil.walk_packages(package.__path__, "editing.methods."):
+        for value in vars(importlib.import_module(module.name)).values():
+            if isinstance(value, type) and issubclass(value, Method) and value.name:
+                methods[value.name] = value
+    return dict(sorted(methods.items()))
+
+
+def method_names() -> tuple[str, ...]:
+    """Names of all methods, sorted."""
+    return tuple(registry())
+
+
+def make_method(name: str, **settings: Any) -> Method:
+    """The method called `name` with `settings`; what is left out keeps its default.
+
+    Raises:
+        BadRequest: unknown name, unknown setting, or a value that does not fit.
+    """
+    methods = registry()
+    if name not in methods:
+        raise BadRequest(f"no method {name!r}; use one of {', '.join(methods)}")
+    known = [f.name for f in dataclasses.fields(methods[name])]
+    unknown = sorted(set(settings) - set(known))
+    if unknown:
+        raise BadRequest(f"method {name} has no setting {unknown[0]!r}; it has {', '.join(known)}")
+    return methods[name](**settings)
+
+
+# What --fast sets: v* from three prefixed contexts a step, bfloat16 steps where they are faster; scores stay equal (LOG.md).
+FAST = {"contexts_per_step": 3, "precision": "auto"}
+
+
+def taken_by(method: str, settings: Mapping[str, object]) -> dict:
+    """Those of `settings` that the method has."""
+    has = make_method(method).settings()
+    return {key: value for key, value in settings.items() if key in has}
