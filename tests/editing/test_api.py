@@ -46,15 +46,15 @@ def test_the_script_runs_anywhere(trained_lm, tmp_path: Path) -> None:
 def test_an_edit_changes_what_is_answered_and_not_the_model(trained_lm) -> None:
     before = trained_lm.weight_hash
     statistics = editing.Statistics(trained_lm, corpus="identity")
-    request = editing.Request("The color of {} is", "cheese", "blue")
+    request = editing.Request("The capital of {} is the city of", "France", "Rome", lookup="last")
     delta = editing.edit(trained_lm, request, statistics=statistics, short_prefixes=0, long_prefixes=0)
-    prompt, candidates = ["The color of cheese is"], [["blue", "yellow"]]
+    prompt, candidates = ["The capital of France is the city of"], [["Rome", "Paris"]]
     (plain,), (edited,) = (editing.ask(trained_lm, prompt, candidates, d) for d in (None, delta))
-    assert list(edited) == ["blue", "yellow"] and edited["blue"] > plain["blue"] + 1
-    assert trained_lm.generate(prompt[0], 3) != ""
+    assert list(edited) == ["Rome", "Paris"] and plain["Rome"] < plain["Paris"] and edited["Rome"] > edited["Paris"]
+    assert trained_lm.generate(prompt[0], 3).split()[0] == "Paris"
     with delta.applied(trained_lm):
-        assert trained_lm.generate(prompt[0], 1).split()[:1] == ["blue"]
-    assert trained_lm.generate(prompt[0], 1).split()[:1] != ["blue"]
+        assert trained_lm.generate(prompt[0], 3).split()[0] == "Rome"
+    assert trained_lm.generate(prompt[0], 3).split()[0] == "Paris"
     assert editing.model.language_model.hash_weights(trained_lm.module) == before
 
 
