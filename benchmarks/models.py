@@ -8,7 +8,7 @@ from pathlib import Path
 
 from benchmarks.grown import grow, is_grown, read_card
 from editing.model.language_model import LanguageModel
-from editing.model.load import find_device, load_resolved
+from editing.model.load import check_device, load_resolved
 from editing.references import CARD, Resolved, absent, check_card, check_folder, parse
 from editing.references import resolve as resolve_foreign
 
@@ -54,8 +54,7 @@ def load_model(
     Raises:
         BadModel: the reference cannot be resolved or loaded, or no such device.
     """
-    if device != "auto":
-        find_device(device, f"model {reference}")
+    check_device(device)
     return load_resolved(resolve(reference, cache=cache, progress=progress), device=device, dtype=dtype, cache=cache)
 
 

@@ -36,10 +36,10 @@ def curve(run: Path, min_known: int, csv: Path | None, as_json: bool) -> None:
     from valley.report.files import write_curve_charts
     from valley.report.page import Report
     from valley.rows.schema import read_run
-    from valley.scores.curve import analyse
+    from valley.scores.curve import READ, analyse
     from valley.text.curve import format_table
 
-    analysis = analyse(read_run(run), min_known)
+    analysis = analyse(read_run(run, READ), min_known)
     if as_json:
         print_table(analysis.curve)
     else:
@@ -73,10 +73,10 @@ def scores(run: Path, metrics: str, stratum: str, csv: Path | None, as_json: boo
       valley scores results/demo --metrics easyedit --stratum all --csv results/demo/easyedit.csv
     """
     from valley.rows.schema import read_run
-    from valley.scores.published import TABLES
+    from valley.scores.published import READ, TABLES
     from valley.text.published import format_scores
 
-    rows = read_run(run)
+    rows = read_run(run, READ)
     table = TABLES[metrics](rows, stratum)
     if as_json:
         print_table(table)
@@ -298,9 +298,9 @@ def rows(run: Path, sql: str | None, csv: str | None, as_json: bool) -> None:
     if csv == "-" and as_json:
         raise BadRequest("--csv without a path and --json both print the rows; give one of them")
 
-    from valley.rows.sql import ALL, OVERVIEW, ask_rows, format_rows
+    from valley.rows.sql import all_rows, ask_rows, format_rows
 
-    answer = ask_rows(run, (ALL if csv or as_json else OVERVIEW) if sql is None else sql)
+    answer = all_rows(run, overview=not (csv or as_json)) if sql is None else ask_rows(run, sql)
     if csv == "-":
         click.echo(answer.to_csv(index=False), nl=False)
         return

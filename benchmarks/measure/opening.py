@@ -74,7 +74,7 @@ def open_model(reference: str, device: str | None) -> LanguageModel:
     """Load a model onto a torch device; None is a GPU where there is one, else the CPU.
 
     Raises:
-        BadModel: the reference cannot be resolved or loaded.
+        BadModel: no such device; the reference cannot be resolved or loaded.
     """
     return load_model(reference, device=device or ("cuda" if torch.cuda.is_available() else "cpu"))
 

@@ -20,6 +20,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from benchmarks.ladders import load_ladder, present_rungs
+from benchmarks.measure.known_hash import known_hash, remember_hash
 from benchmarks.measure.opening import Loaded, cell_records, load_rung, planned, prepare, statistics_of
 from benchmarks.models import training_tokens
 from benchmarks.provenance import canonical, commit, versions
@@ -34,7 +35,8 @@ from benchmarks.sweep.timings import remember
 from benchmarks.watch import Watch
 from editing.errors import BadData, BadRequest, OutOfMemory, UserError
 from editing.methods import make_method
-from editing.model.language_model import hash_weights
+from editing.model.language_model import hash_weights, weight_versions
+from editing.model.load import check_device
 from editing.model.memory import format_plan
 from valley.rows.schema import to_frame
 
@@ -103,6 +105,7 @@ class _Sweep:
     ) -> None:
         self.plan, self.device, self.quiet, self.verbose, self.retry = plan, device, quiet, verbose, retry
         self.watch = watch
+        check_device(device)
         with watch("cases"):
             self.places, self.skipped, self.left_out = places(plan)
         whole = [sum(len(tasks) for tasks in walk(place)) for place in self.places]
@@ -141,6 +144,9 @@ class _Sweep:
         tasks = next(schedule)
         if not tasks:
             return True
+        known = known_hash(rung.model)
+        if known and self._finished(place, known, bar):
+            return True
         bar.set_description(f"{rung.name} loading")
         first = self.plan.all_seeds()[0]
         try:
@@ -149,7 +155,8 @@ class _Sweep:
         except Exception as error:
             self._cannot_load(tasks, error, bar)
             return True
-        model = loaded.lm.weight_hash
+        model, ran = loaded.lm.weight_hash, self.ran
+        remember_hash(rung.model, model)
         seeds = {first: loaded}
         for seed in self.plan.all_seeds()[1:]:
             statistics = statistics_of(loaded.lm, seed, self.plan.corpus, self.quiet)
@@ -176,7 +183,36 @@ class _Sweep:
             try:
                 tasks = schedule.send(lambda asked: self._read(asked, model))
             except StopIteration:
+                if self.ran > ran:
+                    self._check_weights(loaded, "+".join(self.plan.methods))
                 return True
+
+    def _check_weights(self, loaded: Loaded, method: str) -> None:
+        with self.watch(method), self.watch("checking weights"):
+            unchanged = hash_weights(loaded.lm.module) == loaded.lm.weight_hash
+        if not unchanged:
+            raise RuntimeError(f"{method} left the weights of {loaded.lm.name} changed: a bug in the method")
+
+    def _finished(self, place: Place, model: str, bar: tqdm) -> bool:
+        """Whether every cell of a rung whose weights have this hash is there; they are then counted. Loads nothing."""
+        schedule, cells = steps(place, self.part), {}
+        tasks = next(schedule)
+        while True:
+            for cell, _ in tasks:
+                address = cell.address(model)
+                if not self.store.done(address):
+                    return False
+                cells[address] = cell
+            try:
+                tasks = schedule.send(lambda asked: self._read(asked, model))
+            except StopIteration:
+                break
+        for address, cell in cells.items():
+            self.store.keep_only(address, cell.slot())
+        self.kept += len(cells.keys() - self.seen)
+        self.seen |= cells.keys()
+        bar.update(len(cells))
+        return True
 
     def _open(self, address: str) -> bool:
         """Whether a cell is still to be run."""
@@ -199,11 +235,10 @@ class _Sweep:
                 self.failed.append(f"{cell.label()}: {self.store.read(address)['error'].iloc[0]}")
             elif address not in self.seen:  # a cell that has failed in this run is not tried twice
                 bar.set_description(cell.label())
+                before = weight_versions(loaded.lm.module)
                 self._run_cell(task, address, loaded)
-                with self.watch(cell.method), self.watch("checking weights"):
-                    unchanged = hash_weights(loaded.lm.module) == loaded.lm.weight_hash
-                if not unchanged:
-                    raise RuntimeError(f"{cell.method} left the weights of {cell.rung} changed: a bug in the method")
+                if weight_versions(loaded.lm.module) != before:  # written in place, and perhaps put back
+                    self._check_weights(loaded, cell.method)
             bar.update(address not in self.seen)
             self.seen.add(address)
         return True

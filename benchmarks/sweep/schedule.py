@@ -179,28 +179,48 @@ def _halving(place: Place, part: Part | None) -> Steps:
         for side in ("dev", "test"):
             if not cases.side(side):
                 raise BadRequest(f"{kind} edits of {dataset}: no {side} case among {len(cases.cases)}; raise limit")
-    kinds = [kind for i, kind in enumerate(dict.fromkeys(pool[0] for pool in place.pools)) if not part or part.takes(i)]
+    kinds = list(dict.fromkeys(pool[0] for pool in place.pools))
     searched = [method for method in plan.methods if method not in CONTROLS]
-    races = [_Race(place, kind, method, list(place.grid(kind, method))) for kind in kinds for method in searched]
+    units = [(kind, method) for kind in kinds for method in searched]
+    own = [unit for i, unit in enumerate(units) if part is None or part.takes(i)]
+    races = yield from _run_races(place, own)
+    if set(own) == set(units):
+        yield [task for kind in kinds for task in _finals(place, kind, races, controls=True)]
+        return
+    yield [task for kind in kinds for task in _finals(place, kind, races)]
+    # The controls follow the best of all methods, so who takes the last method of a kind goes over the others' races too:
+    # what is finished is only read, and what is at work elsewhere is waited for.
+    last = [kind for kind in kinds if (kind, searched[-1]) in own] if searched else []
+    if last and any(method in CONTROLS for method in plan.methods):
+        races = yield from _run_races(place, [unit for unit in units if unit[0] in last])
+        yield [task for kind in last for task in _finals(place, kind, races, controls=True)]
+
+
+def _run_races(place: Place, units: Sequence[tuple[str, str]]) -> Generator[list[Task], Read, list[_Race]]:
+    races = [_Race(place, kind, method, list(place.grid(kind, method))) for kind, method in units]
     while running := [race for race in races if race.round < race.rounds]:
         read = yield [task for race in running for settings in race.settings for task in race.tasks(settings)]
         for race in running:
             race.judge(read)
-    tasks = []
-    for kind in kinds:
-        mine = [race for race in races if race.kind == kind and race.settings]
-        if not mine:
-            continue
+    return races
+
+
+def _finals(place: Place, kind: str, races: Sequence[_Race], controls: bool = False) -> list[Task]:
+    """What survived of a kind on the test cases, with the controls beside the best of it if asked for."""
+    mine = [race for race in races if race.kind == kind and race.settings]
+    if not mine:
+        return []
+    tried = [(race.method, settings) for race in mine for settings in race.settings]
+    if controls:
         best = mine[ranked([race.best for race in mine])[0]]
-        tried = [(race.method, settings) for race in mine for settings in race.settings]
-        tried += [(control, _follow(plan, control, best)) for control in plan.methods if control in CONTROLS]
-        for pool in place.of(kind):
-            tasks += [
-                place.task(pool, method, settings, batch, stage)
-                for stage, batch in chunks(place.pools[pool], "test")
-                for method, settings in tried
-            ]
-    yield tasks
+        names = [method for method in place.plan.methods if method in CONTROLS]
+        tried += [(name, _follow(place.plan, name, best)) for name in names]
+    return [
+        place.task(pool, method, settings, batch, stage)
+        for pool in place.of(kind)
+        for stage, batch in chunks(place.pools[pool], "test")
+        for method, settings in tried
+    ]
 
 
 def _follow(plan: Plan, control: str, best: _Race) -> dict:

@@ -14,8 +14,8 @@ class Part:
 
     Attributes:
         rungs: their places among the rungs that are there.
-        share, of: within each rung, every `of`-th unit from the `share`-th on. A unit is a cell, or an edit kind where settings
-            are searched by halving, whose rounds build on one another.
+        share, of: within each rung, every `of`-th unit from the `share`-th on. A unit is a cell, or a method on an
+            edit kind where settings are searched by halving, whose rounds build on one another.
     """
 
     rungs: tuple[int, ...]

@@ -282,6 +282,14 @@ def hash_weights(module: nn.Module) -> str:
     return digest.hexdigest()
 
 
+def weight_versions(module: nn.Module) -> tuple[tuple[int, int], ...]:
+    """Identity and count of in-place writes of every parameter and buffer: unlike before where one was replaced or written to.
+
+    A write through `.data` is not counted, so this only says when `hash_weights` must look at once.
+    """
+    return tuple((id(tensor), tensor._version) for tensor in (*module.parameters(), *module.buffers()))
+
+
 def _own_prefix(tokenizer: Any) -> tuple[int, ...]:
     plain = tokenizer("a", add_special_tokens=False)["input_ids"]
     full = tokenizer("a")["input_ids"]

@@ -84,25 +84,39 @@ def load_resolved(
     if device == "auto":
         module, tokenizer = load_pair(resolved, dtype=dtype, cache=cache, device_map="auto")
     else:
-        target = find_device(device, f"model {resolved.reference}")
+        target = find_device(device)
         module, tokenizer = load_pair(resolved, dtype=dtype, cache=cache)
         module = module.to(target)
     prefix_ids = prefix_of(tokenizer)
     return LanguageModel.wrap(module, tokenizer, name=resolved.reference, source=resolved.source, prefix_ids=prefix_ids)
 
 
-def find_device(device: str | None, label: str = "device") -> torch.device:
+def check_device(device: str | None) -> None:
+    """Refuse a device that is not there, before any work.
+
+    Raises:
+        BadModel: as `find_device`.
+    """
+    if device != "auto":
+        find_device(device)
+
+
+def find_device(device: str | None) -> torch.device:
     """The torch device called `device`; None is a GPU where there is one, else the CPU.
 
     Raises:
-        BadModel: no such device on this machine.
+        BadModel: not a device, or one that this machine or this PyTorch does not have.
     """
     name = device or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
         target = torch.device(name)
-        torch.empty(0, device=target)
-    except Exception as error:
-        raise BadModel(f"{label}: no device {name!r} here; use --device cpu") from error
+    except RuntimeError as error:
+        raise BadModel(f"--device {name!r:.40}: not a torch device; write cpu, cuda or cuda:1") from error
+    count = torch.cuda.device_count()
+    if target.type == "cuda" and (target.index or 0) >= count:
+        raise BadModel(f"--device {name}: PyTorch sees {count} CUDA GPUs; leave out --device or give cpu")
+    if target.type == "mps" and not torch.backends.mps.is_available():
+        raise BadModel(f"--device {name}: PyTorch sees no Apple GPU; leave out --device or give cpu")
     return target
 
 
@@ -118,8 +132,7 @@ def load(
     Raises:
         BadModel: as `resolve` and `load_resolved`.
     """
-    if device != "auto":
-        find_device(device, f"model {reference}")
+    check_device(device)
     return load_resolved(resolve(reference, cache=cache), device=device, dtype=dtype, cache=cache)
 
 

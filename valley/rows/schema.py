@@ -6,10 +6,14 @@ row whose `error` says why. A NaN is "not measurable" and its `reason` says why;
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+import duckdb
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from editing.errors import UserError
 
@@ -155,11 +159,73 @@ def to_frame(records: list[dict]) -> pd.DataFrame:
     return frame
 
 
-def read_run(folder: str | Path) -> pd.DataFrame:
-    """All cells of a run folder (`FOLDER/cells/*.parquet`) as one table, in a fixed order.
+# The order of the table, rows of one case in the order of its probes.
+ORDER = ("rung_index", "rung", "method", "settings", "edit_kind", "run_seed", "case", "probe_index")
+REMEDY = "restore it, or delete it and run bench again"
+
+
+def read_run(folder: str | Path, columns: Sequence[str] = tuple(COLUMNS)) -> pd.DataFrame:
+    """The cells of a run folder (`FOLDER/cells/*.parquet`) as one table in a fixed order.
+
+    Args:
+        columns: names of COLUMNS to read; a table of a million rows takes gigabytes with all of them.
+
+    Raises:
+        RowsError: no such folder, no finished cell, an unreadable file, a newer schema, no such column.
+    """
+    unknown = set(columns) - set(COLUMNS)
+    if unknown:
+        raise RowsError(f"no such column in the rows table: {', '.join(sorted(unknown))}")
+    used = list(dict.fromkeys([*columns, *ORDER]))
+    connection = connect()
+    try:
+        table = connection.sql(select_rows(folder, used)).to_arrow_table()
+    except duckdb.Error as error:
+        raise RowsError(f"{folder}: not readable as Parquet files ({str(error).splitlines()[0]}); {REMEDY}") from error
+    finally:
+        connection.close()
+    rows = table.to_pandas(types_mapper={pa.string(): pd.StringDtype("pyarrow")}.get, self_destruct=True)
+    del table
+    rows = rows.astype({name: COLUMNS[name][0] for name in used})
+    keys = [rows[name] if COLUMNS[name][0] == "int64" else rows[name].astype("category").cat.codes for name in ORDER]
+    order = np.lexsort([key.to_numpy() for key in reversed(keys)])
+    rows = rows[list(columns)]
+    return rows if (np.diff(order) == 1).all() else rows.take(order).reset_index(drop=True)
+
+
+def connect() -> duckdb.DuckDBPyConnection:
+    """A DuckDB database in memory that sees no variable of the program and draws no progress bar."""
+    connection = duckdb.connect(":memory:", config={"python_enable_replacements": "false"})
+    connection.execute("SET enable_progress_bar = false")
+    return connection
+
+
+def select_rows(folder: str | Path, columns: Sequence[str] = tuple(COLUMNS)) -> str:
+    """The SELECT that gives `columns` of all cells of a run folder, file by file; nothing is read before it is executed.
 
     Raises:
         RowsError: no such folder, no finished cell, an unreadable file, a newer schema.
+    """
+    files = cell_files(folder)
+    stored: set[str] = set()
+    for file in files:
+        stored.update(_columns_of(file))
+    names = []
+    for name in columns:
+        text = COLUMNS[name][0] == "string"
+        if name not in stored:
+            names.append(f"""{"''" if text else "NULL::DOUBLE"} AS "{name}\"""")
+        else:
+            names.append(f"""coalesce("{name}", '') AS "{name}\"""" if text and name in ADDED else f'"{name}"')
+    listed = ", ".join("'" + str(file).replace("'", "''") + "'" for file in files)
+    return f"SELECT {', '.join(names)} FROM read_parquet([{listed}], union_by_name = true)"
+
+
+def cell_files(folder: str | Path) -> list[Path]:
+    """The Parquet files of a run folder, by name.
+
+    Raises:
+        RowsError: no such folder, no finished cell.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -167,22 +233,30 @@ def read_run(folder: str | Path) -> pd.DataFrame:
     files = sorted((folder / "cells").glob("*.parquet"))
     if not files:
         raise RowsError(f"{folder}: no finished cell in it yet; run `python cli.py bench --out {folder}`")
-    frames = []
-    for file in files:
-        try:
-            frame = pd.read_parquet(file)
-        except Exception as error:
-            raise RowsError(f"{file}: not a readable Parquet file ({error}); delete it and run bench again") from error
-        version = int(frame["schema_version"].max()) if "schema_version" in frame and len(frame) else -1
-        if version > SCHEMA_VERSION:
-            raise RowsError(f"{file}: written by a newer version (schema {version}, this is {SCHEMA_VERSION}); update")
-        if version < SCHEMA_VERSION or set(frame.columns) | set(ADDED) != set(COLUMNS):
-            raise RowsError(f"{file}: columns do not fit schema {SCHEMA_VERSION}; delete it and run bench again")
-        absent = {name: "" for name in ADDED if name not in frame and COLUMNS[name][0] == "string"}
-        frames.append(frame.assign(**absent).reindex(columns=list(COLUMNS)))
-    rows = pd.concat(frames, ignore_index=True)
-    order = ["rung_index", "rung", "method", "settings", "edit_kind", "run_seed", "case", "probe_index"]
-    return rows.sort_values(order, kind="stable", ignore_index=True)
+    return files
+
+
+def _columns_of(file: Path) -> list[str]:
+    """The columns of a cell file that fits the schema, from its footer.
+
+    Raises:
+        RowsError: unreadable, of a newer version, other columns.
+    """
+    try:
+        about = pq.read_metadata(file)
+        names = about.schema.to_arrow_schema().names
+        version = -1
+        if about.num_rows and "schema_version" in names:
+            place = names.index("schema_version")
+            versions = [about.row_group(i).column(place).statistics.max for i in range(about.num_row_groups)]
+            version = int(max(versions))
+    except Exception as error:
+        raise RowsError(f"{file}: not a readable Parquet file ({error}); {REMEDY}") from error
+    if version > SCHEMA_VERSION:
+        raise RowsError(f"{file}: written by a newer version (schema {version}, this is {SCHEMA_VERSION}); update")
+    if version < SCHEMA_VERSION or set(names) | set(ADDED) != set(COLUMNS):
+        raise RowsError(f"{file}: columns do not fit schema {SCHEMA_VERSION}; {REMEDY}")
+    return names
 
 
 def preferred(rows: pd.DataFrame, when: str = "after") -> pd.Series:

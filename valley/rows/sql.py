@@ -1,4 +1,4 @@
-"""`rows RUN --sql`: questions to the table of a run, answered by DuckDB in memory."""
+"""`rows RUN --sql`: questions to the table of a run, answered by DuckDB from the Parquet files, column by column."""
 
 from __future__ import annotations
 
@@ -8,26 +8,33 @@ import duckdb
 import pandas as pd
 
 from editing.errors import BadRequest
-from valley.rows.schema import read_run
+from valley.rows.schema import cell_files, connect, read_run, select_rows
 
-ALL = "SELECT * FROM rows"
 # What fits on a terminal.
-OVERVIEW = 'SELECT rung, method, site, lookup, edit_kind, split, "case", probe, lang, value, reason, error FROM rows'
+OVERVIEW = (
+    "rung", "method", "site", "lookup", "edit_kind", "split", "case", "probe", "lang", "value", "reason", "error",
+)  # fmt: skip
 
 
-def ask_rows(run: Path, sql: str = ALL) -> pd.DataFrame:
+def all_rows(run: Path, overview: bool = False) -> pd.DataFrame:
+    """The rows of `run` in their fixed order, with the columns OVERVIEW or all of them."""
+    return read_run(run, OVERVIEW) if overview else read_run(run)
+
+
+def ask_rows(run: Path, sql: str) -> pd.DataFrame:
     """The answer to one SELECT over the rows of `run`, which it calls `rows`; columns: `valley.rows.schema.COLUMNS`.
 
-    The statement sees that table and nothing else: no file, no network, no setting.
+    The statement can read the files of that table and nothing else: no other file, no network, no setting.
 
     Raises:
         RowsError: no such run, or rows that cannot be read.
         BadRequest: not SQL, more than one statement, or one that does more than read; one line.
     """
-    rows = read_run(run)
-    connection = duckdb.connect(":memory:", config={"python_enable_replacements": "false"})
+    select, files = select_rows(run), [str(file) for file in cell_files(run)]
+    connection = connect()
     try:
-        connection.register("rows", rows)
+        connection.execute("SET allowed_paths = ?", [files])
+        connection.execute(f"CREATE TEMP VIEW rows AS {select}")
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
         statements = connection.extract_statements(sql)

@@ -15,10 +15,15 @@ from valley.rows.schema import COLUMNS, SCHEMA_VERSION, RowsError
 
 _ABOUT = ("site", "lookup", "depth", "subject", "relation", "split")
 UNIT: tuple[str, ...] = (*RUNG, "edit_kind", *SETTING, *CASE)  # one edit of one case on one rung
+_CHECKED = ["cell", *UNIT, "run_seed", "probe", "probe_index", "model_hash", "split", "relation"]
+
+
+_USED = [*UNIT, "probe", "probe_index", "run_seed", "cell", "lang", "edit_lang", "value", "known", *_ABOUT]
+NEEDED = frozenset([*_USED, *_CHECKED, "schema_version", "error", "reason"])  # columns without which nothing is scored
 
 
 def check(rows: pd.DataFrame) -> pd.DataFrame:
-    """`rows` if they are a sound table, columns in schema order.
+    """`rows` if they are a sound table, columns in schema order; those outside NEEDED may be left out.
 
     Raises:
         RowsError: other columns or schema version, no rows, an unknown probe kind, a value outside [0, 1], a probe
@@ -26,7 +31,7 @@ def check(rows: pd.DataFrame) -> pd.DataFrame:
     """
     if not isinstance(rows, pd.DataFrame):
         raise RowsError(f"rows are a {type(rows).__name__}, not a table; read them with valley.rows.schema.read_run")
-    lacking, extra = sorted(set(COLUMNS) - set(rows.columns)), sorted(set(map(str, rows.columns)) - set(COLUMNS))
+    lacking, extra = sorted(NEEDED - set(rows.columns)), sorted(set(map(str, rows.columns)) - set(COLUMNS))
     if lacking or extra:
         text = "; ".join(
             f"{word} {', '.join(names[:3])}" for word, names in (("no", lacking), ("extra", extra)) if names
@@ -37,11 +42,11 @@ def check(rows: pd.DataFrame) -> pd.DataFrame:
     versions = sorted(set(rows["schema_version"]))
     if versions != [SCHEMA_VERSION]:
         raise RowsError(f"the rows have schema {versions}, this program reads {SCHEMA_VERSION}; run bench again")
-    rows = rows[list(COLUMNS)]
-    text_columns = [name for name, (dtype, _) in COLUMNS.items() if dtype == "string"]
+    rows = rows[[name for name in COLUMNS if name in rows]]
+    text_columns = [name for name in rows if COLUMNS[name][0] == "string"]
     rows = rows.assign(**{name: rows[name].fillna("") for name in text_columns if rows[name].isna().any()})
     good = rows[rows["error"] == ""]
-    unknown = sorted(set(good["probe"]) - set(PROBE_KINDS))
+    unknown = sorted(set(good["probe"].unique()) - set(PROBE_KINDS))
     if unknown:
         raise RowsError(f"unknown probe kind {unknown[0]!r} in the rows; use one of {', '.join(PROBE_KINDS)}")
     wild = good[good["value"].notna() & ~good["value"].between(0, 1)]
@@ -50,6 +55,7 @@ def check(rows: pd.DataFrame) -> pd.DataFrame:
         raise RowsError(
             f"case {bad['case']!r} at {bad['rung']!r}: {bad['probe']} has value {bad['value']}, not in [0, 1]"
         )
+    good = coded(good[_CHECKED])
     twice = good.duplicated(["cell", *UNIT, "run_seed", "probe", "probe_index"])
     if twice.any():
         bad = good[twice].iloc[0]
@@ -65,6 +71,12 @@ def check(rows: pd.DataFrame) -> pd.DataFrame:
         if (n > 1).any():
             raise RowsError(f"{n.index[n > 1][0][-1]!r} has {n[n > 1].iloc[0]} values of {column}; {mend}")
     return rows
+
+
+def coded(frame: pd.DataFrame) -> pd.DataFrame:
+    """`frame` with its text columns as categories in alphabetical order: groups and sorts go by numbers, in the same order."""
+    texts = [name for name in frame.columns if isinstance(frame[name].dtype, pd.StringDtype)]
+    return frame.astype(dict.fromkeys(texts, "category"))
 
 
 def failures(rows: pd.DataFrame) -> pd.DataFrame:
@@ -88,7 +100,8 @@ def edit_languages(good: pd.DataFrame, unit: Sequence[str] = UNIT) -> pd.Series:
     first = good[good["probe"].isin(["efficacy", "paraphrase"])].sort_values("probe_index", kind="stable")
     asked = first.groupby(list(unit), observed=True)["lang"].first()
     stated = good.groupby(list(unit), observed=True)["edit_lang"].first()
-    return stated.where(stated.fillna("") != "", asked.reindex(stated.index)).fillna("").rename("edit_lang")
+    stated, asked = stated.astype("string").fillna(""), asked.astype("string").reindex(stated.index)
+    return stated.where(stated != "", asked).fillna("").rename("edit_lang")
 
 
 def net_of_siblings(good: pd.DataFrame, unit: list[str]) -> pd.Series:
@@ -98,6 +111,7 @@ def net_of_siblings(good: pd.DataFrame, unit: list[str]) -> pd.Series:
     """
     pair = good[good["probe"].isin(["cross_lingual", "neighbour"])]
     means = pair.groupby([*unit, "lang", "probe"], observed=True)["value"].mean().unstack("probe")
+    means.columns = list(means.columns)
     means = means.reindex(columns=["cross_lingual", "neighbour"])
     return (means["cross_lingual"] - (1 - means["neighbour"])).groupby(level=unit, observed=True).mean()
 
@@ -114,12 +128,10 @@ def case_scores(rows: pd.DataFrame) -> pd.DataFrame:
     return scores_of(check(rows))
 
 
-_USED = [*UNIT, "probe", "probe_index", "run_seed", "cell", "lang", "edit_lang", "value", "known", *_ABOUT]
-
-
 def scores_of(rows: pd.DataFrame) -> pd.DataFrame:
     """`case_scores` of rows that `check` has passed."""
     good = rows.loc[rows["error"] == "", _USED]
+    texts = {name: good[name].dtype for name in good.columns if isinstance(good[name].dtype, pd.StringDtype)}
     if good.empty:
         summaries = (*PROBE_KINDS, NET, "generalisation", "specificity")
         empty = {name: pd.Series(dtype="float64") for name in ("depth", *summaries)}
@@ -131,9 +143,10 @@ def scores_of(rows: pd.DataFrame) -> pd.DataFrame:
         return pd.DataFrame({name: good[name] for name in UNIT} | words | empty)
     unit = list(UNIT)
     # Millions of rows: the eight names of a unit are numbered once, in their order, and everything else goes by the number.
-    numbered = good.groupby(unit, observed=True)
-    good = good.assign(_unit=numbered.ngroup())
+    good = coded(good)
+    good = good.assign(_unit=good.groupby(unit, observed=True).ngroup())
     kinds = good.groupby(["_unit", "probe"], observed=True)["value"].mean().unstack("probe")
+    kinds.columns = list(kinds.columns)
     scores = kinds.reindex(columns=list(PROBE_KINDS)).astype("float64")
     scores[NET] = net_of_siblings(good, ["_unit"]).reindex(scores.index)
     scores["generalisation"] = scores[list(GENERALISATION)].mean(axis=1)
@@ -143,8 +156,9 @@ def scores_of(rows: pd.DataFrame) -> pd.DataFrame:
     )
     grouped = good.loc[first.index, ["_unit", *_ABOUT]].groupby("_unit")
     names = good.drop_duplicates("_unit").set_index("_unit")[unit]
+    languages = edit_languages(good, ("_unit",)).astype(texts.get("edit_lang", "string"))
     facts = names.join(grouped.first()).rename(columns={"relation": "cluster"})
-    table = facts.join(scores).join(edit_languages(good, ("_unit",))).reset_index(drop=True)
+    table = facts.join(scores).join(languages).reset_index(drop=True)
     knew = good["known"].fillna(False).astype(bool).groupby(good["_unit"]).min().rename("known")
     by_rung = names.join(knew).groupby([*RUNG, "edit_kind", *CASE])["known"].min().reset_index()
     table = table.merge(by_rung, on=[*RUNG, "edit_kind", *CASE], how="left", validate="many_to_one")
@@ -155,7 +169,9 @@ def scores_of(rows: pd.DataFrame) -> pd.DataFrame:
     flag = (everywhere["min"] & (everywhere["size"] == everywhere["rungs"])).rename("known_everywhere").reset_index()
     table = table.merge(flag, on=["ladder", "edit_kind", *CASE], how="left", validate="many_to_one")
     table = table.sort_values(unit, kind="stable", ignore_index=True)
-    return table.assign(pair=table.groupby(["ladder", "edit_kind", *CASE], observed=True).ngroup())
+    table = table.assign(pair=table.groupby(["ladder", "edit_kind", *CASE], observed=True).ngroup())
+    texts["cluster"] = texts.pop("relation", facts["cluster"].dtype)  # `relation` is a probe kind from here on
+    return table.astype({name: dtype for name, dtype in texts.items() if name in table})
 
 
 def harmonic(generalisation: np.ndarray | float, specificity: np.ndarray | float) -> np.ndarray:

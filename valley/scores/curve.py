@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from valley.rows.kinds import ALL, CONTROLS, METRICS, NET, PROBE_KINDS, RUNG, SETTING, kind_order
+from valley.rows.kinds import ALL, CONTROLS, METRICS, NET, PLACEBO, PROBE_KINDS, RUNG, SETTING, kind_order
 from valley.rows.schema import RowsError
-from valley.scores.cases import check, scores_of
+from valley.scores.cases import NEEDED, check, scores_of
 from valley.scores.settings import (
     GROUP,
     Resampler,
@@ -30,6 +30,8 @@ from valley.scores.settings import (
 
 __all__ = ["Analysis", "analyse", "curve"]
 
+# All that a curve and its figures read of the rows.
+READ = (*sorted(NEEDED), "bits_per_byte_en", "bits_per_byte_fr", "parameters", "n_layers", "model")
 ESTIMATES = [name for m in METRICS for name in (m, f"{m}_low", f"{m}_high")]
 COLUMNS = [
     *RUNG, "edit_kind", "strength_bits_per_byte", "strength_log10_parameters", "bits_per_byte_en", "bits_per_byte_fr",
@@ -103,9 +105,11 @@ def analyse(
     """As `curve`, with what leads to it."""
     rows = check(rows)
     if methods is not None:
-        unknown = sorted(set(methods) - set(rows["method"]))
+        unknown = sorted(set(methods) - set(rows["method"].unique()))
         if unknown:
-            raise RowsError(f"no rows of method {unknown[0]!r}; the run has {', '.join(sorted(set(rows['method'])))}")
+            raise RowsError(
+                f"no rows of method {unknown[0]!r}; the run has {', '.join(sorted(rows['method'].unique()))}"
+            )
         rows = rows[rows["method"].isin([*methods, *CONTROLS])]
     if min_known < 1:
         raise RowsError(f"min_known is {min_known}; give 1 or more")
@@ -113,13 +117,13 @@ def analyse(
     tried = rows[list(GROUP)].drop_duplicates()
     choice = choose(scores, tried, which)
     resampler = Resampler(scores, draws, seed)
-    rungs = _rungs(rows)
-    kinds = sorted((k for k in set(rows["edit_kind"]) if k), key=kind_order)
+    prepared = _prepare(rows, scores, choice, resampler, which)
+    kinds = sorted(prepared.asked, key=kind_order)
     share = max(1, -(-min_known // max(1, len(kinds))))
     lines = []
-    for rung in rungs.to_dict("records"):
-        n_errors = _n_errors(rows, rung)
-        per_kind = [_line(rows, scores, choice, resampler, rung, kind, which) for kind in kinds]
+    for rung in _rungs(rows).to_dict("records"):
+        n_errors = len(_here(prepared.errors, rung))
+        per_kind = [_line(prepared, rung, kind) for kind in kinds]
         total = _overall(rung, per_kind, n_errors, min_known, share)
         lines.append(total)
         for line in per_kind:
@@ -157,53 +161,81 @@ def _here(frame: pd.DataFrame, rung: dict, kind: str | None = None) -> pd.DataFr
     return frame[keep if kind is None else keep & frame["edit_kind"].eq(kind)]
 
 
-def _n_errors(rows: pd.DataFrame, rung: dict, kind: str | None = None) -> int:
-    return int((_here(rows, rung, kind)["error"] != "").sum())
+@dataclass(frozen=True)
+class _Prepared:
+    """A run, selected once for all lines of its curve.
+
+    Attributes:
+        scores: case scores by (ladder, rung_index, rung, edit kind). probes: the same of PROBE_COLUMNS of the rows.
+        placebos: the case scores of the placebo. errors: RUNG, edit_kind and error of the failed cells.
+        asked: edit kind -> the probe kinds that the run has for it.
+        choice, resampler, which: as in `Analysis`.
+    """
+
+    scores: dict[tuple, pd.DataFrame]
+    probes: dict[tuple, pd.DataFrame]
+    placebos: pd.DataFrame
+    errors: pd.DataFrame
+    asked: dict[str, set[str]]
+    choice: pd.DataFrame
+    resampler: Resampler
+    which: str
 
 
-def _line(
-    rows: pd.DataFrame,
-    scores: pd.DataFrame,
-    choice: pd.DataFrame,
-    resampler: Resampler,
-    rung: dict,
-    kind: str,
-    which: str,
-) -> dict:
+PROBE_COLUMNS = ["method", "settings", "case", "probe", "reason"]
+
+
+def _prepare(
+    rows: pd.DataFrame, scores: pd.DataFrame, choice: pd.DataFrame, resampler: Resampler, which: str
+) -> _Prepared:
+    place = [*RUNG, "edit_kind"]
+    slim = rows[[*place, *PROBE_COLUMNS]]
+    asked = rows.loc[rows["edit_kind"] != "", ["edit_kind", "probe"]].drop_duplicates()
+    return _Prepared(
+        scores=dict(iter(scores.groupby(place, observed=True))),
+        probes=dict(iter(slim.groupby(place, observed=True))),
+        placebos=scores[scores["method"] == PLACEBO],
+        errors=rows.loc[rows["error"] != "", [*place, "error"]],
+        asked={str(kind): set(part["probe"]) for kind, part in asked.groupby("edit_kind")},
+        choice=choice,
+        resampler=resampler,
+        which=which,
+    )
+
+
+def _line(prepared: _Prepared, rung: dict, kind: str) -> dict:
     """One rung and edit kind: the chosen setting, its counts, estimates and bootstrap samples (before any refusal)."""
+    resampler, key = prepared.resampler, (*(rung[name] for name in RUNG), kind)
+    errors = _here(prepared.errors, rung, kind)["error"]
     nothing = dict.fromkeys(ESTIMATES, np.nan)
-    line = {**rung, "edit_kind": kind, **nothing, "n_errors": _n_errors(rows, rung, kind), "reason": "", "gaps": "{}"}
+    line = {**rung, "edit_kind": kind, **nothing, "n_errors": len(errors), "reason": "", "gaps": "{}"}
     line |= {"n_cases": 0, "n_known": 0, "n_used": 0, "kinds": "", "depth": np.nan, "n_settings": 0}
     line |= {"method": "", "settings": "", "site": "", "lookup": "", "chosen_on": "", "scored_on": ""}
     empty = np.full(len(METRICS), np.nan)
     line |= {"point": empty, "samples": np.full((resampler.draws, len(METRICS)), np.nan)}
-    chosen = _here(choice, rung, kind)
+    chosen = _here(prepared.choice, rung, kind)
     if chosen.empty:
-        errors = _here(rows, rung, kind)["error"]
-        errors = errors[errors != ""]
         return line | {"reason": f"failed: {errors.iloc[0]}" if len(errors) else "not run"}
     pick = chosen.iloc[0]
     line |= {name: pick[name] for name in (*SETTING, "n_settings", "chosen_on", "scored_on", "reason")}
     if pick["method"] == "":
-        errors = _here(rows, rung, kind)["error"]
-        errors = errors[errors != ""]
         hint = f" ({errors.iloc[0]})" if len(errors) and pick["reason"] == "every edit failed" else ""
         return line | {"reason": pick["reason"] + hint}
-    mine = _here(scores, rung, kind)
+    mine = prepared.scores[key]
     mine = mine[(mine["method"] == pick["method"]) & (mine["settings"] == pick["settings"])]
     part = on_split(mine, pick["scored_on"])
-    used = stratum(part, which)
+    used = stratum(part, prepared.which)
     for name in ("site", "lookup"):
         line[name] = "+".join(sorted(set(mine[name]) - {""}))
     line["depth"] = float(mine["depth"].median())
     line |= {"n_cases": len(part), "n_known": int(part["known"].sum()), "n_used": len(used)}
     if used.empty:
         return line
-    point, samples = resampler.metrics(used, placebo_of(scores, used))
+    point, samples = resampler.metrics(used, placebo_of(prepared.placebos, used))
     low, high = bounds(samples, len(used))
     line |= _estimates(point, low, high)
     line |= {"point": point, "samples": samples, "kinds": "+".join(measured(used))}
-    line["gaps"] = json.dumps(_gaps(rows, rung, kind, used, dict(zip(METRICS, point, strict=True))), ensure_ascii=False)
+    line["gaps"] = json.dumps(_gaps(prepared, key, used, dict(zip(METRICS, point, strict=True))), ensure_ascii=False)
     return line
 
 
@@ -214,10 +246,10 @@ def _estimates(point: np.ndarray, low: np.ndarray, high: np.ndarray) -> dict[str
     return cells
 
 
-def _gaps(rows: pd.DataFrame, rung: dict, kind: str, used: pd.DataFrame, values: dict[str, float]) -> dict[str, str]:
+def _gaps(prepared: _Prepared, key: tuple, used: pd.DataFrame, values: dict[str, float]) -> dict[str, str]:
     """Why a score of a measured line is NaN; only for scores that the run asked for somewhere."""
-    asked = set(rows.loc[rows["edit_kind"].eq(kind), "probe"])
-    mine = _here(rows, rung, kind)
+    asked = prepared.asked[key[-1]]
+    mine = prepared.probes[key]
     mine = mine[mine["method"].eq(used["method"].iloc[0]) & mine["settings"].eq(used["settings"].iloc[0])]
     mine = mine[mine["case"].isin(used["case"])]
     gaps = {}

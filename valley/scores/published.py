@@ -18,7 +18,7 @@ import pandas as pd
 
 from valley.rows.kinds import NET, PROBE_KINDS, RUNG, SETTING, kind_order
 from valley.rows.schema import RowsError, preferred, probability_margin
-from valley.scores.cases import UNIT, case_scores, edit_languages
+from valley.scores.cases import NEEDED, UNIT, case_scores, coded, edit_languages
 from valley.scores.settings import bounds, stratum
 from valley.statistics.bootstrap import draw_weights, weighted_means
 
@@ -76,6 +76,13 @@ EASYEDIT = (
     Score("portability_acc", ("alias", "relation", "multi_hop"), _column("token_accuracy_after")),
     Score("fluency", ("fluency",), _column("entropy_after")),
 )
+
+
+# All that a table reads of the rows.
+READ = (
+    *sorted(NEEDED), "answer_tokens", "rival_tokens", "exact_after", "text_bits_before", "text_bits_after", "logp_before", "logp_after",
+    "logp_rival_before", "logp_rival_after", "entropy_after", "reference_score_after", "token_accuracy_after", "token_agreement",
+)  # fmt: skip
 
 
 def counterfact_scores(rows: pd.DataFrame, which: str = "known", draws: int = 1000, seed: int = 0) -> pd.DataFrame:
@@ -138,20 +145,24 @@ def _published(
 
 def _case_means(rows: pd.DataFrame, scores: Sequence[Score]) -> pd.DataFrame:
     """One line per edited case (UNIT is the index), one column per score: the mean over its probes."""
-    good = rows[rows["error"] == ""]
-    good = good.join(edit_languages(good).rename("home"), on=list(UNIT))
+    good = rows.loc[rows["error"] == "", [name for name in READ if name in rows]]
+    good = good.assign(_unit=coded(good[list(UNIT)]).groupby(list(UNIT), observed=True).ngroup())
+    good = good.join(edit_languages(good, ("_unit",)).rename("home"), on="_unit")
+    names = good.drop_duplicates("_unit").set_index("_unit")[list(UNIT)]
     columns = {}
     for score in scores:
         part = good[good["probe"].isin(score.kinds) & (good["lang"] == (score.lang or good["home"]))]
-        columns[score.name] = score.of(part).groupby([part[c] for c in UNIT], observed=True).mean()
-    return pd.DataFrame(columns, dtype="float64")
+        columns[score.name] = score.of(part).groupby(part["_unit"]).mean()
+    means = pd.DataFrame(columns, dtype="float64")
+    return means.set_index(pd.MultiIndex.from_frame(names.loc[means.index]))
 
 
 def _reasons(rows: pd.DataFrame, kinds: Mapping[str, tuple[str, ...]]) -> dict[tuple[str, str, str], str]:
     """(edit kind, data set, score) -> why it may be missing: its probes were not asked, or could not be measured."""
     why = {}
-    for (edit_kind, dataset), part in rows[rows["error"] == ""].groupby(["edit_kind", "dataset"], observed=True):
-        there, older = set(part["probe"]), bool(part["answer_tokens"].isna().all())
+    good = rows.loc[rows["error"] == "", ["edit_kind", "dataset", "probe", "answer_tokens"]]
+    for (edit_kind, dataset), part in good.groupby(["edit_kind", "dataset"], observed=True):
+        there, older = set(part["probe"].unique()), bool(part["answer_tokens"].isna().all())
         for name, asked in kinds.items():
             mine = " and ".join(kind for kind in asked if kind in there)
             text = f"nothing measurable in the {mine} probes" if mine else f"no {' or '.join(asked)} probes"
@@ -185,6 +196,8 @@ def _summarise(
     weights = _weights(cases, draws, seed)
     shown = [*harmonic, *names]
     lines = []
+    slim = [*dict.fromkeys((*GROUP, *PLACE, "case", "subject", *names))]
+    used, cases = used[slim], cases[slim]
     groups = {key: part for key, part in used.groupby(list(GROUP), observed=True)}
     for key, everyone in cases.groupby(list(GROUP), observed=True):
         part = groups.get(key, everyone.iloc[:0])
@@ -194,7 +207,7 @@ def _summarise(
         samples = _with_harmonic(weighted_means(drawn.reshape(len(part), draws).T, values), names, harmonic)
         low, high = bounds(samples, part["subject"].nunique())
         line: dict = dict(zip(GROUP, key, strict=True))
-        line |= {name: "+".join(sorted(set(everyone[name]) - {""})) for name in ("site", "lookup")}
+        line |= {name: "+".join(sorted(set(everyone[name].unique()) - {""})) for name in ("site", "lookup")}
         line |= {"depth": float(everyone["depth"].median())}
         line |= {"n_cases": len(part), "n_subjects": part["subject"].nunique()}
         for i, name in enumerate(shown):

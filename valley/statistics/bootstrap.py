@@ -76,8 +76,10 @@ def interval(samples: np.ndarray, level: float = 0.95) -> tuple[np.ndarray, np.n
     """Percentile interval over the first axis: two arrays of shape (k,); NaN where more than half the draws are."""
     samples = np.asarray(samples, float)
     low, high = np.full(samples.shape[1], np.nan), np.full(samples.shape[1], np.nan)
-    usable = np.isnan(samples).mean(axis=0) <= 0.5
-    if len(samples) and usable.any():
-        tails = [(1 - level) / 2, (1 + level) / 2]
-        low[usable], high[usable] = np.nanquantile(samples[:, usable], tails, axis=0)
+    missing = np.isnan(samples).mean(axis=0)
+    tails = [(1 - level) / 2, (1 + level) / 2]
+    # nanquantile goes column by column, which is slow, and gives the same numbers where nothing is missing.
+    for columns, quantile in ((missing == 0, np.quantile), ((missing > 0) & (missing <= 0.5), np.nanquantile)):
+        if len(samples) and columns.any():
+            low[columns], high[columns] = quantile(samples[:, columns], tails, axis=0)
     return low, high

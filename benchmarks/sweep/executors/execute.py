@@ -13,6 +13,7 @@ from benchmarks.sweep.plan import Plan
 from benchmarks.sweep.runner import Outcome, run_bench
 from benchmarks.sweep.shards import Shard
 from editing.errors import BadRequest
+from editing.model.load import check_device
 
 EXECUTORS = ("local", "ray")
 
@@ -58,6 +59,7 @@ def execute(
         UserError: as `run_bench`; Ray asked for and not installed or not reachable.
         KeyboardInterrupt: with a message that says what is kept.
     """
+    check_device(device)
     out = Path(out)
     if workers.executor == "local" and workers.count == 1:
         return run_bench(plan, out, device, quiet, verbose, workers.shard)

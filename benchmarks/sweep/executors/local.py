@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -38,8 +39,12 @@ def run_parts(plan: Plan, out: Path, workers: Workers, device: str | None, quiet
     began, ran = time.perf_counter(), 0
     wanted = parts(len(places(plan)[0]), workers.count)
     spawn = multiprocessing.get_context("spawn")  # a fork would share the locks of torch's threads
+    count = min(workers.count, len(wanted))
+    numbers = spawn.Queue()
+    for number in range(count):
+        numbers.put(number)
     with (
-        ProcessPoolExecutor(min(workers.count, len(wanted)), mp_context=spawn) as pool,
+        ProcessPoolExecutor(count, mp_context=spawn, initializer=_bind, initargs=(numbers, count, device)) as pool,
         tqdm(total=len(wanted), unit="part", disable=quiet, file=sys.stderr, dynamic_ncols=True) as bar,
     ):
         futures = [pool.submit(work, plan, out, device, part) for part in wanted]
@@ -53,6 +58,28 @@ def run_parts(plan: Plan, out: Path, workers: Workers, device: str | None, quiet
             pool.shutdown(cancel_futures=True)
             raise
     return Parted(ran, time.perf_counter() - began)
+
+
+def _bind(numbers: multiprocessing.Queue, count: int, device: str | None) -> None:
+    """Give this worker its share of the machine: its GPU, and its part of the cores."""
+    import torch
+
+    number = numbers.get()
+    gpus, variable = torch.cuda.device_count(), "CUDA_VISIBLE_DEVICES"
+    if gpus and device in (None, "cuda"):
+        os.environ[variable] = gpu_of(number, gpus, os.environ.get(variable, ""))
+    torch.set_num_threads(min(torch.get_num_threads(), threads_of(count, len(os.sched_getaffinity(0)))))
+
+
+def gpu_of(number: int, gpus: int, visible: str = "") -> str:
+    """The GPU of worker `number` (from 0), in turn, out of those that are `visible` (as in CUDA_VISIBLE_DEVICES; empty: all)."""
+    names = [name.strip() for name in visible.split(",") if name.strip()] or [str(i) for i in range(gpus)]
+    return names[number % len(names)]
+
+
+def threads_of(count: int, cores: int) -> int:
+    """Threads of each of `count` workers."""
+    return max(1, cores // count)
 
 
 def work(plan: Plan, out: Path, device: str | None, part: Part) -> int:
