@@ -6,7 +6,7 @@ from pathlib import Path
 
 import altair as alt
 
-from editing.cache import atomic_file
+from editing.files import atomic_file
 
 # Okabe and Ito's palette, safe for the common kinds of colour blindness; dashes repeat in print what colours say.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#555555")

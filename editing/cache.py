@@ -3,15 +3,9 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from platformdirs import user_cache_path
-
-from editing.errors import BadData
 
 SOURCE = Path(__file__).resolve().parent.parent  # the source tree, or the folder that the packages are installed in
 
@@ -27,57 +21,3 @@ def cache_root() -> Path:
         return Path(chosen)
     in_source = SOURCE / ".cache"
     return in_source if in_source.is_dir() else user_cache_path("concept-valley")
-
-
-@contextmanager
-def atomic_file(path: Path) -> Iterator[Path]:
-    """A temporary path in the folder of `path` that replaces it when the body succeeds and vanishes when it fails.
-
-    Raises:
-        BadData: the folder cannot be made or written to, or the disk is full.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    except OSError as error:
-        raise BadData(f"{path}: cannot write there ({error.strerror}); choose another folder or free space") from error
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise BadData(f"{path}: cannot write there ({error.strerror}); choose another folder or free space") from error
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-@contextmanager
-def atomic_folder(path: Path) -> Iterator[Path]:
-    """A temporary folder beside `path` that becomes it when the body succeeds and vanishes when it fails.
-
-    If `path` exists by then (another process was faster) the temporary one is dropped.
-
-    Raises:
-        BadData: the parent cannot be made or written to, or the disk is full.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
-    except OSError as error:
-        raise BadData(f"{path}: cannot write there ({error.strerror}); choose another folder or free space") from error
-    try:
-        yield temporary
-        temporary.chmod(0o755)
-        try:
-            os.rename(temporary, path)
-        except OSError:
-            if not path.is_dir():
-                raise
-    except OSError as error:
-        raise BadData(f"{path}: cannot write there ({error.strerror}); choose another folder or free space") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)

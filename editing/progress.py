@@ -28,19 +28,21 @@ class _Lines:
         self.stream.flush()
 
 
-def progress(total: int, text: str = "", unit: str = "steps", *, leave: bool = True, show: bool = True) -> Any:
+def progress(
+    total: int, text: str = "", unit: str = "steps", *, done: int = 0, leave: bool = True, show: bool = True
+) -> Any:
     """A tqdm bar of `total` units on stderr, to be used in a `with` block.
 
     Args:
         text: what is done, put before the numbers.
+        done: units that are there already.
         leave: whether a bar on a terminal stays when it is full.
         show: False shows nothing, as `QUIET` does.
     """
     if QUIET.get() or not show:
         return tqdm(total=total, disable=True)
+    about = {"total": total, "desc": text or None, "unit": unit, "initial": done}
     if sys.stderr.isatty():
-        return tqdm(total=total, desc=text or None, unit=unit, leave=leave, file=sys.stderr, dynamic_ncols=True)
+        return tqdm(**about, leave=leave, file=sys.stderr, dynamic_ncols=True)
     pace = {"mininterval": SECONDS_BETWEEN_LINES, "maxinterval": SECONDS_BETWEEN_LINES, "delay": SECONDS_BETWEEN_LINES}
-    return tqdm(
-        total=total, desc=text or None, unit=unit, leave=False, file=_Lines(sys.stderr), bar_format=LINE, **pace
-    )
+    return tqdm(**about, leave=False, file=_Lines(sys.stderr), bar_format=LINE, **pace)

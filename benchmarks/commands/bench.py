@@ -68,7 +68,8 @@ def bench(ctx: click.Context, out: Path | None, device: str | None, as_json: boo
         raise BadRequest("--out is missing: name the folder of this run")
     flags["settings"] = dict(map(setting, flags["settings"]))
 
-    from benchmarks.sweep.executors.execute import Workers, execute
+    from benchmarks.sweep.executors.execute import execute
+    from benchmarks.sweep.executors.workers import Workers
     from benchmarks.sweep.shards import parse_shard
 
     shard = parse_shard(flags["shard"]) if flags["shard"] else None
@@ -175,7 +176,7 @@ def slurm(plan, jobs, out, hours, cpus, memory, gpus, write) -> None:
     """
     from benchmarks.sweep.executors.slurm import array_script
     from benchmarks.sweep.plan_file import load_plan
-    from editing.cache import atomic_file
+    from editing.files import atomic_file
 
     load_plan(plan)
     script = array_script(plan, out or run_folder(plan), jobs, hours=hours, cpus=cpus, memory=memory, gpus=gpus)

@@ -144,7 +144,7 @@ def write_csv(table: pd.DataFrame, path: Path | None, quiet: bool = False) -> No
     from valley.rows.files import write_whole
 
     text = table.to_csv(index=False, lineterminator="\n")
-    write_whole(path, lambda file: file.write(text.encode()), "table")
+    write_whole(path, text)
     click.echo(f"wrote {path}", err=quiet)
 
 

@@ -18,8 +18,9 @@ from benchmarks.crispness.picture import crispness_chart
 from benchmarks.ladders import choose_rungs
 from benchmarks.measure.opening import open_model, statistics_of
 from benchmarks.pictures import write_png
-from editing.cache import atomic_file, cache_root
+from editing.cache import cache_root
 from editing.errors import BadData, UserError
+from editing.files import atomic_file
 from editing.model.language_model import LanguageModel
 
 VERSION = 1  # raise it when the same model would give other rows than before

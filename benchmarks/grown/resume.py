@@ -17,8 +17,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from benchmarks.grown.train import Trainer
-from editing.cache import atomic_file
 from editing.errors import BadData
+from editing.files import atomic_file
 
 EVERY = 20.0  # seconds
 SHARE = 20  # at least this many times as long is trained as the last state took to write

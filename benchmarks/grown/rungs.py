@@ -13,7 +13,6 @@ import hashlib
 import json
 import os
 import shutil
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,7 +21,6 @@ from typing import Any
 import torch
 import transformers
 from filelock import FileLock
-from tqdm import tqdm
 
 from benchmarks.grown.corpus import Corpus, make_corpus
 from benchmarks.grown.frequency import extremes, frequencies
@@ -31,8 +29,10 @@ from benchmarks.grown.resume import EVERY, StateFile
 from benchmarks.grown.spec import ARCHITECTURES, KNOWN, RungSpec, build
 from benchmarks.grown.tokenizer import train_tokenizer
 from benchmarks.grown.train import Stopwatch, Trainer, one_torch_thread, product_dtype
-from editing.cache import atomic_folder, cache_root
+from editing.cache import cache_root
 from editing.errors import BadData, BadModel
+from editing.files import atomic_folder
+from editing.progress import progress as progress_bar
 from editing.references import CARD, quiet_transformers
 
 TRAINER_VERSION = 1
@@ -166,14 +166,8 @@ def _train(
     if any(step <= state.steps() and not place.has(one) for step, one in along.items()):
         state.drop()  # the models along the way were not asked for when this training began
     clock = Stopwatch(state.load(trainer))
-    bar = tqdm(
-        total=spec.recipe.steps,
-        initial=trainer.done,
-        desc=f"growing {spec.name}",
-        unit="step",
-        file=sys.stderr,
-        disable=callable(progress) or progress is False,
-    )
+    shown = not (callable(progress) or progress is False)
+    bar = progress_bar(spec.recipe.steps, f"growing {spec.name}: ", "steps", done=trainer.done, show=shown)
 
     def show(done: int, total: int, loss: float) -> None:
         bar.update(done - bar.n)

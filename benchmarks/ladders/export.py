@@ -23,8 +23,8 @@ from benchmarks.grown.spec import RungSpec
 from benchmarks.grown.train import one_torch_thread
 from benchmarks.ladders import load_ladder
 from benchmarks.ladders.grow import grown_rungs
-from editing.cache import atomic_file, atomic_folder
 from editing.errors import BadData
+from editing.files import atomic_file, atomic_folder
 from editing.references import quiet_transformers
 
 LADDER = "ladder.toml"

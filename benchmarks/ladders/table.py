@@ -19,7 +19,7 @@ from benchmarks.ladders.grow import grown_rungs
 from benchmarks.ladders.strength import rung_strength
 from benchmarks.pictures import GREY, lines_of, write_png
 from benchmarks.world.facts import LANGS
-from editing.cache import atomic_file
+from editing.files import atomic_file
 
 STRENGTH = (
     "bits_per_byte_world_en", "bits_per_byte_world_fr", "bits_per_byte_en", "bits_per_byte_fr", "known_rate_en", "known_rate_fr",

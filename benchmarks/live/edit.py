@@ -24,11 +24,11 @@ from benchmarks.measure.answers import measure, measure_base, measure_drift
 from benchmarks.measure.opening import open_model, planned, statistics_of
 from benchmarks.measure.records import probe_rows
 from benchmarks.provenance import versions
-from editing.cache import atomic_file
 from editing.delta.delta import RECORD, Delta
 from editing.delta.peft_export import export_peft
 from editing.easyedit.hparams import Hparams, method_of, read_hparams
 from editing.errors import BadData, BadModel, BadRequest
+from editing.files import atomic_file
 from editing.methods import make_method
 from editing.model.language_model import hash_weights
 from editing.model.memory import format_plan

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,7 +18,6 @@ from typing import Any, TypeVar
 import altair as alt
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from benchmarks.cases import Case
 from benchmarks.datasets.registry import build_cases
@@ -28,12 +26,13 @@ from benchmarks.measure.opening import open_model, statistics_of
 from benchmarks.measure.strength import drift_texts
 from benchmarks.pictures import heading, lines_of, write_png
 from benchmarks.provenance import CODE_SCHEMA, commit, digest, versions
-from editing.cache import atomic_file
 from editing.errors import BadData, BadRequest, UserError
 from editing.eval.evaluate import bits_per_byte, text_drift
+from editing.files import atomic_file
 from editing.methods import make_method, taken_by
 from editing.methods.sequence import Step, apply_sequence
 from editing.model.language_model import LanguageModel, hash_weights
+from editing.progress import progress
 from editing.stats.statistics import ModelStatistics
 
 ASKED = 150  # cases asked at a checkpoint, evenly spaced where there are more
@@ -185,7 +184,7 @@ def run_sequences(
             say(f"{name}: in {out} already")
             paths = paths or write_pilings(made, out, title)
             continue
-        with tqdm(total=edits, desc=name, leave=False, file=sys.stderr, dynamic_ncols=True) as bar:
+        with progress(edits, f"{name}: ", "edits", leave=False) as bar:
             try:
                 piling = pile_up(
                     lm, name, mine, chosen, untouched, statistics, batch=batch, note=partial(_advance, bar)
@@ -211,7 +210,7 @@ def run_sequences(
     return paths
 
 
-def _advance(bar: tqdm, done: int, total: int) -> None:
+def _advance(bar: Any, done: int, total: int) -> None:
     bar.update(done - bar.n)
 
 

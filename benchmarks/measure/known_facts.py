@@ -18,8 +18,9 @@ from benchmarks.cases import Probe
 from benchmarks.datasets.asking import ask, turns
 from benchmarks.measure.answers import KNOWN_SHARE, PRIOR_WEIGHT
 from benchmarks.world.knowledge import knowledge
-from editing.cache import atomic_file, cache_root
+from editing.cache import cache_root
 from editing.eval.evaluate import continuation_logprobs
+from editing.files import atomic_file
 from editing.model.language_model import LanguageModel
 
 FACTS, SENTENCES = 40, 3

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from benchmarks.models import parse, resolve
 from benchmarks.provenance import versions
-from editing.cache import atomic_file, cache_root
+from editing.cache import cache_root
 from editing.errors import UserError
+from editing.files import atomic_file
 
 
 def known_hash(reference: str) -> str:

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.texts import LANGUAGES, drift_texts, strength_text
-from editing.cache import atomic_file, cache_root
+from editing.cache import cache_root
+from editing.files import atomic_file
 from editing.model.offload import other_names
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ import click
 import pandas as pd
 
 from benchmarks.provenance import ROOT
-from editing.cache import atomic_file
+from editing.files import atomic_file
 from editing.methods import make_method, method_names
 from valley.rows.schema import RowsError, read_run
 

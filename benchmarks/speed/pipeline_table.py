@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from editing.cache import atomic_file
 from editing.errors import BadData
+from editing.files import atomic_file
 
 FILE = "pipeline.csv"
 # table: pipeline (stages of a whole sweep), kinds (the evaluation by kind of question), beside (EasyEdit's evaluation and ours)

@@ -9,7 +9,7 @@ from benchmarks.speed.peer import Peer
 from benchmarks.speed.pipeline_table import section
 from benchmarks.speed.quality import Quality
 from benchmarks.speed.stopwatch import Ratio
-from editing.cache import atomic_file
+from editing.files import atomic_file
 
 
 def write_readme(out: Path) -> None:

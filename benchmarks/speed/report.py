@@ -21,8 +21,8 @@ from benchmarks.speed.peer import peers
 from benchmarks.speed.quality import compare_quality
 from benchmarks.speed.readme import table, write_readme
 from benchmarks.speed.stages import STAGES, Bench, facts
-from editing.cache import atomic_file
 from editing.errors import BadData, UserError
+from editing.files import atomic_file
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})

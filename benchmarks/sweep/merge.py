@@ -10,8 +10,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks.sweep.store import KEY, RunStore, read_run_json
+from benchmarks.sweep.store import KEY, RunStore
 from editing.errors import BadData
+from valley.rows.run import read_run_json, unequal_keys
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,9 @@ def merge(runs: Sequence[Path], out: Path) -> Merged:
     about = [read_run_json(run) for run in runs]
     first = about[0]
     for run, other in zip(runs[1:], about[1:], strict=True):
-        if unlike := differences(first.get("plan", {}), other.get("plan", {})):
+        one, two = first.get("plan", {}), other.get("plan", {})
+        if keys := unequal_keys(one, two):
+            unlike = "; ".join(f"{key} {one.get(key)!r:.80}, not {two.get(key)!r:.80}" for key in keys)
             raise BadData(f"{runs[0]} and {run} hold unlike plans ({unlike}); merge runs of one plan")
     chosen: dict[str, _Found] = {}
     total = 0
@@ -61,15 +64,6 @@ def merge(runs: Sequence[Path], out: Path) -> Merged:
         store.adopt(found.file, slot)
     store.note(asked=[entry for one in about for entry in one.get("asked", [])])
     return Merged(Path(out), len(chosen), total - len(chosen), sum(found.failed for found in chosen.values()))
-
-
-def differences(one: dict, other: dict) -> str:
-    """The keys in which two plans differ, with both values; empty when they are the same."""
-    return "; ".join(
-        f"{key} {one.get(key)!r:.80}, not {other.get(key)!r:.80}"
-        for key in sorted({*one, *other})
-        if one.get(key) != other.get(key)
-    )
 
 
 def _shared(about: Sequence[dict]) -> dict:

@@ -15,16 +15,17 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
-from tqdm import tqdm
 
 from benchmarks.ladders import load_ladder, present_rungs
 from benchmarks.measure.known_hash import known_hash, remember_hash
-from benchmarks.measure.opening import Loaded, cell_records, load_rung, planned, prepare, statistics_of
+from benchmarks.measure.opening import planned, statistics_of
 from benchmarks.models import training_tokens
 from benchmarks.provenance import canonical, commit, versions
 from benchmarks.sweep.cell import Cell, Task
+from benchmarks.sweep.cell_work import Loaded, cell_records, load_rung, prepare
 from benchmarks.sweep.plan import Plan
 from benchmarks.sweep.pools import pools
 from benchmarks.sweep.schedule import Place, steps, walk
@@ -38,6 +39,7 @@ from editing.methods import make_method
 from editing.model.language_model import hash_weights, weight_versions
 from editing.model.load import check_device
 from editing.model.memory import format_plan
+from editing.progress import progress
 from valley.rows.schema import to_frame
 
 REASON_LENGTH = 300
@@ -127,7 +129,7 @@ class _Sweep:
         began = time.perf_counter()
         for line in () if self.quiet else self.left_out:
             print(line, file=sys.stderr)
-        with tqdm(total=self.total, unit="cell", disable=self.quiet, file=sys.stderr, dynamic_ncols=True) as bar:
+        with progress(self.total, unit="cells", show=not self.quiet) as bar:
             unfinished = [place for place in self.places if not self._rung(place, bar, wait=False)]
             for place in unfinished:  # in work at another process: wait for it, take over if it dies
                 self._rung(place, bar, wait=True)
@@ -138,7 +140,7 @@ class _Sweep:
         done = (self.store.folder, cells, self.ran, self.kept, tuple(self.failed))
         return Outcome(*done, self.skipped, self.left_out, seconds)
 
-    def _rung(self, place: Place, bar: tqdm, wait: bool) -> bool:
+    def _rung(self, place: Place, bar: Any, wait: bool) -> bool:
         """Run the missing cells of a rung, step by step; False where another process is at work on one of a step."""
         rung, schedule = place.rung, steps(place, self.part)
         tasks = next(schedule)
@@ -193,7 +195,7 @@ class _Sweep:
         if not unchanged:
             raise RuntimeError(f"{method} left the weights of {loaded.lm.name} changed: a bug in the method")
 
-    def _finished(self, place: Place, model: str, bar: tqdm) -> bool:
+    def _finished(self, place: Place, model: str, bar: Any) -> bool:
         """Whether every cell of a rung whose weights have this hash is there; they are then counted. Loads nothing."""
         schedule, cells = steps(place, self.part), {}
         tasks = next(schedule)
@@ -222,7 +224,7 @@ class _Sweep:
         tables = [self.store.read(task.cell.address(model)) for task in tasks]
         return judge(pd.concat(tables)) if tables else Point()
 
-    def _cell(self, task: Task, loaded: Loaded, bar: tqdm, wait: bool) -> bool:
+    def _cell(self, task: Task, loaded: Loaded, bar: Any, wait: bool) -> bool:
         """Run one cell unless it is there; False when another process is at work on it."""
         cell, address = task.cell, task.cell.address(loaded.lm.weight_hash)
         with self.store.claim(address, wait) as mine:
@@ -243,7 +245,7 @@ class _Sweep:
             self.seen.add(address)
         return True
 
-    def _fit(self, missing: Sequence[Task], seeds: Mapping[int, Loaded], bar: tqdm, told: set[str]) -> None:
+    def _fit(self, missing: Sequence[Task], seeds: Mapping[int, Loaded], bar: Any, told: set[str]) -> None:
         """Batches that leave room for what the missing cells need, said before the work."""
         methods = [make_method(cell.method, **json.loads(cell.settings)) for cell, _ in missing]
         requests = [
@@ -273,7 +275,7 @@ class _Sweep:
             remember(cell, (time.perf_counter() - began) / len(task.cases))
         self.ran += 1
 
-    def _cannot_load(self, tasks: Sequence[Task], error: Exception, bar: tqdm) -> None:
+    def _cannot_load(self, tasks: Sequence[Task], error: Exception, bar: Any) -> None:
         bar.update(len(tasks))
         for cell, _ in tasks:
             if self.store.has_result(cell.slot()):  # measured when the model could be loaded

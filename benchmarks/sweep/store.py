@@ -22,8 +22,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
-from editing.cache import atomic_file
 from editing.errors import BadData
+from editing.files import atomic_file
+from valley.rows.run import read_run_json
 from valley.rows.schema import SCHEMA_VERSION
 
 KEY = b"editbench"
@@ -168,11 +169,7 @@ class RunStore:
         with self.claim("run", wait=True):
             for temp in self.folder.glob(".run.json.*.tmp"):
                 temp.unlink(missing_ok=True)
-            try:
-                known = _object(path) if path.exists() else {}
-            except (ValueError, OSError, RecursionError) as error:
-                raise BadData(f"{path}: not a readable run.json ({error}); use another --out") from error
-            yield path, known
+            yield path, read_run_json(self.folder) if path.exists() else {}
 
     def _manifest(self, fixed: dict, asked: dict, about: dict) -> None:
         with self._run_json() as (path, known):
@@ -196,28 +193,6 @@ class RunStore:
             first = {"fixed_at": known.get("fixed_at") or datetime.now(UTC).isoformat(timespec="seconds")}
             about = about | first | {"schema": SCHEMA_VERSION}
             _write_json(path, known | {"plan": fixed, "asked": history} | about)
-
-
-def read_run_json(folder: Path) -> dict:
-    """What a run folder says of itself.
-
-    Raises:
-        BadData: no run there, or a run.json that cannot be read.
-    """
-    path = Path(folder) / "run.json"
-    if not path.is_file():
-        raise BadData(f"{folder}: no run there (it has no run.json); name a folder that `bench` wrote")
-    try:
-        return _object(path)
-    except (ValueError, OSError, RecursionError) as error:
-        raise BadData(f"{path}: not a readable run.json ({str(error)[:80]})") from error
-
-
-def _object(path: Path) -> dict:
-    known = json.loads(path.read_text("utf-8"))
-    if not isinstance(known, dict):
-        raise ValueError("not an object")
-    return known
 
 
 def _write_json(path: Path, value: dict) -> None:

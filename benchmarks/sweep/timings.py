@@ -7,7 +7,8 @@ from pathlib import Path
 
 from benchmarks.provenance import digest
 from benchmarks.sweep.cell import Cell
-from editing.cache import atomic_file, cache_root
+from editing.cache import cache_root
+from editing.files import atomic_file
 
 
 def remember(cell: Cell, seconds: float) -> None:

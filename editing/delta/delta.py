@@ -16,9 +16,9 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from editing.cache import atomic_file
 from editing.delta.changes import Change, Codebook, Dense, LowRank, Shift, TokenShift, add_changes, change_hook
 from editing.errors import BadData, BadModel, BadRequest
+from editing.files import atomic_file
 from editing.model.hooks import Hook, hooked
 from editing.model.language_model import LanguageModel
 from editing.model.offload import paths_of_weight

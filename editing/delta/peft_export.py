@@ -18,10 +18,10 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from editing.cache import atomic_file
 from editing.delta.changes import Change, Dense, LowRank, TokenShift, embedding_scale
 from editing.delta.delta import Delta
 from editing.errors import BadData, BadModel, BadRequest
+from editing.files import atomic_file
 from editing.model.language_model import LanguageModel
 from editing.model.offload import paths_of_weight
 from editing.model.sites import linear_shape

@@ -15,8 +15,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from editing.cache import atomic_folder
 from editing.errors import BadData, BadModel
+from editing.files import atomic_folder
 from editing.references.folder import sha256_of
 from editing.references.quiet import quiet_transformers, ticking
 

@@ -18,6 +18,11 @@ def ticking(text: str, expected: float, show: bool = True) -> Iterator[None]:
     """
     from tqdm import tqdm
 
+    from editing.progress import QUIET
+
+    if show and not QUIET.get() and not sys.stderr.isatty():
+        print(f"{text}, about {expected:.0f} s", file=sys.stderr)
+    show = show and not QUIET.get() and sys.stderr.isatty()
     total = max(1, round(expected))
     shape = "{desc} |{bar:20}| {elapsed}, about {remaining} left"
     bar = tqdm(total=total, desc=text, bar_format=shape, file=sys.stderr, disable=not show)

@@ -16,8 +16,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from editing.cache import atomic_file, cache_root
+from editing.cache import cache_root
 from editing.errors import BadData, BadRequest
+from editing.files import atomic_file
 from editing.model.language_model import LanguageModel
 from editing.model.memory import USABLE, covariance_groups, free_memory
 from editing.model.sites import Site

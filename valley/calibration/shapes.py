@@ -201,7 +201,7 @@ def _readme(folder: Path) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    print(f"wrote {write_whole(path, lambda file: file.write(text.encode()), 'calibration')}")
+    print(f"wrote {write_whole(path, text)}")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from valley.rows.kinds import CASE
-from valley.rows.schema import RowsError
+from valley.rows.run import read_run_json, unequal_keys
 
 PARTS = ("plan", "asked", "versions", "skipped", "schema")
 # A question that is the same asks this.
@@ -26,11 +26,8 @@ def differences(a: Path, b: Path, rows_a: pd.DataFrame, rows_b: pd.DataFrame) ->
         RowsError: no readable run.json in one of them.
     """
     one, two = _manifest(a), _manifest(b)
-    lines = [
-        f"{key}: {_short(one.get(key))} in A, {_short(two.get(key))} in B"
-        for key in dict.fromkeys((*one, *two))
-        if one.get(key) != two.get(key)
-    ]
+    unequal = unequal_keys(one, two)
+    lines = [f"{key}: {_short(one.get(key))} in A, {_short(two.get(key))} in B" for key in unequal]
     good_a, good_b = (rows[rows["error"] == ""] for rows in (rows_a, rows_b))
     weights = [rows.groupby("rung")["model_hash"].first() for rows in (good_a, good_b)]
     for rung in weights[0].index.intersection(weights[1].index):
@@ -49,27 +46,14 @@ def differences(a: Path, b: Path, rows_a: pd.DataFrame, rows_b: pd.DataFrame) ->
 
 def commits(a: Path, b: Path) -> str:
     """A note where the code differs, which is often the point of a comparison; empty where it does not."""
-    one, two = (_read(folder).get("commit", "") for folder in (a, b))
+    one, two = (read_run_json(folder).get("commit", "") for folder in (a, b))
     return "" if one == two else f"code: commit {one[:12] or 'unknown'} in A, {two[:12] or 'unknown'} in B"
-
-
-def _read(folder: Path) -> dict:
-    path = folder / "run.json"
-    try:
-        about = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(about, dict):
-            raise ValueError("not an object")
-    except FileNotFoundError as error:
-        raise RowsError(f"{folder}: no run there (it has no run.json); name a folder that `bench` wrote") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise RowsError(f"{path}: not a readable run.json ({error!s:.80}); restore it") from error
-    return about
 
 
 def _manifest(folder: Path) -> dict[str, object]:
     """What a run.json says of PARTS, flat: "plan limit" -> 50. Of several requests, all values of a key."""
     flat: dict[str, object] = {}
-    about = _read(folder)
+    about = read_run_json(folder)
     for part in PARTS:
         value = about.get(part, {})
         if part == "asked":

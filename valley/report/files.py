@@ -14,6 +14,7 @@ from valley.report.tables import curve_tables
 from valley.report.verdict import hypotheses_table, verdict
 from valley.rows.files import write_whole
 from valley.rows.kinds import ALL, LABELS
+from valley.rows.run import run_record
 from valley.scores.figure_tables import editability_points, transfer_points
 from valley.text.curve import clean
 
@@ -76,7 +77,7 @@ def write_tables(report: Report, folder: Path) -> list[Path]:
     for name, table in tables.items():
         text = table.to_csv(index=False)
         path = folder / f"report-{name}.csv"
-        made.append(write_whole(path, lambda file, text=text: file.write(text.encode()), "table"))
+        made.append(write_whole(path, text))
     return made
 
 
@@ -87,7 +88,7 @@ def write_markdown(report: Report, path: Path) -> Path:
         RowsError: the file cannot be written.
     """
     text = markdown(report)
-    return write_whole(path, lambda file: file.write(text.encode()), "report")
+    return write_whole(path, text)
 
 
 def markdown(report: Report) -> str:
@@ -115,7 +116,7 @@ def markdown(report: Report) -> str:
     out += ["", "## Hypotheses", ""]
     out += _table(["", "hypothesis", "verdict", "effect", "95% interval", "p (Holm)", "why"],
                   [[h["id"], h["statement"], h["verdict"], h["effect"], h["range"], h["p"], h["reason"]] for h in rows])  # fmt: skip
-    about = provenance.read_run_json(report.run)
+    about = run_record(report.run)
     out += ["", "## Provenance", ""]
     out += [
         f"* {name}: {_safe(value)}" for name, value in provenance.facts(report.analysis.rows, report.judged.plan, about)

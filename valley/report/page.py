@@ -23,6 +23,7 @@ from valley.report.tables import curve_tables
 from valley.report.verdict import Judged, hypotheses_table, tests, verdict
 from valley.rows.files import write_whole
 from valley.rows.kinds import ALL, LABELS
+from valley.rows.run import run_record
 from valley.scores.cases import failures, unmeasurable
 from valley.scores.curve import Analysis, analyse
 from valley.scores.figure_tables import depth_scores, editability_points, transfer_points
@@ -143,7 +144,7 @@ def write_page(report: Report, path: Path) -> Path:
         RowsError: an unreadable run.json, or the file cannot be written.
     """
     text = report.page
-    return write_whole(path, lambda file: file.write(text.encode("utf-8", "replace")), "report")
+    return write_whole(path, text)
 
 
 def _render(report: Report) -> str:
@@ -157,7 +158,7 @@ def _render(report: Report) -> str:
     )
     analysis, judged, charts = report.analysis, report.judged, report.charts
     rows, curve = analysis.rows, analysis.curve
-    about = provenance.read_run_json(report.run)
+    about = run_record(report.run)
     cases, n_cases = shown_cases(analysis, report.max_cases)
     gaps = unmeasurable(rows).groupby(["edit_kind", "probe", "reason"])["n"].sum().reset_index()
     return environment.get_template("report.html").render(

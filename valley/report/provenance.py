@@ -5,35 +5,16 @@ from __future__ import annotations
 import json
 import shlex
 from dataclasses import asdict
-from pathlib import Path
 
 import pandas as pd
 
 from valley.rows.kinds import ALL, EDIT_KINDS, RUNG
-from valley.rows.schema import SCHEMA_VERSION, RowsError
+from valley.rows.schema import SCHEMA_VERSION
 from valley.scores.plan import AnalysisPlan
 from valley.scores.strengths import AXES
 
 ABOUT = ("model", "model_source", "model_hash")
 NUMBERS = ("n_layers", "bits_per_byte_fr", *(axis.column for axis in AXES))
-
-
-def read_run_json(run: Path | None) -> dict:
-    """What a run folder's run.json says; empty where there is no folder or no such file.
-
-    Raises:
-        RowsError: it is no JSON object.
-    """
-    path = None if run is None else run / "run.json"
-    if path is None or not path.is_file():
-        return {}
-    try:
-        about = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise RowsError(f"{path}: not readable as JSON ({str(error)[:80]}); restore it or run bench again") from error
-    if not isinstance(about, dict):
-        raise RowsError(f"{path}: not a JSON object; restore it or run bench again")
-    return about
 
 
 def models(rows: pd.DataFrame) -> list[dict]:

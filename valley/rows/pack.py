@@ -18,9 +18,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from valley.report.provenance import read_run_json
+from editing.files import atomic_file
 from valley.rows.crispness import CRISPNESS, CRISPNESS_FILES, crispness_of
 from valley.rows.files import write_whole
+from valley.rows.run import read_run_json
 from valley.rows.schema import COLUMNS, RowsError, read_run
 
 DIGITS = 4
@@ -57,20 +58,16 @@ def pack(run: Path, out: Path) -> Packed:
         raise RowsError(f"{out}: holds the cells of a run; give --out another folder")
     rows = rounded(read_run(run))
     about = read_run_json(run)
-    if not about:
-        raise RowsError(f"{run}: has no run.json that says what its cells are; restore it or run bench again")
     table = pa.Table.from_pandas(rows, preserve_index=False)
 
-    def write(file) -> None:
-        pq.write_table(table, file, compression="zstd", compression_level=19, dictionary_pagesize_limit=PAGE)
-
-    write_whole(cells / NAME, write, "packed rows")
+    with atomic_file(cells / NAME) as temporary:
+        pq.write_table(table, temporary, compression="zstd", compression_level=19, dictionary_pagesize_limit=PAGE)
     crispness = crispness_of(run)
     if crispness is not None:
         _crispness(crispness, out / CRISPNESS_FILES[-1])
     about["packed"] = {"left_out": list(LEFT_OUT), "digits": DIGITS}
     text = json.dumps(about, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
-    write_whole(out / "run.json", lambda file: file.write(text.encode()), "run.json")
+    write_whole(out / "run.json", text)
     before = sum(file.stat().st_size for file in (run / "cells").glob("*.parquet"))
     return Packed(out, len(rows), before, (cells / NAME).stat().st_size)
 
@@ -92,7 +89,8 @@ def _crispness(table: pd.DataFrame, goal: Path) -> None:
     table = table.loc[kept, [*(name for name in ("en", "fr") if name in table), *CRISPNESS]]
     table = table.assign(value=_significant(table["value"].to_numpy("float64")))
     squeeze = {"method": "gzip", "mtime": 0}  # no time of the day: the same bytes twice
-    write_whole(goal, lambda file: table.to_csv(file, index=False, compression=squeeze), "crispness table")
+    with atomic_file(goal) as temporary:
+        table.to_csv(temporary, index=False, compression=squeeze)
 
 
 def _significant(values: np.ndarray) -> np.ndarray:

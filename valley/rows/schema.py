@@ -15,7 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from editing.errors import UserError
+from editing.errors import BadData
 
 SCHEMA_VERSION = 1
 
@@ -135,7 +135,7 @@ ADDED = (
 )
 
 
-class RowsError(UserError):
+class RowsError(BadData):
     """A run folder or table that cannot be read as rows; one line that names the file and the fix."""
 
 

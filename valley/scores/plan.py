@@ -87,7 +87,7 @@ def stored(plan: AnalysisPlan, run: Path) -> str:
     path = run / FILE
     if not path.exists():
         text = json.dumps({"sha256": plan.digest, "plan": asdict(plan)}, indent=2) + "\n"
-        write_whole(path, lambda file: file.write(text.encode()), "analysis plan")
+        write_whole(path, text)
         return ""
     try:
         first = json.loads(path.read_text(encoding="utf-8"))

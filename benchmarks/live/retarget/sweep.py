@@ -24,8 +24,8 @@ from benchmarks.live.retarget.run import STEERING, Retargeting, chosen_methods, 
 from benchmarks.live.retarget.scores import summary
 from benchmarks.live.retarget.table import cell, with_interval
 from benchmarks.provenance import canonical
-from editing.cache import atomic_file
 from editing.errors import BadData, UserError
+from editing.files import atomic_file
 from editing.stats.statistics import CORPUS
 
 VERSION = 1  # raise it when the same model would give other lines than before

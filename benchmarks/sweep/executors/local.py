@@ -10,16 +10,12 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from tqdm import tqdm
-
+from benchmarks.sweep.executors.workers import Workers
 from benchmarks.sweep.plan import Plan
 from benchmarks.sweep.runner import places, run_bench
 from benchmarks.sweep.shards import Part, parts
-
-if TYPE_CHECKING:
-    from benchmarks.sweep.executors.execute import Workers
+from editing.progress import progress
 
 
 @dataclass(frozen=True)
@@ -45,7 +41,7 @@ def run_parts(plan: Plan, out: Path, workers: Workers, device: str | None, quiet
         numbers.put(number)
     with (
         ProcessPoolExecutor(count, mp_context=spawn, initializer=_bind, initargs=(numbers, count, device)) as pool,
-        tqdm(total=len(wanted), unit="part", disable=quiet, file=sys.stderr, dynamic_ncols=True) as bar,
+        progress(len(wanted), unit="parts", show=not quiet) as bar,
     ):
         futures = [pool.submit(work, plan, out, device, part) for part in wanted]
         try:

@@ -9,20 +9,16 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-from tqdm import tqdm
 
 from benchmarks.provenance import ROOT
 from benchmarks.sweep.executors.local import Parted, work
+from benchmarks.sweep.executors.workers import Workers
 from benchmarks.sweep.plan import Plan
 from benchmarks.sweep.runner import places
 from benchmarks.sweep.shards import Part, parts
 from editing.cache import cache_root
 from editing.errors import BadRequest
-
-if TYPE_CHECKING:
-    from benchmarks.sweep.executors.execute import Workers
+from editing.progress import progress
 
 RETRIES = 5  # of a part whose worker died; an error in the part itself is not one of these
 
@@ -52,7 +48,7 @@ def run_parts(plan: Plan, out: Path, workers: Workers, device: str | None, quiet
     try:
         task = ray.remote(num_cpus=workers.cpus, num_gpus=workers.gpus, max_retries=RETRIES)(_in_folder)
         waiting = [task.remote(str(Path.cwd()), plan, str(out.resolve()), device, part) for part in wanted]
-        with tqdm(total=len(wanted), unit="part", disable=quiet, file=sys.stderr, dynamic_ncols=True) as bar:
+        with progress(len(wanted), unit="parts", show=not quiet) as bar:
             while waiting:
                 (done,), waiting = ray.wait(waiting)
                 try:

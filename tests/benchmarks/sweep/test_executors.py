@@ -14,8 +14,9 @@ import pandas as pd
 import psutil
 import pytest
 
-from benchmarks.sweep.executors.execute import Workers, execute
+from benchmarks.sweep.executors.execute import execute
 from benchmarks.sweep.executors.slurm import array_script
+from benchmarks.sweep.executors.workers import Workers
 from benchmarks.sweep.merge import merge
 from benchmarks.sweep.runner import run_bench
 from benchmarks.sweep.shards import Shard

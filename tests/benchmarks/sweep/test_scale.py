@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from benchmarks.measure.known_hash import known_hash
-from benchmarks.speed.stopwatch import Watch
 from benchmarks.sweep.executors.local import gpu_of, threads_of
 from benchmarks.sweep.runner import places, run_bench
 from benchmarks.sweep.schedule import walk
 from benchmarks.sweep.shards import Shard
+from benchmarks.watch import Watch
 from editing.errors import BadRequest
 from editing.model.language_model import weight_versions
 from tests.benchmarks.sweep.test_runner import plan_of as grid_plan

@@ -80,7 +80,7 @@ def write_image(spec: dict, path: Path) -> Path:
         data = vl_convert.vegalite_to_png(text, vl_version=vega_lite(), scale=SCALE)
     else:
         data = vl_convert.vegalite_to_svg(text, vl_version=vega_lite()).encode()
-    return write_whole(path, lambda file: file.write(data), "chart")
+    return write_whole(path, data)
 
 
 def javascript() -> str:
