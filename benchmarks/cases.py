@@ -8,8 +8,8 @@ from typing import get_args
 
 from benchmarks.provenance import digest
 from editing.errors import BadData
-from editing.text.requests import EditRequest
-from valley.rows.kinds import GENERALISATION, SPECIFICITY, EditKind
+from editing.text import EditRequest
+from valley.rows import GENERALISATION, SPECIFICITY, EditKind
 
 FREE = ("drift", "fluency")  # kinds without candidates: a text to read, a text to go on with
 

@@ -7,8 +7,7 @@ from math import nan
 from pathlib import Path
 
 from benchmarks.grown import grow, is_grown, read_card
-from editing.model.language_model import LanguageModel
-from editing.model.load import check_device, load_resolved
+from editing.model import LanguageModel, check_device, load_resolved
 from editing.references import CARD, Resolved, absent, check_card, check_folder, parse
 from editing.references import resolve as resolve_foreign
 

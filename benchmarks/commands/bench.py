@@ -13,7 +13,7 @@ from benchmarks.commands.options import FAILED, FOLDER, VERBOSE, Names, command,
 from editing.errors import BadRequest
 
 if TYPE_CHECKING:
-    from benchmarks.sweep.plan import Plan
+    from benchmarks.sweep import Plan
 
 RESULTS = Path("results")
 TEMPORARY = "temporary"
@@ -68,9 +68,7 @@ def bench(ctx: click.Context, out: Path | None, device: str | None, as_json: boo
         raise BadRequest("--out is missing: name the folder of this run")
     flags["settings"] = dict(map(setting, flags["settings"]))
 
-    from benchmarks.sweep.executors.execute import execute
-    from benchmarks.sweep.executors.workers import Workers
-    from benchmarks.sweep.shards import parse_shard
+    from benchmarks.sweep import Workers, execute, parse_shard
 
     shard = parse_shard(flags["shard"]) if flags["shard"] else None
     chosen = {key: flags[key] for key in ("executor", "address", "cpus", "gpus")}
@@ -78,8 +76,7 @@ def bench(ctx: click.Context, out: Path | None, device: str | None, as_json: boo
     plan = plan_of_file(ctx, flags) if flags["plan"] else plan_of_flags(flags)
     out = out or run_folder(flags["plan"])
     if flags["dry_run"]:
-        from benchmarks.sweep.estimate import as_json as estimate_json
-        from benchmarks.sweep.estimate import estimate, format_estimate
+        from benchmarks.sweep import estimate, estimate_json, format_estimate
 
         rungs, skipped = estimate(plan, device)
         if as_json:
@@ -88,7 +85,7 @@ def bench(ctx: click.Context, out: Path | None, device: str | None, as_json: boo
             click.echo(format_estimate(plan, out, rungs, skipped))
         return
 
-    from benchmarks.sweep.runner import format_outcome
+    from benchmarks.sweep import format_outcome
 
     outcome = execute(plan, out, workers, device, verbose=bool(ctx.meta.get(VERBOSE)))
     if as_json:
@@ -100,9 +97,9 @@ def bench(ctx: click.Context, out: Path | None, device: str | None, as_json: boo
 
 def plan_of_flags(flags: dict[str, Any]) -> Plan:
     """The sweep that the flags of `bench` describe."""
-    from benchmarks.sweep.plan import Plan
+    from benchmarks.sweep import Plan
     from editing.methods import FAST
-    from editing.stats.statistics import CORPUS
+    from editing.stats import CORPUS
 
     settings = (FAST if flags["fast"] else {}) | flags["settings"]
     return Plan(
@@ -122,10 +119,9 @@ def plan_of_flags(flags: dict[str, Any]) -> Plan:
 
 def plan_of_file(ctx: click.Context, flags: dict[str, Any]) -> Plan:
     """The plan in a file, with what flags on the command line change; each change is one line on stderr."""
-    from benchmarks.sweep.plan_file import load_plan
-    from benchmarks.sweep.plan_flags import OPTIONS, overridden
+    from benchmarks.sweep import PLAN_OPTIONS, load_plan, overridden
 
-    given = {key: flags[key] for key in OPTIONS if ctx.get_parameter_source(key) is ParameterSource.COMMANDLINE}
+    given = {key: flags[key] for key in PLAN_OPTIONS if ctx.get_parameter_source(key) is ParameterSource.COMMANDLINE}
     if flags["model"]:
         given["ladder"] = flags["model"]
     if "settings" in given:
@@ -146,7 +142,7 @@ def run_folder(path: Path, dirty: bool | None = None) -> Path:
         BadData: a name that is no folder below results/.
     """
     from benchmarks.provenance import commit
-    from benchmarks.sweep.plan_file import run_name
+    from benchmarks.sweep import run_name
 
     name = run_name(path)
     if not (commit().endswith("+dirty") if dirty is None else dirty):
@@ -174,8 +170,7 @@ def slurm(plan, jobs, out, hours, cpus, memory, gpus, write) -> None:
     Example:
       valley slurm plan.toml --jobs 16 --gpus 1 | sbatch -p gpu
     """
-    from benchmarks.sweep.executors.slurm import array_script
-    from benchmarks.sweep.plan_file import load_plan
+    from benchmarks.sweep import array_script, load_plan
     from editing.files import atomic_file
 
     load_plan(plan)
@@ -198,8 +193,8 @@ def status(run: Path, as_json: bool) -> None:
     Example:
       valley status results/demo
     """
-    from benchmarks.sweep.status import format_status
-    from benchmarks.sweep.status import status as status_of
+    from benchmarks.sweep import format_status
+    from benchmarks.sweep import status as status_of
 
     state = status_of(run)
     if as_json:
@@ -219,7 +214,7 @@ def merge(runs: tuple[Path, ...], out: Path, as_json: bool) -> None:
     Example:
       valley merge results/node-1 results/node-2 --out results/study
     """
-    from benchmarks.sweep.merge import merge as merge_runs
+    from benchmarks.sweep import merge as merge_runs
 
     done = merge_runs(runs, out)
     if as_json:
@@ -241,7 +236,7 @@ def pack(run: Path, out: Path, as_json: bool) -> None:
     Example:
       valley pack results/demo --out results/demo-packed
     """
-    from valley.rows.pack import pack as pack_run
+    from valley.rows import pack as pack_run
 
     done = pack_run(run, out)
     if as_json:

@@ -8,20 +8,18 @@ from dataclasses import asdict, fields
 from difflib import get_close_matches
 from typing import Any
 
-from benchmarks.datasets.registry import dataset_names, describe, kinds_of
+from benchmarks.datasets import dataset_names, describe, kinds_of
 from benchmarks.grown import KNOWN
 from benchmarks.ladders import ladder_names, load_ladder
-from benchmarks.measure.opening import open_model
-from benchmarks.measure.strength import strength
+from benchmarks.measure import open_model, strength
 from benchmarks.models import absent, at_hand
 from benchmarks.plans import plan_names, plan_path
 from benchmarks.text import aligned, format_pairs, format_value
 from editing.errors import BadRequest, NoSite
 from editing.methods import make_method, method_names
-from editing.model.language_model import LanguageModel
-from editing.model.sites import KINDS
-from editing.references.package import known_packages
-from valley.rows.kinds import MEANINGS
+from editing.model import KINDS, LanguageModel
+from editing.references import known_packages
+from valley.rows import MEANINGS
 
 Entry = dict[str, Any]
 

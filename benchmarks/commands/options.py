@@ -141,7 +141,7 @@ def write_csv(table: pd.DataFrame, path: Path | None, quiet: bool = False) -> No
     """Write a table as CSV, where a path is given, and say so (on stderr when `quiet`)."""
     if path is None:
         return
-    from valley.rows.files import write_whole
+    from valley.rows import write_whole
 
     text = table.to_csv(index=False, lineterminator="\n")
     write_whole(path, text)

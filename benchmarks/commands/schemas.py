@@ -7,10 +7,10 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from benchmarks.ladders import LadderFile
-from benchmarks.sweep.plan_file import PlanFile
+from benchmarks.sweep import PlanFile
 from editing.errors import BadRequest
-from valley.rows.documents import hint
-from valley.scores.plan import AnalysisPlan
+from valley.rows import hint
+from valley.scores import AnalysisPlan
 
 DOCUMENTS = {"plan": PlanFile, "ladder": LadderFile, "analysis plan": AnalysisPlan}
 

@@ -37,8 +37,8 @@ from benchmarks.crispness.measures import (
 from benchmarks.crispness.pairs import LANGS, Pairs, concept_pairs, facts, frames
 from benchmarks.crispness.patching import patch, source_states
 from benchmarks.crispness.reading import gradient_vectors, name_states, optimised_vectors, untrained
-from editing.model.language_model import LanguageModel
-from editing.stats.statistics import ModelStatistics
+from editing.model import LanguageModel
+from editing.stats import ModelStatistics
 
 MEASURES = ("C_key", "C_align", "C_patch", "C_dir")
 PARTS = ("leak_translation", "leak_siblings", "align_rank", "patch_own", "patch_other", "patch_nats")

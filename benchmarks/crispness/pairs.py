@@ -7,11 +7,11 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from benchmarks.datasets.ours.concept_suite import EDITED_FIRST, differing, distant
-from benchmarks.world.knowledge import Knowledge, knowledge
+from benchmarks.datasets import EDITED_FIRST, differing, distant
+from benchmarks.world import Knowledge, knowledge
 from editing.errors import BadModel, BadRequest
-from editing.model.language_model import LanguageModel
-from editing.text.tokens import Prompt, tokenise
+from editing.model import LanguageModel
+from editing.text import Prompt, tokenise
 
 LANGS = ("en", "fr")
 OTHERS, BASES = 3, 2  # per name: other concepts whose state is patched in, and prompts it is patched into

@@ -14,13 +14,10 @@ from dataclasses import dataclass
 import torch
 
 from benchmarks.crispness.pairs import Pairs, fitting
-from editing.model.hooks import Hook
-from editing.model.language_model import LanguageModel
-from editing.run.batching import Budget
-from editing.run.forward import capture, first, forward, with_first
-from editing.run.splice import Splice
-from editing.solve.keys import states
-from editing.text.tokens import Prompt
+from editing.model import Hook, LanguageModel
+from editing.run import Budget, Splice, capture, first, forward, with_first
+from editing.solve import states
+from editing.text import Prompt
 
 
 @dataclass(frozen=True)

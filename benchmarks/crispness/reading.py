@@ -8,16 +8,11 @@ from collections.abc import Sequence
 import torch
 
 from editing.errors import BadModel
-from editing.model.hooks import Hook
-from editing.model.language_model import LanguageModel
-from editing.model.sites import Site
-from editing.run.batching import Budget
-from editing.run.forward import first, forward, pad, with_first
+from editing.model import Hook, LanguageModel, Site
+from editing.run import Budget, first, forward, pad, with_first
 from editing.seeds import seed_for
-from editing.solve.keys import states
-from editing.solve.value import Injection, ValueSettings, optimise_values
-from editing.text.contexts import Contexts
-from editing.text.tokens import Prompt
+from editing.solve import Injection, ValueSettings, optimise_values, states
+from editing.text import Contexts, Prompt
 
 
 def untrained(lm: LanguageModel, seed: int = 0) -> LanguageModel:

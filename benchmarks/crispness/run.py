@@ -16,12 +16,12 @@ from benchmarks.crispness.measure import CONTROLS, MEASURES, Setup, crispness
 from benchmarks.crispness.pairs import concept_pairs
 from benchmarks.crispness.picture import crispness_chart
 from benchmarks.ladders import choose_rungs
-from benchmarks.measure.opening import open_model, statistics_of
+from benchmarks.measure import open_model, statistics_of
 from benchmarks.pictures import write_png
 from editing.cache import cache_root
 from editing.errors import BadData, UserError
 from editing.files import atomic_file
-from editing.model.language_model import LanguageModel
+from editing.model import LanguageModel
 
 VERSION = 1  # raise it when the same model would give other rows than before
 SHOWN = (*MEASURES, "align_rank", "patch_nats")

@@ -10,10 +10,9 @@ from itertools import zip_longest
 from typing import TypeVar
 
 from benchmarks.cases import Case, Probe, Question
-from benchmarks.world.facts import LANGS, Chain, Fact
-from benchmarks.world.knowledge import Knowledge
+from benchmarks.world import LANGS, Chain, Fact, Knowledge
 from editing.errors import BadRequest
-from editing.text.requests import EditRequest
+from editing.text import EditRequest
 
 M = 20  # candidates per probe where the vocabulary allows
 NEIGHBOURS = {"own": 6, "other": 4}  # in the language of the edit, in the other one

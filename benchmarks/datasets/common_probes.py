@@ -12,7 +12,7 @@ from dataclasses import replace
 from benchmarks.cases import Case, Probe
 from benchmarks.datasets.asking import turns
 from benchmarks.texts import ability_items, drift_texts
-from editing.text.requests import join
+from editing.text import join
 
 # Questions of general ability a case asks: about 40 cases ask the whole set.
 ABILITY = {"en": 2, "fr": 1}

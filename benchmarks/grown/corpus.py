@@ -15,10 +15,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from benchmarks.world.facts import LANGS, Fact
-from benchmarks.world.knowledge import Knowledge
+from benchmarks.world import LANGS, Fact, Knowledge
 from editing.errors import BadData
-from editing.text.requests import join
+from editing.text import join
 
 TRANSLATIONS = {  # named language of the text -> templates (word in that language, its translation is the target)
     "en": ("The French word for {} is", "In French, {} is called", "What English speakers call {}, the French call"),

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 
 from benchmarks.grown.corpus import KINDS, Corpus, Sentence
-from benchmarks.world.facts import LANGS
-from editing.text.requests import join
+from benchmarks.world import LANGS
+from editing.text import join
 
 SAMPLE = 400
 

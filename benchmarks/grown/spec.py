@@ -23,8 +23,7 @@ import transformers
 
 from benchmarks.grown.corpus import Split
 from benchmarks.grown.train import Recipe
-from benchmarks.world.knowledge import Knowledge, knowledge
-from benchmarks.world.people import MOST
+from benchmarks.world import MOST, Knowledge, knowledge
 from editing.errors import BadModel
 
 KNOWN = ("gpt2-1x64", "gpt2-2x128", "gpt2-4x192")

@@ -17,15 +17,12 @@ from typing import Any
 import torch
 import transformers
 
-from benchmarks.grown.recall import measure_recall
-from benchmarks.grown.rungs import CARD, ground, grow, read_card
-from benchmarks.grown.spec import RungSpec
-from benchmarks.grown.train import one_torch_thread
-from benchmarks.ladders import load_ladder
+from benchmarks.grown import RungSpec, ground, grow, measure_recall, one_torch_thread, read_card
 from benchmarks.ladders.grow import grown_rungs
+from benchmarks.ladders.ladder import load_ladder
 from editing.errors import BadData
 from editing.files import atomic_file, atomic_folder
-from editing.references import quiet_transformers
+from editing.references import CARD, quiet_transformers
 
 LADDER = "ladder.toml"
 

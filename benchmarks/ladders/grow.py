@@ -11,9 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmarks.grown.rungs import grow, read_card
-from benchmarks.grown.spec import RungSpec
-from benchmarks.ladders import Rung, choose_rungs
+from benchmarks.grown import RungSpec, grow, read_card
+from benchmarks.ladders.ladder import Rung, choose_rungs
 from editing.errors import BadData, UserError
 
 PREFIX = "grown:"

@@ -8,10 +8,8 @@ from dataclasses import dataclass
 from math import log10, nan
 from pathlib import Path
 
-from benchmarks.ladders import Rung, choose_rungs
-from benchmarks.measure.known_facts import known_rates
-from benchmarks.measure.opening import open_model
-from benchmarks.measure.strength import strength, text_bits_per_byte
+from benchmarks.ladders.ladder import Rung, choose_rungs
+from benchmarks.measure import known_rates, open_model, strength, text_bits_per_byte
 from benchmarks.models import training_tokens
 from editing.errors import BadData, UserError
 

@@ -13,12 +13,11 @@ from pathlib import Path
 import altair as alt
 import pandas as pd
 
-from benchmarks.grown.corpus import KINDS
-from benchmarks.grown.rungs import grow, read_card
+from benchmarks.grown import KINDS, grow, read_card
 from benchmarks.ladders.grow import grown_rungs
 from benchmarks.ladders.strength import rung_strength
 from benchmarks.pictures import GREY, lines_of, write_png
-from benchmarks.world.facts import LANGS
+from benchmarks.world import LANGS
 from editing.files import atomic_file
 
 STRENGTH = (

@@ -17,22 +17,16 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.cases import GENERALISATION, SPECIFICITY, Case
-from benchmarks.datasets.common_probes import with_common_probes
-from benchmarks.datasets.ours.concept_suite import rename_case, retarget_case
-from benchmarks.datasets.registry import build_cases
-from benchmarks.measure.answers import measure, measure_base, measure_drift
-from benchmarks.measure.opening import open_model, planned, statistics_of
-from benchmarks.measure.records import probe_rows
+from benchmarks.datasets import build_cases, rename_case, retarget_case, with_common_probes
+from benchmarks.measure import measure, measure_base, measure_drift, open_model, planned, probe_rows, statistics_of
 from benchmarks.provenance import versions
-from editing.delta.delta import RECORD, Delta
-from editing.delta.peft_export import export_peft
-from editing.easyedit.hparams import Hparams, method_of, read_hparams
+from editing.delta import RECORD, Delta, export_peft
+from editing.easyedit import Hparams, method_of, read_hparams
 from editing.errors import BadData, BadModel, BadRequest
 from editing.files import atomic_file
 from editing.methods import make_method
-from editing.model.language_model import hash_weights
-from editing.model.memory import format_plan
-from editing.stats.statistics import CORPUS, check_corpus
+from editing.model import format_plan, hash_weights
+from editing.stats import CORPUS, check_corpus
 
 SHOWN = ("probe", "lang", "prompt", "answer", "old", "pick_before", "pick_after", "text_before", "text_after")
 SCORED = (

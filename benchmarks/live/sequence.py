@@ -20,20 +20,17 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.cases import Case
-from benchmarks.datasets.registry import build_cases
-from benchmarks.measure.answers import measure, measure_base, own_wordings
-from benchmarks.measure.opening import open_model, statistics_of
-from benchmarks.measure.strength import drift_texts
+from benchmarks.datasets import build_cases
+from benchmarks.measure import drift_texts, measure, measure_base, open_model, own_wordings, statistics_of
 from benchmarks.pictures import heading, lines_of, write_png
 from benchmarks.provenance import CODE_SCHEMA, commit, digest, versions
 from editing.errors import BadData, BadRequest, UserError
-from editing.eval.evaluate import bits_per_byte, text_drift
+from editing.eval import bits_per_byte, text_drift
 from editing.files import atomic_file
-from editing.methods import make_method, taken_by
-from editing.methods.sequence import Step, apply_sequence
-from editing.model.language_model import LanguageModel, hash_weights
+from editing.methods import Step, apply_sequence, make_method, taken_by
+from editing.model import LanguageModel, hash_weights
 from editing.progress import progress
-from editing.stats.statistics import ModelStatistics
+from editing.stats import ModelStatistics
 
 ASKED = 150  # cases asked at a checkpoint, evenly spaced where there are more
 RECENT = 10

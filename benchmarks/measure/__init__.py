@@ -1,1 +1,30 @@
 """What a model answers before and after an edit, as records of the rows table."""
+
+from benchmarks.measure.answers import Answer, Base, measure, measure_base, measure_drift, own_wordings
+from benchmarks.measure.known_facts import known_rates
+from benchmarks.measure.known_hash import known_hash, remember_hash
+from benchmarks.measure.opening import open_model, planned, statistics_of
+from benchmarks.measure.records import DRIFT_TAU, NOT_EDITED, probe_rows, unedited_row
+from benchmarks.measure.strength import drift_texts, strength, text_bits_per_byte
+
+__all__ = [
+    "DRIFT_TAU",
+    "NOT_EDITED",
+    "Answer",
+    "Base",
+    "drift_texts",
+    "known_hash",
+    "known_rates",
+    "measure",
+    "measure_base",
+    "measure_drift",
+    "open_model",
+    "own_wordings",
+    "planned",
+    "probe_rows",
+    "remember_hash",
+    "statistics_of",
+    "strength",
+    "text_bits_per_byte",
+    "unedited_row",
+]

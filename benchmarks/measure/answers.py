@@ -19,10 +19,10 @@ import numpy as np
 
 from benchmarks.cases import Case, Probe
 from benchmarks.measure.fluency import FLUENCY_TOKENS, inverse_frequencies, reference_score
-from editing.delta.delta import Delta
-from editing.eval.evaluate import Race, continuation_logprobs, greedy, replies, text_drift
-from editing.model.language_model import LanguageModel
-from editing.text.tokens import continuation_ids
+from editing.delta import Delta
+from editing.eval import Race, continuation_logprobs, greedy, replies, text_drift
+from editing.model import LanguageModel
+from editing.text import continuation_ids
 
 # The full correction (1) marks a model wrong on what it says freely, where it answers the subject-free prompt itself with
 # confidence; none (0) prefers frequent names. On SmolLM2, unedited, 20 development facts, 273 English probes: accuracy

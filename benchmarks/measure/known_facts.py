@@ -15,13 +15,13 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.cases import Probe
-from benchmarks.datasets.asking import ask, turns
+from benchmarks.datasets import ask, turns
 from benchmarks.measure.answers import KNOWN_SHARE, PRIOR_WEIGHT
-from benchmarks.world.knowledge import knowledge
+from benchmarks.world import knowledge
 from editing.cache import cache_root
-from editing.eval.evaluate import continuation_logprobs
+from editing.eval import continuation_logprobs
 from editing.files import atomic_file
-from editing.model.language_model import LanguageModel
+from editing.model import LanguageModel
 
 FACTS, SENTENCES = 40, 3
 

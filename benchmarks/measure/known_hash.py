@@ -53,7 +53,7 @@ def _files(reference: str) -> list[Path]:
     if parsed.kind == "gguf":
         files.append(Path(parsed.name).expanduser().resolve())
     elif parsed.kind == "package":
-        from editing.references.package import locate
+        from editing.references import locate
 
         files += [path.resolve() for path in locate(parsed.name).paths]
     elif parsed.kind == "hub":  # which snapshot a branch means

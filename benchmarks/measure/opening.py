@@ -10,14 +10,12 @@ import torch
 
 from benchmarks.models import load_model
 from editing.errors import UserError
-from editing.methods.base import Method
-from editing.model.language_model import LanguageModel
-from editing.model.memory import MemoryPlan, plan_memory
-from editing.model.sites import KINDS, Site
+from editing.methods import Method
+from editing.model import KINDS, LanguageModel, MemoryPlan, Site, plan_memory
 from editing.progress import progress
-from editing.solve.value import uses_half
-from editing.stats.statistics import CORPUS, ModelStatistics
-from editing.text.requests import EditRequest
+from editing.solve import uses_half
+from editing.stats import CORPUS, ModelStatistics
+from editing.text import EditRequest
 
 
 class _Bar:

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 from benchmarks.texts import LANGUAGES, drift_texts, strength_text
 from editing.cache import cache_root
 from editing.files import atomic_file
-from editing.model.offload import other_names
+from editing.model import other_names
 
 if TYPE_CHECKING:
-    from benchmarks.grown.corpus import Corpus
+    from benchmarks.grown import Corpus
 
 if TYPE_CHECKING:
-    from editing.model.language_model import LanguageModel
+    from editing.model import LanguageModel
 
 __all__ = ["Strength", "drift_texts", "strength", "text_bits_per_byte"]
 
@@ -63,7 +63,7 @@ def strength(lm: LanguageModel, *, cache: Path | None = None) -> Strength:
     known = _read(path)
     if known is not None:
         return known
-    from editing.eval.evaluate import bits_per_byte
+    from editing.eval import bits_per_byte
 
     measured = Strength(
         bits_per_byte_en=float(bits_per_byte(lm, texts["en"][0])),
@@ -91,7 +91,7 @@ def text_bits_per_byte(lm: LanguageModel, text: str, *, cache: Path | None = Non
         return float(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         pass  # nothing readable there: measured (again)
-    from editing.eval.evaluate import bits_per_byte
+    from editing.eval import bits_per_byte
 
     measured = float(bits_per_byte(lm, text))
     with atomic_file(path) as temporary:
@@ -132,7 +132,7 @@ def world_sentences(lang: str) -> tuple[str, ...]:
 
 @cache
 def _world() -> Corpus:
-    from benchmarks.grown.corpus import make_corpus
-    from benchmarks.world.knowledge import knowledge
+    from benchmarks.grown import make_corpus
+    from benchmarks.world import knowledge
 
     return make_corpus(knowledge())

@@ -13,13 +13,13 @@ from statistics import median
 import numpy as np
 
 from benchmarks.cases import Case
-from benchmarks.measure.answers import Base, measure, measure_drift
+from benchmarks.measure import Base, measure, measure_drift
 from benchmarks.speed.peers.evaluation import Found, PeerEvaluation, Short, read_found
 from benchmarks.watch import Spent
-from editing.delta.delta import Delta
+from editing.delta import Delta
 from editing.errors import BadRequest
-from editing.eval.evaluate import Race, replies
-from editing.model.language_model import LanguageModel
+from editing.eval import Race, replies
+from editing.model import LanguageModel
 
 SIX = {"efficacy": 1, "paraphrase": 2, "neighbour": 3}
 DRAWS = 2000

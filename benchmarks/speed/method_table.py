@@ -16,7 +16,7 @@ import pandas as pd
 from benchmarks.provenance import ROOT
 from editing.files import atomic_file
 from editing.methods import make_method, method_names
-from valley.rows.schema import RowsError, read_run
+from valley.rows import RowsError, read_run
 
 TABLE, PAGE = ROOT / "results" / "methods.csv", ROOT / "docs" / "methods.md"
 SCORES = ("efficacy", "paraphrase", "cross_lingual", "neighbour", "same_subject", "drift")

@@ -19,24 +19,21 @@ import click
 import pandas as pd
 import torch
 
-from benchmarks.datasets.common_probes import with_common_probes
-from benchmarks.measure.answers import measure_base
-from benchmarks.measure.opening import open_model, statistics_of
-from benchmarks.measure.records import NOT_EDITED
+from benchmarks.datasets import with_common_probes
+from benchmarks.measure import NOT_EDITED, measure_base, open_model, statistics_of
 from benchmarks.provenance import commit
 from benchmarks.speed.evaluation import Beside, Part, beside, by_kind
 from benchmarks.speed.pipeline_table import COLUMNS, read_lines, write_lines
 from benchmarks.speed.readme import write_readme
 from benchmarks.speed.stages import facts
 from benchmarks.speed.stopwatch import device_name
-from benchmarks.sweep.plan import Plan
-from benchmarks.sweep.runner import run_bench
+from benchmarks.sweep import Plan, run_bench
 from benchmarks.watch import Watch
 from editing.cache import cache_root
 from editing.errors import BadRequest, UserError
 from editing.methods import FAST, make_method
-from editing.model.language_model import LanguageModel
-from valley.rows.schema import read_run
+from editing.model import LanguageModel
+from valley.rows import read_run
 
 METHODS = "rome,memit,ft_l,ike,placebo"
 # Paid once for all methods of a rung, whichever of them asks first.

@@ -12,16 +12,15 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.cases import Case
-from benchmarks.datasets.common_probes import with_common_probes
-from benchmarks.measure.answers import Base, measure, measure_base, measure_drift
-from benchmarks.measure.records import probe_rows
+from benchmarks.datasets import with_common_probes
+from benchmarks.measure import Base, measure, measure_base, measure_drift, probe_rows
 from benchmarks.speed.stages import VARIANTS, facts
-from editing.delta.delta import Delta
+from editing.delta import Delta
 from editing.errors import BadRequest
 from editing.methods import make_method
-from editing.model.language_model import LanguageModel
-from editing.stats.statistics import ModelStatistics
-from valley.rows.schema import preferred
+from editing.model import LanguageModel
+from editing.stats import ModelStatistics
+from valley.rows import preferred
 
 COUNTERFACT = {"efficacy": "ES", "paraphrase": "PS", "neighbour": "NS"}
 PROBES_A_KIND = 3

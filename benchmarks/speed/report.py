@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 import torch
 
-from benchmarks.measure.opening import open_model, statistics_of
+from benchmarks.measure import open_model, statistics_of
 from benchmarks.provenance import commit, versions
 from benchmarks.speed import stages as speed_stages
 from benchmarks.speed.peer import peers

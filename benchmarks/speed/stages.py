@@ -15,22 +15,15 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.cases import Case
-from benchmarks.datasets.registry import build_cases
+from benchmarks.datasets import build_cases
 from benchmarks.speed.stopwatch import Ratio, compare, device_name, matmul_peak, peak_memory, timed
-from editing.delta.changes import Dense, LowRank
-from editing.delta.delta import Delta
-from editing.eval.evaluate import ask
-from editing.methods import FAST, make_method
-from editing.methods.base import Method
-from editing.methods.locate_then_edit.spread import Spread
-from editing.model.language_model import LanguageModel
-from editing.model.sites import Site
-from editing.solve.keys import states
-from editing.solve.value import Injection, ValueSettings, optimise_values, uses_half
-from editing.stats.covariance import covariances
-from editing.stats.statistics import ModelStatistics
-from editing.text.contexts import Contexts, build_contexts
-from editing.text.requests import EditRequest
+from editing.delta import Delta, Dense, LowRank
+from editing.eval import ask
+from editing.methods import FAST, Method, Spread, make_method
+from editing.model import LanguageModel, Site
+from editing.solve import Injection, ValueSettings, optimise_values, states, uses_half
+from editing.stats import ModelStatistics, covariances
+from editing.text import Contexts, EditRequest, build_contexts
 
 PREFIXES = {5: 10, 10: 10}
 VARIANTS: dict[str, dict] = {"float32, same settings": {}, "bf16 steps": {"precision": "bfloat16"}, "fast mode": FAST}

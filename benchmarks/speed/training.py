@@ -15,10 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from benchmarks.grown.frequency import frequencies
-from benchmarks.grown.rungs import ground
-from benchmarks.grown.spec import RungSpec, build
-from benchmarks.grown.train import Trainer, one_torch_thread
+from benchmarks.grown import RungSpec, Trainer, build, frequencies, ground, one_torch_thread
 from benchmarks.speed.stopwatch import matmul_peak
 from editing.errors import UserError
 

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from benchmarks.cases import Case
 from benchmarks.provenance import CODE_SCHEMA, digest
-from benchmarks.sweep.plan import Split
-from valley.rows.schema import SCHEMA_VERSION
+from benchmarks.sweep.planning.plan import Split
+from valley.rows import SCHEMA_VERSION
 
 
 @dataclass(frozen=True)

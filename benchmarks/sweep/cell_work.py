@@ -9,18 +9,25 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from benchmarks.cases import Case
-from benchmarks.measure.answers import Base, measure, measure_base, measure_drift, own_wordings
-from benchmarks.measure.known_facts import known_rates
-from benchmarks.measure.opening import open_model, statistics_of
-from benchmarks.measure.records import probe_rows, unedited_row
-from benchmarks.measure.strength import strength
+from benchmarks.measure import (
+    Base,
+    known_rates,
+    measure,
+    measure_base,
+    measure_drift,
+    open_model,
+    own_wordings,
+    probe_rows,
+    statistics_of,
+    strength,
+    unedited_row,
+)
 from benchmarks.sweep.cell import Cell, Task
 from benchmarks.watch import Watch
 from editing.errors import UserError
 from editing.methods import make_method
-from editing.model.language_model import LanguageModel
-from editing.model.sites import Site
-from editing.stats.statistics import ModelStatistics
+from editing.model import LanguageModel, Site
+from editing.stats import ModelStatistics
 
 
 @dataclass

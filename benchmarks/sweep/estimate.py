@@ -13,16 +13,16 @@ from dataclasses import asdict, dataclass
 from math import isnan, nan
 from pathlib import Path
 
-from benchmarks.measure.opening import open_model, planned
+from benchmarks.measure import open_model, planned
 from benchmarks.models import absent, at_hand
 from benchmarks.sweep.cell import Task
-from benchmarks.sweep.plan import Plan
+from benchmarks.sweep.planning.plan import Plan
 from benchmarks.sweep.runner import places
 from benchmarks.sweep.schedule import CONTROLS, Place, walk
 from benchmarks.sweep.timings import recall
 from editing.errors import UserError
 from editing.methods import make_method
-from editing.model.memory import format_plan
+from editing.model import format_plan
 
 # Of the rule: operations a second of a common machine, tokens of a context, tokens of a probe with its candidates.
 RATE, CONTEXT_TOKENS, PROBE_TOKENS = 5e10, 12, 60
@@ -108,7 +108,7 @@ def format_estimate(plan: Plan, out: Path, rungs: Sequence[RungEstimate], skippe
     return "\n".join(lines)
 
 
-def as_json(plan: Plan, out: Path, rungs: Sequence[RungEstimate], skipped: Sequence[str]) -> dict[str, object]:
+def estimate_json(plan: Plan, out: Path, rungs: Sequence[RungEstimate], skipped: Sequence[str]) -> dict[str, object]:
     """The same as JSON values; null for seconds that are not known."""
     records = [asdict(one) | {"seconds": None if isnan(one.seconds) else one.seconds} for one in rungs]
     return {"hash": plan.hash, "out": str(out), "plan": plan.fixed(), "rungs": records, "skipped": list(skipped)}

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from benchmarks.sweep.store import KEY, RunStore
 from editing.errors import BadData
-from valley.rows.run import read_run_json, unequal_keys
+from valley.rows import read_run_json, unequal_keys
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from benchmarks.cases import Case, cases_digest
-from benchmarks.datasets.common_probes import with_common_probes
-from benchmarks.datasets.registry import account, read_cases
-from benchmarks.sweep.plan import Plan, Split
+from benchmarks.datasets import account, read_cases, with_common_probes
+from benchmarks.sweep.planning.plan import Plan, Split
 
 
 @dataclass(frozen=True)

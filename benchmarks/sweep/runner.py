@@ -20,13 +20,12 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.ladders import load_ladder, present_rungs
-from benchmarks.measure.known_hash import known_hash, remember_hash
-from benchmarks.measure.opening import planned, statistics_of
+from benchmarks.measure import known_hash, planned, remember_hash, statistics_of
 from benchmarks.models import training_tokens
 from benchmarks.provenance import canonical, commit, versions
 from benchmarks.sweep.cell import Cell, Task
 from benchmarks.sweep.cell_work import Loaded, cell_records, load_rung, prepare
-from benchmarks.sweep.plan import Plan
+from benchmarks.sweep.planning.plan import Plan
 from benchmarks.sweep.pools import pools
 from benchmarks.sweep.schedule import Place, steps, walk
 from benchmarks.sweep.search_points import Point, judge
@@ -36,11 +35,9 @@ from benchmarks.sweep.timings import remember
 from benchmarks.watch import Watch
 from editing.errors import BadData, BadRequest, OutOfMemory, UserError
 from editing.methods import make_method
-from editing.model.language_model import hash_weights, weight_versions
-from editing.model.load import check_device
-from editing.model.memory import format_plan
+from editing.model import check_device, format_plan, hash_weights, weight_versions
 from editing.progress import progress
-from valley.rows.schema import to_frame
+from valley.rows import to_frame
 
 REASON_LENGTH = 300
 

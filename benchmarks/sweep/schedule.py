@@ -20,14 +20,14 @@ from math import ceil, log2
 from benchmarks.ladders import Rung
 from benchmarks.provenance import canonical
 from benchmarks.sweep.cell import Cell, Task
-from benchmarks.sweep.grids import settings_grid
-from benchmarks.sweep.plan import Plan, lookups
+from benchmarks.sweep.planning.grids import settings_grid
+from benchmarks.sweep.planning.plan import Plan, lookups
 from benchmarks.sweep.pools import Batch, Pool
 from benchmarks.sweep.search_points import Point, front, ranked
 from benchmarks.sweep.shards import Part
 from editing.errors import BadRequest
 from editing.methods import make_method, taken_by
-from valley.rows.kinds import CONTROLS
+from valley.rows import CONTROLS
 
 # Fewer dev cases than this tell nothing.
 FIRST = 4

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
 from benchmarks.sweep.store import KEY
-from valley.rows.run import read_run_json
+from valley.rows import read_run_json
 
 # The rate is that of the last so many cells: the strong rungs at the end are slower than the weak ones before them.
 RECENT = 20

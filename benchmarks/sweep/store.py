@@ -24,8 +24,7 @@ from filelock import FileLock, Timeout
 
 from editing.errors import BadData
 from editing.files import atomic_file
-from valley.rows.run import read_run_json
-from valley.rows.schema import SCHEMA_VERSION
+from valley.rows import SCHEMA_VERSION, read_run_json
 
 KEY = b"editbench"
 PROBE_BYTES = 64 * 1024

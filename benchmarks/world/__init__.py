@@ -1,1 +1,19 @@
 """What the test bed knows about the world: concepts, countries, and how to say it in English and French."""
+
+from benchmarks.world.concepts import EDIT_PROMPTS
+from benchmarks.world.facts import LANGS, Chain, Fact
+from benchmarks.world.french import elides
+from benchmarks.world.knowledge import Knowledge, draw_candidates, knowledge
+from benchmarks.world.people import MOST
+
+__all__ = [
+    "EDIT_PROMPTS",
+    "LANGS",
+    "MOST",
+    "Chain",
+    "Fact",
+    "Knowledge",
+    "draw_candidates",
+    "elides",
+    "knowledge",
+]

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from benchmarks.world import french
 from editing.errors import BadData
-from editing.text.requests import SLOT
+from editing.text import SLOT
 
 MARKER = re.compile(r"\{(\w+)\}")
 BRACKET = re.compile(r"\[([^\[\]|]*)(?:\|([^\[\]|]*))?\]")

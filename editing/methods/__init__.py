@@ -1,6 +1,19 @@
 """Editing methods, one file each in a folder per family; tests/editing/methods/test_contract.py is the contract of all."""
 
 from editing.methods.base import Method, Placement
-from editing.methods.registry import FAST, make_method, method_names, registry, taken_by
+from editing.methods.by_name import FAST, make_method, method_names, registry, taken_by
+from editing.methods.locate_then_edit.spread import Spread
+from editing.methods.sequence import Step, apply_sequence
 
-__all__ = ["FAST", "Method", "Placement", "make_method", "method_names", "registry", "taken_by"]
+__all__ = [
+    "FAST",
+    "Method",
+    "Placement",
+    "Spread",
+    "Step",
+    "apply_sequence",
+    "make_method",
+    "method_names",
+    "registry",
+    "taken_by",
+]

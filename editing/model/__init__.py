@@ -1,1 +1,33 @@
 """One loaded language model: its weights, where it can be edited, and how much memory it takes."""
+
+from editing.model.hooks import Hook, hooked
+from editing.model.language_model import LanguageModel, hash_weights, weight_versions
+from editing.model.load import check_device, load_resolved
+from editing.model.memory import USABLE, MemoryPlan, covariance_groups, format_plan, free_memory, plan_memory
+from editing.model.offload import device_of, other_names, paths_of_weight, true_tensor
+from editing.model.sites import KINDS, Site, linear_shape
+from editing.model.weights import WeightWriter
+
+__all__ = [
+    "KINDS",
+    "USABLE",
+    "Hook",
+    "LanguageModel",
+    "MemoryPlan",
+    "Site",
+    "WeightWriter",
+    "check_device",
+    "covariance_groups",
+    "device_of",
+    "format_plan",
+    "free_memory",
+    "hash_weights",
+    "hooked",
+    "linear_shape",
+    "load_resolved",
+    "other_names",
+    "paths_of_weight",
+    "plan_memory",
+    "true_tensor",
+    "weight_versions",
+]

@@ -1,6 +1,8 @@
 """Model references: hub ids, folders, GGUF files and weights inside installed packages -> a folder on disk. No torch at import."""
 
 from editing.references.folder import CARD, check_card, check_folder
+from editing.references.hub import within
+from editing.references.package import known_packages, locate
 from editing.references.quiet import quiet_transformers
 from editing.references.reference import Parsed, Resolved, absent, parse, resolve
 
@@ -11,7 +13,10 @@ __all__ = [
     "absent",
     "check_card",
     "check_folder",
+    "known_packages",
+    "locate",
     "parse",
     "quiet_transformers",
     "resolve",
+    "within",
 ]

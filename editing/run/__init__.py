@@ -1,1 +1,20 @@
 """Forward passes through part of a model: batches, cached prefixes, only the blocks above an edit."""
+
+from editing.run.batching import Budget, attempt
+from editing.run.forward import Batch, Prefix, capture, first, forward, pad, prefill, read_beginnings, with_first
+from editing.run.splice import Splice
+
+__all__ = [
+    "Batch",
+    "Budget",
+    "Prefix",
+    "Splice",
+    "attempt",
+    "capture",
+    "first",
+    "forward",
+    "pad",
+    "prefill",
+    "read_beginnings",
+    "with_first",
+]

@@ -1,1 +1,13 @@
 """What a method needs to know of a model: context prefixes and key covariances, kept on disk."""
+
+from editing.stats.covariance import covariances
+from editing.stats.sampling import sample_tokens
+from editing.stats.statistics import CORPUS, ModelStatistics, check_corpus
+
+__all__ = [
+    "CORPUS",
+    "ModelStatistics",
+    "check_corpus",
+    "covariances",
+    "sample_tokens",
+]

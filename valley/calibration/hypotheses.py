@@ -19,14 +19,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from valley.hypotheses._evidence import Evidence
-from valley.hypotheses.judge import INCONCLUSIVE, REFUTED, SUPPORTED, hypotheses, judge
-from valley.rows.kinds import METRICS, NET
-from valley.scores.available import AXES, SCORES, Available
-from valley.scores.plan import AnalysisPlan
-from valley.scores.settings import BASE, Resampler, derived
-from valley.statistics.bootstrap import weighted_means
-from valley.verdicts.power import Rate
+from valley.hypotheses import INCONCLUSIVE, REFUTED, SUPPORTED, Evidence, hypotheses, judge
+from valley.rows import METRICS, NET
+from valley.scores import BASE, PLAN_AXES, SCORES, AnalysisPlan, Available, Resampler, derived
+from valley.statistics import weighted_means
+from valley.verdicts import Rate
 
 PLAN = AnalysisPlan(min_known=10, bootstrap=200, draws=300)
 LUCK, WANDER, NOISE, CASES = 0.05, 0.03, 0.1, 0.1  # standard deviations; WANDER of a difference between two scores
@@ -146,7 +143,7 @@ def evidence_of(
             out.append(made.reshape(len(w), n, -1).transpose(1, 0, 2))
         depths = np.full(n, 0.5) if curve.depths is None else curve.depths
         lines += [
-            dict.fromkeys(AXES, np.nan) | {
+            dict.fromkeys(PLAN_AXES, np.nan) | {
                 "ladder": "sim", "rung_index": m.index, "rung": m.rung, "size": f"m{m.size}", "edit_kind": curve.kind,
                 "method": curve.method, "settings": "{}", "scored_on": "test", "reason": "", "n": world.cases, "depth": depth,
                 PLAN.axes[0]: float(m.size),

@@ -21,13 +21,10 @@ import numpy as np
 import pandas as pd
 
 from valley.calibration.hypotheses import calibrate_hypotheses, format_hypotheses
-from valley.rows.files import write_whole
-from valley.scores.plan import AnalysisPlan
-from valley.statistics.prominence import SHAPES, noise, prominence, prominence_test
-from valley.statistics.variance import Points, SeedVariance
-from valley.verdicts.judge import judge
-from valley.verdicts.power import Rate
-from valley.verdicts.verdict import INCONCLUSIVE, NO_VALLEY, verdict
+from valley.rows import write_whole
+from valley.scores import AnalysisPlan
+from valley.statistics import SHAPES, Points, SeedVariance, noise, prominence, prominence_test
+from valley.verdicts import INCONCLUSIVE, NO_VALLEY, Rate, judge, verdict
 
 SHAPES_TABLE, HYPOTHESES = "calibration.csv", "hypotheses.csv"
 SPAN = 0.3  # from the lowest to the highest point of every truth

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from valley.rows.kinds import CASE
-from valley.rows.run import read_run_json, unequal_keys
+from valley.rows import CASE, read_run_json, unequal_keys
 
 PARTS = ("plan", "asked", "versions", "skipped", "schema")
 # A question that is the same asks this.

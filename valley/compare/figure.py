@@ -10,10 +10,10 @@ from pathlib import Path
 import altair as alt
 import pandas as pd
 
-from valley.report.charts.common import PALETTE, dress, records, still, write_image
-from valley.rows.kinds import ALL, CONTROLS, LABELS, kind_order
-from valley.scores.curve import analyse
-from valley.text.curve import clean
+from valley.report import PALETTE, dress, records, still, write_image
+from valley.rows import ALL, CONTROLS, LABELS, kind_order
+from valley.scores import analyse
+from valley.text import clean
 
 COLUMNS = {
     "strength_bits_per_byte": "bits",

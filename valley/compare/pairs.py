@@ -12,12 +12,20 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from valley.rows.kinds import CASE, CONTROLS, GENERALISATION, NET, PROBE_KINDS, RUNG, SPECIFICITY, STRATA, kind_order
-from valley.rows.schema import RowsError
-from valley.scores.cases import case_scores, harmonic
-from valley.scores.settings import choose, matching, on_split
-from valley.statistics.bootstrap import draw_weights, interval, redraw, weighted_means
-from valley.statistics.variance import size_of
+from valley.rows import (
+    CASE,
+    CONTROLS,
+    GENERALISATION,
+    NET,
+    PROBE_KINDS,
+    RUNG,
+    SPECIFICITY,
+    STRATA,
+    RowsError,
+    kind_order,
+)
+from valley.scores import case_scores, choose, harmonic, matching, on_split
+from valley.statistics import draw_weights, interval, redraw, size_of, weighted_means
 
 BY = ("method", "ladder", "kind")
 PAIRING = ("method", "setting")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from valley.hypotheses._evidence import LOCATED, Evidence, Untestable
-from valley.statistics.variance import size_of
+from valley.statistics import size_of
 
 
 def by_concept(evidence: Evidence, measure: str) -> pd.DataFrame:

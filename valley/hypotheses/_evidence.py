@@ -10,13 +10,9 @@ import numpy as np
 import pandas as pd
 from scipy.stats import rankdata, t
 
-from valley.rows.kinds import CASE, NET, RUNG, SETTING
-from valley.scores.available import SCORES, Available, available
-from valley.scores.cases import harmonic
-from valley.scores.plan import AnalysisPlan
-from valley.scores.settings import on_split, stratum
-from valley.statistics.bootstrap import crossed_weights, redraw, weighted_means
-from valley.statistics.variance import Points, points
+from valley.rows import CASE, NET, RUNG, SETTING
+from valley.scores import SCORES, AnalysisPlan, Available, available, harmonic, on_split, stratum
+from valley.statistics import Points, crossed_weights, points, redraw, weighted_means
 
 # Weight edits that write a value at the key of a chosen site (locate, then edit): what sites, keys and leaks say anything about.
 LOCATED = ("rome", "r_rome", "memit", "emmet", "alphaedit", "pmet")

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from valley.hypotheses._evidence import LOCATED, Evidence, Finding, Untestable
-from valley.statistics.prominence import FLOOR, noise
+from valley.statistics import FLOOR, noise
 
 ID = "H2"
 STATEMENT = "Transfer of an edit from English to French has a strength threshold, and from French to English"

@@ -9,7 +9,7 @@ import pandas as pd
 from scipy.stats import t
 
 from valley.hypotheses._evidence import Evidence, Finding, Untestable
-from valley.rows.kinds import CONTROLS, RUNG
+from valley.rows import CONTROLS, RUNG
 
 ID = "H4"
 STATEMENT = "The best layer, as a fraction of the depth, is stable across sizes"

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from valley.hypotheses._evidence import Evidence, Finding, Untestable
-from valley.verdicts.shape import shapes
-from valley.verdicts.verdict import INCONCLUSIVE
+from valley.verdicts import INCONCLUSIVE, shapes
 
 ID = "H7"
 STATEMENT = "There is a valley: editability falls with strength and then rises again"

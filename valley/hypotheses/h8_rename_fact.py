@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from valley.hypotheses._evidence import Evidence, Finding, Untestable, estimate, scarcest
-from valley.scores.available import SCORES
-from valley.statistics.bootstrap import redraw
+from valley.scores import SCORES
+from valley.statistics import redraw
 
 ID = "H8"
 STATEMENT = "Rename edits and fact edits differ in how well they work"

@@ -20,7 +20,7 @@ from types import ModuleType
 import numpy as np
 
 from valley.hypotheses._evidence import Evidence, Finding, Untestable
-from valley.rows.schema import RowsError
+from valley.rows import RowsError
 
 SUPPORTED, REFUTED, INCONCLUSIVE = "supported", "refuted", "inconclusive"
 

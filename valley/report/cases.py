@@ -10,11 +10,9 @@ from itertools import zip_longest
 
 import pandas as pd
 
-from valley.rows.kinds import LABELS, PROBE_KINDS, RUNG
-from valley.scores.cases import UNIT
-from valley.scores.curve import Analysis
-from valley.scores.settings import matching
-from valley.text.curve import clean, short
+from valley.rows import LABELS, PROBE_KINDS, RUNG
+from valley.scores import UNIT, Analysis, matching
+from valley.text import clean, short
 
 TEXT = 220  # characters of one text
 PROBES = 60  # probes of one case

@@ -12,11 +12,9 @@ from valley.report.charts.common import write_image
 from valley.report.page import Report
 from valley.report.tables import curve_tables
 from valley.report.verdict import hypotheses_table, verdict
-from valley.rows.files import write_whole
-from valley.rows.kinds import ALL, LABELS
-from valley.rows.run import run_record
-from valley.scores.figure_tables import editability_points, transfer_points
-from valley.text.curve import clean
+from valley.rows import ALL, LABELS, run_record, write_whole
+from valley.scores import editability_points, transfer_points
+from valley.text import clean
 
 CURVE_FILES = {"strength": "editability_strength", "plane": "generalisation_specificity"}
 

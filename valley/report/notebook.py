@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from valley.report.page import MAX_CASES, Report, write_page
-from valley.rows.crispness import crispness_of
-from valley.rows.schema import read_run
-from valley.scores.curve import analyse
-from valley.scores.plan import stored, with_options
+from valley.rows import crispness_of, read_run
+from valley.scores import analyse, stored, with_options
 
 
 def report_of(

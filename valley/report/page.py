@@ -21,16 +21,22 @@ from valley.report.charts.plane import plane_chart
 from valley.report.charts.strength import editability_chart, transfer_chart
 from valley.report.tables import curve_tables
 from valley.report.verdict import Judged, hypotheses_table, tests, verdict
-from valley.rows.files import write_whole
-from valley.rows.kinds import ALL, LABELS
-from valley.rows.run import run_record
-from valley.scores.cases import failures, unmeasurable
-from valley.scores.curve import Analysis, analyse
-from valley.scores.figure_tables import depth_scores, editability_points, transfer_points
-from valley.scores.points import points
-from valley.scores.strengths import StrengthAxis, axes_of, strengths
-from valley.text.curve import clean, unlike_kinds
-from valley.verdicts.judge import NAMED
+from valley.rows import ALL, LABELS, run_record, write_whole
+from valley.scores import (
+    Analysis,
+    StrengthAxis,
+    analyse,
+    axes_of,
+    depth_scores,
+    editability_points,
+    failures,
+    points,
+    strengths,
+    transfer_points,
+    unmeasurable,
+)
+from valley.text import clean, unlike_kinds
+from valley.verdicts import NAMED
 
 MAX_CASES = 5000
 TEMPLATES = Path(__file__).parent / "templates"

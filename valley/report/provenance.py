@@ -8,10 +8,8 @@ from dataclasses import asdict
 
 import pandas as pd
 
-from valley.rows.kinds import ALL, EDIT_KINDS, RUNG
-from valley.rows.schema import SCHEMA_VERSION
-from valley.scores.plan import AnalysisPlan
-from valley.scores.strengths import AXES
+from valley.rows import ALL, EDIT_KINDS, RUNG, SCHEMA_VERSION
+from valley.scores import AXES, AnalysisPlan
 
 ABOUT = ("model", "model_source", "model_hash")
 NUMBERS = ("n_layers", "bits_per_byte_fr", *(axis.column for axis in AXES))

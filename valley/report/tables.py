@@ -6,8 +6,8 @@ import json
 
 import pandas as pd
 
-from valley.rows.kinds import ALL, METRICS
-from valley.text.curve import number, where
+from valley.rows import ALL, METRICS
+from valley.text import number, where
 
 HEAD = ("harmonic_mean", "generalisation", "specificity")
 

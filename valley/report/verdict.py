@@ -9,18 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from valley.hypotheses._evidence import Evidence
-from valley.hypotheses.judge import Result, judge
-from valley.rows.kinds import ALL, CONTROLS, RUNG
-from valley.scores.available import available
-from valley.scores.curve import Analysis
-from valley.scores.grid import ends_missed, format_ends
-from valley.scores.plan import AnalysisPlan, with_options
-from valley.text.curve import clean, number, short
-from valley.verdicts.judge import NAMED
-from valley.verdicts.shape import Shapes, shapes
-from valley.verdicts.strata import format_sensitivity, format_strata, sensitivity, strata
-from valley.verdicts.verdict import INCONCLUSIVE
+from valley.hypotheses import Evidence, Result, judge
+from valley.rows import ALL, CONTROLS, RUNG
+from valley.scores import Analysis, AnalysisPlan, available, ends_missed, format_ends, with_options
+from valley.text import clean, number, short
+from valley.verdicts import INCONCLUSIVE, NAMED, Shapes, format_sensitivity, format_strata, sensitivity, shapes, strata
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from valley.rows.kinds import CASE, CONTROLS, METRICS, RUNG, SETTING
-from valley.rows.schema import RowsError
+from valley.rows import CASE, CONTROLS, METRICS, RUNG, SETTING, RowsError
 from valley.scores.cases import check, scores_of
 from valley.scores.plan import AnalysisPlan
 from valley.scores.settings import (
@@ -28,13 +27,13 @@ from valley.scores.settings import (
     stratum,
 )
 from valley.scores.strengths import foreign_to_prose, strange_to_sentences
-from valley.statistics.variance import size_of
+from valley.statistics import size_of
 
 # From the front of settings, beside the METRICS of the best one.
 FRONT = ("e_hv", "e_hv_net", "gen_at_spec", "spec_at_spec", "delta_loc")
 SCORES: tuple[str, ...] = (*METRICS, *FRONT)
 KEY: tuple[str, ...] = (*RUNG, "size", "edit_kind", "method")
-AXES = {
+PLAN_AXES = {
     "bits_per_byte_world": ("bits_per_byte_world_en", lambda v: -v),
     "bits_per_byte": ("bits_per_byte_en", lambda v: -v),
     "log10_parameters": ("parameters", np.log10),
@@ -128,14 +127,14 @@ def _strengths(rows: pd.DataFrame) -> pd.DataFrame:
     """The strength axes of every rung; NaN where a rung does not state one, prose in a ladder with rungs that cannot read it, and the
     world's sentences for models that were not grown on them in a ladder of some that were."""
     grouped = rows.groupby(list(RUNG), observed=True)
-    first = grouped[[column for column, _ in AXES.values()]].first().astype("float64")
+    first = grouped[[column for column, _ in PLAN_AXES.values()]].first().astype("float64")
     about = first.assign(model=grouped["model"].first())
     for _, ladder in about.groupby("ladder"):
         if foreign_to_prose(ladder):
             first.loc[ladder.index, "bits_per_byte_en"] = np.nan
         first.loc[ladder.index[strange_to_sentences(ladder)], "bits_per_byte_world_en"] = np.nan
     with np.errstate(divide="ignore", invalid="ignore"):
-        table = pd.DataFrame({axis: turn(first[column]) for axis, (column, turn) in AXES.items()})
+        table = pd.DataFrame({axis: turn(first[column]) for axis, (column, turn) in PLAN_AXES.items()})
     return table.where(np.isfinite(table))
 
 

@@ -10,8 +10,18 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from valley.rows.kinds import CASE, GENERALISATION, NET, PROBE_KINDS, RUNG, SETTING, SPECIFICITY
-from valley.rows.schema import COLUMNS, SCHEMA_VERSION, RowsError
+from valley.rows import (
+    CASE,
+    COLUMNS,
+    GENERALISATION,
+    NET,
+    PROBE_KINDS,
+    RUNG,
+    SCHEMA_VERSION,
+    SETTING,
+    SPECIFICITY,
+    RowsError,
+)
 
 _ABOUT = ("site", "lookup", "depth", "subject", "relation", "split")
 UNIT: tuple[str, ...] = (*RUNG, "edit_kind", *SETTING, *CASE)  # one edit of one case on one rung

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from valley.rows.kinds import ALL, CONTROLS, METRICS, NET, PLACEBO, PROBE_KINDS, RUNG, SETTING, kind_order
-from valley.rows.schema import RowsError
+from valley.rows import ALL, CONTROLS, METRICS, NET, PLACEBO, PROBE_KINDS, RUNG, SETTING, RowsError, kind_order
 from valley.scores.cases import NEEDED, check, scores_of
 from valley.scores.settings import (
     GROUP,
@@ -31,7 +30,7 @@ from valley.scores.settings import (
 __all__ = ["Analysis", "analyse", "curve"]
 
 # All that a curve and its figures read of the rows.
-READ = (*sorted(NEEDED), "bits_per_byte_en", "bits_per_byte_fr", "parameters", "n_layers", "model")
+CURVE_COLUMNS = (*sorted(NEEDED), "bits_per_byte_en", "bits_per_byte_fr", "parameters", "n_layers", "model")
 ESTIMATES = [name for m in METRICS for name in (m, f"{m}_low", f"{m}_high")]
 COLUMNS = [
     *RUNG, "edit_kind", "strength_bits_per_byte", "strength_log10_parameters", "bits_per_byte_en", "bits_per_byte_fr",

@@ -7,13 +7,13 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
-from valley.rows.kinds import ALL, METRICS, NET, RUNG
+from valley.rows import ALL, METRICS, NET, RUNG
 from valley.scores.cases import UNIT, net_of_siblings
 from valley.scores.curve import Analysis
 from valley.scores.settings import GROUP, bounds, group_means, kind_mean, matching, on_split, placebo_of, stratum
 from valley.scores.sizes import ALL_SIZES, sizes
 from valley.scores.strengths import AXES, strengths
-from valley.statistics.variance import size_of
+from valley.statistics import size_of
 
 COLUMNS = [axis.column for axis in AXES]
 CONTEXT = "context"  # the site of an edit that is only text before the prompt: at no layer

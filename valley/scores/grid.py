@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from valley.rows.kinds import CONTROLS, RUNG
+from valley.rows import CONTROLS, RUNG
 
 ENDS = ("first", "last")
 

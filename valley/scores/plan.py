@@ -15,10 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ModelWrapValidatorHandler, StrictFloat, StrictInt, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
-from valley.rows.documents import first_problem
-from valley.rows.files import write_whole
-from valley.rows.kinds import STRATA
-from valley.rows.schema import RowsError
+from valley.rows import STRATA, RowsError, first_problem, write_whole
 
 FILE = "analysis_plan.json"
 METRICS = ("harmonic_mean", "harmonic_mean_net", "e_hv", "e_hv_net", "gen_at_spec", "generalisation", "specificity")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from valley.rows.kinds import CONTROLS, METRICS, RUNG, SETTING, kind_order
+from valley.rows import CONTROLS, METRICS, RUNG, SETTING, kind_order
 from valley.scores.curve import Analysis
 from valley.scores.settings import GROUP, bounds, group_means, matching, on_split, pareto, stratum
 

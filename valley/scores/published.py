@@ -16,11 +16,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from valley.rows.kinds import NET, PROBE_KINDS, RUNG, SETTING, kind_order
-from valley.rows.schema import RowsError, preferred, probability_margin
+from valley.rows import NET, PROBE_KINDS, RUNG, SETTING, RowsError, kind_order, preferred, probability_margin
 from valley.scores.cases import NEEDED, UNIT, case_scores, coded, edit_languages
 from valley.scores.settings import bounds, stratum
-from valley.statistics.bootstrap import draw_weights, weighted_means
+from valley.statistics import draw_weights, weighted_means
 
 GROUP: tuple[str, ...] = (*RUNG, "edit_kind", "dataset", *SETTING)
 PLACE = ("site", "lookup", "depth")
@@ -79,7 +78,7 @@ EASYEDIT = (
 
 
 # All that a table reads of the rows.
-READ = (
+SCORE_COLUMNS = (
     *sorted(NEEDED), "answer_tokens", "rival_tokens", "exact_after", "text_bits_before", "text_bits_after", "logp_before", "logp_after",
     "logp_rival_before", "logp_rival_after", "entropy_after", "reference_score_after", "token_accuracy_after", "token_agreement",
 )  # fmt: skip
@@ -145,7 +144,7 @@ def _published(
 
 def _case_means(rows: pd.DataFrame, scores: Sequence[Score]) -> pd.DataFrame:
     """One line per edited case (UNIT is the index), one column per score: the mean over its probes."""
-    good = rows.loc[rows["error"] == "", [name for name in READ if name in rows]]
+    good = rows.loc[rows["error"] == "", [name for name in SCORE_COLUMNS if name in rows]]
     good = good.assign(_unit=coded(good[list(UNIT)]).groupby(list(UNIT), observed=True).ngroup())
     good = good.join(edit_languages(good, ("_unit",)).rename("home"), on="_unit")
     names = good.drop_duplicates("_unit").set_index("_unit")[list(UNIT)]

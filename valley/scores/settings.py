@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pandas as pd
 
-from valley.rows.kinds import (
+from valley.rows import (
     ALL_DEV,
     CASE,
     CONTROLS,
@@ -23,10 +23,10 @@ from valley.rows.kinds import (
     SETTING,
     SPECIFICITY,
     STRATA,
+    RowsError,
 )
-from valley.rows.schema import RowsError
 from valley.scores.cases import harmonic
-from valley.statistics.bootstrap import draw_weights, interval, weighted_means
+from valley.statistics import draw_weights, interval, weighted_means
 
 GROUP: tuple[str, ...] = (*RUNG, "edit_kind", *SETTING)
 BASE = (*PROBE_KINDS, NET, "generalisation", "specificity")  # means of case scores; the other METRICS follow from them

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from valley.scores.available import AXES, SCORES, Available
-from valley.statistics.bootstrap import interval
+from valley.scores.available import PLAN_AXES, SCORES, Available
+from valley.statistics import interval
 
 ALL_SIZES = "all sizes"
 
@@ -24,7 +24,7 @@ def by_size(found: Available, metric: str, seed: int = 0) -> pd.DataFrame:
     bootstrap's variance between them is (m-1)/m of the true one (Davison and Hinkley 1997, section 3.8).
     """
     j = SCORES.index(metric)
-    return sizes(found.lines, found.values[:, j], found.samples[:, :, j], tuple(AXES), seed)
+    return sizes(found.lines, found.values[:, j], found.samples[:, :, j], tuple(PLAN_AXES), seed)
 
 
 def sizes(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from valley.rows.kinds import RUNG
+from valley.rows import RUNG
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import unicodedata
 
 import pandas as pd
 
-from valley.rows.kinds import ALL, ALL_DEV, LABELS, NET
+from valley.rows import ALL, ALL_DEV, LABELS, NET
 
 # column -> heading; those nowhere measured are left out.
 SINGLE = {

@@ -8,8 +8,8 @@ import textwrap
 
 import pandas as pd
 
-from valley.rows.kinds import LABELS
-from valley.scores.published import PLACE
+from valley.rows import LABELS
+from valley.scores import PLACE
 from valley.text.curve import OPTIONAL, SINGLE, WIDTH, WITH_INTERVAL, clean, short, where
 
 HEADINGS = SINGLE | WITH_INTERVAL | OPTIONAL | {"bits_en": "+bits en", "bits_fr": "+bits fr"}

@@ -6,12 +6,19 @@ from typing import Any
 
 import numpy as np
 
-from valley.scores.plan import AnalysisPlan
-from valley.statistics.families import FAMILIES
-from valley.statistics.likelihood import compare
-from valley.statistics.prominence import FLOOR, SHAPES, noise, prominence_test, trend_test, upper_bound
-from valley.statistics.two_lines import two_lines
-from valley.statistics.variance import Points
+from valley.scores import AnalysisPlan
+from valley.statistics import (
+    FAMILIES,
+    FLOOR,
+    SHAPES,
+    Points,
+    compare,
+    noise,
+    prominence_test,
+    trend_test,
+    two_lines,
+    upper_bound,
+)
 from valley.verdicts.power import detectable_depth
 
 NAMED = tuple(family.name for family in FAMILIES if family.name != "constant")  # shapes a verdict may name

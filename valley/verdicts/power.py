@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from valley.rows.schema import RowsError
-from valley.statistics.prominence import noise, prominence, prominence_test
+from valley.rows import RowsError
+from valley.statistics import noise, prominence, prominence_test
 
 TARGET = 0.8  # the power at which a depth counts as detectable
 DRAWS = 1000  # of the parametric bootstrap within each simulated run

@@ -10,10 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from valley.scores.available import Available, available
-from valley.scores.plan import AnalysisPlan
-from valley.statistics.prominence import SHAPES
-from valley.statistics.variance import points
+from valley.scores import AnalysisPlan, Available, available
+from valley.statistics import SHAPES, points
 from valley.verdicts.judge import COLUMNS, NAMED, judge
 from valley.verdicts.verdict import Verdict, verdict
 

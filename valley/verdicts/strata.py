@@ -10,9 +10,8 @@ from dataclasses import replace
 
 import pandas as pd
 
-from valley.rows.kinds import RUNG
-from valley.scores.available import Available, available
-from valley.scores.plan import AnalysisPlan
+from valley.rows import RUNG
+from valley.scores import AnalysisPlan, Available, available
 from valley.verdicts.shape import shapes
 from valley.verdicts.verdict import Verdict
 

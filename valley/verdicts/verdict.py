@@ -14,7 +14,7 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from valley.scores.plan import AnalysisPlan
+from valley.scores import AnalysisPlan
 from valley.verdicts.judge import NAMED
 
 INCONCLUSIVE, NO_VALLEY = "inconclusive", "no valley"

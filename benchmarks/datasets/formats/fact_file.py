@@ -20,10 +20,9 @@ from typing import Any
 from benchmarks.cases import Case, Probe
 from benchmarks.datasets.reading.fields import fold, prior, text
 from benchmarks.datasets.reading.records import Place, Written, first_twice, read_records
-from benchmarks.world.facts import LANGS
-from benchmarks.world.knowledge import draw_candidates, knowledge
+from benchmarks.world import LANGS, draw_candidates, knowledge
 from editing.errors import BadRequest
-from editing.text.requests import SLOT, EditRequest
+from editing.text import SLOT, EditRequest
 
 DESCRIPTION = "your own facts: fact_file:PATH, JSON or JSONL records with prompt, subject, target"
 KINDS = ("fact",)

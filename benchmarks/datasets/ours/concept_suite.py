@@ -11,11 +11,9 @@ from collections.abc import Iterable
 
 from benchmarks.cases import Case, Probe
 from benchmarks.datasets.asking import M, ask, fact_cases, find_concept, turns
-from benchmarks.world.concepts import EDIT_PROMPTS
-from benchmarks.world.facts import Fact
-from benchmarks.world.knowledge import Knowledge, draw_candidates, knowledge
+from benchmarks.world import EDIT_PROMPTS, Fact, Knowledge, draw_candidates, knowledge
 from editing.errors import BadRequest
-from editing.text.requests import EditRequest
+from editing.text import EditRequest
 
 NAME = "concept_suite"
 DESCRIPTION = "57 everyday concepts (cheese/fromage...): facts, renames to French, retargets to a distant concept"

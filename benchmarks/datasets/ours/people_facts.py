@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from benchmarks.cases import Case
 from benchmarks.datasets.asking import fact_cases
-from benchmarks.world.knowledge import knowledge
+from benchmarks.world import knowledge
 from editing.errors import BadRequest
 
 DESCRIPTION = "birthplace, profession, employer... of 250 invented people (people_facts:N for N people), with multi-hop"

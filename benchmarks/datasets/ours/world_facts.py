@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from benchmarks.cases import Case
 from benchmarks.datasets.asking import fact_cases
-from benchmarks.world.facts import LANGS
-from benchmarks.world.knowledge import knowledge
+from benchmarks.world import LANGS, knowledge
 from editing.errors import BadRequest
 
 DESCRIPTION = "capital, currency, language, continent of 60 countries (CLDR, GeoNames), English and French (world_facts:fr edits in French)"

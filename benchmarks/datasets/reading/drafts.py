@@ -19,7 +19,7 @@ from benchmarks.datasets.reading.fields import filled, fold, prior, slotted
 from benchmarks.datasets.reading.frames import Frames
 from benchmarks.datasets.reading.records import Place, first_twice
 from editing.errors import BadData, UserError
-from editing.text.requests import EditRequest
+from editing.text import EditRequest
 
 M = 20  # candidates per probe where the file has so many answers
 ALL = "*"  # the pool of every answer in a language, for files that have little else

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from benchmarks.datasets.reading.records import LANGUAGE, Place, Written
-from editing.text.requests import SLOT
+from editing.text import SLOT
 
 PROMPT, ANSWER = 10_000, 500  # characters
 VALUES = ("str", "value", "label", "name", "text", "answer", "ground_truth")

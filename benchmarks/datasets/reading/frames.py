@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from benchmarks.datasets.reading.fields import prior
-from editing.text.requests import SLOT
+from editing.text import SLOT
 
 WORDS = 3  # of a template besides its subject; fewer fit anything
 SUBJECT = 100  # characters

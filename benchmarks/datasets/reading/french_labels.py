@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from benchmarks.world.french import elides
+from benchmarks.world import elides
 
 LABELS = {
     "P17": "pays",

@@ -10,11 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from benchmarks.cases import Case, Probe
-from benchmarks.datasets.asking import M, find_concept
-from benchmarks.datasets.ours.concept_suite import retarget_case
+from benchmarks.datasets import M, find_concept, retarget_case
 from benchmarks.texts import drift_texts
-from benchmarks.world.facts import LANGS, Fact
-from benchmarks.world.knowledge import Knowledge, knowledge
+from benchmarks.world import LANGS, Fact, Knowledge, knowledge
 
 FRAMES = {"en": 3, "fr": 2}  # wordings asked per relation; the first English one is the edit's own
 TRAINED, HELD_OUT, SHARED, SIBLING, GOAL = "trained", "held out", "shared", "sibling", "goal"

@@ -14,14 +14,22 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.live.retarget.panel import GOAL, Panel, Question, retarget_panel
-from benchmarks.measure.answers import Answer, Base, measure, measure_base, measure_drift
-from benchmarks.measure.opening import open_model, planned, statistics_of
-from benchmarks.measure.records import probe_rows
+from benchmarks.measure import (
+    Answer,
+    Base,
+    measure,
+    measure_base,
+    measure_drift,
+    open_model,
+    planned,
+    probe_rows,
+    statistics_of,
+)
 from benchmarks.provenance import versions
 from editing.errors import BadRequest
 from editing.methods import make_method, taken_by
-from editing.model.memory import format_plan
-from editing.stats.statistics import CORPUS
+from editing.model import format_plan
+from editing.stats import CORPUS
 
 STEERING = "steer"
 # A question whose own answer and goal the unedited model tells apart by less, in nats, has no way to go: its share would be noise.

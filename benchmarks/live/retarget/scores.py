@@ -10,8 +10,8 @@ import pandas as pd
 from benchmarks.live.retarget.draws import draw_weights, interval
 from benchmarks.live.retarget.panel import GOAL, HELD_OUT, SHARED, SIBLING, TRAINED
 from benchmarks.live.retarget.run import LEAST_DISTANCE, Retargeting, share
-from benchmarks.measure.records import DRIFT_TAU
-from benchmarks.world.facts import LANGS
+from benchmarks.measure import DRIFT_TAU
+from benchmarks.world import LANGS
 
 MOVED = (TRAINED, HELD_OUT)
 

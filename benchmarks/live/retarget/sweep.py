@@ -26,7 +26,7 @@ from benchmarks.live.retarget.table import cell, with_interval
 from benchmarks.provenance import canonical
 from editing.errors import BadData, UserError
 from editing.files import atomic_file
-from editing.stats.statistics import CORPUS
+from editing.stats import CORPUS
 
 VERSION = 1  # raise it when the same model would give other lines than before
 TABLE = "retarget.csv"

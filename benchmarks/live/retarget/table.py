@@ -8,7 +8,7 @@ from benchmarks.live.retarget.agreement import Agreement, agreements
 from benchmarks.live.retarget.panel import GOAL, SHARED
 from benchmarks.live.retarget.run import Made, Retargeting, plain_records
 from benchmarks.live.retarget.scores import by_relation, by_sibling, summary
-from benchmarks.world.facts import LANGS
+from benchmarks.world import LANGS
 
 WIDTH = 22
 

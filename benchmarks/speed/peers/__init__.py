@@ -17,12 +17,12 @@ from typing import Any
 
 from safetensors.torch import load_file, save_file
 
-from editing.delta.delta import Delta, LowRank
+from editing.delta import Delta, LowRank
 from editing.errors import BadData, BadRequest
-from editing.methods.base import Method
-from editing.model.language_model import LanguageModel
-from editing.stats.statistics import ModelStatistics
-from editing.text.requests import EditRequest
+from editing.methods import Method
+from editing.model import LanguageModel
+from editing.stats import ModelStatistics
+from editing.text import EditRequest
 
 SCRIPT = Path(__file__).with_name("easyedit.py")
 METHODS = {"rome": "ROME", "memit": "MEMIT"}

@@ -21,7 +21,7 @@ import torch
 from benchmarks.speed.peers import peer_home
 from benchmarks.speed.peers.easyedit import never, open_tokenizer, stand_in
 from editing.errors import BadData, BadRequest
-from editing.model.language_model import LanguageModel
+from editing.model import LanguageModel
 
 # name -> what is imported from it; only those that are not installed are stood in for
 OUTSIDE = {"nltk": (), "sklearn.metrics": ("f1_score",), "openai": ("OpenAI",)}

@@ -10,9 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.sweep.executors.workers import Workers
-from benchmarks.sweep.plan import Plan
+from benchmarks.sweep.planning.plan import Plan
 from benchmarks.sweep.runner import Outcome, run_bench
-from editing.model.load import check_device
+from editing.model import check_device
 
 
 def execute(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.sweep.executors.workers import Workers
-from benchmarks.sweep.plan import Plan
+from benchmarks.sweep.planning.plan import Plan
 from benchmarks.sweep.runner import places, run_bench
 from benchmarks.sweep.shards import Part, parts
 from editing.progress import progress

@@ -17,7 +17,7 @@ from typing import ClassVar
 from editing.delta.delta import Delta
 from editing.errors import BadRequest
 from editing.methods.base import Method, Placement
-from editing.methods.registry import make_method, registry
+from editing.methods.by_name import make_method, registry
 from editing.model.language_model import LanguageModel
 from editing.seeds import seed_for
 from editing.stats.statistics import ModelStatistics

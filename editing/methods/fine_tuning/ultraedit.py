@@ -24,7 +24,8 @@ from typing import Any, ClassVar
 
 import torch
 
-from editing.delta.delta import Delta, LowRank
+from editing.delta.changes import LowRank
+from editing.delta.delta import Delta
 from editing.errors import BadRequest
 from editing.methods.base import Method, Placement
 from editing.model.hooks import Hook

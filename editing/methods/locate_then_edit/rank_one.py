@@ -6,7 +6,8 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from editing.delta.delta import Delta, LowRank
+from editing.delta.changes import LowRank
+from editing.delta.delta import Delta
 from editing.errors import BadRequest
 from editing.methods.base import Method
 from editing.methods.sequence import apply_sequence

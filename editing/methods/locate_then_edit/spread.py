@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 import torch
 
-from editing.delta.delta import Delta, LowRank
+from editing.delta.changes import LowRank
+from editing.delta.delta import Delta
 from editing.errors import BadRequest
 from editing.methods.base import Method
 from editing.model.language_model import LanguageModel

@@ -9,7 +9,7 @@ import pytest
 from benchmarks.cases import Case, Probe, Question
 from benchmarks.datasets.common_probes import with_common_probes
 from benchmarks.datasets.registry import build_cases
-from benchmarks.texts import LANGUAGES, ability_items
+from benchmarks.texts.fixed import LANGUAGES, ability_items
 from editing.errors import BadData
 from editing.text.requests import EditRequest
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.ladders import choose_rungs, ladder_names, load_ladder, present_rungs
 from benchmarks.ladders.grow import GrownTable, format_grown, grow_ladder
+from benchmarks.ladders.ladder import choose_rungs, ladder_names, load_ladder, present_rungs
 from benchmarks.models import parse
 from editing.errors import BadData, BadModel
 

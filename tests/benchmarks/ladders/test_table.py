@@ -9,8 +9,8 @@ import pytest
 
 from benchmarks.grown.corpus import KINDS
 from benchmarks.grown.rungs import read_card
-from benchmarks.ladders import load_ladder
 from benchmarks.ladders.export import export_ladder
+from benchmarks.ladders.ladder import load_ladder
 from benchmarks.ladders.table import (
     CARD,
     RECALLED,

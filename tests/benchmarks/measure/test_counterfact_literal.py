@@ -10,7 +10,7 @@ import torch
 
 from benchmarks.datasets.registry import build_cases
 from benchmarks.measure.opening import open_model, statistics_of
-from benchmarks.sweep.plan import Plan
+from benchmarks.sweep.planning.plan import Plan
 from benchmarks.sweep.runner import run_bench
 from editing.delta.changes import Dense
 from editing.delta.delta import Delta

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.measure.strength import drift_texts, strength, world_sentences
-from benchmarks.texts import strength_text
+from benchmarks.texts.fixed import strength_text
 
 
 def test_texts_are_of_the_stated_size_and_language() -> None:

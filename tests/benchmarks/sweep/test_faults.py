@@ -20,7 +20,7 @@ import torch
 from benchmarks.grown import RungSpec, grow
 from benchmarks.grown.train import Recipe
 from benchmarks.models import load_model
-from benchmarks.sweep.plan import Plan
+from benchmarks.sweep.planning.plan import Plan
 from benchmarks.sweep.runner import run_bench
 from benchmarks.sweep.store import RunStore
 from editing.errors import BadData, BadModel

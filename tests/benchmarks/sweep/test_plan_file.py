@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from benchmarks.commands.schemas import DOCUMENTS, json_schema
-from benchmarks.plans import plan_names, plan_path
+from benchmarks.plans.names import plan_names, plan_path
 from benchmarks.sweep.executors.slurm import array_script
-from benchmarks.sweep.grids import settings_grid
-from benchmarks.sweep.plan import Edits, Split, split_of
-from benchmarks.sweep.plan_file import load_plan, run_name
+from benchmarks.sweep.planning.grids import settings_grid
+from benchmarks.sweep.planning.plan import Edits, Split, split_of
+from benchmarks.sweep.planning.plan_file import load_plan, run_name
 from benchmarks.sweep.shards import Part, Shard, parse_shard, parts
 from editing.errors import BadData, BadRequest
 from editing.methods import make_method

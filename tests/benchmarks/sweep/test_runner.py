@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from benchmarks.sweep.plan import Plan, split_of
+from benchmarks.sweep.planning.plan import Plan, split_of
 from benchmarks.sweep.runner import Outcome, run_bench
 from editing.errors import BadData, BadRequest, UserError
 from tests.benchmarks.tiny import World, world
@@ -124,7 +124,7 @@ def test_kill_9_and_two_processes_end_in_the_same_table(tiny: World, undisturbed
         sys.executable,
         "-c",
         "import sys; from pathlib import Path\n"
-        "from benchmarks.sweep.plan import Plan; from benchmarks.sweep.runner import run_bench\n"
+        "from benchmarks.sweep.planning.plan import Plan; from benchmarks.sweep.runner import run_bench\n"
         "run_bench(Plan(sys.argv[1], ('rome',), ('fact',), 4, 0, (sys.argv[2],), ('mlp',), 'samples:500'),"
         " Path(sys.argv[3]), 'cpu', quiet=True)",
         tiny.ladder,

@@ -11,9 +11,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from benchmarks.ladders import Rung
+from benchmarks.ladders.ladder import Rung
 from benchmarks.sweep.cell import Task
-from benchmarks.sweep.plan import Edits, Plan, Split
+from benchmarks.sweep.planning.plan import Edits, Plan, Split
 from benchmarks.sweep.runner import places, run_bench
 from benchmarks.sweep.schedule import CONTROLS, Place, rounds, slices, steps, walk
 from benchmarks.sweep.search_points import Point, front, judge, ranked

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from benchmarks.sweep.plan_file import load_plan
+from benchmarks.sweep.planning.plan_file import load_plan
 from benchmarks.sweep.runner import run_bench
 from benchmarks.sweep.status import status
 from tests.benchmarks.commands.test_cli import call

@@ -13,9 +13,8 @@ import altair as alt
 import pandas as pd
 import vl_convert
 
-from valley.rows.files import write_whole
-from valley.rows.kinds import ALL, LABELS, kind_order
-from valley.text.curve import clean
+from valley.rows import ALL, LABELS, kind_order, write_whole
+from valley.text import clean
 
 # Okabe and Ito's palette, safe for the common kinds of colour blindness; shapes and dashes repeat what colours say.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")

@@ -6,9 +6,9 @@ import altair as alt
 import pandas as pd
 
 from valley.report.charts.common import CLICK, INK, PALETTE, ROWS, Chart, dress, kinds_of, named, records, tooltips
-from valley.rows.kinds import LABELS
-from valley.statistics.variance import size_of
-from valley.text.curve import clean
+from valley.rows import LABELS
+from valley.statistics import size_of
+from valley.text import clean
 
 MEASURES = {
     "C_key": "key contrast (C_key)", "C_align": "alignment (C_align)", "C_patch": "patching (C_patch)",

@@ -6,7 +6,7 @@ import altair as alt
 import pandas as pd
 
 from valley.report.charts.common import ROWS, Chart, dress, kinds_of, marks, named, records, tooltips
-from valley.text.curve import clean
+from valley.text import clean
 
 SCORES = tuple(f"{s}{e}" for s in ("generalisation", "specificity") for e in ("", "_low", "_high"))
 COLUMNS = ["panel", "kind", "method", "settings", "n", "role", "harmonic_mean", *SCORES, "front"]

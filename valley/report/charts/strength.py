@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from valley.report.charts.common import INK, ROWS, Chart, dress, kinds_of, marks, named, records, tooltips
-from valley.rows.kinds import ALL, LABELS
-from valley.scores.strengths import StrengthAxis
+from valley.rows import ALL, LABELS
+from valley.scores import StrengthAxis
 
 NUMBERS = {"value": ".2f", "low": ".2f", "high": ".2f"}
 GAP = 0.03  # of the axis, between the names of two models

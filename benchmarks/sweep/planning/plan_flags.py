@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from benchmarks.sweep.plan import DEFAULT_DATASETS, Edits, Plan
-from benchmarks.sweep.plan_file import check_whole, fast_settings
+from benchmarks.sweep.planning.plan import DEFAULT_DATASETS, Edits, Plan
+from benchmarks.sweep.planning.plan_file import check_whole, fast_settings
 from benchmarks.sweep.schedule import CONTROLS
 from editing.errors import BadRequest
 from editing.methods import make_method
 
 # Parameters of `bench` that say what to do -> their option.
-OPTIONS = {
+PLAN_OPTIONS = {
     "ladder": "--ladder", "methods": "--methods", "kinds": "--kinds", "datasets": "--datasets", "limit": "--limit",
     "probes": "--probes", "sites": "--sites", "known": "--known", "fast": "--fast", "corpus": "--corpus", "seed": "--seed",
     "settings": "--set",
@@ -112,7 +112,7 @@ def _stated(plan: Plan, flags: Mapping[str, Any]) -> dict[str, str]:
         "corpus": [plan.corpus],
         "seed": plan.seeds,
     }
-    stated = {OPTIONS[name]: ",".join(dict.fromkeys(map(str, values[name]))) for name in flags if name in values}
+    stated = {PLAN_OPTIONS[name]: ",".join(dict.fromkeys(map(str, values[name]))) for name in flags if name in values}
     return stated | {f"--set {key}": ", ".join(_axis(plan, key)) for key, _ in flags.get("settings", ())}
 
 

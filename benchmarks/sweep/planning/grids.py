@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from itertools import product
 
 from benchmarks.provenance import canonical
-from benchmarks.sweep.plan import Plan
+from benchmarks.sweep.planning.plan import Plan
 from editing.errors import BadRequest
 from editing.methods import make_method, taken_by
 

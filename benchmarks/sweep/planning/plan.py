@@ -14,12 +14,12 @@ from dataclasses import asdict, dataclass
 from typing import get_args
 
 from benchmarks.cases import EditKind
-from benchmarks.datasets.registry import kinds_of
+from benchmarks.datasets import kinds_of
 from benchmarks.provenance import canonical, digest
 from editing.errors import BadRequest
 from editing.methods import make_method, method_names
-from editing.stats.statistics import CORPUS, check_corpus
-from editing.text.requests import EditRequest
+from editing.stats import CORPUS, check_corpus
+from editing.text import EditRequest
 
 DEV_SHARE = 1 / 3
 
@@ -65,7 +65,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Plan:
-    """A sweep as asked for, by flags or by a file (`benchmarks/sweep/plan_file.py`).
+    """A sweep as asked for, by flags or by a file (`benchmarks/sweep/planning/plan_file.py`).
 
     Attributes:
         ladder: name of a ladder.

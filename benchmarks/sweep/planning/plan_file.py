@@ -36,14 +36,14 @@ from pydantic import (
 )
 
 from benchmarks.cases import EditKind
-from benchmarks.datasets.registry import dataset_names, kinds_of
+from benchmarks.datasets import dataset_names, kinds_of
 from benchmarks.ladders import load_ladder
 from benchmarks.plans import plan_path
-from benchmarks.sweep.plan import DEFAULT_DATASETS, DEV_SHARE, SEARCHES, Edits, Plan, Split
+from benchmarks.sweep.planning.plan import DEFAULT_DATASETS, DEV_SHARE, SEARCHES, Edits, Plan, Split
 from editing.errors import BadData, BadRequest, UserError
 from editing.methods import FAST, make_method, method_names, taken_by
-from editing.stats.statistics import CORPUS
-from valley.rows.documents import first_problem, one_of
+from editing.stats import CORPUS
+from valley.rows import first_problem, one_of
 
 MOST_BYTES, MOST_SETTINGS = 100_000, 1000
 
