@@ -1,4 +1,5 @@
-"""Commands that run sweeps and manage run folders: `bench`, `slurm`, `status`, `merge`, `pack`. Heavy imports stay inside."""
+"""Commands that run sweeps and manage run folders: `bench`, `slurm`, `status`, `merge`, `pack`. Heavy imports stay
+inside."""
 
 from __future__ import annotations
 
@@ -52,8 +53,9 @@ TEMPORARY = "temporary"
 def bench(ctx: click.Context, out: Path | None, device: str | None, as_json: bool, **flags: Any) -> None:
     """Edit every model of a ladder with every method, and store what each edit did.
 
-    What to run stands in the file PLAN (a .toml file, or a name of `list plans`), in flags, or in both: a flag overrides the
-    plan. Each finished cell (model x method x setting x kind) is one file in OUT/cells. Interrupt it any time and run the
+    What to run stands in the file PLAN (a .toml file, or a name of `list plans`), in flags, or in both: a flag
+    overrides the plan. Each finished cell (model x method x setting x kind) is one file in OUT/cells. Interrupt it any
+    time and run the
     same command again: only missing and failed cells run. Without a plan, methods, kinds and sites may be added later.
 
     \b

@@ -173,7 +173,8 @@ def _site(lm: LanguageModel, kind: str) -> str:
 
 
 def describe_ladder(name: str) -> dict[str, object]:
-    """A ladder with all that its file says of its rungs, weakest first; `absent` says why a rung cannot be used right now.
+    """A ladder with all that its file says of its rungs, weakest first; `absent` says why a rung cannot be used right
+    now.
 
     Raises:
         BadData: no such ladder, or a wrong file.

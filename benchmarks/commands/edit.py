@@ -83,7 +83,8 @@ def adapter(delta: Path, model: str, out: Path, device: str | None) -> None:
 def sequence(model, methods, edits, batch, dataset, fast, settings, out, seed, device) -> None:
     """Edit one model again and again, and measure what still holds as edits accumulate.
 
-    After 1, 3, 10, 32... edits: how many of them still hold, whether facts that nobody edited stay, how far text drifts.
+    After 1, 3, 10, 32... edits: how many of them still hold, whether facts that nobody edited stay, how far text
+    drifts.
 
     \b
     Example:
@@ -139,8 +140,8 @@ def retarget(
 ) -> None:
     """Make one concept behave as another: its relations before and after in English and French, its siblings, drift.
 
-    "Moved" is the share of the way from the concept's answer to where the goal itself stands, in nats; "net" subtracts what
-    the siblings moved in the same wordings, because what moves everything is not transfer.
+    "Moved" is the share of the way from the concept's answer to where the goal itself stands, in nats; "net" subtracts
+    what the siblings moved in the same wordings, because what moves everything is not transfer.
 
     \b
     Examples:

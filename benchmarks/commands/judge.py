@@ -94,7 +94,8 @@ def scores(run: Path, metrics: str, stratum: str, csv: Path | None, as_json: boo
 @option("--csv")
 @option("--json")
 def editability(run: Path, min_known: int | None, which: str | None, csv: Path | None, as_json: bool) -> None:
-    """Print what each model size makes available to each method: best harmonic mean, E_HV, generalisation at specificity .95.
+    """Print what each model size makes available to each method: best harmonic mean, E_HV, generalisation at
+    specificity .95.
 
     \b
     Example:
@@ -128,7 +129,8 @@ def editability(run: Path, min_known: int | None, which: str | None, csv: Path |
 def shape(run: Path, metric: str | None, min_known: int | None, which: str | None, as_json: bool) -> None:
     """Test whether the curve of RUN is a decline, a hump or a valley; the verdict may be "inconclusive".
 
-    The first call stores the analysis plan's hash in RUN, before any score is read; a later verdict by another plan says so.
+    The first call stores the analysis plan's hash in RUN, before any score is read; a later verdict by another plan
+    says so.
 
     \b
     Example:

@@ -101,7 +101,8 @@ def ladder_grow(ctx, name, rungs, seeds, checkpoints, device, as_json) -> None:
 @option("--csv")
 @option("--json")
 def ladder_table(name: str, rungs: tuple[str, ...], out: Path | None, device, csv: Path | None, as_json: bool) -> None:
-    """Print what the trained rungs of NAME know: loss, recall of every kind, bits per byte, time. Trains what is missing.
+    """Print what the trained rungs of NAME know: loss, recall of every kind, bits per byte, time. Trains what is
+    missing.
 
     \b
     Example:
@@ -125,7 +126,8 @@ def ladder_table(name: str, rungs: tuple[str, ...], out: Path | None, device, cs
 @click.option("--seeds", type=Names(), default="", help="Only rungs of these seeds, such as 0.")
 @option("--out", required=True, help="Folder of the copies, one per rung, and their ladder.toml.")
 def ladder_export(name: str, rungs: tuple[str, ...], seeds: tuple[str, ...], out: Path) -> None:
-    """Write trained rungs of NAME as folders in bfloat16, with a ladder of them: others can then start without training.
+    """Write trained rungs of NAME as folders in bfloat16, with a ladder of them: others can then start without
+    training.
 
     \b
     Example:

@@ -1,4 +1,5 @@
-"""What all commands share: one table of options, the command class with -v and -q, and small helpers. No heavy imports."""
+"""What all commands share: one table of options, the command class with -v and -q, and small helpers. No heavy
+imports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""JSON Schemas of the documents that people write, so that an editor completes and explains their keys. For a command to print."""
+"""JSON Schemas of the documents that people write, so that an editor completes and explains their keys. For a command
+to print."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Model references: hub ids, folders, GGUF files and weights inside installed packages -> a folder on disk. No torch at import."""
+"""Model references: hub ids, folders, GGUF files and weights inside installed packages -> a folder on disk. No torch at
+import."""
 
 from editing.references.folder import CARD, check_card, check_folder
 from editing.references.hub import within

@@ -22,13 +22,13 @@ _DTYPE_BITS = {"BOOL": 8, "F8_E4M3": 8, "F8_E5M2": 8} | {
 }
 
 
-def check_folder(label: str, folder: Path, mend: str = "fetch it again") -> None:
+def check_folder(label: str, folder: Path, fix: str = "fetch it again") -> None:
     """Refuses what must not or cannot be loaded.
 
     Args:
         label: the reference, which begins every message.
         folder: to look at.
-        mend: what to do about a missing or damaged file.
+        fix: what to do about a missing or damaged file.
 
     Raises:
         BadModel: no config.json, code of its own (`auto_map`), pickled weights only, a missing or cut file.
@@ -39,20 +39,20 @@ def check_folder(label: str, folder: Path, mend: str = "fetch it again") -> None
     if not config.is_file():
         raise BadModel(f"{label}: no config.json in it; give the folder that holds config.json and *.safetensors")
     for name in ("config.json", "tokenizer_config.json"):
-        if (folder / name).is_file() and "auto_map" in _json(label, folder / name, mend):
+        if (folder / name).is_file() and "auto_map" in _json(label, folder / name, fix):
             raise BadModel(
                 f"{label}: {name} asks to run code that came with the model (auto_map), which is never done; "
                 "choose a model whose architecture transformers has itself"
             )
-    if "model_type" not in _json(label, config, mend):
+    if "model_type" not in _json(label, config, fix):
         raise BadModel(f"{label}: config.json names no model_type; give a folder written by save_pretrained")
-    for path in weight_files(label, folder, mend):
-        check_safetensors(label, path, mend)
+    for path in weight_files(label, folder, fix):
+        check_safetensors(label, path, fix)
     if not any((folder / name).is_file() for name in _TOKENIZERS):
         raise BadModel(f"{label}: no tokenizer in it; save one beside the weights (tokenizer.save_pretrained)")
 
 
-def weight_files(label: str, folder: Path, mend: str = "fetch it again") -> tuple[Path, ...]:
+def weight_files(label: str, folder: Path, fix: str = "fetch it again") -> tuple[Path, ...]:
     """The safetensors files transformers would read: the single one, or the shards its index lists.
 
     Raises:
@@ -62,16 +62,16 @@ def weight_files(label: str, folder: Path, mend: str = "fetch it again") -> tupl
     if single.is_file():
         return (single,)
     if index.is_file():
-        shards = _json(label, index, mend).get("weight_map")
+        shards = _json(label, index, fix).get("weight_map")
         if not isinstance(shards, dict) or not shards:
-            raise BadModel(f"{label}: {index.name} has no weight_map; {mend}")
+            raise BadModel(f"{label}: {index.name} has no weight_map; {fix}")
         names = sorted({str(name) for name in shards.values()})
         missing = [name for name in names if "/" in name or not (folder / name).is_file()]
         if missing:
-            raise BadModel(f"{label}: {len(missing)} of {len(names)} weight files missing, {missing[0]} first; {mend}")
+            raise BadModel(f"{label}: {len(missing)} of {len(names)} weight files missing, {missing[0]} first; {fix}")
         return tuple(folder / name for name in names)
     if single.is_symlink() or index.is_symlink():
-        raise BadModel(f"{label}: its weights are a link to a file that is gone; {mend}")
+        raise BadModel(f"{label}: its weights are a link to a file that is gone; {fix}")
     if pickled := [path.name for pattern in _PICKLES for path in sorted(folder.glob(pattern))]:
         raise BadModel(
             f"{label}: only pickled weights ({pickled[0]}), which can run code and are never loaded; "
@@ -79,10 +79,10 @@ def weight_files(label: str, folder: Path, mend: str = "fetch it again") -> tupl
         )
     if ggufs := sorted(folder.glob("*.gguf")):
         raise BadModel(f"{label}: no safetensors in it, but a GGUF file; write gguf:{ggufs[0]}")
-    raise BadModel(f"{label}: no model.safetensors in it; {mend}")
+    raise BadModel(f"{label}: no model.safetensors in it; {fix}")
 
 
-def check_safetensors(label: str, path: Path, mend: str = "fetch it again") -> None:
+def check_safetensors(label: str, path: Path, fix: str = "fetch it again") -> None:
     """Holds the header of a safetensors file against its length: offsets without gaps, up to the last byte.
 
     Raises:
@@ -93,20 +93,20 @@ def check_safetensors(label: str, path: Path, mend: str = "fetch it again") -> N
         head = file.read(8)
         length = struct.unpack("<Q", head)[0] if len(head) == 8 else 0
         if not 2 <= length <= min(size - 8, 100_000_000):
-            raise BadModel(f"{label}: {path.name} is not a safetensors file, or cut short ({size} bytes); {mend}")
+            raise BadModel(f"{label}: {path.name} is not a safetensors file, or cut short ({size} bytes); {fix}")
         raw = file.read(length)
     try:
         tensors = {k: v for k, v in json.loads(raw).items() if k != "__metadata__"}
         spans = sorted((*map(int, t["data_offsets"]), _bytes(t)) for t in tensors.values())
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BadModel(f"{label}: the header of {path.name} is damaged; {mend}") from error
+        raise BadModel(f"{label}: the header of {path.name} is damaged; {fix}") from error
     at = 0
     for begin, end, needed in spans:
         if begin != at or end - begin != needed:
-            raise BadModel(f"{label}: the header of {path.name} is damaged; {mend}")
+            raise BadModel(f"{label}: the header of {path.name} is damaged; {fix}")
         at = end
     if size != 8 + length + at or not spans:
-        raise BadModel(f"{label}: {path.name} has {size} bytes instead of {8 + length + at}; {mend}")
+        raise BadModel(f"{label}: {path.name} has {size} bytes instead of {8 + length + at}; {fix}")
 
 
 def _bytes(tensor: dict[str, Any]) -> int:
@@ -117,18 +117,19 @@ def _bytes(tensor: dict[str, Any]) -> int:
     return count * (_DTYPE_BITS.get(kind) or _DTYPE_BITS[kind.split("_")[0]]) // 8
 
 
-def _json(label: str, path: Path, mend: str) -> dict[str, Any]:
+def _json(label: str, path: Path, fix: str) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise BadModel(f"{label}: {path.name} is not readable JSON; {mend}") from error
+        raise BadModel(f"{label}: {path.name} is not readable JSON; {fix}") from error
     if not isinstance(value, dict):
-        raise BadModel(f"{label}: {path.name} is not a JSON object; {mend}")
+        raise BadModel(f"{label}: {path.name} is not a JSON object; {fix}")
     return value
 
 
 def check_card(label: str, folder: Path) -> None:
-    """Compare the weights of a model trained by this project with the hash on its card: one flipped bit is another model.
+    """Compare the weights of a model trained by this project with the hash on its card: one flipped bit is another
+    model.
 
     A folder without a card, or a card without a hash, passes.
 

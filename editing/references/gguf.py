@@ -153,8 +153,8 @@ def converted(
             raise BadData(f"{folder.parent}: cannot write there ({error.strerror}); set VALLEY_CACHE") from error
         try:
             if not folder.is_dir():
-                for left in folder.parent.glob(f".{folder.name}.*.tmp"):  # of a killed conversion
-                    shutil.rmtree(left, ignore_errors=True)
+                for leftover in folder.parent.glob(f".{folder.name}.*.tmp"):  # of a killed conversion
+                    shutil.rmtree(leftover, ignore_errors=True)
                 _convert(label, sha256, folder, assemble, show)
                 return folder
         finally:
@@ -221,16 +221,16 @@ def _read_and_save(label: str, path: Path, header: Header, folder: Path) -> None
 
 def _verify(label: str, folder: Path) -> None:
     """Holds the converted copy against its manifest: sizes, then digests."""
-    mend = f"delete {folder} and run again"
+    fix = f"delete {folder} and run again"
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         files = {str(name): (int(f["size"]), str(f["sha256"])) for name, f in manifest["files"].items()}
         version = manifest["format"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BadModel(f"{label}: its converted copy has no readable manifest; {mend}") from error
+        raise BadModel(f"{label}: its converted copy has no readable manifest; {fix}") from error
     if version != FORMAT:
-        raise BadModel(f"{label}: its converted copy has another format ({version}, not {FORMAT}); {mend}")
+        raise BadModel(f"{label}: its converted copy has another format ({version}, not {FORMAT}); {fix}")
     for name, (size, digest) in files.items():
         path = folder / name
         if not path.is_file() or path.stat().st_size != size or sha256_of(path) != digest:
-            raise BadModel(f"{label}: its converted copy is damaged ({name} is not what was written); {mend}")
+            raise BadModel(f"{label}: its converted copy is damaged ({name} is not what was written); {fix}")

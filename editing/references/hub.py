@@ -53,12 +53,12 @@ def _cached(model: str, revision: str | None) -> Path | None:
     from huggingface_hub.errors import IncompleteSnapshotError, LocalEntryNotFoundError
 
     try:
-        found = snapshot_download(model, revision=revision, local_files_only=True, allow_patterns=PATTERNS)
+        snapshot = snapshot_download(model, revision=revision, local_files_only=True, allow_patterns=PATTERNS)
     except IncompleteSnapshotError as error:
-        found = error.snapshot_path
+        snapshot = error.snapshot_path
     except LocalEntryNotFoundError:
         return None
-    return Path(found)
+    return Path(snapshot)
 
 
 def _complete(folder: Path) -> bool:

@@ -1,7 +1,7 @@
-"""Weights inside an installed package: found through its file list, never by importing it.
+"""Weights inside an installed package: located through its file list, never by importing it.
 
 A package carries either one `*.gguf`, or (spread over itself and the packages it requires) chunks named
-`*.gguf.part00`, `*.gguf.part01`... together with a `SHA256SUMS`. Its own checksums are what the bytes are held against.
+`*.gguf.part00`, `*.gguf.part01`... together with a `SHA256SUMS`. The bytes are compared with its own checksums.
 """
 
 from __future__ import annotations
@@ -57,12 +57,12 @@ def locate(name: str) -> PackageWeights:
     """
     known = known_packages()
     entry = known.get(name, {})
-    wanted = entry.get("distribution", name)
+    distribution_name = entry.get("distribution", name)
     try:
-        distribution = metadata.distribution(wanted)
+        distribution = metadata.distribution(distribution_name)
     except (metadata.PackageNotFoundError, ValueError) as error:
         if entry:
-            raise BadModel(f"package:{name}: {wanted} is not installed; run {entry['install']}") from error
+            raise BadModel(f"package:{name}: {distribution_name} is not installed; run {entry['install']}") from error
         raise BadModel(
             f"package:{name}: no such package is installed; install it, or use one of "
             + ", ".join(f"package:{n}" for n in known)
@@ -71,18 +71,20 @@ def locate(name: str) -> PackageWeights:
     whole = _files(name, distribution, lambda file: file.endswith(".gguf"))
     if len(whole) > 1:
         raise BadModel(
-            f"package:{name}: {wanted} carries several GGUF files ({', '.join(f.name for f in whole)}); "
+            f"package:{name}: {distribution_name} carries several GGUF files ({', '.join(f.name for f in whole)}); "
             f"choose one with gguf:PATH, from {Path(str(whole[0].locate())).parent}"
         )
     if whole:
         if whole[0].hash is None or whole[0].hash.mode != "sha256":
-            raise BadModel(f"package:{name}: {wanted} states no sha256 for {whole[0].name}; use gguf:PATH instead")
+            raise BadModel(
+                f"package:{name}: {distribution_name} states no sha256 for {whole[0].name}; use gguf:PATH instead"
+            )
         chosen, file, digest = whole, whole[0].name, _hex(whole[0].hash.value)
     else:
         chosen, file, digest = _chunks(name, distribution)
     return PackageWeights(
         name=name,
-        distribution=wanted,
+        distribution=distribution_name,
         version=distribution.version,
         file=file,
         paths=tuple(_present(name, path) for path in chosen),
@@ -91,11 +93,11 @@ def locate(name: str) -> PackageWeights:
     )
 
 
-def _files(name: str, distribution: metadata.Distribution, wanted) -> list[metadata.PackagePath]:
+def _files(name: str, distribution: metadata.Distribution, is_ours) -> list[metadata.PackagePath]:
     listed = distribution.files
     if listed is None:
         raise BadModel(f"package:{name}: {distribution.name} has no list of its files; reinstall it with pip")
-    return sorted((file for file in listed if wanted(file.name)), key=lambda file: file.name)
+    return sorted((file for file in listed if is_ours(file.name)), key=lambda file: file.name)
 
 
 def _chunks(name: str, distribution: metadata.Distribution) -> tuple[list[metadata.PackagePath], str, str]:

@@ -6,7 +6,8 @@
 | `./folder`, `../folder`, `/folder`, `~/folder` | a local folder |
 | `gguf:PATH` | a GGUF file |
 | `package:NAME` | weights inside an installed package |
-| `grown:NAME`, `grown:gpt2-2x128@people250-step64` | a rung trained by this project; only `benchmarks/models.py` resolves it |
+| `grown:NAME`, `grown:gpt2-2x128@people250-step64` | a rung trained by this project; only `benchmarks/models.py`
+resolves it |
 
 Code that came with a model is never run and pickled weights are never read.
 """
@@ -39,7 +40,7 @@ class Parsed:
 
 @dataclass(frozen=True)
 class Resolved:
-    """A reference that has been found.
+    """A reference that has been resolved.
 
     Attributes:
         reference: as written.
@@ -90,7 +91,7 @@ def resolve(
         progress: False for none; otherwise long steps show themselves on stderr.
 
     Raises:
-        BadModel: anything wrong with the reference or its files; one line with the mend.
+        BadModel: anything wrong with the reference or its files; one line with the fix.
     """
     parsed, root = parse(reference), cache or cache_root()
     show = progress is not False

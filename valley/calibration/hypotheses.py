@@ -1,12 +1,13 @@
 """Calibration of H1 to H6, H8 and H9: how often each rejects where nothing is there, and where something clearly is.
 
-Every run is simulated as case scores and goes through `valley.hypotheses.judge`, as a real one does (H7 is the shape test and has
-tables of its own). A score of a case at a model is
+Every run is simulated as case scores and goes through `valley.hypotheses.judge`, as a real one does (H7 is the shape
+test and has tables of its own). A score of a case at a model is
 
     level(size) + wander(size) + luck(model) + relation + subject + case + noise(model, case)
 
-where the last but one terms are shared by all models, so that facts are hard or easy everywhere, and the luck is partly shared by all methods and
-kinds. `NULLS` vary what a test could be fooled by. Where a hypothesis has two parts that must both pass (H9) only one of them is null.
+where the last but one terms are shared by all models, so that facts are hard or easy everywhere, and the luck is partly
+shared by all methods and kinds. `NULLS` vary what a test could be fooled by. Where a hypothesis has two parts that must
+both pass (H9) only one of them is null.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ LUCK, WANDER, NOISE, CASES = 0.05, 0.03, 0.1, 0.1  # standard deviations; WANDER
 
 @dataclass(frozen=True)
 class World:
-    """What a run is made of: sizes and seeds, cases in relations and subjects, how much those share, models that are missing."""
+    """What a run is made of: sizes and seeds, cases in relations and subjects, how much those share, models that are
+    missing."""
 
     name: str
     sizes: int = 9
@@ -104,7 +106,8 @@ def parts(world: World, kind: str, rng: np.random.Generator) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Curve:
-    """The scores of one kind and method, each (models, cases). `depths`: (models,) best ones, in place of one for all."""
+    """The scores of one kind and method, each (models, cases). `depths`: (models,) best ones, in place of one for
+    all."""
 
     kind: str
     method: str
@@ -152,8 +155,8 @@ def evidence_of(
         ]  # fmt: skip
         tables.append(frame.assign(**{name: v.ravel() for name, v in curve.values.items()}))
     scores = pd.concat(tables, ignore_index=True)
-    found = Available(pd.DataFrame(lines), np.concatenate(values)[:, 0], np.concatenate(samples), scores, draw)
-    return Evidence(found, PLAN, crispness)
+    scored = Available(pd.DataFrame(lines), np.concatenate(values)[:, 0], np.concatenate(samples), scores, draw)
+    return Evidence(scored, PLAN, crispness)
 
 
 def scatter(
@@ -164,7 +167,8 @@ def scatter(
     own: np.ndarray,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """(models, cases) scores around `level` (sizes,). shared (models,): luck that methods have in common. own (cases,): `parts`."""
+    """(models, cases) scores around `level` (sizes,). shared (models,): luck that methods have in common. own (cases,):
+    `parts`."""
     size = [m.size for m in there]
     luck = LUCK * np.sqrt(0.5) * (shared + rng.standard_normal(len(there)))
     return level[size][:, None] + luck[:, None] + own + NOISE * rng.standard_normal((len(there), len(own)))
@@ -232,7 +236,8 @@ def h8(world: World, effect: bool, rng: np.random.Generator) -> Evidence:
 
 
 def crisp(world: World, there: tuple[Model, ...], rng: np.random.Generator, **measures: np.ndarray) -> pd.DataFrame:
-    """A crispness table: each measure (subjects,) with noise of every model, of types that are the subjects' own relations."""
+    """A crispness table: each measure (subjects,) with noise of every model, of types that are the subjects' own
+    relations."""
     names = list(dict.fromkeys(case_list(world, "fact")["subject"]))
     blocks = [
         pd.DataFrame({
@@ -294,7 +299,8 @@ def worlds(name: str) -> tuple[World, ...]:
 
 
 def rates(name: str, world: World, runs: int, seed: int = 0) -> dict[str, Any]:
-    """One hypothesis in one world: share of runs with p below the level before Holm, with its interval, and of every verdict."""
+    """One hypothesis in one world: share of runs with p below the level before Holm, with its interval, and of every
+    verdict."""
     verdicts: dict[str, int] = {SUPPORTED: 0, REFUTED: 0, INCONCLUSIVE: 0}
     hits = 0
     for r in range(runs):

@@ -3,9 +3,9 @@
     python -m valley.calibration.shapes                # the shape tests
     python -m valley.calibration.shapes --hypotheses   # the hypotheses; see valley/calibration/hypotheses.py
 
-Every simulated run has three models per size. A score is the truth plus luck of training (80% of sd) plus the error of finite
-facts (60% of sd), so that sd^2 is the whole variance. Variances are `right`: se^2 as given, tau^2 from the seeds; `ignored`: se^2
-alone, as if luck of training did not exist; `doubled`: twice what `right` gives.
+Every simulated run has three models per size. A score is the truth plus luck of training (80% of sd) plus the error of
+finite facts (60% of sd), so that sd^2 is the whole variance. Variances are `right`: se^2 as given, tau^2 from the
+seeds; `ignored`: se^2 alone, as if luck of training did not exist; `doubled`: twice what `right` gives.
 """
 
 from __future__ import annotations
@@ -107,15 +107,16 @@ def verdicts(setting: Setting, runs: int, plan: AnalysisPlan) -> dict[str, Rate]
                 between = SeedVariance(float(tau2[r]), int(df))
                 curve = Points(sizes, strength, y[r], variance[r], np.full(setting.rungs, SEEDS), between)
                 lines.append({"method": str(m), "axis": axis} | judge(curve, plan, detectable=np.nan))
-        found = verdict(pd.DataFrame(lines), plan)
-        right = found.outcome == setting.truth or (found.outcome == NO_VALLEY and depth <= found.bound)
-        count["right" if right else found.outcome if found.outcome == INCONCLUSIVE else "wrong"] += 1
-        count["covered"] += depth <= found.bound
+        judged = verdict(pd.DataFrame(lines), plan)
+        right = judged.outcome == setting.truth or (judged.outcome == NO_VALLEY and depth <= judged.bound)
+        count["right" if right else judged.outcome if judged.outcome == INCONCLUSIVE else "wrong"] += 1
+        count["covered"] += depth <= judged.bound
     return {name: Rate(hits, runs) for name, hits in count.items()}
 
 
 def calibrate(settings: Sequence[Setting], runs: int, judged: int, plan: AnalysisPlan) -> pd.DataFrame:
-    """One line per setting: rejection rates with 95% Wilson intervals over `runs`, verdicts over `judged` (right variances only)."""
+    """One line per setting: rejection rates with 95% Wilson intervals over `runs`, verdicts over `judged` (right
+    variances only)."""
     lines = []
     for setting in settings:
         line: dict[str, object] = {**vars(setting), "seeds": SEEDS, "runs": runs}
@@ -176,15 +177,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--hypotheses", action="store_true", help="H1 to H6, H8 and H9 in place of the shape tests")
     parser.add_argument("--runs", type=int, help="simulated runs per cell for the rates  [1000; of hypotheses 100]")
     parser.add_argument("--judged", type=int, default=100, help="of them judged whole")
-    asked = parser.parse_args(arguments)
-    if asked.hypotheses:
-        name, table = HYPOTHESES, calibrate_hypotheses(asked.runs or 100)
+    options = parser.parse_args(arguments)
+    if options.hypotheses:
+        name, table = HYPOTHESES, calibrate_hypotheses(options.runs or 100)
     else:
-        name, table = SHAPES_TABLE, calibrate(GRID, asked.runs or 1000, asked.judged, PLAN)
+        name, table = SHAPES_TABLE, calibrate(GRID, options.runs or 1000, options.judged, PLAN)
     buffer = io.StringIO()
     table.to_csv(buffer, index=False, float_format="%.4f")
-    _write(asked.out / name, buffer.getvalue())
-    _write(asked.out / "README.md", _readme(asked.out))
+    _write(options.out / name, buffer.getvalue())
+    _write(options.out / "README.md", _readme(options.out))
 
 
 def _readme(folder: Path) -> str:

@@ -1,4 +1,4 @@
-"""In what two runs differ besides what they measured: plans, requests, versions, weights, questions. What should be equal, line by line."""
+"""How two runs differ apart from what they measured: plans, requests, versions, weights, questions; one line each."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ SHOWN = 60
 def differences(a: Path, b: Path, rows_a: pd.DataFrame, rows_b: pd.DataFrame) -> tuple[str, ...]:
     """One line per thing in which run folder `a` differs from `b`: "plan limit: 50 in A, 20 in B".
 
-    Compared are run.json (plan, all that was asked, versions, rungs left out), the weights behind each rung's name, and the questions
-    of each case that both runs have.
+    It compares run.json (plan, all requests, versions, rungs left out), the weights behind each rung's name, and the
+    questions of each case that both runs have.
 
     Raises:
         RowsError: no readable run.json in one of them.
@@ -67,7 +67,7 @@ def _manifest(folder: Path) -> dict[str, object]:
 
 
 def _united(requests: object) -> dict[str, list[str]]:
-    """Key -> every value that was asked for, sorted; a list counts by its members."""
+    """Key -> every requested value, sorted; a list counts by its members."""
     united: dict[str, set[str]] = {}
     for request in requests if isinstance(requests, list) else []:
         for key, value in request.items():
@@ -78,11 +78,11 @@ def _united(requests: object) -> dict[str, list[str]]:
 
 def _questions(rows: pd.DataFrame) -> pd.Series:
     """Kind and case -> everything it asks, as one text."""
-    asked = rows.drop_duplicates(["edit_kind", *CASE, "probe_index"]).sort_values("probe_index")
-    text = pd.Series("", index=asked.index, dtype="string")
+    questions = rows.drop_duplicates(["edit_kind", *CASE, "probe_index"]).sort_values("probe_index")
+    text = pd.Series("", index=questions.index, dtype="string")
     for name in ASKED:
-        text = text + "|" + asked[name].astype("string").fillna("")
-    return text.groupby([asked[name] for name in ("edit_kind", *CASE)]).agg("\n".join)
+        text = text + "|" + questions[name].astype("string").fillna("")
+    return text.groupby([questions[name] for name in ("edit_kind", *CASE)]).agg("\n".join)
 
 
 def _short(value: object) -> str:

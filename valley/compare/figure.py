@@ -1,6 +1,8 @@
-"""The editability curves of two runs over each other, as PNG and SVG: A solid, B dashed, a panel per kind, method or ladder.
+"""The editability curves of two runs over each other, as PNG and SVG: A solid, B dashed, a panel per kind, method or
+ladder.
 
-Each curve is its run's own, at its own best settings and on its own known cases, of the probe kinds that both runs asked.
+Each curve is its run's own, at its own best settings and on its own known cases, of the probe kinds that both runs
+have.
 """
 
 from __future__ import annotations
@@ -30,7 +32,8 @@ def write_overlay(
     """Draw `overlay.png` and `overlay.svg` into `folder`, made if need be: their paths.
 
     Args:
-        runs: "A" and "B" -> rows. by: "method" gives a panel per method; "ladder" one of all kinds; else one per edit kind.
+        runs: "A" and "B" -> rows. by: "method" gives a panel per method; "ladder" one of all kinds; else one per edit
+            kind.
 
     Raises:
         RowsError: unsound rows, or the folder cannot be written.
@@ -41,10 +44,11 @@ def write_overlay(
 
 
 def of_both(runs: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
-    """The rows of each run without probe kinds that another run did not ask of that edit kind: else a curve moves by what is asked."""
-    asked = {name: rows["edit_kind"] + "/" + rows["probe"] for name, rows in runs.items()}
-    shared = set.intersection(*(set(kinds) for kinds in asked.values()))
-    return {name: rows[asked[name].isin(shared) | (rows["error"] != "")] for name, rows in runs.items()}
+    """The rows of each run without probe kinds that another run did not ask of that edit kind: else the set of
+    questions moves a curve."""
+    probes_of = {name: rows["edit_kind"] + "/" + rows["probe"] for name, rows in runs.items()}
+    shared = set.intersection(*(set(kinds) for kinds in probes_of.values()))
+    return {name: rows[probes_of[name].isin(shared) | (rows["error"] != "")] for name, rows in runs.items()}
 
 
 def panels(rows: pd.DataFrame, by: str, min_known: int, which: str) -> dict[str, pd.DataFrame]:

@@ -1,7 +1,9 @@
-"""Two runs, case by case: paired differences with intervals. B less A, on the cases that both runs measured and whose fact both knew.
+"""Two runs, case by case: paired differences with intervals. B less A, on the cases that both runs measured and whose
+fact both knew.
 
-Pairs are compared probe kind by probe kind: a kind that one run could not measure in a case counts for neither. Bootstrap: relations
-and cases are redrawn, the same in both runs and at every rung; where rungs are pooled, sizes and seeds are redrawn too.
+Pairs are compared probe kind by probe kind: a kind that one run could not measure in a case counts for neither.
+Bootstrap: relations and cases are redrawn, the same in both runs and at every rung; where rungs are pooled, sizes and
+seeds are redrawn too.
 """
 
 from __future__ import annotations
@@ -41,8 +43,10 @@ class Comparison:
     """What two runs say of the same cases.
 
     Attributes:
-        table: rung, edit_kind, method (TOGETHER where pooled), measure, a, b, difference (b - a), low, high (95%), n_pairs, n_rungs.
-        only_a, only_b: edited cases that the other run lacks. unknown: paired ones outside the stratum in one of the runs.
+        table: rung, edit_kind, method (TOGETHER where pooled), measure, a, b, difference (b - a), low, high (95%),
+            n_pairs, n_rungs.
+        only_a, only_b: edited cases that the other run lacks. unknown: paired ones outside the stratum in one of the
+            runs.
         notes: what was left out or paired in an unusual way, a line each.
     """
 
@@ -78,8 +82,8 @@ def compare(
 
     Args:
         by: one of BY: a line per method, per rung of the ladder or per edit kind; "" a line per rung, kind and method.
-        pair: "method": each run at the setting that it chose for the method on its dev cases, scored as its curve is; "setting": the
-            settings that both runs have, on all cases, averaged.
+        pair: "method": each run at the setting that it chose for the method on its dev cases, scored as its curve is;
+            "setting": the settings that both runs have, on all cases, averaged.
         which: stratum, of both runs. min_known: a rung, kind and method with fewer pairs is not measurable.
 
     Raises:
@@ -126,16 +130,17 @@ def _edits(rows: pd.DataFrame, name: str, pair: str) -> pd.DataFrame:
     if pair == "setting" or scores.empty:
         return scores
     parts = []
-    for method, mine in scores.groupby("method", observed=True):
+    for method, part in scores.groupby("method", observed=True):
         tried = rows.loc[rows["method"] == method, [*RUNG, "edit_kind", "method", "settings"]].drop_duplicates()
-        for pick in choose(mine, tried).to_dict("records"):
-            here = matching(mine, {key: pick[key] for key in (*RUNG, "edit_kind", "settings")})
+        for pick in choose(part, tried).to_dict("records"):
+            here = matching(part, {key: pick[key] for key in (*RUNG, "edit_kind", "settings")})
             parts.append(on_split(here, pick["scored_on"]))
     return pd.concat(parts, ignore_index=True) if parts else scores.iloc[:0]
 
 
 def _masked(met: pd.DataFrame) -> pd.DataFrame:
-    """Pairs with NaN in both where one is NaN, the summaries made anew of what both have; one line per case, settings averaged."""
+    """Pairs with NaN in both where one is NaN, the summaries made anew of what both have; one line per case, settings
+    averaged."""
     sides = {s: met[[f"{name}_{s}" for name in (*PROBE_KINDS, NET)]].to_numpy(float) for s in ("a", "b")}
     lacking = np.isnan(sides["a"]) | np.isnan(sides["b"])
     out = met[[*CELL, *CASE]].assign(cluster=met["cluster_a"])
@@ -162,10 +167,10 @@ def _cells(pairs: pd.DataFrame, min_known: int, draws: int, seed: int) -> tuple[
         if len(part) < max(min_known, 1):
             small.append(f"left out: {' '.join(map(str, key))}: {len(part)} pairs, {min_known} needed")
             continue
-        mine = weights[:, [columns[k] for k in part[["edit_kind", *CASE]].itertuples(index=False, name=None)]]
+        drawn_weights = weights[:, [columns[k] for k in part[["edit_kind", *CASE]].itertuples(index=False, name=None)]]
         sides = [part[[f"{name}_{side}" for name in MEANS]].to_numpy(float) for side in ("a", "b")]
         value = np.stack([_derived(weighted_means(np.ones((1, len(part))), side))[0] for side in sides])
-        drawn = np.stack([_derived(weighted_means(mine, side)) for side in sides])
+        drawn = np.stack([_derived(weighted_means(drawn_weights, side)) for side in sides])
         cells.append(_Cell(dict(zip(CELL, key, strict=True)), len(part), value, drawn))
     return cells, small
 
@@ -184,9 +189,9 @@ def _table(cells: Sequence[_Cell], by: Sequence[str], order: dict[str, int], see
     for cell in sorted(cells, key=lambda c: (order[c.key["rung"]], kind_order(c.key["edit_kind"]), c.key["method"])):
         groups.setdefault(tuple(cell.key[name] for name in by), []).append(cell)
     lines = _lines(dict.fromkeys(CELL, TOGETHER), cells, seed) if cells else []
-    for key, mine in groups.items():
+    for key, part in groups.items():
         if len(groups) > 1 or by != CELL:
-            lines += _lines(dict.fromkeys(CELL, TOGETHER) | dict(zip(by, key, strict=True)), mine, seed)
+            lines += _lines(dict.fromkeys(CELL, TOGETHER) | dict(zip(by, key, strict=True)), part, seed)
     return pd.DataFrame(lines, columns=columns)
 
 
@@ -194,13 +199,13 @@ def _lines(about: dict, cells: Sequence[_Cell], seed: int) -> list[dict]:
     """One line per measure: unweighted mean over the cells of a rung, over the seeds of a size, over sizes."""
     lines = []
     for j, measure in enumerate(MEASURES):
-        mine = [cell for cell in cells if not np.isnan(cell.value[:, j]).any()]
-        line = about | {"measure": measure, "n_pairs": sum(cell.n for cell in mine)}
+        part = [cell for cell in cells if not np.isnan(cell.value[:, j]).any()]
+        line = about | {"measure": measure, "n_pairs": sum(cell.n for cell in part)}
         sizes: dict[str, dict[str, list[_Cell]]] = {}
-        for cell in mine:
+        for cell in part:
             sizes.setdefault(size_of(cell.key["rung"]), {}).setdefault(cell.key["rung"], []).append(cell)
         line["n_rungs"] = sum(map(len, sizes.values()))
-        if mine:
+        if part:
             rungs = [
                 [np.mean([c.value[:, j] for c in some], axis=0) for some in size.values()] for size in sizes.values()
             ]
@@ -213,14 +218,14 @@ def _lines(about: dict, cells: Sequence[_Cell], seed: int) -> list[dict]:
     return lines
 
 
-def format_comparison(found: Comparison) -> str:
+def format_comparison(comparison: Comparison) -> str:
     """One block per group, one line per measure that could be measured; `*` where the interval does not hold 0."""
     lines = [
-        f"{found.pairs} pairs of edited cases; {found.only_a} only in A, {found.only_b} only in B, {found.unknown} paired but "
+        f"{comparison.pairs} pairs of edited cases; {comparison.only_a} only in A, {comparison.only_b} only in B, {comparison.unknown} paired but "
         "unknown to a model before the edit",
-        *found.notes,
+        *comparison.notes,
     ]
-    for key, block in found.table.groupby(list(CELL), sort=False):
+    for key, block in comparison.table.groupby(list(CELL), sort=False):
         named = " ".join(str(part) for part in key if part != TOGETHER) or "everything together"
         first = block.iloc[0]
         lines += ["", f"{named}  ({first['n_pairs']} pairs, {first['n_rungs']} rungs)"]
@@ -230,7 +235,7 @@ def format_comparison(found: Comparison) -> str:
             mark = " *" if row["low"] > 0 or row["high"] < 0 else ""
             numbers = f"{row['a']:>7.3f}{row['b']:>7.3f}{row['difference']:>+8.3f}"
             lines.append(f"  {row['measure']:<18}{numbers}   {spread}{mark}")
-    if found.table.empty:
+    if comparison.table.empty:
         lines.append("nothing could be measured")
     lines += [
         "",

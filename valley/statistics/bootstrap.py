@@ -37,10 +37,12 @@ def draw_weights(relations: Sequence[str], draws: int, seed: Sequence[int]) -> n
 
 
 def crossed_weights(factors: Sequence[Sequence[str]], draws: int, seed: Sequence[int]) -> np.ndarray:
-    """(draws, n_cases): the levels of every factor are redrawn on their own, and a case counts the product of its levels' weights.
+    """(draws, n_cases): the levels of every factor are redrawn on their own, and a case counts the product of its
+    levels' weights.
 
-    The pigeonhole bootstrap (Owen 2007, "The pigeonhole bootstrap", Annals of Applied Statistics 1): right, or somewhat too wide, where
-    cases share noise with those of the same relation and with those of the same subject. A draw that leaves no case counts all once.
+    The pigeonhole bootstrap (Owen 2007, "The pigeonhole bootstrap", Annals of Applied Statistics 1): right, or somewhat
+    too wide, where cases share noise with those of the same relation and with those of the same subject. A draw that
+    leaves no case counts all once.
 
     Args:
         factors: for each factor the level of every case.

@@ -114,7 +114,7 @@ def _solve(basis: np.ndarray, y: np.ndarray, weights: np.ndarray) -> tuple[np.nd
     normal = np.einsum("gnp,sn,gnq->sgpq", basis, weights, basis, optimize=True)
     right = np.einsum("gnp,sn->sgp", basis, weights * y, optimize=True)
     p = basis.shape[-1]
-    # A basis column may vanish on the rungs at hand; the ridge then sets its coefficient to zero.
+    # A basis column may vanish on these rungs; the ridge then sets its coefficient to zero.
     ridge = 1e-10 * np.trace(normal, axis1=-2, axis2=-1)[..., None, None] * np.eye(p)
     beta = np.linalg.solve(normal + ridge, right[..., None])[..., 0]
     mean = np.einsum("gnp,sgp->sgn", basis, beta, optimize=True)

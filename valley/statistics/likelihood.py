@@ -1,4 +1,5 @@
-"""How well each family explains the rungs: log-likelihood with known variances, AICc, BIC, weights, leave-one-rung-out."""
+"""How well each family explains the rungs: log-likelihood with known variances, AICc, BIC, weights,
+leave-one-rung-out."""
 
 from __future__ import annotations
 
@@ -19,9 +20,11 @@ def compare(x: np.ndarray, y: np.ndarray, variance: np.ndarray) -> pd.DataFrame:
     """One line per family: COLUMNS.
 
     AICc = -2 log L + 2k + 2k(k+1)/(n-k-1) (Hurvich and Tsai 1989), BIC = -2 log L + k log n (Schwarz 1978); both are
-    NaN for n <= k + 1. Weights exp(-difference/2), normalised over all families (Burnham and Anderson 2002); NaN where a family
-    has no criterion: among a part of the families a decline wins on a valley. As the variances are known, BIC needs no small-sample term; AICc's is stricter than it has to be here.
-    `left_out` is the mean over rungs of the log density of a rung under the fit to all others; NaN for n <= k + 1.
+    NaN for n <= k + 1. Weights exp(-difference/2), normalised over all families (Burnham and Anderson 2002); NaN where
+    a family
+    has no criterion: among a part of the families a decline wins on a valley. As the variances are known, BIC needs no
+    small-sample term; AICc's is stricter than it has to be here. `left_out` is the mean over rungs of the log density
+    of a rung under the fit to all others; NaN for n <= k + 1.
 
     Args:
         x: (n,) strengths. y: (n,) scores. variance: (n,) of the scores, se^2 + tau^2.

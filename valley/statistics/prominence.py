@@ -42,8 +42,8 @@ def prominence(y: np.ndarray, shape: str = "valley") -> np.ndarray:
 def isotonic(y: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """The weighted least-squares increasing fit, (..., n).
 
-    By the min-max formula, fit_i = max_{a<=i} min_{b>=i} mean(y_a..y_b) (Barlow et al. 1972, theorem 1.4), which equals the
-    pool-adjacent-violators algorithm and needs no loop over curves.
+    By the min-max formula, fit_i = max_{a<=i} min_{b>=i} mean(y_a..y_b) (Barlow et al. 1972, theorem 1.4), which equals
+    the pool-adjacent-violators algorithm and needs no loop over curves.
     """
     y, weights = np.broadcast_arrays(np.asarray(y, float), np.asarray(weights, float))
     zero = np.zeros((*y.shape[:-1], 1))
@@ -61,8 +61,8 @@ def isotonic(y: np.ndarray, weights: np.ndarray) -> np.ndarray:
 def best_monotone(y: np.ndarray, variance: np.ndarray) -> np.ndarray:
     """The better of the increasing and the decreasing isotonic fit, steps that noise could make taken out: (..., n).
 
-    An isotonic fit follows noise: it draws a plateau as a slope, on which chance valleys are rarer, and a null made of it rejects
-    true steps up to 8% of the time at level 5%. So neighbouring blocks are merged, nearest first, while that
+    An isotonic fit follows noise: it draws a plateau as a slope, on which chance valleys are rarer, and a null made of
+    it rejects true steps up to 8% of the time at level 5%. So neighbouring blocks are merged, nearest first, while that
     costs less than 4 in chi^2 (two standard errors).
     """
     y, variance = np.broadcast_arrays(np.asarray(y, float), np.asarray(variance, float))
@@ -115,14 +115,14 @@ def prominence_test(
     variance = np.broadcast_to(np.maximum(variance, FLOOR), y.shape)
     flat, spread = y.reshape(-1, y.shape[-1]), np.sqrt(variance).reshape(-1, y.shape[-1])
     null = best_monotone(flat, spread**2)
-    found = prominence(flat, shape)
+    observed = prominence(flat, shape)
     exceed = np.empty(len(flat))
     step = max(1, _CHUNK // errors.size)
     for i in range(0, len(flat), step):
         drawn = null[i : i + step, None, :] + errors * spread[i : i + step, None, :]
-        exceed[i : i + step] = (prominence(drawn, shape) >= found[i : i + step, None]).sum(-1)
+        exceed[i : i + step] = (prominence(drawn, shape) >= observed[i : i + step, None]).sum(-1)
     p = (1 + exceed) / (1 + len(errors))
-    return found.reshape(y.shape[:-1]), p.reshape(y.shape[:-1])
+    return observed.reshape(y.shape[:-1]), p.reshape(y.shape[:-1])
 
 
 def trend_test(y: np.ndarray, variance: np.ndarray, errors: np.ndarray, direction: int = 0) -> np.ndarray:
@@ -149,20 +149,20 @@ def trend_test(y: np.ndarray, variance: np.ndarray, errors: np.ndarray, directio
 def upper_bound(y: np.ndarray, variance: np.ndarray, errors: np.ndarray, level: float = 0.05) -> float:
     """One-sided upper confidence bound of the true valley's depth, corrected for what noise alone adds to D.
 
-    A valley of depth d is carved at a rung m of the best monotone curve: y_m falls d below the lower of its two shoulders.
-    Depths with P(D* <= D | d, m) < level * P(D* <= D | monotone) are refuted at m; the bound is the greatest depth that some m
-    leaves standing. The second factor (CLs; Read 2002) keeps a curve that is smoother than its noise by luck from
-    refuting depths that this run could not have seen. NaN with fewer than three rungs.
+    A valley of depth d is carved at a rung m of the best monotone curve: y_m falls d below the lower of its two
+    shoulders. Depths with P(D* <= D | d, m) < level * P(D* <= D | monotone) are refuted at m; the bound is the greatest
+    depth that some m leaves standing. The second factor (CLs; Read 2002) keeps a curve that is smoother than its noise
+    by luck from refuting depths that this run could not have seen. NaN with fewer than three rungs.
     """
     y, variance = np.asarray(y, float), np.maximum(variance, FLOOR)
     if len(y) < 3:
         return np.nan
     fitted, spread = best_monotone(y, variance), np.sqrt(variance)
-    found = float(prominence(y))
-    top = max(found, 0.0) + 8 * float(spread.max())
+    observed = float(prominence(y))
+    top = max(observed, 0.0) + 8 * float(spread.max())
 
     def share(truth: np.ndarray) -> float:
-        return (1 + int((prominence(truth + errors * spread) <= found).sum())) / (1 + len(errors))
+        return (1 + int((prominence(truth + errors * spread) <= observed).sum())) / (1 + len(errors))
 
     threshold = level * share(fitted)
     bound = 0.0

@@ -1,8 +1,8 @@
 """Two-lines test of a U shape, for comparison with prominence (Simonsohn 2018, "Two lines: a valid alternative to the
 invalid testing of U-shaped relationships with quadratic regressions").
 
-The break is set by the paper's Robin Hood rule; its smoothing spline is replaced by a quadratic, as a ladder has few rungs, and
-its standard errors by the known variances.
+The break is set by the paper's Robin Hood rule; its smoothing spline is replaced by a quadratic, as a ladder has few
+rungs, and its standard errors by the known variances.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
-"""Rungs that differ only in their training seed are one size: their spread is the variance that more facts cannot remove.
+"""Rungs that differ only in their training seed are one size: their spread is the variance that more facts cannot
+remove.
 
-A score y of one model is mu(size) + b + e: b the luck of its training, variance tau^2, and e the error from finitely many
-cases, variance se^2 (bootstrap). Cases are the same at every rung, so e has a part common to all rungs. That part moves the whole
-curve and no shape; it hides from the differences between seeds, so tau^2 comes out that much too small, and se^2 + tau^2
-is never below the variance that matters for a shape.
+A score y of one model is mu(size) + b + e: b the luck of its training, variance tau^2, and e the error from finitely
+many cases, variance se^2 (bootstrap). Cases are the same at every rung, so e has a part common to all rungs. That part
+moves the whole curve and no shape; it hides from the differences between seeds, so tau^2 comes out that much too small,
+and se^2 + tau^2 is never below the variance that matters for a shape.
 """
 
 from __future__ import annotations
@@ -47,10 +48,10 @@ def between_seeds(values: ArrayLike, se2: ArrayLike, sizes: Sequence[str]) -> Se
     squares = excess = 0.0
     df = 0
     for name in sorted(set(size[~np.isnan(y)])):
-        mine = (size == name) & ~np.isnan(y)
-        m = int(mine.sum())
-        squares += float(((y[mine] - y[mine].mean()) ** 2).sum())
-        excess += (m - 1) * float(error[mine].mean())
+        members = (size == name) & ~np.isnan(y)
+        m = int(members.sum())
+        squares += float(((y[members] - y[members].mean()) ** 2).sum())
+        excess += (m - 1) * float(error[members].mean())
         df += m - 1
     return SeedVariance(max(0.0, (squares - excess) / df) if df else np.nan, df)
 
@@ -92,10 +93,16 @@ def points(x: ArrayLike, values: ArrayLike, se2: ArrayLike, rungs: Sequence[str]
     tau2 = between.tau2 if between.known else 0.0
     lines = []
     for name in dict.fromkeys(size):
-        mine = size == name
-        m = int(mine.sum())
+        members = size == name
+        m = int(members.sum())
         lines.append(
-            (float(strength[mine].mean()), name, float(y[mine].mean()), (float(error[mine].mean()) + tau2) / m, m)
+            (
+                float(strength[members].mean()),
+                name,
+                float(y[members].mean()),
+                (float(error[members].mean()) + tau2) / m,
+                m,
+            )
         )
     lines.sort()
     columns = list(zip(*lines, strict=True)) or [()] * 5

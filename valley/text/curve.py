@@ -128,8 +128,8 @@ def _layout(block: pd.DataFrame, singles: list[str], notes: dict[str, int]) -> l
                 cells.append(f"{number(line[metric])} {low}–{high}")
         lines.append(cells + [""] * (len(head) - len(cells)))
     widths = [max(len(row[i]) for row in (head, *lines)) for i in range(len(head))]
-    left = {0, 2, *range(4 + len(singles), len(head))}
-    pad = [str.ljust if i in left else str.rjust for i in range(len(head))]
+    left_aligned = {0, 2, *range(4 + len(singles), len(head))}
+    pad = [str.ljust if i in left_aligned else str.rjust for i in range(len(head))]
     out = []
     for row, tail in zip((head, ["-" * w for w in widths], *lines), ("", "", *tails), strict=True):
         cells = [p(cell, w) for p, cell, w in zip(pad, row, widths, strict=True)]

@@ -1,4 +1,5 @@
-"""The field's scores as text for a terminal: a block per edit kind and data set, two lines per setting: the scores, then what
+"""The field's scores as text for a terminal: a block per edit kind and data set, two lines per setting: the scores,
+then what
 else distinguishes the setting, and intervals."""
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ STRATA = {"known": "known at their rung", "known_everywhere": "known at every ru
 
 
 def format_scores(table: pd.DataFrame, which: str = "known") -> str:
-    """The table of `valley.scores.published` as text; a score that no line has is left out and named below with its reason."""
+    """The table of `valley.scores.published` as text; a score that no line has is left out and named below with its
+    reason."""
     names = [name for name in table.attrs["scores"] if table[name].notna().any()]
     # Short headings are of our own scores; EasyEdit's "fluency" is another number than ours.
     headings = HEADINGS if "generalisation" in table.attrs["scores"] else {}
@@ -64,14 +66,18 @@ def _block(block: pd.DataFrame, names: list[str], headings: dict[str, str]) -> l
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     rows.insert(1, ["-" * width for width in widths])
     lines = []
-    left = list(range(3, len(widths)))
+    remaining = list(range(3, len(widths)))
     while True:
-        fits = [n for n in range(1, len(left) + 1) if sum(widths[i] + 1 for i in (0, 1, 2, *left[:n])) <= WIDTH + 1]
-        shown, left = left[: max(fits, default=1)], left[max(fits, default=1) :]
+        fits = [
+            n
+            for n in range(1, len(remaining) + 1)
+            if sum(widths[i] + 1 for i in (0, 1, 2, *remaining[:n])) <= WIDTH + 1
+        ]
+        shown, remaining = remaining[: max(fits, default=1)], remaining[max(fits, default=1) :]
         for row in rows:
             cells = [row[i].ljust(widths[i]) if i < 2 else row[i].rjust(widths[i]) for i in (0, 1, 2, *shown)]
             lines.append(" ".join(cells).rstrip())
-        if not left:
+        if not remaining:
             return [line for line in lines if line]
 
 
@@ -79,16 +85,16 @@ def varied(block: pd.DataFrame) -> list[str]:
     """Per line the settings, besides its place, in which the lines of its method differ: `covariance_weight=100`."""
     settings = [json.loads(text) for text in block["settings"]]
     values: dict[tuple[str, str], set[str]] = {}
-    for method, mine in zip(block["method"], settings, strict=True):
-        for key, value in mine.items():
+    for method, own in zip(block["method"], settings, strict=True):
+        for key, value in own.items():
             values.setdefault((method, key), set()).add(json.dumps(value))
     return [
         " ".join(
             f"{key}={value:g}" if isinstance(value, int | float) else f"{key}={value}"
-            for key, value in mine.items()
+            for key, value in own.items()
             if key not in PLACE and len(values[method, key]) > 1
         )
-        for method, mine in zip(block["method"], settings, strict=True)
+        for method, own in zip(block["method"], settings, strict=True)
     ]
 
 
