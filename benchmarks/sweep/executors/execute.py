@@ -14,9 +14,16 @@ from benchmarks.sweep.planning.plan import Plan
 from benchmarks.sweep.runner import Outcome, run_bench
 from editing.model import check_device
 
+ONE_PROCESS = Workers()
+
 
 def execute(
-    plan: Plan, out: Path, workers: Workers, device: str | None = None, quiet: bool = False, verbose: bool = False
+    plan: Plan,
+    out: Path | str,
+    workers: Workers = ONE_PROCESS,
+    device: str | None = None,
+    quiet: bool = False,
+    verbose: bool = False,
 ) -> Outcome:
     """Run the missing cells of `plan` into `out`, as `run_bench` does, by `workers`.
 
