@@ -3,7 +3,8 @@
 title = "..."           # one line
 [[rung]]
 name = "gpt2-1x64"      # unique in the ladder: letters, digits, . - _
-model = "grown:..."     # any model reference; a folder is relative to where the program runs
+model = "grown:..."     # any model reference; a folder is relative to where the program runs. Of a list, ["./rungs/a",
+                        # "grown:..."], the first that is no missing folder is taken
 seeds = [0, 1, 2]       # grown models only: one rung per seed, named gpt2-1x64, gpt2-1x64-s1, gpt2-1x64-s2
 optional = true         # left out, with a line that says so, where the model is not at hand
 licence = "..."
@@ -174,9 +175,27 @@ def _each_seed(path: Path, entries: list[dict[str, Any]]) -> Iterator[tuple[int,
             yield number, one | {"name": f"{one.get('name', '')}{tail}", "model": model, "size": one.get("name", "")}
 
 
+def first_present(model: object) -> object:
+    """Of a list of model references, the first that is no missing folder, else the last; anything else unchanged.
+
+    Raises:
+        BadModel: a reference in the list that is none.
+    """
+    from editing.references import parse
+
+    if not isinstance(model, list) or not model or not all(isinstance(reference, str) for reference in model):
+        return model
+    present = [ref for ref in model if parse(ref).kind != "folder" or Path(ref).expanduser().is_dir()]
+    return (present or model[-1:])[0]
+
+
 def _rung(where: str, entry: dict[str, Any]) -> Rung:
     from editing.references import parse
 
+    try:
+        entry = entry | ({"model": first_present(entry["model"])} if "model" in entry else {})
+    except BadModel as error:
+        raise BadData(f"{where}: model: {error}") from error
     known = {field.name: field for field in fields(Rung)}
     kinds = {"str": str, "bool": bool, "int": int}
     for key, value in entry.items():
