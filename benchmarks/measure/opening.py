@@ -6,14 +6,13 @@ What cells of one rung share (model, strength, statistics, the unedited model's 
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
-from tqdm import tqdm
 
 from benchmarks.cases import Case
 from benchmarks.measure.answers import Base, measure, measure_base, measure_drift, own_wordings
@@ -29,6 +28,7 @@ from editing.methods.base import Method
 from editing.model.language_model import LanguageModel
 from editing.model.memory import MemoryPlan, plan_memory
 from editing.model.sites import KINDS, Site
+from editing.progress import progress
 from editing.solve.value import uses_half
 from editing.stats.statistics import CORPUS, ModelStatistics
 from editing.text.requests import EditRequest
@@ -114,15 +114,17 @@ def statistics_of(lm: LanguageModel, seed: int, corpus: str = CORPUS, quiet: boo
 
 
 class _Bar:
-    """A progress callback that draws one bar on stderr per label and removes it when full."""
+    """A progress callback that shows one bar per label and removes it when full."""
 
     def __init__(self) -> None:
-        self._bar: tqdm | None = None
+        self._label, self._done = "", 0
+        self._bar: Any = None
 
     def __call__(self, label: str, done: int, total: int) -> None:
-        if self._bar is None or self._bar.desc != label:
-            self._bar = tqdm(total=total, desc=label, leave=False, file=sys.stderr, dynamic_ncols=True)
-        self._bar.update(done - self._bar.n)
+        if self._bar is None or self._label != label:
+            self._label, self._bar, self._done = label, progress(total, f"{label}: ", leave=False), 0
+        self._bar.update(done - self._done)
+        self._done = done
         if done >= total:
             self._bar.close()
             self._bar = None
