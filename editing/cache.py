@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 from platformdirs import user_cache_path
 
+# Every sub-folder of the cache that this project fills.
+PARTS = ("crispness", "datasets", "grown", "hashes", "models", "offload", "statistics", "strength", "timings")
 SOURCE = Path(__file__).resolve().parent.parent  # the source tree, or the folder that the packages are installed in
 
 
@@ -21,3 +24,29 @@ def cache_root() -> Path:
         return Path(chosen)
     in_source = SOURCE / ".cache"
     return in_source if in_source.is_dir() else user_cache_path("concept-valley")
+
+
+def clear_cache() -> list[tuple[Path, int]]:
+    """Delete what this project keeps in the cache, trained models included: each folder that was there, and its bytes.
+
+    Other files in the cache's folder stay: `VALLEY_CACHE` may name any folder.
+    """
+    removed = []
+    for folder in (cache_root() / part for part in PARTS):
+        if folder.is_dir():
+            size = sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir())
+            shutil.rmtree(folder)
+            removed.append((folder, size))
+    return removed
+
+
+def main() -> None:
+    """Delete the cache and print what is deleted: `python -m editing.cache`, behind `make clean-cache`."""
+    removed = clear_cache()
+    for folder, size in removed:
+        print(f"deleted {folder} ({size / 2**20:.1f} MiB)")
+    print(f"{sum(size for _, size in removed) / 2**20:.1f} MiB deleted in {cache_root()}")
+
+
+if __name__ == "__main__":
+    main()

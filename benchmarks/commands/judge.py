@@ -24,25 +24,28 @@ stratum = option("--stratum", "--which", default=None, show_default="known", int
 @command()
 @click.argument("run", type=FOLDER)
 @option("--min-known")
+@click.option("--brief", is_flag=True, help="One line per model and edit kind instead of all scores.")
 @option("--csv")
 @option("--json")
-def curve(run: Path, min_known: int, csv: Path | None, as_json: bool) -> None:
-    """Print how editable each model of RUN is, with intervals, and write the two pictures into RUN.
+def curve(run: Path, min_known: int, brief: bool, csv: Path | None, as_json: bool) -> None:
+    """Print how editable each model of RUN is, as a table and in words, and write the two pictures into RUN.
 
     \b
-    Example:
+    Examples:
       valley curve results/demo
+      valley curve results/demo --min-known 2 --brief
     """
     from valley.report import Report, write_curve_charts
     from valley.rows import read_run
     from valley.scores import CURVE_COLUMNS, analyse
-    from valley.text import format_table
+    from valley.text import format_brief, format_summary, format_table
 
     analysis = analyse(read_run(run, CURVE_COLUMNS), min_known)
     if as_json:
         print_table(analysis.curve)
     else:
-        click.echo(format_table(analysis.curve))
+        click.echo(format_brief(analysis.curve) if brief else format_table(analysis.curve))
+        click.echo(f"\n{format_summary(analysis.curve)}")
     write_csv(analysis.curve, csv, as_json)
     paths = write_curve_charts(Report(analysis, run.name), run)
     for path in paths:

@@ -17,7 +17,16 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, Field, StrictBool, StrictInt, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    Field,
+    StrictBool,
+    StrictInt,
+    ValidationError,
+    model_validator,
+)
 from pydantic.dataclasses import dataclass as checked_dataclass
 
 from editing.errors import BadData, BadModel
@@ -71,12 +80,28 @@ def _reference(model: str) -> str:
     return model
 
 
+def first_present(model: object) -> object:
+    """Of a list of model references, the first that is no missing folder, else the last; anything else unchanged."""
+    if not isinstance(model, list) or not model or not all(isinstance(reference, str) for reference in model):
+        return model
+    present = [ref for ref in model if not _is_folder(ref) or Path(ref).expanduser().is_dir()]
+    return (present or model[-1:])[0]
+
+
+def _is_folder(reference: str) -> bool:
+    return reference.startswith((".", "/", "~"))
+
+
 @checked_dataclass(frozen=True, config={"extra": "forbid"})
 class RungEntry(Rung):
     """A [[rung]] of a ladder's file."""
 
     name: str = Field(pattern=r"^[\w-][\w.-]*$", description="name, unique in the ladder: letters, digits, . - _")
-    model: Annotated[str, AfterValidator(_reference)] = Field(min_length=1, description="any model reference")
+    model: Annotated[str, BeforeValidator(first_present), AfterValidator(_reference)] = Field(
+        min_length=1,
+        description="any model reference, a folder relative to where the program runs; "
+        "or a list of them, of which the first that is no missing folder is taken",
+    )
     seeds: list[Count] | None = Field(
         None, min_length=1, description="of grown models: list of whole numbers such as [0, 1], one rung per seed"
     )

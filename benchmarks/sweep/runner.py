@@ -174,6 +174,10 @@ class _Sweep:
                     Exception
                 ):  # only a saving of passes: what is wrong fails again in its cell, with its reason
                     prepare([task for task in missing if task.cell.seed == seed], mine)
+                note = mine.statistics.format()
+                if note and note not in told and not self.quiet:
+                    told.add(note)
+                    bar.write(f"{rung.name} {note}", file=sys.stderr)
             taken = [task for task in tasks if not self._cell(task, seeds[task.cell.seed], bar, wait=False)]
             if taken and not wait:
                 return False

