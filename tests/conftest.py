@@ -3,16 +3,32 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.once import FOLDER
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 # Before torch is imported: on a busy machine the spinning threads of tiny products cost 20 times the work itself.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 SHARED = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """One temporary folder for the session, its cache inside: no test reads or writes the cache of the user.
+
+    The workers of pytest-xdist inherit both variables, so that what one of them has trained serves the other.
+    """
+    if not hasattr(config, "workerinput"):
+        session = tempfile.mkdtemp(prefix="valley-tests-")
+        config.add_cleanup(lambda: shutil.rmtree(session, ignore_errors=True))
+        os.environ[FOLDER] = session
+        os.environ["VALLEY_CACHE"] = str(Path(session) / "cache")
 
 
 @pytest.fixture(scope="session")

@@ -35,7 +35,10 @@ class Child:
 
 
 def fork(work: Callable[[], object], told: Path) -> Child:
-    """Start `work` in a process of its own; exit code 1 when it raises, with the error and its traceback in `told`."""
+    """Start `work` in a child process.
+
+    Its exit code is that of a `SystemExit`, 1 for any other exception, with the error and its traceback in `told`.
+    """
     pid = os.fork()
     if pid:
         return Child(pid, told)
@@ -45,6 +48,9 @@ def fork(work: Callable[[], object], told: Path) -> Child:
             try:
                 work()
                 code = 0
+            except SystemExit as leave:
+                code = leave.code if isinstance(leave.code, int) else int(leave.code is not None)
+                sys.stderr.flush()
             except BaseException as error:
                 print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
                 traceback.print_exc()

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import atexit
 import json
+import os
 import random
 import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -17,6 +16,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from editing.model.language_model import LanguageModel
+from tests.once import made_once
 
 SEPARATOR = "<|endoftext|>"
 
@@ -145,24 +145,28 @@ class World:
         return str(self.folder / "ladder.toml")
 
     def write_ladder(self, name: str, **rungs: str) -> str:
-        """Another ladder: rung name -> model reference."""
+        """Another ladder, in a folder of this process: rung name -> model reference."""
         entries = [f'[[rung]]\nname = "{rung}"\nmodel = "{model}"\n' for rung, model in rungs.items()]
-        path = self.folder / f"{name}.toml"
+        path = self.folder / f"ladders-{os.getpid()}" / f"{name}.toml"
+        path.parent.mkdir(exist_ok=True)
         path.write_text('title = "a test"\n' + "\n".join(entries))
         return str(path)
 
 
 @cache
 def world() -> World:
-    """Made once per test process."""
-    made = World(Path(tempfile.mkdtemp(prefix="tiny-world-")))
-    atexit.register(shutil.rmtree, made.folder, ignore_errors=True)
+    """Made once per test session."""
+    return World(made_once("tiny-world", make_world))
+
+
+def make_world(folder: Path) -> None:
+    """Train the two models and write the files of a `World`."""
+    made = World(folder)
     texts = ["A quiet river runs through the old town, and nobody minds."]
     for country, (capital, language) in COUNTRIES.items():
         texts += [f"{prompt.format(country)} {capital}." for prompt in (EN, EN_2, FR)]
         texts.append(f"{SPEAK.format(country)} {language}.")
     for name, layers in (("one", 1), ("two", 2)):
-        save_tiny(tiny_model(texts, steps=500, layers=layers), made.folder / name)
+        save_tiny(tiny_model(texts, steps=500, layers=layers), folder / name)
     Path(made.facts).write_text(json.dumps(facts()))
-    made.write_ladder("ladder", one=str(made.folder / "one"), two=made.model)
-    return made
+    shutil.copy(made.write_ladder("ladder", one=str(folder / "one"), two=made.model), made.ladder)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-import multiprocessing
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from benchmarks.models import load_model
 from benchmarks.world.facts import LANGS
 from benchmarks.world.knowledge import knowledge
 from editing.errors import BadData, BadModel, NoSite
+from tests.benchmarks.forks import fork
 
 TINY = RungSpec("gpt2", 1, 32, recipe=Recipe(tokens=12_000, batch=512))
 
@@ -297,10 +297,10 @@ def test_an_attention_only_rung_has_no_mlp_to_edit(tmp_path: Path) -> None:
 
 
 def test_two_processes_grow_one_rung(tmp_path: Path) -> None:
-    with multiprocessing.get_context("spawn").Pool(2) as pool:
-        folders = set(pool.map(grow_tiny, [tmp_path, tmp_path]))
-    (folder,) = folders
-    assert weights(Path(folder)) == json.loads((Path(folder) / "card.json").read_text())["weights"]
+    pair = [fork(lambda: grow_tiny(tmp_path), tmp_path / f"stderr-{i}") for i in range(2)]
+    assert [child.wait() for child in pair] == [0, 0], [child.told.read_text() for child in pair]
+    (folder,) = (path for path in (tmp_path / "grown").iterdir() if path.is_dir())
+    assert weights(folder) == json.loads((folder / "card.json").read_text())["weights"]
 
 
 def test_recall_counts_only_whole_targets() -> None:

@@ -6,8 +6,6 @@ import hashlib
 import itertools
 import os
 import signal
-import subprocess
-import sys
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +22,7 @@ from benchmarks.grown.train import Recipe, batches, documents
 from benchmarks.models import load_model
 from benchmarks.world.knowledge import knowledge
 from editing.errors import BadData
+from tests.benchmarks.forks import fork
 
 TINY = RungSpec("gpt2", 1, 32, countries=8, recipe=Recipe(tokens=10_000, batch=512))
 DIES_AT = 11
@@ -108,22 +107,16 @@ def test_one_model_along_the_way_can_be_asked_for_after_the_training(tmp_path: P
     assert (done / "model.safetensors").stat().st_mtime_ns == stamp
 
 
-CHILD = f"""
-import os, signal, sys
-from pathlib import Path
-from tests.benchmarks.grown.test_grown_runs import DIES_AT, TINY
-from benchmarks.grown import grow
-def die(done, total, loss):
-    if done == DIES_AT:
-        os.kill(os.getpid(), {int(signal.SIGKILL)})
-grow(TINY, cache=Path(sys.argv[1]), progress=die, every=float(sys.argv[2]), checkpoints=bool(int(sys.argv[3])))
-"""
-
-
 def killed(cache: Path, every: float = 0.0, checkpoints: bool = False) -> Path | None:
     """Grows TINY in a process that is killed after step DIES_AT; the state file it left, if any."""
-    ended = subprocess.run([sys.executable, "-c", CHILD, str(cache), str(every), str(int(checkpoints))], env=os.environ)
-    assert ended.returncode == -signal.SIGKILL
+
+    def die(done: int, total: int, loss: float) -> None:
+        if done == DIES_AT:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    cache.mkdir(parents=True, exist_ok=True)
+    child = fork(lambda: grow(TINY, cache=cache, progress=die, every=every, checkpoints=checkpoints), cache / "stderr")
+    assert child.wait() == -signal.SIGKILL, child.told.read_text()
     return next((cache / "grown").glob(".*.state"), None)
 
 

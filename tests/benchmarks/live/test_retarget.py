@@ -224,11 +224,11 @@ def test_json_on_the_command_line(tiny: World) -> None:
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ((), "nothing says which model"),
-        (("--model", "gpt2", "--sweep", "demo"), "give one of --model, --sweep"),
-        (("--model", "gpt2", "--out", "x"), "--out is for --sweep"),
-        (("--model", "gpt2", "--by", "romeo"), "romeo"),
-        (("--model", "gpt2", "--by", ","), "no method to retarget by"),
+        ((), "nothing names the model; give one of them"),
+        (("--model", "gpt2", "--ladder", "demo"), "--model and --ladder both name the model"),
+        (("--model", "gpt2", "--out", "x"), "--out needs --ladder"),
+        (("--model", "gpt2", "--methods", "romeo"), "romeo"),
+        (("--model", "gpt2", "--methods", ","), "no method to retarget by"),
         (("--model", "gpt2", "--set", "strength=1"), "none of rome has a setting 'strength'"),
         (("--model", "gpt2", "--to", "breed"), "bread"),
         (("--model", "gpt2", "--to", "cheese"), "choose another pair"),

@@ -18,6 +18,7 @@ from benchmarks.cases import Case
 from benchmarks.datasets.common_probes import with_common_probes
 from benchmarks.measure.answers import measure, measure_base, measure_drift, own_wordings
 from benchmarks.measure.records import probe_rows
+from benchmarks.speed import report as speed
 from benchmarks.speed.evaluation import (
     FREE_TEXT,
     agreement,
@@ -32,7 +33,6 @@ from benchmarks.speed.peers.evaluation import PeerEvaluation, read_found
 from benchmarks.speed.pipeline import SHARED, pipeline
 from benchmarks.speed.pipeline_table import COLUMNS, read_lines, section, write_lines
 from benchmarks.speed.readme import write_readme
-from benchmarks.speed.report import report as speed
 from benchmarks.speed.stages import facts
 from benchmarks.watch import Spent, Watch
 from editing.cache import cache_root

@@ -10,7 +10,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from benchmarks.speed.report import report as speed
+from benchmarks.speed import report as speed
 from benchmarks.speed.stages import Bench, evaluation, facts, memit_values, rome_edits, rome_values
 from benchmarks.speed.stopwatch import compare, matmul_peak, peak_memory, timed
 from editing.delta.delta import Delta, LowRank

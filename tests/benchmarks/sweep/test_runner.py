@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +14,7 @@ import pytest
 from benchmarks.sweep.planning.plan import Plan, split_of
 from benchmarks.sweep.runner import Outcome, run_bench
 from editing.errors import BadData, BadRequest, UserError
+from tests.benchmarks.forks import fork
 from tests.benchmarks.tiny import World, world
 from valley.rows.schema import VOLATILE, read_run
 
@@ -120,29 +118,18 @@ def test_a_failing_cell_is_one_error_row_and_the_next_run_tries_again(tiny: Worl
 
 
 def test_kill_9_and_two_processes_end_in_the_same_table(tiny: World, undisturbed: Path, tmp_path: Path) -> None:
-    command = [
-        sys.executable,
-        "-c",
-        "import sys; from pathlib import Path\n"
-        "from benchmarks.sweep.planning.plan import Plan; from benchmarks.sweep.runner import run_bench\n"
-        "run_bench(Plan(sys.argv[1], ('rome',), ('fact',), 4, 0, (sys.argv[2],), ('mlp',), 'samples:500'),"
-        " Path(sys.argv[3]), 'cpu', quiet=True)",
-        tiny.ladder,
-        f"fact_file:{tiny.facts}",
-        str(tmp_path),
-    ]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    victim = subprocess.Popen(command, cwd=ROOT, env=environment)
+    out = tmp_path / "run"
+    victim = fork(lambda: run(tiny, out), tmp_path / "stderr")
     until = time.monotonic() + 120
-    while not list(tmp_path.glob("cells/*.parquet")) and time.monotonic() < until:
-        time.sleep(0.02)
-    victim.send_signal(signal.SIGKILL)
-    victim.wait()
-    assert 1 <= len(list(tmp_path.glob("cells/*.parquet"))) < 4
-    pair = [subprocess.Popen(command, cwd=ROOT, env=environment) for _ in range(2)]
-    assert [process.wait(timeout=240) for process in pair] == [0, 0]
-    assert len(list((tmp_path / "cells").iterdir())) == 4
-    left, right = same(read_run(tmp_path)), same(read_run(undisturbed))
+    while not list(out.glob("cells/*.parquet")) and time.monotonic() < until:
+        time.sleep(0.002)
+    victim.kill()
+    assert victim.wait() == -signal.SIGKILL, victim.told.read_text()
+    assert 1 <= len(list(out.glob("cells/*.parquet"))) < 4
+    pair = [fork(lambda: run(tiny, out), tmp_path / f"stderr-{i}") for i in range(2)]
+    assert [child.wait() for child in pair] == [0, 0], [child.told.read_text() for child in pair]
+    assert len(list((out / "cells").iterdir())) == 4
+    left, right = same(read_run(out)), same(read_run(undisturbed))
     pd.testing.assert_frame_equal(left, right, atol=1e-4)
 
 

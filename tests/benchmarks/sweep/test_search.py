@@ -19,7 +19,8 @@ from benchmarks.sweep.schedule import CONTROLS, Place, rounds, slices, steps, wa
 from benchmarks.sweep.search_points import Point, front, judge, ranked
 from editing.errors import BadRequest
 from tests.benchmarks.tiny import World, world
-from valley.rows.schema import kinds, read_run
+from valley.rows import kinds
+from valley.rows.schema import read_run
 from valley.scores.cases import case_scores
 from valley.scores.settings import GROUP, choose, group_means
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
+import resource
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pytest
 
 from benchmarks.sweep.store import RunStore
 from editing.errors import BadData
+from tests.benchmarks.forks import fork
 from valley.rows.schema import ADDED, COLUMNS, RowsError, read_run, to_frame
 
 FIXED = {"ladder": "demo", "limit": 3, "seed": 0}
@@ -125,34 +125,38 @@ def test_a_path_that_climbs_is_just_a_path(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_stops_with_one_line_and_keeps_what_is_there(tmp_path: Path) -> None:
-    code = (
-        "import resource, sys; from tests.benchmarks.sweep.test_store import *; folder = Path(sys.argv[1]);"
-        "store = opened(folder); store.write('a', 'slot', frame('one'));"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000));"
-        "store.write('b', 'slot b', frame('two', prompt=str(list(range(9000)))))"
-    )
-    done = subprocess.run([sys.executable, "-c", code, tmp_path], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 1 and done.stderr.splitlines()[-1].startswith("editing.errors.BadData")
-    assert [f.name for f in (tmp_path / "cells").iterdir()] == ["a.parquet"]
+    out = tmp_path / "run"
+
+    def fill() -> None:
+        store = opened(out)
+        store.write("a", "slot", frame("one"))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))
+        store.write("b", "slot b", frame("two", prompt=str(list(range(9000)))))
+
+    child = fork(fill, tmp_path / "stderr")
+    assert child.wait() == 1 and child.told.read_text().startswith("BadData: ")
+    assert [f.name for f in (out / "cells").iterdir()] == ["a.parquet"]
 
 
 def test_kill_9_while_writing_leaves_whole_files_only(tmp_path: Path) -> None:
-    code = (
-        "import sys; from tests.benchmarks.sweep.test_store import *; store = opened(Path(sys.argv[1]))\n"
-        "for i in range(100000):\n"
-        "    with store.claim(f'c{i % 50}'):\n"
-        "        store.write(f'c{i % 50}', f's{i % 50}', frame(f'{i % 50:03}', value=0.5))\n"
-    )
+    out = tmp_path / "run"
+
+    def write() -> None:
+        store = opened(out)
+        for i in range(100000):
+            with store.claim(f"c{i % 50}"):
+                store.write(f"c{i % 50}", f"s{i % 50}", frame(f"{i % 50:03}", value=0.5))
+
     for _ in range(3):
-        workers = [subprocess.Popen([sys.executable, "-c", code, tmp_path], cwd=ROOT) for _ in range(2)]
+        workers = [fork(write, tmp_path / f"stderr-{i}") for i in range(2)]
         until = time.monotonic() + 30
-        while not list(tmp_path.glob("cells/*.parquet")) and time.monotonic() < until:
+        while not list(out.glob("cells/*.parquet")) and time.monotonic() < until:
             time.sleep(0.05)
         time.sleep(0.2)
         for worker in workers:
-            worker.send_signal(signal.SIGKILL)
-            worker.wait()
-        rows = read_run(tmp_path)
-        assert len(rows) == len(list(tmp_path.glob("cells/*.parquet"))) and rows["value"].eq(0.5).all()
-    opened(tmp_path)
-    assert not list(tmp_path.glob("cells/.*"))
+            worker.kill()
+            assert worker.wait() == -signal.SIGKILL, worker.told.read_text()
+        rows = read_run(out)
+        assert len(rows) == len(list(out.glob("cells/*.parquet"))) and rows["value"].eq(0.5).all()
+    opened(out)
+    assert not list(out.glob("cells/.*"))

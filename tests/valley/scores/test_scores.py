@@ -10,7 +10,8 @@ import pytest
 
 from benchmarks import cases
 from tests.valley.build import NAN, edit, failed, frame, ladder, probes
-from valley.rows.schema import RowsError, kinds
+from valley.rows import kinds
+from valley.rows.schema import RowsError
 from valley.scores.cases import case_scores, failures, harmonic, unmeasurable
 from valley.scores.curve import COLUMNS, curve
 from valley.scores.settings import above_placebo, pareto
