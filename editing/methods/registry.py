@@ -10,6 +10,7 @@ from typing import Any
 
 from editing.errors import BadRequest
 from editing.methods.base import Method
+
 # What --fast sets: v* from three prefixed contexts a step, bfloat16 steps where they are faster; scores stay equal (LOG.md).
 FAST = {"contexts_per_step": 3, "precision": "auto"}
 
@@ -44,8 +45,6 @@ def make_method(name: str, **settings: Any) -> Method:
     if unknown:
         raise BadRequest(f"method {name} has no setting {unknown[0]!r}; it has {', '.join(known)}")
     return methods[name](**settings)
-
-
 
 
 def taken_by(method: str, settings: Mapping[str, object]) -> dict:

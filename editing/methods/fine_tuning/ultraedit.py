@@ -26,7 +26,7 @@ import torch
 
 from editing.delta.delta import Delta, LowRank
 from editing.errors import BadRequest
-from editing.methods.base import Method, Placement
+from editing.methods.base import Placement, Spanning, setting
 from editing.model.hooks import Hook
 from editing.model.language_model import LanguageModel
 from editing.model.sites import Site
@@ -34,7 +34,7 @@ from editing.run.batching import Budget
 from editing.run.forward import first, forward, pad, with_first
 from editing.stats.sampling import sample_tokens
 from editing.stats.statistics import ModelStatistics
-from editing.text.contexts import Contexts, build_contexts
+from editing.text.contexts import Contexts
 from editing.text.requests import EditRequest
 from editing.text.tokens import Prompt
 
@@ -80,25 +80,16 @@ class Features:
 
 
 @dataclass(frozen=True)
-class UltraEdit(Method):
-    """Settings of UltraEdit.
-
-    Attributes:
-        span: edited layers as a fraction of the depth, ending at `depth`; at least one layer.
-        rate: change of the output for a normalised gradient and key of ones, over the output's root mean square.
-        ridge: over the mean squared length of a key.
-        prefixes: sampled contexts of about 10 tokens beside the bare prompt (none in the paper).
-        warmup: texts of 16 tokens that start the running statistics.
-    """
+class UltraEdit(Spanning):
+    """Settings of UltraEdit; the paper has no prefixes."""
 
     name: ClassVar[str] = "ultraedit"
     summary: ClassVar[str] = "closed form from hidden states and gradients, no search (Gu et al. 2025)"
 
-    span: float = 0.17
-    rate: float = 0.02
-    ridge: float = 0.1
     prefixes: int = 0
-    warmup: int = 32
+    rate: float = setting(0.02, "change of the output for a normalised gradient and key of ones", unit="output RMS")
+    ridge: float = setting(0.1, "weight of ||dW||^2", unit="mean ||key||^2")
+    warmup: int = setting(32, "texts of 16 tokens that start the running statistics", unit="texts")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -109,9 +100,8 @@ class UltraEdit(Method):
         place = super().placement(lm, request)
         return Placement(place.site, self.lookup or "last", place.layers, place.depth)
 
-    def _layers(self, n_layers: int, depth: float) -> tuple[int, ...]:
-        last = min(n_layers - 1, int(depth * n_layers))
-        return tuple(range(max(0, last - max(1, round(self.span * n_layers)) + 1), last + 1))
+    def prepare(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> None:
+        """Covariances are not needed."""
 
     def each(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> list[Delta]:
         fresh = self._warm(lm, requests)
@@ -140,15 +130,11 @@ class UltraEdit(Method):
         """The change for all `requests`, and the statistics with their features, which are added first."""
         if not requests:
             raise BadRequest(f"method {self.name}: no request in the batch; give at least one")
-        prefixes = statistics.prefixes({10: self.prefixes})
         running, factors = dict(known), {}
-        by_layers: dict[tuple[int, ...], list[EditRequest]] = {}
-        for request in requests:
-            by_layers.setdefault(self.placement(lm, request).layers, []).append(request)
         by_site: dict[Site, list[Features]] = {}
-        for layers, members in by_layers.items():
+        for layers, members in self.by_layers(lm, requests).items():
             sites = [lm.sites(self.site)[layer] for layer in layers]
-            contexts = [build_contexts(lm, r, prefixes, self.lookup) for r in members]
+            contexts = self.contexts(lm, [requests[i] for i in members], statistics)
             shares = [1.0 / len(c.prompts) for c in contexts]
             for site, features in read_features(lm, contexts, sites, shares, self.lookup is None).items():
                 by_site.setdefault(site, []).append(features)
