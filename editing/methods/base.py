@@ -39,9 +39,9 @@ class Method(Settings, ABC):
     uses_covariance: ClassVar[bool] = True
 
     site: str = setting("mlp", "kind of map that is edited", choices=KINDS)
-    lookup: str | None = setting(None, "position of the key; None: each request's own", choices=get_args(Lookup))
-    depth: float | None = setting(None, "last edited block; None: a default by lookup", unit="of all blocks")
-    seed: int = setting(0, "random seed of everything that is drawn")
+    lookup: str | None = setting(None, "key's token; unset: as requested", choices=get_args(Lookup))
+    depth: float | None = setting(None, "last edited block; unset: the default of the lookup", unit="of blocks")
+    seed: int = setting(0, "random seed of all draws")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -151,7 +151,7 @@ class Prefixed(Method):
 class Spanning(Prefixed):
     """A method that edits a run of blocks ending at `depth`."""
 
-    span: float = setting(0.17, "number of edited blocks, at least one", unit="of all blocks")
+    span: float = setting(0.17, "number of edited blocks, at least one", unit="of blocks")
 
     def _layers(self, n_layers: int, depth: float) -> tuple[int, ...]:
         (last,) = super()._layers(n_layers, depth)

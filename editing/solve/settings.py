@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from typing import Any, ClassVar, get_args, get_type_hints
 
 import torch
@@ -30,7 +30,7 @@ class Settings:
     def __init_subclass__(cls) -> None:
         inherited = {k: f for base in cls.__mro__[:0:-1] for k, f in vars(base).get("__dataclass_fields__", {}).items()}
         for key, default in list(vars(cls).items()):
-            if key in inherited and inherited[key].metadata:
+            if key in inherited and inherited[key].metadata and not isinstance(default, Field):
                 setattr(cls, key, field(default=default, metadata=inherited[key].metadata))
 
     def __post_init__(self) -> None:
@@ -55,21 +55,21 @@ class Settings:
 
 @dataclass(frozen=True)
 class ValueSettings(Settings):
-    """How v* is searched; methods that search it have these settings too."""
+    """How v* is searched; methods that search it have these settings too.
 
-    optimiser: str = setting(
-        "adam", "search of v*; adam as in the papers", choices=("adam", "gauss_newton")
-    )  # compared in editing/solve/solvers.py
+    "adam" is the papers'; "gauss_newton" needs about a third of the passes and ends at smaller changes, and compares
+    `stop_loss` with the negative log-likelihood alone (editing/solve/solvers.py).
+    """
+
+    optimiser: str = setting("adam", "algorithm that searches v*", choices=("adam", "gauss_newton"))
     steps: int = setting(20, "largest number of passes; the last one only measures")
     lr: float = setting(0.5, "learning rate of Adam")
     kl: float = setting(0.0625, "weight of the KL term, which keeps what the subject is")
     weight_decay: float = setting(0.5, "weight of ||delta|| / ||v0||^2 in the loss")
     clamp: float = setting(4.0, "largest ||delta||", unit="||v0||")
     stop_loss: float = setting(0.05, "loss below which a request is finished", unit="nats")
-    contexts_per_step: int = setting(0, "prefixed contexts per step beside the bare prompts; 0: all", unit="contexts")
-    precision: str = setting(
-        "float32", "number format of the search; auto: the faster", choices=("float32", "bfloat16", "auto")
-    )
+    contexts_per_step: int = setting(0, "prefixed contexts of one step; 0: all of them", unit="contexts")
+    precision: str = setting("float32", "number format; auto: fastest", choices=("float32", "bfloat16", "auto"))
 
 
 @dataclass(frozen=True, eq=False)

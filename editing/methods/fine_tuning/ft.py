@@ -34,8 +34,9 @@ class FineTuning(Tuning):
     default_depth: ClassVar[dict[str, float]] = {"subject_last": 0.65, "last": 0.65}
     at_prompt: ClassVar[bool] = False
 
-    bound: float = setting(0.0, "largest change of one entry; 0: none", unit="as lr")
-    units: str = setting("relative", "unit of lr; relative: the weight's RMS", choices=("relative", "absolute"))
+    lr: float = setting(0.005, "learning rate of Adam", unit="RMS of W")
+    bound: float = setting(0.0, "largest change of one entry; 0: no bound", unit="RMS of W")
+    units: str = setting("relative", "scale of lr and bound", choices=("relative", "absolute"))
     prefixes: int = 0
 
     def _sites(self, lm: LanguageModel, layers: tuple[int, ...]) -> list[Site]:

@@ -39,8 +39,8 @@ class LoRA(Tuning, Spanning):
     stop_loss: float = 0.05
     prefixes: int = 5
     more_sites: str = setting("", "further kinds of maps, comma-separated")
-    rank: int = setting(8, "rank r of the change of one map")
-    alpha: float = setting(32.0, "factor of the change, times r")
+    rank: int = setting(8, "rank of the change of one map")
+    alpha: float = setting(32.0, "numerator of the factor alpha / rank of the change")
 
     def __post_init__(self) -> None:
         super().__post_init__()

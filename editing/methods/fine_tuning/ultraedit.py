@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 import torch
 
@@ -35,7 +35,7 @@ from editing.run.forward import first, forward, pad, with_first
 from editing.stats.sampling import sample_tokens
 from editing.stats.statistics import ModelStatistics
 from editing.text.contexts import Contexts
-from editing.text.requests import EditRequest
+from editing.text.requests import EditRequest, Lookup
 from editing.text.tokens import Prompt
 
 WARMUP_LENGTH = 16
@@ -86,6 +86,7 @@ class UltraEdit(Spanning):
     name: ClassVar[str] = "ultraedit"
     summary: ClassVar[str] = "closed form from hidden states and gradients, no search (Gu et al. 2025)"
 
+    lookup: str | None = setting(None, "keys' token; unset: the answer's", choices=get_args(Lookup))
     prefixes: int = 0
     rate: float = setting(0.02, "change of the output for a normalised gradient and key of ones", unit="output RMS")
     ridge: float = setting(0.1, "weight of ||dW||^2", unit="mean ||key||^2")

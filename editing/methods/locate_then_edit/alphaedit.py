@@ -37,9 +37,9 @@ class AlphaEdit(Spread):
     name: ClassVar[str] = "alphaedit"
     summary: ClassVar[str] = "change in the null space of the corpus keys (Fang et al. 2025)"
 
-    null_threshold: float = setting(0.5, "largest eigenvalue of C that counts as unused", unit="mean eigenvalue")
+    null_threshold: float = setting(0.5, "largest eigenvalue of C that counts as unused", unit="mean of all")
     l2: float = setting(0.1, "weight of ||dW||^2", unit="trace of C")
-    units: str = setting("relative", "units as shown, or absolute as in the paper", choices=("relative", "absolute"))
+    units: str = setting("relative", "scale of null_threshold and l2", choices=("relative", "absolute"))
 
     def _basis(self, statistics: ModelStatistics, site: Site) -> tuple[torch.Tensor, float]:
         """(d_in, q) float64 basis of the null space, and its unit: the mean eigenvalue of C, or 1."""

@@ -35,7 +35,7 @@ class EmbeddingRow(ValueSettings, Prefixed):
     summary: ClassVar[str] = "the embedding row of the subject's last token, with ROME's objective"
     uses_covariance: ClassVar[bool] = False
 
-    untied: bool = setting(False, "whether a tied head stays as it is")
+    untied: bool = setting(False, "separation from a tied head, which stays as it is")
     steps: int = 25
     lr: float = 0.1
     clamp: float = 2.0

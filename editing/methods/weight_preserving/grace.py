@@ -50,7 +50,7 @@ class GRACE(ValueSettings, Method):
     summary: ClassVar[str] = "a codebook of outputs beside one map, the weights untouched (Hartvigsen et al. 2023)"
     uses_covariance: ClassVar[bool] = False
 
-    radius: float = setting(0.3, "epsilon_init, the radius of a new entry", unit="||key||")
+    radius: float = setting(0.3, "radius of a new entry, epsilon_init", unit="||key||")
     steps: int = 25
     kl: float = 0.0
     weight_decay: float = 0.0

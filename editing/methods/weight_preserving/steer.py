@@ -44,7 +44,7 @@ class Steer(ValueSettings, Prefixed):
     uses_covariance: ClassVar[bool] = False
 
     by: str = setting("fit", "source of the direction", choices=("value", "means", "fit"))
-    at: str = setting("site", "output that is shifted: the site's, or its whole block's", choices=("site", "block"))
+    at: str = setting("site", "shifted output: the map's or its block's", choices=("site", "block"))
     strength: float = setting(1.0, "factor of the direction")
     clamp: float = 1.0
 
