@@ -16,6 +16,7 @@ import torch
 from editing.errors import UserError
 from editing.model.hooks import Hook
 from editing.model.language_model import LanguageModel
+from editing.model.sites import in_rows
 from editing.run.batching import Budget, attempt
 from editing.run.splice import Splice
 from editing.text.tokens import Prompt
@@ -263,10 +264,7 @@ def adding(path: str, change: Callable[[torch.Tensor], torch.Tensor], owner: tor
     def hook(module: torch.nn.Module, args: tuple, output: torch.Tensor) -> torch.Tensor:
         out = output.reshape(len(owner), -1, output.shape[-1])
         amount = change(args[0].reshape(len(owner), out.shape[1], -1).to(owner.device)).to(out.device, out.dtype)
-        if rows is not None:
-            index = torch.tensor(rows, device=out.device)
-            amount = torch.zeros_like(out).index_copy(2, index, amount)
-        return (out + amount).reshape(output.shape)
+        return (out + in_rows(amount, rows, out.shape[-1])).reshape(output.shape)
 
     return path, hook
 

@@ -19,7 +19,7 @@ Deviations, all for the sake of one setting for models of all sizes and for edit
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar, get_args
 
 import torch
@@ -29,7 +29,7 @@ from editing.errors import BadRequest
 from editing.methods.base import Placement, Spanning, setting
 from editing.model.hooks import Hook
 from editing.model.language_model import LanguageModel
-from editing.model.sites import Site
+from editing.model.sites import Site, in_rows, only_rows
 from editing.run.batching import Budget
 from editing.run.forward import first, forward, pad, with_first
 from editing.stats.sampling import sample_tokens
@@ -71,12 +71,20 @@ class Running:
 
 @dataclass(frozen=True, eq=False)
 class Features:
-    """Of one map, one row per position: key (N, d_in), gradient and output (N, size), owner (N,), the request."""
+    """Of one map, one row per position: key (N, d_in), gradient and output (N, size)."""
 
     key: torch.Tensor
     gradient: torch.Tensor
     output: torch.Tensor
-    owner: torch.Tensor
+
+    @classmethod
+    def together(cls, parts: Sequence[Features]) -> Features:
+        """The rows of all `parts`."""
+        return cls(*(torch.cat([getattr(p, f.name) for p in parts]) for f in fields(cls)))
+
+    def both(self) -> torch.Tensor:
+        """(N, d_in + size) keys beside gradients."""
+        return torch.cat([self.key, self.gradient], 1)
 
 
 @dataclass(frozen=True)
@@ -140,19 +148,17 @@ class UltraEdit(Spanning):
             for site, features in read_features(lm, contexts, sites, shares, self.lookup is None).items():
                 by_site.setdefault(site, []).append(features)
         for site, parts in by_site.items():
-            key, gradient = torch.cat([f.key for f in parts]), torch.cat([f.gradient for f in parts])
-            both = torch.cat([key, gradient], 1)
-            running[site.path] = running[site.path].updated(both)
-            factors[site.weight] = self._solve(site, key, both, running[site.path])
+            features = Features.together(parts)
+            running[site.path] = running[site.path].updated(features.both())
+            factors[site.weight] = self._solve(site, features, running[site.path])
         return Delta(factors, self.provenance(lm, list(requests), statistics)), running
 
-    def _solve(self, site: Site, key_NI: torch.Tensor, both: torch.Tensor, running: Running) -> LowRank:
-        hidden, gradient = running.normalised(both).split([site.d_in, site.size], 1)
+    def _solve(self, site: Site, features: Features, running: Running) -> LowRank:
+        hidden, gradient = running.normalised(features.both()).split([site.d_in, site.size], 1)
         strength = self.rate * running.output_rms * (hidden**2).sum(1, keepdim=True) / site.d_in
-        value_ND = torch.zeros(len(key_NI), site.d_out, dtype=torch.float64)
-        value_ND[:, site.row_index(value_ND.device)] = -strength * gradient
+        value_ND = in_rows(-strength * gradient, site.rows, site.d_out)
         # V^T H (H^T H + r I)^-1 = V^T (H H^T + r I)^-1 H
-        key = key_NI.double()
+        key = features.key.double()
         inner = key @ key.T + self.ridge * running.key_square * torch.eye(len(key), dtype=torch.float64)
         return LowRank(value_ND.T.float().contiguous(), torch.linalg.solve(inner, key).T.float().contiguous())
 
@@ -178,9 +184,7 @@ class UltraEdit(Spanning):
             empty = torch.zeros(site.d_in + site.size, dtype=torch.float64)
             rms = float(features.output.double().square().mean().sqrt())
             square = float(features.key.double().square().sum(1).mean())
-            running[site.path] = Running(0, empty, empty, rms, square).updated(
-                torch.cat([features.key, features.gradient], 1)
-            )
+            running[site.path] = Running(0, empty, empty, rms, square).updated(features.both())
         return running
 
 
@@ -203,10 +207,7 @@ def read_features(
 
     budget = Budget(lm.batch_tokens(batch_tokens), "reading gradients")
     parts = [part for _, part in budget.run([len(p.ids) for _, p in rows], read, by_length=False)]
-    return {s: Features(*(torch.cat([getattr(p[s], n) for p in parts]) for n in NAMES)) for s in sites}
-
-
-NAMES = ("key", "gradient", "output", "owner")
+    return {s: Features.together([p[s] for p in parts]) for s in sites}
 
 
 def _read(
@@ -243,16 +244,16 @@ def _read(
     if not answer:
         row = torch.arange(len(rows), device=lm.device)
         column = torch.tensor([p.lookup for _, p in rows], device=lm.device)
-    owner = torch.tensor([i for i, _ in rows])[row.cpu()]
 
     def pick(values: torch.Tensor) -> torch.Tensor:
         shaped = values.reshape(len(rows), width, -1)
         return shaped[row.to(values.device), column.to(values.device)].float().cpu()
 
-    result = {}
-    for site, gradient in zip(sites, gradients, strict=True):
-        index = site.row_index(torch.device("cpu"))
-        result[site] = Features(
-            pick(keys[site.path]), pick(gradient)[:, index], pick(outputs[site.path])[:, index], owner
+    return {
+        site: Features(
+            pick(keys[site.path]),
+            only_rows(pick(gradient), site.rows),
+            only_rows(pick(outputs[site.path]), site.rows),
         )
-    return result
+        for site, gradient in zip(sites, gradients, strict=True)
+    }

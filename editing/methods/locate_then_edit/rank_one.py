@@ -11,6 +11,7 @@ from editing.errors import BadRequest
 from editing.methods.base import Method, setting
 from editing.methods.sequence import apply_sequence
 from editing.model.language_model import LanguageModel
+from editing.model.sites import in_rows, only_rows
 from editing.solve.keys import bare_weights, group_mean, mean_weights, states
 from editing.solve.value import Injection, ValueSettings, optimise_values
 from editing.stats.statistics import ModelStatistics
@@ -45,17 +46,15 @@ class RankOne(ValueSettings, Method):
             u_In = statistics.solve(site, key_nI.T)
             u_In = (u_In / u_In.norm(dim=0)).float()
             values = optimise_values(lm, contexts, Injection.at_site(site), self, seed=self.seed)
-            rows = site.row_index(key_nI.device)
             for j, i in enumerate(members):
                 scale = float(u_In[:, j] @ anchor_nI[j])
                 if abs(scale) < 1e-12:
                     raise BadRequest(
                         f"request {requests[i].id!r}: its key is orthogonal to its own direction; no rank-one edit"
                     )
-                left = key_nI.new_zeros(site.d_out, 1)
-                left[rows, 0] = (values[j].delta + gap_nD[j, rows]) / scale
+                left = in_rows((values[j].delta + only_rows(gap_nD[j], site.rows)) / scale, site.rows, site.d_out)
                 provenance = self.provenance(lm, [requests[i]], statistics) | {"optimiser": values[j].note()}
-                deltas[i] = Delta({site.weight: LowRank(left, u_In[:, j : j + 1].clone())}, provenance)
+                deltas[i] = Delta({site.weight: LowRank(left[:, None], u_In[:, j : j + 1].clone())}, provenance)
         return [d for d in deltas if d is not None]
 
     def __call__(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> Delta:

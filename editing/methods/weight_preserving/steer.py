@@ -25,6 +25,7 @@ from editing.eval.evaluate import greedy
 from editing.methods.base import Prefixed, setting
 from editing.model.hooks import Hook
 from editing.model.language_model import LanguageModel
+from editing.model.sites import in_rows, only_rows
 from editing.run.forward import first, with_first
 from editing.solve.descent import Descent, descend
 from editing.solve.keys import states
@@ -60,11 +61,7 @@ class Steer(ValueSettings, Prefixed):
                 lm, chosen, contexts, where
             )
             for i, (direction, note) in zip(members, directions, strict=True):
-                vector = self.strength * direction
-                if where.rows is not None:
-                    whole = torch.zeros(lm.sites(self.site)[layer].d_out)
-                    whole[list(where.rows)] = vector
-                    vector = whole
+                vector = in_rows(self.strength * direction, where.rows, lm.sites(self.site)[layer].d_out)
                 made = self.provenance(lm, [requests[i]], statistics) | {"optimiser": note}
                 deltas[i] = Delta({f"{where.path}.output": Shift(vector)}, made)
         return [d for d in deltas if d is not None]
@@ -87,7 +84,7 @@ class Steer(ValueSettings, Prefixed):
         for answers in (targets, own):
             ended = [tokenise(lm, join(p, a) if a else p, "", "last") for p, a in zip(prompts, answers, strict=True)]
             read = states(lm, ended, [(where.path, "output")])[where.path, "output"]
-            both.append(read if where.rows is None else read[:, list(where.rows)])
+            both.append(only_rows(read, where.rows))
         directions, begin = [], 0
         for request in requests:
             part = slice(begin, begin := begin + len(request.prompts))
@@ -97,8 +94,7 @@ class Steer(ValueSettings, Prefixed):
 
     def _fit(self, lm: LanguageModel, requests, contexts: list[Contexts], where: Injection):
         bare = [p for c in contexts for p in c.prompts[: c.n_bare]]
-        output_nD = states(lm, bare, [(where.path, "output")])[where.path, "output"]
-        output_nD = output_nD if where.rows is None else output_nD[:, list(where.rows)]
+        output_nD = only_rows(states(lm, bare, [(where.path, "output")])[where.path, "output"], where.rows)
         owner = torch.tensor([i for i, c in enumerate(contexts) for _ in range(c.n_bare)])
         scale = torch.stack([output_nD[owner == i].mean(0).norm() for i in range(len(contexts))]).to(lm.device)
 
@@ -106,10 +102,7 @@ class Steer(ValueSettings, Prefixed):
             def add(module: torch.nn.Module, args: tuple, output: object) -> object:
                 hidden = first(output)
                 amount = values[0][rows][:, None].to(hidden.device, hidden.dtype)
-                if where.rows is not None:
-                    index = torch.tensor(where.rows, device=hidden.device)
-                    empty = hidden.new_zeros(len(rows), 1, hidden.shape[-1])
-                    amount = empty.index_copy(2, index, amount)
+                amount = in_rows(amount, where.rows, hidden.shape[-1])
                 shaped = hidden.reshape(len(rows), -1, hidden.shape[-1]) + amount
                 return with_first(output, shaped.reshape(hidden.shape))
 
