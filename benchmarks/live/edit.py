@@ -25,10 +25,10 @@ from benchmarks.measure.opening import open_model, planned, statistics_of
 from benchmarks.measure.records import probe_rows
 from benchmarks.provenance import versions
 from editing.cache import atomic_file
-from editing.delta.delta import RECORD, Delta
+from editing.delta.delta import Delta, refuse_foreign_folder
 from editing.delta.peft_export import export_peft
 from editing.easyedit.hparams import Hparams, method_of, read_hparams
-from editing.errors import BadData, BadModel, BadRequest
+from editing.errors import BadModel, BadRequest
 from editing.methods import make_method
 from editing.model.language_model import hash_weights
 from editing.model.memory import format_plan
@@ -197,10 +197,7 @@ def write_adapter(delta: Path, reference: str, out: Path, device: str | None = N
 
 def _check_folder(folder: Path) -> None:
     """Refuse before any work what `Delta.save` would refuse after it."""
-    if folder.exists() and not folder.is_dir():
-        raise BadData(f"{folder}: is a file; name a folder for the delta")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / RECORD).is_file():
-        raise BadData(f"{folder}: holds other files than a delta; name an empty or new folder")
+    refuse_foreign_folder(folder)
     made = next((p for p in (*reversed(folder.parents), folder) if not p.exists()), None)
     try:
         with atomic_file(folder / ".probe") as temp:

@@ -163,11 +163,6 @@ class ChangeHook:
         return self._run(args, output)
 
 
-def change_hook(module: torch.nn.Module, changes: Sequence[Change | None], index: torch.Tensor) -> ChangeHook:
-    """See `ChangeHook`."""
-    return ChangeHook(module, changes, index)
-
-
 def _grouped(module: torch.nn.Module, groups: list[tuple[torch.Tensor, Change]], size: int):
     """Changes of any kind, one after another, each on its own sequences."""
 

@@ -15,10 +15,6 @@ from editing.model.offload import true_tensor
 from editing.references.quiet import quiet_transformers
 from editing.references.reference import Resolved, resolve
 
-# The separator of documents in training: where it is in the vocabulary and the tokenizer itself adds nothing, it is
-# what stood at position 0 in training (SmolLM2 declares another BOS, which it never saw there).
-SEPARATOR = "<|endoftext|>"
-
 
 def load_pair(
     resolved: Resolved,
@@ -87,8 +83,7 @@ def load_resolved(
         target = find_device(device, f"model {resolved.reference}")
         module, tokenizer = load_pair(resolved, dtype=dtype, cache=cache)
         module = module.to(target)
-    prefix_ids = prefix_of(tokenizer)
-    return LanguageModel.wrap(module, tokenizer, name=resolved.reference, source=resolved.source, prefix_ids=prefix_ids)
+    return LanguageModel.wrap(module, tokenizer, name=resolved.reference, source=resolved.source)
 
 
 def find_device(device: str | None, label: str = "device") -> torch.device:
@@ -121,11 +116,3 @@ def load(
     if device != "auto":
         find_device(device, f"model {reference}")
     return load_resolved(resolve(reference, cache=cache), device=device, dtype=dtype, cache=cache)
-
-
-def prefix_of(tokenizer: Any) -> tuple[int, ...] | None:
-    """The document separator's id where the tokenizer adds nothing by itself and knows one; else None (its own way)."""
-    if tokenizer("a").input_ids != tokenizer("a", add_special_tokens=False).input_ids:
-        return None
-    separator = tokenizer.get_vocab().get(SEPARATOR)
-    return None if separator is None else (separator,)
