@@ -13,13 +13,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from editing.delta.delta import Delta
+from editing.delta import Delta
 from editing.errors import BadRequest
-from editing.eval.evaluate import replies
+from editing.eval import replies
 from editing.methods import FAST, make_method, taken_by
-from editing.model.language_model import LanguageModel
-from editing.stats.statistics import CORPUS, ModelStatistics
-from editing.text.requests import SLOT, EditRequest, Lookup
+from editing.model import LanguageModel
+from editing.stats import CORPUS, ModelStatistics
+from editing.text import SLOT, EditRequest, Lookup
 
 
 def request(

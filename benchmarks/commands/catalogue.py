@@ -120,16 +120,16 @@ def describe_entry(name: str, device: str | None = None) -> Entry:
 
 
 def describe_settings(method: str) -> list[Entry]:
-    """The settings of a method: name, default, unit, meaning."""
-    one = make_method(method)
+    """The settings of a method: name, default, unit, meaning, and its only values where there are such."""
     return [
         {
             "name": field.name,
-            "default": getattr(one, field.name),
-            "unit": field.metadata.get("unit", ""),
-            "meaning": field.metadata.get("help", ""),
+            "default": field.default,
+            "unit": field.metadata["unit"],
+            "meaning": field.metadata["help"],
+            "choices": list(field.metadata["choices"]),
         }
-        for field in fields(one)
+        for field in fields(make_method(method))
     ]
 
 
@@ -140,7 +140,10 @@ def format_description(about: Entry) -> str:
     if "settings" not in about:
         return format_pairs({key: _cell(value) for key, value in about.items()})
     rows = [("  setting", "default", "unit", "meaning")]
-    rows += [(f"  {s['name']}", str(s["default"]), s["unit"], s["meaning"]) for s in about["settings"]]
+    for one in about["settings"]:
+        choices = f" ({', '.join(one['choices'])})" if one["choices"] else ""
+        default = "unset" if one["default"] is None else str(one["default"])
+        rows.append((f"  {one['name']}", default, one["unit"], one["meaning"] + choices))
     return "\n".join([f"{about['method']}: {about['summary']}", *aligned(rows)])
 
 

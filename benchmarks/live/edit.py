@@ -20,9 +20,9 @@ from benchmarks.cases import GENERALISATION, SPECIFICITY, Case
 from benchmarks.datasets import build_cases, rename_case, retarget_case, with_common_probes
 from benchmarks.measure import measure, measure_base, measure_drift, open_model, planned, probe_rows, statistics_of
 from benchmarks.provenance import versions
-from editing.delta import RECORD, Delta, export_peft
+from editing.delta import Delta, export_peft, refuse_foreign_folder
 from editing.easyedit import Hparams, method_of, read_hparams
-from editing.errors import BadData, BadModel, BadRequest
+from editing.errors import BadModel, BadRequest
 from editing.files import atomic_file
 from editing.methods import make_method
 from editing.model import format_plan, hash_weights
@@ -191,10 +191,7 @@ def write_adapter(delta: Path, reference: str, out: Path, device: str | None = N
 
 def _check_folder(folder: Path) -> None:
     """Refuse before any work what `Delta.save` would refuse after it."""
-    if folder.exists() and not folder.is_dir():
-        raise BadData(f"{folder}: is a file; name a folder for the delta")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / RECORD).is_file():
-        raise BadData(f"{folder}: holds other files than a delta; name an empty or new folder")
+    refuse_foreign_folder(folder)
     made = next((p for p in (*reversed(folder.parents), folder) if not p.exists()), None)
     try:
         with atomic_file(folder / ".probe") as temp:

@@ -119,7 +119,7 @@ def _values(
         return found
 
     def fast(settings: dict) -> list[torch.Tensor]:
-        search = replace(ValueSettings.of(method), **settings)
+        search = replace(method, **settings)
         return [v.delta for v in optimise_values(bench.lm, contexts, where, search)]
 
     variants = {f"{label}, {name}": partial(fast, settings) for name, settings in VARIANTS.items()}

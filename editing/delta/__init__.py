@@ -1,11 +1,20 @@
 """The change that an edit makes: applied, reverted, saved, composed, exported."""
 
-from editing.delta.changes import Change, ChangeHook, Codebook, Dense, LowRank, Shift, TokenShift, embedding_scale
-from editing.delta.delta import RECORD, Delta, compose, delta_hooks, oriented
+from editing.delta.changes import (
+    Change,
+    ChangeHook,
+    Codebook,
+    Dense,
+    LowRank,
+    Shift,
+    TokenShift,
+    WeightChange,
+    embedding_scale,
+)
+from editing.delta.delta import Delta, compose, delta_hooks, oriented, refuse_foreign_folder
 from editing.delta.peft_export import export_peft
 
 __all__ = [
-    "RECORD",
     "Change",
     "ChangeHook",
     "Codebook",
@@ -14,9 +23,11 @@ __all__ = [
     "LowRank",
     "Shift",
     "TokenShift",
+    "WeightChange",
     "compose",
     "delta_hooks",
     "embedding_scale",
     "export_peft",
     "oriented",
+    "refuse_foreign_folder",
 ]

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 import torch
 
-from editing.model.offload import device_of, true_tensor
+from editing.model import device_of, true_tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,11 +161,6 @@ class ChangeHook:
         if isinstance(output, tuple):
             return (self._run(args, output[0]), *output[1:])
         return self._run(args, output)
-
-
-def change_hook(module: torch.nn.Module, changes: Sequence[Change | None], index: torch.Tensor) -> ChangeHook:
-    """See `ChangeHook`."""
-    return ChangeHook(module, changes, index)
 
 
 def _grouped(module: torch.nn.Module, groups: list[tuple[torch.Tensor, Change]], size: int):

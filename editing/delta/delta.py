@@ -16,13 +16,10 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from editing.delta.changes import Change, Codebook, Dense, LowRank, Shift, TokenShift, add_changes, change_hook
+from editing.delta.changes import Change, ChangeHook, Codebook, Dense, LowRank, Shift, TokenShift, add_changes
 from editing.errors import BadData, BadModel, BadRequest
 from editing.files import atomic_file
-from editing.model.hooks import Hook, hooked
-from editing.model.language_model import LanguageModel
-from editing.model.offload import paths_of_weight
-from editing.model.sites import linear_shape
+from editing.model import Hook, LanguageModel, hooked, linear_shape, paths_of_weight
 
 FORMAT = 1
 TENSORS, RECORD = "delta.safetensors", "delta.json"
@@ -111,10 +108,7 @@ class Delta:
             BadData: the folder holds other files, or cannot be written.
         """
         folder = Path(folder)
-        if folder.exists() and not folder.is_dir():
-            raise BadData(f"{folder}: is a file; name a folder for the delta")
-        if folder.is_dir() and any(folder.iterdir()) and not (folder / RECORD).is_file():
-            raise BadData(f"{folder}: holds other files than a delta; name an empty or new folder")
+        refuse_foreign_folder(folder)
         tensors = {
             f"{name}.{part}": getattr(change, part).contiguous().cpu()
             for name, change in self.factors.items()
@@ -158,6 +152,14 @@ class Delta:
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             raise BadData(f"{folder}: no readable delta in it ({error}); name a folder written by --save") from error
         return cls(factors, record.get("provenance", {}), record.get("context", ""))
+
+
+def refuse_foreign_folder(folder: Path) -> None:
+    """Raises BadData where `Delta.save` would write among other files."""
+    if folder.exists() and not folder.is_dir():
+        raise BadData(f"{folder}: is a file; name a folder for the delta")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / RECORD).is_file():
+        raise BadData(f"{folder}: holds other files than a delta; name an empty or new folder")
 
 
 def compose(deltas: Sequence[Delta]) -> Delta:
@@ -243,7 +245,7 @@ def _single_hook(lm: LanguageModel, name: str, change: Change) -> Hook:
     module = lm.module.get_submodule(path)
 
     def hook(module_: torch.nn.Module, args: tuple, output: Any) -> object:
-        return change_hook(module, [change], torch.zeros(1, dtype=torch.long))(module_, args, output)
+        return ChangeHook(module, [change], torch.zeros(1, dtype=torch.long))(module_, args, output)
 
     return path, hook
 
@@ -265,5 +267,5 @@ def delta_hooks(lm: LanguageModel, deltas: Sequence[Delta], rows: Sequence[int] 
     for name in dict.fromkeys(n for d in deltas for n in d.factors):
         changes = [d.factors.get(name) for d in deltas]
         for path in _modules(lm, name):
-            hooks.append((path, change_hook(lm.module.get_submodule(path), changes, index)))
+            hooks.append((path, ChangeHook(lm.module.get_submodule(path), changes, index)))
     return hooks

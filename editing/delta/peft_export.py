@@ -22,9 +22,7 @@ from editing.delta.changes import Change, Dense, LowRank, TokenShift, embedding_
 from editing.delta.delta import Delta
 from editing.errors import BadData, BadModel, BadRequest
 from editing.files import atomic_file
-from editing.model.language_model import LanguageModel
-from editing.model.offload import paths_of_weight
-from editing.model.sites import linear_shape
+from editing.model import LanguageModel, linear_shape, paths_of_weight
 
 CONFIG, TENSORS = "adapter_config.json", "adapter_model.safetensors"
 HEAD = "base_model.model."

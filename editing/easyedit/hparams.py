@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from editing.easyedit.file import HparamsFile
-from editing.easyedit.keys import ALGORITHMS, HERE, OBJECTIVES, ONLY, RANK_ONE, RENAMED, SPREAD
+from editing.easyedit.keys import ALGORITHMS, FIXED, HERE, OBJECTIVES, ONLY, RANK_ONE, RENAMED, SPREAD
 from editing.easyedit.layers import place
 from editing.errors import BadData, BadRequest
-from editing.methods import make_method, registry
-from editing.methods.base import Method
+from editing.methods import Method, make_method, registry
 
 
 @dataclass(frozen=True)
@@ -90,11 +89,9 @@ def _one_of(file: HparamsFile, key: str, names: Mapping[str, str]) -> str:
 
 def _settings(file: HparamsFile, name: str, n_layers: int) -> tuple[dict[str, Any], list[str]]:
     notes: list[str] = []
-    settings = _numbers(file, name, notes)
+    settings = _numbers(file, name, notes) | FIXED.get(name, {})
     if name in ("ft_l", "ft_m"):
-        settings |= {"units": "absolute", "bound": _bound(file)}
-    if name == "alphaedit":
-        settings["units"] = "absolute"
+        settings["bound"] = _bound(file)
     if name == "emmet" and ("emmet_lambda" in file or "mom2_update_weight" in file):
         # their (K'C^-1 K / w + lambda)^-1 K'C^-1 / w is ours with slack w lambda
         weight = file.number("mom2_update_weight") if "mom2_update_weight" in file else 1.0
@@ -102,18 +99,12 @@ def _settings(file: HparamsFile, name: str, n_layers: int) -> tuple[dict[str, An
         notes.append(f"emmet_lambda x mom2_update_weight: slack {settings['slack']:g}")
     if name in RANK_ONE:
         settings |= _prefixes(file, notes)
-    if name in SPREAD:
-        settings["prefixes"] = 5  # fixed in their code, with lengths of 10
     if name in (*RANK_ONE, *SPREAD):
         settings["lookup"] = _lookup(file)
         notes.append(f"fact_token: lookup {settings['lookup']} for every request (lookup null: each request's own)")
         _loss_layer(file, name, n_layers, notes)
     if name == "grace":
-        settings["lookup"] = "last"
-        settings["stop_loss"] = 0.0  # theirs makes all its steps
         notes.append("lookup: the prompt's last token, as EasyEdit's GRACE does")
-    if name == "lora":
-        settings |= {"prefixes": 0, "stop_loss": 0.0}  # as there: the bare prompt, and all steps
     if name != "ike":
         settings |= place(file, name, n_layers, notes)
     return settings, notes

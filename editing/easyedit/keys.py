@@ -47,6 +47,18 @@ RENAMED: dict[str, dict[str, str]] = {
 RANK_ONE = ("rome", "r_rome")
 SPREAD = ("memit", "emmet", "pmet", "alphaedit")
 
+# Our settings that EasyEdit's code fixes, whatever the file says.
+FIXED: dict[str, dict[str, Any]] = {
+    "memit": {"prefixes": 5},
+    "emmet": {"prefixes": 5},
+    "pmet": {"prefixes": 5},
+    "alphaedit": {"prefixes": 5, "units": "absolute"},
+    "ft_l": {"units": "absolute"},
+    "ft_m": {"units": "absolute"},
+    "grace": {"lookup": "last", "stop_loss": 0.0},  # all steps are made
+    "lora": {"prefixes": 0, "stop_loss": 0.0},
+}
+
 # Method -> key -> (the value it has here, what to say when the file has another one).
 HERE: dict[str, dict[str, tuple[Any, str]]] = {
     "emmet": {"update_norm_lambda": (0, "no such term here")},

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 
 import torch
 
-from editing.model.language_model import LanguageModel
-from editing.run.batching import Budget
-from editing.run.forward import forward, pad
+from editing.model import LanguageModel
+from editing.run import Budget, forward, pad
 
 LOGIT_ROWS = 2048  # rows of logits held at once
 

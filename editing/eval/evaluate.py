@@ -15,13 +15,11 @@ import numpy as np
 import torch
 from transformers.cache_utils import DynamicCache
 
-from editing.delta.delta import Delta, delta_hooks
+from editing.delta import Delta, delta_hooks
 from editing.eval.bits_per_byte import bits_per_byte
-from editing.model.hooks import Hook
-from editing.model.language_model import LanguageModel
-from editing.run.batching import Budget
-from editing.run.forward import Batch, Prefix, forward, pad, prefill
-from editing.text.tokens import continuation_ids
+from editing.model import Hook, LanguageModel
+from editing.run import Batch, Budget, Prefix, forward, pad, prefill
+from editing.text import continuation_ids
 
 __all__ = ["Race", "Reply", "ask", "bits_per_byte", "continuation_logprobs", "greedy", "replies", "text_drift"]
 

@@ -6,17 +6,14 @@ import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, get_args, get_type_hints
+from typing import Any, ClassVar, get_args
 
-from editing.delta.delta import Delta
+from editing.delta import Delta, compose
 from editing.errors import BadRequest
-from editing.model.language_model import LanguageModel
-from editing.model.sites import KINDS, Site
-from editing.solve.value import OPTIMISERS, PRECISIONS
-from editing.stats.statistics import ModelStatistics
-from editing.text.requests import EditRequest, Lookup
-
-CHOICES = {"precision": PRECISIONS, "optimiser": OPTIMISERS}
+from editing.model import KINDS, LanguageModel, Site
+from editing.solve import Settings, setting
+from editing.stats import ModelStatistics
+from editing.text import Contexts, EditRequest, Lookup, build_contexts
 
 
 @dataclass(frozen=True)
@@ -30,49 +27,24 @@ class Placement:
 
 
 @dataclass(frozen=True)
-class Method(ABC):
-    """Settings shared by locate-then-edit methods; subclasses are final and add their own.
+class Method(Settings, ABC):
+    """The settings that every method has; subclasses are final and add their own."""
 
-    Attributes:
-        site: "mlp", "value" or "attn".
-        lookup: position of the key; None takes each request's own.
-        depth: edited layer as a fraction of the layer count; None takes `default_depth` of the lookup.
-        seed: of everything drawn.
-    """
-
-    name: ClassVar[str] = ""
     summary: ClassVar[str] = ""
     # Subject keys are enriched in the lower half; the state about to name something forms at two thirds.
     default_depth: ClassVar[dict[str, float]] = {"subject_last": 0.35, "last": 0.65}
     # Whether an edit needs the key covariance of the sites it changes.
     uses_covariance: ClassVar[bool] = True
 
-    site: str = "mlp"
-    lookup: str | None = None
-    depth: float | None = None
-    seed: int = 0
+    site: str = setting("mlp", "kind of map that is edited", choices=KINDS)
+    lookup: str | None = setting(None, "key's token; unset: as requested", choices=get_args(Lookup))
+    depth: float | None = setting(None, "last edited block; unset: the default of the lookup", unit="of blocks")
+    seed: int = setting(0, "random seed of all draws")
 
     def __post_init__(self) -> None:
-        def refuse(key: str, need: str) -> BadRequest:
-            return BadRequest(f"method {self.name}: {key}={getattr(self, key)!r}; it must be {need}")
-
-        hints = get_type_hints(type(self))
-        for field in dataclasses.fields(self):
-            value, allowed = getattr(self, field.name), get_args(hints[field.name]) or (hints[field.name],)
-            fits = isinstance(value, int) and not isinstance(value, bool) if float in allowed else False
-            if type(value) not in allowed and not fits:
-                raise refuse(field.name, " or ".join(getattr(a, "__name__", str(a)) for a in allowed))
-            if isinstance(value, (int, float)) and not isinstance(value, bool) and not value >= 0:
-                raise refuse(field.name, "zero or more")
-        if self.site not in KINDS:
-            raise refuse("site", f"one of {', '.join(KINDS)}")
-        if self.lookup is not None and self.lookup not in get_args(Lookup):
-            raise refuse("lookup", f"one of {', '.join(get_args(Lookup))}")
-        for key, choices in CHOICES.items():
-            if getattr(self, key, choices[0]) not in choices:
-                raise refuse(key, f"one of {', '.join(choices)}")
+        super().__post_init__()
         if self.depth is not None and self.depth >= 1:
-            raise refuse("depth", "a fraction of the layer count, below 1")
+            raise self.refuse("depth", "a fraction of the layer count, below 1")
 
     def settings(self) -> dict[str, Any]:
         """All settings, JSON-serialisable."""
@@ -101,17 +73,39 @@ class Method(ABC):
         place = self.placement(lm, request)
         return tuple(lm.sites(place.site)[layer] for layer in place.layers)
 
+    def by_layers(self, lm: LanguageModel, requests: Sequence[EditRequest]) -> dict[tuple[int, ...], list[int]]:
+        """Indices of `requests` by the blocks that are edited for them."""
+        groups: dict[tuple[int, ...], list[int]] = {}
+        for i, request in enumerate(requests):
+            groups.setdefault(self.placement(lm, request).layers, []).append(i)
+        return groups
+
+    def refuse_several_places(self, lm: LanguageModel, requests: Sequence[EditRequest]) -> None:
+        """For methods that carry out all requests of a batch in one solve.
+
+        Raises:
+            BadRequest: no requests, or requests that are edited in different blocks.
+        """
+        places = len(self.by_layers(lm, requests))
+        if not places:
+            raise BadRequest(f"method {self.name}: no request in the batch; give at least one")
+        if places > 1:
+            raise BadRequest(
+                f"method {self.name}: one batch mixes lookup positions at different depths; set `lookup` or `depth`"
+            )
+
     @abstractmethod
     def each(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> list[Delta]:
         """Independent single edits of the same unedited model, one Delta per request, computed together."""
 
-    @abstractmethod
     def __call__(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> Delta:
-        """One Delta that carries out all requests."""
+        """One Delta that carries out all requests; by default the sum of the single edits."""
+        whole = compose(self.each(lm, requests, statistics))
+        return Delta(whole.factors, self.provenance(lm, requests, statistics))
 
     def prepare(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> None:
         """Compute what edits of `requests` need of the unedited model, before any of them changes it."""
-        return None
+        statistics.prepare(dict.fromkeys(s for r in requests for s in self.edited_sites(lm, r)))
 
     def step(
         self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics, memory: Any = None
@@ -135,3 +129,28 @@ class Method(ABC):
             "requests": [dataclasses.asdict(r) for r in requests],
             "statistics": statistics.describe(),
         }
+
+
+@dataclass(frozen=True)
+class Prefixed(Method):
+    """A method that reads every prompt also behind texts drawn from the model."""
+
+    prefixes: int = setting(5, "drawn contexts of about 10 tokens beside the bare prompt", unit="contexts")
+
+    def contexts(
+        self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics
+    ) -> list[Contexts]:
+        """The prompts of each request, bare and behind the prefixes."""
+        prefixes = statistics.prefixes({10: self.prefixes})
+        return [build_contexts(lm, r, prefixes, self.lookup) for r in requests]
+
+
+@dataclass(frozen=True)
+class Spanning(Prefixed):
+    """A method that edits a run of blocks ending at `depth`."""
+
+    span: float = setting(0.17, "number of edited blocks, at least one", unit="of blocks")
+
+    def _layers(self, n_layers: int, depth: float) -> tuple[int, ...]:
+        (last,) = super()._layers(n_layers, depth)
+        return tuple(range(max(0, last + 1 - max(1, round(self.span * n_layers))), last + 1))

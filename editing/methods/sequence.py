@@ -14,14 +14,12 @@ from typing import Any
 
 import torch
 
-from editing.delta.changes import Change, Dense, LowRank
-from editing.delta.delta import Delta, compose, oriented
+from editing.delta import Change, Delta, Dense, LowRank, compose, oriented
 from editing.errors import BadRequest
 from editing.methods.base import Method
-from editing.model.language_model import LanguageModel
-from editing.model.weights import WeightWriter
-from editing.stats.statistics import ModelStatistics
-from editing.text.requests import EditRequest
+from editing.model import LanguageModel, WeightWriter
+from editing.stats import ModelStatistics
+from editing.text import EditRequest
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,7 +5,7 @@ from editing.model.language_model import LanguageModel, hash_weights, weight_ver
 from editing.model.load import check_device, load_resolved
 from editing.model.memory import USABLE, MemoryPlan, covariance_groups, format_plan, free_memory, plan_memory
 from editing.model.offload import device_of, other_names, paths_of_weight, true_tensor
-from editing.model.sites import KINDS, Site, linear_shape
+from editing.model.sites import KINDS, Site, in_rows, linear_shape, only_rows
 from editing.model.weights import WeightWriter
 
 __all__ = [
@@ -23,8 +23,10 @@ __all__ = [
     "free_memory",
     "hash_weights",
     "hooked",
+    "in_rows",
     "linear_shape",
     "load_resolved",
+    "only_rows",
     "other_names",
     "paths_of_weight",
     "plan_memory",

@@ -291,6 +291,7 @@ def weight_versions(module: nn.Module) -> tuple[tuple[int, int], ...]:
 
 
 def _own_prefix(tokenizer: Any) -> tuple[int, ...]:
+    """See `LanguageModel.wrap`; SmolLM2, for one, declares another BOS than the separator it saw in training."""
     plain = tokenizer("a", add_special_tokens=False)["input_ids"]
     full = tokenizer("a")["input_ids"]
     if len(full) > len(plain):

@@ -12,12 +12,7 @@ from editing.cache import cache_root
 from editing.errors import BadModel
 from editing.model.language_model import LanguageModel
 from editing.model.offload import true_tensor
-from editing.references.quiet import quiet_transformers
-from editing.references.reference import Resolved, resolve
-
-# The separator of documents in training: where it is in the vocabulary and the tokenizer itself adds nothing, it is
-# what stood at position 0 in training (SmolLM2 declares another BOS, which it never saw there).
-SEPARATOR = "<|endoftext|>"
+from editing.references import Resolved, quiet_transformers, resolve
 
 
 def load_pair(
@@ -87,8 +82,7 @@ def load_resolved(
         target = find_device(device)
         module, tokenizer = load_pair(resolved, dtype=dtype, cache=cache)
         module = module.to(target)
-    prefix_ids = prefix_of(tokenizer)
-    return LanguageModel.wrap(module, tokenizer, name=resolved.reference, source=resolved.source, prefix_ids=prefix_ids)
+    return LanguageModel.wrap(module, tokenizer, name=resolved.reference, source=resolved.source)
 
 
 def check_device(device: str | None) -> None:
@@ -134,11 +128,3 @@ def load(
     """
     check_device(device)
     return load_resolved(resolve(reference, cache=cache), device=device, dtype=dtype, cache=cache)
-
-
-def prefix_of(tokenizer: Any) -> tuple[int, ...] | None:
-    """The document separator's id where the tokenizer adds nothing by itself and knows one; else None (its own way)."""
-    if tokenizer("a").input_ids != tokenizer("a", add_special_tokens=False).input_ids:
-        return None
-    separator = tokenizer.get_vocab().get(SEPARATOR)
-    return None if separator is None else (separator,)

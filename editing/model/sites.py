@@ -67,6 +67,19 @@ class Site:
         return torch.tensor(list(rows), dtype=torch.long, device=device)
 
 
+def only_rows(values: torch.Tensor, rows: tuple[int, ...] | None) -> torch.Tensor:
+    """(..., size) the `rows` of `values` (..., d_out); None means all."""
+    return values if rows is None else values[..., list(rows)]
+
+
+def in_rows(values: torch.Tensor, rows: tuple[int, ...] | None, width: int) -> torch.Tensor:
+    """(..., width) with `values` (..., size) in `rows` and zeros elsewhere; the inverse of `only_rows`."""
+    if rows is None:
+        return values
+    index = torch.tensor(rows, device=values.device)
+    return values.new_zeros(*values.shape[:-1], width).index_copy(-1, index, values)
+
+
 @dataclass(frozen=True)
 class Layout:
     """Block paths, sites by kind, and how a block returns its output."""

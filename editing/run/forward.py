@@ -18,10 +18,9 @@ import torch
 from torch import nn
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 
-from editing.delta.changes import ChangeHook
+from editing.delta import ChangeHook
 from editing.errors import BadRequest
-from editing.model.hooks import Hook, hooked
-from editing.model.language_model import LanguageModel
+from editing.model import Hook, LanguageModel, hooked
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 
 import torch
 
-from editing.model.hooks import Hook
-from editing.model.language_model import LanguageModel
+from editing.model import Hook, LanguageModel
 from editing.run.forward import Batch, Prefix, forward, pad, prefill_shared
 
 

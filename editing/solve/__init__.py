@@ -2,14 +2,13 @@
 
 from editing.solve.descent import Descent, Outcome, adding, by_owner, descend, groups_of
 from editing.solve.keys import bare_weights, group_mean, mean_weights, states, type_weights
-from editing.solve.value import OPTIMISERS, PRECISIONS, Injection, Value, ValueSettings, optimise_values, uses_half
+from editing.solve.value import Injection, Settings, Value, ValueSettings, optimise_values, setting, uses_half
 
 __all__ = [
-    "OPTIMISERS",
-    "PRECISIONS",
     "Descent",
     "Injection",
     "Outcome",
+    "Settings",
     "Value",
     "ValueSettings",
     "adding",
@@ -20,6 +19,7 @@ __all__ = [
     "groups_of",
     "mean_weights",
     "optimise_values",
+    "setting",
     "states",
     "type_weights",
     "uses_half",

@@ -14,11 +14,9 @@ from functools import partial
 import torch
 
 from editing.errors import UserError
-from editing.model.hooks import Hook
-from editing.model.language_model import LanguageModel
-from editing.run.batching import Budget, attempt
-from editing.run.splice import Splice
-from editing.text.tokens import Prompt
+from editing.model import Hook, LanguageModel, in_rows
+from editing.run import Budget, Splice, attempt
+from editing.text import Prompt
 
 BATCH_TOKENS = 2048
 # Parameters of all problems in one descent; Adam's two moments and the gradient take three times as much again.
@@ -263,10 +261,7 @@ def adding(path: str, change: Callable[[torch.Tensor], torch.Tensor], owner: tor
     def hook(module: torch.nn.Module, args: tuple, output: torch.Tensor) -> torch.Tensor:
         out = output.reshape(len(owner), -1, output.shape[-1])
         amount = change(args[0].reshape(len(owner), out.shape[1], -1).to(owner.device)).to(out.device, out.dtype)
-        if rows is not None:
-            index = torch.tensor(rows, device=out.device)
-            amount = torch.zeros_like(out).index_copy(2, index, amount)
-        return (out + amount).reshape(output.shape)
+        return (out + in_rows(amount, rows, out.shape[-1])).reshape(output.shape)
 
     return path, hook
 

@@ -6,12 +6,10 @@ from collections.abc import Sequence
 
 import torch
 
-from editing.delta.delta import Delta, delta_hooks
-from editing.model.language_model import LanguageModel
-from editing.run.batching import Budget, attempt
-from editing.run.forward import Prefix, capture, forward, pad, read_beginnings
-from editing.text.contexts import Contexts
-from editing.text.tokens import Prompt
+from editing.delta import Delta, delta_hooks
+from editing.model import LanguageModel
+from editing.run import Budget, Prefix, attempt, capture, forward, pad, read_beginnings
+from editing.text import Contexts, Prompt
 
 
 def states(

@@ -10,14 +10,11 @@ from dataclasses import dataclass
 import torch
 
 from editing.errors import BadRequest, UserError
-from editing.model.hooks import Hook
-from editing.model.language_model import LanguageModel
-from editing.run.forward import first, with_first
-from editing.run.splice import Splice
+from editing.model import Hook, LanguageModel, in_rows, only_rows
+from editing.run import Splice, first, with_first
 from editing.seeds import seed_for
 from editing.solve.settings import Injection, Value, ValueSettings
-from editing.text.contexts import Contexts
-from editing.text.tokens import Prompt
+from editing.text import Contexts, Prompt
 
 
 @dataclass(frozen=True)
@@ -162,7 +159,7 @@ class Problem:
             def record(module: torch.nn.Module, args: tuple, output: object) -> None:
                 hidden = first(output)
                 value = hidden.reshape(self.splice.batch.size, -1, hidden.shape[-1])[:, 0].float().to(self.lm.device)
-                outputs[place.path] = value if place.rows is None else value[:, list(place.rows)]
+                outputs[place.path] = only_rows(value, place.rows)
 
             return place.path, record
 
@@ -187,15 +184,11 @@ class Problem:
 
     def _adding(self, place: Injection, delta: torch.Tensor) -> Hook:
         """A hook that adds `delta` (R, width of the place) to the output at column 0, the lookup position."""
-        rows, size = place.rows, len(delta)
 
         def add(module: torch.nn.Module, args: tuple, output: object) -> object:
             hidden = first(output)
-            shaped = hidden.reshape(size, -1, hidden.shape[-1])
-            change = delta.to(hidden.device, hidden.dtype)
-            if rows is not None:
-                index = torch.tensor(rows, device=hidden.device)
-                change = hidden.new_zeros(size, hidden.shape[-1]).index_copy(1, index, change)
+            shaped = hidden.reshape(len(delta), -1, hidden.shape[-1])
+            change = in_rows(delta.to(hidden.device, hidden.dtype), place.rows, hidden.shape[-1])
             changed = torch.cat([(shaped[:, 0] + change)[:, None], shaped[:, 1:]], 1)
             return with_first(output, changed.reshape(hidden.shape))
 

@@ -1,59 +1,74 @@
-"""What a search for v* is given and what it returns: settings, the places where delta is added, and the value found."""
+"""Settings that state their meaning and check their values; those of a search for v*, its places and its results."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import Field, dataclass, field, fields
+from typing import Any, ClassVar, get_args, get_type_hints
 
 import torch
 
 from editing.errors import BadRequest
-from editing.model.language_model import LanguageModel
-from editing.model.sites import Site
+from editing.model import LanguageModel, Site
 
-PRECISIONS = ("float32", "bfloat16", "auto")
-OPTIMISERS = ("adam", "gauss_newton")
+
+def setting(default: Any, help: str, *, unit: str = "", choices: tuple[str, ...] = ()) -> Any:
+    """A dataclass field with its meaning (a noun phrase), its unit, and its only values where there are such."""
+    return field(default=default, metadata={"help": help, "unit": unit, "choices": choices})
 
 
 @dataclass(frozen=True)
-class ValueSettings:
-    """How v* is searched.
-
-    Attributes:
-        optimiser: "adam", as in the papers, or "gauss_newton", which needs about a third of the passes and ends at
-            smaller changes (see editing/solve/solvers.py).
-        steps: largest number of passes; the last one only measures, as in the ROME code.
-        lr: learning rate of Adam.
-        kl: weight of the KL term. weight_decay: weight of ||delta|| / ||v0||^2.
-        clamp: largest ||delta|| / ||v0||.
-        stop_loss: a request is finished when its loss is below; for Gauss-Newton its negative log-likelihood alone,
-            nats.
-        contexts_per_step: prefixed contexts drawn per step beside the bare prompts; 0 means all.
-        precision: "float32"; "bfloat16"; or "auto", bfloat16 where it is faster.
+class Settings:
+    """Fields made by `setting`. A subclass changes a default by `steps: int = 30`; meaning, unit and choices stay.
 
     Raises:
-        BadRequest: an unknown optimiser or precision.
+        BadRequest: a value of another type, below zero, or not among the choices.
     """
 
-    optimiser: str = "adam"
-    steps: int = 20
-    lr: float = 0.5
-    kl: float = 0.0625
-    weight_decay: float = 0.5
-    clamp: float = 4.0
-    stop_loss: float = 0.05
-    contexts_per_step: int = 0
-    precision: str = "float32"
+    name: ClassVar[str] = ""
+
+    def __init_subclass__(cls) -> None:
+        inherited = {k: f for base in cls.__mro__[:0:-1] for k, f in vars(base).get("__dataclass_fields__", {}).items()}
+        for key, default in list(vars(cls).items()):
+            if key in inherited and inherited[key].metadata and not isinstance(default, Field):
+                setattr(cls, key, field(default=default, metadata=inherited[key].metadata))
 
     def __post_init__(self) -> None:
-        for key, allowed in (("precision", PRECISIONS), ("optimiser", OPTIMISERS)):
-            if getattr(self, key) not in allowed:
-                raise BadRequest(f"{key}={getattr(self, key)!r}; it must be one of {', '.join(allowed)}")
+        hints = get_type_hints(type(self))
+        for one in fields(self):
+            value, allowed = getattr(self, one.name), get_args(hints[one.name]) or (hints[one.name],)
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            if type(value) not in allowed and not (float in allowed and number):
+                raise self.refuse(one.name, " or ".join(getattr(a, "__name__", str(a)) for a in allowed))
+            if number and not value >= 0:
+                raise self.refuse(one.name, "zero or more")
+        for one in fields(self):
+            choices, value = one.metadata["choices"], getattr(self, one.name)
+            if choices and value is not None and value not in choices:
+                raise self.refuse(one.name, f"one of {', '.join(choices)}")
 
-    @classmethod
-    def of(cls, method: Any) -> ValueSettings:
-        """The settings of a method that has them under the same names."""
-        return cls(**{f.name: getattr(method, f.name) for f in fields(cls)})
+    def refuse(self, key: str, need: str) -> BadRequest:
+        """The error that says what the setting `key` must be."""
+        method = f"method {self.name}: " if self.name else ""
+        return BadRequest(f"{method}{key}={getattr(self, key)!r}; it must be {need}")
+
+
+@dataclass(frozen=True)
+class ValueSettings(Settings):
+    """How v* is searched; methods that search it have these settings too.
+
+    "adam" is the papers'; "gauss_newton" needs about a third of the passes and ends at smaller changes, and compares
+    `stop_loss` with the negative log-likelihood alone (editing/solve/solvers.py).
+    """
+
+    optimiser: str = setting("adam", "algorithm that searches v*", choices=("adam", "gauss_newton"))
+    steps: int = setting(20, "largest number of passes; the last one only measures")
+    lr: float = setting(0.5, "learning rate of Adam")
+    kl: float = setting(0.0625, "weight of the KL term, which keeps what the subject is")
+    weight_decay: float = setting(0.5, "weight of ||delta|| / ||v0||^2 in the loss")
+    clamp: float = setting(4.0, "largest ||delta||", unit="||v0||")
+    stop_loss: float = setting(0.05, "loss below which a request is finished", unit="nats")
+    contexts_per_step: int = setting(0, "prefixed contexts of one step; 0: all of them", unit="contexts")
+    precision: str = setting("float32", "number format; auto: fastest", choices=("float32", "bfloat16", "auto"))
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,10 +19,10 @@ from collections.abc import Sequence
 
 import torch
 
-from editing.model.language_model import LanguageModel
+from editing.model import LanguageModel
 from editing.solve.objective import Problem
 from editing.solve.settings import Injection, Value, ValueSettings
-from editing.text.contexts import Contexts
+from editing.text import Contexts
 
 DAMPING = 0.3  # mu
 AIM = 1 / 3  # a, as a share of stop_loss

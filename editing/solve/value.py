@@ -12,13 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from editing.model.language_model import LanguageModel
-from editing.run.batching import Budget
-from editing.solve.settings import OPTIMISERS, PRECISIONS, Injection, Value, ValueSettings, uses_half
+from editing.model import LanguageModel
+from editing.run import Budget
+from editing.solve.settings import Injection, Settings, Value, ValueSettings, setting, uses_half
 from editing.solve.solvers import solve
-from editing.text.contexts import Contexts
+from editing.text import Contexts
 
-__all__ = ["OPTIMISERS", "PRECISIONS", "Injection", "Value", "ValueSettings", "optimise_values", "uses_half"]
+__all__ = ["Injection", "Settings", "Value", "ValueSettings", "optimise_values", "setting", "uses_half"]
 
 
 def optimise_values(

@@ -11,11 +11,8 @@ from dataclasses import dataclass
 
 import torch
 
-from editing.model.hooks import Hook
-from editing.model.language_model import LanguageModel
-from editing.model.sites import Site
-from editing.run.batching import Budget
-from editing.run.forward import forward, pad
+from editing.model import Hook, LanguageModel, Site
+from editing.run import Budget, forward, pad
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,8 +15,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from editing.model.language_model import LanguageModel
-from editing.model.sites import Site
+from editing.model import LanguageModel, Site
 from editing.stats.covariance import Covariance, covariances
 
 # Raise VERSION in editing/stats/statistics.py when one of these changes: covariances on disk depend on them.

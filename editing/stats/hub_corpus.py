@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from editing.errors import BadData
-from editing.references.hub import within
+from editing.references import within
 
 ASK_SECONDS = 6.0
 ROWS = 256

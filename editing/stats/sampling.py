@@ -9,9 +9,8 @@ import torch
 from transformers.cache_utils import DynamicCache
 
 from editing.errors import OutOfMemory
-from editing.model.language_model import LanguageModel
-from editing.run.batching import attempt
-from editing.run.forward import Batch, forward
+from editing.model import LanguageModel
+from editing.run import Batch, attempt, forward
 
 # How the MEMIT code begins its contexts; a bare document separator often leads into code or lists.
 OPENINGS = ("The", "Therefore", "Because", "I", "You")

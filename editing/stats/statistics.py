@@ -19,9 +19,7 @@ from safetensors.torch import save_file
 from editing.cache import cache_root
 from editing.errors import BadData, BadRequest
 from editing.files import atomic_file
-from editing.model.language_model import LanguageModel
-from editing.model.memory import USABLE, covariance_groups, free_memory
-from editing.model.sites import Site
+from editing.model import USABLE, LanguageModel, Site, covariance_groups, free_memory
 from editing.stats.covariance import Covariance, covariances
 from editing.stats.error_corpus import LIMIT, ROUND, covariances_to_error, parse_error
 from editing.stats.hub_corpus import HubCorpus

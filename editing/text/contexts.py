@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from editing.model.language_model import LanguageModel
+from editing.model import LanguageModel
 from editing.text.requests import SLOT, EditRequest
 from editing.text.tokens import Prompt, tokenise
 

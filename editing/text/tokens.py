@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from editing.errors import BadRequest
-from editing.model.language_model import LanguageModel
+from editing.model import LanguageModel
 from editing.text.requests import SLOT, join
 
 

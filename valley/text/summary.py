@@ -9,7 +9,7 @@ import textwrap
 
 import pandas as pd
 
-from valley.rows.kinds import ALL
+from valley.rows import ALL
 from valley.text.curve import WIDTH, clean, number, short
 
 SUMMARIES = ("generalisation", "specificity", "harmonic_mean")

@@ -14,14 +14,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from editing.delta.delta import Delta
+from editing.delta import Delta
 from editing.errors import BadRequest
-from editing.methods.base import Method, Placement
+from editing.methods.base import Method, Placement, setting
 from editing.methods.by_name import make_method, registry
-from editing.model.language_model import LanguageModel
+from editing.model import LanguageModel
 from editing.seeds import seed_for
-from editing.stats.statistics import ModelStatistics
-from editing.text.requests import SLOT, EditRequest
+from editing.stats import ModelStatistics
+from editing.text import SLOT, EditRequest
 
 # Things in no data set, with names that English and French share, from one token to many.
 SUBJECTS = (
@@ -51,18 +51,13 @@ PROMPTS = {
 
 @dataclass(frozen=True)
 class Placebo(Method):
-    """`site`, `lookup`, `depth` and `seed` are passed to the inner method.
-
-    Attributes:
-        inner: name of the method that makes the edit.
-        options: its other settings, a JSON object.
-    """
+    """`site`, `lookup`, `depth` and `seed` are passed to the inner method."""
 
     name: ClassVar[str] = "placebo"
     summary: ClassVar[str] = "control: the same edit by the same method on an unrelated subject"
 
-    inner: str = "rome"
-    options: str = "{}"
+    inner: str = setting("rome", "name of the method that makes the edit")
+    options: str = setting("{}", "other settings of the inner method, a JSON object")
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -14,14 +14,13 @@ from typing import ClassVar
 
 import torch
 
-from editing.delta.changes import LowRank
-from editing.delta.delta import Delta
+from editing.delta import Delta, LowRank
 from editing.methods.base import Placement
 from editing.methods.locate_then_edit.rome import ROME
-from editing.model.language_model import LanguageModel
+from editing.model import LanguageModel
 from editing.seeds import seed_for
-from editing.stats.statistics import ModelStatistics
-from editing.text.requests import EditRequest
+from editing.stats import ModelStatistics
+from editing.text import EditRequest
 
 
 @dataclass(frozen=True)

@@ -15,82 +15,39 @@ from typing import ClassVar
 
 import torch
 
-from editing.delta.changes import Dense
-from editing.delta.delta import Delta
-from editing.errors import BadRequest
-from editing.methods.base import Method
-from editing.model.language_model import LanguageModel
-from editing.model.sites import Site
-from editing.solve.descent import Descent, Outcome, adding, by_owner, descend, groups_of
-from editing.stats.statistics import ModelStatistics
-from editing.text.contexts import build_contexts
-from editing.text.requests import EditRequest
-
-UNITS = ("relative", "absolute")
+from editing.delta import Dense
+from editing.methods.base import setting
+from editing.methods.fine_tuning.tuning import Changes, Tuning
+from editing.model import LanguageModel, Site
+from editing.solve import Descent, Outcome, adding, by_owner, descend
 
 
 @dataclass(frozen=True)
-class FineTuning(Method):
+class FineTuning(Tuning):
     """Settings shared by both forms. The peers' steps and layer (21 of 32) are kept.
 
-    Attributes:
-        steps: updates. stop_loss: a request is finished below it.
-        lr: of Adam. bound: largest change of one entry; 0 means none. Both in units of the weight's root mean square,
-            so that one setting serves a ladder ("relative"), or as they are ("absolute", as the papers give them).
-        units: "relative" or "absolute".
-        prefixes: sampled contexts of about 10 tokens beside the bare prompt; the papers have none.
+    `lr` and `bound` are relative to the weight's root mean square, so that one setting serves a ladder, or absolute, as
+    the papers give them.
     """
 
     default_depth: ClassVar[dict[str, float]] = {"subject_last": 0.65, "last": 0.65}
-    uses_covariance: ClassVar[bool] = False
     at_prompt: ClassVar[bool] = False
 
-    steps: int = 25
-    lr: float = 0.005
-    bound: float = 0.0
-    stop_loss: float = 0.01
-    units: str = "relative"
+    lr: float = setting(0.005, "learning rate of Adam", unit="RMS of W")
+    bound: float = setting(0.0, "largest change of one entry; 0: no bound", unit="RMS of W")
+    units: str = setting("relative", "scale of lr and bound", choices=("relative", "absolute"))
     prefixes: int = 0
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.units not in UNITS:
-            raise BadRequest(f"method {self.name}: units={self.units!r}; it must be one of {', '.join(UNITS)}")
+    def _sites(self, lm: LanguageModel, layers: tuple[int, ...]) -> list[Site]:
+        return [lm.sites(self.site)[layer] for layer in layers]
 
-    def each(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> list[Delta]:
-        return self._tune(lm, requests, [[i] for i in range(len(requests))], statistics)
+    def _parameters(self, sites: Sequence[Site]) -> int:
+        return sum(s.size * s.d_in for s in sites)
 
-    def __call__(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> Delta:
-        """One change for the mean loss of all requests' prompts."""
-        if len({self.placement(lm, r).layers for r in requests}) != 1:
-            raise BadRequest(
-                f"method {self.name}: one batch needs one layer; set `depth` (or give at least one request)"
-            )
-        return self._tune(lm, requests, [list(range(len(requests)))], statistics)[0]
-
-    def _tune(
-        self, lm: LanguageModel, requests: Sequence[EditRequest], groups: list[list[int]], statistics: ModelStatistics
-    ) -> list[Delta]:
-        """One delta per group of requests."""
-        prefixes = statistics.prefixes({10: self.prefixes})
-        contexts = [build_contexts(lm, r, prefixes, self.lookup) for r in requests]
-        by_layer: dict[int, list[int]] = {}
-        for g, members in enumerate(groups):
-            by_layer.setdefault(self.placement(lm, requests[members[0]]).layers[0], []).append(g)
-        deltas: dict[int, Delta] = {}
-        for layer, group_ids in by_layer.items():
-            site = lm.sites(self.site)[layer]
-            for run in groups_of(len(group_ids), site.size * site.d_in):
-                chosen = [group_ids[j] for j in run]
-                problems = [[p for i in groups[g] for p in contexts[i].prompts] for g in chosen]
-                names = [requests[groups[g][0]].id for g in chosen]
-                changes, outcomes = self._descend(lm, site, problems, names)
-                for g, change, outcome in zip(chosen, changes, outcomes, strict=True):
-                    made = self.provenance(lm, [requests[i] for i in groups[g]], statistics)
-                    deltas[g] = Delta({site.weight: Dense(change)}, made | {"optimiser": outcome.note()})
-        return [deltas[g] for g in range(len(groups))]
-
-    def _descend(self, lm: LanguageModel, site: Site, problems, names) -> tuple[list[torch.Tensor], list[Outcome]]:
+    def _descend(
+        self, lm: LanguageModel, sites: Sequence[Site], problems, names
+    ) -> tuple[list[Changes], list[Outcome]]:
+        (site,) = sites
         weight = lm.values(site.weight).float()
         unit = float(weight.square().mean().sqrt()) if self.units == "relative" else 1.0
         limit = self.bound * unit
@@ -108,11 +65,11 @@ class FineTuning(Method):
             project=(lambda values: [v.clamp(-limit, limit) for v in values]) if limit else None,
             names=names,
         )
-        changes = []
+        changes: list[Changes] = []
         for change in change_nOI:
             whole = torch.zeros(site.d_out, site.d_in)
             whole[site.row_index(whole.device)] = change.cpu()
-            changes.append(whole)
+            changes.append({site.weight: Dense(whole)})
         return changes, outcomes
 
 

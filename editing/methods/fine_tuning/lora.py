@@ -14,46 +14,32 @@ from typing import ClassVar
 
 import torch
 
-from editing.delta.changes import LowRank
-from editing.delta.delta import Delta
+from editing.delta import LowRank
 from editing.errors import BadRequest
-from editing.methods.base import Method
-from editing.model.language_model import LanguageModel
-from editing.model.sites import KINDS, Site
+from editing.methods.base import Spanning, setting
+from editing.methods.fine_tuning.tuning import Changes, Tuning
+from editing.model import KINDS, LanguageModel, Site
 from editing.seeds import seed_for
-from editing.solve.descent import Descent, adding, descend, groups_of
-from editing.stats.statistics import ModelStatistics
-from editing.text.contexts import build_contexts
-from editing.text.requests import EditRequest
+from editing.solve import Descent, Outcome, adding, descend
 
 
 @dataclass(frozen=True)
-class LoRA(Method):
-    """Settings of LoRA.
-
-    Attributes:
-        site: the maps that get factors. more_sites: further kinds, comma-separated.
-        depth, span: the last trained layer, and how many end there, as fractions of the depth; all by default.
-        rank, alpha: r and alpha of the paper. A starts uniform, as in its code, from a generator of `seed` and the
-            request's id.
-        steps, lr, stop_loss: of Adam; a request is finished below `stop_loss`.
-        prefixes: sampled contexts of about 10 tokens beside the bare prompt.
-    """
+class LoRA(Tuning, Spanning):
+    """A starts uniform, as in the paper's code, from a generator of `seed` and the request's id."""
 
     name: ClassVar[str] = "lora"
     summary: ClassVar[str] = "low-rank adapters trained on the request's contexts (Hu et al. 2022)"
     default_depth: ClassVar[dict[str, float]] = {"subject_last": 0.999, "last": 0.999}
-    uses_covariance: ClassVar[bool] = False
 
     site: str = "value"
-    more_sites: str = ""
     span: float = 1.0
-    rank: int = 8
-    alpha: float = 32.0
     steps: int = 40
     lr: float = 0.001
     stop_loss: float = 0.05
     prefixes: int = 5
+    more_sites: str = setting("", "further kinds of maps, comma-separated")
+    rank: int = setting(8, "rank of the change of one map")
+    alpha: float = setting(32.0, "numerator of the factor alpha / rank of the change")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -67,39 +53,11 @@ class LoRA(Method):
         more = (k.strip() for k in self.more_sites.split(","))
         return tuple(dict.fromkeys([self.site, *(k for k in more if k)]))
 
-    def _layers(self, n_layers: int, depth: float) -> tuple[int, ...]:
-        last = min(n_layers - 1, int(depth * n_layers))
-        return tuple(range(max(0, last - max(1, round(self.span * n_layers)) + 1), last + 1))
+    def _sites(self, lm: LanguageModel, layers: tuple[int, ...]) -> list[Site]:
+        return [lm.sites(kind)[layer] for kind in self._kinds() for layer in layers]
 
-    def each(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> list[Delta]:
-        return self._tune(lm, requests, [[i] for i in range(len(requests))], statistics)
-
-    def __call__(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> Delta:
-        """One adapter for the mean loss of all requests' contexts."""
-        if len({self.placement(lm, r).layers for r in requests}) != 1:
-            raise BadRequest("method lora: one batch needs the same layers; set `depth` (or give at least one request)")
-        return self._tune(lm, requests, [list(range(len(requests)))], statistics)[0]
-
-    def _tune(
-        self, lm: LanguageModel, requests: Sequence[EditRequest], groups: list[list[int]], statistics: ModelStatistics
-    ) -> list[Delta]:
-        contexts = [build_contexts(lm, r, statistics.prefixes({10: self.prefixes}), self.lookup) for r in requests]
-        by_layers: dict[tuple[int, ...], list[int]] = {}
-        for g, members in enumerate(groups):
-            by_layers.setdefault(self.placement(lm, requests[members[0]]).layers, []).append(g)
-        deltas: dict[int, Delta] = {}
-        for layers, group_ids in by_layers.items():
-            sites = [lm.sites(kind)[layer] for kind in self._kinds() for layer in layers]
-            for run in groups_of(len(group_ids), sum((s.size + s.d_in) * self.rank for s in sites)):
-                chosen = [group_ids[j] for j in run]
-                problems = [[p for i in groups[g] for p in contexts[i].prompts] for g in chosen]
-                names = [requests[groups[g][0]].id for g in chosen]
-                factors, outcomes = self._descend(lm, sites, problems, names)
-                for j, g in enumerate(chosen):
-                    made = self.provenance(lm, [requests[i] for i in groups[g]], statistics)
-                    changes = {s.weight: self._change(s, a[j], b[j]) for s, (a, b) in zip(sites, factors, strict=True)}
-                    deltas[g] = Delta(changes, made | {"optimiser": outcomes[j].note()})
-        return [deltas[g] for g in range(len(groups))]
+    def _parameters(self, sites: Sequence[Site]) -> int:
+        return sum((s.size + s.d_in) * self.rank for s in sites)
 
     def start(self, sites: Sequence[Site], name: str) -> list[torch.Tensor]:
         """(r, d_in) A of every site for the request called `name`: uniform in +-1/sqrt(d_in), as
@@ -108,7 +66,9 @@ class LoRA(Method):
         draw = torch.Generator().manual_seed(seed_for(self.seed, name))
         return [(2 * torch.rand(self.rank, s.d_in, generator=draw) - 1) / math.sqrt(s.d_in) for s in sites]
 
-    def _descend(self, lm: LanguageModel, sites: Sequence[Site], problems, names):
+    def _descend(
+        self, lm: LanguageModel, sites: Sequence[Site], problems, names
+    ) -> tuple[list[Changes], list[Outcome]]:
         starts = [self.start(sites, name) for name in names]
         parameters: list[torch.Tensor] = []
         for i, site in enumerate(sites):
@@ -124,7 +84,8 @@ class LoRA(Method):
 
         how = Descent(self.steps, self.lr, self.stop_loss)
         trained, outcomes = descend(lm, problems, min(s.layer for s in sites), parameters, hooks, how, names=names)
-        return list(zip(trained[::2], trained[1::2], strict=True)), outcomes
+        factors = list(zip(sites, trained[::2], trained[1::2], strict=True))
+        return [{s.weight: self._change(s, a[i], b[i]) for s, a, b in factors} for i in range(len(problems))], outcomes
 
     def _change(self, site: Site, a_rI: torch.Tensor, b_Or: torch.Tensor) -> LowRank:
         left = torch.zeros(site.d_out, self.rank)

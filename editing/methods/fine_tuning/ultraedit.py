@@ -19,25 +19,18 @@ Deviations, all for the sake of one setting for models of all sizes and for edit
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, get_args
 
 import torch
 
-from editing.delta.changes import LowRank
-from editing.delta.delta import Delta
+from editing.delta import Delta, LowRank
 from editing.errors import BadRequest
-from editing.methods.base import Method, Placement
-from editing.model.hooks import Hook
-from editing.model.language_model import LanguageModel
-from editing.model.sites import Site
-from editing.run.batching import Budget
-from editing.run.forward import first, forward, pad, with_first
-from editing.stats.sampling import sample_tokens
-from editing.stats.statistics import ModelStatistics
-from editing.text.contexts import Contexts, build_contexts
-from editing.text.requests import EditRequest
-from editing.text.tokens import Prompt
+from editing.methods.base import Placement, Spanning, setting
+from editing.model import Hook, LanguageModel, Site, in_rows, only_rows
+from editing.run import Budget, first, forward, pad, with_first
+from editing.stats import ModelStatistics, sample_tokens
+from editing.text import Contexts, EditRequest, Lookup, Prompt
 
 WARMUP_LENGTH = 16
 
@@ -72,34 +65,34 @@ class Running:
 
 @dataclass(frozen=True, eq=False)
 class Features:
-    """Of one map, one row per position: key (N, d_in), gradient and output (N, size), owner (N,), the request."""
+    """Of one map, one row per position: key (N, d_in), gradient and output (N, size)."""
 
     key: torch.Tensor
     gradient: torch.Tensor
     output: torch.Tensor
-    owner: torch.Tensor
+
+    @classmethod
+    def together(cls, parts: Sequence[Features]) -> Features:
+        """The rows of all `parts`."""
+        return cls(*(torch.cat([getattr(p, f.name) for p in parts]) for f in fields(cls)))
+
+    def both(self) -> torch.Tensor:
+        """(N, d_in + size) keys beside gradients."""
+        return torch.cat([self.key, self.gradient], 1)
 
 
 @dataclass(frozen=True)
-class UltraEdit(Method):
-    """Settings of UltraEdit.
-
-    Attributes:
-        span: edited layers as a fraction of the depth, ending at `depth`; at least one layer.
-        rate: change of the output for a normalised gradient and key of ones, over the output's root mean square.
-        ridge: over the mean squared length of a key.
-        prefixes: sampled contexts of about 10 tokens beside the bare prompt (none in the paper).
-        warmup: texts of 16 tokens that start the running statistics.
-    """
+class UltraEdit(Spanning):
+    """Settings of UltraEdit; the paper has no prefixes."""
 
     name: ClassVar[str] = "ultraedit"
     summary: ClassVar[str] = "closed form from hidden states and gradients, no search (Gu et al. 2025)"
 
-    span: float = 0.17
-    rate: float = 0.02
-    ridge: float = 0.1
+    lookup: str | None = setting(None, "keys' token; unset: the answer's", choices=get_args(Lookup))
     prefixes: int = 0
-    warmup: int = 32
+    rate: float = setting(0.02, "change of the output for a normalised gradient and key of ones", unit="output RMS")
+    ridge: float = setting(0.1, "weight of ||dW||^2", unit="mean ||key||^2")
+    warmup: int = setting(32, "texts of 16 tokens that start the running statistics", unit="texts")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -110,9 +103,8 @@ class UltraEdit(Method):
         place = super().placement(lm, request)
         return Placement(place.site, self.lookup or "last", place.layers, place.depth)
 
-    def _layers(self, n_layers: int, depth: float) -> tuple[int, ...]:
-        last = min(n_layers - 1, int(depth * n_layers))
-        return tuple(range(max(0, last - max(1, round(self.span * n_layers)) + 1), last + 1))
+    def prepare(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> None:
+        """Covariances are not needed."""
 
     def each(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> list[Delta]:
         fresh = self._warm(lm, requests)
@@ -141,32 +133,26 @@ class UltraEdit(Method):
         """The change for all `requests`, and the statistics with their features, which are added first."""
         if not requests:
             raise BadRequest(f"method {self.name}: no request in the batch; give at least one")
-        prefixes = statistics.prefixes({10: self.prefixes})
         running, factors = dict(known), {}
-        by_layers: dict[tuple[int, ...], list[EditRequest]] = {}
-        for request in requests:
-            by_layers.setdefault(self.placement(lm, request).layers, []).append(request)
         by_site: dict[Site, list[Features]] = {}
-        for layers, members in by_layers.items():
+        for layers, members in self.by_layers(lm, requests).items():
             sites = [lm.sites(self.site)[layer] for layer in layers]
-            contexts = [build_contexts(lm, r, prefixes, self.lookup) for r in members]
+            contexts = self.contexts(lm, [requests[i] for i in members], statistics)
             shares = [1.0 / len(c.prompts) for c in contexts]
             for site, features in read_features(lm, contexts, sites, shares, self.lookup is None).items():
                 by_site.setdefault(site, []).append(features)
         for site, parts in by_site.items():
-            key, gradient = torch.cat([f.key for f in parts]), torch.cat([f.gradient for f in parts])
-            both = torch.cat([key, gradient], 1)
-            running[site.path] = running[site.path].updated(both)
-            factors[site.weight] = self._solve(site, key, both, running[site.path])
+            features = Features.together(parts)
+            running[site.path] = running[site.path].updated(features.both())
+            factors[site.weight] = self._solve(site, features, running[site.path])
         return Delta(factors, self.provenance(lm, list(requests), statistics)), running
 
-    def _solve(self, site: Site, key_NI: torch.Tensor, both: torch.Tensor, running: Running) -> LowRank:
-        hidden, gradient = running.normalised(both).split([site.d_in, site.size], 1)
+    def _solve(self, site: Site, features: Features, running: Running) -> LowRank:
+        hidden, gradient = running.normalised(features.both()).split([site.d_in, site.size], 1)
         strength = self.rate * running.output_rms * (hidden**2).sum(1, keepdim=True) / site.d_in
-        value_ND = torch.zeros(len(key_NI), site.d_out, dtype=torch.float64)
-        value_ND[:, site.row_index(value_ND.device)] = -strength * gradient
+        value_ND = in_rows(-strength * gradient, site.rows, site.d_out)
         # V^T H (H^T H + r I)^-1 = V^T (H H^T + r I)^-1 H
-        key = key_NI.double()
+        key = features.key.double()
         inner = key @ key.T + self.ridge * running.key_square * torch.eye(len(key), dtype=torch.float64)
         return LowRank(value_ND.T.float().contiguous(), torch.linalg.solve(inner, key).T.float().contiguous())
 
@@ -192,9 +178,7 @@ class UltraEdit(Method):
             empty = torch.zeros(site.d_in + site.size, dtype=torch.float64)
             rms = float(features.output.double().square().mean().sqrt())
             square = float(features.key.double().square().sum(1).mean())
-            running[site.path] = Running(0, empty, empty, rms, square).updated(
-                torch.cat([features.key, features.gradient], 1)
-            )
+            running[site.path] = Running(0, empty, empty, rms, square).updated(features.both())
         return running
 
 
@@ -217,10 +201,7 @@ def read_features(
 
     budget = Budget(lm.batch_tokens(batch_tokens), "reading gradients")
     parts = [part for _, part in budget.run([len(p.ids) for _, p in rows], read, by_length=False)]
-    return {s: Features(*(torch.cat([getattr(p[s], n) for p in parts]) for n in NAMES)) for s in sites}
-
-
-NAMES = ("key", "gradient", "output", "owner")
+    return {s: Features.together([p[s] for p in parts]) for s in sites}
 
 
 def _read(
@@ -257,16 +238,16 @@ def _read(
     if not answer:
         row = torch.arange(len(rows), device=lm.device)
         column = torch.tensor([p.lookup for _, p in rows], device=lm.device)
-    owner = torch.tensor([i for i, _ in rows])[row.cpu()]
 
     def pick(values: torch.Tensor) -> torch.Tensor:
         shaped = values.reshape(len(rows), width, -1)
         return shaped[row.to(values.device), column.to(values.device)].float().cpu()
 
-    result = {}
-    for site, gradient in zip(sites, gradients, strict=True):
-        index = site.row_index(torch.device("cpu"))
-        result[site] = Features(
-            pick(keys[site.path]), pick(gradient)[:, index], pick(outputs[site.path])[:, index], owner
+    return {
+        site: Features(
+            pick(keys[site.path]),
+            only_rows(pick(gradient), site.rows),
+            only_rows(pick(outputs[site.path]), site.rows),
         )
-    return result
+        for site, gradient in zip(sites, gradients, strict=True)
+    }

@@ -19,39 +19,26 @@ from typing import Any, ClassVar
 
 import torch
 
-from editing.delta.delta import Delta
+from editing.delta import Delta
 from editing.errors import BadRequest
+from editing.methods.base import setting
 from editing.methods.locate_then_edit.spread import Memory, Spread
-from editing.model.language_model import LanguageModel
-from editing.model.sites import Site
-from editing.solve.keys import group_mean, states, type_weights
-from editing.stats.statistics import ModelStatistics
-from editing.text.requests import EditRequest
-
-UNITS = ("relative", "absolute")
+from editing.model import LanguageModel, Site
+from editing.solve import group_mean, states, type_weights
+from editing.stats import ModelStatistics
+from editing.text import EditRequest
 
 
 @dataclass(frozen=True)
 class AlphaEdit(Spread):
-    """Settings of AlphaEdit beside those of `Spread`.
-
-    Attributes:
-        null_threshold: largest eigenvalue of C that counts as unused, over the mean eigenvalue.
-        l2: weight of ||dW||^2, over the mean squared length of a key (the trace of C).
-        units: "relative", as above, or "absolute", as in the paper.
-    """
+    """Settings of AlphaEdit beside those of `Spread`."""
 
     name: ClassVar[str] = "alphaedit"
     summary: ClassVar[str] = "change in the null space of the corpus keys (Fang et al. 2025)"
 
-    null_threshold: float = 0.5
-    l2: float = 0.1
-    units: str = "relative"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.units not in UNITS:
-            raise BadRequest(f"method {self.name}: units={self.units!r}; it must be one of {', '.join(UNITS)}")
+    null_threshold: float = setting(0.5, "largest eigenvalue of C that counts as unused", unit="mean of all")
+    l2: float = setting(0.1, "weight of ||dW||^2", unit="trace of C")
+    units: str = setting("relative", "scale of null_threshold and l2", choices=("relative", "absolute"))
 
     def _basis(self, statistics: ModelStatistics, site: Site) -> tuple[torch.Tensor, float]:
         """(d_in, q) float64 basis of the null space, and its unit: the mean eigenvalue of C, or 1."""
@@ -81,7 +68,7 @@ class AlphaEdit(Spread):
     ) -> tuple[Delta, Any]:
         """`memory`: U^T Kp Kp^T U (q, q) by site path, to which the edited model's keys of these requests are added."""
         delta = self._edit(lm, [requests], statistics, memory)[0]
-        units = self._units(requests, self._contexts(lm, requests, statistics))
+        units = self._units(requests, self.contexts(lm, requests, statistics))
         sites = self.edited_sites(lm, requests[0])
         prompts = [p for u in units for p in u.prompts]
         state = states(lm, prompts, [(s.path, "input") for s in sites], deltas=[delta])

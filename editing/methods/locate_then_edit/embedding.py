@@ -18,41 +18,26 @@ from typing import ClassVar
 
 import torch
 
-from editing.delta.changes import Change, LowRank, TokenShift, embedding_scale
-from editing.delta.delta import Delta, compose
-from editing.methods.base import Method, Placement
-from editing.model.language_model import LanguageModel
-from editing.solve.value import Injection, ValueSettings, optimise_values
-from editing.stats.statistics import ModelStatistics
-from editing.text.contexts import build_contexts
-from editing.text.requests import EditRequest
+from editing.delta import Change, Delta, LowRank, TokenShift, embedding_scale
+from editing.methods.base import Placement, Prefixed, setting
+from editing.model import LanguageModel
+from editing.solve import Injection, ValueSettings, optimise_values
+from editing.stats import ModelStatistics
+from editing.text import EditRequest
 
 
 @dataclass(frozen=True)
-class EmbeddingRow(Method):
-    """Settings of the row edit; `site` and `depth` do not matter to it.
-
-    Attributes:
-        untied: leave a tied head as it is.
-        prefixes, optimiser, steps, lr, kl, weight_decay, clamp, stop_loss, contexts_per_step, precision: see
-            `ValueSettings`.
-    """
+class EmbeddingRow(ValueSettings, Prefixed):
+    """Settings of the row edit; `site` and `depth` do not matter to it."""
 
     name: ClassVar[str] = "embedding"
     summary: ClassVar[str] = "the embedding row of the subject's last token, with ROME's objective"
     uses_covariance: ClassVar[bool] = False
 
-    untied: bool = False
-    prefixes: int = 5
-    optimiser: str = "adam"
+    untied: bool = setting(False, "separation from a tied head, which stays as it is")
     steps: int = 25
     lr: float = 0.1
-    kl: float = 0.0625
-    weight_decay: float = 0.5
     clamp: float = 2.0
-    stop_loss: float = 0.05
-    contexts_per_step: int = 0
-    precision: str = "float32"
 
     def placement(self, lm: LanguageModel, request: EditRequest) -> Placement:
         """Below all blocks: site "embedding", depth 0."""
@@ -61,11 +46,10 @@ class EmbeddingRow(Method):
     def each(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> list[Delta]:
         if not requests:
             return []
-        prefixes = statistics.prefixes({10: self.prefixes})
-        contexts = [build_contexts(lm, r, prefixes, self.lookup) for r in requests]
+        contexts = self.contexts(lm, requests, statistics)
         table = lm.module.get_input_embeddings()
         path = next(p for p, m in lm.module.named_modules() if m is table)
-        values = optimise_values(lm, contexts, Injection(path, -1), ValueSettings.of(self), seed=self.seed)
+        values = optimise_values(lm, contexts, Injection(path, -1), self, seed=self.seed)
         scale = embedding_scale(table)
         deltas = []
         for request, context, value in zip(requests, contexts, values, strict=True):
@@ -82,8 +66,3 @@ class EmbeddingRow(Method):
                 change = LowRank(left, value.delta[:, None] / scale)
             deltas.append(Delta({name: change}, self.provenance(lm, [request], statistics) | {"optimiser": note}))
         return deltas
-
-    def __call__(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> Delta:
-        """The sum of the single edits; rows of different tokens do not touch each other."""
-        whole = compose(self.each(lm, requests, statistics))
-        return Delta(whole.factors, self.provenance(lm, requests, statistics))

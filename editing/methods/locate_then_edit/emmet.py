@@ -14,24 +14,21 @@ from typing import ClassVar
 
 import torch
 
+from editing.methods.base import setting
 from editing.methods.locate_then_edit.spread import Memory, Spread, weighted_least_squares
-from editing.model.sites import Site
-from editing.stats.statistics import ModelStatistics
+from editing.model import Site
+from editing.stats import ModelStatistics
 
 
 @dataclass(frozen=True)
 class EMMET(Spread):
-    """Settings of EMMET beside those of `Spread`.
-
-    Attributes:
-        slack: lambda; 0 demands equality and refuses batches in which two requests have the same key.
-    """
+    """Settings of EMMET beside those of `Spread`; slack 0 refuses batches in which two requests have the same key."""
 
     name: ClassVar[str] = "emmet"
     summary: ClassVar[str] = "batch edit under an equality constraint (Gupta et al. 2024)"
 
     span: float = 0.0
-    slack: float = 0.1
+    slack: float = setting(0.1, "lambda, the allowed deviation from equality; 0: none", unit="k^T C^-1 k")
 
     def _adjusted(
         self, statistics: ModelStatistics, site: Site, key_In: torch.Tensor, memory: Memory | None

@@ -13,23 +13,20 @@ from typing import ClassVar
 
 import torch
 
+from editing.methods.base import setting
 from editing.methods.locate_then_edit.spread import Memory, Spread, weighted_least_squares
-from editing.model.sites import Site
-from editing.stats.statistics import ModelStatistics
+from editing.model import Site
+from editing.stats import ModelStatistics
 
 
 @dataclass(frozen=True)
 class MEMIT(Spread):
-    """Settings of MEMIT beside those of `Spread`.
-
-    Attributes:
-        covariance_weight: lambda, in units of keys; the weight of what is to be kept.
-    """
+    """Settings of MEMIT beside those of `Spread`."""
 
     name: ClassVar[str] = "memit"
     summary: ClassVar[str] = "least-squares change spread over several layers (Meng et al. 2023)"
 
-    covariance_weight: float = 15000.0
+    covariance_weight: float = setting(15000.0, "lambda, the weight of what is to be kept", unit="keys")
 
     def _adjusted(
         self, statistics: ModelStatistics, site: Site, key_In: torch.Tensor, memory: Memory | None

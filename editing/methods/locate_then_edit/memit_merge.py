@@ -11,27 +11,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
-
-from editing.methods.locate_then_edit.spread import Memory, Spread, weighted_least_squares
-from editing.model.sites import Site
-from editing.stats.statistics import ModelStatistics
-from editing.text.contexts import Contexts
-from editing.text.requests import EditRequest
+from editing.methods.locate_then_edit.memit import MEMIT
+from editing.text import Contexts, EditRequest
 
 
 @dataclass(frozen=True)
-class MEMITMerge(Spread):
-    """Settings of MEMIT-Merge beside those of `Spread`.
-
-    Attributes:
-        covariance_weight: lambda, in units of keys; the weight of what is to be kept.
-    """
+class MEMITMerge(MEMIT):
+    """Settings are MEMIT's."""
 
     name: ClassVar[str] = "memit_merge"
     summary: ClassVar[str] = "MEMIT with one key and value per subject of a batch (Dong et al. 2025)"
-
-    covariance_weight: float = 15000.0
 
     def _units(self, requests: Sequence[EditRequest], contexts: Sequence[Contexts]) -> list[Contexts]:
         """Contexts of the same subject put together, in the order in which subjects first appear."""
@@ -41,11 +30,6 @@ class MEMITMerge(Spread):
             shared = (self.lookup or request.lookup) == "subject_last"
             groups.setdefault(request.subject.strip() if shared else i, []).append(context)
         return [_merged(group) for group in groups.values()]
-
-    def _adjusted(
-        self, statistics: ModelStatistics, site: Site, key_In: torch.Tensor, memory: Memory | None
-    ) -> torch.Tensor:
-        return weighted_least_squares(statistics, site, key_In, self.covariance_weight)
 
 
 def _merged(group: Sequence[Contexts]) -> Contexts:

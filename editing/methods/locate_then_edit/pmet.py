@@ -16,24 +16,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
-
-from editing.errors import BadRequest
-from editing.methods.locate_then_edit.spread import Memory, Spread, weighted_least_squares
-from editing.model.language_model import LanguageModel
-from editing.model.sites import Site
-from editing.solve.value import Injection, Value, ValueSettings, optimise_values
-from editing.stats.statistics import ModelStatistics
-from editing.text.contexts import Contexts
+from editing.methods.locate_then_edit.memit import MEMIT
+from editing.model import LanguageModel
+from editing.solve import Injection, Value, optimise_values
+from editing.text import Contexts
 
 
 @dataclass(frozen=True)
-class PMET(Spread):
-    """Settings of PMET beside those of `Spread`; the defaults are the authors' for GPT-J.
-
-    Attributes:
-        covariance_weight: lambda, in units of keys; the weight of what is to be kept.
-    """
+class PMET(MEMIT):
+    """Settings are MEMIT's; the defaults are the authors' for GPT-J."""
 
     name: ClassVar[str] = "pmet"
     summary: ClassVar[str] = "MEMIT with attention and MLP states optimised jointly (Li et al. 2024)"
@@ -46,7 +37,7 @@ class PMET(Spread):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.site != "mlp":
-            raise BadRequest(f"method {self.name}: site={self.site!r}; it writes the MLP, leave site out")
+            raise self.refuse("site", "mlp, whose weights this method writes")
 
     def _share(self, left: int) -> float:
         return left**0.5
@@ -57,11 +48,6 @@ class PMET(Spread):
     def _values(self, lm: LanguageModel, units: Sequence[Contexts], layer: int) -> list[Value]:
         mlp, attention = lm.sites("mlp")[layer], lm.sites("attn")[layer]
         places = (Injection.at_site(mlp), Injection.at_site(attention))
-        values = optimise_values(lm, units, places, ValueSettings.of(self), seed=self.seed)
+        values = optimise_values(lm, units, places, self, seed=self.seed)
         width = mlp.size
         return [Value(v.delta[:width], v.v0[:width], v.loss, v.steps) for v in values]
-
-    def _adjusted(
-        self, statistics: ModelStatistics, site: Site, key_In: torch.Tensor, memory: Memory | None
-    ) -> torch.Tensor:
-        return weighted_least_squares(statistics, site, key_In, self.covariance_weight)

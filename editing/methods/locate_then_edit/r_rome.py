@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from editing.methods.locate_then_edit.rank_one import RankOne
-from editing.solve.keys import mean_weights
-from editing.text.contexts import Contexts
+from editing.solve import mean_weights
+from editing.text import Contexts
 
 
 @dataclass(frozen=True)

@@ -6,55 +6,31 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from editing.delta.changes import LowRank
-from editing.delta.delta import Delta
+from editing.delta import Delta, LowRank
 from editing.errors import BadRequest
-from editing.methods.base import Method
+from editing.methods.base import Method, setting
 from editing.methods.sequence import apply_sequence
-from editing.model.language_model import LanguageModel
-from editing.solve.keys import bare_weights, group_mean, mean_weights, states
-from editing.solve.value import Injection, ValueSettings, optimise_values
-from editing.stats.statistics import ModelStatistics
-from editing.text.contexts import Contexts, build_contexts
-from editing.text.requests import EditRequest
+from editing.model import LanguageModel, in_rows, only_rows
+from editing.solve import Injection, ValueSettings, bare_weights, group_mean, mean_weights, optimise_values, states
+from editing.stats import ModelStatistics
+from editing.text import Contexts, EditRequest, build_contexts
 
 
 @dataclass(frozen=True)
-class RankOne(Method):
-    """Settings of the rank-one methods; the defaults are ROME's, with the layer as a fraction of the depth.
+class RankOne(ValueSettings, Method):
+    """Settings of the rank-one methods; the defaults are ROME's, with the layer as a fraction of the depth."""
 
-    Attributes:
-        short_prefixes, long_prefixes: sampled contexts of about 5 and about 10 tokens beside the bare prompt.
-        optimiser, steps, lr, kl, weight_decay, clamp, stop_loss, contexts_per_step, precision: see `ValueSettings`.
-    """
-
-    short_prefixes: int = 10
-    long_prefixes: int = 10
-    optimiser: str = "adam"
-    steps: int = 20
-    lr: float = 0.5
-    kl: float = 0.0625
-    weight_decay: float = 0.5
-    clamp: float = 4.0
-    stop_loss: float = 0.05
-    contexts_per_step: int = 0
-    precision: str = "float32"
+    short_prefixes: int = setting(10, "drawn contexts of about 5 tokens beside the bare prompt", unit="contexts")
+    long_prefixes: int = setting(10, "drawn contexts of about 10 tokens beside the bare prompt", unit="contexts")
 
     @abstractmethod
     def _anchor(self, request: Contexts) -> list[float]:
         """Weights of the contexts in the key that is mapped to v* exactly."""
 
-    def prepare(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> None:
-        statistics.prepare(dict.fromkeys(s for r in requests for s in self.edited_sites(lm, r)))
-
     def each(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> list[Delta]:
         deltas: list[Delta | None] = [None] * len(requests)
         prefixes = statistics.prefixes({5: self.short_prefixes, 10: self.long_prefixes})
-        search = ValueSettings.of(self)
-        by_layer: dict[int, list[int]] = {}
-        for i, request in enumerate(requests):
-            by_layer.setdefault(self.placement(lm, request).layers[0], []).append(i)
-        for layer, members in by_layer.items():
+        for (layer,), members in self.by_layers(lm, requests).items():
             site = lm.sites(self.site)[layer]
             contexts = [build_contexts(lm, requests[i], prefixes, self.lookup) for i in members]
             inputs, outputs = (site.path, "input"), (site.path, "output")
@@ -66,18 +42,16 @@ class RankOne(Method):
             gap_nD = start_nD - group_mean(state[outputs], contexts, [self._anchor(c) for c in contexts])
             u_In = statistics.solve(site, key_nI.T)
             u_In = (u_In / u_In.norm(dim=0)).float()
-            values = optimise_values(lm, contexts, Injection.at_site(site), search, seed=self.seed)
-            rows = site.row_index(key_nI.device)
+            values = optimise_values(lm, contexts, Injection.at_site(site), self, seed=self.seed)
             for j, i in enumerate(members):
                 scale = float(u_In[:, j] @ anchor_nI[j])
                 if abs(scale) < 1e-12:
                     raise BadRequest(
                         f"request {requests[i].id!r}: its key is orthogonal to its own direction; no rank-one edit"
                     )
-                left = key_nI.new_zeros(site.d_out, 1)
-                left[rows, 0] = (values[j].delta + gap_nD[j, rows]) / scale
+                left = in_rows((values[j].delta + only_rows(gap_nD[j], site.rows)) / scale, site.rows, site.d_out)
                 provenance = self.provenance(lm, [requests[i]], statistics) | {"optimiser": values[j].note()}
-                deltas[i] = Delta({site.weight: LowRank(left, u_In[:, j : j + 1].clone())}, provenance)
+                deltas[i] = Delta({site.weight: LowRank(left[:, None], u_In[:, j : j + 1].clone())}, provenance)
         return [d for d in deltas if d is not None]
 
     def __call__(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> Delta:

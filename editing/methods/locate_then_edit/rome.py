@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from editing.methods.locate_then_edit.rank_one import RankOne
-from editing.solve.keys import bare_weights
-from editing.text.contexts import Contexts
+from editing.solve import bare_weights
+from editing.text import Contexts
 
 
 @dataclass(frozen=True)

@@ -13,54 +13,41 @@ from dataclasses import dataclass
 
 import torch
 
-from editing.delta.changes import LowRank
-from editing.delta.delta import Delta
+from editing.delta import Delta, LowRank
 from editing.errors import BadRequest
-from editing.methods.base import Method
-from editing.model.language_model import LanguageModel
-from editing.model.sites import Site
-from editing.solve.keys import bare_weights, group_mean, states, type_weights
-from editing.solve.value import Injection, Value, ValueSettings, optimise_values
-from editing.stats.statistics import ModelStatistics
-from editing.text.contexts import Contexts, build_contexts
-from editing.text.requests import EditRequest
+from editing.methods.base import Spanning
+from editing.model import LanguageModel, Site
+from editing.solve import (
+    Injection,
+    Value,
+    ValueSettings,
+    bare_weights,
+    group_mean,
+    optimise_values,
+    states,
+    type_weights,
+)
+from editing.stats import ModelStatistics
+from editing.text import Contexts, EditRequest
 
 # What a sequence remembers of its earlier edits, by site path.
 Memory = Mapping[str, torch.Tensor]
 
 
 @dataclass(frozen=True)
-class Spread(Method):
-    """Settings of all methods that spread an edit over layers; the defaults are MEMIT's for GPT-J.
+class Spread(ValueSettings, Spanning):
+    """Settings of all methods that spread an edit over blocks; the defaults are MEMIT's for GPT-J.
 
-    Attributes:
-        span: edited layers as a fraction of the depth, ending at `depth` (five of 48 in the paper's GPT-2 XL); at least
-            one layer.
-        prefixes: sampled contexts of about 10 tokens beside the bare prompt.
-        optimiser, steps, lr, kl, weight_decay, clamp, stop_loss, contexts_per_step, precision: see `ValueSettings`.
+    In the paper's GPT-2 XL five of 48 blocks are edited.
     """
 
-    span: float = 0.17
-    prefixes: int = 5
-    optimiser: str = "adam"
     steps: int = 25
-    lr: float = 0.5
-    kl: float = 0.0625
-    weight_decay: float = 0.5
     clamp: float = 0.75
-    stop_loss: float = 0.05
-    contexts_per_step: int = 0
-    precision: str = "float32"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.site == "value":
             raise BadRequest(f"method {self.name}: site='value' does not write the residual stream; use mlp or attn")
-
-    def _layers(self, n_layers: int, depth: float) -> tuple[int, ...]:
-        last = min(n_layers - 1, int(depth * n_layers))
-        count = max(1, round(self.span * n_layers))
-        return tuple(range(max(0, last - count + 1), last + 1))
 
     @abstractmethod
     def _adjusted(
@@ -82,10 +69,7 @@ class Spread(Method):
 
     def _values(self, lm: LanguageModel, units: Sequence[Contexts], layer: int) -> list[Value]:
         """The change of the goal's output for every unit."""
-        return optimise_values(lm, units, Injection.at_block(lm, layer), ValueSettings.of(self), seed=self.seed)
-
-    def prepare(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> None:
-        statistics.prepare(dict.fromkeys(s for r in requests for s in self.edited_sites(lm, r)))
+        return optimise_values(lm, units, Injection.at_block(lm, layer), self, seed=self.seed)
 
     def each(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> list[Delta]:
         return self._edit(lm, [[r] for r in requests], statistics)
@@ -107,17 +91,9 @@ class Spread(Method):
             BadRequest: an empty group, or requests of one group that are edited at different depths.
         """
         deltas: dict[int, Delta] = {}
-        by_layers: dict[tuple[int, ...], list[int]] = {}
-        for n, group in enumerate(groups):
-            places = {self.placement(lm, r).layers for r in group}
-            if not places:
-                raise BadRequest(f"method {self.name}: no request in the batch; give at least one")
-            if len(places) > 1:
-                raise BadRequest(
-                    f"method {self.name}: one batch mixes lookup positions at different depths; set `lookup` or `depth`"
-                )
-            by_layers.setdefault(places.pop(), []).append(n)
-        for layers, members in by_layers.items():
+        for group in groups:
+            self.refuse_several_places(lm, group)
+        for layers, members in self.by_layers(lm, [group[0] for group in groups]).items():
             edited = self._edit_layers(lm, [groups[n] for n in members], layers, statistics, memory)
             deltas |= dict(zip(members, edited, strict=True))
         return [deltas[n] for n in range(len(groups))]
@@ -132,7 +108,7 @@ class Spread(Method):
     ) -> list[Delta]:
         sites = [lm.sites(self.site)[layer] for layer in layers]
         statistics.prepare(sites)
-        grouped = [self._units(g, self._contexts(lm, g, statistics)) for g in groups]
+        grouped = [self._units(g, self.contexts(lm, g, statistics)) for g in groups]
         units = [unit for group in grouped for unit in group]
         owner = [n for n, group in enumerate(grouped) for _ in group]
         values = self._values(lm, units, layers[-1])
@@ -154,12 +130,6 @@ class Spread(Method):
             Delta(d.factors, self.provenance(lm, list(g), statistics) | {"optimiser": note})
             for d, g, note in zip(deltas, groups, notes, strict=True)
         ]
-
-    def _contexts(
-        self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics
-    ) -> list[Contexts]:
-        prefixes = statistics.prefixes({10: self.prefixes})
-        return [build_contexts(lm, r, prefixes, self.lookup) for r in requests]
 
     def _look(
         self,

@@ -19,17 +19,13 @@ from typing import ClassVar
 
 import torch
 
-from editing.delta.changes import Codebook
-from editing.delta.delta import Delta
+from editing.delta import Codebook, Delta
 from editing.errors import BadRequest
-from editing.methods.base import Method
-from editing.model.language_model import LanguageModel
-from editing.model.sites import Site
-from editing.solve.keys import states
-from editing.solve.value import Injection, ValueSettings, optimise_values
-from editing.stats.statistics import ModelStatistics
-from editing.text.contexts import Contexts, build_contexts
-from editing.text.requests import EditRequest
+from editing.methods.base import Method, setting
+from editing.model import LanguageModel, Site
+from editing.solve import Injection, ValueSettings, optimise_values, states
+from editing.stats import ModelStatistics
+from editing.text import Contexts, EditRequest, build_contexts
 
 
 @dataclass(frozen=True)
@@ -43,29 +39,18 @@ class _Entry:
 
 
 @dataclass(frozen=True)
-class GRACE(Method):
-    """Settings of the codebook.
-
-    Attributes:
-        radius: epsilon_init, as a share of the key's Euclidean length.
-        optimiser, steps, lr, kl, weight_decay, clamp, stop_loss, contexts_per_step, precision: of the values, see
-            `ValueSettings`.
-    """
+class GRACE(ValueSettings, Method):
+    """Settings of the codebook and of the search for its values."""
 
     name: ClassVar[str] = "grace"
     summary: ClassVar[str] = "a codebook of outputs beside one map, the weights untouched (Hartvigsen et al. 2023)"
     uses_covariance: ClassVar[bool] = False
 
-    radius: float = 0.3
-    optimiser: str = "adam"
+    radius: float = setting(0.3, "radius of a new entry, epsilon_init", unit="||key||")
     steps: int = 25
-    lr: float = 0.5
     kl: float = 0.0
     weight_decay: float = 0.0
     clamp: float = 10.0
-    stop_loss: float = 0.05
-    contexts_per_step: int = 0
-    precision: str = "float32"
 
     def each(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> list[Delta]:
         deltas = []
@@ -85,10 +70,7 @@ class GRACE(Method):
     def _entries(self, lm: LanguageModel, requests: Sequence[EditRequest]) -> list[tuple[Site, list[_Entry], dict]]:
         """Per request its site and one entry per prompt, before any splitting."""
         by_request: dict[int, tuple[Site, list[_Entry], dict]] = {}
-        by_layer: dict[int, list[int]] = {}
-        for i, request in enumerate(requests):
-            by_layer.setdefault(self.placement(lm, request).layers[0], []).append(i)
-        for layer, members in by_layer.items():
+        for (layer,), members in self.by_layers(lm, requests).items():
             site = lm.sites(self.site)[layer]
             if site.rows is not None:
                 raise BadRequest(
@@ -97,7 +79,7 @@ class GRACE(Method):
             contexts: list[Contexts] = [build_contexts(lm, requests[i], (), self.lookup) for i in members]
             places = [(site.path, "input"), (site.path, "output")]
             state = states(lm, [p for c in contexts for p in c.prompts], places)
-            values = optimise_values(lm, contexts, Injection.at_site(site), ValueSettings.of(self), seed=self.seed)
+            values = optimise_values(lm, contexts, Injection.at_site(site), self, seed=self.seed)
             begin = 0
             for i, context, value in zip(members, contexts, values, strict=True):
                 rows = range(begin, begin := begin + len(context.prompts))

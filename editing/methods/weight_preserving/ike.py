@@ -16,11 +16,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from editing.delta.delta import Delta
+from editing.delta import Delta
 from editing.methods.base import Method, Placement
-from editing.model.language_model import LanguageModel
-from editing.stats.statistics import ModelStatistics
-from editing.text.requests import EditRequest, join
+from editing.model import LanguageModel
+from editing.stats import ModelStatistics
+from editing.text import EditRequest, join
 
 OPENING = {"en": "New fact: ", "fr": "Nouveau fait : "}
 

@@ -19,93 +19,48 @@ from typing import ClassVar
 
 import torch
 
-from editing.delta.changes import Shift
-from editing.delta.delta import Delta, compose
-from editing.errors import BadRequest
-from editing.eval.evaluate import greedy
-from editing.methods.base import Method
-from editing.model.hooks import Hook
-from editing.model.language_model import LanguageModel
-from editing.run.forward import first, with_first
-from editing.solve.descent import Descent, descend
-from editing.solve.keys import states
-from editing.solve.value import Injection, ValueSettings, optimise_values, uses_half
-from editing.stats.statistics import ModelStatistics
-from editing.text.contexts import Contexts, build_contexts
-from editing.text.requests import EditRequest, join
-from editing.text.tokens import tokenise
-
-BY = ("value", "means", "fit")
-AT = ("site", "block")
+from editing.delta import Delta, Shift
+from editing.eval import greedy
+from editing.methods.base import Prefixed, setting
+from editing.model import Hook, LanguageModel, in_rows, only_rows
+from editing.run import first, with_first
+from editing.solve import Descent, Injection, ValueSettings, descend, optimise_values, states, uses_half
+from editing.stats import ModelStatistics
+from editing.text import Contexts, EditRequest, join, tokenise
 
 
 @dataclass(frozen=True)
-class Steer(Method):
-    """Settings of steering.
-
-    Attributes:
-        by: "value", "means" or "fit". at: the output of the "site", or of its whole "block" (the residual stream).
-        strength: factor of the direction.
-        prefixes, optimiser, steps, lr, kl, weight_decay, clamp, stop_loss, contexts_per_step, precision: of the search
-            of a direction, see `ValueSettings`; "fit" takes the same clamp and weight decay, without the KL term.
-    """
+class Steer(ValueSettings, Prefixed):
+    """Settings of steering; by "fit" has the same clamp and weight decay as the search for v*, without the KL term."""
 
     name: ClassVar[str] = "steer"
     summary: ClassVar[str] = "a direction added to a site's output at every position (Turner et al. 2023)"
     uses_covariance: ClassVar[bool] = False
 
-    by: str = "fit"
-    at: str = "site"
-    strength: float = 1.0
-    prefixes: int = 5
-    optimiser: str = "adam"
-    steps: int = 20
-    lr: float = 0.5
-    kl: float = 0.0625
-    weight_decay: float = 0.5
+    by: str = setting("fit", "source of the direction", choices=("value", "means", "fit"))
+    at: str = setting("site", "shifted output: the map's or its block's", choices=("site", "block"))
+    strength: float = setting(1.0, "factor of the direction")
     clamp: float = 1.0
-    stop_loss: float = 0.05
-    contexts_per_step: int = 0
-    precision: str = "float32"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for key, allowed in (("by", BY), ("at", AT)):
-            if getattr(self, key) not in allowed:
-                raise BadRequest(f"method steer: {key}={getattr(self, key)!r}; it must be one of {', '.join(allowed)}")
 
     def each(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> list[Delta]:
         deltas: list[Delta | None] = [None] * len(requests)
-        prefixes = statistics.prefixes({10: self.prefixes})
-        by_layer: dict[int, list[int]] = {}
-        for i, request in enumerate(requests):
-            by_layer.setdefault(self.placement(lm, request).layers[0], []).append(i)
-        for layer, members in by_layer.items():
+        for (layer,), members in self.by_layers(lm, requests).items():
             where = Injection.at_block(lm, layer)
             if self.at == "site":
                 where = Injection.at_site(lm.sites(self.site)[layer])
             chosen = [requests[i] for i in members]
-            contexts = [build_contexts(lm, r, prefixes, self.lookup) for r in chosen]
+            contexts = self.contexts(lm, chosen, statistics)
             directions = {"value": self._values, "means": self._means, "fit": self._fit}[self.by](
                 lm, chosen, contexts, where
             )
             for i, (direction, note) in zip(members, directions, strict=True):
-                vector = self.strength * direction
-                if where.rows is not None:
-                    whole = torch.zeros(lm.sites(self.site)[layer].d_out)
-                    whole[list(where.rows)] = vector
-                    vector = whole
+                vector = in_rows(self.strength * direction, where.rows, lm.sites(self.site)[layer].d_out)
                 made = self.provenance(lm, [requests[i]], statistics) | {"optimiser": note}
                 deltas[i] = Delta({f"{where.path}.output": Shift(vector)}, made)
         return [d for d in deltas if d is not None]
 
-    def __call__(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> Delta:
-        """The sum of the requests' directions."""
-        whole = compose(self.each(lm, requests, statistics))
-        return Delta(whole.factors, self.provenance(lm, requests, statistics))
-
     def _values(self, lm, requests, contexts: list[Contexts], where: Injection):
-        values = optimise_values(lm, contexts, where, ValueSettings.of(self), seed=self.seed)
+        values = optimise_values(lm, contexts, where, self, seed=self.seed)
         return [(v.delta, v.note()) for v in values]
 
     def _means(self, lm: LanguageModel, requests: list[EditRequest], contexts, where: Injection):
@@ -122,7 +77,7 @@ class Steer(Method):
         for answers in (targets, own):
             ended = [tokenise(lm, join(p, a) if a else p, "", "last") for p, a in zip(prompts, answers, strict=True)]
             read = states(lm, ended, [(where.path, "output")])[where.path, "output"]
-            both.append(read if where.rows is None else read[:, list(where.rows)])
+            both.append(only_rows(read, where.rows))
         directions, begin = [], 0
         for request in requests:
             part = slice(begin, begin := begin + len(request.prompts))
@@ -132,8 +87,7 @@ class Steer(Method):
 
     def _fit(self, lm: LanguageModel, requests, contexts: list[Contexts], where: Injection):
         bare = [p for c in contexts for p in c.prompts[: c.n_bare]]
-        output_nD = states(lm, bare, [(where.path, "output")])[where.path, "output"]
-        output_nD = output_nD if where.rows is None else output_nD[:, list(where.rows)]
+        output_nD = only_rows(states(lm, bare, [(where.path, "output")])[where.path, "output"], where.rows)
         owner = torch.tensor([i for i, c in enumerate(contexts) for _ in range(c.n_bare)])
         scale = torch.stack([output_nD[owner == i].mean(0).norm() for i in range(len(contexts))]).to(lm.device)
 
@@ -141,10 +95,7 @@ class Steer(Method):
             def add(module: torch.nn.Module, args: tuple, output: object) -> object:
                 hidden = first(output)
                 amount = values[0][rows][:, None].to(hidden.device, hidden.dtype)
-                if where.rows is not None:
-                    index = torch.tensor(where.rows, device=hidden.device)
-                    empty = hidden.new_zeros(len(rows), 1, hidden.shape[-1])
-                    amount = empty.index_copy(2, index, amount)
+                amount = in_rows(amount, where.rows, hidden.shape[-1])
                 shaped = hidden.reshape(len(rows), -1, hidden.shape[-1]) + amount
                 return with_first(output, shaped.reshape(hidden.shape))
 

@@ -121,7 +121,7 @@ def test_emmet_without_slack_meets_its_constraint(family: str, tmp_path: Path) -
     change = delta.factors[name]
     assert isinstance(change, LowRank)
     assert isinstance(method, Spread)
-    units = method._contexts(lm, PAIR, statistics)
+    units = method.contexts(lm, PAIR, statistics)
     keys = torch.stack([states(lm, u.prompts, [(path, "input")])[path, "input"].mean(0) for u in units], 1)
     assert distance(change.dense() @ keys, change.left) < 1e-4
     loose = make_method("emmet", depth=0.6, steps=5, prefixes=0, slack=1000.0)(lm, PAIR, statistics)

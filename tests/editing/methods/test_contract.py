@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 
 import pytest
 import torch
 
+from benchmarks.commands.catalogue import describe_entry, format_description
 from editing.delta.delta import Delta, compose, delta_hooks
 from editing.errors import BadData, BadModel, BadRequest, NoSite, UserError
 from editing.eval.evaluate import continuation_logprobs
@@ -204,6 +206,25 @@ def test_placement_and_depth(name: str, lm: LanguageModel) -> None:
         method = quick(name, depth=depth)
         place = method.placement(lm, REQUESTS[0])
         assert all(0 <= layer < lm.n_layers for layer in place.layers) and 0 <= place.depth <= 1
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_setting_says_what_it_means(name: str) -> None:
+    for field in dataclasses.fields(registry()[name]):
+        meaning, unit, choices = (field.metadata[key] for key in ("help", "unit", "choices"))
+        assert re.match(r"[a-z][a-z',]* \S", meaning) and not meaning.endswith("."), f"{field.name}: {meaning!r}"
+        assert isinstance(unit, str) and len(unit) <= 15, f"{field.name}: {unit!r}"
+        assert field.default is None or not choices or field.default in choices, field.name
+        if choices:
+            with pytest.raises(BadRequest, match=f"{field.name}='nonsense'; it must be one of {choices[0]}"):
+                make_method(name, **{field.name: "nonsense"})
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_description_fits_a_terminal(name: str) -> None:
+    lines = format_description(describe_entry(name)).split("\n")
+    assert len(lines) == 2 + len(dataclasses.fields(registry()[name]))
+    assert max(map(len, lines)) <= 100, max(lines, key=len)
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -16,7 +16,7 @@ from benchmarks.models import absent, load_model, parse, resolve
 from editing.errors import BadModel
 from editing.eval.evaluate import continuation_logprobs
 from editing.model.language_model import LanguageModel
-from editing.model.load import load_pair, prefix_of
+from editing.model.load import load_pair
 from editing.references.folder import check_safetensors
 from tests.editing.references.model_files import WORDS, lay_out, refusal
 
@@ -110,7 +110,7 @@ def test_a_device_map_offloads(tiny: Path, tmp_path: Path) -> None:
 
 
 def test_prefix_is_the_document_separator_even_where_it_is_also_the_unknown_token(tiny: Path) -> None:
-    assert prefix_of(load_pair(resolve(str(tiny)))[1]) == (0,)
+    assert LanguageModel.wrap(*load_pair(resolve(str(tiny)))).prefix_ids == (0,)
 
 
 def test_hub_id_from_the_local_cache(hub: Path) -> None:

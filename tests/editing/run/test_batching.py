@@ -83,7 +83,7 @@ def keys(lm: LanguageModel) -> Sequence[np.ndarray]:
 def gradients(lm: LanguageModel) -> Sequence[np.ndarray]:
     contexts = [build_contexts(lm, r, (), None) for r in requests()]
     found = read_features(lm, contexts, [lm.sites()[1]], [1.0] * len(contexts), True)[lm.sites()[1]]
-    return [found.key.numpy(), found.gradient.numpy(), found.owner.numpy()]
+    return [found.key.numpy(), found.gradient.numpy()]
 
 
 def values(lm: LanguageModel) -> Sequence[np.ndarray]:
