@@ -1,6 +1,6 @@
 """`python -m benchmarks.speed.method_table RUN`: every method with what it changes, what it costs and how good its edits are.
 
-Reads a run of `cli.py bench` on one model, writes RUN's means to results/methods.csv and from those docs/methods.md. A test
+Reads a run of `cli.py bench` on one model, writes RUN's means to results/methods.csv and from those docs/reference/methods.md. A test
 holds the page against the file and the file against the methods there are.
 """
 
@@ -18,7 +18,7 @@ from editing.files import atomic_file
 from editing.methods import make_method, method_names
 from valley.rows import RowsError, read_run
 
-TABLE, PAGE = ROOT / "results" / "methods.csv", ROOT / "docs" / "methods.md"
+TABLE, PAGE = ROOT / "results" / "methods.csv", ROOT / "docs" / "reference" / "methods.md"
 SCORES = ("efficacy", "paraphrase", "cross_lingual", "neighbour", "same_subject", "drift")
 HEAD = """# Methods
 
@@ -50,7 +50,7 @@ def summarise(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def page(table: pd.DataFrame, setting: str) -> str:
-    """The Markdown of docs/methods.md for a table that `summarise` made."""
+    """The Markdown of docs/reference/methods.md for a table that `summarise` made."""
     known = int(table["known"].max())
     lines = [HEAD.format(known=known, model=table["model"].iloc[0], setting=setting)]
     names = {"efficacy": "efficacy", "paraphrase": "paraphrase", "cross_lingual": "EN→FR", "neighbour": "neighbours"}
@@ -71,7 +71,7 @@ def page(table: pd.DataFrame, setting: str) -> str:
 
 
 def write_page() -> Path:
-    """docs/methods.md from results/methods.csv."""
+    """docs/reference/methods.md from results/methods.csv."""
     table = pd.read_csv(TABLE, keep_default_na=True)
     with atomic_file(PAGE) as temporary:
         temporary.write_text(page(table, str(table["setting"].iloc[0])), encoding="utf-8")

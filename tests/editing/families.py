@@ -9,7 +9,13 @@ from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import CONFIG_MAPPING, AutoModelForCausalLM, PreTrainedTokenizerFast
+from transformers import (
+    CONFIG_MAPPING,
+    AutoModelForCausalLM,
+    AutoModelForMaskedLM,
+    AutoModelForSeq2SeqLM,
+    PreTrainedTokenizerFast,
+)
 
 from editing.model.language_model import LanguageModel
 
@@ -99,6 +105,36 @@ FAMILIES: dict[str, Family] = {
 SOME = ("gpt2", "gpt_neox", "opt", "llama", "gemma2", "gemma3_text", "bloom", "falcon", "mistral", "phi")
 
 
+@dataclass(frozen=True)
+class Refused:
+    """A family that the site finder refuses.
+
+    Attributes:
+        reason: pattern of the message.
+        loader: class that makes a model from a configuration.
+        config: settings beyond the shared ones.
+    """
+
+    reason: str
+    loader: Any = AutoModelForCausalLM
+    config: dict[str, Any] = field(default_factory=dict)
+
+
+REFUSED: dict[str, Refused] = {
+    "mixtral": Refused("mixture of experts", config={"num_local_experts": 2}),
+    "qwen2_moe": Refused("mixture of experts", config={"num_experts": 2, "moe_intermediate_size": 16}),
+    "olmoe": Refused("mixture of experts", config={"num_experts": 2}),
+    "mamba": Refused("state space|attention|built unlike", config={"state_size": 4}),
+    "rwkv": Refused("state space|attention", config={"attention_hidden_size": 32, "context_length": 16}),
+    "t5": Refused("encoder-decoder", AutoModelForSeq2SeqLM, {"d_kv": 8, "d_ff": 48}),
+    "bart": Refused("encoder-decoder", AutoModelForSeq2SeqLM, {"encoder_layers": 2, "decoder_layers": 2}),
+    "bert": Refused("looks ahead", AutoModelForMaskedLM),
+    "jamba": Refused(
+        "mixture|state space|hybrid", config={"num_experts": 2, "attn_layer_period": 2, "attn_layer_offset": 1}
+    ),
+}
+
+
 def expected_rows(family: Family) -> tuple[int, ...] | None:
     """Rows of the value outputs as read from the family's attention code; None for an own value map."""
     if family.rows == "last third":
@@ -133,6 +169,20 @@ def random_module(family: str, vocabulary: int = 99, seed: int = 0, spread: floa
         torch.manual_seed(seed)
         own = FAMILIES[family].config if family in FAMILIES else {}
         return AutoModelForCausalLM.from_config(config(**arguments | own | settings)).eval()
+
+
+def refused_module(family: str) -> Any:
+    """A random model of a family of REFUSED: 2 blocks of width 32."""
+    shared = {
+        "hidden_size": 32, "d_model": 32, "num_hidden_layers": 2, "num_layers": 2, "num_attention_heads": 4,
+        "num_heads": 4, "num_key_value_heads": 2, "intermediate_size": 48, "vocab_size": 99,
+        "encoder_attention_heads": 4, "decoder_attention_heads": 4, "encoder_ffn_dim": 48, "decoder_ffn_dim": 48,
+        "pad_token_id": 0, "bos_token_id": 0, "eos_token_id": 0,
+    }  # fmt: skip
+    row, config = REFUSED[family], CONFIG_MAPPING[family]
+    known = config()
+    arguments = {key: value for key, value in shared.items() if hasattr(known, key)}
+    return row.loader.from_config(config(**arguments | row.config)).eval()
 
 
 @cache

@@ -1,4 +1,4 @@
-"""docs/methods.md is what the committed table and the methods there are make of it."""
+"""docs/reference/methods.md is what the committed table and the methods there are make of it."""
 
 from __future__ import annotations
 

@@ -7,14 +7,23 @@ import dataclasses
 import pytest
 import torch
 from torch import nn
-from transformers import CONFIG_MAPPING, AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM, AutoModelForSeq2SeqLM
+from transformers import AutoModel
 
 from editing.errors import NoSite
 from editing.model.hooks import hooked
 from editing.model.language_model import LanguageModel
 from editing.model.sites import KINDS, find_layout
 from editing.run.splice import Splice
-from tests.editing.families import FAMILIES, LAYERS, WIDTH, expected_rows, random_module, tokenizer
+from tests.editing.families import (
+    FAMILIES,
+    LAYERS,
+    REFUSED,
+    WIDTH,
+    expected_rows,
+    random_module,
+    refused_module,
+    tokenizer,
+)
 
 
 def wrapped(family: str, **settings: object) -> LanguageModel:
@@ -69,38 +78,10 @@ def test_changing_a_site_changes_the_answer_and_only_its_rows_matter_to_value(fa
             assert torch.allclose(before, after, rtol=1e-4, atol=1e-5 * float(before.abs().max()))
 
 
-REFUSED = {
-    "mixtral": (AutoModelForCausalLM, {"num_local_experts": 2}, "mixture of experts"),
-    "qwen2_moe": (AutoModelForCausalLM, {"num_experts": 2, "moe_intermediate_size": 16}, "mixture of experts"),
-    "olmoe": (AutoModelForCausalLM, {"num_experts": 2}, "mixture of experts"),
-    "mamba": (AutoModelForCausalLM, {"state_size": 4}, "state space|attention|built unlike"),
-    "rwkv": (AutoModelForCausalLM, {"attention_hidden_size": 32, "context_length": 16}, "state space|attention"),
-    "t5": (AutoModelForSeq2SeqLM, {"d_kv": 8, "d_ff": 48}, "encoder-decoder"),
-    "bart": (AutoModelForSeq2SeqLM, {"encoder_layers": 2, "decoder_layers": 2}, "encoder-decoder"),
-    "bert": (AutoModelForMaskedLM, {}, "looks ahead"),
-    "jamba": (
-        AutoModelForCausalLM,
-        {"num_experts": 2, "attn_layer_period": 2, "attn_layer_offset": 1},
-        "mixture|state space|hybrid",
-    ),
-}
-
-
 @pytest.mark.parametrize("family", REFUSED)
 def test_other_architectures_are_refused_with_the_reason(family: str) -> None:
-    loader, settings, reason = REFUSED[family]
-    shared = {
-        "hidden_size": 32, "d_model": 32, "num_hidden_layers": 2, "num_layers": 2, "num_attention_heads": 4,
-        "num_heads": 4, "num_key_value_heads": 2, "intermediate_size": 48, "vocab_size": 99,
-        "encoder_attention_heads": 4,
-        "decoder_attention_heads": 4, "encoder_ffn_dim": 48, "decoder_ffn_dim": 48,
-        "pad_token_id": 0, "bos_token_id": 0, "eos_token_id": 0,
-    }  # fmt: skip
-    config = CONFIG_MAPPING[family]
-    known = config()
-    module = loader.from_config(config(**{k: v for k, v in shared.items() if hasattr(known, k)} | settings)).eval()
-    with pytest.raises(NoSite, match=reason):
-        find_layout(module)
+    with pytest.raises(NoSite, match=REFUSED[family].reason):
+        find_layout(refused_module(family))
 
 
 def test_a_headless_model_is_refused() -> None:
