@@ -8,19 +8,22 @@ import sys
 import types
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
+from benchmarks.commands.pages import PAGES as PAGES_MADE
+
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-CHEAP = ("methods", "datasets", "ladders")
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+CHEAP = ("list methods", "list datasets", "list ladders", "describe memit")
 
 
 def commands() -> list[str]:
     """Every `python cli.py ...` line in a shell block of the documents."""
     blocks = [b for page in PAGES for b in re.findall(r"```(?:sh|bash|console)\n(.*?)```", page.read_text(), re.S)]
     lines = [line.strip() for block in blocks for line in block.replace("\\\n", " ").splitlines()]
-    return [line.partition(" #")[0].strip() for line in lines if line.startswith("python cli.py")]
+    return [line.partition(" #")[0].strip() for line in lines if line.startswith(("python cli.py", "valley "))]
 
 
 def test_there_are_commands() -> None:
@@ -31,17 +34,18 @@ def test_there_are_commands() -> None:
 def test_command_parses(line: str) -> None:
     from cli import cli
 
-    words = shlex.split(line)[2:]
+    words = shlex.split(line.removeprefix("python cli.py ").removeprefix("valley "))
     while words and words[0].startswith("--"):
         words = words[1:]
     command = cli.get_command(None, words[0])  # pyright: ignore[reportArgumentType]
     assert command is not None, f"no command {words[0]}"
-    command.make_context(words[0], words[1:], resilient_parsing=False)
-    if words[0] in CHEAP and len(words) == 1:
+    parent = click.Context(cli, **cli.context_settings)
+    command.make_context(words[0], words[1:], parent=parent)
+    if " ".join(words) in CHEAP:
         assert CliRunner().invoke(cli, words).exit_code == 0
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
         assert target.startswith("https://") or (page.parent / target).exists(), target
@@ -56,10 +60,10 @@ def test_make_targets_named_in_the_documents_exist() -> None:
 @pytest.mark.slow
 def test_the_tutorial_runs(capsys) -> None:
     """Its Python, block after block, on the model that it names (grown first where it is not in the cache)."""
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "tutorial.md").read_text(), re.S)
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "guides" / "ladder-study.md").read_text(), re.S)
     namespace: dict = {}
     for block in blocks:
-        exec(compile(block, "docs/tutorial.md", "exec"), namespace)
+        exec(compile(block, "docs/guides/ladder-study.md", "exec"), namespace)
     printed = capsys.readouterr().out
     assert "before" in printed and "net transfer" in printed and "shuffled" in printed
     edit = namespace["edit"]
@@ -83,3 +87,19 @@ def test_the_method_in_contributing_works(trained_lm) -> None:
         assert delta.relative_norm(trained_lm) > 0 and trained_lm.weight_hash == before
     finally:
         del sys.modules["nudge"]
+
+
+def test_the_python_of_the_readme_prints_what_it_says(tmp_path: Path, monkeypatch, capsys) -> None:
+    block, printed = re.findall(r"```python\n(.*?)```\n+```text\n(.*?)```", (ROOT / "README.md").read_text(), re.S)[0]
+    monkeypatch.chdir(ROOT)
+    exec(compile(block, "README.md", "exec"), {})
+    numbers = re.compile(r"-?\d+\.\d+")
+    lines, expected = capsys.readouterr().out, printed
+    assert numbers.sub("N", lines) == numbers.sub("N", expected)
+    for value, stated in zip(numbers.findall(lines), numbers.findall(expected), strict=True):
+        assert abs(float(value) - float(stated)) < 0.5, lines  # bfloat16 steps, where they are faster, move the last digits
+
+
+@pytest.mark.parametrize("page", sorted(PAGES_MADE))
+def test_generated_pages_are_those_of_the_code(page: str) -> None:
+    assert (ROOT / page).read_text(encoding="utf-8") == PAGES_MADE[page](), "run `python -m benchmarks.commands.pages`"

@@ -42,7 +42,7 @@ class Settings:
             if number and not value >= 0:
                 raise self.refuse(one.name, "zero or more")
         for one in fields(self):
-            choices, value = one.metadata["choices"], getattr(self, one.name)
+            choices, value = one.metadata.get("choices"), getattr(self, one.name)
             if choices and value is not None and value not in choices:
                 raise self.refuse(one.name, f"one of {', '.join(choices)}")
 
