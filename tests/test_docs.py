@@ -41,7 +41,7 @@ def test_command_parses(line: str) -> None:
         words = words[1:]
     command = cli.get_command(None, words[0])  # pyright: ignore[reportArgumentType]
     assert command is not None, f"no command {words[0]}"
-    command.make_context(words[0], words[1:], resilient_parsing=False)
+    command.make_context(words[0], words[1:], **cli.context_settings)
     if " ".join(words) in CHEAP:
         assert CliRunner().invoke(cli, words).exit_code == 0
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from editing.errors import BadRequest
 from editing.methods.base import Method
+
 # What --fast sets: v* from three prefixed contexts a step, bfloat16 steps where they are faster; scores stay equal (LOG.md).
 FAST = {"contexts_per_step": 3, "precision": "auto"}
 
