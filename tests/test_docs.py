@@ -12,18 +12,21 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from benchmarks.commands.pages import PAGES as PAGES_MADE
+from benchmarks.commands.pages import PAGES as GENERATED
+from benchmarks.commands.refusals import Refusal, refusals
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
-CHEAP = ("list methods", "list datasets", "list ladders", "describe memit")
+RESULTS = sorted((ROOT / "results").rglob("README.md"))
+CHEAP = ("list methods", "list datasets", "list ladders", "list plans")
 
 
 def commands() -> list[str]:
-    """Every `python cli.py ...` line in a shell block of the documents."""
+    """Every `python cli.py ...` or `valley ...` line in a shell block of the documents, without the program's name."""
     blocks = [b for page in PAGES for b in re.findall(r"```(?:sh|bash|console)\n(.*?)```", page.read_text(), re.S)]
     lines = [line.strip() for block in blocks for line in block.replace("\\\n", " ").splitlines()]
-    return [line.partition(" #")[0].strip() for line in lines if line.startswith(("python cli.py", "valley "))]
+    words = [re.match(r"(?:python cli\.py|valley) (.*)", line.partition(" #")[0].strip()) for line in lines]
+    return [match[1] for match in words if match]
 
 
 def test_there_are_commands() -> None:
@@ -34,21 +37,48 @@ def test_there_are_commands() -> None:
 def test_command_parses(line: str) -> None:
     from cli import cli
 
-    words = shlex.split(line.removeprefix("python cli.py ").removeprefix("valley "))
+    words = shlex.split(line)
     while words and words[0].startswith("--"):
         words = words[1:]
     command = cli.get_command(None, words[0])  # pyright: ignore[reportArgumentType]
     assert command is not None, f"no command {words[0]}"
-    parent = click.Context(cli, **cli.context_settings)
-    command.make_context(words[0], words[1:], parent=parent)
+    command.make_context(words[0], words[1:], **cli.context_settings)
     if " ".join(words) in CHEAP:
         assert CliRunner().invoke(cli, words).exit_code == 0
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+@pytest.mark.parametrize("page", PAGES + RESULTS, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_links_lead_somewhere(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
-        assert target.startswith("https://") or (page.parent / target).exists(), target
+    for target, heading in re.findall(r"\]\(([^)#]*)(#[^)]*)?\)", page.read_text()):
+        if target.startswith("https://"):
+            continue
+        file = page.parent / target if target else page
+        assert file.exists(), target
+        if heading:
+            headings = re.findall(r"^#+ (.*)$", file.read_text(), re.M)
+            assert heading[1:] in {re.sub(r"[^\w -]", "", text).lower().replace(" ", "-") for text in headings}, heading
+
+
+def test_every_page_is_in_the_index() -> None:
+    index = set(re.findall(r"\]\(([^)#]+)", (ROOT / "docs" / "README.md").read_text()))
+    pages = {page.relative_to(ROOT / "docs").as_posix() for page in (ROOT / "docs").rglob("*.md")}
+    assert index == pages - {"README.md"}
+
+
+@pytest.mark.parametrize("page", GENERATED)
+def test_generated_pages_are_up_to_date(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    assert text == GENERATED[page](), "run `python -m benchmarks.commands.pages`"
+
+
+def test_refusals_are_read_from_the_source(tmp_path: Path) -> None:
+    (tmp_path / "editing").mkdir()
+    source = 'raise BadData(f"{path}: no {thing.name}; name a {KIND}")\nraise BadRequest("wrong")\nraise ValueError("x; y")\n'
+    (tmp_path / "editing" / "a.py").write_text(source)
+    assert refusals(tmp_path) == [
+        Refusal("editing/a.py", "BadData", "{path}: no {name}", "name a {KIND}"),
+        Refusal("editing/a.py", "BadRequest", "wrong", ""),
+    ]
 
 
 def test_make_targets_named_in_the_documents_exist() -> None:
@@ -58,7 +88,7 @@ def test_make_targets_named_in_the_documents_exist() -> None:
 
 
 @pytest.mark.slow
-def test_the_tutorial_runs(capsys) -> None:
+def test_the_ladder_study_runs(capsys) -> None:
     """Its Python, block after block, on the model that it names (grown first where it is not in the cache)."""
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "guides" / "ladder-study.md").read_text(), re.S)
     namespace: dict = {}
@@ -70,16 +100,16 @@ def test_the_tutorial_runs(capsys) -> None:
     assert edit.restored and len(blocks) == 3
 
 
-def test_the_method_in_contributing_works(trained_lm) -> None:
+def test_the_method_in_the_guide_works(trained_lm) -> None:
     from editing.stats.statistics import ModelStatistics
     from editing.text.requests import EditRequest
 
-    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), re.S)
+    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "guides" / "adding.md").read_text(), re.S)
     assert len([line for line in block.splitlines() if line.strip()]) <= 45
     module = types.ModuleType("nudge")
     sys.modules["nudge"] = module
     try:
-        exec(compile(block, "CONTRIBUTING.md", "exec"), module.__dict__)
+        exec(compile(block, "docs/guides/adding.md", "exec"), module.__dict__)
         request = EditRequest("cheese", ("The color of {} is",), "cheese", ("blue",))
         method = module.Nudge()
         (delta,) = method.each(trained_lm, [request], ModelStatistics(trained_lm, corpus="identity"))

@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -80,7 +81,7 @@ def _key_table(schema: dict[str, Any]) -> list[str]:
     required = schema.get("required", [])
     lines = ["| key | type | default | meaning |", "|---|---|---|---|"]
     for key, about in schema["properties"].items():
-        default = "required" if key in required else f"`{_plain(about.get('default'))}`"
+        default = "required" if key in required else _default(about.get("default"))
         lines.append(f"| `{key}` | {_type(about)} | {default} | {_cell(about.get('description', ''))} |")
     return [*lines, ""]
 
@@ -99,10 +100,8 @@ def _type(about: dict[str, Any]) -> str:
     return names.get(about.get("type", ""), about.get("type", "any value"))
 
 
-def _plain(value: Any) -> str:
-    import json
-
-    return "" if value is None else json.dumps(value, ensure_ascii=False).replace("|", "\\|")
+def _default(value: Any) -> str:
+    return "" if value is None else f"`{json.dumps(value, ensure_ascii=False)}`"
 
 
 def families_page() -> str:
@@ -134,7 +133,7 @@ def families_page() -> str:
         sites = " | ".join(_site(layout, kind) for kind in ("mlp", "value", "attn"))
         tied = module.get_output_embeddings().weight is module.get_input_embeddings().weight
         returned = f"tuple of {layout.tuple_output}" if layout.tuple_output else "tensor"
-        lines.append(f"| `{name}` | {sites} | {'tied' if tied else 'of the model itself'} | {returned} |")
+        lines.append(f"| `{name}` | {sites} | {'tied' if tied else 'separate'} | {returned} |")
     lines += ["", "## Refused", "", "| family | reason |", "|---|---|"]
     for name in REFUSED:
         try:
