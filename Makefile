@@ -33,7 +33,7 @@ study-tables: $(READY)
 	$(PY) cli.py editability $(STUDY) --min-known 20 --json > $(STUDY)/editability.json
 
 test: $(READY)
-	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(PY) -m pytest -n 2 -m "not slow"
+	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(PY) -m pytest -n 2 --dist worksteal -m "not slow"
 
 test-slow: $(READY)
 	HF_HUB_OFFLINE=1 $(PY) -m pytest -m slow
