@@ -3,7 +3,6 @@
     import valley
 
     rows = valley.read_run("results/demo")
-    print(valley.curve("results/demo", min_known=2))
     valley.show("results/demo", min_known=2)   # the report, in a notebook
 
 Names are imported when they are first used, so that `import valley` costs nothing.
@@ -15,20 +14,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from valley.api import curve, hypotheses, scores, shapes, show
-    from valley.rows.schema import RowsError, read_run
+    from valley.report import show
+    from valley.rows import RowsError, read_run
 
-__all__ = ["RowsError", "curve", "hypotheses", "read_run", "scores", "shapes", "show"]
+__all__ = ["RowsError", "read_run", "show"]
 
-_PLACES = {
-    "RowsError": "valley.rows.schema",
-    "curve": "valley.api",
-    "hypotheses": "valley.api",
-    "read_run": "valley.rows.schema",
-    "scores": "valley.api",
-    "shapes": "valley.api",
-    "show": "valley.api",
-}
+_PLACES = {"RowsError": "valley.rows", "read_run": "valley.rows", "show": "valley.report"}
 
 
 def __getattr__(name: str) -> Any:

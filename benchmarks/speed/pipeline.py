@@ -37,7 +37,7 @@ from valley.rows import read_run
 
 METHODS = "rome,memit,ft_l,ike,placebo"
 # Paid once for all methods of a rung, whichever of them asks first.
-SHARED = ("cases", "loading", "strength", "known facts", "unedited answers", "statistics", "rest")
+SHARED = ("cases", "loading", "strength", "known facts", "unedited answers", "statistics", "checking weights", "rest")
 KEPT = ("grown", "models", "data")  # folders of the cache that a fresh one shares
 
 

@@ -191,7 +191,7 @@ class _Sweep:
                 return True
 
     def _check_weights(self, loaded: Loaded, method: str) -> None:
-        with self.watch(method), self.watch("checking weights"):
+        with self.watch("checking weights"):
             unchanged = hash_weights(loaded.lm.module) == loaded.lm.weight_hash
         if not unchanged:
             raise RuntimeError(f"{method} left the weights of {loaded.lm.name} changed: a bug in the method")

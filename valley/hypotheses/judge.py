@@ -12,9 +12,10 @@ interval lies below MARGIN, be the effect different from 0 or not, or when p is 
 from __future__ import annotations
 
 import importlib
+import pkgutil
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -50,7 +51,8 @@ def _plain(record: dict) -> dict[str, object]:
 
 def hypotheses() -> dict[str, ModuleType]:
     """All hypotheses by ID, in the order of their numbers."""
-    names = sorted(path.stem for path in Path(__file__).parent.glob("h[0-9]*.py"))
+    package = importlib.import_module("valley.hypotheses")
+    names = [info.name for info in pkgutil.iter_modules(package.__path__) if re.match(r"h\d+_", info.name)]
     modules = [importlib.import_module(f"valley.hypotheses.{name}") for name in names]
     return {m.ID: m for m in sorted(modules, key=lambda m: (len(m.ID), m.ID))}
 

@@ -2,7 +2,7 @@
 
 from valley.report.charts.common import PALETTE, dress, records, still, write_image
 from valley.report.files import write_charts, write_curve_charts, write_markdown, write_tables
-from valley.report.notebook import report_of
+from valley.report.notebook import report_of, show
 from valley.report.page import Report, write_page
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "dress",
     "records",
     "report_of",
+    "show",
     "still",
     "write_charts",
     "write_curve_charts",

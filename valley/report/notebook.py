@@ -50,3 +50,24 @@ class Shown:
             RowsError: the file cannot be written.
         """
         return write_page(self.report, Path(path))
+
+
+def show(
+    run: str | Path,
+    *,
+    min_known: int = 50,
+    crispness: str | Path | None = None,
+    max_cases: int = MAX_CASES,
+    height: int = 800,
+) -> Shown:
+    """The report of a run folder for a notebook; the same page as `valley report RUN` writes.
+
+    Args:
+        min_known: fewer known cases are not measurable.
+        crispness: a crispness.csv of `ladder crispness`; None takes the one in the run folder where there is one.
+        max_cases: list at most this many edits. height: of the frame, in pixels.
+
+    Raises:
+        RowsError: no such run, unsound rows or tables; one line that names the file and the fix.
+    """
+    return Shown(report_of(run, min_known=min_known, crispness=crispness, max_cases=max_cases), height)

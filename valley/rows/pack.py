@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -89,8 +90,9 @@ def _crispness(table: pd.DataFrame, goal: Path) -> None:
     table = table.loc[kept, [*(name for name in ("en", "fr") if name in table), *CRISPNESS]]
     table = table.assign(value=_significant(table["value"].to_numpy("float64")))
     squeeze = {"method": "gzip", "mtime": 0}  # no time of the day: the same bytes twice
-    with atomic_file(goal) as temporary:
-        table.to_csv(temporary, index=False, compression=squeeze)
+    buffer = BytesIO()  # a path would put its name into the gzip header
+    table.to_csv(buffer, index=False, compression=squeeze)
+    write_whole(goal, buffer.getvalue())
 
 
 def _significant(values: np.ndarray) -> np.ndarray:

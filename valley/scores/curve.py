@@ -26,11 +26,15 @@ from valley.scores.settings import (
     placebo_of,
     stratum,
 )
+from valley.scores.strengths import AXES
 
 __all__ = ["Analysis", "analyse", "curve"]
 
 # All that a curve and its figures read of the rows.
-CURVE_COLUMNS = (*sorted(NEEDED), "bits_per_byte_en", "bits_per_byte_fr", "parameters", "n_layers", "model")
+# What `curve` reads of a run: the scores, and what its two charts need of the rungs.
+CURVE_COLUMNS = tuple(
+    dict.fromkeys((*sorted(NEEDED), "bits_per_byte_fr", "n_layers", "model", *(axis.column for axis in AXES)))
+)
 ESTIMATES = [name for m in METRICS for name in (m, f"{m}_low", f"{m}_high")]
 COLUMNS = [
     *RUNG, "edit_kind", "strength_bits_per_byte", "strength_log10_parameters", "bits_per_byte_en", "bits_per_byte_fr",

@@ -90,7 +90,7 @@ def test_the_stages_of_a_sweep_are_all_of_it(tiny: World) -> None:
         assert set(mine.loc[mine["method"].eq(""), "what"]) <= set(SHARED)
         for method in ("rome", "ike"):
             own = mine[mine["method"].eq(method)]
-            assert set(own["what"]) == {"edit", "evaluation", "rows", "writing", "checking weights"}
+            assert set(own["what"]) == {"edit", "evaluation", "rows", "writing"}
             assert own["cases"].between(2, 4).all() and own["questions"].gt(own["cases"]).all()
 
 

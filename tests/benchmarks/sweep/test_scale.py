@@ -15,7 +15,7 @@ from benchmarks.sweep.runner import places, run_bench
 from benchmarks.sweep.schedule import walk
 from benchmarks.sweep.shards import Shard
 from benchmarks.watch import Watch
-from editing.errors import BadRequest
+from editing.errors import BadModel
 from editing.model.language_model import weight_versions
 from tests.benchmarks.sweep.test_runner import plan_of as grid_plan
 from tests.benchmarks.sweep.test_search import plan_of
@@ -76,7 +76,7 @@ def test_shards_of_one_rung_split_a_search_by_method(tiny: World) -> None:
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_device_that_is_not_there_is_refused_before_any_work(tiny: World, tmp_path: Path) -> None:
-    with pytest.raises(BadRequest, match="--device cuda: PyTorch sees 0 CUDA GPUs"):
+    with pytest.raises(BadModel, match="--device cuda: PyTorch sees 0 CUDA GPUs"):
         run_bench(grid_plan(tiny), tmp_path / "run", "cuda", quiet=True)
     assert not (tmp_path / "run").exists()
 

@@ -223,9 +223,8 @@ def test_a_crispness_table_in_the_folder_of_the_run_is_found(tmp_path: Path):
 
 def test_the_hypothesis_in_contributing_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """The file shown to contributors, put beside the others, is found and judged."""
-    page = (Path(__file__).resolve().parents[3] / "CONTRIBUTING.md").read_text()
-    (section,) = re.findall(r"## Add a hypothesis\n(.*?)\n## ", page, re.S)
-    (block,) = re.findall(r"```py\n(.*?)```", section, re.S)
+    page = (Path(__file__).resolve().parents[3] / "docs" / "guides" / "adding.md").read_text()
+    (block,) = re.findall(r"```py\n(.*?)```", page.partition("## A hypothesis")[2], re.S)
     (tmp_path / "h10_transfer.py").write_text(block)
     monkeypatch.setattr(hypotheses, "__path__", [*hypotheses.__path__, str(tmp_path)])
     result = one("H10", seeded(RISE))

@@ -13,6 +13,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from editing.errors import BadData
 from tests.valley.build import edit, failed, frame, ladder, probes
 from valley.report.files import write_curve_charts
 from valley.report.page import Report, embed, write_report
@@ -145,7 +146,7 @@ def test_listed_cases_are_counted(tmp_path: Path):
 def test_unwritable_places_are_refused_in_one_line(tmp_path: Path):
     (tmp_path / "file").write_text("")
     for write in (curve_charts, write_report):
-        with pytest.raises(RowsError) as caught:
+        with pytest.raises(BadData) as caught:
             write(ladder(1), tmp_path / "file" / "x", 2, 10)
         assert "cannot write" in str(caught.value) and "\n" not in str(caught.value)
     with pytest.raises(RowsError):
