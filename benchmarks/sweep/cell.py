@@ -1,14 +1,22 @@
-"""The unit of work and of storage of a sweep, and its address."""
+"""The unit of work and of storage of a sweep, and its address.
+
+The address holds only the settings that differ from the method's defaults, so that a new setting of a method does not change
+the addresses of old cells. Every file also holds its full settings. One rule decides whether a stored cell is the wanted one: its
+address is equal, and its full settings, completed by today's defaults, are equal (a changed default makes a cell run again).
+Files of earlier versions are addressed by their full settings; they are renamed once the same rule holds for them.
+"""
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from functools import cache
 from typing import NamedTuple
 
 from benchmarks.cases import Case
-from benchmarks.provenance import CODE_SCHEMA, digest
+from benchmarks.provenance import CODE_SCHEMA, canonical, digest
 from benchmarks.sweep.planning.plan import Split
+from editing.methods import make_method
 from valley.rows import SCHEMA_VERSION
 
 
@@ -39,14 +47,31 @@ class Cell:
     stage: str = ""
     known: bool = False
 
-    def address(self, model_hash: str) -> str:
-        """Content hash; `model_hash` is empty for a model that could not be loaded."""
+    def address(self, model_hash: str, settings: str | None = None) -> str:
+        """Content hash.
+
+        Args:
+            model_hash: of the weights; empty for a model that could not be loaded.
+            settings: text that stands for the settings; None is those that differ from the defaults.
+        """
         about = {key: value for key, value in asdict(self).items() if value or key not in ("split", "stage", "known")}
+        about["settings"] = self.changed_settings if settings is None else settings
         return digest([about, model_hash, CODE_SCHEMA, SCHEMA_VERSION])
 
-    def slot(self) -> str:
-        """Hash of the place in the sweep, whatever the weights, the cases or the code."""
-        place = [self.rung, self.method, self.settings, self.edit_kind, self.dataset]
+    @property
+    def changed_settings(self) -> str:
+        """The settings that differ from the method's defaults, as canonical JSON."""
+        usual = defaults(self.method)
+        return canonical({key: value for key, value in json.loads(self.settings).items() if value != usual.get(key)})
+
+    def has_settings(self, stored: str) -> bool:
+        """Whether full settings of an earlier run (JSON), completed by today's defaults, are those of this cell."""
+        return defaults(self.method) | json.loads(stored or "{}") == json.loads(self.settings)
+
+    def slot(self, settings: str | None = None) -> str:
+        """Hash of the place in the sweep, whatever the weights, the cases or the code; `settings` as in `address`."""
+        place = [self.rung, self.method, self.changed_settings if settings is None else settings]
+        place += [self.edit_kind, self.dataset]
         return digest([*place, self.seed, self.stage] if self.split or self.stage else place)
 
     def side(self, case: Case) -> str:
@@ -58,6 +83,12 @@ class Cell:
         settings = json.loads(self.settings)
         where = "/".join(str(settings[key]) for key in ("site", "lookup") if settings.get(key))
         return " ".join(filter(None, (self.rung, self.method, self.edit_kind, where, self.stage)))
+
+
+@cache
+def defaults(method: str) -> dict:
+    """The default settings of a method, as JSON values."""
+    return json.loads(canonical(make_method(method).settings()))
 
 
 class Task(NamedTuple):

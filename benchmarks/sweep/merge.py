@@ -30,6 +30,7 @@ class _Found:
     file: Path
     slot: str
     failed: bool
+    earlier: bool  # addressed by its full settings, by an earlier version
 
 
 def merge(runs: Sequence[Path], out: Path) -> Merged:
@@ -48,8 +49,12 @@ def merge(runs: Sequence[Path], out: Path) -> Merged:
             raise BadData(f"{runs[0]} and {run} hold unlike plans ({unlike}); merge runs of one plan")
     chosen: dict[str, _Found] = {}
     total = 0
-    for run in runs:
-        for found in _cells(run):
+    by_run = [_cells(run) for run in runs]
+    if len({found.earlier for cells in by_run for found in cells}) > 1:
+        stale = [str(run) for run, cells in zip(runs, by_run, strict=True) if any(found.earlier for found in cells)]
+        raise BadData(f"{', '.join(stale)}: cells of an earlier version; run `bench` there once more, then merge")
+    for cells in by_run:
+        for found in cells:
             total += 1
             held = chosen.get(found.slot)
             if held is None or (held.failed and not found.failed):
@@ -81,5 +86,5 @@ def _cells(run: Path) -> list[_Found]:
             note = json.loads((pq.read_schema(file).metadata or {})[KEY])
         except (pa.ArrowException, OSError, KeyError, ValueError) as error:
             raise BadData(f"{file}: not a readable cell ({str(error)[:80]}); delete it and run bench again") from error
-        found.append(_Found(file, note["slot"], bool(note["failed"])))
+        found.append(_Found(file, note["slot"], bool(note["failed"]), "settings" not in note))
     return found

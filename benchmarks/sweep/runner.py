@@ -162,7 +162,8 @@ class _Sweep:
             seeds[seed] = replace(loaded, statistics=statistics, bases={})
         told: set[str] = set()
         while True:
-            missing = [task for task in tasks if self._open(task.cell.address(model))]
+            self._rename_earlier(tasks, model)
+            missing = [task for task in tasks if self._open(task.cell, task.cell.address(model))]
             try:
                 if missing:
                     self._fit(missing, seeds, bar, told)
@@ -201,9 +202,10 @@ class _Sweep:
         schedule, cells = steps(place, self.part), {}
         tasks = next(schedule)
         while True:
+            self._rename_earlier(tasks, model)
             for cell, _ in tasks:
                 address = cell.address(model)
-                if not self.store.done(address):
+                if not self._done(cell, address):
                     return False
                 cells[address] = cell
             try:
@@ -217,9 +219,21 @@ class _Sweep:
         bar.update(len(cells))
         return True
 
-    def _open(self, address: str) -> bool:
+    def _rename_earlier(self, tasks: Sequence[Task], model: str) -> None:
+        """Name the files of earlier versions that hold these tasks by today's addresses (see `benchmarks/sweep/cell.py`)."""
+        for stored in self.store.earlier_settings():
+            for cell, _ in tasks:
+                if cell.has_settings(stored):
+                    old = cell.address(model, stored), cell.slot(stored)
+                    self.store.rename(old, (cell.address(model), cell.slot()))
+
+    def _done(self, cell: Cell, address: str) -> bool:
+        """Whether the cell is finished, with the settings that it has today."""
+        return self.store.done(address) and cell.has_settings(self.store.settings(address))
+
+    def _open(self, cell: Cell, address: str) -> bool:
         """Whether a cell is still to be run."""
-        return not self.store.done(address) and (self.retry or not self.store.failed(address))
+        return not self._done(cell, address) and (self.retry or not self.store.failed(address))
 
     def _read(self, tasks: Sequence[Task], model: str) -> Point:
         tables = [self.store.read(task.cell.address(model)) for task in tasks]
@@ -229,12 +243,12 @@ class _Sweep:
         """Run one cell unless it is there; False when another process is at work on it."""
         cell, address = task.cell, task.cell.address(loaded.lm.weight_hash)
         with self.store.claim(address, wait) as mine:
-            if self.store.done(address):
+            if self._done(cell, address):
                 self.store.keep_only(address, cell.slot())
                 self.kept += address not in self.seen
             elif not mine:
                 return False
-            elif not self._open(address):
+            elif not self._open(cell, address):
                 self.failed.append(f"{cell.label()}: {self.store.read(address)['error'].iloc[0]}")
             elif address not in self.seen:  # a cell that has failed in this run is not tried twice
                 bar.set_description(cell.label())
@@ -278,6 +292,7 @@ class _Sweep:
 
     def _cannot_load(self, tasks: Sequence[Task], error: Exception, bar: Any) -> None:
         bar.update(len(tasks))
+        self._rename_earlier(tasks, "")
         for cell, _ in tasks:
             if self.store.has_result(cell.slot()):  # measured when the model could be loaded
                 self.kept += 1

@@ -57,6 +57,8 @@ class RunStore:
         self._clean()
         self._slots: dict[str, set[str]] = {}
         self._failed: set[str] = set()
+        self._settings: dict[str, str] = {}  # address -> full settings
+        self._earlier: set[str] = set()  # addresses of files that were addressed by their full settings
         self._seen: dict[str, int] = {}  # address -> time of the file as indexed
         self.unreadable: list[str] = []
         for file in sorted(self.cells.glob("*.parquet")):
@@ -80,6 +82,42 @@ class RunStore:
     def read(self, address: str) -> pd.DataFrame:
         """The rows of a stored cell."""
         return pd.read_parquet(self._file(address))
+
+    def settings(self, address: str) -> str:
+        """The full settings of a stored cell as JSON; empty where they are not known."""
+        return self._settings.get(address, "")
+
+    def earlier_settings(self) -> set[str]:
+        """The settings of all files that were addressed by their full settings."""
+        for address in self._earlier - self._settings.keys():
+            table = pq.read_table(self._file(address), columns=["settings"])
+            self._settings[address] = str(table["settings"][0]) if len(table) else ""
+        return {self._settings[address] for address in self._earlier}
+
+    def rename(self, old: tuple[str, str], new: tuple[str, str]) -> None:
+        """Give a cell of an earlier version its new address, and every result of its place the new slot.
+
+        Args:
+            old, new: address and slot.
+
+        Raises:
+            BadData: disk full, folder gone or read-only.
+        """
+        for stem in self._slots.get(old[1], set()) & self._earlier:
+            address = new[0] if stem == old[0] else stem
+            with self.claim(stem, wait=True):
+                if not self._file(stem).exists():  # renamed by another process
+                    continue
+                table, note = pq.read_table(self._file(stem)), {"slot": new[1], "failed": stem in self._failed}
+                cells = pa.array([address] * len(table), table.schema.field("cell").type)
+                table = table.set_column(table.schema.get_field_index("cell"), table.schema.field("cell"), cells)
+                self._write(address, table, note | {"settings": self._settings[stem]})
+                if address != stem:
+                    self._file(stem).unlink(missing_ok=True)
+            self._earlier.discard(stem)
+            self._slots[old[1]].discard(stem)
+            if address != stem:
+                self._failed.discard(stem)
 
     def has_result(self, slot: str) -> bool:
         """Whether some cell of this slot, whatever its weights, had finished without failing."""
@@ -108,12 +146,15 @@ class RunStore:
             BadData: disk full, folder gone or read-only. What is already stored stays.
         """
         table = pa.Table.from_pandas(rows, preserve_index=False)
-        note = json.dumps({"slot": slot, "failed": failed}).encode()
-        table = table.replace_schema_metadata({**(table.schema.metadata or {}), KEY: note})
+        settings = str(rows["settings"].iloc[0]) if "settings" in rows and len(rows) else ""
+        self._write(address, table, {"slot": slot, "failed": failed, "settings": settings})
+        self.keep_only(address, slot)
+
+    def _write(self, address: str, table: pa.Table, note: dict) -> None:
+        table = table.replace_schema_metadata({**(table.schema.metadata or {}), KEY: json.dumps(note).encode()})
         with atomic_file(self._file(address)) as temp:
             pq.write_table(table, temp, compression="zstd")
         self._index(self._file(address))
-        self.keep_only(address, slot)
 
     def adopt(self, file: Path, slot: str) -> None:
         """Take over a finished cell from another folder, as it is.
@@ -146,6 +187,10 @@ class RunStore:
             note = json.loads((pq.read_schema(file).metadata or {})[KEY])
             self._slots.setdefault(note["slot"], set()).add(file.stem)
             failed = bool(note["failed"])
+            if "settings" in note:
+                self._settings[file.stem] = note["settings"]
+            else:
+                self._earlier.add(file.stem)
         except FileNotFoundError:  # another process has just replaced it
             return
         except (pa.ArrowException, OSError, KeyError, ValueError, TypeError):

@@ -96,10 +96,21 @@ def _bench(asked: dict, run: str) -> str:
         text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
         if value not in (None, [], ""):
             words += [f"--{name}", shlex.quote(text)]
+    if asked.get("known"):
+        words.append("--known")
     for key, value in asked.get("settings", []):
-        text = value if isinstance(value, str) else json.dumps(value)
+        text = value if isinstance(value, str) and not _is_json(value) else json.dumps(value)
         words += ["--set", shlex.quote(f"{key}={text}")]
     return " ".join([*words, out])
+
+
+def _is_json(text: str) -> bool:
+    """Whether `--set KEY=TEXT` would read the text as a number, a truth value or the like."""
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
 
 
 def plan_text(about: dict) -> str:

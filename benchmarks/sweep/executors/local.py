@@ -64,7 +64,14 @@ def _bind(numbers: multiprocessing.Queue, count: int, device: str | None) -> Non
     gpus, variable = torch.cuda.device_count(), "CUDA_VISIBLE_DEVICES"
     if gpus and device in (None, "cuda"):
         os.environ[variable] = gpu_of(number, gpus, os.environ.get(variable, ""))
-    torch.set_num_threads(min(torch.get_num_threads(), threads_of(count, len(os.sched_getaffinity(0)))))
+    torch.set_num_threads(min(torch.get_num_threads(), threads_of(count, usable_cores())))
+
+
+def usable_cores() -> int:
+    """Cores that this process may use; all of the machine where the system does not say which (macOS, Windows)."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def gpu_of(number: int, gpus: int, visible: str = "") -> str:

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import json
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
 from benchmarks.measure.known_hash import known_hash
+from benchmarks.provenance import CODE_SCHEMA, canonical, digest
+from benchmarks.sweep.cell import Cell
 from benchmarks.sweep.executors.local import gpu_of, threads_of
+from benchmarks.sweep.planning.plan import Plan
 from benchmarks.sweep.runner import places, run_bench
 from benchmarks.sweep.schedule import walk
 from benchmarks.sweep.shards import Shard
+from benchmarks.sweep.store import KEY
 from benchmarks.watch import Watch
 from editing.errors import BadModel
 from editing.model.language_model import weight_versions
 from tests.benchmarks.sweep.test_runner import plan_of as grid_plan
 from tests.benchmarks.sweep.test_search import plan_of
 from tests.benchmarks.tiny import World, world
+from valley.rows.schema import SCHEMA_VERSION, read_run
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -85,3 +93,67 @@ def test_workers_take_gpus_in_turn_and_share_the_cores() -> None:
     assert [gpu_of(i, 2) for i in range(3)] == ["0", "1", "0"]
     assert [gpu_of(i, 2, "5, 7") for i in range(2)] == ["5", "7"]
     assert [threads_of(n, 8) for n in (1, 3, 16)] == [8, 2, 1]
+
+
+def earlier_address(cell: Cell, settings: str, weights: str) -> tuple[str, str]:
+    """Address and slot of a cell as they were while they held all settings."""
+    about = {k: v for k, v in asdict(cell).items() if v or k not in ("split", "stage", "known")}
+    place = [cell.rung, cell.method, settings, cell.edit_kind, cell.dataset]
+    slot = [*place, cell.seed, cell.stage] if cell.split or cell.stage else place
+    return digest([about | {"settings": settings}, weights, CODE_SCHEMA, SCHEMA_VERSION]), digest(slot)
+
+
+def restate(run: Path, plan: Plan, without: str, earlier: bool) -> None:
+    """Rewrite the files of a run as if the setting `without` had not existed; `earlier`: with addresses of all settings."""
+    for place in places(plan)[0]:
+        for cell, _ in (task for tasks in walk(place) for task in tasks):
+            weights = known_hash(cell.model)
+            file = run / "cells" / f"{cell.address(weights)}.parquet"
+            table = pq.read_table(file)
+            settings = {k: v for k, v in json.loads(cell.settings).items() if k != without}
+            text, note = canonical(settings), json.loads(table.schema.metadata[KEY])
+            address, slot = earlier_address(cell, text, weights) if earlier else (file.stem, note["slot"])
+            note = {"slot": slot, "failed": False} | ({} if earlier else {"settings": text})
+            frame = table.to_pandas().assign(settings=text, cell=address)
+            table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata({KEY: json.dumps(note)})
+            file.unlink()
+            pq.write_table(table, file.with_stem(address))
+
+
+@pytest.fixture(scope="module")
+def finished(tiny: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("finished") / "run"
+    run_bench(grid_plan(tiny), run, "cpu", quiet=True)
+    return run
+
+
+@pytest.mark.parametrize("without", ["", "steps"])
+@pytest.mark.parametrize("earlier", [True, False])
+def test_old_cells_are_found_where_their_settings_completed_by_the_defaults_are_equal(
+    tiny: World, finished: Path, tmp_path: Path, without: str, earlier: bool
+) -> None:
+    plan = grid_plan(tiny)
+    run_bench(plan, finished, "cpu", quiet=True)  # the hashes of the models are in this test's cache
+    run = Path(shutil.copytree(finished, tmp_path / "run"))
+    restate(run, plan, without, earlier)
+    again = run_bench(plan, run, "cpu", quiet=True)
+    assert (again.ran, again.kept, again.failed) == (0, 4, ())
+    assert sorted(file.name for file in (run / "cells").iterdir()) == sorted(
+        file.name for file in (finished / "cells").iterdir()
+    )
+    assert set(read_run(run)["cell"]) == {file.stem for file in (run / "cells").iterdir()}
+    other = run_bench(replace(plan, settings=(("steps", 3),)), run, "cpu", quiet=True)
+    assert (other.ran, other.kept) == (4, 0)
+
+
+def test_a_cell_of_a_changed_default_runs_again(tiny: World, finished: Path, tmp_path: Path) -> None:
+    plan = grid_plan(tiny)
+    run = Path(shutil.copytree(finished, tmp_path / "run"))
+    file = sorted((run / "cells").iterdir())[0]
+    table = pq.read_table(file)
+    note = json.loads(table.schema.metadata[KEY])
+    settings = json.loads(note["settings"])
+    note["settings"] = canonical(settings | {"steps": settings["steps"] + 1})  # the default of the day it was made
+    pq.write_table(table.replace_schema_metadata({KEY: json.dumps(note)}), file)
+    again = run_bench(plan, run, "cpu", quiet=True)
+    assert (again.ran, again.kept) == (1, 3) and len(list((run / "cells").iterdir())) == 4

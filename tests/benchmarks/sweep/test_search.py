@@ -19,7 +19,6 @@ from benchmarks.sweep.schedule import CONTROLS, Place, rounds, slices, steps, wa
 from benchmarks.sweep.search_points import Point, front, judge, ranked
 from editing.errors import BadRequest
 from tests.benchmarks.tiny import World, world
-from valley.rows import kinds
 from valley.rows.schema import read_run
 from valley.scores.cases import case_scores
 from valley.scores.settings import GROUP, choose, group_means
@@ -90,7 +89,7 @@ def test_the_best_setting_survives_and_only_it_meets_the_test_cases(tiny: World)
     assert seen and asked and not seen & asked and {task.cell.stage for task in test} == {"test"}
     addresses = [task.cell.address("m") for step in rounds_ for task in step]
     assert len(set(addresses)) == len(addresses) == sum(map(len, walk(place)))  # as many as the dry run says
-    assert set(CONTROLS) == set(kinds.CONTROLS)
+    assert set(CONTROLS) == set(NAMED_CONTROLS)
 
 
 def test_ties_go_by_order_and_what_cannot_be_measured_comes_last(tiny: World) -> None:
