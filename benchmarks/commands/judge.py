@@ -21,6 +21,12 @@ min_known = option("--min-known", default=None, show_default="50")
 stratum = option("--stratum", "--which", default=None, show_default="known", into="which")
 
 
+def _echo_caution(caution: str, quiet: bool) -> None:
+    """Print how a table differs from the stored analysis plan, where it does (on stderr when `quiet`)."""
+    if caution:
+        click.echo(f"Caution: {caution}.", err=quiet)
+
+
 @command()
 @click.argument("run", type=FOLDER)
 @option("--min-known")
@@ -37,7 +43,7 @@ def curve(run: Path, min_known: int, brief: bool, csv: Path | None, as_json: boo
     """
     from valley.report import Report, write_curve_charts
     from valley.rows import read_run
-    from valley.scores import CURVE_COLUMNS, analyse
+    from valley.scores import CURVE_COLUMNS, analyse, plan_caution
     from valley.text import format_brief, format_summary, format_table
 
     analysis = analyse(read_run(run, CURVE_COLUMNS), min_known)
@@ -47,6 +53,7 @@ def curve(run: Path, min_known: int, brief: bool, csv: Path | None, as_json: boo
         click.echo(format_brief(analysis.curve) if brief else format_table(analysis.curve))
         click.echo(f"\n{format_summary(analysis.curve)}")
     write_csv(analysis.curve, csv, as_json)
+    _echo_caution(plan_caution(run, min_known=min_known), as_json)
     paths = write_curve_charts(Report(analysis, run.name), run)
     for path in paths:
         click.echo(f"wrote {path}", err=as_json)
@@ -74,8 +81,8 @@ def scores(run: Path, metrics: str, stratum: str, csv: Path | None, as_json: boo
       valley scores results/demo --metrics counterfact
       valley scores results/demo --metrics easyedit --stratum all --csv results/demo/easyedit.csv
     """
-    from valley.rows import read_run
-    from valley.scores import SCORE_COLUMNS, TABLES
+    from valley.rows import read_run, run_record
+    from valley.scores import SCORE_COLUMNS, TABLES, plan_caution
     from valley.text import format_scores
 
     rows = read_run(run, SCORE_COLUMNS)
@@ -87,6 +94,12 @@ def scores(run: Path, metrics: str, stratum: str, csv: Path | None, as_json: boo
         failed = int((rows["error"] != "").sum())
         if failed:
             click.echo(f"{failed} failed cells are not in these numbers; the report lists them.")
+    left_out = (run_record(run).get("packed") or {}).get("left_out")
+    if left_out and metrics != "ours":
+        click.echo(
+            f"A packed run: `pack` left out {', '.join(left_out)}, so columns made of them are n/a.", err=as_json
+        )
+    _echo_caution(plan_caution(run, which=stratum), as_json)
     write_csv(table, csv, as_json)
 
 
@@ -105,7 +118,7 @@ def editability(run: Path, min_known: int | None, which: str | None, csv: Path |
       valley editability results/demo --min-known 2
     """
     from valley.rows import read_run
-    from valley.scores import available, ends_missed, format_editability, format_ends, with_options
+    from valley.scores import available, ends_missed, format_editability, format_ends, plan_caution, with_options
     from valley.scores import editability as table_of
     from valley.verdicts import format_strata, strata
 
@@ -118,6 +131,7 @@ def editability(run: Path, min_known: int | None, which: str | None, csv: Path |
     else:
         notes = [*format_strata(strata(scored), plan.which), *format_ends(ends_missed(rows))]
         click.echo("\n".join([format_editability(table), *notes]))
+    _echo_caution(plan_caution(run, min_known=plan.min_known, which=plan.which), as_json)
     write_csv(table, csv, as_json)
 
 

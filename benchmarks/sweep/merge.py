@@ -37,11 +37,14 @@ def merge(runs: Sequence[Path], out: Path) -> Merged:
     """Bring the cells of `runs` together in `out`. A finished cell wins over a failed one of the same place.
 
     Raises:
-        BadData: not a run, runs of unlike plans (each difference is named), a damaged cell, or two finished results of one place
+        BadData: not a run, a packed run, runs of unlike plans (each difference is named), a damaged cell, or two finished results of one place
             that come from different weights, cases or code.
     """
     about = [read_run_json(run) for run in runs]
     first = about[0]
+    for run, other in zip(runs, about, strict=True):
+        if other.get("packed"):
+            raise BadData(f"{run}: a packed run, whose cells cannot be merged; merge the runs that it was packed from")
     for run, other in zip(runs[1:], about[1:], strict=True):
         one, two = first.get("plan", {}), other.get("plan", {})
         if keys := unequal_keys(one, two):

@@ -8,9 +8,9 @@ too: what hypotheses and report read of it.
 
 from __future__ import annotations
 
+import gzip
 import json
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -89,10 +89,8 @@ def _crispness(table: pd.DataFrame, goal: Path) -> None:
     kept &= table["control"].eq("none") | table["measure"].str.startswith("C_")
     table = table.loc[kept, [*(name for name in ("en", "fr") if name in table), *CRISPNESS]]
     table = table.assign(value=_significant(table["value"].to_numpy("float64")))
-    squeeze = {"method": "gzip", "mtime": 0}  # no time of the day: the same bytes twice
-    buffer = BytesIO()  # a path would put its name into the gzip header
-    table.to_csv(buffer, index=False, compression=squeeze)
-    write_whole(goal, buffer.getvalue())
+    # neither the time of the day nor the name of a temporary file in the header: the same bytes twice
+    write_whole(goal, gzip.compress(table.to_csv(index=False).encode("utf-8"), mtime=0))
 
 
 def _significant(values: np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@ row whose `error` says why. A NaN is "not measurable" and its `reason` says why;
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -162,6 +163,16 @@ def to_frame(records: list[dict]) -> pd.DataFrame:
 # The order of the table, rows of one case in the order of its probes.
 ORDER = ("rung_index", "rung", "method", "settings", "edit_kind", "run_seed", "case", "probe_index")
 REMEDY = "restore it, or delete it and run bench again"
+PACKED_REMEDY = "this is a packed run: restore the file from its source"
+
+
+def remedy(folder: str | Path) -> str:
+    """What to do about a damaged cell file of a run folder: a packed run may be the only copy, so it is never to be deleted."""
+    try:
+        about = json.loads((Path(folder) / "run.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # no run.json that could say so
+        about = None
+    return PACKED_REMEDY if isinstance(about, dict) and about.get("packed") else REMEDY
 
 
 def read_run(folder: str | Path, columns: Sequence[str] = tuple(COLUMNS)) -> pd.DataFrame:
@@ -181,7 +192,9 @@ def read_run(folder: str | Path, columns: Sequence[str] = tuple(COLUMNS)) -> pd.
     try:
         table = connection.sql(select_rows(folder, used)).to_arrow_table()
     except duckdb.Error as error:
-        raise RowsError(f"{folder}: not readable as Parquet files ({str(error).splitlines()[0]}); {REMEDY}") from error
+        raise RowsError(
+            f"{folder}: not readable as Parquet files ({str(error).splitlines()[0]}); {remedy(folder)}"
+        ) from error
     finally:
         connection.close()
     rows = table.to_pandas(types_mapper={pa.string(): pd.StringDtype("pyarrow")}.get, self_destruct=True)
@@ -251,11 +264,11 @@ def _columns_of(file: Path) -> list[str]:
             versions = [about.row_group(i).column(place).statistics.max for i in range(about.num_row_groups)]
             version = int(max(versions))
     except Exception as error:
-        raise RowsError(f"{file}: not a readable Parquet file ({error}); {REMEDY}") from error
+        raise RowsError(f"{file}: not a readable Parquet file ({error}); {remedy(file.parent.parent)}") from error
     if version > SCHEMA_VERSION:
         raise RowsError(f"{file}: written by a newer version (schema {version}, this is {SCHEMA_VERSION}); update")
     if version < SCHEMA_VERSION or set(names) | set(ADDED) != set(COLUMNS):
-        raise RowsError(f"{file}: columns do not fit schema {SCHEMA_VERSION}; {REMEDY}")
+        raise RowsError(f"{file}: columns do not fit schema {SCHEMA_VERSION}; {remedy(file.parent.parent)}")
     return names
 
 

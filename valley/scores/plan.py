@@ -86,21 +86,52 @@ def stored(plan: AnalysisPlan, run: Path) -> str:
         text = json.dumps({"sha256": plan.digest, "plan": asdict(plan)}, indent=2) + "\n"
         write_whole(path, text)
         return ""
-    try:
-        first = json.loads(path.read_text(encoding="utf-8"))
-        whole = _digest(first["plan"]) == first["sha256"]
-        kept = AnalysisPlan(**first["plan"]) if whole else None
-    except (OSError, ValueError, TypeError, KeyError, RowsError) as error:
-        raise RowsError(f"{path}: not an analysis plan ({error}); delete it to state a new one") from error
-    if kept is None:
-        raise RowsError(f"{path}: the plan and its hash differ, so it was changed by hand; restore it or delete it")
+    kept, first = _read(path)
     if kept == plan:
         return ""
     changed = ", ".join(k for k, v in asdict(plan).items() if asdict(kept)[k] != v)
     return (
         f"this verdict follows another plan ({plan.digest[:12]}) than the one stored before test scores were read "
-        f"({first['sha256'][:12]}); changed: {changed}"
+        f"({first[:12]}); changed: {changed}"
     )
+
+
+def plan_caution(run: Path, **chosen: Any) -> str:
+    """One line where a table is made by other options than the analysis plan stored in `run` states; stores nothing.
+
+    Args:
+        chosen: fields of the plan with their values; None is not checked.
+
+    Raises:
+        RowsError: a stored file that is no plan.
+    """
+    path = run / FILE
+    if not path.exists():
+        return ""
+    kept, digest = _read(path)
+    changed = [
+        f"{name} {v}, not {getattr(kept, name)}" for name, v in chosen.items() if v not in (None, getattr(kept, name))
+    ]
+    return (
+        f"these scores follow another plan than the one stored ({digest[:12]}): {'; '.join(changed)}" if changed else ""
+    )
+
+
+def _read(path: Path) -> tuple[AnalysisPlan, str]:
+    """A stored plan and its hash.
+
+    Raises:
+        RowsError: a file that is no plan, or one changed by hand.
+    """
+    try:
+        first = json.loads(path.read_text(encoding="utf-8"))
+        digest = str(first["sha256"])
+        kept = AnalysisPlan(**first["plan"]) if _digest(first["plan"]) == digest else None
+    except (OSError, ValueError, TypeError, KeyError, RowsError) as error:
+        raise RowsError(f"{path}: not an analysis plan ({error}); delete it to state a new one") from error
+    if kept is None:
+        raise RowsError(f"{path}: the plan and its hash differ, so it was changed by hand; restore it or delete it")
+    return kept, digest
 
 
 def with_options(**options: Any) -> AnalysisPlan:

@@ -192,51 +192,84 @@ def _summarise(
         raise RowsError(
             "no measured case in this run; `python cli.py bench` with the same --out tries failed cells again"
         )
-    weights = _weights(cases, draws, seed)
+    counted = cases.index.isin(used.index)
+    place = coded(cases[list(dict.fromkeys((*GROUP, *_POOL, "case")))])
+    group = place.groupby(list(GROUP), observed=True).ngroup().to_numpy()
+    unique = place.groupby([*_POOL, "case"], observed=True).ngroup().to_numpy()
+    weights = _weights(cases, unique, draws, seed)
+    n_groups = int(group.max()) + 1
+    lines = cases.loc[~pd.Series(group, index=cases.index).duplicated(), list(GROUP)]
+    lines = lines.assign(_group=group[cases.index.get_indexer(lines.index)]).sort_values("_group")
+    columns: dict[str, object] = {name: lines[name].tolist() for name in GROUP}
+    columns |= {name: _joined(cases[name], group, n_groups) for name in ("site", "lookup")}
+    columns["depth"] = cases["depth"].astype("float64").groupby(group).median().to_numpy()
+    order = np.flatnonzero(counted)[np.argsort(group[counted], kind="stable")]
+    ends = np.searchsorted(group[order], np.arange(n_groups + 1))
+    columns["n_cases"] = np.diff(ends)
+    subjects = pd.factorize(cases["subject"])[0]
+    pairs = np.unique(np.column_stack([group[counted], subjects[counted]]), axis=0)
+    columns["n_subjects"] = n_subjects = np.bincount(pairs[:, 0], minlength=n_groups)
     shown = [*harmonic, *names]
-    lines = []
-    slim = [*dict.fromkeys((*GROUP, *PLACE, "case", "subject", *names))]
-    used, cases = used[slim], cases[slim]
-    groups = {key: part for key, part in used.groupby(list(GROUP), observed=True)}
-    for key, everyone in cases.groupby(list(GROUP), observed=True):
-        part = groups.get(key, everyone.iloc[:0])
-        values = part[names].to_numpy(dtype="float64")
-        point = _with_harmonic(weighted_means(np.ones((1, len(part))), values), names, harmonic)
-        drawn = np.array([weights[c] for c in zip(*(part[c] for c in (*_POOL, "case")), strict=True)])
-        samples = _with_harmonic(weighted_means(drawn.reshape(len(part), draws).T, values), names, harmonic)
-        low, high = bounds(samples, part["subject"].nunique())
-        line: dict = dict(zip(GROUP, key, strict=True))
-        line |= {name: "+".join(sorted(set(everyone[name].unique()) - {""})) for name in ("site", "lookup")}
-        line |= {"depth": float(everyone["depth"].median())}
-        line |= {"n_cases": len(part), "n_subjects": part["subject"].nunique()}
-        for i, name in enumerate(shown):
-            line |= {name: point[0, i], f"{name}_low": low[i], f"{name}_high": high[i]}
-        gaps = {}
-        for name in names:
-            reason = why.get((line["edit_kind"], line["dataset"], name))
-            if reason and np.isnan(line[name]):
-                gaps[name] = reason if len(part) else "no case of this stratum"
-        line["gaps"] = json.dumps(gaps, ensure_ascii=False)
-        lines.append(line)
-    table = pd.DataFrame(lines)
+    values = cases[names].to_numpy(dtype="float64")
+    point, low, high = np.full((3, n_groups, len(shown)), np.nan)
+    for i in range(n_groups):
+        part = order[ends[i] : ends[i + 1]]
+        point[i] = _with_harmonic(weighted_means(np.ones((1, len(part))), values[part]), names, harmonic)[0]
+        if draws and n_subjects[i] > 1:
+            samples = weighted_means(weights[unique[part]].T, values[part])
+            low[i], high[i] = bounds(_with_harmonic(samples, names, harmonic), int(n_subjects[i]))
+    for j, name in enumerate(shown):
+        columns |= {name: point[:, j], f"{name}_low": low[:, j], f"{name}_high": high[:, j]}
+    table = pd.DataFrame(columns)
+    table["gaps"] = _gaps(table, names, why)
     kinds = sorted(set(table["edit_kind"]), key=kind_order)
     table = table.assign(_kind=[kinds.index(kind) for kind in table["edit_kind"]])
-    order = ["ladder", "_kind", "dataset", "rung_index", "rung", *SETTING]
-    table = table.sort_values(order, kind="stable", ignore_index=True).drop(columns="_kind")
+    by = ["ladder", "_kind", "dataset", "rung_index", "rung", *SETTING]
+    table = table.sort_values(by, kind="stable", ignore_index=True).drop(columns="_kind")
     table.attrs.update({"scores": shown, "draws": draws, "seed": seed})
     return table
+
+
+def _joined(texts: pd.Series, group: np.ndarray, n_groups: int) -> list[str]:
+    """The different texts of each group but the empty one, in alphabetical order, joined by "+"."""
+    pairs = pd.DataFrame({"group": group, "text": texts.to_numpy()}).drop_duplicates().sort_values(["group", "text"])
+    parts: list[list[str]] = [[] for _ in range(n_groups)]
+    for number, text in zip(pairs["group"].tolist(), pairs["text"].tolist(), strict=True):
+        if text:
+            parts[number].append(text)
+    return ["+".join(part) for part in parts]
+
+
+def _gaps(table: pd.DataFrame, names: list[str], why: Mapping[tuple[str, str, str], str]) -> list[str]:
+    """Per line the reasons of its missing scores, as JSON."""
+    missing = table[names].isna().to_numpy()
+    texts = []
+    for i, (kind, dataset, n_cases) in enumerate(
+        zip(*(table[c] for c in ("edit_kind", "dataset", "n_cases")), strict=True)
+    ):
+        gaps = {}
+        for j in np.flatnonzero(missing[i]):
+            if reason := why.get((kind, dataset, names[j])):
+                gaps[names[j]] = reason if n_cases else "no case of this stratum"
+        texts.append(json.dumps(gaps, ensure_ascii=False))
+    return texts
 
 
 _POOL = ("ladder", "edit_kind", "dataset")  # cases are exchanged within one, the same at every rung and setting
 
 
-def _weights(cases: pd.DataFrame, draws: int, seed: int) -> dict[tuple, np.ndarray]:
-    """(ladder, edit kind, data set, case) -> how often each draw of the cluster bootstrap has it: subjects, then cases in them."""
-    out: dict[tuple, np.ndarray] = {}
-    unique = cases.drop_duplicates([*_POOL, "case"]).sort_values([*_POOL, "subject", "case"], kind="stable")
-    for key, part in unique.groupby(list(_POOL), observed=True):
+def _weights(cases: pd.DataFrame, unique: np.ndarray, draws: int, seed: int) -> np.ndarray:
+    """(different cases, draws): how often each draw of the cluster bootstrap has a case: subjects are drawn, then cases in them.
+
+    Args:
+        unique: the number of the case of each line of `cases`; a case is the same at every rung and setting.
+    """
+    out = np.zeros((int(unique.max()) + 1, draws))
+    first = cases[[*_POOL, "subject", "case"]].assign(_case=unique)[~pd.Series(unique, index=cases.index).duplicated()]
+    first = first.sort_values([*_POOL, "subject", "case"], kind="stable")
+    for key, part in first.groupby(list(_POOL), observed=True):
         drawn = draw_weights(part["subject"].tolist(), draws, [seed, *"/".join(map(str, key)).encode()])
-        out |= {(*key, case): drawn[:, i] for i, case in enumerate(part["case"])}
+        out[part["_case"].to_numpy()] = drawn.T
     return out
 
 

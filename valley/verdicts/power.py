@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import binomtest
 
 from valley.rows import RowsError
 from valley.statistics import noise, prominence, prominence_test
@@ -33,10 +34,8 @@ class Rate:
     @property
     def interval(self) -> tuple[float, float]:
         """Wilson (1927): stays inside [0, 1] and honest near its ends."""
-        n, z = self.trials, 1.959964
-        centre = (self.value + z * z / (2 * n)) / (1 + z * z / n)
-        half = z / (1 + z * z / n) * np.sqrt(self.value * (1 - self.value) / n + z * z / (4 * n * n))
-        return max(0.0, centre - half), min(1.0, centre + half)
+        low, high = binomtest(self.hits, self.trials).proportion_ci(method="wilson")
+        return float(low), float(high)
 
     def __str__(self) -> str:
         low, high = self.interval

@@ -89,7 +89,7 @@ def test_the_best_setting_survives_and_only_it_meets_the_test_cases(tiny: World)
     assert seen and asked and not seen & asked and {task.cell.stage for task in test} == {"test"}
     addresses = [task.cell.address("m") for step in rounds_ for task in step]
     assert len(set(addresses)) == len(addresses) == sum(map(len, walk(place)))  # as many as the dry run says
-    assert set(CONTROLS) == set(NAMED_CONTROLS)
+    assert set(CONTROLS) == set(kinds.CONTROLS)
 
 
 def test_ties_go_by_order_and_what_cannot_be_measured_comes_last(tiny: World) -> None:

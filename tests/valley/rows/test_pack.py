@@ -8,8 +8,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 
+from benchmarks.sweep.merge import merge
 from benchmarks.sweep.store import RunStore
+from cli import cli
 from editing.errors import BadData
 from tests.valley.build import ladder
 from valley.report.notebook import report_of
@@ -17,7 +20,7 @@ from valley.rows.crispness import read_crispness
 from valley.rows.pack import LEFT_OUT, NAME, pack, rounded
 from valley.rows.schema import COLUMNS, RowsError, read_run
 from valley.scores.available import available
-from valley.scores.plan import with_options
+from valley.scores.plan import stored, with_options
 
 
 @pytest.fixture
@@ -92,3 +95,30 @@ def test_nothing_is_overwritten_or_added(run: Path, tmp_path: Path) -> None:
     pack(run, tmp_path / "packed")
     with pytest.raises(BadData, match="packed run"):
         RunStore(tmp_path / "packed", {"ladder": "toy"}, {}, {})
+
+
+def test_a_damaged_packed_run_is_never_to_be_deleted(run: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "packed"
+    pack(run, folder)
+    (folder / "cells" / NAME).write_bytes(b"damaged")
+    with pytest.raises(RowsError, match="packed run: restore the file from its source") as caught:
+        read_run(folder)
+    assert "delete" not in str(caught.value)
+    with pytest.raises(BadData, match="a packed run"):
+        merge([folder], tmp_path / "merged")
+
+
+def test_scores_say_what_pack_left_out(run: Path, tmp_path: Path) -> None:
+    pack(run, tmp_path / "packed")
+    for folder, said in ((run, False), (tmp_path / "packed", True)):
+        result = CliRunner().invoke(cli, ["scores", str(folder), "--metrics", "counterfact"])
+        assert result.exit_code == 0, result.output
+        assert ("`pack` left out text_before" in result.output) == said
+
+
+def test_a_table_by_another_plan_than_the_stored_one_says_so(run: Path) -> None:
+    stored(with_options(min_known=2), run)
+    for options, said in ((["--stratum", "known"], False), (["--stratum", "all"], True)):
+        result = CliRunner().invoke(cli, ["scores", str(run), *options])
+        assert result.exit_code == 0, result.output
+        assert ("Caution: these scores follow another plan" in result.output) == said
