@@ -13,30 +13,25 @@ An ambiguous record (two relations fit its names) is left out: its French questi
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from benchmarks.cases import Case
 from benchmarks.datasets.formats import easyedit
 from benchmarks.datasets.reading import french_labels as _french
 from benchmarks.datasets.reading.case_set import CaseSet
 from benchmarks.datasets.reading.drafts import Draft, Question, assemble, collect, draft
 from benchmarks.datasets.reading.fields import fold, look, mapping, prior, slotted, text
 from benchmarks.datasets.reading.patterns import Patterns
-from benchmarks.datasets.reading.records import Place, read_records
+from benchmarks.datasets.reading.records import Place, Record, read_records
 from benchmarks.datasets.reading.sources import Source, located
 from editing.errors import BadRequest
 
 DESCRIPTION = "CounterFact with French names (en_fr:PATH, en_fr:PATH#fr to edit in French)"
-KINDS = ("fact",)
 SOURCE = Source(
     "a join of CounterFact with the labels of mParaRel by English names, which you make yourself", "none stated"
 )
 NEIGHBOURS = {"en": 6, "fr": 4}
 PARAPHRASES = 4
-Record = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -66,11 +61,6 @@ def recognises(record: Record) -> bool:
     """Whether the record is of this form."""
     en, fr = record.get("en"), record.get("fr")
     return isinstance(en, dict) and isinstance(fr, dict) and "true" in en and "new" in en and "prompt" not in fr
-
-
-def cases(kind: str, seed: int, argument: str = "") -> list[Case]:
-    """The cases of the file that `argument` names."""
-    return list(read(argument, seed).cases)
 
 
 def read(argument: str, seed: int = 0, limit: int | None = None) -> CaseSet:

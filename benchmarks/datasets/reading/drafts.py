@@ -17,7 +17,7 @@ from benchmarks.cases import FREE, Case, Probe
 from benchmarks.datasets.reading.case_set import CaseSet, LeftOut
 from benchmarks.datasets.reading.fields import filled, fold, prior, slotted
 from benchmarks.datasets.reading.frames import Frames
-from benchmarks.datasets.reading.records import Place, first_twice
+from benchmarks.datasets.reading.records import Place, check_object, read_records
 from editing.errors import BadData, UserError
 from editing.text import EditRequest
 
@@ -163,10 +163,7 @@ def collect(file: str, rows: Sequence[Any], parse: Callable[[Place, Any], T]) ->
     for number, row in enumerate(rows, 1):
         place = Place(file, number)
         try:
-            if not isinstance(row, dict):
-                place.refuse(f"is {type(row).__name__}, not an object", 'write it as {"key": ...}')
-            if twice := first_twice(row):
-                place.refuse(f"the key {twice!r:.60} stands twice", "keep one")
+            check_object(place, row)
             good.append(parse(place, row))
         except UserError as error:
             left.append(LeftOut(number, " ".join(str(error).split())))
@@ -211,6 +208,23 @@ def assemble(
     if unasked:
         notes = [*notes, f"{unasked} questions are not asked: the file has nothing else to choose from"]
     return CaseSet(tuple(cases), tuple(left), records, tuple(notes))
+
+
+def read_file(
+    dataset: str,
+    path: Path,
+    parse: Callable[[Place, dict[str, Any]], Sequence[Draft]],
+    seed: int,
+    limit: int | None = None,
+) -> CaseSet:
+    """The cases of one file whose records each make one draft or several.
+
+    Raises:
+        BadData: the file cannot be read, or more of its records are bad than good.
+    """
+    rows = read_records(path)
+    groups, left_out = collect(str(path), rows, parse)
+    return assemble(dataset, path, [one for group in groups for one in group], left_out, len(rows), seed, limit)
 
 
 # (language, relation) -> answers, folded and as written; relation "" holds those of all edits, ALL every one

@@ -13,7 +13,7 @@ import io
 import json
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -23,6 +23,7 @@ from editing.errors import BadData
 TABLES = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
 CELL = 10_000_000  # characters of one table cell; longer texts are refused one by one, not with the whole file
 LANGUAGE = re.compile(r"[a-z]{2}")
+Record = Mapping[str, Any]
 
 
 class Written(str):
@@ -45,7 +46,7 @@ class Place:
     record: int = 0
 
     def refuse(self, why: str, mend: str) -> NoReturn:
-        where = f"{self.file}, record {self.record}" if self.record else self.file
+        where = f"{self.file}: record {self.record}" if self.record else self.file
         raise BadData(f"{where}: {why}; {mend}")
 
 
@@ -164,6 +165,19 @@ def _rows(rows: Iterator[list[str]], header: Sequence[str], place: Place) -> Ite
                 f"has {len(row)} cells under {len(header)} headings", "quote cells that hold the separator"
             )
         yield {name: cell for name, cell in zip(header, row, strict=False) if cell.strip()}
+
+
+def check_object(place: Place, record: Any, example: str = '{"key": ...}') -> None:
+    """Raises `BadData` unless the record is an object that has each key once."""
+    if not isinstance(record, dict):
+        place.refuse(f"is {type_name(record)}, not an object", f"write {example}")
+    if repeated := first_twice(record):
+        place.refuse(f"the key {repeated!r:.60} stands twice", "keep one")
+
+
+def type_name(value: Any) -> str:
+    """The type of a JSON value, for messages."""
+    return "a number" if isinstance(value, Written) else type(value).__name__
 
 
 def first_twice(value: Any) -> str | None:
