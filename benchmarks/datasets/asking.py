@@ -41,8 +41,8 @@ def ask(
     Args:
         answer: key of the object the edited model shall give; the fact's own object when left out.
         old: key of the object before the edit; the fact's own object when left out.
-        rivals: keys of further objects that must be among the candidates, in a neighbour's probe: the edit's target first,
-            which then is the probe's rival.
+        rivals: keys of further objects that must be among the candidates, in a neighbour's probe: the edit's target
+            first, which then is the probe's rival.
     """
     said = known.render(fact, lang, template)
     right = known.name(answer or fact.object, lang)

@@ -21,8 +21,8 @@ ABILITY = {"en": 2, "fr": 1}
 def with_common_probes(cases: Sequence[Case], most: int = 0) -> tuple[Case, ...]:
     """`cases`, each with the probes of this file; a case that brings its own probes of a kind gets none of that kind.
 
-    With `most`, only the first `most` of a case's own probes of each kind and language are kept; the efficacy probes stay, they are
-    the edit.
+    With `most`, only the first `most` of a case's own probes of each kind and language are kept; the efficacy probes
+    stay, they are the edit.
     """
     drift = _drift()
     out = []
@@ -58,8 +58,8 @@ def _fluency(case: Case) -> Probe:
 def _neighbours_plus(case: Case, probes: Sequence[Probe]) -> list[Probe]:
     """The first neighbour's probe of each language with the edit's sentence before it: does mentioning the edit spill it?
 
-    CounterFact+ (Hoelscher-Obermaier et al. 2023, "Detecting Edit Failures In Large Language Models", section 3). The unedited model
-    is asked behind the same sentence, so what the sentence alone does is not held against the edit.
+    CounterFact+ (Hoelscher-Obermaier et al. 2023, "Detecting Edit Failures In Large Language Models", section 3). The
+    unedited model is asked behind the same sentence, so what the sentence alone does is not held against the edit.
     """
     first = {p.lang: p for p in reversed(probes) if p.kind == "neighbour"}
     return [

@@ -1,11 +1,12 @@
 """Data sets by name. Every module of `ours/` and `formats/` is a data set with DESCRIPTION, one line of text.
 
-A module of `ours/` has KINDS (the edit kinds it offers) and `cases(kind, seed, argument) -> list[Case]`. The order of the
-cases makes every prefix a varied sample. The argument is what follows a colon in the name: `world_facts:fr`.
+A module of `ours/` has KINDS (the edit kinds it offers) and `cases(kind, seed, argument) -> list[Case]`. The order of
+the cases makes every prefix a varied sample. The argument is what follows a colon in the name: `world_facts:fr`.
 
-A module of `formats/` reads one file format into fact edits, in the order of the file. It has `recognises(record) -> bool`
-and `read(argument, seed, limit) -> CaseSet`, or `cases` and KINDS where it stops at the first bad record; SOURCE where the
-file is published. `file:PATH`, or the path alone, stands for the format that recognises the records of the file.
+A module of `formats/` reads one file format into fact edits, in the order of the file. It has `recognises(record) ->
+bool` and `read(argument, seed, limit) -> CaseSet`, or `cases` and KINDS where it stops at the first bad record; SOURCE
+where the file is published. `file:PATH`, or the path alone, stands for the format that recognises the records of the
+file.
 """
 
 from __future__ import annotations

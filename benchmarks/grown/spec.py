@@ -181,7 +181,8 @@ def _options(name: str, text: str | None) -> dict[str, float]:
 def build(spec: RungSpec, vocabulary: int, end: int) -> Any:
     """The untrained model of `spec`, float32, the same for the same seed; torch's global generator is left as it was.
 
-    The MLPs of `gpt2attn` are zero and frozen: they add nothing now or later, in a folder that plain transformers loads.
+    The MLPs of `gpt2attn` are zero and frozen: they add nothing now or later, in a folder that plain transformers
+        loads.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(spec.seed)

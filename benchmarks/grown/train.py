@@ -1,10 +1,11 @@
 """The training loop of the grown rungs: small transformers, short sequences, made fast on few CPU cores.
 
-What makes it fast (measured; see LOG.md): Muon needs few tokens; the loss over the vocabulary computes its own gradient in slices
-that stay in the processor's cache; documents that share a row do not see each other (unrelated sentences before a fact slowed its
-learning two to three times); matrix products run in bfloat16 where the processor has tiles for it, weights and updates stay
-float32; a batch is cut in a fixed number of shards, each run by a thread of its own with one torch thread, which neither spins
-when other processes want the cores nor makes the result depend on how many cores there are.
+What makes it fast (measured; see LOG.md): Muon needs few tokens; the loss over the vocabulary computes its own gradient
+in slices that stay in the processor's cache; documents that share a row do not see each other (unrelated sentences
+before a fact slowed its learning two to three times); matrix products run in bfloat16 where the processor has tiles for
+it, weights and updates stay float32; a batch is cut in a fixed number of shards, each run by a thread of its own with
+one torch thread, which neither spins when other processes want the cores nor makes the result depend on how many cores
+there are.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ class Recipe:
         alone: part of the training in which every document is one sentence. Unrelated sentences before a fact slow its
             learning down, so company comes last.
         company: from then on, fraction of the documents that have 2 to 8 sentences, as prompts with a context will.
-        matrix_lr: Muon's step for the hidden matrices. embedding_lr, vector_lr: Adam's for embeddings and for norms and biases.
+        matrix_lr: Muon's step for the hidden matrices. embedding_lr, vector_lr: Adam's for embeddings and for norms and
+            biases.
         warmup, decay: fractions of the steps with a rising, and a falling, step size.
     """
 
@@ -130,7 +132,8 @@ def batches(
 def segments(inputs: torch.Tensor, end: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Positions counted from the start of each document, and who may see whom: earlier tokens of the same document.
 
-    Shapes: inputs (rows, length), documents opened by `end`; positions (rows, length); mask (rows, 1, length, length), bool.
+    Shapes: inputs (rows, length), documents opened by `end`; positions (rows, length); mask (rows, 1, length, length),
+        bool.
     """
     opens = inputs == end
     at = torch.arange(inputs.shape[1], device=inputs.device)
@@ -324,7 +327,8 @@ class Trainer:
         """
         total, every = self.recipe.steps, max(1, self.recipe.steps // 50)
         self.model.train()
-        # On processors flash attention is slow in bfloat16. The choice is global in torch, so it is made outside the threads.
+        # On processors flash attention is slow in bfloat16. The choice is global in torch, so it is made outside the
+        # threads.
         plain = self.dtype == torch.bfloat16 and self.device.type == "cpu"
         backends = [SDPBackend.MATH] if plain else [SDPBackend.FLASH_ATTENTION, SDPBackend.MATH]
         with (

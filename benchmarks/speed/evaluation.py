@@ -1,7 +1,8 @@
 """The evaluation of many edits: what each kind of question costs, and ours beside EasyEdit's on the same questions.
 
-Both take turns in one process on the same weights. EasyEdit asks one edited model at a time; ours asks all edits in the same
-passes. What is compared is the evaluation after the edit alone: neither side's edits, nor the unedited model's answers.
+Both take turns in one process on the same weights. EasyEdit asks one edited model at a time; ours asks all edits in the
+same passes. What is compared is the evaluation after the edit alone: neither side's edits, nor the unedited model's
+answers.
 """
 
 from __future__ import annotations
@@ -50,7 +51,8 @@ class Beside:
     Attributes:
         cases: edits. questions: prompts asked of all of them together.
         spent: median over rounds, for all edits.
-        cpu_ratio, wall_ratio: their seconds over ours, sums over rounds; low, high: 95% bootstrap interval over rounds of cpu_ratio.
+        cpu_ratio, wall_ratio: their seconds over ours, sums over rounds; low, high: 95% bootstrap interval over rounds
+            of cpu_ratio.
         note: how the results compare.
     """
 

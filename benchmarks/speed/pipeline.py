@@ -1,8 +1,9 @@
 """`python -m benchmarks.speed.pipeline`: cases per second of the whole pipeline, where the time goes, and EasyEdit's evaluation beside ours.
 
-A sweep of a few cases runs as `python cli.py bench` runs it, from the model's files to the rows on disk, with a cache that lacks strength
-and statistics at first; grown and converted models are taken from the usual one. Everything is measured in this process, in turns, in
-CPU-seconds and wall seconds. Written to OUT/pipeline.csv, and into OUT/README.md. The part beside EasyEdit needs EASYEDIT_HOME.
+A sweep of a few cases runs as `python cli.py bench` runs it, from the model's files to the rows on disk, with a cache
+that lacks strength and statistics at first; grown and converted models are taken from the usual one. Everything is
+measured in this process, in turns, in CPU-seconds and wall seconds. Written to OUT/pipeline.csv, and into
+OUT/README.md. The part beside EasyEdit needs EASYEDIT_HOME.
 """
 
 from __future__ import annotations

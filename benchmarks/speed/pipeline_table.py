@@ -10,7 +10,8 @@ from editing.errors import BadData
 from editing.files import atomic_file
 
 FILE = "pipeline.csv"
-# table: pipeline (stages of a whole sweep), kinds (the evaluation by kind of question), beside (EasyEdit's evaluation and ours)
+# table: pipeline (stages of a whole sweep), kinds (the evaluation by kind of question), beside (EasyEdit's evaluation
+# and ours)
 COLUMNS = (
     "table", "model", "method", "what", "round", "rounds", "cases", "questions", "cpu_seconds", "wall_seconds", "share",
     "cpu_ratio", "low", "high", "wall_ratio", "note", "device", "torch", "commit",

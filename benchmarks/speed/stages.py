@@ -1,7 +1,7 @@
 """The stages of an edit, each beside the slow, literal way of doing it (tests/editing/reference*.py), and how they grow.
 
-A stage is a function from a `Bench` to rows. What is compared does the same work: the note of each row says how far the two
-results are apart.
+A stage is a function from a `Bench` to rows. What is compared does the same work: the note of each row says how far the
+two results are apart.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """How long things take beside each other: A B A B in one process, ratios with their spread, peak memory, matmul peak.
 
-Times are CPU-seconds of the process on a CPU (a shared machine's wall clock says more about its other users) and wall seconds
-behind a synchronisation on a GPU.
+Times are CPU-seconds of the process on a CPU (a shared machine's wall clock says more about its other users) and wall
+seconds behind a synchronisation on a GPU.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The knowledge base: entities, relations and true facts in a fixed order, and how to say them in two languages.
 
 `knowledge()` joins the concept suite (written by us, `concepts.toml`) and the world facts (made at run time from CLDR
-and GeoNames, `countries.py`), and, where asked for, invented people (`people.py`). Data sets draw their cases from it; grown rungs are trained on its sentences.
+and GeoNames, `countries.py`), and, where asked for, invented people (`people.py`). Data sets draw their cases from it;
+grown rungs are trained on its sentences.
 """
 
 from __future__ import annotations

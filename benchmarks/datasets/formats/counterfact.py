@@ -4,9 +4,9 @@
      "target_new": {"str": "English"}, "target_true": {"str": "French"}, "subject": "Danielle Darrieux"},
      "paraphrase_prompts": [...], "neighborhood_prompts": [...], "attribute_prompts": [...], "generation_prompts": [...]}
 
-Paraphrases and neighbours are asked as the paper does; each may choose from the target, the old answer and others. Prompts for
-generation become `fluency` probes. Attribute prompts are about subjects for which the target is true: an edit that says its
-target everywhere would pass them all, so they are not asked, and a note counts them.
+Paraphrases and neighbours are asked as the paper does; each may choose from the target, the old answer and others.
+Prompts for generation become `fluency` probes. Attribute prompts are about subjects for which the target is true: an
+edit that says its target everywhere would pass them all, so they are not asked, and a note counts them.
 """
 
 from __future__ import annotations

@@ -4,12 +4,14 @@ A record of KnowEdit (Zhang et al. 2024, arXiv:2401.01286), with every key but t
     {"prompt": ..., "subject": ..., "target_new": ..., "ground_truth": ..., "rephrase_prompt": ...,
      "portability": {"Reasoning": [{"prompt": ..., "ground_truth": [["Europe", "Old Continent"]]}]},
      "locality": {"Relation_Specificity": [{"prompt": ..., "ground_truth": ...}]}}
-EasyEdit's flat form has `locality_prompt` and `locality_ground_truth` (texts or lists) instead, and the same for `portability`;
-WikiBio calls prompt, subject and target_new `text`, `concept` and `labels`.
+EasyEdit's flat form has `locality_prompt` and `locality_ground_truth` (texts or lists) instead, and the same for
+`portability`; WikiBio calls prompt, subject and target_new `text`, `concept` and `labels`.
 
-Groups become probe kinds by their names: aliases are `alias`, reasoning and hops `multi_hop`, other portability `relation`;
-locality is `same_subject` where the subject is in the question, `neighbour_plus` for distractors, else `neighbour`.
-`Forgetfulness` asks for the old objects of a relation with many: the target is right as well, so it is no candidate there.
+Groups become probe kinds by their names: aliases are `alias`, reasoning and hops `multi_hop`, other portability
+`relation`; locality is `same_subject` where the subject is in the question, `neighbour_plus` for distractors, else
+`neighbour`.
+`Forgetfulness` asks for the old objects of a relation with many: the target is right as well, so it is no candidate
+there.
 """
 
 from __future__ import annotations

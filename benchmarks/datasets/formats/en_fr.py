@@ -4,10 +4,11 @@
      "en": {"subject": "Danielle Darrieux", "prompt": "The mother tongue of Danielle Darrieux is", "true": "French", "new": "English"},
      "fr": {"subject": "Danielle Darrieux", "true": "français", "new": "anglais"}}
 
-`en_fr:PATH` edits the English prompt; `en_fr:PATH#fr` edits the French one. French prompts are our own (`_french.py`). With
-`#templates=FOLDER`, mParaRel's folder of patterns, its English patterns are paraphrases; its French ones are not used.
-`cross_lingual` asks in the other language; neighbours, in both, are subjects with the same true object and relation.
-An ambiguous record (two relations fit its names) is left out: its French question might ask for the other one.
+`en_fr:PATH` edits the English prompt; `en_fr:PATH#fr` edits the French one. French prompts are our own (`_french.py`).
+With `#templates=FOLDER`, mParaRel's folder of patterns, its English patterns are paraphrases; its French ones are not
+used. `cross_lingual` asks in the other language; neighbours, in both, are subjects with the same true object and
+relation. An ambiguous record (two relations fit its names) is left out: its French question might ask for the other
+one.
 """
 
 from __future__ import annotations

@@ -13,9 +13,9 @@
 | paraphrases | other prompts for the same fact |
 | neighbours | facts that shall stay, each `prompt => answer` |
 
-Only subject, prompt and target are needed. The last three hold several texts with ` | ` between them (in JSON also a list). Of
-rows with one id the first is edited, the others are asked as `cross_lingual`. A fact without neighbours gets up to four from
-other rows of its relation and language whose `old` is known.
+Only subject, prompt and target are needed. The last three hold several texts with ` | ` between them (in JSON also a
+list). Of rows with one id the first is edited, the others are asked as `cross_lingual`. A fact without neighbours gets
+up to four from other rows of its relation and language whose `old` is known.
 """
 
 from __future__ import annotations

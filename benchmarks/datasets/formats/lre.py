@@ -3,9 +3,11 @@
 `lre:PATH` is one relation's JSON file, or a folder of them (then the relations take turns, as the files have no order):
     {"name": "food from country", "prompt_templates": ["{} originates from"], "prompt_templates_zs": [...],
      "samples": [{"subject": "Pizza", "object": "Italy"}]}
-The first template is edited, the others are paraphrases; neighbours are other samples, those with the same object first.
+The first template is edited, the others are paraphrases; neighbours are other samples, those with the same object
+first.
 
-Facts with a relation id and a template each, as in the `known_1000.json` of ROME, are read likewise, in the file's order:
+Facts with a relation id and a template each, as in the `known_1000.json` of ROME, are read likewise, in the file's
+order:
     {"known_id": 0, "subject": "Vinson Massif", "attribute": "Antarctica", "template": "{} is located in the continent",
      "prompt": "Vinson Massif is located in the continent of", "relation_id": "P30"}
 Where both are given, `prompt` is edited: the templates of known_1000 lack their last word now and then.

@@ -2,11 +2,11 @@
 
     {"sub_uri": "Q90", "sub_label": "Paris", "obj_uri": "Q142", "obj_label": "France", "predicate_id": "P17", "lang": "en"}
 
-JSONL, JSON, CSV or TSV; the columns may also be called subject, object, relation, subject_qid... A fact is asked by its own
-`pattern` ("[X] is in [Y]") or `prompt`, or by the patterns of `mpararel:PATH#templates=FOLDER` (LANG/P17.jsonl, one pattern a
-line). Only patterns that end with the object can be asked, and of the folder only English ones: the others are
-machine-translated. Facts in another language with the same subject and relation, and a pattern of their own, are asked as
-`cross_lingual` where the new object has a name in that language.
+JSONL, JSON, CSV or TSV; the columns may also be called subject, object, relation, subject_qid... A fact is asked by its
+own `pattern` ("[X] is in [Y]") or `prompt`, or by the patterns of `mpararel:PATH#templates=FOLDER` (LANG/P17.jsonl, one
+pattern a line). Only patterns that end with the object can be asked, and of the folder only English ones: the others
+are machine-translated. Facts in another language with the same subject and relation, and a pattern of their own, are
+asked as `cross_lingual` where the new object has a name in that language.
 """
 
 from __future__ import annotations

@@ -4,12 +4,13 @@
      "questions": [...], "answer": ..., "answer_alias": [...], "new_answer": ..., "new_answer_alias": [...],
      "single_hops": [{"question": ..., "cloze": ..., "answer": ..., "answer_alias": [...]}], "new_single_hops": [...], "orig": ...}
 
-A record with one rewrite is one case: its questions are `multi_hop`, the rewrite's own question a `paraphrase`, and the other
-hops of the old chain, which the edit does not touch, are `neighbour` probes (facts about the other links of the chain).
+A record with one rewrite is one case: its questions are `multi_hop`, the rewrite's own question a `paraphrase`, and the
+other hops of the old chain, which the edit does not touch, are `neighbour` probes (facts about the other links of the
+chain).
 
-A record with several rewrites moves its answer only when all of them are made, and a case holds one. Each rewrite is still a
-sound edit alone: it becomes a case with its question and the untouched hops, without the multi-hop questions, which a note
-counts. The same rewrite in several records is one case.
+A record with several rewrites moves its answer only when all of them are made, and a case holds one. Each rewrite is
+still a sound edit alone: it becomes a case with its question and the untouched hops, without the multi-hop questions, which a
+note counts. The same rewrite in several records is one case.
 """
 
 from __future__ import annotations

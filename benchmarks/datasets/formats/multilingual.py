@@ -4,10 +4,10 @@
      "fr": {"prompt": "Le {} vient d'", "subject": "brie", "target_new": "Espagne", "ground_truth": "Italie",
             "rephrase_prompt": [...], "locality": {...}}}
 
-A sub-object has the keys of EasyEdit's form or of zsRE, or a `requested_rewrite`. One language may stand in the record itself, beside the
-other's sub-object; its code is then `lang`, else `en`. English is edited where it is there, else the first language;
-`multilingual:PATH#fr` edits French. What the other languages ask of the edit becomes `cross_lingual`; what they ask of
-other facts keeps its kind.
+A sub-object has the keys of EasyEdit's form or of zsRE, or a `requested_rewrite`. One language may stand in the record
+itself, beside the other's sub-object; its code is then `lang`, else `en`. English is edited where it is there, else the
+first language; `multilingual:PATH#fr` edits French. What the other languages ask of the edit becomes `cross_lingual`;
+what they ask of other facts keeps its kind.
 """
 
 from __future__ import annotations

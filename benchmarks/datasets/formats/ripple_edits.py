@@ -5,13 +5,13 @@
      "Logical_Generalization": [{"test_queries": [{"prompt": ..., "answers": [{"value": ..., "aliases": [...]}]}],
                                  "test_condition": "OR", "condition_queries": [...]}], ...}
 
-Logical_Generalization becomes `relation`, Compositionality_I and _II `multi_hop`, Subject_Aliasing `alias`, Relation_Specificity
-`same_subject`; Forgetfulness (the other objects of the edited relation stay true) `same_subject` without the target among
-the candidates. Every test query is one probe, also of a group whose condition is OR. Condition queries only filter models in
-the paper; they are not asked, and a note counts them.
+Logical_Generalization becomes `relation`, Compositionality_I and _II `multi_hop`, Subject_Aliasing `alias`,
+Relation_Specificity `same_subject`; Forgetfulness (the other objects of the edited relation stay true) `same_subject`
+without the target among the candidates. Every test query is one probe, also of a group whose condition is OR. Condition
+queries only filter models in the paper; they are not asked, and a note counts them.
 
-The edit is a whole sentence: its answer follows the last "is", and the subject's name, which no key holds, is what follows the
-relation's words, else what the questions about the same subject end with.
+The edit is a whole sentence: its answer follows the last "is", and the subject's name, which no key holds, is what
+follows the relation's words, else what the questions about the same subject end with.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """From the facts of a file to cases: pools of same-type answers, candidates, priors, and the account of what was left out.
 
-A loader turns each record into a `Draft`, an edit with its questions but without candidates. Those can be drawn only once
+A loader turns each record into a `Draft`, an edit with its questions but without candidates. Those can be drawn only
+once
 the whole file is known: from the answers of the same relation, topped up from the rest of the file in that language.
 """
 
@@ -35,7 +36,8 @@ class Question:
         answer: what the edited model shall say; empty for `fluency`.
         aliases: other texts that are as right; none of them becomes a candidate.
         old: what it should say before; empty where the file does not tell.
-        rivals: answers that must be among the candidates; the first must not win (the edit's target, in a neighbour's probe).
+        rivals: answers that must be among the candidates; the first must not win (the edit's target, in a neighbour's
+            probe).
         relation: the pool of its candidates; empty for that of the edit.
     """
 

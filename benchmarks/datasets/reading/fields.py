@@ -1,8 +1,8 @@
 """Single fields of a record: texts, answers with their aliases, subject slots, whichever way they are written.
 
-Wild files write an answer as `"Rome"`, `{"str": "Rome", "id": "Q220"}`, `["Rome", "Roma"]` or `[["Rome", "Roma"]]`, and a year
-as `1998`; a subject as `{}`, `[X]` or itself. A field that is missing, null or empty is not there; anything else that
-cannot be read raises `BadData` with place, key and mend.
+Wild files write an answer as `"Rome"`, `{"str": "Rome", "id": "Q220"}`, `["Rome", "Roma"]` or `[["Rome", "Roma"]]`, and
+a year as `1998`; a subject as `{}`, `[X]` or itself. A field that is missing, null or empty is not there; anything else
+that cannot be read raises `BadData` with place, key and mend.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Files of other people as lists of records: JSON, JSONL, CSV, TSV, with every fault told as one line that names the place.
 
-A file is a list of records, one record, one record a line, a mapping from ids to records (`{"0": {...}, "1": {...}}`), a
-mapping from splits to lists (`{"train": [...]}`), or a table with a header row. Numbers are kept as they are written
+A file is a list of records, one record, one record a line, a mapping from ids to records (`{"0": {...}, "1": {...}}`),
+a mapping from splits to lists (`{"train": [...]}`), or a table with a header row. Numbers are kept as they are written
 (`Written`), so that a year stays a year and a huge number costs nothing; a key given twice is remembered (`Twice`) and
 refused when its record is looked at.
 """

@@ -72,7 +72,8 @@ def fetched(dataset: str, source: Source) -> Path:
     """The published file in the cache, downloaded if it is not there whole; its checksum is compared every time.
 
     Raises:
-        BadData: no network, offline by choice (`HF_HUB_OFFLINE`), the server sent another file, the cache cannot be written.
+        BadData: no network, offline by choice (`HF_HUB_OFFLINE`), the server sent another file, the cache cannot be
+            written.
     """
     import pooch  # its imports take longer than the commands that download nothing
 

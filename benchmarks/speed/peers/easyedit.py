@@ -1,12 +1,14 @@
 """ROME and MEMIT by EasyEdit's own code: a script of its own, run as `python easyedit.py JOB.json RESULT.json`.
 
-It imports nothing of this project, runs under the peer's interpreter and finds the checkout in EASYEDIT_HOME. Only the files of the
-two methods are imported: the packages above them are made by hand, because their `__init__` import every method there with all its
-requirements; `datasets` and `matplotlib` are stood in for where they are missing (the one loads Wikipedia, which is never wanted
-here, the other is imported and not used).
+It imports nothing of this project, runs under the peer's interpreter and finds the checkout in EASYEDIT_HOME. Only the
+files of the
+two methods are imported: the packages above them are made by hand, because their `__init__` import every method there
+with all its requirements; `datasets` and `matplotlib` are stood in for where they are missing (the one loads Wikipedia,
+which is never wanted here, the other is imported and not used).
 
-What is given instead of their own: context texts and covariances, put where their code caches its own. The keys of the job and of the
-result are in `benchmarks/speed/peers/__init__.py`. Only the edit itself is timed. Their code restores the weights; that is checked.
+What is given instead of their own: context texts and covariances, put where their code caches its own. The keys of the
+job and of the result are in `benchmarks/speed/peers/__init__.py`. Only the edit itself is timed. Their code restores
+the weights; that is checked.
 """
 
 from __future__ import annotations
