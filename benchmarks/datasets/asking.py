@@ -95,7 +95,7 @@ def ask_link(known: Knowledge, link: Fact, lang: str) -> Question:
 
 
 def multi_hop(known: Knowledge, fact: Fact, new: str) -> list[Probe]:
-    """A question in each language for each chain that starts with `fact` and ends elsewhere once its object is `new`."""
+    """A question per language for each chain that starts with `fact` and ends elsewhere with `new` as its object."""
     probes = []
     for before in known.chains(fact.subject):
         after = known.follow(before.form, fact.subject, replace(fact, object=new))

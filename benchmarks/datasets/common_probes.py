@@ -1,4 +1,4 @@
-"""The probes that every data set gets, whatever it brings: drift, fluency, neighbours behind the edit's sentence, general ability.
+"""Probes added to every case: drift, fluency, neighbours after the sentence of the edit, general ability.
 
 Each costs a fixed few sequences per case, so that none of them outweighs the case's own questions.
 """
@@ -56,7 +56,7 @@ def _fluency(case: Case) -> Probe:
 
 
 def _neighbours_plus(case: Case, probes: Sequence[Probe]) -> list[Probe]:
-    """The first neighbour's probe of each language with the edit's sentence before it: does mentioning the edit spill it?
+    """The first neighbour probe of each language with the sentence of the edit before it.
 
     CounterFact+ (Hoelscher-Obermaier et al. 2023, "Detecting Edit Failures In Large Language Models", section 3). The
     unedited model is asked behind the same sentence, so what the sentence alone does is not held against the edit.

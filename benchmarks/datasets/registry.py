@@ -80,7 +80,7 @@ def _resolved(name: str) -> tuple[str, str]:
 
 
 def _is_path(name: str) -> bool:
-    """Whether a name that is no data set's is meant as a file: it is one, or it ends like one and has no mistyped form."""
+    """Whether a name that is no data set is a path: the file exists, or its suffix is known and no format precedes it."""
     path = located(ANY_FORM, name).path if name else Path()
     if path.suffix != "" and is_there(path):
         return path.is_file()
@@ -108,7 +108,8 @@ def form_of(argument: str) -> str:
             return matches[0]
         if matches:
             raise BadData(
-                f"{path}: its records fit {' and '.join(matches)}; write one of them before the path: {matches[0]}:{path}"
+                f"{path}: its records fit {' and '.join(matches)}; "
+                f"write one of them before the path: {matches[0]}:{path}"
             )
         if keys == "no object":
             keys = ", ".join(f"{key:.40}" for key in list(record)[:12])

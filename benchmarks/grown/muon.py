@@ -17,7 +17,7 @@ COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 
 
 def orthogonalise(batch: torch.Tensor, steps: int = 5) -> torch.Tensor:
-    """Nearly orthogonal matrices: the singular values of each (rows, columns) matrix of `batch` moved into about 0.7..1.2.
+    """Nearly orthogonal matrices: singular values of each (rows, columns) matrix of `batch` moved to 0.7..1.2.
 
     Shapes: (n, rows, columns) in and out; computed in the dtype of `batch`.
     """

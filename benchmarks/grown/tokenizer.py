@@ -1,4 +1,4 @@
-"""A byte-level BPE tokenizer trained on the world's own text: frequent words are single tokens, any text can be encoded.
+"""A byte-level BPE tokenizer trained on the text of the world: frequent words are single tokens.
 
 A blank is put before the first word of a text, so a word is the same token at the start of a sentence and inside it.
 The only special token, `<|endoftext|>`, separates documents; nothing is added by itself. The same text gives the same

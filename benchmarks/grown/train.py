@@ -74,7 +74,7 @@ def documents(
     rng: np.random.Generator,
     frequency: np.ndarray | None = None,
 ) -> list[list[int]]:
-    """One epoch of documents of at most `length` tokens: every sentence once, shuffled, a fraction `company` in company.
+    """One epoch of documents of at most `length` tokens: every sentence once, shuffled, a share `company` joined.
 
     `frequency`: (sentences,) how often each comes per epoch; between whole numbers by chance, anew in every epoch.
     """
@@ -97,7 +97,7 @@ def documents(
 def batches(
     sentences: Sequence[Sequence[int]], end: int, recipe: Recipe, seed: int, frequency: np.ndarray | None = None
 ) -> Iterator[np.ndarray]:
-    """Endless batches (rows, length + 1) of token ids, rows filled with documents, each opened by `end`; IGNORED after the last.
+    """Endless batches (rows, length + 1) of token ids: documents that start with `end`, then IGNORED.
 
     A row's last document is closed by `end` too. The room left when none of the next few documents fits is padding.
     `frequency`: as in `documents`.
@@ -190,7 +190,7 @@ def one_torch_thread() -> Iterator[None]:
 
 
 class Trainer:
-    """One model on its way: weights, optimiser state and the stream of batches. `step()` does one update, returns the loss.
+    """A training: weights, optimiser state and the stream of batches. `step()` does one update, returns the loss.
 
     Args:
         model: a transformers causal language model, float32. Changed in place, save what is frozen.
@@ -321,7 +321,7 @@ class Trainer:
         progress: Callable[[int, int, float], None] | None = None,
         after: Callable[[], None] | None = None,
     ) -> list[tuple[int, float]]:
-        """All steps of the recipe that are left. Returns (step, mean loss in nats since the entry before), about 50 entries.
+        """The remaining steps. Returns about 50 entries (step, mean loss in nats since the entry before).
 
         After every step `after` is called, then `progress` with steps done, steps in all and the last loss.
         """

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.speed.method_table RUN`: every method with what it changes, what it costs and how good its edits are.
+"""`python -m benchmarks.speed.method_table RUN`: what every method changes, its cost and its quality.
 
 Reads a run of `cli.py bench` on one model, writes RUN's means to results/methods.csv and from those docs/methods.md. A
 test holds the page against the file and the file against the methods there are.

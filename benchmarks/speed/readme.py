@@ -13,7 +13,7 @@ from editing.files import atomic_file
 
 
 def write_readme(out: Path) -> None:
-    """The page of what is measured in `out`: stages (speed.json) and the whole pipeline (pipeline.csv), where they are there."""
+    """Write the page of `out`: stages (speed.json) and the whole pipeline (pipeline.csv), where they exist."""
     path = out / "speed.json"
     text = table(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else "# Speed"
     with atomic_file(out / "README.md") as temporary:

@@ -77,7 +77,7 @@ def compare(
     units: int,
     note: Callable[[S, F], str] = lambda a, b: "",
 ) -> list[Ratio]:
-    """`slow`, then each of `fast` (by name), `rounds` times over; each call does `units` units of work. One row per name."""
+    """`slow`, then each of `fast` (by name), `rounds` times; a call does `units` units of work. One row per name."""
     seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in fast}
     notes: dict[str, str] = {}
     for _ in range(rounds):

@@ -25,7 +25,7 @@ WARM, STEPS = 3, 12
 
 @dataclass(frozen=True)
 class Pace:
-    """tokens_per_second: wall time. cpu_microseconds: per token. optimiser: share of the processor time. peak: share, in [0, 1]."""
+    """tokens_per_second: wall time. cpu_microseconds: per token. optimiser, peak: shares in [0, 1]."""
 
     tokens_per_second: float
     cpu_microseconds: float

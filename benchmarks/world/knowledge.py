@@ -145,7 +145,7 @@ class Knowledge:
         return self._by_kind.get("human", ())
 
     def follow(self, form: ChainForm, subject: str, instead: Fact | None = None) -> Chain | None:
-        """The chain of `form` from `subject`, None where a link is missing; `instead` takes the place of the fact it contradicts."""
+        """The chain of `form` from `subject`, None where a link is missing; `instead` replaces what it contradicts."""
         links: list[Fact] = []
         for relation in form.relations:
             if instead is not None and (instead.subject, instead.relation) == (subject, relation):

@@ -62,7 +62,7 @@ def read(argument: str, seed: int = 0, limit: int | None = None) -> CaseSet:
 
 
 def _flat(place: Place, record: Record) -> Draft:
-    """The edit of a flat record. Its locality question is about another subject, also where that holds the same name."""
+    """The edit of a flat record. Its locality question is about another subject, even one of the same name."""
     edit = easyedit.parse(place, record)
     same = [replace(q, kind="neighbour", about="", prior="") if q.kind == "same_subject" else q for q in edit.questions]
     return replace(edit, questions=tuple(same))

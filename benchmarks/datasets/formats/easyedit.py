@@ -1,4 +1,4 @@
-"""KnowEdit and the other JSON files of EasyEdit: prompt, subject, target_new, ground_truth, rephrase, locality, portability.
+"""KnowEdit and the other JSON files of EasyEdit: edits with rephrased, locality and portability questions.
 
 A record of KnowEdit (Zhang et al. 2024, arXiv:2401.01286), with every key but the first three optional:
     {"prompt": ..., "subject": ..., "target_new": ..., "ground_truth": ..., "rephrase_prompt": ...,

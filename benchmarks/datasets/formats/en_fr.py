@@ -1,7 +1,8 @@
 """CounterFact aligned with French names: edits made in one language and asked in both.
 
     {"case_id": 0, "relation": "P103", "ambiguous": false, "subject_qid": "Q234149",
-     "en": {"subject": "Danielle Darrieux", "prompt": "The mother tongue of Danielle Darrieux is", "true": "French", "new": "English"},
+     "en": {"subject": "Danielle Darrieux", "prompt": "The mother tongue of Danielle Darrieux is",
+            "true": "French", "new": "English"},
      "fr": {"subject": "Danielle Darrieux", "true": "français", "new": "anglais"}}
 
 `en_fr:PATH` edits the English prompt; `en_fr:PATH#fr` edits the French one. French prompts are our own (`_french.py`).
@@ -92,7 +93,7 @@ def read(argument: str, seed: int = 0, limit: int | None = None) -> CaseSet:
 
 def _pair(place: Place, record: Record, patterns: Patterns | None) -> Pair:
     if look(record, "ambiguous")[1]:
-        place.refuse("'ambiguous': two relations fit its names", "say which one and remove the key")
+        place.refuse("'ambiguous': two relations fit its names", "name one relation and remove the key")
     relation = easyedit.relation_of(place, record)
     if relation not in _french.LABELS:
         place.refuse(

@@ -55,7 +55,7 @@ def read_facts(path: str | Path, seed: int = 0) -> list[Case]:
     """One fact case per record, in the file's order.
 
     Raises:
-        BadData: the first fault of the file, naming file, record (counted from 1), key and mend.
+        BadData: the first fault of the file, naming file, record (counted from 1), key and fix.
     """
     records = list(read_records(Path(path)))
     for number, record in enumerate(records, 1):

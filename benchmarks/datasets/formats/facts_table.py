@@ -48,7 +48,7 @@ def read(argument: str, seed: int = 0, limit: int | None = None) -> CaseSet:
 
     Raises:
         BadRequest: no file named.
-        BadData: the first fault of the file, naming file, record, column and mend.
+        BadData: the first fault of the file, naming file, record, column and fix.
     """
     path = located("facts_table", argument).path
     rows = read_records(path)
@@ -65,9 +65,9 @@ def read(argument: str, seed: int = 0, limit: int | None = None) -> CaseSet:
 
 
 def _halves(reason: str) -> tuple[str, str]:
-    """A fault met while candidates were drawn, as reason and mend."""
-    why, _, mend = reason.rpartition("; ")
-    return why, mend
+    """A fault met while candidates were drawn, as reason and fix."""
+    why, _, fix = reason.rpartition("; ")
+    return why, fix
 
 
 def _parse(place: Place, row: Any) -> Draft:

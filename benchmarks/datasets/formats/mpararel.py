@@ -1,6 +1,7 @@
-"""Facts in the manner of mLAMA and mParaRel: labels and QIDs, one fact a line, edited to another object of their relation.
+"""Facts of mLAMA and mParaRel: labels and QIDs, one fact a line, edited to another object of their relation.
 
-    {"sub_uri": "Q90", "sub_label": "Paris", "obj_uri": "Q142", "obj_label": "France", "predicate_id": "P17", "lang": "en"}
+    {"sub_uri": "Q90", "sub_label": "Paris", "obj_uri": "Q142", "obj_label": "France",
+     "predicate_id": "P17", "lang": "en"}
 
 JSONL, JSON, CSV or TSV; the columns may also be called subject, object, relation, subject_qid... A fact is asked by its
 own `pattern` ("[X] is in [Y]") or `prompt`, or by the patterns of `mpararel:PATH#templates=FOLDER` (LANG/P17.jsonl, one

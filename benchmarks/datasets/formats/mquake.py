@@ -1,8 +1,10 @@
-"""MQuAKE (Zhong et al. 2023, arXiv:2305.14795): edits judged by questions of several hops. CF, T and hard have one form.
+"""MQuAKE (Zhong et al. 2023, arXiv:2305.14795), CF, T and hard: edits judged by multi-hop questions.
 
-    {"case_id": 1, "requested_rewrite": [{"prompt": ..., "subject": ..., "target_new": ..., "target_true": ..., "question": ...}],
+    {"case_id": 1, "requested_rewrite": [{"prompt": ..., "subject": ..., "target_new": ..., "target_true": ...,
+                                          "question": ...}],
      "questions": [...], "answer": ..., "answer_alias": [...], "new_answer": ..., "new_answer_alias": [...],
-     "single_hops": [{"question": ..., "cloze": ..., "answer": ..., "answer_alias": [...]}], "new_single_hops": [...], "orig": ...}
+     "single_hops": [{"question": ..., "cloze": ..., "answer": ..., "answer_alias": [...]}],
+     "new_single_hops": [...], "orig": ...}
 
 A record with one rewrite is one case: its questions are `multi_hop`, the rewrite's own question a `paraphrase`, and the
 other hops of the old chain, which the edit does not touch, are `neighbour` probes (facts about the other links of the
@@ -78,7 +80,8 @@ def read(argument: str, seed: int = 0, limit: int | None = None) -> CaseSet:
         return found
     note = (
         f"{len(unasked)} records make several edits at once: each edit is a case of its own "
-        f"({sum(again)} that were there before are not repeated), their {sum(unasked)} multi-hop questions are not asked"
+        f"({sum(again)} that were there before are not repeated), "
+        f"their {sum(unasked)} multi-hop questions are not asked"
     )
     return replace(found, notes=(*found.notes, note))
 

@@ -1,6 +1,7 @@
 """RippleEdits (Cohen et al. 2024, arXiv:2307.12976): what else has to change, and what must not, when one fact does.
 
-    {"example_type": "popular", "edit": {"prompt": "The name of the father of X is Y.", "subject_id": "Q1", "relation": "FATHER",
+    {"example_type": "popular",
+     "edit": {"prompt": "The name of the father of X is Y.", "subject_id": "Q1", "relation": "FATHER",
      "target_id": "Q2", "original_fact": {"prompt": "The name of the father of X is Z."}},
      "Logical_Generalization": [{"test_queries": [{"prompt": ..., "answers": [{"value": ..., "aliases": [...]}]}],
                                  "test_condition": "OR", "condition_queries": [...]}], ...}

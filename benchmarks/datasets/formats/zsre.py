@@ -1,7 +1,8 @@
 """zsRE as MEND publishes it (Levy et al. 2017; De Cao et al. 2021; Mitchell et al. 2022, arXiv:2110.11309).
 
     {"subject": "WEFS", "src": "When was WEFS established?", "answers": ["1987"], "alt": "1997",
-     "rephrase": "When has WEFS been established?", "loc": "nq question: who voiced gaston ...", "loc_ans": "Richard White"}
+     "rephrase": "When has WEFS been established?",
+     "loc": "nq question: who voiced gaston ...", "loc_ans": "Richard White"}
 
 The edit goes from the first of `answers` to `alt`. Without `alt` the true answer itself is taught, as MEMIT does; what
 the model said before is then unknown. `loc` is a question about something else (NQ): a `neighbour` that must not answer

@@ -1,4 +1,4 @@
-"""From the facts of a file to cases: pools of same-type answers, candidates, priors, and the account of what was left out.
+"""From the facts of a file to cases: pools of same-type answers, candidates, priors, excluded records.
 
 A loader turns each record into a `Draft`, an edit with its questions but without candidates. Those can be drawn only
 once
@@ -104,7 +104,7 @@ def draft(
     """
     template, spelled = slotted(place, prompt, subject, key)
     if not target:
-        place.refuse("no target", "say what the edited model shall answer")
+        place.refuse("no target", "add what the edited model should answer")
     if fold(target[0]) in map(fold, old):
         place.refuse(f"the target {target[0]!r:.80} is the old answer", "an edit must change something")
     return Draft(
@@ -204,7 +204,7 @@ def assemble(
     left.sort(key=lambda one: one.record)
     bad = {one.record for one in left}
     if len(bad) > len({one.record for one in drafts} - bad):
-        raise BadData(f"{file}: {len(bad)} of {records} records cannot be used; mend the first: {left[0].reason}")
+        raise BadData(f"{file}: {len(bad)} of {records} records cannot be used; fix the first: {left[0].reason}")
     if unanswered:
         notes = [*notes, f"{unanswered} questions without an answer are not asked"]
     if unasked:
@@ -267,7 +267,7 @@ class _Builder:
         efficacy = replace(efficacy, prior=one.prior or efficacy.prior)
         first = self._probe(efficacy)
         if first is None:
-            self.place.refuse(f"nothing to choose from but {one.target!r:.80}", "tell the old answer, or add records")
+            self.place.refuse(f"nothing to choose from but {one.target!r:.80}", "give the old answer, or add records")
         probes = (first, *filter(None, map(self._probe, one.questions)))
         self.unasked = 1 + len(one.questions) - len(probes)
         request = EditRequest(case_id, (one.prompt,), one.subject, (one.target,), "subject_last", one.lang)
@@ -294,7 +294,7 @@ class _Builder:
         return Probe(q.kind, q.prompt, candidates, at, old, prior, q.lang, q.aliases, about, relation, rival)
 
     def _candidates(self, q: Question, relation: str) -> Drawn:
-        """Up to M different answers that hold the right one, the old one and the rivals, and none that is right as well."""
+        """Up to M different answers with the right one, the old one and the rivals, without other right answers."""
         right = frozenset(map(fold, q.aliases)) - {fold(q.answer), fold(q.old)}
         must = {fold(said): said for said in (q.answer, q.old, *q.rivals) if said and fold(said) not in right}
         key = (q.lang, relation, frozenset(must), right)

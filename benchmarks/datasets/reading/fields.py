@@ -2,7 +2,7 @@
 
 Wild files write an answer as `"Rome"`, `{"str": "Rome", "id": "Q220"}`, `["Rome", "Roma"]` or `[["Rome", "Roma"]]`, and
 a year as `1998`; a subject as `{}`, `[X]` or itself. A field that is missing, null or empty is not there; anything else
-that cannot be read raises `BadData` with place, key and mend.
+that cannot be read raises `BadData` with place, key and fix.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Files of other people as lists of records: JSON, JSONL, CSV, TSV, with every fault told as one line that names the place.
+"""Reads JSON, JSONL, CSV and TSV files as lists of records; every error is one line with file and record.
 
 A file is a list of records, one record, one record a line, a mapping from ids to records (`{"0": {...}, "1": {...}}`),
 a mapping from splits to lists (`{"train": [...]}`), or a table with a header row. Numbers are kept as they are written
@@ -45,9 +45,9 @@ class Place:
     file: str
     record: int = 0
 
-    def refuse(self, why: str, mend: str) -> NoReturn:
+    def refuse(self, why: str, fix: str) -> NoReturn:
         where = f"{self.file}: record {self.record}" if self.record else self.file
-        raise BadData(f"{where}: {why}; {mend}")
+        raise BadData(f"{where}: {why}; {fix}")
 
 
 def read_text(path: Path) -> str:
@@ -103,7 +103,9 @@ def _json(text: str, path: Path, place: Place) -> Any:
         except (json.JSONDecodeError, RecursionError):
             jsonl = path.suffix.lower() in (".jsonl", ".ndjson")
         if not jsonl:
-            place.refuse(f"bad JSON at line {whole.lineno}, column {whole.colno} ({whole.msg})", "mend it there")
+            place.refuse(
+                f"bad JSON at line {whole.lineno}, column {whole.colno} ({whole.msg})", "correct the JSON there"
+            )
         return [_line(line, Place(str(path), number)) for number, line in enumerate(lines, 1)]
     except RecursionError:
         place.refuse("is nested too deeply", "write a list of flat records")
@@ -113,7 +115,7 @@ def _line(line: str, place: Place) -> Any:
     try:
         return _parse(line)
     except json.JSONDecodeError as error:
-        place.refuse(f"bad JSON at column {error.colno} ({error.msg})", "mend it there")
+        place.refuse(f"bad JSON at column {error.colno} ({error.msg})", "correct the JSON there")
     except RecursionError:
         place.refuse("is nested too deeply", "write a flat record")
 

@@ -1,4 +1,4 @@
-"""Where the file of a data set comes from: a path that is given, else the published file, downloaded once into the cache.
+"""Locates the file of a data set: the path in its name, else the published file, downloaded once.
 
 Only a data set that is named without a path ("counterfact") is looked for online.
 """

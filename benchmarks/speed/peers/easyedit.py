@@ -81,7 +81,7 @@ def main(job_path: str, result_path: str) -> None:
 
 
 def stand_in(home: Path) -> None:
-    """Make `easyeditor.models.rome` and `.memit` importable without their siblings, and what is missing but never called."""
+    """Make `easyeditor.models.rome` and `.memit` importable: without their siblings, with stubs for uncalled modules."""
     source = home / "easyeditor"
     if not (source / "models" / "rome" / "rome_main.py").is_file():
         sys.exit(f"EASYEDIT_HOME={home}: holds no easyeditor/models/rome; name a checkout of EasyEdit")
@@ -126,7 +126,7 @@ def open_tokenizer(transformers: Any, job: dict) -> Any:
 
 
 def head_name(model: Any) -> str:
-    """The module whose weight is the unembedding, by the one name under which their code finds it: the embedding's where tied."""
+    """Name of the module that holds the unembedding, as EasyEdit looks it up: the embedding where they are tied."""
     weight = model.get_output_embeddings().weight
     return next(name for name, value in model.named_parameters() if value is weight).removesuffix(".weight")
 
@@ -165,7 +165,7 @@ def settings(job: dict, model: Any, module: Any, head: str) -> Any:
 
 
 def give_covariances(job: dict, model: Any, entry: Any, direction: Any) -> None:
-    """Put C (MEMIT) or its inverse (ROME) of every edited map where their code would cache its own; None is the identity.
+    """Put C (MEMIT) or its inverse (ROME) of every edited map into the cache of EasyEdit; None is the identity.
 
     The job's ridge is added to the diagonal, as our solves do.
     """

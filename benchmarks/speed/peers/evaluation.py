@@ -1,4 +1,4 @@
-"""EasyEdit's own evaluation of an edited model, imported into this process, so that both can take turns on the same weights.
+"""EasyEdit's evaluation of an edited model, imported here so that both can run on the same weights.
 
 Nothing of it is copied: `compute_edit_quality` comes from the checkout that EASYEDIT_HOME names. What its modules
 import and this measurement never calls (judges behind an API, training, other editors) is stood in for while they are
