@@ -80,7 +80,7 @@ def _resolved(name: str) -> tuple[str, str]:
 
 
 def _is_path(name: str) -> bool:
-    """Whether a name that is no data set is a path: the file exists, or its suffix is known and no format precedes it."""
+    """Whether a name that is no data set is a path: the file exists, or its suffix is known without a format."""
     path = located(ANY_FORM, name).path if name else Path()
     if path.suffix != "" and is_there(path):
         return path.is_file()

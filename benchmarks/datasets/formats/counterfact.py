@@ -2,7 +2,8 @@
 
     {"case_id": 0, "requested_rewrite": {"prompt": "The mother tongue of {} is", "relation_id": "P103",
      "target_new": {"str": "English"}, "target_true": {"str": "French"}, "subject": "Danielle Darrieux"},
-     "paraphrase_prompts": [...], "neighborhood_prompts": [...], "attribute_prompts": [...], "generation_prompts": [...]}
+     "paraphrase_prompts": [...], "neighborhood_prompts": [...], "attribute_prompts": [...],
+     "generation_prompts": [...]}
 
 Paraphrases and neighbours are asked as the paper does; each may choose from the target, the old answer and others.
 Prompts for generation become `fluency` probes. Attribute prompts are about subjects for which the target is true: an

@@ -11,8 +11,8 @@ other hops of the old chain, which the edit does not touch, are `neighbour` prob
 chain).
 
 A record with several rewrites moves its answer only when all of them are made, and a case holds one. Each rewrite is
-still a sound edit alone: it becomes a case with its question and the untouched hops, without the multi-hop questions, which a
-note counts. The same rewrite in several records is one case.
+still a sound edit alone: it becomes a case with its question and the untouched hops, without the
+multi-hop questions, which a note counts. The same rewrite in several records is one case.
 """
 
 from __future__ import annotations

@@ -81,7 +81,7 @@ def main(job_path: str, result_path: str) -> None:
 
 
 def stand_in(home: Path) -> None:
-    """Make `easyeditor.models.rome` and `.memit` importable: without their siblings, with stubs for uncalled modules."""
+    """Make `easyeditor.models.rome` and `.memit` importable: without siblings, with stubs for uncalled modules."""
     source = home / "easyeditor"
     if not (source / "models" / "rome" / "rome_main.py").is_file():
         sys.exit(f"EASYEDIT_HOME={home}: holds no easyeditor/models/rome; name a checkout of EasyEdit")
