@@ -144,7 +144,8 @@ def _beside(table: pd.DataFrame) -> list[str]:
         "",
         f"The evaluation alone beside EasyEdit's `compute_edit_quality`: the same {int(first['cases'])} ROME edits "
         f"and weights, in turns, {int(first['rounds'])} rounds. Six short prompts an edit: the edit, two paraphrases, "
-        "three neighbours. A ratio is EasyEdit's seconds over those of the line for all edits, with a 95% bootstrap interval over rounds.",
+        "three neighbours. A ratio is EasyEdit's seconds over those of the line for all edits, with a 95% bootstrap "
+        "interval over rounds.",
         "",
         "| evaluation | prompts | CPU-s per edit | wall s per edit | ratio, CPU | 95% | "
         "ratio, wall | CPU-ms per prompt | results |",
