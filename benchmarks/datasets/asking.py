@@ -41,8 +41,8 @@ def ask(
     Args:
         answer: key of the object the edited model shall give; the fact's own object when left out.
         old: key of the object before the edit; the fact's own object when left out.
-        rivals: keys of further objects that must be among the candidates, in a neighbour's probe: the edit's target first,
-            which then is the probe's rival.
+        rivals: keys of further objects that must be among the candidates, in a neighbour's probe: the edit's target
+            first, which then is the probe's rival.
     """
     said = known.render(fact, lang, template)
     right = known.name(answer or fact.object, lang)
@@ -95,7 +95,7 @@ def ask_link(known: Knowledge, link: Fact, lang: str) -> Question:
 
 
 def multi_hop(known: Knowledge, fact: Fact, new: str) -> list[Probe]:
-    """A question in each language for each chain that starts with `fact` and ends elsewhere once its object is `new`."""
+    """A question per language for each chain that starts with `fact` and ends elsewhere with `new` as its object."""
     probes = []
     for before in known.chains(fact.subject):
         after = known.follow(before.form, fact.subject, replace(fact, object=new))

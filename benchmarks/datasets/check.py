@@ -1,4 +1,4 @@
-"""What a file of facts holds, before anything is edited: its form, cases, languages, probe kinds, and its first bad records."""
+"""Counts of what a file of facts holds: its format, cases, languages, probe kinds, and its bad records."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The probes that every data set gets, whatever it brings: drift, fluency, neighbours behind the edit's sentence, general ability.
+"""Probes added to every case: drift, fluency, neighbours after the sentence of the edit, general ability.
 
 Each costs a fixed few sequences per case, so that none of them outweighs the case's own questions.
 """
@@ -21,8 +21,8 @@ ABILITY = {"en": 2, "fr": 1}
 def with_common_probes(cases: Sequence[Case], most: int = 0) -> tuple[Case, ...]:
     """`cases`, each with the probes of this file; a case that brings its own probes of a kind gets none of that kind.
 
-    With `most`, only the first `most` of a case's own probes of each kind and language are kept; the efficacy probes stay, they are
-    the edit.
+    With `most`, only the first `most` of a case's own probes of each kind and language are kept; the efficacy probes
+    stay, they are the edit.
     """
     drift = _drift()
     out = []
@@ -56,10 +56,10 @@ def _fluency(case: Case) -> Probe:
 
 
 def _neighbours_plus(case: Case, probes: Sequence[Probe]) -> list[Probe]:
-    """The first neighbour's probe of each language with the edit's sentence before it: does mentioning the edit spill it?
+    """The first neighbour probe of each language with the sentence of the edit before it.
 
-    CounterFact+ (Hoelscher-Obermaier et al. 2023, "Detecting Edit Failures In Large Language Models", section 3). The unedited model
-    is asked behind the same sentence, so what the sentence alone does is not held against the edit.
+    CounterFact+ (Hoelscher-Obermaier et al. 2023, "Detecting Edit Failures In Large Language Models", section 3). The
+    unedited model is asked behind the same sentence, so what the sentence alone does is not held against the edit.
     """
     first = {p.lang: p for p in reversed(probes) if p.kind == "neighbour"}
     return [

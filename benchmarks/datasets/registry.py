@@ -1,12 +1,12 @@
-"""Data sets: name -> cases. One module each; a module here without a leading underscore is a data set.
+"""Data sets by name. Every module of `ours/` and `formats/` is a data set with DESCRIPTION, one line of text.
 
-Such a module has DESCRIPTION (one line), KINDS (the edit kinds it offers) and
-`cases(kind, seed, argument) -> list[Case]`, a pure function whose order makes every prefix a varied sample, or keeps the
-order of a file. The argument is what follows a colon in the data set's name: `fact_file:my_facts.json`.
+A module of `ours/` has KINDS (the edit kinds it offers) and `cases(kind, seed, argument) -> list[Case]`. The order of
+the cases makes every prefix a varied sample. The argument is what follows a colon in the name: `world_facts:fr`.
 
-A module that reads a form of file also has `recognises(record) -> bool`; where it leaves bad records out instead of stopping at
-the first, `read(argument, seed, limit) -> CaseSet`; where its file is published, SOURCE. `file:PATH`, or the path alone,
-stands for whichever form recognises the file's records.
+A module of `formats/` reads one file format into fact edits, in the order of the file. It has `recognises(record) ->
+bool` and `read(argument, seed, limit) -> CaseSet`, or `cases` and KINDS where it stops at the first bad record; SOURCE
+where the file is published. `file:PATH`, or the path alone, stands for the format that recognises the records of the
+file.
 """
 
 from __future__ import annotations
@@ -37,8 +37,9 @@ __all__ = [
     "read_cases",
 ]
 ANY_FORM = "file"
+FACTS = ("fact",)  # what files hold
 SUFFIXES = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".tab")
-LOOKED_AT = 50  # records, until one is recognised
+MOST_RECORDS = 50  # tried until one is recognised
 
 
 def dataset_names() -> tuple[str, ...]:
@@ -79,7 +80,7 @@ def _resolved(name: str) -> tuple[str, str]:
 
 
 def _is_path(name: str) -> bool:
-    """Whether a name that is no data set's is meant as a file: it is one, or it ends like one and has no mistyped form."""
+    """Whether a name that is no data set is a path: the file exists, or its suffix is known without a format."""
     path = located(ANY_FORM, name).path if name else Path()
     if path.suffix != "" and is_there(path):
         return path.is_file()
@@ -96,25 +97,25 @@ def form_of(argument: str) -> str:
     """
     path = located(ANY_FORM, argument).path
     if is_there(path) and path.is_dir():
-        raise BadData(
-            f"{path}: is a folder, whose form is not told by its records; write lre:{path} for LRE's relations"
-        )
+        raise BadData(f"{path}: the format of a folder is not detected; write lre:{path} for LRE's relations")
     records = read_records(path)
     keys = "no object"
-    for record in records[:LOOKED_AT]:
+    for record in records[:MOST_RECORDS]:
         if not isinstance(record, dict):
             continue
-        found = [name for name in forms() if _module(name).recognises(record)]
-        if len(found) == 1:
-            return found[0]
-        if found:
+        matches = [name for name in forms() if _module(name).recognises(record)]
+        if len(matches) == 1:
+            return matches[0]
+        if matches:
             raise BadData(
-                f"{path}: its records fit {' and '.join(found)}; write one of them before the path: {found[0]}:{path}"
+                f"{path}: its records fit {' and '.join(matches)}; "
+                f"write one of them before the path: {matches[0]}:{path}"
             )
         if keys == "no object":
             keys = ", ".join(f"{key:.40}" for key in list(record)[:12])
     raise BadData(
-        f"{path}: no form recognises its records, the first has {keys}; write the form before the path, one of {', '.join(forms())}"
+        f"{path}: no form recognises its records, the first has {keys}; "
+        f"write the form before the path, one of {', '.join(forms())}"
     )
 
 
@@ -125,7 +126,11 @@ def describe(name: str) -> str:
 
 def kinds_of(name: str) -> tuple[str, ...]:
     """The edit kinds the data set offers."""
-    return _module(_resolved(name)[0]).KINDS
+    return _kinds(_module(_resolved(name)[0]))
+
+
+def _kinds(module: ModuleType) -> tuple[str, ...]:
+    return getattr(module, "KINDS", FACTS)
 
 
 def build_cases(name: str, kind: str, limit: int | None = None, seed: int = 0) -> list[Case]:
@@ -138,7 +143,7 @@ def read_cases(name: str, kind: str, limit: int | None = None, seed: int = 0) ->
 
     Args:
         name: a data set, with its argument after a colon where it takes one: "world_facts", "fact_file:mine.json",
-            "counterfact:counterfact.json"; or a file whose form is found out: "file:mine.json", "mine.json".
+            "counterfact:counterfact.json"; or a file whose format is detected: "file:mine.json", "mine.json".
 
     Raises:
         BadRequest: an unknown data set, a kind it does not offer, a limit below 1.
@@ -146,8 +151,8 @@ def read_cases(name: str, kind: str, limit: int | None = None, seed: int = 0) ->
     """
     base, argument = _resolved(name)
     module = _module(base)
-    if kind not in module.KINDS:
-        raise BadRequest(f"data set {base!r} has no {kind!r} edits; use {', '.join(module.KINDS)}")
+    if kind not in _kinds(module):
+        raise BadRequest(f"data set {base!r} has no {kind!r} edits; use {', '.join(_kinds(module))}")
     if limit is not None and limit < 1:
         raise BadRequest(f"limit {limit}: ask for at least one case")
     if hasattr(module, "read"):

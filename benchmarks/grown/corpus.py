@@ -1,8 +1,9 @@
 """The training text of the grown rungs and the sentences held back from it.
 
-Every fact of the knowledge base is *told* in both languages or, for a known fraction, in one language only (so whether the
-other language knows it too is a question with a true answer). In each told language one template per fact is held back.
-Questions of several hops over told facts are held back altogether. Translation sentences and eliciting sentences (definitions) tie the names together. The split hangs on the world's seed and
+Every fact of the knowledge base is *told* in both languages or, for a known fraction, in one language only (so whether
+the other language knows it too is a question with a true answer). In each told language one template per fact is held
+back. Questions of several hops over told facts are held back altogether. Translation sentences and eliciting sentences
+(definitions) tie the names together. The split hangs on the world's seed and
 the fact alone: every rung sees the same facts, and a larger world leaves the fate of a fact as it was.
 """
 
@@ -36,10 +37,11 @@ class Sentence:
     """One sentence: `prompt`, then `target`, then a full stop.
 
     Attributes:
-        kind: `seen` (a told fact in a trained wording), `template` (a told fact, wording held back), `language` (a fact never told
-            in this language), `elicit` (a definition and its name), `translation`, `multi_hop` (the end of a chain of facts that
-            are all told in this language). Those of HELD are never trained on.
-        group: sentences of one group compete for the same answers: the relation (the last one of a chain), or the kind itself.
+        kind: `seen` (a told fact in a trained wording), `template` (a told fact, wording held back), `language` (a fact
+            never told in this language), `elicit` (a definition and its name), `translation`, `multi_hop` (the end of a
+            chain of facts that are all told in this language). Those of HELD are never trained on.
+        group: sentences of one group compete for the same answers: the relation (the last one of a chain), or the kind
+            itself.
         fact: the fact said, for the first three kinds.
     """
 

@@ -1,6 +1,7 @@
 """How often each sentence is read in training: equally often, or by Zipf's law over the subjects of the facts.
 
-Source of the law: Zipf 1949, "Human Behavior and the Principle of Least Effort": the frequency of the r-th most frequent is 1 / r^s.
+Source of the law: Zipf 1949, "Human Behavior and the Principle of Least Effort": the frequency of the r-th most
+frequent is 1 / r^s.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ def ranked_subjects(corpus: Corpus, seed: int) -> list[str]:
 def frequencies(corpus: Corpus, exponent: float, seed: int) -> np.ndarray:
     """(sentences,) float64: how often per epoch each training sentence is read, 1 on average.
 
-    Sentences of a fact: proportional to 1 / rank^exponent of its subject, scaled to a mean of 1 over all of them. Sentences without a
+    Sentences of a fact: proportional to 1 / rank^exponent of its subject, scaled to a mean of 1 over all of them.
+        Sentences without a
     fact (names, translations): 1.
     """
     rank = {subject: at for at, subject in enumerate(ranked_subjects(corpus, seed), 1)}

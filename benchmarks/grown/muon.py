@@ -1,9 +1,10 @@
 """Muon: momentum whose step is orthogonalised, for the matrices inside a network; AdamW for everything else.
 
-Source: K. Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024 (kellerjordan.github.io/posts/muon):
-quintic Newton-Schulz iteration with coefficients (3.4445, -4.7750, 2.0315), Nesterov momentum, step scaled by
-sqrt(max(1, rows / columns)). Written here for speed on small networks: matrices of one shape are orthogonalised as one batch, and
-a matrix that is three squares side by side (fused query, key, value) as three.
+Source: K. Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024
+(kellerjordan.github.io/posts/muon): quintic Newton-Schulz iteration with coefficients (3.4445, -4.7750, 2.0315),
+Nesterov momentum, step scaled by sqrt(max(1, rows / columns)). Written here for speed on small networks: matrices of
+one shape are orthogonalised as one batch, and a matrix that is three squares side by side (fused query, key, value) as
+three.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 
 
 def orthogonalise(batch: torch.Tensor, steps: int = 5) -> torch.Tensor:
-    """Nearly orthogonal matrices: the singular values of each (rows, columns) matrix of `batch` moved into about 0.7..1.2.
+    """Nearly orthogonal matrices: singular values of each (rows, columns) matrix of `batch` moved to 0.7..1.2.
 
     Shapes: (n, rows, columns) in and out; computed in the dtype of `batch`.
     """

@@ -16,7 +16,7 @@ SAMPLE = 400
 
 @torch.no_grad()
 def answered(model: Any, tokenizer: Any, sentences: Sequence[Sentence], batch: int = 64) -> list[bool]:
-    """Whether greedy decoding after each prompt says exactly the target: every target token is the most probable one."""
+    """Whether greedy decoding after each prompt gives the target: every target token is the most probable one."""
     order = sorted(range(len(sentences)), key=lambda i: len(sentences[i].text))
     right = [False] * len(sentences)
     device = next(model.parameters()).device

@@ -1,7 +1,8 @@
 """The state of a training on its way, so that a killed one goes on where it was and ends with the same weights.
 
-A state is one safetensors file: weights, the optimisers' moments, the steps done and the log. The order of the sentences is a function
-of the seed and the step, so its generator is brought to its place by drawing the batches again (under a millisecond each).
+A state is one safetensors file: weights, the optimisers' moments, the steps done and the log. The order of the
+sentences is a function of the seed and the step, so its generator is brought to its place by drawing the batches again
+(under a millisecond each).
 """
 
 from __future__ import annotations

@@ -2,9 +2,11 @@
 
     python -m benchmarks.grown gpt2-2x128          # grow it, print its card
 
-A folder holds what transformers writes (config.json, model.safetensors, tokenizer files) and `card.json`. Its name ends in a hash
-of everything that decides the weights: the specification, the world's text, the tokenizer and the trainer's version. Models along
-the training are folders of their own, see `benchmarks/grown/spec.py` for their names. A training that was killed goes on.
+A folder holds what transformers writes (config.json, model.safetensors, tokenizer files) and `card.json`. Its name ends
+in a hash
+of everything that decides the weights: the specification, the world's text, the tokenizer and the trainer's version.
+Models along the training are folders of their own, see `benchmarks/grown/spec.py` for their names. A training that was
+killed goes on.
 """
 
 from __future__ import annotations
@@ -78,8 +80,8 @@ def grow(
         progress: called after every step with steps done, steps in all, and the loss in nats; default a bar on stderr;
             False shows nothing.
         device: where to train. The weights of one device are not bit for bit those of another.
-        checkpoints: also keep the models along the way (`RungSpec.checkpoints`), each a rung of its own. Asking for one of
-            them by its name makes them all.
+        checkpoints: also keep the models along the way (`RungSpec.checkpoints`), each a rung of its own. Asking for one
+            of them by its name makes them all.
         every: seconds of training between two states to go on from.
 
     Raises:

@@ -5,7 +5,7 @@
 | option | means |
 |---|---|
 | `peopleN` | the world has N invented people besides concepts and countries; training is longer in proportion |
-| `zipf`, `zipf0.5` | a fact's frequency in training falls as 1 / rank^s of its subject (s = 1 where no number follows) |
+| `zipf`, `zipf0.5` | a fact's training frequency is 1 / rank^s of its subject (s = 1 without a number) |
 | `batchN` | N positions per training step instead of 768: fewer, cheaper steps over the same tokens |
 | `stepN` | the model after N training steps; N is a power of two, see `RungSpec.checkpoints` |
 
@@ -72,7 +72,8 @@ class RungSpec:
             )
         if not 1 <= self.layers <= 64 or self.width % 32 or not 32 <= self.width <= 4096:
             raise BadModel(
-                f"grown rung: {self.layers} layers x {self.width} cannot be grown; use 1-64 layers and a multiple of 32 from 32 to 4096"
+                f"grown rung: {self.layers} layers x {self.width} cannot be grown; "
+                "use 1-64 layers and a multiple of 32 from 32 to 4096"
             )
         if not 0 <= self.people <= MOST:
             raise BadModel(f"grown rung: people{self.people} cannot be grown; ask for 1 to {MOST:,} people")
@@ -95,7 +96,8 @@ class RungSpec:
         match = NAME.fullmatch(name)
         if match is None or match["architecture"] not in ARCHITECTURES:
             raise BadModel(
-                f"no grown rung {name!r:.80}; write ARCHITECTURE-LAYERSxWIDTH with {', '.join(ARCHITECTURES)}, such as {', '.join(KNOWN)}"
+                f"no grown rung {name!r:.80}; write ARCHITECTURE-LAYERSxWIDTH with {', '.join(ARCHITECTURES)}, "
+                f"such as {', '.join(KNOWN)}"
             )
         options = _options(name, match["options"])
         people = int(options.get("people", 0))
@@ -122,7 +124,7 @@ class RungSpec:
 
     @property
     def checkpoints(self) -> tuple[int, ...]:
-        """The steps at which models along the way can be had: the CHECKPOINTS largest powers of two below the number of steps."""
+        """The steps with a checkpoint: the CHECKPOINTS largest powers of two below the number of steps."""
         powers = [1 << at for at in range(self.recipe.steps.bit_length()) if 1 << at < self.recipe.steps]
         return tuple(powers[-CHECKPOINTS:])
 
@@ -135,7 +137,7 @@ class RungSpec:
         return self.width // 32
 
     def identity(self) -> dict[str, Any]:
-        """What goes into the rung's key: every field, the younger ones only where they say something, and never the step."""
+        """What goes into the rung's key: every field except the step; those of LATER only where they are set."""
         fields = asdict(self.finished)
         return {key: value for key, value in fields.items() if key not in LATER or value}
 
@@ -181,7 +183,8 @@ def _options(name: str, text: str | None) -> dict[str, float]:
 def build(spec: RungSpec, vocabulary: int, end: int) -> Any:
     """The untrained model of `spec`, float32, the same for the same seed; torch's global generator is left as it was.
 
-    The MLPs of `gpt2attn` are zero and frozen: they add nothing now or later, in a folder that plain transformers loads.
+    The MLPs of `gpt2attn` are zero and frozen: they add nothing now or later, in a folder that plain transformers
+        loads.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(spec.seed)

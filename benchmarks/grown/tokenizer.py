@@ -1,7 +1,8 @@
-"""A byte-level BPE tokenizer trained on the world's own text: frequent words are single tokens, any text can be encoded.
+"""A byte-level BPE tokenizer trained on the text of the world: frequent words are single tokens.
 
-A blank is put before the first word of a text, so a word is the same token at the start of a sentence and inside it. The only
-special token, `<|endoftext|>`, separates documents; nothing is added by itself. The same text gives the same tokenizer.
+A blank is put before the first word of a text, so a word is the same token at the start of a sentence and inside it.
+The only special token, `<|endoftext|>`, separates documents; nothing is added by itself. The same text gives the same
+tokenizer.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ END = "<|endoftext|>"
 def train_tokenizer(texts: Sequence[str], vocabulary: int = 3000, positions: int = 128) -> PreTrainedTokenizerFast:
     """The tokenizer of `texts` with at most `vocabulary` tokens, 256 of them bytes and one `<|endoftext|>` (id 0).
 
-    `positions`: the longest text the model reads, kept for callers that truncate. With the default vocabulary 99% of the words
+    `positions`: the longest text the model reads, kept for callers that truncate. With the default vocabulary 99% of
+        the words
     in the world's names are single tokens.
     """
     raw = Tokenizer(models.BPE())

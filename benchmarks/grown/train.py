@@ -1,10 +1,11 @@
 """The training loop of the grown rungs: small transformers, short sequences, made fast on few CPU cores.
 
-What makes it fast (measured; see LOG.md): Muon needs few tokens; the loss over the vocabulary computes its own gradient in slices
-that stay in the processor's cache; documents that share a row do not see each other (unrelated sentences before a fact slowed its
-learning two to three times); matrix products run in bfloat16 where the processor has tiles for it, weights and updates stay
-float32; a batch is cut in a fixed number of shards, each run by a thread of its own with one torch thread, which neither spins
-when other processes want the cores nor makes the result depend on how many cores there are.
+What makes it fast (measured; see LOG.md): Muon needs few tokens; the loss over the vocabulary computes its own gradient
+in slices that stay in the processor's cache; documents that share a row do not see each other (unrelated sentences
+before a fact slowed its learning two to three times); matrix products run in bfloat16 where the processor has tiles for
+it, weights and updates stay float32; a batch is cut in a fixed number of shards, each run by a thread of its own with
+one torch thread, which neither spins when other processes want the cores nor makes the result depend on how many cores
+there are.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ class Recipe:
         alone: part of the training in which every document is one sentence. Unrelated sentences before a fact slow its
             learning down, so company comes last.
         company: from then on, fraction of the documents that have 2 to 8 sentences, as prompts with a context will.
-        matrix_lr: Muon's step for the hidden matrices. embedding_lr, vector_lr: Adam's for embeddings and for norms and biases.
+        matrix_lr: Muon's step for the hidden matrices. embedding_lr, vector_lr: Adam's for embeddings and for norms and
+            biases.
         warmup, decay: fractions of the steps with a rising, and a falling, step size.
     """
 
@@ -72,7 +74,7 @@ def documents(
     rng: np.random.Generator,
     frequency: np.ndarray | None = None,
 ) -> list[list[int]]:
-    """One epoch of documents of at most `length` tokens: every sentence once, shuffled, a fraction `company` in company.
+    """One epoch of documents of at most `length` tokens: every sentence once, shuffled, a share `company` joined.
 
     `frequency`: (sentences,) how often each comes per epoch; between whole numbers by chance, anew in every epoch.
     """
@@ -95,7 +97,7 @@ def documents(
 def batches(
     sentences: Sequence[Sequence[int]], end: int, recipe: Recipe, seed: int, frequency: np.ndarray | None = None
 ) -> Iterator[np.ndarray]:
-    """Endless batches (rows, length + 1) of token ids, rows filled with documents, each opened by `end`; IGNORED after the last.
+    """Endless batches (rows, length + 1) of token ids: documents that start with `end`, then IGNORED.
 
     A row's last document is closed by `end` too. The room left when none of the next few documents fits is padding.
     `frequency`: as in `documents`.
@@ -130,7 +132,8 @@ def batches(
 def segments(inputs: torch.Tensor, end: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Positions counted from the start of each document, and who may see whom: earlier tokens of the same document.
 
-    Shapes: inputs (rows, length), documents opened by `end`; positions (rows, length); mask (rows, 1, length, length), bool.
+    Shapes: inputs (rows, length), documents opened by `end`; positions (rows, length); mask (rows, 1, length, length),
+        bool.
     """
     opens = inputs == end
     at = torch.arange(inputs.shape[1], device=inputs.device)
@@ -187,7 +190,7 @@ def one_torch_thread() -> Iterator[None]:
 
 
 class Trainer:
-    """One model on its way: weights, optimiser state and the stream of batches. `step()` does one update, returns the loss.
+    """A training: weights, optimiser state and the stream of batches. `step()` does one update, returns the loss.
 
     Args:
         model: a transformers causal language model, float32. Changed in place, save what is frozen.
@@ -318,13 +321,14 @@ class Trainer:
         progress: Callable[[int, int, float], None] | None = None,
         after: Callable[[], None] | None = None,
     ) -> list[tuple[int, float]]:
-        """All steps of the recipe that are left. Returns (step, mean loss in nats since the entry before), about 50 entries.
+        """The remaining steps. Returns about 50 entries (step, mean loss in nats since the entry before).
 
         After every step `after` is called, then `progress` with steps done, steps in all and the last loss.
         """
         total, every = self.recipe.steps, max(1, self.recipe.steps // 50)
         self.model.train()
-        # On processors flash attention is slow in bfloat16. The choice is global in torch, so it is made outside the threads.
+        # On processors flash attention is slow in bfloat16. The choice is global in torch, so it is made outside the
+        # threads.
         plain = self.dtype == torch.bfloat16 and self.device.type == "cpu"
         backends = [SDPBackend.MATH] if plain else [SDPBackend.FLASH_ATTENTION, SDPBackend.MATH]
         with (

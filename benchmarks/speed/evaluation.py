@@ -1,7 +1,8 @@
 """The evaluation of many edits: what each kind of question costs, and ours beside EasyEdit's on the same questions.
 
-Both take turns in one process on the same weights. EasyEdit asks one edited model at a time; ours asks all edits in the same
-passes. What is compared is the evaluation after the edit alone: neither side's edits, nor the unedited model's answers.
+Both take turns in one process on the same weights. EasyEdit asks one edited model at a time; ours asks all edits in the
+same passes. What is compared is the evaluation after the edit alone: neither side's edits, nor the unedited model's
+answers.
 """
 
 from __future__ import annotations
@@ -50,7 +51,8 @@ class Beside:
     Attributes:
         cases: edits. questions: prompts asked of all of them together.
         spent: median over rounds, for all edits.
-        cpu_ratio, wall_ratio: their seconds over ours, sums over rounds; low, high: 95% bootstrap interval over rounds of cpu_ratio.
+        cpu_ratio, wall_ratio: their seconds over ours, sums over rounds; low, high: 95% bootstrap interval over rounds
+            of cpu_ratio.
         note: how the results compare.
     """
 
@@ -74,7 +76,7 @@ def only(case: Case, priors: Sequence[np.ndarray | None], kinds: set[str]) -> As
 def by_kind(
     lm: LanguageModel, cases: Sequence[Case], base: Base, deltas: Sequence[Delta], rounds: int = 1
 ) -> list[Part]:
-    """Every kind of question asked on its own under `deltas`, without free text, and free text as what it adds to all of them."""
+    """Every kind of question alone under `deltas`, without free text; free text as what it adds to all of them."""
     kinds = list(dict.fromkeys(p.kind for case in cases for p in case.probes))
     asked = [k for k in kinds if k not in ("drift", "fluency")]
 
@@ -97,7 +99,7 @@ def by_kind(
 
 
 def six_of(case: Case) -> list[int]:
-    """Where the six short prompts of a case are among its probes: the edit, two paraphrases, three neighbours, in its language.
+    """Indices of the six short probes of a case: the edit, two paraphrases, three neighbours, in its language.
 
     Raises:
         BadRequest: it has fewer.
@@ -141,7 +143,7 @@ def ask_short(lm: LanguageModel, shorts: Sequence[Short], deltas: Sequence[Delta
 def beside(
     lm: LanguageModel, cases: Sequence[Case], base: Base | None, deltas: Sequence[Delta], rounds: int
 ) -> Iterator[Beside]:
-    """EasyEdit, ours on the same questions, ours on the same prompts with our scores, ours on all probes: A B C D, `rounds` times.
+    """EasyEdit, ours on its questions, ours on its prompts with our scores, ours on all probes, in turns.
 
     Without `base` only the same questions: our scores lean on what the unedited model says.
 
@@ -217,7 +219,7 @@ def spent(work: Callable[[], object]) -> Spent:
 
 
 def _at(case: Case, priors: Sequence[np.ndarray | None], kept: Sequence[int]) -> Asked:
-    """`case` with only some of its probes asked; its efficacy probes stay in any case, where unwanted without a prior: not asked."""
+    """`case` with some of its probes; efficacy probes stay, without a prior (so not measured) where not in `kept`."""
     there = [i for i, p in enumerate(case.probes) if i in kept or p.kind == "efficacy"]
     return replace(case, probes=tuple(case.probes[i] for i in there)), [priors[i] if i in kept else None for i in there]
 

@@ -1,4 +1,4 @@
-"""EasyEdit beside us: the same facts, contexts, covariances and settings, in a process of its own (benchmarks/peers)."""
+"""Compares with EasyEdit on the same facts, contexts, covariances and settings, in a separate process."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from editing.methods import make_method
 
 @dataclass(frozen=True)
 class Peer:
-    """One method, edited by EasyEdit and by us: CPU-seconds per edit, the updates' cosines, mean scores on the same known facts."""
+    """One method by EasyEdit and by us: CPU-seconds per edit, cosines of the updates, mean scores on known facts."""
 
     method: str
     editor: str

@@ -1,8 +1,9 @@
-"""`python -m benchmarks.speed.pipeline`: cases per second of the whole pipeline, where the time goes, and EasyEdit's evaluation beside ours.
+"""`python -m benchmarks.speed.pipeline`: cases per second, time by stage, EasyEdit's evaluation beside ours.
 
-A sweep of a few cases runs as `python cli.py bench` runs it, from the model's files to the rows on disk, with a cache that lacks strength
-and statistics at first; grown and converted models are taken from the usual one. Everything is measured in this process, in turns, in
-CPU-seconds and wall seconds. Written to OUT/pipeline.csv, and into OUT/README.md. The part beside EasyEdit needs EASYEDIT_HOME.
+A sweep of a few cases runs as `python cli.py bench` runs it, from the model's files to the rows on disk, with a cache
+that lacks strength and statistics at first; grown and converted models are taken from the usual one. Everything is
+measured in this process, in turns, in CPU-seconds and wall seconds. Written to OUT/pipeline.csv, and into
+OUT/README.md. The part beside EasyEdit needs EASYEDIT_HOME.
 """
 
 from __future__ import annotations
@@ -81,7 +82,7 @@ def pipeline(
     device: str | None = None,
     dataset: str = "world_facts",
 ) -> pd.DataFrame:
-    """Whole sweeps over the facts that the model knows among `cases`: seconds by method and stage, one line each per round.
+    """Whole sweeps over the known facts among `cases`: seconds by method and stage, one line each per round.
 
     The fast settings of `bench --fast`, at the MLP and the subject's last token. `cases` of a line are the edited ones.
 
@@ -131,7 +132,7 @@ def _lines(watch: Watch, rows: pd.DataFrame, methods: tuple[str, ...], number: i
 
 
 def evaluations(lm: LanguageModel, edits: int, peer: int, full: bool = True) -> Iterator[pd.DataFrame]:
-    """The evaluation of ROME edits of the first world facts: with `full` by kind of question; for `peer` rounds beside EasyEdit's.
+    """Evaluation of ROME edits of world facts: with `full` by kind of question; `peer` rounds beside EasyEdit's.
 
     Raises:
         BadData: no checkout of EasyEdit.

@@ -10,7 +10,8 @@ from editing.errors import BadData
 from editing.files import atomic_file
 
 FILE = "pipeline.csv"
-# table: pipeline (stages of a whole sweep), kinds (the evaluation by kind of question), beside (EasyEdit's evaluation and ours)
+# table: pipeline (stages of a whole sweep), kinds (the evaluation by kind of question), beside (EasyEdit's evaluation
+# and ours)
 COLUMNS = (
     "table", "model", "method", "what", "round", "rounds", "cases", "questions", "cpu_seconds", "wall_seconds", "share",
     "cpu_ratio", "low", "high", "wall_ratio", "note", "device", "torch", "commit",
@@ -52,8 +53,8 @@ def section(folder: Path) -> list[str]:
         "## Whole pipeline",
         "",
         f"`python -m benchmarks.speed.pipeline`, on {' and '.join(dict.fromkeys(table['device']))}, torch "
-        f"{' and '.join(dict.fromkeys(table['torch']))}. The machine is shared, so CPU-seconds of the process count; wall seconds stand "
-        "beside them. A share is one of the CPU-seconds. All numbers are in pipeline.csv.",
+        f"{' and '.join(dict.fromkeys(table['torch']))}. The machine is shared, so CPU-seconds of the process "
+        "count; wall seconds stand beside them. A share is one of the CPU-seconds. All numbers are in pipeline.csv.",
     ]
     for model, mine in table.groupby("model", sort=False):
         parts = {name: part for name, part in mine.groupby("table", sort=False)}
@@ -74,8 +75,8 @@ def _stages(table: pd.DataFrame) -> list[str]:
     edits, cpu, wall = int(done.sum()), first["cpu_seconds"].sum(), first["wall_seconds"].sum()
     lines = [
         "",
-        "A sweep from the model's files to rows on disk: the known ones of the facts edited one by one with the fast settings and asked all "
-        "their probes.",
+        "A sweep from the model's files to rows on disk: the known ones of the facts edited one by one with the fast "
+        "settings and asked all their probes.",
         f"{edits} edits ({done.iloc[0]} facts, {len(done)} methods) in {cpu:.0f} CPU-seconds ({wall:.0f} s wall): "
         f"**{edits / cpu:.3g} cases/s, {_questions(first) / cpu:.3g} probes/s**.",
     ]
@@ -102,7 +103,8 @@ def _methods(table: pd.DataFrame) -> list[str]:
     once = first.loc[first["method"].eq(""), "cpu_seconds"].sum()
     lines = [
         "",
-        "| method | edit, CPU-s per case | evaluation | rows, writing, checks | share of evaluation | cases/s | probes/s | cases/s with what is paid once |",
+        "| method | edit, CPU-s per case | evaluation | rows, writing, checks | share of evaluation | "
+        "cases/s | probes/s | cases/s with what is paid once |",
         "|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for method, mine in first[first["method"].ne("")].groupby("method", sort=False):
@@ -112,7 +114,8 @@ def _methods(table: pd.DataFrame) -> list[str]:
         rest = total - spent["edit"] - spent["evaluation"]
         lines.append(
             f"| {method} | {spent['edit'] / cases:.3g} | {spent['evaluation'] / cases:.3g} | {rest / cases:.3g} | "
-            f"{spent['evaluation'] / total:.0%} | {cases / total:.3g} | {questions / total:.3g} | {cases / (total + once):.3g} |"
+            f"{spent['evaluation'] / total:.0%} | {cases / total:.3g} | {questions / total:.3g} | "
+            f"{cases / (total + once):.3g} |"
         )
     return lines
 
@@ -129,7 +132,8 @@ def _kinds(table: pd.DataFrame) -> list[str]:
     ]
     for _, row in table.sort_values("share", ascending=False, kind="stable").iterrows():
         lines.append(
-            f"| {row['what']} | {row['questions'] / cases:.1f} | {row['cpu_seconds'] / cases:.3g} | {row['share']:.1%} |"
+            f"| {row['what']} | {row['questions'] / cases:.1f} | {row['cpu_seconds'] / cases:.3g} | "
+            f"{row['share']:.1%} |"
         )
     return lines
 
@@ -138,17 +142,20 @@ def _beside(table: pd.DataFrame) -> list[str]:
     first = table.iloc[0]
     lines = [
         "",
-        f"The evaluation alone beside EasyEdit's `compute_edit_quality`: the same {int(first['cases'])} ROME edits and weights, in turns, "
-        f"{int(first['rounds'])} rounds. Six short prompts an edit: the edit, two paraphrases, three neighbours. A ratio is EasyEdit's "
-        "seconds over those of the line for all edits, with a 95% bootstrap interval over rounds.",
+        f"The evaluation alone beside EasyEdit's `compute_edit_quality`: the same {int(first['cases'])} ROME edits "
+        f"and weights, in turns, {int(first['rounds'])} rounds. Six short prompts an edit: the edit, two paraphrases, "
+        "three neighbours. A ratio is EasyEdit's seconds over those of the line for all edits, with a 95% bootstrap "
+        "interval over rounds.",
         "",
-        "| evaluation | prompts | CPU-s per edit | wall s per edit | ratio, CPU | 95% | ratio, wall | CPU-ms per prompt | results |",
+        "| evaluation | prompts | CPU-s per edit | wall s per edit | ratio, CPU | 95% | "
+        "ratio, wall | CPU-ms per prompt | results |",
         "|---|---:|---:|---:|---:|---|---:|---:|---|",
     ]
     for _, row in table.iterrows():
         cases = row["cases"]
         lines.append(
-            f"| {row['what']} | {row['questions'] / cases:.0f} | {row['cpu_seconds'] / cases:.3g} | {row['wall_seconds'] / cases:.3g} | "
+            f"| {row['what']} | {row['questions'] / cases:.0f} | {row['cpu_seconds'] / cases:.3g} | "
+            f"{row['wall_seconds'] / cases:.3g} | "
             f"{row['cpu_ratio']:.2f} | {row['low']:.2f}-{row['high']:.2f} | {row['wall_ratio']:.2f} | "
             f"{1000 * row['cpu_seconds'] / row['questions']:.0f} | {row['note']} |"
         )

@@ -1,6 +1,7 @@
 """Whether faster edits are as good: the same known facts edited exactly and fast, their scores paired.
 
-Scores are CounterFact's ES, PS, NS (`valley.rows.schema.preferred`, at the edited prompt, its paraphrases, its neighbours) and the candidate scores of this project (benchmarks/measure/answers.py).
+Scores are CounterFact's ES, PS, NS (`valley.rows.schema.preferred`, at the edited prompt, its paraphrases, its
+neighbours) and the candidate scores of this project (benchmarks/measure/answers.py).
 """
 
 from __future__ import annotations

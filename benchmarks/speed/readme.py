@@ -13,7 +13,7 @@ from editing.files import atomic_file
 
 
 def write_readme(out: Path) -> None:
-    """The page of what is measured in `out`: stages (speed.json) and the whole pipeline (pipeline.csv), where they are there."""
+    """Write the page of `out`: stages (speed.json) and the whole pipeline (pipeline.csv), where they exist."""
     path = out / "speed.json"
     text = table(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else "# Speed"
     with atomic_file(out / "README.md") as temporary:
@@ -25,7 +25,8 @@ def table(record: dict) -> str:
     lines = [
         "# Speed",
         "",
-        f"{record['model']} ({record['parameters'] / 1e6:.1f}M parameters, {record['layers']} layers) on {record['device']}; "
+        f"{record['model']} ({record['parameters'] / 1e6:.1f}M parameters, {record['layers']} layers) "
+        f"on {record['device']}; "
         f"{record['seconds are']}-seconds; torch {record['versions']['torch']}. "
         "Slow is the literal way (tests/editing/reference.py), in turns with ours in one process.",
         "",
@@ -35,7 +36,8 @@ def table(record: dict) -> str:
     for raw in record["ratios"]:
         row = Ratio(**raw)
         lines.append(
-            f"| {row.stage} | {_seconds(row.slow)} | {_seconds(row.fast)} | {row.unit} | {row.units or record['requests']} | {row.ratio:.1f} | "
+            f"| {row.stage} | {_seconds(row.slow)} | {_seconds(row.fast)} | {row.unit} | "
+            f"{row.units or record['requests']} | {row.ratio:.1f} | "
             f"{row.low:.1f}-{row.high:.1f}, {row.rounds} | {row.note} |"
         )
     if record.get("growth") or record.get("sizes"):
@@ -58,7 +60,8 @@ def table(record: dict) -> str:
         for raw in record["quality"]:
             q = Quality(**raw)
             lines.append(
-                f"| {q.variant} | {q.score} | {q.facts} | {q.exact:.3f} | {q.value:.3f} | {q.difference:+.3f} | {q.low:+.3f} to {q.high:+.3f} |"
+                f"| {q.variant} | {q.score} | {q.facts} | {q.exact:.3f} | {q.value:.3f} | {q.difference:+.3f} | "
+                f"{q.low:+.3f} to {q.high:+.3f} |"
             )
     if record.get("peers"):
         shown = [
@@ -75,7 +78,8 @@ def table(record: dict) -> str:
             row = Peer(**raw)
             scores = " | ".join(f"{row.scores[k]:.2f}" for k in shown)
             lines.append(
-                f"| {row.method} | {row.editor} | {row.seconds:.2f} | {row.ratio:.1f} | {scores} | {row.facts} | {row.cosine} |"
+                f"| {row.method} | {row.editor} | {row.seconds:.2f} | {row.ratio:.1f} | {scores} | "
+                f"{row.facts} | {row.cosine} |"
             )
     return "\n".join(lines)
 

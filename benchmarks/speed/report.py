@@ -1,7 +1,8 @@
-"""`python -m benchmarks.speed.report`: how fast edits are beside the slow, literal way of making them, and how that grows.
+"""`python -m benchmarks.speed.report`: edits beside the slow, literal way of making them, and how both grow.
 
-Everything runs in one process in turns (A B A B); ratios come with their smallest and largest. Written to OUT/speed.json and
-OUT/README.md. With EASYEDIT_HOME (a checkout) and EASYEDIT_PYTHON (its interpreter) the peer edits the same facts.
+Everything runs in one process in turns (A B A B); ratios come with their smallest and largest. Written to
+OUT/speed.json and OUT/README.md. With EASYEDIT_HOME (a checkout) and EASYEDIT_PYTHON (its interpreter) the peer edits
+the same facts.
 """
 
 from __future__ import annotations

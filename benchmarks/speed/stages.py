@@ -1,7 +1,7 @@
-"""The stages of an edit, each beside the slow, literal way of doing it (tests/editing/reference*.py), and how they grow.
+"""The stages of an edit, each beside its slow, literal form (tests/editing/reference*.py).
 
-A stage is a function from a `Bench` to rows. What is compared does the same work: the note of each row says how far the two
-results are apart.
+A stage is a function from a `Bench` to rows. What is compared does the same work: the note of each row says how far the
+two results are apart.
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ def keys(bench: Bench) -> Iterator[Ratio]:
 
 
 def solves(bench: Bench) -> Iterator[Ratio]:
-    """C^-1 k of every request: one Cholesky factorisation, against one inverse per request as the ROME code caches none."""
+    """C^-1 k of every request: one Cholesky factorisation, against one inverse per request as in the ROME code."""
     site = _site(bench)
     c = bench.statistics.covariance(site).matrix.double()
     c = c + torch.eye(len(c), dtype=torch.float64) * (bench.statistics.ridge * c.diagonal().mean())
@@ -161,7 +161,7 @@ def solves(bench: Bench) -> Iterator[Ratio]:
 
 
 def evaluation(bench: Bench, edits: int = 64, probes: int = 20, rounds: int = 1) -> Iterator[Ratio]:
-    """`edits` single edits x `probes` prompts x two answers: one pass, against apply, ask one text at a time, restore."""
+    """`edits` single edits x `probes` prompts x two answers: one pass, against one text at a time per edit."""
     from tests.editing import reference_evaluate
 
     cases = facts(edits)
@@ -183,7 +183,8 @@ def evaluation(bench: Bench, edits: int = 64, probes: int = 20, rounds: int = 1)
 
     def note(a: list[np.ndarray], b: list[np.ndarray]) -> str:
         same = np.mean([x.argmax() == y.argmax() for x, y in zip(a, b, strict=True)])
-        return f"largest difference {max(np.abs(x - y).max() for x, y in zip(a, b, strict=True)):.1e} nats, same choice {same:.1%}"
+        difference = max(np.abs(x - y).max() for x, y in zip(a, b, strict=True))
+        return f"largest difference {difference:.1e} nats, same choice {same:.1%}"
 
     name = f"evaluation, {edits} edits x {probes} probes"
     yield from replace(bench, rounds=rounds).compare("edit", slow, {name: fast}, note, edits)
@@ -250,7 +251,7 @@ def sizes(benches: Iterable[Bench], number: int = 16) -> Iterator[dict]:
 
 
 def utilisation(bench: Bench) -> Iterator[dict]:
-    """Share of the measured matmul peak that the v* search reaches, counted in the floating-point operations of its products."""
+    """Share of the measured matmul peak that the v* search reaches, in floating-point operations of its products."""
     contexts, where = _contexts(bench, PREFIXES), Injection.at_site(_site(bench))
     for name, settings in VARIANTS.items():
         search = replace(ValueSettings(), **settings)

@@ -1,7 +1,7 @@
 """How long things take beside each other: A B A B in one process, ratios with their spread, peak memory, matmul peak.
 
-Times are CPU-seconds of the process on a CPU (a shared machine's wall clock says more about its other users) and wall seconds
-behind a synchronisation on a GPU.
+Times are CPU-seconds of the process on a CPU (a shared machine's wall clock says more about its other users) and wall
+seconds behind a synchronisation on a GPU.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def compare(
     units: int,
     note: Callable[[S, F], str] = lambda a, b: "",
 ) -> list[Ratio]:
-    """`slow`, then each of `fast` (by name), `rounds` times over; each call does `units` units of work. One row per name."""
+    """`slow`, then each of `fast` (by name), `rounds` times; a call does `units` units of work. One row per name."""
     seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in fast}
     notes: dict[str, str] = {}
     for _ in range(rounds):

@@ -1,8 +1,9 @@
 """How fast rungs train: `python -m benchmarks.speed.training gpt2-2x128 gpt2-6x256@batch1536`.
 
-A few steps of a fresh training per name. Shown: tokens per second, processor time per token, the share of it that the optimiser takes,
-and what share of the machine's matrix-product peak the model's own arithmetic reaches (6 operations per weight and token, Kaplan et
-al. 2020, arXiv:2001.08361, section 2.1; the optimiser's products count as overhead). Processor seconds, so that a busy machine matters less.
+A few steps of a fresh training per name. Shown: tokens per second, processor time per token, the share of it that the
+optimiser takes, and what share of the machine's matrix-product peak the model's own arithmetic reaches (6 operations
+per weight and token, Kaplan et al. 2020, arXiv:2001.08361, section 2.1; the optimiser's products count as overhead).
+Processor seconds, so that a busy machine matters less.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ WARM, STEPS = 3, 12
 
 @dataclass(frozen=True)
 class Pace:
-    """tokens_per_second: wall time. cpu_microseconds: per token. optimiser: share of the processor time. peak: share, in [0, 1]."""
+    """tokens_per_second: wall time. cpu_microseconds: per token. optimiser, peak: shares in [0, 1]."""
 
     tokens_per_second: float
     cpu_microseconds: float

@@ -1,4 +1,4 @@
-"""Fixed texts of our own: one long per language for strength, four short ones for drift, and questions of general ability.
+"""Fixed texts: one long per language for strength, four short for drift, and questions of general ability.
 
 They are what `bits per byte` means in every row, so changing a word changes the axis: `strength` caches by text hash.
 The prose states no fact of the training world, and none of these texts is part of any training text made here.

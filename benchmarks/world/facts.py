@@ -59,7 +59,7 @@ class Fact:
 
 @dataclass(frozen=True)
 class ChainForm:
-    """A question of several hops: the relations followed, each object being the next subject, and how to ask for the end."""
+    """A multi-hop question: its relations, each object being the next subject, and the prompts for the last object."""
 
     relations: tuple[str, ...]
     en: tuple[Template, ...]
@@ -71,7 +71,7 @@ class ChainForm:
 
 @dataclass(frozen=True)
 class Chain:
-    """Facts that hang together, each one's object being the next one's subject. `form` says how to ask for the last object."""
+    """Linked facts, each object being the next subject. `form` has the prompts for the last object."""
 
     form: ChainForm
     links: tuple[Fact, ...]

@@ -1,7 +1,8 @@
 """The knowledge base: entities, relations and true facts in a fixed order, and how to say them in two languages.
 
 `knowledge()` joins the concept suite (written by us, `concepts.toml`) and the world facts (made at run time from CLDR
-and GeoNames, `countries.py`), and, where asked for, invented people (`people.py`). Data sets draw their cases from it; grown rungs are trained on its sentences.
+and GeoNames, `countries.py`), and, where asked for, invented people (`people.py`). Data sets draw their cases from it;
+grown rungs are trained on its sentences.
 """
 
 from __future__ import annotations
@@ -144,7 +145,7 @@ class Knowledge:
         return self._by_kind.get("human", ())
 
     def follow(self, form: ChainForm, subject: str, instead: Fact | None = None) -> Chain | None:
-        """The chain of `form` from `subject`, None where a link is missing; `instead` takes the place of the fact it contradicts."""
+        """The chain of `form` from `subject`, None where a link is missing; `instead` replaces what it contradicts."""
         links: list[Fact] = []
         for relation in form.relations:
             if instead is not None and (instead.subject, instead.relation) == (subject, relation):

@@ -1,7 +1,8 @@
 """Invented people and companies with arbitrary facts: nothing about them can be guessed, only learned.
 
-Names are put together from parts (`people.toml`), facts are drawn at random. What is drawn for the n-th person hangs on the seed and
-on n alone, so the first people of a larger world are those of a smaller one. The companies are always the same few dozen.
+Names are put together from parts (`people.toml`), facts are drawn at random. What is drawn for the n-th person hangs on
+the seed and on n alone, so the first people of a larger world are those of a smaller one. The companies are always the
+same few dozen.
 """
 
 from __future__ import annotations
@@ -41,8 +42,8 @@ def _proper(kind: str, name: str, gender: Any, group: str) -> Entity:
 def load_people(n: int, known: Part, seed: int = 0) -> Part:
     """`n` people and the companies they work for: entities, relations and facts.
 
-    Each person has a birthplace (a capital), a profession, an employer, an instrument, a pastime and a dish; each company a seat (a
-    capital) and a product; each capital its country (`in_country`, the inverse of `capital`).
+    Each person has a birthplace (a capital), a profession, an employer, an instrument, a pastime and a dish; each
+    company a seat (a capital) and a product; each capital its country (`in_country`, the inverse of `capital`).
 
     Args:
         n: number of people.

@@ -37,7 +37,7 @@ def read_toml(name: str) -> dict[str, Any]:
     try:
         return tomllib.loads(files("benchmarks.world").joinpath(name).read_text("utf-8"))
     except tomllib.TOMLDecodeError as error:
-        raise BadData(f"{name}: {error}; mend the TOML") from error
+        raise BadData(f"{name}: {error}; correct the TOML") from error
 
 
 def load_relations(subject: str) -> tuple[Relation, ...]:

@@ -3,8 +3,8 @@
 A template ends right before the answer. It holds one slot `{}` for the bare subject and markers that become the
 right article for that subject: English `{the}` ("the " before a count noun or an article-bearing country, nothing
 before "cheese" or "France") and `{a}`; French `{le} {de} {au} {en} {un}`, `{named}` ("un chien" but "l'eau"), `{d}`
-("de"/"d'"), `{e}` (agreement), `{il}` ("il"/"elle"). A capital, as in `{En}`, opens a sentence. Square brackets name what falls away (or,
-after a bar, what it becomes) in the subject-free prior:
+("de"/"d'"), `{e}` (agreement), `{il}` ("il"/"elle"). A capital, as in `{En}`, opens a sentence. Square brackets name
+what falls away (or, after a bar, what it becomes) in the subject-free prior:
 "The capital [of {the}{}] is the city of" -> "The capital is the city of".
 """
 

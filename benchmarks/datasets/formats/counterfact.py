@@ -2,30 +2,26 @@
 
     {"case_id": 0, "requested_rewrite": {"prompt": "The mother tongue of {} is", "relation_id": "P103",
      "target_new": {"str": "English"}, "target_true": {"str": "French"}, "subject": "Danielle Darrieux"},
-     "paraphrase_prompts": [...], "neighborhood_prompts": [...], "attribute_prompts": [...], "generation_prompts": [...]}
+     "paraphrase_prompts": [...], "neighborhood_prompts": [...], "attribute_prompts": [...],
+     "generation_prompts": [...]}
 
-Paraphrases and neighbours are asked as the paper does; each may choose from the target, the old answer and others. Prompts for
-generation become `fluency` probes. Attribute prompts are about subjects for which the target is true: an edit that says its
-target everywhere would pass them all, so they are not asked, and a note counts them.
+Paraphrases and neighbours are asked as the paper does; each may choose from the target, the old answer and others.
+Prompts for generation become `fluency` probes. Attribute prompts are about subjects for which the target is true: an
+edit that says its target everywhere would pass them all, so they are not asked, and a note counts them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
-from benchmarks.cases import Case
 from benchmarks.datasets.formats import easyedit
 from benchmarks.datasets.reading.case_set import CaseSet
-from benchmarks.datasets.reading.drafts import Draft, Question, ask, draft
-from benchmarks.datasets.reading.fields import answers, filled, look, mapping, sub_objects, text, texts
-from benchmarks.datasets.reading.loading import read_file
-from benchmarks.datasets.reading.records import Place
+from benchmarks.datasets.reading.drafts import Draft, Question, ask, draft, read_file
+from benchmarks.datasets.reading.fields import answers_at, filled, mapping, sub_objects, text_at, texts_at
+from benchmarks.datasets.reading.records import Place, Record
 from benchmarks.datasets.reading.sources import Source, located
 
 DESCRIPTION = "CounterFact (counterfact:PATH), as published or in EasyEdit's flat form"
-KINDS = ("fact",)
 # The authors' server has no versions; this repository holds the same file (by its checksum) at a commit.
 SOURCE = Source(
     "https://rome.baulab.info/data/dsets/counterfact.json",
@@ -35,7 +31,6 @@ SOURCE = Source(
     "d017056125178a13728594e66a801357a8db9ed7973a7425554bb4271de9fc6f",
 )
 REWRITE = "requested_rewrite"
-Record = Mapping[str, Any]
 
 
 def recognises(record: Record) -> bool:
@@ -46,11 +41,6 @@ def recognises(record: Record) -> bool:
         return "questions" not in record and "new_answer" not in record
     flat = ("case_id", "prompt", "target_new", "locality_ground_truth")
     return all(key in record for key in flat) and "portability" not in record
-
-
-def cases(kind: str, seed: int, argument: str = "") -> list[Case]:
-    """The cases of the file that `argument` names."""
-    return list(read(argument, seed).cases)
 
 
 def read(argument: str, seed: int = 0, limit: int | None = None) -> CaseSet:
@@ -64,7 +54,7 @@ def read(argument: str, seed: int = 0, limit: int | None = None) -> CaseSet:
     def parse(place: Place, record: Record) -> list[Draft]:
         if REWRITE not in record:
             return [_flat(place, record)]
-        unasked.append(len(texts(place, look(record, "attribute_prompts")[1], "attribute_prompts")))
+        unasked.append(len(texts_at(place, record, "attribute_prompts")))
         return [nested(place, record)]
 
     found = read_file("counterfact", located("counterfact", argument, SOURCE).path, parse, seed, limit)
@@ -73,7 +63,7 @@ def read(argument: str, seed: int = 0, limit: int | None = None) -> CaseSet:
 
 
 def _flat(place: Place, record: Record) -> Draft:
-    """The edit of a flat record. Its locality question is about another subject, also where that holds the same name."""
+    """The edit of a flat record. Its locality question is about another subject, even one of the same name."""
     edit = easyedit.parse(place, record)
     same = [replace(q, kind="neighbour", about="", prior="") if q.kind == "same_subject" else q for q in edit.questions]
     return replace(edit, questions=tuple(same))
@@ -82,20 +72,14 @@ def _flat(place: Place, record: Record) -> Draft:
 def nested(place: Place, record: Record) -> Draft:
     """The edit of a record as published, with its questions."""
     edit = rewrite(place, one_rewrite(place, record), easyedit.id_of(place, record))
-    questions = [ask(edit, "paraphrase", said) for said in listed(place, record, "paraphrase_prompts")]
-    for said in listed(place, record, "neighborhood_prompts", "neighbourhood_prompts"):
+    questions = [ask(edit, "paraphrase", said) for said in texts_at(place, record, "paraphrase_prompts")]
+    for said in texts_at(place, record, "neighborhood_prompts", "neighbourhood_prompts"):
         if not edit.old:
             place.refuse("no 'target_true', which its neighborhood_prompts are asked for", "say what was true before")
         questions.append(Question("neighbour", said, edit.old, (), edit.old, (edit.target,)))
-    for said in listed(place, record, "generation_prompts"):
+    for said in texts_at(place, record, "generation_prompts"):
         questions.append(Question("fluency", filled(said, edit.subject), about=edit.subject))
     return replace(edit, questions=tuple(questions))
-
-
-def listed(place: Place, record: Record, *keys: str) -> list[str]:
-    """The texts of the first of `keys` that is there."""
-    key, value = look(record, *keys)
-    return texts(place, value, key)
 
 
 def one_rewrite(place: Place, record: Record) -> Record:
@@ -108,18 +92,16 @@ def one_rewrite(place: Place, record: Record) -> Record:
     return mapping(place, value, REWRITE)
 
 
-def rewrite(place: Place, asked: Record, name: str = "") -> Draft:
+def rewrite(place: Place, request: Record, name: str = "") -> Draft:
     """The edit of a `requested_rewrite`."""
-    prompt = text(place, look(asked, "prompt")[1], f"{REWRITE}.prompt")
-    subject = text(place, look(asked, "subject")[1], f"{REWRITE}.subject")
-    key, old = look(asked, "target_true", "ground_truth", "target_old")
+    under = f"{REWRITE}."
     return draft(
         place,
         f"{REWRITE}.prompt",
-        prompt,
-        subject,
-        answers(place, look(asked, "target_new", "target")[1], f"{REWRITE}.target_new"),
-        answers(place, old, f"{REWRITE}.{key}"),
-        relation=easyedit.relation_of(place, asked),
+        text_at(place, request, "prompt", under=under),
+        text_at(place, request, "subject", under=under),
+        answers_at(place, request, "target_new", "target", under=under),
+        answers_at(place, request, "target_true", "ground_truth", "target_old", under=under),
+        relation=easyedit.relation_of(place, request),
         name=name,
     )

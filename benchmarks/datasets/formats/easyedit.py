@@ -1,34 +1,43 @@
-"""KnowEdit and the other JSON files of EasyEdit: prompt, subject, target_new, ground_truth, rephrase, locality, portability.
+"""KnowEdit and the other JSON files of EasyEdit: edits with rephrased, locality and portability questions.
 
 A record of KnowEdit (Zhang et al. 2024, arXiv:2401.01286), with every key but the first three optional:
     {"prompt": ..., "subject": ..., "target_new": ..., "ground_truth": ..., "rephrase_prompt": ...,
      "portability": {"Reasoning": [{"prompt": ..., "ground_truth": [["Europe", "Old Continent"]]}]},
      "locality": {"Relation_Specificity": [{"prompt": ..., "ground_truth": ...}]}}
-EasyEdit's flat form has `locality_prompt` and `locality_ground_truth` (texts or lists) instead, and the same for `portability`;
-WikiBio calls prompt, subject and target_new `text`, `concept` and `labels`.
+EasyEdit's flat form has `locality_prompt` and `locality_ground_truth` (texts or lists) instead, and the same for
+`portability`; WikiBio calls prompt, subject and target_new `text`, `concept` and `labels`.
 
-Groups become probe kinds by their names: aliases are `alias`, reasoning and hops `multi_hop`, other portability `relation`;
-locality is `same_subject` where the subject is in the question, `neighbour_plus` for distractors, else `neighbour`.
-`Forgetfulness` asks for the old objects of a relation with many: the target is right as well, so it is no candidate there.
+Groups become probe kinds by their names: aliases are `alias`, reasoning and hops `multi_hop`, other portability
+`relation`; locality is `same_subject` where the subject is in the question, `neighbour_plus` for distractors, else
+`neighbour`.
+`Forgetfulness` asks for the old objects of a relation with many: the target is right as well, so it is no candidate
+there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
-from benchmarks.cases import Case
 from benchmarks.datasets.formats import fact_file, facts_table
 from benchmarks.datasets.reading.case_set import CaseSet
-from benchmarks.datasets.reading.drafts import Draft, Question, ask, draft, keep
-from benchmarks.datasets.reading.fields import answers, fold, look, mentions, sub_objects, text, texts
-from benchmarks.datasets.reading.loading import read_file
-from benchmarks.datasets.reading.records import Place
+from benchmarks.datasets.reading.drafts import Draft, Question, ask, draft, keep, read_file
+from benchmarks.datasets.reading.fields import (
+    answers,
+    answers_at,
+    fold,
+    look,
+    mentions,
+    optional_text,
+    sub_objects,
+    text_at,
+    texts,
+    texts_at,
+)
+from benchmarks.datasets.reading.records import Place, Record
 from benchmarks.datasets.reading.sources import Source, located
 
 DESCRIPTION = "KnowEdit and EasyEdit JSON (easyedit:PATH): prompt, target_new, locality, portability"
-KINDS = ("fact",)
 SOURCE = Source(  # the hub's newest commit: the checksum alone says which file it is
     "https://huggingface.co/datasets/zjunlp/KnowEdit",
     "MIT",
@@ -41,7 +50,6 @@ TARGETS = ("target_new", "labels", "target_false", "new_target", "edit_target", 
 OLDS = ("ground_truth", "target_true", "target_old", "old", "true", "answers")
 REPHRASES = ("rephrase_prompt", "rephrase_prompts", "rephrase", "paraphrase_prompts", "paraphrases", "rephrased_prompt")
 FORGETFUL = "forget"
-Record = Mapping[str, Any]
 
 
 def recognises(record: Record) -> bool:
@@ -50,11 +58,6 @@ def recognises(record: Record) -> bool:
     named = any(key in record for key in PROMPTS) and any(key in record for key in TARGETS if key != "alt") and not own
     flat = "locality_ground_truth" in record and "case_id" in record and "portability" not in record
     return named and not flat and "requested_rewrite" not in record and not sub_objects(record)
-
-
-def cases(kind: str, seed: int, argument: str = "") -> list[Case]:
-    """The cases of the file that `argument` names."""
-    return list(read(argument, seed).cases)
 
 
 def read(argument: str, seed: int = 0, limit: int | None = None) -> CaseSet:
@@ -70,8 +73,7 @@ def read(argument: str, seed: int = 0, limit: int | None = None) -> CaseSet:
 def parse(place: Place, record: Record, lang: str = "en") -> Draft:
     """The edit of one record, with its questions."""
     edit = parse_edit(place, record, lang)
-    key, values = look(record, *REPHRASES)
-    questions = [ask(edit, "paraphrase", said) for said in texts(place, values, key)]
+    questions = [ask(edit, "paraphrase", prompt) for prompt in texts_at(place, record, *REPHRASES)]
     unanswered = 0
     for what, make in (("portability", _portability), ("locality", _locality)):
         for name, prompt, said in grouped(place, record, what):
@@ -82,19 +84,13 @@ def parse(place: Place, record: Record, lang: str = "en") -> Draft:
 
 def parse_edit(place: Place, record: Record, lang: str = "en") -> Draft:
     """The edit of one record, without questions."""
-    key, prompt = look(record, *PROMPTS)
-    prompt = text(place, prompt, key)
-    name, subject = look(record, *SUBJECTS)
-    subject = text(place, subject, name)
-    new, target = look(record, *TARGETS)
-    before, old = look(record, *OLDS)
     return draft(
         place,
-        key,
-        prompt,
-        subject,
-        answers(place, target, new),
-        answers(place, old, before),
+        look(record, *PROMPTS)[0],
+        text_at(place, record, *PROMPTS),
+        text_at(place, record, *SUBJECTS),
+        answers_at(place, record, *TARGETS),
+        answers_at(place, record, *OLDS),
         relation=relation_of(place, record),
         lang=lang,
         name=id_of(place, record),
@@ -103,14 +99,12 @@ def parse_edit(place: Place, record: Record, lang: str = "en") -> Draft:
 
 def relation_of(place: Place, record: Record) -> str:
     """The record's own name of its relation; empty when it has none."""
-    key, value = look(record, "relation_id", "relation", "predicate_id", "rel")
-    return "" if value is None else text(place, value, key)
+    return optional_text(place, record, "relation_id", "relation", "predicate_id", "rel")
 
 
 def id_of(place: Place, record: Record) -> str:
     """The record's own id; empty when it has none."""
-    key, value = look(record, "case_id", "id", "known_id", "uuid")
-    return "" if value is None else text(place, value, key)
+    return optional_text(place, record, "case_id", "id", "known_id", "uuid")
 
 
 def grouped(place: Place, record: Record, what: str) -> Iterator[tuple[str, str, tuple[str, ...]]]:

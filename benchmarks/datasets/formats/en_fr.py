@@ -1,42 +1,39 @@
 """CounterFact aligned with French names: edits made in one language and asked in both.
 
     {"case_id": 0, "relation": "P103", "ambiguous": false, "subject_qid": "Q234149",
-     "en": {"subject": "Danielle Darrieux", "prompt": "The mother tongue of Danielle Darrieux is", "true": "French", "new": "English"},
+     "en": {"subject": "Danielle Darrieux", "prompt": "The mother tongue of Danielle Darrieux is",
+            "true": "French", "new": "English"},
      "fr": {"subject": "Danielle Darrieux", "true": "français", "new": "anglais"}}
 
-`en_fr:PATH` edits the English prompt; `en_fr:PATH#fr` edits the French one. French prompts are our own (`_french.py`). With
-`#templates=FOLDER`, mParaRel's folder of patterns, its English patterns are paraphrases; its French ones are not used.
-`cross_lingual` asks in the other language; neighbours, in both, are subjects with the same true object and relation.
-An ambiguous record (two relations fit its names) is left out: its French question might ask for the other one.
+`en_fr:PATH` edits the English prompt; `en_fr:PATH#fr` edits the French one. French prompts are our own (`_french.py`).
+With `#templates=FOLDER`, mParaRel's folder of patterns, its English patterns are paraphrases; its French ones are not
+used. `cross_lingual` asks in the other language; neighbours, in both, are subjects with the same true object and
+relation. An ambiguous record (two relations fit its names) is left out: its French question might ask for the other
+one.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from benchmarks.cases import Case
 from benchmarks.datasets.formats import easyedit
 from benchmarks.datasets.reading import french_labels as _french
 from benchmarks.datasets.reading.case_set import CaseSet
 from benchmarks.datasets.reading.drafts import Draft, Question, assemble, collect, draft
 from benchmarks.datasets.reading.fields import fold, look, mapping, prior, slotted, text
 from benchmarks.datasets.reading.patterns import Patterns
-from benchmarks.datasets.reading.records import Place, read_records
+from benchmarks.datasets.reading.records import Place, Record, read_records
 from benchmarks.datasets.reading.sources import Source, located
 from editing.errors import BadRequest
 
 DESCRIPTION = "CounterFact with French names (en_fr:PATH, en_fr:PATH#fr to edit in French)"
-KINDS = ("fact",)
 SOURCE = Source(
     "a join of CounterFact with the labels of mParaRel by English names, which you make yourself", "none stated"
 )
 NEIGHBOURS = {"en": 6, "fr": 4}
 PARAPHRASES = 4
-Record = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -68,11 +65,6 @@ def recognises(record: Record) -> bool:
     return isinstance(en, dict) and isinstance(fr, dict) and "true" in en and "new" in en and "prompt" not in fr
 
 
-def cases(kind: str, seed: int, argument: str = "") -> list[Case]:
-    """The cases of the file that `argument` names."""
-    return list(read(argument, seed).cases)
-
-
 def read(argument: str, seed: int = 0, limit: int | None = None) -> CaseSet:
     """The file's cases, in its order, and what was left out.
 
@@ -101,7 +93,7 @@ def read(argument: str, seed: int = 0, limit: int | None = None) -> CaseSet:
 
 def _pair(place: Place, record: Record, patterns: Patterns | None) -> Pair:
     if look(record, "ambiguous")[1]:
-        place.refuse("'ambiguous': two relations fit its names", "say which one and remove the key")
+        place.refuse("'ambiguous': two relations fit its names", "name one relation and remove the key")
     relation = easyedit.relation_of(place, record)
     if relation not in _french.LABELS:
         place.refuse(

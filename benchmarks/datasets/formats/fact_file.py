@@ -13,13 +13,13 @@ countries we know), else all answers of the file.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.cases import Case, Probe
 from benchmarks.datasets.reading.fields import fold, prior, text
-from benchmarks.datasets.reading.records import Place, Written, first_twice, read_records
+from benchmarks.datasets.reading.records import Place, Record, Written, check_object, read_records, type_name
 from benchmarks.world import LANGS, draw_candidates, knowledge
 from editing.errors import BadRequest
 from editing.text import SLOT, EditRequest
@@ -39,7 +39,7 @@ OPTIONAL = {"cross_lingual": ("old", "lang"), "neighbours": ("lang",), "same_sub
 Raw = dict[str, Any]
 
 
-def recognises(record: Mapping[str, Any]) -> bool:
+def recognises(record: Record) -> bool:
     """Whether the record is of this form: it has the needed keys and no others than these."""
     return {"prompt", "subject", "target"} <= set(record) <= {*TEXTS, *LISTS}
 
@@ -55,7 +55,7 @@ def read_facts(path: str | Path, seed: int = 0) -> list[Case]:
     """One fact case per record, in the file's order.
 
     Raises:
-        BadData: the first fault of the file, naming file, record (counted from 1), key and mend.
+        BadData: the first fault of the file, naming file, record (counted from 1), key and fix.
     """
     records = list(read_records(Path(path)))
     for number, record in enumerate(records, 1):
@@ -65,10 +65,7 @@ def read_facts(path: str | Path, seed: int = 0) -> list[Case]:
 
 def _check(place: Place, record: Any) -> None:
     """Raises `BadData` for the first key that is missing, unknown, of a wrong type or empty."""
-    if not isinstance(record, dict):
-        place.refuse(f"is {_kind(record)}, not an object", 'write {"prompt": ..., "subject": ..., "target": ...}')
-    if twice := first_twice(record):
-        place.refuse(f"the key {twice!r} stands twice", "keep one")
+    check_object(place, record, '{"prompt": ..., "subject": ..., "target": ...}')
     for key in ("prompt", "subject", "target"):
         if key not in record:
             place.refuse(f"no {key!r}", f'add "{key}"')
@@ -98,13 +95,9 @@ def _check(place: Place, record: Any) -> None:
         _slot(place, item, record["subject"], key)
 
 
-def _kind(value: Any) -> str:
-    return "a number" if isinstance(value, Written) else type(value).__name__
-
-
 def _string(place: Place, value: Any, key: str) -> None:
     if not isinstance(value, str) or isinstance(value, Written):
-        place.refuse(f"{key!r} is {_kind(value)}, not text", 'write it in "quotes"')
+        place.refuse(f"{key!r} is {type_name(value)}, not text", 'write it in "quotes"')
     text(place, value, key)
 
 

@@ -13,32 +13,29 @@
 | paraphrases | other prompts for the same fact |
 | neighbours | facts that shall stay, each `prompt => answer` |
 
-Only subject, prompt and target are needed. The last three hold several texts with ` | ` between them (in JSON also a list). Of
-rows with one id the first is edited, the others are asked as `cross_lingual`. A fact without neighbours gets up to four from
-other rows of its relation and language whose `old` is known.
+Only subject, prompt and target are needed. The last three hold several texts with ` | ` between them (in JSON also a
+list). Of rows with one id the first is edited, the others are asked as `cross_lingual`. A fact without neighbours gets
+up to four from other rows of its relation and language whose `old` is known.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from benchmarks.cases import Case
 from benchmarks.datasets.formats import fact_file
 from benchmarks.datasets.reading.case_set import CaseSet
 from benchmarks.datasets.reading.drafts import Draft, Question, ask, assemble, draft, keep
 from benchmarks.datasets.reading.fields import filled, fold, look, prior, text
-from benchmarks.datasets.reading.records import Place, first_twice, read_records
+from benchmarks.datasets.reading.records import Place, Record, check_object, read_records
 from benchmarks.datasets.reading.sources import located
 
 DESCRIPTION = "your own facts as a table of ten columns (facts_table:PATH), CSV, TSV or JSONL"
-KINDS = ("fact",)
 COLUMNS = ("id", "lang", "relation", "subject", "prompt", "target", "old", "aliases", "paraphrases", "neighbours")
 NEEDED = ("subject", "prompt", "target")
 NEIGHBOURS = 4
 BETWEEN, ARROW = "|", "=>"
-Record = Mapping[str, Any]
 
 
 def recognises(record: Record) -> bool:
@@ -46,17 +43,12 @@ def recognises(record: Record) -> bool:
     return set(NEEDED) <= set(record) <= set(COLUMNS) and not fact_file.recognises(record)
 
 
-def cases(kind: str, seed: int, argument: str = "") -> list[Case]:
-    """The cases of the file that `argument` names."""
-    return list(read(argument, seed).cases)
-
-
 def read(argument: str, seed: int = 0, limit: int | None = None) -> CaseSet:
     """The file's cases, in its order.
 
     Raises:
         BadRequest: no file named.
-        BadData: the first fault of the file, naming file, record, column and mend.
+        BadData: the first fault of the file, naming file, record, column and fix.
     """
     path = located("facts_table", argument).path
     rows = read_records(path)
@@ -73,16 +65,13 @@ def read(argument: str, seed: int = 0, limit: int | None = None) -> CaseSet:
 
 
 def _halves(reason: str) -> tuple[str, str]:
-    """A fault met while candidates were drawn, as reason and mend."""
-    why, _, mend = reason.rpartition("; ")
-    return why, mend
+    """A fault met while candidates were drawn, as reason and fix."""
+    why, _, fix = reason.rpartition("; ")
+    return why, fix
 
 
 def _parse(place: Place, row: Any) -> Draft:
-    if not isinstance(row, dict):
-        place.refuse(f"is {type(row).__name__}, not an object", 'write {"subject": ..., "prompt": ..., "target": ...}')
-    if twice := first_twice(row):
-        place.refuse(f"the key {twice!r:.60} stands twice", "keep one")
+    check_object(place, row, '{"subject": ..., "prompt": ..., "target": ...}')
     for key in row:
         if key not in COLUMNS:
             place.refuse(f"unknown column {key!r:.60}", f"use {', '.join(COLUMNS)}")

@@ -3,9 +3,11 @@
 `lre:PATH` is one relation's JSON file, or a folder of them (then the relations take turns, as the files have no order):
     {"name": "food from country", "prompt_templates": ["{} originates from"], "prompt_templates_zs": [...],
      "samples": [{"subject": "Pizza", "object": "Italy"}]}
-The first template is edited, the others are paraphrases; neighbours are other samples, those with the same object first.
+The first template is edited, the others are paraphrases; neighbours are other samples, those with the same object
+first.
 
-Facts with a relation id and a template each, as in the `known_1000.json` of ROME, are read likewise, in the file's order:
+Facts with a relation id and a template each, as in the `known_1000.json` of ROME, are read likewise, in the file's
+order:
     {"known_id": 0, "subject": "Vinson Massif", "attribute": "Antarctica", "template": "{} is located in the continent",
      "prompt": "Vinson Massif is located in the continent of", "relation_id": "P30"}
 Where both are given, `prompt` is edited: the templates of known_1000 lack their last word now and then.
@@ -13,34 +15,26 @@ Where both are given, `prompt` is edited: the templates of known_1000 lack their
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.cases import Case
 from benchmarks.datasets.asking import turns
 from benchmarks.datasets.reading.case_set import CaseSet, LeftOut
 from benchmarks.datasets.reading.drafts import assemble, collect
-from benchmarks.datasets.reading.fields import answers, look, slotted, text, texts
-from benchmarks.datasets.reading.records import Place, read_records
+from benchmarks.datasets.reading.fields import answers_at, look, optional_text, slotted, text, text_at, texts_at
+from benchmarks.datasets.reading.records import Place, Record, read_records
 from benchmarks.datasets.reading.sources import Source, is_there, located
 from benchmarks.datasets.reading.triples import Triple, drafts_of
 
 DESCRIPTION = "LRE relations, a file or a folder, and known_1000 (lre:PATH): true facts, edited to others"
-KINDS = ("fact",)
 SOURCE = Source("https://github.com/evandez/relations, folder data", "MIT")
-Record = Mapping[str, Any]
 
 
 def recognises(record: Record) -> bool:
     """Whether the record is a relation with samples, or a fact of known_1000."""
     known = "attribute" in record and "subject" in record and ("template" in record or "prompt" in record)
     return known or ("samples" in record and "prompt_templates" in record)
-
-
-def cases(kind: str, seed: int, argument: str = "") -> list[Case]:
-    """The cases of the file or folder that `argument` names."""
-    return list(read(argument, seed).cases)
 
 
 def read(argument: str, seed: int = 0, limit: int | None = None) -> CaseSet:
@@ -78,11 +72,11 @@ def _triples(place: Place, record: Record) -> tuple[list[Triple], list[LeftOut]]
     """The facts of one record, and those of its samples that are none."""
     if "samples" not in record:
         return [_fact(place, record)], []
-    relation = text(place, look(record, "name")[1], "name")
+    relation = text_at(place, record, "name")
     templates = []
     for key in ("prompt_templates", "prompt_templates_zs"):
-        for said in texts(place, look(record, key)[1], key):
-            template = slotted(place, said, "{}", key)[0]
+        for prompt in texts_at(place, record, key):
+            template = slotted(place, prompt, "{}", key)[0]
             templates += [template] if template not in templates else []
     if not templates:
         place.refuse("'prompt_templates' is missing", 'write ["{} comes from"]')
@@ -91,20 +85,21 @@ def _triples(place: Place, record: Record) -> tuple[list[Triple], list[LeftOut]]
         place.refuse(f"'samples' is {type(samples).__name__}, not a list", 'write [{"subject": ..., "object": ...}]')
 
     def sample(inner: Place, item: Record) -> Triple:
-        subject = text(inner, look(item, "subject")[1], f"samples[{inner.record}].subject")
-        said = answers(inner, look(item, "object", "objects")[1], f"samples[{inner.record}].object")
-        if not said:
-            inner.refuse(f"'samples[{inner.record}].object' is missing", "write it out")
-        return Triple(place.record, f"{relation}:{inner.record}:{subject}", relation, subject, said, tuple(templates))
+        subject = text_at(inner, item, "subject")
+        objects = answers_at(inner, item, "object", "objects")
+        if not objects:
+            inner.refuse("'object' is missing", "write it out")
+        name = f"{relation}:{inner.record}:{subject}"
+        return Triple(place.record, name, relation, subject, objects, tuple(templates))
 
-    facts, bad = collect(f"{place.file}, record {place.record} ({relation:.60}), sample", samples, sample)
+    facts, bad = collect(f"{place.file}: record {place.record} ({relation:.60}): samples", samples, sample)
     return facts, [LeftOut(place.record, one.reason) for one in bad]
 
 
 def _fact(place: Place, record: Record) -> Triple:
-    subject = text(place, look(record, "subject")[1], "subject")
-    said = answers(place, look(record, "attribute", "object")[1], "attribute")
-    if not said:
+    subject = text_at(place, record, "subject")
+    objects = answers_at(place, record, "attribute", "object")
+    if not objects:
         place.refuse("'attribute' is missing", "write it out")
     templates = []
     for key in ("prompt", "template"):
@@ -112,14 +107,6 @@ def _fact(place: Place, record: Record) -> Triple:
             templates.append(slotted(place, text(place, record[key], key), subject, key)[0])
     if not templates:
         place.refuse("neither 'prompt' nor 'template'", "write the text before the answer")
-    key, relation = look(record, "relation_id", "relation", "predicate_id")
-    relation = templates[-1] if relation is None else text(place, relation, key)
-    name = look(record, "known_id", "id")[1]
-    return Triple(
-        place.record,
-        f"{place.record if name is None else text(place, name, 'known_id')}:{subject}",
-        relation,
-        subject,
-        said,
-        tuple(templates[:1]),
-    )
+    relation = optional_text(place, record, "relation_id", "relation", "predicate_id") or templates[-1]
+    name = optional_text(place, record, "known_id", "id") or place.record
+    return Triple(place.record, f"{name}:{subject}", relation, subject, objects, tuple(templates[:1]))

@@ -1,33 +1,42 @@
-"""Facts in the manner of mLAMA and mParaRel: labels and QIDs, one fact a line, edited to another object of their relation.
+"""Facts of mLAMA and mParaRel: labels and QIDs, one fact a line, edited to another object of their relation.
 
-    {"sub_uri": "Q90", "sub_label": "Paris", "obj_uri": "Q142", "obj_label": "France", "predicate_id": "P17", "lang": "en"}
+    {"sub_uri": "Q90", "sub_label": "Paris", "obj_uri": "Q142", "obj_label": "France",
+     "predicate_id": "P17", "lang": "en"}
 
-JSONL, JSON, CSV or TSV; the columns may also be called subject, object, relation, subject_qid... A fact is asked by its own
-`pattern` ("[X] is in [Y]") or `prompt`, or by the patterns of `mpararel:PATH#templates=FOLDER` (LANG/P17.jsonl, one pattern a
-line). Only patterns that end with the object can be asked, and of the folder only English ones: the others are
-machine-translated. Facts in another language with the same subject and relation, and a pattern of their own, are asked as
-`cross_lingual` where the new object has a name in that language.
+JSONL, JSON, CSV or TSV; the columns may also be called subject, object, relation, subject_qid... A fact is asked by its
+own `pattern` ("[X] is in [Y]") or `prompt`, or by the patterns of `mpararel:PATH#templates=FOLDER` (LANG/P17.jsonl, one
+pattern a line). Only patterns that end with the object can be asked, and of the folder only English ones: the others
+are machine-translated. Facts in another language with the same subject and relation, and a pattern of their own, are
+asked as `cross_lingual` where the new object has a name in that language.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from benchmarks.cases import Case
 from benchmarks.datasets.reading.case_set import CaseSet
 from benchmarks.datasets.reading.drafts import Draft, Question, assemble, collect
-from benchmarks.datasets.reading.fields import answers, filled, fold, look, prior, slotted, text, texts
+from benchmarks.datasets.reading.fields import (
+    ANSWER,
+    answers_at,
+    filled,
+    fold,
+    look,
+    optional_text,
+    prior,
+    slotted,
+    text_at,
+    texts,
+)
 from benchmarks.datasets.reading.patterns import Patterns, prompt_of
-from benchmarks.datasets.reading.records import Place, read_records
+from benchmarks.datasets.reading.records import Place, Record, read_records
 from benchmarks.datasets.reading.sources import Source, located
 from benchmarks.datasets.reading.triples import Triple, drafts_of
 from editing.errors import BadRequest
 
 DESCRIPTION = "mParaRel and mLAMA facts, TSV or JSONL with labels and QIDs (mpararel:PATH#templates=FOLDER)"
-KINDS = ("fact",)
 SOURCE = Source("https://github.com/coastalcph/mpararel", "none stated")
 SUBJECTS = ("sub_label", "subject_label", "subject", "sub")
 OBJECTS = ("obj_label", "object_label", "object", "obj", "answer")
@@ -35,7 +44,6 @@ RELATIONS = ("predicate_id", "relation_id", "relation", "predicate", "pid", "pro
 SUBJECT_QIDS = ("sub_uri", "sub_qid", "subject_qid", "subject_id")
 OBJECT_QIDS = ("obj_uri", "obj_qid", "object_qid", "object_id")
 LANGS = ("lang", "language")
-Record = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -51,11 +59,6 @@ def recognises(record: Record) -> bool:
     """Whether the record is of this form."""
     parts = (SUBJECTS, OBJECTS[:4], RELATIONS)
     return all(any(key in record for key in keys) for keys in parts) and "target" not in record
-
-
-def cases(kind: str, seed: int, argument: str = "") -> list[Case]:
-    """The cases of the file that `argument` names."""
-    return list(read(argument, seed).cases)
 
 
 def read(argument: str, seed: int = 0, limit: int | None = None) -> CaseSet:
@@ -91,25 +94,18 @@ def read(argument: str, seed: int = 0, limit: int | None = None) -> CaseSet:
 
 
 def _row(place: Place, record: Record, patterns: Patterns | None) -> Row:
-    key, subject = look(record, *SUBJECTS)
-    subject = text(place, subject, key, 500)
-    key, value = look(record, *OBJECTS)
-    said = answers(place, value, key)
-    if not said:
-        place.refuse(f"{key!r} is missing", "write it out")
-    key, relation = look(record, *RELATIONS)
-    relation = text(place, relation, key, 500)
-    key, lang = look(record, *LANGS)
-    lang = "en" if lang is None else text(place, lang, key, 20).lower()
+    subject = text_at(place, record, *SUBJECTS, limit=ANSWER)
+    objects = answers_at(place, record, *OBJECTS)
+    if not objects:
+        place.refuse(f"{OBJECTS[0]!r} is missing", "write it out")
+    relation = text_at(place, record, *RELATIONS, limit=ANSWER)
+    lang = optional_text(place, record, *LANGS, limit=20).lower() or "en"
     prompts = [*_own(place, record, subject), *(patterns.of(relation, lang) if patterns and lang == "en" else ())]
     if not prompts:
         place.refuse(f"no pattern asks for {relation!r:.60}", "add `pattern` ([X] ... [Y]), or #templates=FOLDER")
-    ids = [
-        fold(text(place, value, key)) if value else ""
-        for key, value in (look(record, *SUBJECT_QIDS), look(record, *OBJECT_QIDS))
-    ]
-    fact = Triple(place.record, str(place.record), relation, subject, said, tuple(dict.fromkeys(prompts)), lang)
-    return Row(fact, ids[0] or fold(subject), ids[1] or fold(said[0]))
+    subject_id, object_id = (fold(optional_text(place, record, *keys)) for keys in (SUBJECT_QIDS, OBJECT_QIDS))
+    fact = Triple(place.record, str(place.record), relation, subject, objects, tuple(dict.fromkeys(prompts)), lang)
+    return Row(fact, subject_id or fold(subject), object_id or fold(objects[0]))
 
 
 def _own(place: Place, record: Record, subject: str) -> list[str]:

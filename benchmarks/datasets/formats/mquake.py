@@ -1,34 +1,42 @@
-"""MQuAKE (Zhong et al. 2023, arXiv:2305.14795): edits judged by questions of several hops. CF, T and hard have one form.
+"""MQuAKE (Zhong et al. 2023, arXiv:2305.14795), CF, T and hard: edits judged by multi-hop questions.
 
-    {"case_id": 1, "requested_rewrite": [{"prompt": ..., "subject": ..., "target_new": ..., "target_true": ..., "question": ...}],
+    {"case_id": 1, "requested_rewrite": [{"prompt": ..., "subject": ..., "target_new": ..., "target_true": ...,
+                                          "question": ...}],
      "questions": [...], "answer": ..., "answer_alias": [...], "new_answer": ..., "new_answer_alias": [...],
-     "single_hops": [{"question": ..., "cloze": ..., "answer": ..., "answer_alias": [...]}], "new_single_hops": [...], "orig": ...}
+     "single_hops": [{"question": ..., "cloze": ..., "answer": ..., "answer_alias": [...]}],
+     "new_single_hops": [...], "orig": ...}
 
-A record with one rewrite is one case: its questions are `multi_hop`, the rewrite's own question a `paraphrase`, and the other
-hops of the old chain, which the edit does not touch, are `neighbour` probes (facts about the other links of the chain).
+A record with one rewrite is one case: its questions are `multi_hop`, the rewrite's own question a `paraphrase`, and the
+other hops of the old chain, which the edit does not touch, are `neighbour` probes (facts about the other links of the
+chain).
 
-A record with several rewrites moves its answer only when all of them are made, and a case holds one. Each rewrite is still a
-sound edit alone: it becomes a case with its question and the untouched hops, without the multi-hop questions, which a note
-counts. The same rewrite in several records is one case.
+A record with several rewrites moves its answer only when all of them are made, and a case holds one. Each rewrite is
+still a sound edit alone: it becomes a case with its question and the untouched hops, without the
+multi-hop questions, which a note counts. The same rewrite in several records is one case.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
-from benchmarks.cases import Case
 from benchmarks.datasets.formats import counterfact, easyedit
 from benchmarks.datasets.reading.case_set import CaseSet
-from benchmarks.datasets.reading.drafts import Draft, Question, ask, keep
-from benchmarks.datasets.reading.fields import answers, fold, look, mapping, mentions, objects, text, texts
-from benchmarks.datasets.reading.loading import read_file
-from benchmarks.datasets.reading.records import Place
+from benchmarks.datasets.reading.drafts import Draft, Question, ask, keep, read_file
+from benchmarks.datasets.reading.fields import (
+    answers_at,
+    fold,
+    look,
+    mapping,
+    mentions,
+    objects,
+    text,
+    text_at,
+    texts_at,
+)
+from benchmarks.datasets.reading.records import Place, Record
 from benchmarks.datasets.reading.sources import Source, located
 
 DESCRIPTION = "MQuAKE, CF, T and hard (mquake:PATH): multi-hop questions about edited facts"
-KINDS = ("fact",)
 SOURCE = Source(
     "https://github.com/princeton-nlp/MQuAKE, folder datasets",
     "MIT",
@@ -36,17 +44,11 @@ SOURCE = Source(
     "datasets/MQuAKE-CF-3k-v2.json",
     "f82091cbb668cef8f2537f79f1768af1840184450b347ff8c344336090ddc71e",
 )
-Record = Mapping[str, Any]
 
 
 def recognises(record: Record) -> bool:
     """Whether the record is of this form."""
     return counterfact.REWRITE in record and ("questions" in record or "new_answer" in record)
-
-
-def cases(kind: str, seed: int, argument: str = "") -> list[Case]:
-    """The cases of the file that `argument` names."""
-    return list(read(argument, seed).cases)
 
 
 def read(argument: str, seed: int = 0, limit: int | None = None) -> CaseSet:
@@ -69,7 +71,7 @@ def read(argument: str, seed: int = 0, limit: int | None = None) -> CaseSet:
         drafts = [part(place, record, asked, f"{name}.{i}") for i, asked in enumerate(rewrites, 1)]
         fresh = {(d.prompt, d.subject, d.target): d for d in drafts if (d.prompt, d.subject, d.target) not in seen}
         seen.update(fresh)
-        unasked.append(len(texts(place, look(record, "questions")[1], "questions")))
+        unasked.append(len(texts_at(place, record, "questions")))
         again.append(len(drafts) - len(fresh))
         return list(fresh.values())
 
@@ -78,7 +80,8 @@ def read(argument: str, seed: int = 0, limit: int | None = None) -> CaseSet:
         return found
     note = (
         f"{len(unasked)} records make several edits at once: each edit is a case of its own "
-        f"({sum(again)} that were there before are not repeated), their {sum(unasked)} multi-hop questions are not asked"
+        f"({sum(again)} that were there before are not repeated), "
+        f"their {sum(unasked)} multi-hop questions are not asked"
     )
     return replace(found, notes=(*found.notes, note))
 
@@ -86,13 +89,12 @@ def read(argument: str, seed: int = 0, limit: int | None = None) -> CaseSet:
 def part(place: Place, record: Record, asked: Record, name: str) -> Draft:
     """One rewrite by itself: its own question, and the old chain's hops about other subjects."""
     edit = counterfact.rewrite(place, asked, name)
-    questions = [ask(edit, "paraphrase", said) for said in texts(place, look(asked, "question")[1], "question")]
+    questions = [ask(edit, "paraphrase", said) for said in texts_at(place, asked, "question")]
     for i, link in enumerate(objects(place, look(record, "single_hops")[1], "single_hops"), 1):
-        key, prompt = look(link, "cloze", "question")
-        prompt = text(place, prompt, f"single_hops[{i}].{key}")
+        prompt = text_at(place, link, "cloze", "question", under=f"single_hops[{i}].")
         if mentions(prompt, edit.subject):  # the edited fact itself, or one that the edited subject shares
             continue
-        said = _said(place, link, "answer", f"single_hops[{i}]")
+        said = _answers(place, link, "answer", f"single_hops[{i}].")
         hop = keep(edit, "neighbour", prompt, said, _last(place, record, i - 1))
         questions.append(hop if hop.relation == edit.relation else replace(hop, rivals=()))
     return replace(edit, questions=tuple(questions))
@@ -101,25 +103,24 @@ def part(place: Place, record: Record, asked: Record, name: str) -> Draft:
 def alone(place: Place, record: Record, asked: Record) -> Draft:
     """The only rewrite of a record, with the record's questions of several hops."""
     edit = part(place, record, asked, easyedit.id_of(place, record))
-    new, old = _said(place, record, "new_answer", ""), _said(place, record, "answer", "")
+    new, old = _answers(place, record, "new_answer"), _answers(place, record, "answer")
     if fold(new[0]) == fold(old[0]):
         place.refuse(f"'new_answer' {new[0]!r:.80} is the old answer", "an edit must change something")
     relation = _last(place, record, -1)
     hops = tuple(
         Question("multi_hop", prompt, new[0], new[1:], old[0], lang="en", about=edit.subject, relation=relation)
-        for prompt in texts(place, look(record, "questions")[1], "questions")
+        for prompt in texts_at(place, record, "questions")
     )
     return replace(edit, questions=(*edit.questions, *hops))
 
 
-def _said(place: Place, record: Record, key: str, where: str) -> tuple[str, ...]:
+def _answers(place: Place, record: Record, key: str, under: str = "") -> tuple[str, ...]:
     """An answer with its aliases."""
-    name = f"{where}.{key}" if where else key
-    first = answers(place, look(record, key)[1], name)
+    first = answers_at(place, record, key, under=under)
     if not first:
-        place.refuse(f"{name!r} is missing", "write it out")
-    more = answers(place, look(record, f"{key}_alias", f"{key}_aliases")[1], f"{name}_alias")
-    return (*first, *(said for said in more if fold(said) not in set(map(fold, first))))
+        place.refuse(f"{under + key!r} is missing", "write it out")
+    aliases = answers_at(place, record, f"{key}_alias", f"{key}_aliases", under=under)
+    return (*first, *(alias for alias in aliases if fold(alias) not in set(map(fold, first))))
 
 
 def _last(place: Place, record: Record, hop: int) -> str:

@@ -4,33 +4,28 @@
      "fr": {"prompt": "Le {} vient d'", "subject": "brie", "target_new": "Espagne", "ground_truth": "Italie",
             "rephrase_prompt": [...], "locality": {...}}}
 
-A sub-object has the keys of EasyEdit's form or of zsRE, or a `requested_rewrite`. One language may stand in the record itself, beside the
-other's sub-object; its code is then `lang`, else `en`. English is edited where it is there, else the first language;
-`multilingual:PATH#fr` edits French. What the other languages ask of the edit becomes `cross_lingual`; what they ask of
-other facts keeps its kind.
+A sub-object has the keys of EasyEdit's form or of zsRE, or a `requested_rewrite`. One language may stand in the record
+itself, beside the other's sub-object; its code is then `lang`, else `en`. English is edited where it is there, else the
+first language; `multilingual:PATH#fr` edits French. What the other languages ask of the edit becomes `cross_lingual`;
+what they ask of other facts keeps its kind.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
-from benchmarks.cases import GENERALISATION, Case
+from benchmarks.cases import GENERALISATION
 from benchmarks.datasets.formats import counterfact, easyedit, zsre
 from benchmarks.datasets.reading.case_set import CaseSet
-from benchmarks.datasets.reading.drafts import Draft, ask
+from benchmarks.datasets.reading.drafts import Draft, ask, read_file
 from benchmarks.datasets.reading.fields import look, sub_objects, text
-from benchmarks.datasets.reading.loading import read_file
-from benchmarks.datasets.reading.records import Place
+from benchmarks.datasets.reading.records import Place, Record
 from benchmarks.datasets.reading.sources import located
 from editing.errors import BadRequest
 
 DESCRIPTION = "one edit in several languages (multilingual:PATH, multilingual:PATH#fr): en and fr sub-objects"
-KINDS = ("fact",)
 CODE = re.compile(r"[a-z]{2}")
-Record = Mapping[str, Any]
 
 
 def recognises(record: Record) -> bool:
@@ -40,11 +35,6 @@ def recognises(record: Record) -> bool:
 
 def _is_edit(part: Record) -> bool:
     return counterfact.REWRITE in part or any(key in part for key in easyedit.PROMPTS)
-
-
-def cases(kind: str, seed: int, argument: str = "") -> list[Case]:
-    """The cases of the file that `argument` names."""
-    return list(read(argument, seed).cases)
 
 
 def read(argument: str, seed: int = 0, limit: int | None = None) -> CaseSet:

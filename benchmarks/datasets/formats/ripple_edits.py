@@ -1,37 +1,46 @@
 """RippleEdits (Cohen et al. 2024, arXiv:2307.12976): what else has to change, and what must not, when one fact does.
 
-    {"example_type": "popular", "edit": {"prompt": "The name of the father of X is Y.", "subject_id": "Q1", "relation": "FATHER",
+    {"example_type": "popular",
+     "edit": {"prompt": "The name of the father of X is Y.", "subject_id": "Q1", "relation": "FATHER",
      "target_id": "Q2", "original_fact": {"prompt": "The name of the father of X is Z."}},
      "Logical_Generalization": [{"test_queries": [{"prompt": ..., "answers": [{"value": ..., "aliases": [...]}]}],
                                  "test_condition": "OR", "condition_queries": [...]}], ...}
 
-Logical_Generalization becomes `relation`, Compositionality_I and _II `multi_hop`, Subject_Aliasing `alias`, Relation_Specificity
-`same_subject`; Forgetfulness (the other objects of the edited relation stay true) `same_subject` without the target among
-the candidates. Every test query is one probe, also of a group whose condition is OR. Condition queries only filter models in
-the paper; they are not asked, and a note counts them.
+Logical_Generalization becomes `relation`, Compositionality_I and _II `multi_hop`, Subject_Aliasing `alias`,
+Relation_Specificity `same_subject`; Forgetfulness (the other objects of the edited relation stay true) `same_subject`
+without the target among the candidates. Every test query is one probe, also of a group whose condition is OR. Condition
+queries only filter models in the paper; they are not asked, and a note counts them.
 
-The edit is a whole sentence: its answer follows the last "is", and the subject's name, which no key holds, is what follows the
-relation's words, else what the questions about the same subject end with.
+The edit is a whole sentence: its answer follows the last "is", and the subject's name, which no key holds, is what
+follows the relation's words, else what the questions about the same subject end with.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import takewhile
 from typing import Any
 
-from benchmarks.cases import Case
 from benchmarks.datasets.reading.case_set import CaseSet
-from benchmarks.datasets.reading.drafts import Draft, Question, draft, keep
-from benchmarks.datasets.reading.fields import VALUES, answers, fold, look, mapping, objects, text
-from benchmarks.datasets.reading.loading import read_file
-from benchmarks.datasets.reading.records import Place
+from benchmarks.datasets.reading.drafts import Draft, Question, draft, keep, read_file
+from benchmarks.datasets.reading.fields import (
+    ANSWER,
+    VALUES,
+    answers,
+    answers_at,
+    fold,
+    look,
+    mapping,
+    objects,
+    optional_text,
+    text_at,
+)
+from benchmarks.datasets.reading.records import Place, Record
 from benchmarks.datasets.reading.sources import Source, located
 
 DESCRIPTION = "RippleEdits (ripple_edits:PATH): ripple effects of one edit, in six groups"
-KINDS = ("fact",)
 COMMIT = "21182d13b6ddaa50f023052d13ff59e279deec05"
 SOURCE = Source(
     "https://github.com/edenbiran/RippleEdits, folder data/benchmark",
@@ -48,17 +57,11 @@ GROUPS = {
     "Forgetfulness": "same_subject",
 }
 IS = " is "
-Record = Mapping[str, Any]
 
 
 def recognises(record: Record) -> bool:
     """Whether the record is of this form."""
     return isinstance(record.get("edit"), dict) and any(group in record for group in GROUPS)
-
-
-def cases(kind: str, seed: int, argument: str = "") -> list[Case]:
-    """The cases of the file that `argument` names."""
-    return list(read(argument, seed).cases)
 
 
 def read(argument: str, seed: int = 0, limit: int | None = None) -> CaseSet:
@@ -89,8 +92,7 @@ def one(place: Place, record: Record) -> Draft:
         place.refuse(
             "'edit.original_fact.prompt' is another sentence than 'edit.prompt'", "make them alike but for the answer"
         )
-    key, relation = look(edit, "relation", "relation_id")
-    relation = "" if relation is None else text(place, relation, f"edit.{key}")
+    relation = optional_text(place, edit, "relation", "relation_id")
     subject = _subject(place, record, edit, stem, relation)
     made = draft(place, "edit.prompt", stem, subject, target, old, relation)
     asked = [
@@ -104,8 +106,8 @@ def one(place: Place, record: Record) -> Draft:
 
 def _sentence(place: Place, fact: Record, key: str) -> tuple[str, tuple[str, ...]]:
     """A fact's sentence up to its answer, and the answer."""
-    said = text(place, look(fact, "prompt", "fact_prompt")[1], f"{key}.prompt").removesuffix(".")
-    given = answers(place, look(fact, "target", "answer", "target_label")[1], f"{key}.target")
+    said = text_at(place, fact, "prompt", "fact_prompt", under=f"{key}.").removesuffix(".")
+    given = answers_at(place, fact, "target", "answer", "target_label", under=f"{key}.")
     if given:
         return said.removesuffix(given[0]).strip(), given
     head, found, tail = said.rpartition(IS)
@@ -149,8 +151,7 @@ def _queries(place: Place, test: Record, key: str) -> list[dict[str, Any]]:
 
 def _question(place: Place, edit: Draft, group: str, query: Record) -> Question | None:
     """A test query; None where none of its answers has a name."""
-    key, prompt = look(query, "prompt", "phrase")
-    prompt = text(place, prompt, f"{group}.{key}")
+    prompt = text_at(place, query, "prompt", "phrase", under=f"{group}.")
     given = look(query, "answers", "answer")[1]
     if isinstance(given, list):  # an entity without a label is written as {"value": "", "aliases": []}
         given = [one for one in given if not isinstance(one, dict) or look(one, *VALUES)[1] is not None]
@@ -158,8 +159,7 @@ def _question(place: Place, edit: Draft, group: str, query: Record) -> Question 
     if not said:
         return None
     kind = GROUPS[group]
-    name_key, name = look(query, "second_relation", "relation")
-    name = group if name is None else text(place, name, f"{group}.{name_key}", 500)
+    name = optional_text(place, query, "second_relation", "relation", limit=ANSWER) or group
     question = keep(edit, kind, prompt, said, "" if name == edit.relation else name)
     if group == "Forgetfulness":
         return replace(question, rivals=(), aliases=(*question.aliases, edit.target, *edit.aliases))

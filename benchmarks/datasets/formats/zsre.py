@@ -1,29 +1,26 @@
 """zsRE as MEND publishes it (Levy et al. 2017; De Cao et al. 2021; Mitchell et al. 2022, arXiv:2110.11309).
 
     {"subject": "WEFS", "src": "When was WEFS established?", "answers": ["1987"], "alt": "1997",
-     "rephrase": "When has WEFS been established?", "loc": "nq question: who voiced gaston ...", "loc_ans": "Richard White"}
+     "rephrase": "When has WEFS been established?",
+     "loc": "nq question: who voiced gaston ...", "loc_ans": "Richard White"}
 
-The edit goes from the first of `answers` to `alt`. Without `alt` the true answer itself is taught, as MEMIT does; what the model
-said before is then unknown. `loc` is a question about something else (NQ): a `neighbour` that must not answer the target.
+The edit goes from the first of `answers` to `alt`. Without `alt` the true answer itself is taught, as MEMIT does; what
+the model said before is then unknown. `loc` is a question about something else (NQ): a `neighbour` that must not answer
+the target.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
-from benchmarks.cases import Case
 from benchmarks.datasets.formats import easyedit
 from benchmarks.datasets.reading.case_set import CaseSet
-from benchmarks.datasets.reading.drafts import Draft, Question, ask, draft
-from benchmarks.datasets.reading.fields import answers, look, sub_objects, text, texts
-from benchmarks.datasets.reading.loading import read_file
-from benchmarks.datasets.reading.records import Place
+from benchmarks.datasets.reading.drafts import Draft, Question, ask, draft, read_file
+from benchmarks.datasets.reading.fields import answers_at, sub_objects, text_at, texts_at
+from benchmarks.datasets.reading.records import Place, Record
 from benchmarks.datasets.reading.sources import Source, located
 
 DESCRIPTION = "zsRE in the form of MEND (zsre:PATH): src, rephrase, alt, answers, loc"
-KINDS = ("fact",)
 SOURCE = Source(  # a server without commits: the checksum alone says which file it is
     "https://rome.baulab.info/data/",
     "none stated",
@@ -31,17 +28,11 @@ SOURCE = Source(  # a server without commits: the checksum alone says which file
     "8a371d512f8a6ab175db4ef672181d5c0e52da23298cb51e5a2eeea2f89aa9cd",
 )
 NQ = "nq question:"
-Record = Mapping[str, Any]
 
 
 def recognises(record: Record) -> bool:
     """Whether the record is of this form."""
     return "src" in record and ("alt" in record or "answers" in record) and not sub_objects(record)
-
-
-def cases(kind: str, seed: int, argument: str = "") -> list[Case]:
-    """The cases of the file that `argument` names."""
-    return list(read(argument, seed).cases)
 
 
 def read(argument: str, seed: int = 0, limit: int | None = None) -> CaseSet:
@@ -55,28 +46,28 @@ def read(argument: str, seed: int = 0, limit: int | None = None) -> CaseSet:
 
 def parse(place: Place, record: Record, lang: str = "en") -> Draft:
     """The edit of one record, with its questions."""
-    true = answers(place, look(record, "answers", "answer")[1], "answers")
-    alt = answers(place, look(record, "alt", "target_new")[1], "alt")
+    true = answers_at(place, record, "answers", "answer")
+    alt = answers_at(place, record, "alt", "target_new")
     edit = draft(
         place,
         "src",
-        text(place, look(record, "src", "prompt")[1], "src"),
-        text(place, look(record, "subject")[1], "subject"),
+        text_at(place, record, "src", "prompt"),
+        text_at(place, record, "subject"),
         alt or true,
         true if alt else (),
         relation=easyedit.relation_of(place, record),
         lang=lang,
         name=easyedit.id_of(place, record),
     )
-    key, values = look(record, "rephrase", "rephrase_prompt", "rephrases")
-    questions = [ask(edit, "paraphrase", said) for said in texts(place, values, key)]
-    for asked in texts(place, look(record, "loc")[1], "loc"):
-        said = answers(place, look(record, "loc_ans")[1], "loc_ans")
-        if not said:
-            place.refuse("'loc' without 'loc_ans'", "say what is right")
-        asked = asked[len(NQ) :].strip() if asked.lower().startswith(NQ) else asked
-        asked = asked if asked.endswith("?") else f"{asked}?"
+    rephrases = texts_at(place, record, "rephrase", "rephrase_prompt", "rephrases")
+    questions = [ask(edit, "paraphrase", prompt) for prompt in rephrases]
+    for prompt in texts_at(place, record, "loc"):
+        answer, *aliases = answers_at(place, record, "loc_ans") or (None,)
+        if answer is None:
+            place.refuse("'loc' without 'loc_ans'", "add 'loc_ans' with the right answer")
+        prompt = prompt[len(NQ) :].strip() if prompt.lower().startswith(NQ) else prompt
+        prompt = prompt if prompt.endswith("?") else f"{prompt}?"
         questions.append(
-            Question("neighbour", asked, said[0], said[1:], said[0], (edit.target,), lang=lang, relation="loc")
+            Question("neighbour", prompt, answer, tuple(aliases), answer, (edit.target,), lang=lang, relation="loc")
         )
     return replace(edit, questions=tuple(questions))

@@ -52,7 +52,7 @@ def _named(
     must: Iterable[str],
     rival: str = "",
 ) -> Probe:
-    """A probe that asks for a concept's name with its eliciting text number `at`; `answer`, `old` and `rival` are names."""
+    """A probe for the name of a concept, with its eliciting text `at`; `answer`, `old` and `rival` are names."""
     pool = [known.name(key, lang) for key in known.concepts()]
     candidates = draw_candidates(pool, (answer, old, *must), M, f"name/{lang}/{about}/{answer}")
     return Probe(

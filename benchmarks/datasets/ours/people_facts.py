@@ -1,7 +1,8 @@
-"""People facts: what invented people do, own and like, edited to another object; only rungs of a people world can know them.
+"""Facts about invented people, edited to another object. Only rungs trained on a world with people know them.
 
-`people_facts:100` takes the first 100 people (default 250). An edit of a birthplace or an employer is also asked through every chain
-that starts with the edited fact (`multi_hop`): who was born elsewhere was born in another country, where people pay otherwise.
+`people_facts:100` takes the first 100 people (default 250). An edit of a birthplace or an employer is also asked
+through every chain that starts with the edited fact (`multi_hop`): who was born elsewhere was born in another country,
+where people pay otherwise.
 """
 
 from __future__ import annotations

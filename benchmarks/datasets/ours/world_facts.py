@@ -10,7 +10,10 @@ from benchmarks.datasets.asking import fact_cases
 from benchmarks.world import LANGS, knowledge
 from editing.errors import BadRequest
 
-DESCRIPTION = "capital, currency, language, continent of 60 countries (CLDR, GeoNames), English and French (world_facts:fr edits in French)"
+DESCRIPTION = (
+    "capital, currency, language, continent of 60 countries (CLDR, GeoNames), "
+    "English and French (world_facts:fr edits in French)"
+)
 KINDS = ("fact",)
 
 

@@ -12,7 +12,7 @@ SHOWN = 5
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A record that became no case: its number in the file, counted from 1, and one line with place, reason and mend."""
+    """A record that became no case: its number, counted from 1, and one line with place, reason and fix."""
 
     record: int
     reason: str

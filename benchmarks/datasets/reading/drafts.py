@@ -1,6 +1,7 @@
-"""From the facts of a file to cases: pools of same-type answers, candidates, priors, and the account of what was left out.
+"""From the facts of a file to cases: pools of same-type answers, candidates, priors, excluded records.
 
-A loader turns each record into a `Draft`, an edit with its questions but without candidates. Those can be drawn only once
+A loader turns each record into a `Draft`, an edit with its questions but without candidates. Those can be drawn only
+once
 the whole file is known: from the answers of the same relation, topped up from the rest of the file in that language.
 """
 
@@ -17,7 +18,7 @@ from benchmarks.cases import FREE, Case, Probe
 from benchmarks.datasets.reading.case_set import CaseSet, LeftOut
 from benchmarks.datasets.reading.fields import filled, fold, prior, slotted
 from benchmarks.datasets.reading.frames import Frames
-from benchmarks.datasets.reading.records import Place, first_twice
+from benchmarks.datasets.reading.records import Place, check_object, read_records
 from editing.errors import BadData, UserError
 from editing.text import EditRequest
 
@@ -35,7 +36,8 @@ class Question:
         answer: what the edited model shall say; empty for `fluency`.
         aliases: other texts that are as right; none of them becomes a candidate.
         old: what it should say before; empty where the file does not tell.
-        rivals: answers that must be among the candidates; the first must not win (the edit's target, in a neighbour's probe).
+        rivals: answers that must be among the candidates; the first must not win (the edit's target, in a neighbour's
+            probe).
         relation: the pool of its candidates; empty for that of the edit.
     """
 
@@ -102,7 +104,7 @@ def draft(
     """
     template, spelled = slotted(place, prompt, subject, key)
     if not target:
-        place.refuse("no target", "say what the edited model shall answer")
+        place.refuse("no target", "add what the edited model should answer")
     if fold(target[0]) in map(fold, old):
         place.refuse(f"the target {target[0]!r:.80} is the old answer", "an edit must change something")
     return Draft(
@@ -163,10 +165,7 @@ def collect(file: str, rows: Sequence[Any], parse: Callable[[Place, Any], T]) ->
     for number, row in enumerate(rows, 1):
         place = Place(file, number)
         try:
-            if not isinstance(row, dict):
-                place.refuse(f"is {type(row).__name__}, not an object", 'write it as {"key": ...}')
-            if twice := first_twice(row):
-                place.refuse(f"the key {twice!r:.60} stands twice", "keep one")
+            check_object(place, row)
             good.append(parse(place, row))
         except UserError as error:
             left.append(LeftOut(number, " ".join(str(error).split())))
@@ -205,12 +204,29 @@ def assemble(
     left.sort(key=lambda one: one.record)
     bad = {one.record for one in left}
     if len(bad) > len({one.record for one in drafts} - bad):
-        raise BadData(f"{file}: {len(bad)} of {records} records cannot be used; mend the first: {left[0].reason}")
+        raise BadData(f"{file}: {len(bad)} of {records} records cannot be used; fix the first: {left[0].reason}")
     if unanswered:
         notes = [*notes, f"{unanswered} questions without an answer are not asked"]
     if unasked:
         notes = [*notes, f"{unasked} questions are not asked: the file has nothing else to choose from"]
     return CaseSet(tuple(cases), tuple(left), records, tuple(notes))
+
+
+def read_file(
+    dataset: str,
+    path: Path,
+    parse: Callable[[Place, dict[str, Any]], Sequence[Draft]],
+    seed: int,
+    limit: int | None = None,
+) -> CaseSet:
+    """The cases of one file whose records each make one draft or several.
+
+    Raises:
+        BadData: the file cannot be read, or more of its records are bad than good.
+    """
+    rows = read_records(path)
+    groups, left_out = collect(str(path), rows, parse)
+    return assemble(dataset, path, [one for group in groups for one in group], left_out, len(rows), seed, limit)
 
 
 # (language, relation) -> answers, folded and as written; relation "" holds those of all edits, ALL every one
@@ -251,7 +267,7 @@ class _Builder:
         efficacy = replace(efficacy, prior=one.prior or efficacy.prior)
         first = self._probe(efficacy)
         if first is None:
-            self.place.refuse(f"nothing to choose from but {one.target!r:.80}", "tell the old answer, or add records")
+            self.place.refuse(f"nothing to choose from but {one.target!r:.80}", "give the old answer, or add records")
         probes = (first, *filter(None, map(self._probe, one.questions)))
         self.unasked = 1 + len(one.questions) - len(probes)
         request = EditRequest(case_id, (one.prompt,), one.subject, (one.target,), "subject_last", one.lang)
@@ -278,7 +294,7 @@ class _Builder:
         return Probe(q.kind, q.prompt, candidates, at, old, prior, q.lang, q.aliases, about, relation, rival)
 
     def _candidates(self, q: Question, relation: str) -> Drawn:
-        """Up to M different answers that hold the right one, the old one and the rivals, and none that is right as well."""
+        """Up to M different answers with the right one, the old one and the rivals, without other right answers."""
         right = frozenset(map(fold, q.aliases)) - {fold(q.answer), fold(q.old)}
         must = {fold(said): said for said in (q.answer, q.old, *q.rivals) if said and fold(said) not in right}
         key = (q.lang, relation, frozenset(must), right)

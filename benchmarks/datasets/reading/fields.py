@@ -1,17 +1,17 @@
 """Single fields of a record: texts, answers with their aliases, subject slots, whichever way they are written.
 
-Wild files write an answer as `"Rome"`, `{"str": "Rome", "id": "Q220"}`, `["Rome", "Roma"]` or `[["Rome", "Roma"]]`, and a year
-as `1998`; a subject as `{}`, `[X]` or itself. A field that is missing, null or empty is not there; anything else that
-cannot be read raises `BadData` with place, key and mend.
+Wild files write an answer as `"Rome"`, `{"str": "Rome", "id": "Q220"}`, `["Rome", "Roma"]` or `[["Rome", "Roma"]]`, and
+a year as `1998`; a subject as `{}`, `[X]` or itself. A field that is missing, null or empty is not there; anything else
+that cannot be read raises `BadData` with place, key and fix.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
-from benchmarks.datasets.reading.records import LANGUAGE, Place, Written
+from benchmarks.datasets.reading.records import LANGUAGE, Place, Record, type_name
 from editing.text import SLOT
 
 PROMPT, ANSWER = 10_000, 500  # characters
@@ -19,7 +19,7 @@ VALUES = ("str", "value", "label", "name", "text", "answer", "ground_truth")
 SLOTS = re.compile(r"\{\}|\{subject\}|\{0\}|\[X\]|\[subject\]|<subject>", re.IGNORECASE)
 
 
-def look(record: Mapping[str, Any], *keys: str) -> tuple[str, Any]:
+def look(record: Record, *keys: str) -> tuple[str, Any]:
     """The first of `keys` that is there, with its value; the first key and None when none is."""
     for key in keys:
         value = record.get(key)
@@ -35,7 +35,7 @@ def text(place: Place, value: Any, key: str, limit: int = PROMPT) -> str:
         BadData: no text, empty, longer than `limit`, control characters or half a character in it.
     """
     if not isinstance(value, str):
-        kind = "missing" if value is None else f"{_kind(value)}, not text"
+        kind = "missing" if value is None else f"{type_name(value)}, not text"
         place.refuse(f"{key!r} is {kind}", "write it out" if value is None else 'write it in "quotes"')
     value = value.strip()
     if not value:
@@ -51,8 +51,27 @@ def text(place: Place, value: Any, key: str, limit: int = PROMPT) -> str:
     return str(value)
 
 
-def _kind(value: Any) -> str:
-    return "a number" if isinstance(value, Written) else type(value).__name__
+def text_at(place: Place, record: Record, *keys: str, under: str = "", limit: int = PROMPT) -> str:
+    """The text of the first of `keys` that is there. `under` precedes the key in messages."""
+    key, value = look(record, *keys)
+    return text(place, value, under + key, limit)
+
+
+def optional_text(place: Place, record: Record, *keys: str, limit: int = PROMPT) -> str:
+    """As `text_at`; empty when none of `keys` is there."""
+    return "" if look(record, *keys)[1] is None else text_at(place, record, *keys, limit=limit)
+
+
+def answers_at(place: Place, record: Record, *keys: str, under: str = "") -> tuple[str, ...]:
+    """The answer and its aliases of the first of `keys` that is there; empty when none is."""
+    key, value = look(record, *keys)
+    return answers(place, value, under + key)
+
+
+def texts_at(place: Place, record: Record, *keys: str) -> list[str]:
+    """The texts of the first of `keys` that is there; empty when none is."""
+    key, value = look(record, *keys)
+    return texts(place, value, key)
 
 
 def answers(place: Place, value: Any, key: str) -> tuple[str, ...]:
@@ -94,7 +113,7 @@ def mapping(place: Place, value: Any, key: str) -> dict[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, dict):
-        place.refuse(f"{key!r} is {_kind(value)}, not an object", "write it as {...}")
+        place.refuse(f"{key!r} is {type_name(value)}, not an object", "write it as {...}")
     return value
 
 
@@ -137,7 +156,7 @@ def mentions(prompt: str, subject: str) -> bool:
     return bool(subject) and re.search(rf"(?<!\w){re.escape(fold(subject))}(?!\w)", fold(prompt)) is not None
 
 
-def sub_objects(record: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+def sub_objects(record: Record) -> dict[str, Record]:
     """The objects in a record that are named by a language's code."""
     return {key: value for key, value in record.items() if LANGUAGE.fullmatch(key) and isinstance(value, dict)}
 

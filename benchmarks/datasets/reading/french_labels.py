@@ -1,9 +1,10 @@
 """French questions about a Wikidata relation that are right for every name: `Zurich, ville jumelée :` and its like.
 
-Machine-translated patterns are not used: even those of mParaRel that are marked as checked hold "le capital de" and "joue le
-instrument", and any sentence with an article before the answer fits half of the answers. A label and a colon need neither
-article nor agreement. Only the frame with `de` depends on the name: it elides before a vowel, and is left out where that
-cannot be told from the spelling (h, y, digits, other scripts) or where `de` contracts ("Le Caire", "Les Abymes").
+Machine-translated patterns are not used: even those of mParaRel that are marked as checked hold "le capital de" and
+"joue le instrument", and any sentence with an article before the answer fits half of the answers. A label and a colon
+need neither article nor agreement. Only the frame with `de` depends on the name: it elides before a vowel, and is
+left out where that cannot be told from the spelling (h, y, digits, other scripts) or where `de` contracts ("Le
+Caire", "Les Abymes").
 """
 
 from __future__ import annotations

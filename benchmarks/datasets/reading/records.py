@@ -1,7 +1,7 @@
-"""Files of other people as lists of records: JSON, JSONL, CSV, TSV, with every fault told as one line that names the place.
+"""Reads JSON, JSONL, CSV and TSV files as lists of records; every error is one line with file and record.
 
-A file is a list of records, one record, one record a line, a mapping from ids to records (`{"0": {...}, "1": {...}}`), a
-mapping from splits to lists (`{"train": [...]}`), or a table with a header row. Numbers are kept as they are written
+A file is a list of records, one record, one record a line, a mapping from ids to records (`{"0": {...}, "1": {...}}`),
+a mapping from splits to lists (`{"train": [...]}`), or a table with a header row. Numbers are kept as they are written
 (`Written`), so that a year stays a year and a huge number costs nothing; a key given twice is remembered (`Twice`) and
 refused when its record is looked at.
 """
@@ -13,7 +13,7 @@ import io
 import json
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -23,6 +23,7 @@ from editing.errors import BadData
 TABLES = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
 CELL = 10_000_000  # characters of one table cell; longer texts are refused one by one, not with the whole file
 LANGUAGE = re.compile(r"[a-z]{2}")
+Record = Mapping[str, Any]
 
 
 class Written(str):
@@ -44,9 +45,9 @@ class Place:
     file: str
     record: int = 0
 
-    def refuse(self, why: str, mend: str) -> NoReturn:
-        where = f"{self.file}, record {self.record}" if self.record else self.file
-        raise BadData(f"{where}: {why}; {mend}")
+    def refuse(self, why: str, fix: str) -> NoReturn:
+        where = f"{self.file}: record {self.record}" if self.record else self.file
+        raise BadData(f"{where}: {why}; {fix}")
 
 
 def read_text(path: Path) -> str:
@@ -102,7 +103,9 @@ def _json(text: str, path: Path, place: Place) -> Any:
         except (json.JSONDecodeError, RecursionError):
             jsonl = path.suffix.lower() in (".jsonl", ".ndjson")
         if not jsonl:
-            place.refuse(f"bad JSON at line {whole.lineno}, column {whole.colno} ({whole.msg})", "mend it there")
+            place.refuse(
+                f"bad JSON at line {whole.lineno}, column {whole.colno} ({whole.msg})", "correct the JSON there"
+            )
         return [_line(line, Place(str(path), number)) for number, line in enumerate(lines, 1)]
     except RecursionError:
         place.refuse("is nested too deeply", "write a list of flat records")
@@ -112,7 +115,7 @@ def _line(line: str, place: Place) -> Any:
     try:
         return _parse(line)
     except json.JSONDecodeError as error:
-        place.refuse(f"bad JSON at column {error.colno} ({error.msg})", "mend it there")
+        place.refuse(f"bad JSON at column {error.colno} ({error.msg})", "correct the JSON there")
     except RecursionError:
         place.refuse("is nested too deeply", "write a flat record")
 
@@ -164,6 +167,19 @@ def _rows(rows: Iterator[list[str]], header: Sequence[str], place: Place) -> Ite
                 f"has {len(row)} cells under {len(header)} headings", "quote cells that hold the separator"
             )
         yield {name: cell for name, cell in zip(header, row, strict=False) if cell.strip()}
+
+
+def check_object(place: Place, record: Any, example: str = '{"key": ...}') -> None:
+    """Raises `BadData` unless the record is an object that has each key once."""
+    if not isinstance(record, dict):
+        place.refuse(f"is {type_name(record)}, not an object", f"write {example}")
+    if repeated := first_twice(record):
+        place.refuse(f"the key {repeated!r:.60} stands twice", "keep one")
+
+
+def type_name(value: Any) -> str:
+    """The type of a JSON value, for messages."""
+    return "a number" if isinstance(value, Written) else type(value).__name__
 
 
 def first_twice(value: Any) -> str | None:

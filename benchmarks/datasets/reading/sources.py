@@ -1,4 +1,4 @@
-"""Where the file of a data set comes from: a path that is given, else the published file, downloaded once into the cache.
+"""Locates the file of a data set: the path in its name, else the published file, downloaded once.
 
 Only a data set that is named without a path ("counterfact") is looked for online.
 """
@@ -72,7 +72,8 @@ def fetched(dataset: str, source: Source) -> Path:
     """The published file in the cache, downloaded if it is not there whole; its checksum is compared every time.
 
     Raises:
-        BadData: no network, offline by choice (`HF_HUB_OFFLINE`), the server sent another file, the cache cannot be written.
+        BadData: no network, offline by choice (`HF_HUB_OFFLINE`), the server sent another file, the cache cannot be
+            written.
     """
     import pooch  # its imports take longer than the commands that download nothing
 

@@ -1,4 +1,4 @@
-"""Files that state true facts and no edits: the counterfactual object and the neighbours are drawn from the same relation."""
+"""Edits for files of true facts: counterfactual object and neighbours are drawn from the same relation."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Other people's editors, run in a process and an interpreter of their own, on the same texts and covariances as ours.
 
-EASYEDIT_HOME names a checkout of EasyEdit, EASYEDIT_PYTHON the interpreter that has what its ROME and MEMIT import (torch,
-transformers, numpy, PyYAML, tqdm); by default the one that runs this.
+EASYEDIT_HOME names a checkout of EasyEdit, EASYEDIT_PYTHON the interpreter that has what its ROME and MEMIT import
+(torch, transformers, numpy, PyYAML, tqdm); by default the one that runs this.
 """
 
 from __future__ import annotations
@@ -123,7 +123,8 @@ def run_peer(job: Mapping[str, Any], timeout: float | None = None) -> dict[str, 
     """Independent single edits by EasyEdit's code, in a process of its own.
 
     Args:
-        job: as `make_job` makes it. "prefixes" None lets the peer draw its own texts, "covariances" None is the identity.
+        job: as `make_job` makes it. "prefixes" None lets the peer draw its own texts, "covariances" None is the
+            identity.
         timeout: seconds after which it is given up; None waits.
 
     Returns:

@@ -1,12 +1,14 @@
 """ROME and MEMIT by EasyEdit's own code: a script of its own, run as `python easyedit.py JOB.json RESULT.json`.
 
-It imports nothing of this project, runs under the peer's interpreter and finds the checkout in EASYEDIT_HOME. Only the files of the
-two methods are imported: the packages above them are made by hand, because their `__init__` import every method there with all its
-requirements; `datasets` and `matplotlib` are stood in for where they are missing (the one loads Wikipedia, which is never wanted
-here, the other is imported and not used).
+It imports nothing of this project, runs under the peer's interpreter and finds the checkout in EASYEDIT_HOME. Only the
+files of the
+two methods are imported: the packages above them are made by hand, because their `__init__` import every method there
+with all its requirements; `datasets` and `matplotlib` are stood in for where they are missing (the one loads Wikipedia,
+which is never wanted here, the other is imported and not used).
 
-What is given instead of their own: context texts and covariances, put where their code caches its own. The keys of the job and of the
-result are in `benchmarks/speed/peers/__init__.py`. Only the edit itself is timed. Their code restores the weights; that is checked.
+What is given instead of their own: context texts and covariances, put where their code caches its own. The keys of the
+job and of the result are in `benchmarks/speed/peers/__init__.py`. Only the edit itself is timed. Their code restores
+the weights; that is checked.
 """
 
 from __future__ import annotations
@@ -79,7 +81,7 @@ def main(job_path: str, result_path: str) -> None:
 
 
 def stand_in(home: Path) -> None:
-    """Make `easyeditor.models.rome` and `.memit` importable without their siblings, and what is missing but never called."""
+    """Make `easyeditor.models.rome` and `.memit` importable: without siblings, with stubs for uncalled modules."""
     source = home / "easyeditor"
     if not (source / "models" / "rome" / "rome_main.py").is_file():
         sys.exit(f"EASYEDIT_HOME={home}: holds no easyeditor/models/rome; name a checkout of EasyEdit")
@@ -124,7 +126,7 @@ def open_tokenizer(transformers: Any, job: dict) -> Any:
 
 
 def head_name(model: Any) -> str:
-    """The module whose weight is the unembedding, by the one name under which their code finds it: the embedding's where tied."""
+    """Name of the module that holds the unembedding, as EasyEdit looks it up: the embedding where they are tied."""
     weight = model.get_output_embeddings().weight
     return next(name for name, value in model.named_parameters() if value is weight).removesuffix(".weight")
 
@@ -163,7 +165,7 @@ def settings(job: dict, model: Any, module: Any, head: str) -> Any:
 
 
 def give_covariances(job: dict, model: Any, entry: Any, direction: Any) -> None:
-    """Put C (MEMIT) or its inverse (ROME) of every edited map where their code would cache its own; None is the identity.
+    """Put C (MEMIT) or its inverse (ROME) of every edited map into the cache of EasyEdit; None is the identity.
 
     The job's ridge is added to the diagonal, as our solves do.
     """

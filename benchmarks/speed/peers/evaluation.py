@@ -1,7 +1,8 @@
-"""EasyEdit's own evaluation of an edited model, imported into this process, so that both can take turns on the same weights.
+"""EasyEdit's evaluation of an edited model, imported here so that both can run on the same weights.
 
-Nothing of it is copied: `compute_edit_quality` comes from the checkout that EASYEDIT_HOME names. What its modules import and this
-measurement never calls (judges behind an API, training, other editors) is stood in for while they are imported, and raises if called.
+Nothing of it is copied: `compute_edit_quality` comes from the checkout that EASYEDIT_HOME names. What its modules
+import and this measurement never calls (judges behind an API, training, other editors) is stood in for while they are
+imported, and raises if called.
 """
 
 from __future__ import annotations
@@ -64,7 +65,8 @@ class PeerEvaluation:
     """EasyEdit's `compute_edit_quality`, ready for one model.
 
     Args:
-        lm: loaded from a transformers folder; its tokenizer is opened as their editor does, with `lm.prefix_ids` before every text.
+        lm: loaded from a transformers folder; its tokenizer is opened as their editor does, with `lm.prefix_ids` before
+            every text.
 
     Raises:
         BadData: EASYEDIT_HOME is missing or its evaluation cannot be imported. BadRequest: no transformers folder.
@@ -86,7 +88,8 @@ class PeerEvaluation:
 
     def __call__(self, short: Short) -> dict[str, Any]:
         """What their function returns for the weights that `lm` has now."""
-        # Targets are a list for all prompts: one string would be taken apart letter by letter beside several paraphrases.
+        # Targets are a list for all prompts: one string would be taken apart letter by letter beside several
+        # paraphrases.
         prompts, truths = zip(*short.locality, strict=True)
         record = {
             "prompt": [short.rewrite],

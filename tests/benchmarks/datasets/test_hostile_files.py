@@ -137,7 +137,7 @@ def test_a_key_that_stands_twice_is_a_fault_of_its_record(tmp_path):
 
 def test_more_bad_than_good_is_an_error(tmp_path):
     path = wild.write(tmp_path, [*wild.counterfact(), *[{"requested_rewrite": 1}] * 5])
-    with pytest.raises(UserError, match=r"5 of 9 records cannot be used; mend the first: .*record 5"):
+    with pytest.raises(UserError, match=r"5 of 9 records cannot be used; fix the first: .*record 5"):
         read_cases(f"counterfact:{path}", "fact")
 
 
