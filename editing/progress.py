@@ -41,8 +41,12 @@ def progress(
     """
     if QUIET.get() or not show:
         return tqdm(total=total, disable=True)
-    about = {"total": total, "desc": text or None, "unit": unit, "initial": done}
+    about: dict[str, Any] = {"total": total, "desc": text or None, "unit": unit, "initial": done}
     if sys.stderr.isatty():
         return tqdm(**about, leave=leave, file=sys.stderr, dynamic_ncols=True)
-    pace = {"mininterval": SECONDS_BETWEEN_LINES, "maxinterval": SECONDS_BETWEEN_LINES, "delay": SECONDS_BETWEEN_LINES}
+    pace: dict[str, Any] = {
+        "mininterval": SECONDS_BETWEEN_LINES,
+        "maxinterval": SECONDS_BETWEEN_LINES,
+        "delay": SECONDS_BETWEEN_LINES,
+    }
     return tqdm(**about, leave=False, file=_Lines(sys.stderr), bar_format=LINE, **pace)

@@ -97,7 +97,8 @@ def _type(about: dict[str, Any]) -> str:
     if about.get("type") == "array":
         return f"list of {_type(about.get('items', {}))}"
     names = {"object": "table", "null": "none", "integer": "whole number", "boolean": "true or false", "string": "text"}
-    return names.get(about.get("type", ""), about.get("type", "any value"))
+    kind = str(about.get("type", "any value"))
+    return names.get(kind, kind)
 
 
 def _default(value: Any) -> str:

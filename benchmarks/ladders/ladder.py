@@ -46,19 +46,23 @@ class Rung:
 
     name: str = Field(description="name, unique in the ladder")
     model: str = Field(description="any model reference; a folder is relative to where the program runs")
-    optional: StrictBool = Field(False, description="true: left out, with a message, where the model is missing")
-    licence: str = Field("", description="licence of the model")
-    note: str = Field("", description="remark")
-    parameters: Count = Field(0, description="number of parameters; 0 where it is not stated")
-    gated: StrictBool = Field(False, description="true: the hub requires a login")
-    training_tokens: Count = Field(0, description="number of tokens of the training; 0 where it is not stated")
-    unpinned: StrictBool = Field(False, description="true: no commit after @, so the newest of the hub is taken")
+    optional: StrictBool = Field(
+        default=False, description="true: left out, with a message, where the model is missing"
+    )
+    licence: str = Field(default="", description="licence of the model")
+    note: str = Field(default="", description="remark")
+    parameters: Count = Field(default=0, description="number of parameters; 0 where it is not stated")
+    gated: StrictBool = Field(default=False, description="true: the hub requires a login")
+    training_tokens: Count = Field(default=0, description="number of tokens of the training; 0 where it is not stated")
+    unpinned: StrictBool = Field(
+        default=False, description="true: no commit after @, so the newest of the hub is taken"
+    )
     checked: str = Field(
-        "",
+        default="",
         pattern=r"^$|^not checked$|^https://\S+( .*)?$",
         description='https:// address where id and size were read, or "not checked"',
     )
-    size: str = Field("", description="what the seeds of one rung share; empty for a rung without `seeds`")
+    size: str = Field(default="", description="what the seeds of one rung share; empty for a rung without `seeds`")
 
 
 @dataclass(frozen=True)
@@ -103,7 +107,9 @@ class RungEntry(Rung):
         "or a list of them, of which the first that is no missing folder is taken",
     )
     seeds: list[Count] | None = Field(
-        None, min_length=1, description="of grown models: list of whole numbers such as [0, 1], one rung per seed"
+        default=None,
+        min_length=1,
+        description="of grown models: list of whole numbers such as [0, 1], one rung per seed",
     )
 
     @model_validator(mode="after")
@@ -116,7 +122,7 @@ class RungEntry(Rung):
 
     def rungs(self) -> Iterator[Rung]:
         """One rung per seed."""
-        stated = {field.name: getattr(self, field.name) for field in fields(Rung)}
+        stated: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(Rung)}
         match = GROWN.fullmatch(self.model)
         if not self.seeds or match is None:
             yield Rung(**stated)
@@ -124,13 +130,13 @@ class RungEntry(Rung):
         for seed in self.seeds:
             tail = f"-s{seed}" if seed else ""
             model = f"{match['rung']}{tail}{match['options'] or ''}"
-            yield Rung(**stated | {"name": f"{self.name}{tail}", "model": model, "size": self.name})
+            yield Rung(**{**stated, "name": f"{self.name}{tail}", "model": model, "size": self.name})
 
 
 class LadderFile(BaseModel, extra="forbid"):
     """A ladder's file."""
 
-    title: str = Field("", description="one line that says what the ladder is")
+    title: str = Field(default="", description="one line that says what the ladder is")
     rung: list[RungEntry] = Field(min_length=1, description="at least one [[rung]], the weakest first")
 
 

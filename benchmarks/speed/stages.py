@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -119,7 +120,7 @@ def _values(
         return found
 
     def fast(settings: dict) -> list[torch.Tensor]:
-        search = replace(method, **settings)
+        search: Any = replace(method, **settings)  # a method that searches v* has the settings of the search
         return [v.delta for v in optimise_values(bench.lm, contexts, where, search)]
 
     variants = {f"{label}, {name}": partial(fast, settings) for name, settings in VARIANTS.items()}

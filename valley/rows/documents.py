@@ -48,7 +48,7 @@ def first_problem(error: ValidationError, kind: type, document: object) -> str:
     if problem["type"] in UNKNOWN_KEY:
         text = f"unknown key; {hint(loc[-1], fields)}"
     elif problem["type"] == "value_error":
-        text = str(problem["ctx"]["error"])
+        text = str(problem.get("ctx", {}).get("error", problem["msg"]))
     elif problem["type"] == "missing":
         text = f"missing; expected: {field.description if field else loc[-1]}"
     else:

@@ -6,6 +6,7 @@ Nothing is dropped in silence: `failures` lists the error rows, `unmeasurable` c
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -53,7 +54,7 @@ def check(rows: pd.DataFrame) -> pd.DataFrame:
     if versions != [SCHEMA_VERSION]:
         raise RowsError(f"the rows have schema {versions}, this program reads {SCHEMA_VERSION}; run bench again")
     rows = rows[[name for name in COLUMNS if name in rows]]
-    text_columns = [name for name in rows if COLUMNS[name][0] == "string"]
+    text_columns = [str(name) for name in rows if COLUMNS[str(name)][0] == "string"]
     rows = rows.assign(**{name: rows[name].fillna("") for name in text_columns if rows[name].isna().any()})
     good = rows[rows["error"] == ""]
     unknown = sorted(set(good["probe"].unique()) - set(PROBE_KINDS))
@@ -166,7 +167,8 @@ def scores_of(rows: pd.DataFrame) -> pd.DataFrame:
     )
     grouped = good.loc[first.index, ["_unit", *_ABOUT]].groupby("_unit")
     names = good.drop_duplicates("_unit").set_index("_unit")[unit]
-    languages = edit_languages(good, ("_unit",)).astype(texts.get("edit_lang", "string"))
+    lang_type: Any = texts.get("edit_lang", "string")
+    languages = edit_languages(good, ("_unit",)).astype(lang_type)
     facts = names.join(grouped.first()).rename(columns={"relation": "cluster"})
     table = facts.join(scores).join(languages).reset_index(drop=True)
     knew = good["known"].fillna(False).astype(bool).groupby(good["_unit"]).min().rename("known")

@@ -33,22 +33,24 @@ class AnalysisPlan:
         RowsError: an unknown field, metric, axis or stratum; a number out of its range.
     """
 
-    metric: Literal[METRICS] = Field("harmonic_mean", description="editability score whose curve is tested")  # type: ignore[valid-type]
+    metric: Literal[METRICS] = Field(default="harmonic_mean", description="editability score whose curve is tested")  # type: ignore[valid-type]
     axes: tuple[Literal[AXES], ...] = Field(  # type: ignore[valid-type]
-        ("bits_per_byte_world", "bits_per_byte", "log10_parameters", "known_rate"),
+        default=("bits_per_byte_world", "bits_per_byte", "log10_parameters", "known_rate"),
         min_length=1,
         description="strength axes, the primary ones first",
     )
-    level: Share = Field(0.05, description="level of every test, between 0 and 1")
-    weight: Share = Field(0.8, description="BIC weight that a named shape needs, between 0 and 1")
-    agreeing: Count = Field(2, description="number of axes, and of methods, on which a shape must show")
-    spec: Share = Field(0.95, description="specificity at which generalisation is read (gen_at_spec), between 0 and 1")
-    depth: Share = Field(0.1, description="least depth of a valley that is of interest, between 0 and 1")
-    which: Literal[STRATA] = Field("known", description="stratum of cases")  # type: ignore[valid-type]
-    min_known: Count = Field(50, description="number of cases of the stratum that a rung must have")
-    draws: Count = Field(2000, description="draws of each parametric bootstrap")
-    bootstrap: Count = Field(1000, description="bootstrap draws over cases")
-    seed: StrictInt = Field(0, description="random seed of all draws")
+    level: Share = Field(default=0.05, description="level of every test, between 0 and 1")
+    weight: Share = Field(default=0.8, description="BIC weight that a named shape needs, between 0 and 1")
+    agreeing: Count = Field(default=2, description="number of axes, and of methods, on which a shape must show")
+    spec: Share = Field(
+        default=0.95, description="specificity at which generalisation is read (gen_at_spec), between 0 and 1"
+    )
+    depth: Share = Field(default=0.1, description="least depth of a valley that is of interest, between 0 and 1")
+    which: Literal[STRATA] = Field(default="known", description="stratum of cases")  # type: ignore[valid-type]
+    min_known: Count = Field(default=50, description="number of cases of the stratum that a rung must have")
+    draws: Count = Field(default=2000, description="draws of each parametric bootstrap")
+    bootstrap: Count = Field(default=1000, description="bootstrap draws over cases")
+    seed: StrictInt = Field(default=0, description="random seed of all draws")
 
     @model_validator(mode="wrap")
     @classmethod

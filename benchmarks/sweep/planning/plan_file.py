@@ -55,8 +55,8 @@ class EditsTable(BaseModel, extra="forbid"):
     """An [[edits]] of a plan."""
 
     kind: EditKind = Field(description="kind of edit")
-    dataset: str = Field("", description="data set that the cases come from; the kind's default where left out")
-    limit: Positive | None = Field(None, description="most cases, 1 or more; the plan's limit where left out")
+    dataset: str = Field(default="", description="data set that the cases come from; the kind's default where left out")
+    limit: Positive | None = Field(default=None, description="most cases, 1 or more; the plan's limit where left out")
 
     @model_validator(mode="after")
     def _offered(self) -> EditsTable:
@@ -71,33 +71,42 @@ class EditsTable(BaseModel, extra="forbid"):
 class SplitTable(BaseModel, extra="forbid"):
     """The `split` of a plan."""
 
-    seed: Count = Field(0, description="random seed of the draw, 0 or more")
-    dev: StrictFloat = Field(DEV_SHARE, gt=0, lt=1, description="share that is dev, between 0 and 1, such as 0.33")
+    seed: Count = Field(default=0, description="random seed of the draw, 0 or more")
+    dev: StrictFloat = Field(
+        default=DEV_SHARE, gt=0, lt=1, description="share that is dev, between 0 and 1, such as 0.33"
+    )
     by: list[Literal["subject", "relation"]] = Field(
-        ["subject"], min_length=1, description="what is drawn; with both, test shares neither with dev"
+        default=["subject"], min_length=1, description="what is drawn; with both, test shares neither with dev"
     )
 
 
 class PlanFile(BaseModel, extra="forbid"):
     """A sweep plan."""
 
-    title: str = Field("", description="one line that says what the sweep is for; not part of the plan's hash")
-    name: str | None = Field(None, description="run folder below results/; the file's name where left out")
+    title: str = Field(default="", description="one line that says what the sweep is for; not part of the plan's hash")
+    name: str | None = Field(default=None, description="run folder below results/; the file's name where left out")
     ladder: str = Field(description="name of a ladder, path of its file, or reference of a single model")
-    rungs: list[str] = Field([], description="list of names: only these rungs; all where left out")
+    rungs: list[str] = Field(default=[], description="list of names: only these rungs; all where left out")
     seeds: list[Count] = Field(
-        [0], min_length=1, description="list of different whole numbers, seeds of cases and statistics"
+        default=[0], min_length=1, description="list of different whole numbers, seeds of cases and statistics"
     )
-    limit: Positive = Field(50, description="most cases, 1 or more, of each [[edits]] that states no limit")
-    probes: Count = Field(0, description="most probes per kind and language of a case; 0 takes all")
-    corpus: str = Field(CORPUS, description="text of statistics: samples:N, text:PATH, hub:OWNER/NAME or identity")
-    fast: StrictBool = Field(False, description="true: fewer contexts per optimiser step, nearly the same edits")
-    known: StrictBool = Field(False, description="true: edit only the facts that the unedited model knows")
+    limit: Positive = Field(default=50, description="most cases, 1 or more, of each [[edits]] that states no limit")
+    probes: Count = Field(default=0, description="most probes per kind and language of a case; 0 takes all")
+    corpus: str = Field(
+        default=CORPUS, description="text of statistics: samples:N, text:PATH, hub:OWNER/NAME or identity"
+    )
+    fast: StrictBool = Field(
+        default=False, description="true: fewer contexts per optimiser step, nearly the same edits"
+    )
+    known: StrictBool = Field(default=False, description="true: edit only the facts that the unedited model knows")
     search: Literal[SEARCHES] = Field(  # type: ignore[valid-type]
-        "halving", description='"halving": settings are chosen on dev cases; "grid": every setting on every case'
+        default="halving",
+        description='"halving": settings are chosen on dev cases; "grid": every setting on every case',
     )
-    pareto: StrictBool = Field(False, description="true: halving also keeps and scores the Pareto front")
-    split: SplitTable = Field(SplitTable(), description="which cases choose settings (dev) and which score them (test)")
+    pareto: StrictBool = Field(default=False, description="true: halving also keeps and scores the Pareto front")
+    split: SplitTable = Field(
+        default=SplitTable(), description="which cases choose settings (dev) and which score them (test)"
+    )
     edits: list[EditsTable] = Field(
         min_length=1, description="at least one [[edits]] with kind, and dataset where it is not the default"
     )
