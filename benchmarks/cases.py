@@ -37,7 +37,8 @@ class Probe:
 
     Attributes:
         kind: one of GENERALISATION (the answer shall change) or SPECIFICITY (it shall not).
-        prompt: the text up to the answer, subject filled in. For `drift` the whole text to read, for `fluency` the one to go on with.
+        prompt: the text up to the answer, subject filled in. For `drift` the whole text to read, for `fluency` the one
+            to go on with.
         candidates: same-type answers, the same at every rung; empty for `drift` and `fluency`.
         answer: index of the candidate the edited model shall give.
         old: index of the candidate the unedited model should give (equal to `answer` for specificity probes);
@@ -47,13 +48,14 @@ class Probe:
         aliases: further texts that count as the answer in free-running generation.
         about: the subject the probe asks about.
         relation: the relation it asks for.
-        rival: index of the candidate that must not beat the answer: in a neighbour's probe the edit's target. None is `old`
-            where that is another candidate than `answer`, else nothing. See `against`.
+        rival: index of the candidate that must not beat the answer: in a neighbour's probe the edit's target. None is
+            `old` where that is another candidate than `answer`, else nothing. See `against`.
         needs: what the unedited model must answer rightly for the probe to count; otherwise it is not measurable.
         reference: of `fluency`, a text about the subject as the edit has it; empty means no reference score.
 
     Raises:
-        BadData: an unknown kind, an empty prompt, too few candidates, an index that is none of them, a rival that is the answer.
+        BadData: an unknown kind, an empty prompt, too few candidates, an index that is none of them, a rival that is
+            the answer.
     """
 
     kind: str
@@ -91,7 +93,8 @@ class Probe:
 
     @property
     def asked_freely(self) -> bool:
-        """Whether a model could come upon the answer by itself; questions of ability are choices, their wordings are ours."""
+        """Whether a model could come upon the answer by itself; questions of ability are choices, their wordings are
+        ours."""
         return bool(self.candidates) and self.kind != "ability"
 
     @property

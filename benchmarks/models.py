@@ -1,4 +1,5 @@
-"""Model references of the project: those of `editing.references`, and `grown:NAME`, a rung trained here when it is first used."""
+"""Model references of the project: those of `editing.references`, and `grown:NAME`, a rung trained here when it is
+first used."""
 
 from __future__ import annotations
 
@@ -64,7 +65,8 @@ def at_hand(reference: str) -> bool:
 
 
 def training_tokens(reference: str, stated: int = 0) -> float:
-    """How many tokens a model was trained on: as `stated` by its ladder, else by its card (grown here); NaN where unknown."""
+    """How many tokens a model was trained on: as `stated` by its ladder, else by its card (grown here); NaN where
+    unknown."""
     if stated:
         return float(stated)
     if parse(reference).kind not in ("grown", "folder"):

@@ -70,7 +70,8 @@ def digest(value: object) -> str:
 
 
 def _content(root: Path) -> str:
-    """16 hexadecimal digits of the SHA-256 over names and contents of the program's own files, tests and results aside."""
+    """16 hexadecimal digits of the SHA-256 over names and contents of the program's own files, tests and results
+    aside."""
     content = hashlib.sha256()
     paths = [root / "cli.py", *(path for package in PACKAGES for path in (root / package).rglob("*"))]
     for path in sorted(path for path in paths if path.suffix in SUFFIXES and path.is_file()):

@@ -68,9 +68,10 @@ def edit(
     Args:
         requests: one, or several that become one joint change.
         method: one of `editing.method_names()`.
-        fast: fewer contexts per optimiser step, bfloat16 steps where they are faster; nearly the same edits in a fraction
-            of the time. A setting given as well wins.
-        statistics: of `lm`, to share between calls; by default made for this one from `corpus` and `seed` (and kept on disk).
+        fast: fewer contexts per optimiser step, bfloat16 steps where they are faster; nearly the same edits in a
+            fraction of the time. A setting given as well wins.
+        statistics: of `lm`, to share between calls; by default made for this one from `corpus` and `seed` (and kept on
+            disk).
         corpus: text of the key covariance, see `ModelStatistics`.
         settings: of the method, instead of its defaults.
 

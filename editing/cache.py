@@ -16,8 +16,8 @@ SOURCE = Path(__file__).resolve().parent.parent  # the source tree, or the folde
 def cache_root() -> Path:
     """The folder of everything computed or downloaded once; it need not exist yet.
 
-    `$VALLEY_CACHE`, else `$EDITBENCH_CACHE` (its former name), else an existing `.cache` in the source tree (where versions
-    without an installer kept it), else the user's cache folder (`~/.cache/concept-valley` on Linux).
+    `$VALLEY_CACHE`, else `$EDITBENCH_CACHE` (its former name), else an existing `.cache` in the source tree (where
+    versions without an installer kept it), else the user's cache folder (`~/.cache/concept-valley` on Linux).
     """
     chosen = os.environ.get("VALLEY_CACHE") or os.environ.get("EDITBENCH_CACHE")
     if chosen:

@@ -1,4 +1,5 @@
-"""Progress of long work: a bar on a terminal; elsewhere, as in a log file, one line every 30 seconds; nothing when quiet."""
+"""Progress of long work: a bar on a terminal; elsewhere, as in a log file, one line every 30 seconds; nothing when
+quiet."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Installed from a wheel the program is whole: every file it reads, the command, a cache of the user's; requirements are those it imports."""
+"""Installed from a wheel the program is whole: every file it reads, the command, a cache of the user's; requirements
+are those it imports."""
 
 from __future__ import annotations
 

@@ -7,13 +7,14 @@
 | `C_patch` | P(name) with the concept's state patched into another concept's prompt, minus that of a random concept's state |
 | `C_dir` | cosine of the English and French edit vectors of one fact, language means removed |
 
-The parts are rows too: `leak_translation` and `leak_siblings` (C_key is their difference), `patch_own` and `patch_other` (of
-C_patch), `align_rank` (a graded C_align) and `patch_nats` (C_patch in mean log-probabilities, for models that hardly say it). leak(k', k) = k'^T C^-1 k / (k^T C^-1 k), see measures.py; keys are read at the last
-token of the name, averaged over one sentence per relation.
+The parts are rows too: `leak_translation` and `leak_siblings` (C_key is their difference), `patch_own` and
+`patch_other` (of C_patch), `align_rank` (a graded C_align) and `patch_nats` (C_patch in mean log-probabilities, for
+models that hardly say it). leak(k', k) = k'^T C^-1 k / (k^T C^-1 k), see measures.py; keys are read at the last token
+of the name, averaged over one sentence per relation.
 
-Controls: `none` is the measurement; `untrained` is a model of the same configuration with fresh random weights that reads the
-same text for its covariance; `random` puts a concept of another type in the partner's place; `shuffled` breaks all pairs by one permutation. The last two are means over
-draws. A crisp pair is far above all three.
+Controls: `none` is the measurement; `untrained` is a model of the same configuration with fresh random weights that
+reads the same text for its covariance; `random` puts a concept of another type in the partner's place; `shuffled`
+breaks all pairs by one permutation. The last two are means over draws. A crisp pair is far above all three.
 """
 
 from __future__ import annotations
@@ -75,7 +76,8 @@ def crispness(
     statistics: ModelStatistics | None = None,
     pairs: Pairs | None = None,
 ) -> pd.DataFrame:
-    """One row per concept, layer, measure, direction and control (COLUMNS; `direction` says which name is edited or patched from).
+    """One row per concept, layer, measure, direction and control (COLUMNS; `direction` says which name is edited or
+    patched from).
 
     Args:
         concepts: names to report; empty means all. The background (means, neighbours) is always all pairs.

@@ -1,7 +1,7 @@
 """The four measures as functions of matrices; nothing here knows a model.
 
-n concepts; `partner` (n,) long gives for each concept which other-language name counts as its own: itself in the measurement,
-another one in the controls.
+n concepts; `partner` (n,) long gives for each concept which other-language name counts as its own: itself in the
+measurement, another one in the controls.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ import torch
 
 
 def leak_matrix(keys_to: torch.Tensor, keys_at: torch.Tensor, solved_at: torch.Tensor) -> torch.Tensor:
-    """(n_to, n_at): leak(k', k) = k'^T C^-1 k / (k^T C^-1 k), the share of a rank-one edit at key k that input k' receives.
+    """(n_to, n_at): leak(k', k) = k'^T C^-1 k / (k^T C^-1 k), the share of a rank-one edit at key k that input k'
+    receives.
 
-    The edit is W + v u^T with u = C^-1 k / (k^T C^-1 k), as in Meng et al. 2022 (ROME), equation 2: an input k' is moved by
-    v (u . k').
+    The edit is W + v u^T with u = C^-1 k / (k^T C^-1 k), as in Meng et al. 2022 (ROME), equation 2: an input k' is
+    moved by v (u . k').
 
     Args:
         keys_to: (n_to, d). keys_at: (n_at, d). solved_at: (d, n_at) float64, C^-1 of `keys_at`.
@@ -50,9 +51,9 @@ def centred_cosines(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 def mutual_neighbours(cosines: torch.Tensor, partner: torch.Tensor) -> torch.Tensor:
     """(n,) C_align: whether concept and partner are each other's nearest neighbour, chance-corrected.
 
-    g = (hit - c) / (1 - c) with chance c = 1 / (2n - 1): among n x n exchangeable similarities an entry is the largest of its
-    row and its column, 2n - 1 entries, with that probability. 1 is a hit; an average of 0 is chance. A tie for the first
-    place is no hit, so that states which are all alike are not aligned.
+    g = (hit - c) / (1 - c) with chance c = 1 / (2n - 1): among n x n exchangeable similarities an entry is the largest
+    of its row and its column, 2n - 1 entries, with that probability. 1 is a hit; an average of 0 is chance. A tie for
+    the first place is no hit, so that states which are all alike are not aligned.
     """
     n = len(cosines)
     places = torch.arange(n)
@@ -64,7 +65,8 @@ def mutual_neighbours(cosines: torch.Tensor, partner: torch.Tensor) -> torch.Ten
 
 
 def rank_alignment(cosines: torch.Tensor, partner: torch.Tensor) -> torch.Tensor:
-    """(n,) how near the partner ranks, the mean over both directions: 1 nearest, 0 chance, -1 farthest; ties share a rank."""
+    """(n,) how near the partner ranks, the mean over both directions: 1 nearest, 0 chance, -1 farthest; ties share a
+    rank."""
     n = len(cosines)
     places = torch.arange(n)
     own = cosines[places, partner][:, None]
@@ -77,7 +79,8 @@ def rank_alignment(cosines: torch.Tensor, partner: torch.Tensor) -> torch.Tensor
 
 
 def direction_cosines(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """`centred_cosines`, NaN where a vector is zero: what nothing reads any more (the last block, before its token) has none."""
+    """`centred_cosines`, NaN where a vector is zero: what nothing reads any more (the last block, before its token) has
+    none."""
     cosines = centred_cosines(a, b)
     cosines[(a == 0).all(1)] = float("nan")
     cosines[:, (b == 0).all(1)] = float("nan")

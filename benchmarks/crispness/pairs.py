@@ -100,7 +100,8 @@ def concept_pairs(known: Knowledge | None = None) -> Pairs:
 
 
 def frames(lm: LanguageModel, pairs: Pairs, lang: str) -> list[list[Prompt]]:
-    """Per concept the same sentences about it, one per relation of concepts, looked up at the last token of its name."""
+    """Per concept the same sentences about it, one per relation of concepts, looked up at the last token of its
+    name."""
     known = pairs.known
     relations = [known.relation(r) for r in known.relations() if known.relation(r).subject_kind == "concept"]
     return [

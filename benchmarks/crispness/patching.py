@@ -1,9 +1,9 @@
 """C_patch: one concept's state put into another concept's prompt, and how probable its name in that language becomes.
 
-A text that makes the model say a concept's name in one language ("The dairy food made from milk curds is called") is read up
-to its last token; the output of block l there replaces the one in a text of the other language that asks for another
-concept. After Dumas et al. 2024, "Separating tongue from thought" (arXiv 2411.08745), with texts that define the concept in
-place of a word to translate, so that models without few-shot translation can be asked too.
+A text that makes the model say a concept's name in one language ("The dairy food made from milk curds is called") is
+read up to its last token; the output of block l there replaces the one in a text of the other language that asks for
+another concept. After Dumas et al. 2024, "Separating tongue from thought" (arXiv 2411.08745), with texts that define
+the concept in place of a word to translate, so that models without few-shot translation can be asked too.
 """
 
 from __future__ import annotations

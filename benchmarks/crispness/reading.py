@@ -1,4 +1,5 @@
-"""What the measures need of a model: keys, states, edit vectors. All prompts in few passes, all layers in the same ones."""
+"""What the measures need of a model: keys, states, edit vectors. All prompts in few passes, all layers in the same
+ones."""
 
 from __future__ import annotations
 
@@ -42,7 +43,8 @@ def untrained(lm: LanguageModel, seed: int = 0) -> LanguageModel:
 def name_states(
     lm: LanguageModel, prompts: Sequence[Sequence[Prompt]], sites: Sequence[Site]
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean over each concept's prompts of (keys, block outputs) at the lookup: (n, layers, d_in) and (n, layers, d_model)."""
+    """Mean over each concept's prompts of (keys, block outputs) at the lookup: (n, layers, d_in) and (n, layers,
+    d_model)."""
     flat = [p for mine in prompts for p in mine]
     blocks = [lm.layout.blocks[s.layer] for s in sites]
     seen = states(lm, flat, [(s.path, "input") for s in sites] + [(b, "output") for b in blocks])
@@ -99,7 +101,8 @@ def gradient_vectors(
 def optimised_vectors(
     lm: LanguageModel, prompts: Sequence[Prompt], sites: Sequence[Site], steps: int, seed: int = 0
 ) -> torch.Tensor:
-    """(n, layers, size): v* - v0 of every prompt at every site, by `steps` passes of the search (see editing/solve/value.py)."""
+    """(n, layers, size): v* - v0 of every prompt at every site, by `steps` passes of the search (see
+    editing/solve/value.py)."""
     contexts = [Contexts(f"crispness:{i}", (p,), 1, None) for i, p in enumerate(prompts)]
     settings = ValueSettings(steps=steps)
     return torch.stack(

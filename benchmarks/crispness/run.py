@@ -1,4 +1,5 @@
-"""Crispness of a ladder's models or of one model: measured rung by rung, written as CSV and PNG, shown as a short table."""
+"""Crispness of a ladder's models or of one model: measured rung by rung, written as CSV and PNG, shown as a short
+table."""
 
 from __future__ import annotations
 
@@ -29,7 +30,8 @@ SHOWN = (*MEASURES, "align_rank", "patch_nats")
 
 @dataclass(frozen=True)
 class Crispness:
-    """What a run gave: the table (see `benchmarks.crispness.COLUMNS`), the files written, a line per optional rung left out and per one that failed."""
+    """What a run gave: the table (see `benchmarks.crispness.COLUMNS`), the files written, a line per optional rung left
+    out and per one that failed."""
 
     frame: pd.DataFrame
     files: tuple[Path, ...]
@@ -64,7 +66,8 @@ def run_crispness(
         say: told one line per rung; None writes it to stderr.
 
     Raises:
-        UserError: no such ladder, rung, model or concept; the folder cannot be written. Before any work where it can be.
+        UserError: no such ladder, rung, model or concept; the folder cannot be written. Before any work where it can
+            be.
     """
     setup = setup or Setup()
     concept_pairs().chosen(concepts)
@@ -119,7 +122,8 @@ def _measured(lm: LanguageModel, concepts: Sequence[str], setup: Setup) -> pd.Da
 
 
 def summary(frame: pd.DataFrame) -> pd.DataFrame:
-    """Per rung, concept and measure: the layer where the measurement is highest, its value, and the controls' values there."""
+    """Per rung, concept and measure: the layer where the measurement is highest, its value, and the controls' values
+    there."""
     both = frame[(frame["direction"] == "both") & frame["measure"].isin(SHOWN)]
     records = []
     for keys, mine in both.groupby(["rung", "concept", "measure"], sort=False):

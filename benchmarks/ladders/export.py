@@ -1,7 +1,8 @@
-"""`ladder export`: trained rungs as folders of half the size, and a ladder of them, so that others can start without training.
+"""`ladder export`: trained rungs as folders of half the size, and a ladder of them, so that others can start without
+training.
 
-Weights are rounded to bfloat16. The card says so: it keeps the hash of the float32 weights, which growing the rung again gives, and
-its recall is measured again on the rounded weights.
+Weights are rounded to bfloat16. The card says so: it keeps the hash of the float32 weights, which growing the rung
+again gives, and its recall is measured again on the rounded weights.
 """
 
 from __future__ import annotations

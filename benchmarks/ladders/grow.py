@@ -1,6 +1,7 @@
 """`ladder grow`: train the grown rungs of a ladder, one after another; what is there already is only reported.
 
-Each rung is a unit: a stopped or killed run goes on with the rung it was in, from its last state, and ends with the same weights.
+Each rung is a unit: a stopped or killed run goes on with the rung it was in, from its last state, and ends with the
+same weights.
 """
 
 from __future__ import annotations
@@ -92,7 +93,8 @@ def _seeded(spec: RungSpec, seed: int | None) -> str:
 
 
 def _work(name: str) -> float:
-    """Cost of a training in units of its own: weights of the blocks, and what each token costs whatever the size, x tokens."""
+    """Cost of a training in units of its own: weights of the blocks, and what each token costs whatever the size, x
+    tokens."""
     spec = RungSpec.parse(name)
     return (spec.layers * spec.width**2 + TOKEN_COST) * spec.recipe.tokens
 

@@ -1,7 +1,8 @@
 """`ladder table`: everything there is to say about the rungs grown here, as one table with a picture.
 
-One line per rung (size and seed): loss, recall of every kind in each language beside its chance, bits per byte, known facts, time.
-Rungs of one size differ in their seed only, so their spread is the noise that any curve over sizes must be read against.
+One line per rung (size and seed): loss, recall of every kind in each language beside its chance, bits per byte, known
+facts, time. Rungs of one size differ in their seed only, so their spread is the noise that any curve over sizes must be
+read against.
 """
 
 from __future__ import annotations
@@ -42,9 +43,9 @@ def ladder_table(
 ) -> pd.DataFrame:
     """One row per grown rung of ladder `name`; rungs that are not there yet are grown.
 
-    Columns: rung, size, seed, those of CARD and STRENGTH, parameters_without_embeddings, n_layers, and for every kind of
-    sentence and language `recall_KIND_LANG` and `chance_KIND_LANG` (always the relation's most frequent answer), NaN where
-    there is no such sentence.
+    Columns: rung, size, seed, those of CARD and STRENGTH, parameters_without_embeddings, n_layers, and for every kind
+    of sentence and language `recall_KIND_LANG` and `chance_KIND_LANG` (always the relation's most frequent answer), NaN
+    where there is no such sentence.
 
     Raises:
         UserError: no such ladder or rung, or none of them is grown here.
@@ -68,7 +69,8 @@ def ladder_table(
 
 
 def by_size(table: pd.DataFrame) -> pd.DataFrame:
-    """Means over seeds and, as `sd_...`, their sample standard deviations (NaN for one seed); sizes in the ladder's order."""
+    """Means over seeds and, as `sd_...`, their sample standard deviations (NaN for one seed); sizes in the ladder's
+    order."""
     groups = table.drop(columns=["rung", "seed", "device", "weights"]).groupby("size", sort=False)
     return groups.mean().join(groups.std().add_prefix("sd_")).assign(seeds=groups.size()).reset_index()
 

@@ -1,7 +1,8 @@
 """Edits that pile up: the same model edited again and again, and what is left of it after 1, 3, 10... edits.
 
-At every checkpoint: do the latest and all earlier edits still hold (efficacy of the newest TENTH of a checkpoint, of all so far, and of
-their paraphrases), do facts that nobody edited stay (specificity), how far has unrelated text moved (KL in nats per token, bits per byte).
+At every checkpoint: do the latest and all earlier edits still hold (efficacy of the newest TENTH of a checkpoint, of
+all so far, and of their paraphrases), do facts that nobody edited stay (specificity), how far has unrelated text moved
+(KL in nats per token, bits per byte).
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ class Piling:
     """Outcome of one sequence.
 
     Attributes:
-        rows: one line per checkpoint and score: method, edits, score, value, low, high (95%, Wilson where it is a share), n.
+        rows: one line per checkpoint and score: method, edits, score, value, low, high (95%, Wilson where it is a
+            share), n.
         about: seconds (of all edits together, without the looking), restored (whether the weights afterwards have their
             old bytes), and what the sequence was made with.
     """
@@ -94,7 +96,8 @@ def pile_up(
     looked = 0.0
 
     def share(done: int, some: Sequence[Case], keep: bool = False, **kinds: str) -> None:
-        """A row per probe kind -> name of its score: how many of `some` give the new answer, or with `keep` the old one."""
+        """A row per probe kind -> name of its score: how many of `some` give the new answer, or with `keep` the old
+        one."""
         priors = [base.priors[first_base[c.id]] for c in some]
         answers = measure(lm, some, priors, new_tokens=0)
         hits: dict[str, list[bool]] = {score: [] for score in kinds.values()}

@@ -3,7 +3,8 @@
 `measure` asks every probe of many cases in a few large batches, each case under its own edit; `measure_base` adds what
 only the unedited model can say (priors, known facts). What the answers are worth is in benchmarks/measure/records.py.
 
-The score of a candidate t is log P(t | prompt) - PRIOR_WEIGHT * log P(t | prior), full string. The prior is ALWAYS that of the
+The score of a candidate t is log P(t | prompt) - PRIOR_WEIGHT * log P(t | prior), full string. The prior is ALWAYS that
+of the
 unedited model, also after an edit: it corrects for how common a candidate's text is, which an edit does not change.
 An edited prior would hide harm: an edit that says its target everywhere raises log P(t | prior) as well, the two
 would cancel, and the neighbours would seem untouched while the model's text is wrong.
@@ -24,9 +25,9 @@ from editing.eval import Race, continuation_logprobs, greedy, replies, text_drif
 from editing.model import LanguageModel
 from editing.text import continuation_ids
 
-# The full correction (1) marks a model wrong on what it says freely, where it answers the subject-free prompt itself with
-# confidence; none (0) prefers frequent names. On SmolLM2, unedited, 20 development facts, 273 English probes: accuracy
-# .70, .80, .85, .83, .74 at weights 0, 1/4, 1/2, 3/4, 1; right in free text but wrong here: 0, 0, 0, 5, 21.
+# The full correction (1) marks a model wrong on what it says freely, where it answers the subject-free prompt itself
+# with confidence; none (0) prefers frequent names. On SmolLM2, unedited, 20 development facts, 273 English probes:
+# accuracy .70, .80, .85, .83, .74 at weights 0, 1/4, 1/2, 3/4, 1; right in free text but wrong here: 0, 0, 0, 5, 21.
 PRIOR_WEIGHT = 0.5
 KNOWN_SHARE = 2 / 3
 MIN_NEW_TOKENS, MAX_NEW_TOKENS = 6, 24
@@ -37,8 +38,8 @@ class Answer:
     """What one model says to one probe.
 
     Attributes:
-        logp: (m,) nats, log P(candidate | prompt); an upper bound of it for a candidate that cannot come first or second. Empty
-            for `fluency`.
+        logp: (m,) nats, log P(candidate | prompt); an upper bound of it for a candidate that cannot come first or
+            second. Empty for `fluency`.
         text: greedy continuation; for `fluency` behind its prompt.
         tokens: the tokens of each candidate.
         forced: for the candidates that a score compares, the likeliest token at each of their tokens (teacher forcing).
@@ -56,7 +57,8 @@ class Answer:
 
 @dataclass(frozen=True)
 class Drift:
-    """KL of the unedited from the edited model (nats per token) and bits per byte after and before the edit, on one text."""
+    """KL of the unedited from the edited model (nats per token) and bits per byte after and before the edit, on one
+    text."""
 
     kl: float
     bits_per_byte: float
@@ -69,7 +71,8 @@ class Base:
 
     Attributes:
         answers: per case, per probe; None for `drift`.
-        priors: per case, per probe, (m,) nats, PRIOR_WEIGHT * log P(candidate | prior); zeros where the probe has no prior.
+        priors: per case, per probe, (m,) nats, PRIOR_WEIGHT * log P(candidate | prior); zeros where the probe has no
+            prior.
         known: per case, whether the model knew the fact; None when no probe can tell.
         new_tokens: length of every greedy continuation of these cases.
     """
@@ -83,7 +86,8 @@ class Base:
 def measure_base(lm: LanguageModel, cases: Sequence[Case], new_tokens: int | None = None) -> Base:
     """Ask `lm`, unedited, every probe and every prior of `cases`, and what probes need to be known.
 
-    `new_tokens` is the length of the greedy continuations; by default as long as the longest answer needs, 0 leaves them out.
+    `new_tokens` is the length of the greedy continuations; by default as long as the longest answer needs, 0 leaves
+    them out.
     """
     new_tokens = continuation_length(lm, cases) if new_tokens is None else new_tokens
     asked = [_with_needs(case) for case in cases]
@@ -140,8 +144,8 @@ def measure(
     """Ask every probe of every case, many edits in one pass.
 
     Args:
-        priors: per case, per probe, what is taken off each candidate's log-probability (`Base.priors`). It decides which
-            candidates can still win; the others keep an upper bound of their log-probability (see `Race`).
+        priors: per case, per probe, what is taken off each candidate's log-probability (`Base.priors`). It decides
+            which candidates can still win; the others keep an upper bound of their log-probability (see `Race`).
         deltas: the edits. Empty: the model as it stands.
         of: per case, the index of the delta it is asked under; default, delta i for case i.
         new_tokens: length of the greedy continuations; default, as long as the longest answer needs.

@@ -1,8 +1,8 @@
 """How a model writes on: entropy of its n-grams, and likeness to a reference text. CounterFact's GE and RS.
 
-Both follow Meng et al. 2022 (ROME, appendix on evaluation, and the published `compute_rewrite_quality_counterfact`): the prompt is
-part of the text. Text is greedy here, so that a score needs no seed; words are runs of letters and digits, every other mark is one
-by itself (the published code has NLTK's tokenizer, which differs in contractions).
+Both follow Meng et al. 2022 (ROME, appendix on evaluation, and the published `compute_rewrite_quality_counterfact`):
+the prompt is part of the text. Text is greedy here, so that a score needs no seed; words are runs of letters and
+digits, every other mark is one by itself (the published code has NLTK's tokenizer, which differs in contractions).
 """
 
 from __future__ import annotations
@@ -12,13 +12,15 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from math import log, log2, sqrt
 
-# Length of a generated text. The published 100 tokens cost 2.5 times as much and begin to measure how a small model loops.
+# Length of a generated text. The published 100 tokens cost 2.5 times as much and begin to measure how a small model
+# loops.
 FLUENCY_TOKENS = 40
 NGRAM_WEIGHTS = {2: 2 / 3, 3: 4 / 3}
 
 
 def ngram_entropy(text: str) -> float:
-    """Mean of the weighted entropies (bits) of the text's 2-grams and 3-grams; 0 for a text that repeats or has no 2-gram."""
+    """Mean of the weighted entropies (bits) of the text's 2-grams and 3-grams; 0 for a text that repeats or has no
+    2-gram."""
     words = re.findall(r"\w+|[^\w\s]", text)
     return sum(weight * _entropy(words, n) for n, weight in NGRAM_WEIGHTS.items()) / len(NGRAM_WEIGHTS)
 

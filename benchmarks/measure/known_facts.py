@@ -1,8 +1,8 @@
 """How many facts of the world a model knows: a third strength axis, beside bits per byte and size.
 
-A fixed sample of the world facts (countries, CLDR and GeoNames) is asked in three sentences each, in English and in French;
-a fact is known when at least two thirds of its sentences are answered right among up to 20 candidates, scored as every probe
-is (benchmarks/measure/answers.py). Cached by weight hash and by what is asked.
+A fixed sample of the world facts (countries, CLDR and GeoNames) is asked in three sentences each, in English and in
+French; a fact is known when at least two thirds of its sentences are answered right among up to 20 candidates, scored
+as every probe is (benchmarks/measure/answers.py). Cached by weight hash and by what is asked.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """The weight hash of a model reference, kept on disk: what is finished can be named without loading the model.
 
-A hash is trusted while the files of the model have the paths, sizes and times of change that they had when it was loaded.
+A hash is trusted while the files of the model have the paths, sizes and times of change that they had when it was
+loaded.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from editing.files import atomic_file
 
 
 def known_hash(reference: str) -> str:
-    """The weight hash of a model that was loaded before and whose files are as they were; empty where that is not so."""
+    """The weight hash of a model that was loaded before and whose files are as they were; empty where that is not
+    so."""
     try:
         record = json.loads(_record(reference).read_text(encoding="utf-8"))
         files = [Path(path) for path, _, _ in record["files"]]
@@ -28,7 +30,8 @@ def known_hash(reference: str) -> str:
 
 
 def remember_hash(reference: str, weight_hash: str) -> None:
-    """Keep the weight hash of a model that has just been loaded. A cache that cannot be written only costs time later."""
+    """Keep the weight hash of a model that has just been loaded. A cache that cannot be written only costs time
+    later."""
     try:
         files = _files(reference)
         record = {"reference": reference, "hash": weight_hash, "versions": versions(), "files": _identities(files)}

@@ -32,8 +32,8 @@ class Strength:
 
     Attributes:
         bits_per_byte_en, bits_per_byte_fr: -log2 P(text) / its UTF-8 bytes on prose; lower is stronger.
-        bits_per_byte_world_en, bits_per_byte_world_fr: the same on short true sentences (`world_sentences`), which rungs grown on
-            that world can read; prose is foreign to them.
+        bits_per_byte_world_en, bits_per_byte_world_fr: the same on short true sentences (`world_sentences`), which
+            rungs grown on that world can read; prose is foreign to them.
         parameters: all of them, tied ones once.
         parameters_without_embeddings: less token and position embeddings and the unembedding.
         n_layers: number of blocks.
@@ -124,7 +124,8 @@ SENTENCES = 200
 def world_sentences(lang: str) -> tuple[str, ...]:
     """200 true sentences about concepts and countries in the wording that is held back from every grown rung.
 
-    Fixed text of another kind: short statements of facts, which rungs grown on that world read well and prose tells nothing about.
+    Fixed text of another kind: short statements of facts, which rungs grown on that world read well and prose tells
+    nothing about.
     """
     held = _world().sentences("template", lang)
     return tuple(held[i * len(held) // SENTENCES].text for i in range(SENTENCES))

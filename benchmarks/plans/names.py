@@ -1,4 +1,5 @@
-"""Plans of sweeps that come with the program, as TOML files; `benchmarks/sweep/planning/plan_file.py` has the keys. A new plan is one new file."""
+"""Plans of sweeps that come with the program, as TOML files; `benchmarks/sweep/planning/plan_file.py` has the keys. A
+new plan is one new file."""
 
 from __future__ import annotations
 

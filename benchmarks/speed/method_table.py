@@ -1,7 +1,7 @@
 """`python -m benchmarks.speed.method_table RUN`: what every method changes, its cost and its quality.
 
-Reads a run of `cli.py bench` on one model, writes RUN's means to results/methods.csv and from those docs/reference/methods.md. A
-test holds the page against the file and the file against the methods there are.
+Reads a run of `cli.py bench` on one model, writes RUN's means to results/methods.csv and from those
+docs/reference/methods.md. A test holds the page against the file and the file against the methods there are.
 """
 
 from __future__ import annotations

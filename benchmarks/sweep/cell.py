@@ -1,9 +1,10 @@
 """The unit of work and of storage of a sweep, and its address.
 
-The address holds only the settings that differ from the method's defaults, so that a new setting of a method does not change
-the addresses of old cells. Every file also holds its full settings. One rule decides whether a stored cell is the wanted one: its
-address is equal, and its full settings, completed by today's defaults, are equal (a changed default makes a cell run again).
-Files of earlier versions are addressed by their full settings; they are renamed once the same rule holds for them.
+The address holds only the settings that differ from the method's defaults, so that a new setting of a method does not
+change the addresses of old cells. Every file also holds its full settings. One rule decides whether a stored cell is
+the wanted one: its address is equal, and its full settings, completed by today's defaults, are equal (a changed default
+makes a cell run again). Files of earlier versions are addressed by their full settings; they are renamed once the same
+rule holds for them.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ class Cell:
         settings: the full settings of the method as canonical JSON.
         cases: hash of the cases, contents included.
         split: the plan's `Split` as canonical JSON; empty where the plan states none.
-        stage: place in the search ("dev 1", "test") or in many cases ("part 2"); empty where all cases are measured at once.
+        stage: place in the search ("dev 1", "test") or in many cases ("part 2"); empty where all cases are measured at
+            once.
         known: whether only the facts that the unedited model knows are edited.
     """
 

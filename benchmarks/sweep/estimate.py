@@ -1,8 +1,8 @@
 """What a plan will do before it does it: cells per rung, seconds, memory. Says where a figure comes from.
 
-Seconds come from cells of the same model, method, setting, kind of edit and data set that have run on this machine. Where there is
-none, from a rule that is right within a factor of ten at best: a case costs its optimiser steps forwards and backwards through
-contexts, and its probes forwards, at 2 and 4 operations per parameter and token.
+Seconds come from cells of the same model, method, setting, kind of edit and data set that have run on this machine.
+Where there is none, from a rule that is right within a factor of ten at best: a case costs its optimiser steps forwards
+and backwards through contexts, and its probes forwards, at 2 and 4 operations per parameter and token.
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ class RungEstimate:
 
 
 def estimate(plan: Plan, device: str | None = None) -> tuple[tuple[RungEstimate, ...], tuple[str, ...]]:
-    """Per rung what there is to do, and a line for each optional rung, and about each data set's records, left out. Models at hand are loaded for their memory.
+    """Per rung what there is to do, and a line for each optional rung, and about each data set's records, left out.
+    Models at hand are loaded for their memory.
 
     Raises:
         UserError: as `run_bench` before any work.

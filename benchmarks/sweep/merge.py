@@ -37,8 +37,8 @@ def merge(runs: Sequence[Path], out: Path) -> Merged:
     """Bring the cells of `runs` together in `out`. A finished cell wins over a failed one of the same place.
 
     Raises:
-        BadData: not a run, a packed run, runs of unlike plans (each difference is named), a damaged cell, or two finished results of one place
-            that come from different weights, cases or code.
+        BadData: not a run, a packed run, runs of unlike plans (each difference is named), a damaged cell, or two
+            finished results of one place that come from different weights, cases or code.
     """
     about = [read_run_json(run) for run in runs]
     first = about[0]
@@ -75,7 +75,8 @@ def merge(runs: Sequence[Path], out: Path) -> Merged:
 
 
 def _shared(about: Sequence[dict]) -> dict:
-    """What run.json says of the merged run: the larger plan, the earliest time it was fixed, and the commits it was made at."""
+    """What run.json says of the merged run: the larger plan, the earliest time it was fixed, and the commits it was
+    made at."""
     commits = sorted({one.get("commit", "") for one in about})
     expected = max(one.get("expected", 0) for one in about)
     fixed = min((one["fixed_at"] for one in about if one.get("fixed_at")), default="")

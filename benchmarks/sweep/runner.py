@@ -1,8 +1,8 @@
 """The sweep: every cell of a plan that a run folder lacks, one model in memory at a time.
 
-Per rung the model, its strength and its statistics are made once; per cases the unedited model is asked once; every method
-and setting then pays only for itself. What is measured next, `benchmarks/sweep/schedule.py` says from what is in the folder. A cell
-that fails becomes one error row and the sweep goes on; the next run tries it again.
+Per rung the model, its strength and its statistics are made once; per cases the unedited model is asked once; every
+method and setting then pays only for itself. What is measured next, `benchmarks/sweep/schedule.py` says from what is in
+the folder. A cell that fails becomes one error row and the sweep goes on; the next run tries it again.
 """
 
 from __future__ import annotations
@@ -220,7 +220,8 @@ class _Sweep:
         return True
 
     def _rename_earlier(self, tasks: Sequence[Task], model: str) -> None:
-        """Name the files of earlier versions that hold these tasks by today's addresses (see `benchmarks/sweep/cell.py`)."""
+        """Name the files of earlier versions that hold these tasks by today's addresses (see
+        `benchmarks/sweep/cell.py`)."""
         for stored in self.store.earlier_settings():
             for cell, _ in tasks:
                 if cell.has_settings(stored):
@@ -325,7 +326,8 @@ class _Sweep:
 
 
 def places(plan: Plan) -> tuple[list[Place], tuple[str, ...], tuple[str, ...]]:
-    """The rungs of a plan that are there with their cases, a line for each optional rung left out, lines about records left out.
+    """The rungs of a plan that are there with their cases, a line for each optional rung left out, lines about records
+    left out.
 
     Raises:
         UserError: no such ladder, rung, data set or kind of edit; too few cases.

@@ -1,13 +1,14 @@
 """In which order a rung's cells are measured, and which of them at all: everything at once, or successive halving.
 
-Halving (Jamieson & Talwalkar 2016, "Non-stochastic Best Arm Identification and Hyperparameter Optimization", section 3), for
-every rung x method x edit kind by the same rule: all S settings are measured on a first slice of the dev cases, the better half on
-twice as many, and so on, until the last round has measured all dev cases; `rounds(S)` rounds in all. Better is a higher harmonic mean of
-generalisation and specificity (`benchmarks/sweep/search_points.py`), ties by order; a setting that fails on every case is out. Slices are disjoint, so nothing is measured twice. Only what
-survives is measured on the test cases; the controls follow the best method's setting there.
+Halving (Jamieson & Talwalkar 2016, "Non-stochastic Best Arm Identification and Hyperparameter Optimization", section
+3), for every rung x method x edit kind by the same rule: all S settings are measured on a first slice of the dev cases,
+the better half on twice as many, and so on, until the last round has measured all dev cases; `rounds(S)` rounds in all.
+Better is a higher harmonic mean of generalisation and specificity (`benchmarks/sweep/search_points.py`), ties by order;
+a setting that fails on every case is out. Slices are disjoint, so nothing is measured twice. Only what survives is
+measured on the test cases; the controls follow the best method's setting there.
 
-A schedule is a generator: it yields the next tasks, and is sent a function from tasks to the `Point` that their results make.
-It holds no results itself, so it can be begun anew at any time, by any process.
+A schedule is a generator: it yields the next tasks, and is sent a function from tasks to the `Point` that their results
+make. It holds no results itself, so it can be begun anew at any time, by any process.
 """
 
 from __future__ import annotations
@@ -127,14 +128,16 @@ def rounds(n_settings: int) -> int:
 
 
 def slices(n_cases: int, n_rounds: int) -> list[slice]:
-    """The dev cases of each round: after round r of R, `n_cases` / 2^(R - 1 - r) are measured, at least FIRST; all at last."""
+    """The dev cases of each round: after round r of R, `n_cases` / 2^(R - 1 - r) are measured, at least FIRST; all at
+    last."""
     ends = [max(min(FIRST, n_cases), ceil(n_cases / 2 ** (n_rounds - 1 - r))) for r in range(n_rounds)]
     return [slice(start, end) for start, end in zip([0, *ends], ends, strict=False)]
 
 
 @dataclass
 class _Race:
-    """One method on one kind of edit: its settings still in the running; the best comes first when the last round is over."""
+    """One method on one kind of edit: its settings still in the running; the best comes first when the last round is
+    over."""
 
     place: Place
     kind: str
@@ -188,8 +191,8 @@ def _halving(place: Place, part: Part | None) -> Steps:
         yield [task for kind in kinds for task in _finals(place, kind, races, controls=True)]
         return
     yield [task for kind in kinds for task in _finals(place, kind, races)]
-    # The controls follow the best of all methods, so who takes the last method of a kind goes over the others' races too:
-    # what is finished is only read, and what is at work elsewhere is waited for.
+    # The controls follow the best of all methods, so who takes the last method of a kind goes over the others' races
+    # too: what is finished is only read, and what is at work elsewhere is waited for.
     last = [kind for kind in kinds if (kind, searched[-1]) in own] if searched else []
     if last and any(method in CONTROLS for method in plan.methods):
         races = yield from _run_races(place, [unit for unit in units if unit[0] in last])

@@ -1,7 +1,7 @@
 """How good a setting is on the cases measured so far: the point that the search compares, as `valley` defines it.
 
-A case's score of a probe kind is the mean of its values; generalisation and specificity are unweighted means over kinds, then
-over cases. Cases that the unedited model knew count, and all cases where none of those is measurable.
+A case's score of a probe kind is the mean of its values; generalisation and specificity are unweighted means over
+kinds, then over cases. Cases that the unedited model knew count, and all cases where none of those is measurable.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""A sweep cut into parts for several workers or machines: by rung, so that a model is loaded once, then within a rung."""
+"""A sweep cut into parts for several workers or machines: by rung, so that a model is loaded once, then within a
+rung."""
 
 from __future__ import annotations
 
@@ -55,7 +56,8 @@ def parse_shard(text: str) -> Shard:
 
 
 def parts(n_rungs: int, workers: int) -> tuple[Part, ...]:
-    """The sweep in pieces for `workers` that take the next piece when they are free: a rung each, less where they are more."""
+    """The sweep in pieces for `workers` that take the next piece when they are free: a rung each, less where they are
+    more."""
     if workers <= n_rungs:
         return tuple(Part((rung,)) for rung in range(n_rungs))
     return tuple(Shard(i + 1, workers).part(n_rungs) for i in range(workers))

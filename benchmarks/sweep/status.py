@@ -85,7 +85,8 @@ def status(folder: Path) -> Status:
 
 
 def _held(lock: Path) -> bool:
-    """Whether a living process holds a claim; one that cannot be asked, in a folder we may not write, counts as free."""
+    """Whether a living process holds a claim; one that cannot be asked, in a folder we may not write, counts as
+    free."""
     probe = FileLock(lock)
     try:
         probe.acquire(timeout=0)

@@ -18,7 +18,8 @@ def remember(cell: Cell, seconds: float) -> None:
 
 
 def recall(cell: Cell) -> float | None:
-    """Seconds that a case of such a cell (model, method, setting, kind of edit, data set) took; None where none has run."""
+    """Seconds that a case of such a cell (model, method, setting, kind of edit, data set) took; None where none has
+    run."""
     try:
         return float(json.loads(_file(cell).read_text("utf-8"))["seconds_per_case"])
     except (OSError, ValueError, KeyError, TypeError):

@@ -11,12 +11,14 @@ from typing import Any
 from editing.errors import BadRequest
 from editing.methods.base import Method
 
-# What --fast sets: v* from three prefixed contexts a step, bfloat16 steps where they are faster; scores stay equal (LOG.md).
+# What --fast sets: v* from three prefixed contexts a step, bfloat16 steps where they are faster; scores stay equal
+# (LOG.md).
 FAST = {"contexts_per_step": 3, "precision": "auto"}
 
 
 def registry() -> dict[str, type[Method]]:
-    """Every concrete method below this package, by name. A new method is one new file there; nothing else is touched."""
+    """Every concrete method below this package, by name. A new method is one new file there; nothing else is
+    touched."""
     package = importlib.import_module("editing.methods")
     methods: dict[str, type[Method]] = {}
     for module in pkgutil.walk_packages(package.__path__, "editing.methods."):

@@ -28,7 +28,8 @@ class LanguageModel:
         tokenizer: a fast tokenizer (offsets are needed to find the subject).
         name: the reference as written. source: what it resolved to.
         prefix_ids: tokens put before every text (BOS or document separator).
-        batch_scale: factor of the usual batch sizes, for a model that leaves little memory; see editing/model/memory.py.
+        batch_scale: factor of the usual batch sizes, for a model that leaves little memory; see
+            editing/model/memory.py.
         state: what changes about the module, see editing/model/weights.py.
     """
 
@@ -191,7 +192,8 @@ class LanguageModel:
         return [*self.prefix_ids, *self.tokenizer(text, add_special_tokens=False)["input_ids"]]
 
     def generate(self, prompt: str, new_tokens: int = 20) -> str:
-        """The greedy continuation of `prompt`, at most `new_tokens` tokens, cut at end-of-text; under `Delta.applied` the edited one."""
+        """The greedy continuation of `prompt`, at most `new_tokens` tokens, cut at end-of-text; under `Delta.applied`
+        the edited one."""
         ids = torch.tensor([self.encode(prompt)], device=self.device)
         mask = torch.ones_like(ids)
         with torch.no_grad(), quiet_transformers():
@@ -283,7 +285,8 @@ def hash_weights(module: nn.Module) -> str:
 
 
 def weight_versions(module: nn.Module) -> tuple[tuple[int, int], ...]:
-    """Identity and count of in-place writes of every parameter and buffer: unlike before where one was replaced or written to.
+    """Identity and count of in-place writes of every parameter and buffer: unlike before where one was replaced or
+    written to.
 
     A write through `.data` is not counted, so this only says when `hash_weights` must look at once.
     """

@@ -27,8 +27,8 @@ def load_pair(
     Args:
         dtype: float32, bfloat16 or float16, at load.
         cache: cache root instead of `cache_root()`; offloaded weights go there.
-        device_map: None puts the module on the CPU; otherwise accelerate spreads it: "auto" over all GPUs, then memory, then
-            disk, a dict by module path.
+        device_map: None puts the module on the CPU; otherwise accelerate spreads it: "auto" over all GPUs, then memory,
+            then disk, a dict by module path.
 
     Raises:
         BadModel: an unknown dtype, transformers cannot build it, weights are missing or not finite.
@@ -68,9 +68,9 @@ def load_resolved(
     """The model of a resolved reference, ready to be edited.
 
     Args:
-        device: a torch device, "cpu", "cuda", "cuda:1"...; None is a GPU where there is one, else the CPU; or "auto": spread
-            by accelerate over all GPUs, what does not fit there kept in memory or on disk and brought in block by block
-            (edits then live in hooks, see `LanguageModel.wrap`).
+        device: a torch device, "cpu", "cuda", "cuda:1"...; None is a GPU where there is one, else the CPU; or "auto":
+            spread by accelerate over all GPUs, what does not fit there kept in memory or on disk and brought in block
+            by block (edits then live in hooks, see `LanguageModel.wrap`).
         dtype: float32, bfloat16 or float16, at load.
 
     Raises:
@@ -117,7 +117,8 @@ def find_device(device: str | None) -> torch.device:
 def load(
     reference: str, *, device: str | None = None, dtype: str = "float32", cache: Path | None = None
 ) -> LanguageModel:
-    """The model of a reference: a hub id, a local folder, `gguf:PATH` or `package:NAME`; see `editing/references/reference.py`.
+    """The model of a reference: a hub id, a local folder, `gguf:PATH` or `package:NAME`; see
+    `editing/references/reference.py`.
 
     Args:
         device, dtype: as `load_resolved`. A device that is not there is refused before anything is fetched.

@@ -1,4 +1,5 @@
-"""The objective of editing/solve/value.py for a chunk of requests: its rows, the unedited model's outputs, the losses under
+"""The objective of editing/solve/value.py for a chunk of requests: its rows, the unedited model's outputs, the losses
+under
 changes.
 """
 

@@ -1,11 +1,12 @@
 """The corpus "error:E": text drawn from the model itself until its covariances are known to a relative error E.
 
-Text is drawn in rounds of ROUND sequences. The sequences take turns between two halves; with C1 and C2 the covariances of the
-halves and C that of both, the error of C is estimated as |C1 - C2| / (2 |C|) in Frobenius norms. (With n sequences in all and a
-variance s^2 per sequence, C1 - C2 has variance 4 s^2 / n and C has s^2 / n: half the distance of the halves.)
+Text is drawn in rounds of ROUND sequences. The sequences take turns between two halves; with C1 and C2 the covariances
+of the halves and C that of both, the error of C is estimated as |C1 - C2| / (2 |C|) in Frobenius norms. (With n
+sequences in all and a variance s^2 per sequence, C1 - C2 has variance 4 s^2 / n and C has s^2 / n: half the distance of
+the halves.)
 
-Each site stops by itself at its first round with an error below E, so that what a site gets does not depend on the other
-sites that were prepared with it.
+Each site stops by itself at its first round with an error below E, so that what a site gets does not depend on the
+other sites that were prepared with it.
 """
 
 from __future__ import annotations

@@ -58,10 +58,11 @@ class ModelStatistics:
     Args:
         lm: the unedited model.
         cache: folder to keep results in; None means the project's cache.
-        corpus: "samples:N" (N tokens drawn from the model itself), "error:E" (as many tokens drawn from the model, 20,000
-            at most, as a relative error E of each covariance needs; see editing/stats/error_corpus.py), "text:PATH" (a text
-            file, or a folder of .txt files), "hub:OWNER/NAME[:COLUMN[:TOKENS]]" (200,000 tokens of a hub data set's column
-            "text"), or "identity" (C = I, as EasyEdit's ROME files silently do; here it must be named).
+        corpus: "samples:N" (N tokens drawn from the model itself), "error:E" (as many tokens drawn from the model,
+            20,000 at most, as a relative error E of each covariance needs; see editing/stats/error_corpus.py),
+            "text:PATH" (a text file, or a folder of .txt files), "hub:OWNER/NAME[:COLUMN[:TOKENS]]" (200,000 tokens of
+            a hub data set's column "text"), or "identity" (C = I, as EasyEdit's ROME files silently do; here it must be
+            named).
         seed: of the samples and prefixes.
         ridge: added to C's diagonal, as a share of its mean, before a solve.
         progress: called as progress(label, done, total).
@@ -254,7 +255,8 @@ class ModelStatistics:
         return [[*self.lm.prefix_ids, *piece] for piece in pieces]
 
     def _drawn_once(self, name: str, number: int, length: int, batches: list[tuple[int, int]]) -> list[list[int]]:
-        """Pieces of `length` tokens drawn from the model, kept under `name`; `batches` are (number of the seed, pieces)."""
+        """Pieces of `length` tokens drawn from the model, kept under `name`; `batches` are (number of the seed,
+        pieces)."""
         path = self._drawn / f"samples-{_short(f'{VERSION} {self.seed} {name} {length} {self.lm.prefix_ids}')}.json"
         if path.is_file():
             return _read_list(path, list)

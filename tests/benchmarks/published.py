@@ -1,7 +1,8 @@
-"""The published scoring code, re-stated word for word in effect: one prompt at a time, no batches, no caches, no padding.
+"""The published scoring code, re-stated word for word in effect: one prompt at a time, no batches, no caches, no
+padding.
 
-Meng et al. 2022: `test_batch_prediction`, `compute_n_gram_entropy`, `tfidf_similarity` and the successes and differences of
-`summarize.py`. EasyEdit: `test_prediction_acc`.
+Meng et al. 2022: `test_batch_prediction`, `compute_n_gram_entropy`, `tfidf_similarity` and the successes and
+differences of `summarize.py`. EasyEdit: `test_prediction_acc`.
 """
 
 from __future__ import annotations

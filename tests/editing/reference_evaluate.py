@@ -1,7 +1,9 @@
-"""Evaluation and covariances done as the original code does them: one edit in the weights, one text at a time, one layer a pass.
+"""Evaluation and covariances done as the original code does them: one edit in the weights, one text at a time, one
+layer a pass.
 
 EasyEdit's `compute_edit_quality` and ROME's `test_batch_prediction` change the weights, read every prompt with every
-continuation behind it from the first token on, and put the weights back; ROME's `layer_stats` reads the corpus once per layer.
+continuation behind it from the first token on, and put the weights back; ROME's `layer_stats` reads the corpus once per
+layer.
 """
 
 from __future__ import annotations
@@ -25,7 +27,8 @@ def continuation_logprobs(
     deltas: Sequence[Delta],
     rows: Sequence[int],
 ) -> list[np.ndarray]:
-    """log P(continuation | prompt) in nats of every pair; prompt i under `deltas[rows[i]]`, which is put into the weights."""
+    """log P(continuation | prompt) in nats of every pair; prompt i under `deltas[rows[i]]`, which is put into the
+    weights."""
     found = [np.zeros(len(c)) for c in continuations]
     for r, delta in enumerate(deltas):
         with delta.applied(lm), torch.no_grad():

@@ -1,7 +1,7 @@
 """R-ROME, MEMIT-Merge, EMMET, PMET, AlphaEdit and UltraEdit done slowly and literally; the fast path must equal this.
 
-Like tests/editing/reference.py: one request at a time, full forward passes of every context, weights really changed between
-layers, and each formula as it stands in the paper, with explicit inverses and projectors and in float64.
+Like tests/editing/reference.py: one request at a time, full forward passes of every context, weights really changed
+between layers, and each formula as it stands in the paper, with explicit inverses and projectors and in float64.
 """
 
 from __future__ import annotations

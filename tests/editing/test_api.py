@@ -29,7 +29,8 @@ delta.save("rome-france"); editing.export_peft(delta, lm, "adapter")
 
 
 def test_the_script_runs_anywhere(trained_lm, tmp_path: Path) -> None:
-    """On a small model in a hub cache under that name, and on the CPU where there is no GPU; nothing else is changed."""
+    """On a small model in a hub cache under that name, and on the CPU where there is no GPU; nothing else is
+    changed."""
     save_tiny(trained_lm, tmp_path / "model")
     lay_out(tmp_path / "hub", "HuggingFaceTB/SmolLM2-135M", tmp_path / "model")
     script = SCRIPT if torch.cuda.is_available() else SCRIPT.replace('"cuda"', '"cpu"')

@@ -46,7 +46,8 @@ REACHING = {"lookup": "last", "lr": 2.0, "clamp": 20.0, "stop_loss": 0.4, "steps
 
 
 def model(family: str) -> LanguageModel:
-    """A random model in which an edit at half depth reaches the answer; a window of 5 would hide it in the last blocks."""
+    """A random model in which an edit at half depth reaches the answer; a window of 5 would hide it in the last
+    blocks."""
     window = {"sliding_window": 24} if "sliding_window" in FAMILIES[family].config else {}
     return tiny_lm(family, spread=0.1, **window)
 

@@ -75,7 +75,8 @@ def seeded(
     n_cases: int = 24,
     **kept: float,
 ) -> pd.DataFrame:
-    """Sizes of rising strength whose generalisation follows `curve` at full specificity, with luck of training per seed.
+    """Sizes of rising strength whose generalisation follows `curve` at full specificity, with luck of training per
+    seed.
 
     Probes: paraphrase, cross_lingual, relation (all the case's score) and neighbour (1 unless `kept` says otherwise).
     """

@@ -9,7 +9,8 @@ from valley.statistics import size_of
 
 
 def by_concept(evidence: Evidence, measure: str) -> pd.DataFrame:
-    """rung, concept, group (its type), value of `measure` (no control, mean over both directions), at the layer of each rung where its mean over
+    """rung, concept, group (its type), value of `measure` (no control, mean over both directions), at the layer of each
+    rung where its mean over
     concepts is highest: one layer for all concepts, so that none is flattered.
 
     Raises:
@@ -30,7 +31,8 @@ def by_concept(evidence: Evidence, measure: str) -> pd.DataFrame:
 
 
 def with_concepts(evidence: Evidence, crisp: pd.DataFrame) -> pd.DataFrame:
-    """rung, size, case and subject (the concept), cluster (its type), value, and the concept's mean scores over kinds and LOCATED methods.
+    """rung, size, case and subject (the concept), cluster (its type), value, and the concept's mean scores over kinds
+    and LOCATED methods.
 
     Raises:
         Untestable: no edit by such a method, or none whose subject is a concept of the table at the same rung.

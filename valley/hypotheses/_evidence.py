@@ -1,4 +1,5 @@
-"""What a hypothesis is tested on, and the statistics they share: estimates with bootstrap samples, rank correlation, curves."""
+"""What a hypothesis is tested on, and the statistics they share: estimates with bootstrap samples, rank correlation,
+curves."""
 
 from __future__ import annotations
 
@@ -14,7 +15,8 @@ from valley.rows import CASE, NET, RUNG, SETTING
 from valley.scores import SCORES, AnalysisPlan, Available, available, harmonic, on_split, stratum
 from valley.statistics import Points, crossed_weights, points, redraw, weighted_means
 
-# Weight edits that write a value at the key of a chosen site (locate, then edit): what sites, keys and leaks say anything about.
+# Weight edits that write a value at the key of a chosen site (locate, then edit): what sites, keys and leaks say
+# anything about.
 LOCATED = ("rome", "r_rome", "memit", "emmet", "alphaedit", "pmet")
 
 
@@ -67,7 +69,8 @@ class Evidence:
 
     @cached_property
     def edits(self) -> pd.DataFrame:
-        """Case scores at each method's chosen setting, on the scored split and the plan's stratum, with `size`, `harmonic_mean`."""
+        """Case scores at each method's chosen setting, on the scored split and the plan's stratum, with `size`,
+        `harmonic_mean`."""
         lines = self.found.lines
         lines = lines.loc[lines["reason"] == "", [*RUNG, "size", "edit_kind", *SETTING, "scored_on"]]
         if lines.empty:
@@ -84,8 +87,8 @@ class Evidence:
         Not floored at 0, unlike the score of a curve: a floor would hide the spread of a size where nothing transfers.
 
         Returns:
-            ladder, rung, edit_kind, method, edit_lang, the strength axes, n (cases with a score), value, se; lines with at least
-            min_known cases.
+            ladder, rung, edit_kind, method, edit_lang, the strength axes, n (cases with a score), value, se; lines with
+            at least min_known cases.
         """
         scored = self.edits.dropna(subset=[NET])
         lines = self.found.lines.set_index([*RUNG, "edit_kind", "method"])
@@ -108,8 +111,8 @@ class Evidence:
 def estimate(effect: float, samples: np.ndarray, n: int, unit: str = "sizes", note: str = "") -> Finding:
     """A finding from an estimate and its bootstrap samples.
 
-    Few sizes are redrawn, so the bootstrap's variance is stretched by n/(n-1) and Student's t with n-1 degrees of freedom gives interval
-    and p (Davison and Hinkley 1997, section 2.2.1).
+    Few sizes are redrawn, so the bootstrap's variance is stretched by n/(n-1) and Student's t with n-1 degrees of
+    freedom gives interval and p (Davison and Hinkley 1997, section 2.2.1).
 
     Raises:
         Untestable: fewer than two units, or no spread to measure.
@@ -138,7 +141,8 @@ def mean_over_sizes(found: Available, lines: pd.DataFrame, metric: str, seed: in
 
 
 def scarcest(evidence: Evidence, lines: pd.DataFrame) -> tuple[int, str]:
-    """How many of what the variance of a mean over `lines` (a part of `found.lines`) rests on: sizes, or the relations or subjects
+    """How many of what the variance of a mean over `lines` (a part of `found.lines`) rests on: sizes, or the relations
+    or subjects
     of an edit kind where those are fewer. All sizes share the cases, so more sizes do not make up for few relations.
 
     A level with a single member cannot be redrawn and does not count, but for a single size.
@@ -153,10 +157,10 @@ def scarcest(evidence: Evidence, lines: pd.DataFrame) -> tuple[int, str]:
 def association(pairs: pd.DataFrame, plan: AnalysisPlan, sign: float = 1.0, note: str = "") -> Finding:
     """Spearman's correlation of `a` and `b` across cases within a model, mean over models and sizes.
 
-    Hierarchical bootstrap: sizes and seeds are redrawn, and crosswise the relations and subjects of the cases, the same at every
-    model, so that one fact seen by nine models is not taken for nine facts, nor ten facts about one subject for ten. Student's t
-    has the degrees of freedom of whichever is scarcest: sizes, relations or subjects. One size, or one relation, cannot be redrawn;
-    what is found then holds for that one.
+    Hierarchical bootstrap: sizes and seeds are redrawn, and crosswise the relations and subjects of the cases, the same
+    at every model, so that one fact seen by nine models is not taken for nine facts, nor ten facts about one subject
+    for ten. Student's t has the degrees of freedom of whichever is scarcest: sizes, relations or subjects. One size, or
+    one relation, cannot be redrawn; what is found then holds for that one.
 
     Args:
         pairs: rung, size, case (name of the unit), subject, cluster, a, b; one line per rung and unit.
@@ -193,7 +197,8 @@ def association(pairs: pd.DataFrame, plan: AnalysisPlan, sign: float = 1.0, note
 
 
 def _correlation(weights: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Pearson's correlation under each draw's weights: (draws, n), (n,), (n,) -> (draws,); NaN where one does not vary in a draw."""
+    """Pearson's correlation under each draw's weights: (draws, n), (n,), (n,) -> (draws,); NaN where one does not vary
+    in a draw."""
     a, b = a - a.mean(), b - b.mean()
     total = weights.sum(axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -212,7 +217,8 @@ def unit_names(table: pd.DataFrame) -> pd.Series:
 
 
 def slope(curve: Points, note: str = "") -> Finding:
-    """Change of the score from the weakest to the strongest size: weighted line, Student's t with n-2 degrees of freedom.
+    """Change of the score from the weakest to the strongest size: weighted line, Student's t with n-2 degrees of
+    freedom.
 
     Where the points scatter more than their variances say, the standard error grows with them (Birge's ratio).
 

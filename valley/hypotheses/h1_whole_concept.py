@@ -1,4 +1,5 @@
-"""H1: a rank-one edit made on some relations of a concept carries over to relations that it was not made on, the more the stronger."""
+"""H1: a rank-one edit made on some relations of a concept carries over to relations that it was not made on, the more
+the stronger."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""H2: an edit made in one language reaches the other only above some strength: a step describes transfer better than a smooth rise."""
+"""H2: an edit made in one language reaches the other only above some strength: a step describes transfer better than a
+smooth rise."""
 
 from __future__ import annotations
 
@@ -68,7 +69,8 @@ def _one(evidence: Evidence, part: pd.DataFrame) -> Finding | None:
 
 
 def _parabola(x: np.ndarray, y: np.ndarray, variance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Weighted parabolas through curves (draws, n): means and chi^2. As many parameters as a step has: height, height and place."""
+    """Weighted parabolas through curves (draws, n): means and chi^2. As many parameters as a step has: height, height
+    and place."""
     x = (x - x.mean()) / np.ptp(x)
     root = 1 / np.sqrt(variance)
     basis = np.linalg.qr(np.column_stack([np.ones_like(x), x, x * x]) * root[:, None])[0]

@@ -22,7 +22,8 @@ SIZES = 3
 
 @dataclass(frozen=True)
 class Depths:
-    """The best depths of one edit kind and method: of each model its size (a number), best depth, and the depths it tried."""
+    """The best depths of one edit kind and method: of each model its size (a number), best depth, and the depths it
+    tried."""
 
     size: np.ndarray
     best: np.ndarray
@@ -30,7 +31,8 @@ class Depths:
 
     @property
     def pairs(self) -> tuple[np.ndarray, np.ndarray]:
-        """Models of different sizes; seeds of one size share its layers and are no evidence of stability across sizes."""
+        """Models of different sizes; seeds of one size share its layers and are no evidence of stability across
+        sizes."""
         i, j = np.triu_indices(len(self.size), 1)
         apart = self.size[i] != self.size[j]
         return i[apart], j[apart]
@@ -41,7 +43,8 @@ def test(evidence: Evidence) -> Finding:
     if not curves:
         raise Untestable(f"fewer than {SIZES} sizes tried more than one depth; sweep depths with bench --set depth=...")
     rng, draws, n = np.random.default_rng([evidence.plan.seed, 4]), evidence.plan.draws, len(sizes)
-    # One place in the list of depths for all models, methods and kinds of a size: the most they can depend on each other.
+    # One place in the list of depths for all models, methods and kinds of a size: the most they can depend on each
+    # other.
     place = rng.random((n, draws))
     chance = np.mean([_distance(c, _drawn(c, place)) for c in curves], axis=0)
     observed = float(np.mean([_distance(c, c.best[:, None])[0] for c in curves]))

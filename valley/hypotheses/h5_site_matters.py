@@ -1,4 +1,5 @@
-"""H5: editing at the chosen site beats editing at a random layer with a random key. If not, editability says nothing about where."""
+"""H5: editing at the chosen site beats editing at a random layer with a random key. If not, editability says nothing
+about where."""
 
 from __future__ import annotations
 

@@ -1,11 +1,12 @@
 """Hypotheses about retargeting: one module each; a module here without a leading underscore is a hypothesis.
 
-Such a module has ID ("H1"), STATEMENT, STATISTIC and TEST (one line each), SIDED (True: a positive effect is what is stated; False: any
-effect other than 0 is), MARGIN (the smallest effect of interest) and `test(evidence) -> Finding`, a pure function that raises
-`Untestable` with the reason where the run lacks what it needs.
+Such a module has ID ("H1"), STATEMENT, STATISTIC and TEST (one line each), SIDED (True: a positive effect is what is
+stated; False: any effect other than 0 is), MARGIN (the smallest effect of interest) and `test(evidence) -> Finding`, a
+pure function that raises `Untestable` with the reason where the run lacks what it needs.
 
-Verdicts, at the level of the plan and with p corrected by Holm (1979) over all hypotheses that were tested: *refuted* when the 95%
-interval lies below MARGIN, be the effect different from 0 or not, or when p is below the level and the sign is the other one;
+Verdicts, at the level of the plan and with p corrected by Holm (1979) over all hypotheses that were tested: *refuted*
+when the 95% interval lies below MARGIN, be the effect different from 0 or not, or when p is below the level and the
+sign is the other one;
 *supported* when p is below the level and the sign is the stated one; *inconclusive* otherwise.
 """
 

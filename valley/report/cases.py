@@ -1,4 +1,5 @@
-"""The report's cases: which edits are shown, with the text before and after and every probe, packed for the page's script.
+"""The report's cases: which edits are shown, with the text before and after and every probe, packed for the page's
+script.
 
 Texts repeat from rung to rung and from setting to setting, so each is written once and named by its number.
 """
@@ -63,8 +64,8 @@ def shown_cases(analysis: Analysis, limit: int) -> tuple[dict, int]:
     test. They are taken in turn from every rung and edit kind, by case name: no choice by outcome.
 
     Returns:
-        `texts`, a list; `cases`, a list of [numbers of CASE_TEXTS, known (0 or 1), hits, probes, how many probes are left
-        out], a hit being [label, mean score or "n/a", measured, asked, level], a probe the numbers of PROBE_TEXTS.
+        `texts`, a list; `cases`, a list of [numbers of CASE_TEXTS, known (0 or 1), hits, probes, how many probes are
+        left out], a hit being [label, mean score or "n/a", measured, asked, level], a probe the numbers of PROBE_TEXTS.
     """
     groups = []
     for pick in analysis.choice.to_dict("records"):

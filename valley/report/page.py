@@ -87,7 +87,8 @@ class Report:
 
     @cached_property
     def curve_charts(self) -> dict[str, Chart]:
-        """Editability against strength, and generalisation against specificity, of each ladder that has something to show."""
+        """Editability against strength, and generalisation against specificity, of each ladder that has something to
+        show."""
         edits = editability_points(self.analysis)
         made = []
         for i, ladder in enumerate(self.ladders):

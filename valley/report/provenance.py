@@ -1,4 +1,5 @@
-"""Where the numbers of a report come from: models, settings, plans with their hashes, and the commands that make them again."""
+"""Where the numbers of a report come from: models, settings, plans with their hashes, and the commands that make them
+again."""
 
 from __future__ import annotations
 

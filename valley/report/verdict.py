@@ -72,7 +72,8 @@ def verdict(judged: Judged) -> dict[str, Any]:
     """What was found, in plain words.
 
     Returns:
-        `headline`, `detail`, `shapes`: one line per ladder and edit kind; `depths`: the smallest valley that each could have shown.
+        `headline`, `detail`, `shapes`: one line per ladder and edit kind; `depths`: the smallest valley that each could
+        have shown.
     """
     curve, rows = judged.analysis.curve, judged.analysis.rows
     kinds = [k for k in dict.fromkeys(curve["edit_kind"]) if k != ALL]

@@ -1,4 +1,5 @@
-"""Documents that people write (sweep plan, ladder, analysis plan): pydantic checks them, a wrong one is refused in one line."""
+"""Documents that people write (sweep plan, ladder, analysis plan): pydantic checks them, a wrong one is refused in one
+line."""
 
 from __future__ import annotations
 
@@ -79,7 +80,8 @@ def _fields_around(kind: type | None, loc: tuple[int | str, ...]) -> Mapping[str
 
 
 def _key(loc: tuple[int | str, ...], document: object) -> str:
-    """`edits 2: kind`, `split.dev`, `rung 1 (gpt2-1x64): name`: entries count from 1 and give their name where they have one."""
+    """`edits 2: kind`, `split.dev`, `rung 1 (gpt2-1x64): name`: entries count from 1 and give their name where they
+    have one."""
     text = ""
     for part in loc:
         joint = "" if not text else " " if isinstance(part, int) else ": " if text[-1] in "0123456789)" else "."

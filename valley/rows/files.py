@@ -8,7 +8,8 @@ from editing.files import atomic_file
 
 
 def write_whole(path: Path, content: str | bytes) -> Path:
-    """Put `content` at `path` in one step; what was there stays when that fails. Text is UTF-8, lone surrogates become "?".
+    """Put `content` at `path` in one step; what was there stays when that fails. Text is UTF-8, lone surrogates become
+    "?".
 
     Raises:
         BadData: the folder cannot be made or written to, or the disk is full.

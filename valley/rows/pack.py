@@ -1,8 +1,9 @@
 """`pack RUN --out DIR`: a run as one small file, to be kept beside a paper or in a repository.
 
-Every judgement (curve, shapes, hypotheses, report) comes out of the packed run as it does out of the whole one but for the rounding of
-measured numbers to four significant digits; what is left out (LEFT_OUT: continuations, log-probabilities) stands in run.json. So
-tables that must be rebuilt exactly are made from the packed run. Nothing can be added to it. A crispness.csv in the folder of the run is packed
+Every judgement (curve, shapes, hypotheses, report) comes out of the packed run as it does out of the whole one but for
+the rounding of measured numbers to four significant digits; what is left out (LEFT_OUT: continuations,
+log-probabilities) stands in run.json. So tables that must be rebuilt exactly are made from the packed run. Nothing can
+be added to it. A crispness.csv in the folder of the run is packed
 too: what hypotheses and report read of it.
 """
 
@@ -48,7 +49,8 @@ class Packed:
 
 
 def pack(run: Path, out: Path) -> Packed:
-    """Write the cells of `run` as `out`/cells/packed.parquet, with its run.json and what is read of its crispness table.
+    """Write the cells of `run` as `out`/cells/packed.parquet, with its run.json and what is read of its crispness
+    table.
 
     Raises:
         RowsError: not a run, a folder that holds another run's cells or cannot be written.

@@ -167,7 +167,8 @@ PACKED_REMEDY = "this is a packed run: restore the file from its source"
 
 
 def remedy(folder: str | Path) -> str:
-    """What to do about a damaged cell file of a run folder: a packed run may be the only copy, so it is never to be deleted."""
+    """What to do about a damaged cell file of a run folder: a packed run may be the only copy, so it is never to be
+    deleted."""
     try:
         about = json.loads((Path(folder) / "run.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):  # no run.json that could say so
@@ -214,7 +215,8 @@ def connect() -> duckdb.DuckDBPyConnection:
 
 
 def select_rows(folder: str | Path, columns: Sequence[str] = tuple(COLUMNS)) -> str:
-    """The SELECT that gives `columns` of all cells of a run folder, file by file; nothing is read before it is executed.
+    """The SELECT that gives `columns` of all cells of a run folder, file by file; nothing is read before it is
+    executed.
 
     Raises:
         RowsError: no such folder, no finished cell, an unreadable file, a newer schema.
@@ -275,15 +277,16 @@ def _columns_of(file: Path) -> list[str]:
 def preferred(rows: pd.DataFrame, when: str = "after") -> pd.Series:
     """1 where the answer is likelier than its rival, 0 where it is not, NaN where there is no rival.
 
-    The mean over efficacy, paraphrase and neighbour probes is CounterFact's ES, PS and NS (Meng et al. 2022, section 3.2). As in the
-    published code, log-probabilities are means over the tokens of a text, and a draw is no success.
+    The mean over efficacy, paraphrase and neighbour probes is CounterFact's ES, PS and NS (Meng et al. 2022, section
+    3.2). As in the published code, log-probabilities are means over the tokens of a text, and a draw is no success.
     """
     margin = _per_token(rows, "answer", when) - _per_token(rows, "rival", when)
     return (margin > 0).astype("float64").where(margin.notna())
 
 
 def probability_margin(rows: pd.DataFrame, when: str = "after") -> pd.Series:
-    """P(answer) - P(rival), each the geometric mean over its tokens: CounterFact's EM, PM and NM; NaN where there is no rival."""
+    """P(answer) - P(rival), each the geometric mean over its tokens: CounterFact's EM, PM and NM; NaN where there is no
+    rival."""
     answer, rival = (np.exp(_per_token(rows, which, when).to_numpy(dtype="float64")) for which in ("answer", "rival"))
     return pd.Series(answer - rival, index=rows.index)
 

@@ -1,7 +1,8 @@
-"""How much generalisation and specificity a rung makes available, per edit kind and method: E_HV, Gen@Spec, best harmonic mean.
+"""How much generalisation and specificity a rung makes available, per edit kind and method: E_HV, Gen@Spec, best
+harmonic mean.
 
-Settings are chosen on dev cases and scored on test cases, each method on its own grid. Every number has bootstrap samples
-from the same draws of cases, so that rungs, methods and kinds are compared fact by fact.
+Settings are chosen on dev cases and scored on test cases, each method on its own grid. Every number has bootstrap
+samples from the same draws of cases, so that rungs, methods and kinds are compared fact by fact.
 """
 
 from __future__ import annotations
@@ -48,8 +49,8 @@ class Available:
     """Scores of every rung, edit kind and method.
 
     Attributes:
-        lines: KEY, the strength axes, settings, depth, n (cases), n_settings, n_front, chosen_on, scored_on, reason (why there are no
-            scores; else empty).
+        lines: KEY, the strength axes, settings, depth, n (cases), n_settings, n_front, chosen_on, scored_on, reason
+            (why there are no scores; else empty).
         values: (lines, SCORES) estimates; NaN is not measurable.
         samples: (lines, draws, SCORES), bootstrap over relations and cases, the same draws in every line.
         scores: the case scores behind them. resampler: the bootstrap draws over cases that `samples` come from.
@@ -124,7 +125,8 @@ def available(rows: pd.DataFrame, plan: AnalysisPlan | None = None, scores: pd.D
 
 
 def _strengths(rows: pd.DataFrame) -> pd.DataFrame:
-    """The strength axes of every rung; NaN where a rung does not state one, prose in a ladder with rungs that cannot read it, and the
+    """The strength axes of every rung; NaN where a rung does not state one, prose in a ladder with rungs that cannot
+    read it, and the
     world's sentences for models that were not grown on them in a ladder of some that were."""
     grouped = rows.groupby(list(RUNG), observed=True)
     first = grouped[[column for column, _ in PLAN_AXES.values()]].first().astype("float64")
@@ -182,7 +184,8 @@ def _line(
 def _at_specificity(
     means: pd.DataFrame, scored: pd.DataFrame, resampler: Resampler, least: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Generalisation and specificity (2,) of the setting that generalises most among those specific enough on dev; samples (draws, 2).
+    """Generalisation and specificity (2,) of the setting that generalises most among those specific enough on dev;
+    samples (draws, 2).
 
     Where no setting is, nothing but no edit at all is that specific: generalisation 0, specificity 1.
     """
@@ -202,7 +205,8 @@ def _at_specificity(
 def _delta_loc(
     scores: pd.DataFrame, where: dict, best: pd.DataFrame, resampler: Resampler, scored_on: str, plan: AnalysisPlan
 ) -> tuple[float, np.ndarray]:
-    """E(best site) - E(random layer and key), harmonic means on the cases both have; the control's setting chosen on dev too.
+    """E(best site) - E(random layer and key), harmonic means on the cases both have; the control's setting chosen on
+    dev too.
 
     Near 0, the curve is about editability and says nothing of where a concept is (Hase et al. 2023).
     """

@@ -85,7 +85,8 @@ def check(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def coded(frame: pd.DataFrame) -> pd.DataFrame:
-    """`frame` with its text columns as categories in alphabetical order: groups and sorts go by numbers, in the same order."""
+    """`frame` with its text columns as categories in alphabetical order: groups and sorts go by numbers, in the same
+    order."""
     texts = [name for name in frame.columns if isinstance(frame[name].dtype, pd.StringDtype)]
     return frame.astype(dict.fromkeys(texts, "category"))
 
@@ -106,7 +107,8 @@ def unmeasurable(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def edit_languages(good: pd.DataFrame, unit: Sequence[str] = UNIT) -> pd.Series:
-    """The language of every edit (`unit` is the index): as stated, or where an older table does not state it that of the edit's
+    """The language of every edit (`unit` is the index): as stated, or where an older table does not state it that of
+    the edit's
     first efficacy or paraphrase probe. Its cross-lingual probes ask in another one."""
     first = good[good["probe"].isin(["efficacy", "paraphrase"])].sort_values("probe_index", kind="stable")
     asked = first.groupby(list(unit), observed=True)["lang"].first()
@@ -153,7 +155,8 @@ def scores_of(rows: pd.DataFrame) -> pd.DataFrame:
         empty |= {"pair": pd.Series(dtype="int64")}
         return pd.DataFrame({name: good[name] for name in UNIT} | words | empty)
     unit = list(UNIT)
-    # Millions of rows: the eight names of a unit are numbered once, in their order, and everything else goes by the number.
+    # Millions of rows: the eight names of a unit are numbered once, in their order, and everything else goes by the
+    # number.
     good = coded(good)
     good = good.assign(_unit=good.groupby(unit, observed=True).ngroup())
     kinds = good.groupby(["_unit", "probe"], observed=True)["value"].mean().unstack("probe")

@@ -25,9 +25,10 @@ TENTHS = 10
 def editability_points(analysis: Analysis) -> pd.DataFrame:
     """Best harmonic mean of every model and size, per ladder and edit kind, "all" kinds among them.
 
-    Columns: ladder, edit_kind, role ("model" or "size"), name, seeds (models behind it), value, low, high (95%), generalisation,
-    specificity, method and n_known (of a model), and those of `valley.scores.strengths.AXES`. A size of one model has no line of its own
-    role "model": the same point would be drawn twice. The interval of a size redraws its models too.
+    Columns: ladder, edit_kind, role ("model" or "size"), name, seeds (models behind it), value, low, high (95%),
+    generalisation, specificity, method and n_known (of a model), and those of `valley.scores.strengths.AXES`. A size of
+    one model has no line of its own role "model": the same point would be drawn twice. The interval of a size redraws
+    its models too.
     """
     h = METRICS.index("harmonic_mean")
     curve = analysis.curve
@@ -131,10 +132,12 @@ def _joined(names: Iterable[str]) -> str:
 
 
 def depth_scores(analysis: Analysis, plane: pd.DataFrame) -> pd.DataFrame:
-    """The best setting at each depth of each rung: ladder, rung, edit_kind, depth (tenth of the layers), value, n, method, settings.
+    """The best setting at each depth of each rung: ladder, rung, edit_kind, depth (tenth of the layers), value, n,
+    method, settings.
 
     Args:
-        plane: `valley.scores.points.points(analysis)`. Within a depth the setting is chosen on dev cases where there are any.
+        plane: `valley.scores.points.points(analysis)`. Within a depth the setting is chosen on dev cases where there
+            are any.
     """
     usable = stratum(analysis.scores, analysis.options["which"])
     dev = group_means(usable[usable["split"] == "dev"])[[*GROUP, "harmonic_mean"]]

@@ -1,8 +1,9 @@
 """Whether the layers tried reach the same ends of every rung's model.
 
-Depths are fractions of a model's layers, so a grid of them is not the same grid at every size: .2 is the first layer of four and
-the second of six. Where the best site is the first layer, a curve falls just where the grid begins to miss it, and that fall has
-the shape that is looked for (results/study). So a judgement says at which rungs an end was tried and at which it was not.
+Depths are fractions of a model's layers, so a grid of them is not the same grid at every size: .2 is the first layer of
+four and the second of six. Where the best site is the first layer, a curve falls just where the grid begins to miss it,
+and that fall has the shape that is looked for (results/study). So a judgement says at which rungs an end was tried and
+at which it was not.
 """
 
 from __future__ import annotations
@@ -19,11 +20,12 @@ def ends_missed(rows: pd.DataFrame) -> pd.DataFrame:
     """Methods that tried an end of the model at some rungs of a ladder and not at others.
 
     Args:
-        rows: Rows of runs; `depth` is (layer + 1/2) / n_layers, and not that for a method without a layer (a context, an embedding row).
+        rows: Rows of runs; `depth` is (layer + 1/2) / n_layers, and not that for a method without a layer (a context,
+            an embedding row).
 
     Returns:
-        One line per ladder, method and end ("first", "last" layer): `tried`, the number of rungs that did, and `missed`, the names
-        of those that did not, in their order. Methods alike at all rungs have no line.
+        One line per ladder, method and end ("first", "last" layer): `tried`, the number of rungs that did, and
+        `missed`, the names of those that did not, in their order. Methods alike at all rungs have no line.
     """
     used = rows[(rows["error"] == "") & ~rows["method"].isin(CONTROLS)]
     used = used[[*RUNG, "method", "depth", "n_layers"]].drop_duplicates()

@@ -1,7 +1,7 @@
 """The analysis plan: every choice that could be bent to a result, fixed and hashed before test scores are read.
 
-`stored` writes the plan into the run's folder the first time a verdict is asked for, before any row is read. A verdict by
-another plan is still given, and says so.
+`stored` writes the plan into the run's folder the first time a verdict is asked for, before any row is read. A verdict
+by another plan is still given, and says so.
 """
 
 from __future__ import annotations
@@ -73,7 +73,8 @@ def _digest(fields: dict[str, Any]) -> str:
 def stored(plan: AnalysisPlan, run: Path) -> str:
     """Store the plan's hash in the run folder if none is there; else the caution when the one there is another.
 
-    A plan of an older version may lack fields: its hash is checked over the fields it has, the others take their default.
+    A plan of an older version may lack fields: its hash is checked over the fields it has, the others take their
+    default.
 
     Returns:
         "" or one line that names both hashes.

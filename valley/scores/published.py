@@ -3,8 +3,9 @@
 rows = valley.rows.schema.read_run("results/demo")
 print(valley.text.published.format_scores(valley.scores.published.counterfact_scores(rows)))
 
-A probe gives a number, a case the mean of its probes, a setting the mean of its cases, as in the published code. No setting is chosen
-here, so dev and test cases both count. The published scores ask in one language, so only probes in the language of the edit do.
+A probe gives a number, a case the mean of its probes, a setting the mean of its cases, as in the published code. No
+setting is chosen here, so dev and test cases both count. The published scores ask in one language, so only probes in
+the language of the edit do.
 """
 
 from __future__ import annotations
@@ -47,14 +48,16 @@ def _more_bits(rows: pd.DataFrame) -> pd.Series:
     return rows["text_bits_after"] - rows["text_bits_before"]
 
 
-# Beside the candidate scores of `valley.scores.cases`: free-running exact match, and what unrelated text costs more after the edit.
+# Beside the candidate scores of `valley.scores.cases`: free-running exact match, and what unrelated text costs more
+# after the edit.
 BESIDE = (
     Score("exact", ("efficacy", "paraphrase"), _column("exact_after")),
     Score("bits_en", ("drift",), _more_bits, "en"),
     Score("bits_fr", ("drift",), _more_bits, "fr"),
 )
-# Meng et al. 2022 (ROME), section 3.2 and its evaluation appendix; success and difference as in the published `summarize.py`.
-# NS+ is CounterFact+'s (Hoelscher-Obermaier et al. 2023): NS with the edit's sentence in the prompt. It is no part of S.
+# Meng et al. 2022 (ROME), section 3.2 and its evaluation appendix; success and difference as in the published
+# `summarize.py`. NS+ is CounterFact+'s (Hoelscher-Obermaier et al. 2023): NS with the edit's sentence in the prompt. It
+# is no part of S.
 COUNTERFACT = (
     Score("ES", ("efficacy",), preferred),
     Score("PS", ("paraphrase",), preferred),
@@ -66,8 +69,9 @@ COUNTERFACT = (
     Score("GE", ("fluency",), _column("entropy_after")),
     Score("RS", ("fluency",), _column("reference_score_after")),
 )
-# EasyEdit's `compute_edit_quality` (Wang et al. 2023): token accuracy under teacher forcing; locality compares with the unedited
-# model's likeliest tokens; portability holds its aliases, its logical generalisation and its reasoning over several hops.
+# EasyEdit's `compute_edit_quality` (Wang et al. 2023): token accuracy under teacher forcing; locality compares with the
+# unedited model's likeliest tokens; portability holds its aliases, its logical generalisation and its reasoning over
+# several hops.
 EASYEDIT = (
     Score("rewrite_acc", ("efficacy",), _column("token_accuracy_after")),
     Score("rephrase_acc", ("paraphrase",), _column("token_accuracy_after")),
@@ -94,8 +98,9 @@ def counterfact_scores(rows: pd.DataFrame, which: str = "known", draws: int = 10
         seed: seed of the bootstrap.
 
     Returns:
-        one line per rung, edit kind, data set, method and setting: GROUP, PLACE, n_cases, n_subjects, per score NAME, NAME_low and
-        NAME_high (95%), and `gaps` (JSON): why a score is NaN. GE is in bits; the others are shares, probabilities or cosines.
+        one line per rung, edit kind, data set, method and setting: GROUP, PLACE, n_cases, n_subjects, per score NAME,
+        NAME_low and NAME_high (95%), and `gaps` (JSON): why a score is NaN. GE is in bits; the others are shares,
+        probabilities or cosines.
 
     Raises:
         RowsError: the rows are not sound, no such stratum, nothing but failures.
@@ -104,7 +109,8 @@ def counterfact_scores(rows: pd.DataFrame, which: str = "known", draws: int = 10
 
 
 def easyedit_scores(rows: pd.DataFrame, which: str = "known", draws: int = 1000, seed: int = 0) -> pd.DataFrame:
-    """rewrite_acc, rephrase_acc, locality_acc, portability_acc and fluency (bits) of every setting; see `counterfact_scores`."""
+    """rewrite_acc, rephrase_acc, locality_acc, portability_acc and fluency (bits) of every setting; see
+    `counterfact_scores`."""
     return _published(rows, EASYEDIT, {}, which, draws, seed)
 
 
@@ -259,7 +265,8 @@ _POOL = ("ladder", "edit_kind", "dataset")  # cases are exchanged within one, th
 
 
 def _weights(cases: pd.DataFrame, unique: np.ndarray, draws: int, seed: int) -> np.ndarray:
-    """(different cases, draws): how often each draw of the cluster bootstrap has a case: subjects are drawn, then cases in them.
+    """(different cases, draws): how often each draw of the cluster bootstrap has a case: subjects are drawn, then cases
+    in them.
 
     Args:
         unique: the number of the case of each line of `cases`; a case is the same at every rung and setting.
@@ -274,7 +281,8 @@ def _weights(cases: pd.DataFrame, unique: np.ndarray, draws: int, seed: int) -> 
 
 
 def _with_harmonic(means: np.ndarray, names: list[str], harmonic: Mapping[str, tuple[str, ...]]) -> np.ndarray:
-    """(n, k) means -> (n, h + k), the harmonic means of some of them first; 0 where one of those is 0, NaN where one is NaN."""
+    """(n, k) means -> (n, h + k), the harmonic means of some of them first; 0 where one of those is 0, NaN where one is
+    NaN."""
     columns = []
     for parts in harmonic.values():
         some = means[:, [names.index(part) for part in parts]]

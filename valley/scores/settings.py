@@ -73,10 +73,11 @@ def candidates(scores: pd.DataFrame, tried: pd.DataFrame) -> pd.DataFrame:
 def choose(scores: pd.DataFrame, tried: pd.DataFrame, which: str = "known") -> pd.DataFrame:
     """The best setting of each rung and edit kind: highest harmonic mean on the dev cases of the stratum.
 
-    Where the stratum has no measurable dev case, all dev cases choose, and `chosen_on` says so; what is scored stays the stratum.
-    A setting measured on fewer than half as many dev cases as the best-covered one is not eligible, nor, where any was measured on
-    test cases, one that was not: a search by halving has dropped it. Ties go to the higher generalisation, then to the name.
-    Controls (placebo) are never chosen.
+    Where the stratum has no measurable dev case, all dev cases choose, and `chosen_on` says so; what is scored stays
+    the stratum. A setting measured on fewer than half as many dev cases as the best-covered one is not eligible, nor,
+    where any was measured on
+    test cases, one that was not: a search by halving has dropped it. Ties go to the higher generalisation, then to the
+    name. Controls (placebo) are never chosen.
 
     Returns:
         one line per rung and edit kind: SETTING (empty when none could be chosen), n_settings, chosen_on, scored_on,

@@ -1,7 +1,7 @@
 """Scores per size of model with the full hierarchical bootstrap: rung, then seed, then relation, then fact.
 
-Draws of relations and facts are those of `valley.scores.available` and thus shared by all rungs; here seeds are redrawn within each size
-and, for the mean over a ladder, sizes within the ladder.
+Draws of relations and facts are those of `valley.scores.available` and thus shared by all rungs; here seeds are redrawn
+within each size and, for the mean over a ladder, sizes within the ladder.
 """
 
 from __future__ import annotations

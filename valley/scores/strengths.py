@@ -54,9 +54,11 @@ def foreign_to_prose(lines: pd.DataFrame) -> bool:
 
 
 def strange_to_sentences(lines: pd.DataFrame) -> pd.Series:
-    """True for each model that was not grown here where others were: those have read thousands of such sentences, it has read none.
+    """True for each model that was not grown here where others were: those have read thousands of such sentences, it
+    has read none.
 
-    On that axis a pretrained model would look weaker than a one-layer rung; so there it has no place, on the others it has.
+    On that axis a pretrained model would look weaker than a one-layer rung; so there it has no place, on the others it
+    has.
     """
     grown = _grown(lines)
     return ~grown & bool(grown.any())
@@ -67,7 +69,8 @@ def _grown(lines: pd.DataFrame) -> pd.Series:
 
 
 def strengths(rows: pd.DataFrame) -> pd.DataFrame:
-    """One line per rung: RUNG, the columns of AXES (NaN where not stated, or not comparable in its ladder) and `model`."""
+    """One line per rung: RUNG, the columns of AXES (NaN where not stated, or not comparable in its ladder) and
+    `model`."""
     columns = [axis.column for axis in AXES]
     table = rows[[*RUNG, *columns, "model"]].assign(model=rows["model"].where(rows["model"] != ""))
     table = table.groupby(list(RUNG), observed=True)[[*columns, "model"]].first().reset_index()
@@ -79,9 +82,9 @@ def strengths(rows: pd.DataFrame) -> pd.DataFrame:
 def axes_of(lines: pd.DataFrame) -> tuple[StrengthAxis, ...]:
     """The axes on which the rungs of `lines` differ, the primary one first; one axis at least where any is stated.
 
-    Rungs grown here read short true sentences, and prose is foreign to them; pretrained models are the other way round. So the
-    sentences lead where all rungs were grown, the prose where none was, and the size of the model where some were.
-    Prose comes last where any rung was grown.
+    Rungs grown here read short true sentences, and prose is foreign to them; pretrained models are the other way round.
+    So the sentences lead where all rungs were grown, the prose where none was, and the size of the model where some
+    were. Prose comes last where any rung was grown.
     """
     order = AXES
     if foreign_to_prose(lines):

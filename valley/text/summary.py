@@ -17,7 +17,8 @@ REASONS = 3  # at most so many different reasons are listed
 
 
 def summary(table: pd.DataFrame) -> list[str]:
-    """Two or three sentences: where edits work best, whether generalisation and specificity differ, what is not measurable.
+    """Two or three sentences: where edits work best, whether generalisation and specificity differ, what is not
+    measurable.
 
     Args:
         table: of `valley.scores.curve.curve`; all its ladders are taken together.
@@ -48,7 +49,8 @@ def _best(measured: pd.DataFrame) -> list[str]:
 
 
 def _balance(measured: pd.DataFrame) -> list[str]:
-    """In how many lines the intervals of generalisation and specificity do not overlap, and which of the two is higher."""
+    """In how many lines the intervals of generalisation and specificity do not overlap, and which of the two is
+    higher."""
     if measured.empty:
         return []
     means = {name: number(measured[name].mean()) for name in SUMMARIES}
@@ -82,7 +84,8 @@ def format_summary(table: pd.DataFrame) -> str:
 
 
 def format_brief(table: pd.DataFrame) -> str:
-    """One line per model and edit kind: known cases, method, generalisation, specificity, harmonic mean with its interval."""
+    """One line per model and edit kind: known cases, method, generalisation, specificity, harmonic mean with its
+    interval."""
     head = ["edits", "model", "method", "known", "general.", "specific.", "harmonic mean"]
     rows = [head]
     for line in table[table["edit_kind"] != ALL].to_dict("records"):

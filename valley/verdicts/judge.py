@@ -1,4 +1,5 @@
-"""All tests of one curve: prominence, trend, weights, two lines, the bound on a valley and the smallest valley it could show."""
+"""All tests of one curve: prominence, trend, weights, two lines, the bound on a valley and the smallest valley it could
+show."""
 
 from __future__ import annotations
 
@@ -34,11 +35,11 @@ def judge(
 ) -> dict[str, Any]:
     """COLUMNS of one curve.
 
-    p of valley, hump and four-phase are of prominence against the best monotone curve; p of exponential is of a falling,
-    of logistic of any monotone trend against a constant. Weights are BIC's; NaN where rungs are too few. `bound` is
-    the upper bound of a valley's depth, `detectable` the smallest depth found 80% of the time with these variances.
-    Where tau^2 is unknown the tests use se^2 alone: they are then shown for information and carry no verdict, there is no bound, and
-    `detectable` is itself a lower limit.
+    p of valley, hump and four-phase are of prominence against the best monotone curve; p of exponential is of a
+    falling, of logistic of any monotone trend against a constant. Weights are BIC's; NaN where rungs are too few.
+    `bound` is the upper bound of a valley's depth, `detectable` the smallest depth found 80% of the time with these
+    variances. Where tau^2 is unknown the tests use se^2 alone: they are then shown for information and carry no
+    verdict, there is no bound, and `detectable` is itself a lower limit.
 
     Args:
         detectable: taken as given where it is known from a curve with the same variances, or not wanted (NaN): the

@@ -2,8 +2,8 @@
 
     python cli.py power --rungs 8 --seeds 3 --sd .03 --depth .2
 
-One score of one model scatters around the curve with standard deviation `sd` (luck of its training and finite facts together).
-Each simulated run estimates that variance from its own seeds, as a real one does.
+One score of one model scatters around the curve with standard deviation `sd` (luck of its training and finite facts
+together). Each simulated run estimates that variance from its own seeds, as a real one does.
 """
 
 from __future__ import annotations
@@ -79,8 +79,8 @@ def detection(
     """How often the prominence test finds a valley on runs drawn around `truth`.
 
     Args:
-        truth: (n,) the true curve. variance: (n,) of a rung's mean score. df: degrees of freedom with which a run estimates
-            it (by chi^2, one factor for all rungs); infinite when it is known.
+        truth: (n,) the true curve. variance: (n,) of a rung's mean score. df: degrees of freedom with which a run
+            estimates it (by chi^2, one factor for all rungs); infinite when it is known.
     """
     rng = np.random.default_rng([seed, 1])
     y = truth + np.sqrt(variance) * rng.standard_normal((simulations, len(truth)))

@@ -1,4 +1,5 @@
-"""Rows -> the shape of every editability curve: tests per edit kind, method and strength axis, and one verdict per edit kind.
+"""Rows -> the shape of every editability curve: tests per edit kind, method and strength axis, and one verdict per edit
+kind.
 
 python cli.py shape results/demo
 """

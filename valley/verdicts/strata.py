@@ -1,7 +1,8 @@
 """How many cases each stratum has, and whether the verdicts hold on the cases that every rung knows.
 
-A plan scores the cases known at their rung, by default. On a ladder with very weak rungs hardly a case is known at every one of
-them; where enough are, rungs are compared on the same facts, and the verdict by those stands beside the plan's.
+A plan scores the cases known at their rung, by default. On a ladder with very weak rungs hardly a case is known at
+every one of them; where enough are, rungs are compared on the same facts, and the verdict by those stands beside the
+plan's.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ PAIRED = "known_everywhere"  # the stratum in which rungs compare fact by fact
 
 
 def strata(found: Available) -> pd.DataFrame:
-    """One line per ladder and edit kind, of the scored cases: cases, known_least and known_most (at one rung), known_everywhere,
+    """One line per ladder and edit kind, of the scored cases: cases, known_least and known_most (at one rung),
+    known_everywhere,
     known_nowhere."""
     scored_on = found.lines.groupby(["ladder", "edit_kind"])["scored_on"].first().rename("scored_on").reset_index()
     cases = found.scores[[*RUNG, "edit_kind", "pair", "split", "known", "known_everywhere"]].merge(scored_on)
@@ -50,7 +52,8 @@ def format_strata(table: pd.DataFrame, which: str) -> list[str]:
 
 
 def sensitivity(rows: pd.DataFrame, found: Available, plan: AnalysisPlan) -> dict[tuple[str, str], Verdict | None]:
-    """By (ladder, edit kind) the verdict on the cases known at every rung; None where they are fewer than `plan.min_known`.
+    """By (ladder, edit kind) the verdict on the cases known at every rung; None where they are fewer than
+    `plan.min_known`.
 
     Empty where the plan judges those anyway. Its cost is one more scoring of the kinds that have enough.
     """

@@ -1,6 +1,7 @@
 """The verdict on a curve's shape, by rules that leave nothing to choose after the fact.
 
-* A named shape needs p < level AND weight > .8 on two strength axes and with two methods, and no other shape may have the same.
+* A named shape needs p < level AND weight > .8 on two strength axes and with two methods, and no other shape may have
+the same.
 * "No valley deeper than d" needs the null-corrected upper bound d on as many axes and with as many methods.
 * Anything else is inconclusive, and says the smallest valley that would have been seen.
 """
@@ -26,8 +27,8 @@ class Verdict:
 
     Attributes:
         text: the verdict in a sentence.
-        bound: the greatest upper bound of a valley's depth over axes and methods. detectable: the smallest depth that every
-            axis and method would have shown 80% of the time. NaN where undefined.
+        bound: the greatest upper bound of a valley's depth over axes and methods. detectable: the smallest depth that
+            every axis and method would have shown 80% of the time. NaN where undefined.
         agreeing: the (method, axis) pairs behind a named shape.
     """
 

@@ -1,8 +1,10 @@
-"""Do two edits of one request agree, fact by fact? Of a weight edit and steering this is hypothesis H3 within one concept.
+"""Do two edits of one request agree, fact by fact? Of a weight edit and steering this is hypothesis H3 within one
+concept.
 
-Two questions: do they flip the same facts (Cohen 1960, kappa: agreement beyond that of two edits that flip as many facts at
-random), and do they move the facts equally far (Pearson's correlation of the nats each fact was moved). Facts are asked about the
-concept alone, or about the siblings alone: of both together, edits agree for no better reason than that concept and siblings differ.
+Two questions: do they flip the same facts (Cohen 1960, kappa: agreement beyond that of two edits that flip as many
+facts at random), and do they move the facts equally far (Pearson's correlation of the nats each fact was moved). Facts
+are asked about the concept alone, or about the siblings alone: of both together, edits agree for no better reason than
+that concept and siblings differ.
 """
 
 from __future__ import annotations
@@ -50,7 +52,8 @@ class Agreement:
 
 
 def agreements(questions: pd.DataFrame, seed: int = 0) -> tuple[Agreement, ...]:
-    """Steering against each of the other methods in a table of `benchmarks.live.retarget.QUESTIONS`, about the concept and its siblings."""
+    """Steering against each of the other methods in a table of `benchmarks.live.retarget.QUESTIONS`, about the concept
+    and its siblings."""
     there = list(dict.fromkeys(questions["by"]))
     pairs = [(a, b) for a, b in combinations(there, 2) if (a == STEERING) != (b == STEERING)]
     asked = questions[questions["own"] != questions["goal"]]
@@ -77,7 +80,8 @@ def _agreement(asked: pd.DataFrame, a: str, b: str, group: str, seed: int) -> Ag
 
 
 def cohen_kappa(weights: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """(draws, n) weights and (n,) zeros and ones -> (draws,): (p_o - p_e) / (1 - p_e); NaN where one of them never varies: it is 0 then, whatever they do."""
+    """(draws, n) weights and (n,) zeros and ones -> (draws,): (p_o - p_e) / (1 - p_e); NaN where one of them never
+    varies: it is 0 then, whatever they do."""
     with np.errstate(invalid="ignore", divide="ignore"):
         total = weights.sum(axis=1)
         p, q, same = (weights @ v / total for v in (a, b, (a == b).astype("float64")))

@@ -1,8 +1,8 @@
 """The questions of one retargeting: the concept, its siblings and the goal, asked the same in the same frames.
 
-Retargeting cheese to dog may move butter as well: apparent transfer that is leakage. So every question about the concept has
-its twin about each sibling in the same language, relation and wording, with the same candidates; and its twin about the goal,
-which says how far there is to go.
+Retargeting cheese to dog may move butter as well: apparent transfer that is leakage. So every question about the
+concept has its twin about each sibling in the same language, relation and wording, with the same candidates; and its
+twin about the goal, which says how far there is to go.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ class Question:
     """One question of the panel.
 
     Attributes:
-        role: of the concept's relations, TRAINED (the request edits it), HELD_OUT, or SHARED (the goal has the same object, so
-            the answer shall stay); SIBLING or GOAL where it is asked about another concept.
+        role: of the concept's relations, TRAINED (the request edits it), HELD_OUT, or SHARED (the goal has the same
+            object, so the answer shall stay); SIBLING or GOAL where it is asked about another concept.
         about: English name of the concept asked about.
         own, goal: the true answer, and the goal's; equal where there is nothing to move.
     """

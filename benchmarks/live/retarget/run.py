@@ -1,4 +1,5 @@
-"""One concept's retargeting, live: how far every relation moved to the goal, how far the siblings went along, what else broke.
+"""One concept's retargeting, live: how far every relation moved to the goal, how far the siblings went along, what else
+broke.
 
 The edits are those of a sweep (`Method.each`, asked through hooks), so the weights are never changed.
 """
@@ -32,7 +33,8 @@ from editing.model import format_plan
 from editing.stats import CORPUS
 
 STEERING = "steer"
-# A question whose own answer and goal the unedited model tells apart by less, in nats, has no way to go: its share would be noise.
+# A question whose own answer and goal the unedited model tells apart by less, in nats, has no way to go: its share
+# would be noise.
 LEAST_DISTANCE = 0.5
 
 QUESTIONS = (
@@ -43,7 +45,8 @@ QUESTIONS = (
 
 @dataclass(frozen=True)
 class Made:
-    """One method's edit: where it was put, how large it is (Frobenius norm relative to the changed weights), how long it took."""
+    """One method's edit: where it was put, how large it is (Frobenius norm relative to the changed weights), how long
+    it took."""
 
     by: str
     settings: dict
@@ -57,10 +60,11 @@ class Retargeting:
     """What retargeting one concept of one model did, by one method or several.
 
     Attributes:
-        questions: QUESTIONS, one line per method and question. Margins are in nats, score of the goal's answer less that of the own
-            one (`benchmarks.measure.answers`); `distance` is the goal's own margin in that frame less `margin_before`, before the edit.
-        texts: by, lang, kind (drift, fluency), prompt, value (kept, in [0, 1]; NaN where not measurable), bits per byte or text before
-            and after.
+        questions: QUESTIONS, one line per method and question. Margins are in nats, score of the goal's answer less
+            that of the own one (`benchmarks.measure.answers`); `distance` is the goal's own margin in that frame less
+            `margin_before`, before the edit.
+        texts: by, lang, kind (drift, fluency), prompt, value (kept, in [0, 1]; NaN where not measurable), bits per byte
+            or text before and after.
         known: whether the unedited model knew the concept's trained facts; None where no question can tell.
     """
 
@@ -91,7 +95,8 @@ def plain_records(frame: pd.DataFrame) -> list[dict]:
 
 
 def moved(questions: pd.DataFrame) -> pd.Series:
-    """How far each question went to the goal: 0 not at all, 1 to where the goal itself stands; NaN where there is no way to go.
+    """How far each question went to the goal: 0 not at all, 1 to where the goal itself stands; NaN where there is no
+    way to go.
 
     (margin after - margin before) / distance. Below 0 it went away, above 1 beyond.
     """
@@ -100,7 +105,8 @@ def moved(questions: pd.DataFrame) -> pd.Series:
 
 
 def share(questions: pd.DataFrame) -> float:
-    """`moved` of many questions together: nats gone over nats to go, so that short ways do not outweigh long ones; NaN without any."""
+    """`moved` of many questions together: nats gone over nats to go, so that short ways do not outweigh long ones; NaN
+    without any."""
     there = questions[questions["distance"] >= LEAST_DISTANCE]
     return (
         float((there["margin_after"] - there["margin_before"]).sum() / there["distance"].sum())
@@ -125,7 +131,8 @@ def run_retarget(
         settings: given to every method that has them, instead of its defaults.
 
     Raises:
-        UserError: an unknown method, setting, concept or model; an edit that cannot be made. Before the model is loaded where it can be.
+        UserError: an unknown method, setting, concept or model; an edit that cannot be made. Before the model is loaded
+            where it can be.
     """
     panel, settings = retarget_panel(a, b, seed), settings or {}
     methods = chosen_methods(by, settings)
@@ -197,7 +204,8 @@ def _question_lines(panel: Panel, base: Base, said: Sequence[Answer | None], row
 
 
 def _start(question: Question) -> tuple:
-    """The frame and the answer that is left: what a question shares with the goal's question that measures its distance."""
+    """The frame and the answer that is left: what a question shares with the goal's question that measures its
+    distance."""
     return *question.frame, question.own
 
 

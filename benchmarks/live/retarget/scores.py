@@ -17,8 +17,10 @@ MOVED = (TRAINED, HELD_OUT)
 
 
 def by_relation(questions: pd.DataFrame) -> pd.DataFrame:
-    """One line per method, relation and language: the answer before and after to the first wording, `hits` of `n` that are the
-    goal's (of a SHARED relation, still its own) before and after, `moved` of the way, the siblings' move there, and `net` of it.
+    """One line per method, relation and language: the answer before and after to the first wording, `hits` of `n` that
+    are the
+    goal's (of a SHARED relation, still its own) before and after, `moved` of the way, the siblings' move there, and
+    `net` of it.
     """
     lines = []
     concept = questions[questions["role"].isin((*MOVED, SHARED))]
@@ -34,7 +36,8 @@ def by_relation(questions: pd.DataFrame) -> pd.DataFrame:
 
 
 def by_sibling(questions: pd.DataFrame) -> pd.DataFrame:
-    """One line per method and sibling (and the goal itself): `moved_LANG` of its way, `kept_LANG` of the `known_LANG` answers it had right."""
+    """One line per method and sibling (and the goal itself): `moved_LANG` of its way, `kept_LANG` of the `known_LANG`
+    answers it had right."""
     lines = []
     kin = questions[questions["role"].isin((SIBLING, GOAL))]
     for key, mine in kin.groupby(["by", "role", "about"], sort=False):
@@ -58,11 +61,11 @@ def _kept(asked: pd.DataFrame) -> tuple[int, float]:
 def summary(done: Retargeting, seed: int = 0) -> list[dict]:
     """One line per method: what moved, what went along, what is left, what else changed. NaN is not measurable.
 
-    moved_ROLE_LANG and moved_LANG of the way (`share`); hits_LANG, share of the concept's questions answered as the goal after, and
-    before; siblings_LANG the same way; net_LANG the difference, with a 95% interval over relations; siblings_kept_LANG, goal_kept_LANG
-    and shared_kept_LANG of the answers right before; drift_LANG, geometric mean over tokens of their probability relative to before;
-    bits_LANG_before and _after on that text; too_near, the concept's questions that are in no share: the unedited model holds
-    concept and goal less than LEAST_DISTANCE nats apart.
+    moved_ROLE_LANG and moved_LANG of the way (`share`); hits_LANG, share of the concept's questions answered as the
+    goal after, and before; siblings_LANG the same way; net_LANG the difference, with a 95% interval over relations;
+    siblings_kept_LANG, goal_kept_LANG and shared_kept_LANG of the answers right before; drift_LANG, geometric mean over
+    tokens of their probability relative to before; bits_LANG_before and _after on that text; too_near, the concept's
+    questions that are in no share: the unedited model holds concept and goal less than LEAST_DISTANCE nats apart.
     """
     lines = []
     for one in done.made:

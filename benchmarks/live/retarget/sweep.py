@@ -34,7 +34,8 @@ TABLE = "retarget.csv"
 
 @dataclass(frozen=True)
 class Sweep:
-    """A table with one line per rung and method; how many rungs were there already; a line per rung left out and per one that failed."""
+    """A table with one line per rung and method; how many rungs were there already; a line per rung left out and per
+    one that failed."""
 
     table: pd.DataFrame
     kept: int
@@ -69,7 +70,8 @@ def sweep_retarget(
         say: told one line per rung; None writes it to stderr.
 
     Raises:
-        UserError: no such ladder, rung, concept, method or setting; a folder of another request or that cannot be written. Before any work.
+        UserError: no such ladder, rung, concept, method or setting; a folder of another request or that cannot be
+            written. Before any work.
     """
     say = say or (lambda line: print(line, file=sys.stderr))
     chosen, skipped = choose_rungs(ladder, rungs)

@@ -1,4 +1,5 @@
-"""A retargeting as text for a terminal: relations, siblings, a summary, and where two kinds of edit were made, their agreement."""
+"""A retargeting as text for a terminal: relations, siblings, a summary, and where two kinds of edit were made, their
+agreement."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Who runs the cells of a plan: this process, processes of this machine, Ray, or the jobs of a batch system.
 
-All of them only call `run_bench` on parts of the plan over one run folder. Its claims keep two of them off one cell, and what one
-lost another finds missing; so any of them goes on with what any other began.
+All of them only call `run_bench` on parts of the plan over one run folder. Its claims keep two of them off one cell,
+and what one lost another finds missing; so any of them goes on with what any other began.
 """
 
 from __future__ import annotations

@@ -27,7 +27,8 @@ class Parted:
 
 
 def run_parts(plan: Plan, out: Path, workers: Workers, device: str | None, quiet: bool) -> Parted:
-    """Run all parts; a worker that dies ends them early, with one line that says so, and loses nothing that was finished.
+    """Run all parts; a worker that dies ends them early, with one line that says so, and loses nothing that was
+    finished.
 
     Raises:
         UserError: as `run_bench`.
@@ -75,7 +76,8 @@ def usable_cores() -> int:
 
 
 def gpu_of(number: int, gpus: int, visible: str = "") -> str:
-    """The GPU of worker `number` (from 0), in turn, out of those that are `visible` (as in CUDA_VISIBLE_DEVICES; empty: all)."""
+    """The GPU of worker `number` (from 0), in turn, out of those that are `visible` (as in CUDA_VISIBLE_DEVICES; empty:
+    all)."""
     names = [name.strip() for name in visible.split(",") if name.strip()] or [str(i) for i in range(gpus)]
     return names[number % len(names)]
 

@@ -24,7 +24,8 @@ RETRIES = 5  # of a part whose worker died; an error in the part itself is not o
 
 
 def run_parts(plan: Plan, out: Path, workers: Workers, device: str | None, quiet: bool) -> Parted:
-    """Run all parts as tasks that ask for `workers.cpus` and `workers.gpus`; a part whose worker keeps dying is left undone.
+    """Run all parts as tasks that ask for `workers.cpus` and `workers.gpus`; a part whose worker keeps dying is left
+    undone.
 
     Raises:
         BadRequest: Ray is not installed, or no cluster at `workers.address`. UserError: as `run_bench`.

@@ -1,4 +1,5 @@
-"""`slurm PLAN`: a job array for SLURM, one shard of the plan a job. SLURM does the rest; jobs may be sent again at will."""
+"""`slurm PLAN`: a job array for SLURM, one shard of the plan a job. SLURM does the rest; jobs may be sent again at
+will."""
 
 from __future__ import annotations
 
@@ -15,7 +16,8 @@ from editing.errors import BadRequest
 def array_script(
     plan: str | Path, out: Path, jobs: int, *, hours: float = 24, cpus: int = 4, memory: str = "32G", gpus: int = 0
 ) -> str:
-    """The sbatch script that runs `plan` (a file, or a name in `benchmarks/plans`) as `jobs` shards into `out`; paths become absolute.
+    """The sbatch script that runs `plan` (a file, or a name in `benchmarks/plans`) as `jobs` shards into `out`; paths
+    become absolute.
 
     Raises:
         BadRequest: not a number of jobs, hours or an amount of memory that SLURM takes.

@@ -1,4 +1,5 @@
-"""Which settings of a method a plan tries: the default placements, or the product of the axes that a plan file gives."""
+"""Which settings of a method a plan tries: the default placements, or the product of the axes that a plan file
+gives."""
 
 from __future__ import annotations
 
@@ -20,8 +21,8 @@ ALL_PLACEMENTS = (*PLACEMENTS, ("attn", "subject_last"), ("attn", "last"))
 def settings_grid(plan: Plan, method: str, lookups: Sequence[str]) -> tuple[dict, ...]:
     """Settings of `method` to try on requests that look up at `lookups`, duplicates left out.
 
-    Placements that the method itself refuses (MEMIT at the value projection) are no settings of it. With an axis `site` or
-    `lookup` the default placements shrink to it; with both, every pair is tried.
+    Placements that the method itself refuses (MEMIT at the value projection) are no settings of it. With an axis `site`
+    or `lookup` the default placements shrink to it; with both, every pair is tried.
 
     Raises:
         BadRequest: the method refuses them all.
@@ -60,7 +61,8 @@ def settings_grid(plan: Plan, method: str, lookups: Sequence[str]) -> tuple[dict
 
 
 def _of_inner(takes: Mapping, given: Mapping, settings: Mapping) -> dict:
-    """`options` of a control that makes another method's edits: what the plan sets for that method holds for the control too."""
+    """`options` of a control that makes another method's edits: what the plan sets for that method holds for the
+    control too."""
     own = taken_by(given.get("inner", takes["inner"]), dict(settings))
     options = {key: value for key, value in own.items() if key not in takes}
     return {"options": canonical(options | json.loads(given.get("options", takes["options"])))}

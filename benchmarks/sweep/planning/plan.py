@@ -1,8 +1,8 @@
 """What a sweep consists of: a `Plan` (as asked) unfolds into `Cell`s, each named by the hash of all it depends on.
 
 A cell is one rung x method x setting x edit kind x data set x seed. Its *address* hashes everything that decides its
-rows, weights and case contents included, so equal addresses mean equal results on one kind of machine (bfloat16 steps depend on it); its *slot* names only
-its place in the sweep, so that a newer result can be told from a stale one.
+rows, weights and case contents included, so equal addresses mean equal results on one kind of machine (bfloat16 steps
+depend on it); its *slot* names only its place in the sweep, so that a newer result can be told from a stale one.
 """
 
 from __future__ import annotations
@@ -87,7 +87,8 @@ class Plan:
         search: one of SEARCHES.
         pareto: whether halving keeps, and scores, every setting on the Pareto front, besides the best one.
         split: None is by subject, a third dev, drawn with each cell's seed.
-        overrides: option, the file's value, the value taken: what flags beside the file changed. Not fixed: the values are.
+        overrides: option, the file's value, the value taken: what flags beside the file changed. Not fixed: the values
+            are.
 
     Raises:
         BadRequest: an unknown method, kind, site or setting; nothing to do.

@@ -1,4 +1,5 @@
-"""The command line as a stranger meets it: help at once, one line per mistake, exit codes, JSON, nothing half-written."""
+"""The command line as a stranger meets it: help at once, one line per mistake, exit codes, JSON, nothing
+half-written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Files that are broken, hostile or merely odd: one line that names the place, never a traceback, never a silent drop."""
+"""Files that are broken, hostile or merely odd: one line that names the place, never a traceback, never a silent
+drop."""
 
 from __future__ import annotations
 

@@ -9,8 +9,8 @@ import pytest
 from benchmarks.datasets.check import check_file
 from benchmarks.datasets.registry import form_of, read_cases
 
-# path, form, records, cases; what is left out was looked at by hand: zsRE's targets that are true already, a relation of
-# known_1000 with one object, records of the aligned file that two relations fit.
+# path, form, records, cases; what is left out was looked at by hand: zsRE's targets that are true already, a relation
+# of known_1000 with one object, records of the aligned file that two relations fit.
 FILES = (
     ("counterfact_easyedit/counterfact-edit.json", "counterfact", 10_000, 10_000),
     ("counterfact_easyedit/counterfact-train.json", "counterfact", 10_000, 10_000),

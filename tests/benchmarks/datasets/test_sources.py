@@ -1,4 +1,5 @@
-"""Published files: downloaded once from a real server on this machine, checked, and what is said when that cannot be."""
+"""Published files: downloaded once from a real server on this machine, checked, and what is said when that cannot
+be."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Grown rungs: what is told and what is held back, the tokenizer, the optimiser, and rungs that are the same every time."""
+"""Grown rungs: what is told and what is held back, the tokenizer, the optimiser, and rungs that are the same every
+time."""
 
 from __future__ import annotations
 
@@ -304,7 +305,8 @@ def test_two_processes_grow_one_rung(tmp_path: Path) -> None:
 
 
 def test_recall_counts_only_whole_targets() -> None:
-    """The batched count against one greedy decoding per sentence, on an untrained model told to say some right answers."""
+    """The batched count against one greedy decoding per sentence, on an untrained model told to say some right
+    answers."""
     on = ground(TINY)
     model = build(TINY, len(on.tokenizer), on.tokenizer.eos_token_id).eval()
     sentences = on.corpus.train[::400]

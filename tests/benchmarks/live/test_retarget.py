@@ -1,4 +1,5 @@
-"""Retargeting: every question has its twins, the margins are those of really changed weights, nothing moves without an edit, sweeps go on."""
+"""Retargeting: every question has its twins, the margins are those of really changed weights, nothing moves without an
+edit, sweeps go on."""
 
 from __future__ import annotations
 

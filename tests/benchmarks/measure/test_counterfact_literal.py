@@ -1,4 +1,5 @@
-"""The same 100 CounterFact records through the sweep and through slow, literal ROME edits and forward passes: the same scores."""
+"""The same 100 CounterFact records through the sweep and through slow, literal ROME edits and forward passes: the same
+scores."""
 
 from __future__ import annotations
 

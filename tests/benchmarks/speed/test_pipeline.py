@@ -1,4 +1,5 @@
-"""The pipeline's benchmark accounts for all of the time, and its evaluation beside EasyEdit's asks the same and finds the same."""
+"""The pipeline's benchmark accounts for all of the time, and its evaluation beside EasyEdit's asks the same and finds
+the same."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""A SLURM of one node for tests: munged, slurmctld and slurmd of this machine's packages, private to a folder and to free ports."""
+"""A SLURM of one node for tests: munged, slurmctld and slurmd of this machine's packages, private to a folder and to
+free ports."""
 
 from __future__ import annotations
 
@@ -24,8 +25,9 @@ PATHS = os.pathsep.join(
 )  # the daemons are no user's programs
 DONE = {"COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "BOOT_FAIL", "DEADLINE"}
 
-# No cgroups, accounting or mail, so that it runs in a container and as any user. Cores and memory are those written here, whatever
-# the machine has (config_overrides). A requeued job waits as long as a credential is valid (cred_expire, usually two minutes).
+# No cgroups, accounting or mail, so that it runs in a container and as any user. Cores and memory are those written
+# here, whatever the machine has (config_overrides). A requeued job waits as long as a credential is valid (cred_expire,
+# usually two minutes).
 CONFIG = """\
 ClusterName=test
 SlurmctldHost={host}(127.0.0.1)
@@ -66,7 +68,8 @@ class Cluster:
         return done.stdout
 
     def tasks(self, job: str) -> dict[str, dict[str, str]]:
-        """Number of each task of an array -> its JobState, Restarts, ExitCode...; those still waiting may be one entry."""
+        """Number of each task of an array -> its JobState, Restarts, ExitCode...; those still waiting may be one
+        entry."""
         lines = self.ask("scontrol", "show", "job", job, "--oneliner").splitlines()
         found = [dict(re.findall(r"(\w+)=(\S*)", line)) for line in lines]
         return {task["ArrayTaskId"]: task for task in found}
@@ -103,7 +106,8 @@ def await_that(true: Callable[[], bool], seconds: float, what: str) -> None:
 
 @contextmanager
 def cluster(folder: Path, cpus: int = 2, memory: int = 4000) -> Iterator[Cluster]:
-    """A cluster with an idle node of so many cores and MB; at the end its jobs are cancelled and its daemons stopped."""
+    """A cluster with an idle node of so many cores and MB; at the end its jobs are cancelled and its daemons
+    stopped."""
     with ExitStack() as stack:
         short = Path(tempfile.mkdtemp(prefix="munge-"))  # a socket's path has less than 108 characters
         stack.callback(shutil.rmtree, short)
@@ -147,7 +151,8 @@ def _daemon(made: Cluster, name: str, *arguments: str) -> Iterator[None]:
 
 
 def _no_cgroups() -> str:
-    """The plugin that touches no cgroup when nothing asks it to; before 23.02 there is no "disabled", and v2 wants systemd."""
+    """The plugin that touches no cgroup when nothing asks it to; before 23.02 there is no "disabled", and v2 wants
+    systemd."""
     told = subprocess.run(["slurmd", "-V"], env={"PATH": PATHS}, capture_output=True, text=True).stdout
     version = tuple(map(int, re.findall(r"\d+", told)[:2]))
     return "disabled" if version >= (23, 2) else "cgroup/v1"

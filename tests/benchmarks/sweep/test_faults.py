@@ -1,4 +1,5 @@
-"""Faults that must not lose or corrupt anything: kills, shared folders, full and read-only disks, broken models, newer folders."""
+"""Faults that must not lose or corrupt anything: kills, shared folders, full and read-only disks, broken models, newer
+folders."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What a sweep does not do: load a model to learn that nothing is left, hash weights that nothing wrote to, start on no device."""
+"""What a sweep does not do: load a model to learn that nothing is left, hash weights that nothing wrote to, start on no
+device."""
 
 from __future__ import annotations
 
@@ -104,7 +105,8 @@ def earlier_address(cell: Cell, settings: str, weights: str) -> tuple[str, str]:
 
 
 def restate(run: Path, plan: Plan, without: str, earlier: bool) -> None:
-    """Rewrite the files of a run as if the setting `without` had not existed; `earlier`: with addresses of all settings."""
+    """Rewrite the files of a run as if the setting `without` had not existed; `earlier`: with addresses of all
+    settings."""
     for place in places(plan)[0]:
         for cell, _ in (task for tasks in walk(place) for task in tasks):
             weights = known_hash(cell.model)

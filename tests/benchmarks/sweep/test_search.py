@@ -1,4 +1,5 @@
-"""The search: which settings reach the test cases, that it starts anew anywhere, and that the analysis picks what it picked."""
+"""The search: which settings reach the test cases, that it starts anew anywhere, and that the analysis picks what it
+picked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""A real SLURM of one node runs the array that `slurm` writes: the same table, also when jobs are requeued, cancelled and sent again."""
+"""A real SLURM of one node runs the array that `slurm` writes: the same table, also when jobs are requeued, cancelled
+and sent again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""An edit as a hook, in the weights and as a PEFT adapter loaded from disk: three realisations that give the same logits."""
+"""An edit as a hook, in the weights and as a PEFT adapter loaded from disk: three realisations that give the same
+logits."""
 
 from __future__ import annotations
 
@@ -24,7 +25,8 @@ from tests.editing.families import tiny_lm
 from tests.editing.worked import REQUESTS
 
 TEXT = "The capital of New Zealand is the city of Madrid and Brie comes from Italy"
-# GPT-2 (Conv1D, fused QKV, tied head), Llama (own maps, untied), NeoX (interleaved QKV), Gemma 3 (scaled and tied embedding).
+# GPT-2 (Conv1D, fused QKV, tied head), Llama (own maps, untied), NeoX (interleaved QKV), Gemma 3 (scaled and tied
+# embedding).
 LAYOUTS = ("gpt2", "llama", "gpt_neox", "gemma3_text")
 
 

@@ -1,4 +1,5 @@
-"""EasyEdit's hyper-parameter files: every number arrives where it acts, everything else is told or refused in one line."""
+"""EasyEdit's hyper-parameter files: every number arrives where it acts, everything else is told or refused in one
+line."""
 
 from __future__ import annotations
 

@@ -299,7 +299,8 @@ class TestControls:
 
 @pytest.mark.parametrize("family", ["gpt2", "gemma3_text", "opt", "llama"])
 def test_all_kinds_of_change_in_one_batch(family: str, tmp_path: Path) -> None:
-    """Each sequence under its own delta equals one delta at a time; tied heads, scaled embeddings and flattened inputs included."""
+    """Each sequence under its own delta equals one delta at a time; tied heads, scaled embeddings and flattened inputs
+    included."""
     lm = tiny_lm(family, spread=0.1)
     statistics = ModelStatistics(lm, tmp_path / "cache", "samples:800")
     names = ("rome", "ft_m", "lora", "ike", "steer", "grace", "embedding", "random_site")

@@ -1,4 +1,5 @@
-"""R-ROME, MEMIT-Merge, EMMET, PMET, AlphaEdit and UltraEdit equal their slow references; what each formula promises holds."""
+"""R-ROME, MEMIT-Merge, EMMET, PMET, AlphaEdit and UltraEdit equal their slow references; what each formula promises
+holds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Memory is planned before the work: what does not fit is done in more passes or shorter batches, or refused in one line."""
+"""Memory is planned before the work: what does not fit is done in more passes or shorter batches, or refused in one
+line."""
 
 from __future__ import annotations
 

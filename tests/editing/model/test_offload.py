@@ -1,4 +1,5 @@
-"""Models that accelerate offloaded or spread out: edits as hooks are those of the plain model, edits in place are refused."""
+"""Models that accelerate offloaded or spread out: edits as hooks are those of the plain model, edits in place are
+refused."""
 
 from __future__ import annotations
 
@@ -89,7 +90,8 @@ def test_deltas_are_those_of_the_plain_model(
     same_edits("rome", plain, away, statistics, tmp_path)
 
 
-# The embedding's rows and a head tied to them, shifts, codebooks, gradients and descents: every way a method reads a model.
+# The embedding's rows and a head tied to them, shifts, codebooks, gradients and descents: every way a method reads a
+# model.
 @pytest.mark.parametrize("away", ["blocks on disk"], indirect=True)
 @pytest.mark.parametrize("method", ["memit", "embedding", "ft_l", "lora", "ultraedit", "grace", "steer"])
 def test_so_are_those_of_every_other_way_to_read_a_model(

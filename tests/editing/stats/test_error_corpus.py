@@ -1,4 +1,5 @@
-"""The corpus error:E: as many samples as the error needs, the same whatever else is prepared, and honest about its limit."""
+"""The corpus error:E: as many samples as the error needs, the same whatever else is prepared, and honest about its
+limit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The calibration itself: its truths, its variances, its table; a slow test reruns part of it and checks the nominal level."""
+"""The calibration itself: its truths, its variances, its table; a slow test reruns part of it and checks the nominal
+level."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Two runs compared: differences known beforehand are found with the right coverage, what cannot be paired is counted, unlike plans are refused."""
+"""Two runs compared: differences known beforehand are found with the right coverage, what cannot be paired is counted,
+unlike plans are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Every hypothesis on runs where the answer is known, what a run lacks said as a reason, Holm by hand, one file adds one."""
+"""Every hypothesis on runs where the answer is known, what a run lacks said as a reason, Holm by hand, one file adds
+one."""
 
 from __future__ import annotations
 
@@ -233,7 +234,8 @@ def test_the_hypothesis_in_contributing_works(tmp_path: Path, monkeypatch: pytes
 
 
 def both_ways(en: list[float], fr: list[float]) -> pd.DataFrame:
-    """English and French edits whose transfer to the other language follows these curves; three seeds, 20 cases each."""
+    """English and French edits whose transfer to the other language follows these curves; three seeds, 20 cases
+    each."""
     rng, parts = np.random.default_rng(1), []
     for lang, curve in (("en", en), ("fr", fr)):
         other = "fr" if lang == "en" else "en"

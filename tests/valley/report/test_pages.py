@@ -1,4 +1,5 @@
-"""Figures and report: written whole, the same twice, hostile strings stay text, the page runs without network or errors."""
+"""Figures and report: written whole, the same twice, hostile strings stay text, the page runs without network or
+errors."""
 
 from __future__ import annotations
 
@@ -209,7 +210,8 @@ for (const level of ["error", "warn"]) console[level] = (...words) => problems.p
     ("rows", "filters"), [(ladder(3, kinds=("fact", "rename")), True), (hostile(), False)], ids=["plain", "hostile"]
 )
 def test_page_in_a_real_browser(rows: pd.DataFrame, filters: bool, tmp_path: Path):
-    """No error, no request; the legend singles out by keyboard, the axis switches, the search finds, strings stay text."""
+    """No error, no request; the legend singles out by keyboard, the axis switches, the search finds, strings stay
+    text."""
     page = write_report(rows, tmp_path / "r.html", 2, 10)
     text = page.read_text().replace("<title>", WATCH + "<title>", 1)
     page.write_text(text.removesuffix("</body>\n</html>") + DRIVE + "</body>\n</html>")

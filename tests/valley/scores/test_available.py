@@ -1,4 +1,5 @@
-"""What a rung makes available: hypervolume by hand, choice on dev and score on test, the random-site control, seeds pooled."""
+"""What a rung makes available: hypervolume by hand, choice on dev and score on test, the random-site control, seeds
+pooled."""
 
 from __future__ import annotations
 

@@ -53,7 +53,8 @@ def test_seed_decides():
 
 
 def test_coverage_is_near_its_level():
-    """Truth .6; 12 relations with their own shift, 8 cases each: a 95% interval should hold it about 95 times in 100."""
+    """Truth .6; 12 relations with their own shift, 8 cases each: a 95% interval should hold it about 95 times in
+    100."""
     rng = np.random.default_rng(5)
     relations = [f"r{i:02d}" for i in range(12) for _ in range(8)]
     held, widths, trials = 0, [], 300

@@ -1,4 +1,5 @@
-"""How many cases a stratum has, and the verdict on the paired ones beside the plan's; no scoring is changed by sparing one."""
+"""How many cases a stratum has, and the verdict on the paired ones beside the plan's; no scoring is changed by sparing
+one."""
 
 from __future__ import annotations
 

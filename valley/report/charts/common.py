@@ -1,4 +1,5 @@
-"""What all charts share: their form, colours and dress (Altair), the JavaScript that draws them offline, and PNG and SVG files.
+"""What all charts share: their form, colours and dress (Altair), the JavaScript that draws them offline, and PNG and
+SVG files.
 
 On the page, text and axes are `currentColor`, so its light, dark and print colours apply without drawing again.
 """

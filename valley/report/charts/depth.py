@@ -61,7 +61,8 @@ def depth_chart(name: str, scores: pd.DataFrame) -> Chart | None:
 
 
 def crispness_chart(table: pd.DataFrame, rungs: list[str]) -> Chart | None:
-    """The four measures against depth, a line per size (mean over its seeds), controls broken; cheese, and the mean of all concepts.
+    """The four measures against depth, a line per size (mean over its seeds), controls broken; cheese, and the mean of
+    all concepts.
 
     Args:
         table: a crispness table, see `valley.rows.crispness.CRISPNESS`. rungs: those that come first, in this order.

@@ -19,7 +19,8 @@ STEP = 0.006  # of the axis, between the marks of two edit kinds of one model, s
 
 
 def editability_chart(name: str, points: pd.DataFrame, axes: tuple[StrengthAxis, ...]) -> Chart | None:
-    """Best harmonic mean with its interval, a line per edit kind through the sizes, a faint mark per model of a size of several.
+    """Best harmonic mean with its interval, a line per edit kind through the sizes, a faint mark per model of a size of
+    several.
 
     Args:
         points: `valley.scores.figure_tables.editability_points` of one ladder. axes: at least one view's worth.
