@@ -121,8 +121,10 @@ def families_page() -> str:
 
     lines = ["# Model families", "", NOTE.format(source="the site finder on tiny random models of each family")]
     lines += [
-        "A family is a `model_type` of transformers. Sites are found by probing the model, not from this list: a dense decoder",
-        "that is not listed may work too, and is refused with a reason where it does not. The table says that the finder and the",
+        "A family is a `model_type` of transformers. Sites are found by probing the model, not from this list: a "
+        "dense decoder",
+        "that is not listed may work too, and is refused with a reason where it does not. The table says that "
+        "the finder and the",
         "tests pass on a random model of 4 blocks; it says nothing about the quality of edits on trained models.",
         "",
         "| family | MLP site | value site | attention site | output embedding | blocks return |",

@@ -23,9 +23,9 @@ MEANINGS = {
     "UserError": "anything else that a user can correct",
 }
 INTRODUCTION = """
-Wrong input ends a command with exit code 2 and one line, `error: CAUSE; FIX`, on standard error; `-v` adds the traceback. In
-Python the classes below are raised; all are `editing.UserError`. `{...}` stands for what is filled in. Search this page for a
-part of the message that has no names or numbers in it.
+Wrong input ends a command with exit code 2 and one line, `error: CAUSE; FIX`, on standard error; `-v` adds the
+traceback. In Python the classes below are raised; all are `editing.UserError`. `{...}` stands for what is filled in.
+Search this page for a part of the message that has no names or numbers in it.
 
 A message without a fix states what was expected. A wrong option name or value is reported by click, with a pointer to
 `--help`. Anything with a traceback and without `-v` is a bug of the program: please report it.

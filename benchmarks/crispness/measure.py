@@ -2,9 +2,9 @@
 
 | measure | at every layer, for a pair such as cheese/fromage |
 |---|---|
-| `C_key` | leak to the translation minus the mean leak to the translation's siblings (bread, butter... in that language) |
-| `C_align` | the two names' states are each other's nearest neighbour among all pairs, language means removed, chance-corrected |
-| `C_patch` | P(name) with the concept's state patched into another concept's prompt, minus that of a random concept's state |
+| `C_key` | leak to the translation minus the mean leak to its siblings (bread, butter...) |
+| `C_align` | the two names' states are mutual nearest neighbours, language means removed, chance-corrected |
+| `C_patch` | P(name) with the concept's state patched into another prompt, minus a random concept's state |
 | `C_dir` | cosine of the English and French edit vectors of one fact, language means removed |
 
 The parts are rows too: `leak_translation` and `leak_siblings` (C_key is their difference), `patch_own` and
@@ -45,7 +45,22 @@ MEASURES = ("C_key", "C_align", "C_patch", "C_dir")
 PARTS = ("leak_translation", "leak_siblings", "align_rank", "patch_own", "patch_other", "patch_nats")
 CONTROLS = ("none", "untrained", "random", "shuffled")
 DIRECTIONS = ("both", "en-fr", "fr-en")
-COLUMNS = ("rung", "model", "model_hash", "concept", "en", "fr", "group", "site", "layer", "depth", "measure", "direction", "control", "value")  # fmt: skip
+COLUMNS = (
+    "rung",
+    "model",
+    "model_hash",
+    "concept",
+    "en",
+    "fr",
+    "group",
+    "site",
+    "layer",
+    "depth",
+    "measure",
+    "direction",
+    "control",
+    "value",
+)
 DRAWS = 5  # of the random and the shuffled control; patching, the dear one, takes the first only
 
 

@@ -22,8 +22,13 @@ from benchmarks.world import LANGS
 from editing.files import atomic_file
 
 STRENGTH = (
-    "bits_per_byte_world_en", "bits_per_byte_world_fr", "bits_per_byte_en", "bits_per_byte_fr", "known_rate_en", "known_rate_fr",
-)  # fmt: skip
+    "bits_per_byte_world_en",
+    "bits_per_byte_world_fr",
+    "bits_per_byte_en",
+    "bits_per_byte_fr",
+    "known_rate_en",
+    "known_rate_fr",
+)
 CARD = ("parameters", "steps", "tokens", "loss", "seconds", "cpu_seconds", "tokens_per_second", "device", "weights")
 # Kinds of sentence whose recall is drawn and listed, with their names in the picture's legend.
 RECALLED = {
@@ -131,8 +136,10 @@ def _readme(table: pd.DataFrame, name: str, folder: Path) -> str:
             f"    python cli.py ladder grow {name}",
             f"    python cli.py ladder table {name} --out {folder.as_posix()}",
             "",
-            f"{len(table)} models of {table['size'].nunique()} sizes; training took {minutes:.0f} minutes, {cpu:.0f} minutes of processor time"
-            f" ({', '.join(sorted(set(table['device'])))}; measuring recall and saving not counted). Means over seeds, English/French; behind ± the larger of the two",
+            f"{len(table)} models of {table['size'].nunique()} sizes; training took {minutes:.0f} minutes, "
+            f"{cpu:.0f} minutes of processor time"
+            f" ({', '.join(sorted(set(table['device'])))}; measuring recall and saving not counted). Means over "
+            f"seeds, English/French; behind ± the larger of the two",
             "standard deviations over seeds. Every rung is in `table.csv`.",
             "",
             format_sizes(table),
@@ -158,8 +165,11 @@ def table_chart(table: pd.DataFrame) -> alt.HConcatChart:
     left = _panel(table, bits, "bits per byte (lower is stronger)", alt.Scale(zero=False))
     right = _panel(table, recall, "recall", alt.Scale(domain=[0, 1]))
     rule = alt.Chart().mark_rule(color=GREY).encode(y=alt.datum(chance))
-    words = alt.Chart().mark_text(text="chance (other language)", color=GREY, align="right", dy=9).encode(
-        x=alt.datum(float(table["parameters"].max())), y=alt.datum(chance))  # fmt: skip
+    words = (
+        alt.Chart()
+        .mark_text(text="chance (other language)", color=GREY, align="right", dy=9)
+        .encode(x=alt.datum(float(table["parameters"].max())), y=alt.datum(chance))
+    )
     return alt.hconcat(
         left.properties(title="Bits per byte against parameters, wordings kept out of training"),
         alt.layer(right, rule, words).properties(title="Recall against parameters (a dot is one seed)"),

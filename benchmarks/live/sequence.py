@@ -192,10 +192,20 @@ def run_sequences(
             except UserError as error:
                 say(f"{name}: failed: {error}")
                 continue
-        piling.about.update({
-            "key": key, "model": reference, "model_hash": lm.weight_hash, "dataset": dataset, "edits": edits, "batch": batch,
-            "seed": seed, "settings": mine, "versions": versions(), "commit": commit(),
-        })  # fmt: skip
+        piling.about.update(
+            {
+                "key": key,
+                "model": reference,
+                "model_hash": lm.weight_hash,
+                "dataset": dataset,
+                "edits": edits,
+                "batch": batch,
+                "seed": seed,
+                "settings": mine,
+                "versions": versions(),
+                "commit": commit(),
+            }
+        )
         made[name] = piling
         paths = write_pilings(made, out, title)
         last = piling.rows[piling.rows["edits"] == edits].set_index("score")["value"]
@@ -282,10 +292,14 @@ def _panel(edited: pd.DataFrame, score: str, methods: list[str], top: float) -> 
     shown = edited.loc[edited["score"] == score, ["method", "edits", "value", "low", "high"]]
     colour, dash = lines_of("method", methods)
     base = alt.Chart(shown).encode(
-        x=alt.X("edits:Q", title="edits so far", scale=alt.Scale(type="log", nice=False),
-                axis=alt.Axis(format="~s", values=[10**i for i in range(7)])),
+        x=alt.X(
+            "edits:Q",
+            title="edits so far",
+            scale=alt.Scale(type="log", nice=False),
+            axis=alt.Axis(format="~s", values=[10**i for i in range(7)]),
+        ),
         color=colour,
-    )  # fmt: skip
+    )
     y = alt.Y("value:Q", title=None, scale=alt.Scale(domain=[0, top], nice=True))
     band = base.mark_area(opacity=0.13).encode(y=alt.Y("low:Q", title=""), y2="high:Q")
     line = base.mark_line(strokeWidth=1.8).encode(y=y, strokeDash=dash)

@@ -121,9 +121,18 @@ def _frame(world: World, kind: str, method: str, there: tuple[Model, ...]) -> pd
     one, n = pd.concat([case_list(world, kind)] * len(there), ignore_index=True), world.cases
     about = {"rung": np.repeat([m.rung for m in there], n), "rung_index": np.repeat([m.index for m in there], n)}
     return one.assign(
-        **about, ladder="sim", edit_kind=kind, method=method, settings="{}", depth=0.5, split="test", edit_lang="en",
-        known=True, known_everywhere=True, **dict.fromkeys(BASE, np.nan),
-    )  # fmt: skip
+        **about,
+        ladder="sim",
+        edit_kind=kind,
+        method=method,
+        settings="{}",
+        depth=0.5,
+        split="test",
+        edit_lang="en",
+        known=True,
+        known_everywhere=True,
+        **dict.fromkeys(BASE, np.nan),
+    )
 
 
 def evidence_of(
@@ -146,13 +155,23 @@ def evidence_of(
             out.append(made.reshape(len(w), n, -1).transpose(1, 0, 2))
         depths = np.full(n, 0.5) if curve.depths is None else curve.depths
         lines += [
-            dict.fromkeys(PLAN_AXES, np.nan) | {
-                "ladder": "sim", "rung_index": m.index, "rung": m.rung, "size": f"m{m.size}", "edit_kind": curve.kind,
-                "method": curve.method, "settings": "{}", "scored_on": "test", "reason": "", "n": world.cases, "depth": depth,
+            dict.fromkeys(PLAN_AXES, np.nan)
+            | {
+                "ladder": "sim",
+                "rung_index": m.index,
+                "rung": m.rung,
+                "size": f"m{m.size}",
+                "edit_kind": curve.kind,
+                "method": curve.method,
+                "settings": "{}",
+                "scored_on": "test",
+                "reason": "",
+                "n": world.cases,
+                "depth": depth,
                 PLAN.axes[0]: float(m.size),
             }
             for m, depth in zip(there, depths, strict=True)
-        ]  # fmt: skip
+        ]
         tables.append(frame.assign(**{name: v.ravel() for name, v in curve.values.items()}))
     scores = pd.concat(tables, ignore_index=True)
     scored = Available(pd.DataFrame(lines), np.concatenate(values)[:, 0], np.concatenate(samples), scores, draw)
@@ -240,13 +259,22 @@ def crisp(world: World, there: tuple[Model, ...], rng: np.random.Generator, **me
     relations."""
     names = list(dict.fromkeys(case_list(world, "fact")["subject"]))
     blocks = [
-        pd.DataFrame({
-            "rung": m.rung, "concept": names, "group": [f"type{i % world.relations}" for i in range(len(names))], "layer": 1,
-            "depth": 0.5, "measure": measure, "direction": "both", "control": "none",
-            "value": value + 0.05 * rng.standard_normal(len(names)),
-        })
-        for m in there for measure, value in measures.items()
-    ]  # fmt: skip
+        pd.DataFrame(
+            {
+                "rung": m.rung,
+                "concept": names,
+                "group": [f"type{i % world.relations}" for i in range(len(names))],
+                "layer": 1,
+                "depth": 0.5,
+                "measure": measure,
+                "direction": "both",
+                "control": "none",
+                "value": value + 0.05 * rng.standard_normal(len(names)),
+            }
+        )
+        for m in there
+        for measure, value in measures.items()
+    ]
     return pd.concat(blocks, ignore_index=True)
 
 
@@ -290,8 +318,15 @@ def h9(world: World, effect: bool, rng: np.random.Generator) -> Evidence:
 
 SATURATING = "a rise that saturates"
 RUNS: dict[str, Callable[[World, bool, np.random.Generator], Evidence]] = {
-    "H1": h1, "H2": h2, "H3": h3, "H4": h4, "H5": h5, "H6": h6, "H8": h8, "H9": h9,
-}  # fmt: skip
+    "H1": h1,
+    "H2": h2,
+    "H3": h3,
+    "H4": h4,
+    "H5": h5,
+    "H6": h6,
+    "H8": h8,
+    "H9": h9,
+}
 
 
 def worlds(name: str) -> tuple[World, ...]:
@@ -330,9 +365,12 @@ def format_hypotheses(table: pd.DataFrame) -> str:
         "## Hypotheses H1 to H6, H8, H9",
         "",
         "Rebuilt by `python -m valley.calibration.shapes --hypotheses`; every number is in `hypotheses.csv`. "
-        f"`rejected`: share of runs with p < {PLAN.level:g} before Holm's correction, with its 95% interval; tests are two-sided but for H2 "
-        "and H4. Then the share of each verdict: under a null `supported` is the error, under an effect `refuted` is. Null of H2: a smooth rise; of "
-        "H4: each size has a best layer of its own, shared by its seeds and methods; of H9: transfer is predicted, specificity is "
+        f"`rejected`: share of runs with p < {PLAN.level:g} before Holm's correction, with its 95% interval; "
+        f"tests are two-sided but for H2 "
+        "and H4. Then the share of each verdict: under a null `supported` is the error, under an effect "
+        "`refuted` is. Null of H2: a smooth rise; of "
+        "H4: each size has a best layer of its own, shared by its seeds and methods; of H9: transfer is "
+        "predicted, specificity is "
         "not. See the docstring of `valley/calibration/hypotheses.py`.",
         "",
         "| hypothesis | world | truth | runs | rejected | 95% interval | supported | refuted | inconclusive |",

@@ -141,21 +141,27 @@ def format_readme(table: pd.DataFrame, plan: AnalysisPlan) -> str:
     shown = [
         "# Calibration of the tests\n",
         "Rebuilt by `python -m valley.calibration.shapes`; every number is in `calibration.csv`. Truths span "
-        f"{SPAN}; {SEEDS} models per size; sd is that of one model's score. See the docstring of `valley/calibration/shapes.py`.\n",
+        f"{SPAN}; {SEEDS} models per size; sd is that of one model's score. See the docstring of "
+        f"`valley/calibration/shapes.py`.\n",
         f"## False positives: prominence tests on monotone truths, level {plan.level:g}\n",
-        f"Share of {int(table['runs'].iloc[0]):,} runs with p < {plan.level:g}. `ignored` shows what happens when the luck of training is "
+        f"Share of {int(table['runs'].iloc[0]):,} runs with p < {plan.level:g}. `ignored` shows what happens when "
+        f"the luck of training is "
         "left out of the variance: such runs get no verdict.\n",
         _markdown(false, ["truth", "rungs", "sd", "variance", *SHAPES]),
         "\n## Power: the same tests on truths that are not monotone\n",
-        _markdown(table[~table["truth"].isin(MONOTONE) & table["variance"].eq("right")], ["truth", "rungs", "sd", *SHAPES]),
+        _markdown(
+            table[~table["truth"].isin(MONOTONE) & table["variance"].eq("right")], ["truth", "rungs", "sd", *SHAPES]
+        ),
         "\n## Verdicts\n",
-        f"Share of {int(table['judged'].max()):,} runs, two methods on two strength axes, variances estimated from the seeds. `covered`: the "
-        "upper bound holds the true depth of the valley. Five sizes are too few for the weights, so no shape is ever named there.\n",
+        f"Share of {int(table['judged'].max()):,} runs, two methods on two strength axes, variances estimated "
+        f"from the seeds. `covered`: the "
+        "upper bound holds the true depth of the valley. Five sizes are too few for the weights, so no shape is "
+        "ever named there.\n",
         _markdown(
             table[table["variance"].eq("right")],
             ["truth", "rungs", "sd", "verdict_right", "verdict_inconclusive", "verdict_wrong", "verdict_covered"],
         ),
-    ]  # fmt: skip
+    ]
     return "\n".join(shown) + "\n"
 
 

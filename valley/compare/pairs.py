@@ -210,8 +210,12 @@ def _lines(about: dict, cells: Sequence[_Cell], seed: int) -> list[dict]:
                 [np.mean([c.value[:, j] for c in some], axis=0) for some in size.values()] for size in sizes.values()
             ]
             a, b = np.mean([np.mean(size, axis=0) for size in rungs], axis=0)
-            gaps = [np.stack([np.mean([c.drawn[1, :, j] - c.drawn[0, :, j] for c in some], axis=0) for some in size.values()])
-                    for size in sizes.values()]  # fmt: skip
+            gaps = [
+                np.stack(
+                    [np.mean([c.drawn[1, :, j] - c.drawn[0, :, j] for c in some], axis=0) for some in size.values()]
+                )
+                for size in sizes.values()
+            ]
             low, high = interval(redraw(gaps, seed)[:, None]) if line["n_pairs"] > 1 else (np.full(1, np.nan),) * 2
             line |= {"a": a, "b": b, "difference": b - a, "low": low[0], "high": high[0]}
         lines.append(line)
@@ -221,7 +225,8 @@ def _lines(about: dict, cells: Sequence[_Cell], seed: int) -> list[dict]:
 def format_comparison(comparison: Comparison) -> str:
     """One block per group, one line per measure that could be measured; `*` where the interval does not hold 0."""
     lines = [
-        f"{comparison.pairs} pairs of edited cases; {comparison.only_a} only in A, {comparison.only_b} only in B, {comparison.unknown} paired but "
+        f"{comparison.pairs} pairs of edited cases; {comparison.only_a} only in A, {comparison.only_b} only in B, "
+        f"{comparison.unknown} paired but "
         "unknown to a model before the edit",
         *comparison.notes,
     ]

@@ -13,8 +13,10 @@ ID = "H2"
 STATEMENT = "Transfer of an edit from English to French has a strength threshold, and from French to English"
 STATISTIC = "height of the step in cross-lingual transfer, net of the siblings' shift"
 TEST = (
-    "chi^2 of the best parabola less that of the best upward step, parametric bootstrap under the parabola, one-sided; every curve "
-    "(direction, method that writes at a key, edit kind) must pass; interval from the least to the greatest over the curves"
+    "chi^2 of the best parabola less that of the best upward step, parametric bootstrap under the parabola, "
+    "one-sided; every curve "
+    "(direction, method that writes at a key, edit kind) must pass; interval from the least to the greatest over "
+    "the curves"
 )
 SIDED = True
 MARGIN = 0.1

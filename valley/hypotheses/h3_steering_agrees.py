@@ -19,7 +19,8 @@ def test(evidence: Evidence) -> Finding:
     method = next((name for name in LOCATED if name in there), None)  # the first that was run
     if STEERING not in there or method is None:
         raise Untestable(
-            f"needs edits by steer and by one of {', '.join(LOCATED)}; with enough cases there is {', '.join(sorted(there))}"
+            f"needs edits by steer and by one of {', '.join(LOCATED)}; with enough cases there is "
+            f"{', '.join(sorted(there))}"
         )
     table = table.assign(case=unit_names(table))
     keys = ["rung", "size", "case", "subject", "cluster"]

@@ -14,7 +14,10 @@ from valley.rows import CONTROLS, RUNG
 ID = "H4"
 STATEMENT = "The best layer, as a fraction of the depth, is stable across sizes"
 STATISTIC = "mean distance between the best depths of two sizes expected by chance less that observed"
-TEST = "a size's best depths drawn at random from those tried, together for its seeds, methods and kinds, one-sided; interval by bootstrap over sizes, t"
+TEST = (
+    "a size's best depths drawn at random from those tried, together for its seeds, methods and kinds, "
+    "one-sided; interval by bootstrap over sizes, t"
+)
 SIDED = True
 MARGIN = 0.05
 SIZES = 3

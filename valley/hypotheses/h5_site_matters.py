@@ -7,7 +7,10 @@ from valley.hypotheses._evidence import LOCATED, Evidence, Finding, Untestable, 
 
 ID = "H5"
 STATEMENT = "The chosen site matters: an edit there beats one at a random layer and key"
-STATISTIC = "dE_loc of methods that write at a key: harmonic mean at the best setting less that of random_site on the same cases"
+STATISTIC = (
+    "dE_loc of methods that write at a key: harmonic mean at the best setting less that of random_site "
+    "on the same cases"
+)
 TEST = "hierarchical bootstrap over sizes, seeds, relations and cases, t by the scarcest of them, two-sided"
 SIDED = True
 MARGIN = 0.05

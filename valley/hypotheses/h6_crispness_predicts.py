@@ -7,7 +7,10 @@ from valley.hypotheses._evidence import Evidence, Finding, association
 
 ID = "H6"
 STATEMENT = "Crispness predicts editability across concepts within a model"
-STATISTIC = "Spearman correlation of C_key, at the layer where its mean over concepts is highest, with the harmonic mean of an edit"
+STATISTIC = (
+    "Spearman correlation of C_key, at the layer where its mean over concepts is highest, with the "
+    "harmonic mean of an edit"
+)
 TEST = "hierarchical bootstrap over sizes, seeds, types and concepts, t, two-sided"
 SIDED = True
 MARGIN = 0.2

@@ -12,7 +12,10 @@ STATEMENT = "There is a valley: editability falls with strength and then rises a
 STATISTIC = (
     "prominence D of the valley, least over methods and strength axes; interval one-sided from 0 to the upper bound"
 )
-TEST = "prominence against the best monotone curve, largest p over methods and axes, Bonferroni over edit kinds; verdict by the shape rules"
+TEST = (
+    "prominence against the best monotone curve, largest p over methods and axes, Bonferroni over edit "
+    "kinds; verdict by the shape rules"
+)
 SIDED = True
 MARGIN = 0.1
 

@@ -8,7 +8,10 @@ from valley.hypotheses._evidence import Evidence, Finding, association
 
 ID = "H9"
 STATEMENT = "The leak ratio predicts specificity and cross-lingual transfer before the edit is made"
-STATISTIC = "the lesser of two Spearman correlations: leak to the translation with transfer, minus leak to siblings with specificity"
+STATISTIC = (
+    "the lesser of two Spearman correlations: leak to the translation with transfer, minus leak to "
+    "siblings with specificity"
+)
 TEST = "hierarchical bootstrap over sizes, seeds, types and concepts, t, two-sided; both must pass"
 SIDED = True
 MARGIN = 0.2

@@ -32,8 +32,23 @@ CASE_TEXTS = (
     "text_after",
 )
 PROBE_TEXTS = ("probe", "lang", "prompt", "answer", "pick_before", "pick_after", "text_after", "value", "reason")
-COLUMNS = [*UNIT, "run_seed", "probe_index", "subject", "probe", "lang", "prompt", "answer", "old", "pick_before", "pick_after",
-           "text_before", "text_after", "value", "reason"]  # fmt: skip
+COLUMNS = [
+    *UNIT,
+    "run_seed",
+    "probe_index",
+    "subject",
+    "probe",
+    "lang",
+    "prompt",
+    "answer",
+    "old",
+    "pick_before",
+    "pick_after",
+    "text_before",
+    "text_after",
+    "value",
+    "reason",
+]
 
 
 class Texts:
@@ -112,9 +127,12 @@ def _case(case: dict, probes: list[dict], texts: Texts) -> list:
             hits.append([texts(LABELS[kind]), f"{mean:.2f}" if seen else "n/a", len(seen), len(values), level])
     about = {**main, **case, "edit_kind": LABELS.get(case["edit_kind"], case["edit_kind"])}
     return [
-        [texts(about[name]) for name in CASE_TEXTS], int(case["known"]), hits,
-        [_probe(p, texts) for p in probes[:PROBES]], max(0, len(probes) - PROBES),
-    ]  # fmt: skip
+        [texts(about[name]) for name in CASE_TEXTS],
+        int(case["known"]),
+        hits,
+        [_probe(p, texts) for p in probes[:PROBES]],
+        max(0, len(probes) - PROBES),
+    ]
 
 
 def _probe(row: dict, texts: Texts) -> list[int]:

@@ -112,8 +112,10 @@ def markdown(report: Report) -> str:
         out += _table(head, lines)
     rows = hypotheses_table(report.judged)
     out += ["", "## Hypotheses", ""]
-    out += _table(["", "hypothesis", "verdict", "effect", "95% interval", "p (Holm)", "why"],
-                  [[h["id"], h["statement"], h["verdict"], h["effect"], h["range"], h["p"], h["reason"]] for h in rows])  # fmt: skip
+    out += _table(
+        ["", "hypothesis", "verdict", "effect", "95% interval", "p (Holm)", "why"],
+        [[h["id"], h["statement"], h["verdict"], h["effect"], h["range"], h["p"], h["reason"]] for h in rows],
+    )
     about = run_record(report.run)
     out += ["", "## Provenance", ""]
     out += [

@@ -82,7 +82,8 @@ def commands(about: dict, run: str, options: dict) -> list[str]:
     lines = [_bench(asked, run) for asked in about.get("asked", [])]
     if not lines:
         lines = [
-            f"python cli.py bench --out {shlex.quote(run)}   # no run.json says with which ladder, methods and edit kinds"
+            f"python cli.py bench --out {shlex.quote(run)}   # no run.json says with which ladder, methods and "
+            f"edit kinds"
         ]
     return [*lines, f"python cli.py report {shlex.quote(run)} --min-known {options['min_known']}"]
 

@@ -17,8 +17,22 @@ from valley.statistics import size_of
 
 COLUMNS = [axis.column for axis in AXES]
 CONTEXT = "context"  # the site of an edit that is only text before the prompt: at no layer
-POINT = ["ladder", "edit_kind", "direction", "role", "name", "seeds", "value", "low", "high", "generalisation", "specificity",
-         "method", "n_known", *COLUMNS]  # fmt: skip
+POINT = [
+    "ladder",
+    "edit_kind",
+    "direction",
+    "role",
+    "name",
+    "seeds",
+    "value",
+    "low",
+    "high",
+    "generalisation",
+    "specificity",
+    "method",
+    "n_known",
+    *COLUMNS,
+]
 TENTHS = 10
 
 

@@ -83,9 +83,21 @@ EASYEDIT = (
 
 # All that a table reads of the rows.
 SCORE_COLUMNS = (
-    *sorted(NEEDED), "answer_tokens", "rival_tokens", "exact_after", "text_bits_before", "text_bits_after", "logp_before", "logp_after",
-    "logp_rival_before", "logp_rival_after", "entropy_after", "reference_score_after", "token_accuracy_after", "token_agreement",
-)  # fmt: skip
+    *sorted(NEEDED),
+    "answer_tokens",
+    "rival_tokens",
+    "exact_after",
+    "text_bits_before",
+    "text_bits_after",
+    "logp_before",
+    "logp_after",
+    "logp_rival_before",
+    "logp_rival_after",
+    "entropy_after",
+    "reference_score_after",
+    "token_accuracy_after",
+    "token_agreement",
+)
 
 
 def counterfact_scores(rows: pd.DataFrame, which: str = "known", draws: int = 1000, seed: int = 0) -> pd.DataFrame:

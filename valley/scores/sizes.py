@@ -96,7 +96,8 @@ def format_editability(table: pd.DataFrame) -> str:
             out.append(" ".join([f"{size:{width}} {about['seeds']:>5}", *tail]))
     out += [
         "",
-        "95% intervals by bootstrap over seeds, relations and facts (facts shared by all rungs); all sizes: sizes redrawn too.",
+        "95% intervals by bootstrap over seeds, relations and facts (facts shared by all rungs); all sizes: "
+        "sizes redrawn too.",
     ]
     return "\n".join(out[1:])
 

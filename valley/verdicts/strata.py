@@ -44,7 +44,8 @@ def format_strata(table: pd.DataFrame, which: str) -> list[str]:
     """The table in words, one line per ladder and edit kind."""
     several = table["ladder"].nunique() > 1
     return [
-        f"{line['edit_kind']} edits{', ladder ' + line['ladder'] if several else ''}: {line['cases']} scored cases; known at their rung "
+        f"{line['edit_kind']} edits{', ladder ' + line['ladder'] if several else ''}: {line['cases']} scored "
+        f"cases; known at their rung "
         f"{line['known_least']} to {line['known_most']} of them, at every rung {line['known_everywhere']}, at none "
         f"{line['known_nowhere']} (judged here: {which})"
         for line in table.to_dict("records")

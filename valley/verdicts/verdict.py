@@ -105,4 +105,5 @@ def _why_not(tests: pd.DataFrame, known: pd.DataFrame, shown: dict, usable: tupl
         return f"methods with known variances: {methods}, strength axes: {axes}; {plan.agreeing} of each are needed"
     if known["weight_valley"].isna().all():
         return f"{int(known['n_sizes'].max())} sizes are too few for the weights of the families"
-    return f"no shape has p < {plan.level:g} and weight > {plan.weight:g} on {plan.agreeing} axes with {plan.agreeing} methods"
+    need = f"{plan.agreeing} axes with {plan.agreeing} methods"
+    return f"no shape has p < {plan.level:g} and weight > {plan.weight:g} on {need}"

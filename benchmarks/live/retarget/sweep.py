@@ -175,7 +175,16 @@ def format_sweep(sweep: Sweep) -> str:
             f" {'as goal':>8} {'FR':>6} {'text kept':>9}  net transfer EN; FR"
         )
     for row in sweep.table.to_dict("records"):
-        keys = ("moved_en", "moved_fr", "moved_held_out_en", "siblings_en", "siblings_fr", "hits_en_after", "hits_fr_after", "drift_en")  # fmt: skip
+        keys = (
+            "moved_en",
+            "moved_fr",
+            "moved_held_out_en",
+            "siblings_en",
+            "siblings_fr",
+            "hits_en_after",
+            "hits_fr_after",
+            "drift_en",
+        )
         numbers = [f"{cell(row[key]):>{width}}" for key, width in zip(keys, (8, 6, 8, 8, 6, 8, 6, 9), strict=True)]
         nets = [with_interval(row[f"net_{g}"], (row[f"net_{g}_low"], row[f"net_{g}_high"])) for g in ("en", "fr")]
         lines.append(f"{row['rung']:<{wide}} {row['by']:<10} {' '.join(numbers)}  {'; '.join(nets)}")

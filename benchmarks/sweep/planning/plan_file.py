@@ -112,7 +112,7 @@ class PlanFile(BaseModel, extra="forbid"):
     )
     methods: dict[str, dict[str, Any]] = Field(
         min_length=1,
-        description="at least one table such as [methods.rome] of settings, lists of them are searched; empty: defaults",
+        description="at least one table of settings such as [methods.rome]; lists are searched; empty: defaults",
     )
 
     @field_validator("seeds")

@@ -14,10 +14,19 @@ from editing.methods import make_method
 
 # Parameters of `bench` that say what to do -> their option.
 PLAN_OPTIONS = {
-    "ladder": "--ladder", "methods": "--methods", "kinds": "--kinds", "datasets": "--datasets", "limit": "--limit",
-    "probes": "--probes", "sites": "--sites", "known": "--known", "fast": "--fast", "corpus": "--corpus", "seed": "--seed",
+    "ladder": "--ladder",
+    "methods": "--methods",
+    "kinds": "--kinds",
+    "datasets": "--datasets",
+    "limit": "--limit",
+    "probes": "--probes",
+    "sites": "--sites",
+    "known": "--known",
+    "fast": "--fast",
+    "corpus": "--corpus",
+    "seed": "--seed",
     "settings": "--set",
-}  # fmt: skip
+}
 
 
 def overridden(plan: Plan, flags: Mapping[str, Any]) -> Plan:

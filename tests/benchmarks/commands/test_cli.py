@@ -77,7 +77,10 @@ def test_help_is_fast_and_plain() -> None:
 
 
 def test_nothing_heavy_is_imported_for_help() -> None:
-    code = "import sys, cli; print([m for m in ('torch', 'pandas', 'transformers', 'altair', 'pydantic') if m in sys.modules])"
+    code = (
+        "import sys, cli; print([m for m in ('torch', 'pandas', 'transformers', 'altair', 'pydantic') if m "
+        "in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout.strip() == "[]"
 

@@ -130,7 +130,8 @@ def test_two_workers_and_one_of_them_killed_end_in_the_same_table(
     out = tmp_path / "run"
     code = (
         "import sys; from pathlib import Path\n"
-        "from benchmarks.sweep.executors.execute import Workers, execute; from tests.benchmarks.sweep.test_search import plan_of\n"
+        "from benchmarks.sweep.executors.execute import Workers, execute; from "
+        "tests.benchmarks.sweep.test_search import plan_of\n"
         "from tests.benchmarks.tiny import World\n"
         "if __name__ == '__main__':\n"
         "    done = execute(plan_of(World(Path(sys.argv[1]))), Path(sys.argv[2]), Workers(count=2), 'cpu')\n"

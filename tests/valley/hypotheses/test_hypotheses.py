@@ -70,8 +70,18 @@ def by_fact(agree: float, methods: tuple[str, str]) -> pd.DataFrame:
             noise = rng.normal(0, 0.03 if agree else 0.2, 40)
             for c in range(40):
                 value = float(np.clip(0.5 + sign * (easy[c] - 0.5) + noise[c], 0, 1))
-                parts.append(edit(f"c{c:02d}", probes(efficacy=[value], neighbour=[1.0]), rung=f"m{r}", rung_index=r,
-                                  bits_per_byte_en=3 - r / 5, method=method, settings="{}", relation=f"r{c % 8}"))  # fmt: skip
+                parts.append(
+                    edit(
+                        f"c{c:02d}",
+                        probes(efficacy=[value], neighbour=[1.0]),
+                        rung=f"m{r}",
+                        rung_index=r,
+                        bits_per_byte_en=3 - r / 5,
+                        method=method,
+                        settings="{}",
+                        relation=f"r{c % 8}",
+                    )
+                )
     return frame(*parts)
 
 

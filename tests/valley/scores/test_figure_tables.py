@@ -143,7 +143,8 @@ def test_commands_to_reproduce():
              "settings": [["stop_loss", 0.1]], "split": None}  # fmt: skip
     lines = commands({"asked": [asked, asked | {"split": {"dev": 0.3}}]}, "results/my run", {"min_known": 2})
     assert lines[0] == (
-        "python cli.py bench --ladder demo --methods rome --kinds fact --limit 5 --seed 0 --set stop_loss=0.1 --out 'results/my run'"
+        "python cli.py bench --ladder demo --methods rome --kinds fact --limit 5 --seed 0 --set stop_loss=0.1 "
+        "--out 'results/my run'"
     )
     assert lines[1].startswith("python cli.py bench PLAN.toml") and lines[2].endswith("--min-known 2")
 

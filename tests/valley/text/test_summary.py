@@ -50,10 +50,17 @@ def test_generalisation_and_specificity_differ_only_beyond_their_intervals() -> 
 
 
 def test_what_is_not_measurable_is_listed_by_reason() -> None:
-    text = summary(table(line("a", "fact", 0.6), missing("b", "fact", "1 known facts, 2 needed"),
-                         missing("c", "fact", "1 known facts, 2 needed"), missing("c", "rename", "failed: bad\nthing")))[-1]  # fmt: skip
+    text = summary(
+        table(
+            line("a", "fact", 0.6),
+            missing("b", "fact", "1 known facts, 2 needed"),
+            missing("c", "fact", "1 known facts, 2 needed"),
+            missing("c", "rename", "failed: bad\nthing"),
+        )
+    )[-1]
     assert text == (
-        "Not measurable: fact edits on b, fact edits on c (1 known facts, 2 needed); rename edits on c (failed: bad thing)."
+        "Not measurable: fact edits on b, fact edits on c (1 known facts, 2 needed); rename edits on c (failed: "
+        "bad thing)."
     )
 
 

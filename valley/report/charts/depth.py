@@ -91,8 +91,14 @@ def crispness_chart(table: pd.DataFrame, rungs: list[str]) -> Chart | None:
     rows = rows.sort_values(["choice", "measure", "control", "depth"], kind="stable")
     columns = ["choice", *key, "value"]
     label = "Line charts of four measures of crispness against depth"
-    return Chart("crispness", label, {clean(c): _crisp_view(clean(c), rows, order) for c in views},
-                 records(rows, columns), "Concept" if len(views) > 1 else "", "Crispness by depth: {choice}")  # fmt: skip
+    return Chart(
+        "crispness",
+        label,
+        {clean(c): _crisp_view(clean(c), rows, order) for c in views},
+        records(rows, columns),
+        "Concept" if len(views) > 1 else "",
+        "Crispness by depth: {choice}",
+    )
 
 
 def _title(table: pd.DataFrame, concept: str) -> str:
@@ -104,8 +110,13 @@ def _title(table: pd.DataFrame, concept: str) -> str:
 
 def _crisp_view(choice: str, rows: pd.DataFrame, rungs: list[str]) -> dict:
     quiet = [c for c in CONTROLS.values() if c in set(rows["control"])]
-    dash = alt.StrokeDash("control:N", sort=quiet, title="control", legend=alt.Legend(symbolType="stroke", symbolSize=300),
-                          scale=alt.Scale(domain=quiet, range=[[1, 0], [2, 3], [7, 3], [7, 3, 2, 3]][: len(quiet)]))  # fmt: skip
+    dash = alt.StrokeDash(
+        "control:N",
+        sort=quiet,
+        title="control",
+        legend=alt.Legend(symbolType="stroke", symbolSize=300),
+        scale=alt.Scale(domain=quiet, range=[[1, 0], [2, 3], [7, 3], [7, 3, 2, 3]][: len(quiet)]),
+    )
     pick = alt.selection_point(fields=["rung"], bind="legend")
     few = len(rungs) <= len(RUNG_INKS)
     shades = (

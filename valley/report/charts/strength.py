@@ -15,7 +15,8 @@ from valley.scores import StrengthAxis
 
 NUMBERS = {"value": ".2f", "low": ".2f", "high": ".2f"}
 GAP = 0.03  # of the axis, between the names of two models
-STEP = 0.006  # of the axis, between the marks of two edit kinds of one model, so that their intervals do not hide each other
+# Share of the axis between the marks of two edit kinds of one model, so that no interval hides another.
+STEP = 0.006
 
 
 def editability_chart(name: str, points: pd.DataFrame, axes: tuple[StrengthAxis, ...]) -> Chart | None:
