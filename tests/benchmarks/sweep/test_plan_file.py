@@ -118,7 +118,7 @@ def test_the_hash_hangs_on_what_is_said_not_on_how(tmp_path: Path) -> None:
         ("split = { dev = 1.5 }\n" + SHORT, "split.dev: must be less than 1, is float 1.5"),
         ('split = { by = ["subjekt"] }\n' + SHORT, "split.by 1: must be 'subject' or 'relation'"),
         ('ladder = "demo"\n[methods.rome]\n', "at least one [[edits]]"),
-        ('ladder = "demo"\n[[edits]]\nkind = "fact"\n', "at least one table such as [methods.rome]"),
+        ('ladder = "demo"\n[[edits]]\nkind = "fact"\n', "at least one table of settings such as [methods.rome]"),
         (SHORT.replace('"fact"', '"facts"'), "edits 1: kind: must be 'fact', 'rename' or 'retarget'"),
         (SHORT.replace('"fact"', '"fact"\ndataset = "world_fact"'), "did you mean world_facts?"),
         (SHORT.replace('"fact"', '"rename"\ndataset = "world_facts"'), "has no rename edits"),
