@@ -9,7 +9,7 @@ import click
 from benchmarks.commands.options import (
     FAILED,
     FOLDER,
-    Command,
+    Group,
     Names,
     option,
     print_json,
@@ -19,13 +19,7 @@ from benchmarks.commands.options import (
 )
 
 
-class Ladders(click.Group):
-    """A group whose commands take -v and -q."""
-
-    command_class = Command
-
-
-@click.group(cls=Ladders)
+@click.group(cls=Group)
 def ladder() -> None:
     """Work with ladders of models: list, show, train, measure strength and crispness, export.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from benchmarks.commands.options import Command, command, option, print_json
+from benchmarks.commands.options import Group, command, option, print_json
 
 WHAT = ("methods", "models", "ladders", "datasets", "plans", "metrics")
 
@@ -58,13 +58,7 @@ def _describe(name: str, device: str | None, as_json: bool) -> None:
         click.echo(format_description(about))
 
 
-class DataSets(click.Group):
-    """A group whose commands take -v and -q."""
-
-    command_class = Command
-
-
-@click.group(cls=DataSets, invoke_without_command=True)
+@click.group(cls=Group, invoke_without_command=True)
 @option("--json")
 @click.pass_context
 def datasets(ctx: click.Context, as_json: bool) -> None:

@@ -88,6 +88,12 @@ class Command(click.Command):
         self.params += verbosity()
 
 
+class Group(click.Group):
+    """A group whose commands take -v and -q."""
+
+    command_class = Command
+
+
 command = partial(click.command, cls=Command)
 
 

@@ -49,7 +49,7 @@ class RungEstimate:
 
 def estimate(plan: Plan, device: str | None = None) -> tuple[tuple[RungEstimate, ...], tuple[str, ...]]:
     """Per rung what there is to do, and a line for each optional rung, and about each data set's records, left out.
-    Models at hand are loaded for their memory.
+    Models on this machine are loaded for their memory.
 
     Raises:
         UserError: as `run_bench` before any work.

@@ -24,7 +24,7 @@ class Question:
 
     Attributes:
         role: of the concept's relations, TRAINED (the request edits it), HELD_OUT, or SHARED (the goal has the same
-            object, so the answer shall stay); SIBLING or GOAL where it is asked about another concept.
+            object, so the answer should stay); SIBLING or GOAL where it is asked about another concept.
         about: English name of the concept asked about.
         own, goal: the true answer, and the goal's; equal where there is nothing to move.
     """

@@ -20,7 +20,7 @@ from editing.progress import progress
 
 @dataclass(frozen=True)
 class Parted:
-    """Cells that the parts have run, and how long they took together, by the clock."""
+    """Cells that the parts have run, and how long they took together, in wall seconds."""
 
     ran: int
     seconds: float
