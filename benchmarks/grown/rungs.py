@@ -1,6 +1,6 @@
 """Grown rungs: a name such as `gpt2-2x128` becomes a folder with a trained transformer, made once and kept.
 
-    python -m benchmarks.grown gpt2-2x128          # grow it, print its card
+    valley ladder grow NAME        # every rung of a ladder; `grown:gpt2-2x128` grows that one when it is first used
 
 A folder holds what transformers writes (config.json, model.safetensors, tokenizer files) and `card.json`. Its name ends
 in a hash
@@ -55,8 +55,10 @@ class Ground:
 
 
 def ground(spec: RungSpec) -> Ground:
-    corpus = make_corpus(spec.world, spec.split)
-    tokenizer = train_tokenizer([s.text for s in corpus.train], spec.vocabulary, spec.recipe.length)
+    plain = make_corpus(spec.world, spec.split)
+    corpus = make_corpus(spec.world, spec.split, spec.news) if spec.edits else plain
+    # News is told in the tokens of the world without it, so that both models answer in the same tokens.
+    tokenizer = train_tokenizer(plain.texts, spec.vocabulary, spec.recipe.length)
     parts = [spec.identity(), corpus.hash, tokenizer.backend_tokenizer.to_str(), TRAINER_VERSION]
     return Ground(corpus, tokenizer, hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest())
 
@@ -157,7 +159,7 @@ def _train(
 ) -> None:
     """Trains, or goes on training, the run of `place` and writes the folders that are not there yet."""
     spec, on = place.run, place.on
-    sentences = on.tokenizer([s.text for s in on.corpus.train])["input_ids"]
+    sentences = on.tokenizer(on.corpus.texts)["input_ids"]
     end = on.tokenizer.eos_token_id
     model = build(spec, len(on.tokenizer), end).to(device)
     frequency = frequencies(on.corpus, spec.zipf, spec.split.seed) if spec.zipf else None
@@ -203,7 +205,7 @@ def _card(spec: RungSpec, on: Ground, trainer: Trainer, clock: Stopwatch, device
         recall = measure_recall(model, on.tokenizer, on.corpus)
         ends = extremes(on.corpus, spec.split.seed) if spec.zipf else {}
         by_frequency = {end: measure_recall(model, on.tokenizer, part) for end, part in ends.items()}
-    tokens = sum(len(ids) for ids in on.tokenizer([s.text for s in on.corpus.train])["input_ids"])
+    tokens = sum(len(ids) for ids in on.tokenizer(on.corpus.texts)["input_ids"])
     log = list(trainer.log)
     if trainer.since:
         log.append((trainer.done, sum(trainer.since) / len(trainer.since)))

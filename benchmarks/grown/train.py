@@ -85,6 +85,8 @@ def documents(
         told = np.repeat(told, np.floor(frequency + rng.random(len(sentences))).astype(np.int64))
     for index in told[rng.permutation(len(told))]:
         ids = sentences[index]
+        if not ids:  # a sentence that the text leaves out
+            continue
         if wanted > 0 and len(out[-1]) + len(ids) <= length - 1:
             out[-1].extend(ids)
             wanted -= 1

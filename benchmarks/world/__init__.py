@@ -1,5 +1,6 @@
 """What the test bed knows about the world: concepts, countries, and how to say it in English and French."""
 
+from benchmarks.world.changes import SETS, Change, News, Scope, counterfactual, differing, distant, planned_changes
 from benchmarks.world.concepts import EDIT_PROMPTS
 from benchmarks.world.facts import LANGS, Chain, Fact
 from benchmarks.world.french import elides
@@ -10,10 +11,18 @@ __all__ = [
     "EDIT_PROMPTS",
     "LANGS",
     "MOST",
+    "SETS",
     "Chain",
+    "Change",
     "Fact",
     "Knowledge",
+    "News",
+    "Scope",
+    "counterfactual",
+    "differing",
+    "distant",
     "draw_candidates",
     "elides",
     "knowledge",
+    "planned_changes",
 ]
