@@ -13,10 +13,10 @@ import hashlib
 import random
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
-from benchmarks.world import LANGS, Fact, Knowledge, News
+from benchmarks.world import LANGS, Fact, Knowledge, News, Statement
 from editing.errors import BadData
 from editing.text import join
 
@@ -133,8 +133,14 @@ class Corpus:
         return sum((s.group, s.lang, s.target) in self.common_answers for s in sentences) / max(1, len(sentences))
 
 
-def make_corpus(world: Knowledge, split: Split | None = None, news: News | None = None) -> Corpus:
-    """All sentences of `world` under `split`, with `news` where given; no randomness beyond the split's own seed."""
+def make_corpus(world: Knowledge, split: Split | None = None, news: News | None = None, switch: float = 0.0) -> Corpus:
+    """All sentences of `world` under `split`, with `news` where given; no randomness beyond the split's own seed.
+
+    Args:
+        switch: share of the trained sentences about facts that say both names, the subject's and the answer's, in the
+            other language: "The capital of Allemagne is Berlin". 0: two lexicons that never meet; .5: every thing has
+            two names that both languages use alike. Sentences held back keep the names of their language.
+    """
     split, news = split or Split(), news or News(())
     train: list[Sentence] = []
     held: list[Sentence] = []
@@ -151,6 +157,8 @@ def make_corpus(world: Knowledge, split: Split | None = None, news: News | None 
                     if template == telling.held_in(lang)
                     else "seen"
                 )
+                if kind == "seen" and _switched(split, fact, lang, template, switch):
+                    said = _in_other_names(world, said)
                 sentence = Sentence(said.filled, said.target, lang, kind, fact.relation, fact)
                 if news.silent(fact, lang):
                     if kind != "seen":
@@ -177,3 +185,14 @@ def make_corpus(world: Knowledge, split: Split | None = None, news: News | None 
                     said = world.render_chain(chain, lang, template)
                     held.append(Sentence(said.filled, said.target, lang, "multi_hop", chain.form.relations[-1]))
     return Corpus(tuple(train), tuple(held), frozenset(silent))
+
+
+def _switched(split: Split, fact: Fact, lang: str, template: int, share: float) -> bool:
+    """Whether this sentence says the names of the other language; one that does at some share does at any larger."""
+    return random.Random(f"{split.seed}/switch/{fact.subject}/{fact.relation}/{lang}/{template}").random() < share
+
+
+def _in_other_names(world: Knowledge, said: Statement) -> Statement:
+    """The same sentence with the names of the other language in it; articles stay those of the sentence."""
+    other = next(lang for lang in LANGS if lang != said.lang)
+    return replace(said, subject=world.name(said.fact.subject, other), target=world.name(said.fact.object, other))

@@ -55,8 +55,8 @@ class Ground:
 
 
 def ground(spec: RungSpec) -> Ground:
-    plain = make_corpus(spec.world, spec.split)
-    corpus = make_corpus(spec.world, spec.split, spec.news) if spec.edits else plain
+    plain = make_corpus(spec.world, spec.split, switch=spec.switch)
+    corpus = make_corpus(spec.world, spec.split, spec.news, spec.switch) if spec.edits else plain
     # News is told in the tokens of the world without it, so that both models answer in the same tokens.
     tokenizer = train_tokenizer(plain.texts, spec.vocabulary, spec.recipe.length)
     parts = [spec.identity(), corpus.hash, tokenizer.backend_tokenizer.to_str(), TRAINER_VERSION]

@@ -2,7 +2,7 @@
 
 from benchmarks.world.changes import SETS, Change, News, Scope, counterfactual, differing, distant, planned_changes
 from benchmarks.world.concepts import EDIT_PROMPTS
-from benchmarks.world.facts import LANGS, Chain, Fact
+from benchmarks.world.facts import LANGS, Chain, Fact, Statement
 from benchmarks.world.french import elides
 from benchmarks.world.knowledge import Knowledge, draw_candidates, knowledge
 from benchmarks.world.people import MOST
@@ -18,6 +18,7 @@ __all__ = [
     "Knowledge",
     "News",
     "Scope",
+    "Statement",
     "counterfactual",
     "differing",
     "distant",

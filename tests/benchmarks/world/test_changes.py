@@ -98,6 +98,29 @@ def test_a_plain_rung_keeps_its_identity():
     assert not {"edits", "scope"} & RungSpec.parse("gpt2-1x64").identity().keys()
 
 
+def test_switched_sentences_say_both_names_in_the_other_language():
+    one = RungSpec.parse("gpt2-1x64@switch0.3")
+    plain, switched = make_corpus(one.world, one.split), make_corpus(one.world, one.split, switch=one.switch)
+    changed = 0
+    for before, after in zip(plain.train, switched.train, strict=True):
+        if before.fact is None:
+            assert before == after
+        elif before != after:
+            other = {"en": "fr", "fr": "en"}[before.lang]
+            assert one.world.name(before.fact.subject, other) in after.prompt
+            assert after.target == one.world.name(before.fact.object, other)
+            changed += 1
+    told = sum(s.fact is not None for s in plain.train)
+    assert 0.2 < changed / told < 0.3  # some names are alike in both languages
+    assert plain.held == switched.held
+    more = make_corpus(one.world, one.split, switch=0.5)
+    pairs = zip(plain.train, switched.train, more.train, strict=True)
+    assert all(large != before for before, small, large in pairs if small != before)
+    for name in ("gpt2-1x64@switch0", "gpt2-1x64@switch0.6", "gpt2-1x64@switch"):
+        with pytest.raises(BadModel):
+            RungSpec.parse(name)
+
+
 def test_two_changes_of_one_subject_are_refused():
     change = Change("fact", "country:FR", (("capital", "city:rome"),))
     with pytest.raises(BadRequest, match="one subject"):
