@@ -52,6 +52,11 @@ class GRACE(ValueSettings, Method):
     weight_decay: float = 0.0
     clamp: float = 10.0
 
+    @property
+    def has_dose(self) -> bool:
+        """No: an entry replaces outputs, it adds nothing to them."""
+        return False
+
     def each(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> list[Delta]:
         deltas = []
         for (site, entries, note), request in zip(self._entries(lm, requests), requests, strict=True):
