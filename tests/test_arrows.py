@@ -38,7 +38,7 @@ valley.scores
 valley.rows
 valley.statistics
 editing.files
-editing.errors | editing.seeds | editing.progress
+editing.errors | editing.seeds | editing.progress | editing.lazy
 """
 LEVEL = {
     room.strip(): level

@@ -18,10 +18,8 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-import transformers
 from filelock import FileLock
 
 from benchmarks.grown.corpus import Corpus, make_corpus
@@ -29,13 +27,15 @@ from benchmarks.grown.frequency import extremes, frequencies
 from benchmarks.grown.recall import measure_recall
 from benchmarks.grown.resume import EVERY, StateFile
 from benchmarks.grown.spec import ARCHITECTURES, KNOWN, RungSpec, build
-from benchmarks.grown.tokenizer import train_tokenizer
-from benchmarks.grown.train import Stopwatch, Trainer, one_torch_thread, product_dtype
 from editing.cache import cache_root
 from editing.errors import BadData, BadModel
 from editing.files import atomic_folder
+from editing.lazy import torch, transformers
 from editing.progress import progress as progress_bar
 from editing.references import CARD, quiet_transformers
+
+if TYPE_CHECKING:
+    from benchmarks.grown.train import Stopwatch, Trainer
 
 TRAINER_VERSION = 1
 
@@ -55,6 +55,9 @@ class Ground:
 
 
 def ground(spec: RungSpec) -> Ground:
+    """The text and the tokenizer of a rung."""
+    from benchmarks.grown.tokenizer import train_tokenizer
+
     plain = make_corpus(spec.world, spec.split, switch=spec.switch)
     corpus = make_corpus(spec.world, spec.split, spec.news, spec.switch) if spec.edits else plain
     # News is told in the tokens of the world without it, so that both models answer in the same tokens.
@@ -158,6 +161,8 @@ def _train(
     place: _Place, checkpoints: bool, progress: Progress | bool | None, device: torch.device, every: float
 ) -> None:
     """Trains, or goes on training, the run of `place` and writes the folders that are not there yet."""
+    from benchmarks.grown.train import Stopwatch, Trainer
+
     spec, on = place.run, place.on
     sentences = on.tokenizer(on.corpus.texts)["input_ids"]
     end = on.tokenizer.eos_token_id
@@ -200,6 +205,8 @@ def _train(
 
 def _card(spec: RungSpec, on: Ground, trainer: Trainer, clock: Stopwatch, device: torch.device) -> dict[str, Any]:
     """What there is to say about the model as it is now."""
+    from benchmarks.grown.train import one_torch_thread, product_dtype
+
     spent, model = clock.read(), trainer.model
     with one_torch_thread():
         recall = measure_recall(model, on.tokenizer, on.corpus)

@@ -22,13 +22,11 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any
 
-import torch
-import transformers
-
 from benchmarks.grown.corpus import Split
-from benchmarks.grown.train import Recipe
+from benchmarks.grown.recipe import Recipe
 from benchmarks.world import MOST, SETS, Fact, Knowledge, News, knowledge, planned_changes
 from editing.errors import BadModel
+from editing.lazy import torch, transformers
 
 KNOWN = ("gpt2-1x64", "gpt2-2x128", "gpt2-4x192")
 ARCHITECTURES = ("gpt2", "gpt2attn", "llama", "gpt_neox")

@@ -13,13 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 
 from editing.delta.changes import Change, ChangeHook, Codebook, Dense, LowRank, Shift, TokenShift, add_changes
 from editing.errors import BadData, BadModel, BadRequest
 from editing.files import atomic_file
+from editing.lazy import tensor_files, torch
 from editing.model import Hook, LanguageModel, hooked, linear_shape, paths_of_weight
 
 FORMAT = 1
@@ -135,7 +134,7 @@ class Delta:
         }
         kinds = {name: type(change).__name__ for name, change in self.factors.items()}
         with atomic_file(folder / TENSORS) as path:
-            save_file(tensors, path)
+            tensor_files.save_file(tensors, path)
         digest = hashlib.sha256((folder / TENSORS).read_bytes()).hexdigest()
         record = {
             "format": FORMAT,
@@ -162,7 +161,7 @@ class Delta:
                 raise BadData(f"{folder}: delta of a newer format ({record['format']}); update this program")
             if hashlib.sha256((folder / TENSORS).read_bytes()).hexdigest() != record["sha256"]:
                 raise BadData(f"{folder / TENSORS}: does not fit its record (damaged or half-written); save it again")
-            tensors = load_file(folder / TENSORS)
+            tensors = tensor_files.load_file(folder / TENSORS)
             types = {kind.__name__: kind for kind in PARTS}
             factors = {
                 name: types[kind](*(tensors[f"{name}.{part}"] for part in PARTS[types[kind]]))

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-import torch
 
 from editing.errors import NoSite, OutOfMemory
+from editing.lazy import torch
 from editing.model.language_model import LanguageModel
 from editing.model.sites import Site
 

@@ -12,9 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
-
 from editing.delta import Delta, LowRank
+from editing.lazy import torch
 from editing.methods.base import Placement
 from editing.methods.locate_then_edit.rome import ROME
 from editing.model import LanguageModel

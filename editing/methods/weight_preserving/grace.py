@@ -17,10 +17,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-import torch
-
 from editing.delta import Codebook, Delta
 from editing.errors import BadRequest
+from editing.lazy import torch
 from editing.methods.base import Method, setting
 from editing.model import LanguageModel, Site
 from editing.solve import Injection, ValueSettings, optimise_values, states

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from benchmarks.commands.group import Commands
 from benchmarks.datasets import build_cases
 from benchmarks.grown import RungSpec, grow
-from benchmarks.grown.train import Recipe
+from benchmarks.grown.recipe import Recipe
 from benchmarks.measure import open_model
 from benchmarks.oracle import RungComparison, format_oracle, summary
 from editing.methods import make_method
