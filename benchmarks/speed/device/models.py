@@ -115,8 +115,8 @@ def tokenizer() -> ClippedTokenizer:
 
 def random_lm(shape: Shape, device: torch.device) -> LanguageModel:
     """A model of `shape` with random weights, made on the device itself: there is no copy in main memory."""
-    torch.manual_seed(0)
-    with torch.device(device):
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), torch.device(device):
+        torch.manual_seed(0)
         module = AutoModelForCausalLM.from_config(shape.config, dtype=shape.dtype)
     return _known_by_name(LanguageModel.wrap(module, tokenizer(), name=f"random {shape.name}"), device)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import subprocess
 import sys
@@ -27,9 +28,11 @@ MISSING = ("pyarrow", "duckdb", "pydantic", "psutil", "platformdirs", "scipy", "
 
 
 @pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    gc.freeze()  # every timing begins with a search for garbage, which is slow in a process that imported this much
     lm = random_lm(shapes_of(tiny=True)[0], CPU)
-    return bench_of(lm, 1, 6, gpu.TINY_SETTINGS, tmp_path_factory.mktemp("statistics"))
+    yield bench_of(lm, 1, 6, gpu.TINY_SETTINGS, tmp_path_factory.mktemp("statistics"))
+    gc.unfreeze()
 
 
 def test_rates(bench: Bench) -> None:
@@ -46,7 +49,7 @@ def test_rates(bench: Bench) -> None:
 
 def test_what_does_not_fit_into_the_time_is_named(bench: Bench) -> None:
     rows = list(rates(lambda: bench, (1, 4), Deadline(0.01)))
-    assert [r.note for r in rows if r.what == "memit" and r.number == 4][0].startswith("left out: needs about")
+    assert next(r.note for r in rows if r.what == "memit" and r.number == 4).startswith("left out: needs about")
 
 
 def test_long_runs(bench: Bench) -> None:
