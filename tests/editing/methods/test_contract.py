@@ -14,29 +14,16 @@ from benchmarks.commands.catalogue import describe_entry, format_description
 from editing.delta.delta import Delta, compose, delta_hooks
 from editing.errors import BadData, BadModel, BadRequest, NoSite, UserError
 from editing.eval.evaluate import continuation_logprobs
-from editing.methods import Method, make_method, method_names, registry
+from editing.methods import make_method, method_names, registry
 from editing.model.hooks import hooked
 from editing.model.language_model import LanguageModel, hash_weights
 from editing.run.forward import forward, pad
 from editing.stats.statistics import ModelStatistics
 from tests.editing.families import tiny_lm
-from tests.editing.worked import WITHIN_REACH, distance
+from tests.editing.worked import CONTRACT_REQUESTS, CONTROLS, NEEDS_A_TRAINED_MODEL, NOT_MOVING, distance, quick
 
-# Settings that make any method quick; each takes those it has.
-QUICK = {"steps": 6, "short_prefixes": 1, "long_prefixes": 1, "prefixes": 2, "depth": 0.5, "lr": 1.0, "clamp": 20.0}
-# Where the objective is another one, the step size is; a tied head would also be moved by an edit of its row.
-OWN = {"embedding": {"lr": 0.3, "clamp": 4.0, "untied": True}}
-# Methods that are there to do nothing useful.
-CONTROLS = {"placebo", "random_layer", "random_site"}
-# A random model does not copy from its context.
-NEEDS_A_TRAINED_MODEL = {"ike"}
 METHODS = tuple(registry())
-REQUESTS = tuple(dataclasses.replace(r, lookup="last") for r in WITHIN_REACH[:3])
-
-
-def quick(name: str, **more: object) -> Method:
-    known = {f.name for f in dataclasses.fields(registry()[name])}
-    return make_method(name, **{k: v for k, v in (QUICK | OWN.get(name, {}) | more).items() if k in known})
+REQUESTS = CONTRACT_REQUESTS
 
 
 @pytest.fixture(scope="module")
@@ -172,7 +159,7 @@ def test_hooks_and_weights_agree(name: str, lm: LanguageModel, edits: dict[str, 
             assert float((got - wanted).abs().max()) < 1e-4 * float(wanted.abs().max())
 
 
-@pytest.mark.parametrize("name", [n for n in METHODS if n not in CONTROLS | NEEDS_A_TRAINED_MODEL])
+@pytest.mark.parametrize("name", [n for n in METHODS if n not in NOT_MOVING])
 def test_the_target_becomes_likelier(name: str, lm: LanguageModel, edits: dict[str, list[Delta]]) -> None:
     for request, delta in zip(REQUESTS, edits[name], strict=True):
         targets = [[t] for t in request.targets]
