@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-
 from editing.errors import NoSite, OutOfMemory
 from editing.lazy import torch
 from editing.model.language_model import LanguageModel
