@@ -103,17 +103,19 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "edit_norm": ("float64", "Frobenius norm of the change over that of the changed weights"),
     "seconds_edit": ("float64", "wall time of the edit, share of its batch"),
     "seconds_eval": ("float64", "wall time of evaluating the case, share of its batch"),
+    "extension": ("string", "hash of the extension of the run that the cell came with; empty for the run's own plan"),
     "versions": ("string", "torch, transformers and project versions, JSON"),
     "commit": ("string", "git commit of the project, '+dirty' when changed; version and content hash outside git"),
     "error": ("string", "why the cell failed; empty otherwise"),
 }
 # Differ between two runs that measured the same thing.
-VOLATILE = ("seconds_edit", "seconds_eval", "commit", "versions")
+VOLATILE = ("seconds_edit", "seconds_eval", "commit", "versions", "extension")
 
 
 # Came later than the first tables of this version: NaN where a file lacks them, a text empty, the dose FULL.
 ADDED = (
     "dose",
+    "extension",
     "edit_lang",
     "bits_per_byte_world_en",
     "bits_per_byte_world_fr",
