@@ -108,6 +108,7 @@ def load_rung(
         "parameters_without_embeddings": float(power.parameters_without_embeddings),
         "known_rate_en": rates.en,
         "known_rate_fr": rates.fr,
+        "known_facts": float(rates.facts),
         "n_layers": lm.n_layers,
     }
     return Loaded(lm, columns, statistics_of(lm, seed, corpus, quiet), watch=watch)

@@ -211,9 +211,15 @@ class Plan:
 
         Args:
             about: run.json of the folder that is gone on with; empty or None for a new run.
+
+        Raises:
+            BadRequest: another rule is stated than the run was begun by.
         """
-        recorded = (about or {}).get("search_rule", FIRST_RULE) if about else SEARCH_RULE
-        rule = self.search_rule or recorded
+        rule = self.search_rule or SEARCH_RULE
+        if about:
+            rule = about.get("search_rule", FIRST_RULE)
+            if self.search_rule not in (None, rule):
+                raise BadRequest(f"search_rule {self.search_rule}: the run was begun by rule {rule}; leave it out")
         usual = DOSES if self.search == "halving" and rule != FIRST_RULE else (1.0,)
         usual = tuple((about or {}).get("doses", usual))
         return Choices(rule, usual if self.doses is None else self.doses)
@@ -233,8 +239,8 @@ class Plan:
 
     def _stated(self) -> list[str]:
         """Of the keys that came later than the first runs, those that this plan states: the others stay out of its
-        hash."""
-        return [key for key in LATER if getattr(self, key) is not None]
+        hash, and so does the rule that was the only one."""
+        return [key for key in LATER if getattr(self, key) not in (None, FIRST_RULE)]
 
     @property
     def hash(self) -> str:
