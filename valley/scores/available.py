@@ -27,7 +27,7 @@ from valley.scores.settings import (
     placebo_of,
     stratum,
 )
-from valley.scores.strengths import foreign_to_prose, strange_to_sentences
+from valley.scores.strengths import counted_rate, foreign_to_prose, strange_to_sentences
 from valley.statistics import size_of
 
 # From the front of settings, beside the METRICS of the best one.
@@ -128,7 +128,7 @@ def _strengths(rows: pd.DataFrame) -> pd.DataFrame:
     """The strength axes of every rung; NaN where a rung does not state one, prose in a ladder with rungs that cannot
     read it, and the
     world's sentences for models that were not grown on them in a ladder of some that were."""
-    grouped = rows.groupby(list(RUNG), observed=True)
+    grouped = rows.assign(known_rate_en=counted_rate(rows)).groupby(list(RUNG), observed=True)
     first = grouped[[column for column, _ in PLAN_AXES.values()]].first().astype("float64")
     about = first.assign(model=grouped["model"].first())
     for _, ladder in about.groupby("ladder"):
