@@ -14,6 +14,7 @@ import pandas as pd
 
 from valley.rows import CASE, CONTROLS, METRICS, RUNG, SETTING, RowsError
 from valley.scores.cases import check, scores_of
+from valley.scores.grid import grids
 from valley.scores.plan import AnalysisPlan
 from valley.scores.settings import (
     GROUP,
@@ -27,7 +28,7 @@ from valley.scores.settings import (
     placebo_of,
     stratum,
 )
-from valley.scores.strengths import counted_rate, foreign_to_prose, strange_to_sentences
+from valley.scores.strengths import counted_rate, family_of, foreign_to_prose, strange_to_sentences
 from valley.statistics import size_of
 
 # From the front of settings, beside the METRICS of the best one.
@@ -50,7 +51,8 @@ class Available:
 
     Attributes:
         lines: KEY, the strength axes, settings, depth, n (cases), n_settings, n_front, chosen_on, scored_on, reason
-            (why there are no scores; else empty).
+            (why there are no scores; else empty), family (`valley.scores.strengths.FAMILIES`), grid
+            (`valley.scores.grid.grids`), dev (score of the chosen setting on the development cases).
         values: (lines, SCORES) estimates; NaN is not measurable.
         samples: (lines, draws, SCORES), bootstrap over relations and cases, the same draws in every line.
         scores: the case scores behind them. resampler: the bootstrap draws over cases that `samples` come from.
@@ -105,13 +107,14 @@ def available(rows: pd.DataFrame, plan: AnalysisPlan | None = None, scores: pd.D
         rows = check(rows)
         scores = scores_of(rows)
     resampler = Resampler(scores, plan.bootstrap, plan.seed)
-    strength = _strengths(rows)
+    strength, layers = _strengths(rows), grids(rows)
     tried = rows.loc[rows["method"] != "", list(GROUP)].drop_duplicates()
     lines, values, samples = [], [], []
     for method in sorted(set(tried["method"]) - set(CONTROLS)):
         mine, its = scores[scores["method"] == method], tried[tried["method"] == method]
         for pick in choose(mine, its, plan.which).to_dict("records"):
             line, value, drawn = _line(scores, pick | {"method": method}, mine, resampler, plan)
+            line["grid"] = layers.get((line["ladder"], method), "")
             lines.append(line | strength.loc[tuple(line[k] for k in RUNG)].to_dict())
             values.append(value)
             samples.append(drawn)
@@ -125,9 +128,9 @@ def available(rows: pd.DataFrame, plan: AnalysisPlan | None = None, scores: pd.D
 
 
 def _strengths(rows: pd.DataFrame) -> pd.DataFrame:
-    """The strength axes of every rung; NaN where a rung does not state one, prose in a ladder with rungs that cannot
-    read it, and the
-    world's sentences for models that were not grown on them in a ladder of some that were."""
+    """The strength axes and the family of every rung; NaN where a rung does not state one, prose in a ladder with rungs
+    that cannot read it, and the world's sentences for models that were not grown on them in a ladder of some that
+    were."""
     grouped = rows.assign(known_rate_en=counted_rate(rows)).groupby(list(RUNG), observed=True)
     first = grouped[[column for column, _ in PLAN_AXES.values()]].first().astype("float64")
     about = first.assign(model=grouped["model"].first())
@@ -137,7 +140,7 @@ def _strengths(rows: pd.DataFrame) -> pd.DataFrame:
         first.loc[ladder.index[strange_to_sentences(ladder)], "bits_per_byte_world_en"] = np.nan
     with np.errstate(divide="ignore", invalid="ignore"):
         table = pd.DataFrame({axis: turn(first[column]) for axis, (column, turn) in PLAN_AXES.items()})
-    return table.where(np.isfinite(table))
+    return table.where(np.isfinite(table)).assign(family=family_of(about))
 
 
 def _line(
@@ -148,15 +151,19 @@ def _line(
     line = {
         name: pick[name] for name in (*RUNG, "edit_kind", *SETTING, "n_settings", "chosen_on", "scored_on", "reason")
     }
-    line |= {"size": size_of(pick["rung"]), "n": 0, "n_front": 0, "depth": np.nan}
+    line |= {"size": size_of(pick["rung"]), "n": 0, "n_front": 0, "depth": np.nan, "dev": np.nan}
     value, drawn = np.full(len(SCORES), np.nan), np.full((resampler.draws, len(SCORES)), np.nan)
     here = matching(mine, where)
     usable = stratum(here, plan.which)
+    own = usable[(usable["split"] == "dev") & (usable["settings"] == pick["settings"])]
+    if len(own):
+        line["dev"] = float(group_means(own)["harmonic_mean"].iloc[0])
     scored = on_split(usable, pick["scored_on"])
     best = scored[scored["settings"] == pick["settings"]]
     line["n"] = len(best)
-    if line["reason"] or len(best) < plan.min_known:
-        line["reason"] = line["reason"] or f"{len(best)} cases, {plan.min_known} needed"
+    needed = plan.needed(pick["edit_kind"])
+    if line["reason"] or len(best) < needed:
+        line["reason"] = line["reason"] or f"{len(best)} cases, {needed} needed"
         return line, value, drawn
     k = len(METRICS)
     noise = placebo_of(scores, best)

@@ -18,6 +18,7 @@ from pydantic.dataclasses import dataclass
 from valley.rows import STRATA, RowsError, first_problem, write_whole
 
 FILE = "analysis_plan.json"
+CONCEPTS = 20  # cases that a rung must have of edits whose subject is a concept
 METRICS = ("harmonic_mean", "harmonic_mean_net", "e_hv", "e_hv_net", "gen_at_spec", "generalisation", "specificity")
 AXES = ("bits_per_byte_world", "bits_per_byte", "log10_parameters", "known_rate", "log10_training_tokens")
 
@@ -35,7 +36,7 @@ class AnalysisPlan:
 
     metric: Literal[METRICS] = Field(default="harmonic_mean", description="editability score whose curve is tested")  # type: ignore[valid-type]
     axes: tuple[Literal[AXES], ...] = Field(  # type: ignore[valid-type]
-        default=("bits_per_byte_world", "bits_per_byte", "log10_parameters", "known_rate"),
+        default=("bits_per_byte_world", "bits_per_byte", "log10_parameters", "log10_training_tokens"),
         min_length=1,
         description="strength axes, the primary ones first",
     )
@@ -47,7 +48,9 @@ class AnalysisPlan:
     )
     depth: Share = Field(default=0.1, description="least depth of a valley that is of interest, between 0 and 1")
     which: Literal[STRATA] = Field(default="known", description="stratum of cases")  # type: ignore[valid-type]
-    min_known: Count = Field(default=50, description="number of cases of the stratum that a rung must have")
+    min_known: Count = Field(
+        default=50, description="number of cases of the stratum that a rung must have (edits of concepts: 20 at most)"
+    )
     draws: Count = Field(default=2000, description="draws of each parametric bootstrap")
     bootstrap: Count = Field(default=1000, description="bootstrap draws over cases")
     seed: StrictInt = Field(default=0, description="random seed of all draws")
@@ -59,6 +62,10 @@ class AnalysisPlan:
             return handler(values)
         except ValidationError as error:
             raise RowsError(f"analysis plan: {first_problem(error, cls, values)}") from error
+
+    def needed(self, kind: str) -> int:
+        """`min_known` for facts; renames, retargets and erasures need CONCEPTS at most, as there are fewer of them."""
+        return self.min_known if kind == "fact" else min(self.min_known, CONCEPTS)
 
     @property
     def digest(self) -> str:

@@ -80,6 +80,14 @@ def counted_rate(rows: pd.DataFrame) -> pd.Series:
     return rows["known_rate_en"].where(facts >= FEWEST_FACTS)
 
 
+FAMILIES = GROWN, PRETRAINED = ("grown", "pretrained")
+
+
+def family_of(lines: pd.DataFrame) -> pd.Series:
+    """GROWN or PRETRAINED of each model. The two differ in more than strength, so a curve's shape is judged in each."""
+    return _grown(lines).map({True: GROWN, False: PRETRAINED})
+
+
 def strengths(rows: pd.DataFrame) -> pd.DataFrame:
     """One line per rung: RUNG, the columns of AXES (NaN where not stated, or not comparable in its ladder) and
     `model`."""
