@@ -12,17 +12,17 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from valley.rows import CASE, CONTROLS, METRICS, RUNG, SETTING, RowsError
+from valley.rows import CONTROLS, METRICS, PLACEBO, RUNG, SETTING, RowsError
 from valley.scores.cases import check, scores_of
 from valley.scores.grid import grids
 from valley.scores.plan import AnalysisPlan
 from valley.scores.settings import (
+    BASE,
     GROUP,
     Resampler,
     bounds,
     choose,
     group_means,
-    matching,
     on_split,
     pareto,
     placebo_of,
@@ -109,11 +109,12 @@ def available(rows: pd.DataFrame, plan: AnalysisPlan | None = None, scores: pd.D
     resampler = Resampler(scores, plan.bootstrap, plan.seed)
     strength, layers = _strengths(rows), grids(rows)
     tried = rows.loc[rows["method"] != "", list(GROUP)].drop_duplicates()
+    prepared = _prepare(scores, plan.which)
     lines, values, samples = [], [], []
     for method in sorted(set(tried["method"]) - set(CONTROLS)):
         mine, its = scores[scores["method"] == method], tried[tried["method"] == method]
         for pick in choose(mine, its, plan.which).to_dict("records"):
-            line, value, drawn = _line(scores, pick | {"method": method}, mine, resampler, plan)
+            line, value, drawn = _line(prepared, pick | {"method": method}, resampler, plan)
             line["grid"] = layers.get((line["ladder"], method), "")
             lines.append(line | strength.loc[tuple(line[k] for k in RUNG)].to_dict())
             values.append(value)
@@ -143,21 +144,67 @@ def _strengths(rows: pd.DataFrame) -> pd.DataFrame:
     return table.where(np.isfinite(table)).assign(family=family_of(about))
 
 
+@dataclass(frozen=True)
+class _Prepared:
+    """Case scores and the means of settings, selected once for all lines. Keys: (ladder, index, rung, kind, method).
+
+    Attributes:
+        scores: the cases of the stratum.
+        dev, used, whole_dev: `group_means` of its development cases, of all its cases, of all development cases.
+        placebos: the case scores of the placebo.
+    """
+
+    scores: dict[tuple, pd.DataFrame]
+    dev: dict[tuple, pd.DataFrame]
+    used: dict[tuple, pd.DataFrame]
+    whole_dev: dict[tuple, pd.DataFrame]
+    placebos: pd.DataFrame
+
+    def means(self, place: tuple, scored_on: str) -> pd.DataFrame:
+        """Means of the settings that were tried, on the cases that choose among them."""
+        searched = self.dev if scored_on == "test" else self.used
+        nothing = pd.DataFrame(columns=[*GROUP, *BASE, "n", "harmonic_mean"])
+        return searched.get(place, self.whole_dev.get(place, nothing))
+
+
+PLACE = [*RUNG, "edit_kind", "method"]
+CASE_COLUMNS = [*PLACE, "settings", "split", "pair", "depth", *BASE]
+
+
+def _prepare(scores: pd.DataFrame, which: str) -> _Prepared:
+    usable = stratum(scores, which)[CASE_COLUMNS]
+    tables = (
+        usable,
+        group_means(usable[usable["split"] == "dev"]),
+        group_means(usable),
+        group_means(scores.loc[scores["split"] == "dev", CASE_COLUMNS]),
+    )
+    parts = [dict(iter(table.groupby(PLACE, observed=True))) for table in tables]
+    placebos = scores.loc[scores["method"] == PLACEBO, CASE_COLUMNS]
+    return _Prepared(*parts, placebos=placebos)  # pyright: ignore[reportArgumentType]
+
+
 def _line(
-    scores: pd.DataFrame, pick: dict, mine: pd.DataFrame, resampler: Resampler, plan: AnalysisPlan
+    prepared: _Prepared, pick: dict, resampler: Resampler, plan: AnalysisPlan
 ) -> tuple[dict, np.ndarray, np.ndarray]:
     """One rung, edit kind and method: what describes it, its SCORES and their samples."""
-    where = {name: pick[name] for name in (*RUNG, "edit_kind")}
+    place = tuple(pick[name] for name in PLACE)
     line = {
         name: pick[name] for name in (*RUNG, "edit_kind", *SETTING, "n_settings", "chosen_on", "scored_on", "reason")
     }
     line |= {"size": size_of(pick["rung"]), "n": 0, "n_front": 0, "depth": np.nan, "dev": np.nan}
     value, drawn = np.full(len(SCORES), np.nan), np.full((resampler.draws, len(SCORES)), np.nan)
+<<<<<<< HEAD
     here = matching(mine, where)
     usable = stratum(here, plan.which)
     own = usable[(usable["split"] == "dev") & (usable["settings"] == pick["settings"])]
     if len(own):
         line["dev"] = float(group_means(own)["harmonic_mean"].iloc[0])
+=======
+    usable = prepared.scores.get(place)
+    if usable is None:
+        usable = pd.DataFrame(columns=CASE_COLUMNS)
+>>>>>>> h1
     scored = on_split(usable, pick["scored_on"])
     best = scored[scored["settings"] == pick["settings"]]
     line["n"] = len(best)
@@ -166,17 +213,16 @@ def _line(
         line["reason"] = line["reason"] or f"{len(best)} cases, {needed} needed"
         return line, value, drawn
     k = len(METRICS)
-    noise = placebo_of(scores, best)
+    noise = placebo_of(prepared.placebos, best)
     value[:k], drawn[:, :k] = resampler.metrics(best, noise)
     line["depth"] = float(best["depth"].median())
-    dev = usable[usable["split"] == "dev"] if pick["scored_on"] == "test" else scored
-    means = group_means(here[here["split"] == "dev"] if dev.empty else dev)
+    means = prepared.means(place, pick["scored_on"])
     front = list(pareto(means)["settings"])
     line["n_front"] = len(front)
     gen, spec, net = (METRICS.index(name) for name in ("generalisation", "specificity", "generalisation_net"))
     parts = [part for s in front if len(part := scored[scored["settings"] == s])]
     if parts:
-        found = [resampler.metrics(part, placebo_of(scores, part)) for part in parts]
+        found = [resampler.metrics(part, placebo_of(prepared.placebos, part)) for part in parts]
         points, draws = (np.stack([f[i] for f in found], axis=-2) for i in (0, 1))
         for name, column in (("e_hv", gen), ("e_hv_net", net)):
             value[k + FRONT.index(name)] = hypervolume(points[:, column], points[:, spec])
@@ -184,7 +230,7 @@ def _line(
         at = [k + FRONT.index("gen_at_spec"), k + FRONT.index("spec_at_spec")]
         value[at], drawn[:, at] = _at_specificity(means, scored, resampler, plan.spec)
     i = k + FRONT.index("delta_loc")
-    value[i], drawn[:, i] = _delta_loc(scores, where, best, resampler, pick["scored_on"], plan)
+    value[i], drawn[:, i] = _delta_loc(prepared, place, best, resampler, pick["scored_on"])
     return line, value, drawn
 
 
@@ -210,25 +256,26 @@ def _at_specificity(
 
 
 def _delta_loc(
-    scores: pd.DataFrame, where: dict, best: pd.DataFrame, resampler: Resampler, scored_on: str, plan: AnalysisPlan
+    prepared: _Prepared, place: tuple, best: pd.DataFrame, resampler: Resampler, scored_on: str
 ) -> tuple[float, np.ndarray]:
     """E(best site) - E(random layer and key), harmonic means on the cases both have; the control's setting chosen on
     dev too.
 
     Near 0, the curve is about editability and says nothing of where a concept is (Hase et al. 2023).
     """
-    control = stratum(matching(scores, where | {"method": RANDOM_SITE}), plan.which)
     nothing = np.nan, np.full(resampler.draws, np.nan)
-    if control.empty:
+    place = (*place[:-1], RANDOM_SITE)
+    if place not in prepared.scores:
         return nothing
-    dev = control[control["split"] == "dev"] if scored_on == "test" else control
-    means = group_means(dev if len(dev) else control).dropna(subset=["harmonic_mean"])
+    searched = prepared.dev if scored_on == "test" and place in prepared.dev else prepared.used
+    means = searched[place].dropna(subset=["harmonic_mean"])
     if means.empty:
         return nothing
     order = means.sort_values(["harmonic_mean", "settings"], ascending=[False, True], kind="stable")
+    control = prepared.scores[place]
     control = control[control["settings"] == order["settings"].iloc[0]]
-    both = best.merge(control[list(CASE)], on=list(CASE))
-    other = control.merge(both[list(CASE)], on=list(CASE))
+    both = best[best["pair"].isin(control["pair"])]
+    other = control[control["pair"].isin(both["pair"])]
     if both.empty:
         return nothing
     h = METRICS.index("harmonic_mean")

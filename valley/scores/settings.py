@@ -84,6 +84,8 @@ def choose(scores: pd.DataFrame, tried: pd.DataFrame, which: str = "known") -> p
         dev_harmonic_mean, reason.
     """
     plan = candidates(scores, tried)
+    strata = [name for name in STRATA if name in scores]
+    scores = scores[[*GROUP, "split", *strata, *BASE]]
     usable = stratum(scores, which)
     usable = usable[~usable["method"].isin(CONTROLS)]
     dev = group_means(usable[usable["split"] == "dev"])
@@ -95,7 +97,7 @@ def choose(scores: pd.DataFrame, tried: pd.DataFrame, which: str = "known") -> p
         key = {name: row[name] for name in (*RUNG, "edit_kind")}
         base = {**row, "method": "", "settings": "", "chosen_on": "", "dev_harmonic_mean": np.nan, "reason": ""}
         if row["scored_on"] == "all" or row["n_settings"] == 1:
-            only = matching(scores[~scores["method"].isin(CONTROLS)], key)
+            only = matching(anyone, key)
             if only.empty:
                 base["reason"] = "every edit failed"
             else:
@@ -199,12 +201,15 @@ def above_placebo(score: np.ndarray, placebo: np.ndarray) -> np.ndarray:
 
 
 def placebo_of(scores: pd.DataFrame, part: pd.DataFrame) -> pd.DataFrame | None:
-    """The placebo edits of the cases in `part` (same rung): per case the mean over placebo settings; None if none."""
-    key = ["rung_index", "rung", "pair"]
-    rows = scores.loc[scores["method"] == PLACEBO, [*key, "generalisation"]].merge(part[key], on=key)
-    if rows.empty:
+    """The placebo edits of the cases in `part`, which are of one rung: per case the mean over placebo settings; None if
+    none."""
+    if part.empty:
         return None
-    return rows.groupby(key, observed=True)["generalisation"].mean().reset_index()
+    here = (scores["pair"].isin(part["pair"]) & scores["method"].eq(PLACEBO)).to_numpy()
+    for name in RUNG:
+        here = here & scores[name].eq(part[name].iloc[0]).to_numpy()
+    rows = scores.loc[here, ["pair", "generalisation"]]
+    return None if rows.empty else rows.groupby("pair")["generalisation"].mean().reset_index()
 
 
 def kind_mean(parts: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
