@@ -13,7 +13,7 @@ import time
 import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,8 @@ REASON_LENGTH = 300
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a sweep did, in cells; `failed`, `skipped` (rungs) and `left_out` (records) are one line each."""
+    """What a sweep did, in cells; `failed`, `skipped` (rungs) and `left_out` (records) are one line each.
+    `development`: per rung and edit kind, how many known development cases its settings were chosen on."""
 
     folder: Path
     cells: int
@@ -54,6 +55,7 @@ class Outcome:
     skipped: tuple[str, ...]
     left_out: tuple[str, ...]
     seconds: float
+    development: dict[str, dict[str, int]] = field(default_factory=dict)
 
 
 def run_bench(
@@ -125,6 +127,7 @@ class _Sweep:
         self.ran, self.kept = 0, 0
         self.seen: set[str] = set()
         self.failed: list[str] = []
+        self.development: dict[str, dict[str, int]] = {}
 
     def run(self) -> Outcome:
         began = time.perf_counter()
@@ -138,8 +141,10 @@ class _Sweep:
         cells = self.ran + self.kept + len(self.failed)
         if self.part is None:  # what a search really took: a failed setting takes less, a Pareto front more
             self.store.note(expected=cells)
+        if self.development:
+            self.store.note(known_development=self.development)
         done = (self.store.folder, cells, self.ran, self.kept, tuple(self.failed))
-        return Outcome(*done, self.skipped, self.left_out, seconds)
+        return Outcome(*done, self.skipped, self.left_out, seconds, self.development)
 
     def _rung(self, place: Place, bar: Any, wait: bool) -> bool:
         """Run the missing cells of a rung, step by step; False where another process is at work on one of a step."""
@@ -246,7 +251,11 @@ class _Sweep:
 
     def _read(self, tasks: Sequence[Task], model: str) -> Point:
         tables = [self.store.read(task.cell.address(model)) for task in tasks]
-        return judge(pd.concat(tables)) if tables else Point()
+        point = judge(pd.concat(tables)) if tables else Point()
+        for cell, _ in tasks[:1]:
+            counts = self.development.setdefault(cell.rung, {})
+            counts[cell.edit_kind] = max(point.known, counts.get(cell.edit_kind, 0))
+        return point
 
     def _cell(self, task: Task, loaded: Loaded, bar: Any, wait: bool) -> bool:
         """Run one cell unless it is there; False when another process is at work on it."""
@@ -346,6 +355,19 @@ def format_outcome(outcome: Outcome) -> str:
     lines += [f"failed: {line}" for line in outcome.failed]
     count = f"{outcome.cells} cells: {outcome.ran} run, {outcome.kept} were there, {len(outcome.failed)} failed"
     lines.append(f"{outcome.folder}: {count}, in {outcome.seconds:.0f} s")
+    lines += _unequal(outcome.development)
     if outcome.failed:
         lines.append("run the same command again to try the failed ones again")
     return "\n".join(lines)
+
+
+def _unequal(development: Mapping[str, Mapping[str, int]]) -> list[str]:
+    """A line per edit kind whose settings were chosen on unlike numbers of known cases at different rungs."""
+    lines = []
+    for kind in dict.fromkeys(kind for counts in development.values() for kind in counts):
+        counts = {rung: of[kind] for rung, of in development.items() if kind in of}
+        least, most = min(counts, key=counts.__getitem__), max(counts, key=counts.__getitem__)
+        if counts[least] < counts[most]:
+            span = f"from {counts[least]} ({least}) to {counts[most]} ({most})"
+            lines.append(f"{kind}: settings were chosen on {span} known development cases, less surely where fewer")
+    return lines

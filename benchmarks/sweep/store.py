@@ -175,9 +175,11 @@ class RunStore:
         self._slots[slot] = {address}
 
     def note(self, **facts: object) -> None:
-        """Add facts to run.json."""
+        """Add facts to run.json; entries of a table there that a table of `facts` does not name stay."""
         with self._run_json() as (path, known):
-            _write_json(path, known | facts)
+            for key, value in facts.items():
+                known[key] = known.get(key, {}) | value if isinstance(value, dict) else value
+            _write_json(path, known)
 
     def _file(self, address: str) -> Path:
         return self.cells / f"{address}.parquet"

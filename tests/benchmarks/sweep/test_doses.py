@@ -20,9 +20,10 @@ from benchmarks.sweep.search.place import Place, places
 from benchmarks.sweep.search.races import FINALISTS, Race, doubling
 from benchmarks.sweep.search.schedule import steps
 from benchmarks.sweep.search.search_points import Point
-from editing.errors import BadData
+from editing.errors import BadData, BadRequest
 from tests.benchmarks.tiny import World, world
 from valley.rows.schema import VOLATILE, read_run
+from valley.scores.plan import AnalysisPlan, plan_caution, stored
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -173,10 +174,15 @@ class TestWholeSearch:
 
     def test_an_earlier_run_keeps_its_rule_and_a_new_one_records_it(self, tiny: World, dosed: Path) -> None:
         record = json.loads((dosed / "run.json").read_text())
+        rows = read_run(dosed)
+        known = rows[(rows["split"] == "dev") & rows["known"].fillna(False) & (rows["method"] == "rome")]
+        assert record["known_development"] == {"two": {"fact": known["case"].nunique()}}
         assert (record["search_rule"], record["doses"]) == (2, list(DOSES)) and "doses" not in record["plan"]
         plan = plan_of(tiny)
         assert plan.choices({"plan": plan.fixed()}) == Choices(1, (1.0,)), "of before rules were recorded"
         assert plan.choices(record) == Choices(2, DOSES)
+        with pytest.raises(BadRequest, match="begun by rule 2"):
+            replace(plan, search_rule=1).choices(record)
         assert plan.hash == replace(plan, extend=True).hash != replace(plan, doses=DOSES).hash
 
 
@@ -234,6 +240,16 @@ class TestExtension:
         for plan in (larger, replace(larger, extend=True), small):  # each goes on, and has nothing left to do
             assert run_bench(plan, tmp_path, "cpu", quiet=True).ran == 0
         assert json.loads((tmp_path / "run.json").read_text())["extensions"] == [extension]
+
+    def test_a_judgement_says_that_the_run_was_extended(self, tmp_path: Path) -> None:
+        assert stored(AnalysisPlan(), tmp_path) == "" == plan_caution(tmp_path)
+        extension = {"time": "2026-01-02", "plan_hash": "ab" * 32, "adds": ["limit: 4 -> 6"], "plan": {}}
+        (tmp_path / "run.json").write_text(json.dumps({"extensions": [extension]}))
+        for caution in (stored(AnalysisPlan(), tmp_path), plan_caution(tmp_path)):
+            assert caution.startswith("the run was extended, 2026-01-02 (plan abababababababab): limit")
+        assert "another plan" in plan_caution(tmp_path, min_known=3) and "extended" in plan_caution(
+            tmp_path, min_known=3
+        )
 
     def test_what_leaves_something_out_is_no_extension(self, tiny: World, tmp_path: Path) -> None:
         plan = plan_of(tiny)
