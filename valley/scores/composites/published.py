@@ -29,7 +29,7 @@ def first_study(means: Means) -> np.ndarray:
 
 
 COMPOSITES = (
-    Composite("counterfact_s", "CounterFact's S", counterfact_s, ("neighbour",), source="Meng et al. 2022, section 3.3"),
+    Composite("counterfact_s", "CounterFact's S", counterfact_s, ("neighbour",), source="Meng et al. 2022, sec. 3.3"),
     Composite(
         "easyedit_mean", "EasyEdit's three scores, averaged", easyedit_mean, ("neighbour",),
         source="Wang et al. 2023, section 4",
