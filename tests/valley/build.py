@@ -34,6 +34,8 @@ def edit(case: str, values: list[dict], **more: object) -> list[dict]:
         "subject": case, "relation": "capital", "split": "test", "known": True,
         "prompt": f"The capital of {case} is", "answer": "Rome", "old": "Paris", "text_before": " Paris", "text_after": " Rome",
     }  # fmt: skip
+    if more.get("method") == "placebo":
+        base["settings"] = json.dumps({"inner": "rome", "depth": 0.5, "options": "{}"})
     base |= more
     base.setdefault("cell", "-".join(str(base[k]) for k in ("rung", "method", "settings", "edit_kind", "run_seed")))
     return [base | p for p in values]

@@ -69,8 +69,9 @@ def check(rows: pd.DataFrame) -> pd.DataFrame:
         raise RowsError(
             f"case {bad['case']!r} at {bad['rung']!r}: {bad['probe']} has value {bad['value']}, not in [0, 1]"
         )
-    good = coded(good[_CHECKED])
-    twice = good.duplicated(["cell", *UNIT, "run_seed", "probe", "probe_index"])
+    dose = ["dose"] if "dose" in good else []
+    good = coded(good[[*_CHECKED, *dose]])
+    twice = good.duplicated(["cell", *UNIT, "run_seed", *dose, "probe", "probe_index"])
     if twice.any():
         bad = good[twice].iloc[0]
         raise RowsError(

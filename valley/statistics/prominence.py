@@ -44,7 +44,7 @@ def _depth(y: np.ndarray) -> np.ndarray:
     after[-1] = y[-1]
     for i in range(len(y) - 2, 1, -1):
         np.maximum(after[i + 1], y[i], out=after[i])
-    best, before = np.full(y.shape[1:], -np.inf), y[0].copy()
+    best, before = np.full(y.shape[1:], -np.inf), np.array(y[0])  # an array also where y is one curve
     for m in range(1, len(y) - 1):
         np.maximum(best, np.minimum(before, after[m + 1]) - y[m], out=best)
         np.maximum(before, y[m], out=before)

@@ -86,7 +86,23 @@ def test_placebo_is_taken_off_the_generalisation():
     parts = [edit(f"c{i}", probes(efficacy=[0.6], neighbour=[1.0])) for i in range(4)]
     parts += [edit(f"c{i}", probes(efficacy=[0.2], neighbour=[1.0]), method="placebo") for i in range(4)]
     found = available(frame(*parts), PLAN)
-    assert np.isclose(value(found, "e_hv_net"), 0.5) and np.isclose(value(found, "generalisation_net"), 0.5)
+    assert np.isclose(value(found, "generalisation_net"), 0.5)
+
+
+def test_the_placebo_of_another_method_or_setting_is_not_taken_off():
+    parts = [edit(f"c{i}", probes(efficacy=[0.6], neighbour=[1.0])) for i in range(4)]
+    for inner, depth in (("ike", 0.5), ("rome", 0.3)):
+        settings = json.dumps({"inner": inner, "depth": depth, "options": "{}"})
+        other = [
+            edit(f"c{i}", probes(efficacy=[0.2], neighbour=[1.0]), method="placebo", settings=settings)
+            for i in range(4)
+        ]
+        assert np.isnan(value(available(frame(*parts, *other), PLAN), "generalisation_net"))
+
+
+def test_the_hypervolume_of_one_setting_is_not_measurable():
+    parts = [edit(f"c{i}", probes(efficacy=[1.0], neighbour=[0.5])) for i in range(6)]
+    assert np.isnan(value(available(frame(*parts), PLAN), "e_hv"))
 
 
 def test_seeds_are_pooled_and_redrawn():
