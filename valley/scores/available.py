@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from valley.rows import CONTROLS, METRICS, PLACEBO, RUNG, SETTING, RowsError
-from valley.scores.cases import check, scores_of
+from valley.rows import CONTROLS, METRICS, PLACEBO, RUNG, SETTING, STRATA, RowsError
+from valley.scores.cases import check, coded, scores_of
 from valley.scores.plan import AnalysisPlan
 from valley.scores.settings import (
     BASE,
@@ -169,6 +169,7 @@ CASE_COLUMNS = [*PLACE, "settings", "split", "pair", "depth", *BASE]
 
 
 def _prepare(scores: pd.DataFrame, which: str) -> _Prepared:
+    scores = coded(scores[[*CASE_COLUMNS, *(name for name in STRATA if name in scores)]])
     usable = stratum(scores, which)[CASE_COLUMNS]
     tables = (
         usable,
