@@ -257,4 +257,26 @@ def pack(run: Path, out: Path, as_json: bool) -> None:
     click.echo(f"{done.rows:,} rows in {sizes} -> {done.folder}")
 
 
-COMMANDS = (bench, slurm, status, merge, pack)
+@command()
+@click.argument("run", type=FOLDER)
+@option("--json")
+def compact(run: Path, as_json: bool) -> None:
+    """Rewrite the many small files of RUN as a few large ones: the same rows, faster to read.
+
+    The run can be gone on with. Refused while another process is at work on RUN.
+
+    \b
+    Example:
+      valley compact results/demo
+    """
+    from benchmarks.sweep import compact as compact_run
+
+    done = compact_run(run)
+    if as_json:
+        print_json(asdict(done))
+        return
+    sizes = f"{done.after / 2**20:.1f} MiB (were {done.before / 2**20:.1f} MiB)"
+    click.echo(f"{done.folder}: {done.cells} cells moved; {done.files_after} files (were {done.files_before}), {sizes}")
+
+
+COMMANDS = (bench, slurm, status, merge, pack, compact)

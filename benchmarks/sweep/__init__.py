@@ -1,5 +1,6 @@
 """A sweep: plan, cells, schedule, store and the executors that run it."""
 
+from benchmarks.sweep.compact import Compacted, compact
 from benchmarks.sweep.estimate import estimate, estimate_json, format_estimate
 from benchmarks.sweep.executors.execute import execute
 from benchmarks.sweep.executors.slurm import array_script
@@ -14,10 +15,12 @@ from benchmarks.sweep.status import format_status, status
 
 __all__ = [
     "PLAN_OPTIONS",
+    "Compacted",
     "Plan",
     "PlanFile",
     "Workers",
     "array_script",
+    "compact",
     "estimate",
     "estimate_json",
     "execute",

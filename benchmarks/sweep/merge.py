@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from benchmarks.sweep.store import KEY, RunStore
+from benchmarks.sweep.cell_files import notes_in
+from benchmarks.sweep.store import RunStore
 from editing.errors import BadData
-from valley.rows import read_run_json, unequal_keys
+from valley.rows import read_run_json, unequal_keys, without_leftovers
 
 
 @dataclass(frozen=True)
@@ -28,9 +27,21 @@ class Merged:
 @dataclass(frozen=True)
 class _Found:
     file: Path
-    slot: str
-    failed: bool
-    earlier: bool  # addressed by its full settings, by an earlier version
+    address: str
+    note: dict
+
+    @property
+    def slot(self) -> str:
+        return self.note["slot"]
+
+    @property
+    def failed(self) -> bool:
+        return bool(self.note["failed"])
+
+    @property
+    def earlier(self) -> bool:
+        """Whether its address was made of its full settings, by an earlier version."""
+        return "settings" not in self.note
 
 
 def merge(runs: Sequence[Path], out: Path) -> Merged:
@@ -67,15 +78,16 @@ def merge(runs: Sequence[Path], out: Path) -> Merged:
             held = chosen.get(found.slot)
             if held is None or (held.failed and not found.failed):
                 chosen[found.slot] = found
-            elif not held.failed and not found.failed and held.file.name != found.file.name:
+            elif not held.failed and not found.failed and held.address != found.address:
                 raise BadData(
                     f"{held.file} and {found.file} measure the same place with different weights, cases or code; "
                     "delete the one that is stale"
                 )
     store = RunStore(out, first["plan"], {"merged": [str(run) for run in runs]}, _shared(about))
-    for slot, found in chosen.items():
-        store.adopt(found.file, slot)
+    for found in chosen.values():
+        store.adopt(found.file, found.address, found.note)
     store.note(asked=[entry for one in about for entry in one.get("asked", [])])
+    store.close()
     return Merged(Path(out), len(chosen), total - len(chosen), sum(found.failed for found in chosen.values()))
 
 
@@ -98,10 +110,10 @@ def _extensions(about: dict) -> list[str]:
 
 def _cells(run: Path) -> list[_Found]:
     found = []
-    for file in sorted((Path(run) / "cells").glob("*.parquet")):
+    for file in without_leftovers(sorted((Path(run) / "cells").glob("*.parquet"))):
         try:
-            note = json.loads((pq.read_schema(file).metadata or {})[KEY])
+            notes = notes_in(file)
         except (pa.ArrowException, OSError, KeyError, ValueError) as error:
             raise BadData(f"{file}: not a readable cell ({str(error)[:80]}); delete it and run bench again") from error
-        found.append(_Found(file, note["slot"], bool(note["failed"]), "settings" not in note))
+        found += [_Found(file, address, note) for address, note in notes.items()]
     return found

@@ -88,6 +88,8 @@ def run_bench(
     except KeyboardInterrupt:
         done = f"{sweep.ran + sweep.kept} of {sweep.total} cells are kept in {out}"
         raise KeyboardInterrupt(f"interrupted; {done}; run the same command to go on") from None
+    finally:
+        sweep.store.close()
 
 
 class _Sweep:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
-from benchmarks.sweep.store import KEY
-from valley.rows import read_run_json
+from benchmarks.sweep.cell_files import notes_in
+from benchmarks.sweep.store import WRITER
+from valley.rows import is_compacted, read_run_json, without_leftovers
 
 # The rate is that of the last so many cells: the strong rungs at the end are slower than the weak ones before them.
 RECENT = 20
+NO_CELL = ("run", "compacted", WRITER)  # beginnings of the names of locks that are no claim of a cell
 
 
 @dataclass(frozen=True)
@@ -53,16 +53,17 @@ def status(folder: Path) -> Status:
     about = read_run_json(folder)
     states: dict[str, str] = {}
     times: list[float] = []
-    for file in sorted((folder / "cells").glob("*.parquet")):
+    for file in without_leftovers(sorted((folder / "cells").glob("*.parquet"))):
         try:
-            failed = json.loads((pq.read_schema(file).metadata or {})[KEY])["failed"]
-            states[file.stem] = "failed" if failed else "done"
-            times += [] if failed else [file.stat().st_mtime]
+            notes = notes_in(file)
+            states |= {address: "failed" if note["failed"] else "done" for address, note in notes.items()}
+            if not is_compacted(file) and "done" in states[file.stem]:
+                times.append(file.stat().st_mtime)
         except FileNotFoundError:  # replaced just now
             continue
         except (pa.ArrowException, OSError, KeyError, ValueError, TypeError):
             states[file.stem] = "unreadable"
-    claimed = [lock.stem for lock in (folder / ".locks").glob("*.lock") if lock.stem != "run"]
+    claimed = [lock.stem for lock in (folder / ".locks").glob("*.lock") if not lock.stem.startswith(NO_CELL)]
     running = sum(_held(folder / ".locks" / f"{name}.lock") for name in claimed if states.get(name) != "done")
     count = list(states.values()).count
     expected = max(int(about.get("expected", 0)), count("done"))

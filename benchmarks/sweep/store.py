@@ -2,7 +2,8 @@
 
     RUN/run.json             what was asked, versions, rungs left out
     RUN/cells/<hash>.parquet one finished cell (a failed cell is one error row)
-    RUN/.locks/              one claim per cell in work, freed by the system when its process dies
+    RUN/cells/compact-<hash>.parquet  many finished cells (`benchmarks/sweep/compact.py`)
+    RUN/.locks/              one claim per cell in work and one per process, freed by the system when its process dies
 
 Files appear by temp file + fsync + rename, so a kill loses at most the cell in flight and a reader never sees half a
 file. Several processes may work on one folder: each claims the cells it computes.
@@ -11,22 +12,23 @@ file. Several processes may work on one folder: each claims the cells it compute
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from uuid import uuid4
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
+from benchmarks.sweep.cell_files import cell_table, notes_in, without, write_cell
 from editing.errors import BadData
 from editing.files import atomic_file
-from valley.rows import SCHEMA_VERSION, read_run_json
+from valley.rows import SCHEMA_VERSION, is_compacted, read_run_json, without_leftovers
 
-KEY = b"editbench"
+WRITER = "writer-"  # begins the name of the lock that a process holds while it may write cells
 PROBE_BYTES = 64 * 1024
 
 
@@ -52,6 +54,9 @@ class RunStore:
             self.locks.mkdir(exist_ok=True)
         except OSError as error:
             raise BadData(f"{self.folder}: cannot write results there ({error.strerror}); use another --out") from error
+        self._present = FileLock(self.locks / f"{WRITER}{uuid4().hex}.lock")
+        with self.claim("run", wait=True):  # a `compact` at work ends first
+            self._present.acquire()
         with atomic_file(self.folder / ".probe") as temp:  # a full or read-only disk shows here, before any work
             temp.write_bytes(b"\0" * PROBE_BYTES)
         (self.folder / ".probe").unlink(missing_ok=True)
@@ -61,8 +66,9 @@ class RunStore:
         self._settings: dict[str, str] = {}  # address -> full settings
         self._earlier: set[str] = set()  # addresses of files that were addressed by their full settings
         self._seen: dict[str, int] = {}  # address -> time of the file as indexed
+        self._compacted: dict[str, Path] = {}  # address -> the compacted file that holds it
         self.unreadable: list[str] = []
-        for file in sorted(self.cells.glob("*.parquet")):
+        for file in without_leftovers(sorted(self.cells.glob("*.parquet"))):
             self._index(file)
         self._manifest(fixed, asked, about, extension)
 
@@ -70,7 +76,7 @@ class RunStore:
         """Whether this cell is finished and did not fail."""
         file = self._file(address)
         if not file.exists():
-            return False
+            return address in self._compacted
         if self._seen.get(address) != file.stat().st_mtime_ns:  # another process has written it since
             self._index(file)
         return address not in self._failed
@@ -82,7 +88,7 @@ class RunStore:
 
     def read(self, address: str) -> pd.DataFrame:
         """The rows of a stored cell."""
-        return pd.read_parquet(self._file(address))
+        return cell_table(self._place(address), address).to_pandas()
 
     def settings(self, address: str) -> str:
         """The full settings of a stored cell as JSON; empty where they are not known."""
@@ -152,26 +158,26 @@ class RunStore:
         self.keep_only(address, slot)
 
     def _write(self, address: str, table: pa.Table, note: dict) -> None:
-        table = table.replace_schema_metadata({**(table.schema.metadata or {}), KEY: json.dumps(note).encode()})
-        with atomic_file(self._file(address)) as temp:
-            pq.write_table(table, temp, compression="zstd")
+        write_cell(self._file(address), table, note)
         self._index(self._file(address))
 
-    def adopt(self, file: Path, slot: str) -> None:
-        """Take over a finished cell from another folder, as it is.
+    def adopt(self, file: Path, address: str, note: dict) -> None:
+        """Take over a finished cell from a file of another folder, as it is.
 
         Raises:
             BadData: disk full, folder gone or read-only.
         """
-        with self.claim(file.stem, wait=True), atomic_file(self.cells / file.name) as temp:
-            shutil.copyfile(file, temp)
-        self._index(self.cells / file.name)
-        self.keep_only(file.stem, slot)
+        with self.claim(address, wait=True):
+            self._write(address, cell_table(file, address), note)
+        self.keep_only(address, note["slot"])
 
     def keep_only(self, address: str, slot: str) -> None:
         """Remove every other result of a slot: older ones, and one that a kill left beside its successor."""
         for old in self._slots.get(slot, set()) - {address}:
             self._file(old).unlink(missing_ok=True)
+            if old in self._compacted:
+                with self.claim("compacted", wait=True):
+                    without(self._compacted.pop(old), old)
         self._slots[slot] = {address}
 
     def note(self, **facts: object) -> None:
@@ -181,19 +187,32 @@ class RunStore:
                 known[key] = known.get(key, {}) | value if isinstance(value, dict) else value
             _write_json(path, known)
 
+    def close(self) -> None:
+        """Say that this process writes no more."""
+        self._present.release(force=True)
+        Path(self._present.lock_file).unlink(missing_ok=True)
+
     def _file(self, address: str) -> Path:
         return self.cells / f"{address}.parquet"
+
+    def _place(self, address: str) -> Path:
+        """The file that holds a stored cell."""
+        file = self._file(address)
+        return file if file.exists() else self._compacted.get(address, file)
 
     def _index(self, file: Path) -> None:
         try:
             stamp = file.stat().st_mtime_ns
-            note = json.loads((pq.read_schema(file).metadata or {})[KEY])
-            self._slots.setdefault(note["slot"], set()).add(file.stem)
-            failed = bool(note["failed"])
-            if "settings" in note:
-                self._settings[file.stem] = note["settings"]
-            else:
-                self._earlier.add(file.stem)
+            failed = False
+            for address, note in notes_in(file).items():
+                self._slots.setdefault(note["slot"], set()).add(address)
+                failed = bool(note["failed"])
+                if "settings" in note:
+                    self._settings[address] = note["settings"]
+                else:
+                    self._earlier.add(address)
+                if is_compacted(file):
+                    self._compacted[address] = file
         except FileNotFoundError:  # another process has just replaced it
             return
         except (pa.ArrowException, OSError, KeyError, ValueError, TypeError):
@@ -243,6 +262,31 @@ class RunStore:
             if extension and extension["plan_hash"] not in [one["plan_hash"] for one in listed]:
                 about["extensions"] = [*listed, extension]
             _write_json(path, known | {"plan": fixed, "asked": history} | about)
+
+
+@contextmanager
+def no_writers(folder: Path) -> Iterator[None]:
+    """Keep every other process from a run folder; those that come wait.
+
+    Raises:
+        BadData: a process is at work on it, or the folder cannot be written.
+    """
+    locks = Path(folder) / ".locks"
+    busy = f"{folder}: another process is at work on it; wait until it ends (`status` shows what runs)"
+    try:
+        locks.mkdir(exist_ok=True)
+        with FileLock(locks / "run.lock", timeout=5):
+            for file in locks.glob("*.lock"):
+                if file.name != "run.lock":
+                    with FileLock(file, timeout=0):
+                        pass
+                    if file.name.startswith(WRITER):  # of a process that was killed
+                        file.unlink(missing_ok=True)
+            yield
+    except Timeout as error:
+        raise BadData(busy) from error
+    except OSError as error:
+        raise BadData(f"{locks}: cannot lock there ({error.strerror}); compact a copy of the run") from error
 
 
 def _write_json(path: Path, value: dict) -> None:

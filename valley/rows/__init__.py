@@ -1,5 +1,6 @@
 """The one table: its schema, its kinds, reading and packing runs."""
 
+from valley.rows.compacted import NOTES, PREFIX, is_compacted, notes_of, without_leftovers
 from valley.rows.crispness import crispness_of
 from valley.rows.documents import first_problem, hint, one_of
 from valley.rows.files import write_whole
@@ -52,7 +53,9 @@ __all__ = [
     "MEANINGS",
     "METRICS",
     "NET",
+    "NOTES",
     "PLACEBO",
+    "PREFIX",
     "PROBE_KINDS",
     "RANDOM_LAYER",
     "RANDOM_SITE",
@@ -70,7 +73,9 @@ __all__ = [
     "first_problem",
     "format_rows",
     "hint",
+    "is_compacted",
     "kind_order",
+    "notes_of",
     "one_of",
     "pack",
     "preferred",
@@ -80,5 +85,6 @@ __all__ = [
     "run_record",
     "to_frame",
     "unequal_keys",
+    "without_leftovers",
     "write_whole",
 ]

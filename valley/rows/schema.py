@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from editing.errors import BadData
+from valley.rows.compacted import without_leftovers
 
 SCHEMA_VERSION = 1
 
@@ -262,7 +263,7 @@ def cell_files(folder: str | Path) -> list[Path]:
     folder = Path(folder)
     if not folder.is_dir():
         raise RowsError(f"{folder}: no such run folder; make one with `python cli.py bench --out {folder}`")
-    files = sorted((folder / "cells").glob("*.parquet"))
+    files = without_leftovers(sorted((folder / "cells").glob("*.parquet")))
     if not files:
         raise RowsError(f"{folder}: no finished cell in it yet; run `python cli.py bench --out {folder}`")
     return files

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from valley.rows import CONTROLS, METRICS, PLACEBO, RUNG, SETTING, RowsError
-from valley.scores.cases import check, scores_of
+from valley.rows import CONTROLS, METRICS, PLACEBO, RUNG, SETTING, STRATA, RowsError
+from valley.scores.cases import check, coded, scores_of
 from valley.scores.composites import CASE_COLUMNS, composites
 from valley.scores.grid import grids
 from valley.scores.plan import AnalysisPlan
@@ -178,6 +178,7 @@ _CASE = [*PLACE, "settings", "split", "pair", "depth", *BASE, *CASE_COLUMNS]
 
 
 def _prepare(scores: pd.DataFrame, which: str) -> _Prepared:
+    scores = coded(scores[[*_CASE, *(name for name in STRATA if name in scores)]])
     usable = stratum(scores, which)[_CASE]
     tables = (
         usable,

@@ -197,7 +197,7 @@ def scores_of(rows: pd.DataFrame) -> pd.DataFrame:
     table = table.sort_values(unit, kind="stable", ignore_index=True)
     table = table.assign(pair=table.groupby(["ladder", "edit_kind", *CASE], observed=True).ngroup())
     texts["cluster"] = texts.pop("relation", facts["cluster"].dtype)  # `relation` is a probe kind from here on
-    return coded(table)
+    return table.astype({name: dtype for name, dtype in texts.items() if name in table})
 
 
 def harmonic(generalisation: np.ndarray | float, specificity: np.ndarray | float) -> np.ndarray:

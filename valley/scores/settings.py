@@ -27,7 +27,7 @@ from valley.rows import (
     STRATA,
     RowsError,
 )
-from valley.scores.cases import harmonic
+from valley.scores.cases import coded, harmonic
 from valley.scores.composites import CASE_COLUMNS, Means, composites, failed_gates
 from valley.statistics import draw_weights, interval, weighted_means
 
@@ -90,7 +90,7 @@ def choose(scores: pd.DataFrame, tried: pd.DataFrame, which: str = "known") -> p
     """
     plan = candidates(scores, tried)
     strata = [name for name in STRATA if name in scores]
-    scores = scores[[*GROUP, "split", *strata, *BASE]]
+    scores = coded(scores[[*GROUP, "split", *strata, *BASE]])
     usable = stratum(scores, which)
     usable = usable[~usable["method"].isin(CONTROLS)]
     dev = group_means(usable[usable["split"] == "dev"])

@@ -27,7 +27,7 @@ def prominence(y: np.ndarray, shape: str = "valley") -> np.ndarray:
     if n < (4 if shape == "four-phase" else 3):
         return np.full(y.shape[:-1], -np.inf)
     if shape == "valley":
-        return _depth(np.ascontiguousarray(np.moveaxis(y, -1, 0)))
+        return _depth(np.ascontiguousarray(y.reshape(-1, n).T)).reshape(y.shape[:-1])
     before = np.maximum.accumulate(y, axis=-1)
     lowest_after = np.minimum.accumulate(y[..., ::-1], axis=-1)[..., ::-1]
     best = np.full(y.shape[:-1], -np.inf)
@@ -39,12 +39,12 @@ def prominence(y: np.ndarray, shape: str = "valley") -> np.ndarray:
 
 
 def _depth(y: np.ndarray) -> np.ndarray:
-    """(n, ...) -> (...): D of the deepest valley. Rungs come first: every step works on whole arrays."""
+    """(n, curves) -> (curves,): D of the deepest valley. Rungs come first: every step works on whole arrays."""
     after = np.empty_like(y)
     after[-1] = y[-1]
     for i in range(len(y) - 2, 1, -1):
         np.maximum(after[i + 1], y[i], out=after[i])
-    best, before = np.full(y.shape[1:], -np.inf), np.array(y[0])  # an array also where y is one curve
+    best, before = np.full(y.shape[1], -np.inf), y[0].copy()
     for m in range(1, len(y) - 1):
         np.maximum(best, np.minimum(before, after[m + 1]) - y[m], out=best)
         np.maximum(before, y[m], out=before)
