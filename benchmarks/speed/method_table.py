@@ -1,7 +1,7 @@
 """`python -m benchmarks.speed.method_table RUN`: what every method changes, its cost and its quality.
 
 Reads a run of `cli.py bench` on one model, writes RUN's means to results/methods.csv and from those
-docs/reference/methods.md. A test holds the page against the file and the file against the methods there are.
+docs/reference/methods.md. A test holds the page against the file and the methods there are.
 """
 
 from __future__ import annotations
@@ -53,7 +53,8 @@ def summarise(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def page(table: pd.DataFrame, setting: str) -> str:
-    """The Markdown of docs/reference/methods.md for a table that `summarise` made."""
+    """The Markdown of docs/reference/methods.md for a table that `summarise` made; methods that are not in it are
+    listed behind it."""
     known = int(table["known"].max())
     lines = [HEAD.format(known=known, model=table["model"].iloc[0], setting=setting)]
     names = {"efficacy": "efficacy", "paraphrase": "paraphrase", "cross_lingual": "EN→FR", "neighbour": "neighbours"}
@@ -65,6 +66,11 @@ def page(table: pd.DataFrame, setting: str) -> str:
         if isinstance(row["error"], str) and row["error"]:
             what += f" (here: {row['error']})"
         lines.append(f"| `{row['method']}` | {what} | {row['seconds_edit']:.2f} | {scores} |")
+    for name in method_names():
+        if name not in set(table["method"]):
+            lines.append(
+                f"| `{name}` | {type(make_method(name)).summary} (not measured yet) |{' |' * (1 + len(SCORES))}"
+            )
     lines += ["", "## Sources and equations", ""]
     for name in method_names():
         module = inspect.getmodule(type(make_method(name)))

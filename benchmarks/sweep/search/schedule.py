@@ -86,8 +86,10 @@ def _halving(place: Place, part: Part | None) -> Steps:
     for (kind, dataset, _), cases in place.pools.items():
         for side in ("dev", "test"):
             if not cases.side(side):
-                more = "raise limit" + (" or change split.seed" if plan.split and "relation" in plan.split.by else "")
-                raise BadRequest(f"{kind} edits of {dataset}: no {side} case among {len(cases.cases)}; {more}")
+                count = len(cases.cases)
+                raise BadRequest(
+                    f"{kind} edits of {dataset}: no {side} case among {count}; raise limit, or take another split.seed"
+                )
     kinds = list(dict.fromkeys(pool[0] for pool in place.pools))
     searched = [method for method in plan.methods if method not in CONTROLS]
     units = [(kind, method) for kind in kinds for method in searched]
