@@ -16,7 +16,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from editing.delta.changes import Change, ChangeHook, Codebook, Dense, LowRank, Shift, TokenShift, add_changes
+from editing.delta.changes import Change, ChangeHook, Codebook, Dense, LowRank, Shift, TokenShift, add_changes, moved
 from editing.errors import BadData, BadModel, BadRequest
 from editing.files import atomic_file
 from editing.model import Hook, LanguageModel, hooked, linear_shape, paths_of_weight
@@ -86,7 +86,7 @@ class Delta:
         with lm.writing() as weights:
             for name, change in changes.items():
                 weight = lm.weight(name)
-                weights.write(name, weight.float() + oriented(lm, name, change).to(weight.device))
+                weights.write(name, weight.float() + oriented(lm, name, moved(change, weight.device)))
             with hooked(lm, [_single_hook(lm, n, c) for n, c in outputs]):
                 yield lm
 
