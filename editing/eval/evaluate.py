@@ -12,11 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from transformers.cache_utils import DynamicCache
 
 from editing.delta import Delta, delta_hooks
 from editing.eval.bits_per_byte import bits_per_byte
+from editing.lazy import cache_utils, torch
 from editing.model import Hook, LanguageModel
 from editing.run import Batch, Budget, Prefix, forward, pad, prefill
 from editing.text import continuation_ids
@@ -298,7 +297,7 @@ class _Batch:
         if self.past is None or count == 1:
             return token
         tokens, mask, position = [token], self.past.mask, self.past.lengths()
-        cache = DynamicCache()
+        cache = cache_utils.DynamicCache()
         for layer, (key, value) in enumerate(zip(self.past.keys, self.past.values, strict=True)):
             cache.update(key, value, layer)  # pyright: ignore[reportArgumentType]
         hooks = _hooks(self.lm, self.deltas, self.rows)

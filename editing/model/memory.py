@@ -12,9 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from editing.errors import NoSite, OutOfMemory
+from editing.lazy import torch
 from editing.model.language_model import LanguageModel
 from editing.model.sites import KINDS, Site
 

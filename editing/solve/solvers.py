@@ -18,8 +18,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 
+from editing.lazy import torch
 from editing.model import LanguageModel
 from editing.solve.objective import Problem, Step
 from editing.solve.settings import Injection, Value, ValueSettings

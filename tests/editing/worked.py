@@ -52,7 +52,7 @@ QUICK = {"steps": 6, "short_prefixes": 1, "long_prefixes": 1, "prefixes": 2, "de
 # Where the objective is another one, the step size is; a tied head would also be moved by an edit of its row.
 OWN = {"embedding": {"lr": 0.3, "clamp": 4.0, "untied": True}}
 # Methods that are there to do nothing useful.
-CONTROLS = {"placebo", "random_site"}
+CONTROLS = {"placebo", "random_layer", "random_site"}
 # A random model does not copy from its context.
 NEEDS_A_TRAINED_MODEL = {"ike"}
 NOT_MOVING = CONTROLS | NEEDS_A_TRAINED_MODEL

@@ -305,6 +305,27 @@ class TestDamage:
         assert [p.name for p in tmp_path.iterdir()] == ["precious.txt"]
 
 
+@pytest.mark.parametrize("name", METHODS)
+def test_dose(name: str, lm: LanguageModel, edits: dict[str, list[Delta]], tmp_path: Path) -> None:
+    """Half an edit is half the change, exactly; what has no half says so, and so does its method."""
+    delta = edits[name][0]
+    assert quick(name).has_dose == delta.has_dose
+    if not delta.has_dose:
+        with pytest.raises(BadRequest, match="no dose"):
+            delta.scaled(0.5)
+        return
+    half = 0.5 * delta
+    assert same(half.scaled(2), delta) and same(1.0 * delta, delta) and not same(half, delta)
+    assert half.relative_norm(lm) == pytest.approx(0.5 * delta.relative_norm(lm), rel=1e-6)
+    loaded = Delta.load(half.save(tmp_path / "half"))
+    assert same(loaded, half) and loaded.provenance["dose"] == 0.5 and loaded.scaled(2).provenance["dose"] == 1.0
+
+
+def test_a_dose_that_is_no_number_is_refused(edits: dict[str, list[Delta]]) -> None:
+    with pytest.raises(BadRequest, match="nan: not a finite number"):
+        edits["rome"][0].scaled(float("nan"))
+
+
 def test_a_delta_of_another_model_is_refused(lm: LanguageModel, edits: dict[str, list[Delta]]) -> None:
     other = tiny_lm("gpt2", n_embd=64, hidden_size=64)
     before = hash_weights(other.module)
