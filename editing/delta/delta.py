@@ -272,7 +272,7 @@ def delta_hooks(lm: LanguageModel, deltas: Sequence[Delta], rows: Sequence[int] 
     """Forward hooks that run sequence i of a batch under `deltas[rows[i]]`; rows[i] = -1 leaves it unedited.
 
     The output of an edited map gets (k @ right) @ left.T added, each sequence with its own factors, so many single
-    edits are evaluated in one forward pass. A delta's `context` is not a hook; editing/eval/evaluate.py puts it into
+    edits are evaluated in one forward pass. A delta's `context` is not a hook; editing/eval/replies.py puts it into
     the text.
 
     Raises:

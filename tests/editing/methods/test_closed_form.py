@@ -11,7 +11,7 @@ import torch
 from editing.delta.changes import Dense, LowRank
 from editing.delta.delta import Delta
 from editing.errors import BadRequest
-from editing.eval.evaluate import continuation_logprobs, text_drift
+from editing.eval import continuation_logprobs, text_drift
 from editing.methods import make_method
 from editing.methods.locate_then_edit.alphaedit import _ridge_solution
 from editing.methods.locate_then_edit.spread import Spread

@@ -15,7 +15,7 @@ import torch
 
 from benchmarks.measure.opening import planned
 from editing.errors import OutOfMemory
-from editing.eval.evaluate import continuation_logprobs
+from editing.eval import continuation_logprobs
 from editing.methods import make_method
 from editing.model.language_model import LanguageModel
 from editing.model.memory import MemoryPlan, covariance_groups, format_plan, free_memory, largest_scale, plan_memory
