@@ -3,16 +3,21 @@ first used."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from math import nan
 from pathlib import Path
 
-from benchmarks.grown import grow, is_grown, read_card
+from benchmarks.grown import RungSpec, grow, is_grown, read_card
+from editing.errors import UserError
 from editing.model import LanguageModel, check_device, load_resolved
 from editing.references import CARD, Resolved, absent, check_card, check_folder, parse
 from editing.references import resolve as resolve_foreign
 
-__all__ = ["Resolved", "absent", "at_hand", "load_model", "parse", "resolve", "training_tokens"]
+__all__ = ["Resolved", "absent", "at_hand", "layers_of", "load_model", "parse", "resolve", "training_tokens"]
+
+# The names that config.json files have for the number of blocks.
+LAYER_KEYS = ("num_hidden_layers", "n_layer", "num_layers", "n_layers")
 
 
 def resolve(
@@ -62,6 +67,24 @@ def at_hand(reference: str) -> bool:
     """Whether a model can be loaded here and now, without a download or a training."""
     parsed = parse(reference)
     return is_grown(parsed.name) if parsed.kind == "grown" else absent(reference) is None
+
+
+def layers_of(reference: str) -> int:
+    """The number of blocks of a model, from its name or its config.json; 0 where it is not here yet or states none."""
+    try:
+        parsed = parse(reference)
+        if parsed.kind == "grown":
+            return RungSpec.parse(parsed.name).layers
+        if not at_hand(reference):
+            return 0
+        config = json.loads((resolve(reference).folder / "config.json").read_text(encoding="utf-8"))
+    except (UserError, OSError, ValueError):  # whoever loads the model gets the reason
+        return 0
+    for part in (config, config.get("text_config") or {}):
+        for key in LAYER_KEYS:
+            if isinstance(part.get(key), int):
+                return part[key]
+    return 0
 
 
 def training_tokens(reference: str, stated: int = 0) -> float:

@@ -28,7 +28,7 @@ else:
             self._name = name
 
         def __getattr__(self, attribute: str) -> Any:
-            if attribute.startswith("__"):  # what copy or inspect ask of every object
+            if attribute.startswith("__") and attribute != "__version__":  # what copy or inspect ask of every object
                 raise AttributeError(attribute)
             return getattr(import_module(self._name), attribute)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from benchmarks.commands.options import FAILED, FOLDER, VERBOSE, Names, command, option, print_json, setting
+from benchmarks.commands.options import FAILED, FOLDER, VERBOSE, Doses, Names, command, option, print_json, setting
 from editing.errors import BadRequest
 
 if TYPE_CHECKING:
@@ -37,8 +37,15 @@ TEMPORARY = "temporary"
 @click.option("--known", is_flag=True, help="Edit only facts that the unedited model knows; the others are counted.")
 @option("--fast")
 @option("--set")
+@click.option(
+    "--doses",
+    type=Doses(),
+    default=None,
+    help="Multiples of each edit to measure too, such as 0.5,1,2; 1: none.  [default: by the search, see plans]",
+)
 @option("--corpus")
 @option("--out", help="Run folder.  [default: results/NAME for a plan]")
+@click.option("--extend", is_flag=True, help="Add what the plan has more to the run in --out; its plan stays.")
 @option("--seed", help="Random seed of cases, split and statistics.")
 @option("--device")
 @click.option("--dry-run", is_flag=True, help="Print cells, seconds and memory of each rung; run nothing.")
@@ -80,7 +87,7 @@ def bench(ctx: click.Context, out: Path | None, device: str | None, as_json: boo
     if flags["dry_run"]:
         from benchmarks.sweep import estimate, estimate_json, format_estimate
 
-        rungs, skipped = estimate(plan, device)
+        rungs, skipped = estimate(plan, device, out)
         if as_json:
             print_json(estimate_json(plan, out, rungs, skipped))
         else:
@@ -116,6 +123,8 @@ def plan_of_flags(flags: dict[str, Any]) -> Plan:
         settings=tuple(settings.items()),
         probes=flags["probes"],
         known=flags["known"],
+        doses=flags["doses"],
+        extend=flags["extend"],
     )
 
 

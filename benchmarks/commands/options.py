@@ -32,6 +32,20 @@ class Names(click.ParamType):
         return tuple(dict.fromkeys(part.strip() for part in value.split(",") if part.strip()))
 
 
+class Doses(click.ParamType):
+    """A comma-separated list of numbers from 0 on."""
+
+    name = "a,b,c"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, ...]:
+        if isinstance(value, tuple):
+            return value
+        try:
+            return tuple(float(part) for part in value.split(",") if part.strip())
+        except ValueError:
+            raise BadRequest(f"--doses {value}: write numbers with commas, such as 0.5,1,2") from None
+
+
 FOLDER = click.Path(path_type=Path)
 
 # The options that several commands take, each described once. `option` makes one of them, with changes for a command.

@@ -20,6 +20,9 @@ from benchmarks.sweep.planning.plan import Split
 from editing.methods import make_method
 from valley.rows import SCHEMA_VERSION
 
+# Fields that an address holds only where they say something: cells of before they came keep theirs.
+OPTIONAL = ("split", "stage", "known", "doses")
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -32,6 +35,8 @@ class Cell:
         stage: place in the search ("dev 1", "test") or in many cases ("part 2"); empty where all cases are measured at
             once.
         known: whether only the facts that the unedited model knows are edited.
+        doses: JSON list; the cell holds the rows at these multiples of its edits instead of those at dose 1, so that a
+            plan with doses has the same cells as one without, and more.
     """
 
     ladder: str
@@ -48,6 +53,7 @@ class Cell:
     split: str = ""
     stage: str = ""
     known: bool = False
+    doses: str = ""
 
     def address(self, model_hash: str, settings: str | None = None) -> str:
         """Content hash.
@@ -56,7 +62,7 @@ class Cell:
             model_hash: of the weights; empty for a model that could not be loaded.
             settings: text that stands for the settings; None is those that differ from the defaults.
         """
-        about = {key: value for key, value in asdict(self).items() if value or key not in ("split", "stage", "known")}
+        about = {key: value for key, value in asdict(self).items() if value or key not in OPTIONAL}
         about["settings"] = self.changed_settings if settings is None else settings
         return digest([about, model_hash, CODE_SCHEMA, SCHEMA_VERSION])
 
@@ -74,7 +80,8 @@ class Cell:
         """Hash of the place in the sweep, whatever the weights, the cases or the code; `settings` as in `address`."""
         place = [self.rung, self.method, self.changed_settings if settings is None else settings]
         place += [self.edit_kind, self.dataset]
-        return digest([*place, self.seed, self.stage] if self.split or self.stage else place)
+        place += [self.seed, self.stage] if self.split or self.stage else []
+        return digest([*place, self.doses] if self.doses else place)
 
     def side(self, case: Case) -> str:
         """Whether `case` is dev or test here."""
@@ -84,7 +91,8 @@ class Cell:
     def label(self) -> str:
         settings = json.loads(self.settings)
         where = "/".join(str(settings[key]) for key in ("site", "lookup") if settings.get(key))
-        return " ".join(filter(None, (self.rung, self.method, self.edit_kind, where, self.stage)))
+        dose = f"doses {self.doses[1:-1]}" if self.doses else ""
+        return " ".join(filter(None, (self.rung, self.method, self.edit_kind, where, self.stage, dose)))
 
 
 @cache

@@ -6,7 +6,8 @@ import json
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from math import ceil
 
 from benchmarks.cases import Case
 from benchmarks.measure import (
@@ -22,12 +23,16 @@ from benchmarks.measure import (
     strength,
     unedited_row,
 )
+from benchmarks.provenance import canonical
 from benchmarks.sweep.cell import Cell, Task
 from benchmarks.watch import Watch
+from editing.delta import Delta
 from editing.errors import UserError
 from editing.methods import make_method
 from editing.model import LanguageModel, Site
 from editing.stats import ModelStatistics
+from editing.text import EditRequest
+from valley.rows import FULL
 
 
 @dataclass
@@ -38,6 +43,7 @@ class Loaded:
         columns: the columns of the rows table that the model decides.
         bases: hash of cases -> the unedited model's answers to them, filled as cells need them.
         knows: hash of cases -> whether it knows each fact.
+        edits: the last edits with what identifies them, and their seconds: the next cell measures them at other doses.
         watch: what the stages of the work take.
     """
 
@@ -47,6 +53,18 @@ class Loaded:
     bases: dict[str, Base] = field(default_factory=dict)
     knows: dict[str, tuple[bool, ...]] = field(default_factory=dict)
     watch: Watch = field(default_factory=Watch)
+    edits: tuple[str, list[Delta], float] | None = None
+
+    def deltas(self, cell: Cell, requests: Sequence[EditRequest]) -> tuple[list[Delta], float]:
+        """The edits of `cell` and the seconds they took; those of the cell before where they are the same."""
+        name = canonical([cell.method, cell.settings, cell.seed, cell.corpus, [asdict(one) for one in requests]])
+        if self.edits is None or self.edits[0] != name:
+            self.edits = None  # free their memory first
+            began = time.perf_counter()
+            with self.watch("edit"):
+                method = make_method(cell.method, **json.loads(cell.settings))
+                self.edits = name, method.each(self.lm, requests, self.statistics), time.perf_counter() - began
+        return self.edits[1], self.edits[2]
 
     def base(self, cell: Cell, cases: Sequence[Case]) -> Base:
         """The unedited model's answers to the cases of `cell` that are to be edited."""
@@ -90,6 +108,7 @@ def load_rung(
         "parameters_without_embeddings": float(power.parameters_without_embeddings),
         "known_rate_en": rates.en,
         "known_rate_fr": rates.fr,
+        "known_facts": float(rates.facts),
         "n_layers": lm.n_layers,
     }
     return Loaded(lm, columns, statistics_of(lm, seed, corpus, quiet), watch=watch)
@@ -115,7 +134,8 @@ def cell_records(cell: Cell, cases: Sequence[Case], loaded: Loaded) -> list[dict
     """
     wanted = loaded.edited(cell, cases)
     left = [
-        _about(cell, case) | {"known": False} | unedited_row(case)
+        _about(cell, case) | {"known": False, "dose": dose} | unedited_row(case)
+        for dose in doses_of(cell)
         for case, go in zip(cases, wanted, strict=True)
         if not go
     ]
@@ -133,29 +153,49 @@ def _about(cell: Cell, case: Case) -> dict:
     }
 
 
+def doses_of(cell: Cell) -> list[float]:
+    """The multiples of its edits that a cell measures."""
+    return json.loads(cell.doses) if cell.doses else [FULL]
+
+
 def _edited_records(cell: Cell, cases: Sequence[Case], loaded: Loaded) -> list[dict]:
-    lm, method, watch = loaded.lm, make_method(cell.method, **json.loads(cell.settings)), loaded.watch
-    requests = [case.request for case in cases]
-    base = loaded.base(cell, cases)
+    deltas, took = loaded.deltas(cell, [case.request for case in cases])
+    doses = doses_of(cell)
+    # All doses of a case in the same passes, as many versions of the model at a time as there are cases.
+    some = ceil(len(cases) / len(doses))
+    return [
+        record
+        for at in range(0, len(cases), some)
+        for record in _dosed_records(cell, cases, loaded, deltas, range(at, min(len(cases), at + some)), took)
+    ]
+
+
+def _dosed_records(
+    cell: Cell, cases: Sequence[Case], loaded: Loaded, deltas: Sequence[Delta], chosen: Sequence[int], took: float
+) -> list[dict]:
+    """The records of the cases numbered `chosen` at every dose of the cell; `took`: seconds that all edits took."""
+    lm, method, base = loaded.lm, make_method(cell.method, **json.loads(cell.settings)), loaded.base(cell, cases)
+    versions = [(i, dose) for i in chosen for dose in doses_of(cell)]
+    asked = [cases[i] for i, _ in versions]
+    dosed = [deltas[i] if dose == FULL else deltas[i].scaled(dose) for i, dose in versions]
     began = time.perf_counter()
-    with watch("edit"):
-        deltas = method.each(lm, requests, loaded.statistics)
-    edited = time.perf_counter()
-    with watch("evaluation"):
-        answers = measure(lm, cases, base.priors, deltas, new_tokens=base.new_tokens)
-        drifts = measure_drift(lm, cases, deltas)
-    evaluated = time.perf_counter()
+    with loaded.watch("evaluation"):
+        answers = measure(lm, asked, [base.priors[i] for i, _ in versions], dosed, new_tokens=base.new_tokens)
+        drifts = measure_drift(lm, asked, dosed)
+    seconds = (time.perf_counter() - began) / len(versions)
+    norms = {i: deltas[i].relative_norm(lm) for i in chosen}
     records = []
-    for i, (case, delta) in enumerate(zip(cases, deltas, strict=True)):
-        placement = method.placement(lm, case.request)
-        about = _about(cell, case) | {
+    for (i, dose), said, drift in zip(versions, answers, drifts, strict=True):
+        placement = method.placement(lm, cases[i].request)
+        about = _about(cell, cases[i]) | {
             "site": placement.site,
             "lookup": placement.lookup,
             "depth": placement.depth,
+            "dose": dose,
             "known": base.known[i],
-            "edit_norm": delta.relative_norm(lm),
-            "seconds_edit": (edited - began) / len(cases),
-            "seconds_eval": (evaluated - edited) / len(cases),
+            "edit_norm": dose * norms[i],
+            "seconds_edit": took / len(cases),
+            "seconds_eval": seconds,
         }
-        records += [about | row for row in probe_rows(case, base.answers[i], base.priors[i], answers[i], drifts[i])]
+        records += [about | row for row in probe_rows(cases[i], base.answers[i], base.priors[i], said, drift)]
     return records

@@ -16,13 +16,16 @@ from pathlib import Path
 from benchmarks.measure import open_model, planned
 from benchmarks.models import absent, at_hand
 from benchmarks.sweep.cell import Task
-from benchmarks.sweep.planning.plan import Plan
-from benchmarks.sweep.runner import places
-from benchmarks.sweep.schedule import CONTROLS, Place, walk
+from benchmarks.sweep.cell_work import doses_of
+from benchmarks.sweep.extension import chain_of
+from benchmarks.sweep.planning.plan import FIRST_RULE, Plan
+from benchmarks.sweep.search.place import Place, places
+from benchmarks.sweep.search.schedule import walk
 from benchmarks.sweep.timings import recall
 from editing.errors import UserError
 from editing.methods import make_method
 from editing.model import format_plan
+from valley.rows import CONTROLS, run_record
 
 # Of the rule: operations a second of a common machine, tokens of a context, tokens of a probe with its candidates.
 RATE, CONTEXT_TOKENS, PROBE_TOKENS = 5e10, 12, 60
@@ -37,6 +40,7 @@ class RungEstimate:
         seconds: NaN where neither timings nor the number of parameters are known.
         timed: share of the cells whose seconds come from earlier runs; the others follow the rule.
         memory: the memory plan, or why there is none.
+        dose_seconds: those of `seconds` that go into doses other than 1.
     """
 
     rung: str
@@ -45,16 +49,24 @@ class RungEstimate:
     seconds: float
     timed: float
     memory: str
+    dose_seconds: float = 0.0
 
 
-def estimate(plan: Plan, device: str | None = None) -> tuple[tuple[RungEstimate, ...], tuple[str, ...]]:
+def estimate(
+    plan: Plan, device: str | None = None, out: Path | None = None
+) -> tuple[tuple[RungEstimate, ...], tuple[str, ...]]:
     """Per rung what there is to do, and a line for each optional rung, and about each data set's records, left out.
     Models on this machine are loaded for their memory.
+
+    Args:
+        out: the run folder, which may hold a run that the plan goes on with.
 
     Raises:
         UserError: as `run_bench` before any work.
     """
-    found, skipped, left_out = places(plan)
+    about = run_record(out)
+    chain = chain_of(out or Path(), plan.fixed(), about, extend=True)
+    found, skipped, left_out = places(plan, about, chain.plans)
     return tuple(_rung(place, device) for place in found), skipped + left_out
 
 
@@ -72,9 +84,9 @@ def _rung(place: Place, device: str | None) -> RungEstimate:
     ruled = [rule(task, parameters) for task in tasks]
     seconds = [k * len(task.cases) if k is not None else r for task, k, r in zip(tasks, known, ruled, strict=True)]
     timed = sum(k is not None for k in known) / len(known)
-    return RungEstimate(
-        place.rung.name, len(tasks), sum(len(task.cases) for task in tasks), sum(seconds), timed, memory
-    )
+    doses = sum(second for second, task in zip(seconds, tasks, strict=True) if task.cell.doses)
+    cases = sum(len(task.cases) for task in tasks if not task.cell.doses)
+    return RungEstimate(place.rung.name, len(tasks), cases, sum(seconds), timed, memory, doses)
 
 
 def _memory(place: Place, tasks: Sequence[Task], device: str | None) -> tuple[float, str]:
@@ -89,7 +101,10 @@ def rule(task: Task, parameters: float) -> float:
     settings = json.loads(task.cell.settings)
     contexts = settings.get("contexts_per_step") or 1 + sum(settings.get(f"{n}_prefixes", 0) for n in ("short", "long"))
     edit = 6 * settings.get("steps", 1) * contexts * CONTEXT_TOKENS
+    if task.cell.doses:  # of the same edits
+        edit = 0
     ask = sum(2 * PROBE_TOKENS * 2 for case in task.cases for _ in case.probes) / len(task.cases)
+    ask *= len(doses_of(task.cell))
     return len(task.cases) * (edit + ask) * parameters / RATE
 
 
@@ -106,12 +121,16 @@ def format_estimate(plan: Plan, out: Path, rungs: Sequence[RungEstimate], skippe
     total = sum(one.seconds for one in rungs)
     cells = f"{'at least ' if plan.pareto else ''}{sum(one.cells for one in rungs)} cells"
     lines.append(f"in all {cells}, {'seconds not known' if isnan(total) else f'about {total:,.0f} s'}; nothing was run")
+    doses = sum(one.dose_seconds for one in rungs)
+    if doses > 0:
+        factor = f"{total / (total - doses):.1f} times the cost without them"
+        lines.append(f"of that, doses other than 1 take about {doses:,.0f} s, {factor}; --doses 1 leaves them out")
     return "\n".join(lines)
 
 
 def estimate_json(plan: Plan, out: Path, rungs: Sequence[RungEstimate], skipped: Sequence[str]) -> dict[str, object]:
     """The same as JSON values; null for seconds that are not known."""
-    records = [asdict(one) | {"seconds": None if isnan(one.seconds) else one.seconds} for one in rungs]
+    records = [{key: None if value != value else value for key, value in asdict(one).items()} for one in rungs]
     return {"hash": plan.hash, "out": str(out), "plan": plan.fixed(), "rungs": records, "skipped": list(skipped)}
 
 
@@ -125,6 +144,13 @@ def _described(plan: Plan) -> list[str]:
     grids = dict(plan.axes)
     for method in plan.methods:
         axes = " ".join(f"{key}={','.join(map(str, values))}" for key, values in grids.get(method, ()))
-        usual = "the chosen setting" if plan.search == "halving" and method in CONTROLS else "default placements"
-        lines.append(f"  {method}: {axes or usual}")
+        lines.append(f"  {method}: {axes or _unstated(plan, method)}")
     return lines
+
+
+def _unstated(plan: Plan, method: str) -> str:
+    """What is searched of a method for which the plan states no setting."""
+    if plan.search == "halving" and method in CONTROLS:
+        return "beside the chosen setting"
+    whole = plan.search == "halving" and plan.search_rule != FIRST_RULE
+    return "every site, lookup and layer" if whole else "default placements"

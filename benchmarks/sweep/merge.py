@@ -37,8 +37,8 @@ def merge(runs: Sequence[Path], out: Path) -> Merged:
     """Bring the cells of `runs` together in `out`. A finished cell wins over a failed one of the same place.
 
     Raises:
-        BadData: not a run, a packed run, runs of unlike plans (each difference is named), a damaged cell, or two
-            finished results of one place that come from different weights, cases or code.
+        BadData: not a run, a packed run, runs of unlike plans (each difference is named), searches or extensions, a
+            damaged cell, or two finished results of one place that come from different weights, cases or code.
     """
     about = [read_run_json(run) for run in runs]
     first = about[0]
@@ -50,6 +50,11 @@ def merge(runs: Sequence[Path], out: Path) -> Merged:
         if keys := unequal_keys(one, two):
             unlike = "; ".join(f"{key} {one.get(key)!r:.80}, not {two.get(key)!r:.80}" for key in keys)
             raise BadData(f"{runs[0]} and {run} hold unlike plans ({unlike}); merge runs of one plan")
+    for run, other in zip(runs[1:], about[1:], strict=True):
+        if unlike := [key for key in ("search_rule", "doses") if first.get(key) != other.get(key)]:
+            raise BadData(f"{runs[0]} and {run} differ in {', '.join(unlike)}; merge runs that were begun alike")
+        if _extensions(first) != _extensions(other):
+            raise BadData(f"{runs[0]} and {run} were extended differently; extend both alike, then merge")
     chosen: dict[str, _Found] = {}
     total = 0
     by_run = [_cells(run) for run in runs]
@@ -80,7 +85,15 @@ def _shared(about: Sequence[dict]) -> dict:
     commits = sorted({one.get("commit", "") for one in about})
     expected = max(one.get("expected", 0) for one in about)
     fixed = min((one["fixed_at"] for one in about if one.get("fixed_at")), default="")
-    return about[0] | {"commit": ", ".join(filter(None, commits)), "expected": expected, "fixed_at": fixed}
+    development: dict[str, dict] = {}
+    for one in about:
+        development |= one.get("known_development", {})
+    counted = {"known_development": development} if development else {}
+    return about[0] | counted | {"commit": ", ".join(filter(None, commits)), "expected": expected, "fixed_at": fixed}
+
+
+def _extensions(about: dict) -> list[str]:
+    return [one["plan_hash"] for one in about.get("extensions", [])]
 
 
 def _cells(run: Path) -> list[_Found]:

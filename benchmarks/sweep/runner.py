@@ -1,8 +1,8 @@
 """The sweep: every cell of a plan that a run folder lacks, one model in memory at a time.
 
 Per rung the model, its strength and its statistics are made once; per cases the unedited model is asked once; every
-method and setting then pays only for itself. What is measured next, `benchmarks/sweep/schedule.py` says from what is in
-the folder. A cell that fails becomes one error row and the sweep goes on; the next run tries it again.
+method and setting then pays only for itself. What is measured next, `search/schedule.py` says from what is in the
+folder. A cell that fails becomes one error row and the sweep goes on; the next run tries it again.
 """
 
 from __future__ import annotations
@@ -13,38 +13,39 @@ import time
 import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from benchmarks.ladders import load_ladder, present_rungs
 from benchmarks.measure import known_hash, planned, remember_hash, statistics_of
 from benchmarks.models import training_tokens
-from benchmarks.provenance import canonical, commit, versions
+from benchmarks.provenance import canonical, commit, digest, versions
 from benchmarks.sweep.cell import Cell, Task
 from benchmarks.sweep.cell_work import Loaded, cell_records, load_rung, prepare
+from benchmarks.sweep.extension import chain_of
 from benchmarks.sweep.planning.plan import Plan
-from benchmarks.sweep.pools import pools
-from benchmarks.sweep.schedule import Place, steps, walk
-from benchmarks.sweep.search_points import Point, judge
+from benchmarks.sweep.search.place import Place, places, recorded
+from benchmarks.sweep.search.schedule import steps, walk
+from benchmarks.sweep.search.search_points import Point, judge
 from benchmarks.sweep.shards import Part, Shard
 from benchmarks.sweep.store import RunStore
 from benchmarks.sweep.timings import remember
 from benchmarks.watch import Watch
-from editing.errors import BadData, BadRequest, OutOfMemory, UserError
+from editing.errors import BadData, OutOfMemory, UserError
 from editing.methods import make_method
 from editing.model import check_device, format_plan, hash_weights, weight_versions
 from editing.progress import progress
-from valley.rows import to_frame
+from valley.rows import run_record, to_frame
 
 REASON_LENGTH = 300
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a sweep did, in cells; `failed`, `skipped` (rungs) and `left_out` (records) are one line each."""
+    """What a sweep did, in cells; `failed`, `skipped` (rungs) and `left_out` (records) are one line each.
+    `development`: per rung and edit kind, how many known development cases its settings were chosen on."""
 
     folder: Path
     cells: int
@@ -54,6 +55,7 @@ class Outcome:
     skipped: tuple[str, ...]
     left_out: tuple[str, ...]
     seconds: float
+    development: dict[str, dict[str, int]] = field(default_factory=dict)
 
 
 def run_bench(
@@ -106,21 +108,26 @@ class _Sweep:
         self.watch = watch
         check_device(device)
         with watch("cases"):
-            self.places, self.skipped, self.left_out = places(plan)
+            about = run_record(out)
+            chain = chain_of(out, plan.fixed(), about, plan.extend)
+            self.places, self.skipped, self.left_out = places(plan, about, chain.plans)
+        self.extension = chain.name
         whole = [sum(len(tasks) for tasks in walk(place)) for place in self.places]
         self.part = part.part(len(self.places)) if isinstance(part, Shard) else part
         if self.part:
             self.places = [self.places[i] for i in self.part.rungs]
         self.total = sum(len(tasks) for place in self.places for tasks in walk(place, self.part))
         self.stamp = {"versions": versions(), "commit": commit()}
-        about = self.stamp | {"skipped": self.skipped + self.left_out, "plan_hash": plan.hash, "expected": sum(whole)}
+        about = self.stamp | {"skipped": self.skipped + self.left_out, "expected": sum(whole)}
+        about |= {"plan_hash": digest(chain.plans[0]), **recorded(plan, run_record(out))}
         asked = asdict(plan)
         if overrides := asked.pop("overrides"):
             about["overrides"] = {option: {"plan": stated, "taken": taken} for option, stated, taken in overrides}
-        self.store = RunStore(out, plan.fixed(), asked, about)
+        self.store = RunStore(out, chain.plans[0], asked, about, chain.entry)
         self.ran, self.kept = 0, 0
         self.seen: set[str] = set()
         self.failed: list[str] = []
+        self.development: dict[str, dict[str, int]] = {}
 
     def run(self) -> Outcome:
         began = time.perf_counter()
@@ -134,8 +141,10 @@ class _Sweep:
         cells = self.ran + self.kept + len(self.failed)
         if self.part is None:  # what a search really took: a failed setting takes less, a Pareto front more
             self.store.note(expected=cells)
+        if self.development:
+            self.store.note(known_development=self.development)
         done = (self.store.folder, cells, self.ran, self.kept, tuple(self.failed))
-        return Outcome(*done, self.skipped, self.left_out, seconds)
+        return Outcome(*done, self.skipped, self.left_out, seconds, self.development)
 
     def _rung(self, place: Place, bar: Any, wait: bool) -> bool:
         """Run the missing cells of a rung, step by step; False where another process is at work on one of a step."""
@@ -151,6 +160,10 @@ class _Sweep:
         try:
             loaded = load_rung(rung.model, self.device, self.plan.corpus, first, self.quiet, self.watch)
             loaded.columns["training_tokens"] = training_tokens(rung.model, rung.training_tokens)
+            if loaded.lm.n_layers != place.n_layers:  # not known before, so that the settings were not either
+                place = replace(place, n_layers=loaded.lm.n_layers)
+                schedule = steps(place, self.part)
+                tasks = next(schedule)
         except Exception as error:
             self._cannot_load(tasks, error, bar)
             return True
@@ -238,7 +251,11 @@ class _Sweep:
 
     def _read(self, tasks: Sequence[Task], model: str) -> Point:
         tables = [self.store.read(task.cell.address(model)) for task in tasks]
-        return judge(pd.concat(tables)) if tables else Point()
+        point = judge(pd.concat(tables)) if tables else Point()
+        for cell, _ in tasks[:1]:
+            counts = self.development.setdefault(cell.rung, {})
+            counts[cell.edit_kind] = max(point.known, counts.get(cell.edit_kind, 0))
+        return point
 
     def _cell(self, task: Task, loaded: Loaded, bar: Any, wait: bool) -> bool:
         """Run one cell unless it is there; False when another process is at work on it."""
@@ -320,31 +337,10 @@ class _Sweep:
             "settings": cell.settings,
             "edit_kind": cell.edit_kind,
             "dataset": cell.dataset,
+            "extension": self.extension,
             "versions": canonical(self.stamp["versions"]),
             "commit": self.stamp["commit"],
         }
-
-
-def places(plan: Plan) -> tuple[list[Place], tuple[str, ...], tuple[str, ...]]:
-    """The rungs of a plan that are there with their cases, a line for each optional rung left out, lines about records
-    left out.
-
-    Raises:
-        UserError: no such ladder, rung, data set or kind of edit; too few cases.
-    """
-    ladder = load_ladder(plan.ladder)
-    for name in plan.rungs:
-        if name not in {rung.name for rung in ladder.rungs}:
-            known = ", ".join(rung.name for rung in ladder.rungs)
-            raise BadRequest(f"ladder {plan.ladder}: no rung {name!r:.60}; it has {known:.300}")
-    present, skipped = present_rungs(ladder)
-    cases, left_out = pools(plan)
-    found = [
-        Place(plan, ladder.name, rung, i, cases)
-        for i, rung in enumerate(ladder.rungs)
-        if rung in present and (not plan.rungs or rung.name in plan.rungs)
-    ]
-    return found, skipped, left_out
 
 
 def _reason(error: Exception) -> str:
@@ -359,6 +355,19 @@ def format_outcome(outcome: Outcome) -> str:
     lines += [f"failed: {line}" for line in outcome.failed]
     count = f"{outcome.cells} cells: {outcome.ran} run, {outcome.kept} were there, {len(outcome.failed)} failed"
     lines.append(f"{outcome.folder}: {count}, in {outcome.seconds:.0f} s")
+    lines += _unequal(outcome.development)
     if outcome.failed:
         lines.append("run the same command again to try the failed ones again")
     return "\n".join(lines)
+
+
+def _unequal(development: Mapping[str, Mapping[str, int]]) -> list[str]:
+    """A line per edit kind whose settings were chosen on unlike numbers of known cases at different rungs."""
+    lines = []
+    for kind in dict.fromkeys(kind for counts in development.values() for kind in counts):
+        counts = {rung: of[kind] for rung, of in development.items() if kind in of}
+        least, most = min(counts, key=counts.__getitem__), max(counts, key=counts.__getitem__)
+        if counts[least] < counts[most]:
+            span = f"from {counts[least]} ({least}) to {counts[most]} ({most})"
+            lines.append(f"{kind}: settings were chosen on {span} known development cases, less surely where fewer")
+    return lines

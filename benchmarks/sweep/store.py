@@ -37,12 +37,13 @@ class RunStore:
         fixed: what every run into this folder must share (`Plan.fixed`).
         asked: what this run adds; kept in run.json.
         about: further facts for run.json (versions, commit).
+        extension: what this run adds to a finished one (`benchmarks/sweep/extension.py`); kept in run.json.
 
     Raises:
         BadData: the folder cannot be written, is full, holds another plan or an unreadable run.json.
     """
 
-    def __init__(self, folder: Path, fixed: dict, asked: dict, about: dict) -> None:
+    def __init__(self, folder: Path, fixed: dict, asked: dict, about: dict, extension: dict | None = None) -> None:
         self.folder = Path(folder)
         self.cells = self.folder / "cells"
         self.locks = self.folder / ".locks"
@@ -63,7 +64,7 @@ class RunStore:
         self.unreadable: list[str] = []
         for file in sorted(self.cells.glob("*.parquet")):
             self._index(file)
-        self._manifest(fixed, asked, about)
+        self._manifest(fixed, asked, about, extension)
 
     def done(self, address: str) -> bool:
         """Whether this cell is finished and did not fail."""
@@ -174,9 +175,11 @@ class RunStore:
         self._slots[slot] = {address}
 
     def note(self, **facts: object) -> None:
-        """Add facts to run.json."""
+        """Add facts to run.json; entries of a table there that a table of `facts` does not name stay."""
         with self._run_json() as (path, known):
-            _write_json(path, known | facts)
+            for key, value in facts.items():
+                known[key] = known.get(key, {}) | value if isinstance(value, dict) else value
+            _write_json(path, known)
 
     def _file(self, address: str) -> Path:
         return self.cells / f"{address}.parquet"
@@ -215,7 +218,7 @@ class RunStore:
                 temp.unlink(missing_ok=True)
             yield path, read_run_json(self.folder) if path.exists() else {}
 
-    def _manifest(self, fixed: dict, asked: dict, about: dict) -> None:
+    def _manifest(self, fixed: dict, asked: dict, about: dict, extension: dict | None) -> None:
         with self._run_json() as (path, known):
             if not known and any(self.cells.glob("*.parquet")):
                 raise BadData(f"{self.folder}: has cells but no run.json that says what they are; use another --out")
@@ -236,6 +239,9 @@ class RunStore:
             # When the plan was fixed: before the first cell, and never again.
             first = {"fixed_at": known.get("fixed_at") or datetime.now(UTC).isoformat(timespec="seconds")}
             about = about | first | {"schema": SCHEMA_VERSION}
+            listed = known.get("extensions", [])
+            if extension and extension["plan_hash"] not in [one["plan_hash"] for one in listed]:
+                about["extensions"] = [*listed, extension]
             _write_json(path, known | {"plan": fixed, "asked": history} | about)
 
 

@@ -27,5 +27,6 @@ def recall(cell: Cell) -> float | None:
 
 
 def _file(cell: Cell) -> Path:
-    name = digest([cell.model, cell.method, cell.settings, cell.edit_kind, cell.dataset])
+    about = [cell.model, cell.method, cell.settings, cell.edit_kind, cell.dataset]
+    name = digest([*about, cell.doses] if cell.doses else about)
     return cache_root() / "timings" / f"{name[:32]}.json"

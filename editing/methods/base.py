@@ -47,6 +47,11 @@ class Method(Settings, ABC):
             raise self.refuse("depth", "a fraction of the layer count, below 1")
 
     @property
+    def placed_by(self) -> tuple[str, ...]:
+        """The settings on which the place of its edits depends; a search tries every value of these."""
+        return ("site", "lookup", "depth")
+
+    @property
     def has_dose(self) -> bool:
         """Whether multiples of its edits are edits too (`Delta.scaled`); others are measured at dose 1 only."""
         return True

@@ -96,7 +96,7 @@ def seeded(
                         values.append(values[-1] | {"lang": "fr", "probe_index": len(values)})
                         parts.append(edit(
                             f"{kind}-{c:02d}", values, rung=f"m{i}" + (f"-s{s}" if s else ""), rung_index=i * seeds + s,
-                            bits_per_byte_en=3 - 0.2 * i, bits_per_byte_world_en=1 - 0.1 * i, parameters=10.0 ** (5 + i / 2), known_rate_en=0.1 * i, method=method, model="toy",
+                            bits_per_byte_en=3 - 0.2 * i, bits_per_byte_world_en=1 - 0.1 * i, parameters=10.0 ** (5 + i / 2), known_rate_en=0.1 * i, known_facts=400.0, method=method, model="toy",
                             settings="{}", edit_kind=kind, relation=f"rel{c % 4}", subject=f"{kind}-{c:02d}",
                         ))  # fmt: skip
     return frame(*parts)

@@ -14,6 +14,7 @@ from scipy.stats import rankdata, t
 from valley.rows import CASE, NET, RUNG, SETTING
 from valley.scores import SCORES, AnalysisPlan, Available, available, harmonic, on_split, stratum
 from valley.statistics import Points, crossed_weights, points, redraw, weighted_means
+from valley.verdicts import Shapes, shapes
 
 # Weight edits that write a value at the key of a chosen site (locate, then edit): what sites, keys and leaks say
 # anything about.
@@ -56,6 +57,11 @@ class Evidence:
     @cached_property
     def found(self) -> Available:
         return self.rows if isinstance(self.rows, Available) else available(self.rows, self.plan)
+
+    @cached_property
+    def shapes(self) -> Shapes:
+        """The tests and the verdict of every curve, by the plan."""
+        return shapes(self.found, self.plan)
 
     def curves(self, metric: str) -> pd.DataFrame:
         """`Available.of(metric)`: measurable lines only."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from valley.hypotheses._evidence import Evidence, Finding, Untestable
-from valley.verdicts import INCONCLUSIVE, shapes
+from valley.verdicts import INCONCLUSIVE
 
 ID = "H7"
 STATEMENT = "There is a valley: editability falls with strength and then rises again"
@@ -21,7 +21,7 @@ MARGIN = 0.1
 
 
 def test(evidence: Evidence) -> Finding:
-    found = shapes(evidence.found, evidence.plan)
+    found = evidence.shapes
     tests = found.tests[found.tests["df"] > 0].dropna(subset=["p_valley"])
     if tests.empty:
         reasons = "; ".join(dict.fromkeys(f"{kind}: {v.text}" for (_, kind), v in found.verdicts.items()))

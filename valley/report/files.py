@@ -13,7 +13,6 @@ from valley.report.page import Report
 from valley.report.tables import curve_tables
 from valley.report.verdict import hypotheses_table, verdict
 from valley.rows import ALL, LABELS, run_record, write_whole
-from valley.scores import editability_points, transfer_points
 from valley.text import clean
 
 CURVE_FILES = {"strength": "editability_strength", "plane": "generalisation_specificity"}
@@ -65,8 +64,8 @@ def write_tables(report: Report, folder: Path) -> list[Path]:
     judged = report.judged
     tables = {
         "curve": report.analysis.curve,
-        "points": editability_points(report.analysis),
-        "transfer": transfer_points(report.analysis),
+        "points": report.strength_points,
+        "transfer": report.transfer_points,
         "hypotheses": pd.DataFrame(hypotheses_table(judged)),
     }
     if judged.shapes is not None:

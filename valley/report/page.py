@@ -86,10 +86,20 @@ class Report:
         return {ladder: axes_of(strong[strong["ladder"] == ladder]) for ladder in self.ladders}
 
     @cached_property
+    def strength_points(self) -> pd.DataFrame:
+        """Editability of every model and size, see `valley.scores.editability_points`."""
+        return editability_points(self.analysis)
+
+    @cached_property
+    def transfer_points(self) -> pd.DataFrame:
+        """Transfer of every model and size, see `valley.scores.transfer_points`."""
+        return transfer_points(self.analysis)
+
+    @cached_property
     def curve_charts(self) -> dict[str, Chart]:
         """Editability against strength, and generalisation against specificity, of each ladder that has something to
         show."""
-        edits = editability_points(self.analysis)
+        edits = self.strength_points
         made = []
         for i, ladder in enumerate(self.ladders):
             made.append(editability_chart(f"strength-{i}", edits[edits["ladder"] == ladder], self.axes[ladder]))
@@ -99,7 +109,7 @@ class Report:
     @cached_property
     def charts(self) -> dict[str, Chart]:
         """Those that have something to show, by name."""
-        depths, moved = depth_scores(self.analysis, self.plane), transfer_points(self.analysis)
+        depths, moved = depth_scores(self.analysis, self.plane), self.transfer_points
         made = []
         for i, ladder in enumerate(self.ladders):
             made.append(depth_chart(f"depth-{i}", depths[depths["ladder"] == ladder]))

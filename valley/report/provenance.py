@@ -46,12 +46,15 @@ def facts(rows: pd.DataFrame, plan: AnalysisPlan, about: dict) -> list[tuple[str
         about: `read_run_json` of the run.
     """
 
+    good = rows[["dataset", "method", "run_seed", "versions", "commit"]][rows["error"] == ""]
+
     def listed(column: str) -> str:
-        values = sorted(str(v) for v in set(rows.loc[rows["error"] == "", column]) if v != "")
+        values = sorted(str(v) for v in good[column].unique() if v != "")
         return ", ".join(values[:12]) + (f" and {len(values) - 12} more" if len(values) > 12 else "") or "not recorded"
 
     seconds = rows.drop_duplicates(["cell", "case"])[["seconds_edit", "seconds_eval"]].sum()
     bench = str(about.get("plan_hash", "not recorded")) + (f", fixed {t}" if (t := about.get("fixed_at")) else "")
+    kinds = set(rows["edit_kind"].unique())
     rules = ", ".join(f"{k} {v}" for k, v in asdict(plan).items())
     left = [str(line) for line in about.get("skipped", [])]
     return [
@@ -60,7 +63,7 @@ def facts(rows: pd.DataFrame, plan: AnalysisPlan, about: dict) -> list[tuple[str
         ("Plan of the analysis", f"{plan.digest} ({rules})"),
         ("Data sets", listed("dataset")),
         ("Methods", listed("method")),
-        ("Edit kinds", ", ".join(k for k in EDIT_KINDS if k in set(rows["edit_kind"]))),
+        ("Edit kinds", ", ".join(k for k in EDIT_KINDS if k in kinds)),
         ("Run seeds", listed("run_seed")),
         ("Left out", "; ".join(left) or "nothing"),
         ("Time", f"{seconds['seconds_edit']:,.0f} s of edits, {seconds['seconds_eval']:,.0f} s of evaluation"),

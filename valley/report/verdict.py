@@ -13,7 +13,7 @@ from valley.hypotheses import Evidence, Result, judge
 from valley.rows import ALL, CONTROLS, RUNG
 from valley.scores import Analysis, AnalysisPlan, available, ends_missed, format_ends, with_options
 from valley.text import clean, number, short
-from valley.verdicts import INCONCLUSIVE, NAMED, Shapes, format_sensitivity, format_strata, sensitivity, shapes, strata
+from valley.verdicts import INCONCLUSIVE, NAMED, Shapes, format_sensitivity, format_strata, sensitivity, strata
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Judged:
     @property
     def only_controls(self) -> bool:
         """Whether nothing was edited in earnest, so that there is nothing to judge."""
-        return set(self.analysis.rows["method"]) <= {*CONTROLS, ""}
+        return set(self.analysis.rows["method"].unique()) <= {*CONTROLS, ""}
 
     @cached_property
     def evidence(self) -> Evidence:
@@ -47,7 +47,7 @@ class Judged:
 
     @cached_property
     def shapes(self) -> Shapes | None:
-        return None if self.only_controls else shapes(self.evidence.found, self.plan)
+        return None if self.only_controls else self.evidence.shapes
 
     @cached_property
     def strata(self) -> list[str]:

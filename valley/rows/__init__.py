@@ -26,7 +26,7 @@ from valley.rows.kinds import (
     kind_order,
 )
 from valley.rows.pack import pack
-from valley.rows.run import read_run_json, run_record, unequal_keys
+from valley.rows.run import extension_note, read_run_json, run_record, unequal_keys
 from valley.rows.schema import (
     COLUMNS,
     FULL,
@@ -66,6 +66,7 @@ __all__ = [
     "all_rows",
     "ask_rows",
     "crispness_of",
+    "extension_note",
     "first_problem",
     "format_rows",
     "hint",

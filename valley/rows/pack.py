@@ -28,7 +28,17 @@ from valley.rows.schema import COLUMNS, RowsError, read_run
 
 DIGITS = 4
 # What a rung is: exact, since curves are drawn over it.
-EXACT = ("bits_per_byte", "parameters", "known_rate", "training_tokens", "depth", "dose", "hit_", "exact_")
+EXACT = (
+    "bits_per_byte",
+    "parameters",
+    "known_rate",
+    "known_facts",
+    "training_tokens",
+    "depth",
+    "dose",
+    "hit_",
+    "exact_",
+)
 LEFT_OUT = (
     "text_before", "text_after", "logp_before", "logp_after", "logp_old_before", "logp_old_after", "logp_rival_before",
     "logp_rival_after",

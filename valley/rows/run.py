@@ -37,6 +37,20 @@ def run_record(folder: Path | None) -> dict:
     return read_run_json(folder) if folder is not None and (Path(folder) / RUN_JSON).is_file() else {}
 
 
+def extension_note(folder: Path | None) -> str:
+    """One line about what was added to a run after its first results; empty where nothing was.
+
+    Raises:
+        RowsError: as `read_run_json`.
+    """
+    listed = run_record(folder).get("extensions", [])
+    made = [
+        f"{one['time']} (plan {one['plan_hash'][:16]}): {', '.join(line.split(':')[0] for line in one['adds'])}"
+        for one in listed
+    ]
+    return f"the run was extended, {'; '.join(made)}; the column extension names the rows" if made else ""
+
+
 def unequal_keys(one: dict, other: dict) -> list[str]:
     """Keys whose values differ, or that only one of the two has, in the order of `one`."""
     return [key for key in dict.fromkeys((*one, *other)) if one.get(key) != other.get(key)]

@@ -39,6 +39,7 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "parameters_without_embeddings": ("float64", "the same less embeddings and unembedding"),
     "known_rate_en": ("float64", "share of a fixed sample of world facts the unedited model knows, asked in English"),
     "known_rate_fr": ("float64", "the same, asked in French"),
+    "known_facts": ("float64", "number of facts in that sample"),
     "training_tokens": ("float64", "tokens the model was trained on, as its ladder or card states; NaN where unknown"),
     "n_layers": ("int64", "number of blocks"),
     "method": ("string", "name of the editing method"),
@@ -103,23 +104,26 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "edit_norm": ("float64", "Frobenius norm of the change over that of the changed weights"),
     "seconds_edit": ("float64", "wall time of the edit, share of its batch"),
     "seconds_eval": ("float64", "wall time of evaluating the case, share of its batch"),
+    "extension": ("string", "hash of the extension of the run that the cell came with; empty for the run's own plan"),
     "versions": ("string", "torch, transformers and project versions, JSON"),
     "commit": ("string", "git commit of the project, '+dirty' when changed; version and content hash outside git"),
     "error": ("string", "why the cell failed; empty otherwise"),
 }
 # Differ between two runs that measured the same thing.
-VOLATILE = ("seconds_edit", "seconds_eval", "commit", "versions")
+VOLATILE = ("seconds_edit", "seconds_eval", "commit", "versions", "extension")
 
 
 # Came later than the first tables of this version: NaN where a file lacks them, a text empty, the dose FULL.
 ADDED = (
     "dose",
+    "extension",
     "edit_lang",
     "bits_per_byte_world_en",
     "bits_per_byte_world_fr",
     "parameters_without_embeddings",
     "known_rate_en",
     "known_rate_fr",
+    "known_facts",
     "training_tokens",
     "rival",
     "logp_rival_before",

@@ -10,12 +10,13 @@ from valley.scores.points import points
 from valley.scores.published import PLACE, SCORE_COLUMNS, TABLES
 from valley.scores.settings import BASE, Resampler, choose, derived, matching, on_split, stratum
 from valley.scores.sizes import editability, format_editability
-from valley.scores.strengths import AXES, StrengthAxis, axes_of, strengths
+from valley.scores.strengths import AXES, DEMANDS, StrengthAxis, axes_of, strengths
 
 __all__ = [
     "AXES",
     "BASE",
     "CURVE_COLUMNS",
+    "DEMANDS",
     "PLACE",
     "PLAN_AXES",
     "SCORES",

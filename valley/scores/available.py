@@ -12,27 +12,31 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from valley.rows import CASE, CONTROLS, METRICS, RUNG, SETTING, RowsError
+from valley.rows import CONTROLS, METRICS, PLACEBO, RUNG, SETTING, RowsError
 from valley.scores.cases import check, scores_of
+from valley.scores.composites import CASE_COLUMNS, composites
+from valley.scores.grid import grids
 from valley.scores.plan import AnalysisPlan
 from valley.scores.settings import (
+    BASE,
+    COMPOSITES,
     GROUP,
     Resampler,
     bounds,
     choose,
+    composites_of,
     group_means,
-    matching,
     on_split,
     pareto,
     placebo_of,
     stratum,
 )
-from valley.scores.strengths import foreign_to_prose, strange_to_sentences
+from valley.scores.strengths import counted_rate, family_of, foreign_to_prose, strange_to_sentences
 from valley.statistics import size_of
 
 # From the front of settings, beside the METRICS of the best one.
 FRONT = ("e_hv", "e_hv_net", "gen_at_spec", "spec_at_spec", "delta_loc")
-SCORES: tuple[str, ...] = (*METRICS, *FRONT)
+SCORES: tuple[str, ...] = (*METRICS, *FRONT, *COMPOSITES)
 KEY: tuple[str, ...] = (*RUNG, "size", "edit_kind", "method")
 PLAN_AXES = {
     "bits_per_byte_world": ("bits_per_byte_world_en", lambda v: -v),
@@ -50,20 +54,24 @@ class Available:
 
     Attributes:
         lines: KEY, the strength axes, settings, depth, n (cases), n_settings, n_front, chosen_on, scored_on, reason
-            (why there are no scores; else empty).
+            (why there are no scores; else empty), family (`valley.scores.strengths.FAMILIES`), grid
+            (`valley.scores.grid.grids`).
         values: (lines, SCORES) estimates; NaN is not measurable.
         samples: (lines, draws, SCORES), bootstrap over relations and cases, the same draws in every line.
+        dev: (lines, SCORES) of the chosen setting on the development cases, which choose among methods. A composite
+            above placebo has its `on_dev` here, as placebos run on test cases. NaN for scores that choose nothing.
         scores: the case scores behind them. resampler: the bootstrap draws over cases that `samples` come from.
     """
 
     lines: pd.DataFrame
     values: np.ndarray
     samples: np.ndarray
+    dev: np.ndarray
     scores: pd.DataFrame
     resampler: Resampler
 
     def of(self, metric: str) -> pd.DataFrame:
-        """`lines` with `value`, `se` and the 95% interval `low`, `high` of one score."""
+        """`lines` with `value`, `se` and the 95% interval `low`, `high` of one score, and `dev` of it."""
         j = SCORES.index(metric)
         drawn = self.samples[:, :, j]
         low, high = np.full((2, len(drawn)), np.nan)
@@ -72,7 +80,7 @@ class Available:
             low[i], high[i] = (side[0] for side in bounds(drawn[i][:, None], int(n)))
             if not np.isnan(low[i]):
                 se[i] = np.nanstd(drawn[i], ddof=1)
-        return self.lines.assign(value=self.values[:, j], se=se, low=low, high=high)
+        return self.lines.assign(value=self.values[:, j], se=se, low=low, high=high, dev=self.dev[:, j])
 
 
 def hypervolume(generalisation: np.ndarray, specificity: np.ndarray) -> np.ndarray:
@@ -105,30 +113,32 @@ def available(rows: pd.DataFrame, plan: AnalysisPlan | None = None, scores: pd.D
         rows = check(rows)
         scores = scores_of(rows)
     resampler = Resampler(scores, plan.bootstrap, plan.seed)
-    strength = _strengths(rows)
+    strength, layers = _strengths(rows), grids(rows)
     tried = rows.loc[rows["method"] != "", list(GROUP)].drop_duplicates()
-    lines, values, samples = [], [], []
+    prepared = _prepare(scores, plan.which)
+    lines, values, samples, dev = [], [], [], []
     for method in sorted(set(tried["method"]) - set(CONTROLS)):
         mine, its = scores[scores["method"] == method], tried[tried["method"] == method]
         for pick in choose(mine, its, plan.which).to_dict("records"):
-            line, value, drawn = _line(scores, pick | {"method": method}, mine, resampler, plan)
+            line, value, drawn = _line(prepared, pick | {"method": method}, resampler, plan)
+            line["grid"] = layers.get((line["ladder"], method), "")
             lines.append(line | strength.loc[tuple(line[k] for k in RUNG)].to_dict())
             values.append(value)
             samples.append(drawn)
+            dev.append(_on_dev(prepared, pick | {"method": method}))
     if not lines:
         raise RowsError("the run has no method that edits, only controls; run bench with a method such as rome")
     table = pd.DataFrame(lines)
     order = table.sort_values(["ladder", "edit_kind", "method", "rung_index", "rung"], kind="stable").index
-    return Available(
-        table.loc[order].reset_index(drop=True), np.stack(values)[order], np.stack(samples)[order], scores, resampler
-    )
+    arrays = (np.stack(one)[order] for one in (values, samples, dev))
+    return Available(table.loc[order].reset_index(drop=True), *arrays, scores=scores, resampler=resampler)
 
 
 def _strengths(rows: pd.DataFrame) -> pd.DataFrame:
-    """The strength axes of every rung; NaN where a rung does not state one, prose in a ladder with rungs that cannot
-    read it, and the
-    world's sentences for models that were not grown on them in a ladder of some that were."""
-    grouped = rows.groupby(list(RUNG), observed=True)
+    """The strength axes and the family of every rung; NaN where a rung does not state one, prose in a ladder with rungs
+    that cannot read it, and the world's sentences for models that were not grown on them in a ladder of some that
+    were."""
+    grouped = rows.assign(known_rate_en=counted_rate(rows)).groupby(list(RUNG), observed=True)
     first = grouped[[column for column, _ in PLAN_AXES.values()]].first().astype("float64")
     about = first.assign(model=grouped["model"].first())
     for _, ladder in about.groupby("ladder"):
@@ -137,48 +147,108 @@ def _strengths(rows: pd.DataFrame) -> pd.DataFrame:
         first.loc[ladder.index[strange_to_sentences(ladder)], "bits_per_byte_world_en"] = np.nan
     with np.errstate(divide="ignore", invalid="ignore"):
         table = pd.DataFrame({axis: turn(first[column]) for axis, (column, turn) in PLAN_AXES.items()})
-    return table.where(np.isfinite(table))
+    return table.where(np.isfinite(table)).assign(family=family_of(about))
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """Case scores and the means of settings, selected once for all lines. Keys: (ladder, index, rung, kind, method).
+
+    Attributes:
+        scores: the cases of the stratum.
+        dev, used, whole_dev: `group_means` of its development cases, of all its cases, of all development cases.
+        placebos: the case scores of the placebo.
+    """
+
+    scores: dict[tuple, pd.DataFrame]
+    dev: dict[tuple, pd.DataFrame]
+    used: dict[tuple, pd.DataFrame]
+    whole_dev: dict[tuple, pd.DataFrame]
+    placebos: pd.DataFrame
+
+    def means(self, place: tuple, scored_on: str) -> pd.DataFrame:
+        """Means of the settings that were tried, on the cases that choose among them."""
+        searched = self.dev if scored_on == "test" else self.used
+        nothing = pd.DataFrame(columns=[*GROUP, *BASE, "n", "harmonic_mean"])
+        return searched.get(place, self.whole_dev.get(place, nothing))
+
+
+PLACE = [*RUNG, "edit_kind", "method"]
+_CASE = [*PLACE, "settings", "split", "pair", "depth", *BASE, *CASE_COLUMNS]
+
+
+def _prepare(scores: pd.DataFrame, which: str) -> _Prepared:
+    usable = stratum(scores, which)[_CASE]
+    tables = (
+        usable,
+        group_means(usable[usable["split"] == "dev"]),
+        group_means(usable),
+        group_means(scores.loc[scores["split"] == "dev", _CASE]),
+    )
+    parts = [dict(iter(table.groupby(PLACE, observed=True))) for table in tables]
+    placebos = scores.loc[scores["method"] == PLACEBO, _CASE]
+    return _Prepared(*parts, placebos=placebos)  # pyright: ignore[reportArgumentType]
 
 
 def _line(
-    scores: pd.DataFrame, pick: dict, mine: pd.DataFrame, resampler: Resampler, plan: AnalysisPlan
+    prepared: _Prepared, pick: dict, resampler: Resampler, plan: AnalysisPlan
 ) -> tuple[dict, np.ndarray, np.ndarray]:
     """One rung, edit kind and method: what describes it, its SCORES and their samples."""
-    where = {name: pick[name] for name in (*RUNG, "edit_kind")}
+    place = tuple(pick[name] for name in PLACE)
     line = {
         name: pick[name] for name in (*RUNG, "edit_kind", *SETTING, "n_settings", "chosen_on", "scored_on", "reason")
     }
     line |= {"size": size_of(pick["rung"]), "n": 0, "n_front": 0, "depth": np.nan}
     value, drawn = np.full(len(SCORES), np.nan), np.full((resampler.draws, len(SCORES)), np.nan)
-    here = matching(mine, where)
-    usable = stratum(here, plan.which)
+    usable = prepared.scores.get(place)
+    if usable is None:
+        usable = pd.DataFrame(columns=_CASE)
     scored = on_split(usable, pick["scored_on"])
     best = scored[scored["settings"] == pick["settings"]]
     line["n"] = len(best)
-    if line["reason"] or len(best) < plan.min_known:
-        line["reason"] = line["reason"] or f"{len(best)} cases, {plan.min_known} needed"
+    needed = plan.needed(pick["edit_kind"])
+    if line["reason"] or len(best) < needed:
+        line["reason"] = line["reason"] or f"{len(best)} cases, {needed} needed"
         return line, value, drawn
     k = len(METRICS)
-    noise = placebo_of(scores, best)
+    noise = placebo_of(prepared.placebos, best)
     value[:k], drawn[:, :k] = resampler.metrics(best, noise)
+    value[-len(COMPOSITES) :], drawn[:, -len(COMPOSITES) :] = resampler.composites(best, noise)
     line["depth"] = float(best["depth"].median())
-    dev = usable[usable["split"] == "dev"] if pick["scored_on"] == "test" else scored
-    means = group_means(here[here["split"] == "dev"] if dev.empty else dev)
+    means = prepared.means(place, pick["scored_on"])
     front = list(pareto(means)["settings"])
     line["n_front"] = len(front)
     gen, spec, net = (METRICS.index(name) for name in ("generalisation", "specificity", "generalisation_net"))
     parts = [part for s in front if len(part := scored[scored["settings"] == s])]
-    if parts:
-        found = [resampler.metrics(part, placebo_of(scores, part)) for part in parts]
+    if len(parts) > 1:  # of one setting the hypervolume is a product, which says nothing of what else there is
+        found = [resampler.metrics(part, placebo_of(prepared.placebos, part)) for part in parts]
         points, draws = (np.stack([f[i] for f in found], axis=-2) for i in (0, 1))
         for name, column in (("e_hv", gen), ("e_hv_net", net)):
             value[k + FRONT.index(name)] = hypervolume(points[:, column], points[:, spec])
             drawn[:, k + FRONT.index(name)] = hypervolume(draws[:, :, column], draws[:, :, spec])
+    if parts:
         at = [k + FRONT.index("gen_at_spec"), k + FRONT.index("spec_at_spec")]
         value[at], drawn[:, at] = _at_specificity(means, scored, resampler, plan.spec)
     i = k + FRONT.index("delta_loc")
-    value[i], drawn[:, i] = _delta_loc(scores, where, best, resampler, pick["scored_on"], plan)
+    value[i], drawn[:, i] = _delta_loc(prepared, place, best, resampler, pick["scored_on"])
     return line, value, drawn
+
+
+def _on_dev(prepared: _Prepared, pick: dict) -> np.ndarray:
+    """(SCORES,) of the chosen setting on the cases that choose; NaN where it has none there."""
+    out = np.full(len(SCORES), np.nan)
+    searched = prepared.dev if pick["scored_on"] == "test" else prepared.used
+    means = searched.get(tuple(pick[name] for name in PLACE))
+    means = None if means is None else means[means["settings"] == pick["settings"]]
+    if means is None or means.empty:
+        return out
+    for name in ("generalisation", "specificity", "harmonic_mean"):
+        out[SCORES.index(name)] = means[name].iloc[0]
+    out[SCORES.index("harmonic_mean_net")] = out[SCORES.index("harmonic_mean")]
+    own = composites_of(means)[0]
+    places = [COMPOSITES.index(one.on_dev or one.name) for one in composites()]
+    out[-len(COMPOSITES) :] = own[places]
+    return out
 
 
 def _at_specificity(
@@ -203,25 +273,26 @@ def _at_specificity(
 
 
 def _delta_loc(
-    scores: pd.DataFrame, where: dict, best: pd.DataFrame, resampler: Resampler, scored_on: str, plan: AnalysisPlan
+    prepared: _Prepared, place: tuple, best: pd.DataFrame, resampler: Resampler, scored_on: str
 ) -> tuple[float, np.ndarray]:
     """E(best site) - E(random layer and key), harmonic means on the cases both have; the control's setting chosen on
     dev too.
 
     Near 0, the curve is about editability and says nothing of where a concept is (Hase et al. 2023).
     """
-    control = stratum(matching(scores, where | {"method": RANDOM_SITE}), plan.which)
     nothing = np.nan, np.full(resampler.draws, np.nan)
-    if control.empty:
+    place = (*place[:-1], RANDOM_SITE)
+    if place not in prepared.scores:
         return nothing
-    dev = control[control["split"] == "dev"] if scored_on == "test" else control
-    means = group_means(dev if len(dev) else control).dropna(subset=["harmonic_mean"])
+    searched = prepared.dev if scored_on == "test" and place in prepared.dev else prepared.used
+    means = searched[place].dropna(subset=["harmonic_mean"])
     if means.empty:
         return nothing
     order = means.sort_values(["harmonic_mean", "settings"], ascending=[False, True], kind="stable")
+    control = prepared.scores[place]
     control = control[control["settings"] == order["settings"].iloc[0]]
-    both = best.merge(control[list(CASE)], on=list(CASE))
-    other = control.merge(both[list(CASE)], on=list(CASE))
+    both = best[best["pair"].isin(control["pair"])]
+    other = control[control["pair"].isin(both["pair"])]
     if both.empty:
         return nothing
     h = METRICS.index("harmonic_mean")

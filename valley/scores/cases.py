@@ -23,6 +23,9 @@ from valley.rows import (
     SPECIFICITY,
     RowsError,
 )
+from valley.scores.case_columns import OPTIONAL, composite_columns, dose_columns
+from valley.scores.composites import CASE_COLUMNS
+from valley.scores.composites.composite import DOSES
 
 _ABOUT = ("site", "lookup", "depth", "subject", "relation", "split")
 UNIT: tuple[str, ...] = (*RUNG, "edit_kind", *SETTING, *CASE)  # one edit of one case on one rung
@@ -143,10 +146,13 @@ def case_scores(rows: pd.DataFrame) -> pd.DataFrame:
 
 def scores_of(rows: pd.DataFrame) -> pd.DataFrame:
     """`case_scores` of rows that `check` has passed."""
-    good = rows.loc[rows["error"] == "", _USED]
+    several = "dose" in rows and bool(rows["dose"].ne(1).any())
+    doses = dose_columns(rows, UNIT) if several else None
+    rows = rows[rows["dose"].eq(1)] if several else rows
+    good = rows.loc[rows["error"] == "", [*_USED, *(name for name in OPTIONAL if name in rows)]]
     texts = {name: good[name].dtype for name in good.columns if isinstance(good[name].dtype, pd.StringDtype)}
     if good.empty:
-        summaries = (*PROBE_KINDS, NET, "generalisation", "specificity")
+        summaries = (*PROBE_KINDS, NET, "generalisation", "specificity", *CASE_COLUMNS)
         empty = {name: pd.Series(dtype="float64") for name in ("depth", *summaries)}
         empty |= {name: pd.Series(dtype="bool") for name in ("known", "known_everywhere")}
         words = {
@@ -172,6 +178,7 @@ def scores_of(rows: pd.DataFrame) -> pd.DataFrame:
     names = good.drop_duplicates("_unit").set_index("_unit")[unit]
     lang_type: Any = texts.get("edit_lang", "string")
     languages = edit_languages(good, ("_unit",)).astype(lang_type)
+    scores = scores.join(composite_columns(good, languages))
     facts = names.join(grouped.first()).rename(columns={"relation": "cluster"})
     table = facts.join(scores).join(languages).reset_index(drop=True)
     knew = good["known"].fillna(False).astype(bool).groupby(good["_unit"]).min().rename("known")
@@ -183,10 +190,13 @@ def scores_of(rows: pd.DataFrame) -> pd.DataFrame:
     everywhere = everywhere.join(n_rungs, on=["ladder", "edit_kind"])
     flag = (everywhere["min"] & (everywhere["size"] == everywhere["rungs"])).rename("known_everywhere").reset_index()
     table = table.merge(flag, on=["ladder", "edit_kind", *CASE], how="left", validate="many_to_one")
+    if doses is not None:
+        texts_of_unit = table[unit].astype(doses.index.to_frame().dtypes.to_dict())
+        table[list(DOSES)] = doses.reindex(pd.MultiIndex.from_frame(texts_of_unit)).to_numpy()
     table = table.sort_values(unit, kind="stable", ignore_index=True)
     table = table.assign(pair=table.groupby(["ladder", "edit_kind", *CASE], observed=True).ngroup())
     texts["cluster"] = texts.pop("relation", facts["cluster"].dtype)  # `relation` is a probe kind from here on
-    return table.astype({name: dtype for name, dtype in texts.items() if name in table})
+    return coded(table)
 
 
 def harmonic(generalisation: np.ndarray | float, specificity: np.ndarray | float) -> np.ndarray:

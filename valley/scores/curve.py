@@ -33,7 +33,9 @@ __all__ = ["Analysis", "analyse", "curve"]
 # All that a curve and its figures read of the rows.
 # What `curve` reads of a run: the scores, and what its two charts need of the rungs.
 CURVE_COLUMNS = tuple(
-    dict.fromkeys((*sorted(NEEDED), "bits_per_byte_fr", "n_layers", "model", *(axis.column for axis in AXES)))
+    dict.fromkeys(
+        (*sorted(NEEDED), "bits_per_byte_fr", "n_layers", "model", "known_facts", *(axis.column for axis in AXES))
+    )
 )
 ESTIMATES = [name for m in METRICS for name in (m, f"{m}_low", f"{m}_high")]
 COLUMNS = [

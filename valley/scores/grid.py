@@ -42,6 +42,27 @@ def ends_missed(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=["ladder", "method", "end", "tried", "missed"])
 
 
+def grids(rows: pd.DataFrame) -> dict[tuple[str, str], str]:
+    """The layers that a method tried, by (ladder, method): two methods of one grid are one witness for a fall that the
+    grid can make.
+
+    Returns:
+        "" where every layer of every rung was tried, or the method has no layer: no grid can make a shape there. Else
+        the depths tried at each rung, as text: equal texts are one grid.
+    """
+    used = rows[(rows["error"] == "") & ~rows["method"].isin(CONTROLS)]
+    used = used[[*RUNG, "method", "depth", "n_layers"]].drop_duplicates()
+    layer = used["depth"].astype(float) * used["n_layers"].astype(float) - 0.5
+    used = used[np.isclose(layer, layer.round(), atol=1e-6) & (layer > -0.25)].assign(layer=layer.round())
+    out = {}
+    for (ladder, method), part in used.groupby(["ladder", "method"], sort=True):
+        by_rung = part.groupby(["rung_index", "rung"])
+        complete = (by_rung["layer"].nunique() >= by_rung["n_layers"].first()).all()
+        tried = by_rung["layer"].agg(lambda layers: ",".join(f"{v:.0f}" for v in sorted(set(layers))))
+        out[str(ladder), str(method)] = "" if complete else "; ".join(f"{rung}: {v}" for (_, rung), v in tried.items())
+    return out
+
+
 def format_ends(table: pd.DataFrame) -> list[str]:
     """The table in words: one line per ladder and end and set of rungs, with the methods it is true of."""
     several = table["ladder"].nunique() > 1

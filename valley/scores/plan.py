@@ -15,9 +15,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ModelWrapValidatorHandler, StrictFloat, StrictInt, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
-from valley.rows import STRATA, RowsError, first_problem, write_whole
+from valley.rows import STRATA, RowsError, extension_note, first_problem, write_whole
 
 FILE = "analysis_plan.json"
+CONCEPTS = 20  # cases that a rung must have of edits whose subject is a concept
 METRICS = ("harmonic_mean", "harmonic_mean_net", "e_hv", "e_hv_net", "gen_at_spec", "generalisation", "specificity")
 AXES = ("bits_per_byte_world", "bits_per_byte", "log10_parameters", "known_rate", "log10_training_tokens")
 
@@ -35,7 +36,7 @@ class AnalysisPlan:
 
     metric: Literal[METRICS] = Field(default="harmonic_mean", description="editability score whose curve is tested")  # type: ignore[valid-type]
     axes: tuple[Literal[AXES], ...] = Field(  # type: ignore[valid-type]
-        default=("bits_per_byte_world", "bits_per_byte", "log10_parameters", "known_rate"),
+        default=("bits_per_byte_world", "bits_per_byte", "log10_parameters", "log10_training_tokens"),
         min_length=1,
         description="strength axes, the primary ones first",
     )
@@ -47,7 +48,9 @@ class AnalysisPlan:
     )
     depth: Share = Field(default=0.1, description="least depth of a valley that is of interest, between 0 and 1")
     which: Literal[STRATA] = Field(default="known", description="stratum of cases")  # type: ignore[valid-type]
-    min_known: Count = Field(default=50, description="number of cases of the stratum that a rung must have")
+    min_known: Count = Field(
+        default=50, description="number of cases of the stratum that a rung must have (edits of concepts: 20 at most)"
+    )
     draws: Count = Field(default=2000, description="draws of each parametric bootstrap")
     bootstrap: Count = Field(default=1000, description="bootstrap draws over cases")
     seed: StrictInt = Field(default=0, description="random seed of all draws")
@@ -60,6 +63,10 @@ class AnalysisPlan:
         except ValidationError as error:
             raise RowsError(f"analysis plan: {first_problem(error, cls, values)}") from error
 
+    def needed(self, kind: str) -> int:
+        """`min_known` for facts; renames, retargets and erasures need CONCEPTS at most, as there are fewer of them."""
+        return self.min_known if kind == "fact" else min(self.min_known, CONCEPTS)
+
     @property
     def digest(self) -> str:
         """SHA-256 of the plan as canonical JSON."""
@@ -71,13 +78,14 @@ def _digest(fields: dict[str, Any]) -> str:
 
 
 def stored(plan: AnalysisPlan, run: Path) -> str:
-    """Store the plan's hash in the run folder if none is there; else the caution when the one there is another.
+    """Store the plan's hash in the run folder if none is there; else the caution when the one there is another. A run
+    that was extended has a caution too.
 
     A plan of an older version may lack fields: its hash is checked over the fields it has, the others take their
     default.
 
     Returns:
-        "" or one line that names both hashes.
+        "" or one line, which names both hashes.
 
     Raises:
         RowsError: no such run folder, a file that is no plan, a folder that cannot be written.
@@ -88,15 +96,16 @@ def stored(plan: AnalysisPlan, run: Path) -> str:
     if not path.exists():
         text = json.dumps({"sha256": plan.digest, "plan": asdict(plan)}, indent=2) + "\n"
         write_whole(path, text)
-        return ""
+        return extension_note(run)
     kept, first = _read(path)
     if kept == plan:
-        return ""
+        return extension_note(run)
     changed = ", ".join(k for k, v in asdict(plan).items() if asdict(kept)[k] != v)
-    return (
+    other = (
         f"this verdict follows another plan ({plan.digest[:12]}) than the one stored before test scores were read "
         f"({first[:12]}); changed: {changed}"
     )
+    return "; ".join(filter(None, (other, extension_note(run))))
 
 
 def plan_caution(run: Path, **chosen: Any) -> str:
@@ -110,14 +119,13 @@ def plan_caution(run: Path, **chosen: Any) -> str:
     """
     path = run / FILE
     if not path.exists():
-        return ""
+        return extension_note(run)
     kept, digest = _read(path)
     changed = [
         f"{name} {v}, not {getattr(kept, name)}" for name, v in chosen.items() if v not in (None, getattr(kept, name))
     ]
-    return (
-        f"these scores follow another plan than the one stored ({digest[:12]}): {'; '.join(changed)}" if changed else ""
-    )
+    other = f"these scores follow another plan than the one stored ({digest[:12]}): {'; '.join(changed)}"
+    return "; ".join(filter(None, (other if changed else "", extension_note(run))))
 
 
 def _read(path: Path) -> tuple[AnalysisPlan, str]:

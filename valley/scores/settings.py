@@ -5,7 +5,9 @@ All functions take a table and give a table. A *group* is one rung x edit kind x
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -26,10 +28,13 @@ from valley.rows import (
     RowsError,
 )
 from valley.scores.cases import harmonic
+from valley.scores.composites import CASE_COLUMNS, Means, composites, failed_gates
 from valley.statistics import draw_weights, interval, weighted_means
 
 GROUP: tuple[str, ...] = (*RUNG, "edit_kind", *SETTING)
 BASE = (*PROBE_KINDS, NET, "generalisation", "specificity")  # means of case scores; the other METRICS follow from them
+PARTS = (*PROBE_KINDS, *CASE_COLUMNS)  # what composites are made of
+COMPOSITES = tuple(one.name for one in composites())
 
 
 def stratum(scores: pd.DataFrame, which: str) -> pd.DataFrame:
@@ -46,7 +51,7 @@ def stratum(scores: pd.DataFrame, which: str) -> pd.DataFrame:
 def group_means(scores: pd.DataFrame) -> pd.DataFrame:
     """Mean of each case score per group, with `n` cases and the harmonic mean of the two summary means."""
     grouped = scores.groupby(list(GROUP), observed=True)
-    means = grouped[list(BASE)].mean()
+    means = grouped[[*BASE, *(name for name in CASE_COLUMNS if name in scores)]].mean()
     means[NET] = means[NET].clip(lower=0)
     means["n"] = grouped.size()
     means["harmonic_mean"] = harmonic(means["generalisation"].to_numpy(), means["specificity"].to_numpy())
@@ -84,6 +89,8 @@ def choose(scores: pd.DataFrame, tried: pd.DataFrame, which: str = "known") -> p
         dev_harmonic_mean, reason.
     """
     plan = candidates(scores, tried)
+    strata = [name for name in STRATA if name in scores]
+    scores = scores[[*GROUP, "split", *strata, *BASE]]
     usable = stratum(scores, which)
     usable = usable[~usable["method"].isin(CONTROLS)]
     dev = group_means(usable[usable["split"] == "dev"])
@@ -95,7 +102,7 @@ def choose(scores: pd.DataFrame, tried: pd.DataFrame, which: str = "known") -> p
         key = {name: row[name] for name in (*RUNG, "edit_kind")}
         base = {**row, "method": "", "settings": "", "chosen_on": "", "dev_harmonic_mean": np.nan, "reason": ""}
         if row["scored_on"] == "all" or row["n_settings"] == 1:
-            only = matching(scores[~scores["method"].isin(CONTROLS)], key)
+            only = matching(anyone, key)
             if only.empty:
                 base["reason"] = "every edit failed"
             else:
@@ -171,15 +178,41 @@ class Resampler:
 
     def metrics(self, part: pd.DataFrame, placebo: pd.DataFrame | None = None) -> tuple[np.ndarray, np.ndarray]:
         """METRICS of one group: the estimates (k,) and their bootstrap samples (draws, k)."""
-        values = part[list(BASE)].to_numpy(dtype="float64")
-        noise = None if placebo is None or placebo.empty else placebo[["generalisation"]].to_numpy(dtype="float64")
-        ones = np.ones((1, len(part)))
-        point = derived(weighted_means(ones, values),
-                        None if noise is None else weighted_means(np.ones((1, len(noise))), noise))  # fmt: skip
-        samples = derived(weighted_means(self.weights(part), values),
-                          None if noise is None or placebo is None
-                          else weighted_means(self.weights(placebo), noise))  # fmt: skip
+        values, noise = (self._means(one, columns) for one, columns in ((part, BASE), (placebo, ("generalisation",))))
+        assert values is not None
+        point, samples = (derived(v, n) for v, n in zip(values, noise or (None, None), strict=True))
         return point[0], samples
+
+    def composites(self, part: pd.DataFrame, placebo: pd.DataFrame | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """COMPOSITES of one group: the estimates (k,) and their bootstrap samples (draws, k). 0 where a gate fails."""
+        values, noise = self._means(part, PARTS), self._means(placebo, PARTS)
+        assert values is not None
+        gated = bool(failed_gates(_named(values[0], None if noise is None else noise[0])))
+        out = []
+        for at, weighted in enumerate(values):
+            means = _named(weighted, None if noise is None else noise[at])
+            made = np.column_stack([one(means) for one in composites()])
+            out.append(np.where(np.isnan(made), np.nan, 0.0) if gated else made)
+        return out[0][0], out[1]
+
+    def _means(self, part: pd.DataFrame | None, columns: Sequence[str]) -> tuple[np.ndarray, np.ndarray] | None:
+        """(1, k) means and (draws, k) bootstrapped means of `columns`; None without cases."""
+        if part is None or part.empty:
+            return None
+        values = part[list(columns)].to_numpy(dtype="float64")
+        return weighted_means(np.ones((1, len(part))), values), weighted_means(self.weights(part), values)
+
+
+def _named(means: np.ndarray, placebo: np.ndarray | None) -> Means:
+    named = [{} if one is None else {name: one[:, at] for at, name in enumerate(PARTS)} for one in (means, placebo)]
+    return Means(*named)
+
+
+def composites_of(means: pd.DataFrame) -> np.ndarray:
+    """(lines, len(COMPOSITES)) of lines that `group_means` gave, without placebo: what is above placebo is NaN."""
+    values = means.reindex(columns=list(PARTS)).to_numpy(dtype="float64")
+    named = _named(values, None)
+    return np.column_stack([one(named) for one in composites()])
 
 
 def derived(means: np.ndarray, placebo: np.ndarray | None) -> np.ndarray:
@@ -199,12 +232,31 @@ def above_placebo(score: np.ndarray, placebo: np.ndarray) -> np.ndarray:
 
 
 def placebo_of(scores: pd.DataFrame, part: pd.DataFrame) -> pd.DataFrame | None:
-    """The placebo edits of the cases in `part` (same rung): per case the mean over placebo settings; None if none."""
-    key = ["rung_index", "rung", "pair"]
-    rows = scores.loc[scores["method"] == PLACEBO, [*key, "generalisation"]].merge(part[key], on=key)
-    if rows.empty:
+    """The placebo edits of the cases in `part`, which are of one rung, by the method and setting of `part`.
+
+    Another method's placebo says nothing: IKE leaks otherwise than ROME. None where no placebo of them ran.
+    """
+    if part.empty:
         return None
-    return rows.groupby(key, observed=True)["generalisation"].mean().reset_index()
+    here = (scores["pair"].isin(part["pair"]) & scores["method"].eq(PLACEBO)).to_numpy()
+    for name in RUNG:
+        here = here & scores[name].eq(part[name].iloc[0]).to_numpy()
+    rows = scores[here]
+    method, settings = str(part["method"].iloc[0]), str(part["settings"].iloc[0])
+    rows = rows[rows["settings"].map(lambda own: is_placebo_of(str(own), method, settings)).to_numpy(dtype=bool)]
+    columns = [name for name in ("generalisation", *PARTS) if name in rows]
+    return None if rows.empty else rows.groupby("pair")[columns].mean().reset_index()
+
+
+@cache
+def is_placebo_of(placebo: str, method: str, settings: str) -> bool:
+    """Whether settings of the control `placebo` (JSON) name this inner method with these settings (JSON)."""
+    own, other = json.loads(placebo or "{}"), json.loads(settings or "{}")
+    if own.get("inner") != method:
+        return False
+    stated = {name: own[name] for name in ("site", "lookup", "depth") if name in own}
+    stated |= json.loads(own.get("options") or "{}")
+    return all(other.get(name) == value for name, value in stated.items())
 
 
 def kind_mean(parts: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:

@@ -68,11 +68,33 @@ def _grown(lines: pd.DataFrame) -> pd.Series:
     return lines["model"].fillna("").str.startswith("grown:") | (lines[PROSE.column] > FOREIGN)
 
 
+# Below this many facts a known rate is noise: on 40 its standard error is .035, as wide as most of a ladder.
+FEWEST_FACTS = 400
+# Why an axis may be stated for no rung, as the end of a sentence.
+DEMANDS = {"known_rate": f"; a known rate counts where at least {FEWEST_FACTS} facts were asked"}
+
+
+def counted_rate(rows: pd.DataFrame) -> pd.Series:
+    """Per row `known_rate_en`, NaN where it rests on fewer than FEWEST_FACTS facts, or on an unknown number."""
+    facts = rows["known_facts"] if "known_facts" in rows else pd.Series(float("nan"), rows.index)
+    return rows["known_rate_en"].where(facts >= FEWEST_FACTS)
+
+
+FAMILIES = GROWN, PRETRAINED = ("grown", "pretrained")
+
+
+def family_of(lines: pd.DataFrame) -> pd.Series:
+    """GROWN or PRETRAINED of each model. The two differ in more than strength, so a curve's shape is judged in each."""
+    return _grown(lines).map({True: GROWN, False: PRETRAINED})
+
+
 def strengths(rows: pd.DataFrame) -> pd.DataFrame:
     """One line per rung: RUNG, the columns of AXES (NaN where not stated, or not comparable in its ladder) and
     `model`."""
     columns = [axis.column for axis in AXES]
-    table = rows[[*RUNG, *columns, "model"]].assign(model=rows["model"].where(rows["model"] != ""))
+    table = rows.assign(known_rate_en=counted_rate(rows))[[*RUNG, *columns, "model"]].assign(
+        model=rows["model"].where(rows["model"] != "")
+    )
     table = table.groupby(list(RUNG), observed=True)[[*columns, "model"]].first().reset_index()
     for _, ladder in table.groupby("ladder", observed=True):
         table.loc[ladder.index[strange_to_sentences(ladder)], WORLD.column] = float("nan")

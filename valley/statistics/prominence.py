@@ -26,16 +26,28 @@ def prominence(y: np.ndarray, shape: str = "valley") -> np.ndarray:
     n = y.shape[-1]
     if n < (4 if shape == "four-phase" else 3):
         return np.full(y.shape[:-1], -np.inf)
-    before = np.maximum.accumulate(y, axis=-1)
     if shape == "valley":
-        after = np.maximum.accumulate(y[..., ::-1], axis=-1)[..., ::-1]
-        return (np.minimum(before[..., :-2], after[..., 2:]) - y[..., 1:-1]).max(axis=-1)
+        return _depth(np.ascontiguousarray(np.moveaxis(y, -1, 0)))
+    before = np.maximum.accumulate(y, axis=-1)
     lowest_after = np.minimum.accumulate(y[..., ::-1], axis=-1)[..., ::-1]
     best = np.full(y.shape[:-1], -np.inf)
     for j in range(1, n - 2):
         up = y[..., j + 1 : -1]
         swings = np.minimum(up - y[..., j : j + 1], up - lowest_after[..., j + 2 :]).max(axis=-1)
         best = np.maximum(best, np.minimum(before[..., j - 1] - y[..., j], swings))
+    return best
+
+
+def _depth(y: np.ndarray) -> np.ndarray:
+    """(n, ...) -> (...): D of the deepest valley. Rungs come first: every step works on whole arrays."""
+    after = np.empty_like(y)
+    after[-1] = y[-1]
+    for i in range(len(y) - 2, 1, -1):
+        np.maximum(after[i + 1], y[i], out=after[i])
+    best, before = np.full(y.shape[1:], -np.inf), y[0].copy()
+    for m in range(1, len(y) - 1):
+        np.maximum(best, np.minimum(before, after[m + 1]) - y[m], out=best)
+        np.maximum(before, y[m], out=before)
     return best
 
 

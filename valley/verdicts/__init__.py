@@ -1,6 +1,7 @@
 """Tests of a curve and the verdict that follows from them."""
 
 from valley.verdicts.judge import NAMED, judge
+from valley.verdicts.multiverse import SHARE, Multiverse, combine
 from valley.verdicts.power import Rate, format_power, power
 from valley.verdicts.shape import Shapes, format_shapes, shapes
 from valley.verdicts.strata import format_sensitivity, format_strata, sensitivity, strata
@@ -10,8 +11,11 @@ __all__ = [
     "INCONCLUSIVE",
     "NAMED",
     "NO_VALLEY",
+    "SHARE",
+    "Multiverse",
     "Rate",
     "Shapes",
+    "combine",
     "format_power",
     "format_sensitivity",
     "format_shapes",

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from valley.scores import AnalysisPlan, Available, available
+from valley.scores import DEMANDS, AnalysisPlan, Available, available
 from valley.statistics import SHAPES, points
 from valley.verdicts.judge import COLUMNS, NAMED, judge
 from valley.verdicts.verdict import Verdict, verdict
@@ -64,8 +64,9 @@ def shapes(found: Available | pd.DataFrame, plan: AnalysisPlan | None = None, ca
     for (ladder, kind), group in table.groupby(["ladder", "edit_kind"], sort=False):
         for axis in plan.axes:
             if group[axis].nunique() < 3:
+                why = DEMANDS.get(axis, "")
                 skipped.append(
-                    f"{kind}, ladder {ladder}: {axis} is stated for fewer than 3 strengths, so it is no axis"
+                    f"{kind}, ladder {ladder}: {axis} is stated for fewer than 3 strengths, so it is no axis{why}"
                 )
                 continue
             for method, curve in group.groupby("method", sort=False):

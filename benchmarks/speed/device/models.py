@@ -126,7 +126,7 @@ def grown_lm(device: torch.device, tiny: bool) -> LanguageModel:
     name, tokens, number = ("gpt2-2x32", 40_000, 20) if tiny else ("gpt2-4x192", 3_000_000, 400)
     reader = tokenizer()
     spec = RungSpec.parse(name)
-    end = reader.convert_tokens_to_ids(SEPARATOR)
+    end = reader.get_vocab()[SEPARATOR]
     module = build(spec, len(reader), end).to(device)
     texts = [text.format(place, capital) for place, capital in places(number) for text in SENTENCES]
     sentences = [reader(text, add_special_tokens=False)["input_ids"] for text in texts]

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from benchmarks.sweep.executors.workers import Workers
 from benchmarks.sweep.planning.plan import Plan
-from benchmarks.sweep.runner import places, run_bench
+from benchmarks.sweep.runner import run_bench
+from benchmarks.sweep.search.place import places
 from benchmarks.sweep.shards import Part, parts
 from editing.progress import progress
 

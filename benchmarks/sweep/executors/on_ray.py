@@ -14,7 +14,7 @@ from benchmarks.provenance import ROOT
 from benchmarks.sweep.executors.local import Parted, work
 from benchmarks.sweep.executors.workers import Workers
 from benchmarks.sweep.planning.plan import Plan
-from benchmarks.sweep.runner import places
+from benchmarks.sweep.search.place import places
 from benchmarks.sweep.shards import Part, parts
 from editing.cache import cache_root
 from editing.errors import BadRequest

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from math import isfinite
 from typing import get_args
 
 from benchmarks.cases import EditKind
@@ -30,6 +31,16 @@ DEFAULT_DATASETS = {"fact": "world_facts", "rename": "concept_suite", "retarget"
 
 # How settings are searched: all of them on all cases, or chosen on dev cases by halving and scored on test cases.
 SEARCHES = ("grid", "halving")
+
+# Rules of a halving search (`benchmarks/sweep/search/races.py`). A run keeps the rule that it was begun with, so that a
+# newer program goes on with it as it was; runs from before rules were recorded have the first.
+FIRST_RULE, SEARCH_RULE = 1, 2
+
+# The doses at which edits are measured by default (`Choices`).
+DOSES = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
+
+
+LATER = ("doses", "search_rule")
 
 
 @dataclass(frozen=True)
@@ -62,6 +73,29 @@ class Split:
         sides = {_side(value[key], self.seed, self.dev) for key in self.by}
         return sides.pop() if len(sides) == 1 else ""
 
+    def is_dev(self, subject: str) -> bool:
+        """Whether a subject is a development subject, whatever is asked about it."""
+        return "subject" in self.by and _side(subject, self.seed, self.dev) == "dev"
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What a plan leaves open, decided once for a run and recorded in its run.json.
+
+    Attributes:
+        rule: of the halving search.
+        doses: at which edits are measured. Where the plan states none: DOSES in a halving search, whose test cells hold
+            few settings; dose 1 alone in a grid search, where every setting would be asked six times.
+    """
+
+    rule: int = SEARCH_RULE
+    doses: tuple[float, ...] = ()
+
+    @property
+    def more_doses(self) -> tuple[float, ...]:
+        """Those beside 1, which is always measured."""
+        return tuple(dose for dose in self.doses if dose != 1)
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -87,6 +121,9 @@ class Plan:
         search: one of SEARCHES.
         pareto: whether halving keeps, and scores, every setting on the Pareto front, besides the best one.
         split: None is by subject, a third dev, drawn with each cell's seed.
+        doses: multiples of the edits that are measured too, 0 or more; None leaves it to `choices`.
+        search_rule: rule of the halving search; None is that of the run folder, the newest for a new one.
+        extend: whether a run folder of a smaller plan is to get what this plan has more. Not fixed.
         overrides: option, the file's value, the value taken: what flags beside the file changed. Not fixed: the values
             are.
 
@@ -113,6 +150,9 @@ class Plan:
     pareto: bool = False
     split: Split | None = None
     known: bool = False
+    doses: tuple[float, ...] | None = None
+    search_rule: int | None = None
+    extend: bool = False
     overrides: tuple[tuple[str, str, str], ...] = ()
 
     def __post_init__(self) -> None:
@@ -134,6 +174,11 @@ class Plan:
                 )
         if self.search not in SEARCHES:
             raise BadRequest(f"unknown search {self.search!r}; use one of {', '.join(SEARCHES)}")
+        if self.search_rule not in (None, FIRST_RULE, SEARCH_RULE):
+            raise BadRequest(f"no search rule {self.search_rule!r}; use {FIRST_RULE} or {SEARCH_RULE}")
+        for dose in self.doses or ():
+            if not (isfinite(dose) and dose >= 0) or self.doses.count(dose) > 1:
+                raise BadRequest(f"doses: {dose} is no new number from 0 on; write different ones such as 0.5,1,2")
         check_corpus(self.corpus)
         if self.limit < 1:
             raise BadRequest(f"limit {self.limit} leaves no case; give at least 1")
@@ -161,6 +206,24 @@ class Plan:
     def all_seeds(self) -> tuple[int, ...]:
         return self.seeds or (self.seed,)
 
+    def choices(self, about: Mapping | None = None) -> Choices:
+        """What the plan leaves open.
+
+        Args:
+            about: run.json of the folder that is gone on with; empty or None for a new run.
+
+        Raises:
+            BadRequest: another rule is stated than the run was begun by.
+        """
+        rule = self.search_rule or SEARCH_RULE
+        if about:
+            rule = about.get("search_rule", FIRST_RULE)
+            if self.search_rule not in (None, rule):
+                raise BadRequest(f"search_rule {self.search_rule}: the run was begun by rule {rule}; leave it out")
+        usual = DOSES if self.search == "halving" and rule != FIRST_RULE else (1.0,)
+        usual = tuple((about or {}).get("doses", usual))
+        return Choices(rule, usual if self.doses is None else self.doses)
+
     def fixed(self) -> dict:
         """What all cells of one run folder must share, as JSON values, or their rows would not be one table.
 
@@ -168,10 +231,16 @@ class Plan:
         """
         if self.split is None:
             keys = ("ladder", "limit", "seed", "corpus", "probes", *(("known",) if self.known else ()))
-            return {key: getattr(self, key) for key in keys}
+            return json.loads(canonical({key: getattr(self, key) for key in (*keys, *self._stated())}))
         whole = json.loads(canonical(asdict(self)))
-        left_out = ("title", "sites", "kinds", "limit", "seed", "overrides")
-        return {key: value for key, value in whole.items() if key not in left_out}
+        left_out = ("title", "sites", "kinds", "limit", "seed", "extend", "overrides")
+        open_still = {*LATER} - {*self._stated()}
+        return {key: value for key, value in whole.items() if key not in left_out and key not in open_still}
+
+    def _stated(self) -> list[str]:
+        """Of the keys that came later than the first runs, those that this plan states: the others stay out of its
+        hash, and so does the rule that was the only one."""
+        return [key for key in LATER if getattr(self, key) not in (None, FIRST_RULE)]
 
     @property
     def hash(self) -> str:

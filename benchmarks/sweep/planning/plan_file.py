@@ -39,16 +39,18 @@ from benchmarks.cases import EditKind
 from benchmarks.datasets import dataset_names, kinds_of
 from benchmarks.ladders import load_ladder
 from benchmarks.plans import plan_path
+from benchmarks.sweep.planning.grids import EVERY_LAYER
 from benchmarks.sweep.planning.plan import DEFAULT_DATASETS, DEV_SHARE, SEARCHES, Edits, Plan, Split
 from editing.errors import BadData, BadRequest, UserError
 from editing.methods import FAST, make_method, method_names, taken_by
 from editing.stats import CORPUS
-from valley.rows import first_problem, one_of
+from valley.rows import CONTROLS, first_problem, one_of
 
 MOST_BYTES, MOST_SETTINGS = 100_000, 1000
 
 Positive = Annotated[StrictInt, Field(ge=1)]
 Count = Annotated[StrictInt, Field(ge=0)]
+Dose = Annotated[StrictFloat | StrictInt, Field(ge=0, le=100)]
 
 
 class EditsTable(BaseModel, extra="forbid"):
@@ -104,8 +106,22 @@ class PlanFile(BaseModel, extra="forbid"):
         description='"halving": settings are chosen on dev cases; "grid": every setting on every case',
     )
     pareto: StrictBool = Field(default=False, description="true: halving also keeps and scores the Pareto front")
+    search_rule: Literal[1, 2] | None = Field(
+        default=None,
+        description="rule of the halving: 1 is that of runs before 0.2; left out: the rule of the run, for a new one 2",
+    )
+    doses: list[Dose] | None = Field(
+        default=None,
+        description="list of multiples of the edits to measure, such as [0.5, 1.0, 2.0]; left out: "
+        "0.25, 0.5, 0.75, 1, 1.5, 2 on the test cases of a halving, 1 alone in a grid",
+    )
+    controls: list[str] = Field(
+        default=[], description='list of controls such as ["placebo", "random_layer"]; each is an empty [methods.NAME]'
+    )
     split: SplitTable = Field(
-        default=SplitTable(), description="which cases choose settings (dev) and which score them (test)"
+        default=SplitTable(),
+        description='which cases choose settings (dev) and which score them (test); "subject": no subject is on both '
+        'sides; "relation": no subject and no relation',
     )
     edits: list[EditsTable] = Field(
         min_length=1, description="at least one [[edits]] with kind, and dataset where it is not the default"
@@ -126,6 +142,29 @@ class PlanFile(BaseModel, extra="forbid"):
     @classmethod
     def _settings_fit(cls, methods: dict[str, dict[str, Any]]) -> dict[str, dict[str, list]]:
         return {name: _grid(name, table) for name, table in methods.items()}
+
+    @field_validator("doses")
+    @classmethod
+    def _new_doses(cls, doses: list[float] | None) -> list[float] | None:
+        if doses is not None and len(set(doses)) < len(doses):
+            raise ValueError("must be different numbers from 0 on, such as [0.5, 1.0, 2.0]")
+        return doses
+
+    @field_validator("split", mode="before")
+    @classmethod
+    def _spelled_out(cls, split: Any) -> Any:
+        """`split = "relation"` is a split by subject and relation."""
+        if not isinstance(split, str):
+            return split
+        one_of(split, ("subject", "relation"))
+        return {"by": ["subject"] if split == "subject" else ["subject", "relation"]}
+
+    @model_validator(mode="after")
+    def _with_controls(self) -> PlanFile:
+        for name in self.controls:
+            one_of(name, CONTROLS)
+            self.methods.setdefault(name, {})
+        return self
 
     @model_validator(mode="after")
     def _edits_differ(self) -> PlanFile:
@@ -167,6 +206,8 @@ def load_plan(path: str | Path) -> Plan:
             pareto=file.pareto,
             split=Split(file.split.seed, file.split.dev, tuple(file.split.by)),
             known=file.known,
+            doses=None if file.doses is None else tuple(map(float, file.doses)),
+            search_rule=file.search_rule,
         )
         check_whole(plan)
     except UserError as error:
@@ -198,7 +239,6 @@ def check_whole(plan: Plan) -> None:
     Raises:
         UserError: they are not, there is not, or there is no such ladder.
     """
-    from benchmarks.sweep.schedule import CONTROLS
 
     known = [rung.name for rung in load_ladder(plan.ladder).rungs]
     try:
@@ -256,6 +296,8 @@ def _grid(method: str, table: dict[str, Any]) -> dict[str, list]:
             if not values or len({(type(one), str(one)) for one in values}) < len(values):
                 raise ValueError(f"must be a value, or a list of different values, is {value!r:.60}")
             for one in values[:MOST_SETTINGS]:
+                if (key, one) == ("depth", EVERY_LAYER):
+                    continue
                 if isinstance(one, float) and not isfinite(one):
                     raise ValueError(f"{one} is not a finite number")
                 make_method(method, **{key: one})

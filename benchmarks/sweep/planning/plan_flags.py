@@ -8,9 +8,9 @@ from typing import Any
 
 from benchmarks.sweep.planning.plan import DEFAULT_DATASETS, Edits, Plan
 from benchmarks.sweep.planning.plan_file import check_whole, fast_settings
-from benchmarks.sweep.schedule import CONTROLS
 from editing.errors import BadRequest
 from editing.methods import make_method
+from valley.rows import CONTROLS
 
 # Parameters of `bench` that say what to do -> their option.
 PLAN_OPTIONS = {
@@ -26,7 +26,12 @@ PLAN_OPTIONS = {
     "corpus": "--corpus",
     "seed": "--seed",
     "settings": "--set",
+    "doses": "--doses",
+    "extend": "--extend",
 }
+
+# Of these, those that are fields of a plan as they are given.
+AS_GIVEN = ("ladder", "probes", "corpus", "known", "doses", "extend")
 
 
 def overridden(plan: Plan, flags: Mapping[str, Any]) -> Plan:
@@ -38,7 +43,7 @@ def overridden(plan: Plan, flags: Mapping[str, Any]) -> Plan:
     Raises:
         UserError: a value that does not fit, or flags that leave nothing to do.
     """
-    changed = replace(plan, **{key: flags[key] for key in ("ladder", "probes", "corpus", "known") if key in flags})
+    changed = replace(plan, **{key: flags[key] for key in AS_GIVEN if key in flags})
     if "seed" in flags:
         changed = replace(changed, seed=flags["seed"], seeds=(flags["seed"],))
     if "kinds" in flags or "datasets" in flags:
@@ -120,6 +125,7 @@ def _stated(plan: Plan, flags: Mapping[str, Any]) -> dict[str, str]:
         "fast": [str(bool(plan.settings)).lower()],
         "corpus": [plan.corpus],
         "seed": plan.seeds,
+        "doses": ["by default"] if plan.doses is None else plan.doses,
     }
     stated = {PLAN_OPTIONS[name]: ",".join(dict.fromkeys(map(str, values[name]))) for name in flags if name in values}
     return stated | {f"--set {key}": ", ".join(_axis(plan, key)) for key, _ in flags.get("settings", ())}

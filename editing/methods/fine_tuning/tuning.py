@@ -27,6 +27,11 @@ class Tuning(Prefixed):
     lr: float = setting(0.005, "learning rate of Adam")
     stop_loss: float = setting(0.01, "loss below which a request is finished", unit="nats")
 
+    @property
+    def placed_by(self) -> tuple[str, ...]:
+        """Not the lookup: all tokens of a prompt are read."""
+        return ("site", "depth")
+
     @abstractmethod
     def _sites(self, lm: LanguageModel, layers: tuple[int, ...]) -> list[Site]:
         """The maps that are trained."""

@@ -38,6 +38,11 @@ class EmbeddingRow(ValueSettings, Prefixed):
     lr: float = 0.1
     clamp: float = 2.0
 
+    @property
+    def placed_by(self) -> tuple[str, ...]:
+        """The row is that of the token there."""
+        return ("lookup",)
+
     def placement(self, lm: LanguageModel, request: EditRequest) -> Placement:
         """Below all blocks: site "embedding", depth 0."""
         return Placement("embedding", self.lookup or request.lookup, (), 0.0)

@@ -36,6 +36,11 @@ class IKE(Method):
     uses_covariance: ClassVar[bool] = False
 
     @property
+    def placed_by(self) -> tuple[str, ...]:
+        """None: it edits no block."""
+        return ()
+
+    @property
     def has_dose(self) -> bool:
         """No: a text is stated or not."""
         return False

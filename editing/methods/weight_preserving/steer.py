@@ -41,6 +41,11 @@ class Steer(ValueSettings, Prefixed):
     strength: float = setting(1.0, "factor of the direction")
     clamp: float = 1.0
 
+    @property
+    def placed_by(self) -> tuple[str, ...]:
+        """The lookup only where the direction is read there."""
+        return ("site", "lookup", "depth") if self.by == "value" else ("site", "depth")
+
     def each(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> list[Delta]:
         deltas: list[Delta | None] = [None] * len(requests)
         for (layer,), members in self.by_layers(lm, requests).items():

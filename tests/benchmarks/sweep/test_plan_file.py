@@ -73,6 +73,17 @@ def test_everything_a_plan_can_say(tmp_path: Path) -> None:
     assert run_name(tmp_path / "plan.toml").as_posix() == "study/first"
 
 
+def test_doses_controls_and_a_split_by_relation(tmp_path: Path) -> None:
+    text = 'doses = [0.5, 2]\ncontrols = ["placebo", "random_layer"]\nsplit = "relation"\nsearch_rule = 1\n' + SHORT
+    plan = load_plan(written(tmp_path, text + 'depth = "all"\n'))
+    assert (plan.doses, plan.search_rule) == ((0.5, 2.0), 1) and plan.choices().more_doses == (0.5, 2.0)
+    assert plan.methods == ("rome", "placebo", "random_layer") and plan.split == Split(by=("subject", "relation"))
+    assert {one["depth"] for one in settings_grid(plan, "rome", ("last",), 4)} == {0.125, 0.375, 0.625, 0.875}
+    assert set(plan.fixed()) - set(load_plan(written(tmp_path, SHORT)).fixed()) == {"doses"}, (
+        "rule 1 is what plans meant without a word"
+    )
+
+
 def test_the_placebo_makes_the_edits_of_its_inner_method(tmp_path: Path) -> None:
     plan = load_plan(written(tmp_path, SHORT))
     fast = replace(plan, settings=(("contexts_per_step", 3), ("clamp", 2.0)))
@@ -119,6 +130,11 @@ def test_the_hash_hangs_on_what_is_said_not_on_how(tmp_path: Path) -> None:
         ('split = { by = ["subjekt"] }\n' + SHORT, "split.by 1: must be 'subject' or 'relation'"),
         ('ladder = "demo"\n[methods.rome]\n', "at least one [[edits]]"),
         ('ladder = "demo"\n[[edits]]\nkind = "fact"\n', "at least one table of settings such as [methods.rome]"),
+        ('split = "relations"\n' + SHORT, "did you mean relation?"),
+        ("doses = [0.5, 0.5]\n" + SHORT, "doses: must be different numbers"),
+        ("doses = [-1.0]\n" + SHORT, "doses 1: must be greater than or equal to 0"),
+        ("search_rule = 3\n" + SHORT, "search_rule: must be 1 or 2"),
+        ('controls = ["random_later"]\n' + SHORT, "did you mean random_layer?"),
         (SHORT.replace('"fact"', '"facts"'), "edits 1: kind: must be 'fact', 'rename' or 'retarget'"),
         (SHORT.replace('"fact"', '"fact"\ndataset = "world_fact"'), "did you mean world_facts?"),
         (SHORT.replace('"fact"', '"rename"\ndataset = "world_facts"'), "has no rename edits"),

@@ -204,7 +204,7 @@ def test_only_known_facts_are_edited_and_the_others_counted(tiny: World, tmp_pat
 def test_many_cases_are_several_cells_with_the_same_rows(
     tiny: World, undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("benchmarks.sweep.schedule.CHUNK", 3)
+    monkeypatch.setattr("benchmarks.sweep.search.schedule.CHUNK", 3)
     assert run(tiny, tmp_path).ran == 8
     several, whole = read_run(tmp_path), read_run(undisturbed)
     columns = ["rung", "lookup", "case", "probe", "prompt", "split", "pick_before"]

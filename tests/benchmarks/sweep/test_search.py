@@ -15,9 +15,11 @@ import pytest
 from benchmarks.ladders.ladder import Rung
 from benchmarks.sweep.cell import Task
 from benchmarks.sweep.planning.plan import Edits, Plan, Split
-from benchmarks.sweep.runner import places, run_bench
-from benchmarks.sweep.schedule import Place, rounds, slices, steps, walk
-from benchmarks.sweep.search_points import Point, front, judge, ranked
+from benchmarks.sweep.runner import run_bench
+from benchmarks.sweep.search.place import Place, places
+from benchmarks.sweep.search.races import rounds, slices
+from benchmarks.sweep.search.schedule import steps, walk
+from benchmarks.sweep.search.search_points import Point, front, judge, ranked
 from editing.errors import BadRequest
 from tests.benchmarks.tiny import World, world
 from valley.rows.schema import read_run
@@ -46,6 +48,7 @@ def plan_of(tiny: World, depths: Sequence[float] = (0.1, 0.6), **changes) -> Pla
         axes=(("rome", axes), ("placebo", ()), ("random_site", ())),
         search="halving",
         split=Split(0, 0.5),
+        search_rule=1,
     )
     return replace(base, **changes)
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -162,3 +163,12 @@ def test_show_frames_the_page_and_works_only_when_called(tmp_path: Path):
         valley.show(tmp_path / "nothing")
     code = "import sys, valley; sys.exit('pandas' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+def test_a_known_rate_of_few_facts_is_no_axis():
+    rows = ladder(4).assign(known_rate_en=lambda t: 0.2 * t["rung_index"])
+    for facts, counts in ((399.0, False), (np.nan, False), (400.0, True)):
+        asked = rows.assign(known_facts=facts)
+        assert ("known_rate_en" in [axis.column for axis in axes_of(strengths(asked))]) == counts
+        assert available(asked, with_options(min_known=2)).lines["known_rate"].notna().all() == counts
+    assert strengths(rows.drop(columns="known_facts"))["known_rate_en"].isna().all(), "rows of earlier versions"

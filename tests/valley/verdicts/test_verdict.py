@@ -89,7 +89,8 @@ def test_whole_runs():
 def test_axes_that_are_not_stated_are_said():
     rows = seeded(VALLEY[:5]).assign(known_rate_en=np.nan)
     assert shapes(rows, PLAN).skipped == (
-        "fact, ladder toy: known_rate is stated for fewer than 3 strengths, so it is no axis",
+        "fact, ladder toy: known_rate is stated for fewer than 3 strengths, so it is no axis; a known rate counts "
+        "where at least 400 facts were asked",
     )
     foreign = seeded(VALLEY[:5]).assign(
         bits_per_byte_en=lambda t: t["bits_per_byte_en"] + 2.5

@@ -7,21 +7,25 @@ kinds, then over cases. Cases that the unedited model knew count, and all cases 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isnan, nan
 
 import pandas as pd
 
 from benchmarks.cases import GENERALISATION, SPECIFICITY
 
+ALL_KNOWN = 10**9  # the count of a plan's estimate, before anything is measured
+
 
 @dataclass(frozen=True)
 class Point:
-    """Mean generalisation and specificity in [0, 1], NaN where not measurable; `failed` where every cell failed."""
+    """Mean generalisation and specificity in [0, 1], NaN where not measurable; `failed` where every cell failed;
+    `known` counts the measured cases whose fact the unedited model knew."""
 
     generalisation: float = nan
     specificity: float = nan
     failed: bool = False
+    known: int = 0
 
     @property
     def harmonic_mean(self) -> float:
@@ -37,7 +41,8 @@ def judge(rows: pd.DataFrame) -> Point:
         return Point(failed=True)
     known = rows["known"].fillna(False).astype(bool)
     first = _means(rows[known])
-    return _means(rows) if isnan(first.harmonic_mean) else first
+    count = len(rows.loc[known, ["dataset", "run_seed", "case"]].drop_duplicates())
+    return replace(_means(rows) if isnan(first.harmonic_mean) else first, known=count)
 
 
 def _means(rows: pd.DataFrame) -> Point:

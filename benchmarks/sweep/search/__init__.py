@@ -1,0 +1,1 @@
+"""Which settings are measured on which cases, in which order: a grid, or races by successive halving."""

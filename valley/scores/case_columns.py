@@ -1,0 +1,82 @@
+"""The columns of the case scores that composites read beside the probe kinds: by language, as published, over doses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from valley.scores.composites import CASE_COLUMNS
+from valley.scores.composites.composite import DOSES, IN_LANGUAGE, KEPT, OWN
+
+# Read where the rows have them; a packed run may not.
+OPTIONAL = (
+    "logp_after", "logp_old_after", "logp_rival_after", "token_accuracy_after", "token_agreement",
+)  # fmt: skip
+SPECIFIC_ENOUGH = 0.9  # specificity at which a case's doses are read
+
+
+def composite_columns(good: pd.DataFrame, languages: pd.Series) -> pd.DataFrame:
+    """CASE_COLUMNS but those of doses, by unit.
+
+    Args:
+        good: rows without errors, `_unit` being the number of the edited case.
+        languages: unit -> language of the edit.
+    """
+    own = good["lang"].astype("string").to_numpy() == good["_unit"].map(languages).astype("string").to_numpy()
+    kinds = [name.removesuffix(OWN) for name in CASE_COLUMNS if name.endswith(OWN)]
+    mine = good[own & good["probe"].isin(kinds)]
+    table = _means(mine, "value").reindex(columns=kinds).add_suffix(OWN)
+    columns = {name: good[name].astype("float64") if name in good else np.nan for name in OPTIONAL}
+    about = good.assign(**columns)
+    for name, kind, first, second in (
+        ("es", "efficacy", "logp_after", "logp_old_after"),
+        ("ps", "paraphrase", "logp_after", "logp_old_after"),
+        ("ns", "neighbour", "logp_after", "logp_rival_after"),
+    ):
+        part = about[about["probe"].eq(kind) & about[first].notna() & about[second].notna()]
+        table[name] = part.assign(won=(part[first] > part[second]).astype(float)).groupby("_unit")["won"].mean()
+    for name, kind, column in (
+        ("reliability", "efficacy", "token_accuracy_after"),
+        ("rephrase", "paraphrase", "token_accuracy_after"),
+        ("locality", "neighbour", "token_agreement"),
+    ):
+        table[name] = about[about["probe"].eq(kind)].groupby("_unit")[column].mean()
+    units = pd.Index(sorted(good["_unit"].unique()), name="_unit")
+    return table.reindex(units).reindex(columns=list(CASE_COLUMNS)).astype("float64")
+
+
+def _means(rows: pd.DataFrame, column: str) -> pd.DataFrame:
+    table = rows.groupby(["_unit", "probe"], observed=True)[column].mean().unstack("probe")
+    table.columns = list(map(str, table.columns))
+    return table
+
+
+def dose_columns(rows: pd.DataFrame, unit: Sequence[str]) -> pd.DataFrame:
+    """DOSES by unit, of the cases with several doses.
+
+    Per dose a case has a generalisation (mean of its in-language kinds) and a specificity (mean of KEPT). dose_area is
+    the integral over s in [0, 1] of the largest generalisation at a specificity of s or more; no edit at all
+    (generalisation 0, specificity 1) is one of the doses. dose_gen_at_spec is that integrand at SPECIFIC_ENOUGH.
+    """
+    used = rows[rows["probe"].isin([*IN_LANGUAGE, *KEPT]) & (rows["error"] == "")]
+    means = used.groupby([*unit, "dose", "probe"], observed=True)["value"].mean().unstack("probe")
+    means.columns = list(map(str, means.columns))
+    points = pd.DataFrame(
+        {
+            "gen": means.reindex(columns=list(IN_LANGUAGE)).mean(axis=1),
+            "spec": means.reindex(columns=list(KEPT)).mean(axis=1),
+        }
+    ).dropna()
+    several = points.groupby(level=list(unit), observed=True).filter(lambda part: len(part) > 1)
+    records = {}
+    for key, part in several.groupby(level=list(unit), observed=True):
+        curve = part.sort_values("spec", ascending=False)
+        reach = np.maximum.accumulate(curve["gen"].to_numpy())
+        spec = curve["spec"].to_numpy()
+        width = spec - np.append(spec[1:], 0.0)
+        enough = reach[spec >= SPECIFIC_ENOUGH]
+        records[key] = (float((reach * width).sum()), float(enough[-1]) if len(enough) else 0.0)
+    index = pd.MultiIndex.from_tuples(list(records), names=list(unit)) if records else several.index[:0].droplevel(-1)
+    return pd.DataFrame(list(records.values()), index=index, columns=list(DOSES), dtype="float64")

@@ -1,0 +1,38 @@
+"""The field's composites, by their papers, and ours of the first study. Without a vote where they fail the sensitivity
+test."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from valley.scores.composites.composite import KEPT, Composite, Means, harmonic
+
+ALL_CHANGED = ("efficacy", "paraphrase", "cross_lingual", "alias", "relation", "multi_hop")
+ALL_KEPT = ("neighbour", "same_subject", "neighbour_plus", "drift", "fluency", "ability")
+
+
+def counterfact_s(means: Means) -> np.ndarray:
+    """Harmonic mean of ES, PS and NS."""
+    parts = np.stack([means.values[name] for name in ("es", "ps", "ns")])
+    with np.errstate(divide="ignore"):
+        return np.where((parts == 0).any(axis=0), 0.0, 3 / (1 / np.where(parts == 0, 1.0, parts)).sum(axis=0))
+
+
+def easyedit_mean(means: Means) -> np.ndarray:
+    """Mean of reliability, generalisation and locality, all as token accuracies."""
+    return np.stack([means.values[name] for name in ("reliability", "rephrase", "locality")]).mean(axis=0)
+
+
+def first_study(means: Means) -> np.ndarray:
+    """Harmonic mean of the means over all kinds, efficacy, transfer and integrity among them."""
+    return harmonic(means.mean(ALL_CHANGED), means.mean(ALL_KEPT))
+
+
+COMPOSITES = (
+    Composite("counterfact_s", "CounterFact's S", counterfact_s, ("neighbour",), source="Meng et al. 2022, sec. 3.3"),
+    Composite(
+        "easyedit_mean", "EasyEdit's three scores, averaged", easyedit_mean, ("neighbour",),
+        source="Wang et al. 2023, section 4",
+    ),
+    Composite("first_study", "harmonic mean over all kinds, as in the first study", first_study, KEPT),
+)  # fmt: skip
