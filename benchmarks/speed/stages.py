@@ -19,7 +19,7 @@ from benchmarks.cases import Case
 from benchmarks.datasets import build_cases
 from benchmarks.speed.stopwatch import Ratio, compare, device_name, matmul_peak, peak_memory, timed
 from editing.delta import Delta, Dense, LowRank
-from editing.eval import ask
+from editing.eval import continuation_logprobs
 from editing.methods import FAST, Method, Spread, make_method
 from editing.model import LanguageModel, Site
 from editing.solve import Injection, ValueSettings, optimise_values, states, uses_half
@@ -180,7 +180,7 @@ def evaluation(bench: Bench, edits: int = 64, probes: int = 20, rounds: int = 1)
         return reference_evaluate.continuation_logprobs(bench.lm, prompts, answers, deltas, rows)
 
     def fast() -> list[np.ndarray]:
-        return ask(bench.lm, prompts, answers, 0, deltas, rows)[0]
+        return continuation_logprobs(bench.lm, prompts, answers, deltas, rows)
 
     def note(a: list[np.ndarray], b: list[np.ndarray]) -> str:
         same = np.mean([x.argmax() == y.argmax() for x, y in zip(a, b, strict=True)])
@@ -235,7 +235,7 @@ def growth(bench: Bench, counts: Sequence[int]) -> Iterator[dict]:
     prompts = [case.probes[0].prompt for case in cases]
     for n in (2, 8, 32, 128):
         asked = [words[:n]] * len(prompts)
-        seconds, _ = timed(bench.device, lambda asked=asked: ask(bench.lm, prompts, asked))
+        seconds, _ = timed(bench.device, lambda asked=asked: continuation_logprobs(bench.lm, prompts, asked))
         yield {"what": "candidates", "n": n, "seconds": seconds / len(prompts), "per": "probe"}
 
 

@@ -10,6 +10,7 @@ from editing.delta.changes import (
     TokenShift,
     WeightChange,
     embedding_scale,
+    moved,
 )
 from editing.delta.delta import Delta, compose, delta_hooks, oriented, refuse_foreign_folder
 from editing.delta.peft_export import export_peft
@@ -28,6 +29,7 @@ __all__ = [
     "delta_hooks",
     "embedding_scale",
     "export_peft",
+    "moved",
     "oriented",
     "refuse_foreign_folder",
 ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from editing.lazy import torch
 from editing.model import device_of, true_tensor
@@ -119,6 +119,14 @@ WeightChange: TypeAlias = LowRank | Dense
 Change: TypeAlias = LowRank | Dense | Shift | TokenShift | Codebook
 
 
+C = TypeVar("C", LowRank, Dense, Shift, TokenShift, Codebook)
+
+
+def moved(change: C, device: torch.device) -> C:
+    """The same change with its tensors on `device`."""
+    return type(change)(*(tensor.to(device) for tensor in vars(change).values()))
+
+
 def add_changes(one: Change, two: Change) -> Change:
     """The sum of two changes of one place: ranks of low-rank changes add up, entries of codebooks are concatenated."""
     if isinstance(one, LowRank) and isinstance(two, LowRank):
@@ -165,10 +173,13 @@ class ChangeHook:
 def _grouped(module: torch.nn.Module, groups: list[tuple[torch.Tensor, Change]], size: int):
     """Changes of any kind, one after another, each on its own sequences."""
 
+    on_device: list[tuple[torch.Tensor, Change]] = []  # filled by the first call
+
     def run(args: tuple, output: torch.Tensor) -> torch.Tensor:
         out = output.reshape(size, -1, output.shape[-1]).clone()
-        for rows, change in groups:
-            rows = rows.to(out.device)
+        if not on_device:
+            on_device.extend((rows.to(out.device), moved(change, out.device)) for rows, change in groups)
+        for rows, change in on_device:
             if isinstance(change, Shift):  # reads no input, which a block may get as a keyword
                 out[rows] += change.vector.to(out.device, out.dtype)
             else:

@@ -15,7 +15,7 @@ from typing import Any
 
 from safetensors import SafetensorError
 
-from editing.delta.changes import Change, ChangeHook, Codebook, Dense, LowRank, Shift, TokenShift, add_changes
+from editing.delta.changes import Change, ChangeHook, Codebook, Dense, LowRank, Shift, TokenShift, add_changes, moved
 from editing.errors import BadData, BadModel, BadRequest
 from editing.files import atomic_file
 from editing.lazy import tensor_files, torch
@@ -86,7 +86,7 @@ class Delta:
         with lm.writing() as weights:
             for name, change in changes.items():
                 weight = lm.weight(name)
-                weights.write(name, weight.float() + oriented(lm, name, change).to(weight.device))
+                weights.write(name, weight.float() + oriented(lm, name, moved(change, weight.device)))
             with hooked(lm, [_single_hook(lm, n, c) for n, c in outputs]):
                 yield lm
 
@@ -272,7 +272,7 @@ def delta_hooks(lm: LanguageModel, deltas: Sequence[Delta], rows: Sequence[int] 
     """Forward hooks that run sequence i of a batch under `deltas[rows[i]]`; rows[i] = -1 leaves it unedited.
 
     The output of an edited map gets (k @ right) @ left.T added, each sequence with its own factors, so many single
-    edits are evaluated in one forward pass. A delta's `context` is not a hook; editing/eval/evaluate.py puts it into
+    edits are evaluated in one forward pass. A delta's `context` is not a hook; editing/eval/replies.py puts it into
     the text.
 
     Raises:

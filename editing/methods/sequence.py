@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from editing.delta import Change, Delta, Dense, LowRank, compose, oriented
+from editing.delta import Change, Delta, Dense, LowRank, compose, moved, oriented
 from editing.errors import BadRequest
 from editing.lazy import torch
 from editing.methods.base import Method
@@ -114,8 +114,9 @@ class _Pile:
 
     def _keep(self, name: str, change: LowRank | Dense) -> None:
         """Add a change of a weight to its total, and to its factors as long as they are smaller than a dense change."""
-        total = self.total.setdefault(name, torch.zeros(change.shape))
-        total += change.dense().cpu()
+        if name not in self.total:
+            self.total[name] = torch.zeros(change.shape, device=self.lm.weight(name).device)
+        self.total[name] += moved(change, self.total[name].device).dense()
         pieces = self.pieces.setdefault(name, [])
         if pieces is not None and isinstance(change, LowRank):
             pieces.append(change)
@@ -140,7 +141,7 @@ class _Pile:
         factors: dict[str, Change] = dict(self.outputs.factors)
         for name, pieces in self.pieces.items():
             if pieces is None:
-                factors[name] = Dense(self.total[name].clone())
+                factors[name] = Dense(self.total[name].cpu().clone())
             else:
                 factors[name] = LowRank(torch.cat([p.left for p in pieces], 1), torch.cat([p.right for p in pieces], 1))
         return Delta(factors, {}, self.outputs.context)

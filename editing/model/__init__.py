@@ -3,7 +3,15 @@
 from editing.model.hooks import Hook, hooked
 from editing.model.language_model import LanguageModel, hash_weights, weight_versions
 from editing.model.load import check_device, load_resolved
-from editing.model.memory import USABLE, MemoryPlan, covariance_groups, format_plan, free_memory, plan_memory
+from editing.model.memory import (
+    USABLE,
+    MemoryPlan,
+    covariance_groups,
+    format_plan,
+    free_memory,
+    largest_scale,
+    plan_memory,
+)
 from editing.model.offload import device_of, other_names, paths_of_weight, true_tensor
 from editing.model.sites import KINDS, Layout, Site, find_layout, in_rows, linear_shape, only_rows
 from editing.model.weights import WeightWriter
@@ -26,6 +34,7 @@ __all__ = [
     "hash_weights",
     "hooked",
     "in_rows",
+    "largest_scale",
     "linear_shape",
     "load_resolved",
     "only_rows",

@@ -217,7 +217,7 @@ class LanguageModel:
         if is_dispatched(self.module):  # there is no copy of such a model
             return False
         if self.device.type == "cuda":
-            return torch.cuda.is_bf16_supported()
+            return torch.cuda.is_bf16_supported(including_emulation=False)
         return self.d_model >= 384 and torch.cpu._is_amx_tile_supported()
 
     def writing(self) -> AbstractContextManager[WeightWriter]:
@@ -256,10 +256,13 @@ class LanguageModel:
                 f"{self.name}: is spread over devices or offloaded, no bfloat16 copy of it is made; "
                 "use precision float32 or auto, or load it in bfloat16"
             )
-        module = copy.deepcopy(self.module)
-        for parameter in module.parameters():
-            if parameter.is_floating_point():
-                parameter.data = parameter.data.to(torch.bfloat16)
+        # each parameter is cast as it is copied: a copy in float32 would double the peak
+        cast = {
+            id(p): nn.Parameter(p.detach().to(torch.bfloat16), requires_grad=False)
+            for p in self.module.parameters()
+            if p.is_floating_point()
+        }
+        module = copy.deepcopy(self.module, cast)
         module.config.dtype = torch.bfloat16
         if self.device.type == "cpu":
             # the fused bf16 attention's backward pass on CPU costs more than it saves (1.8x per step on short texts)

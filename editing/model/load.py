@@ -9,6 +9,7 @@ from editing.cache import cache_root
 from editing.errors import BadModel
 from editing.lazy import torch, transformers
 from editing.model.language_model import LanguageModel
+from editing.model.memory import free_memory, largest_scale
 from editing.model.offload import true_tensor
 from editing.references import Resolved, quiet_transformers, resolve
 
@@ -80,7 +81,8 @@ def load_resolved(
         target = find_device(device)
         module, tokenizer = load_pair(resolved, dtype=dtype, cache=cache)
         module = module.to(target)
-    return LanguageModel.wrap(module, tokenizer, name=resolved.reference, source=resolved.source)
+    lm = LanguageModel.wrap(module, tokenizer, name=resolved.reference, source=resolved.source)
+    return lm if lm.device.type == "cpu" else lm.with_batches(largest_scale(lm, free_memory(lm.device)))
 
 
 def check_device(device: str | None) -> None:

@@ -15,11 +15,13 @@ from pathlib import Path
 from editing.errors import NoSite, OutOfMemory
 from editing.lazy import torch
 from editing.model.language_model import LanguageModel
-from editing.model.sites import Site
+from editing.model.sites import KINDS, Site
 
 # Share of free memory that a plan may take: allocators round up, and other processes grow.
 USABLE = 0.9
-SMALLEST = 1 / 64
+SMALLEST, LARGEST = 1 / 64, 64
+# ... and of what is free on a GPU that the passes of a batch may take.
+LARGEST_SHARE = 0.5
 # Tokens of a batch: of covariances and evaluation, and of the search for v*.
 READ_TOKENS, SEARCH_TOKENS = 4096, 3072
 # float64 sums of two halves; a batch's own product in float32, where the model runs; what is kept of a site; its
@@ -116,6 +118,23 @@ def _accumulating(group: Sequence[Site]) -> tuple[int, int]:
     return PRODUCT * sum(squares), SUMS * (sum(squares) + max(squares))
 
 
+def largest_scale(lm: LanguageModel, free: int) -> float:
+    """The factor of the usual batch sizes that fits `free` bytes: 1 on a CPU, where larger batches gain nothing.
+
+    On a GPU a step costs as much for a few tokens as for thousands, so batches grow while their passes take no more
+    than LARGEST_SHARE of the memory.
+    """
+    if lm.device.type == "cpu":
+        return 1.0
+    every = [site for kind in KINDS for site in lm.layout.sites[kind]]
+    scale = float(LARGEST)
+    while scale > 1 and max(_search(lm, every, False, SEARCH_TOKENS * scale), _read(lm, READ_TOKENS * scale)) > (
+        LARGEST_SHARE * free
+    ):
+        scale /= 2
+    return scale
+
+
 def plan_memory(
     lm: LanguageModel,
     sites: Sequence[Site],
@@ -135,10 +154,10 @@ def plan_memory(
         OutOfMemory: nothing fits, not even the shortest batches and one site at a time.
     """
     free = free_memory(lm.device) if free is None else free
+    scale = largest_scale(lm, free)
     if host_free is None:
         host_free = free if lm.device.type == "cpu" else free_memory(torch.device("cpu"))
     measured = sorted(dict.fromkeys(sites), key=lambda s: s.layer) if covariance else []
-    scale = 1.0
     while True:
         try:
             return _plan(lm, sites, measured, half, free, host_free, scale)
@@ -175,7 +194,7 @@ def _plan(
     if cpu:  # one memory holds it all
         device = main = copy + kept + max(here + host + read, factors + search, factors + read)
     else:
-        device, main = copy + max(here + read, search, read), kept + max(host, factors)
+        device, main = copy + max(here + read, factors + search, factors + read), kept + host
 
     parts = {"covariances": here + host, "factors": factors, "v*": search, "evaluation": read}
     if device > room or main > host_room:

@@ -1,12 +1,16 @@
 """The objective of editing/solve/value.py for a chunk of requests: its rows, the unedited model's outputs, the losses
-under
-changes.
+under changes.
+
+Which rows a step uses is decided on the host, from what the host knows: on a GPU a step waits for the device once, to
+read the losses. What a step needs on the device goes there in one `Step`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from editing.errors import BadRequest, UserError
 from editing.lazy import torch
@@ -33,11 +37,38 @@ def _rows(chunk: Sequence[Contexts]) -> list[_Row]:
     return contexts + [_Row(i, c.essence, False, False) for i, c in enumerate(chunk) if c.essence is not None]
 
 
+@dataclass(frozen=True, eq=False)
+class Step:
+    """The R rows of one step, on the device.
+
+    Attributes:
+        rows: indices among all rows, on the host. splice: the same rows, ready to run.
+        owner: (R,) the request of each. host_owner: the same on the host.
+        is_context: (R,) whether it is a context. weight: (R,) 1.0 there, 0.0 at essence prompts.
+        spot_row, spot_column, spot_token, spot_weight: one entry per target token: the row and the column whose logits
+            predict it, the token, its share in the row's loss.
+        essence: (E,) positions of essence prompts among the rows; base_log_p: (E, vocabulary) of the unedited model.
+    """
+
+    rows: np.ndarray
+    splice: Splice
+    owner: torch.Tensor
+    host_owner: np.ndarray
+    is_context: torch.Tensor
+    weight: torch.Tensor
+    spot_row: torch.Tensor
+    spot_column: torch.Tensor
+    spot_token: torch.Tensor
+    spot_weight: torch.Tensor
+    essence: torch.Tensor
+    base_log_p: torch.Tensor | None
+
+
 class Problem:
     """One chunk of n requests.
 
     Attributes:
-        owner, is_context, is_bare: (rows,) the request of each row, and what kind of row it is.
+        owner, is_context, is_bare: (rows,) the request of each row, and what kind of row it is; on the host.
         v0: (n, size) mean output of the unedited module at the bare prompts, the places of `where` side by side.
         parts: the columns of v0 (and of every delta) that belong to each place of `where`.
         scale: (n, places) ||v0|| of each part.
@@ -56,7 +87,6 @@ class Problem:
     ) -> None:
         self.lm, self.chunk, self.where, self.settings = lm, chunk, where, settings
         self.n = len(chunk)
-        device = lm.device
         rows = _rows(chunk)
         if any(row.is_context and row.prompt.target == () for row in rows):
             raise BadRequest(f"request {chunk[0].id!r}: v* needs a target")
@@ -68,17 +98,16 @@ class Problem:
             min(place.layer for place in where),
             [p.head for p in prompts],
         )
-        self.owner = torch.tensor([row.owner for row in rows], device=device)
-        self.is_context = torch.tensor([row.is_context for row in rows], device=device)
-        self.is_bare = torch.tensor([row.is_bare for row in rows])
-        # One entry per target token: the row and column whose logits predict it.
+        self.owner = np.array([row.owner for row in rows])
+        self.is_context = np.array([row.is_context for row in rows])
+        self.is_bare = np.array([row.is_bare for row in rows])
         spots = [
             (r, p.start - 1 - p.lookup + t, token) for r, p in enumerate(prompts) for t, token in enumerate(p.target)
         ]
-        self.spot_row, self.spot_column, self.spot_token = torch.tensor(spots, device=device).T
-        self.spot_weight = torch.tensor([1.0 / len(prompts[r].target) for r, _, _ in spots], device=device)
+        self._spots = np.array(spots, dtype=np.int64)
+        self._spot_weight = np.array([1.0 / len(prompts[r].target) for r, _, _ in spots], dtype=np.float32)
         self.generators = [torch.Generator().manual_seed(seed_for(seed, c.id)) for c in chunk]
-        self._selection: tuple[torch.Tensor, Splice] | None = None
+        self._kept: Step | None = None
 
         outputs, self.essence_log_p = self._unedited()
         ends = torch.tensor([o.shape[1] for o in outputs]).cumsum(0).tolist()
@@ -86,68 +115,97 @@ class Problem:
         self.v0 = self._mean_over_bare(torch.cat(outputs, 1))
         self.scale = torch.stack([self.v0[:, part].norm(dim=1) for part in self.parts], 1)
 
-    def draw(self, active: torch.Tensor) -> torch.Tensor:
-        """Rows of one step: all of the `active` (n,) requests, or their bare ones and a draw of the others."""
-        owner, count = self.owner.cpu(), self.settings.contexts_per_step
-        keep = active[owner]
-        if count:
-            prefixed = self.is_context.cpu() & ~self.is_bare
-            for i in torch.nonzero(active).flatten().tolist():
-                candidates = torch.nonzero((owner == i) & prefixed).flatten()
-                order = torch.randperm(len(candidates), generator=self.generators[i])
-                keep[candidates[order[count:]]] = False
-        return torch.nonzero(keep).flatten().to(self.lm.device)
+    def step(self, active: np.ndarray) -> Step:
+        """All rows of the `active` (n,) requests, or their bare ones and a draw of the others; kept while the same."""
+        rows = self._draw(active)
+        if self._kept is None or not np.array_equal(self._kept.rows, rows):
+            self._kept = self._prepare(rows)
+        return self._kept
 
-    def row_losses(self, delta: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-        """(R,) nats under `delta` (R, size), one change per row of `rows` (R,).
+    def _draw(self, active: np.ndarray) -> np.ndarray:
+        """Indices of the rows of one step, ascending."""
+        count, keep = self.settings.contexts_per_step, active[self.owner]
+        if count:
+            prefixed = self.is_context & ~self.is_bare
+            for i in np.flatnonzero(active):
+                candidates = np.flatnonzero((self.owner == i) & prefixed)
+                order = torch.randperm(len(candidates), generator=self.generators[i]).numpy()
+                keep[candidates[order[count:]]] = False
+        return np.flatnonzero(keep)
+
+    def _prepare(self, rows: np.ndarray) -> Step:
+        """The step of some rows; everything about them goes to the device in two transfers."""
+        place = np.full(len(self.owner), -1)
+        place[rows] = np.arange(len(rows))
+        inside = place[self._spots[:, 0]] >= 0
+        spots = self._spots[inside]
+        essence = np.flatnonzero(~self.is_context[rows])
+        contexts = self.is_context[rows]
+        parts = [self.owner[rows], place[spots[:, 0]], spots[:, 1], spots[:, 2], essence, rows]
+        whole = self._on_device(np.concatenate(parts)).split([len(part) for part in parts])
+        owner, spot_row, spot_column, spot_token, on_device, index = whole
+        weight, spot_weight = self._on_device(
+            np.concatenate([contexts.astype(np.float32), self._spot_weight[inside]])
+        ).split([len(rows), len(spots)])
+        base = None
+        if len(essence) and self.essence_log_p is not None:
+            base = self.essence_log_p[index[on_device] - int(self.is_context.sum())]
+        splice = self.splice if len(rows) == self.splice.batch.size else self.splice.select(index)
+        return Step(
+            rows, splice, owner, self.owner[rows], weight > 0, weight, spot_row, spot_column, spot_token, spot_weight,
+            on_device, base,
+        )  # fmt: skip
+
+    def _on_device(self, values: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(values).to(self.lm.device)
+
+    def row_losses(self, delta: torch.Tensor, step: Step) -> torch.Tensor:
+        """(R,) nats under `delta` (R, size), one change per row of `step`.
 
         Negative log-likelihood of the target, mean over its tokens, at contexts; KL from the unedited model at essence
         prompts.
         """
-        new = torch.full((self.splice.batch.size,), -1, dtype=torch.long, device=rows.device)
-        new[rows] = torch.arange(len(rows), device=rows.device)
-        spots = torch.nonzero(new[self.spot_row] >= 0).flatten()
-        spot_row = new[self.spot_row[spots]]
-        essence = torch.nonzero(~self.is_context[rows]).flatten()
-
-        gather = (torch.cat([spot_row, essence]), torch.cat([self.spot_column[spots], torch.zeros_like(essence)]))
+        essence, spots = step.essence, len(step.spot_row)
+        gather = (torch.cat([step.spot_row, essence]), torch.cat([step.spot_column, torch.zeros_like(essence)]))
         hooks = [self._adding(place, delta[:, part]) for place, part in zip(self.where, self.parts, strict=True)]
-        logits = self._selected(rows).run(gather, hooks)
+        logits = step.splice.run(gather, hooks)
         assert logits is not None
         log_p = logits.float().log_softmax(-1)
 
-        nll = -log_p[: len(spots)].gather(1, self.spot_token[spots][:, None])[:, 0] * self.spot_weight[spots]
-        losses = torch.zeros(len(rows), device=delta.device).index_add(0, spot_row, nll)
-        if len(essence) and self.essence_log_p is not None:
+        nll = -log_p[:spots].gather(1, step.spot_token[:, None])[:, 0] * step.spot_weight
+        losses = torch.zeros(len(step.rows), device=delta.device).index_add(0, step.spot_row, nll)
+        if step.base_log_p is not None:
             # The ROME code calls kl_div(base, edited): the expectation is under the edited model.
-            edited = log_p[len(spots) :]
-            base = self.essence_log_p[rows[essence] - int(self.is_context.sum())]
-            losses = losses.index_add(0, essence, (edited.exp() * (edited - base)).sum(-1))
+            edited = log_p[spots:]
+            losses = losses.index_add(0, essence, (edited.exp() * (edited - step.base_log_p)).sum(-1))
         return losses
 
-    def mean_over_contexts(self, losses: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+    def mean_over_contexts(self, losses: torch.Tensor, step: Step) -> torch.Tensor:
         """(n,) mean of each request's context rows."""
-        owner, weight = self.owner[rows], self.is_context[rows].float()
         zero = torch.zeros(self.n, device=losses.device)
-        return zero.index_add(0, owner, losses * weight) / zero.index_add(0, owner, weight).clamp(min=1)
+        count = zero.index_add(0, step.owner, step.weight).clamp(min=1)
+        return zero.index_add(0, step.owner, losses * step.weight) / count
 
     def clamped(self, delta: torch.Tensor) -> torch.Tensor:
         """`delta` (n, size) with each part projected onto its ball of radius clamp * ||v0||."""
         limit = self.settings.clamp * self.scale
         return torch.cat([_within(delta[:, p], limit[:, i]) for i, p in enumerate(self.parts)], 1)
 
-    def refuse_not_finite(self, loss: torch.Tensor, active: torch.Tensor, step: int) -> None:
+    def refuse_not_finite(self, loss: np.ndarray, active: np.ndarray, step: int) -> None:
         """Raises UserError where the loss (n,) of an active request is not a finite number."""
-        bad = torch.nonzero(~torch.isfinite(loss.detach().cpu()) & active).flatten().tolist()
-        if bad:
+        bad = np.flatnonzero(~np.isfinite(loss) & active)
+        if len(bad):
             raise UserError(
                 f"request {self.chunk[bad[0]].id!r}: the loss of v* is not finite at step {step}; "
                 "lower lr or check the model"
             )
 
-    def values(self, delta: torch.Tensor, loss: torch.Tensor, steps: torch.Tensor) -> list[Value]:
-        delta = delta.detach()
-        return [Value(delta[i].cpu(), self.v0[i].cpu(), float(loss[i]), int(steps[i])) for i in range(self.n)]
+    def values(self, delta: torch.Tensor, loss: np.ndarray, steps: np.ndarray) -> list[Value]:
+        """The result of each request; `delta` (n, size), `loss` and `steps` (n,)."""
+        return [
+            Value(d, v0, float(nats), int(count))
+            for d, v0, nats, count in zip(delta.detach().cpu(), self.v0.cpu(), loss, steps, strict=True)
+        ]
 
     def _unedited(self) -> tuple[list[torch.Tensor], torch.Tensor | None]:
         """Of the unedited model: the output (rows, size) of each place at every lookup; (essences, vocabulary) log P,
@@ -163,7 +221,7 @@ class Problem:
 
             return place.path, record
 
-        essence = torch.nonzero(~self.is_context).flatten()
+        essence = self._on_device(np.flatnonzero(~self.is_context))
         stop = None
         if not len(essence):  # no logits are needed
             last = max(self.where, key=lambda place: place.layer)
@@ -177,9 +235,10 @@ class Problem:
 
     def _mean_over_bare(self, values: torch.Tensor) -> torch.Tensor:
         """(n, size) mean of `values` (rows, size) over the bare prompts of each request."""
-        bare = torch.nonzero(self.is_bare).flatten().to(values.device)
+        rows = np.flatnonzero(self.is_bare)
+        bare, owner = self._on_device(np.stack([rows, self.owner[rows]]))
         total = torch.zeros(self.n, values.shape[1], device=values.device)
-        total.index_add_(0, self.owner[bare], values[bare])
+        total.index_add_(0, owner, values[bare])
         return total / torch.tensor([[float(c.n_bare)] for c in self.chunk], device=values.device)
 
     def _adding(self, place: Injection, delta: torch.Tensor) -> Hook:
@@ -193,13 +252,6 @@ class Problem:
             return with_first(output, changed.reshape(hidden.shape))
 
         return place.path, add
-
-    def _selected(self, rows: torch.Tensor) -> Splice:
-        """The splice of `rows`; kept, because most steps use the same ones."""
-        if self._selection is None or not torch.equal(self._selection[0], rows):
-            whole = len(rows) == self.splice.batch.size
-            self._selection = rows, self.splice if whole else self.splice.select(rows)
-        return self._selection[1]
 
 
 def _within(delta: torch.Tensor, limit: torch.Tensor) -> torch.Tensor:

@@ -36,10 +36,13 @@ def covariances(
     *,
     batch_tokens: int = 4096,
     progress: Callable[[int, int], None] | None = None,
+    sums_on: torch.device | None = None,
 ) -> dict[str, Covariance]:
-    """The covariance of every site, by path.
+    """The covariance of every site, by path, in main memory.
 
     Args:
+        sums_on: where the float64 sums are kept; None is main memory. A product of a wide site is hundreds of megabytes
+            a batch, so that on a GPU with room the sums belong there.
         progress: called as progress(sequences done, sequences in all).
 
     Raises:
@@ -56,14 +59,15 @@ def covariances(
         forward(lm, batch, hooks=[_multiplying(s.path, mask, products) for s in order], stop=last_block)
         return int(mask.sum()), products
 
-    sums = {s.path: torch.zeros(2, s.d_in, s.d_in, dtype=torch.float64) for s in order}
+    place = sums_on or torch.device("cpu")
+    sums = {s.path: torch.zeros(2, s.d_in, s.d_in, dtype=torch.float64, device=place) for s in order}
     counts, done = [0, 0], 0
     budget = Budget(lm.batch_tokens(batch_tokens), "accumulating covariances")
     with torch.no_grad():
         for i, (members, (tokens, products)) in enumerate(budget.run([len(s) for s in sequences], read)):
             counts[i % 2] += tokens
             for path in list(products):
-                sums[path][i % 2] += products.pop(path).cpu()
+                sums[path][i % 2] += products.pop(path).to(place)
             done += len(members)
             if progress:
                 progress(done, len(sequences))
@@ -86,4 +90,4 @@ def _covariance(halves: torch.Tensor, counts: Sequence[int]) -> Covariance:
     total = halves.sum(0).div_(max(sum(counts), 1))
     one, two = (halves[h].div_(max(counts[h], 1)) for h in (0, 1))
     error = float(one.sub_(two).norm() / total.norm()) / 2 if counts[1] else float("nan")
-    return Covariance(total.float(), sum(counts), error)
+    return Covariance(total.float().cpu(), sum(counts), error)

@@ -27,12 +27,14 @@ def sample_tokens(
     """(count, length) token ids drawn one after another behind `prefix_ids` and `opening`, which are not returned.
 
     `on_step` is called with the number of tokens drawn in each step. Ancestral sampling at temperature 1 from all
-    tokens, or from the `top_k` likeliest. Same seed, same tokens.
+    tokens, or from the `top_k` likeliest. Same seed and same kind of device, same tokens: a GPU draws for itself, so
+    that no step sends a vocabulary of scores to the host.
 
     Raises:
         OutOfMemory: `count` texts do not fit.
     """
-    generator = torch.Generator().manual_seed(seed)
+    place = lm.device if lm.device.type == "cuda" else torch.device("cpu")
+    generator = torch.Generator(place).manual_seed(seed)
     head = lm.encode(opening) if opening else list(lm.prefix_ids) or [lm.pad_id]
     step = torch.tensor([head] * count, device=lm.device)
     cache = cache_utils.DynamicCache()
@@ -55,7 +57,7 @@ def sample_tokens(
                 )
             (logits,) = done
             assert logits is not None
-            scores = logits.float().cpu()
+            scores = logits.float().to(place)
             if top_k:
                 floor = scores.topk(min(top_k, scores.shape[1])).values[:, -1:]
                 scores = scores.masked_fill(scores < floor, float("-inf"))
@@ -64,7 +66,7 @@ def sample_tokens(
             if on_step:
                 on_step(count)
             step, start = chosen.to(lm.device), start + width
-    return torch.cat(drawn, 1) if drawn else torch.zeros(count, 0, dtype=torch.long)
+    return torch.cat(drawn, 1).cpu() if drawn else torch.zeros(count, 0, dtype=torch.long)
 
 
 def sample_prefixes(lm: LanguageModel, counts: dict[int, int], *, seed: int) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from editing.cache import cache_root
-from editing.errors import BadData, BadRequest
+from editing.errors import BadData, BadRequest, OutOfMemory
 from editing.files import atomic_file
 from editing.lazy import tensor_files, torch
 from editing.model import USABLE, LanguageModel, Site, covariance_groups, free_memory
@@ -98,6 +98,7 @@ class ModelStatistics:
         self._factors: dict[str, torch.Tensor] = {}
         self._spectra: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
         self._prefixes: dict[str, tuple[str, ...]] = {}
+        self._folder: Path | None = None  # of the covariances, once one was needed
 
     def __repr__(self) -> str:
         sites = f"{len(self._covariances)} covariances"
@@ -135,7 +136,7 @@ class ModelStatistics:
         key = _short(f"{VERSION} {kind} {self.seed} {self.lm.prefix_ids} {texts or self.corpus}{limit}{half}")
         if self._sampler is not self.lm and not texts:
             key = _short(f"{key} {self._sampler.weight_hash}")
-        folder = self._cache / f"covariance-{key}"
+        folder = self._folder = self._cache / f"covariance-{key}"
         for site in list(missing):
             stored = _read_covariance(folder / f"{site.path}.safetensors")
             if stored is not None:
@@ -146,9 +147,10 @@ class ModelStatistics:
         progress = partial(self._progress, "covariance") if self._progress else None
         error = parse_error(self.corpus.partition(":")[2]) if self.corpus.startswith("error:") else None
         sequences = self.sequences() if error is None else []
-        for group in self._groups(missing):
+        groups, sums_on = self._groups(missing)
+        for group in groups:
             if error is None:
-                results = covariances(source, sequences, group, progress=progress)
+                results = covariances(source, sequences, group, progress=progress, sums_on=sums_on)
             else:
                 rounds = LIMIT // (ROUND * self._length)
                 results = covariances_to_error(source, group, error, rounds, self._round)
@@ -158,11 +160,19 @@ class ModelStatistics:
                     tensor_files.save_file({"covariance": value.matrix}, temporary, metadata=metadata)
                 self._covariances[path] = value
 
-    def _groups(self, sites: list[Site]) -> list[list[Site]]:
-        """The sites of each pass over the corpus: as many as fit into memory."""
-        memory = self._memory or (lambda: free_memory(self.lm.device))
-        host = None if self.lm.device.type == "cpu" else int(USABLE * free_memory(torch.device("cpu")))
-        return covariance_groups(sites, int(USABLE * memory()), host)
+    def _groups(self, sites: list[Site]) -> tuple[list[list[Site]], torch.device]:
+        """The sites of each pass over the corpus, as many as fit into memory, and where their sums are kept.
+
+        That is where the model runs, or main memory where a GPU has no room for the sums of one site.
+        """
+        free, device = int(USABLE * (self._memory or (lambda: free_memory(self.lm.device)))()), self.lm.device
+        if device.type == "cpu":
+            return covariance_groups(sites, free), device
+        try:
+            return covariance_groups(sites, free), device
+        except OutOfMemory:
+            host = torch.device("cpu")
+            return covariance_groups(sites, free, int(USABLE * free_memory(host))), host
 
     def covariance(self, site: Site) -> Covariance:
         """C of one site."""
@@ -170,22 +180,42 @@ class ModelStatistics:
         return self._covariances[site.path]
 
     def solve(self, site: Site, keys: torch.Tensor) -> torch.Tensor:
-        """C^-1 keys for keys (d_in, n), in float64 through one Cholesky factorisation per site.
+        """C^-1 keys for keys (d_in, n), float64 in main memory, through one Cholesky factorisation per site.
 
-        C gets `ridge` times its mean diagonal added, which bounds its condition where the corpus is short.
+        C gets `ridge` times its mean diagonal added, which bounds its condition where the corpus is short. The factor
+        is made and kept where the model runs.
         """
         if site.path not in self._factors:
-            matrix = self.covariance(site).matrix.double()
+            matrix = self.covariance(site).matrix.to(self._device, torch.float64)
             matrix.diagonal().add_(self.ridge * matrix.diagonal().mean())
             self._factors[site.path] = torch.linalg.cholesky(matrix)
-        return torch.cholesky_solve(keys.double().cpu(), self._factors[site.path])
+        return torch.cholesky_solve(keys.to(self._device, torch.float64), self._factors[site.path]).cpu()
 
     def spectrum(self, site: Site) -> tuple[torch.Tensor, torch.Tensor]:
-        """Eigenvalues (d_in,), ascending, and eigenvectors (d_in, d_in) of C as it is, without the ridge; float64."""
+        """Eigenvalues (d_in,), ascending, and eigenvectors (d_in, d_in) of C as it is, without the ridge; float64.
+
+        They are on the device where the model runs, and on disk beside C, whose decomposition takes minutes where d_in
+        is ten thousand.
+        """
         if site.path not in self._spectra:
-            values, vectors = torch.linalg.eigh(self.covariance(site).matrix.double())
-            self._spectra[site.path] = values.clamp(min=0), vectors
+            matrix = self.covariance(site).matrix
+            path = None if self._folder is None else self._folder / f"{site.path}.spectrum.safetensors"
+            stored = None if path is None else _read_spectrum(path)
+            if stored is None:
+                values, vectors = torch.linalg.eigh(matrix.to(self._device, torch.float64))
+                stored = values.clamp(min=0), vectors
+                if path is not None:
+                    with atomic_file(path) as temporary:
+                        tensor_files.save_file(
+                            {"values": stored[0].cpu(), "vectors": stored[1].cpu().contiguous()}, temporary
+                        )
+            self._spectra[site.path] = stored[0].to(self._device), stored[1].to(self._device)
         return self._spectra[site.path]
+
+    @property
+    def _device(self) -> torch.device:
+        """Where matrices of C's size are decomposed: on the model's GPU if it has one."""
+        return self.lm.device if self.lm.device.type == "cuda" else torch.device("cpu")
 
     def describe(self) -> dict[str, object]:
         """The data behind the covariances used so far, for provenance."""
@@ -290,6 +320,16 @@ def _read_list(path: Path, of: type) -> list:
     except (OSError, ValueError) as error:
         raise BadData(f"{path}: damaged ({error}); delete the file, it will be made again") from error
     return items
+
+
+def _read_spectrum(path: Path) -> tuple[torch.Tensor, torch.Tensor] | None:
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, framework="pt") as file:
+            return file.get_tensor("values"), file.get_tensor("vectors")
+    except (SafetensorError, OSError) as error:
+        raise BadData(f"{path}: damaged spectrum ({error}); delete the file, it will be made again") from error
 
 
 def _read_covariance(path: Path) -> Covariance | None:

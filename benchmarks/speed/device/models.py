@@ -18,7 +18,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedTokenizerF
 from benchmarks.grown import RungSpec, Trainer, build
 from benchmarks.provenance import ROOT
 from editing.methods import Method, make_method, taken_by
-from editing.model import LanguageModel, free_memory
+from editing.model import LanguageModel, free_memory, largest_scale
 from editing.stats import ModelStatistics
 from editing.text import EditRequest
 
@@ -138,7 +138,7 @@ def grown_lm(device: torch.device, tiny: bool) -> LanguageModel:
 def _known_by_name(lm: LanguageModel, device: torch.device) -> LanguageModel:
     """`lm` with a hash made of its name: reading 16 GB back from the device only to name files would take a minute."""
     vars(lm)["weight_hash"] = f"{lm.name} {device}".replace(" ", "-")
-    return lm
+    return lm if device.type == "cpu" else lm.with_batches(largest_scale(lm, free_memory(device)))
 
 
 def bench_of(lm: LanguageModel, slow: int, requests: int, settings: Mapping[str, Any], work: Path) -> Bench:

@@ -14,7 +14,7 @@ from benchmarks.speed.device.models import PARAPHRASE, PROMPT, Bench, old_answer
 from benchmarks.speed.device.record import Deadline, Row
 from benchmarks.speed.stopwatch import matmul_peak, timed
 from editing.delta import Delta
-from editing.eval import ask
+from editing.eval import continuation_logprobs
 from editing.methods import FAST
 from editing.solve import Injection, ValueSettings, optimise_values, uses_half
 from editing.text import build_contexts
@@ -143,10 +143,10 @@ def _evaluation(bench: Bench, number: int) -> Iterator[Row]:
     slow = partial(
         reference_evaluate.continuation_logprobs, lm, prompts[:few], answers[:few], deltas[:EDITS_EVALUATED], rows[:few]
     )
-    fast = partial(ask, lm, prompts, answers, 0, deltas, rows)
+    fast = partial(continuation_logprobs, lm, prompts, answers, deltas, rows)
     fast()
     row = _in_turns(bench, "evaluation", len(prompts), fast, slow, few)
-    same = max(float(abs(a - b).max()) for a, b in zip(slow(), fast()[0], strict=False))
+    same = max(float(abs(a - b).max()) for a, b in zip(slow(), fast(), strict=False))
     yield Row(
         row.what, row.number, row.seconds, row.literal, "probe", note=f"{row.note}; differ by at most {same:.1e} nats"
     )

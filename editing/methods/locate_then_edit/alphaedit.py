@@ -4,7 +4,7 @@ Editing", eq. 14).
 P projects on the eigenvectors of C with small eigenvalues. dW = R K^T P (Kp Kp^T P + K K^T P + l2 I)^-1, with Kp the
 keys of the earlier edits of a sequence, read after each of them, so that what was edited before is kept too. In the
 basis U of P = U U^T this is dW = R (U^T K)^T (U^T (Kp Kp^T + K K^T) U + l2 I)^-1 U^T, a symmetric solve in the size of
-the null space.
+the null space; where the edits are fewer than its directions, in the number of the edits.
 
 The paper's threshold 0.02 and l2 = 10 are absolute, for GPT-2 XL, GPT-J and Llama 3 8B; keys of other models are longer
 or shorter by orders of magnitude, so both are relative here unless `units` is "absolute". The provenance has the
@@ -55,17 +55,15 @@ class AlphaEdit(Spread):
         self, statistics: ModelStatistics, site: Site, key_In: torch.Tensor, memory: Memory | None
     ) -> torch.Tensor:
         basis, unit = self._basis(statistics, site)
-        key_qn = basis.T @ key_In.double()
-        gram = key_qn @ key_qn.T
-        if memory is not None:
-            gram = gram + memory[site.path]
-        gram.diagonal().add_(self.l2 * (unit * site.d_in if self.units == "relative" else 1.0))
-        return (basis @ torch.linalg.solve(gram, key_qn)).float().contiguous()
+        key_qn = basis.T @ key_In.to(basis)
+        past_qm = key_qn[:, :0] if memory is None else memory[site.path]
+        l2 = self.l2 * (unit * site.d_in if self.units == "relative" else 1.0)
+        return (basis @ _ridge_solution(past_qm, key_qn, l2)).float().cpu().contiguous()
 
     def step(
         self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics, memory: Any = None
     ) -> tuple[Delta, Any]:
-        """`memory`: U^T Kp Kp^T U (q, q) by site path, to which the edited model's keys of these requests are added."""
+        """`memory`: U^T Kp (q, m) by site path, to which the edited model's keys of these requests are added."""
         delta = self._edit(lm, [requests], statistics, memory)[0]
         units = self._units(requests, self.contexts(lm, requests, statistics))
         sites = self.edited_sites(lm, requests[0])
@@ -74,8 +72,9 @@ class AlphaEdit(Spread):
         kept = dict(memory or {})
         for site in sites:
             key_nI = group_mean(state[site.path, "input"], units, [type_weights(u) for u in units])
-            key_qn = self._basis(statistics, site)[0].T @ key_nI.double().T
-            kept[site.path] = kept.get(site.path, 0.0) + key_qn @ key_qn.T
+            basis = self._basis(statistics, site)[0]
+            key_qn = basis.T @ key_nI.T.to(basis)
+            kept[site.path] = torch.cat([kept[site.path], key_qn], 1) if site.path in kept else key_qn
         return delta, kept
 
     def provenance(
@@ -86,3 +85,19 @@ class AlphaEdit(Spread):
             basis, unit = self._basis(statistics, site)
             null[site.path] = {"directions": basis.shape[1], "threshold": self.null_threshold * unit}
         return super().provenance(lm, requests, statistics) | {"null_space": null}
+
+
+def _ridge_solution(past_qm: torch.Tensor, key_qn: torch.Tensor, l2: float) -> torch.Tensor:
+    """(q, n) (Z Z^T + l2 I)^-1 K for Z = [past, K], by the smaller of two solves.
+
+    With r = m + n columns below q, (Z Z^T + l2 I)^-1 Z = Z (Z^T Z + l2 I)^-1 (push-through identity), whose last n
+    columns are the solution.
+    """
+    both_qr = torch.cat([past_qm, key_qn], 1)
+    q, r = both_qr.shape
+    gram = both_qr.T @ both_qr if r < q and l2 > 0 else both_qr @ both_qr.T
+    gram.diagonal().add_(l2)
+    if r < q and l2 > 0:
+        last = torch.eye(r, dtype=gram.dtype, device=gram.device)[:, past_qm.shape[1] :]
+        return both_qr @ torch.linalg.solve(gram, last)
+    return torch.linalg.solve(gram, key_qn)

@@ -78,7 +78,7 @@ def test_a_model_that_knows_nothing_needs_log2_of_its_vocabulary(lm, tmp_path: P
 
 
 def test_several_texts_are_read_independently(lm) -> None:
-    from editing.eval.evaluate import bits_per_byte
+    from editing.eval import bits_per_byte
 
     texts = ["A short one.", "Another, é, with accents.", "C"]
     sizes = [len(text.encode()) for text in texts]

@@ -14,7 +14,7 @@ from benchmarks.speed import report as speed
 from benchmarks.speed.stages import Bench, evaluation, facts, memit_values, rome_edits, rome_values
 from benchmarks.speed.stopwatch import compare, matmul_peak, peak_memory, timed
 from editing.delta.delta import Delta, LowRank
-from editing.eval.evaluate import ask
+from editing.eval import continuation_logprobs
 from editing.stats.covariance import covariances
 from editing.stats.statistics import ModelStatistics
 from tests.editing import reference_evaluate
@@ -62,7 +62,7 @@ def test_the_slow_evaluation_and_covariance_are_right(family: str) -> None:
     prompts, answers = ["The capital of France is", "I like"] * 2, [["Paris", "Rome and more"], ["tea"]] * 2
     rows = [0, 0, 1, 1]
     slow = reference_evaluate.continuation_logprobs(lm, prompts, answers, deltas, rows)
-    fast, _ = ask(lm, prompts, answers, 0, deltas, rows)
+    fast = continuation_logprobs(lm, prompts, answers, deltas, rows)
     assert all(np.allclose(a, b, rtol=1e-4, atol=1e-3) for a, b in zip(slow, fast, strict=True))
     assert not np.allclose(slow[0], slow[2])
     sequences = [lm.encode(s) for s in SENTENCES]

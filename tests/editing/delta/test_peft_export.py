@@ -16,7 +16,7 @@ from editing.delta.changes import Codebook, Dense, LowRank, Shift, TokenShift
 from editing.delta.delta import Delta, compose, delta_hooks
 from editing.delta.peft_export import export_peft, truncated
 from editing.errors import BadData, BadModel, BadRequest
-from editing.eval.evaluate import continuation_logprobs
+from editing.eval import continuation_logprobs
 from editing.methods import make_method
 from editing.model.hooks import hooked
 from editing.model.language_model import LanguageModel

@@ -11,7 +11,7 @@ import torch
 
 from editing.delta.delta import Delta, LowRank
 from editing.errors import BadRequest
-from editing.eval.evaluate import Race, ask, bits_per_byte, continuation_logprobs, greedy, replies, text_drift
+from editing.eval import Race, bits_per_byte, continuation_logprobs, greedy, replies, text_drift
 from editing.model.language_model import LanguageModel, hash_weights
 from editing.text.requests import join
 from tests.editing.families import SENTENCES, tiny_lm
@@ -48,7 +48,8 @@ def test_one_pass_equals_one_by_one(family: str) -> None:
     deltas, before = edits(lm), hash_weights(lm.module)
     rows = [d for d in range(-1, 3) for _ in PROMPTS]
     fast = continuation_logprobs(lm, PROMPTS * 4, ANSWERS * 4, deltas, rows)
-    small, texts = ask(lm, PROMPTS * 4, ANSWERS * 4, 4, deltas, rows, batch_tokens=16)
+    said = replies(lm, PROMPTS * 4, ANSWERS * 4, 4, deltas, rows, batch_tokens=16)
+    small, texts = [r.logp for r in said], [r.text for r in said]
     assert greedy(lm, PROMPTS * 4, 4, deltas, rows) == texts
     drift, bits = text_drift(lm, SENTENCES[:2], deltas)
     plain = {}
@@ -103,8 +104,9 @@ def test_a_race_has_the_winner_and_the_margins_of_the_whole_field(seed: int) -> 
     ]
     prompts, answers = list(PROMPTS), [list(draw.permutation(names)) for _ in PROMPTS]
     priors = [draw.normal(size=len(names)) for _ in PROMPTS]
-    whole, _ = ask(lm, prompts, answers)
-    quick, _ = ask(lm, prompts, answers, races=[Race(prior, (2, 5)) for prior in priors])
+    whole = continuation_logprobs(lm, prompts, answers)
+    said = replies(lm, prompts, answers, races=[Race(prior, (2, 5)) for prior in priors])
+    quick = [r.logp for r in said]
     unfinished = 0
     for full, fast, prior in zip(whole, quick, priors, strict=True):
         assert fast[[2, 5]] == pytest.approx(full[[2, 5]], rel=1e-4)

@@ -13,7 +13,7 @@ import torch
 from editing.delta.changes import Codebook, Dense, LowRank, Shift, TokenShift, embedding_scale
 from editing.delta.delta import Delta, compose, subtract
 from editing.errors import BadRequest
-from editing.eval.evaluate import continuation_logprobs, greedy, text_drift
+from editing.eval import continuation_logprobs, greedy, text_drift
 from editing.methods import make_method
 from editing.methods.controls.placebo import SUBJECTS, Placebo
 from editing.methods.weight_preserving.grace import _Entry, _settled

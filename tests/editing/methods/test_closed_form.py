@@ -11,8 +11,9 @@ import torch
 from editing.delta.changes import Dense, LowRank
 from editing.delta.delta import Delta
 from editing.errors import BadRequest
-from editing.eval.evaluate import continuation_logprobs, text_drift
+from editing.eval import continuation_logprobs, text_drift
 from editing.methods import make_method
+from editing.methods.locate_then_edit.alphaedit import _ridge_solution
 from editing.methods.locate_then_edit.spread import Spread
 from editing.methods.sequence import Step, apply_sequence
 from editing.model.language_model import LanguageModel, hash_weights
@@ -307,3 +308,13 @@ def test_an_error_in_a_sequence_gives_the_model_back(tmp_path: Path) -> None:
     assert hash_weights(lm.module) == before
     with pytest.raises(BadRequest, match="batches of 0"):
         apply_sequence(lm, method, many(3), statistics, batch=0)
+
+
+@pytest.mark.parametrize("past", [0, 3, 40])
+def test_alphaedit_solves_in_the_smaller_size(past: int) -> None:
+    """Fewer edits than directions, and more: the same solution as by the normal equations."""
+    draw = torch.Generator().manual_seed(past)
+    earlier = torch.randn(30, past, generator=draw, dtype=torch.float64)
+    keys = torch.randn(30, 4, generator=draw, dtype=torch.float64)
+    gram = earlier @ earlier.T + keys @ keys.T + 0.3 * torch.eye(30, dtype=torch.float64)
+    assert torch.allclose(_ridge_solution(earlier, keys, 0.3), torch.linalg.solve(gram, keys), rtol=1e-9, atol=1e-12)

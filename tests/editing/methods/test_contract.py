@@ -13,7 +13,7 @@ import torch
 from benchmarks.commands.catalogue import describe_entry, format_description
 from editing.delta.delta import Delta, compose, delta_hooks
 from editing.errors import BadData, BadModel, BadRequest, NoSite, UserError
-from editing.eval.evaluate import continuation_logprobs
+from editing.eval import continuation_logprobs
 from editing.methods import make_method, method_names, registry
 from editing.model.hooks import hooked
 from editing.model.language_model import LanguageModel, hash_weights

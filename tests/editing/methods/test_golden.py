@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from editing.eval.evaluate import continuation_logprobs
+from editing.eval import continuation_logprobs
 from editing.methods import make_method
 from editing.model.language_model import LanguageModel
 from editing.stats.statistics import ModelStatistics

@@ -7,7 +7,7 @@ import pytest
 
 from editing.delta.delta import Delta
 from editing.errors import BadRequest
-from editing.eval.evaluate import continuation_logprobs, text_drift
+from editing.eval import continuation_logprobs, text_drift
 from editing.methods import make_method
 from editing.model.language_model import LanguageModel
 from editing.stats.statistics import ModelStatistics

@@ -15,10 +15,10 @@ import torch
 
 from benchmarks.measure.opening import planned
 from editing.errors import OutOfMemory
-from editing.eval.evaluate import continuation_logprobs
+from editing.eval import continuation_logprobs
 from editing.methods import make_method
 from editing.model.language_model import LanguageModel
-from editing.model.memory import MemoryPlan, covariance_groups, format_plan, free_memory, plan_memory
+from editing.model.memory import MemoryPlan, covariance_groups, format_plan, free_memory, largest_scale, plan_memory
 from editing.stats.statistics import ModelStatistics
 from editing.text.requests import EditRequest
 from tests.editing.families import SENTENCES, tiny_lm
@@ -86,6 +86,25 @@ def test_batches_shrink_until_the_plan_fits(lm: LanguageModel) -> None:
         assert "\n" not in str(error.value)
     assert plan_memory(lm, lm.sites()[:2], covariance=False, free=2**40).parts["covariances"] == 0
     assert plan_memory(lm, lm.sites()[:2], half=True, free=2**40).half == 2 * lm.n_parameters
+
+
+class OnGpu(LanguageModel):
+    """A model that says it is on a GPU."""
+
+    @property
+    def device(self) -> torch.device:
+        return torch.device("cuda")
+
+
+def test_batches_grow_to_the_memory_of_a_gpu(lm: LanguageModel) -> None:
+    there = OnGpu(lm.module, lm.tokenizer)
+    scales = [largest_scale(there, free) for free in (2**20, 2**28, 2**30, 2**40)]
+    assert scales == sorted(scales) and scales[0] == 1 and scales[-1] == 64 and len(set(scales)) > 2
+    assert largest_scale(lm, 2**40) == 1  # larger batches gain nothing on a CPU
+    ample = plan_memory(there, lm.sites()[:2], free=2**40, host_free=2**40)
+    assert ample.batch_scale == 64 and ample.peak < 2**40
+    tight = plan_memory(there, lm.sites()[:2], free=ample.peak // 3, host_free=2**40)
+    assert 1 <= tight.batch_scale < 64
 
 
 def test_a_wide_site_of_a_gpu_waits_in_main_memory(lm: LanguageModel) -> None:

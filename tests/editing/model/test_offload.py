@@ -18,7 +18,7 @@ from editing.delta.changes import Shift
 from editing.delta.delta import Delta
 from editing.delta.peft_export import export_peft
 from editing.errors import BadModel
-from editing.eval.evaluate import ask, text_drift
+from editing.eval import replies, text_drift
 from editing.methods import make_method
 from editing.methods.sequence import apply_sequence
 from editing.model.language_model import LanguageModel
@@ -112,7 +112,10 @@ def same_edits(method: str, plain: LanguageModel, away: LanguageModel, statistic
                 a, b = getattr(one.factors[name], part), getattr(two.factors[name], part)
                 torch.testing.assert_close(b, a, rtol=1e-4, atol=1e-5)
     prompts, rows = [*SENTENCES[:4]] * 2, [0, 1, -1, 0, 1, -1, 0, 1]
-    asked = [ask(lm, prompts, [(" Rome", " the city of Paris")] * 8, 3, expected, rows) for lm in (plain, away)]
+    asked = []
+    for lm in (plain, away):
+        said = replies(lm, prompts, [(" Rome", " the city of Paris")] * 8, 3, expected, rows)
+        asked.append(([r.logp for r in said], [r.text for r in said]))
     np.testing.assert_allclose(np.array(asked[0][0]), np.array(asked[1][0]), atol=1e-5)
     assert asked[0][1] == asked[1][1]
     drifts = [text_drift(lm, SENTENCES[:2], expected) for lm in (plain, away)]

@@ -12,7 +12,7 @@ import torch
 from editing.delta.changes import LowRank
 from editing.delta.delta import Delta, compose, subtract
 from editing.errors import BadModel, UserError
-from editing.eval.evaluate import continuation_logprobs
+from editing.eval import continuation_logprobs
 from editing.methods import make_method
 from editing.methods.sequence import Step, apply_sequence
 from editing.model.language_model import LanguageModel, hash_weights

@@ -14,7 +14,7 @@ import pytest
 
 from benchmarks.models import absent, load_model, parse, resolve
 from editing.errors import BadModel
-from editing.eval.evaluate import continuation_logprobs
+from editing.eval import continuation_logprobs
 from editing.model.language_model import LanguageModel
 from editing.model.load import load_pair
 from editing.references.folder import check_safetensors

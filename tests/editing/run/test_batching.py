@@ -12,7 +12,7 @@ import torch
 
 from editing.delta.delta import Delta, LowRank
 from editing.errors import OutOfMemory
-from editing.eval.evaluate import ask, bits_per_byte, text_drift
+from editing.eval import bits_per_byte, replies, text_drift
 from editing.methods.fine_tuning.ultraedit import read_features
 from editing.model.language_model import LanguageModel
 from editing.run.batching import BackedOff, Budget, is_out_of_memory
@@ -63,7 +63,9 @@ def deltas(lm: LanguageModel) -> list[Delta]:
 
 def asked(lm: LanguageModel) -> Sequence[np.ndarray]:
     prompts, rows = list(SENTENCES), [i % 6 - 1 for i in range(len(SENTENCES))]
-    logp, said = ask(lm, prompts, [(" cheese", " the old town", " Wellington")] * len(prompts), 3, deltas(lm), rows)
+    answers = [(" cheese", " the old town", " Wellington")] * len(prompts)
+    asked = replies(lm, prompts, answers, 3, deltas(lm), rows)
+    logp, said = [r.logp for r in asked], [r.text for r in asked]
     return [*logp, np.array([len(s) for s in said])]
 
 

@@ -11,7 +11,7 @@ from peft import LoraConfig, get_peft_model
 
 from editing.delta.changes import Dense
 from editing.errors import BadRequest, UserError
-from editing.eval.evaluate import continuation_logprobs
+from editing.eval import continuation_logprobs
 from editing.methods import make_method
 from editing.model.language_model import LanguageModel, hash_weights
 from editing.stats.statistics import ModelStatistics

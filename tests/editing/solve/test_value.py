@@ -92,7 +92,7 @@ def test_the_step_is_the_damped_least_norm_one() -> None:
     draw = torch.Generator().manual_seed(1)
     owner = torch.tensor([0, 2, 0, 2, 2, 0, 1, 0])
     gradient, residual = torch.randn(8, 5, generator=draw), torch.rand(8, generator=draw)
-    found = _least_norm(gradient, residual, owner, 3)
+    found = _least_norm(gradient, residual, owner.numpy(), 3)
     for n in range(3):
         g, r = gradient[owner == n].double(), residual[owner == n].double()
         damping = 0.3 * (g @ g.T).diagonal().mean()

@@ -189,3 +189,17 @@ def test_unreadable_text_corpora(lm: LanguageModel, tmp_path: Path) -> None:
 def test_samples_fit_a_short_context(tmp_path: Path) -> None:
     lm = tiny_lm("gpt2", n_positions=32, max_position_embeddings=32)
     assert ModelStatistics(lm, tmp_path, "samples:300").covariance(lm.sites()[0]).tokens >= 300
+
+
+def test_a_spectrum_is_kept_on_disk(lm: LanguageModel, tmp_path: Path) -> None:
+    site = lm.sites("mlp")[1]
+    first = ModelStatistics(lm, tmp_path, "samples:400")
+    values, vectors = first.spectrum(site)
+    matrix = first.covariance(site).matrix.double()
+    assert torch.allclose(vectors @ torch.diag(values) @ vectors.T, matrix, atol=1e-4 * float(matrix.abs().max()))
+    (file,) = tmp_path.rglob(f"{site.path}.spectrum.safetensors")
+    again = ModelStatistics(lm, tmp_path, "samples:400").spectrum(site)
+    assert torch.equal(again[0], values) and torch.equal(again[1], vectors)
+    file.write_bytes(b"nonsense")
+    with pytest.raises(BadData, match="damaged spectrum"):
+        ModelStatistics(lm, tmp_path, "samples:400").spectrum(site)

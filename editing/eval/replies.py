@@ -1,0 +1,151 @@
+"""Questions to a model, and to many edited versions of it: log-probabilities of continuations, and greedy text.
+
+Every function takes `deltas` and `rows`: sequence i is run under `deltas[rows[i]]`, or unedited where rows[i] is -1. A
+prompt is read once for all its continuations; sequences are bucketed by length, and a bucket that does not fit into
+memory is halved (editing/run/batching.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from editing.delta import Delta
+from editing.eval.continuations import Race, follow
+from editing.eval.free_text import free_text
+from editing.eval.versions import Versions
+from editing.lazy import torch
+from editing.model import LanguageModel
+from editing.run import Budget
+from editing.text import continuation_ids
+
+BATCH_TOKENS = 4096
+
+
+@dataclass(frozen=True)
+class Reply:
+    """The answer to one prompt.
+
+    Attributes:
+        logp: (m,) float64 nats, log P(continuation | prompt), summed over all tokens of the continuation.
+        text: the greedy continuation, cut at end-of-text and where the model has no more positions.
+        tokens: the tokens of each continuation.
+        forced: index of a continuation that its `Race` needs -> the likeliest token in the place of each of its tokens.
+    """
+
+    logp: np.ndarray
+    text: str
+    tokens: tuple[tuple[int, ...], ...]
+    forced: dict[int, tuple[int, ...]]
+
+
+def replies(
+    lm: LanguageModel,
+    prompts: Sequence[str],
+    continuations: Sequence[Sequence[str]],
+    new_tokens: int = 0,
+    deltas: Sequence[Delta] = (),
+    rows: Sequence[int] | None = None,
+    *,
+    races: Sequence[Race] | None = None,
+    batch_tokens: int = BATCH_TOKENS,
+) -> list[Reply]:
+    """log P(continuation | prompt) and the greedy continuation of every prompt, `new_tokens` long; prompts are read
+    once.
+
+    A continuation is joined to its prompt by a blank unless the prompt ends in an elision; its log-probability is
+    summed over all its tokens. Without `rows`, every prompt is run under `deltas[0]` if there is one.
+
+    With `races`, a continuation of several tokens is followed only while it can still come first or second: the
+    log-probability of its first token bounds that of the whole. One that cannot keeps the bound, which leaves the
+    argmax of log P - prior and the margin of every needed continuation exactly as they were.
+    """
+    rows = _rows(prompts, rows, deltas)
+    prompts = _in_context(prompts, rows, deltas)
+    tokens = _continuation_tokens(lm, prompts, continuations)
+    ids = [lm.encode(p) for p in prompts]
+    for i, (row, texts) in enumerate(zip(rows, tokens, strict=True)):
+        if row >= 0 and deltas[row].context:
+            ids[i] = _fitting(lm, ids[i], deltas[row].context, max(map(len, texts), default=1))
+    later = Budget(lm.batch_tokens(batch_tokens), "reading continuations")
+
+    def read(members: list[int]) -> list[Reply]:
+        read = Versions.read(lm, [ids[i] for i in members], deltas, [rows[i] for i in members])
+        texts = [tokens[i] for i in members]
+        scores, forced = follow(read, texts, None if races is None else [races[i] for i in members], later)
+        return [Reply(*parts) for parts in zip(scores, free_text(read, new_tokens), texts, forced, strict=True)]
+
+    by_prompt: dict[int, Reply] = {}
+    with torch.no_grad():
+        budget = Budget(lm.batch_tokens(batch_tokens), "reading prompts")
+        for members, answers in budget.run([len(s) for s in ids], read):
+            by_prompt |= dict(zip(members, answers, strict=True))
+    return [by_prompt[i] for i in range(len(prompts))]
+
+
+def continuation_logprobs(
+    lm: LanguageModel,
+    prompts: Sequence[str],
+    continuations: Sequence[Sequence[str]],
+    deltas: Sequence[Delta] = (),
+    rows: Sequence[int] | None = None,
+) -> list[np.ndarray]:
+    """log P(continuation | prompt) in nats for each continuation of each prompt, all exact; see `replies`."""
+    return [reply.logp for reply in replies(lm, prompts, continuations, 0, deltas, rows)]
+
+
+def greedy(
+    lm: LanguageModel,
+    prompts: Sequence[str],
+    max_new_tokens: int,
+    deltas: Sequence[Delta] = (),
+    rows: Sequence[int] | None = None,
+) -> list[str]:
+    """The greedy continuation of each prompt, `max_new_tokens` long; see `replies`."""
+    return [reply.text for reply in replies(lm, prompts, [()] * len(prompts), max_new_tokens, deltas, rows)]
+
+
+def _rows(prompts: Sequence[str], rows: Sequence[int] | None, deltas: Sequence[Delta]) -> list[int]:
+    if rows is None:
+        return [-1 if not deltas else 0] * len(prompts)
+    if len(rows) != len(prompts):
+        raise ValueError(f"{len(rows)} rows for {len(prompts)} sequences")
+    return list(rows)
+
+
+def _in_context(prompts: Sequence[str], rows: Sequence[int], deltas: Sequence[Delta]) -> list[str]:
+    """Prompts behind the context of their delta, for edits that are only a text."""
+    contexts = [deltas[r].context if r >= 0 else "" for r in rows]
+    return [f"{c} {p}" if c else p for c, p in zip(contexts, prompts, strict=True)]
+
+
+def _fitting(lm: LanguageModel, ids: list[int], context: str, answer: int) -> list[int]:
+    """A prompt behind `context`, without as much of the context's beginning as leaves no room for `answer` tokens.
+
+    A prompt that is too long by itself is left as it is, to be refused.
+    """
+    room = lm.max_length + 1 - answer  # the last token of an answer needs no position
+    return end_of(lm, ids, room) if len(ids) - room <= len(lm.encode(context)) - len(lm.prefix_ids) else ids
+
+
+def end_of(lm: LanguageModel, ids: list[int], room: int) -> list[int]:
+    """The model's prefix and the last of `ids`, `room` tokens together; all where there are no more."""
+    start = len(lm.prefix_ids)
+    return [*ids[:start], *ids[start + max(0, len(ids) - room) :]]
+
+
+def _continuation_tokens(
+    lm: LanguageModel, prompts: Sequence[str], continuations: Sequence[Sequence[str]]
+) -> list[tuple[tuple[int, ...], ...]]:
+    """The tokens of every continuation of every prompt; each distinct pair is tokenised once."""
+    cache: dict[tuple[str, str], tuple[int, ...]] = {}
+    tokens = []
+    for prompt, texts in zip(prompts, continuations, strict=True):
+        tail = prompt[-24:]  # only the end of a prompt decides how a continuation is tokenised behind it
+        for text in texts:
+            if (tail, text) not in cache:
+                cache[tail, text] = continuation_ids(lm, tail, text)
+        tokens.append(tuple(cache[tail, text] for text in texts))
+    return tokens

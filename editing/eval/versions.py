@@ -1,0 +1,162 @@
+"""Sequences read under many edited versions of one model in the same passes.
+
+An edit changes nothing below its lowest block. Where several versions read the same text (the doses of an edit, the
+drift of many edits on one text), that text is read once up to the lowest block that any of them changes, and only the
+blocks from there on are run for each version.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+from editing.delta import Delta, delta_hooks
+from editing.lazy import cache_utils, torch
+from editing.model import Hook, LanguageModel
+from editing.run import Batch, Prefix, capture, forward, pad
+
+SHARED = 2  # versions of a text, on average, from which on its lower part is read once
+
+
+def hooks_of(lm: LanguageModel, deltas: Sequence[Delta], rows: Sequence[int]) -> list[Hook]:
+    """Hooks under which sequence i of a batch is read under `deltas[rows[i]]`, unedited where rows[i] is -1."""
+    used = sorted({r for r in rows if r >= 0})
+    if not used:
+        return []
+    place = {r: i for i, r in enumerate(used)} | {-1: -1}
+    return delta_hooks(lm, [deltas[r] for r in used], [place[r] for r in rows])
+
+
+def lowest_block(lm: LanguageModel, deltas: Sequence[Delta], rows: Sequence[int]) -> int:
+    """The first block that any of the deltas in use changes; 0 where one changes something outside the blocks."""
+    names = {name for r in set(rows) if r >= 0 for name in deltas[r].factors}
+    blocks = [next((i for i, b in enumerate(lm.layout.blocks) if n.startswith(f"{b}.")), 0) for n in names]
+    return min(blocks, default=0)
+
+
+@dataclass(frozen=True, eq=False)
+class Below:
+    """The blocks below `start`, read once for each of D distinct texts.
+
+    Attributes:
+        past: their keys and values in those blocks. which: the text of each of the B sequences.
+    """
+
+    start: int
+    past: Prefix | None
+    which: list[int]
+
+
+@dataclass(frozen=True, eq=False)
+class Versions:
+    """B texts that were read together, each under its own edit.
+
+    Attributes:
+        past: their keys and values, in the blocks from `below.start` on where there is a `below`.
+        logits: (B, vocabulary) behind each.
+    """
+
+    lm: LanguageModel
+    deltas: Sequence[Delta]
+    rows: list[int]
+    past: Prefix | None
+    logits: torch.Tensor
+    below: Below | None
+
+    @classmethod
+    def read(
+        cls, lm: LanguageModel, texts: Sequence[Sequence[int]], deltas: Sequence[Delta], rows: list[int]
+    ) -> Versions:
+        """The texts are prompts, with at least one token."""
+        distinct, which = _distinct([tuple(t) for t in texts])
+        start = lowest_block(lm, deltas, rows)
+        hooks, record = hooks_of(lm, deltas, rows), cache_utils.DynamicCache()
+        if not start or SHARED * len(distinct) > len(texts):
+            batch, below = pad(texts, lm, side="left"), None
+            logits = forward(lm, batch, record=record, hooks=hooks)
+        else:
+            first, once = cache_utils.DynamicCache(), pad(distinct, lm, side="left")
+            hidden = _entering(lm, start, once, None, first)
+            below = Below(start, _prefix(lm, first, once.mask), which)
+            index = torch.tensor(which, device=lm.device)
+            batch = _chosen(once, index)
+            logits = forward(lm, batch, record=record, start=start, hidden=hidden[index.to(hidden.device)], hooks=hooks)
+        assert logits is not None
+        return cls(lm, deltas, rows, _prefix(lm, record, batch.mask), logits, below)
+
+    def go_on(
+        self, owners: Sequence[int], texts: Sequence[Sequence[int]], spots: tuple[torch.Tensor, torch.Tensor]
+    ) -> torch.Tensor:
+        """(N, vocabulary) logits at the (N,) rows and columns of `spots`; text i is read behind owners[i] of these."""
+        lm, index = self.lm, torch.tensor(owners, device=self.lm.device)
+        past = None if self.past is None else self.past.select(index)
+        hooks = hooks_of(lm, self.deltas, [self.rows[o] for o in owners])
+        if self.below is None or self.below.past is None:
+            batch = pad(texts, lm, side="right", first=None if past is None else past.lengths())
+            logits = forward(lm, batch, past=past, gather=spots, hooks=hooks)
+        else:
+            begun = self.below.which
+            distinct, which = _distinct([(begun[o], tuple(t)) for o, t in zip(owners, texts, strict=True)])
+            lower = self.below.past.select(torch.tensor([b for b, _ in distinct], device=lm.device))
+            once = pad([t for _, t in distinct], lm, side="right", first=lower.lengths())
+            hidden = _entering(lm, self.below.start, once, lower, None)
+            place = torch.tensor(which, device=lm.device)
+            batch, hidden = _chosen(once, place), hidden[place.to(hidden.device)]
+            logits = forward(lm, batch, past=past, start=self.below.start, hidden=hidden, gather=spots, hooks=hooks)
+        assert logits is not None
+        return logits
+
+    def whole_past(self) -> Prefix | None:
+        """Keys and values of every block, those below `below.start` repeated for each version."""
+        if self.below is None or self.below.past is None or self.past is None:
+            return self.past
+        low = self.below.past.select(torch.tensor(self.below.which, device=self.lm.device))
+        start = self.below.start
+        keys = low.keys[:start] + self.past.keys[start:]
+        return Prefix(keys, low.values[:start] + self.past.values[start:], self.past.mask)
+
+
+def last_logits(
+    lm: LanguageModel, texts: Sequence[Sequence[int]], count: int, deltas: Sequence[Delta], rows: Sequence[int]
+) -> torch.Tensor:
+    """(B, count, vocabulary) logits that predict the last `count` tokens of each text, under its edit."""
+    distinct, which = _distinct([tuple(t) for t in texts])
+    start = lowest_block(lm, deltas, rows)
+    if SHARED * len(distinct) > len(texts):
+        start = 0
+    once, index = pad(distinct, lm, side="right"), torch.tensor(which, device=lm.device)
+    hidden = _entering(lm, start, once, None, None)[index] if start else None
+    place = torch.arange(len(texts), device=lm.device).repeat_interleave(count)
+    columns = torch.cat([torch.arange(len(t) - 1 - count, len(t) - 1, device=lm.device) for t in texts])
+    hooks = hooks_of(lm, deltas, rows)
+    logits = forward(lm, _chosen(once, index), start=start, hidden=hidden, gather=(place, columns), hooks=hooks)
+    assert logits is not None
+    return logits.reshape(len(texts), count, -1)
+
+
+def _entering(lm: LanguageModel, start: int, batch: Batch, past: Prefix | None, record) -> torch.Tensor:
+    """(B, T, d_model) what block `start` of the unedited model reads."""
+    store: dict[tuple[str, str], torch.Tensor] = {}
+    path = lm.layout.blocks[start - 1]
+    forward(lm, batch, past=past, record=record, hooks=[capture(path, "output", store, batch.ids.shape[1])], stop=path)
+    return store[path, "output"]
+
+
+def _prefix(lm: LanguageModel, record, mask: torch.Tensor) -> Prefix | None:
+    """What a run has recorded; None where it read no token."""
+    if not mask.shape[1]:
+        return None
+    layers: list = record.layers
+    missing = (None,) * (len(lm.layout.blocks) - len(layers))
+    return Prefix(tuple(t.keys for t in layers) + missing, tuple(t.values for t in layers) + missing, mask)
+
+
+def _chosen(batch: Batch, index: torch.Tensor) -> Batch:
+    return Batch(*(t.index_select(0, index) for t in (batch.ids, batch.mask, batch.positions)))
+
+
+def _distinct(items: Sequence[Hashable]) -> tuple[list, list[int]]:
+    """The different items in their order, and which of them each is."""
+    places: dict[Hashable, int] = {}
+    which = [places.setdefault(item, len(places)) for item in items]
+    return list(places), which
