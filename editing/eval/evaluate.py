@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from editing.delta import Delta, delta_hooks
 from editing.eval.bits_per_byte import bits_per_byte
 from editing.model import Hook, LanguageModel
 from editing.run import Batch, Budget, Prefix, forward, pad, prefill
-from editing.text import continuation_ids
+from editing.text import join, prompt_answers
 
 __all__ = ["Race", "Reply", "ask", "bits_per_byte", "continuation_logprobs", "greedy", "replies", "text_drift"]
 
@@ -48,7 +48,7 @@ def _rows(prompts: Sequence[str], rows: Sequence[int] | None, deltas: Sequence[D
 def _in_context(prompts: Sequence[str], rows: Sequence[int], deltas: Sequence[Delta]) -> list[str]:
     """Prompts behind the context of their delta, for edits that are only a text."""
     contexts = [deltas[r].context if r >= 0 else "" for r in rows]
-    return [f"{c} {p}" if c else p for c, p in zip(contexts, prompts, strict=True)]
+    return [join(c, p) for c, p in zip(contexts, prompts, strict=True)]
 
 
 def _fitting(lm: LanguageModel, ids: list[int], context: str, answer: int) -> list[int]:
@@ -126,8 +126,8 @@ def replies(
     """log P(continuation | prompt) and the greedy continuation of every prompt, `new_tokens` long; prompts are read
     once.
 
-    A continuation is joined to its prompt by a blank unless the prompt ends in an elision; its log-probability is
-    summed over all its tokens. Without `rows`, every prompt is run under `deltas[0]` if there is one.
+    A continuation is joined to its prompt by a blank where one belongs (editing/text/borders.py), and both are tokenised
+    as one text; its log-probability is summed over all its tokens. Without `rows`, every prompt is run under `deltas[0]` if there is one.
 
     With `races`, a continuation of several tokens is followed only while it can still come first or second: the
     log-probability of its first token bounds that of the whole. One that cannot keeps the bound, which leaves the
@@ -135,8 +135,9 @@ def replies(
     """
     rows = _rows(prompts, rows, deltas)
     prompts = _in_context(prompts, rows, deltas)
-    tokens = _continuation_tokens(lm, prompts, continuations)
-    ids = [lm.encode(p) for p in prompts]
+    asked = prompt_answers(lm, prompts, continuations)
+    tokens = [one.answers for one in asked]
+    ids = [list(one.ids) for one in asked]
     for i, (row, texts) in enumerate(zip(rows, tokens, strict=True)):
         if row >= 0 and deltas[row].context:
             ids[i] = _fitting(lm, ids[i], deltas[row].context, max(map(len, texts), default=1))
@@ -152,22 +153,7 @@ def replies(
         budget = Budget(lm.batch_tokens(batch_tokens), "reading prompts")
         for members, answers in budget.run([len(s) for s in ids], read):
             by_prompt |= dict(zip(members, answers, strict=True))
-    return [by_prompt[i] for i in range(len(prompts))]
-
-
-def _continuation_tokens(
-    lm: LanguageModel, prompts: Sequence[str], continuations: Sequence[Sequence[str]]
-) -> list[tuple[tuple[int, ...], ...]]:
-    """The tokens of every continuation of every prompt; each distinct pair is tokenised once."""
-    cache: dict[tuple[str, str], tuple[int, ...]] = {}
-    tokens = []
-    for prompt, texts in zip(prompts, continuations, strict=True):
-        tail = prompt[-24:]  # only the end of a prompt decides how a continuation is tokenised behind it
-        for text in texts:
-            if (tail, text) not in cache:
-                cache[tail, text] = continuation_ids(lm, tail, text)
-        tokens.append(tuple(cache[tail, text] for text in texts))
-    return tokens
+    return [replace(by_prompt[i], text=by_prompt[i].text.removeprefix(one.rest)) for i, one in enumerate(asked)]
 
 
 Pair = tuple[int, int]  # index of a prompt in its batch, index of one of its continuations
