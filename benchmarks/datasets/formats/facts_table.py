@@ -1,4 +1,4 @@
-"""Your own facts as a table of ten columns: CSV, TSV, or JSONL with the same keys. The first fault stops the reading.
+"""Your own facts as a table of ten columns: CSV, TSV, or JSONL with the same keys.
 
 | column | holds |
 |---|---|
@@ -26,10 +26,10 @@ from typing import Any
 
 from benchmarks.datasets.formats import fact_file
 from benchmarks.datasets.reading.case_set import CaseSet
-from benchmarks.datasets.reading.drafts import Draft, Question, ask, assemble, draft, keep
-from benchmarks.datasets.reading.fields import filled, fold, look, prior, text
-from benchmarks.datasets.reading.records import Place, Record, check_object, read_records
-from benchmarks.datasets.reading.sources import located
+from benchmarks.datasets.reading.drafts import Draft, Question, ask, assemble, collect, draft, keep
+from benchmarks.datasets.reading.fields import filled, fold, look, prior, text, texts
+from benchmarks.datasets.reading.records import Place, Record
+from benchmarks.datasets.reading.sources import DataFile
 
 DESCRIPTION = "your own facts as a table of ten columns (facts_table:PATH), CSV, TSV or JSONL"
 COLUMNS = ("id", "lang", "relation", "subject", "prompt", "target", "old", "aliases", "paraphrases", "neighbours")
@@ -39,42 +39,30 @@ BETWEEN, ARROW = "|", "=>"
 
 
 def recognises(record: Record) -> bool:
-    """Whether the record is of this form and not simply one of `fact_file`."""
+    """Whether the record is of this form and not simply one of `fact_file`, which no row of a table is."""
     return set(NEEDED) <= set(record) <= set(COLUMNS) and not fact_file.recognises(record)
 
 
-def read(argument: str, seed: int = 0, limit: int | None = None) -> CaseSet:
-    """The file's cases, in its order.
+def read(file: DataFile, seed: int = 0, limit: int | None = None) -> CaseSet:
+    """The file's cases, in its order, and what was left out.
 
     Raises:
-        BadRequest: no file named.
         BadData: the first fault of the file, naming file, record, column and fix.
     """
-    path = located("facts_table", argument).path
-    rows = read_records(path)
-    drafts = [_parse(Place(str(path), number), row) for number, row in enumerate(rows, 1)]
+    drafts, bad = collect(str(file.path), file.records, _parse)
     made = _merged(drafts)
     kin: dict[tuple[str, str], list[Draft]] = {}
     for one in made:
         kin.setdefault((one.relation, one.lang), []).append(one)
     near = [_with_neighbours(one, kin[one.relation, one.lang]) for one in made]
-    found = assemble("facts_table", path, near, (), len(rows), seed, limit)
-    if found.left_out:
-        Place(str(path)).refuse(*_halves(found.left_out[0].reason))
-    return found
-
-
-def _halves(reason: str) -> tuple[str, str]:
-    """A fault met while candidates were drawn, as reason and fix."""
-    why, _, fix = reason.rpartition("; ")
-    return why, fix
+    merged = len(drafts) - len(made)
+    notes = (
+        [f"{merged} rows say the fact of another row in another language; they are asked, not edited"] if merged else []
+    )
+    return assemble("facts_table", file, near, bad, len(file.records) - merged, seed, limit, notes)
 
 
 def _parse(place: Place, row: Any) -> Draft:
-    check_object(place, row, '{"subject": ..., "prompt": ..., "target": ...}')
-    for key in row:
-        if key not in COLUMNS:
-            place.refuse(f"unknown column {key!r:.60}", f"use {', '.join(COLUMNS)}")
     cell = {key: text(place, value, key) for key in COLUMNS if isinstance(value := look(row, key)[1], str)}
     for key in NEEDED:
         if key not in cell:
@@ -94,12 +82,14 @@ def _parse(place: Place, row: Any) -> Draft:
         name=cell.get("id", f"row {place.record}"),
     )
     questions = [ask(edit, "paraphrase", said) for said in _several(place, row, "paraphrases")]
+    unasked = 0
     for said in _several(place, row, "neighbours"):
-        prompt, arrow, answer = (part.strip() for part in said.partition(ARROW))
-        if not (prompt and arrow and answer):
-            place.refuse(f"'neighbours' holds {said!r:.80}", f"write each as `prompt {ARROW} answer`")
-        questions.append(keep(edit, "neighbour", prompt, (answer,)))
-    return replace(edit, questions=tuple(questions))
+        prompt, _, answer = (part.strip() for part in said.partition(ARROW))
+        if prompt and answer:
+            questions.append(keep(edit, "neighbour", prompt, (answer,)))
+        else:
+            unasked += 1
+    return replace(edit, questions=tuple(questions), unanswered=unasked)
 
 
 def _several(place: Place, row: Record, key: str) -> list[str]:
@@ -107,8 +97,7 @@ def _several(place: Place, row: Record, key: str) -> list[str]:
     value = look(row, key)[1]
     if value is None:
         return []
-    items = value if isinstance(value, list) else text(place, value, key).split(BETWEEN)
-    return [text(place, item, f"{key}[{i}]") for i, item in enumerate(items, 1)]
+    return texts(place, value if isinstance(value, list) else text(place, value, key).split(BETWEEN), key)
 
 
 def _merged(drafts: Sequence[Draft]) -> list[Draft]:

@@ -31,8 +31,8 @@ from benchmarks.datasets.reading.fields import (
     texts,
 )
 from benchmarks.datasets.reading.patterns import Patterns, prompt_of
-from benchmarks.datasets.reading.records import Place, Record, read_records
-from benchmarks.datasets.reading.sources import Source, located
+from benchmarks.datasets.reading.records import Place, Record
+from benchmarks.datasets.reading.sources import DataFile, Source
 from benchmarks.datasets.reading.triples import Triple, drafts_of
 from editing.errors import BadRequest
 
@@ -44,6 +44,7 @@ RELATIONS = ("predicate_id", "relation_id", "relation", "predicate", "pid", "pro
 SUBJECT_QIDS = ("sub_uri", "sub_qid", "subject_qid", "subject_id")
 OBJECT_QIDS = ("obj_uri", "obj_qid", "object_qid", "object_id")
 LANGS = ("lang", "language")
+OPTIONS = "#templates=FOLDER or a language such as #fr"
 
 
 @dataclass(frozen=True)
@@ -61,36 +62,34 @@ def recognises(record: Record) -> bool:
     return all(any(key in record for key in keys) for keys in parts) and "target" not in record
 
 
-def read(argument: str, seed: int = 0, limit: int | None = None) -> CaseSet:
+def read(file: DataFile, seed: int = 0, limit: int | None = None) -> CaseSet:
     """The file's cases, in its order, and what was left out.
 
     Facts in English are edited where there are any, else those of the first language; `#fr` chooses French.
 
     Raises:
-        BadRequest: no file named, an unknown option.
+        BadRequest: an unknown option.
         BadData: a file cannot be read, or most of its records cannot be used.
     """
-    asked = located("mpararel", argument, SOURCE)
     patterns, chosen = None, ""
-    for option in asked.options:
+    for option in file.options:
         name, _, value = option.partition("=")
         if name == "templates" and value:
             patterns = Patterns(Path(value).expanduser())
         elif len(option) == 2 and option.isalpha():
             chosen = option
         else:
-            raise BadRequest(f"mpararel: unknown option #{option:.60}; use #templates=FOLDER or a language such as #fr")
-    rows = read_records(asked.path)
-    found, left = collect(str(asked.path), rows, lambda place, row: _row(place, row, patterns))
-    langs = list(dict.fromkeys(row.fact.lang for row in found))
+            raise BadRequest(f"mpararel: unknown option #{option:.60}; use {OPTIONS}")
+    rows, left = collect(str(file.path), file.records, lambda place, record: _row(place, record, patterns))
+    langs = list(dict.fromkeys(row.fact.lang for row in rows))
     home = chosen or ("en" if "en" in langs or not langs else langs[0])
-    if found and home not in langs:
-        raise BadRequest(f"mpararel: {asked.path} has no facts in {home!r}; it has {', '.join(langs)}")
-    drafts, unused = drafts_of(str(asked.path), [row.fact for row in found if row.fact.lang == home], seed)
-    drafts = _crossed(drafts, found, home)
-    others = sum(row.fact.lang != home for row in found)
+    if rows and home not in langs:
+        raise BadRequest(f"mpararel: {file.path} has no facts in {home!r}; it has {', '.join(langs)}")
+    drafts, unused = drafts_of(str(file.path), [row.fact for row in rows if row.fact.lang == home], seed)
+    drafts = _crossed(drafts, rows, home)
+    others = sum(row.fact.lang != home for row in rows)
     notes = [f"{others} facts in other languages than {home!r} are not edited, only asked"] if others else []
-    return assemble("mpararel", asked.path, drafts, [*left, *unused], len(rows) - others, seed, limit, notes)
+    return assemble("mpararel", file, drafts, [*left, *unused], len(file.records) - others, seed, limit, notes)
 
 
 def _row(place: Place, record: Record, patterns: Patterns | None) -> Row:
@@ -123,8 +122,8 @@ def _own(place: Place, record: Record, subject: str) -> list[str]:
 
 def _crossed(drafts: Sequence[Draft], rows: Sequence[Row], home: str) -> list[Draft]:
     """The drafts, each with the questions of the same fact in other languages."""
-    mine = {row.fact.id: row for row in rows if row.fact.lang == home}
-    called = {(row.fact.relation, fold(row.fact.said[0])): row.object for row in mine.values()}
+    edited = {row.fact.id: row for row in rows if row.fact.lang == home}
+    called = {(row.fact.relation, fold(row.fact.said[0])): row.object for row in edited.values()}
     abroad: dict[tuple[str, str], list[Row]] = {}
     names: dict[tuple[str, str, str], str] = {}
     for row in rows:
@@ -135,7 +134,7 @@ def _crossed(drafts: Sequence[Draft], rows: Sequence[Row], home: str) -> list[Dr
     for one in drafts:
         new = called[one.relation, fold(one.target)]
         questions = []
-        for row in abroad.get((one.relation, mine[one.id].subject), []):
+        for row in abroad.get((one.relation, edited[one.id].subject), []):
             target = names.get((row.fact.lang, one.relation, new))
             if target and fold(target) not in map(fold, row.fact.said):
                 questions += [_cross(row.fact, template, target) for template in row.fact.templates]

@@ -21,10 +21,12 @@ from benchmarks.datasets.reading.case_set import CaseSet
 from benchmarks.datasets.reading.drafts import Draft, ask, read_file
 from benchmarks.datasets.reading.fields import look, sub_objects, text
 from benchmarks.datasets.reading.records import Place, Record
-from benchmarks.datasets.reading.sources import located
+from benchmarks.datasets.reading.sources import DataFile
+from benchmarks.datasets.reading.values import alike
 from editing.errors import BadRequest
 
 DESCRIPTION = "one edit in several languages (multilingual:PATH, multilingual:PATH#fr): en and fr sub-objects"
+OPTIONS = "one language, such as #fr"
 CODE = re.compile(r"[a-z]{2}")
 
 
@@ -37,18 +39,17 @@ def _is_edit(part: Record) -> bool:
     return counterfact.REWRITE in part or any(key in part for key in easyedit.PROMPTS)
 
 
-def read(argument: str, seed: int = 0, limit: int | None = None) -> CaseSet:
+def read(file: DataFile, seed: int = 0, limit: int | None = None) -> CaseSet:
     """The file's cases, in its order, and what was left out.
 
     Raises:
-        BadRequest: no file named, an option that is no language.
+        BadRequest: an option that is no language.
         BadData: the file cannot be read, or most of its records cannot be used.
     """
-    asked = located("multilingual", argument)
-    if len(asked.options) > 1 or not all(CODE.fullmatch(option) for option in asked.options):
-        raise BadRequest(f"multilingual: unknown option #{'#'.join(asked.options):.60}; name one language, such as #fr")
-    lang = asked.options[0] if asked.options else ""
-    return read_file("multilingual", asked.path, lambda p, r: [parse(p, r, lang)], seed, limit)
+    if len(file.options) > 1 or not all(CODE.fullmatch(option) for option in file.options):
+        raise BadRequest(f"multilingual: unknown option #{'#'.join(file.options):.60}; name {OPTIONS}")
+    lang = file.options[0] if file.options else ""
+    return read_file("multilingual", file, lambda p, r: [parse(p, r, lang)], seed, limit)
 
 
 def parse(place: Place, record: Record, lang: str = "") -> Draft:
@@ -63,10 +64,12 @@ def parse(place: Place, record: Record, lang: str = "") -> Draft:
     relation = easyedit.relation_of(place, record) or edit.relation
     for other in drafts.values():
         for question in (ask(other, "cross_lingual", other.prompt), *other.questions):
-            kind = "cross_lingual" if question.kind in GENERALISATION else question.kind
+            hop = question.kind == "multi_hop"  # asks for another fact, in whichever language
+            kind = "cross_lingual" if question.kind in GENERALISATION and not hop else question.kind
             questions.append(replace(question, kind=kind))
     name = easyedit.id_of(place, record) or edit.id
-    return replace(edit, id=name, relation=relation, questions=tuple(questions))
+    unanswered = edit.unanswered + sum(other.unanswered for other in drafts.values())
+    return replace(edit, id=name, relation=relation, questions=tuple(questions), unanswered=unanswered)
 
 
 def languages(place: Place, record: Record) -> dict[str, Record]:
@@ -75,11 +78,11 @@ def languages(place: Place, record: Record) -> dict[str, Record]:
     if _is_edit(record):
         key, own = look(record, "lang", "language")
         code = "en" if own is None else text(place, own, key, 20).lower()[:2]
-        said = {code: {k: v for k, v in record.items() if k not in said}, **said}
+        said = {code: alike(record, {k: v for k, v in record.items() if k not in said}), **said}
     if not said:
         place.refuse("no language's sub-object", 'write {"en": {"prompt": ...}, "fr": {...}}')
     shared = {key: record[key] for key in easyedit.SUBJECTS if key in record}
-    return {code: {**shared, **part} for code, part in said.items()}
+    return {code: alike(record, {**shared, **part}) for code, part in said.items()}
 
 
 def _draft(place: Place, part: Record, lang: str) -> Draft:

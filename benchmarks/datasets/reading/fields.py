@@ -1,8 +1,8 @@
 """Single fields of a record: texts, answers with their aliases, subject slots, whichever way they are written.
 
 Wild files write an answer as `"Rome"`, `{"str": "Rome", "id": "Q220"}`, `["Rome", "Roma"]` or `[["Rome", "Roma"]]`, and
-a year as `1998`; a subject as `{}`, `[X]` or itself. A field that is missing, null or empty is not there; anything else
-that cannot be read raises `BadData` with place, key and fix.
+a year as `1998`; a subject as `{}`, `[X]` or itself. A field that is missing, null, NaN or empty is not there; anything
+else that cannot be read raises `BadData` with place, key and fix.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from benchmarks.datasets.reading.records import LANGUAGE, Place, Record, type_name
+from benchmarks.datasets.reading.values import Fields, is_missing
 from editing.text import SLOT
 
 PROMPT, ANSWER = 10_000, 500  # characters
@@ -22,10 +23,16 @@ SLOTS = re.compile(r"\{\}|\{subject\}|\{0\}|\[X\]|\[subject\]|<subject>", re.IGN
 def look(record: Record, *keys: str) -> tuple[str, Any]:
     """The first of `keys` that is there, with its value; the first key and None when none is."""
     for key in keys:
-        value = record.get(key)
-        if value is not None and value != [] and value != {} and not (isinstance(value, str) and not value.strip()):
-            return key, value
+        if key in record and not is_missing(record[key]):
+            if isinstance(record, Fields):
+                record.read.add(key)
+            return key, record[key]
     return keys[0], None
+
+
+def items_of(record: Record) -> Iterator[tuple[str, Any]]:
+    """Every key of an object whose keys are names, such as groups of questions, with its value."""
+    return ((key, look(record, key)[1]) for key in record)
 
 
 def text(place: Place, value: Any, key: str, limit: int = PROMPT) -> str:
@@ -76,14 +83,16 @@ def texts_at(place: Place, record: Record, *keys: str) -> list[str]:
 
 def answers(place: Place, value: Any, key: str) -> tuple[str, ...]:
     """The answer and its aliases, in the order written, different but for case; empty when the field is not there."""
-    found: dict[str, str] = {}
+    if type(value) is str and not is_missing(value):  # the usual case, without the walk below
+        return (text(place, value, key, ANSWER),)
+    by_fold: dict[str, str] = {}
     for said in _answers(place, value, key, 0):
-        found.setdefault(fold(said), said)
-    return tuple(found.values())
+        by_fold.setdefault(fold(said), said)
+    return tuple(by_fold.values())
 
 
 def _answers(place: Place, value: Any, key: str, depth: int) -> Iterator[str]:
-    if value is None or (isinstance(value, str) and not value.strip()):
+    if is_missing(value):
         return
     if depth > 3:
         place.refuse(f"{key!r} is nested too deeply", "write a text or a list of texts")
@@ -101,11 +110,10 @@ def _answers(place: Place, value: Any, key: str, depth: int) -> Iterator[str]:
 
 
 def texts(place: Place, value: Any, key: str) -> list[str]:
-    """One text, a list of them, or none."""
-    if value is None:
-        return []
-    items = value if isinstance(value, list) else [value]
-    return [text(place, item, f"{key}[{i}]" if item is not value else key) for i, item in enumerate(items, 1)]
+    """One text, a list of them, or none; missing items of a list are passed over."""
+    if not isinstance(value, list):
+        return [] if value is None else [text(place, value, key)]
+    return [text(place, item, f"{key}[{i}]") for i, item in enumerate(value, 1) if not is_missing(item)]
 
 
 def mapping(place: Place, value: Any, key: str) -> dict[str, Any]:
@@ -119,8 +127,8 @@ def mapping(place: Place, value: Any, key: str) -> dict[str, Any]:
 
 def objects(place: Place, value: Any, key: str) -> list[dict[str, Any]]:
     """`value` as a list of objects; a single object is a list of one."""
-    items = [] if value is None else value if isinstance(value, list) else [value]
-    return [mapping(place, item, f"{key}[{i}]") for i, item in enumerate(items, 1)]
+    items = value if isinstance(value, list) else [value]
+    return [mapping(place, item, f"{key}[{i}]") for i, item in enumerate(items, 1) if not is_missing(item)]
 
 
 def slotted(place: Place, prompt: str, subject: str, key: str) -> tuple[str, str]:
@@ -158,7 +166,7 @@ def mentions(prompt: str, subject: str) -> bool:
 
 def sub_objects(record: Record) -> dict[str, Record]:
     """The objects in a record that are named by a language's code."""
-    return {key: value for key, value in record.items() if LANGUAGE.fullmatch(key) and isinstance(value, dict)}
+    return {key: look(record, key)[1] for key in record if LANGUAGE.fullmatch(key) and isinstance(record[key], dict)}
 
 
 def fold(said: str) -> str:
