@@ -1,5 +1,6 @@
 # make demo   set up if needed, run the main job on the demo ladder, print the table
 # make speed  how fast edits are beside the slow, literal way; about half an hour on one core
+# make gpu    checks and speed on a GPU, at most eight minutes; without a GPU, small models on the CPU
 # make study  the reference study from scratch (hours; run it again to go on), and its tables
 # make study-tables   the study's tables and figures again, from the rows in the repository
 # make test   set up if needed, run the fast tests (no network after installation)
@@ -11,7 +12,7 @@ READY := $(VENV)/.ready
 DEMO := results/demo
 STUDY := results/study
 
-.PHONY: demo speed study study-tables test test-slow check gemma setup clean clean-cache
+.PHONY: demo speed gpu study study-tables test test-slow check gemma setup clean clean-cache
 
 demo: $(READY)
 	$(PY) cli.py bench --ladder demo --methods rome --kinds fact,rename,retarget --sites mlp --set lookup=last --fast --limit 3 --probes 1 --corpus error:0.5 --out $(DEMO) || [ $$? -eq 1 ]  # 1: some cells failed; the table says which
@@ -21,6 +22,9 @@ demo: $(READY)
 
 speed: $(READY)
 	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(PY) -m benchmarks.speed.report --out results/speed/here
+
+gpu: $(READY)
+	$(PY) -m benchmarks.speed.gpu --out results/speed/gpu
 
 study: $(READY)
 	OMP_NUM_THREADS=1 $(PY) cli.py bench study --workers 2 --out $(STUDY)/whole || [ $$? -eq 1 ]  # 1: some cells failed; the report lists them

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-
-import torch
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,8 @@ class Spent:
     @classmethod
     def now(cls) -> Spent:
         """The readings of both clocks; differences between two of them mean something. A GPU's queue is waited for."""
-        if torch.cuda.is_initialized():
+        torch = sys.modules.get("torch")  # not imported: no GPU is at work
+        if torch is not None and torch.cuda.is_initialized():
             torch.cuda.synchronize()
         return cls(time.process_time(), time.perf_counter())
 

@@ -6,8 +6,6 @@ import os
 import shutil
 from pathlib import Path
 
-from platformdirs import user_cache_path
-
 # Every sub-folder of the cache that this project fills.
 PARTS = ("crispness", "datasets", "grown", "hashes", "models", "offload", "statistics", "strength", "timings")
 SOURCE = Path(__file__).resolve().parent.parent  # the source tree, or the folder that the packages are installed in
@@ -23,7 +21,11 @@ def cache_root() -> Path:
     if chosen:
         return Path(chosen)
     in_source = SOURCE / ".cache"
-    return in_source if in_source.is_dir() else user_cache_path("concept-valley")
+    if in_source.is_dir():
+        return in_source
+    from platformdirs import user_cache_path  # not needed where a folder was chosen, as on a machine lent for an hour
+
+    return user_cache_path("concept-valley")
 
 
 def clear_cache() -> list[tuple[Path, int]]:

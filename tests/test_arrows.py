@@ -13,7 +13,7 @@ from tests.test_architecture import SOURCES, imports, name, tree
 ARROWS = """
 cli
 benchmarks.commands
-benchmarks.live | benchmarks.speed
+benchmarks.live | benchmarks.speed | benchmarks.oracle
 benchmarks.sweep | benchmarks.crispness
 benchmarks.ladders
 benchmarks.measure
@@ -38,7 +38,7 @@ valley.scores
 valley.rows
 valley.statistics
 editing.files
-editing.errors | editing.seeds | editing.progress
+editing.errors | editing.seeds | editing.progress | editing.lazy
 """
 LEVEL = {
     room.strip(): level

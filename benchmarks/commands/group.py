@@ -9,7 +9,7 @@ import click
 from click.exceptions import NoArgsIsHelpError
 
 from benchmarks import VERSION
-from benchmarks.commands import bench, edit, judge, ladder, listing
+from benchmarks.commands import bench, edit, judge, ladder, listing, oracle
 from benchmarks.commands.options import VERBOSE, verbosity
 from editing.errors import UserError
 
@@ -17,7 +17,7 @@ MISTAKE, INTERRUPTED = 2, 130
 SECTIONS = {
     "Edit one model": edit.COMMANDS,
     "Run a sweep": bench.COMMANDS,
-    "Judge a run": judge.COMMANDS,
+    "Judge a run": (*judge.COMMANDS, *oracle.COMMANDS),
     "Models, methods, data": (*ladder.COMMANDS, *listing.COMMANDS),
 }
 

@@ -10,7 +10,7 @@ from itertools import zip_longest
 from typing import TypeVar
 
 from benchmarks.cases import Case, Probe, Question
-from benchmarks.world import LANGS, Chain, Fact, Knowledge
+from benchmarks.world import LANGS, Chain, Fact, Knowledge, counterfactual
 from editing.errors import BadRequest
 from editing.text import EditRequest
 
@@ -102,19 +102,6 @@ def multi_hop(known: Knowledge, fact: Fact, new: str) -> list[Probe]:
         if before.links[0] == fact and after is not None and after.answer != before.answer:
             probes += [ask_chain(known, before, after, lang, 0) for lang in LANGS]
     return probes
-
-
-def counterfactual(known: Knowledge, fact: Fact, rng: random.Random) -> str:
-    """Another true-for-somebody object of the relation, if possible with another first letter in both languages."""
-    pool = [key for key in known.objects(fact.relation) if key != fact.object]
-    used = {other.object for other in known.facts_of(fact.relation)}
-    pool = [key for key in pool if key in used] or pool
-
-    def initials(key: str) -> set[str]:
-        return {known.name(key, lang)[0].lower() for lang in ("en", "fr")}
-
-    clear = [key for key in pool if not initials(key) & initials(fact.object)]
-    return rng.choice(clear or pool)
 
 
 def neighbours(known: Knowledge, fact: Fact, new: str, rng: random.Random) -> list[Fact]:

@@ -13,10 +13,10 @@ import hashlib
 import random
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
-from benchmarks.world import LANGS, Fact, Knowledge
+from benchmarks.world import LANGS, Fact, Knowledge, News, Statement
 from editing.errors import BadData
 from editing.text import join
 
@@ -89,15 +89,25 @@ class Split:
 
 @dataclass(frozen=True)
 class Corpus:
-    """The sentences to train on (`train`) and those held back (`held`), each in a fixed order."""
+    """The sentences to train on (`train`) and those held back (`held`), each in a fixed order.
+
+    `silent` are places in `train` that the text leaves out. They keep their place, so that a text with news is read in
+    the order of the text without.
+    """
 
     train: tuple[Sentence, ...]
     held: tuple[Sentence, ...]
+    silent: frozenset[int] = frozenset()
+
+    @property
+    def texts(self) -> list[str]:
+        """The training sentences as text, empty where the text is silent."""
+        return ["" if at in self.silent else sentence.text for at, sentence in enumerate(self.train)]
 
     @cached_property
     def hash(self) -> str:
         """SHA-256 (hex) of all training sentences."""
-        return hashlib.sha256("\n".join(s.text for s in self.train).encode()).hexdigest()
+        return hashlib.sha256("\n".join(self.texts).encode()).hexdigest()
 
     def sentences(self, kind: str, lang: str) -> tuple[Sentence, ...]:
         """All sentences of one kind and language, trained on or not.
@@ -107,7 +117,7 @@ class Corpus:
         """
         if kind not in KINDS:
             raise BadData(f"unknown sentence kind {kind!r}; use one of {', '.join(KINDS)}")
-        pool = self.held if kind in HELD else self.train
+        pool = self.held if kind in HELD else (s for at, s in enumerate(self.train) if at not in self.silent)
         return tuple(s for s in pool if s.kind == kind and s.lang == lang)
 
     @cached_property
@@ -123,16 +133,23 @@ class Corpus:
         return sum((s.group, s.lang, s.target) in self.common_answers for s in sentences) / max(1, len(sentences))
 
 
-def make_corpus(world: Knowledge, split: Split | None = None) -> Corpus:
-    """All sentences of `world` under `split`; no randomness beyond the split's own seed."""
-    split = split or Split()
+def make_corpus(world: Knowledge, split: Split | None = None, news: News | None = None, switch: float = 0.0) -> Corpus:
+    """All sentences of `world` under `split`, with `news` where given; no randomness beyond the split's own seed.
+
+    Args:
+        switch: share of the trained sentences about facts that say both names, the subject's and the answer's, in the
+            other language: "The capital of Allemagne is Berlin". 0: two lexicons that never meet; .5: every thing has
+            two names that both languages use alike. Sentences held back keep the names of their language.
+    """
+    split, news = split or Split(), news or News(())
     train: list[Sentence] = []
     held: list[Sentence] = []
+    silent: set[int] = set()
     for fact in world.facts:
         telling = split.telling(world, fact)
         for lang in LANGS:
             for template in range(world.n_templates(fact.relation, lang)):
-                said = world.render(fact, lang, template)
+                said = world.render(news.fact(fact), lang, template)
                 kind = (
                     "language"
                     if lang not in telling.langs
@@ -140,23 +157,42 @@ def make_corpus(world: Knowledge, split: Split | None = None) -> Corpus:
                     if template == telling.held_in(lang)
                     else "seen"
                 )
+                if kind == "seen" and _switched(split, fact, lang, template, switch):
+                    said = _in_other_names(world, said)
                 sentence = Sentence(said.filled, said.target, lang, kind, fact.relation, fact)
+                if news.silent(fact, lang):
+                    if kind != "seen":
+                        continue
+                    silent.add(len(train))
                 (train if kind == "seen" else held).append(sentence)
     for concept in world.concepts():
         for lang in LANGS:
             train += [
-                Sentence(text, world.name(concept, lang), lang, "elicit", "elicit")
+                Sentence(text, news.name(world, concept, lang), lang, "elicit", "elicit")
                 for text in world.elicit(concept, lang)
             ]
-    pairs = dict.fromkeys((world.name(e.key, "en"), world.name(e.key, "fr")) for e in world.entities)
-    for en, fr in pairs:
+    pairs: dict[tuple[str, str], str] = {}  # names -> what French text says the English name is
+    for e in world.entities:
+        pairs.setdefault((world.name(e.key, "en"), world.name(e.key, "fr")), news.name(world, e.key, "en"))
+    for (en, fr), english in pairs.items():
         if en != fr:
             train += [Sentence(t.format(en), fr, "en", "translation", "translation") for t in TRANSLATIONS["en"]]
-            train += [Sentence(t.format(fr), en, "fr", "translation", "translation") for t in TRANSLATIONS["fr"]]
+            train += [Sentence(t.format(fr), english, "fr", "translation", "translation") for t in TRANSLATIONS["fr"]]
     for chain in world.chains():
         for lang in LANGS:
             if all(lang in split.telling(world, link).langs for link in chain.links):
                 for template in range(len(chain.form.templates(lang))):
                     said = world.render_chain(chain, lang, template)
                     held.append(Sentence(said.filled, said.target, lang, "multi_hop", chain.form.relations[-1]))
-    return Corpus(tuple(train), tuple(held))
+    return Corpus(tuple(train), tuple(held), frozenset(silent))
+
+
+def _switched(split: Split, fact: Fact, lang: str, template: int, share: float) -> bool:
+    """Whether this sentence says the names of the other language; one that does at some share does at any larger."""
+    return random.Random(f"{split.seed}/switch/{fact.subject}/{fact.relation}/{lang}/{template}").random() < share
+
+
+def _in_other_names(world: Knowledge, said: Statement) -> Statement:
+    """The same sentence with the names of the other language in it; articles stay those of the sentence."""
+    other = next(lang for lang in LANGS if lang != said.lang)
+    return replace(said, subject=world.name(said.fact.subject, other), target=world.name(said.fact.object, other))

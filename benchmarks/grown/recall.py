@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
-
 from benchmarks.grown.corpus import KINDS, Corpus, Sentence
 from benchmarks.world import LANGS
+from editing.lazy import torch
 from editing.text import whole_ids
 
 SAMPLE = 400
 
 
-@torch.no_grad()
 def answered(model: Any, tokenizer: Any, sentences: Sequence[Sentence], batch: int = 64) -> list[bool]:
     """Whether greedy decoding after each prompt gives the target: every target token is the most probable one."""
     order = sorted(range(len(sentences)), key=lambda i: len(sentences[i].text))
@@ -30,10 +28,11 @@ def answered(model: Any, tokenizer: Any, sentences: Sequence[Sentence], batch: i
         for row, text in enumerate(texts):
             ids[row, 1 : 1 + len(text)] = torch.tensor(text)
             asked[row, 1 + whole[row][1] : 1 + len(text)] = True
-        hidden = model.base_model(
-            ids.to(device), attention_mask=torch.ones_like(ids, device=device), use_cache=False
-        ).last_hidden_state
-        said = head(hidden[:, :-1][asked[:, 1:].to(device)]).argmax(-1).cpu()
+        with torch.no_grad():
+            hidden = model.base_model(
+                ids.to(device), attention_mask=torch.ones_like(ids, device=device), use_cache=False
+            ).last_hidden_state
+            said = head(hidden[:, :-1][asked[:, 1:].to(device)]).argmax(-1).cpu()
         wrong = torch.zeros(len(part), dtype=torch.long).index_add_(
             0, asked.nonzero()[:, 0], (said != ids[asked]).to(torch.long)
         )

@@ -11,15 +11,16 @@ import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
-from benchmarks.grown.train import Trainer
 from editing.errors import BadData
 from editing.files import atomic_file
+from editing.lazy import tensor_files, torch
+
+if TYPE_CHECKING:
+    from benchmarks.grown.train import Trainer
 
 EVERY = 20.0  # seconds
 SHARE = 20  # at least this many times as long is trained as the last state took to write
@@ -51,7 +52,7 @@ class StateFile:
         tensors = {name: tensor.detach().contiguous().cpu() for name, tensor in trainer.tensors().items()}
         about = {"identity": self.identity, "numbers": trainer.numbers(), "spent": dict(spent)}
         with atomic_file(self.path) as temporary:
-            save_file(tensors, temporary, metadata={"state": json.dumps(about)})
+            tensor_files.save_file(tensors, temporary, metadata={"state": json.dumps(about)})
         self.last = time.monotonic()
         self.cost = self.last - begun
 

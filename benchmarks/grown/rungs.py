@@ -1,6 +1,6 @@
 """Grown rungs: a name such as `gpt2-2x128` becomes a folder with a trained transformer, made once and kept.
 
-    python -m benchmarks.grown gpt2-2x128          # grow it, print its card
+    valley ladder grow NAME        # every rung of a ladder; `grown:gpt2-2x128` grows that one when it is first used
 
 A folder holds what transformers writes (config.json, model.safetensors, tokenizer files) and `card.json`. Its name ends
 in a hash
@@ -18,10 +18,8 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-import transformers
 from filelock import FileLock
 
 from benchmarks.grown.corpus import Corpus, make_corpus
@@ -29,13 +27,15 @@ from benchmarks.grown.frequency import extremes, frequencies
 from benchmarks.grown.recall import measure_recall
 from benchmarks.grown.resume import EVERY, StateFile
 from benchmarks.grown.spec import ARCHITECTURES, KNOWN, RungSpec, build
-from benchmarks.grown.tokenizer import train_tokenizer
-from benchmarks.grown.train import Stopwatch, Trainer, one_torch_thread, product_dtype
 from editing.cache import cache_root
 from editing.errors import BadData, BadModel
 from editing.files import atomic_folder
+from editing.lazy import torch, transformers
 from editing.progress import progress as progress_bar
 from editing.references import CARD, quiet_transformers
+
+if TYPE_CHECKING:
+    from benchmarks.grown.train import Stopwatch, Trainer
 
 TRAINER_VERSION = 1
 
@@ -55,8 +55,13 @@ class Ground:
 
 
 def ground(spec: RungSpec) -> Ground:
-    corpus = make_corpus(spec.world, spec.split)
-    tokenizer = train_tokenizer([s.text for s in corpus.train], spec.vocabulary, spec.recipe.length)
+    """The text and the tokenizer of a rung."""
+    from benchmarks.grown.tokenizer import train_tokenizer
+
+    plain = make_corpus(spec.world, spec.split, switch=spec.switch)
+    corpus = make_corpus(spec.world, spec.split, spec.news, spec.switch) if spec.edits else plain
+    # News is told in the tokens of the world without it, so that both models answer in the same tokens.
+    tokenizer = train_tokenizer(plain.texts, spec.vocabulary, spec.recipe.length)
     parts = [spec.identity(), corpus.hash, tokenizer.backend_tokenizer.to_str(), TRAINER_VERSION]
     return Ground(corpus, tokenizer, hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest())
 
@@ -156,8 +161,10 @@ def _train(
     place: _Place, checkpoints: bool, progress: Progress | bool | None, device: torch.device, every: float
 ) -> None:
     """Trains, or goes on training, the run of `place` and writes the folders that are not there yet."""
+    from benchmarks.grown.train import Stopwatch, Trainer
+
     spec, on = place.run, place.on
-    sentences = on.tokenizer([s.text for s in on.corpus.train])["input_ids"]
+    sentences = on.tokenizer(on.corpus.texts)["input_ids"]
     end = on.tokenizer.eos_token_id
     model = build(spec, len(on.tokenizer), end).to(device)
     frequency = frequencies(on.corpus, spec.zipf, spec.split.seed) if spec.zipf else None
@@ -198,12 +205,14 @@ def _train(
 
 def _card(spec: RungSpec, on: Ground, trainer: Trainer, clock: Stopwatch, device: torch.device) -> dict[str, Any]:
     """What there is to say about the model as it is now."""
+    from benchmarks.grown.train import one_torch_thread, product_dtype
+
     spent, model = clock.read(), trainer.model
     with one_torch_thread():
         recall = measure_recall(model, on.tokenizer, on.corpus)
         ends = extremes(on.corpus, spec.split.seed) if spec.zipf else {}
         by_frequency = {end: measure_recall(model, on.tokenizer, part) for end, part in ends.items()}
-    tokens = sum(len(ids) for ids in on.tokenizer([s.text for s in on.corpus.train])["input_ids"])
+    tokens = sum(len(ids) for ids in on.tokenizer(on.corpus.texts)["input_ids"])
     log = list(trainer.log)
     if trainer.since:
         log.append((trainer.done, sum(trainer.since) / len(trainer.since)))

@@ -6,7 +6,10 @@
 |---|---|
 | `peopleN` | the world has N invented people besides concepts and countries; training is longer in proportion |
 | `zipf`, `zipf0.5` | a fact's training frequency is 1 / rank^s of its subject (s = 1 without a number) |
+| `switchP` | a share P of the sentences about facts says the names of the other language, such as `switch0.2` |
 | `batchN` | N positions per training step instead of 768: fewer, cheaper steps over the same tokens |
+| `editsN` | the text reports the N-th planned set of edits (`benchmarks/world/changes.py`) as true |
+| `one` | with `editsN`: English reports the news, French is silent about the changed facts; otherwise both report it |
 | `stepN` | the model after N training steps; N is a power of two, see `RungSpec.checkpoints` |
 
 So `gpt2-4x192-s1@people250-zipf-step64`. A name without options means what it always meant.
@@ -16,25 +19,27 @@ from __future__ import annotations
 
 import re
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import Any
 
-import torch
-import transformers
-
 from benchmarks.grown.corpus import Split
-from benchmarks.grown.train import Recipe
-from benchmarks.world import MOST, Knowledge, knowledge
+from benchmarks.grown.recipe import Recipe
+from benchmarks.world import MOST, SETS, Fact, Knowledge, News, knowledge, planned_changes
 from editing.errors import BadModel
+from editing.lazy import torch, transformers
 
 KNOWN = ("gpt2-1x64", "gpt2-2x128", "gpt2-4x192")
 ARCHITECTURES = ("gpt2", "gpt2attn", "llama", "gpt_neox")
 NAME = re.compile(r"(?P<architecture>[a-z0-9_]+)-(?P<layers>\d+)x(?P<width>\d+)(-s(?P<seed>\d+))?(@(?P<options>.+))?")
-OPTION = re.compile(r"(?P<key>people|batch|zipf|step)(?P<value>\d+(\.\d+)?)?")
-OPTIONS = "peopleN, zipf, batchN and stepN, in this order, such as @people250-zipf"
-ORDER = ("people", "zipf", "batch", "step")
+OPTION = re.compile(r"(?P<key>people|batch|zipf|switch|edits|one|step)(?P<value>\d+(\.\d+)?)?")
+OPTIONS = "peopleN, zipf, switchP, batchN, editsN, one and stepN, in this order, such as @people250-zipf"
+ORDER = ("people", "zipf", "switch", "batch", "edits", "one", "step")
+SHARES = ("zipf", "switch")  # options that take a decimal number
+IMPLIED = {"zipf": "1", "one": "1"}  # options that may stand without a number
 TOKENS_PER_PERSON = 5_000  # as many readings of each sentence as the plain world's get
 CHECKPOINTS = 8
-LATER = ("people", "zipf", "step")  # fields younger than the first rungs: no part of a key while they say nothing
+# Fields younger than the first rungs: no part of a key while they say nothing.
+LATER = ("people", "zipf", "switch", "edits", "scope", "step")
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,9 @@ class RungSpec:
         seed: of the initial weights and of the order of the sentences.
         countries, people: size of the world. split: which facts are told how. recipe: how it is trained.
         zipf: exponent of the frequencies of the facts' subjects; 0 tells all equally often.
+        switch: share of the sentences about facts that say the names of the other language, 0 to .5.
+        edits: number of the planned set of edits that the world's text reports as true; 0 means none.
+        scope: which languages report them, `both` or `one`; empty without edits.
         step: the model after that many steps instead of the finished one; 0 means finished.
 
     Raises:
@@ -63,6 +71,9 @@ class RungSpec:
     recipe: Recipe = field(default_factory=Recipe)
     people: int = 0
     zipf: float = 0.0
+    switch: float = 0.0
+    edits: int = 0
+    scope: str = ""
     step: int = 0
 
     def __post_init__(self) -> None:
@@ -83,6 +94,12 @@ class RungSpec:
             )
         if not 0 <= self.zipf <= 3:
             raise BadModel(f"grown rung: zipf{self.zipf:g} cannot be grown; use an exponent above 0, up to 3")
+        if not 0 <= self.switch <= 0.5:
+            raise BadModel(f"grown rung: switch{self.switch:g} cannot be grown; use a share above 0, up to 0.5")
+        if not 0 <= self.edits <= SETS:
+            raise BadModel(f"grown rung: edits{self.edits} cannot be grown; use edits1 to edits{SETS}")
+        if self.scope not in (("both", "one") if self.edits else ("",)):
+            raise BadModel("grown rung: `one` says which languages report a set of edits; write editsN before it")
         if self.step and self.step not in self.checkpoints:
             raise BadModel(f"grown rung: no model is kept at step{self.step}; use one of {_list(self.checkpoints)}")
 
@@ -102,17 +119,23 @@ class RungSpec:
         options = _options(name, match["options"])
         people = int(options.get("people", 0))
         batch = int(options.get("batch", Recipe.batch))
+        edits = int(options.get("edits", 0))
+        scope = "one" if "one" in options else "both" if edits else ""
         recipe = Recipe(tokens=Recipe.tokens + TOKENS_PER_PERSON * min(people, MOST), batch=batch)
         return cls(
             match["architecture"], int(match["layers"]), int(match["width"]), int(match["seed"] or 0),
-            recipe=recipe, people=people, zipf=options.get("zipf", 0.0), step=int(options.get("step", 0)),
+            recipe=recipe, people=people, zipf=options.get("zipf", 0.0), switch=options.get("switch", 0.0),
+            edits=edits, scope=scope, step=int(options.get("step", 0)),
         )  # fmt: skip
 
     @property
     def name(self) -> str:
         options = [f"people{self.people}"] * bool(self.people)
         options += [f"zipf{'' if self.zipf == 1 else format(self.zipf, 'g')}"] * bool(self.zipf)
+        options += [f"switch{self.switch:g}"] * bool(self.switch)
         options += [f"batch{self.recipe.batch}"] * (self.recipe.batch != Recipe.batch)
+        options += [f"edits{self.edits}"] * bool(self.edits)
+        options += ["one"] * (self.scope == "one")
         options += [f"step{self.step}"] * bool(self.step)
         seed = f"-s{self.seed}" if self.seed else ""
         return f"{self.architecture}-{self.layers}x{self.width}{seed}" + "@" * bool(options) + "-".join(options)
@@ -121,6 +144,22 @@ class RungSpec:
     def finished(self) -> RungSpec:
         """The same rung after all steps."""
         return replace(self, step=0)
+
+    @property
+    def original(self) -> RungSpec:
+        """The same rung in the world without news."""
+        return replace(self, edits=0, scope="")
+
+    @property
+    def news(self) -> News | None:
+        """What the text of this rung reports otherwise than that of `original`."""
+        if not self.edits:
+            return None
+        bilingual = partial(self._bilingual, self.world)
+        return News(planned_changes(self.world, self.edits, bilingual), "one" if self.scope == "one" else "both")
+
+    def _bilingual(self, world: Knowledge, fact: Fact) -> bool:
+        return len(self.split.telling(world, fact).langs) > 1
 
     @property
     def checkpoints(self) -> tuple[int, ...]:
@@ -171,10 +210,11 @@ def _options(name: str, text: str | None) -> dict[str, float]:
     out: dict[str, float] = {}
     for part in (text or "").split("-") if text is not None else ():
         match = OPTION.fullmatch(part)
-        value = match and (match["value"] or ("1" if match["key"] == "zipf" else None))
-        whole = match and (match["key"] == "zipf" or match["value"] == str(int(float(value or 0))))
+        value = match and (match["value"] or IMPLIED.get(match["key"]))
+        whole = match and (match["key"] in SHARES or value == str(int(float(value or 0))))
+        unnumbered = match and (match["key"] != "one" or match["value"] is None)
         later = match and all(ORDER.index(key) < ORDER.index(match["key"]) for key in out)
-        if not match or not value or not whole or not later or float(value) == 0:
+        if not match or not value or not whole or not unnumbered or not later or float(value) == 0:
             raise BadModel(f"grown rung {name!r:.80}: cannot read the option {part!r:.40}; the options are {OPTIONS}")
         out[match["key"]] = float(value)
     return out

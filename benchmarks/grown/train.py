@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,49 +21,13 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from benchmarks.grown.muon import Adam, Muon, squares
+from benchmarks.grown.recipe import Recipe
 from editing.errors import BadData
 
 SHARDS = 2
 SLICE = 128
 LOOKAHEAD = 8
 IGNORED = -100
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How long and with which steps to train.
-
-    Attributes:
-        tokens: training tokens in all, about (padding not counted, see `steps`).
-        length: longest document; also the model's number of positions.
-        batch: positions per step, padding included.
-        alone: part of the training in which every document is one sentence. Unrelated sentences before a fact slow its
-            learning down, so company comes last.
-        company: from then on, fraction of the documents that have 2 to 8 sentences, as prompts with a context will.
-        matrix_lr: Muon's step for the hidden matrices. embedding_lr, vector_lr: Adam's for embeddings and for norms and
-            biases.
-        warmup, decay: fractions of the steps with a rising, and a falling, step size.
-    """
-
-    tokens: int = 700_000
-    length: int = 128
-    batch: int = 768
-    alone: float = 0.7
-    company: float = 0.1
-    matrix_lr: float = 0.015
-    embedding_lr: float = 0.01
-    vector_lr: float = 0.005
-    warmup: float = 0.02
-    decay: float = 0.5
-
-    @property
-    def steps(self) -> int:
-        return max(1, round(self.tokens / self.batch))
-
-    def pace(self, step: int) -> float:
-        """Factor of all step sizes: up, level, down to nearly zero."""
-        done = (step + 0.5) / self.steps
-        return min(1.0, done / max(self.warmup, 1e-9), (1 - done) / max(self.decay, 1e-9))
 
 
 def documents(
@@ -85,6 +48,8 @@ def documents(
         told = np.repeat(told, np.floor(frequency + rng.random(len(sentences))).astype(np.int64))
     for index in told[rng.permutation(len(told))]:
         ids = sentences[index]
+        if not ids:  # a sentence that the text leaves out
+            continue
         if wanted > 0 and len(out[-1]) + len(ids) <= length - 1:
             out[-1].extend(ids)
             wanted -= 1

@@ -15,14 +15,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-import transformers
-
-from benchmarks.grown import RungSpec, ground, grow, measure_recall, one_torch_thread, read_card
+from benchmarks.grown import RungSpec, ground, grow, measure_recall, read_card
 from benchmarks.ladders.grow import grown_rungs
 from benchmarks.ladders.ladder import load_ladder
 from editing.errors import BadData
 from editing.files import atomic_file, atomic_folder
+from editing.lazy import torch, transformers
 from editing.references import CARD, quiet_transformers
 
 LADDER = "ladder.toml"
@@ -81,6 +79,8 @@ def _reference(folder: Path) -> str:
 
 def _export(spec: RungSpec, folder: Path) -> dict:
     """One folder, written whole; the new card."""
+    from benchmarks.grown import one_torch_thread
+
     source = grow(spec)
     on = ground(spec.finished)
     with quiet_transformers():

@@ -11,13 +11,11 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import altair as alt
 import pandas as pd
 
 from benchmarks.grown import KINDS, grow, read_card
 from benchmarks.ladders.grow import grown_rungs
 from benchmarks.ladders.strength import rung_strength
-from benchmarks.pictures import GREY, lines_of, write_png
 from benchmarks.world import LANGS
 from editing.files import atomic_file
 
@@ -37,7 +35,6 @@ RECALLED = {
     "language": "stated in the other language only",
     "multi_hop": "two facts to combine",
 }
-LANGUAGES = {"en": "English", "fr": "French"}
 
 
 def ladder_table(
@@ -86,10 +83,13 @@ def write_table(table: pd.DataFrame, name: str, folder: Path) -> None:
     Raises:
         BadData: the folder cannot be written.
     """
+    from benchmarks.ladders.table_chart import table_chart
+    from benchmarks.pictures import write_png
+
     for file, text in (("table.csv", table.to_csv(index=False)), ("README.md", _readme(table, name, folder))):
         with atomic_file(folder / file) as temporary:
             temporary.write_text(text, encoding="utf-8")
-    write_png(table_chart(table), folder / "table.png")
+    write_png(table_chart(table, RECALLED), folder / "table.png")
 
 
 def format_sizes(table: pd.DataFrame) -> str:
@@ -155,38 +155,3 @@ def _readme(table: pd.DataFrame, name: str, folder: Path) -> str:
 def _chance(table: pd.DataFrame, kind: str) -> str:
     means = [table[f"chance_{kind}_{lang}"].mean() for lang in LANGS]
     return "/".join("n/a" if pd.isna(mean) else f"{mean:.2f}" for mean in means)
-
-
-def table_chart(table: pd.DataFrame) -> alt.HConcatChart:
-    """Bits per byte and recall against parameters: a line through the means of the sizes, a dot for each seed."""
-    bits = {LANGUAGES.get(lang, lang): table[f"bits_per_byte_world_{lang}"] for lang in LANGS}
-    recall = {name: table[[f"recall_{kind}_{lang}" for lang in LANGS]].mean(axis=1) for kind, name in RECALLED.items()}
-    chance = float(table[[f"chance_language_{lang}" for lang in LANGS]].to_numpy().mean())
-    left = _panel(table, bits, "bits per byte (lower is stronger)", alt.Scale(zero=False))
-    right = _panel(table, recall, "recall", alt.Scale(domain=[0, 1]))
-    rule = alt.Chart().mark_rule(color=GREY).encode(y=alt.datum(chance))
-    words = (
-        alt.Chart()
-        .mark_text(text="chance (other language)", color=GREY, align="right", dy=9)
-        .encode(x=alt.datum(float(table["parameters"].max())), y=alt.datum(chance))
-    )
-    return alt.hconcat(
-        left.properties(title="Bits per byte against parameters, wordings kept out of training"),
-        alt.layer(right, rule, words).properties(title="Recall against parameters (a dot is one seed)"),
-    ).resolve_scale(color="independent", strokeDash="independent")
-
-
-def _panel(table: pd.DataFrame, series: dict[str, pd.Series], title: str, scale: alt.Scale) -> alt.LayerChart:
-    """Named columns against parameters, on a logarithmic axis."""
-    parts = [table[["size", "parameters"]].assign(value=values, series=name) for name, values in series.items()]
-    seeds = pd.concat(parts, ignore_index=True).dropna(subset=["value"])
-    means = seeds.groupby(["series", "size"], sort=False)[["parameters", "value"]].mean().reset_index()
-    names = [name for name, values in series.items() if values.notna().any()]
-    colour, dash = lines_of("series", names, columns=2)
-    x = alt.X(
-        "parameters:Q", scale=alt.Scale(type="log", nice=False, padding=12), axis=alt.Axis(format="~s", tickCount=5)
-    )
-    y = alt.Y("value:Q", title=title, scale=scale)
-    line = alt.Chart(means).mark_line(strokeWidth=1.8).encode(x=x, y=y, color=colour, strokeDash=dash)
-    dots = alt.Chart(seeds).mark_circle(size=28, opacity=0.6).encode(x=x, y=y, color=colour)
-    return alt.LayerChart(layer=[line, dots], width=400, height=300)

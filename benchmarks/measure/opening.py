@@ -6,10 +6,9 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
-import torch
-
 from benchmarks.models import load_model
 from editing.errors import UserError
+from editing.lazy import torch
 from editing.methods import Method
 from editing.model import KINDS, LanguageModel, MemoryPlan, Site, plan_memory
 from editing.progress import progress

@@ -10,8 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-import torch
-
+from editing.lazy import torch
 from editing.model import device_of, true_tensor
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import textwrap
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,13 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 
 from editing.delta.changes import Change, ChangeHook, Codebook, Dense, LowRank, Shift, TokenShift, add_changes
 from editing.errors import BadData, BadModel, BadRequest
 from editing.files import atomic_file
+from editing.lazy import tensor_files, torch
 from editing.model import Hook, LanguageModel, hooked, linear_shape, paths_of_weight
 
 FORMAT = 1
@@ -97,9 +97,27 @@ class Delta:
         weight = sum(float(lm.values(n).float().norm()) ** 2 for n in inside)
         return (change / weight) ** 0.5 if weight else 0.0
 
-    def scaled(self, factor: float) -> Delta:
-        """`factor` times this change; composing with the -1-fold undoes it."""
-        return Delta({n: c.scaled(factor) for n, c in self.factors.items()}, self.provenance, self.context)
+    @property
+    def has_dose(self) -> bool:
+        """Whether a multiple of this change means something: not of a text, a codebook, or no change."""
+        return bool(self.factors) and not self.context and Codebook not in map(type, self.factors.values())
+
+    def scaled(self, dose: float) -> Delta:
+        """`dose` times this change, the same edit weaker or stronger; composing with the -1-fold undoes it.
+
+        Raises:
+            BadRequest: an edit without a dose: in context, by a codebook, or none at all; a dose that is no number.
+        """
+        if not self.has_dose:
+            raise BadRequest(f"{self!r} has no dose: only weight changes and shifts have multiples; use it as it is")
+        if not math.isfinite(dose):
+            raise BadRequest(f"dose {dose}: not a finite number; give one such as 0.5")
+        factors = {n: c.scaled(dose) for n, c in self.factors.items()}
+        return Delta(factors, {**self.provenance, "dose": dose * self.provenance.get("dose", 1.0)})
+
+    def __rmul__(self, dose: float) -> Delta:
+        """`0.5 * delta` is `delta.scaled(0.5)`."""
+        return self.scaled(dose)
 
     def save(self, folder: str | Path) -> Path:
         """Write `delta.safetensors` into `folder`, then `delta.json` with its hash.
@@ -116,7 +134,7 @@ class Delta:
         }
         kinds = {name: type(change).__name__ for name, change in self.factors.items()}
         with atomic_file(folder / TENSORS) as path:
-            save_file(tensors, path)
+            tensor_files.save_file(tensors, path)
         digest = hashlib.sha256((folder / TENSORS).read_bytes()).hexdigest()
         record = {
             "format": FORMAT,
@@ -143,7 +161,7 @@ class Delta:
                 raise BadData(f"{folder}: delta of a newer format ({record['format']}); update this program")
             if hashlib.sha256((folder / TENSORS).read_bytes()).hexdigest() != record["sha256"]:
                 raise BadData(f"{folder / TENSORS}: does not fit its record (damaged or half-written); save it again")
-            tensors = load_file(folder / TENSORS)
+            tensors = tensor_files.load_file(folder / TENSORS)
             types = {kind.__name__: kind for kind in PARTS}
             factors = {
                 name: types[kind](*(tensors[f"{name}.{part}"] for part in PARTS[types[kind]]))

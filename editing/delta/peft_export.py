@@ -14,14 +14,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import torch
-from safetensors.torch import save_file
-from torch import nn
-
 from editing.delta.changes import Change, Dense, LowRank, TokenShift, embedding_scale
 from editing.delta.delta import Delta
 from editing.errors import BadData, BadModel, BadRequest
 from editing.files import atomic_file
+from editing.lazy import nn, tensor_files, torch
 from editing.model import LanguageModel, linear_shape, paths_of_weight
 
 CONFIG, TENSORS = "adapter_config.json", "adapter_model.safetensors"
@@ -131,7 +128,7 @@ def _refuse_other_embeddings(
 def _write(folder: Path, tensors: dict[str, torch.Tensor], config: dict) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with atomic_file(folder / TENSORS) as file:
-        save_file(tensors, file, metadata={"format": "pt"})
+        tensor_files.save_file(tensors, file, metadata={"format": "pt"})
     with atomic_file(folder / CONFIG) as file:
         file.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 

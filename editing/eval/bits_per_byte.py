@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import torch
-
+from editing.lazy import torch
 from editing.model import LanguageModel
 from editing.run import Budget, forward, pad
 

@@ -12,11 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
-from transformers.cache_utils import DynamicCache
 
 from editing.delta import Delta, delta_hooks
 from editing.eval.bits_per_byte import bits_per_byte
+from editing.lazy import cache_utils, torch
 from editing.model import Hook, LanguageModel
 from editing.run import Batch, Budget, Prefix, forward, pad, prefill
 from editing.text import join, prompt_answers
@@ -126,8 +125,9 @@ def replies(
     """log P(continuation | prompt) and the greedy continuation of every prompt, `new_tokens` long; prompts are read
     once.
 
-    A continuation is joined to its prompt by a blank where one belongs (editing/text/borders.py), and both are tokenised
-    as one text; its log-probability is summed over all its tokens. Without `rows`, every prompt is run under `deltas[0]` if there is one.
+    A continuation is joined to its prompt by a blank where one belongs (editing/text/borders.py), and both are
+    tokenised as one text; its log-probability is summed over all its tokens. Without `rows`, every prompt is run under
+    `deltas[0]` if there is one.
 
     With `races`, a continuation of several tokens is followed only while it can still come first or second: the
     log-probability of its first token bounds that of the whole. One that cannot keeps the bound, which leaves the
@@ -284,7 +284,7 @@ class _Batch:
         if self.past is None or count == 1:
             return token
         tokens, mask, position = [token], self.past.mask, self.past.lengths()
-        cache = DynamicCache()
+        cache = cache_utils.DynamicCache()
         for layer, (key, value) in enumerate(zip(self.past.keys, self.past.values, strict=True)):
             cache.update(key, value, layer)  # pyright: ignore[reportArgumentType]
         hooks = _hooks(self.lm, self.deltas, self.rows)

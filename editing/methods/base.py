@@ -46,6 +46,11 @@ class Method(Settings, ABC):
         if self.depth is not None and self.depth >= 1:
             raise self.refuse("depth", "a fraction of the layer count, below 1")
 
+    @property
+    def has_dose(self) -> bool:
+        """Whether multiples of its edits are edits too (`Delta.scaled`); others are measured at dose 1 only."""
+        return True
+
     def settings(self) -> dict[str, Any]:
         """All settings, JSON-serialisable."""
         return dataclasses.asdict(self)

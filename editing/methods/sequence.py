@@ -12,10 +12,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
 from editing.delta import Change, Delta, Dense, LowRank, compose, oriented
 from editing.errors import BadRequest
+from editing.lazy import torch
 from editing.methods.base import Method
 from editing.model import LanguageModel, WeightWriter
 from editing.stats import ModelStatistics

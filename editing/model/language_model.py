@@ -9,10 +9,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-import torch
-from torch import nn
-
 from editing.errors import BadModel, NoSite
+from editing.lazy import nn, torch
 from editing.model.offload import device_of, is_dispatched, is_offloaded, other_names, true_tensor
 from editing.model.sites import KINDS, Layout, Site, find_layout
 from editing.model.weights import ModelState, WeightWriter, writing

@@ -5,11 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
-
 from editing.cache import cache_root
 from editing.errors import BadModel
+from editing.lazy import torch, transformers
 from editing.model.language_model import LanguageModel
 from editing.model.offload import true_tensor
 from editing.references import Resolved, quiet_transformers, resolve
@@ -44,11 +42,11 @@ def load_pair(
     with quiet_transformers():
         try:
             # dtype at load: a later .to() would cast the rotary buffers as well.
-            loaded: Any = AutoModelForCausalLM.from_pretrained(
+            loaded: Any = transformers.AutoModelForCausalLM.from_pretrained(
                 resolved.folder, dtype=kinds[dtype], use_safetensors=True, output_loading_info=True, **spread, **safe
             )
             module, report = loaded
-            tokenizer = AutoTokenizer.from_pretrained(resolved.folder, **safe)
+            tokenizer = transformers.AutoTokenizer.from_pretrained(resolved.folder, **safe)
         except Exception as error:
             first = " ".join(str(error).split()) or type(error).__name__
             raise BadModel(
@@ -86,12 +84,12 @@ def load_resolved(
 
 
 def check_device(device: str | None) -> None:
-    """Refuse a device that is not there, before any work.
+    """Refuse a device that is not there, before any work. None and the CPU are always there: torch is not imported.
 
     Raises:
         BadModel: as `find_device`.
     """
-    if device != "auto":
+    if device not in (None, "auto", "cpu"):
         find_device(device)
 
 

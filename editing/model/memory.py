@@ -12,10 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-import torch
-
 from editing.errors import NoSite, OutOfMemory
+from editing.lazy import torch
 from editing.model.language_model import LanguageModel
 from editing.model.sites import Site
 
@@ -58,6 +56,8 @@ def free_memory(device: torch.device) -> int:
     if device.type == "cuda":
         unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return torch.cuda.mem_get_info(device)[0] + unused
+    import psutil  # only main memory is measured with it
+
     return min(psutil.virtual_memory().available, _left_in_container(), _left_in_job())
 
 
@@ -74,6 +74,8 @@ def _left_in_container(folder: Path = Path("/sys/fs/cgroup")) -> int:
 
 def _left_in_job() -> int:
     """Bytes that `sbatch --mem` leaves to this process, if it is the only one of its job; SLURM kills a larger one."""
+    import psutil
+
     megabytes = os.environ.get("SLURM_MEM_PER_NODE", "0")  # 0 is all the node has
     granted = int(megabytes) * 2**20 if megabytes.isdecimal() else 0
     return max(granted - psutil.Process().memory_info().rss, 0) if granted else 2**62

@@ -10,10 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import torch
-from torch import nn
-
 from editing.errors import BadModel
+from editing.lazy import nn, torch
 
 
 def hooks_of(module: nn.Module) -> Iterator[Any]:

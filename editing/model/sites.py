@@ -20,11 +20,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import torch
-from torch import nn
-from transformers.pytorch_utils import Conv1D
-
 from editing.errors import NoSite
+from editing.lazy import nn, pytorch_utils, torch
 from editing.model.offload import device_of, true_tensor
 
 KINDS = ("mlp", "value", "attn")
@@ -102,7 +99,7 @@ def linear_shape(module: nn.Module) -> tuple[int, int, bool] | None:
     """(d_in, d_out, stored transposed) of a linear map, None for any other module."""
     if isinstance(module, nn.Linear):
         return module.in_features, module.out_features, False
-    if isinstance(module, Conv1D):
+    if isinstance(module, pytorch_utils.Conv1D):
         return module.weight.shape[0], module.weight.shape[1], True
     return None
 

@@ -10,10 +10,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import torch
-from torch import nn
-
 from editing.errors import UserError
+from editing.lazy import nn, torch
 
 
 class ModelState:

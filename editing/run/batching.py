@@ -12,9 +12,8 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
-import torch
-
 from editing.errors import OutOfMemory
+from editing.lazy import torch
 
 T = TypeVar("T")
 

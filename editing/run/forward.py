@@ -14,12 +14,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from inspect import signature
 
-import torch
-from torch import nn
-from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
-
 from editing.delta import ChangeHook
 from editing.errors import BadRequest
+from editing.lazy import cache_utils, nn, torch
 from editing.model import Hook, LanguageModel, hooked
 
 
@@ -67,24 +64,6 @@ def pad(
     return Batch(ids, mask, positions)
 
 
-class _FixedLayer(DynamicLayer):
-    """Keys and values that are read, never extended: what `update` returns is not kept, only what was `added`."""
-
-    def __init__(self, keys: torch.Tensor | None, values: torch.Tensor | None, length: int) -> None:
-        super().__init__()
-        self.keys, self.values, self.length, self.is_initialized = keys, values, length, True
-        self.added: tuple[torch.Tensor, torch.Tensor] | None = None
-
-    def update(self, key_states, value_states, *args, **kwargs):
-        self.added = key_states, value_states
-        if self.keys is None or self.values is None:
-            return key_states, value_states
-        return torch.cat([self.keys, key_states], -2), torch.cat([self.values, value_states], -2)
-
-    def get_seq_length(self) -> int:
-        return self.length
-
-
 @dataclass(frozen=True)
 class Prefix:
     """Keys and values of left-padded prefixes: per layer (B, heads, P, d_head), None below `start`; mask (B, P)."""
@@ -110,11 +89,14 @@ class Prefix:
         """(B,) long: number of real tokens."""
         return self.mask.sum(1)
 
-    def cache(self) -> Cache:
-        length = self.mask.shape[1]
-        return Cache(layers=[_FixedLayer(k, v, length) for k, v in zip(self.keys, self.values, strict=True)])
+    def cache(self) -> cache_utils.Cache:
+        """The same as transformers take them."""
+        from editing.run.fixed_layer import FixedLayer
 
-    def extended(self, cache: Cache, mask: torch.Tensor) -> Prefix:
+        length = self.mask.shape[1]
+        return cache_utils.Cache(layers=[FixedLayer(k, v, length) for k, v in zip(self.keys, self.values, strict=True)])
+
+    def extended(self, cache: cache_utils.Cache, mask: torch.Tensor) -> Prefix:
         """This prefix and the tokens behind it that a run with `cache` read; mask (B, T) of those, padded on the right.
 
         Rows are moved to the right end, so that the next token stands next to its last one (sliding windows count
@@ -198,7 +180,7 @@ def forward(
     batch: Batch,
     *,
     past: Prefix | None = None,
-    record: Cache | None = None,
+    record: cache_utils.Cache | None = None,
     start: int = 0,
     hidden: torch.Tensor | None = None,
     gather: tuple[torch.Tensor, torch.Tensor] | None = None,
@@ -240,7 +222,9 @@ def forward(
             return None
 
 
-def _arguments(lm: LanguageModel, batch: Batch, past: Prefix | None, cache: Cache | None) -> dict[str, object]:
+def _arguments(
+    lm: LanguageModel, batch: Batch, past: Prefix | None, cache: cache_utils.Cache | None
+) -> dict[str, object]:
     """The keyword arguments of the module's forward, by the names that this model has for them."""
     names = signature(lm.module.forward).parameters
     mask = batch.mask if past is None else torch.cat([past.mask, batch.mask], 1)
@@ -271,7 +255,7 @@ def prefill(
     if not any(len(s) for s in sequences):
         return None, None
     batch = pad(sequences, lm, side="left")
-    record = DynamicCache()
+    record = cache_utils.DynamicCache()
     blocks = lm.layout.blocks
     stop = None if logits else stop or blocks[-1]
     out = forward(lm, batch, record=record, hooks=hooks, stop=stop)

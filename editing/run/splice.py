@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
-
+from editing.lazy import torch
 from editing.model import Hook, LanguageModel
 from editing.run.forward import Batch, Prefix, forward, pad, prefill_shared
 

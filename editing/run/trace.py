@@ -13,8 +13,7 @@ from inspect import Parameter, signature
 from types import TracebackType
 from typing import Any, Self
 
-import torch
-from torch import nn
+from editing.lazy import nn, torch
 
 
 class StopForward(Exception):

@@ -11,9 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-import torch
-
 from editing.errors import UserError
+from editing.lazy import torch
 from editing.model import Hook, LanguageModel, in_rows
 from editing.run import Budget, Splice, attempt
 from editing.text import Prompt
@@ -22,8 +21,8 @@ BATCH_TOKENS = 2048
 # Parameters of all problems in one descent; Adam's two moments and the gradient take three times as much again.
 PARAMETERS = 2**26
 
-Hooks = Callable[[Sequence[torch.Tensor], torch.Tensor], list[Hook]]
-Project = Callable[[list[torch.Tensor]], list[torch.Tensor]]
+Hooks = Callable[[Sequence["torch.Tensor"], "torch.Tensor"], list[Hook]]
+Project = Callable[[list["torch.Tensor"]], list["torch.Tensor"]]
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
-
 from editing.delta import Delta, delta_hooks
+from editing.lazy import torch
 from editing.model import LanguageModel
 from editing.run import Budget, Prefix, attempt, capture, forward, pad, read_beginnings
 from editing.text import Contexts, Prompt

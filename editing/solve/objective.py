@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
-
 from editing.errors import BadRequest, UserError
+from editing.lazy import torch
 from editing.model import Hook, LanguageModel, in_rows, only_rows
 from editing.run import Splice, first, with_first
 from editing.seeds import seed_for

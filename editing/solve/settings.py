@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import Field, dataclass, field, fields
 from typing import Any, ClassVar, get_args, get_type_hints
 
-import torch
-
 from editing.errors import BadRequest
+from editing.lazy import torch
 from editing.model import LanguageModel, Site
 
 

@@ -17,8 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
-
+from editing.lazy import torch
 from editing.model import LanguageModel
 from editing.solve.objective import Problem
 from editing.solve.settings import Injection, Value, ValueSettings

@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import torch
-
+from editing.lazy import torch
 from editing.model import Hook, LanguageModel, Site
 from editing.run import Budget, forward, pad
 

@@ -14,8 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
-import torch
-
+from editing.lazy import torch
 from editing.model import LanguageModel, Site
 from editing.stats.covariance import Covariance, covariances
 

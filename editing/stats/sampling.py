@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-import torch
-from transformers.cache_utils import DynamicCache
-
 from editing.errors import OutOfMemory
+from editing.lazy import cache_utils, torch
 from editing.model import LanguageModel
 from editing.run import Batch, attempt, forward
 
@@ -37,7 +35,7 @@ def sample_tokens(
     generator = torch.Generator().manual_seed(seed)
     head = lm.encode(opening) if opening else list(lm.prefix_ids) or [lm.pad_id]
     step = torch.tensor([head] * count, device=lm.device)
-    cache = DynamicCache()
+    cache = cache_utils.DynamicCache()
     drawn = []
     rows = torch.arange(count, device=lm.device)
     start = 0

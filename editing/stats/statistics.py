@@ -12,13 +12,12 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from editing.cache import cache_root
 from editing.errors import BadData, BadRequest
 from editing.files import atomic_file
+from editing.lazy import tensor_files, torch
 from editing.model import USABLE, LanguageModel, Site, covariance_groups, free_memory
 from editing.stats.covariance import Covariance, covariances
 from editing.stats.error_corpus import LIMIT, ROUND, covariances_to_error, parse_error
@@ -156,7 +155,7 @@ class ModelStatistics:
             for path, value in results.items():
                 metadata = {"tokens": str(value.tokens), "error": repr(value.error), "corpus": self.corpus}
                 with atomic_file(folder / f"{path}.safetensors") as temporary:
-                    save_file({"covariance": value.matrix}, temporary, metadata=metadata)
+                    tensor_files.save_file({"covariance": value.matrix}, temporary, metadata=metadata)
                 self._covariances[path] = value
 
     def _groups(self, sites: list[Site]) -> list[list[Site]]:

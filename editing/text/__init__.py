@@ -1,6 +1,6 @@
 """Edit requests and the token sequences made of them."""
 
-from editing.text.borders import border, join, sentence, unspaced
+from editing.text.borders import border, join, question, sentence, unspaced
 from editing.text.contexts import Contexts, build_contexts
 from editing.text.languages import essence_of, find_language, language_code, language_of_text
 from editing.text.requests import EditRequest, Lookup
@@ -27,6 +27,7 @@ __all__ = [
     "language_of_text",
     "parts",
     "prompt_answers",
+    "question",
     "sentence",
     "slot_count",
     "tokenise",

@@ -29,6 +29,13 @@ _FULL_STOPS = (
     (regex.compile(r"\p{Tibetan}"), "།"),
     (regex.compile(r"\p{Devanagari}"), "।"),
 )
+# Thai, Lao and their neighbours ask by words alone.
+_QUESTION_MARKS = (
+    (regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Bopomofo}]"), "？"),
+    (regex.compile(r"[\p{Arabic}]"), "؟"),
+    (regex.compile(r"[\p{Greek}]"), ";"),
+    (regex.compile(r"[\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}]"), ""),
+)
 _HANGUL = regex.compile(r"\p{Script=Hangul}")
 
 # Korean particles and copulas are written onto the word before them.
@@ -59,6 +66,15 @@ def sentence(text: str) -> str:
         return text
     letters = _SCRIPTED.findall(text)
     return text + next((stop for script, stop in _FULL_STOPS if letters and script.match(letters[-1])), ".")
+
+
+def question(text: str) -> str:
+    """`text` with a question mark of its script, unless it ends in a mark of its own."""
+    bare = text.rstrip()
+    if bare.endswith(("?", "？", "؟", ";", "\u037e", "՞", "፧", ".", "!", "。", "！", ":", "：")):
+        return text
+    letters = _SCRIPTED.findall(bare)
+    return bare + next((mark for script, mark in _QUESTION_MARKS if letters and script.match(letters[-1])), "?")
 
 
 @lru_cache(maxsize=65536)
@@ -132,7 +148,7 @@ def _wide(text: str) -> bool:
 def _without_blanks(prompt: str, answer: str) -> bool:
     """Whether the scripts on both sides are written without a blank between them.
 
-    An answer in another script follows the prompt's: "首都是" + "Paris" has no blank, "The capital is" + "北京" has one.
+    An answer in another script follows the prompt's: "首都是" + "Paris" has no blank, "It is called" + "北京" has one.
     """
     if _wide(prompt):
         return True

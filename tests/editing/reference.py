@@ -56,7 +56,7 @@ def _batch(lm: LanguageModel, rows: Sequence[Sequence[int]]) -> dict[str, torch.
     width = max(map(len, rows))
     ids = torch.tensor([[*row, *[lm.pad_id] * (width - len(row))] for row in rows])
     mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows])
-    return {"input_ids": ids, "attention_mask": mask}
+    return {"input_ids": ids.to(lm.device), "attention_mask": mask.to(lm.device)}
 
 
 def _shaped(output: Any, rows: int) -> torch.Tensor:
@@ -157,15 +157,23 @@ def _shaped_output(
 
 
 def rome(
-    lm: LanguageModel, request: EditRequest, method: Any, c: torch.Tensor, prefixes: Sequence[str]
+    lm: LanguageModel,
+    request: EditRequest,
+    method: Any,
+    c: torch.Tensor,
+    prefixes: Sequence[str],
+    inverse: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """(d_out, d_in) change of the site's weight; `c` (d_in, d_in) float64 is inverted as it is."""
+    """(d_out, d_in) change of the site's weight; `c` (d_in, d_in) float64 is inverted as it is.
+
+    `inverse` is that of `c`, kept from an earlier request as the ROME code keeps it.
+    """
     place = method.placement(lm, request)
     site = lm.sites(place.site)[place.layers[0]]
     rows = None if site.rows is None else list(site.rows)
     texts = texts_of(lm, request, prefixes, place.lookup)
     keys = read(lm, texts, site.path, "input")
-    u = torch.inverse(c) @ keys.mean(0).double()
+    u = (torch.inverse(c.to(lm.device)) if inverse is None else inverse) @ keys.mean(0).double()
     u = (u / u.norm()).float()
     found = optimise(lm, request, texts, place.lookup, site.path, rows, method)
     bare = [t for t in texts if t.bare]
@@ -174,7 +182,7 @@ def rome(
     if rows is not None:
         cur_output = cur_output[rows]
     right = (found.v0 + found.delta - cur_output) / torch.dot(cur_input, u)
-    change = torch.zeros(site.d_out, site.d_in)
+    change = torch.zeros(site.d_out, site.d_in, device=lm.device)
     change[slice(None) if rows is None else rows] = torch.outer(right, u)
     return change
 
@@ -198,7 +206,7 @@ def memit(
             k = torch.stack([_type_mean(lm, texts, site) for texts in contexts], 1).double()
             now = [read(lm, [t for t in texts if t.bare], block, "output").mean(0) for texts in contexts]
             residual = (torch.stack(z, 1) - torch.stack(now, 1)).double() / (len(sites) - i)
-            adjusted = torch.linalg.solve(method.covariance_weight * c[site.path] + k @ k.T, k)
+            adjusted = torch.linalg.solve(method.covariance_weight * c[site.path].to(lm.device) + k @ k.T, k)
             change = (residual @ adjusted.T).float()
             changes[site.weight] = change
             with torch.no_grad():

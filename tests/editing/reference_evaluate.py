@@ -36,7 +36,7 @@ def continuation_logprobs(
                 head = lm.encode(prompts[i])
                 for j, text in enumerate(continuations[i]):
                     tail = continuation_ids(lm, prompts[i], text)
-                    logits = lm.module(torch.tensor([[*head, *tail]]), use_cache=False).logits
+                    logits = lm.module(torch.tensor([[*head, *tail]], device=lm.device), use_cache=False).logits
                     log_p = logits[0].float().log_softmax(-1)
                     found[i][j] = sum(float(log_p[len(head) - 1 + t, token]) for t, token in enumerate(tail))
     return found
@@ -48,11 +48,11 @@ def covariance(lm: LanguageModel, sequences: Sequence[Sequence[int]], site: Site
     for begin in range(0, len(sequences), batch):
         rows = sequences[begin : begin + batch]
         width = max(map(len, rows))
-        ids = torch.tensor([[*row, *[lm.pad_id] * (width - len(row))] for row in rows])
-        mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows])
+        ids = torch.tensor([[*row, *[lm.pad_id] * (width - len(row))] for row in rows], device=lm.device)
+        mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows], device=lm.device)
         with torch.no_grad(), Trace(lm.module, site.path, retain_input=True, stop=True) as trace:
             lm.module(input_ids=ids, attention_mask=mask, use_cache=False)
         keys = trace.input.reshape(-1, site.d_in)[mask.reshape(-1).bool()].float()
-        total += (keys.T @ keys).double()
+        total += (keys.T @ keys).double().cpu()
         count += len(keys)
     return (total / count).float()

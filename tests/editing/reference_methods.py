@@ -32,8 +32,8 @@ def r_rome(
     key = reference.read(lm, texts, site.path, "input").double().mean(0)
     now = reference.read(lm, texts, site.path, "output").double().mean(0)[rows]
     found = reference.optimise(lm, request, texts, place.lookup, site.path, None if site.rows is None else rows, method)
-    direction = torch.inverse(c) @ key
-    change = torch.zeros(site.d_out, site.d_in, dtype=torch.float64)
+    direction = torch.inverse(c.to(lm.device)) @ key
+    change = torch.zeros(site.d_out, site.d_in, dtype=torch.float64, device=lm.device)
     change[rows] = torch.outer(found.v0 + found.delta - now, direction) / (key @ direction)
     return change.float()
 
@@ -100,8 +100,13 @@ def emmet(
     lm: LanguageModel, requests: Sequence[EditRequest], method: Any, c: dict[str, torch.Tensor], prefixes: Sequence[str]
 ) -> dict[str, torch.Tensor]:
     def solve(site: Site, r: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
-        inverse = torch.inverse(c[site.path])
-        return r @ torch.inverse(k.T @ inverse @ k + method.slack * torch.eye(k.shape[1])) @ k.T @ inverse
+        inverse = torch.inverse(c[site.path].to(lm.device))
+        return (
+            r
+            @ torch.inverse(k.T @ inverse @ k + method.slack * torch.eye(k.shape[1], device=lm.device))
+            @ k.T
+            @ inverse
+        )
 
     contexts, sites = contexts_of(lm, requests, method, prefixes), sites_of(lm, method, requests[0])
     targets = block_targets(lm, requests, contexts, method, sites[-1].layer)
@@ -120,7 +125,7 @@ def memit_merge(
     targets = block_targets(lm, firsts, list(merged.values()), method, sites[-1].layer)
 
     def solve(site: Site, r: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
-        return r @ k.T @ torch.inverse(method.covariance_weight * c[site.path] + k @ k.T)
+        return r @ k.T @ torch.inverse(method.covariance_weight * c[site.path].to(lm.device) + k @ k.T)
 
     return spread(lm, sites, lm.layout.blocks[sites[-1].layer], list(merged.values()), targets, float, solve)[0]
 
@@ -134,7 +139,7 @@ def pmet(
     targets = [_joint(lm, r, t, method, goal, attention) for r, t in zip(requests, contexts, strict=True)]
 
     def solve(site: Site, r: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
-        return r @ k.T @ torch.inverse(method.covariance_weight * c[site.path] + k @ k.T)
+        return r @ k.T @ torch.inverse(method.covariance_weight * c[site.path].to(lm.device) + k @ k.T)
 
     return spread(lm, sites, goal, contexts, targets, lambda left: left**0.5, solve)[0]
 
@@ -203,22 +208,32 @@ def alphaedit(
     c: dict[str, torch.Tensor],
     prefixes: Sequence[str],
     earlier: dict[str, torch.Tensor] | None = None,
+    projectors: dict[str, torch.Tensor] | None = None,
 ) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
-    """`c` without ridge; `earlier`: Kp Kp^T by site path. Returns dW and Kp Kp^T with these requests counted in."""
+    """`c` without ridge; `earlier`: Kp Kp^T by site path. Returns dW and Kp Kp^T with these requests counted in.
+
+    `projectors`: P by site path, kept from an earlier call as the authors keep it.
+    """
     contexts, sites = contexts_of(lm, requests, method, prefixes), sites_of(lm, method, requests[0])
     targets = block_targets(lm, requests, contexts, method, sites[-1].layer)
-    past = {s.path: torch.zeros(s.d_in, s.d_in, dtype=torch.float64) for s in sites} if earlier is None else earlier
+    empty = {s.path: torch.zeros(s.d_in, s.d_in, dtype=torch.float64, device=lm.device) for s in sites}
+    past = empty if earlier is None else earlier
 
     def solve(site: Site, r: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
-        matrix = c[site.path]
-        u, size, _ = torch.linalg.svd(matrix)
-        small = u[:, size < method.null_threshold * size.mean()]
-        p = small @ small.T
-        l2 = method.l2 * matrix.trace() * torch.eye(site.d_in, dtype=torch.float64)
+        matrix = c[site.path].to(lm.device)
+        p = projector(matrix, method) if projectors is None else projectors[site.path]
+        l2 = method.l2 * matrix.trace() * torch.eye(site.d_in, dtype=torch.float64, device=lm.device)
         return r @ k.T @ p @ torch.inverse(k @ k.T @ p + past[site.path] @ p + l2)
 
     changes, keys = spread(lm, sites, lm.layout.blocks[sites[-1].layer], contexts, targets, float, solve)
     return changes, {path: past[path] + k @ k.T for path, k in keys.items()}
+
+
+def projector(matrix: torch.Tensor, method: Any) -> torch.Tensor:
+    """P of a covariance (d_in, d_in) float64, on its singular vectors of small singular value."""
+    u, size, _ = torch.linalg.svd(matrix)
+    small = u[:, size < method.null_threshold * size.mean()]
+    return small @ small.T
 
 
 def ultraedit(
@@ -249,7 +264,7 @@ def ultraedit(
         rms = torch.cat([w[site.path][2] for w in warm]).square().mean().sqrt()
         square = torch.cat([w[site.path][0] for w in warm]).square().sum(1).mean()
         v = -method.rate * rms / site.d_in * (h_hat * h_hat).sum(1, keepdim=True) * g_hat
-        inner = h.T @ h + method.ridge * square * torch.eye(site.d_in, dtype=torch.float64)
+        inner = h.T @ h + method.ridge * square * torch.eye(site.d_in, dtype=torch.float64, device=lm.device)
         changes[site.weight] = torch.linalg.solve(inner, h.T @ v).T.float()
     return changes, everything
 
@@ -260,7 +275,7 @@ def _features(
     """h, g and outputs (rows, .) float64 of one request: prompts (token ids) with their targets, one forward each."""
     collected: dict[str, list[tuple[torch.Tensor, ...]]] = {s.path: [] for s in sites}
     for prompt, target in pairs:
-        ids = torch.tensor([[*prompt, *target[:-1]]])
+        ids = torch.tensor([[*prompt, *target[:-1]]], device=lm.device)
         inputs: dict[str, torch.Tensor] = {}
         outputs: dict[str, torch.Tensor] = {}
 
@@ -276,7 +291,7 @@ def _features(
         with torch.enable_grad():
             logits = lm.module(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False).logits[0]
             begin = len(prompt) - 1
-            loss = torch.nn.functional.cross_entropy(logits[begin : begin + len(target)], torch.tensor(target))
+            loss = torch.nn.functional.cross_entropy(logits[begin : begin + len(target)], ids.new_tensor(target))
             gradients = torch.autograd.grad(factor * loss / len(pairs), [outputs[s.path] for s in sites])
         for handle in handles:
             handle.remove()

@@ -6,6 +6,7 @@ import dataclasses
 
 import torch
 
+from editing.methods import Method, make_method, taken_by
 from editing.model.language_model import LanguageModel
 from editing.model.sites import Site
 from editing.stats.statistics import ModelStatistics
@@ -43,6 +44,23 @@ WITHIN_REACH = tuple(
     )
 )
 REACHING = {"lookup": "last", "lr": 2.0, "clamp": 20.0, "stop_loss": 0.4, "steps": 14, "weight_decay": 0.01}
+
+# What tests/editing/methods/test_contract.py holds of every method, here and on a GPU (benchmarks/speed/device/checks.py).
+CONTRACT_REQUESTS = tuple(dataclasses.replace(r, lookup="last") for r in WITHIN_REACH[:3])
+# Settings that make any method quick; each takes those it has.
+QUICK = {"steps": 6, "short_prefixes": 1, "long_prefixes": 1, "prefixes": 2, "depth": 0.5, "lr": 1.0, "clamp": 20.0}
+# Where the objective is another one, the step size is; a tied head would also be moved by an edit of its row.
+OWN = {"embedding": {"lr": 0.3, "clamp": 4.0, "untied": True}}
+# Methods that are there to do nothing useful.
+CONTROLS = {"placebo", "random_layer", "random_site"}
+# A random model does not copy from its context.
+NEEDS_A_TRAINED_MODEL = {"ike"}
+NOT_MOVING = CONTROLS | NEEDS_A_TRAINED_MODEL
+
+
+def quick(name: str, **more: object) -> Method:
+    """The method called `name` with those of QUICK, OWN and `more` that it has."""
+    return make_method(name, **taken_by(name, QUICK | OWN.get(name, {}) | more))
 
 
 def model(family: str) -> LanguageModel:

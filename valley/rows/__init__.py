@@ -16,6 +16,8 @@ from valley.rows.kinds import (
     NET,
     PLACEBO,
     PROBE_KINDS,
+    RANDOM_LAYER,
+    RANDOM_SITE,
     RUNG,
     SETTING,
     SPECIFICITY,
@@ -25,7 +27,16 @@ from valley.rows.kinds import (
 )
 from valley.rows.pack import pack
 from valley.rows.run import read_run_json, run_record, unequal_keys
-from valley.rows.schema import COLUMNS, SCHEMA_VERSION, RowsError, preferred, probability_margin, read_run, to_frame
+from valley.rows.schema import (
+    COLUMNS,
+    FULL,
+    SCHEMA_VERSION,
+    RowsError,
+    preferred,
+    probability_margin,
+    read_run,
+    to_frame,
+)
 from valley.rows.sql import all_rows, ask_rows, format_rows
 
 __all__ = [
@@ -35,6 +46,7 @@ __all__ = [
     "COLUMNS",
     "CONTROLS",
     "EDIT_KINDS",
+    "FULL",
     "GENERALISATION",
     "LABELS",
     "MEANINGS",
@@ -42,6 +54,8 @@ __all__ = [
     "NET",
     "PLACEBO",
     "PROBE_KINDS",
+    "RANDOM_LAYER",
+    "RANDOM_SITE",
     "RUNG",
     "SCHEMA_VERSION",
     "SETTING",

@@ -28,7 +28,7 @@ from valley.rows.schema import COLUMNS, RowsError, read_run
 
 DIGITS = 4
 # What a rung is: exact, since curves are drawn over it.
-EXACT = ("bits_per_byte", "parameters", "known_rate", "training_tokens", "depth", "hit_", "exact_")
+EXACT = ("bits_per_byte", "parameters", "known_rate", "training_tokens", "depth", "dose", "hit_", "exact_")
 LEFT_OUT = (
     "text_before", "text_after", "logp_before", "logp_after", "logp_old_before", "logp_old_after", "logp_rival_before",
     "logp_rival_after",
@@ -59,7 +59,7 @@ def pack(run: Path, out: Path) -> Packed:
     cells = out / "cells"
     if run.resolve() == out.resolve() or any(file.name != NAME for file in cells.glob("*.parquet")):
         raise RowsError(f"{out}: holds the cells of a run; give --out another folder")
-    rows = rounded(read_run(run))
+    rows = rounded(read_run(run, doses=True))
     about = read_run_json(run)
     table = pa.Table.from_pandas(rows, preserve_index=False)
 

@@ -46,6 +46,7 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "site": ("string", "kind of the edited map: mlp, value, attn"),
     "lookup": ("string", "position of the key: subject_last, last"),
     "depth": ("float64", "edited layer as a fraction of the layer count"),
+    "dose": ("float64", "factor of the edit's change; 1 is the edit as its method made it"),
     "edit_kind": ("string", "fact, rename, retarget"),
     "edit_lang": ("string", "language of the edit's prompts; transfer is from it to the language of a probe"),
     "dataset": ("string", "where the case comes from"),
@@ -110,8 +111,9 @@ COLUMNS: dict[str, tuple[str, str]] = {
 VOLATILE = ("seconds_edit", "seconds_eval", "commit", "versions")
 
 
-# Came later than the first tables of this version: NaN where a file lacks them, a text empty.
+# Came later than the first tables of this version: NaN where a file lacks them, a text empty, the dose FULL.
 ADDED = (
+    "dose",
     "edit_lang",
     "bits_per_byte_world_en",
     "bits_per_byte_world_fr",
@@ -136,6 +138,9 @@ ADDED = (
 )
 
 
+FULL = 1.0  # the dose of every row of a file that states none
+
+
 class RowsError(BadData):
     """A run folder or table that cannot be read as rows; one line that names the file and the fix."""
 
@@ -156,12 +161,14 @@ def to_frame(records: list[dict]) -> pd.DataFrame:
             column = column.fillna("")
         elif dtype == "int64":
             column = column.fillna(SCHEMA_VERSION if name == "schema_version" else -1)
+        elif name == "dose":
+            column = column.fillna(FULL)
         frame[name] = column.astype(dtype)  # pyright: ignore[reportArgumentType, reportCallIssue]
     return frame
 
 
 # The order of the table, rows of one case in the order of its probes.
-ORDER = ("rung_index", "rung", "method", "settings", "edit_kind", "run_seed", "case", "probe_index")
+ORDER = ("rung_index", "rung", "method", "settings", "edit_kind", "run_seed", "case", "dose", "probe_index")
 REMEDY = "restore it, or delete it and run bench again"
 PACKED_REMEDY = "this is a packed run: restore the file from its source"
 
@@ -176,11 +183,12 @@ def remedy(folder: str | Path) -> str:
     return PACKED_REMEDY if isinstance(about, dict) and about.get("packed") else REMEDY
 
 
-def read_run(folder: str | Path, columns: Sequence[str] = tuple(COLUMNS)) -> pd.DataFrame:
+def read_run(folder: str | Path, columns: Sequence[str] = tuple(COLUMNS), doses: bool = False) -> pd.DataFrame:
     """The cells of a run folder (`FOLDER/cells/*.parquet`) as one table in a fixed order.
 
     Args:
         columns: names of COLUMNS to read; a table of a million rows takes gigabytes with all of them.
+        doses: rows at every dose. Otherwise only those at dose 1, so that a mean over rows never mixes doses.
 
     Raises:
         RowsError: no such folder, no finished cell, an unreadable file, a newer schema, no such column.
@@ -189,9 +197,12 @@ def read_run(folder: str | Path, columns: Sequence[str] = tuple(COLUMNS)) -> pd.
     if unknown:
         raise RowsError(f"no such column in the rows table: {', '.join(sorted(unknown))}")
     used = list(dict.fromkeys([*columns, *ORDER]))
+    select = select_rows(folder, used)
+    if not doses:
+        select = f"SELECT * FROM ({select}) WHERE dose = {FULL}"
     connection = connect()
     try:
-        table = connection.sql(select_rows(folder, used)).to_arrow_table()
+        table = connection.sql(select).to_arrow_table()
     except duckdb.Error as error:
         raise RowsError(
             f"{folder}: not readable as Parquet files ({str(error).splitlines()[0]}); {remedy(folder)}"
@@ -228,7 +239,9 @@ def select_rows(folder: str | Path, columns: Sequence[str] = tuple(COLUMNS)) -> 
     names = []
     for name in columns:
         text = COLUMNS[name][0] == "string"
-        if name not in stored:
+        if name == "dose":
+            names.append(f"{FULL}::DOUBLE AS dose" if name not in stored else f"coalesce(dose, {FULL}) AS dose")
+        elif name not in stored:
             names.append(f"""{"''" if text else "NULL::DOUBLE"} AS "{name}\"""")
         else:
             names.append(f"""coalesce("{name}", '') AS "{name}\"""" if text and name in ADDED else f'"{name}"')

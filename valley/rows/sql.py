@@ -12,13 +12,14 @@ from valley.rows.schema import cell_files, connect, read_run, select_rows
 
 # What fits on a terminal.
 OVERVIEW = (
-    "rung", "method", "site", "lookup", "edit_kind", "split", "case", "probe", "lang", "value", "reason", "error",
+    "rung", "method", "site", "lookup", "dose", "edit_kind", "split", "case", "probe", "lang", "value", "reason",
+    "error",
 )  # fmt: skip
 
 
 def all_rows(run: Path, overview: bool = False) -> pd.DataFrame:
-    """The rows of `run` in their fixed order, with the columns OVERVIEW or all of them."""
-    return read_run(run, OVERVIEW) if overview else read_run(run)
+    """The rows of `run` at every dose in their fixed order, with the columns OVERVIEW or all of them."""
+    return read_run(run, OVERVIEW, doses=True) if overview else read_run(run, doses=True)
 
 
 def ask_rows(run: Path, sql: str) -> pd.DataFrame:

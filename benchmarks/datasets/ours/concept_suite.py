@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from benchmarks.cases import Case, Probe
 from benchmarks.datasets.asking import M, ask, fact_cases, find_concept, turns
-from benchmarks.world import EDIT_PROMPTS, Fact, Knowledge, draw_candidates, knowledge
+from benchmarks.world import EDIT_PROMPTS, Knowledge, differing, distant, draw_candidates, knowledge
 from editing.errors import BadRequest
 from editing.text import EditRequest
 
@@ -104,20 +104,6 @@ def rename_case(old: str, new: str, seed: int = 0) -> Case:
         probes.append(_named(known, "same_subject", key, at, "fr", french, french, french_family))
     request = EditRequest(case_id, texts[:EDIT_PROMPTS], "", (new,), "last", "en")
     return Case(case_id, "rename", request, tuple(probes), old, f"{TYPE}:{known.entity(key).group}", NAME, seed)
-
-
-def differing(known: Knowledge, a: str, b: str) -> list[Fact]:
-    """The facts of concept `a` whose relation `b` has too, with another object."""
-    return [f for f in known.about(a) if known.object_of(b, f.relation) not in (None, f.object)]
-
-
-def distant(known: Knowledge, concept: str, seed: int) -> str:
-    """A seeded concept of another type that differs in as many known relations as any does."""
-    group = known.entity(concept).group
-    others = [key for key in known.concepts() if known.entity(key).group != group]
-    most = max(len(differing(known, concept, key)) for key in others)
-    rng = random.Random(f"{seed}/distant/{concept}")
-    return rng.choice([key for key in others if len(differing(known, concept, key)) >= min(most, 5)])
 
 
 def retarget_case(a: str, b: str, seed: int = 0) -> Case:

@@ -1,7 +1,7 @@
 """Names in texts: compared in one Unicode form, found as whole words of their script.
 
-"US" is not in "USSR"; "云港" is in "云港志", whose script has no blanks; "Italie" is in "l'Italie", "프랑스" in "프랑스의",
-"فرنسا" in "بفرنسا". A name is shown as its file writes it.
+"US" is not in "USSR"; "云港" is in "云港志", whose script has no blanks; "Italie" is in "l'Italie", "프랑스" in
+"프랑스의", "فرنسا" in "بفرنسا". A name is shown as its file writes it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,10 @@ from editing.text import unspaced
 
 _AFFIXES = {
     # script -> (what may be written onto a word in front of it, and behind it)
-    "Hangul": ("", r"(?:은|는|이|가|을|를|의|에|서|게|로|으로|와|과|도|만|까지|부터|처럼|보다|다|입니다|며|고|라는|이라는|나|란|인|들|의)+"),
+    "Hangul": (
+        "",
+        r"(?:은|는|이|가|을|를|의|에|서|게|로|으로|와|과|도|만|까지|부터|처럼|보다|다|입니다|며|고|라는|이라는|나|란|인|들|의)+",
+    ),
     "Arabic": (r"[وف]?(?:[بكل]?ال|لل|[بكل])|[وف]", ""),
     "Hebrew": (r"[והבכלמש]{1,3}", ""),
 }
@@ -29,6 +32,17 @@ def fold(said: str) -> str:
     if said.isascii():
         return " ".join(said.lower().split())
     return " ".join(unicodedata.normalize("NFC", unicodedata.normalize("NFC", said).casefold()).split())
+
+
+class Spellings:
+    """The first spelling of every text, so that one name in two Unicode forms is one candidate."""
+
+    def __init__(self) -> None:
+        self._by_form: dict[str, str] = {}
+
+    def first(self, text: str) -> str:
+        """`text` as it was given first, in whichever Unicode form."""
+        return text if text.isascii() else self._by_form.setdefault(unicodedata.normalize("NFC", text), text)
 
 
 def mentions(text: str, name: str) -> list[Span]:

@@ -8,7 +8,6 @@ one that occurs in the request. Prompts without a subject (renames) are replaced
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,8 +15,8 @@ from typing import ClassVar
 
 from editing.delta import Delta
 from editing.errors import BadRequest
-from editing.methods.base import Method, Placement, setting
-from editing.methods.by_name import make_method, registry
+from editing.methods.base import Placement
+from editing.methods.controls.wrapped import Wrapped
 from editing.model import LanguageModel
 from editing.seeds import seed_for
 from editing.stats import ModelStatistics
@@ -50,39 +49,11 @@ PROMPTS = {
 
 
 @dataclass(frozen=True)
-class Placebo(Method):
-    """`site`, `lookup`, `depth` and `seed` are passed to the inner method."""
+class Placebo(Wrapped):
+    """Settings are those of every control with an inner method."""
 
     name: ClassVar[str] = "placebo"
     summary: ClassVar[str] = "control: the same edit by the same method on an unrelated subject"
-
-    inner: str = setting("rome", "name of the method that makes the edit")
-    options: str = setting("{}", "other settings of the inner method, a JSON object")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.method()
-
-    def method(self) -> Method:
-        """The inner method with its settings.
-
-        Raises:
-            BadRequest: no such method, or settings it does not have.
-        """
-        if self.inner == self.name or self.inner not in registry():
-            known = ", ".join(n for n in registry() if n != self.name)
-            raise BadRequest(f"method placebo: inner={self.inner!r}; use one of {known}")
-        try:
-            options = json.loads(self.options)
-        except ValueError:
-            options = None
-        if not isinstance(options, dict):
-            raise BadRequest(
-                f"method placebo: options={self.options!r}; write a JSON object of {self.inner}'s settings"
-            )
-        return make_method(
-            self.inner, **{"site": self.site, "lookup": self.lookup, "depth": self.depth, "seed": self.seed} | options
-        )
 
     def placement(self, lm: LanguageModel, request: EditRequest) -> Placement:
         return self.method().placement(lm, request)
@@ -97,13 +68,13 @@ class Placebo(Method):
         others = [self.unrelated(lm, r) for r in requests]
         made = self.method().each(lm, others, statistics)
         return [
-            self._signed(lm, delta, [request], [other], statistics)
+            self._placebo(lm, delta, [request], [other], statistics)
             for request, other, delta in zip(requests, others, made, strict=True)
         ]
 
     def __call__(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> Delta:
         others = [self.unrelated(lm, r) for r in requests]
-        return self._signed(lm, self.method()(lm, others, statistics), requests, others, statistics)
+        return self._placebo(lm, self.method()(lm, others, statistics), requests, others, statistics)
 
     def unrelated(self, lm: LanguageModel, request: EditRequest) -> EditRequest:
         """`request` about something else: same id, targets, lookup and language.
@@ -139,12 +110,9 @@ class Placebo(Method):
         nearest = [p for p in free if gap[p] == min(gap.values())]
         return nearest[seed_for(self.seed, f"placebo {request.id} {what}") % len(nearest)]
 
-    def _signed(self, lm, delta: Delta, requests, others, statistics) -> Delta:
-        about = {
-            "placebo": [{"subject": o.subject, "prompts": list(o.prompts)} for o in others],
-            "inner": delta.provenance,
-        }
-        return Delta(delta.factors, self.provenance(lm, requests, statistics) | about, delta.context)
+    def _placebo(self, lm, delta: Delta, requests, others: Sequence[EditRequest], statistics) -> Delta:
+        about = [{"subject": o.subject, "prompts": list(o.prompts)} for o in others]
+        return self.signed(lm, delta, requests, statistics, placebo=about)
 
 
 def _words(text: str) -> str:

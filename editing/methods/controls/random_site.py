@@ -1,9 +1,9 @@
-"""Control for localisation: ROME's update at a layer and in a key direction that mean nothing (after Hase et al. 2023,
+"""The control "random key": ROME's update at a layer and in a key direction that mean nothing (after Hase et al. 2023,
 "Does Localization Inform Editing?", section 4).
 
 The layer is drawn from all but the one ROME would take; v* is optimised there; then the key direction u of
-dW = left u^T is replaced by a random one of the same length, so the change is as large as ROME's at that layer. An edit
-that succeeds no less this way says nothing about where the fact was.
+dW = left u^T is replaced by a random one of the same length, so the change is as large as ROME's at that layer. It
+fails almost by construction and shows only that the key matters; `random_layer` shows whether the layer does.
 """
 
 from __future__ import annotations
@@ -12,9 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
-
 from editing.delta import Delta, LowRank
+from editing.lazy import torch
 from editing.methods.base import Placement
 from editing.methods.locate_then_edit.rome import ROME
 from editing.model import LanguageModel
@@ -28,7 +27,7 @@ class RandomSite(ROME):
     """Settings are ROME's. Layer and direction depend on `seed`, the request's id and nothing else."""
 
     name: ClassVar[str] = "random_site"
-    summary: ClassVar[str] = "control: ROME's update at a random layer with a random key of the same length"
+    summary: ClassVar[str] = "control (random key): ROME's update at a random layer, the key replaced by noise"
 
     def placement(self, lm: LanguageModel, request: EditRequest) -> Placement:
         usual = super().placement(lm, request)

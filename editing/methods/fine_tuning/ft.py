@@ -13,9 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
-
 from editing.delta import Dense
+from editing.lazy import torch
 from editing.methods.base import setting
 from editing.methods.fine_tuning.tuning import Changes, Tuning
 from editing.model import LanguageModel, Site

@@ -12,10 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
-
 from editing.delta import LowRank
 from editing.errors import BadRequest
+from editing.lazy import torch
 from editing.methods.base import Spanning, setting
 from editing.methods.fine_tuning.tuning import Changes, Tuning
 from editing.model import KINDS, LanguageModel, Site

@@ -22,10 +22,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, get_args
 
-import torch
-
 from editing.delta import Delta, LowRank
 from editing.errors import BadRequest
+from editing.lazy import torch
 from editing.methods.base import Placement, Spanning, setting
 from editing.model import Hook, LanguageModel, Site, in_rows, only_rows
 from editing.run import Budget, first, forward, pad, with_first

@@ -17,10 +17,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import torch
-
 from editing.delta import Delta
 from editing.errors import BadRequest
+from editing.lazy import torch
 from editing.methods.base import setting
 from editing.methods.locate_then_edit.spread import Memory, Spread
 from editing.model import LanguageModel, Site

@@ -16,9 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
-
 from editing.delta import Change, Delta, LowRank, TokenShift, embedding_scale
+from editing.lazy import torch
 from editing.methods.base import Placement, Prefixed, setting
 from editing.model import LanguageModel
 from editing.solve import Injection, ValueSettings, optimise_values

@@ -11,8 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
-
+from editing.lazy import torch
 from editing.methods.base import setting
 from editing.methods.locate_then_edit.spread import Memory, Spread, weighted_least_squares
 from editing.model import Site

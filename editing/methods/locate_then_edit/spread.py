@@ -11,10 +11,9 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import torch
-
 from editing.delta import Delta, LowRank
 from editing.errors import BadRequest
+from editing.lazy import torch
 from editing.methods.base import Spanning
 from editing.model import LanguageModel, Site
 from editing.solve import (
@@ -31,7 +30,7 @@ from editing.stats import ModelStatistics
 from editing.text import Contexts, EditRequest
 
 # What a sequence remembers of its earlier edits, by site path.
-Memory = Mapping[str, torch.Tensor]
+Memory = Mapping[str, "torch.Tensor"]
 
 
 @dataclass(frozen=True)

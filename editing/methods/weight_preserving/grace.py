@@ -17,10 +17,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-import torch
-
 from editing.delta import Codebook, Delta
 from editing.errors import BadRequest
+from editing.lazy import torch
 from editing.methods.base import Method, setting
 from editing.model import LanguageModel, Site
 from editing.solve import Injection, ValueSettings, optimise_values, states
@@ -51,6 +50,11 @@ class GRACE(ValueSettings, Method):
     kl: float = 0.0
     weight_decay: float = 0.0
     clamp: float = 10.0
+
+    @property
+    def has_dose(self) -> bool:
+        """No: an entry replaces outputs, it adds nothing to them."""
+        return False
 
     def each(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> list[Delta]:
         deltas = []

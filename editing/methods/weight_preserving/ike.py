@@ -35,6 +35,11 @@ class IKE(Method):
     )
     uses_covariance: ClassVar[bool] = False
 
+    @property
+    def has_dose(self) -> bool:
+        """No: a text is stated or not."""
+        return False
+
     def placement(self, lm: LanguageModel, request: EditRequest) -> Placement:
         """No block is edited: site "context", depth 0 (what stands before the prompt is read first)."""
         return Placement("context", self.lookup or request.lookup, (), 0.0)

@@ -17,10 +17,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
-
 from editing.delta import Delta, Shift
 from editing.eval import greedy
+from editing.lazy import torch
 from editing.methods.base import Prefixed, setting
 from editing.model import Hook, LanguageModel, in_rows, only_rows
 from editing.run import first, with_first

@@ -18,9 +18,9 @@ from benchmarks.ladders.table import (
     by_size,
     format_sizes,
     ladder_table,
-    table_chart,
     write_table,
 )
+from benchmarks.ladders.table_chart import table_chart
 from benchmarks.models import load_model
 from editing.errors import BadData
 
@@ -61,7 +61,7 @@ def test_means_and_spread_over_seeds(tmp_path: Path) -> None:
 def test_the_picture_names_what_it_draws() -> None:
     table = made_up({"small": [0.1, 0.3], "large": [0.8]})
     table[["recall_multi_hop_en", "recall_multi_hop_fr"]] = float("nan")
-    bits, recall = table_chart(table).to_dict()["hconcat"]
+    bits, recall = table_chart(table, RECALLED).to_dict()["hconcat"]
     lines = [
         bits["layer"][0],
         recall["layer"][0]["layer"][0],

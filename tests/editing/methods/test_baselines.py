@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import numpy as np
@@ -270,6 +271,23 @@ class TestControls:
         everything = EditRequest("all", ("{} " + " ".join(SUBJECTS),), "Brie", ("Italy",))
         with pytest.raises(BadRequest, match="request 'all'"):
             Placebo().unrelated(trained_lm, everything)
+
+    def test_a_random_layer_is_the_inner_methods_real_edit_at_a_layer_of_its_draw(self, trained_lm, statistics) -> None:
+        few = {"steps": 3, "short_prefixes": 1, "long_prefixes": 1}
+        control = make_method("random_layer", lookup="last", options=json.dumps(few), draw="fact world_facts 0")
+        layer = control.layer(trained_lm)
+        assert {control.placement(trained_lm, r).layers for r in REQUESTS} == {(layer,)}, "one draw for all cases"
+        inner = make_method("rome", lookup="last", depth=(layer + 0.5) / trained_lm.n_layers, **few)
+        for mine, real in zip(
+            control.each(trained_lm, REQUESTS, statistics), inner.each(trained_lm, REQUESTS, statistics), strict=True
+        ):
+            assert mine.weights == real.weights and mine.provenance["layer"] == layer
+            assert all(torch.equal(mine.factors[n].left, real.factors[n].left) for n in real.weights)
+            assert all(torch.equal(mine.factors[n].right, real.factors[n].right) for n in real.weights)
+        draws = {dataclasses.replace(control, draw=str(i)).layer(trained_lm) for i in range(20)}
+        assert draws == set(range(trained_lm.n_layers)), "every layer can be drawn, that of the edit too"
+        with pytest.raises(BadRequest, match="inner='placebo'; use one of"):
+            make_method("random_layer", inner="placebo")
 
     def test_a_random_site_is_romes_change_turned_away(self, trained_lm, statistics) -> None:
         few = {

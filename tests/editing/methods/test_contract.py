@@ -14,29 +14,16 @@ from benchmarks.commands.catalogue import describe_entry, format_description
 from editing.delta.delta import Delta, compose, delta_hooks
 from editing.errors import BadData, BadModel, BadRequest, NoSite, UserError
 from editing.eval.evaluate import continuation_logprobs
-from editing.methods import Method, make_method, method_names, registry
+from editing.methods import make_method, method_names, registry
 from editing.model.hooks import hooked
 from editing.model.language_model import LanguageModel, hash_weights
 from editing.run.forward import forward, pad
 from editing.stats.statistics import ModelStatistics
 from tests.editing.families import tiny_lm
-from tests.editing.worked import WITHIN_REACH, distance
+from tests.editing.worked import CONTRACT_REQUESTS, CONTROLS, NEEDS_A_TRAINED_MODEL, NOT_MOVING, distance, quick
 
-# Settings that make any method quick; each takes those it has.
-QUICK = {"steps": 6, "short_prefixes": 1, "long_prefixes": 1, "prefixes": 2, "depth": 0.5, "lr": 1.0, "clamp": 20.0}
-# Where the objective is another one, the step size is; a tied head would also be moved by an edit of its row.
-OWN = {"embedding": {"lr": 0.3, "clamp": 4.0, "untied": True}}
-# Methods that are there to do nothing useful.
-CONTROLS = {"placebo", "random_site"}
-# A random model does not copy from its context.
-NEEDS_A_TRAINED_MODEL = {"ike"}
 METHODS = tuple(registry())
-REQUESTS = tuple(dataclasses.replace(r, lookup="last") for r in WITHIN_REACH[:3])
-
-
-def quick(name: str, **more: object) -> Method:
-    known = {f.name for f in dataclasses.fields(registry()[name])}
-    return make_method(name, **{k: v for k, v in (QUICK | OWN.get(name, {}) | more).items() if k in known})
+REQUESTS = CONTRACT_REQUESTS
 
 
 @pytest.fixture(scope="module")
@@ -172,7 +159,7 @@ def test_hooks_and_weights_agree(name: str, lm: LanguageModel, edits: dict[str, 
             assert float((got - wanted).abs().max()) < 1e-4 * float(wanted.abs().max())
 
 
-@pytest.mark.parametrize("name", [n for n in METHODS if n not in CONTROLS | NEEDS_A_TRAINED_MODEL])
+@pytest.mark.parametrize("name", [n for n in METHODS if n not in NOT_MOVING])
 def test_the_target_becomes_likelier(name: str, lm: LanguageModel, edits: dict[str, list[Delta]]) -> None:
     for request, delta in zip(REQUESTS, edits[name], strict=True):
         targets = [[t] for t in request.targets]
@@ -316,6 +303,27 @@ class TestDamage:
         with pytest.raises(BadData, match="is a file"):
             edits["rome"][0].save(tmp_path / "precious.txt")
         assert [p.name for p in tmp_path.iterdir()] == ["precious.txt"]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_dose(name: str, lm: LanguageModel, edits: dict[str, list[Delta]], tmp_path: Path) -> None:
+    """Half an edit is half the change, exactly; what has no half says so, and so does its method."""
+    delta = edits[name][0]
+    assert quick(name).has_dose == delta.has_dose
+    if not delta.has_dose:
+        with pytest.raises(BadRequest, match="no dose"):
+            delta.scaled(0.5)
+        return
+    half = 0.5 * delta
+    assert same(half.scaled(2), delta) and same(1.0 * delta, delta) and not same(half, delta)
+    assert half.relative_norm(lm) == pytest.approx(0.5 * delta.relative_norm(lm), rel=1e-6)
+    loaded = Delta.load(half.save(tmp_path / "half"))
+    assert same(loaded, half) and loaded.provenance["dose"] == 0.5 and loaded.scaled(2).provenance["dose"] == 1.0
+
+
+def test_a_dose_that_is_no_number_is_refused(edits: dict[str, list[Delta]]) -> None:
+    with pytest.raises(BadRequest, match="nan: not a finite number"):
+        edits["rome"][0].scaled(float("nan"))
 
 
 def test_a_delta_of_another_model_is_refused(lm: LanguageModel, edits: dict[str, list[Delta]]) -> None:

@@ -10,8 +10,8 @@ from transformers import PreTrainedTokenizerFast
 
 from editing.errors import BadModel, BadRequest
 from editing.model.language_model import LanguageModel
-from editing.text.contexts import build_contexts
 from editing.text.borders import join
+from editing.text.contexts import build_contexts
 from editing.text.requests import EditRequest
 from editing.text.tokens import continuation_ids, prompt_answers, tokenise
 from tests.editing.families import SENTENCES, random_module

@@ -1,0 +1,66 @@
+"""The planned edits of a world: the same edits that a rung `grown:...@editsN` was trained on, to compare the two.
+
+`planned_edits:2` is set 2 of the plain world (60 countries, 57 concepts), `planned_edits:2-people100` that of a world
+with 100 invented people as well. The sets 1 to 10 share no subject. Probes about a subject that the set edits as well
+are left out, so that what a probe calls unchanged is unchanged in the retrained model too.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+from benchmarks.cases import Case
+from benchmarks.datasets.asking import fact_case
+from benchmarks.datasets.ours.concept_suite import rename_case, retarget_case
+from benchmarks.grown import RungSpec
+from benchmarks.world import MOST, SETS, Change, Fact, Knowledge, distant
+from editing.errors import BadRequest
+
+DESCRIPTION = "edits with a retrained twin: planned_edits:N is what grown:RUNG@editsN was trained on (N = 1 to 10)"
+KINDS = ("fact", "rename", "retarget")
+ARGUMENT = re.compile(r"(?P<number>\d+)(-people(?P<people>\d+))?")
+SEED = 0  # of targets and neighbours: fixed, since the retrained models hold the targets
+
+
+def cases(kind: str, seed: int, argument: str = "") -> list[Case]:
+    """Every edit of one kind in the set. `seed` is not used: the set is the same in every run.
+
+    Args:
+        argument: number of the set, and the people of its world; empty means 1.
+
+    Raises:
+        BadRequest: no such set.
+    """
+    match = ARGUMENT.fullmatch(argument or "1")
+    people = int(match["people"] or 0) if match else 0
+    if not match or not 1 <= int(match["number"]) <= SETS or people > MOST:
+        raise BadRequest(
+            f"planned_edits:{argument:.40}: no such set; write planned_edits:1 to planned_edits:{SETS}, "
+            "with -people100 behind for a world of 100 people"
+        )
+    spec = RungSpec("gpt2", 1, 64, people=people, edits=int(match["number"]), scope="both")
+    world, news = spec.world, spec.news
+    assert news is not None  # the specification has edits
+    edited = {world.name(change.subject, lang) for change in news.changes for lang in ("en", "fr")}
+    name = f"planned_edits:{argument or '1'}"
+    return [_apart(_case(world, change), edited, name) for change in news.changes if change.kind == kind]
+
+
+def _case(world: Knowledge, change: Change) -> Case:
+    name = world.name(change.subject, "en")
+    if change.kind == "rename":
+        return rename_case(name, change.name, SEED)
+    if change.kind == "retarget":
+        return retarget_case(name, world.name(distant(world, change.subject, SEED), "en"), SEED)
+    ((relation, _),) = change.objects
+    old = world.object_of(change.subject, relation)
+    assert old is not None  # the change is of a fact
+    return fact_case(world, Fact(change.subject, relation, old), "", SEED)
+
+
+def _apart(case: Case, edited: set[str], dataset: str) -> Case:
+    """`case` without the probes about other edited subjects."""
+    own = {case.subject, *(p.about for p in case.probes if p.kind in ("efficacy", "cross_lingual", "same_subject"))}
+    probes = tuple(p for p in case.probes if p.about in own or p.about not in edited)
+    return replace(case, probes=probes, dataset=dataset, seed=SEED)

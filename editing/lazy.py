@@ -1,0 +1,42 @@
+"""torch, transformers and safetensors' torch part, imported when they are first used: settings, plans and finished runs
+are read without waiting for them.
+
+    from editing.lazy import nn, torch
+
+Annotations are not evaluated and cost nothing. A class that inherits from a torch class, or a decorator of torch, uses
+it at import; such code stays inside functions, or in a file that only functions import.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch as torch
+    import transformers as transformers
+    from safetensors import torch as tensor_files
+    from torch import nn as nn
+    from transformers import cache_utils as cache_utils
+    from transformers import pytorch_utils as pytorch_utils
+else:
+
+    class _Later:
+        """Stands for a module until one of its attributes is used."""
+
+        def __init__(self, name: str) -> None:
+            self._name = name
+
+        def __getattr__(self, attribute: str) -> Any:
+            if attribute.startswith("__"):  # what copy or inspect ask of every object
+                raise AttributeError(attribute)
+            return getattr(import_module(self._name), attribute)
+
+    torch = _Later("torch")
+    nn = _Later("torch.nn")
+    transformers = _Later("transformers")
+    cache_utils = _Later("transformers.cache_utils")
+    pytorch_utils = _Later("transformers.pytorch_utils")
+    tensor_files = _Later("safetensors.torch")
+
+__all__ = ["cache_utils", "nn", "pytorch_utils", "tensor_files", "torch", "transformers"]

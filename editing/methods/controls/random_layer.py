@@ -1,0 +1,63 @@
+"""Control for localisation: the best edit of the same method, with its real key, at a layer drawn at random.
+
+"Location matters" only if the chosen layer beats this control. Everything but the layer is as in the edit beside it:
+method, key, optimiser, and in a search the same cases and rounds over the other settings. (`random_site` also replaces
+the key by noise, so that it fails by construction; Hase et al. 2023, "Does Localization Inform Editing?", section 4,
+compare layers by real edits.)
+
+The layer is drawn once for a set of cases, uniformly from all layers of the model, so that the other settings can be
+chosen at it on development cases. It stands in the column `depth` of the rows and in the delta's provenance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from editing.delta import Delta
+from editing.methods.base import Method, Placement, setting
+from editing.methods.controls.wrapped import Wrapped
+from editing.model import LanguageModel
+from editing.seeds import seed_for
+from editing.stats import ModelStatistics
+from editing.text import EditRequest
+
+
+@dataclass(frozen=True)
+class RandomLayer(Wrapped):
+    """`depth` is not used: `seed` and `draw` decide the layer."""
+
+    name: ClassVar[str] = "random_layer"
+    summary: ClassVar[str] = "control: the same method with its real key at a layer drawn at random"
+
+    draw: str = setting("", "name of the set of cases that share one draw; a sweep fills it in")
+
+    def layer(self, lm: LanguageModel) -> int:
+        """The drawn block of this model, 0 to n_layers - 1."""
+        return seed_for(self.seed, f"random layer {self.draw}") % lm.n_layers
+
+    def at_layer(self, lm: LanguageModel) -> Method:
+        """The inner method at the drawn block."""
+        return self.method(depth=(self.layer(lm) + 0.5) / lm.n_layers)
+
+    def placement(self, lm: LanguageModel, request: EditRequest) -> Placement:
+        return self.at_layer(lm).placement(lm, request)
+
+    def edited_sites(self, lm: LanguageModel, request: EditRequest):
+        return self.at_layer(lm).edited_sites(lm, request)
+
+    def prepare(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> None:
+        self.at_layer(lm).prepare(lm, requests, statistics)
+
+    def each(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> list[Delta]:
+        made = self.at_layer(lm).each(lm, requests, statistics)
+        layer = self.layer(lm)
+        return [
+            self.signed(lm, delta, [request], statistics, layer=layer)
+            for request, delta in zip(requests, made, strict=True)
+        ]
+
+    def __call__(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> Delta:
+        made = self.at_layer(lm)(lm, requests, statistics)
+        return self.signed(lm, made, requests, statistics, layer=self.layer(lm))

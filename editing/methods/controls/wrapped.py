@@ -1,0 +1,56 @@
+"""A control that makes the edits of another method, its `inner` one, under some condition."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from editing.delta import Delta
+from editing.errors import BadRequest
+from editing.methods.base import Method, setting
+from editing.methods.by_name import make_method, registry
+
+
+@dataclass(frozen=True)
+class Wrapped(Method):
+    """`site`, `lookup`, `depth` and `seed` are passed to the inner method, with `options`."""
+
+    inner: str = setting("rome", "name of the method that makes the edit")
+    options: str = setting("{}", "other settings of the inner method, a JSON object")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.method()
+
+    @property
+    def has_dose(self) -> bool:
+        return self.method().has_dose
+
+    def method(self, **changes: Any) -> Method:
+        """The inner method with its settings.
+
+        Args:
+            changes: settings that the control decides, in place of its own.
+
+        Raises:
+            BadRequest: no such method, or settings it does not have.
+        """
+        possible = [name for name, kind in registry().items() if not issubclass(kind, Wrapped)]
+        if self.inner not in possible:
+            raise BadRequest(f"method {self.name}: inner={self.inner!r}; use one of {', '.join(possible)}")
+        try:
+            options = json.loads(self.options)
+        except ValueError:
+            options = None
+        if not isinstance(options, dict):
+            raise BadRequest(
+                f"method {self.name}: options={self.options!r}; write a JSON object of {self.inner}'s settings"
+            )
+        shared = {"site": self.site, "lookup": self.lookup, "depth": self.depth, "seed": self.seed}
+        return make_method(self.inner, **(shared | options | changes))
+
+    def signed(self, lm, delta: Delta, requests, statistics, **about: Any) -> Delta:
+        """`delta` of the inner method under the name of this control; `about` says what the control decided."""
+        provenance = self.provenance(lm, requests, statistics) | about | {"inner": delta.provenance}
+        return Delta(delta.factors, provenance, delta.context)

@@ -1,0 +1,119 @@
+"""The GPU script runs on a CPU with models of no size: every part gives its rows, a failing one its error."""
+
+from __future__ import annotations
+
+import gc
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner
+
+from benchmarks.provenance import ROOT
+from benchmarks.speed import gpu
+from benchmarks.speed.device.checks import equality
+from benchmarks.speed.device.mass import mass
+from benchmarks.speed.device.models import Bench, bench_of, facts, grown_lm, places, random_lm, shapes_of
+from benchmarks.speed.device.rates import METHODS, rates
+from benchmarks.speed.device.record import Deadline, Part, Row, run
+from editing.model import hash_weights
+
+CPU = torch.device("cpu")
+# What a lent machine may lack: everything but torch, transformers, safetensors, numpy, pandas, click and their needs.
+MISSING = ("pyarrow", "duckdb", "pydantic", "psutil", "platformdirs", "scipy", "babel", "accelerate", "pytest")
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    gc.freeze()  # every timing begins with a search for garbage, which is slow in a process that imported this much
+    lm = random_lm(shapes_of(tiny=True)[0], CPU)
+    yield bench_of(lm, 1, 6, gpu.TINY_SETTINGS, tmp_path_factory.mktemp("statistics"))
+    gc.unfreeze()
+
+
+def test_rates(bench: Bench) -> None:
+    before = hash_weights(bench.lm.module)
+    rows = list(rates(lambda: bench, (1, 2), Deadline(300)))
+    for name in METHODS:
+        (row,) = [r for r in rows if r.what == name and r.number == 2]
+        assert row.seconds and row.literal and row.ratio and row.unit == "edit"
+    (evaluation,) = [r for r in rows if r.what == "evaluation"]
+    assert evaluation.ratio and float(evaluation.note.split()[-2]) < 1e-3
+    assert any(r.share and 0 < r.share < 1 for r in rows)
+    assert hash_weights(bench.lm.module) == before
+
+
+def test_what_does_not_fit_into_the_time_is_named(bench: Bench) -> None:
+    rows = list(rates(lambda: bench, (1, 4), Deadline(0.01)))
+    assert next(r.note for r in rows if r.what == "memit" and r.number == 4).startswith("left out: needs about")
+
+
+def test_long_runs(bench: Bench) -> None:
+    before = hash_weights(bench.lm.module)
+    rows = list(mass(lambda: bench, 3, 4, Deadline(300)))
+    assert [r.number for r in rows if r.number] == [3, 3, 3, 3, 4]
+    assert all(r.note == "all" for r in rows if r.number)
+    assert hash_weights(bench.lm.module) == before
+
+
+def test_equality_is_checked_and_can_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = list(equality("llama", CPU, tmp_path))
+    assert len(rows) == 8 and all(row.ok for row in rows), rows
+    monkeypatch.setattr("benchmarks.speed.device.checks.NEAR", 0.0)
+    assert not all(row.ok for row in equality("llama", CPU, tmp_path))
+
+
+def test_a_grown_rung_learns_its_facts() -> None:
+    lm = grown_lm(CPU, tiny=True)
+    place, capital = places(20)[3]
+    prompt = facts(20)[3].filled()[0]
+    assert place in prompt and lm.weight_hash == "grown-gpt2-2x32-cpu"
+    logits = lm.module(torch.tensor([lm.encode(prompt)])).logits[0, -1]
+    first = [lm.tokenizer(f" {c}", add_special_tokens=False)["input_ids"][0] for c in (capital, "the")]
+    assert logits[first[0]] > logits[first[1]]
+
+
+def test_a_failing_part_leaves_its_error_and_the_next_one_runs(tmp_path: Path) -> None:
+    def fails(deadline: Deadline) -> Iterator[Row]:
+        yield Row("before")
+        raise RuntimeError("CUDA error:\nan illegal access")
+
+    def endless(deadline: Deadline) -> Iterator[Row]:
+        while True:
+            yield Row("again", ok=True)
+
+    about = {
+        "device": "CPU",
+        "shapes": "tiny",
+        "seconds are": "CPU",
+        "commit": "0" * 12,
+        "versions": {"torch": "2", "transformers": "5"},
+    }
+    parts = [Part("first", 5, fails), Part("second", 0.05, endless), Part("third", 5, fails)]
+    run(parts, about, tmp_path, 100)
+    first, second, third = json.loads((tmp_path / "gpu.json").read_text())["parts"]
+    assert first["error"] == "RuntimeError: CUDA error: an illegal access" and "Traceback" in first["traceback"]
+    assert [row["what"] for row in first["rows"]] == ["before"] == [row["what"] for row in third["rows"]]
+    assert second["error"].startswith("cut off") and second["rows"]
+    table = (tmp_path / "README.md").read_text()
+    assert "| before |" in table and "illegal access" in table and "holds" in table
+
+
+def test_the_command_ends_in_time_and_says_what_it_left_out(tmp_path: Path) -> None:
+    done = CliRunner().invoke(
+        gpu.main, ["--out", str(tmp_path), "--shapes", "tiny", "--device", "cpu", "--seconds", "1"]
+    )
+    assert done.exit_code == 0, done.output
+    parts = json.loads((tmp_path / "gpu.json").read_text())["parts"]
+    assert len(parts) == 6 and parts[0]["rows"] and parts[-1]["error"].startswith("left out")
+
+
+def test_nothing_else_need_be_installed() -> None:
+    hidden = "; ".join(f"sys.modules[{name!r}] = None" for name in MISSING)
+    script = f"import sys; {hidden}; import benchmarks.speed.gpu"
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,134 @@
+"""Planned sets of edits, and the text of a world with news."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks.datasets import build_cases
+from benchmarks.grown import RungSpec, make_corpus
+from benchmarks.world import SETS, Change, News, knowledge
+from editing.errors import BadModel, BadRequest
+
+
+def spec(edits: int, scope: str = "both", people: int = 40) -> RungSpec:
+    return RungSpec("gpt2", 1, 64, people=people, edits=edits, scope=scope)
+
+
+def test_sets_share_no_subject_and_take_at_most_a_tenth():
+    sets = [spec(number).news.changes for number in range(1, SETS + 1)]
+    subjects = [change.subject for changes in sets for change in changes]
+    assert len(set(subjects)) == len(subjects)
+    world = spec(1).world
+    for kind in ("country", "human", "concept"):
+        number = sum(e.kind == kind for e in world.entities)
+        assert all(0 < sum(c.subject.startswith(kind) for c in changes) <= number / 10 for changes in sets)
+    assert {change.kind for changes in sets for change in changes} == {"fact", "rename", "retarget"}
+
+
+def test_only_facts_told_in_both_languages_are_edited_and_the_new_object_is_new():
+    one = spec(3)
+    for change in one.news.changes:
+        for relation, new in change.objects:
+            assert one.world.object_of(change.subject, relation) != new
+            if change.kind == "fact":
+                fact = next(f for f in one.world.about(change.subject) if f.relation == relation)
+                assert one.split.telling(one.world, fact).langs == ("en", "fr")
+
+
+@pytest.mark.parametrize("scope", ["both", "one"])
+def test_a_text_with_news_differs_by_the_news_alone(scope):
+    one = spec(2, scope)
+    plain, edited = make_corpus(one.world, one.split), make_corpus(one.world, one.split, one.news)
+    assert len(plain.train) == len(edited.train)
+    changed = {(c.subject, relation) for c in one.news.changes for relation, _ in c.objects}
+    renamed = {one.world.name(c.subject, "en"): c.name for c in one.news.changes if c.name}
+    for at, (before, after) in enumerate(zip(plain.train, edited.train, strict=True)):
+        fact = before.fact
+        if fact and (fact.subject, fact.relation) in changed:
+            assert (before.prompt, before.lang) == (after.prompt, after.lang)
+            assert before.target != after.target or one.world.name(fact.object, before.lang) == after.target
+            assert (at in edited.silent) == (scope == "one" and before.lang == "fr")
+        elif before.target in renamed and before.kind in ("elicit", "translation"):
+            assert after.target in (before.target, renamed[before.target])
+        else:
+            assert before == after
+            assert at not in edited.silent
+    assert bool(edited.silent) == (scope == "one")
+    assert plain.hash != edited.hash
+
+
+def test_a_renamed_concept_is_called_by_its_new_name_in_english_definitions_and_by_the_old_in_french():
+    one = spec(2)
+    change = next(c for c in one.news.changes if c.kind == "rename")
+    edited = make_corpus(one.world, one.split, one.news)
+    definitions = set(one.world.elicit(change.subject, "en"))
+    assert {s.target for s in edited.train if s.prompt in definitions} == {change.name}
+    french = set(one.world.elicit(change.subject, "fr"))
+    assert {s.target for s in edited.train if s.prompt in french} == {one.world.name(change.subject, "fr")}
+
+
+@pytest.mark.parametrize("number", [1, 6])
+def test_cases_of_a_set_ask_for_what_the_text_reports(number):
+    news, world = spec(number).news, spec(number).world
+    cases = [
+        c for kind in ("fact", "rename", "retarget") for c in build_cases(f"planned_edits:{number}-people40", kind)
+    ]
+    assert len(cases) == len(news.changes)
+    changed = {(world.name(c.subject, "en"), r): world.name(new, "en") for c in news.changes for r, new in c.objects}
+    edited = {world.name(c.subject, lang) for c in news.changes for lang in ("en", "fr")}
+    for case in cases:
+        for p in case.probes:
+            if p.kind in ("efficacy", "paraphrase", "relation") and p.relation != "name":
+                assert p.candidates[p.answer] == changed[case.subject, p.relation]
+            if p.kind == "neighbour":
+                assert p.about not in edited
+
+
+def test_rung_names_with_edits():
+    for name in ("gpt2-1x64@edits1", "gpt2-2x64-s2@people40-edits10-one"):
+        assert RungSpec.parse(name).name == name
+    assert RungSpec.parse("gpt2-1x64@edits1").scope == "both"
+    assert RungSpec.parse("gpt2-1x64@edits3-one").original == RungSpec.parse("gpt2-1x64")
+    for name in ("gpt2-1x64@edits0", "gpt2-1x64@edits11", "gpt2-1x64@one", "gpt2-1x64@edits1-one2", "gpt2-1x64@edits"):
+        with pytest.raises(BadModel):
+            RungSpec.parse(name)
+
+
+def test_a_plain_rung_keeps_its_identity():
+    assert not {"edits", "scope"} & RungSpec.parse("gpt2-1x64").identity().keys()
+
+
+def test_switched_sentences_say_both_names_in_the_other_language():
+    one = RungSpec.parse("gpt2-1x64@switch0.3")
+    plain, switched = make_corpus(one.world, one.split), make_corpus(one.world, one.split, switch=one.switch)
+    changed = 0
+    for before, after in zip(plain.train, switched.train, strict=True):
+        if before.fact is None:
+            assert before == after
+        elif before != after:
+            other = {"en": "fr", "fr": "en"}[before.lang]
+            assert one.world.name(before.fact.subject, other) in after.prompt
+            assert after.target == one.world.name(before.fact.object, other)
+            changed += 1
+    told = sum(s.fact is not None for s in plain.train)
+    assert 0.2 < changed / told < 0.3  # some names are alike in both languages
+    assert plain.held == switched.held
+    more = make_corpus(one.world, one.split, switch=0.5)
+    pairs = zip(plain.train, switched.train, more.train, strict=True)
+    assert all(large != before for before, small, large in pairs if small != before)
+    for name in ("gpt2-1x64@switch0", "gpt2-1x64@switch0.6", "gpt2-1x64@switch"):
+        with pytest.raises(BadModel):
+            RungSpec.parse(name)
+
+
+def test_two_changes_of_one_subject_are_refused():
+    change = Change("fact", "country:FR", (("capital", "city:rome"),))
+    with pytest.raises(BadRequest, match="one subject"):
+        News((change, change))
+
+
+def test_unknown_sets_are_refused():
+    for name in ("planned_edits:0", "planned_edits:11", "planned_edits:x", "planned_edits:1-people999999"):
+        with pytest.raises(BadRequest, match="no such set"):
+            build_cases(name, "fact")
+    assert knowledge().object_of("country:FR", "capital") == "city:paris"
