@@ -34,8 +34,8 @@ class EditRequest:
         lang: the language of the prompts, a code or a name ("fr", "fra", "French"); kept as its ISO 639 code.
 
     Raises:
-        BadRequest: an unknown language, a prompt without exactly one slot, an empty subject or target, a wrong number of
-            targets.
+        BadRequest: an unknown language, a prompt without exactly one slot, an empty subject or target, a wrong number
+            of targets.
     """
 
     id: str
