@@ -19,7 +19,7 @@ from editing.eval import replies
 from editing.methods import FAST, make_method, taken_by
 from editing.model import LanguageModel
 from editing.stats import CORPUS, ModelStatistics
-from editing.text import SLOT, EditRequest, Lookup
+from editing.text import EditRequest, Lookup, slot_count
 
 
 def request(
@@ -38,7 +38,7 @@ def request(
         subject: fills the slot. Left out where no prompt has one (a rename: "The food made from milk curds is called").
         target: what the edited model should say; one for all prompts, or one per prompt.
         lookup: "subject_last" (default where the prompts have a slot) or "last".
-        lang: ISO 639-1 code of the prompts.
+        lang: the language of the prompts, a code or a name: "fr", "French".
         id: a name for errors and records; by default made of subject and target.
 
     Raises:
@@ -47,7 +47,7 @@ def request(
     prompts = (prompt,) if isinstance(prompt, str) else tuple(prompt)
     targets = (target,) if isinstance(target, str) else tuple(target)
     if lookup is None:
-        lookup = "subject_last" if any(SLOT in text for text in prompts) else "last"
+        lookup = "subject_last" if any(slot_count(text) for text in prompts) else "last"
     name = id or f"{subject or (prompts[0] if prompts else '')} -> {', '.join(targets)}"
     return EditRequest(name, prompts, subject, targets, lookup, lang)
 

@@ -1,4 +1,4 @@
-"""Commands that show what there is: `list`, `describe`, `datasets check`. Heavy imports stay inside the commands."""
+"""Commands that show what there is: `list`, `describe`, `datasets check`, `datasets show`. Heavy imports stay inside the commands."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _describe(name: str, device: str | None, as_json: bool) -> None:
 @option("--json")
 @click.pass_context
 def datasets(ctx: click.Context, as_json: bool) -> None:
-    """Check a file of facts; without a command, list the data sets.
+    """Check or show a file of facts; without a command, list the data sets.
 
     \b
     Example:
@@ -93,6 +93,29 @@ def datasets_check(file: str, form: str, as_json: bool) -> None:
         print_json(about)
     else:
         click.echo(format_check(about))
+
+
+@datasets.command("show")
+@click.argument("file")
+@click.option("--case", "case_id", default="", help="Only the case with this id.")
+@option("--json")
+def datasets_show(file: str, case_id: str, as_json: bool) -> None:
+    """Show exactly what FILE will ask of a model: every edit and every question, with answers as they continue it.
+
+    FILE is a path or a data set of the project. The edited subject stands between brackets.
+
+    \b
+    Examples:
+      valley datasets show my_facts.csv
+      valley datasets show counterfact.json --case counterfact:0 --json
+    """
+    from benchmarks.datasets import format_show, show
+
+    about = show(file, case_id)
+    if as_json:
+        print_json(about)
+    else:
+        click.echo(format_show(about))
 
 
 # Earlier spellings, which still work.

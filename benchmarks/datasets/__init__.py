@@ -5,6 +5,7 @@ from benchmarks.datasets.check import check_file, format_check
 from benchmarks.datasets.common_probes import with_common_probes
 from benchmarks.datasets.ours.concept_suite import EDITED_FIRST, differing, distant, rename_case, retarget_case
 from benchmarks.datasets.registry import account, build_cases, dataset_names, describe, kinds_of, read_cases
+from benchmarks.datasets.show import format_show, show
 
 __all__ = [
     "EDITED_FIRST",
@@ -19,10 +20,12 @@ __all__ = [
     "distant",
     "find_concept",
     "format_check",
+    "format_show",
     "kinds_of",
     "read_cases",
     "rename_case",
     "retarget_case",
+    "show",
     "turns",
     "with_common_probes",
 ]

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Any
 
 from benchmarks.datasets.reading.sources import located
-from benchmarks.datasets.registry import CaseSet, account, form_of, read_cases
+from benchmarks.datasets.registry import ANY_FORM, CaseSet, account, read_cases
 
 KIND = "fact"  # what files hold; renames and retargets are made from the concept suite
 
@@ -21,28 +21,28 @@ def check_file(argument: str, form: str = "") -> dict[str, Any]:
         BadRequest: no such form.
         BadData: the file cannot be read, no form recognises it, or most of its records cannot be used.
     """
-    form = form or form_of(argument)
-    found = read_cases(f"{form}:{argument}", KIND)
-    return {"file": str(located(form, argument).path), "form": form} | _counts(form, found)
+    case_set = read_cases(f"{form or ANY_FORM}:{argument}", KIND)
+    form = form or case_set.cases[0].dataset
+    return {"file": str(located(form, argument).path), "form": form} | _counts(form, case_set)
 
 
-def _counts(form: str, found: CaseSet) -> dict[str, Any]:
-    probes = [probe for case in found.cases for probe in case.probes]
+def _counts(form: str, case_set: CaseSet) -> dict[str, Any]:
+    probes = [probe for case in case_set.cases for probe in case.probes]
     kinds = Counter((probe.kind, probe.lang) for probe in probes)
     sizes = sorted(len(probe.candidates) for probe in probes if probe.candidates)
     return {
-        "records": found.records,
-        "cases": len(found.cases),
-        "left_out": len({one.record for one in found.left_out}),
-        "subjects": len({case.subject for case in found.cases}),
-        "relations": len({case.relation for case in found.cases}),
-        "edited_in": dict(sorted(Counter(case.request.lang for case in found.cases).items())),
+        "records": case_set.records,
+        "cases": len(case_set.cases),
+        "left_out": len({one.record for one in case_set.left_out}),
+        "subjects": len({case.subject for case in case_set.cases}),
+        "relations": len({case.relation for case in case_set.cases}),
+        "edited_in": dict(sorted(Counter(case.request.lang for case in case_set.cases).items())),
         "probes": {f"{kind} {lang}": count for (kind, lang), count in sorted(kinds.items())},
         "candidates": {"fewest": sizes[0], "median": sizes[len(sizes) // 2], "most": sizes[-1]},
         "without_prior": sum(not probe.prior for probe in probes if probe.candidates),
-        "bad": [{"record": one.record, "reason": one.reason} for one in found.left_out],
-        "notes": list(found.notes),
-        "account": list(account(form, found.left_out, found.records, found.notes)),
+        "bad": [{"record": one.record, "reason": one.reason} for one in case_set.left_out],
+        "notes": list(case_set.notes),
+        "account": list(account(form, case_set.left_out, case_set.records, case_set.notes)),
     }
 
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from benchmarks.cases import Case, Probe
 from benchmarks.datasets.asking import turns
 from benchmarks.texts import ability_items, drift_texts
-from editing.text import join
+from editing.text import join, sentence
 
 # Questions of general ability a case asks: about 40 cases ask the whole set.
 ABILITY = {"en": 2, "fr": 1}
@@ -63,7 +63,7 @@ def _neighbours_plus(case: Case, probes: Sequence[Probe]) -> list[Probe]:
     """
     first = {p.lang: p for p in reversed(probes) if p.kind == "neighbour"}
     return [
-        replace(p, kind="neighbour_plus", prompt=f"{_statement(probes, p)} {p.prompt}")
+        replace(p, kind="neighbour_plus", prompt=join(_statement(probes, p), p.prompt))
         for _, p in sorted(first.items())
     ]
 
@@ -72,8 +72,7 @@ def _statement(probes: Sequence[Probe], neighbour: Probe) -> str:
     """The edit as a sentence: in the neighbour's language and about its relation where the case has such a probe."""
     said = [p for p in probes if p.kind in ("efficacy", "paraphrase", "cross_lingual")]
     best = min(said, key=lambda p: (p.lang != neighbour.lang, p.relation != neighbour.relation, p.kind != "efficacy"))
-    text = join(best.prompt, best.candidates[best.answer])
-    return text if text.endswith((".", "!", "?")) else text + "."
+    return sentence(join(best.prompt, best.candidates[best.answer]))
 
 
 def _ability(number: int) -> list[Probe]:

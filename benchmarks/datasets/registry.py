@@ -4,9 +4,9 @@ A module of `ours/` has KINDS (the edit kinds it offers) and `cases(kind, seed, 
 the cases makes every prefix a varied sample. The argument is what follows a colon in the name: `world_facts:fr`.
 
 A module of `formats/` reads one file format into fact edits, in the order of the file. It has `recognises(record) ->
-bool` and `read(argument, seed, limit) -> CaseSet`, or `cases` and KINDS where it stops at the first bad record; SOURCE
-where the file is published. `file:PATH`, or the path alone, stands for the format that recognises the records of the
-file.
+bool` and `read(file, seed, limit) -> CaseSet`; SOURCE where the file is published, OPTIONS (a line that names them)
+where the format has options of its own behind a `#`. `file:PATH`, or the path alone, stands for the format that
+recognises the records of the file. `#split=NAME`, `#head` and `#encoding=NAME` are for every format: see `DataFile`.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from types import ModuleType
 from benchmarks.cases import Case
 from benchmarks.datasets import formats, ours
 from benchmarks.datasets.reading.case_set import CaseSet, LeftOut, account
-from benchmarks.datasets.reading.records import read_records
-from benchmarks.datasets.reading.sources import is_there, located
+from benchmarks.datasets.reading.packed import PACKED
+from benchmarks.datasets.reading.sources import DataFile, is_there, located
 from editing.errors import BadData, BadRequest
 
 __all__ = [
@@ -38,7 +38,7 @@ __all__ = [
 ]
 ANY_FORM = "file"
 FACTS = ("fact",)  # what files hold
-SUFFIXES = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".tab")
+SUFFIXES = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".tab", ".parquet", *PACKED)
 MOST_RECORDS = 50  # tried until one is recognised
 
 
@@ -69,14 +69,15 @@ def _module(name: str) -> ModuleType:
     return importlib.import_module(_modules()[name])
 
 
-def _resolved(name: str) -> tuple[str, str]:
-    """Data set and argument of a name, the form of a file looked up where it is not given."""
+def _resolved(name: str) -> tuple[str, str, DataFile | None]:
+    """Data set, argument and file of a name, the form of the file looked up where it is not given."""
     base, _, argument = name.partition(":")
+    if base != ANY_FORM and base not in dataset_names() and _is_path(name):
+        base, argument = ANY_FORM, name
     if base == ANY_FORM:
-        return form_of(argument), argument
-    if base not in dataset_names() and _is_path(name):
-        return form_of(name), name
-    return base, argument
+        file = located(ANY_FORM, argument)
+        return form_of(file), argument, file
+    return base, argument, None
 
 
 def _is_path(name: str) -> bool:
@@ -88,19 +89,17 @@ def _is_path(name: str) -> bool:
     return path.suffix.lower() in SUFFIXES and not (colon and base.isidentifier())
 
 
-def form_of(argument: str) -> str:
-    """The data set that reads the file which `argument` names, options behind a `#` aside.
+def form_of(file: DataFile) -> str:
+    """The data set that reads the file.
 
     Raises:
-        BadRequest: no file named.
         BadData: the file cannot be read, or no form recognises its records, or several do.
     """
-    path = located(ANY_FORM, argument).path
+    path = file.path
     if is_there(path) and path.is_dir():
         raise BadData(f"{path}: the format of a folder is not detected; write lre:{path} for LRE's relations")
-    records = read_records(path)
     keys = "no object"
-    for record in records[:MOST_RECORDS]:
+    for record in file.records[:MOST_RECORDS]:
         if not isinstance(record, dict):
             continue
         matches = [name for name in forms() if _module(name).recognises(record)]
@@ -139,23 +138,29 @@ def build_cases(name: str, kind: str, limit: int | None = None, seed: int = 0) -
 
 
 def read_cases(name: str, kind: str, limit: int | None = None, seed: int = 0) -> CaseSet:
-    """The first `limit` cases (all when None) of one edit kind, and what was left out on the way.
+    """At most `limit` cases (all when None) of one edit kind, and what was left out on the way.
+
+    Of our own data sets a limit takes the first cases, whose order makes every prefix a varied sample; of a file it
+    takes a sample drawn with `seed`, or with `#head` behind the path the first ones.
 
     Args:
         name: a data set, with its argument after a colon where it takes one: "world_facts", "fact_file:mine.json",
             "counterfact:counterfact.json"; or a file whose format is detected: "file:mine.json", "mine.json".
 
     Raises:
-        BadRequest: an unknown data set, a kind it does not offer, a limit below 1.
+        BadRequest: an unknown data set, a kind it does not offer, an option its format does not have, a limit below 1.
         BadData: a malformed file.
     """
-    base, argument = _resolved(name)
+    base, argument, file = _resolved(name)
     module = _module(base)
     if kind not in _kinds(module):
         raise BadRequest(f"data set {base!r} has no {kind!r} edits; use {', '.join(_kinds(module))}")
     if limit is not None and limit < 1:
         raise BadRequest(f"limit {limit}: ask for at least one case")
-    if hasattr(module, "read"):
-        return module.read(argument, seed, limit)
-    cases = module.cases(kind, seed, argument)
-    return CaseSet(tuple(cases[:limit]), records=len(cases))
+    if not hasattr(module, "read"):
+        cases = module.cases(kind, seed, argument)
+        return CaseSet(tuple(cases[:limit]), records=len(cases))
+    file = file or located(base, argument, getattr(module, "SOURCE", None))
+    if file.options and not hasattr(module, "OPTIONS"):
+        raise BadRequest(f"{base}: unknown option #{file.options[0]:.60}; use #split=NAME, #head or #encoding=NAME")
+    return module.read(file, seed, limit)

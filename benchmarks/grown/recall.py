@@ -8,7 +8,7 @@ from typing import Any
 from benchmarks.grown.corpus import KINDS, Corpus, Sentence
 from benchmarks.world import LANGS
 from editing.lazy import torch
-from editing.text import join
+from editing.text import whole_ids
 
 SAMPLE = 400
 
@@ -21,13 +21,13 @@ def answered(model: Any, tokenizer: Any, sentences: Sequence[Sentence], batch: i
     head = model.get_output_embeddings()
     for start in range(0, len(order), batch):
         part = order[start : start + batch]
-        prompts = tokenizer([sentences[i].prompt for i in part])["input_ids"]
-        texts = tokenizer([join(sentences[i].prompt, sentences[i].target) for i in part])["input_ids"]
+        whole = [whole_ids(tokenizer, sentences[i].prompt, sentences[i].target) for i in part]
+        texts = [text for text, _ in whole]
         ids = torch.full((len(part), 1 + max(map(len, texts))), tokenizer.eos_token_id)
         asked = torch.zeros_like(ids, dtype=torch.bool)
         for row, text in enumerate(texts):
             ids[row, 1 : 1 + len(text)] = torch.tensor(text)
-            asked[row, 1 + len(prompts[row]) : 1 + len(text)] = True
+            asked[row, 1 + whole[row][1] : 1 + len(text)] = True
         with torch.no_grad():
             hidden = model.base_model(
                 ids.to(device), attention_mask=torch.ones_like(ids, device=device), use_cache=False

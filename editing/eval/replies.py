@@ -8,7 +8,7 @@ memory is halved (editing/run/batching.py).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from editing.eval.versions import Versions
 from editing.lazy import torch
 from editing.model import LanguageModel
 from editing.run import Budget
-from editing.text import continuation_ids
+from editing.text import join, prompt_answers
 
 BATCH_TOKENS = 4096
 
@@ -55,8 +55,9 @@ def replies(
     """log P(continuation | prompt) and the greedy continuation of every prompt, `new_tokens` long; prompts are read
     once.
 
-    A continuation is joined to its prompt by a blank unless the prompt ends in an elision; its log-probability is
-    summed over all its tokens. Without `rows`, every prompt is run under `deltas[0]` if there is one.
+    A continuation is joined to its prompt by a blank where one belongs (editing/text/borders.py), and both are
+    tokenised as one text; its log-probability is summed over all its tokens. Without `rows`, every prompt is run under
+    `deltas[0]` if there is one.
 
     With `races`, a continuation of several tokens is followed only while it can still come first or second: the
     log-probability of its first token bounds that of the whole. One that cannot keeps the bound, which leaves the
@@ -64,8 +65,9 @@ def replies(
     """
     rows = _rows(prompts, rows, deltas)
     prompts = _in_context(prompts, rows, deltas)
-    tokens = _continuation_tokens(lm, prompts, continuations)
-    ids = [lm.encode(p) for p in prompts]
+    asked = prompt_answers(lm, prompts, continuations)
+    tokens = [one.answers for one in asked]
+    ids = [list(one.ids) for one in asked]
     for i, (row, texts) in enumerate(zip(rows, tokens, strict=True)):
         if row >= 0 and deltas[row].context:
             ids[i] = _fitting(lm, ids[i], deltas[row].context, max(map(len, texts), default=1))
@@ -82,7 +84,7 @@ def replies(
         budget = Budget(lm.batch_tokens(batch_tokens), "reading prompts")
         for members, answers in budget.run([len(s) for s in ids], read):
             by_prompt |= dict(zip(members, answers, strict=True))
-    return [by_prompt[i] for i in range(len(prompts))]
+    return [replace(by_prompt[i], text=by_prompt[i].text.removeprefix(one.rest)) for i, one in enumerate(asked)]
 
 
 def continuation_logprobs(
@@ -118,7 +120,7 @@ def _rows(prompts: Sequence[str], rows: Sequence[int] | None, deltas: Sequence[D
 def _in_context(prompts: Sequence[str], rows: Sequence[int], deltas: Sequence[Delta]) -> list[str]:
     """Prompts behind the context of their delta, for edits that are only a text."""
     contexts = [deltas[r].context if r >= 0 else "" for r in rows]
-    return [f"{c} {p}" if c else p for c, p in zip(contexts, prompts, strict=True)]
+    return [join(c, p) for c, p in zip(contexts, prompts, strict=True)]
 
 
 def _fitting(lm: LanguageModel, ids: list[int], context: str, answer: int) -> list[int]:
@@ -134,18 +136,3 @@ def end_of(lm: LanguageModel, ids: list[int], room: int) -> list[int]:
     """The model's prefix and the last of `ids`, `room` tokens together; all where there are no more."""
     start = len(lm.prefix_ids)
     return [*ids[:start], *ids[start + max(0, len(ids) - room) :]]
-
-
-def _continuation_tokens(
-    lm: LanguageModel, prompts: Sequence[str], continuations: Sequence[Sequence[str]]
-) -> list[tuple[tuple[int, ...], ...]]:
-    """The tokens of every continuation of every prompt; each distinct pair is tokenised once."""
-    cache: dict[tuple[str, str], tuple[int, ...]] = {}
-    tokens = []
-    for prompt, texts in zip(prompts, continuations, strict=True):
-        tail = prompt[-24:]  # only the end of a prompt decides how a continuation is tokenised behind it
-        for text in texts:
-            if (tail, text) not in cache:
-                cache[tail, text] = continuation_ids(lm, tail, text)
-        tokens.append(tuple(cache[tail, text] for text in texts))
-    return tokens

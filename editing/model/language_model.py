@@ -191,8 +191,8 @@ class LanguageModel:
 
     def generate(self, prompt: str, new_tokens: int = 20) -> str:
         """The greedy continuation of `prompt`, at most `new_tokens` tokens, cut at end-of-text; under `Delta.applied`
-        the edited one."""
-        ids = torch.tensor([self.encode(prompt)], device=self.device)
+        the edited one. A blank that ends the prompt is left to the model, which writes it with the next word."""
+        ids = torch.tensor([self.encode(prompt.removesuffix(" ") or prompt)], device=self.device)
         mask = torch.ones_like(ids)
         with torch.no_grad(), quiet_transformers():
             out = self.module.generate(

@@ -1,17 +1,36 @@
 """Edit requests and the token sequences made of them."""
 
+from editing.text.borders import border, join, question, sentence, unspaced
 from editing.text.contexts import Contexts, build_contexts
-from editing.text.requests import SLOT, EditRequest, Lookup, join
-from editing.text.tokens import Prompt, continuation_ids, tokenise
+from editing.text.languages import essence_of, find_language, language_code, language_of_text
+from editing.text.requests import EditRequest, Lookup
+from editing.text.slots import SLOT, escaped, fill, parts, slot_count
+from editing.text.tokens import Asked, Prompt, continuation_ids, divided, prompt_answers, tokenise, whole_ids
 
 __all__ = [
     "SLOT",
+    "Asked",
     "Contexts",
     "EditRequest",
     "Lookup",
     "Prompt",
+    "border",
     "build_contexts",
     "continuation_ids",
+    "divided",
+    "escaped",
+    "essence_of",
+    "fill",
+    "find_language",
     "join",
+    "language_code",
+    "language_of_text",
+    "parts",
+    "prompt_answers",
+    "question",
+    "sentence",
+    "slot_count",
     "tokenise",
+    "unspaced",
+    "whole_ids",
 ]

@@ -6,11 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from editing.model import LanguageModel
-from editing.text.requests import SLOT, EditRequest
+from editing.text.languages import essence_of
+from editing.text.requests import EditRequest
 from editing.text.tokens import Prompt, tokenise
-
-# What the subject essentially is, in its own language (ROME, section 3.1: "{subject} is a").
-ESSENCE = {"en": f"{SLOT} is a", "fr": f"{SLOT} est un"}
 
 
 @dataclass(frozen=True)
@@ -47,6 +45,5 @@ def build_contexts(
         prompts.append(tokenise(lm, prompt, request.subject, lookup, target, before=f"{prefix}. "))
     essence = None
     if lookup == "subject_last":
-        template = ESSENCE.get(request.lang, ESSENCE["en"])
-        essence = tokenise(lm, template, request.subject, lookup)
+        essence = tokenise(lm, essence_of(request.lang), request.subject, lookup)
     return Contexts(request.id, tuple(prompts), len(pairs), essence)

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from editing.errors import BadRequest
+from editing.text.languages import language_code
+from editing.text.slots import fill, slot_count
 
 Lookup = Literal["subject_last", "last"]
-SLOT = "{}"
 
 
 @dataclass(frozen=True, repr=False)
@@ -24,15 +25,17 @@ class EditRequest:
     Attributes:
         id: names the request in errors and provenance.
         prompts: one or more texts that end right before the target. With `lookup="subject_last"` each holds
-            exactly one slot `{}` for the subject; with `lookup="last"` the slot may be left out.
+            exactly one slot `{}` for the subject; with `lookup="last"` the slot may be left out. Braces of the text
+            itself are doubled: `interface{{}}`.
         subject: fills the slot. Empty only when no prompt has a slot.
         targets: what the edited model is to answer, one per prompt (a single target is repeated), without the
-            separating blank, which `join` adds.
+            separating blank, which `join` adds where one belongs.
         lookup: the position whose state is the key: the subject's last token, or the prompt's last token.
-        lang: ISO 639-1 code of the prompts.
+        lang: the language of the prompts, a code or a name ("fr", "fra", "French"); kept as its ISO 639 code.
 
     Raises:
-        BadRequest: a prompt without exactly one slot, an empty subject or target, a wrong number of targets.
+        BadRequest: an unknown language, a prompt without exactly one slot, an empty subject or target, a wrong number
+            of targets.
     """
 
     id: str
@@ -46,6 +49,7 @@ class EditRequest:
         def refuse(why: str, fix: str) -> BadRequest:
             return BadRequest(f"request {self.id!r}: {why}; {fix}")
 
+        object.__setattr__(self, "lang", language_code(self.lang))
         if not self.prompts:
             raise refuse("no prompt", "give at least one")
         if len(self.targets) == 1 and len(self.prompts) > 1:
@@ -55,7 +59,7 @@ class EditRequest:
         if self.lookup not in get_args(Lookup):
             raise refuse(f"unknown lookup {self.lookup!r}", f"use one of {', '.join(get_args(Lookup))}")
         for prompt in self.prompts:
-            slots = prompt.count(SLOT)
+            slots = slot_count(prompt)
             if slots > 1 or (slots == 0 and self.lookup == "subject_last"):
                 raise refuse(f"prompt {prompt!r} has {slots} subject slots", "write {} once, where the subject stands")
             if slots and not self.subject.strip():
@@ -72,10 +76,4 @@ class EditRequest:
 
     def filled(self) -> tuple[str, ...]:
         """The prompts with the subject in its slot."""
-        return tuple(prompt.replace(SLOT, self.subject) for prompt in self.prompts)
-
-
-def join(prompt: str, target: str) -> str:
-    """`prompt`, a blank, `target`; no blank after another one or after an elision ("la capitale de l'")."""
-    glue = "" if prompt.endswith(("'", "\u2019", " ", "\n")) or not prompt else " "
-    return prompt + glue + target
+        return tuple(fill(prompt, self.subject) for prompt in self.prompts)

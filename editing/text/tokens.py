@@ -1,16 +1,24 @@
-"""From texts to token sequences: where the subject ends, where the target begins.
+"""From texts to token sequences: where the subject ends, where the answer begins.
 
 Positions come from character offsets, never from counting tokens of parts, so byte-level, SentencePiece and word-level
 tokenizers all work, with or without leading-blank tokens.
+
+Prompt and answer are tokenised as ONE text, and split before the token that holds the answer's first character. The
+blank between them belongs to the answer, also where the prompt ends in it: behind "The capital is " the model is asked
+at " is", for " Paris", as it reads that text everywhere else. A token that straddles the border, as may happen in
+scripts without blanks, belongs to the answer with all its characters.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from editing.errors import BadRequest
 from editing.model import LanguageModel
-from editing.text.requests import SLOT, join
+from editing.text.borders import border
+from editing.text.slots import fill, parts
 
 
 @dataclass(frozen=True)
@@ -32,44 +40,114 @@ class Prompt:
     head: int = 0
 
 
+@dataclass(frozen=True)
+class Asked:
+    """A prompt with several answers, as tokens.
+
+    Attributes:
+        ids: the model's prefix and the prompt, up to where the first of the answers begins.
+        answers: the tokens of each answer behind `ids`; all begin at the same place.
+        rest: the end of the prompt that is not in `ids`, since an answer's token holds it: it begins what the model
+            writes freely. Nearly always empty.
+    """
+
+    ids: tuple[int, ...]
+    answers: tuple[tuple[int, ...], ...]
+    rest: str = ""
+
+
 def tokenise(lm: LanguageModel, template: str, subject: str, lookup: str, target: str = "", before: str = "") -> Prompt:
     """`before` + `template` with `subject` in its slot + `target`, and the lookup position.
 
     Raises:
         BadRequest: the subject is not in the prompt, or no token of it is left.
     """
-    head, slot, tail = template.partition(SLOT)
-    text = before + head + (subject + tail if slot else "")
-    encoding = lm.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    around = parts(template)
+    text = before + fill(template, subject)
+    head, answer = divided(text, target)
+    encoding = lm.tokenizer(head + answer, add_special_tokens=False, return_offsets_mapping=True)
     ids, offsets = list(encoding["input_ids"]), encoding["offset_mapping"]
+    start = _answer_start(offsets, len(head)) if target else len(ids)
     if lookup == "last":
-        position = len(ids) - 1
+        position = start - 1
     else:
-        begin = len(before) + len(head)
+        begin = len(before) + len(around[0] if around else "")
         end = begin + len(subject.rstrip())
-        inside = [i for i, (a, b) in enumerate(offsets) if a < end and b > begin]
-        if not slot or not inside:
+        inside = [i for i, (a, b) in enumerate(offsets[:start]) if a < end and b > begin]
+        if not around or not inside:
             raise BadRequest(f"subject {subject!r} is not in the prompt {template!r}; write {{}} where it stands")
         position = inside[-1]
     if position < 0:
         raise BadRequest(f"prompt {template!r} has no tokens; write some text")
     extra = len(lm.prefix_ids)
-    tokens = continuation_ids(lm, text, target) if target else ()
-    full = (*lm.prefix_ids, *ids, *tokens[:-1])
-    border = len(before.rstrip())
-    head = next((i for i, (_, end) in enumerate(offsets) if end > border), 0) if border else 0
-    return Prompt(full, position + extra, len(ids) + extra, tuple(tokens), min(head, position) + extra)
+    full = (*lm.prefix_ids, *(ids[:-1] if target else ids))
+    edge = len(before.rstrip())
+    shared = next((i for i, (_, stop) in enumerate(offsets) if stop > edge), 0) if edge else 0
+    return Prompt(full, position + extra, start + extra, tuple(ids[start:]), min(shared, position) + extra)
+
+
+def divided(prompt: str, answer: str) -> tuple[str, str]:
+    """The text of prompt and answer in two: the blank between them, also the prompt's own, begins the second part."""
+    if prompt.endswith(" ") and prompt.strip():
+        return prompt[:-1], " " + answer
+    return prompt, border(prompt, answer) + answer
+
+
+def prompt_answers(lm: LanguageModel, prompts: Sequence[str], answers: Sequence[Sequence[str]]) -> list[Asked]:
+    """Every prompt with its answers, each tokenised as the one text they are.
+
+    The answers of a prompt share their beginning: where one of them melts with the prompt's end into other tokens, the
+    others are scored from that place as well, so that their log-probabilities can be compared.
+
+    Raises:
+        BadRequest: nothing of a prompt is left before its answers, for a model that puts no token before a text.
+    """
+    divisions = [[divided(prompt, answer) for answer in row] for prompt, row in zip(prompts, answers, strict=True)]
+    heads = [divided(prompt, "")[0] for prompt in prompts]
+    wholes = list(dict.fromkeys([*heads, *(head + tail for row in divisions for head, tail in row)]))
+    encoded = lm.tokenizer(wholes, add_special_tokens=False)["input_ids"] if wholes else []
+    ids = dict(zip(wholes, encoded, strict=True))
+    asked = []
+    for prompt, head, row in zip(prompts, heads, divisions, strict=True):
+        texts = [ids[one + tail] for one, tail in row]
+        start = min(
+            [len(ids[head]), *(_start(lm, ids[head], one + tail, ids[one + tail], len(one)) for one, tail in row)]
+        )
+        if start == 0 and not lm.prefix_ids:
+            raise BadRequest(f"prompt {prompt!r:.80} has no token of its own before its answers; write more text")
+        rest = "" if start == len(ids[head]) else head[_characters(lm, head, start) :]
+        asked.append(Asked((*lm.prefix_ids, *ids[head][:start]), tuple(tuple(text[start:]) for text in texts), rest))
+    return asked
 
 
 def continuation_ids(lm: LanguageModel, prompt: str, continuation: str) -> tuple[int, ...]:
-    """The tokens `continuation` adds behind `prompt` (joined by the rule of `join`).
+    """The tokens of `continuation` behind `prompt`, from the token that holds its first character."""
+    ids, start = whole_ids(lm.tokenizer, prompt, continuation)
+    return tuple(ids[start:])
 
-    Taken from the tokens of the whole text; where a token straddles the border the continuation is tokenised alone.
-    """
-    whole = lm.tokenizer(join(prompt, continuation), add_special_tokens=False, return_offsets_mapping=True)
-    border = len(prompt)
-    index = next((i for i, (_, end) in enumerate(whole["offset_mapping"]) if end > border), None)
-    if index is not None and whole["offset_mapping"][index][0] >= border:
-        return tuple(whole["input_ids"][index:])
-    glue = join(prompt, continuation)[border:]
-    return tuple(lm.tokenizer(glue, add_special_tokens=False)["input_ids"])
+
+def whole_ids(tokenizer: Any, prompt: str, answer: str) -> tuple[list[int], int]:
+    """The tokens of prompt and answer as one text, and which of them is the answer's first."""
+    head, tail = divided(prompt, answer)
+    whole = tokenizer(head + tail, add_special_tokens=False, return_offsets_mapping=True)
+    return whole["input_ids"], _answer_start(whole["offset_mapping"], len(head))
+
+
+def _start(lm: LanguageModel, prompt: Sequence[int], text: str, ids: Sequence[int], edge: int) -> int:
+    """How many tokens of `text` are the prompt's, which ends at character `edge`."""
+    if list(ids[: len(prompt)]) == list(prompt):  # no token over the border: the usual case, without offsets
+        return len(prompt)
+    offsets = lm.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+    shared = next((i for i, (a, b) in enumerate(zip(ids, prompt, strict=False)) if a != b), min(len(ids), len(prompt)))
+    return min(shared, _answer_start(offsets, edge))
+
+
+def _answer_start(offsets: Sequence[tuple[int, int]], edge: int) -> int:
+    """The first token that ends behind character `edge`: it holds the first character from there on."""
+    return next((i for i, (_, stop) in enumerate(offsets) if stop > edge), len(offsets))
+
+
+def _characters(lm: LanguageModel, text: str, tokens: int) -> int:
+    """How many characters the first tokens of `text` hold."""
+    offsets = lm.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+    return offsets[tokens - 1][1] if tokens else 0

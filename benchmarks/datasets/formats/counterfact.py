@@ -17,9 +17,18 @@ from dataclasses import replace
 from benchmarks.datasets.formats import easyedit
 from benchmarks.datasets.reading.case_set import CaseSet
 from benchmarks.datasets.reading.drafts import Draft, Question, ask, draft, read_file
-from benchmarks.datasets.reading.fields import answers_at, filled, mapping, sub_objects, text_at, texts_at
+from benchmarks.datasets.reading.fields import (
+    answers_at,
+    filled,
+    look,
+    mapping,
+    named_language,
+    sub_objects,
+    text_at,
+    texts_at,
+)
 from benchmarks.datasets.reading.records import Place, Record
-from benchmarks.datasets.reading.sources import Source, located
+from benchmarks.datasets.reading.sources import DataFile, Source
 
 DESCRIPTION = "CounterFact (counterfact:PATH), as published or in EasyEdit's flat form"
 # The authors' server has no versions; this repository holds the same file (by its checksum) at a commit.
@@ -43,11 +52,11 @@ def recognises(record: Record) -> bool:
     return all(key in record for key in flat) and "portability" not in record
 
 
-def read(argument: str, seed: int = 0, limit: int | None = None) -> CaseSet:
+def read(file: DataFile, seed: int = 0, limit: int | None = None) -> CaseSet:
     """The file's cases, in its order, and what was left out.
 
     Raises:
-        BadData: the file cannot be read or fetched, or most of its records cannot be used.
+        BadData: the file cannot be read, or most of its records cannot be used.
     """
     unasked: list[int] = []
 
@@ -57,9 +66,9 @@ def read(argument: str, seed: int = 0, limit: int | None = None) -> CaseSet:
         unasked.append(len(texts_at(place, record, "attribute_prompts")))
         return [nested(place, record)]
 
-    found = read_file("counterfact", located("counterfact", argument, SOURCE).path, parse, seed, limit)
+    case_set = read_file("counterfact", file, parse, seed, limit)
     note = f"{sum(unasked)} attribute prompts are not asked: an edit that says its target everywhere would pass them"
-    return replace(found, notes=(*found.notes, note)) if any(unasked) else found
+    return replace(case_set, notes=(note, *case_set.notes)) if any(unasked) else case_set
 
 
 def _flat(place: Place, record: Record) -> Draft:
@@ -69,22 +78,25 @@ def _flat(place: Place, record: Record) -> Draft:
     return replace(edit, questions=tuple(same))
 
 
-def nested(place: Place, record: Record) -> Draft:
-    """The edit of a record as published, with its questions."""
-    edit = rewrite(place, one_rewrite(place, record), easyedit.id_of(place, record))
+def nested(place: Place, record: Record, lang: str = "", strict: bool = True) -> Draft:
+    """The edit of a record as published, with its questions. `lang` and `strict` as in `draft`."""
+    lang = lang or named_language(place, record)
+    edit = rewrite(place, one_rewrite(place, record), easyedit.id_of(place, record), lang, strict)
     questions = [ask(edit, "paraphrase", said) for said in texts_at(place, record, "paraphrase_prompts")]
-    for said in texts_at(place, record, "neighborhood_prompts", "neighbourhood_prompts"):
-        if not edit.old:
-            place.refuse("no 'target_true', which its neighborhood_prompts are asked for", "say what was true before")
-        questions.append(Question("neighbour", said, edit.old, (), edit.old, (edit.target,)))
+    near = texts_at(place, record, "neighborhood_prompts", "neighbourhood_prompts")
+    if edit.old:
+        questions += [
+            Question("neighbour", said, edit.old, (), edit.old, (edit.target,), lang=edit.lang) for said in near
+        ]
     for said in texts_at(place, record, "generation_prompts"):
-        questions.append(Question("fluency", filled(said, edit.subject), about=edit.subject))
-    return replace(edit, questions=tuple(questions))
+        questions.append(Question("fluency", filled(said, edit.subject), lang=edit.lang, about=edit.subject))
+    # Neighbours share the old answer; without it nothing is right for them.
+    return replace(edit, questions=tuple(questions), unanswered=0 if edit.old else len(near))
 
 
 def one_rewrite(place: Place, record: Record) -> Record:
     """The record's rewrite, also where it is a list of one."""
-    value = record[REWRITE]
+    value = look(record, REWRITE)[1]
     if isinstance(value, list):
         if len(value) != 1:
             place.refuse(f"{REWRITE!r} holds {len(value)} rewrites", "keep one; MQuAKE's form is read by mquake:PATH")
@@ -92,8 +104,8 @@ def one_rewrite(place: Place, record: Record) -> Record:
     return mapping(place, value, REWRITE)
 
 
-def rewrite(place: Place, request: Record, name: str = "") -> Draft:
-    """The edit of a `requested_rewrite`."""
+def rewrite(place: Place, request: Record, name: str = "", lang: str = "", strict: bool = True) -> Draft:
+    """The edit of a `requested_rewrite`, whose prompt is a template."""
     under = f"{REWRITE}."
     return draft(
         place,
@@ -103,5 +115,7 @@ def rewrite(place: Place, request: Record, name: str = "") -> Draft:
         answers_at(place, request, "target_new", "target", under=under),
         answers_at(place, request, "target_true", "ground_truth", "target_old", under=under),
         relation=easyedit.relation_of(place, request),
+        lang=lang or named_language(place, request),
         name=name,
+        strict=strict,
     )

@@ -7,9 +7,12 @@ A record of KnowEdit (Zhang et al. 2024, arXiv:2401.01286), with every key but t
 EasyEdit's flat form has `locality_prompt` and `locality_ground_truth` (texts or lists) instead, and the same for
 `portability`; WikiBio calls prompt, subject and target_new `text`, `concept` and `labels`.
 
-Groups become probe kinds by their names: aliases are `alias`, reasoning and hops `multi_hop`, other portability
-`relation`; locality is `same_subject` where the subject is in the question, `neighbour_plus` for distractors, else
-`neighbour`.
+zsRE's portability, `{"New Question": ..., "New Answer": ...}`, is read in every form. A question without a text or an
+answer, or one of several questions that are not as many as their answers, is not asked and counted.
+
+Groups become probe kinds by their names: aliases are `alias`, reasoning, hops and zsRE's question `multi_hop`, other
+portability `relation`; locality is `same_subject` where the subject is in the question, `neighbour_plus` for
+distractors, else `neighbour`.
 `Forgetfulness` asks for the old objects of a relation with many: the target is right as well, so it is no candidate
 there.
 """
@@ -26,16 +29,19 @@ from benchmarks.datasets.reading.fields import (
     answers,
     answers_at,
     fold,
+    items_of,
     look,
-    mentions,
+    named_language,
     optional_text,
     sub_objects,
+    text,
     text_at,
-    texts,
     texts_at,
 )
-from benchmarks.datasets.reading.records import Place, Record
-from benchmarks.datasets.reading.sources import Source, located
+from benchmarks.datasets.reading.names import mentions
+from benchmarks.datasets.reading.records import Place, Record, type_name
+from benchmarks.datasets.reading.sources import DataFile, Source
+from benchmarks.datasets.reading.values import is_missing
 
 DESCRIPTION = "KnowEdit and EasyEdit JSON (easyedit:PATH): prompt, target_new, locality, portability"
 SOURCE = Source(  # the hub's newest commit: the checksum alone says which file it is
@@ -48,7 +54,12 @@ PROMPTS = ("prompt", "text", "src", "edit_prompt")
 SUBJECTS = ("subject", "concept")
 TARGETS = ("target_new", "labels", "target_false", "new_target", "edit_target", "alt", "target")
 OLDS = ("ground_truth", "target_true", "target_old", "old", "true", "answers")
-REPHRASES = ("rephrase_prompt", "rephrase_prompts", "rephrase", "paraphrase_prompts", "paraphrases", "rephrased_prompt")
+REPHRASES = (
+    *("rephrase_prompt", "rephrase_prompts", "rephrase", "rephrases", "rephrased_prompt"),
+    *("paraphrase_prompts", "paraphrases"),
+)
+QUESTIONS = ("prompt", "question", "text", "loc", "New Question")
+ANSWERS = ("ground_truth", "answer", "answers", "target", "loc_ans", "New Answer")
 FORGETFUL = "forget"
 
 
@@ -60,29 +71,34 @@ def recognises(record: Record) -> bool:
     return named and not flat and "requested_rewrite" not in record and not sub_objects(record)
 
 
-def read(argument: str, seed: int = 0, limit: int | None = None) -> CaseSet:
+def read(file: DataFile, seed: int = 0, limit: int | None = None) -> CaseSet:
     """The file's cases and what was left out.
 
     Raises:
-        BadData: the file cannot be read or fetched, or most of its records cannot be used.
+        BadData: the file cannot be read, or most of its records cannot be used.
     """
-    path = located("easyedit", argument, SOURCE).path
-    return read_file("easyedit", path, lambda place, record: [parse(place, record)], seed, limit)
+    return read_file("easyedit", file, lambda place, record: [parse(place, record)], seed, limit)
 
 
-def parse(place: Place, record: Record, lang: str = "en") -> Draft:
-    """The edit of one record, with its questions."""
-    edit = parse_edit(place, record, lang)
-    questions = [ask(edit, "paraphrase", prompt) for prompt in texts_at(place, record, *REPHRASES)]
-    unanswered = 0
+def parse(place: Place, record: Record, lang: str = "", strict: bool = True) -> Draft:
+    """The edit of one record, with its questions. `lang` and `strict` as in `draft`; `lang` by default the record's."""
+    return with_groups(place, record, parse_edit(place, record, lang, strict))
+
+
+def with_groups(place: Place, record: Record, edit: Draft, *questions: Question) -> Draft:
+    """The edit with its paraphrases, `questions`, and what the record holds under `portability` and `locality`."""
+    every = [ask(edit, "paraphrase", prompt) for prompt in texts_at(place, record, *REPHRASES)] + list(questions)
+    unanswered = edit.unanswered
     for what, make in (("portability", _portability), ("locality", _locality)):
         for name, prompt, said in grouped(place, record, what):
-            unanswered += not said
-            questions += [make(edit, name, prompt, said)] if said else []
-    return replace(edit, questions=tuple(questions), unanswered=unanswered)
+            if prompt and said:
+                every.append(make(edit, name, prompt, said))
+            else:
+                unanswered += 1
+    return replace(edit, questions=tuple(every), unanswered=unanswered)
 
 
-def parse_edit(place: Place, record: Record, lang: str = "en") -> Draft:
+def parse_edit(place: Place, record: Record, lang: str = "", strict: bool = True) -> Draft:
     """The edit of one record, without questions."""
     return draft(
         place,
@@ -92,8 +108,10 @@ def parse_edit(place: Place, record: Record, lang: str = "en") -> Draft:
         answers_at(place, record, *TARGETS),
         answers_at(place, record, *OLDS),
         relation=relation_of(place, record),
-        lang=lang,
+        lang=lang or named_language(place, record),
         name=id_of(place, record),
+        literal=True,
+        strict=strict,
     )
 
 
@@ -108,62 +126,48 @@ def id_of(place: Place, record: Record) -> str:
 
 
 def grouped(place: Place, record: Record, what: str) -> Iterator[tuple[str, str, tuple[str, ...]]]:
-    """Group name, question and answers (none, where the record gives none) of everything `what` holds, in either form.
+    """Group name, question and answers of everything `what` holds, in any form; empty ones where a part is missing.
 
     Args:
         what: locality or portability.
-
-    Raises:
-        BadData: not as many answers as questions.
     """
     for key in (f"{what}_prompt", f"{what}_prompts"):
-        if record.get(key):
-            said_key, said = look(record, f"{what}_ground_truth", f"{what}_answer", f"{what}_answers")
-            yield from _pairs(place, "", record[key], said, key, said_key)
+        prompts = look(record, key)[1]
+        if prompts is not None:
+            said = look(record, f"{what}_ground_truth", f"{what}_answer", f"{what}_answers")[1]
+            yield from _pairs(place, "", prompts, said, key)
     groups = look(record, what, f"{what}_inputs")[1]
     if groups is None:
         return
-    if isinstance(groups, list):
+    if not isinstance(groups, dict) or look(groups, *QUESTIONS)[1] is not None:
         groups = {"": groups}
-    if not isinstance(groups, dict):
-        place.refuse(f"{what!r} is {type(groups).__name__}, not an object", 'write {"group": [{"prompt": ...}]}')
-    if "prompt" in groups:
-        groups = {"": groups}
-    for name, items in groups.items():
+    for name, items in items_of(groups):
         for i, item in enumerate(items if isinstance(items, list) else [items], 1):
             where = f"{what}.{name:.60}[{i}]"
-            if not isinstance(item, dict):
-                place.refuse(f"{where!r} is {type(item).__name__}, not an object", 'write {"prompt": ...}')
-            yield from _pairs(
-                place,
-                name,
-                look(item, "prompt", "question", "text", "loc")[1],
-                look(item, "ground_truth", "answer", "answers", "target", "loc_ans")[1],
-                f"{where}.prompt",
-                f"{where}.ground_truth",
-            )
+            if isinstance(item, dict):
+                yield from _pairs(place, name, look(item, *QUESTIONS)[1], look(item, *ANSWERS)[1], where)
+            elif not is_missing(item):
+                place.refuse(f"{where!r} is {type_name(item)}, not an object", 'write {"prompt": ...}')
 
 
 def _pairs(
-    place: Place, name: str, prompts: object, said: object, key: str, said_key: str
+    place: Place, name: str, prompts: object, said: object, key: str
 ) -> Iterator[tuple[str, str, tuple[str, ...]]]:
-    """One question with its answers, or as many questions as answers."""
-    asked = texts(place, prompts, key)
-    if not asked:
-        place.refuse(f"{key!r} is missing", "write it out")
-    each = [said] if len(asked) == 1 else said
-    if not isinstance(each, list) or len(each) != len(asked):
-        place.refuse(f"{said_key!r} does not have {len(asked)} answers for as many questions", "give one for each")
-    for prompt, one in zip(asked, each, strict=True):
-        yield name, prompt, answers(place, one, said_key)
+    """One question with its answers, or as many questions as answers; a question without a partner has no answer."""
+    if not isinstance(prompts, list) or len(prompts) == 1:
+        prompts, each = prompts if isinstance(prompts, list) else [prompts], [said]
+    else:
+        each = said if isinstance(said, list) and len(said) == len(prompts) else [None] * len(prompts)
+    for prompt, one in zip(prompts, each, strict=True):
+        yield name, "" if is_missing(prompt) else text(place, prompt, key), answers(place, one, f"{key}: answer")
 
 
 def _portability(edit: Draft, group: str, prompt: str, said: tuple[str, ...]) -> Question:
     low = group.lower()
     if "alias" in low:
         kind = "alias"
-    else:
-        kind = "multi_hop" if any(part in low for part in ("reason", "hop", "composit")) else "relation"
+    else:  # a group without a name is the one that zsRE has: a question of one hop more
+        kind = "multi_hop" if not low or any(part in low for part in ("reason", "hop", "composit")) else "relation"
     same = fold(said[0]) == fold(edit.target)
     return replace(
         keep(edit, kind, prompt, said, "" if same else f"{kind}:{edit.relation}"),

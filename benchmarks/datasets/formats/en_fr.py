@@ -24,14 +24,16 @@ from benchmarks.datasets.reading.case_set import CaseSet
 from benchmarks.datasets.reading.drafts import Draft, Question, assemble, collect, draft
 from benchmarks.datasets.reading.fields import fold, look, mapping, prior, slotted, text
 from benchmarks.datasets.reading.patterns import Patterns
-from benchmarks.datasets.reading.records import Place, Record, read_records
-from benchmarks.datasets.reading.sources import Source, located
+from benchmarks.datasets.reading.records import Place, Record
+from benchmarks.datasets.reading.sources import DataFile, Source
 from editing.errors import BadRequest
+from editing.text import fill
 
 DESCRIPTION = "CounterFact with French names (en_fr:PATH, en_fr:PATH#fr to edit in French)"
 SOURCE = Source(
     "a join of CounterFact with the labels of mParaRel by English names, which you make yourself", "none stated"
 )
+OPTIONS = "#fr or #templates=FOLDER"
 NEIGHBOURS = {"en": 6, "fr": 4}
 PARAPHRASES = 4
 
@@ -65,30 +67,28 @@ def recognises(record: Record) -> bool:
     return isinstance(en, dict) and isinstance(fr, dict) and "true" in en and "new" in en and "prompt" not in fr
 
 
-def read(argument: str, seed: int = 0, limit: int | None = None) -> CaseSet:
+def read(file: DataFile, seed: int = 0, limit: int | None = None) -> CaseSet:
     """The file's cases, in its order, and what was left out.
 
     Raises:
-        BadRequest: no file named, an unknown option.
+        BadRequest: an unknown option.
         BadData: a file cannot be read, or most of its records cannot be used.
     """
-    asked = located("en_fr", argument, SOURCE)
     lang, patterns = "en", None
-    for option in asked.options:
+    for option in file.options:
         name, _, value = option.partition("=")
         if option in ("en", "fr"):
             lang = option
         elif name == "templates" and value:
             patterns = Patterns(Path(value).expanduser())
         else:
-            raise BadRequest(f"en_fr: unknown option #{option:.60}; use #fr or #templates=FOLDER")
-    rows = read_records(asked.path)
-    pairs, left = collect(str(asked.path), rows, lambda place, row: _pair(place, row, patterns))
+            raise BadRequest(f"en_fr: unknown option #{option:.60}; use {OPTIONS}")
+    pairs, left = collect(str(file.path), file.records, lambda place, record: _pair(place, record, patterns))
     sharing: dict[tuple[str, str], list[Pair]] = {}
     for pair in pairs:
         sharing.setdefault((pair.relation, fold(pair.en.true)), []).append(pair)
     drafts = [_draft(pair, lang, sharing[pair.relation, fold(pair.en.true)], seed) for pair in pairs]
-    return assemble("en_fr", asked.path, drafts, left, len(rows), seed, limit)
+    return assemble("en_fr", file, drafts, left, len(file.records), seed, limit)
 
 
 def _pair(place: Place, record: Record, patterns: Patterns | None) -> Pair:
@@ -102,7 +102,7 @@ def _pair(place: Place, record: Record, patterns: Patterns | None) -> Pair:
         )
     said = {
         lang: {
-            key: text(place, look(mapping(place, record.get(lang), lang), key)[1], f"{lang}.{key}", limit)
+            key: text(place, look(mapping(place, look(record, lang)[1], lang), key)[1], f"{lang}.{key}", limit)
             for key, limit in (("subject", 500), ("true", 500), ("new", 500), ("prompt", 10_000))
             if key != "prompt" or lang == "en"
         }
@@ -145,16 +145,16 @@ def _draft(pair: Pair, lang: str, sharing: list[Pair], seed: int) -> Draft:
     near = [other for other in others if fold(other.en.subject) != fold(pair.en.subject)]
     for other_lang, most in NEIGHBOURS.items():
         for i, other in enumerate(near[:most]):
-            side, mine = (other.en, pair.en) if other_lang == "en" else (other.fr, pair.fr)
+            side, edited = (other.en, pair.en) if other_lang == "en" else (other.fr, pair.fr)
             question = _question("neighbour", side, i % len(side.prompts) if other_lang == "fr" else 0)
-            questions.append(replace(question, answer=side.true, old=side.true, rivals=(mine.new, mine.true)))
+            questions.append(replace(question, answer=side.true, old=side.true, rivals=(edited.new, edited.true)))
     return replace(edit, prior=home.priors[0], questions=tuple(questions))
 
 
 def _question(kind: str, side: Side, which: int) -> Question:
     return Question(
         kind=kind,
-        prompt=side.prompts[which].replace("{}", side.subject),
+        prompt=fill(side.prompts[which], side.subject),
         answer=side.new,
         old=side.true,
         prior=side.priors[which],

@@ -1,9 +1,9 @@
-"""Your own facts as a table of ten columns: CSV, TSV, or JSONL with the same keys. The first fault stops the reading.
+"""Your own facts as a table of ten columns: CSV, TSV, or JSONL with the same keys.
 
 | column | holds |
 |---|---|
 | id | names the fact; rows with one id say it in several languages |
-| lang | ISO 639-1 code of the row; en where it is empty |
+| lang | language of the row, a code or a name; that of its script where it is empty |
 | relation | names what is asked, such as `capital`; groups candidates and neighbours |
 | subject | what the fact is about |
 | prompt | the text up to the answer, with `{}` or the subject itself in it |
@@ -26,10 +26,11 @@ from typing import Any
 
 from benchmarks.datasets.formats import fact_file
 from benchmarks.datasets.reading.case_set import CaseSet
-from benchmarks.datasets.reading.drafts import Draft, Question, ask, assemble, draft, keep
-from benchmarks.datasets.reading.fields import filled, fold, look, prior, text
-from benchmarks.datasets.reading.records import Place, Record, check_object, read_records
-from benchmarks.datasets.reading.sources import located
+from benchmarks.datasets.reading.drafts import Draft, Question, ask, ask_template, assemble, collect, draft, keep
+from benchmarks.datasets.reading.fields import fold, look, named_language, prior, text, texts
+from benchmarks.datasets.reading.records import Place, Record
+from benchmarks.datasets.reading.sources import DataFile
+from editing.text import fill
 
 DESCRIPTION = "your own facts as a table of ten columns (facts_table:PATH), CSV, TSV or JSONL"
 COLUMNS = ("id", "lang", "relation", "subject", "prompt", "target", "old", "aliases", "paraphrases", "neighbours")
@@ -39,47 +40,43 @@ BETWEEN, ARROW = "|", "=>"
 
 
 def recognises(record: Record) -> bool:
-    """Whether the record is of this form and not simply one of `fact_file`."""
+    """Whether the record is of this form and not simply one of `fact_file`, which no row of a table is."""
     return set(NEEDED) <= set(record) <= set(COLUMNS) and not fact_file.recognises(record)
 
 
-def read(argument: str, seed: int = 0, limit: int | None = None) -> CaseSet:
-    """The file's cases, in its order.
+def read(file: DataFile, seed: int = 0, limit: int | None = None) -> CaseSet:
+    """The file's cases, in its order, and what was left out.
 
     Raises:
-        BadRequest: no file named.
         BadData: the first fault of the file, naming file, record, column and fix.
     """
-    path = located("facts_table", argument).path
-    rows = read_records(path)
-    drafts = [_parse(Place(str(path), number), row) for number, row in enumerate(rows, 1)]
+    ids: set[str] = set()
+
+    def parse(place: Place, row: Any) -> Draft:
+        made = _parse(place, row, strict=str(look(row, "id")[1]) not in ids)
+        ids.add(made.id)
+        return made
+
+    drafts, bad = collect(str(file.path), file.records, parse)
     made = _merged(drafts)
     kin: dict[tuple[str, str], list[Draft]] = {}
     for one in made:
         kin.setdefault((one.relation, one.lang), []).append(one)
     near = [_with_neighbours(one, kin[one.relation, one.lang]) for one in made]
-    found = assemble("facts_table", path, near, (), len(rows), seed, limit)
-    if found.left_out:
-        Place(str(path)).refuse(*_halves(found.left_out[0].reason))
-    return found
+    merged = len(drafts) - len(made)
+    notes = (
+        [f"{merged} rows say the fact of another row in another language; they are asked, not edited"] if merged else []
+    )
+    return assemble("facts_table", file, near, bad, len(file.records) - merged, seed, limit, notes)
 
 
-def _halves(reason: str) -> tuple[str, str]:
-    """A fault met while candidates were drawn, as reason and fix."""
-    why, _, fix = reason.rpartition("; ")
-    return why, fix
-
-
-def _parse(place: Place, row: Any) -> Draft:
-    check_object(place, row, '{"subject": ..., "prompt": ..., "target": ...}')
-    for key in row:
-        if key not in COLUMNS:
-            place.refuse(f"unknown column {key!r:.60}", f"use {', '.join(COLUMNS)}")
+def _parse(place: Place, row: Any, strict: bool) -> Draft:
+    """A row; only the first one of an id is edited, so only there the prompt must name the subject."""
     cell = {key: text(place, value, key) for key in COLUMNS if isinstance(value := look(row, key)[1], str)}
     for key in NEEDED:
         if key not in cell:
             place.refuse(f"no {key!r}", f"fill the column {key}")
-    lang = cell.get("lang", "en").lower()
+    lang = named_language(place, row)
     target = (text(place, cell["target"], "target", 500), *_several(place, row, "aliases"))
     old = (text(place, cell["old"], "old", 500),) if "old" in cell else ()
     edit = draft(
@@ -92,14 +89,17 @@ def _parse(place: Place, row: Any) -> Draft:
         relation=cell.get("relation", ""),
         lang=lang,
         name=cell.get("id", f"row {place.record}"),
+        strict=strict,
     )
     questions = [ask(edit, "paraphrase", said) for said in _several(place, row, "paraphrases")]
+    unasked = 0
     for said in _several(place, row, "neighbours"):
-        prompt, arrow, answer = (part.strip() for part in said.partition(ARROW))
-        if not (prompt and arrow and answer):
-            place.refuse(f"'neighbours' holds {said!r:.80}", f"write each as `prompt {ARROW} answer`")
-        questions.append(keep(edit, "neighbour", prompt, (answer,)))
-    return replace(edit, questions=tuple(questions))
+        prompt, _, answer = (part.strip() for part in said.partition(ARROW))
+        if prompt and answer:
+            questions.append(keep(edit, "neighbour", prompt, (answer,)))
+        else:
+            unasked += 1
+    return replace(edit, questions=tuple(questions), unanswered=unasked)
 
 
 def _several(place: Place, row: Record, key: str) -> list[str]:
@@ -107,8 +107,7 @@ def _several(place: Place, row: Record, key: str) -> list[str]:
     value = look(row, key)[1]
     if value is None:
         return []
-    items = value if isinstance(value, list) else text(place, value, key).split(BETWEEN)
-    return [text(place, item, f"{key}[{i}]") for i, item in enumerate(items, 1)]
+    return texts(place, value if isinstance(value, list) else text(place, value, key).split(BETWEEN), key)
 
 
 def _merged(drafts: Sequence[Draft]) -> list[Draft]:
@@ -120,7 +119,7 @@ def _merged(drafts: Sequence[Draft]) -> list[Draft]:
     for first, *others in by_id.values():
         questions = list(first.questions)
         for other in others:
-            for question in (ask(other, "cross_lingual", other.prompt), *other.questions):
+            for question in (ask_template(other, "cross_lingual", other.prompt), *other.questions):
                 kept = question.kind == "neighbour"
                 questions.append(question if kept else replace(question, kind="cross_lingual"))
         made.append(replace(first, questions=tuple(questions)))
@@ -138,7 +137,7 @@ def _with_neighbours(edit: Draft, kin: Sequence[Draft]) -> Draft:
     near = [
         Question(
             kind="neighbour",
-            prompt=filled(one.prompt, one.subject),
+            prompt=fill(one.prompt, one.subject),
             answer=one.old,
             old=one.old,
             rivals=(edit.target,),

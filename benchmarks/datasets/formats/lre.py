@@ -16,16 +16,24 @@ Where both are given, `prompt` is edited: the templates of known_1000 lack their
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from benchmarks.datasets.asking import turns
 from benchmarks.datasets.reading.case_set import CaseSet, LeftOut
 from benchmarks.datasets.reading.drafts import assemble, collect
-from benchmarks.datasets.reading.fields import answers_at, look, optional_text, slotted, text, text_at, texts_at
+from benchmarks.datasets.reading.fields import (
+    answers_at,
+    look,
+    named_language,
+    optional_text,
+    slotted,
+    text_at,
+    texts_at,
+)
 from benchmarks.datasets.reading.records import Place, Record, read_records
-from benchmarks.datasets.reading.sources import Source, is_there, located
+from benchmarks.datasets.reading.sources import DataFile, Source, is_there
 from benchmarks.datasets.reading.triples import Triple, drafts_of
+from editing.text import fill, language_of_text
 
 DESCRIPTION = "LRE relations, a file or a folder, and known_1000 (lre:PATH): true facts, edited to others"
 SOURCE = Source("https://github.com/evandez/relations, folder data", "MIT")
@@ -37,15 +45,14 @@ def recognises(record: Record) -> bool:
     return known or ("samples" in record and "prompt_templates" in record)
 
 
-def read(argument: str, seed: int = 0, limit: int | None = None) -> CaseSet:
+def read(file: DataFile, seed: int = 0, limit: int | None = None) -> CaseSet:
     """The cases of a file or a folder, and what was left out.
 
     Raises:
-        BadRequest: no path named.
         BadData: a file cannot be read, or most facts cannot be used.
     """
-    path = located("lre", argument, SOURCE).path
-    rows = _rows(path)
+    path = file.path
+    rows = _rows(file)
     groups, left = collect(str(path), rows, _triples)
     facts = [fact for group, _ in groups for fact in group]
     left = [*left, *(one for _, bad in groups for one in bad)]
@@ -55,17 +62,17 @@ def read(argument: str, seed: int = 0, limit: int | None = None) -> CaseSet:
         for one in drafts:
             by_relation.setdefault(one.relation, []).append(one)
         drafts = turns(by_relation.values())
-    return assemble("lre", path, drafts, [*left, *unused], len(facts) + len(left), seed, limit)
+    return assemble("lre", file, drafts, [*left, *unused], len(facts) + len(left), seed, limit)
 
 
-def _rows(path: Path) -> Sequence[Any]:
+def _rows(file: DataFile) -> Sequence[Any]:
     """The records of a file, or of every JSON file below a folder, by name."""
-    if not (is_there(path) and path.is_dir()):
-        return read_records(path)
-    files = sorted(path.rglob("*.json"))
-    if not files:
-        Place(str(path)).refuse("holds no JSON file", "name a folder of relations")
-    return [record for file in files for record in read_records(file)]
+    if not (is_there(file.path) and file.path.is_dir()):
+        return file.records
+    paths = sorted(file.path.rglob("*.json"))
+    if not paths:
+        Place(str(file.path)).refuse("holds no JSON file", "name a folder of relations")
+    return [record for path in paths for record in read_records(path)]
 
 
 def _triples(place: Place, record: Record) -> tuple[list[Triple], list[LeftOut]]:
@@ -80,7 +87,8 @@ def _triples(place: Place, record: Record) -> tuple[list[Triple], list[LeftOut]]
             templates += [template] if template not in templates else []
     if not templates:
         place.refuse("'prompt_templates' is missing", 'write ["{} comes from"]')
-    samples = record["samples"]
+    lang = _language(place, record, templates[0])
+    samples = look(record, "samples")[1]
     if not isinstance(samples, list):
         place.refuse(f"'samples' is {type(samples).__name__}, not a list", 'write [{"subject": ..., "object": ...}]')
 
@@ -90,10 +98,14 @@ def _triples(place: Place, record: Record) -> tuple[list[Triple], list[LeftOut]]
         if not objects:
             inner.refuse("'object' is missing", "write it out")
         name = f"{relation}:{inner.record}:{subject}"
-        return Triple(place.record, name, relation, subject, objects, tuple(templates))
+        return Triple(place.record, name, relation, subject, objects, tuple(templates), lang)
 
     facts, bad = collect(f"{place.file}: record {place.record} ({relation:.60}): samples", samples, sample)
     return facts, [LeftOut(place.record, one.reason) for one in bad]
+
+
+def _language(place: Place, record: Record, template: str) -> str:
+    return named_language(place, record) or language_of_text(fill(template, ""))
 
 
 def _fact(place: Place, record: Record) -> Triple:
@@ -104,9 +116,17 @@ def _fact(place: Place, record: Record) -> Triple:
     templates = []
     for key in ("prompt", "template"):
         if look(record, key)[1] is not None:
-            templates.append(slotted(place, text(place, record[key], key), subject, key)[0])
+            templates.append(slotted(place, text_at(place, record, key), subject, key)[0])
     if not templates:
         place.refuse("neither 'prompt' nor 'template'", "write the text before the answer")
     relation = optional_text(place, record, "relation_id", "relation", "predicate_id") or templates[-1]
     name = optional_text(place, record, "known_id", "id") or place.record
-    return Triple(place.record, f"{name}:{subject}", relation, subject, objects, tuple(templates[:1]))
+    return Triple(
+        place.record,
+        f"{name}:{subject}",
+        relation,
+        subject,
+        objects,
+        tuple(templates[:1]),
+        _language(place, record, templates[0]),
+    )

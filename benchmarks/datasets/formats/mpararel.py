@@ -21,9 +21,9 @@ from benchmarks.datasets.reading.drafts import Draft, Question, assemble, collec
 from benchmarks.datasets.reading.fields import (
     ANSWER,
     answers_at,
-    filled,
     fold,
     look,
+    named_language,
     optional_text,
     prior,
     slotted,
@@ -31,10 +31,11 @@ from benchmarks.datasets.reading.fields import (
     texts,
 )
 from benchmarks.datasets.reading.patterns import Patterns, prompt_of
-from benchmarks.datasets.reading.records import Place, Record, read_records
-from benchmarks.datasets.reading.sources import Source, located
+from benchmarks.datasets.reading.records import Place, Record
+from benchmarks.datasets.reading.sources import DataFile, Source
 from benchmarks.datasets.reading.triples import Triple, drafts_of
 from editing.errors import BadRequest
+from editing.text import fill, find_language, language_of_text
 
 DESCRIPTION = "mParaRel and mLAMA facts, TSV or JSONL with labels and QIDs (mpararel:PATH#templates=FOLDER)"
 SOURCE = Source("https://github.com/coastalcph/mpararel", "none stated")
@@ -43,7 +44,7 @@ OBJECTS = ("obj_label", "object_label", "object", "obj", "answer")
 RELATIONS = ("predicate_id", "relation_id", "relation", "predicate", "pid", "property")
 SUBJECT_QIDS = ("sub_uri", "sub_qid", "subject_qid", "subject_id")
 OBJECT_QIDS = ("obj_uri", "obj_qid", "object_qid", "object_id")
-LANGS = ("lang", "language")
+OPTIONS = "#templates=FOLDER or a language such as #fr"
 
 
 @dataclass(frozen=True)
@@ -61,36 +62,34 @@ def recognises(record: Record) -> bool:
     return all(any(key in record for key in keys) for keys in parts) and "target" not in record
 
 
-def read(argument: str, seed: int = 0, limit: int | None = None) -> CaseSet:
+def read(file: DataFile, seed: int = 0, limit: int | None = None) -> CaseSet:
     """The file's cases, in its order, and what was left out.
 
     Facts in English are edited where there are any, else those of the first language; `#fr` chooses French.
 
     Raises:
-        BadRequest: no file named, an unknown option.
+        BadRequest: an unknown option.
         BadData: a file cannot be read, or most of its records cannot be used.
     """
-    asked = located("mpararel", argument, SOURCE)
     patterns, chosen = None, ""
-    for option in asked.options:
+    for option in file.options:
         name, _, value = option.partition("=")
         if name == "templates" and value:
             patterns = Patterns(Path(value).expanduser())
-        elif len(option) == 2 and option.isalpha():
-            chosen = option
+        elif code := find_language(option):
+            chosen = code
         else:
-            raise BadRequest(f"mpararel: unknown option #{option:.60}; use #templates=FOLDER or a language such as #fr")
-    rows = read_records(asked.path)
-    found, left = collect(str(asked.path), rows, lambda place, row: _row(place, row, patterns))
-    langs = list(dict.fromkeys(row.fact.lang for row in found))
+            raise BadRequest(f"mpararel: unknown option #{option:.60}; use {OPTIONS}")
+    rows, left = collect(str(file.path), file.records, lambda place, record: _row(place, record, patterns))
+    langs = list(dict.fromkeys(row.fact.lang for row in rows))
     home = chosen or ("en" if "en" in langs or not langs else langs[0])
-    if found and home not in langs:
-        raise BadRequest(f"mpararel: {asked.path} has no facts in {home!r}; it has {', '.join(langs)}")
-    drafts, unused = drafts_of(str(asked.path), [row.fact for row in found if row.fact.lang == home], seed)
-    drafts = _crossed(drafts, found, home)
-    others = sum(row.fact.lang != home for row in found)
+    if rows and home not in langs:
+        raise BadRequest(f"mpararel: {file.path} has no facts in {home!r}; it has {', '.join(langs)}")
+    drafts, unused = drafts_of(str(file.path), [row.fact for row in rows if row.fact.lang == home], seed)
+    drafts = _crossed(drafts, rows, home)
+    others = sum(row.fact.lang != home for row in rows)
     notes = [f"{others} facts in other languages than {home!r} are not edited, only asked"] if others else []
-    return assemble("mpararel", asked.path, drafts, [*left, *unused], len(rows) - others, seed, limit, notes)
+    return assemble("mpararel", file, drafts, [*left, *unused], len(file.records) - others, seed, limit, notes)
 
 
 def _row(place: Place, record: Record, patterns: Patterns | None) -> Row:
@@ -99,8 +98,10 @@ def _row(place: Place, record: Record, patterns: Patterns | None) -> Row:
     if not objects:
         place.refuse(f"{OBJECTS[0]!r} is missing", "write it out")
     relation = text_at(place, record, *RELATIONS, limit=ANSWER)
-    lang = optional_text(place, record, *LANGS, limit=20).lower() or "en"
-    prompts = [*_own(place, record, subject), *(patterns.of(relation, lang) if patterns and lang == "en" else ())]
+    lang = named_language(place, record)
+    own = _own(place, record, subject)
+    lang = lang or language_of_text(own[0] if own else subject)
+    prompts = [*own, *(patterns.of(relation, lang) if patterns and lang == "en" else ())]
     if not prompts:
         place.refuse(f"no pattern asks for {relation!r:.60}", "add `pattern` ([X] ... [Y]), or #templates=FOLDER")
     subject_id, object_id = (fold(optional_text(place, record, *keys)) for keys in (SUBJECT_QIDS, OBJECT_QIDS))
@@ -123,8 +124,8 @@ def _own(place: Place, record: Record, subject: str) -> list[str]:
 
 def _crossed(drafts: Sequence[Draft], rows: Sequence[Row], home: str) -> list[Draft]:
     """The drafts, each with the questions of the same fact in other languages."""
-    mine = {row.fact.id: row for row in rows if row.fact.lang == home}
-    called = {(row.fact.relation, fold(row.fact.said[0])): row.object for row in mine.values()}
+    edited = {row.fact.id: row for row in rows if row.fact.lang == home}
+    called = {(row.fact.relation, fold(row.fact.said[0])): row.object for row in edited.values()}
     abroad: dict[tuple[str, str], list[Row]] = {}
     names: dict[tuple[str, str, str], str] = {}
     for row in rows:
@@ -135,7 +136,7 @@ def _crossed(drafts: Sequence[Draft], rows: Sequence[Row], home: str) -> list[Dr
     for one in drafts:
         new = called[one.relation, fold(one.target)]
         questions = []
-        for row in abroad.get((one.relation, mine[one.id].subject), []):
+        for row in abroad.get((one.relation, edited[one.id].subject), []):
             target = names.get((row.fact.lang, one.relation, new))
             if target and fold(target) not in map(fold, row.fact.said):
                 questions += [_cross(row.fact, template, target) for template in row.fact.templates]
@@ -144,7 +145,7 @@ def _crossed(drafts: Sequence[Draft], rows: Sequence[Row], home: str) -> list[Dr
 
 
 def _cross(fact: Triple, template: str, target: str) -> Question:
-    prompt = filled(template, fact.subject)
+    prompt = fill(template, fact.subject)
     return Question(
         "cross_lingual", prompt, target, (), fact.said[0], (), prior(template, fact.lang), fact.lang, fact.subject
     )

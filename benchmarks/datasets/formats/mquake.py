@@ -27,14 +27,15 @@ from benchmarks.datasets.reading.fields import (
     fold,
     look,
     mapping,
-    mentions,
+    named_language,
     objects,
     text,
     text_at,
     texts_at,
 )
+from benchmarks.datasets.reading.names import mentions
 from benchmarks.datasets.reading.records import Place, Record
-from benchmarks.datasets.reading.sources import Source, located
+from benchmarks.datasets.reading.sources import DataFile, Source
 
 DESCRIPTION = "MQuAKE, CF, T and hard (mquake:PATH): multi-hop questions about edited facts"
 SOURCE = Source(
@@ -51,15 +52,15 @@ def recognises(record: Record) -> bool:
     return counterfact.REWRITE in record and ("questions" in record or "new_answer" in record)
 
 
-def read(argument: str, seed: int = 0, limit: int | None = None) -> CaseSet:
+def read(file: DataFile, seed: int = 0, limit: int | None = None) -> CaseSet:
     """The file's cases, in its order, and what was left out.
 
     Raises:
-        BadData: the file cannot be read or fetched, or most of its records cannot be used.
+        BadData: the file cannot be read, or most of its records cannot be used.
     """
     unasked: list[int] = []
     again: list[int] = []
-    seen: set[tuple[str, str, str]] = set()
+    earlier: set[tuple[str, str, str]] = set()
 
     def parse(place: Place, record: Record) -> list[Draft]:
         rewrites = objects(place, look(record, counterfact.REWRITE)[1], counterfact.REWRITE)
@@ -68,28 +69,28 @@ def read(argument: str, seed: int = 0, limit: int | None = None) -> CaseSet:
         if len(rewrites) == 1:
             return [alone(place, record, rewrites[0])]
         name = easyedit.id_of(place, record) or str(place.record)
-        drafts = [part(place, record, asked, f"{name}.{i}") for i, asked in enumerate(rewrites, 1)]
-        fresh = {(d.prompt, d.subject, d.target): d for d in drafts if (d.prompt, d.subject, d.target) not in seen}
-        seen.update(fresh)
+        drafts = [part(place, record, request, f"{name}.{i}") for i, request in enumerate(rewrites, 1)]
+        fresh = {(d.prompt, d.subject, d.target): d for d in drafts if (d.prompt, d.subject, d.target) not in earlier}
+        earlier.update(fresh)
         unasked.append(len(texts_at(place, record, "questions")))
         again.append(len(drafts) - len(fresh))
         return list(fresh.values())
 
-    found = read_file("mquake", located("mquake", argument, SOURCE).path, parse, seed, limit)
+    case_set = read_file("mquake", file, parse, seed, limit)
     if not unasked:
-        return found
+        return case_set
     note = (
         f"{len(unasked)} records make several edits at once: each edit is a case of its own "
         f"({sum(again)} that were there before are not repeated), "
         f"their {sum(unasked)} multi-hop questions are not asked"
     )
-    return replace(found, notes=(*found.notes, note))
+    return replace(case_set, notes=(note, *case_set.notes))
 
 
-def part(place: Place, record: Record, asked: Record, name: str) -> Draft:
+def part(place: Place, record: Record, request: Record, name: str) -> Draft:
     """One rewrite by itself: its own question, and the old chain's hops about other subjects."""
-    edit = counterfact.rewrite(place, asked, name)
-    questions = [ask(edit, "paraphrase", said) for said in texts_at(place, asked, "question")]
+    edit = counterfact.rewrite(place, request, name, named_language(place, record))
+    questions = [ask(edit, "paraphrase", said) for said in texts_at(place, request, "question")]
     for i, link in enumerate(objects(place, look(record, "single_hops")[1], "single_hops"), 1):
         prompt = text_at(place, link, "cloze", "question", under=f"single_hops[{i}].")
         if mentions(prompt, edit.subject):  # the edited fact itself, or one that the edited subject shares
@@ -100,15 +101,15 @@ def part(place: Place, record: Record, asked: Record, name: str) -> Draft:
     return replace(edit, questions=tuple(questions))
 
 
-def alone(place: Place, record: Record, asked: Record) -> Draft:
+def alone(place: Place, record: Record, request: Record) -> Draft:
     """The only rewrite of a record, with the record's questions of several hops."""
-    edit = part(place, record, asked, easyedit.id_of(place, record))
+    edit = part(place, record, request, easyedit.id_of(place, record))
     new, old = _answers(place, record, "new_answer"), _answers(place, record, "answer")
     if fold(new[0]) == fold(old[0]):
         place.refuse(f"'new_answer' {new[0]!r:.80} is the old answer", "an edit must change something")
     relation = _last(place, record, -1)
     hops = tuple(
-        Question("multi_hop", prompt, new[0], new[1:], old[0], lang="en", about=edit.subject, relation=relation)
+        Question("multi_hop", prompt, new[0], new[1:], old[0], lang=edit.lang, about=edit.subject, relation=relation)
         for prompt in texts_at(place, record, "questions")
     )
     return replace(edit, questions=(*edit.questions, *hops))

@@ -5,27 +5,30 @@
             "rephrase_prompt": [...], "locality": {...}}}
 
 A sub-object has the keys of EasyEdit's form or of zsRE, or a `requested_rewrite`. One language may stand in the record
-itself, beside the other's sub-object; its code is then `lang`, else `en`. English is edited where it is there, else the
+itself, beside the other's sub-object; its language is then `lang`, else that of its script. Languages are named in any
+common form ("fr", "fra", "fr-CA", "French"). A part in another language that cannot be used is left out and counted,
+and one whose question does not name the subject is asked as it stands. English is edited where it is there, else the
 first language; `multilingual:PATH#fr` edits French. What the other languages ask of the edit becomes `cross_lingual`;
 what they ask of other facts keeps its kind.
 """
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 
 from benchmarks.cases import GENERALISATION
 from benchmarks.datasets.formats import counterfact, easyedit, zsre
 from benchmarks.datasets.reading.case_set import CaseSet
-from benchmarks.datasets.reading.drafts import Draft, ask, read_file
-from benchmarks.datasets.reading.fields import look, sub_objects, text
-from benchmarks.datasets.reading.records import Place, Record
-from benchmarks.datasets.reading.sources import located
-from editing.errors import BadRequest
+from benchmarks.datasets.reading.drafts import Draft, ask_template, read_file
+from benchmarks.datasets.reading.fields import look, named_language, sub_objects
+from benchmarks.datasets.reading.records import Place, Record, language_key
+from benchmarks.datasets.reading.sources import DataFile
+from benchmarks.datasets.reading.values import alike
+from editing.errors import BadData, BadRequest
+from editing.text import language_code, language_of_text
 
 DESCRIPTION = "one edit in several languages (multilingual:PATH, multilingual:PATH#fr): en and fr sub-objects"
-CODE = re.compile(r"[a-z]{2}")
+OPTIONS = "one language, such as #fr"
 
 
 def recognises(record: Record) -> bool:
@@ -37,18 +40,17 @@ def _is_edit(part: Record) -> bool:
     return counterfact.REWRITE in part or any(key in part for key in easyedit.PROMPTS)
 
 
-def read(argument: str, seed: int = 0, limit: int | None = None) -> CaseSet:
+def read(file: DataFile, seed: int = 0, limit: int | None = None) -> CaseSet:
     """The file's cases, in its order, and what was left out.
 
     Raises:
-        BadRequest: no file named, an option that is no language.
+        BadRequest: an option that is no language.
         BadData: the file cannot be read, or most of its records cannot be used.
     """
-    asked = located("multilingual", argument)
-    if len(asked.options) > 1 or not all(CODE.fullmatch(option) for option in asked.options):
-        raise BadRequest(f"multilingual: unknown option #{'#'.join(asked.options):.60}; name one language, such as #fr")
-    lang = asked.options[0] if asked.options else ""
-    return read_file("multilingual", asked.path, lambda p, r: [parse(p, r, lang)], seed, limit)
+    if len(file.options) > 1:
+        raise BadRequest(f"multilingual: unknown option #{'#'.join(file.options):.60}; name {OPTIONS}")
+    lang = language_code(file.options[0]) if file.options else ""
+    return read_file("multilingual", file, lambda p, r: [parse(p, r, lang)], seed, limit)
 
 
 def parse(place: Place, record: Record, lang: str = "") -> Draft:
@@ -57,40 +59,42 @@ def parse(place: Place, record: Record, lang: str = "") -> Draft:
     home = lang or ("en" if "en" in said else next(iter(said)))
     if home not in said:
         place.refuse(f"no {home!r} sub-object", f"it has {', '.join(said)}")
-    drafts = {code: _draft(place, part, code) for code, part in said.items()}
-    edit = drafts.pop(home)
+    edit = _draft(place, said.pop(home), home)
     questions = list(edit.questions)
     relation = easyedit.relation_of(place, record) or edit.relation
-    for other in drafts.values():
-        for question in (ask(other, "cross_lingual", other.prompt), *other.questions):
-            kind = "cross_lingual" if question.kind in GENERALISATION else question.kind
+    unanswered = edit.unanswered
+    for code, part in said.items():
+        try:
+            other = _draft(place, part, code, strict=False)
+        except BadData:  # the edit needs none of what another language lacks
+            unanswered += 1
+            continue
+        unanswered += other.unanswered
+        for question in (ask_template(other, "cross_lingual", other.prompt), *other.questions):
+            hop = question.kind == "multi_hop"  # asks for another fact, in whichever language
+            kind = "cross_lingual" if question.kind in GENERALISATION and not hop else question.kind
             questions.append(replace(question, kind=kind))
     name = easyedit.id_of(place, record) or edit.id
-    return replace(edit, id=name, relation=relation, questions=tuple(questions))
+    return replace(edit, id=name, relation=relation, questions=tuple(questions), unanswered=unanswered)
 
 
 def languages(place: Place, record: Record) -> dict[str, Record]:
     """Each language's part of a record."""
     said = sub_objects(record)
     if _is_edit(record):
-        key, own = look(record, "lang", "language")
-        code = "en" if own is None else text(place, own, key, 20).lower()[:2]
-        said = {code: {k: v for k, v in record.items() if k not in said}, **said}
+        own_prompt = str(look(record, *easyedit.PROMPTS)[1] or "")
+        code = named_language(place, record) or language_of_text(own_prompt)
+        said = {code: alike(record, {k: v for k, v in record.items() if language_key(k) not in said}), **said}
     if not said:
         place.refuse("no language's sub-object", 'write {"en": {"prompt": ...}, "fr": {...}}')
     shared = {key: record[key] for key in easyedit.SUBJECTS if key in record}
-    return {code: {**shared, **part} for code, part in said.items()}
+    return {code: alike(record, {**shared, **part}) for code, part in said.items()}
 
 
-def _draft(place: Place, part: Record, lang: str) -> Draft:
+def _draft(place: Place, part: Record, lang: str, strict: bool = True) -> Draft:
     inner = Place(place.file, place.record)
     if zsre.recognises(part):
-        return zsre.parse(inner, part, lang)
+        return zsre.parse(inner, part, lang, strict)
     if counterfact.REWRITE not in part:
-        return easyedit.parse(inner, part, lang)
-    edit = counterfact.nested(inner, part)
-    return replace(
-        edit,
-        lang=lang,
-        questions=tuple(replace(q, lang=lang, prior=q.prior if lang == "en" else "") for q in edit.questions),
-    )
+        return easyedit.parse(inner, part, lang, strict)
+    return counterfact.nested(inner, part, lang, strict)

@@ -33,12 +33,13 @@ from benchmarks.datasets.reading.fields import (
     fold,
     look,
     mapping,
+    named_language,
     objects,
     optional_text,
     text_at,
 )
 from benchmarks.datasets.reading.records import Place, Record
-from benchmarks.datasets.reading.sources import Source, located
+from benchmarks.datasets.reading.sources import DataFile, Source
 
 DESCRIPTION = "RippleEdits (ripple_edits:PATH): ripple effects of one edit, in six groups"
 COMMIT = "21182d13b6ddaa50f023052d13ff59e279deec05"
@@ -64,11 +65,11 @@ def recognises(record: Record) -> bool:
     return isinstance(record.get("edit"), dict) and any(group in record for group in GROUPS)
 
 
-def read(argument: str, seed: int = 0, limit: int | None = None) -> CaseSet:
+def read(file: DataFile, seed: int = 0, limit: int | None = None) -> CaseSet:
     """The file's cases, in its order, and what was left out.
 
     Raises:
-        BadData: the file cannot be read or fetched, or most of its records cannot be used.
+        BadData: the file cannot be read, or most of its records cannot be used.
     """
     unasked: list[int] = []
 
@@ -77,9 +78,9 @@ def read(argument: str, seed: int = 0, limit: int | None = None) -> CaseSet:
         unasked.append(sum(len(_queries(place, test, "condition_queries")) for _, test in _tests(place, record)))
         return [made]
 
-    found = read_file("ripple_edits", located("ripple_edits", argument, SOURCE).path, parse, seed, limit)
+    case_set = read_file("ripple_edits", file, parse, seed, limit)
     note = f"{sum(unasked)} condition queries are not asked: they filter models, they judge no edit"
-    return replace(found, notes=(*found.notes, note)) if any(unasked) else found
+    return replace(case_set, notes=(note, *case_set.notes)) if any(unasked) else case_set
 
 
 def one(place: Place, record: Record) -> Draft:
@@ -94,14 +95,15 @@ def one(place: Place, record: Record) -> Draft:
         )
     relation = optional_text(place, edit, "relation", "relation_id")
     subject = _subject(place, record, edit, stem, relation)
-    made = draft(place, "edit.prompt", stem, subject, target, old, relation)
-    asked = [
+    lang = named_language(place, record) or named_language(place, edit)
+    made = draft(place, "edit.prompt", stem, subject, target, old, relation, lang, literal=True)
+    questions = [
         _question(place, made, group, query)
         for group, test in _tests(place, record)
         for query in _queries(place, test, "test_queries")
     ]
-    questions = tuple(filter(None, asked))
-    return replace(made, questions=questions, unanswered=len(asked) - len(questions))
+    whole = tuple(filter(None, questions))
+    return replace(made, questions=whole, unanswered=len(questions) - len(whole))
 
 
 def _sentence(place: Place, fact: Record, key: str) -> tuple[str, tuple[str, ...]]:
@@ -110,8 +112,8 @@ def _sentence(place: Place, fact: Record, key: str) -> tuple[str, tuple[str, ...
     given = answers_at(place, fact, "target", "answer", "target_label", under=f"{key}.")
     if given:
         return said.removesuffix(given[0]).strip(), given
-    head, found, tail = said.rpartition(IS)
-    if not found or not tail.strip():
+    head, link, tail = said.rpartition(IS)
+    if not link or not tail.strip():
         place.refuse(f"'{key}.prompt' does not end with `is` and an answer", f"write the answer as {key}.target")
     return head + IS.rstrip(), answers(place, tail, f"{key}.prompt")
 
@@ -122,13 +124,13 @@ def _subject(place: Place, record: Record, edit: Record, stem: str, relation: st
         return answers(place, named, f"edit.{key}")[0]
     bare = stem.removesuffix(IS.rstrip())
     words = re.escape(relation.replace("_", " ").lower())
-    if words and (found := re.search(rf"\b{words} of (.+)$", bare, re.IGNORECASE)):
-        return found[1]
+    if words and (match := re.search(rf"\b{words} of (.+)$", bare, re.IGNORECASE)):
+        return match[1]
     for _, test in _tests(place, record):
         for query in _queries(place, test, "test_queries"):
-            asked = str(look(query, "prompt", "phrase")[1] or "").removesuffix(IS.rstrip())
-            shared = _common_end(bare, asked).partition(" of ")[2]
-            if asked and query.get("subject_id") == edit.get("subject_id") and shared and asked != bare:
+            prompt = str(look(query, "prompt", "phrase")[1] or "").removesuffix(IS.rstrip())
+            shared = _common_end(bare, prompt).partition(" of ")[2]
+            if prompt and look(query, "subject_id") == look(edit, "subject_id") and shared and prompt != bare:
                 return shared
     place.refuse(f"the subject's name cannot be read from {stem!r:.120}", "add it as edit.subject")
 
@@ -150,13 +152,13 @@ def _queries(place: Place, test: Record, key: str) -> list[dict[str, Any]]:
 
 
 def _question(place: Place, edit: Draft, group: str, query: Record) -> Question | None:
-    """A test query; None where none of its answers has a name."""
-    prompt = text_at(place, query, "prompt", "phrase", under=f"{group}.")
+    """A test query; None where it has no text or none of its answers has a name."""
+    prompt = optional_text(place, query, "prompt", "phrase")
     given = look(query, "answers", "answer")[1]
     if isinstance(given, list):  # an entity without a label is written as {"value": "", "aliases": []}
         given = [one for one in given if not isinstance(one, dict) or look(one, *VALUES)[1] is not None]
     said = answers(place, given, f"{group}.answers")
-    if not said:
+    if not prompt or not said:
         return None
     kind = GROUPS[group]
     name = optional_text(place, query, "second_relation", "relation", limit=ANSWER) or group

@@ -6,7 +6,7 @@
 
 The edit goes from the first of `answers` to `alt`. Without `alt` the true answer itself is taught, as MEMIT does; what
 the model said before is then unknown. `loc` is a question about something else (NQ): a `neighbour` that must not answer
-the target.
+the target. `portability` and `locality` are read as in EasyEdit's form.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from dataclasses import replace
 
 from benchmarks.datasets.formats import easyedit
 from benchmarks.datasets.reading.case_set import CaseSet
-from benchmarks.datasets.reading.drafts import Draft, Question, ask, draft, read_file
-from benchmarks.datasets.reading.fields import answers_at, sub_objects, text_at, texts_at
+from benchmarks.datasets.reading.drafts import Draft, Question, draft, read_file
+from benchmarks.datasets.reading.fields import answers_at, named_language, sub_objects, text_at, texts_at
 from benchmarks.datasets.reading.records import Place, Record
-from benchmarks.datasets.reading.sources import Source, located
+from benchmarks.datasets.reading.sources import DataFile, Source
+from editing.text import question
 
 DESCRIPTION = "zsRE in the form of MEND (zsre:PATH): src, rephrase, alt, answers, loc"
 SOURCE = Source(  # a server without commits: the checksum alone says which file it is
@@ -35,17 +36,17 @@ def recognises(record: Record) -> bool:
     return "src" in record and ("alt" in record or "answers" in record) and not sub_objects(record)
 
 
-def read(argument: str, seed: int = 0, limit: int | None = None) -> CaseSet:
+def read(file: DataFile, seed: int = 0, limit: int | None = None) -> CaseSet:
     """The file's cases, in its order, and what was left out.
 
     Raises:
-        BadData: the file cannot be read or fetched, or most of its records cannot be used.
+        BadData: the file cannot be read, or most of its records cannot be used.
     """
-    return read_file("zsre", located("zsre", argument, SOURCE).path, lambda p, r: [parse(p, r)], seed, limit)
+    return read_file("zsre", file, lambda p, r: [parse(p, r)], seed, limit)
 
 
-def parse(place: Place, record: Record, lang: str = "en") -> Draft:
-    """The edit of one record, with its questions."""
+def parse(place: Place, record: Record, lang: str = "", strict: bool = True) -> Draft:
+    """The edit of one record, with its questions. `lang` and `strict` as in `draft`; `lang` by default the record's."""
     true = answers_at(place, record, "answers", "answer")
     alt = answers_at(place, record, "alt", "target_new")
     edit = draft(
@@ -56,18 +57,21 @@ def parse(place: Place, record: Record, lang: str = "en") -> Draft:
         alt or true,
         true if alt else (),
         relation=easyedit.relation_of(place, record),
-        lang=lang,
+        lang=lang or named_language(place, record),
         name=easyedit.id_of(place, record),
+        literal=True,
+        strict=strict,
     )
-    rephrases = texts_at(place, record, "rephrase", "rephrase_prompt", "rephrases")
-    questions = [ask(edit, "paraphrase", prompt) for prompt in rephrases]
+    questions, unanswered = [], 0
+    said = answers_at(place, record, "loc_ans")
     for prompt in texts_at(place, record, "loc"):
-        answer, *aliases = answers_at(place, record, "loc_ans") or (None,)
-        if answer is None:
-            place.refuse("'loc' without 'loc_ans'", "add 'loc_ans' with the right answer")
         prompt = prompt[len(NQ) :].strip() if prompt.lower().startswith(NQ) else prompt
-        prompt = prompt if prompt.endswith("?") else f"{prompt}?"
-        questions.append(
-            Question("neighbour", prompt, answer, tuple(aliases), answer, (edit.target,), lang=lang, relation="loc")
-        )
-    return replace(edit, questions=tuple(questions))
+        prompt = question(prompt)
+        if said:
+            rivals = (edit.target,)
+            questions.append(
+                Question("neighbour", prompt, said[0], said[1:], said[0], rivals, "", edit.lang, "", "loc")
+            )
+        else:
+            unanswered += 1
+    return easyedit.with_groups(place, record, replace(edit, unanswered=unanswered), *questions)

@@ -1,13 +1,27 @@
-"""What reading a data set gives: its cases, and an account of every record that became none."""
+"""What reading a data set gives: its cases, an account of every record that became none, and where a fault is."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NoReturn
 
 from benchmarks.cases import Case
+from editing.errors import BadData
 
 SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where in a file we are, for messages."""
+
+    file: str
+    record: int = 0
+
+    def refuse(self, why: str, fix: str) -> NoReturn:
+        where = f"{self.file}: record {self.record}" if self.record else self.file
+        raise BadData(f"{where}: {why}; {fix}")
 
 
 @dataclass(frozen=True)
@@ -27,12 +41,14 @@ class CaseSet:
         left_out: the records that became no case.
         records: how many records there are, those beyond a limit included.
         notes: one line each about parts of records that are not asked.
+        readings: one line each about what records leave open, and how they are read.
     """
 
     cases: tuple[Case, ...]
     left_out: tuple[LeftOut, ...] = ()
     records: int = 0
     notes: tuple[str, ...] = ()
+    readings: tuple[str, ...] = ()
 
 
 def account(name: str, left_out: Sequence[LeftOut], records: int, notes: Sequence[str] = ()) -> tuple[str, ...]:

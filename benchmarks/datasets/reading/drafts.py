@@ -1,8 +1,8 @@
 """From the facts of a file to cases: pools of same-type answers, candidates, priors, excluded records.
 
 A loader turns each record into a `Draft`, an edit with its questions but without candidates. Those can be drawn only
-once
-the whole file is known: from the answers of the same relation, topped up from the rest of the file in that language.
+once the whole file is known: from the answers of the same relation, topped up from the rest of the file in that
+language.
 """
 
 from __future__ import annotations
@@ -11,20 +11,32 @@ import random
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from benchmarks.cases import FREE, Case, Probe
 from benchmarks.datasets.reading.case_set import CaseSet, LeftOut
-from benchmarks.datasets.reading.fields import filled, fold, prior, slotted
+from benchmarks.datasets.reading.fields import ID_IN_TEXT, is_id, located, prior, slotted
 from benchmarks.datasets.reading.frames import Frames
-from benchmarks.datasets.reading.records import Place, check_object, read_records
+from benchmarks.datasets.reading.names import fold, mentions
+from benchmarks.datasets.reading.readings import readings_of
+from benchmarks.datasets.reading.records import Place, check_object
+from benchmarks.datasets.reading.sources import DataFile
 from editing.errors import BadData, UserError
-from editing.text import EditRequest
+from editing.text import EditRequest, escaped, fill, language_of_text
 
 M = 20  # candidates per probe where the file has so many answers
 ALL = "*"  # the pool of every answer in a language, for files that have little else
 T = TypeVar("T")
+
+
+class HasRecord(Protocol):
+    """Something made of one record."""
+
+    @property
+    def record(self) -> int: ...
+
+
+R = TypeVar("R", bound=HasRecord)
 
 
 @dataclass(frozen=True)
@@ -64,7 +76,7 @@ class Draft:
         aliases: texts that are as right as the target.
         relation: the file's own name of the relation, else the prompt.
         prior: the subject-free prompt where it is not the prompt about "it".
-        unanswered: how many questions of the record give no answer and are not asked.
+        unanswered: how many questions of the record lack their text or their answer and are not asked.
     """
 
     record: int
@@ -79,6 +91,8 @@ class Draft:
     prior: str = ""
     questions: tuple[Question, ...] = ()
     unanswered: int = 0
+    named: bool = True
+    mentions: int = 1
 
 
 def draft(
@@ -89,20 +103,30 @@ def draft(
     target: Sequence[str],
     old: Sequence[str] = (),
     relation: str = "",
-    lang: str = "en",
+    lang: str = "",
     name: str = "",
+    literal: bool = False,
+    strict: bool = True,
 ) -> Draft:
     """A checked edit without questions.
 
     Args:
         key: what the record calls the prompt, for messages.
         target, old: the answer after and before the edit, each with its aliases.
+        lang: empty where the record names no language; then that of the prompt's script is taken, which is counted.
         name: the record's own id; its number when empty.
+        literal: whether the prompt is a text that names the subject, and braces in it are braces; see `located`.
+        strict: whether the subject must be in the prompt; if not, the draft may have no slot and can only be asked.
 
     Raises:
         BadData: the subject is not in the prompt, no target, a target that is true already.
     """
-    template, spelled = slotted(place, prompt, subject, key)
+    if is_id(subject.strip()):
+        place.refuse(f"the subject is the id {subject!r:.40}, not a name", "write its label")
+    if strict:
+        template, spelled = slotted(place, prompt, subject, key, literal)
+    else:
+        template, spelled = located(prompt, subject, literal) or (escaped(prompt), subject)
     if not target:
         place.refuse("no target", "add what the edited model should answer")
     if fold(target[0]) in map(fold, old):
@@ -116,7 +140,9 @@ def draft(
         aliases=tuple(target[1:]),
         old=old[0] if old else "",
         relation=relation or template,
-        lang=lang,
+        lang=lang or language_of_text(fill(template, "")),
+        named=bool(lang),
+        mentions=len(mentions(prompt, subject)),
     )
 
 
@@ -125,13 +151,16 @@ def ask(edit: Draft, kind: str, prompt: str) -> Question:
 
     Where the subject is not found in it (an alias stands there, or a pronoun), it is asked as it is, without a prior.
     """
-    try:
-        template, subject = slotted(Place(""), prompt, edit.subject, "prompt")
-    except BadData:
-        template, subject = prompt, edit.subject
+    template = located(prompt, edit.subject)
+    return ask_template(edit, kind, *(template or (escaped(prompt), edit.subject)))
+
+
+def ask_template(edit: Draft, kind: str, template: str, subject: str = "") -> Question:
+    """A question with the edit's own answers about `subject`, by default the edit's, in a template's slot."""
+    subject = subject or edit.subject
     return Question(
         kind=kind,
-        prompt=filled(template, subject),
+        prompt=fill(template, subject),
         answer=edit.target,
         aliases=edit.aliases,
         old=edit.old,
@@ -143,16 +172,15 @@ def ask(edit: Draft, kind: str, prompt: str) -> Question:
 
 def keep(edit: Draft, kind: str, prompt: str, said: Sequence[str], relation: str = "") -> Question:
     """A specificity question: `said` (the answer and its aliases) is right before the edit and after it."""
-    prompt = filled(prompt, edit.subject)
-    about = edit.subject if edit.subject in prompt else ""
+    template, about = located(prompt, edit.subject) or (escaped(prompt), "")
     return Question(
         kind=kind,
-        prompt=prompt,
+        prompt=fill(template, about),
         answer=said[0],
         aliases=tuple(said[1:]),
         old=said[0],
         rivals=(edit.target,),
-        prior=prior(prompt.replace(about, "{}", 1), edit.lang) if about else "",
+        prior=prior(template, edit.lang),
         lang=edit.lang,
         about=about,
         relation=relation,
@@ -161,20 +189,20 @@ def keep(edit: Draft, kind: str, prompt: str, said: Sequence[str], relation: str
 
 def collect(file: str, rows: Sequence[Any], parse: Callable[[Place, Any], T]) -> tuple[list[T], list[LeftOut]]:
     """`parse` of every row that it accepts, and why it refused the others."""
-    good, left = [], []
+    good, bad = [], []
     for number, row in enumerate(rows, 1):
         place = Place(file, number)
         try:
             check_object(place, row)
             good.append(parse(place, row))
         except UserError as error:
-            left.append(LeftOut(number, " ".join(str(error).split())))
-    return good, left
+            bad.append(left_out(number, error))
+    return good, bad
 
 
 def assemble(
     dataset: str,
-    file: str | Path,
+    file: DataFile,
     drafts: Sequence[Draft],
     left: Sequence[LeftOut],
     records: int,
@@ -182,39 +210,92 @@ def assemble(
     limit: int | None = None,
     notes: Sequence[str] = (),
 ) -> CaseSet:
-    """The first `limit` cases of the drafts, in their order, with candidates from all of them.
+    """At most `limit` cases of the drafts, in their order, with candidates from all of them.
+
+    The limit takes a sample drawn with `seed` (a larger one holds the smaller one), or the first ones of `file.head`.
 
     Raises:
         BadData: more records are bad than good.
     """
     pools, frames = _pools(drafts), Frames({d.prompt for d in drafts if d.lang == "en"})
-    left, seen, cases, unasked, unanswered = list(left), Counter(), [], 0, 0
-    for one in drafts:
-        if limit is not None and len(cases) == limit:
+    counts: Counter[str] = Counter()
+
+    def case(one: Draft) -> Case:
+        builder = _Builder(dataset, str(file.path), one, pools, frames, seed)
+        made = builder.case()
+        counts["without their text or an answer"] += one.unanswered
+        counts["to which the file has no other answer to choose from"] += builder.unasked
+        return made
+
+    case_set = choose(file, _with_own_ids(drafts), case, left, records, seed, limit, notes, counts)
+    return replace(case_set, readings=(*case_set.readings, *readings_of(drafts)))
+
+
+def choose(
+    file: DataFile,
+    items: Sequence[R],
+    make: Callable[[R], Case],
+    left: Sequence[LeftOut],
+    records: int,
+    seed: int,
+    limit: int | None,
+    notes: Sequence[str],
+    unasked: Counter[str],
+) -> CaseSet:
+    """The cases that `make` gives of at most `limit` items, in their order, and the account of the others.
+
+    Args:
+        items: what the records say; each has `record`, its number.
+        left: the records that were refused before.
+        unasked: why questions are not asked -> how many; `make` adds to it.
+
+    Raises:
+        BadData: more records are bad than good.
+    """
+    bad, cases = list(left), {}
+    for i in _order(len(items), file, seed, limit):
+        if len(cases) == limit:
             break
-        seen[one.id] += 1
-        named = one if seen[one.id] == 1 else replace(one, id=f"{one.id}~{seen[one.id]}")
         try:
-            builder = _Builder(dataset, str(file), named, pools, frames, seed)
-            cases.append(builder.case())
-            unasked += builder.unasked
-            unanswered += one.unanswered
+            cases[i] = make(items[i])
         except UserError as error:
-            left.append(LeftOut(one.record, " ".join(str(error).split())))
-    left.sort(key=lambda one: one.record)
-    bad = {one.record for one in left}
-    if len(bad) > len({one.record for one in drafts} - bad):
-        raise BadData(f"{file}: {len(bad)} of {records} records cannot be used; fix the first: {left[0].reason}")
-    if unanswered:
-        notes = [*notes, f"{unanswered} questions without an answer are not asked"]
-    if unasked:
-        notes = [*notes, f"{unasked} questions are not asked: the file has nothing else to choose from"]
-    return CaseSet(tuple(cases), tuple(left), records, tuple(notes))
+            bad.append(left_out(items[i].record, error))
+    bad.sort(key=lambda one: one.record)
+    numbers = {one.record for one in bad}
+    if len(numbers) > len({one.record for one in items} - numbers):
+        raise BadData(
+            f"{file.path}: {len(numbers)} of {records} records cannot be used; fix the first: {bad[0].reason}"
+        )
+    lines = [f"{count} questions {why} are not asked" for why, count in unasked.items() if count]
+    return CaseSet(tuple(cases[i] for i in sorted(cases)), tuple(bad), records, (*notes, *lines, *file.notes()))
+
+
+def left_out(record: int, error: UserError) -> LeftOut:
+    """The account of a record that was refused."""
+    return LeftOut(record, " ".join(str(error).split()))
+
+
+def _with_own_ids(drafts: Sequence[Draft]) -> list[Draft]:
+    """The drafts, `~2`, `~3`... behind an id that was there before."""
+    counts: Counter[str] = Counter()
+    made = []
+    for one in drafts:
+        counts[one.id] += 1
+        made.append(one if counts[one.id] == 1 else replace(one, id=f"{one.id}~{counts[one.id]}"))
+    return made
+
+
+def _order(count: int, file: DataFile, seed: int, limit: int | None) -> list[int]:
+    """The order in which drafts are taken until the limit is reached."""
+    order = list(range(count))
+    if limit is not None and limit < count and not file.head:
+        random.Random(f"{seed}/limit").shuffle(order)
+    return order
 
 
 def read_file(
     dataset: str,
-    path: Path,
+    file: DataFile,
     parse: Callable[[Place, dict[str, Any]], Sequence[Draft]],
     seed: int,
     limit: int | None = None,
@@ -224,9 +305,8 @@ def read_file(
     Raises:
         BadData: the file cannot be read, or more of its records are bad than good.
     """
-    rows = read_records(path)
-    groups, left_out = collect(str(path), rows, parse)
-    return assemble(dataset, path, [one for group in groups for one in group], left_out, len(rows), seed, limit)
+    groups, bad = collect(str(file.path), file.records, parse)
+    return assemble(dataset, file, [one for group in groups for one in group], bad, len(file.records), seed, limit)
 
 
 # (language, relation) -> answers, folded and as written; relation "" holds those of all edits, ALL every one
@@ -263,7 +343,7 @@ class _Builder:
     def case(self) -> Case:
         one = self.draft
         case_id = f"{self.dataset}:{one.id}"
-        efficacy = ask(one, "efficacy", one.prompt)
+        efficacy = ask_template(one, "efficacy", one.prompt)
         efficacy = replace(efficacy, prior=one.prior or efficacy.prior)
         first = self._probe(efficacy)
         if first is None:
@@ -278,10 +358,10 @@ class _Builder:
         if q.kind in FREE:
             return Probe(q.kind, q.prompt, lang=q.lang, about=q.about)
         relation, prior, about = q.relation or self.draft.relation, q.prior, q.about
-        if not prior and not about and q.lang == "en" and (found := self.frames.match(q.prompt)):
-            prior, about = found
+        if not prior and not about and q.lang == "en" and (matched := self.frames.match(q.prompt)):
+            prior, about = matched
         candidates, places = self._candidates(q, relation)
-        if len(candidates) < 2:
+        if len(candidates) < 2 or ID_IN_TEXT.search(q.prompt):
             return None
         at, old = places[fold(q.answer)], places[fold(q.old)] if q.old else None
         keeps = q.kind not in ("neighbour", "same_subject", "neighbour_plus")

@@ -1,8 +1,8 @@
 """Single fields of a record: texts, answers with their aliases, subject slots, whichever way they are written.
 
 Wild files write an answer as `"Rome"`, `{"str": "Rome", "id": "Q220"}`, `["Rome", "Roma"]` or `[["Rome", "Roma"]]`, and
-a year as `1998`; a subject as `{}`, `[X]` or itself. A field that is missing, null or empty is not there; anything else
-that cannot be read raises `BadData` with place, key and fix.
+a year as `1998`; a subject as `{}`, `[X]` or itself. A field that is missing, null, NaN or empty is not there; anything
+else that cannot be read raises `BadData` with place, key and fix.
 """
 
 from __future__ import annotations
@@ -11,25 +11,38 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from benchmarks.datasets.reading.records import LANGUAGE, Place, Record, type_name
-from editing.text import SLOT
+from benchmarks.datasets.reading.names import fold, mentions
+from benchmarks.datasets.reading.records import Place, Record, language_key, type_name
+from benchmarks.datasets.reading.values import Fields, is_missing
+from editing.errors import BadRequest
+from editing.text import SLOT, escaped, fill, language_code, parts
 
 PROMPT, ANSWER = 10_000, 500  # characters
 VALUES = ("str", "value", "label", "name", "text", "answer", "ground_truth")
-SLOTS = re.compile(r"\{\}|\{subject\}|\{0\}|\[X\]|\[subject\]|<subject>", re.IGNORECASE)
+# A slot stands alone: the braces of `interface{}` and the index of `a[X]` are code.
+LANGUAGES = ("lang", "language", "lang_code", "language_code", "locale")
+SLOTS = re.compile(r"(?<![A-Za-z0-9_)\]}{$#%])(?:\{\}|\{subject\}|\{0\}|\[X\]|\[subject\]|<subject>)(?![{}])")
+WIKIDATA = re.compile(r"Q[1-9][0-9]+")
+ID_IN_TEXT = re.compile(r"\bQ[1-9][0-9]{3,}\b")
 
 
 def look(record: Record, *keys: str) -> tuple[str, Any]:
     """The first of `keys` that is there, with its value; the first key and None when none is."""
     for key in keys:
-        value = record.get(key)
-        if value is not None and value != [] and value != {} and not (isinstance(value, str) and not value.strip()):
-            return key, value
+        if key in record and not is_missing(record[key]):
+            if isinstance(record, Fields):
+                record.read.add(key)
+            return key, record[key]
     return keys[0], None
 
 
+def items_of(record: Record) -> Iterator[tuple[str, Any]]:
+    """Every key of an object whose keys are names, such as groups of questions, with its value."""
+    return ((key, look(record, key)[1]) for key in record)
+
+
 def text(place: Place, value: Any, key: str, limit: int = PROMPT) -> str:
-    """`value` as a stripped text.
+    """`value` as a text without blanks around it. Other white space at its end stays: a prompt may end in a line break.
 
     Raises:
         BadData: no text, empty, longer than `limit`, control characters or half a character in it.
@@ -37,7 +50,7 @@ def text(place: Place, value: Any, key: str, limit: int = PROMPT) -> str:
     if not isinstance(value, str):
         kind = "missing" if value is None else f"{type_name(value)}, not text"
         place.refuse(f"{key!r} is {kind}", "write it out" if value is None else 'write it in "quotes"')
-    value = value.strip()
+    value = value.lstrip().rstrip(" ")
     if not value:
         place.refuse(f"{key!r} is empty", "write it out")
     if len(value) > limit:
@@ -59,7 +72,7 @@ def text_at(place: Place, record: Record, *keys: str, under: str = "", limit: in
 
 def optional_text(place: Place, record: Record, *keys: str, limit: int = PROMPT) -> str:
     """As `text_at`; empty when none of `keys` is there."""
-    return "" if look(record, *keys)[1] is None else text_at(place, record, *keys, limit=limit)
+    return "" if look(record, *keys)[1] is None else text_at(place, record, *keys, limit=limit).strip()
 
 
 def answers_at(place: Place, record: Record, *keys: str, under: str = "") -> tuple[str, ...]:
@@ -75,15 +88,22 @@ def texts_at(place: Place, record: Record, *keys: str) -> list[str]:
 
 
 def answers(place: Place, value: Any, key: str) -> tuple[str, ...]:
-    """The answer and its aliases, in the order written, different but for case; empty when the field is not there."""
-    found: dict[str, str] = {}
+    """The answer and its aliases, in the order written, different but for case; empty when the field is not there.
+
+    An id of Wikidata is no answer: no model knows it by that name.
+    """
+    if type(value) is str and not is_missing(value):  # the usual case, without the walk below
+        said = text(place, value, key, ANSWER).strip()
+        return () if is_id(said) else (said,)
+    by_fold: dict[str, str] = {}
     for said in _answers(place, value, key, 0):
-        found.setdefault(fold(said), said)
-    return tuple(found.values())
+        if not is_id(said):
+            by_fold.setdefault(fold(said), said)
+    return tuple(by_fold.values())
 
 
 def _answers(place: Place, value: Any, key: str, depth: int) -> Iterator[str]:
-    if value is None or (isinstance(value, str) and not value.strip()):
+    if is_missing(value):
         return
     if depth > 3:
         place.refuse(f"{key!r} is nested too deeply", "write a text or a list of texts")
@@ -97,15 +117,14 @@ def _answers(place: Place, value: Any, key: str, depth: int) -> Iterator[str]:
         yield from _answers(place, said, f"{key}.{name}", depth + 1)
         yield from _answers(place, look(value, "aliases", "alias")[1], f"{key}.aliases", depth + 1)
     else:
-        yield text(place, value, key, ANSWER)
+        yield text(place, value, key, ANSWER).strip()
 
 
 def texts(place: Place, value: Any, key: str) -> list[str]:
-    """One text, a list of them, or none."""
-    if value is None:
-        return []
-    items = value if isinstance(value, list) else [value]
-    return [text(place, item, f"{key}[{i}]" if item is not value else key) for i, item in enumerate(items, 1)]
+    """One text, a list of them, or none; missing items of a list are passed over."""
+    if not isinstance(value, list):
+        return [] if value is None else [text(place, value, key)]
+    return [text(place, item, f"{key}[{i}]") for i, item in enumerate(value, 1) if not is_missing(item)]
 
 
 def mapping(place: Place, value: Any, key: str) -> dict[str, Any]:
@@ -119,58 +138,84 @@ def mapping(place: Place, value: Any, key: str) -> dict[str, Any]:
 
 def objects(place: Place, value: Any, key: str) -> list[dict[str, Any]]:
     """`value` as a list of objects; a single object is a list of one."""
-    items = [] if value is None else value if isinstance(value, list) else [value]
-    return [mapping(place, item, f"{key}[{i}]") for i, item in enumerate(items, 1)]
+    items = value if isinstance(value, list) else [value]
+    return [mapping(place, item, f"{key}[{i}]") for i, item in enumerate(items, 1) if not is_missing(item)]
 
 
-def slotted(place: Place, prompt: str, subject: str, key: str) -> tuple[str, str]:
-    """`prompt` with `{}` for the subject, and the subject as the prompt spells it.
-
-    The last mention is taken, the one right before the answer; case is ignored where the exact spelling is absent.
+def slotted(place: Place, prompt: str, subject: str, key: str, literal: bool = False) -> tuple[str, str]:
+    """`prompt` as a template with its slot at the subject, and the subject as the prompt spells it: see `located`.
 
     Raises:
         BadData: no slot and no subject in it, or several slots.
     """
-    slots = SLOTS.findall(prompt)
-    if len(slots) > 1:
-        place.refuse(f"{key!r} has {len(slots)} slots {{}}", "keep one")
-    if slots:
-        return SLOTS.sub(SLOT, prompt), subject
-    at = prompt.rfind(subject)
-    if at < 0:
-        lowered = prompt.lower()  # lower() may change the length of a text ("İ"); then only the exact spelling counts
-        at = lowered.rfind(subject.lower()) if len(lowered) == len(prompt) else -1
-    if at < 0:
+    template = located(prompt, subject, literal)
+    if template is None:
+        slots = len(_slots(prompt))
+        if slots > 1:
+            place.refuse(f"{key!r} has {slots} slots {{}}", "keep one")
         place.refuse(f"subject {subject!r:.80} is absent from {key!r} {prompt!r:.120}", "write the subject or {} in it")
-    end = at + len(subject)
-    return f"{prompt[:at]}{SLOT}{prompt[end:]}", prompt[at:end]
+    return template
+
+
+def located(prompt: str, subject: str, literal: bool = True) -> tuple[str, str] | None:
+    """`prompt` as a template (editing/text/slots.py) and the subject as it spells it; None where it does not name it.
+
+    A declared slot is the subject's place; in a `literal` text, which may hold code, only where the subject is not
+    named. Else it is the subject's last mention, the one right before the answer.
+    """
+    slots, spans = _slots(prompt), mentions(prompt, subject)
+    if len(slots) == 1 and not (literal and spans):
+        (begin, end), spelled = slots[0], subject.strip()
+    elif spans:
+        begin, end = spans[-1]
+        spelled = prompt[begin:end]
+    else:
+        return None
+    return f"{escaped(prompt[:begin])}{SLOT}{escaped(prompt[end:])}", spelled
+
+
+def _slots(prompt: str) -> list[tuple[int, int]]:
+    return [slot.span() for slot in SLOTS.finditer(prompt)]
 
 
 def filled(prompt: str, subject: str) -> str:
-    """`prompt` with the subject in its slot, if it has one."""
-    return SLOTS.sub(lambda _: subject, prompt)
-
-
-def mentions(prompt: str, subject: str) -> bool:
-    """Whether the words of `subject` stand in `prompt`, in whichever case."""
-    return bool(subject) and re.search(rf"(?<!\w){re.escape(fold(subject))}(?!\w)", fold(prompt)) is not None
+    """A literal text with the subject in its slot, if it has one."""
+    template = located(prompt, subject)
+    return prompt if template is None else fill(*template)
 
 
 def sub_objects(record: Record) -> dict[str, Record]:
-    """The objects in a record that are named by a language's code."""
-    return {key: value for key, value in record.items() if LANGUAGE.fullmatch(key) and isinstance(value, dict)}
+    """The objects in a record that are named by a language, by its ISO 639 code."""
+    parts = {key: look(record, key)[1] for key in record if isinstance(record[key], dict) and language_key(key)}
+    return {language_key(key): part for key, part in parts.items()}
 
 
-def fold(said: str) -> str:
-    """What two answers share that differ in case and blanks only."""
-    return " ".join(said.casefold().split())
+def named_language(place: Place, record: Record) -> str:
+    """The ISO 639 code of the language that the record names in any form; empty where it names none.
+
+    Raises:
+        BadData: no language is called so.
+    """
+    key, value = look(record, *LANGUAGES)
+    if value is None:
+        return ""
+    try:
+        return language_code(text(place, value, key, 100))
+    except BadRequest as error:
+        place.refuse(*str(error).split("; ", 1))
+
+
+def is_id(said: str) -> bool:
+    """Whether a text is an id of Wikidata, which stands where a name has no label."""
+    return WIKIDATA.fullmatch(said) is not None
 
 
 def prior(prompt: str, lang: str) -> str:
     """The prompt about nothing in particular. Only English lets a pronoun stand in any slot; others go uncorrected."""
-    if lang != "en" or SLOT not in prompt:
+    around = parts(prompt) if lang == "en" else None
+    if around is None:
         return ""
-    head, _, tail = prompt.partition(SLOT)
+    head, tail = around
     starts = not head.strip() or head.rstrip()[-1] in ".?!:"
     bare = f"{head}{'It' if starts else 'it'}{tail}"
     return bare[:1].upper() + bare[1:]

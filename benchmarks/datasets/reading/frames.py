@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from benchmarks.datasets.reading.fields import prior
-from editing.text import SLOT
+from editing.text import SLOT, escaped, parts
 
 WORDS = 3  # of a template besides its subject; fewer fit anything
 SUBJECT = 100  # characters
@@ -21,7 +21,7 @@ class Frames:
     def __init__(self, templates: Iterable[str]) -> None:
         self._by_end: dict[str, list[tuple[str, str]]] = {}
         for template in sorted(templates, key=lambda t: (-len(t), t)):  # the longest, most telling one first
-            head, _, tail = template.partition(SLOT)
+            head, tail = parts(template) or (template, "")
             if tail.split() and len(head.split()) + len(tail.split()) >= WORDS:
                 self._by_end.setdefault(tail.split()[-1], []).append((head, tail))
 
@@ -31,5 +31,5 @@ class Frames:
         for head, tail in self._by_end.get(words[-1], []) if words else []:
             subject = prompt[len(head) : -len(tail)]
             if prompt.startswith(head) and prompt.endswith(tail) and 0 < len(subject.strip()) <= SUBJECT:
-                return prior(f"{head}{SLOT}{tail}", "en"), subject.strip()
+                return prior(f"{escaped(head)}{SLOT}{escaped(tail)}", "en"), subject.strip()
         return None

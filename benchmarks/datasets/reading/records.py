@@ -1,9 +1,10 @@
-"""Reads JSON, JSONL, CSV and TSV files as lists of records; every error is one line with file and record.
+"""Reads a file as a list of records: JSON, JSONL, Parquet, tables (CSV, TSV, any usual delimiter), packed or not.
 
 A file is a list of records, one record, one record a line, a mapping from ids to records (`{"0": {...}, "1": {...}}`),
-a mapping from splits to lists (`{"train": [...]}`), or a table with a header row. Numbers are kept as they are written
-(`Written`), so that a year stays a year and a huge number costs nothing; a key given twice is remembered (`Twice`) and
-refused when its record is looked at.
+columns as `DataFrame.to_json()` writes them in any of its orientations, a mapping from splits to lists (`{"train":
+[...], "test": [...]}`: one has to be chosen), or a table with a header row. Numbers are kept as they are written, so
+that a year stays a year and a huge number costs nothing; missing values are left out and counted (`values.py`). Every
+error is one line with file and record.
 """
 
 from __future__ import annotations
@@ -11,162 +12,202 @@ from __future__ import annotations
 import csv
 import io
 import json
-import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, NoReturn
+from functools import cache
+from pathlib import Path, PurePath
+from typing import Any
 
-from editing.errors import BadData
+from benchmarks.datasets.reading.case_set import Place
+from benchmarks.datasets.reading.packed import decode, unpack
+from benchmarks.datasets.reading.values import Fields, Row, Values, Written, constant
+from editing.text import find_language
 
 TABLES = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
+DELIMITERS = ",;\t|"
+JSON_LINES = (".jsonl", ".ndjson")
+ALL = "all"  # as a split: every one of them
 CELL = 10_000_000  # characters of one table cell; longer texts are refused one by one, not with the whole file
-LANGUAGE = re.compile(r"[a-z]{2}")
 Record = Mapping[str, Any]
 
 
-class Written(str):
-    """A JSON number as it is written in the file."""
+@cache
+def language_key(key: str) -> str:
+    """The ISO 639-1 code of the language that a key names ("fr", "fra", "zh-cn", "French"); empty where it names none.
 
-    __slots__ = ()
-
-
-class Twice(dict):
-    """A JSON object in which a key stands twice; `key` is the first of them."""
-
-    key = ""
+    Languages without a code of two letters are not looked for: "new" and "alt" are such codes.
+    """
+    code = find_language(key) if isinstance(key, str) and len(key) > 1 else None
+    return code if code and len(code) == 2 else ""
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where in the file we are, for messages."""
+class Contents:
+    """The records of a file in its order, as JSON values that are not checked, and what was found beside them."""
 
-    file: str
-    record: int = 0
-
-    def refuse(self, why: str, fix: str) -> NoReturn:
-        where = f"{self.file}: record {self.record}" if self.record else self.file
-        raise BadData(f"{where}: {why}; {fix}")
+    records: Sequence[Any]
+    values: Values
 
 
-def read_text(path: Path) -> str:
-    """The file as text.
-
-    Raises:
-        BadData: not there, not readable, not UTF-8.
-    """
-    place = Place(str(path))
-    try:
-        raw = path.read_bytes()
-    except FileNotFoundError:
-        place.refuse("no such file", "check the path")
-    except IsADirectoryError:
-        place.refuse("is a folder", "name a JSON or JSONL file in it")
-    except (OSError, ValueError) as error:  # ValueError: a path with a NUL byte
-        place.refuse(f"cannot be read ({getattr(error, 'strerror', None) or error})", "check its permissions")
-    if b"\0" in raw:
-        place.refuse("holds NUL bytes, so it is no text (perhaps UTF-16)", "save it as UTF-8")
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw[: error.start].count(b"\n") + 1
-        place.refuse(f"line {line} is not UTF-8", "save the file as UTF-8")
+def read_records(path: Path, split: str = "", encoding: str = "") -> Sequence[Any]:
+    """The records of `read_contents` alone."""
+    return read_contents(path, split, encoding).records
 
 
-def read_records(path: Path) -> Sequence[Any]:
-    """Every record of the file, in its order, as JSON values; at least one. They are not checked.
+def read_contents(path: Path, split: str = "", encoding: str = "") -> Contents:
+    """Every record of the file; at least one.
+
+    Args:
+        split: which of several lists of records, or ALL of them.
+        encoding: of a text that is not in a Unicode form.
 
     Raises:
-        BadData: the file cannot be read as a whole.
+        BadData: the file cannot be read as a whole, or it holds several splits and none is chosen.
     """
-    text, place = read_text(path), Place(str(path))
-    if not text.strip():
-        place.refuse("is empty", "write at least one record")
-    if path.suffix.lower() in TABLES:
-        records = _table(text, TABLES[path.suffix.lower()], place)
+    place, values = Place(str(path)), Values()
+    unpacked = unpack(path, split)
+    from_archive = unpacked.name != path.name and PurePath(unpacked.name).stem == split
+    if unpacked.is_parquet:
+        records = _parquet(unpacked.raw, values, place)
     else:
-        records = _unwrapped(_json(text, path, place))
+        text = decode(unpacked.raw, place, encoding)
+        if not text.strip():
+            place.refuse("is empty", "write at least one record")
+        records = _of_text(text, PurePath(unpacked.name).suffix.lower(), values, place)
+    records = _of_columns(records, values, place)
+    records = _of_split(records, "" if from_archive else split, place)
     if not records:
         place.refuse("holds no record", "write at least one")
-    return records
+    return Contents(records, values)
 
 
-def _json(text: str, path: Path, place: Place) -> Any:
+def _of_text(text: str, suffix: str, values: Values, place: Place) -> Any:
+    if suffix in (".json", *JSON_LINES) or text.lstrip()[:1] in ("[", "{"):
+        return _json(text, suffix, values, place)
+    csv.field_size_limit(min(sys.maxsize, CELL))
+    header = text.lstrip().splitlines()[0]
+    widths = {mark: len(next(csv.reader([header], delimiter=mark))) for mark in TABLES.get(suffix, ",") + DELIMITERS}
+    delimiter = max(widths, key=widths.__getitem__)
+    if suffix not in TABLES and widths[delimiter] == 1:
+        place.refuse("is neither JSON nor a table with a header row", "write a list of records as JSON")
+    return list(_table(text, delimiter, values, place))
+
+
+def _json(text: str, suffix: str, values: Values, place: Place) -> Any:
     try:
-        return _parse(text)
+        return _parse(text, values)
     except json.JSONDecodeError as whole:
+        values.missing.clear()  # of the part before the fault, which is read again line by line
         lines = [line for line in text.split("\n") if line.strip()]
         # A first line that is an object by itself makes it JSONL; otherwise the fault is that of one JSON document.
         try:
-            jsonl = len(lines) > 1 and isinstance(_parse(lines[0]), dict)
+            jsonl = len(lines) > 1 and isinstance(_parse(lines[0], Values()), dict)
         except (json.JSONDecodeError, RecursionError):
-            jsonl = path.suffix.lower() in (".jsonl", ".ndjson")
+            jsonl = suffix in JSON_LINES
         if not jsonl:
             place.refuse(
                 f"bad JSON at line {whole.lineno}, column {whole.colno} ({whole.msg})", "correct the JSON there"
             )
-        return [_line(line, Place(str(path), number)) for number, line in enumerate(lines, 1)]
+        return [_line(line, values, Place(place.file, number)) for number, line in enumerate(lines, 1)]
     except RecursionError:
         place.refuse("is nested too deeply", "write a list of flat records")
 
 
-def _line(line: str, place: Place) -> Any:
+def _line(line: str, values: Values, place: Place) -> Any:
     try:
-        return _parse(line)
+        return _parse(line, values)
     except json.JSONDecodeError as error:
         place.refuse(f"bad JSON at column {error.colno} ({error.msg})", "correct the JSON there")
     except RecursionError:
         place.refuse("is nested too deeply", "write a flat record")
 
 
-def _parse(text: str) -> Any:
+def _parse(text: str, values: Values) -> Any:
     return json.loads(
-        text, parse_int=Written, parse_float=Written, parse_constant=Written, object_pairs_hook=_object_of
+        text, parse_int=Written, parse_float=Written, parse_constant=constant, object_pairs_hook=values.fields
     )
 
 
-def _object_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) == len(pairs):
-        return made
-    made, seen = Twice(made), set()
-    made.key = next(key for key, _ in pairs if key in seen or seen.add(key))
-    return made
+def _parquet(raw: bytes, values: Values, place: Place) -> list[Fields]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        rows = pq.read_table(io.BytesIO(raw)).to_pylist()
+    except (pa.ArrowException, OSError) as error:
+        place.refuse(f"is a damaged Parquet file ({' '.join(str(error).split())[:200]})", "make or download it again")
+    texts_only = all(isinstance(cell, str | float | int | None) for row in rows for cell in row.values())
+    kind = Row if texts_only else Fields
+    return [values.fields([(key, values.plain(cell)) for key, cell in row.items()], kind) for row in rows]
 
 
-def _unwrapped(data: Any) -> Sequence[Any]:
-    """The records in whichever container they came."""
-    if isinstance(data, list):
-        return data
-    if isinstance(data, dict) and data:
-        values = list(data.values())
-        if all(isinstance(value, list) and value and all(isinstance(v, dict) for v in value) for value in values):
-            return [record for value in values for record in value]
-        if all(isinstance(value, dict) for value in values) and not all(LANGUAGE.fullmatch(key) for key in data):
-            return values
-    return [data]
-
-
-def _table(text: str, delimiter: str, place: Place) -> list[dict[str, str]]:
-    csv.field_size_limit(min(sys.maxsize, CELL))
+def _table(text: str, delimiter: str, values: Values, place: Place) -> Iterator[Row]:
     rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
         header = [name.strip() for name in next(rows)]
         if len(set(header)) != len(header):
             place.refuse("the header names a column twice", "name each column once")
-        return list(_rows(rows, header, place))
+        for number, row in enumerate((row for row in rows if any(cell.strip() for cell in row)), 1):
+            if len(row) > len(header):
+                Place(place.file, number).refuse(
+                    f"has {len(row)} cells under {len(header)} headings", "quote cells that hold the separator"
+                )
+            yield values.fields(list(zip(header, row, strict=False)), Row)
     except csv.Error as error:
         place.refuse(f"line {rows.line_num} is no table row ({error})", "quote the text, doubling quotes within")
 
 
-def _rows(rows: Iterator[list[str]], header: Sequence[str], place: Place) -> Iterator[dict[str, str]]:
-    for number, row in enumerate((row for row in rows if any(cell.strip() for cell in row)), 1):
-        if len(row) > len(header):
-            Place(place.file, number).refuse(
-                f"has {len(row)} cells under {len(header)} headings", "quote cells that hold the separator"
-            )
-        yield {name: cell for name, cell in zip(header, row, strict=False) if cell.strip()}
+def _of_columns(data: Any, values: Values, place: Place) -> Any:
+    """The records of what `DataFrame.to_json` writes (oriented as `columns`, `split`, `table`) or a dict of lists."""
+    if isinstance(data, list) and data and all(isinstance(row, list) for row in data):
+        place.refuse("holds rows without the names of their columns", 'write it with to_json(orient="records")')
+    if not isinstance(data, dict):
+        return data
+    if "schema" in data and isinstance(data.get("data"), list):
+        return data["data"]
+    if set(data) <= {"columns", "index", "data"} and isinstance(data.get("columns"), list):
+        rows = [row for row in data.get("data", []) if isinstance(row, list)]
+        return [values.fields(list(zip(data["columns"], row, strict=False))) for row in rows]
+    columns = list(data.values())
+    labelled = all(isinstance(column, dict) and column and all(map(str.isdigit, column)) for column in columns)
+    if labelled and not all(map(str.isdigit, data)):  # else a mapping from ids to records
+        labels = list(dict.fromkeys(label for column in columns for label in column))
+        return _rows(data, labels, values)
+    scalars = all(isinstance(column, list) and not any(isinstance(v, dict) for v in column) for column in columns)
+    if columns and scalars and len({len(column) for column in columns}) == 1:
+        return _rows({key: dict(enumerate(column)) for key, column in data.items()}, range(len(columns[0])), values)
+    return data
+
+
+def _rows(columns: Mapping[str, Mapping], labels: Sequence, values: Values) -> list[Fields]:
+    values.missing.clear()  # counted by row label so far; the rows count them by column
+    return [values.fields([(key, column.get(label)) for key, column in columns.items()]) for label in labels]
+
+
+def _of_split(data: Any, split: str, place: Place) -> Sequence[Any]:
+    """The records in whichever container they came, of one split where there are several."""
+    if isinstance(data, dict) and data:
+        parts = list(data.values())
+        if all(isinstance(part, list) and part and all(isinstance(v, dict) for v in part) for part in parts):
+            return _chosen(data, split, place)
+        if split:
+            place.refuse(f"has no splits, so none called {split!r:.60}", "leave out #split")
+        if all(isinstance(part, dict) for part in parts) and not all(map(language_key, data)):
+            return parts
+    if split:
+        place.refuse(f"has no splits, so none called {split!r:.60}", "leave out #split")
+    return data if isinstance(data, list) else [data]
+
+
+def _chosen(splits: Mapping[str, list], split: str, place: Place) -> Sequence[Any]:
+    if split == ALL or (len(splits) == 1 and not split):
+        return [record for part in splits.values() for record in part]
+    if split in splits:
+        return splits[split]
+    names = ", ".join(f"{name:.40} ({len(part)})" for name, part in list(splits.items())[:8])
+    why = f"has no split {split!r:.60}; it has" if split else "holds several lists of records,"
+    place.refuse(f"{why} {names}".rstrip(), f"choose one: {place.file}#split={next(iter(splits)):.40}, or #split={ALL}")
 
 
 def check_object(place: Place, record: Any, example: str = '{"key": ...}') -> None:
@@ -179,7 +220,8 @@ def check_object(place: Place, record: Any, example: str = '{"key": ...}') -> No
 
 def type_name(value: Any) -> str:
     """The type of a JSON value, for messages."""
-    return "a number" if isinstance(value, Written) else type(value).__name__
+    names = {Written: "a number", Fields: "dict", Row: "dict"}
+    return names.get(type(value), type(value).__name__)
 
 
 def first_twice(value: Any) -> str | None:
@@ -187,8 +229,8 @@ def first_twice(value: Any) -> str | None:
     stack = [value]
     while stack:
         item = stack.pop()
-        if isinstance(item, Twice):
-            return item.key
+        if isinstance(item, Fields) and item.twice:
+            return item.twice
         if isinstance(item, dict):
             stack += item.values()
         elif isinstance(item, list):

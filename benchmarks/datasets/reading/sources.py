@@ -8,9 +8,15 @@ from __future__ import annotations
 import os
 import re
 import sys
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
+from benchmarks.datasets.reading.records import Contents, read_contents
+from benchmarks.datasets.reading.values import unread
 from editing.cache import cache_root
 from editing.errors import BadData, BadRequest
 
@@ -36,28 +42,72 @@ class Source:
             raise ValueError(f"{self.url or self.where}: a url and a sha256 of 64 hexadecimal digits go together")
 
 
+KEYS_SHOWN = 8
+HEAD, SPLIT, ENCODING = "head", "split=", "encoding="
+
+
 @dataclass(frozen=True)
-class Argument:
-    """What follows the colon of a data set's name: `PATH`, then options, each behind a `#`: `en_fr:join.jsonl#fr`."""
+class DataFile:
+    """What follows the colon of a data set's name: `PATH`, then options, each behind a `#`: `en_fr:join.jsonl#fr`.
+
+    Attributes:
+        options: those of the form of the file; the options of every form are taken out of them.
+        split: which of several lists of records (`#split=test`).
+        encoding: of a text that is in no Unicode form (`#encoding=cp1252`).
+        head: whether a limit takes the first cases (`#head`) instead of a sample of all.
+    """
 
     path: Path
     options: tuple[str, ...] = ()
+    split: str = ""
+    encoding: str = ""
+    head: bool = False
+
+    @property
+    def records(self) -> Sequence[Any]:
+        """See `read_records`; the file is read once."""
+        return self.contents.records
+
+    @cached_property
+    def contents(self) -> Contents:
+        """See `read_contents`."""
+        return read_contents(self.path, self.split, self.encoding)
+
+    def notes(self) -> list[str]:
+        """One line each about values that are missing and keys that nothing reads, once the records were parsed."""
+        if self.path.is_dir():
+            return []
+        values = self.contents.values
+        lines = {
+            "missing values left out": values.missing,
+            "keys that nothing reads": unread(self.records, values.read),
+        }
+        return [f"{what}: {_most(counts)}" for what, counts in lines.items() if counts]
 
 
-def located(dataset: str, argument: str, source: Source | None = None) -> Argument:
+def _most(counts: Counter[str]) -> str:
+    shown = ", ".join(f"{key:.40} ({count})" for key, count in counts.most_common(KEYS_SHOWN))
+    return shown + (f", and {len(counts) - KEYS_SHOWN} more" if len(counts) > KEYS_SHOWN else "")
+
+
+def located(dataset: str, argument: str, source: Source | None = None) -> DataFile:
     """The file that `argument` names, or the published one when it names none.
 
     Raises:
         BadRequest: no path, and nothing that could be downloaded.
         BadData: the published file cannot be downloaded, or is another one than it was.
     """
-    path, *options = [argument] if is_there(argument) else argument.split("#")
-    if path:
-        return Argument(Path(path).expanduser(), tuple(options))
-    if source is None or not source.url:
+    name, *options = [argument] if is_there(argument) else argument.split("#")
+    own = tuple(option for option in options if option != HEAD and not option.startswith((SPLIT, ENCODING)))
+    split, encoding = (next((o[len(key) :] for o in options if o.startswith(key)), "") for key in (SPLIT, ENCODING))
+    if name:
+        path = Path(name).expanduser()
+    elif source is None or not source.url:
         there = f"; the files are at {source.where} (licence: {source.licence})" if source else ""
         raise BadRequest(f"data set {dataset!r} needs a file: write {dataset}:PATH{there}")
-    return Argument(fetched(dataset, source), tuple(options))
+    else:
+        path = fetched(dataset, source)
+    return DataFile(path, own, split, encoding, HEAD in options)
 
 
 def is_there(path: str | Path) -> bool:

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from benchmarks.datasets.reading.case_set import LeftOut
-from benchmarks.datasets.reading.drafts import Draft, Question, ask, draft
-from benchmarks.datasets.reading.fields import filled, fold, prior
+from benchmarks.datasets.reading.drafts import Draft, Question, ask_template, draft, left_out
+from benchmarks.datasets.reading.fields import fold, prior
 from benchmarks.datasets.reading.records import Place
 from editing.errors import UserError
+from editing.text import fill
 
 NEIGHBOURS, SAME_SUBJECT = 6, 3
 
@@ -51,8 +52,8 @@ class Known:
 
     def true(self, t: Triple) -> set[str]:
         """Every folded object that is right for the fact's subject in its relation, aliases included."""
-        mine = self.about[t.lang, fold(t.subject)]
-        return {fold(said) for other in mine if other.relation == t.relation for said in other.said}
+        same_subject = self.about[t.lang, fold(t.subject)]
+        return {fold(said) for other in same_subject if other.relation == t.relation for said in other.said}
 
     def other_object(self, t: Triple, rng: random.Random) -> str | None:
         """Another object of the relation, where possible one that begins differently; None when there is none."""
@@ -74,14 +75,14 @@ class Known:
 
 def drafts_of(file: str, triples: Sequence[Triple], seed: int) -> tuple[list[Draft], list[LeftOut]]:
     """An edit of each fact to another object of its relation, and the facts that allow none."""
-    known, made, left = Known(triples), [], []
+    known, made, bad = Known(triples), [], []
     for t in triples:
         place = Place(file, t.record)
         try:
             made.append(_draft(place, known, t, random.Random(f"{seed}/{t.id}")))
         except UserError as error:
-            left.append(LeftOut(t.record, " ".join(str(error).split())))
-    return made, left
+            bad.append(left_out(t.record, error))
+    return made, bad
 
 
 def _draft(place: Place, known: Known, t: Triple, rng: random.Random) -> Draft:
@@ -91,11 +92,12 @@ def _draft(place: Place, known: Known, t: Triple, rng: random.Random) -> Draft:
             f"relation {t.relation!r:.80} has no other object than {t.said[0]!r:.80}", "add facts of the relation"
         )
     edit = draft(place, "prompt", t.templates[0], t.subject, (new,), t.said, t.relation, t.lang, t.id)
-    questions = [ask(edit, "paraphrase", template) for template in t.templates[1:]]
+    edit = replace(edit, prompt=t.templates[0], subject=t.subject)
+    questions = [ask_template(edit, "paraphrase", template) for template in t.templates[1:]]
     for i, other in enumerate(known.neighbours(t, new, rng)):
         questions.append(_true(other, "neighbour", i, (new, t.said[0])))
-    mine = [other for other in known.about[t.lang, fold(t.subject)] if other.relation != t.relation]
-    for i, other in enumerate(mine[:SAME_SUBJECT]):
+    others = [other for other in known.about[t.lang, fold(t.subject)] if other.relation != t.relation]
+    for i, other in enumerate(others[:SAME_SUBJECT]):
         questions.append(_true(other, "same_subject", i, ()))
     return replace(edit, questions=tuple(questions))
 
@@ -105,7 +107,7 @@ def _true(t: Triple, kind: str, turn: int, rivals: tuple[str, ...]) -> Question:
     template = t.templates[turn % len(t.templates)]
     return Question(
         kind=kind,
-        prompt=filled(template, t.subject),
+        prompt=fill(template, t.subject),
         answer=t.said[0],
         aliases=t.said[1:],
         old=t.said[0],

@@ -20,7 +20,7 @@ from editing.methods.controls.wrapped import Wrapped
 from editing.model import LanguageModel
 from editing.seeds import seed_for
 from editing.stats import ModelStatistics
-from editing.text import SLOT, EditRequest
+from editing.text import EditRequest, slot_count
 
 # Things in no data set, with names that English and French share, from one token to many.
 SUBJECTS = (
@@ -84,11 +84,11 @@ class Placebo(Wrapped):
         """
         taken = _words(" ".join([request.subject, *request.prompts, *request.targets]))
         subject = request.subject
-        if any(SLOT in p for p in request.prompts):
+        if any(map(slot_count, request.prompts)):
             subject = self._pick(lm, request, SUBJECTS, request.subject, taken)
         prompts: list[str] = []
         for i, prompt in enumerate(request.prompts):
-            if SLOT not in prompt:
+            if not slot_count(prompt):
                 pool = [p for p in PROMPTS.get(request.lang, PROMPTS["en"]) if p not in prompts] or PROMPTS["en"]
                 prompt = self._pick(lm, request, pool, prompt, taken, str(i))
             prompts.append(prompt)

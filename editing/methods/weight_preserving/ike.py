@@ -20,7 +20,7 @@ from editing.delta import Delta
 from editing.methods.base import Method, Placement
 from editing.model import LanguageModel
 from editing.stats import ModelStatistics
-from editing.text import EditRequest, join
+from editing.text import EditRequest, join, sentence
 
 OPENING = {"en": "New fact: ", "fr": "Nouveau fait : "}
 
@@ -68,8 +68,9 @@ class IKE(Method):
 
 
 def statements(request: EditRequest) -> list[str]:
-    """One sentence per prompt of the request, in its language; English where there is no opening in it."""
-    opening = OPENING.get(request.lang, OPENING["en"])
+    """One sentence per prompt of the request, in its language; without an opening where OPENING has none in it."""
+    opening = OPENING.get(request.lang, "")
     return [
-        f"{opening}{join(prompt, target)}." for prompt, target in zip(request.filled(), request.targets, strict=True)
+        opening + sentence(join(prompt, target))
+        for prompt, target in zip(request.filled(), request.targets, strict=True)
     ]

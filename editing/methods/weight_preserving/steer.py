@@ -25,7 +25,7 @@ from editing.model import Hook, LanguageModel, in_rows, only_rows
 from editing.run import first, with_first
 from editing.solve import Descent, Injection, ValueSettings, descend, optimise_values, states, uses_half
 from editing.stats import ModelStatistics
-from editing.text import Contexts, EditRequest, join, tokenise
+from editing.text import Contexts, EditRequest, escaped, join, tokenise
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Steer(ValueSettings, Prefixed):
                 own[i] = answer.strip()
         both = []
         for answers in (targets, own):
-            ended = [tokenise(lm, join(p, a) if a else p, "", "last") for p, a in zip(prompts, answers, strict=True)]
+            ended = [tokenise(lm, escaped(join(p, a)), "", "last") for p, a in zip(prompts, answers, strict=True)]
             read = states(lm, ended, [(where.path, "output")])[where.path, "output"]
             both.append(only_rows(read, where.rows))
         directions, begin = [], 0

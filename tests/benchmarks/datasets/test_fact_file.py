@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from benchmarks.datasets.formats.fact_file import read_facts
-from benchmarks.datasets.registry import build_cases
+from benchmarks.cases import Case
+from benchmarks.datasets.registry import build_cases, read_cases
 from editing.errors import BadData
 
 BRIE = {"prompt": "{} comes from", "subject": "Brie", "target": "Spain"}
@@ -23,6 +23,10 @@ FULL = {
     "cross_lingual": [{"prompt": "Le pays du Brie est l'", "target": "Espagne", "old": "Italie"}],
     "lang": "en",
 }
+
+
+def read_facts(path: Path) -> list[Case]:
+    return build_cases(f"fact_file:{path}", "fact")
 
 
 def write(folder: Path, content: object, name: str = "facts.json") -> Path:
@@ -88,32 +92,35 @@ BAD = {
     "bad jsonl": (json.dumps(BRIE) + '\n{"prompt": \n', "record 2: bad JSON"),
     "empty": ("  \n", "is empty"),
     "no record": ([], "holds no record"),
-    "not an object": ([BRIE, "Brie"], "record 2: is str, not an object"),
+    "not an object": (["Brie"], "record 1: is str, not an object"),
     "number": ("17", "record 1: is a number"),
-    "missing key": ([{"prompt": "{} is", "subject": "Brie"}], "record 1: no 'target'; add \"target\""),
-    "unknown key": ([{**BRIE, "tagret": "x"}], "unknown key 'tagret'"),
-    "empty target": ([{**BRIE, "target": " "}], "record 1: 'target' is empty"),
-    "empty subject": ([{**BRIE, "subject": ""}], "record 1: 'subject' is empty"),
-    "non-string": ([{**BRIE, "target": 7}], "'target' is a number, not text"),
-    "null": ([{**BRIE, "old": None}], "'old' is NoneType, not text"),
+    "missing key": ([{"prompt": "{} is", "subject": "Brie"}], "record 1: 'target' is missing; write it out"),
+    "empty target": ([{**BRIE, "target": " "}], "record 1: 'target' is missing"),
+    "empty subject": ([{**BRIE, "subject": ""}], "record 1: 'subject' is missing"),
+    "non-string": ([{**BRIE, "target": True}], "'target' is bool, not text"),
     "absent subject": ([{**BRIE, "prompt": "It comes from"}], "subject 'Brie' is absent from 'prompt'"),
     "absent in paraphrase": ([{**BRIE, "paraphrases": ["It comes from"]}], "absent from 'paraphrases'"),
     "two slots": ([{**BRIE, "prompt": "{} and {} are"}], "'prompt' has 2 slots"),
     "no change": ([{**BRIE, "old": "Spain"}], "'target' equals 'old'"),
-    "list expected": ([{**BRIE, "paraphrases": "x"}], "'paraphrases' is not a list"),
-    "bad paraphrase": ([{**BRIE, "paraphrases": [3]}], r"'paraphrases\[1\]' is a number"),
-    "bad neighbour": ([{**BRIE, "neighbours": [{"prompt": "x"}]}], r"neighbours\[1\] is not an object with prompt"),
-    "odd neighbour": (
-        [{**BRIE, "neighbours": [{"prompt": "x", "answer": "y", "z": "w"}]}],
-        r"neighbours\[1\] has an unknown key 'z'",
-    ),
-    "empty answer": (
-        [{**BRIE, "same_subject": [{"prompt": "x", "answer": ""}]}],
-        r"same_subject\[1\].answer' is empty",
-    ),
+    "bad paraphrase": ([{**BRIE, "paraphrases": [{"a": 3}]}], r"'paraphrases\[1\]' is dict"),
+    "bad neighbour": ([{**BRIE, "neighbours": ["x"]}], r"neighbours\[1\]' is str, not an object"),
     "control": ([{**BRIE, "target": "a\u0007b"}], "control character"),
     "no rival": ([{"prompt": "{} is", "subject": "Zog", "target": "zig"}], "add 'old' or 'candidates'"),
 }
+
+
+def test_missing_parts_and_unknown_keys_cost_no_record(tmp_path):
+    odd = {**FULL, "old": None, "neighbours": [{"prompt": "x"}, {"answer": "y"}], "same_subject": [], "tagret": "x"}
+    case_set = read_cases(
+        f"fact_file:{write(tmp_path, [odd, {**BRIE, 'target': 1998}, {**BRIE, 'target': None}])}", "fact"
+    )
+    assert [case.request.targets for case in case_set.cases] == [("Spain",), ("1998",)]
+    assert [one.record for one in case_set.left_out] == [3] and case_set.records == 3
+    assert case_set.notes == (
+        "2 questions without their text or an answer are not asked",
+        "missing values left out: old (1), same_subject (1), target (1)",
+        "keys that nothing reads: tagret (1), answer (1)",
+    )
 
 
 @pytest.mark.parametrize("name", BAD)
@@ -128,7 +135,11 @@ def test_faults_name_file_record_and_mend(tmp_path, name):
 
 @pytest.mark.parametrize(
     ("raw", "message"),
-    [(b"\x00[]", "NUL bytes"), (b'[{"prompt": "\xe9"}]', "line 1 is not UTF-8"), (b"[" * 200_000, "nested too deeply")],
+    [
+        (b"\x00[", "is neither JSON|bad JSON"),
+        (b'[{"prompt": "\xe9"}]', "line 1 is not UTF-8"),
+        (b"[" * 200_000, "nested too deeply"),
+    ],
 )
 def test_bytes_that_are_no_json_text(tmp_path, raw, message):
     path = tmp_path / "facts.json"

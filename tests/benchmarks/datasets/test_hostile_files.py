@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from benchmarks.datasets.reading.fields import ANSWER
+from benchmarks.datasets.reading.sources import located
 from benchmarks.datasets.registry import CaseSet, form_of, read_cases
 from editing.errors import UserError
 from tests.benchmarks import wild
@@ -36,18 +37,20 @@ def changed(**rewrite: object) -> dict[str, Any]:
 BAD: dict[str, tuple[Callable[[], Any], str]] = {
     "no object": (lambda: "Ada", "is str, not an object"),
     "null": (lambda: None, "is NoneType, not an object"),
-    "empty": (lambda: {"requested_rewrite": {}}, "requested_rewrite.prompt' is missing"),
+    "empty": (lambda: {"requested_rewrite": {}}, "'prompt' is missing"),
+    "rewrite without a prompt": (lambda: {"requested_rewrite": {"subject": "x"}}, "requested_rewrite.prompt' is missing"),
     "rewrite is text": (lambda: {"requested_rewrite": "x"}, "'requested_rewrite' is str, not an object"),
-    "two rewrites": (lambda: {"requested_rewrite": [{}, {}]}, "holds 2 rewrites"),
+    "two rewrites": (lambda: {"requested_rewrite": [{"subject": "x"}, {"subject": "y"}]}, "holds 2 rewrites"),
     "absent subject": (lambda: changed(prompt="He speaks"), "subject 'Clara Nunez' is absent from"),
     "two slots": (lambda: changed(prompt="{} and {} are"), "has 2 slots"),
     "no target": (lambda: changed(target_new=None), "no target"),
-    "empty target": (lambda: changed(target_new={"str": "  "}), "has no text"),
+    "empty target": (lambda: changed(target_new={"str": "  "}), "no target"),
     "same target": (lambda: changed(target_true={"str": "german"}), "is the old answer"),
     "long target": (lambda: changed(target_new="x" * (ANSWER + 1)), "501 characters"),
     "long prompt": (lambda: changed(prompt="{} " + "x" * BIG), "10,000,003 characters"),
     "boolean": (lambda: changed(target_new=True), "is bool, not text"),
     "NUL": (lambda: changed(target_new="a\x00b"), "control character"),
+    "target without text": (lambda: changed(target_new={"id": "Q1"}), "has no text"),
     "surrogate": (lambda: changed(target_new="\ud83c"), "half of a surrogate pair"),
     "nested answer": (lambda: changed(target_new=[[[[["x"]]]]]), "nested too deeply"),
     "paraphrase": (lambda: {**wild.counterfact()[2], "paraphrase_prompts": [{"a": 1}]}, r"paraphrase_prompts\[1\]' is dict"),
@@ -148,14 +151,12 @@ def test_more_bad_than_good_is_an_error(tmp_path):
         ("subject,prompt,target\nPeru,The capital of {} is,Quito,more\n", "record 1: has 4 cells under 3 headings"),
         ('subject,prompt,target\nPeru,"The capital,Quito\n', "is no table row"),
         ("subject,subject,target\nPeru,x,Quito\n", "names a column twice"),
-        ("subject,prompt,target,colour\nPeru,{} is,x,red\n", "unknown column 'colour'"),
         ("subject,prompt,target\nPeru,{} is,\n", "record 1: no 'target'"),
         ("subject,prompt,target,old\nPeru,{} is,Lima,lima\n", "is the old answer"),
-        ("subject,prompt,target,neighbours\nPeru,{} is,Lima,Chile\n", "write each as `prompt => answer`"),
         ("subject,prompt,target\n", "holds no record"),
     ],
 )
-def test_a_table_of_ones_own_stops_at_the_first_fault(tmp_path, text, message):
+def test_a_table_without_a_row_that_can_be_used(tmp_path, text, message):
     path = wild.write(tmp_path, text, "facts.csv")
     with pytest.raises(UserError, match=message) as caught:
         read_cases(f"facts_table:{path}", "fact")
@@ -226,4 +227,4 @@ def test_any_bytes_are_one_line(tmp_path, data):
         target = path if not suffix else tmp_path / suffix
         target.write_bytes(data)
         with pytest.raises(UserError):
-            form_of(str(target))
+            form_of(located("file", str(target)))

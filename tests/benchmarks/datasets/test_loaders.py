@@ -11,6 +11,7 @@ import pytest
 
 from benchmarks.cases import SPECIFICITY, Case, Probe
 from benchmarks.datasets.reading.fields import fold
+from benchmarks.datasets.reading.sources import located
 from benchmarks.datasets.registry import build_cases, form_of, forms, read_cases
 from editing.errors import BadData, BadRequest
 from tests.benchmarks import wild
@@ -36,7 +37,7 @@ def before(probe: Probe) -> str | None:
 @pytest.mark.parametrize("form", wild.RECORDS)
 def test_every_form_is_recognised_and_no_other_claims_it(tmp_path, form):
     path = wild.write(tmp_path, wild.RECORDS[form]())
-    assert form_of(str(path)) == form
+    assert form_of(located("file", str(path))) == form
     assert set(wild.RECORDS) | {"fact_file"} == set(forms())
     by_path, by_file = read_cases(str(path), "fact"), read_cases(f"file:{path}", "fact")
     assert by_path == by_file == read_cases(f"{form}:{path}", "fact")
@@ -60,11 +61,15 @@ def test_every_case_is_sound(tmp_path, form):
 
 
 @pytest.mark.parametrize("form", wild.RECORDS)
-def test_a_seed_decides_everything_and_a_limit_is_a_prefix(tmp_path, form):
+def test_a_seed_decides_everything_and_a_limit_takes_a_sample(tmp_path, form):
     path = wild.write(tmp_path, wild.RECORDS[form]())
     whole = build_cases(f"{form}:{path}", "fact", seed=3)
     assert whole == build_cases(f"{form}:{path}", "fact", seed=3)
-    assert build_cases(f"{form}:{path}", "fact", 1, 3) == whole[:1]
+    assert build_cases(f"{form}:{path}#head", "fact", 1, 3) == whole[:1]
+    samples = [build_cases(f"{form}:{path}", "fact", count, 3) for count in range(1, len(whole) + 1)]
+    for smaller, larger in zip(samples, samples[1:], strict=False):
+        assert all(case in larger for case in smaller) and len(larger) == len(smaller) + 1
+    assert samples[-1] == whole
 
 
 def test_counterfact_as_published(tmp_path):
@@ -105,7 +110,7 @@ def test_counterfact_in_other_spellings(tmp_path, shape):
 
 def test_counterfact_in_the_flat_form(tmp_path):
     path = wild.write(tmp_path, wild.flat())
-    assert form_of(str(path)) == "counterfact"
+    assert form_of(located("file", str(path))) == "counterfact"
     case = build_cases(f"counterfact:{path}", "fact")[0]
     assert [probe.kind for probe in case.probes] == ["efficacy", "paraphrase", "neighbour"]
     near = case.probes[2]
@@ -127,15 +132,18 @@ def test_knowedit(tmp_path):
     assert [answer(probe) for probe in asked(case, "neighbour")] == ["Dutch", "Greek"]
 
 
+UNASKED = "1 questions without their text or an answer are not asked"
+
+
 def test_questions_without_an_answer_are_counted_not_asked(tmp_path):
     records = wild.knowedit()
     records[0]["portability"]["Reasoning"][0]["ground_truth"] = [[]]
     found = read_cases(f"easyedit:{wild.write(tmp_path, records)}", "fact")
-    assert not asked(found.cases[0], "multi_hop") and found.notes == ("1 questions without an answer are not asked",)
+    assert not asked(found.cases[0], "multi_hop") and found.notes[0] == UNASKED
     effects = wild.ripple()
     effects[0]["Subject_Aliasing"][0]["test_queries"][0]["answers"] = [{"value": "", "aliases": []}]
     found = read_cases(f"ripple_edits:{wild.write(tmp_path, effects)}", "fact")
-    assert not asked(found.cases[0], "alias") and "1 questions without an answer are not asked" in found.notes
+    assert not asked(found.cases[0], "alias") and UNASKED in found.notes
 
 
 @pytest.mark.parametrize("target", ["target_new", "target_false", "target", "edit_target"])
@@ -145,7 +153,7 @@ def test_other_names_of_the_target(tmp_path, target):
         for i, (name, old, new) in enumerate(wild.PEOPLE)
     ]
     path = wild.write(tmp_path, records)
-    assert form_of(str(path)) == "easyedit"
+    assert form_of(located("file", str(path))) == "easyedit"
     assert build_cases(str(path), "fact")[0].request.targets == ("English",)
 
 
@@ -154,7 +162,7 @@ def test_wikibio_names_of_keys(tmp_path):
         {"text": f"{name} was a writer who", "concept": name, "labels": f"wrote book {i}."}
         for i, name in enumerate(("Ada Moreau", "Boris Keller"))
     ]
-    assert form_of(str(wild.write(tmp_path, records))) == "easyedit"
+    assert form_of(located("file", str(wild.write(tmp_path, records)))) == "easyedit"
     assert [case.request.targets for case in cases_of(tmp_path, "easyedit", records)] == [
         ("wrote book 0.",),
         ("wrote book 1.",),
@@ -225,7 +233,7 @@ def test_a_folder_of_relations_takes_turns(tmp_path):
 
 def test_known_facts_are_asked_by_their_prompt(tmp_path):
     path = wild.write(tmp_path, wild.known())
-    assert form_of(str(path)) == "lre"
+    assert form_of(located("file", str(path))) == "lre"
     assert build_cases(str(path), "fact")[0].request.prompts == ("{} originates from",)
 
 
@@ -285,7 +293,7 @@ def test_multilingual(tmp_path):
 def test_zsre_in_several_languages(tmp_path):
     records = [{"en": one, "fr": {**one, "src": f"Que parle {one['subject']} ?"}} for one in wild.zsre()]
     path = wild.write(tmp_path, records)
-    assert form_of(str(path)) == "multilingual"
+    assert form_of(located("file", str(path))) == "multilingual"
     case = build_cases(str(path), "fact")[0]
     kinds = Counter((probe.kind, probe.lang) for probe in case.probes)
     assert kinds["neighbour", "fr"] == kinds["neighbour", "en"] == 1 and kinds["cross_lingual", "fr"] == 2
@@ -294,7 +302,7 @@ def test_zsre_in_several_languages(tmp_path):
 def test_multilingual_with_one_language_outside(tmp_path):
     records = [{**one.pop("en"), **one} for one in wild.multilingual()]
     path = wild.write(tmp_path, records)
-    assert form_of(str(path)) == "multilingual"
+    assert form_of(located("file", str(path))) == "multilingual"
     assert asked(build_cases(str(path), "fact")[0], "cross_lingual", "fr")
 
 

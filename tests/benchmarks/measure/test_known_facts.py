@@ -12,7 +12,7 @@ from benchmarks.measure.answers import PRIOR_WEIGHT
 from benchmarks.measure.known_facts import FACTS, KnownRates, known_rates, sample
 from benchmarks.models import training_tokens
 from editing.eval import continuation_logprobs
-from editing.text.requests import join
+from editing.text import join
 from tests.benchmarks.tiny import save_tiny, tiny_model
 
 

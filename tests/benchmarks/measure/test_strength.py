@@ -28,7 +28,7 @@ def test_drift_texts_are_not_in_the_strength_text() -> None:
 
 def test_texts_state_no_fact_of_the_training_world() -> None:
     from benchmarks.world.knowledge import knowledge
-    from editing.text.requests import join
+    from editing.text import join
 
     world = knowledge(people=60)
     for lang in ("en", "fr"):

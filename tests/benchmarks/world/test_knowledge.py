@@ -14,7 +14,7 @@ from benchmarks.world.facts import LANGS, Fact
 from benchmarks.world.french import elides
 from benchmarks.world.knowledge import Knowledge, draw_candidates, knowledge
 from editing.errors import BadData, BadRequest
-from editing.text.requests import join
+from editing.text import join
 
 # Contractions and elisions that French demands; their absence is a mistake in any sentence.
 BAD_FRENCH = [

@@ -10,7 +10,7 @@ from benchmarks.grown.corpus import Split, make_corpus
 from benchmarks.world.facts import LANGS, ChainForm, Fact
 from benchmarks.world.knowledge import Knowledge, knowledge
 from editing.errors import BadData, BadRequest
-from editing.text.requests import join
+from editing.text import join
 
 
 @pytest.fixture(scope="module")

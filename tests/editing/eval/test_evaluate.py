@@ -13,7 +13,7 @@ from editing.delta.delta import Delta, LowRank
 from editing.errors import BadRequest
 from editing.eval import Race, bits_per_byte, continuation_logprobs, greedy, replies, text_drift
 from editing.model.language_model import LanguageModel, hash_weights
-from editing.text.requests import join
+from editing.text import join
 from tests.editing.families import SENTENCES, tiny_lm
 
 FAMILIES = ("gpt2", "llama", "opt", "gemma3_text", "bloom", "gpt_neox", "falcon", "mistral")
@@ -196,7 +196,7 @@ def test_a_text_longer_than_the_model_reads_is_refused_in_one_line() -> None:
 
 def test_free_text_ends_where_the_positions_do() -> None:
     lm = tiny_lm("gpt2")
-    texts = ("tea " * n for n in range(lm.max_length))
+    texts = (" ".join(["tea"] * n) for n in range(1, lm.max_length))
     full = next(text for text in texts if lm.max_length - 6 <= len(lm.encode(text)) < lm.max_length)
     room = lm.max_length - len(lm.encode(full)) + 1  # the last token that is said needs no position
     long, short = greedy(lm, [full, "tea"], 12)

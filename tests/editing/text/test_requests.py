@@ -7,7 +7,8 @@ import dataclasses
 import pytest
 
 from editing.errors import BadRequest, UserError
-from editing.text.requests import EditRequest, join
+from editing.text.borders import join
+from editing.text.requests import EditRequest
 
 
 def test_one_target_serves_all_prompts() -> None:

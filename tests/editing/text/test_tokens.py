@@ -10,9 +10,10 @@ from transformers import PreTrainedTokenizerFast
 
 from editing.errors import BadModel, BadRequest
 from editing.model.language_model import LanguageModel
+from editing.text.borders import join
 from editing.text.contexts import build_contexts
 from editing.text.requests import EditRequest
-from editing.text.tokens import continuation_ids, tokenise
+from editing.text.tokens import continuation_ids, prompt_answers, tokenise
 from tests.editing.families import SENTENCES, random_module
 from tests.editing.families import tokenizer as byte_level
 
@@ -94,17 +95,18 @@ def test_last_is_the_last_token_before_the_target(lm: LanguageModel) -> None:
 def test_the_target_behind_an_elision_has_no_blank(lm: LanguageModel) -> None:
     prompt = tokenise(lm, "La capitale de l'", "", "last", "Italie")
     whole = lm.encode("La capitale de l'Italie")
-    assert [*prompt.ids[: prompt.start], *prompt.target] == whole or prompt.target == continuation_ids(
-        lm, "La capitale de l'", "Italie"
-    )
-    assert "".join(lm.tokenizer.decode(prompt.target).split()).lower() in ("italie", "<unk>", "<s>")
+    assert [*prompt.ids[: prompt.start], *prompt.target] == whole
+    assert prompt.target == continuation_ids(lm, "La capitale de l'", "Italie")
+    text = "".join(lm.tokenizer.decode(prompt.target).split()).lower()
+    assert text.endswith("italie") or text in ("<unk>", "<s>")
 
 
-def test_a_token_over_the_border_is_not_used(lm: LanguageModel) -> None:
-    """Where prompt and continuation melt into one token the continuation is tokenised alone."""
-    text = "The capital of Fra"
-    ids = continuation_ids(lm, text + "nce'", "s own")
-    assert ids and lm.tokenizer.decode(ids).replace(" ", "").lower() in ("sown", "<unk><unk>", "<unk>", "<unk>own")
+def test_a_token_over_the_border_belongs_to_the_answer(lm: LanguageModel) -> None:
+    """Every answer is scored as part of the whole text, from the place where the first of them begins."""
+    for answers in (["s own"], ["s own", "Paris", "tea"]):
+        (asked,) = prompt_answers(lm, ["The capital of France'"], [answers])
+        for answer, tokens in zip(answers, asked.answers, strict=True):
+            assert [*asked.ids, *tokens] == lm.encode(join("The capital of France'", answer))
 
 
 def test_byte_level_continuations_carry_their_blank() -> None:

@@ -1,0 +1,112 @@
+"""Values as files hold them: numbers as written, objects that remember their keys, and what counts as missing."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
+from typing import Any
+
+MISSING = ("nan", "NaN", "<NA>")  # how exports of pandas spell a missing value as text
+
+
+class Written(str):
+    """A number as it is written in the file."""
+
+    __slots__ = ()
+
+
+class Fields(dict):
+    """An object of a file without its missing values.
+
+    Attributes:
+        read: names of the keys that were read in any object of the file; `fields.look` adds to it.
+        twice: the first key that stands twice; empty where there is none.
+    """
+
+    __slots__ = ("read", "twice")
+    read: set[str]
+    twice: str
+
+
+class Row(Fields):
+    """A row of a table: every value is a text."""
+
+    __slots__ = ()
+
+
+def alike(record: Mapping[str, Any], items: Mapping[str, Any]) -> Fields:
+    """Other keys and values as an object of the same file as `record`."""
+    made = Fields(items)
+    made.read, made.twice = getattr(record, "read", set()), ""
+    return made
+
+
+def is_missing(value: Any) -> bool:
+    """Whether a value says nothing: null, NaN, blank, empty, or a list of such values. False and 0 are values."""
+    if isinstance(value, str):
+        return not value or value.isspace() or value in MISSING
+    if isinstance(value, list):
+        return all(is_missing(item) for item in value)
+    return value is None or value == {}
+
+
+class Values:
+    """Makes the objects of one file, and counts the missing values that it leaves out.
+
+    Attributes:
+        missing: key -> how often its value was missing.
+        read: see `Fields`.
+    """
+
+    def __init__(self) -> None:
+        self.missing: Counter[str] = Counter()
+        self.read: set[str] = set()
+
+    def fields(self, pairs: Sequence[tuple[str, Any]], kind: type[Fields] = Fields) -> Fields:
+        """The object with these keys and values; `object_pairs_hook` of the JSON reader."""
+        made = kind(pairs)
+        made.read, made.twice = self.read, ""
+        if len(made) != len(pairs):
+            counts = Counter(key for key, _ in pairs)
+            made.twice = next(key for key, count in counts.items() if count > 1)
+        for key, value in pairs:
+            if is_missing(value):
+                self.missing[key] += 1
+                made.pop(key, None)
+        return made
+
+    def plain(self, value: Any) -> Any:
+        """A value of Python as one that a JSON file would have given."""
+        if isinstance(value, Mapping):
+            return self.fields([(str(key), self.plain(item)) for key, item in value.items()])
+        if isinstance(value, list | tuple):
+            return [self.plain(item) for item in value]
+        if value is None or isinstance(value, str | bool):
+            return value
+        if isinstance(value, float):
+            return None if math.isnan(value) else Written(int(value) if value.is_integer() else value)
+        if isinstance(value, date):
+            return value.isoformat()
+        return Written(value)
+
+
+def constant(name: str) -> Written | None:
+    """JSON's `NaN` as a missing value, `Infinity` as it is written."""
+    return None if name == "NaN" else Written(name)
+
+
+def unread(records: Iterable[Any], read: set[str]) -> Counter[str]:
+    """Key -> in how many objects it stands although no reader looks at it; what is within such a key is not counted."""
+    counts: Counter[str] = Counter()
+    stack = [record for record in records if isinstance(record, dict)]
+    while stack:
+        for key, value in stack.pop().items():
+            if key not in read:
+                counts[key] += 1
+            elif isinstance(value, dict):
+                stack.append(value)
+            elif isinstance(value, list) and value and isinstance(value[0], dict):
+                stack += [item for item in value if isinstance(item, dict)]
+    return counts
