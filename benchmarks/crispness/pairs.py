@@ -7,7 +7,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from benchmarks.datasets import EDITED_FIRST, differing, distant
+from benchmarks.datasets import differing, distant, edited_rank
 from benchmarks.world import Knowledge, knowledge
 from editing.errors import BadModel, BadRequest
 from editing.model import LanguageModel
@@ -123,7 +123,7 @@ def facts(lm: LanguageModel, pairs: Pairs, lang: str, seed: int) -> list[Prompt]
     known, out = pairs.known, []
     for i, key in enumerate(pairs.keys):
         goal = distant(known, key, seed)
-        fact = min(differing(known, key, goal), key=lambda f: EDITED_FIRST.index(f.relation))
+        fact = min(differing(known, key, goal), key=lambda f: edited_rank(f.relation))
         target = known.name(known.object_of(goal, fact.relation) or "", lang)
         said = known.render(fact, lang, TEMPLATE[lang])
         out.append(fitting(lm, said.prompt, pairs.name(i, lang), "subject_last", target))

@@ -1,9 +1,11 @@
 """What the test bed knows about the world: concepts, countries, and how to say it in English and French."""
 
-from benchmarks.world.concepts import EDIT_PROMPTS
+from benchmarks.world.concept_file import ConceptFile, content_hash, read_concept_file
+from benchmarks.world.concepts import EDIT_PROMPTS, holds
 from benchmarks.world.facts import LANGS, Chain, Fact
 from benchmarks.world.french import elides
 from benchmarks.world.knowledge import Knowledge, draw_candidates, knowledge
+from benchmarks.world.own_concepts import knowledge_of, own_knowledge
 from benchmarks.world.people import MOST
 
 __all__ = [
@@ -11,9 +13,15 @@ __all__ = [
     "LANGS",
     "MOST",
     "Chain",
+    "ConceptFile",
     "Fact",
     "Knowledge",
+    "content_hash",
     "draw_candidates",
     "elides",
+    "holds",
     "knowledge",
+    "knowledge_of",
+    "own_knowledge",
+    "read_concept_file",
 ]

@@ -125,9 +125,10 @@ class Knowledge:
         return [word.name(lang) for word in words if lang in word.nouns]
 
     def speaks(self, lang: str, relation: str, *entities: str) -> bool:
-        """Whether the relation can be asked in `lang` with all of these entities."""
+        """Whether the relation can be asked in `lang` with all of these entities, and there is something to choose."""
         nouns = [self._entity[key].word.nouns for key in entities]
-        return self.n_templates(relation, lang) > 0 and all(lang in known for known in nouns)
+        choices = self.named(self.objects(relation), lang)
+        return self.n_templates(relation, lang) > 0 and len(choices) > 1 and all(lang in names for names in nouns)
 
     def objects(self, relation: str) -> tuple[str, ...]:
         """Keys of the closed vocabulary of `relation`'s answers, incl. distractors that answer no fact."""
