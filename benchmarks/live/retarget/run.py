@@ -27,6 +27,7 @@ from benchmarks.measure import (
     statistics_of,
 )
 from benchmarks.provenance import versions
+from benchmarks.world import Knowledge
 from editing.errors import BadRequest
 from editing.methods import make_method, taken_by
 from editing.model import format_plan
@@ -77,6 +78,7 @@ class Retargeting:
     texts: pd.DataFrame
     known: bool | None
     left_out: tuple[str, ...]
+    langs: tuple[str, ...]
     versions: dict[str, str]
 
     def as_json(self) -> dict:
@@ -124,17 +126,19 @@ def run_retarget(
     device: str | None = None,
     seed: int = 0,
     corpus: str = CORPUS,
+    known: Knowledge | None = None,
 ) -> Retargeting:
     """Make the concept called `a` behave as the one called `b` in one model, by each of the methods `by` on its own.
 
     Args:
         settings: given to every method that has them, instead of its defaults.
+        known: the concepts, of a file of one's own; None takes those of the suite.
 
     Raises:
         UserError: an unknown method, setting, concept or model; an edit that cannot be made. Before the model is loaded
             where it can be.
     """
-    panel, settings = retarget_panel(a, b, seed), settings or {}
+    panel, settings = retarget_panel(a, b, seed, known), settings or {}
     methods = chosen_methods(by, settings)
     lm = open_model(reference, device)
     lm, plan = planned(lm, methods, [panel.case.request])
@@ -163,7 +167,7 @@ def run_retarget(
                "parameters": lm.n_parameters},
         concept=panel.concept, goal=panel.goal, siblings=panel.siblings, made=tuple(made),
         questions=pd.DataFrame(lines, columns=list(QUESTIONS)), texts=pd.DataFrame(texts), known=base.known[0],
-        left_out=panel.left_out, versions=versions(),
+        left_out=panel.left_out, langs=panel.langs, versions=versions(),
     )  # fmt: skip
 
 
