@@ -3,6 +3,7 @@
 from benchmarks.datasets.asking import M, UnknownConcept, ask, find_concept, turns
 from benchmarks.datasets.check import check_file, format_check
 from benchmarks.datasets.common_probes import with_common_probes
+from benchmarks.datasets.concept_check import count_concepts, format_concepts
 from benchmarks.datasets.ours.concept_suite import differing, distant, edited_rank, rename_case, retarget_case
 from benchmarks.datasets.registry import account, build_cases, dataset_names, describe, kinds_of, read_cases
 
@@ -13,6 +14,7 @@ __all__ = [
     "ask",
     "build_cases",
     "check_file",
+    "count_concepts",
     "dataset_names",
     "describe",
     "differing",
@@ -20,6 +22,7 @@ __all__ = [
     "edited_rank",
     "find_concept",
     "format_check",
+    "format_concepts",
     "kinds_of",
     "read_cases",
     "rename_case",

@@ -207,6 +207,8 @@ def find_concept(known: Knowledge, name: str) -> str:
             if wanted in (text.casefold() for text in known.named([key], lang)):
                 language = LANGUAGE_NAMES.get(lang, f"in {lang}")
                 here = known.name(key, home)
-                raise BadRequest(f"concept {name!r} is {language}; use its {LANGUAGE_NAMES.get(home, home)} name {here!r}")
+                raise BadRequest(
+                    f"concept {name!r} is {language}; use its {LANGUAGE_NAMES.get(home, home)} name {here!r}"
+                )
     near = difflib.get_close_matches(wanted, list(names), n=3, cutoff=0.5) or list(names)[:3]
     raise UnknownConcept(f"unknown concept {name!r}; the nearest known ones are {', '.join(near)}")

@@ -1,12 +1,13 @@
 """What the test bed knows about the world: concepts, countries, and how to say it in English and French."""
 
 from benchmarks.world.concept_file import ConceptFile, content_hash, read_concept_file
-from benchmarks.world.concepts import EDIT_PROMPTS, holds
-from benchmarks.world.facts import LANGS, Chain, Fact
+from benchmarks.world.concepts import EDIT_PROMPTS, asked_by, holds
+from benchmarks.world.facts import LANGS, Chain, Fact, Relation
 from benchmarks.world.french import elides
 from benchmarks.world.knowledge import Knowledge, draw_candidates, knowledge
 from benchmarks.world.own_concepts import knowledge_of, own_knowledge
 from benchmarks.world.people import MOST
+from benchmarks.world.templates import Template
 
 __all__ = [
     "EDIT_PROMPTS",
@@ -16,6 +17,9 @@ __all__ = [
     "ConceptFile",
     "Fact",
     "Knowledge",
+    "Relation",
+    "Template",
+    "asked_by",
     "content_hash",
     "draw_candidates",
     "elides",

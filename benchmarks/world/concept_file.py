@@ -46,8 +46,7 @@ class RelationTable(BaseModel, extra="allow"):
 
 
 class ConceptTable(BaseModel, extra="allow"):
-    """One [[concept]]; beside these keys its name by language (en = "cello"), define_LANG (a list of texts), cloze_LANG
-    (one text), and an answer by relation (color = "brown")."""
+    """A [[concept]]; beside these keys: its name by language, define_LANG, cloze_LANG, and an answer by relation."""
 
     __pydantic_extra__: dict[str, Text | list[Text]]
     type: Text = Field(description="what it is a kind of; concepts of one type are siblings")

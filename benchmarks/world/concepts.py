@@ -97,15 +97,19 @@ def check_entry(where: str, entry: Mapping[str, Any], form: Form) -> None:
         if key not in form.keys:
             raise BadData(f"{where}: unknown key {key!r}; use one of {', '.join(form.keys)}")
     if "fr" in entry and not entry.get("proper") and entry.get("gender") not in ("m", "f"):
-        raise BadData(f"{where}: no 'gender' of {entry['fr']!r}; write gender = \"m\" or \"f\"")
-    for lang, least in zip(form.langs, (LEAST_DEFINITIONS[0], *(LEAST_DEFINITIONS[1],) * len(form.langs)), strict=False):
+        raise BadData(f'{where}: no \'gender\' of {entry["fr"]!r}; write gender = "m" or "f"')
+    for lang, least in zip(
+        form.langs, (LEAST_DEFINITIONS[0], *(LEAST_DEFINITIONS[1],) * len(form.langs)), strict=False
+    ):
         texts, cloze = entry.get(f"define_{lang}"), entry.get(f"cloze_{lang}")
         if texts is None and cloze is None:
             continue
         if lang not in entry:
             raise BadData(f"{where}: texts in {lang} but no {lang!r}; write the name in that language")
         if texts is None or len(texts) < least or len(set(texts)) != len(texts):
-            raise BadData(f"{where}: define_{lang} needs {least} different texts; add some, or leave out cloze_{lang} too")
+            raise BadData(
+                f"{where}: define_{lang} needs {least} different texts; add some, or leave out cloze_{lang} too"
+            )
         if cloze is None:
             raise BadData(f"{where}: no 'cloze_{lang}'; write one sentence that ends right before the name")
         for text in (*texts, cloze):
@@ -132,6 +136,15 @@ def make_concept(key: str, entry: Mapping[str, Any], form: Form) -> Entity:
         {lang: tuple(text for text, _ in pairs) for lang, pairs in texts.items()},
         {lang: tuple(prior for _, prior in pairs) for lang, pairs in texts.items()},
     )
+
+
+def asked_by(entry: Mapping[str, Any], definition: str, lang: str) -> tuple[str, str]:
+    """The first eliciting text, with its prior, that a definition not yet in the entry would give; in `lang` of the
+    suite."""
+    elicit = read_toml("concepts.toml")["elicit"]
+    word = _word(entry, (lang,))
+    text, prior = _elicitations(entry | {f"define_{lang}": [definition], f"cloze_{lang}": ""}, elicit, word, lang)[0]
+    return text, prior
 
 
 def _word(entry: Mapping[str, Any], langs: tuple[str, ...]) -> Word:

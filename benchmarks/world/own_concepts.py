@@ -50,7 +50,9 @@ def knowledge_of(file: Mapping[str, Any], where: str) -> Knowledge:
     kinds = {relation.object_kind for relation in schema}
     for kind, words in file["vocabulary"].items():
         if kind not in kinds:
-            raise BadData(f"{where}: vocabulary.{kind}: no relation has answers of that kind; use {', '.join(sorted(kinds))}")
+            raise BadData(
+                f"{where}: vocabulary.{kind}: no relation has answers of that kind; use {', '.join(sorted(kinds))}"
+            )
         entities |= {f"{kind}:{_key(name)}": _answer(kind, name, others, langs) for name, others in words.items()}
     facts = [fact for fact in base.facts if fact.subject not in own]
     for subject, relation, answer in stated:
@@ -65,7 +67,7 @@ def knowledge_of(file: Mapping[str, Any], where: str) -> Knowledge:
 
 
 def _key(name: str) -> str:
-    """As `slug`, the suite's way, for plain names; a name with other signs is its own key, so that C++ and C# differ."""
+    """As in the suite for plain names; a name with other signs is its own key, so that C++ and C# differ."""
     letters = name.replace(" ", "").replace("-", "")
     return slug(name) if letters.isascii() and letters.isalnum() else name.casefold()
 
@@ -79,7 +81,9 @@ def _schema(tables: Mapping[str, Any], langs: Sequence[str], where: str) -> tupl
             if lang == "object":
                 continue
             if lang not in langs:
-                raise BadData(f"{where}: relations.{name}: unknown key {lang!r}; use object or one of {', '.join(langs)}")
+                raise BadData(
+                    f"{where}: relations.{name}: unknown key {lang!r}; use object or one of {', '.join(langs)}"
+                )
             try:
                 said[lang] = tuple(Template(text, lang) for text in texts)
             except BadData as error:
@@ -100,7 +104,9 @@ def _check_values(where: str, entry: Mapping[str, Any], form: Form) -> None:
     for key, value in entry.items():
         lists = key.startswith("define_")
         if isinstance(value, str | list) and isinstance(value, list) != lists:
-            raise BadData(f"{where}: {key} must be {'a list of texts' if lists else 'one text'}, is {value!r:.60}; change it")
+            raise BadData(
+                f"{where}: {key} must be {'a list of texts' if lists else 'one text'}, is {value!r:.60}; change it"
+            )
         if key in form.relations and not form.relations[key].templates(home):
             raise BadData(f"{where}: nothing asks for {key!r} in {home}; add [relations.{key}] with {home} = [...]")
 

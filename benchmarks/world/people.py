@@ -61,7 +61,8 @@ def load_people(n: int, known: Part, seed: int = 0) -> Part:
     entities: list[Entity] = []
     for kind in VOCABULARIES:
         entities += [
-            Entity(f"{kind}:{slug(en)}", bilingual(English(en), Noun(fr, article=False))) for en, fr in table[kind].items()
+            Entity(f"{kind}:{slug(en)}", bilingual(English(en), Noun(fr, article=False)))
+            for en, fr in table[kind].items()
         ]
     heads, tails = table["company_head"], table["company_tail"]
     companies = [_proper("company", head + tail, "f", "company") for head in heads for tail in tails]

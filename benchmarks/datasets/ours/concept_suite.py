@@ -115,7 +115,9 @@ def rename_case(old: str, new: str, seed: int = 0, known: Knowledge | None = Non
         raise BadRequest(f"cannot rename {old!r} to {new!r}; give another word")
     texts = known.elicit(key, home)
     if not texts:
-        raise BadRequest(f"concept {old!r} has no definitions to ask for its name by; add define_{home} and cloze_{home}")
+        raise BadRequest(
+            f"concept {old!r} has no definitions to ask for its name by; add define_{home} and cloze_{home}"
+        )
     usual = known.named([key], known.langs[1]) if len(known.langs) > 1 else []
     case_id = f"rename:{old}" if [new] == usual else f"rename:{old}={new}"
     rng = random.Random(f"{seed}/{case_id}")

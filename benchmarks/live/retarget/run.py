@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import pandas as pd
 
+from benchmarks.live.concepts import OpenModel
 from benchmarks.live.retarget.panel import GOAL, Panel, Question, retarget_panel
 from benchmarks.measure import (
     Answer,
@@ -21,7 +22,6 @@ from benchmarks.measure import (
     measure,
     measure_base,
     measure_drift,
-    open_model,
     planned,
     probe_rows,
     statistics_of,
@@ -118,7 +118,7 @@ def share(questions: pd.DataFrame) -> float:
 
 
 def run_retarget(
-    reference: str,
+    reference: str | OpenModel,
     a: str,
     b: str,
     by: Sequence[str] = ("rome",),
@@ -132,6 +132,7 @@ def run_retarget(
 
     Args:
         settings: given to every method that has them, instead of its defaults.
+        reference: of the model, or one that was used before.
         known: the concepts, of a file of one's own; None takes those of the suite.
 
     Raises:
@@ -140,7 +141,8 @@ def run_retarget(
     """
     panel, settings = retarget_panel(a, b, seed, known), settings or {}
     methods = chosen_methods(by, settings)
-    lm = open_model(reference, device)
+    model = reference if isinstance(reference, OpenModel) else OpenModel(reference, device)
+    lm = model()
     lm, plan = planned(lm, methods, [panel.case.request])
     print(format_plan(plan), file=sys.stderr)
     base = measure_base(lm, [panel.case])
@@ -163,7 +165,7 @@ def run_retarget(
         lines += [{"by": one.by} | line for line in _question_lines(panel, base, said, rows)]
         texts += [{"by": one.by} | _text_line(row) for row in rows[len(panel.questions) :]]
     return Retargeting(
-        model={"reference": reference, "source": lm.source, "hash": lm.weight_hash, "layers": lm.n_layers,
+        model={"reference": model.reference, "source": lm.source, "hash": lm.weight_hash, "layers": lm.n_layers,
                "parameters": lm.n_parameters},
         concept=panel.concept, goal=panel.goal, siblings=panel.siblings, made=tuple(made),
         questions=pd.DataFrame(lines, columns=list(QUESTIONS)), texts=pd.DataFrame(texts), known=base.known[0],

@@ -90,9 +90,13 @@ def _summary(done: Retargeting, line: dict) -> list[str]:
 
     parts = [f"trained {both('moved_trained')}", f"held out {both('moved_held_out')}"]
     near = f"; {line['too_near']} of {line['n']} questions have no way to go" if line["too_near"] else ""
-    nets = [with_interval(line[f"net_{lang}"], (line[f"net_{lang}_low"], line[f"net_{lang}_high"])) for lang in done.langs]
+    nets = [
+        with_interval(line[f"net_{lang}"], (line[f"net_{lang}_low"], line[f"net_{lang}_high"])) for lang in done.langs
+    ]
     net = ", ".join(f"{text} {lang.upper()}" for text, lang in zip(nets, done.langs, strict=True))
-    bits = ", ".join(f"{cell(line[f'bits_{g}_before'])} -> {cell(line[f'bits_{g}_after'])} {g.upper()}" for g in done.langs)
+    bits = ", ".join(
+        f"{cell(line[f'bits_{g}_before'])} -> {cell(line[f'bits_{g}_after'])} {g.upper()}" for g in done.langs
+    )
     return [
         f"moved of the way to {done.goal}: {both('moved')} ({'; '.join(parts)}); answers as {done.goal}: "
         f"{both('hits', '_after')}{near}",

@@ -22,6 +22,7 @@ PLAN_OPTIONS = {
     "probes": "--probes",
     "sites": "--sites",
     "known": "--known",
+    "concepts": "--concepts",
     "fast": "--fast",
     "corpus": "--corpus",
     "seed": "--seed",
@@ -38,7 +39,9 @@ def overridden(plan: Plan, flags: Mapping[str, Any]) -> Plan:
     Raises:
         UserError: a value that does not fit, or flags that leave nothing to do.
     """
-    changed = replace(plan, **{key: flags[key] for key in ("ladder", "probes", "corpus", "known") if key in flags})
+    changed = replace(
+        plan, **{key: flags[key] for key in ("ladder", "probes", "corpus", "known", "concepts") if key in flags}
+    )
     if "seed" in flags:
         changed = replace(changed, seed=flags["seed"], seeds=(flags["seed"],))
     if "kinds" in flags or "datasets" in flags:
@@ -117,6 +120,7 @@ def _stated(plan: Plan, flags: Mapping[str, Any]) -> dict[str, str]:
         "probes": [plan.probes],
         "sites": _axis(plan, "site"),
         "known": [str(plan.known).lower()],
+        "concepts": [plan.concepts],
         "fast": [str(bool(plan.settings)).lower()],
         "corpus": [plan.corpus],
         "seed": plan.seeds,
