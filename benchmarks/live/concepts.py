@@ -68,9 +68,7 @@ def concepts_for(
     draft = draft_concepts(model(), unknown, seed, say)
     say(format_draft(draft))
     draft_command = f"valley concepts draft {shlex.join(unknown)} --model {shlex.quote(model.reference)} --seed {seed}"
-    say(
-        f"to correct this draft, keep it by `{draft_command} --out concepts.toml`, edit the file, and add --concepts concepts.toml"
-    )
+    say(f"to correct this draft: `{draft_command} --out concepts.toml`, edit the file, add --concepts concepts.toml")
     return draft.knowledge
 
 
