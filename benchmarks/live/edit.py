@@ -19,6 +19,7 @@ import numpy as np
 from benchmarks.cases import GENERALISATION, SPECIFICITY, Case
 from benchmarks.datasets import build_cases, rename_case, retarget_case, with_common_probes
 from benchmarks.live.concepts import OpenModel, concepts_for, halves
+from benchmarks.live.doubts import doubts
 from benchmarks.measure import measure, measure_base, measure_drift, open_model, planned, probe_rows, statistics_of
 from benchmarks.provenance import versions
 from benchmarks.world import knowledge, own_knowledge
@@ -52,7 +53,7 @@ class LiveEdit:
     """What one edit did: a record per probe and per probe kind. A value None was not measurable.
 
     Attributes:
-        notes: what a reader must know of the settings, where they come from a peer's file.
+        notes: what a reader must know: of settings from a peer's file, and why the edit may not be trusted.
     """
 
     model: dict
@@ -144,7 +145,8 @@ def run_edit(
     clock.append(time.perf_counter())
     base = measure_base(lm, cases)
     clock.append(time.perf_counter())
-    delta = editor(lm, requests, statistics_of(lm, seed, corpus or told.corpus or CORPUS))
+    statistics = statistics_of(lm, seed, corpus or told.corpus or CORPUS)
+    delta = editor(lm, requests, statistics)
     clock.append(time.perf_counter())
     if lm.offloaded:
         after = measure(lm, cases, base.priors, [delta], [0] * len(cases), base.new_tokens)
@@ -181,7 +183,7 @@ def run_edit(
         saved=saved,
         versions=versions(),
         form="hooks" if lm.offloaded else "weights",
-        notes=told.notes,
+        notes=(*told.notes, *doubts(lm, statistics, delta)),
     )
 
 

@@ -22,6 +22,7 @@ from editing.files import atomic_file
 from editing.model import USABLE, LanguageModel, Site, covariance_groups, free_memory
 from editing.stats.covariance import Covariance, covariances
 from editing.stats.error_corpus import LIMIT, ROUND, covariances_to_error, parse_error
+from editing.stats.guards import covariance_warnings, refuse_few_tokens
 from editing.stats.hub_corpus import HubCorpus
 from editing.stats.sampling import sample_prefixes, sample_tokens
 
@@ -174,8 +175,12 @@ class ModelStatistics:
         """C^-1 keys for keys (d_in, n), in float64 through one Cholesky factorisation per site.
 
         C gets `ridge` times its mean diagonal added, which bounds its condition where the corpus is short.
+
+        Raises:
+            BadData: the corpus has fewer tokens than C has dimensions.
         """
         if site.path not in self._factors:
+            refuse_few_tokens(site.path, self.covariance(site), self.corpus)
             matrix = self.covariance(site).matrix.double()
             matrix.diagonal().add_(self.ridge * matrix.diagonal().mean())
             self._factors[site.path] = torch.linalg.cholesky(matrix)
@@ -184,9 +189,14 @@ class ModelStatistics:
     def spectrum(self, site: Site) -> tuple[torch.Tensor, torch.Tensor]:
         """Eigenvalues (d_in,), ascending, and eigenvectors (d_in, d_in) of C as it is, without the ridge; float64."""
         if site.path not in self._spectra:
+            refuse_few_tokens(site.path, self.covariance(site), self.corpus)
             values, vectors = torch.linalg.eigh(self.covariance(site).matrix.double())
             self._spectra[site.path] = values.clamp(min=0), vectors
         return self._spectra[site.path]
+
+    def warnings(self) -> list[str]:
+        """What is doubtful about the covariances used so far, a line each; see `guards.py`."""
+        return covariance_warnings(self._covariances, self.corpus)
 
     def describe(self) -> dict[str, object]:
         """The data behind the covariances used so far, for provenance."""

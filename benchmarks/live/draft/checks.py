@@ -6,8 +6,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from benchmarks.measure import PRIOR_WEIGHT
 from benchmarks.world import holds
 from editing.eval import continuation_logprobs
@@ -24,7 +22,6 @@ class Checked:
         source: "model", "dictionary" or "siblings" (made of the siblings' names).
         logp: nats, log P(word | text).
         rank: place of the word among `of` candidates by log P(t|p) - 1/2 log P(t|p0); 1 is the answer.
-        share: of the candidates' scores as probabilities, in [0, 1].
     """
 
     text: str
@@ -32,7 +29,6 @@ class Checked:
     logp: float
     rank: int
     of: int
-    share: float
 
     @property
     def comment(self) -> str:
@@ -64,7 +60,7 @@ def check(
     rivals: Sequence[str],
     texts: Sequence[tuple[str, str, str, str]],
 ) -> list[Checked]:
-    """The texts, best first: by the rank of the word, then by its share.
+    """The texts, best first: by the rank of the word, then by its probability.
 
     Args:
         rivals: names of siblings, candidates beside the word.
@@ -80,7 +76,15 @@ def check(
     out = []
     for (text, source, _, empty), said in zip(texts, logp, strict=False):
         score = said - PRIOR_WEIGHT * prior[empty] if empty else said
-        share = np.exp(score - np.logaddexp.reduce(score))
         rank = 1 + int((score > score[0]).sum())
-        out.append(Checked(text, source, float(said[0]), rank, len(candidates), float(share[0])))
-    return sorted(out, key=lambda one: (one.rank, -one.share))
+        out.append(Checked(text, source, float(said[0]), rank, len(candidates)))
+    return sorted(out, key=lambda one: (one.rank, -one.logp))
+
+
+def unlike(texts: Sequence[Checked], count: int) -> list[Checked]:
+    """The first `count` of which none is part of another; where there are not so many, the next ones after all."""
+    chosen: list[Checked] = []
+    for one in texts:
+        if not any(one.text in other.text or other.text in one.text for other in chosen):
+            chosen.append(one)
+    return [*chosen, *(one for one in texts if one not in chosen)][:count]

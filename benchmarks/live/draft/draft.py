@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.live.draft.checks import Checked, check, usable
+from benchmarks.live.draft.checks import Checked, check, unlike, usable
 from benchmarks.live.draft.dictionary import look_up
 from benchmarks.live.draft.elicit import Writer, prompts_of
 from benchmarks.measure import PRIOR_WEIGHT
@@ -192,12 +192,12 @@ def _described(writer: Writer, concept: Concept, rivals: Sequence[str]) -> Conce
 
     best = [*checked(usable(name, glosses, dropped), "dictionary", True)]
     best += checked(usable(name, drawn, dropped), "model", True)
-    best = sorted(best, key=lambda one: (one.rank, -one.share))
+    best = unlike(sorted(best, key=lambda one: (one.rank, -one.logp)), len(best))
     definitions = [*best, *checked(spare, "siblings", True)][:KEPT]
     dropped["not among the best"] += max(0, len(best) - KEPT)
     clozes = checked(usable(name, sentences, dropped), "model", False)
     dropped["not among the best"] += max(0, len(clozes) - 1)
-    cloze = min([*clozes, *checked([last], "siblings", False)], key=lambda one: (one.rank, -one.share))
+    cloze = min([*clozes, *checked([last], "siblings", False)], key=lambda one: (one.rank, -one.logp))
     tried = len(glosses) + len(drawn) + len(sentences)
     return replace(concept, definitions=tuple(definitions), cloze=cloze, drawn=tried, dropped=+dropped)
 

@@ -58,7 +58,7 @@ class Writer:
         """DRAWS first lines that the model writes behind the question; one that did not end in time ends in "..."."""
         length = LENGTHS[about]
         question = self.question(about, word, length)
-        drawn = sample_tokens(self.lm, DRAWS, length, seed=self.seed, top_k=TOP_K, opening=question)
+        drawn = sample_tokens(self.lm, DRAWS, length, seed=self.seed, top_k=TOP_K, opening=question, read_once=True)
         texts = [self.lm.tokenizer.decode(row, skip_special_tokens=True) for row in drawn]
         return [text.partition("\n")[0].strip() + ("" if "\n" in text else "...") for text in texts]
 

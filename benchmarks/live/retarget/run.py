@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.live.concepts import OpenModel
+from benchmarks.live.doubts import doubts
 from benchmarks.live.retarget.panel import GOAL, Panel, Question, retarget_panel
 from benchmarks.measure import (
     Answer,
@@ -80,6 +81,7 @@ class Retargeting:
     left_out: tuple[str, ...]
     langs: tuple[str, ...]
     versions: dict[str, str]
+    notes: tuple[str, ...] = ()
 
     def as_json(self) -> dict:
         """With null for what is not measurable: JSON has no NaN."""
@@ -148,10 +150,12 @@ def run_retarget(
     base = measure_base(lm, [panel.case])
     statistics = statistics_of(lm, seed, corpus)
     deltas, made = [], []
+    notes: list[str] = []
     for method in methods:
         began = time.perf_counter()
         (delta,) = method.each(lm, [panel.case.request], statistics)
         deltas.append(delta)
+        notes += [f"{method.name}: {doubt}" for doubt in doubts(lm, statistics, delta)]
         place = asdict(method.placement(lm, panel.case.request))
         seconds = time.perf_counter() - began
         made.append(Made(method.name, method.settings(), place, delta.relative_norm(lm), seconds))
@@ -169,7 +173,7 @@ def run_retarget(
                "parameters": lm.n_parameters},
         concept=panel.concept, goal=panel.goal, siblings=panel.siblings, made=tuple(made),
         questions=pd.DataFrame(lines, columns=list(QUESTIONS)), texts=pd.DataFrame(texts), known=base.known[0],
-        left_out=panel.left_out, langs=panel.langs, versions=versions(),
+        left_out=panel.left_out, langs=panel.langs, versions=versions(), notes=tuple(notes),
     )  # fmt: skip
 
 

@@ -18,6 +18,7 @@ def format_retargeting(done: Retargeting, seed: int = 0) -> str:
     lines = [f"{done.model['reference']}  ({done.model['source']}, weights {done.model['hash'][:12]})"]
     lines.append(f"{done.concept} shall behave as {done.goal}; siblings: {', '.join(done.siblings)}")
     lines += [f"left out: {why}" for why in done.left_out]
+    lines += [f"note: {note}" for note in done.notes]
     if done.known is False:
         lines.append(f"note: the unedited model did not know the trained facts of {done.concept}")
     relations, siblings = by_relation(done.questions), by_sibling(done.questions)
