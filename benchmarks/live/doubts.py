@@ -1,4 +1,4 @@
-"""Why a change of weights may not be trusted, as lines for a reader; the thresholds are in `editing/stats/guards.py`."""
+"""Why a change may not be trusted, as lines for a reader; the thresholds are in `editing/stats/guards.py`."""
 
 from __future__ import annotations
 

@@ -102,7 +102,8 @@ def rename_case(old: str, new: str, seed: int = 0, known: Knowledge | None = Non
     """Rename the concept called `old` to the word `new`, in the language of the edits (English in the suite).
 
     Efficacy asks the four eliciting texts of the edit, paraphrase the held-out ones; siblings keep their names; texts
-    in other languages go on answering the concept's name there.
+    in other languages go on answering the concept's name there. Where both are given in a plural in s, their singulars
+    are meant: the questions ask for those.
 
     Raises:
         BadRequest: an unknown concept or one without definitions, an empty new name, or the old name again.
@@ -110,7 +111,9 @@ def rename_case(old: str, new: str, seed: int = 0, known: Knowledge | None = Non
     known = known or knowledge()
     home = known.langs[0]
     key = find_concept(known, old)
-    old, new = known.name(key, home), " ".join(new.split())
+    given, old, new = old.strip().casefold(), known.name(key, home), " ".join(new.split())
+    if given == old.casefold() + "s" and new.endswith("s") and not new.endswith("ss"):  # both in the plural
+        new = new[:-1]
     if not new or new.casefold() == old.casefold():
         raise BadRequest(f"cannot rename {old!r} to {new!r}; give another word")
     texts = known.elicit(key, home)
