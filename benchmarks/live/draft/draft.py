@@ -23,6 +23,7 @@ LANG = "en"
 KEPT = 3  # definitions of a concept
 DESCRIBED, NAMED = 3, 6  # siblings that are described themselves, and that are named at all
 AGREEMENT = 2 / 3  # of a relation's wordings must give the same answer for it to be kept
+CERTAIN = 0.8  # of the wordings for a category that decides about the type
 LONGEST = 80  # characters of a word
 
 
@@ -154,12 +155,15 @@ def _concept(writer: Writer, name: str) -> tuple[Concept, list[str]]:
     _, kin, dictionary = look_up(name)
     listed, different = writer.siblings(name, proper)
     names = list(dict.fromkeys([*listed, *(one for one in kin if one[:1].isupper() == proper)]))[:NAMED]
-    kind, of_suite = _kind(writer, name, names)
-    notes = [
-        dictionary,
-        f"the model listed {different} different things beside it; siblings: {', '.join(names) or 'none'}",
-    ]
-    concept = Concept(name, kind, of_suite, proper, not proper and writer.count(name), notes=tuple(notes))
+    plain = Concept(name, "", False, proper, not proper and writer.count(name))
+    kind, of_suite, certain = _kind(writer, plain, names)
+    notes = [dictionary, f"the model listed {different} different things beside it, first {', '.join(names) or 'none'}"]
+    if of_suite and not certain:
+        notes.append(
+            f"the model sorts it with the suite's type {kind}, the list does not: its siblings are the suite's"
+        )
+        names = []
+    concept = replace(plain, kind=kind, of_suite=of_suite, notes=tuple(notes))
     known = knowledge()
     family = [known.name(key, LANG) for key in known.concepts() if of_suite and known.entity(key).group == kind]
     rivals = [one for one in dict.fromkeys([*names, *family]) if one != name]
@@ -167,15 +171,24 @@ def _concept(writer: Writer, name: str) -> tuple[Concept, list[str]]:
     return replace(concept, attributes=_attributes(writer.lm, concept)), names
 
 
-def _kind(writer: Writer, name: str, siblings: Sequence[str]) -> tuple[str, bool]:
-    """The type of the suite that at least two of the siblings have, or that the model names; else the model's word."""
+def _kind(writer: Writer, concept: Concept, siblings: Sequence[str]) -> tuple[str, bool, bool]:
+    """Type, whether the suite has it, and whether the siblings are of it.
+
+    The type of the suite that at least two of the siblings have; else that whose category the model gives the word in
+    nearly every wording; else what the model calls its kind.
+    """
     known = knowledge()
     groups = {known.name(key, LANG): known.entity(key).group for key in known.concepts()}
     counts = Counter(groups[one] for one in siblings if one in groups)
-    said = writer.kind(name)
     if counts and counts.most_common(1)[0][1] >= 2:
-        return counts.most_common(1)[0][0], True
-    return said, said in groups.values()
+        return counts.most_common(1)[0][0], True, True
+    category = _attributes(writer.lm, concept, ("category",))["category"]
+    for key in known.concepts():
+        says = known.name(known.object_of(key, "category") or "", LANG)
+        if category.answer == says and category.agree >= CERTAIN * category.wordings:
+            return known.entity(key).group, True, False
+    said = writer.kind(concept.name)
+    return said, said in groups.values(), said in groups.values()
 
 
 def _described(writer: Writer, concept: Concept, rivals: Sequence[str]) -> Concept:
@@ -214,15 +227,15 @@ def _of_siblings(concept: Concept, rivals: Sequence[str]) -> tuple[list[str], st
     return [fill(text) for text in form["define"]], fill(form["cloze"])
 
 
-def _attributes(lm: LanguageModel, concept: Concept) -> dict[str, Attribute]:
-    """Per relation of the suite what the model answers about the concept, in every wording, among its answers there."""
+def _attributes(lm: LanguageModel, concept: Concept, only: Sequence[str] = ()) -> dict[str, Attribute]:
+    """Per relation of the suite (or of `only`) what the model answers about the concept, in every wording, among its answers there."""
     table = {"languages": [LANG], "types": {}, "vocabulary": {}, "relations": {}, "elicit": {}}
     entry = concept.entry() | {"type": ""}
     known = knowledge_of(table | {"concept": [entry]}, "draft")
     (key,) = known.own
     word, out = known.entity(key).word, {}
     for name in known.relations():
-        if name == "category" and concept.of_suite:  # the type says it
+        if (only and name not in only) or (name == "category" and concept.of_suite):  # its type says the category
             continue
         relation = known.relation(name)
         answers = tuple(known.named(known.objects(name), LANG))

@@ -21,7 +21,7 @@ DRAWS = 16  # texts drawn per question
 TOP_K = 8  # each token from so many likeliest
 LENGTHS = {"siblings": 24, "define": 20, "cloze": 22}
 LONGEST = 4  # words of a sibling's name at most
-NAME = re.compile(r"[^\W\d_][\w' .&-]*")
+NAME = re.compile(r"(?!(?:an?|the) )[^\W\d_][\w' .&-]*")
 
 
 def prompts_of(lang: str) -> Mapping[str, Any]:
@@ -103,11 +103,11 @@ class Writer:
         return out
 
     def count(self, word: str) -> bool:
-        """Whether the word takes an article in the singular: "a violin" is likelier than "some violin"."""
-        one, some = prompts_of(self.lang)["grammar"]["count"]
-        article = "an" if word[:1].lower() in "aeiou" else "a"
-        a, b = continuation_logprobs(self.lm, [one.replace("{a}", article), some], [(word,), (word,)])
-        return bool(a[0] > b[0])
+        """Whether the word takes an article in the singular: "some violins" is likelier than "some violin"."""
+        plural = f"{word[:-1]}ies" if word[-1] == "y" and word[-2:-1] not in "aeiou" else f"{word}s"
+        plural = f"{word}es" if word.endswith(("s", "x", "ch", "sh")) else plural
+        (logp,) = continuation_logprobs(self.lm, [prompts_of(self.lang)["grammar"]["count"]], [(word, plural)])
+        return bool(logp[1] > logp[0])
 
     def cased(self, word: str) -> str:
         """The word as given, or without its capital where the model rather writes it so."""
