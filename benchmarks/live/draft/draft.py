@@ -228,7 +228,8 @@ def _of_siblings(concept: Concept, rivals: Sequence[str]) -> tuple[list[str], st
 
 
 def _attributes(lm: LanguageModel, concept: Concept, only: Sequence[str] = ()) -> dict[str, Attribute]:
-    """Per relation of the suite (or of `only`) what the model answers about the concept, in every wording, among its answers there."""
+    """Per relation of the suite (or of `only`) the model's answer about the concept, over all wordings, among the
+    suite's answers."""
     table = {"languages": [LANG], "types": {}, "vocabulary": {}, "relations": {}, "elicit": {}}
     entry = concept.entry() | {"type": ""}
     known = knowledge_of(table | {"concept": [entry]}, "draft")
