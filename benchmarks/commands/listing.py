@@ -1,4 +1,4 @@
-"""Commands that show what there is: `list`, `describe`, `datasets check`, `datasets show`. Heavy imports stay inside the commands."""
+"""Commands that show what there is: `list`, `describe`, `datasets check`, `datasets show`. No heavy imports here."""
 
 from __future__ import annotations
 

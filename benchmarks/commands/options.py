@@ -58,6 +58,11 @@ TABLE: dict[str, dict[str, Any]] = {
     "--rungs": {"type": Names(), "default": "", "help": "Only these rungs."},
     "--methods": {"type": Names(), "help": "Editing methods; see `list methods`."},
     "--datasets": {"type": Names(), "default": "", "help": "Data sets or files of cases; see `list datasets`."},
+    "--concepts": {
+        "default": "",
+        "metavar": "FILE",
+        "help": "File of your own concepts (TOML), as `concepts draft` writes it.",
+    },
     "--limit": {"type": click.IntRange(min=1), "help": "At most this many cases per edit kind and data set."},
     "--out": {"type": FOLDER, "help": "Output folder."},
     "--seed": {"type": int, "default": 0, "show_default": True, "help": "Random seed."},

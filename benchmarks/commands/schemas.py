@@ -9,11 +9,12 @@ from pydantic import TypeAdapter
 
 from benchmarks.ladders import LadderFile
 from benchmarks.sweep import PlanFile
+from benchmarks.world import ConceptFile
 from editing.errors import BadRequest
 from valley.rows import hint
 from valley.scores import AnalysisPlan
 
-DOCUMENTS = {"plan": PlanFile, "ladder": LadderFile, "analysis plan": AnalysisPlan}
+DOCUMENTS = {"plan": PlanFile, "ladder": LadderFile, "analysis plan": AnalysisPlan, "concepts": ConceptFile}
 
 
 def json_schema(kind: str) -> dict[str, Any]:

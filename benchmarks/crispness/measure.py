@@ -35,7 +35,7 @@ from benchmarks.crispness.measures import (
     partner_cosines,
     rank_alignment,
 )
-from benchmarks.crispness.pairs import LANGS, Pairs, concept_pairs, facts, frames
+from benchmarks.crispness.pairs import Pairs, concept_pairs, facts, frames
 from benchmarks.crispness.patching import patch, source_states
 from benchmarks.crispness.reading import gradient_vectors, name_states, optimised_vectors, untrained
 from editing.model import LanguageModel
@@ -61,6 +61,14 @@ COLUMNS = (
     "control",
     "value",
 )
+
+
+def columns(langs: tuple[str, str]) -> tuple[str, ...]:
+    """COLUMNS for names in other languages than English and French."""
+    names = dict(zip(("en", "fr"), langs, strict=True))
+    return tuple(names.get(column, column) for column in COLUMNS)
+
+
 DRAWS = 5  # of the random and the shuffled control; patching, the dear one, takes the first only
 
 
@@ -117,7 +125,7 @@ def crispness(
         found = _measure(twin, own, pairs, chosen, {"none": partners["none"]}, setup)
         records += [record | {"control": "untrained"} for record in found]
     about = {"rung": lm.name, "model": lm.name, "model_hash": lm.weight_hash, "site": setup.site}
-    return pd.DataFrame([about | record for record in records], columns=list(COLUMNS))
+    return pd.DataFrame([about | record for record in records], columns=list(columns(pairs.langs)))
 
 
 def _measure(
@@ -128,12 +136,14 @@ def _measure(
     partners: dict[str, list[tuple[int, ...]]],
     setup: Setup,
 ) -> list[dict]:
+    one, two = pairs.langs
+    there, back = f"{one}-{two}", f"{two}-{one}"
     sites = lm.sites(setup.site)
     layers = [site.layer for site in sites]
     statistics.prepare(sites)
-    both = {lang: frames(lm, pairs, lang) for lang in LANGS}
-    keys, outputs = name_states(lm, both["en"] + both["fr"], sites)
-    told = [p for lang in LANGS for p in facts(lm, pairs, lang, setup.seed)]
+    both = {lang: frames(lm, pairs, lang) for lang in pairs.langs}
+    keys, outputs = name_states(lm, both[one] + both[two], sites)
+    told = [p for lang in pairs.langs for p in facts(lm, pairs, lang, setup.seed)]
     if setup.steps:
         vectors = optimised_vectors(lm, told, sites, setup.steps, setup.seed)
     else:
@@ -145,8 +155,8 @@ def _measure(
         k_en, k_fr = keys[:n, at], keys[n:, at]
         solved = statistics.solve(site, keys[:, at].T)
         leaks = {
-            "en-fr": leak_matrix(k_fr, k_en, solved[:, :n]),
-            "fr-en": leak_matrix(k_en, k_fr, solved[:, n:]),
+            there: leak_matrix(k_fr, k_en, solved[:, :n]),
+            back: leak_matrix(k_en, k_fr, solved[:, n:]),
         }
         near = centred_cosines(outputs[:n, at], outputs[n:, at])
         turn = direction_cosines(vectors[:n, at], vectors[n:, at])
@@ -164,12 +174,12 @@ def _measure(
                 found.setdefault(("C_dir", "both"), []).append(partner_cosines(turn, partner))
             values = {key: torch.stack(v).mean(0) for key, v in found.items()}
             for measure in ("leak_translation", "leak_siblings", "C_key"):
-                values[measure, "both"] = (values[measure, "en-fr"] + values[measure, "fr-en"]) / 2
+                values[measure, "both"] = (values[measure, there] + values[measure, back]) / 2
             for i in chosen:
                 place = {
                     "concept": pairs.keys[i].partition(":")[2],
-                    "en": pairs.name(i, "en"),
-                    "fr": pairs.name(i, "fr"),
+                    one: pairs.name(i, one),
+                    two: pairs.name(i, two),
                     "group": pairs.groups[i],
                     "layer": site.layer,
                     "depth": (site.layer + 1) / lm.n_layers,
@@ -187,7 +197,7 @@ def _patch_tables(lm, pairs: Pairs, chosen, partners, layers, seed: int) -> dict
     jobs = sorted(names | {(other, j) for _, j in names for other in pairs.patch_others(j, seed)})
     return {
         f"{source}-{into}": patch(lm, pairs, into, source_states(lm, pairs, source, layers), layers, jobs, seed)
-        for source, into in (("en", "fr"), ("fr", "en"))
+        for source, into in (pairs.langs, pairs.langs[::-1])
     }
 
 

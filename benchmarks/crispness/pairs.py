@@ -7,29 +7,31 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from benchmarks.datasets import EDITED_FIRST, differing, distant
-from benchmarks.world import Knowledge, knowledge
-from editing.errors import BadModel, BadRequest
+from benchmarks.datasets import differing, distant, edited_rank
+from benchmarks.world import Knowledge, Relation, Template, knowledge
+from editing.errors import BadData, BadModel, BadRequest
 from editing.model import LanguageModel
 from editing.text import Prompt, tokenise
 
-LANGS = ("en", "fr")
 OTHERS, BASES = 3, 2  # per name: other concepts whose state is patched in, and prompts it is patched into
 # The first English template is written for edits (some show examples); the second says what the first French one says.
-TEMPLATE = {"en": 1, "fr": 0}
+TEMPLATE = {"en": 1}
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """n concepts with different English and French names, cheese first; indices below are places in `keys`.
+    """n concepts with different names in two languages, cheese first; indices below are places in `keys`.
 
     Attributes:
-        keys: "concept:cheese"... groups: the type of each.
+        keys: "concept:cheese"... groups: the type of each. langs: the two languages.
+        own: keys of the concepts of a file of one's own; the others are the background. Empty means all.
     """
 
     known: Knowledge
     keys: tuple[str, ...]
     groups: tuple[str, ...]
+    langs: tuple[str, str] = ("en", "fr")
+    own: tuple[str, ...] = ()
 
     @property
     def n(self) -> int:
@@ -73,14 +75,14 @@ class Pairs:
         return tuple(random.Random(f"{seed}/bases/{self.keys[j]}").sample(pool, min(BASES, len(pool))))
 
     def chosen(self, names: Sequence[str]) -> tuple[int, ...]:
-        """Places of the concepts with these English (or French) names; all without names.
+        """Places of the concepts with these names in either language; without names all (of the file).
 
         Raises:
             BadRequest: an unknown concept, or one with the same name in both languages.
         """
         if not names:
-            return tuple(range(self.n))
-        table = {self.name(i, lang).lower(): i for lang in ("fr", "en") for i in range(self.n)}
+            return tuple(i for i in range(self.n) if not self.own or self.keys[i] in self.own)
+        table = {self.name(i, lang).lower(): i for lang in reversed(self.langs) for i in range(self.n)}
         found = []
         for name in names:
             place = table.get(name.strip().lower())
@@ -93,10 +95,30 @@ class Pairs:
 
 
 def concept_pairs(known: Knowledge | None = None) -> Pairs:
-    """The concepts of the suite whose names differ ("train", "piano", "table" are one word in both languages)."""
+    """The concepts whose names differ ("train", "piano", "table" are one word in English and French).
+
+    Raises:
+        BadData: knowledge of one language, or with fewer than three such concepts of another type beside each.
+    """
     known = known or knowledge()
-    keys = tuple(k for k in known.concepts() if known.name(k, "en").lower() != known.name(k, "fr").lower())
-    return Pairs(known, keys, tuple(known.entity(k).group for k in keys))
+    if len(known.langs) < 2:
+        raise BadData(f"concepts in {known.langs[0]} alone are no pairs of names; add a second language")
+    one, two = known.langs[:2]
+    both = [key for key in known.concepts() if known.elicit(key, one) and known.elicit(key, two)]
+    keys = tuple(k for k in both if known.name(k, one).lower() != known.name(k, two).lower() and _has_facts(known, k))
+    pairs = Pairs(known, keys, tuple(known.entity(k).group for k in keys), (one, two), known.own)
+    short = [key for i, key in enumerate(keys) if len(pairs.strangers(i)) < OTHERS]
+    if not keys or short:
+        name = known.name(short[0], one) if short else "any pair"
+        raise BadData(f"{name}: needs {OTHERS} pairs of another type to be compared with; add some to the concepts")
+    return pairs
+
+
+def _has_facts(known: Knowledge, key: str) -> bool:
+    """Whether a distant concept answers one of the concept's relations otherwise, in both languages."""
+    goal = distant(known, key, 0)
+    facts = differing(known, key, goal) if goal else []
+    return any(known.speaks(lang, f.relation, key, goal, f.object) for f in facts for lang in known.langs[1:2])
 
 
 def frames(lm: LanguageModel, pairs: Pairs, lang: str) -> list[list[Prompt]]:
@@ -104,11 +126,12 @@ def frames(lm: LanguageModel, pairs: Pairs, lang: str) -> list[list[Prompt]]:
     name."""
     known = pairs.known
     relations = [known.relation(r) for r in known.relations() if known.relation(r).subject_kind == "concept"]
+    relations = [r for r in relations if all(r.templates(one) for one in pairs.langs)]
     return [
         [
             fitting(
                 lm,
-                r.templates(lang)[TEMPLATE[lang]].prompt(known.entity(key).word),
+                _template(r, lang).prompt(known.entity(key).word),
                 pairs.name(i, lang),
                 "subject_last",
             )
@@ -118,14 +141,22 @@ def frames(lm: LanguageModel, pairs: Pairs, lang: str) -> list[list[Prompt]]:
     ]
 
 
+def _number(relation: Relation, lang: str) -> int:
+    return min(TEMPLATE.get(lang, 0), len(relation.templates(lang)) - 1)
+
+
+def _template(relation: Relation, lang: str) -> Template:
+    return relation.templates(lang)[_number(relation, lang)]
+
+
 def facts(lm: LanguageModel, pairs: Pairs, lang: str, seed: int) -> list[Prompt]:
     """Per concept one fact to be changed, said in `lang`: its object becomes that of a distant concept."""
     known, out = pairs.known, []
     for i, key in enumerate(pairs.keys):
         goal = distant(known, key, seed)
-        fact = min(differing(known, key, goal), key=lambda f: EDITED_FIRST.index(f.relation))
+        fact = min(differing(known, key, goal), key=lambda f: edited_rank(f.relation))
         target = known.name(known.object_of(goal, fact.relation) or "", lang)
-        said = known.render(fact, lang, TEMPLATE[lang])
+        said = known.render(fact, lang, _number(known.relation(fact.relation), lang))
         out.append(fitting(lm, said.prompt, pairs.name(i, lang), "subject_last", target))
     return out
 

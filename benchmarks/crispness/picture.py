@@ -30,8 +30,9 @@ def crispness_chart(table: pd.DataFrame) -> alt.VConcatChart:
     pair = pair[pair["control"].isin(CONTROL_NAMES) & pair["measure"].isin(MEASURES)]
     measures = [measure for measure in MEASURES if measure in set(pair["measure"])]
     rows = [_row(pair[pair["measure"] == measure], measure, i == 0) for i, measure in enumerate(measures)]
-    english, french = table[["en", "fr"]].iloc[0]
-    return alt.vconcat(*rows, title=heading(f"Crispness by layer: {english} / {french}"))
+    place = list(table.columns).index("concept")  # its two names follow
+    names = " / ".join(table.iloc[0, place + 1 : place + 3])
+    return alt.vconcat(*rows, title=heading(f"Crispness by layer: {names}"))
 
 
 def _row(part: pd.DataFrame, measure: str, names: bool) -> alt.FacetChart:

@@ -14,11 +14,12 @@ from pathlib import Path
 import pandas as pd
 
 from benchmarks.crispness.measure import CONTROLS, MEASURES, Setup, crispness
-from benchmarks.crispness.pairs import concept_pairs
+from benchmarks.crispness.pairs import Pairs, concept_pairs
 from benchmarks.crispness.picture import crispness_chart
 from benchmarks.ladders import choose_rungs
 from benchmarks.measure import open_model, statistics_of
 from benchmarks.pictures import write_png
+from benchmarks.world import own_knowledge
 from editing.cache import cache_root
 from editing.errors import BadData, UserError
 from editing.files import atomic_file
@@ -57,20 +58,23 @@ def run_crispness(
     device: str | None = None,
     setup: Setup | None = None,
     say: Callable[[str], None] | None = None,
+    file: str | Path = "",
 ) -> Crispness:
     """Measure every rung of a ladder, or one model.
 
     Args:
+        file: of one's own concepts in two languages, instead of the suite.
         name: a ladder's name or file, or a model reference. rungs: only these of the ladder.
         out: folder for crispness.csv and crispness.png, made if need be; None writes nothing.
-        say: told one line per rung; None writes it to stderr.
+        say: called with one line per rung; None writes it to stderr.
 
     Raises:
         UserError: no such ladder, rung, model or concept; the folder cannot be written. Before any work where it can
             be.
     """
     setup = setup or Setup()
-    concept_pairs().chosen(concepts)
+    pairs = concept_pairs(own_knowledge(file) if file else None)
+    pairs.chosen(concepts)
     chosen, skipped = choose_rungs(name, rungs)
     if out is not None:
         try:
@@ -86,7 +90,7 @@ def run_crispness(
             left = f", about {spent / (i - 1) * (len(chosen) - i + 1) / 60:.0f} min left" if spent > 5 else ""
             say(f"rung {i} of {len(chosen)}: {rung.name}{left}")
         try:
-            frame = _measured(open_model(rung.model, device), concepts, setup)
+            frame = _measured(open_model(rung.model, device), concepts, setup, pairs)
         except UserError as error:
             if len(chosen) == 1:
                 raise
@@ -106,16 +110,17 @@ def run_crispness(
     return Crispness(whole, tuple(files), skipped, tuple(failed))
 
 
-def _measured(lm: LanguageModel, concepts: Sequence[str], setup: Setup) -> pd.DataFrame:
+def _measured(lm: LanguageModel, concepts: Sequence[str], setup: Setup, pairs: Pairs) -> pd.DataFrame:
     """Measures one model, or reads what was measured before: a run that was killed goes on with its next rung."""
-    asked = [VERSION, list(concepts), repr(setup), repr(concept_pairs()), lm.prefix_ids]
+    asked = [VERSION, list(concepts), repr(setup), repr(pairs), lm.prefix_ids]
     digest = hashlib.sha256(json.dumps(asked).encode()).hexdigest()
     path = cache_root() / "crispness" / f"{lm.weight_hash[:24]}-{digest[:16]}.parquet"
     try:
         return pd.read_parquet(path)
     except (OSError, ValueError):  # nothing there, or nothing readable: measured (again)
         pass
-    frame = crispness(lm, concepts, setup, statistics=statistics_of(lm, setup.seed, setup.corpus))
+    statistics = statistics_of(lm, setup.seed, setup.corpus)
+    frame = crispness(lm, concepts, setup, statistics=statistics, pairs=pairs)
     with atomic_file(path) as temporary:
         frame.to_parquet(temporary, index=False)
     return frame

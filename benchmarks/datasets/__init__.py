@@ -1,25 +1,29 @@
 """Data sets: name -> cases. ours/ makes them from the world, formats/ reads other people's files, reading/ is how."""
 
-from benchmarks.datasets.asking import M, ask, find_concept, turns
+from benchmarks.datasets.asking import M, UnknownConcept, ask, find_concept, turns
 from benchmarks.datasets.check import check_file, format_check
 from benchmarks.datasets.common_probes import with_common_probes
-from benchmarks.datasets.ours.concept_suite import EDITED_FIRST, differing, distant, rename_case, retarget_case
+from benchmarks.datasets.concept_check import count_concepts, format_concepts
+from benchmarks.datasets.ours.concept_suite import differing, distant, edited_rank, rename_case, retarget_case
 from benchmarks.datasets.registry import account, build_cases, dataset_names, describe, kinds_of, read_cases
 from benchmarks.datasets.show import format_show, show
 
 __all__ = [
-    "EDITED_FIRST",
     "M",
+    "UnknownConcept",
     "account",
     "ask",
     "build_cases",
     "check_file",
+    "count_concepts",
     "dataset_names",
     "describe",
     "differing",
     "distant",
+    "edited_rank",
     "find_concept",
     "format_check",
+    "format_concepts",
     "format_show",
     "kinds_of",
     "read_cases",

@@ -18,7 +18,12 @@ M = 20  # candidates per probe where the vocabulary allows
 NEIGHBOURS = {"own": 6, "other": 4}  # in the language of the edit, in the other one
 SAME_SUBJECT = {"own": 3, "other": 2}
 CROSS_LINGUAL = 3
+LANGUAGE_NAMES = {"en": "English", "fr": "French"}
 T = TypeVar("T")
+
+
+class UnknownConcept(BadRequest):
+    """A concept that neither the suite nor a file describes."""
 
 
 def turns(groups: Iterable[Sequence[T]]) -> list[T]:
@@ -124,33 +129,41 @@ def fact_case(known: Knowledge, fact: Fact, dataset: str, seed: int, lang: str =
     rng = random.Random(f"{seed}/{case_id}")
     new = counterfactual(known, fact, rng)
     first = known.render(fact, lang, 0)
-    other = next(one for one in LANGS if one != lang)
+    others = [one for one in known.langs if one != lang]
     probes = [ask(known, "efficacy", fact, lang, 0, new)]
     for template in range(1, known.n_templates(fact.relation, lang)):
         probes.append(ask(known, "paraphrase", fact, lang, template, new))
-    for template in range(min(CROSS_LINGUAL, known.n_templates(fact.relation, other))):
-        probes.append(ask(known, "cross_lingual", fact, other, template, new))
+    for other in others:
+        if known.speaks(other, fact.relation, fact.subject, fact.object, new):
+            for template in range(min(CROSS_LINGUAL, known.n_templates(fact.relation, other))):
+                probes.append(ask(known, "cross_lingual", fact, other, template, new))
     probes += multi_hop(known, fact, new)
     near = neighbours(known, fact, new, rng)
     more = [f for f in known.about(fact.subject) if f.relation != fact.relation]
-    for asked, counted in ((lang, "own"), (other, "other")):
-        for i, neighbour in enumerate(near[: NEIGHBOURS[counted]]):
-            probes.append(ask(known, "neighbour", neighbour, asked, i % 3, rivals=(new, fact.object)))
-        for i, mine in enumerate(more[: SAME_SUBJECT[counted]]):
-            probes.append(ask(known, "same_subject", mine, asked, i % 3))
+    for asked, counted in ((lang, "own"), *((other, "other") for other in others)):
+        beside = [f for f in near if known.speaks(asked, f.relation, f.subject, f.object, new, fact.object)]
+        for i, neighbour in enumerate(beside[: NEIGHBOURS[counted]]):
+            template = i % min(3, known.n_templates(neighbour.relation, asked))
+            probes.append(ask(known, "neighbour", neighbour, asked, template, rivals=(new, fact.object)))
+        mine = [f for f in more if known.speaks(asked, f.relation, f.subject, f.object)]
+        for i, same in enumerate(mine[: SAME_SUBJECT[counted]]):
+            template = i % min(3, known.n_templates(same.relation, asked))
+            probes.append(ask(known, "same_subject", same, asked, template))
     request = EditRequest(case_id, (first.prompt,), first.subject, (known.name(new, lang),), "subject_last", lang)
     return Case(case_id, "fact", request, tuple(probes), first.subject, fact.relation, dataset, seed)
 
 
 def fact_cases(known: Knowledge, subject_kind: str, dataset: str, seed: int, lang: str = "en") -> list[Case]:
-    """One case per fact about a subject with at least three facts, edited in `lang`.
+    """One case per fact about a subject with at least three facts (of a file's own concepts, any), edited in `lang`.
 
     Relations take turns, each starting at other subjects, so that every prefix is varied.
     """
     relations = [r for r in known.relations() if known.relation(r).subject_kind == subject_kind]
     groups = []
     for j, relation in enumerate(relations):
-        facts = [f for f in known.facts_of(relation) if len(known.about(f.subject)) >= 3]
+        facts = [f for f in known.facts_of(relation) if len(known.about(f.subject)) >= 3 or known.own]
+        if known.own:
+            facts = [f for f in facts if f.subject in known.own and len(known.objects(relation)) > 1]
         by_group: dict[str, list[Fact]] = {}
         for fact in facts:
             by_group.setdefault(known.entity(fact.subject).group, []).append(fact)
@@ -163,17 +176,26 @@ def fact_cases(known: Knowledge, subject_kind: str, dataset: str, seed: int, lan
 
 
 def find_concept(known: Knowledge, name: str) -> str:
-    """The key of the concept called `name` in English.
+    """The key of the concept called `name` in the language of the edits; capitals and a plural in s do not matter.
 
     Raises:
-        BadRequest: no such concept; the message names the nearest ones.
+        UnknownConcept: no such concept; the message names the nearest ones.
+        BadRequest: its name in another language.
     """
-    names = {known.name(key, "en"): key for key in known.concepts()}
-    wanted = name.strip().lower()
+    home = known.langs[0]
+    names = {known.name(key, home).casefold(): key for key in known.concepts()}
+    wanted = " ".join(name.split()).casefold()
+    if home == "en" and wanted not in names and wanted.endswith("s") and wanted[:-1] in names:
+        wanted = wanted[:-1]
     if wanted in names:
         return names[wanted]
-    french = {known.name(key, "fr"): known.name(key, "en") for key in known.concepts()}
-    if wanted in french:
-        raise BadRequest(f"concept {name!r} is French; use its English name {french[wanted]!r}")
+    for lang in known.langs[1:]:
+        for key in known.concepts():
+            if wanted in (text.casefold() for text in known.named([key], lang)):
+                language = LANGUAGE_NAMES.get(lang, f"in {lang}")
+                here = known.name(key, home)
+                raise BadRequest(
+                    f"concept {name!r} is {language}; use its {LANGUAGE_NAMES.get(home, home)} name {here!r}"
+                )
     near = difflib.get_close_matches(wanted, list(names), n=3, cutoff=0.5) or list(names)[:3]
-    raise BadRequest(f"unknown concept {name!r}; the nearest known ones are {', '.join(near)}")
+    raise UnknownConcept(f"unknown concept {name!r}; the nearest known ones are {', '.join(near)}")

@@ -1,5 +1,7 @@
 """One model, now: an edit, a sequence of edits, a retargeting."""
 
+from benchmarks.live.concepts import OpenModel, concepts_for
+from benchmarks.live.draft import Draft, as_toml, draft_concepts, format_draft, refuse_existing, write_draft
 from benchmarks.live.edit import chosen_cases, format_edit, run_edit, write_adapter
 from benchmarks.live.retarget.run import run_retarget
 from benchmarks.live.retarget.sweep import format_sweep, sweep_retarget
@@ -7,14 +9,22 @@ from benchmarks.live.retarget.table import format_retargeting, whole_json
 from benchmarks.live.sequence import run_sequences
 
 __all__ = [
+    "Draft",
+    "OpenModel",
+    "as_toml",
     "chosen_cases",
+    "concepts_for",
+    "draft_concepts",
+    "format_draft",
     "format_edit",
     "format_retargeting",
     "format_sweep",
+    "refuse_existing",
     "run_edit",
     "run_retarget",
     "run_sequences",
     "sweep_retarget",
     "whole_json",
     "write_adapter",
+    "write_draft",
 ]

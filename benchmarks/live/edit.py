@@ -18,8 +18,11 @@ import numpy as np
 
 from benchmarks.cases import GENERALISATION, SPECIFICITY, Case
 from benchmarks.datasets import build_cases, rename_case, retarget_case, with_common_probes
+from benchmarks.live.concepts import OpenModel, concepts_for, halves
+from benchmarks.live.doubts import doubts
 from benchmarks.measure import measure, measure_base, measure_drift, open_model, planned, probe_rows, statistics_of
 from benchmarks.provenance import versions
+from benchmarks.world import knowledge, own_knowledge
 from editing.delta import Delta, export_peft, refuse_foreign_folder
 from editing.easyedit import Hparams, method_of, read_hparams
 from editing.errors import BadModel, BadRequest
@@ -50,7 +53,7 @@ class LiveEdit:
     """What one edit did: a record per probe and per probe kind. A value None was not measurable.
 
     Attributes:
-        notes: what a reader must know of the settings, where they come from a peer's file.
+        notes: what a reader must know: of settings from a peer's file, and why the edit may not be trusted.
     """
 
     model: dict
@@ -73,8 +76,19 @@ class LiveEdit:
         return asdict(self)
 
 
-def chosen_cases(rename: str = "", retarget: str = "", fact: str | Path = "") -> tuple[Case, ...]:
+def chosen_cases(
+    rename: str = "",
+    retarget: str = "",
+    fact: str | Path = "",
+    concepts: str | Path = "",
+    seed: int = 0,
+    model: OpenModel | None = None,
+) -> tuple[Case, ...]:
     """The cases of exactly one of `--rename OLD=NEW`, `--retarget FROM=TO`, `--fact FILE`.
+
+    Args:
+        concepts: a file of one's own concepts. seed: of a draft.
+        model: drafts concepts that are in neither suite nor file; without it, they are refused.
 
     Raises:
         BadRequest, BadData: none or several given, not of the form A=B, unknown concept, malformed file.
@@ -82,17 +96,20 @@ def chosen_cases(rename: str = "", retarget: str = "", fact: str | Path = "") ->
     given = [name for name, value in (("--rename", rename), ("--retarget", retarget), ("--fact", fact)) if value]
     if len(given) != 1:
         raise BadRequest(f"{' and '.join(given) or 'nothing'} to do; give one of --rename, --retarget, --fact")
+    if fact and concepts:
+        raise BadRequest("--concepts has nothing to do with --fact; leave one of them out")
     if fact:
         return with_common_probes(build_cases(f"fact_file:{fact}", "fact"))
-    text, make = (rename, rename_case) if rename else (retarget, retarget_case)
-    old, equals, new = (part.strip() for part in text.partition("="))
-    if not (old and equals and new) or "=" in new:
-        raise BadRequest(f"{given[0]} {text!r} is not of the form OLD=NEW; write for example {given[0]} cheese=bread")
-    return with_common_probes([make(old, new)])
+    old, new = halves(rename or retarget, given[0])
+    make, words = (rename_case, (old,)) if rename else (retarget_case, (old, new))
+    known = own_knowledge(concepts) if concepts else knowledge()
+    if model is not None:
+        known = concepts_for(words, concepts, model, seed)
+    return with_common_probes([make(old, new, known=known)])
 
 
 def run_edit(
-    reference: str,
+    reference: str | OpenModel,
     cases: Sequence[Case],
     method: str = "rome",
     settings: dict | None = None,
@@ -104,7 +121,8 @@ def run_edit(
 ) -> LiveEdit:
     """Edit one model by all `cases` together and ask their probes before and after.
 
-    `hparams` is one of EasyEdit's hyper-parameter files; it then says which method, and `settings` go over its own.
+    `reference` may be a model that was used before. `hparams` is one of EasyEdit's hyper-parameter files; it then says
+    which method, and `settings` go over its own.
     `corpus` is the text of the covariance (see `ModelStatistics`) instead of the file's or the usual one.
 
     Raises:
@@ -116,7 +134,8 @@ def run_edit(
     if save:
         _check_folder(Path(save))
     clock = [time.perf_counter()]
-    lm = open_model(reference, device)
+    model = reference if isinstance(reference, OpenModel) else OpenModel(reference, device)
+    lm = model()
     told = read_hparams(hparams, lm.n_layers) if hparams else Hparams(editor, None, (), "")
     editor = make_method(editor.name, **(told.method.settings() | (settings or {})))
     requests = [case.request for case in cases]
@@ -126,7 +145,8 @@ def run_edit(
     clock.append(time.perf_counter())
     base = measure_base(lm, cases)
     clock.append(time.perf_counter())
-    delta = editor(lm, requests, statistics_of(lm, seed, corpus or told.corpus or CORPUS))
+    statistics = statistics_of(lm, seed, corpus or told.corpus or CORPUS)
+    delta = editor(lm, requests, statistics)
     clock.append(time.perf_counter())
     if lm.offloaded:
         after = measure(lm, cases, base.priors, [delta], [0] * len(cases), base.new_tokens)
@@ -144,7 +164,7 @@ def run_edit(
     names = ("load", "ask_before", "edit", "ask_after")
     return LiveEdit(
         model={
-            "reference": reference,
+            "reference": model.reference,
             "source": lm.source,
             "hash": whole,
             "layers": lm.n_layers,
@@ -163,7 +183,7 @@ def run_edit(
         saved=saved,
         versions=versions(),
         form="hooks" if lm.offloaded else "weights",
-        notes=told.notes,
+        notes=(*told.notes, *doubts(lm, statistics, delta)),
     )
 
 

@@ -1,6 +1,6 @@
 """What a model answers before and after an edit, as records of the rows table."""
 
-from benchmarks.measure.answers import Answer, Base, measure, measure_base, measure_drift, own_wordings
+from benchmarks.measure.answers import PRIOR_WEIGHT, Answer, Base, measure, measure_base, measure_drift, own_wordings
 from benchmarks.measure.known_facts import known_rates
 from benchmarks.measure.known_hash import known_hash, remember_hash
 from benchmarks.measure.opening import open_model, planned, statistics_of
@@ -10,6 +10,7 @@ from benchmarks.measure.strength import drift_texts, strength, text_bits_per_byt
 __all__ = [
     "DRIFT_TAU",
     "NOT_EDITED",
+    "PRIOR_WEIGHT",
     "Answer",
     "Base",
     "drift_texts",

@@ -1,11 +1,14 @@
 """What the test bed knows about the world: concepts, countries, and how to say it in English and French."""
 
 from benchmarks.world.changes import SETS, Change, News, Scope, counterfactual, differing, distant, planned_changes
-from benchmarks.world.concepts import EDIT_PROMPTS
-from benchmarks.world.facts import LANGS, Chain, Fact, Statement
+from benchmarks.world.concept_file import ConceptFile, content_hash, read_concept_file
+from benchmarks.world.concepts import EDIT_PROMPTS, asked_by, holds
+from benchmarks.world.facts import LANGS, Chain, Fact, Relation, Statement
 from benchmarks.world.french import elides
 from benchmarks.world.knowledge import Knowledge, draw_candidates, knowledge
+from benchmarks.world.own_concepts import knowledge_of, own_knowledge
 from benchmarks.world.people import MOST
+from benchmarks.world.templates import Template
 
 __all__ = [
     "EDIT_PROMPTS",
@@ -14,16 +17,25 @@ __all__ = [
     "SETS",
     "Chain",
     "Change",
+    "ConceptFile",
     "Fact",
     "Knowledge",
     "News",
+    "Relation",
     "Scope",
     "Statement",
+    "Template",
+    "asked_by",
+    "content_hash",
     "counterfactual",
     "differing",
     "distant",
     "draw_candidates",
     "elides",
+    "holds",
     "knowledge",
+    "knowledge_of",
+    "own_knowledge",
     "planned_changes",
+    "read_concept_file",
 ]

@@ -82,31 +82,34 @@ class News:
         return self._names.get(entity, world.name(entity, lang)) if lang == "en" else world.name(entity, lang)
 
 
-def counterfactual(world: Knowledge, fact: Fact, rng: random.Random) -> str:
+def counterfactual(known: Knowledge, fact: Fact, rng: random.Random) -> str:
     """Another true-for-somebody object of the relation, if possible with another first letter in both languages."""
-    pool = [key for key in world.objects(fact.relation) if key != fact.object]
-    used = {other.object for other in world.facts_of(fact.relation)}
+    pool = [key for key in known.objects(fact.relation) if key != fact.object]
+    used = {other.object for other in known.facts_of(fact.relation)}
     pool = [key for key in pool if key in used] or pool
 
     def initials(key: str) -> set[str]:
-        return {world.name(key, lang)[0].lower() for lang in ("en", "fr")}
+        return {name[0].lower() for lang in known.langs for name in known.named([key], lang)}
 
     clear = [key for key in pool if not initials(key) & initials(fact.object)]
     return rng.choice(clear or pool)
 
 
-def differing(world: Knowledge, a: str, b: str) -> list[Fact]:
-    """The facts of concept `a` whose relation `b` has too, with another object."""
-    return [f for f in world.about(a) if world.object_of(b, f.relation) not in (None, f.object)]
+def differing(known: Knowledge, a: str, b: str) -> list[Fact]:
+    """The facts of concept `a` whose relation `b` has too, with another object; all in the language of the edits."""
+    there = [f for f in known.about(a) if known.object_of(b, f.relation) not in (None, f.object)]
+    return [f for f in there if known.speaks(known.langs[0], f.relation, a, b)]
 
 
-def distant(world: Knowledge, concept: str, seed: int) -> str:
-    """A seeded concept of another type that differs in as many known relations as any does."""
-    group = world.entity(concept).group
-    others = [key for key in world.concepts() if world.entity(key).group != group]
-    most = max(len(differing(world, concept, key)) for key in others)
+def distant(known: Knowledge, concept: str, seed: int) -> str:
+    """A seeded concept of another type that differs in as many known relations as any does; empty where none does."""
+    group = known.entity(concept).group
+    others = [key for key in known.concepts() if known.entity(key).group != group]
+    most = max((len(differing(known, concept, key)) for key in others), default=0)
+    if not most:
+        return ""
     rng = random.Random(f"{seed}/distant/{concept}")
-    return rng.choice([k for k in others if len(differing(world, concept, k)) >= min(most, ENOUGH_DIFFERENCES)])
+    return rng.choice([k for k in others if len(differing(known, concept, k)) >= min(most, ENOUGH_DIFFERENCES)])
 
 
 def planned_changes(

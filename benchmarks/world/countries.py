@@ -17,7 +17,7 @@ from typing import Any
 from benchmarks.world.facts import Entity, Fact
 from benchmarks.world.french import Noun
 from benchmarks.world.sources import Part, load_relations, slug
-from benchmarks.world.templates import English, Word
+from benchmarks.world.templates import English, Word, bilingual
 from editing.errors import BadRequest
 
 CONTINENTS = {"EU": "150", "AS": "142", "AF": "002", "NA": "003", "SA": "005", "OC": "009", "AN": "AQ"}
@@ -97,7 +97,7 @@ def _country(code: str) -> Word:
         plural=code in table["french_plural"],
         article=code not in table["french_bare"],
     )
-    return Word(English(en, the=code in table["english_the"]), noun)
+    return bilingual(English(en, the=code in table["english_the"]), noun)
 
 
 def _capital(code: str) -> Word | None:
@@ -120,7 +120,7 @@ def _answer(en: str, fr: str) -> Word:
     """An answer: it stands without article in every template of its relation."""
     table = _sources().table
     en, fr = table["english_names"].get(en, en), table["french_names"].get(fr, fr)
-    return Word(English(en), Noun(fr, article=False))
+    return bilingual(English(en), Noun(fr, article=False))
 
 
 def _currency(code: str) -> Word | None:

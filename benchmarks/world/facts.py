@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from benchmarks.world.templates import Template, Word
 
@@ -17,17 +18,15 @@ class Entity:
         key: "kind:slug", unique: "concept:cheese", "country:FR", "color:yellow".
         word: its names and articles.
         group: what it is a sibling in: the type of a concept, the continent of a country; empty for objects.
-        elicit_en, elicit_fr: texts whose right continuation is the bare name (concepts only).
-        prior_en, prior_fr: the same texts without their content, one per eliciting text.
+        elicit: by language, texts whose right continuation is the bare name (concepts only).
+        prior: by language, the same texts without their content, one per eliciting text.
     """
 
     key: str
     word: Word
     group: str = ""
-    elicit_en: tuple[str, ...] = ()
-    elicit_fr: tuple[str, ...] = ()
-    prior_en: tuple[str, ...] = ()
-    prior_fr: tuple[str, ...] = ()
+    elicit: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    prior: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def kind(self) -> str:
@@ -41,11 +40,11 @@ class Relation:
     name: str
     subject_kind: str
     object_kind: str
-    en: tuple[Template, ...]
-    fr: tuple[Template, ...]
+    said: Mapping[str, tuple[Template, ...]]
 
     def templates(self, lang: str) -> tuple[Template, ...]:
-        return {"en": self.en, "fr": self.fr}[lang]
+        """The ways to ask for it in a language; none where nobody wrote any."""
+        return self.said.get(lang, ())
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,10 @@ from editing.errors import BadData
 class Knowledge:
     """Everything the data sets and the grown rungs may say. Frozen; the order of every tuple is fixed.
 
+    Attributes:
+        langs: the languages it speaks, that of the edits first. In all but that one, an entity may have no name.
+        own: keys of the concepts that cases are made of; empty means all.
+
     Raises:
         BadData: two entities of a kind share a name in a language, a fact names an unknown entity or relation, a
             subject has two objects under one relation.
@@ -29,15 +33,19 @@ class Knowledge:
     schema: tuple[Relation, ...]
     facts: tuple[Fact, ...]
     forms: tuple[ChainForm, ...] = ()
+    langs: tuple[str, ...] = LANGS
+    own: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         keys = {entity.key for entity in self.entities}
         names = {relation.name for relation in self.schema}
         if len(keys) != len(self.entities) or len(names) != len(self.schema):
             raise BadData("knowledge: two entities or two relations share a key; rename one")
-        for lang in LANGS:
+        for lang in self.langs:
             seen: dict[tuple[str, str], str] = {}
             for entity in self.entities:
+                if lang not in entity.word.nouns:
+                    continue
                 other = seen.setdefault((entity.kind, entity.word.name(lang)), entity.key)
                 if other != entity.key:
                     raise BadData(f"knowledge: {other} and {entity.key} share the {lang} name; drop or rename one")
@@ -111,6 +119,17 @@ class Knowledge:
     def name(self, entity: str, lang: str) -> str:
         return self._entity[entity].word.name(lang)
 
+    def named(self, keys: Iterable[str], lang: str) -> list[str]:
+        """The names in `lang` of those entities that have one."""
+        words = (self._entity[key].word for key in keys)
+        return [word.name(lang) for word in words if lang in word.nouns]
+
+    def speaks(self, lang: str, relation: str, *entities: str) -> bool:
+        """Whether the relation can be asked in `lang` with all of these entities, and there is something to choose."""
+        nouns = [self._entity[key].word.nouns for key in entities]
+        choices = self.named(self.objects(relation), lang)
+        return self.n_templates(relation, lang) > 0 and len(choices) > 1 and all(lang in names for names in nouns)
+
     def objects(self, relation: str) -> tuple[str, ...]:
         """Keys of the closed vocabulary of `relation`'s answers, incl. distractors that answer no fact."""
         return self._by_kind.get(self._relation[relation].object_kind, ())
@@ -123,20 +142,23 @@ class Knowledge:
         `target` and `include` are names in `lang` (a target from outside the vocabulary is kept as it is). The rest is
         drawn by a generator seeded with the relation and the target, so it is the same at every rung.
         """
-        names = [self.name(key, lang) for key in self.objects(relation)]
+        names = self.named(self.objects(relation), lang)
         return draw_candidates(names, (target, *include), m, f"{relation}/{lang}/{target}")
 
     def elicit(self, concept: str, lang: str) -> tuple[str, ...]:
-        entity = self._entity[concept]
-        return {"en": entity.elicit_en, "fr": entity.elicit_fr}[lang]
+        """Texts whose right continuation is the concept's name; none where the concept is not described."""
+        return self._entity[concept].elicit.get(lang, ())
 
     def elicit_prior(self, concept: str, lang: str) -> tuple[str, ...]:
         """The subject-free twin of each eliciting text: "This thing is called a"."""
-        entity = self._entity[concept]
-        return {"en": entity.prior_en, "fr": entity.prior_fr}[lang]
+        return self._entity[concept].prior.get(lang, ())
 
     def concepts(self) -> tuple[str, ...]:
         return self._by_kind.get("concept", ())
+
+    def subjects(self) -> tuple[str, ...]:
+        """The concepts that cases are made of: those of a file of one's own, else all."""
+        return self.own or self.concepts()
 
     def countries(self) -> tuple[str, ...]:
         return self._by_kind.get("country", ())

@@ -14,7 +14,7 @@ from typing import Any
 from benchmarks.world.facts import ChainForm, Entity, Fact, Relation
 from benchmarks.world.french import Noun
 from benchmarks.world.sources import Part, load_relations, read_toml, slug
-from benchmarks.world.templates import English, Template, Word
+from benchmarks.world.templates import English, Template, bilingual
 from editing.errors import BadRequest
 
 MOST = 20_000
@@ -36,7 +36,7 @@ def _names(table: Mapping[str, Any], n: int, seed: int) -> list[tuple[str, str]]
 
 
 def _proper(kind: str, name: str, gender: Any, group: str) -> Entity:
-    return Entity(f"{kind}:{slug(name)}", Word(English(name), Noun(name, gender, article=False)), group)
+    return Entity(f"{kind}:{slug(name)}", bilingual(English(name), Noun(name, gender, article=False)), group)
 
 
 def load_people(n: int, known: Part, seed: int = 0) -> Part:
@@ -61,7 +61,8 @@ def load_people(n: int, known: Part, seed: int = 0) -> Part:
     entities: list[Entity] = []
     for kind in VOCABULARIES:
         entities += [
-            Entity(f"{kind}:{slug(en)}", Word(English(en), Noun(fr, article=False))) for en, fr in table[kind].items()
+            Entity(f"{kind}:{slug(en)}", bilingual(English(en), Noun(fr, article=False)))
+            for en, fr in table[kind].items()
         ]
     heads, tails = table["company_head"], table["company_tail"]
     companies = [_proper("company", head + tail, "f", "company") for head in heads for tail in tails]

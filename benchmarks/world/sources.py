@@ -24,6 +24,7 @@ class Part:
 
 
 def slug(name: str) -> str:
+    """The part of an entity's key that comes from its name: plain letters and digits."""
     flat = unicodedata.normalize("NFD", name.lower())
     return re.sub(r"[^a-z0-9]+", "-", "".join(c for c in flat if not unicodedata.combining(c))).strip("-")
 
@@ -46,5 +47,5 @@ def load_relations(subject: str) -> tuple[Relation, ...]:
     for name, entry in read_toml("relations.toml").items():
         if entry["subject"] == subject:
             langs = {lang: tuple(Template(text, lang) for text in entry[lang]) for lang in ("en", "fr")}
-            out.append(Relation(name, subject, entry["object"], langs["en"], langs["fr"]))
+            out.append(Relation(name, subject, entry["object"], langs))
     return tuple(out)

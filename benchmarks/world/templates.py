@@ -62,14 +62,37 @@ FRENCH: Mapping[str, Callable[[french.Noun], str]] = {
 
 
 @dataclass(frozen=True)
-class Word:
-    """One entity's name in both languages."""
+class Bare:
+    """A name in a language whose articles this project does not know: it stands as it is."""
 
-    en: English
-    fr: french.Noun
+    name: str
+
+
+@dataclass(frozen=True)
+class Word:
+    """One entity's names by language, with what its articles need to know in English and French."""
+
+    nouns: Mapping[str, English | french.Noun | Bare]
+
+    @property
+    def en(self) -> English:
+        noun = self.nouns["en"]
+        assert isinstance(noun, English)
+        return noun
+
+    @property
+    def fr(self) -> french.Noun:
+        noun = self.nouns["fr"]
+        assert isinstance(noun, french.Noun)
+        return noun
 
     def name(self, lang: str) -> str:
-        return {"en": self.en.name, "fr": self.fr.name}[lang]
+        return self.nouns[lang].name
+
+
+def bilingual(en: English, fr: french.Noun) -> Word:
+    """A word in the two languages of the world."""
+    return Word({"en": en, "fr": fr})
 
 
 def expand(text: str, word: Word, lang: str) -> str:
@@ -83,8 +106,8 @@ def expand(text: str, word: Word, lang: str) -> str:
         elif lang == "fr" and low in FRENCH:
             out = FRENCH[low](word.fr)
         else:
-            known = ENGLISH if lang == "en" else FRENCH
-            raise BadData(f"template {text!r}: unknown marker {{{marker}}}; use one of {', '.join(known)}")
+            known = ", ".join({"en": ENGLISH, "fr": FRENCH}.get(lang, ())) or "none in this language"
+            raise BadData(f"template {text!r}: unknown marker {{{marker}}}; use one of: {known}")
         return out[:1].upper() + out[1:] if marker != low else out
 
     return MARKER.sub(article, text)

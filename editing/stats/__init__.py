@@ -1,6 +1,7 @@
 """What a method needs to know of a model: context prefixes and key covariances, kept on disk."""
 
 from editing.stats.covariance import covariances
+from editing.stats.guards import cosine_warning, norm_warning
 from editing.stats.sampling import sample_tokens
 from editing.stats.statistics import CORPUS, ModelStatistics, check_corpus
 
@@ -8,6 +9,8 @@ __all__ = [
     "CORPUS",
     "ModelStatistics",
     "check_corpus",
+    "cosine_warning",
     "covariances",
+    "norm_warning",
     "sample_tokens",
 ]

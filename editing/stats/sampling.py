@@ -22,13 +22,15 @@ def sample_tokens(
     seed: int,
     top_k: int = 0,
     opening: str = "",
+    read_once: bool = False,
     on_step: Callable[[int], None] | None = None,
 ) -> torch.Tensor:
     """(count, length) token ids drawn one after another behind `prefix_ids` and `opening`, which are not returned.
 
     `on_step` is called with the number of tokens drawn in each step. Ancestral sampling at temperature 1 from all
     tokens, or from the `top_k` likeliest. Same seed and same kind of device, same tokens: a GPU draws for itself, so
-    that no step sends a vocabulary of scores to the host.
+    that no step sends a vocabulary of scores to the host. With `read_once` the opening is read once for all texts,
+    which is faster where it is long, and may draw other tokens by rounding.
 
     Raises:
         OutOfMemory: `count` texts do not fit.
@@ -36,16 +38,16 @@ def sample_tokens(
     place = lm.device if lm.device.type == "cuda" else torch.device("cpu")
     generator = torch.Generator(place).manual_seed(seed)
     head = lm.encode(opening) if opening else list(lm.prefix_ids) or [lm.pad_id]
-    step = torch.tensor([head] * count, device=lm.device)
+    step = torch.tensor([head] * (1 if read_once else count), device=lm.device)
     cache = cache_utils.DynamicCache()
     drawn = []
-    rows = torch.arange(count, device=lm.device)
     start = 0
     with torch.no_grad():
         for _ in range(length):
-            width = step.shape[1]
-            positions = torch.arange(start, start + width, device=lm.device).expand(count, width)
-            mask = torch.ones(count, start + width, dtype=torch.long, device=lm.device)
+            texts, width = step.shape
+            positions = torch.arange(start, start + width, device=lm.device).expand(texts, width)
+            mask = torch.ones(texts, start + width, dtype=torch.long, device=lm.device)
+            rows = torch.arange(texts, device=lm.device)
             last = torch.full_like(rows, width - 1)
             batch = Batch(step, mask, positions)
             read = partial(forward, lm, batch, record=cache, gather=(rows, last))
@@ -57,6 +59,9 @@ def sample_tokens(
                 )
             (logits,) = done
             assert logits is not None
+            if texts < count:  # the opening, read once
+                logits = logits.expand(count, -1)
+                cache.batch_repeat_interleave(count)
             scores = logits.float().to(place)
             if top_k:
                 floor = scores.topk(min(top_k, scores.shape[1])).values[:, -1:]

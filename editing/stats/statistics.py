@@ -21,6 +21,7 @@ from editing.lazy import tensor_files, torch
 from editing.model import USABLE, LanguageModel, Site, covariance_groups, free_memory
 from editing.stats.covariance import Covariance, covariances
 from editing.stats.error_corpus import LIMIT, ROUND, covariances_to_error, parse_error
+from editing.stats.guards import covariance_warnings, refuse_few_tokens
 from editing.stats.hub_corpus import HubCorpus
 from editing.stats.sampling import sample_prefixes, sample_tokens
 
@@ -184,8 +185,12 @@ class ModelStatistics:
 
         C gets `ridge` times its mean diagonal added, which bounds its condition where the corpus is short. The factor
         is made and kept where the model runs.
+
+        Raises:
+            BadData: the corpus has fewer tokens than C has dimensions.
         """
         if site.path not in self._factors:
+            refuse_few_tokens(site.path, self.covariance(site), self.corpus)
             matrix = self.covariance(site).matrix.to(self._device, torch.float64)
             matrix.diagonal().add_(self.ridge * matrix.diagonal().mean())
             self._factors[site.path] = torch.linalg.cholesky(matrix)
@@ -198,6 +203,7 @@ class ModelStatistics:
         is ten thousand.
         """
         if site.path not in self._spectra:
+            refuse_few_tokens(site.path, self.covariance(site), self.corpus)
             matrix = self.covariance(site).matrix
             path = None if self._folder is None else self._folder / f"{site.path}.spectrum.safetensors"
             stored = None if path is None else _read_spectrum(path)
@@ -216,6 +222,10 @@ class ModelStatistics:
     def _device(self) -> torch.device:
         """Where matrices of C's size are decomposed: on the model's GPU if it has one."""
         return self.lm.device if self.lm.device.type == "cuda" else torch.device("cpu")
+
+    def warnings(self) -> list[str]:
+        """What is doubtful about the covariances used so far, a line each; see `guards.py`."""
+        return covariance_warnings(self._covariances, self.corpus)
 
     def describe(self) -> dict[str, object]:
         """The data behind the covariances used so far, for provenance."""

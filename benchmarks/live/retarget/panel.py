@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from benchmarks.cases import Case, Probe
 from benchmarks.datasets import M, find_concept, retarget_case
 from benchmarks.texts import drift_texts
-from benchmarks.world import LANGS, Fact, Knowledge, knowledge
+from benchmarks.world import Fact, Knowledge, knowledge
 
-FRAMES = {"en": 3, "fr": 2}  # wordings asked per relation; the first English one is the edit's own
+FRAMES = (3, 2)  # wordings asked per relation: in the edit's language, of which the first is the edit's own; in another
 TRAINED, HELD_OUT, SHARED, SIBLING, GOAL = "trained", "held out", "shared", "sibling", "goal"
 
 
@@ -25,7 +25,7 @@ class Question:
     Attributes:
         role: of the concept's relations, TRAINED (the request edits it), HELD_OUT, or SHARED (the goal has the same
             object, so the answer should stay); SIBLING or GOAL where it is asked about another concept.
-        about: English name of the concept asked about.
+        about: name, in the language of the edits, of the concept asked about.
         own, goal: the true answer, and the goal's; equal where there is nothing to move.
     """
 
@@ -50,8 +50,9 @@ class Panel:
 
     Attributes:
         case: its first probes are those of `questions`, in their order; then drift and fluency.
-        siblings: English names of the other concepts of the type.
+        siblings: names of the other concepts of the type, in the language of the edits.
         left_out: a line per relation of the concept that the goal does not have.
+        langs: the languages asked in, that of the edits first.
     """
 
     case: Case
@@ -60,17 +61,19 @@ class Panel:
     goal: str
     siblings: tuple[str, ...]
     left_out: tuple[str, ...]
+    langs: tuple[str, ...]
 
 
-def retarget_panel(a: str, b: str, seed: int = 0) -> Panel:
-    """The panel of making the concept called `a` behave as the one called `b`; English names.
+def retarget_panel(a: str, b: str, seed: int = 0, known: Knowledge | None = None) -> Panel:
+    """The panel of making the concept called `a` behave as the one called `b`; names in the language of the edits.
 
     Raises:
         BadRequest: an unknown concept, the same one twice, or two that share every known attribute.
     """
-    known, case = knowledge(), retarget_case(a, b, seed)
+    known = known or knowledge()
+    case, home = retarget_case(a, b, seed, known), known.langs[0]
     key, goal = find_concept(known, a), find_concept(known, b)
-    name, towards = (known.name(one, "en") for one in (key, goal))
+    name, towards = (known.name(one, home) for one in (key, goal))
     kin = tuple(sibling for sibling in known.siblings(key) if sibling != goal)
     trained = {probe.relation for probe in case.probes if probe.kind == "efficacy"}
     questions: list[Question] = []
@@ -81,10 +84,13 @@ def retarget_panel(a: str, b: str, seed: int = 0) -> Panel:
             left_out.append(f"{fact.relation}: {towards} has none that is known, so it is not asked")
             continue
         role = SHARED if new == fact.object else TRAINED if fact.relation in trained else HELD_OUT
-        twins = [f for one in kin if (f := _fact(known, one, fact.relation))]
-        for lang in LANGS:
+        every = [f for one in kin if (f := _fact(known, one, fact.relation))]
+        for lang in known.langs:
+            if not known.speaks(lang, fact.relation, key, goal, fact.object, new):
+                continue
+            twins = [twin for twin in every if known.speaks(lang, fact.relation, twin.subject, twin.object)]
             frame = _Frame(known, fact, new, tuple(twin.object for twin in twins), lang)
-            for template in range(FRAMES[lang]):
+            for template in range(min(FRAMES[lang != home], known.n_templates(fact.relation, lang))):
                 questions.append(frame.question(role, fact, template))
                 questions += [frame.question(SIBLING, twin, template) for twin in twins]
                 # One per answer that somebody starts from: each is another distance to the goal.
@@ -92,7 +98,8 @@ def retarget_panel(a: str, b: str, seed: int = 0) -> Panel:
                 questions += [frame.goal_question(goal, start, template) for start in starts]
     probes = tuple(question.probe for question in questions) + _texts(known, key)
     whole = Case(case.id, "retarget", case.request, probes, case.subject, case.relation, case.dataset, seed)
-    return Panel(whole, tuple(questions), name, towards, tuple(known.name(one, "en") for one in kin), tuple(left_out))
+    langs = tuple(lang for lang in known.langs if any(question.lang == lang for question in questions))
+    return Panel(whole, tuple(questions), name, towards, tuple(known.named(kin, home)), tuple(left_out), langs)
 
 
 def _fact(known: Knowledge, subject: str, relation: str) -> Fact | None:
@@ -114,7 +121,7 @@ class _Frame:
         if role in (SIBLING, SHARED):
             return self._question(role, fact, fact.object, template, "neighbour" if role == SIBLING else "same_subject")
         trained = "efficacy" if template == 0 else "paraphrase"
-        kind = "cross_lingual" if self.lang != "en" else trained if role == TRAINED else "relation"
+        kind = "cross_lingual" if self.lang != self.known.langs[0] else trained if role == TRAINED else "relation"
         return self._question(role, fact, fact.object, template, kind)
 
     def goal_question(self, goal: str, start: str, template: int) -> Question:
@@ -141,11 +148,18 @@ class _Frame:
             relation=fact.relation,
             rival=candidates.index(rival) if rival != answer else None,
         )
-        return Question(role, known.name(fact.subject, "en"), fact.relation, lang, template, name, new, probe)
+        return Question(role, known.name(fact.subject, known.langs[0]), fact.relation, lang, template, name, new, probe)
 
 
 def _texts(known: Knowledge, key: str) -> tuple[Probe, ...]:
-    """All unrelated texts, and what the model writes behind the concept's bare name, in both languages."""
-    drift = [Probe("drift", text, lang=lang) for lang, texts in drift_texts().items() for text in texts]
-    names = [(lang, known.name(key, lang)) for lang in LANGS]
+    """All unrelated texts of the languages there are any in (else of all), and what the model writes behind the
+    concept's bare name in each of its languages."""
+    there = drift_texts()
+    drift = [
+        Probe("drift", text, lang=lang)
+        for lang, texts in there.items()
+        if lang in known.langs or not set(known.langs) & set(there)
+        for text in texts
+    ]
+    names = [(lang, name) for lang in known.langs for name in known.named([key], lang)]
     return (*drift, *(Probe("fluency", name[:1].upper() + name[1:], lang=lang, about=name) for lang, name in names))

@@ -14,6 +14,8 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import pandas as pd
 
+from benchmarks.live.concepts import OpenModel
+from benchmarks.live.doubts import doubts
 from benchmarks.live.retarget.panel import GOAL, Panel, Question, retarget_panel
 from benchmarks.measure import (
     Answer,
@@ -21,12 +23,12 @@ from benchmarks.measure import (
     measure,
     measure_base,
     measure_drift,
-    open_model,
     planned,
     probe_rows,
     statistics_of,
 )
 from benchmarks.provenance import versions
+from benchmarks.world import Knowledge
 from editing.errors import BadRequest
 from editing.methods import make_method, taken_by
 from editing.model import format_plan
@@ -77,7 +79,9 @@ class Retargeting:
     texts: pd.DataFrame
     known: bool | None
     left_out: tuple[str, ...]
+    langs: tuple[str, ...]
     versions: dict[str, str]
+    notes: tuple[str, ...] = ()
 
     def as_json(self) -> dict:
         """With null for what is not measurable: JSON has no NaN."""
@@ -116,7 +120,7 @@ def share(questions: pd.DataFrame) -> float:
 
 
 def run_retarget(
-    reference: str,
+    reference: str | OpenModel,
     a: str,
     b: str,
     by: Sequence[str] = ("rome",),
@@ -124,28 +128,34 @@ def run_retarget(
     device: str | None = None,
     seed: int = 0,
     corpus: str = CORPUS,
+    known: Knowledge | None = None,
 ) -> Retargeting:
     """Make the concept called `a` behave as the one called `b` in one model, by each of the methods `by` on its own.
 
     Args:
         settings: given to every method that has them, instead of its defaults.
+        reference: of the model, or one that was used before.
+        known: the concepts, of a file of one's own; None takes those of the suite.
 
     Raises:
         UserError: an unknown method, setting, concept or model; an edit that cannot be made. Before the model is loaded
             where it can be.
     """
-    panel, settings = retarget_panel(a, b, seed), settings or {}
+    panel, settings = retarget_panel(a, b, seed, known), settings or {}
     methods = chosen_methods(by, settings)
-    lm = open_model(reference, device)
+    model = reference if isinstance(reference, OpenModel) else OpenModel(reference, device)
+    lm = model()
     lm, plan = planned(lm, methods, [panel.case.request])
     print(format_plan(plan), file=sys.stderr)
     base = measure_base(lm, [panel.case])
     statistics = statistics_of(lm, seed, corpus)
     deltas, made = [], []
+    notes: list[str] = []
     for method in methods:
         began = time.perf_counter()
         (delta,) = method.each(lm, [panel.case.request], statistics)
         deltas.append(delta)
+        notes += [f"{method.name}: {doubt}" for doubt in doubts(lm, statistics, delta)]
         place = asdict(method.placement(lm, panel.case.request))
         seconds = time.perf_counter() - began
         made.append(Made(method.name, method.settings(), place, delta.relative_norm(lm), seconds))
@@ -159,11 +169,11 @@ def run_retarget(
         lines += [{"by": one.by} | line for line in _question_lines(panel, base, said, rows)]
         texts += [{"by": one.by} | _text_line(row) for row in rows[len(panel.questions) :]]
     return Retargeting(
-        model={"reference": reference, "source": lm.source, "hash": lm.weight_hash, "layers": lm.n_layers,
+        model={"reference": model.reference, "source": lm.source, "hash": lm.weight_hash, "layers": lm.n_layers,
                "parameters": lm.n_parameters},
         concept=panel.concept, goal=panel.goal, siblings=panel.siblings, made=tuple(made),
         questions=pd.DataFrame(lines, columns=list(QUESTIONS)), texts=pd.DataFrame(texts), known=base.known[0],
-        left_out=panel.left_out, versions=versions(),
+        left_out=panel.left_out, langs=panel.langs, versions=versions(), notes=tuple(notes),
     )  # fmt: skip
 
 

@@ -11,7 +11,6 @@ from benchmarks.live.retarget.draws import draw_weights, interval
 from benchmarks.live.retarget.panel import GOAL, HELD_OUT, SHARED, SIBLING, TRAINED
 from benchmarks.live.retarget.run import LEAST_DISTANCE, Retargeting, share
 from benchmarks.measure import DRIFT_TAU
-from benchmarks.world import LANGS
 
 MOVED = (TRAINED, HELD_OUT)
 
@@ -35,6 +34,11 @@ def by_relation(questions: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
+def asked_in(questions: pd.DataFrame) -> list[str]:
+    """The languages of the questions, that of the edit first."""
+    return list(dict.fromkeys(questions["lang"]))
+
+
 def by_sibling(questions: pd.DataFrame) -> pd.DataFrame:
     """One line per method and sibling (and the goal itself): `moved_LANG` of its way, `kept_LANG` of the `known_LANG`
     answers it had right."""
@@ -42,7 +46,7 @@ def by_sibling(questions: pd.DataFrame) -> pd.DataFrame:
     kin = questions[questions["role"].isin((SIBLING, GOAL))]
     for key, mine in kin.groupby(["by", "role", "about"], sort=False):
         line: dict[str, Any] = dict(zip(("by", "role", "about"), key, strict=True))
-        for lang in LANGS:
+        for lang in asked_in(questions):
             here = mine[mine["lang"] == lang]
             known, kept = _kept(here)
             line |= {f"moved_{lang}": share(here), f"kept_{lang}": kept, f"known_{lang}": known}
@@ -73,7 +77,7 @@ def summary(done: Retargeting, seed: int = 0) -> list[dict]:
         concept = questions[questions["role"].isin(MOVED)]
         line: dict = {"by": one.by, "edit_norm": one.edit_norm, "known": done.known, "n": len(concept)}
         line["too_near"] = int((~(concept["distance"] >= LEAST_DISTANCE)).sum())
-        for lang in LANGS:
+        for lang in done.langs:
             here, kin = concept[concept["lang"] == lang], _of(questions, SIBLING, lang)
             for role in MOVED:
                 line[f"moved_{role.replace(' ', '_')}_{lang}"] = share(here[here["role"] == role])

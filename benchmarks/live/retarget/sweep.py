@@ -24,6 +24,7 @@ from benchmarks.live.retarget.run import STEERING, Retargeting, chosen_methods, 
 from benchmarks.live.retarget.scores import summary
 from benchmarks.live.retarget.table import cell, with_interval
 from benchmarks.provenance import canonical
+from benchmarks.world import Knowledge
 from editing.errors import BadData, UserError
 from editing.files import atomic_file
 from editing.stats import CORPUS
@@ -62,12 +63,14 @@ def sweep_retarget(
     out: Path | None = None,
     rungs: Sequence[str] = (),
     say: Callable[[str], None] | None = None,
+    known: Knowledge | None = None,
 ) -> Sweep:
-    """`run_retarget` at every rung of a ladder; a rung that fails is told and the next one goes on.
+    """`run_retarget` at every rung of a ladder; a rung that fails is reported and the next one goes on.
 
     Args:
         out: folder of the sweep; None keeps nothing. rungs: only these.
-        say: told one line per rung; None writes it to stderr.
+        say: called with one line per rung; None writes it to stderr.
+        known: the concepts, of a file of one's own; None takes those of the suite.
 
     Raises:
         UserError: no such ladder, rung, concept, method or setting; a folder of another request or that cannot be
@@ -75,7 +78,7 @@ def sweep_retarget(
     """
     say = say or (lambda line: print(line, file=sys.stderr))
     chosen, skipped = choose_rungs(ladder, rungs)
-    panel = retarget_panel(a, b, seed)
+    panel = retarget_panel(a, b, seed, known)
     methods = {method.name: method.settings() for method in chosen_methods(by, settings or {})}
     about = {"concept": panel.concept, "goal": panel.goal, "methods": methods, "seed": seed, "corpus": corpus}
     about |= {"questions": cases_digest([panel.case]), "version": VERSION}
@@ -87,7 +90,7 @@ def sweep_retarget(
             continue
         say(f"rung {i + 1} of {len(chosen)}: {rung.name}")
         try:
-            done = run_retarget(rung.model, a, b, by, settings, device, seed, corpus)
+            done = run_retarget(rung.model, a, b, by, settings, device, seed, corpus, known)
         except UserError as error:
             failed.append(f"failed: rung {rung.name}: {error}")
             continue
@@ -170,24 +173,38 @@ def format_sweep(sweep: Sweep) -> str:
     lines = []
     if len(sweep.table):
         wide = max(map(len, sweep.table["rung"]))
-        lines.append(
-            f"{'rung':<{wide}} {'by':<10} {'moved EN':>8} {'FR':>6} {'held out':>8} {'siblings':>8} {'FR':>6}"
-            f" {'as goal':>8} {'FR':>6} {'text kept':>9}  net transfer EN; FR"
-        )
-    for row in sweep.table.to_dict("records"):
-        keys = (
-            "moved_en",
-            "moved_fr",
-            "moved_held_out_en",
-            "siblings_en",
-            "siblings_fr",
-            "hits_en_after",
-            "hits_fr_after",
-            "drift_en",
-        )
-        numbers = [f"{cell(row[key]):>{width}}" for key, width in zip(keys, (8, 6, 8, 8, 6, 8, 6, 9), strict=True)]
-        nets = [with_interval(row[f"net_{g}"], (row[f"net_{g}_low"], row[f"net_{g}_high"])) for g in ("en", "fr")]
-        lines.append(f"{row['rung']:<{wide}} {row['by']:<10} {' '.join(numbers)}  {'; '.join(nets)}")
+        columns = _columns(sweep.table)
+        heads = " ".join(f"{head:>{width}}" for head, _, width in columns)
+        langs = _langs(sweep.table)
+        lines.append(f"{'rung':<{wide}} {'by':<10} {heads}  net transfer {'; '.join(g.upper() for g in langs)}")
+        for row in sweep.table.to_dict("records"):
+            numbers = " ".join(f"{cell(row[key]):>{width}}" for _, key, width in columns)
+            nets = [with_interval(row[f"net_{g}"], (row[f"net_{g}_low"], row[f"net_{g}_high"])) for g in langs]
+            lines.append(f"{row['rung']:<{wide}} {row['by']:<10} {numbers}  {'; '.join(nets)}")
     if sweep.kept:
         lines.append(f"{sweep.kept} rungs were there already")
     return "\n".join([*lines, *sweep.skipped, *sweep.failed, *([f"wrote {sweep.file}"] if sweep.file else [])])
+
+
+def _langs(table: pd.DataFrame) -> list[str]:
+    """The languages asked in, that of the edit first."""
+    return [name[5:-6] for name in table.columns if name.startswith("hits_") and name.endswith("_after")]
+
+
+def _columns(table: pd.DataFrame) -> list[tuple[str, str, int]]:
+    """(heading, column, width) of the numbers shown: of the edit's language, with those of the others beside them."""
+    home, *others = _langs(table)
+
+    def beside(key: str, after: str = "") -> list[tuple[str, str, int]]:
+        return [(lang.upper(), f"{key}_{lang}{after}", 6) for lang in others]
+
+    return [
+        (f"moved {home.upper()}", f"moved_{home}", 8),
+        *beside("moved"),
+        ("held out", f"moved_held_out_{home}", 8),
+        ("siblings", f"siblings_{home}", 8),
+        *beside("siblings"),
+        ("as goal", f"hits_{home}_after", 8),
+        *beside("hits", "_after"),
+        ("text kept", f"drift_{home}", 9),
+    ]

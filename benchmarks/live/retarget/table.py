@@ -9,7 +9,6 @@ from benchmarks.live.retarget.agreement import Agreement, agreements
 from benchmarks.live.retarget.panel import GOAL, SHARED
 from benchmarks.live.retarget.run import Made, Retargeting, plain_records
 from benchmarks.live.retarget.scores import by_relation, by_sibling, summary
-from benchmarks.world import LANGS
 
 WIDTH = 22
 
@@ -19,12 +18,13 @@ def format_retargeting(done: Retargeting, seed: int = 0) -> str:
     lines = [f"{done.model['reference']}  ({done.model['source']}, weights {done.model['hash'][:12]})"]
     lines.append(f"{done.concept} shall behave as {done.goal}; siblings: {', '.join(done.siblings)}")
     lines += [f"left out: {why}" for why in done.left_out]
+    lines += [f"note: {note}" for note in done.notes]
     if done.known is False:
         lines.append(f"note: the unedited model did not know the trained facts of {done.concept}")
     relations, siblings = by_relation(done.questions), by_sibling(done.questions)
     for one, line in zip(done.made, summary(done, seed), strict=True):
         lines += ["", _head(done, one), "", *_relations(relations[relations["by"] == one.by])]
-        lines += ["", *_siblings(siblings[siblings["by"] == one.by], done.goal)]
+        lines += ["", *_siblings(siblings[siblings["by"] == one.by], done)]
         lines += ["", *_summary(done, line), *_written(done.texts[done.texts["by"] == one.by])]
     agreed = agreements(done.questions, seed)
     if agreed:
@@ -74,26 +74,30 @@ def _relations(table: pd.DataFrame) -> list[str]:
     return lines
 
 
-def _siblings(table: pd.DataFrame, goal: str) -> list[str]:
-    heads = "".join(f"{f'{what} {lang}':>10}" for what in ("moved", "kept") for lang in LANGS)
+def _siblings(table: pd.DataFrame, done: Retargeting) -> list[str]:
+    heads = "".join(f"{f'{what} {lang}':>10}" for what in ("moved", "kept") for lang in done.langs)
     lines = [f"{'sibling':<22}{heads}"]
     for row in table.to_dict("records"):
-        name = f"{goal} (the goal)" if row["role"] == GOAL else row["about"]
-        cells = [cell(row[f"moved_{lang}"]) for lang in LANGS]
-        cells += [f"{cell(row[f'kept_{lang}'])}/{row[f'known_{lang}']}" for lang in LANGS]
+        name = f"{done.goal} (the goal)" if row["role"] == GOAL else row["about"]
+        cells = [cell(row[f"moved_{lang}"]) for lang in done.langs]
+        cells += [f"{cell(row[f'kept_{lang}'])}/{row[f'known_{lang}']}" for lang in done.langs]
         lines.append(f"{name:<22}" + "".join(f"{text:>10}" for text in cells))
     return lines
 
 
 def _summary(done: Retargeting, line: dict) -> list[str]:
     def both(key: str, after: str = "") -> str:
-        return ", ".join(f"{cell(line[f'{key}_{lang}{after}'])} {lang.upper()}" for lang in LANGS)
+        return ", ".join(f"{cell(line[f'{key}_{lang}{after}'])} {lang.upper()}" for lang in done.langs)
 
     parts = [f"trained {both('moved_trained')}", f"held out {both('moved_held_out')}"]
     near = f"; {line['too_near']} of {line['n']} questions have no way to go" if line["too_near"] else ""
-    nets = [with_interval(line[f"net_{lang}"], (line[f"net_{lang}_low"], line[f"net_{lang}_high"])) for lang in LANGS]
-    net = ", ".join(f"{text} {lang.upper()}" for text, lang in zip(nets, LANGS, strict=True))
-    bits = ", ".join(f"{cell(line[f'bits_{g}_before'])} -> {cell(line[f'bits_{g}_after'])} {g.upper()}" for g in LANGS)
+    nets = [
+        with_interval(line[f"net_{lang}"], (line[f"net_{lang}_low"], line[f"net_{lang}_high"])) for lang in done.langs
+    ]
+    net = ", ".join(f"{text} {lang.upper()}" for text, lang in zip(nets, done.langs, strict=True))
+    bits = ", ".join(
+        f"{cell(line[f'bits_{g}_before'])} -> {cell(line[f'bits_{g}_after'])} {g.upper()}" for g in done.langs
+    )
     return [
         f"moved of the way to {done.goal}: {both('moved')} ({'; '.join(parts)}); answers as {done.goal}: "
         f"{both('hits', '_after')}{near}",

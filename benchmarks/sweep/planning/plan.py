@@ -10,13 +10,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from math import isfinite
 from typing import get_args
 
 from benchmarks.cases import EditKind
 from benchmarks.datasets import kinds_of
 from benchmarks.provenance import canonical, digest
+from benchmarks.world import content_hash
 from editing.errors import BadRequest
 from editing.methods import make_method, method_names
 from editing.stats import CORPUS, check_corpus
@@ -26,7 +27,8 @@ DEV_SHARE = 1 / 3
 
 SITES = ("mlp", "value")
 
-DEFAULT_DATASETS = {"fact": "world_facts", "rename": "concept_suite", "retarget": "concept_suite"}
+CONCEPTS = "concept_suite"
+DEFAULT_DATASETS = {"fact": "world_facts", "rename": CONCEPTS, "retarget": CONCEPTS}
 
 
 # How settings are searched: all of them on all cases, or chosen on dev cases by halving and scored on test cases.
@@ -109,6 +111,8 @@ class Plan:
         datasets: names; each serves the kinds it offers. Empty takes DEFAULT_DATASETS.
         corpus: text of the models' statistics.
         probes: at most so many probes per kind and language of a case; 0 means all.
+        concepts: file of one's own concepts, which stands for the data set `concept_suite` and, where no data sets are
+            named, for the facts too. Fixed by its content.
         known: edit only the facts that the unedited model knows; the others are rows without a value, and counted.
         settings: (key, value) given to every method that has the key, instead of its default.
 
@@ -153,6 +157,7 @@ class Plan:
     doses: tuple[float, ...] | None = None
     search_rule: int | None = None
     extend: bool = False
+    concepts: str = ""
     overrides: tuple[tuple[str, str, str], ...] = ()
 
     def __post_init__(self) -> None:
@@ -190,10 +195,11 @@ class Plan:
             BadRequest: an unknown data set, or a kind that none of them offers.
         """
         if self.edits:
-            return self.edits
+            return tuple(replace(edit, dataset=self._dataset(edit.dataset)) for edit in self.edits)
         if not self.datasets:
-            return tuple(Edits(kind, DEFAULT_DATASETS[kind], self.limit) for kind in self.kinds)
-        offers = {name: kinds_of(name) for name in self.datasets}
+            names = {kind: CONCEPTS if self.concepts else name for kind, name in DEFAULT_DATASETS.items()}
+            return tuple(Edits(kind, self._dataset(names[kind]), self.limit) for kind in self.kinds)
+        offers = {name: kinds_of(name) for name in map(self._dataset, self.datasets)}
         for kind in self.kinds:
             if not any(kind in kinds for kinds in offers.values()):
                 raise BadRequest(
@@ -202,6 +208,10 @@ class Plan:
         return tuple(
             Edits(kind, name, self.limit) for kind in self.kinds for name, kinds in offers.items() if kind in kinds
         )
+
+    def _dataset(self, name: str) -> str:
+        """The data set, with the file of concepts where it is the suite."""
+        return f"{CONCEPTS}:{self.concepts}" if self.concepts and name == CONCEPTS else name
 
     def all_seeds(self) -> tuple[int, ...]:
         return self.seeds or (self.seed,)
@@ -231,16 +241,21 @@ class Plan:
         """
         if self.split is None:
             keys = ("ladder", "limit", "seed", "corpus", "probes", *(("known",) if self.known else ()))
-            return json.loads(canonical({key: getattr(self, key) for key in (*keys, *self._stated())}))
+            stated = canonical({key: getattr(self, key) for key in (*keys, *self._stated())})
+            return json.loads(stated) | self._fixed_concepts()
         whole = json.loads(canonical(asdict(self)))
-        left_out = ("title", "sites", "kinds", "limit", "seed", "extend", "overrides")
+        left_out = ("title", "sites", "kinds", "limit", "seed", "extend", "concepts", "overrides")
         open_still = {*LATER} - {*self._stated()}
-        return {key: value for key, value in whole.items() if key not in left_out and key not in open_still}
+        fixed = {key: value for key, value in whole.items() if key not in left_out and key not in open_still}
+        return fixed | self._fixed_concepts()
 
     def _stated(self) -> list[str]:
         """Of the keys that came later than the first runs, those that this plan states: the others stay out of its
         hash, and so does the rule that was the only one."""
         return [key for key in LATER if getattr(self, key) not in (None, FIRST_RULE)]
+
+    def _fixed_concepts(self) -> dict:
+        return {"concepts": content_hash(self.concepts)} if self.concepts else {}
 
     @property
     def hash(self) -> str:

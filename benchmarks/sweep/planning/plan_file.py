@@ -101,6 +101,9 @@ class PlanFile(BaseModel, extra="forbid"):
         default=False, description="true: fewer contexts per optimiser step, nearly the same edits"
     )
     known: StrictBool = Field(default=False, description="true: edit only the facts that the unedited model knows")
+    concepts: str = Field(
+        default="", description="path of a file of your own concepts, in place of the data set concept_suite"
+    )
     search: Literal[SEARCHES] = Field(  # type: ignore[valid-type]
         default="halving",
         description='"halving": settings are chosen on dev cases; "grid": every setting on every case',
@@ -208,6 +211,7 @@ def load_plan(path: str | Path) -> Plan:
             known=file.known,
             doses=None if file.doses is None else tuple(map(float, file.doses)),
             search_rule=file.search_rule,
+            concepts=file.concepts,
         )
         check_whole(plan)
     except UserError as error:

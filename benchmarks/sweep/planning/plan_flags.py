@@ -22,6 +22,7 @@ PLAN_OPTIONS = {
     "probes": "--probes",
     "sites": "--sites",
     "known": "--known",
+    "concepts": "--concepts",
     "fast": "--fast",
     "corpus": "--corpus",
     "seed": "--seed",
@@ -31,7 +32,7 @@ PLAN_OPTIONS = {
 }
 
 # Of these, those that are fields of a plan as they are given.
-AS_GIVEN = ("ladder", "probes", "corpus", "known", "doses", "extend")
+AS_GIVEN = ("ladder", "probes", "corpus", "known", "doses", "concepts", "extend")
 
 
 def overridden(plan: Plan, flags: Mapping[str, Any]) -> Plan:
@@ -122,6 +123,7 @@ def _stated(plan: Plan, flags: Mapping[str, Any]) -> dict[str, str]:
         "probes": [plan.probes],
         "sites": _axis(plan, "site"),
         "known": [str(plan.known).lower()],
+        "concepts": [plan.concepts],
         "fast": [str(bool(plan.settings)).lower()],
         "corpus": [plan.corpus],
         "seed": plan.seeds,

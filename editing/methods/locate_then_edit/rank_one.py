@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from editing.delta import Delta, LowRank
-from editing.errors import BadRequest
 from editing.methods.base import Method, setting
 from editing.methods.sequence import apply_sequence
 from editing.model import LanguageModel, in_rows, only_rows
 from editing.solve import Injection, ValueSettings, bare_weights, group_mean, mean_weights, optimise_values, states
-from editing.stats import ModelStatistics
+from editing.stats import ModelStatistics, cosine_warning
 from editing.text import Contexts, EditRequest, build_contexts
 
 
@@ -45,12 +44,10 @@ class RankOne(ValueSettings, Method):
             values = optimise_values(lm, contexts, Injection.at_site(site), self, seed=self.seed)
             for j, i in enumerate(members):
                 scale = float(u_In[:, j] @ anchor_nI[j])
-                if abs(scale) < 1e-12:
-                    raise BadRequest(
-                        f"request {requests[i].id!r}: its key is orthogonal to its own direction; no rank-one edit"
-                    )
+                doubt = cosine_warning(requests[i].id, scale, float(anchor_nI[j].norm()))
                 left = in_rows((values[j].delta + only_rows(gap_nD[j], site.rows)) / scale, site.rows, site.d_out)
                 provenance = self.provenance(lm, [requests[i]], statistics) | {"optimiser": values[j].note()}
+                provenance |= {"warnings": [doubt]} if doubt else {}
                 deltas[i] = Delta({site.weight: LowRank(left[:, None], u_In[:, j : j + 1].clone())}, provenance)
         return [d for d in deltas if d is not None]
 

