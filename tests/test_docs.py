@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from benchmarks.commands.pages import PAGES as GENERATED
-from benchmarks.commands.refusals import Refusal, refusals
+from benchmarks.commands.pages import Refusal, refusals
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
