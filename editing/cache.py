@@ -7,7 +7,9 @@ import shutil
 from pathlib import Path
 
 # Every sub-folder of the cache that this project fills.
-PARTS = ("crispness", "datasets", "grown", "hashes", "models", "offload", "statistics", "strength", "timings")
+PARTS = (
+    "answers", "crispness", "datasets", "grown", "hashes", "models", "offload", "statistics", "strength", "timings",
+)  # fmt: skip
 SOURCE = Path(__file__).resolve().parent.parent  # the source tree, or the folder that the packages are installed in
 
 

@@ -5,6 +5,7 @@ from benchmarks.measure.known_facts import known_rates
 from benchmarks.measure.known_hash import known_hash, remember_hash
 from benchmarks.measure.opening import open_model, planned, statistics_of
 from benchmarks.measure.records import DRIFT_TAU, NOT_EDITED, probe_rows, unedited_row
+from benchmarks.measure.stored_base import stored_base
 from benchmarks.measure.strength import drift_texts, strength, text_bits_per_byte
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "probe_rows",
     "remember_hash",
     "statistics_of",
+    "stored_base",
     "strength",
     "text_bits_per_byte",
     "unedited_row",

@@ -20,6 +20,7 @@ from benchmarks.measure import (
     own_wordings,
     probe_rows,
     statistics_of,
+    stored_base,
     strength,
     unedited_row,
 )
@@ -70,7 +71,7 @@ class Loaded:
         """The unedited model's answers to the cases of `cell` that are to be edited."""
         if cell.cases not in self.bases:
             with self.watch("unedited answers"):
-                self.bases[cell.cases] = measure_base(self.lm, cases)
+                self.bases[cell.cases] = stored_base(self.lm, cases)
         return self.bases[cell.cases]
 
     def edited(self, cell: Cell, cases: Sequence[Case]) -> list[bool]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import exp, isnan, log
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,7 +20,9 @@ from benchmarks.measure.answers import (
     measure_drift,
 )
 from benchmarks.measure.records import NOT_FINITE, UNKNOWN, begins_with, probe_rows
+from benchmarks.measure.stored_base import stored_base
 from editing.delta.delta import Delta, LowRank
+from editing.errors import BadData
 from editing.model.language_model import LanguageModel
 from editing.text.requests import EditRequest
 from tests.benchmarks.tiny import tiny_model
@@ -224,3 +227,26 @@ def test_drift_is_the_geometric_mean_of_probability_ratios(lm: LanguageModel) ->
 )
 def test_free_text_begins_with_an_answer(text: str, answers: list[str], expected: bool) -> None:
     assert begins_with(text, answers) is expected
+
+
+def test_the_unedited_answers_are_kept_on_disk(
+    lm: LanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VALLEY_CACHE", str(tmp_path))
+    cases = [case("France", "Rome"), case("Spain", "Lima")]
+    first = stored_base(lm, cases)
+    (file,) = (tmp_path / "answers").iterdir()
+    kept, stamp = stored_base(lm, cases), file.stat().st_mtime_ns
+    assert file.stat().st_mtime_ns == stamp and (kept.known, kept.new_tokens) == (first.known, first.new_tokens)
+    for one, two in zip((a for c in first.answers for a in c), (a for c in kept.answers for a in c), strict=True):
+        assert (one is None) == (two is None)
+        if one is not None and two is not None:
+            assert np.array_equal(one.logp, two.logp) and (one.text, one.tokens) == (two.text, two.tokens)
+            assert dict(one.forced) == dict(two.forced) and one.needs_known == two.needs_known
+    for one, two in zip((p for c in first.priors for p in c), (p for c in kept.priors for p in c), strict=True):
+        assert one is two is None or np.array_equal(one, two)
+    stored_base(lm, cases[:1])
+    assert len(list((tmp_path / "answers").iterdir())) == 2  # another set of cases is another file
+    file.write_text("{}", encoding="utf-8")
+    with pytest.raises(BadData, match="damaged answers"):
+        stored_base(lm, cases)
