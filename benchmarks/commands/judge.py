@@ -235,6 +235,9 @@ def compare(run_a, run_b, by, pair, stratum, min_known, anyway, out, as_json) ->
     from valley.rows import read_run
     from valley.scores import plan_caution
 
+    cautions = {str(run): plan_caution(run, which=stratum, min_known=min_known) for run in (run_a, run_b)}
+    for run, caution in cautions.items():
+        _echo_caution(caution and f"{run}: {caution}", quiet=True)
     rows = {"A": read_run(run_a), "B": read_run(run_b)}
     unlike = differences(run_a, run_b, rows["A"], rows["B"])
     if unlike and not anyway:
@@ -243,12 +246,10 @@ def compare(run_a, run_b, by, pair, stratum, min_known, anyway, out, as_json) ->
         )
     comparison = compare_runs(rows["A"], rows["B"], by or "", pair, stratum, min_known)
     notes = [f"unlike: {line}" for line in unlike] + [line for line in (commits(run_a, run_b),) if line]
-    cautions = {str(run): plan_caution(run, which=stratum, min_known=min_known) for run in (run_a, run_b)}
-    notes += [f"Caution, {run}: {caution}." for run, caution in cautions.items() if caution]
     if as_json:
         lines = json.loads(comparison.table.to_json(orient="records", force_ascii=False))
         counts = {name: getattr(comparison, name) for name in ("pairs", "only_a", "only_b", "unknown", "notes")}
-        print_json({"unlike": unlike, **counts, "differences": lines})
+        print_json({"unlike": unlike, "cautions": cautions, **counts, "differences": lines})
     else:
         click.echo("\n".join([f"A: {run_a}", f"B: {run_b}", *notes, format_comparison(comparison)]))
     if out is not None:
