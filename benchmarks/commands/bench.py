@@ -3,7 +3,7 @@ inside."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +45,9 @@ TEMPORARY = "temporary"
     help="Multiples of each edit to measure too, such as 0.5,1,2; 1: none.  [default: by the search, see plans]",
 )
 @option("--corpus")
+@option("--min-known", default=None, show_default="50", help="Of the analysis plan: known cases that a rung needs.")
+@option("--stratum", default=None, show_default="known", help="Of the analysis plan: the cases that count.")
+@click.option("--metric", default=None, help="Of the analysis plan: the score whose curve is tested.")
 @option("--out", help="Run folder.  [default: results/NAME for a plan]")
 @click.option("--extend", is_flag=True, help="Add what the plan has more to the run in --out; its plan stays.")
 @option("--seed", help="Random seed of cases, split and statistics.")
@@ -85,6 +88,7 @@ def bench(ctx: click.Context, out: Path | None, device: str | None, as_json: boo
     workers = Workers(count=flags["workers"], shard=shard, **chosen)
     plan = plan_of_file(ctx, flags) if flags["plan"] else plan_of_flags(flags)
     out = out or run_folder(flags["plan"])
+    plan = replace(plan, analysis=analysis_of(plan, flags, out))
     if flags["dry_run"]:
         from benchmarks.sweep import estimate, estimate_json, format_estimate
 
@@ -103,6 +107,25 @@ def bench(ctx: click.Context, out: Path | None, device: str | None, as_json: boo
     else:
         click.echo(format_outcome(outcome))
     ctx.exit(FAILED if outcome.failed else 0)
+
+
+def analysis_of(plan: Plan, flags: dict[str, Any], out: Path) -> tuple[tuple[str, object], ...]:
+    """The fields of the analysis plan to store in a run folder; empty where one is stored there already.
+
+    Raises:
+        BadRequest: another one is stored there. RowsError: an unknown field, or a value that does not fit.
+    """
+    from valley.scores import AnalysisPlan, plan_differences
+
+    options = {"min_known": flags["min_known"], "which": flags["stratum"], "metric": flags["metric"]}
+    stated = dict(plan.analysis) | {name: value for name, value in options.items() if value is not None}
+    fields = asdict(AnalysisPlan(**stated))
+    found = plan_differences(out, **{name: fields[name] for name in stated})
+    if found is None:
+        return tuple(fields.items())
+    if found:
+        raise BadRequest(f"{out}: another analysis plan is stored there ({'; '.join(found)}); use another --out")
+    return ()
 
 
 def plan_of_flags(flags: dict[str, Any]) -> Plan:

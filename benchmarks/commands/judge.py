@@ -233,7 +233,11 @@ def compare(run_a, run_b, by, pair, stratum, min_known, anyway, out, as_json) ->
     from valley.compare import commits, differences, format_comparison
     from valley.compare import compare as compare_runs
     from valley.rows import read_run
+    from valley.scores import plan_caution
 
+    cautions = {str(run): plan_caution(run, which=stratum, min_known=min_known) for run in (run_a, run_b)}
+    for run, caution in cautions.items():
+        _echo_caution(caution and f"{run}: {caution}", quiet=True)
     rows = {"A": read_run(run_a), "B": read_run(run_b)}
     unlike = differences(run_a, run_b, rows["A"], rows["B"])
     if unlike and not anyway:
@@ -245,7 +249,7 @@ def compare(run_a, run_b, by, pair, stratum, min_known, anyway, out, as_json) ->
     if as_json:
         lines = json.loads(comparison.table.to_json(orient="records", force_ascii=False))
         counts = {name: getattr(comparison, name) for name in ("pairs", "only_a", "only_b", "unknown", "notes")}
-        print_json({"unlike": unlike, **counts, "differences": lines})
+        print_json({"unlike": unlike, "cautions": cautions, **counts, "differences": lines})
     else:
         click.echo("\n".join([f"A: {run_a}", f"B: {run_b}", *notes, format_comparison(comparison)]))
     if out is not None:

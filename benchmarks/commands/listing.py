@@ -142,4 +142,18 @@ def models(ref: str, device: str | None, as_json: bool) -> None:
     _describe(ref, device, as_json)
 
 
-COMMANDS = (list_command, describe_command, datasets, methods, ladders, models)
+@command()
+@click.argument("kind", type=click.Choice(("plan", "ladder", "analysis")))
+def schema(kind: str) -> None:
+    """Print the JSON Schema of plan files, ladder files or analysis plans, for an editor to complete and check them.
+
+    \b
+    Example:
+      valley schema plan > plan.schema.json     # then, as first line of a plan: #:schema ./plan.schema.json
+    """
+    from benchmarks.commands.schemas import json_schema
+
+    print_json(json_schema("analysis plan" if kind == "analysis" else kind))
+
+
+COMMANDS = (list_command, describe_command, datasets, methods, ladders, models, schema)

@@ -1,14 +1,14 @@
 """A sweep: plan, cells, schedule, store and the executors that run it."""
 
-from benchmarks.sweep.compact import Compacted, compact
 from benchmarks.sweep.estimate import estimate, estimate_json, format_estimate
 from benchmarks.sweep.executors.execute import execute
 from benchmarks.sweep.executors.slurm import array_script
 from benchmarks.sweep.executors.workers import Workers
-from benchmarks.sweep.merge import merge
 from benchmarks.sweep.planning.plan import Plan
 from benchmarks.sweep.planning.plan_file import PlanFile, load_plan, run_name
 from benchmarks.sweep.planning.plan_flags import PLAN_OPTIONS, overridden
+from benchmarks.sweep.run_folder.compact import Compacted, compact
+from benchmarks.sweep.run_folder.merge import merge
 from benchmarks.sweep.runner import format_outcome, run_bench
 from benchmarks.sweep.shards import parse_shard
 from benchmarks.sweep.status import format_status, status

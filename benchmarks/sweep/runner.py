@@ -37,7 +37,7 @@ from editing.errors import BadData, OutOfMemory, UserError
 from editing.methods import make_method
 from editing.model import check_device, format_plan, hash_weights, weight_versions
 from editing.progress import progress
-from valley.rows import run_record, to_frame
+from valley.rows import run_record, store_plan, to_frame
 
 REASON_LENGTH = 300
 
@@ -123,9 +123,13 @@ class _Sweep:
         about = self.stamp | {"skipped": self.skipped + self.left_out, "expected": sum(whole)}
         about |= {"plan_hash": digest(chain.plans[0]), **recorded(plan, run_record(out))}
         asked = asdict(plan)
+        if not plan.analysis:
+            asked.pop("analysis")
         if overrides := asked.pop("overrides"):
             about["overrides"] = {option: {"plan": stated, "taken": taken} for option, stated, taken in overrides}
         self.store = RunStore(out, chain.plans[0], asked, about, chain.entry)
+        if plan.analysis:
+            store_plan(out, dict(plan.analysis))
         self.ran, self.kept = 0, 0
         self.seen: set[str] = set()
         self.failed: list[str] = []

@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 from filelock import FileLock, Timeout
 
-from benchmarks.sweep.cell_files import notes_in
+from benchmarks.sweep.run_folder.cell_files import notes_in
 from benchmarks.sweep.store import WRITER
 from valley.rows import is_compacted, read_run_json, without_leftovers
 

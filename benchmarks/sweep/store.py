@@ -2,7 +2,7 @@
 
     RUN/run.json             what was asked, versions, rungs left out
     RUN/cells/<hash>.parquet one finished cell (a failed cell is one error row)
-    RUN/cells/compact-<hash>.parquet  many finished cells (`benchmarks/sweep/compact.py`)
+    RUN/cells/compact-<hash>.parquet  many finished cells (`benchmarks/sweep/run_folder/compact.py`)
     RUN/.locks/              one claim per cell in work and one per process, freed by the system when its process dies
 
 Files appear by temp file + fsync + rename, so a kill loses at most the cell in flight and a reader never sees half a
@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
-from benchmarks.sweep.cell_files import cell_table, notes_in, without, write_cell
+from benchmarks.sweep.run_folder.cell_files import cell_table, notes_in, without, write_cell
 from editing.errors import BadData
 from editing.files import atomic_file
 from valley.rows import SCHEMA_VERSION, is_compacted, read_run_json, without_leftovers

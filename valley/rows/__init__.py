@@ -27,6 +27,7 @@ from valley.rows.kinds import (
     kind_order,
 )
 from valley.rows.pack import pack
+from valley.rows.plan_record import PLAN_FILE, plan_digest, store_plan, stored_plan
 from valley.rows.run import extension_note, read_run_json, run_record, unequal_keys
 from valley.rows.schema import (
     COLUMNS,
@@ -55,6 +56,7 @@ __all__ = [
     "NET",
     "NOTES",
     "PLACEBO",
+    "PLAN_FILE",
     "PREFIX",
     "PROBE_KINDS",
     "RANDOM_LAYER",
@@ -78,11 +80,14 @@ __all__ = [
     "notes_of",
     "one_of",
     "pack",
+    "plan_digest",
     "preferred",
     "probability_margin",
     "read_run",
     "read_run_json",
     "run_record",
+    "store_plan",
+    "stored_plan",
     "to_frame",
     "unequal_keys",
     "without_leftovers",

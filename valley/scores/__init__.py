@@ -5,7 +5,7 @@ from valley.scores.cases import UNIT, case_scores, failures, harmonic, unmeasura
 from valley.scores.curve import CURVE_COLUMNS, Analysis, analyse
 from valley.scores.figure_tables import depth_scores, editability_points, transfer_points
 from valley.scores.grid import ends_missed, format_ends
-from valley.scores.plan import AnalysisPlan, plan_caution, stored, with_options
+from valley.scores.plan import AnalysisPlan, plan_caution, plan_differences, stored, with_options
 from valley.scores.points import points
 from valley.scores.published import PLACE, SCORE_COLUMNS, TABLES
 from valley.scores.settings import BASE, Resampler, choose, derived, matching, on_split, stratum
@@ -45,6 +45,7 @@ __all__ = [
     "matching",
     "on_split",
     "plan_caution",
+    "plan_differences",
     "points",
     "stored",
     "stratum",

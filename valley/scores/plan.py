@@ -6,8 +6,6 @@ by another plan is still given, and says so.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,9 +13,18 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ModelWrapValidatorHandler, StrictFloat, StrictInt, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
-from valley.rows import STRATA, RowsError, extension_note, first_problem, write_whole
+from valley.rows import (
+    PLAN_FILE,
+    STRATA,
+    RowsError,
+    extension_note,
+    first_problem,
+    plan_digest,
+    store_plan,
+    stored_plan,
+)
 
-FILE = "analysis_plan.json"
+FILE = PLAN_FILE
 CONCEPTS = 20  # cases that a rung must have of edits whose subject is a concept
 METRICS = ("harmonic_mean", "harmonic_mean_net", "e_hv", "e_hv_net", "gen_at_spec", "generalisation", "specificity")
 AXES = ("bits_per_byte_world", "bits_per_byte", "log10_parameters", "known_rate", "log10_training_tokens")
@@ -70,11 +77,7 @@ class AnalysisPlan:
     @property
     def digest(self) -> str:
         """SHA-256 of the plan as canonical JSON."""
-        return _digest(asdict(self))
-
-
-def _digest(fields: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
+        return plan_digest(asdict(self))
 
 
 def stored(plan: AnalysisPlan, run: Path) -> str:
@@ -85,27 +88,15 @@ def stored(plan: AnalysisPlan, run: Path) -> str:
     default.
 
     Returns:
-        "" or one line, which names both hashes.
+        "" or one line, which names the options that differ.
 
     Raises:
         RowsError: no such run folder, a file that is no plan, a folder that cannot be written.
     """
     if not run.is_dir():
         raise RowsError(f"{run}: no such run folder; make one with `python cli.py bench --out {run}`")
-    path = run / FILE
-    if not path.exists():
-        text = json.dumps({"sha256": plan.digest, "plan": asdict(plan)}, indent=2) + "\n"
-        write_whole(path, text)
-        return extension_note(run)
-    kept, first = _read(path)
-    if kept == plan:
-        return extension_note(run)
-    changed = ", ".join(k for k, v in asdict(plan).items() if asdict(kept)[k] != v)
-    other = (
-        f"this verdict follows another plan ({plan.digest[:12]}) than the one stored before test scores were read "
-        f"({first[:12]}); changed: {changed}"
-    )
-    return "; ".join(filter(None, (other, extension_note(run))))
+    store_plan(run, asdict(plan))
+    return plan_caution(run, **asdict(plan))
 
 
 def plan_caution(run: Path, **chosen: Any) -> str:
@@ -117,32 +108,33 @@ def plan_caution(run: Path, **chosen: Any) -> str:
     Raises:
         RowsError: a stored file that is no plan.
     """
-    path = run / FILE
-    if not path.exists():
-        return extension_note(run)
-    kept, digest = _read(path)
-    changed = [
-        f"{name} {v}, not {getattr(kept, name)}" for name, v in chosen.items() if v not in (None, getattr(kept, name))
-    ]
-    other = f"these scores follow another plan than the one stored ({digest[:12]}): {'; '.join(changed)}"
-    return "; ".join(filter(None, (other if changed else "", extension_note(run))))
+    changed = plan_differences(run, **chosen)
+    other = f"this follows another analysis plan than the one stored first: {'; '.join(changed)}" if changed else ""
+    return "; ".join(filter(None, (other, extension_note(run))))
 
 
-def _read(path: Path) -> tuple[AnalysisPlan, str]:
-    """A stored plan and its hash.
+def plan_differences(run: Path, **chosen: Any) -> list[str] | None:
+    """The fields in which `chosen` differs from the plan stored in `run`, with both values; None where none is stored.
 
     Raises:
-        RowsError: a file that is no plan, or one changed by hand.
+        RowsError: a stored file that is no plan.
     """
+    record = stored_plan(run)
+    if record is None:
+        return None
     try:
-        first = json.loads(path.read_text(encoding="utf-8"))
-        digest = str(first["sha256"])
-        kept = AnalysisPlan(**first["plan"]) if _digest(first["plan"]) == digest else None
-    except (OSError, ValueError, TypeError, KeyError, RowsError) as error:
-        raise RowsError(f"{path}: not an analysis plan ({error}); delete it to state a new one") from error
-    if kept is None:
-        raise RowsError(f"{path}: the plan and its hash differ, so it was changed by hand; restore it or delete it")
-    return kept, digest
+        kept = asdict(AnalysisPlan(**record[0]))
+    except (RowsError, TypeError) as error:
+        raise RowsError(f"{run / FILE}: not an analysis plan ({error}); delete it to state a new one") from error
+    return [
+        f"{name} {_text(value)}, not {_text(kept[name])}"
+        for name, value in chosen.items()
+        if value not in (None, kept[name])
+    ]
+
+
+def _text(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def with_options(**options: Any) -> AnalysisPlan:

@@ -128,6 +128,8 @@ class Plan:
         doses: multiples of the edits that are measured too, 0 or more; None leaves it to `choices`.
         search_rule: rule of the halving search; None is that of the run folder, the newest for a new one.
         extend: whether a run folder of a smaller plan is to get what this plan has more. Not fixed.
+        analysis: fields of the analysis plan, stored in the run folder before the first cell; empty leaves that to the
+            first verdict. No part of what is fixed for the cells.
         overrides: option, the file's value, the value taken: what flags beside the file changed. Not fixed: the values
             are.
 
@@ -159,6 +161,7 @@ class Plan:
     extend: bool = False
     concepts: str = ""
     overrides: tuple[tuple[str, str, str], ...] = ()
+    analysis: tuple[tuple[str, object], ...] = ()
 
     def __post_init__(self) -> None:
         checks = (
@@ -244,7 +247,7 @@ class Plan:
             stated = canonical({key: getattr(self, key) for key in (*keys, *self._stated())})
             return json.loads(stated) | self._fixed_concepts()
         whole = json.loads(canonical(asdict(self)))
-        left_out = ("title", "sites", "kinds", "limit", "seed", "extend", "concepts", "overrides")
+        left_out = ("title", "sites", "kinds", "limit", "seed", "extend", "concepts", "overrides", "analysis")
         open_still = {*LATER} - {*self._stated()}
         fixed = {key: value for key, value in whole.items() if key not in left_out and key not in open_still}
         return fixed | self._fixed_concepts()

@@ -126,6 +126,11 @@ class PlanFile(BaseModel, extra="forbid"):
         description='which cases choose settings (dev) and which score them (test); "subject": no subject is on both '
         'sides; "relation": no subject and no relation',
     )
+    analysis: dict[str, Any] = Field(
+        default={},
+        description="how the run will be judged: fields of the analysis plan such as min_known; stored before the "
+        "first cell, no part of the plan's hash",
+    )
     edits: list[EditsTable] = Field(
         min_length=1, description="at least one [[edits]] with kind, and dataset where it is not the default"
     )
@@ -209,6 +214,7 @@ def load_plan(path: str | Path) -> Plan:
             pareto=file.pareto,
             split=Split(file.split.seed, file.split.dev, tuple(file.split.by)),
             known=file.known,
+            analysis=tuple(file.analysis.items()),
             doses=None if file.doses is None else tuple(map(float, file.doses)),
             search_rule=file.search_rule,
             concepts=file.concepts,

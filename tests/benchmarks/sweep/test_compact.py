@@ -10,9 +10,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from benchmarks.sweep.compact import compact
-from benchmarks.sweep.merge import merge
 from benchmarks.sweep.planning.plan import Plan
+from benchmarks.sweep.run_folder.compact import compact
+from benchmarks.sweep.run_folder.merge import merge
 from benchmarks.sweep.runner import run_bench
 from benchmarks.sweep.status import status
 from benchmarks.sweep.store import RunStore

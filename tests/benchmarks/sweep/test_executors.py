@@ -17,7 +17,7 @@ import pytest
 from benchmarks.sweep.executors.execute import execute
 from benchmarks.sweep.executors.slurm import array_script
 from benchmarks.sweep.executors.workers import Workers
-from benchmarks.sweep.merge import merge
+from benchmarks.sweep.run_folder.merge import merge
 from benchmarks.sweep.runner import run_bench
 from benchmarks.sweep.shards import Shard
 from benchmarks.sweep.status import format_status, status

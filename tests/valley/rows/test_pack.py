@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from benchmarks.sweep.merge import merge
+from benchmarks.sweep.run_folder.merge import merge
 from benchmarks.sweep.store import RunStore
 from cli import cli
 from editing.errors import BadData
@@ -121,4 +121,4 @@ def test_a_table_by_another_plan_than_the_stored_one_says_so(run: Path) -> None:
     for options, said in ((["--stratum", "known"], False), (["--stratum", "all"], True)):
         result = CliRunner().invoke(cli, ["scores", str(run), *options])
         assert result.exit_code == 0, result.output
-        assert ("Caution: these scores follow another plan" in result.output) == said
+        assert ("Caution: this follows another analysis plan" in result.output) == said

@@ -106,7 +106,7 @@ def test_the_plan_is_stored_once_and_another_is_called_another(tmp_path: Path):
     kept = json.loads((tmp_path / FILE).read_text())
     assert kept["sha256"] == PLAN.digest
     caution = stored(with_options(metric="e_hv", min_known=2), tmp_path)
-    assert PLAN.digest[:12] in caution and "metric" in caution and "min_known" not in caution
+    assert "metric" in caution and "min_known" not in caution
     (tmp_path / FILE).write_text(json.dumps(kept | {"plan": kept["plan"] | {"level": 0.5}}))
     with pytest.raises(RowsError, match="changed by hand"):
         stored(PLAN, tmp_path)
@@ -121,7 +121,7 @@ def test_a_stored_plan_that_lacks_a_newer_field_is_not_called_changed(tmp_path: 
     (tmp_path / FILE).write_text(json.dumps({"sha256": sha256, "plan": older}))
     assert stored(PLAN, tmp_path) == ""
     caution = stored(replace(PLAN, depth=0.2), tmp_path)  # the older plan means the default
-    assert caution.endswith("changed: depth") and sha256[:12] in caution
+    assert caution.endswith("depth 0.2, not 0.1")
     (tmp_path / FILE).write_text(json.dumps({"sha256": sha256, "plan": older | {"level": 0.01}}))
     with pytest.raises(RowsError, match="changed by hand"):
         stored(PLAN, tmp_path)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from benchmarks.sweep.cell_files import notes_in
+from benchmarks.sweep.run_folder.cell_files import notes_in
 from benchmarks.sweep.store import RunStore
 from editing.errors import BadData
 from valley.rows import read_run_json, unequal_keys, without_leftovers

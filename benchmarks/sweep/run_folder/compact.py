@@ -16,7 +16,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks.sweep.cell_files import KEY, write_tables
+from benchmarks.sweep.run_folder.cell_files import KEY, write_tables
 from benchmarks.sweep.store import no_writers
 from editing.errors import BadData
 from valley.rows import PREFIX, is_compacted, read_run_json, without_leftovers

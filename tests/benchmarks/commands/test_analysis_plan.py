@@ -1,0 +1,66 @@
+"""The sweep stores the analysis plan before the first cell, and what is judged otherwise says so."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.benchmarks.commands.test_cli import call, refused
+from tests.benchmarks.tiny import World, world
+
+pytestmark = pytest.mark.usefixtures("own_cache")
+FILE = "analysis_plan.json"
+
+
+@pytest.fixture(scope="module")
+def tiny() -> World:
+    return world()
+
+
+def arguments(tiny: World, out: Path, *more: object) -> tuple[object, ...]:
+    kinds = ("--methods", "rome", "--kinds", "fact", "--sites", "mlp", "--limit", "2", "--corpus", "samples:500")
+    data = ("--datasets", f"fact_file:{tiny.facts}", "--device", "cpu", "--out", out)
+    return ("bench", "--ladder", tiny.ladder, *kinds, *data, *more)
+
+
+def test_the_sweep_stores_the_plan_once(tiny: World, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    line = refused(*arguments(tiny, run, "--metric", "fame"))
+    assert "fame" in line and not run.exists()
+    done = call(*arguments(tiny, run, "--min-known", "1"))
+    assert done.exit_code == 0, done.output
+    text = (run / FILE).read_text()
+    kept = json.loads(text)["plan"]
+    assert (kept["min_known"], kept["which"]) == (1, "known")
+    first_cell = min(file.stat().st_mtime_ns for file in (run / "cells").glob("*.parquet"))
+    assert (run / FILE).stat().st_mtime_ns < first_cell
+    assert call(*arguments(tiny, run)).exit_code == 0  # goes on; nothing else is stated
+    line = refused(*arguments(tiny, run, "--min-known", "3"))
+    assert "min_known 3, not 1" in line
+    assert (run / FILE).read_text() == text
+    assert "Caution" not in call("curve", run, "--min-known", "1").output
+    for command in (("curve", run), ("shape", run), ("hypotheses", run), ("editability", run)):
+        assert "min_known 2, not 1" in call(*command, "--min-known", "2").output, command
+    assert "min_known 2, not 1" in call("compare", run, run, "--stratum", "all", "--min-known", "2").output
+
+
+def test_a_plan_file_states_how_the_run_is_judged(tiny: World, tmp_path: Path) -> None:
+    plan, run = tmp_path / "plan.toml", tmp_path / "run"
+    text = f"""
+        ladder = "{tiny.ladder}"
+        corpus = "samples:500"
+        search = "grid"
+        edits = [{{ kind = "fact", dataset = "fact_file:{tiny.facts}", limit = 2 }}]
+        [methods.rome]
+        site = "mlp"
+        lookup = "last"
+        [analysis]
+        """
+    plan.write_text(text + "min_knwon = 2")
+    assert "min_knwon" in refused("bench", plan, "--out", run)
+    plan.write_text(text + 'min_known = 2\nwhich = "all"')
+    assert call("bench", plan, "--out", run, "--device", "cpu").exit_code == 0
+    kept = json.loads((run / FILE).read_text())["plan"]
+    assert (kept["min_known"], kept["which"]) == (2, "all")
