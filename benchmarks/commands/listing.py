@@ -1,4 +1,4 @@
-"""Commands that show what there is: `list`, `describe`, `datasets check`, `datasets show`. Heavy imports stay inside the commands."""
+"""Commands that show what there is: `list`, `describe`, `datasets`. Heavy imports stay inside the commands."""
 
 from __future__ import annotations
 
