@@ -135,7 +135,9 @@ def whole_ids(tokenizer: Any, prompt: str, answer: str) -> tuple[list[int], int]
 
 def _start(lm: LanguageModel, prompt: Sequence[int], text: str, ids: Sequence[int], edge: int) -> int:
     """How many tokens of `text` are the prompt's, which ends at character `edge`."""
-    if list(ids[: len(prompt)]) == list(prompt):  # no token over the border: the usual case, without offsets
+    # No token over the border: the usual case, without offsets. One unknown token may stand for more than the prompt.
+    known = prompt[-1:] != [lm.tokenizer.unk_token_id]
+    if known and len(ids) > len(prompt) and list(ids[: len(prompt)]) == list(prompt):
         return len(prompt)
     offsets = lm.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
     shared = next((i for i, (a, b) in enumerate(zip(ids, prompt, strict=False)) if a != b), min(len(ids), len(prompt)))

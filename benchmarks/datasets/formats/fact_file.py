@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from benchmarks.cases import Case, Probe
-from benchmarks.datasets.reading.case_set import CaseSet
+from benchmarks.datasets.reading.case_set import CaseSet, readings_of
 from benchmarks.datasets.reading.drafts import choose, collect
 from benchmarks.datasets.reading.fields import (
     located,
@@ -33,7 +33,6 @@ from benchmarks.datasets.reading.fields import (
     texts_at,
 )
 from benchmarks.datasets.reading.names import Spellings, fold, mentions
-from benchmarks.datasets.reading.readings import readings_of
 from benchmarks.datasets.reading.records import Place, Record
 from benchmarks.datasets.reading.sources import DataFile
 from benchmarks.datasets.reading.values import Row

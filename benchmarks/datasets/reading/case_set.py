@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import NoReturn, Protocol
 
 from benchmarks.cases import Case
 from editing.errors import BadData
@@ -57,3 +58,33 @@ def account(name: str, left_out: Sequence[LeftOut], records: int, notes: Sequenc
     if left_out:
         lines.append(f"{name}: {len(left_out)} of {records} records left out")
     return (*lines, *(f"{name}: {note}" for note in notes))
+
+
+class Edit(Protocol):
+    """What a record says of its edit.
+
+    Attributes:
+        lang: ISO 639 code of its prompt.
+        named: whether the record names that language.
+        mentions: how often the prompt names the subject.
+    """
+
+    @property
+    def lang(self) -> str: ...
+    @property
+    def named(self) -> bool: ...
+    @property
+    def mentions(self) -> int: ...
+
+
+def readings_of(edits: Sequence[Edit]) -> list[str]:
+    """One line each about what the records of a file leave open, and how they are read."""
+    lines = []
+    several = sum(one.mentions > 1 for one in edits)
+    if several:
+        lines.append(f"{several} prompts name their subject more than once; the last mention is edited")
+    langs = Counter(one.lang for one in edits if not one.named)
+    if langs:
+        each = ", ".join(f"{lang} ({count})" for lang, count in langs.most_common())
+        lines.append(f"{langs.total()} records name no language; by their script they are read as {each}")
+    return lines

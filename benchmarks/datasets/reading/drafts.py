@@ -14,11 +14,10 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
 from benchmarks.cases import FREE, Case, Probe
-from benchmarks.datasets.reading.case_set import CaseSet, LeftOut
+from benchmarks.datasets.reading.case_set import CaseSet, LeftOut, readings_of
 from benchmarks.datasets.reading.fields import ID_IN_TEXT, is_id, located, prior, slotted
 from benchmarks.datasets.reading.frames import Frames
 from benchmarks.datasets.reading.names import fold, mentions
-from benchmarks.datasets.reading.readings import readings_of
 from benchmarks.datasets.reading.records import Place, check_object
 from benchmarks.datasets.reading.sources import DataFile
 from editing.errors import BadData, UserError
