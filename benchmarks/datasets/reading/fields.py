@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 from benchmarks.datasets.reading.records import LANGUAGE, Place, Record, type_name
@@ -25,7 +26,7 @@ def look(record: Record, *keys: str) -> tuple[str, Any]:
     for key in keys:
         if key in record and not is_missing(record[key]):
             if isinstance(record, Fields):
-                record.read.add(key)
+                record.of.read.add(key)
             return key, record[key]
     return keys[0], None
 
@@ -169,6 +170,7 @@ def sub_objects(record: Record) -> dict[str, Record]:
     return {key: look(record, key)[1] for key in record if LANGUAGE.fullmatch(key) and isinstance(record[key], dict)}
 
 
+@lru_cache(1 << 16)  # answers recur: every question of a relation draws from the same ones
 def fold(said: str) -> str:
     """What two answers share that differ in case and blanks only."""
     return " ".join(said.casefold().split())

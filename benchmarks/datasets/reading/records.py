@@ -204,7 +204,7 @@ def check_object(place: Place, record: Any, example: str = '{"key": ...}') -> No
     """Raises `BadData` unless the record is an object that has each key once."""
     if not isinstance(record, dict):
         place.refuse(f"is {type_name(record)}, not an object", f"write {example}")
-    if repeated := first_twice(record):
+    if isinstance(record, Fields) and record.of.repeats and (repeated := first_twice(record)):
         place.refuse(f"the key {repeated!r:.60} stands twice", "keep one")
 
 
