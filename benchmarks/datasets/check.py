@@ -10,6 +10,7 @@ from typing import Any
 
 from benchmarks.datasets.reading.sources import located
 from benchmarks.datasets.registry import ANY_FORM, CaseSet, account, read_cases
+from benchmarks.edit_sets import edit_set
 
 KIND = "fact"  # what files hold; renames and retargets are made from the concept suite
 
@@ -45,6 +46,8 @@ def _no_garbage_collection() -> Iterator[None]:
 def _counts(form: str, case_set: CaseSet) -> dict[str, Any]:
     probes = [probe for case in case_set.cases for probe in case.probes]
     kinds = Counter((probe.kind, probe.lang) for probe in probes)
+    together = edit_set([case.request for case in case_set.cases])
+    notes = [*case_set.notes, *together.notes()]
     sizes = sorted(len(probe.candidates) for probe in probes if probe.candidates)
     return {
         "records": case_set.records,
@@ -57,8 +60,10 @@ def _counts(form: str, case_set: CaseSet) -> dict[str, Any]:
         "candidates": {"fewest": sizes[0], "median": sizes[len(sizes) // 2], "most": sizes[-1]},
         "without_prior": sum(not probe.prior for probe in probes if probe.candidates),
         "bad": [{"record": one.record, "reason": one.reason} for one in case_set.left_out],
-        "notes": list(case_set.notes),
-        "account": list(account(form, case_set.left_out, case_set.records, case_set.notes)),
+        "excluding": len(together.excluding),
+        "duplicates": len(together.duplicates),
+        "notes": notes,
+        "account": list(account(form, case_set.left_out, case_set.records, notes)),
     }
 
 

@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.cases import GENERALISATION, SPECIFICITY, Case
-from benchmarks.datasets import build_cases, rename_case, retarget_case, with_common_probes
+from benchmarks.datasets import account, read_cases, rename_case, retarget_case, with_common_probes
+from benchmarks.edit_sets import edit_set
 from benchmarks.measure import measure, measure_base, measure_drift, open_model, planned, probe_rows, statistics_of
 from benchmarks.provenance import versions
 from editing.delta import Delta, export_peft, refuse_foreign_folder
@@ -50,7 +51,8 @@ class LiveEdit:
     """What one edit did: a record per probe and per probe kind. A value None was not measurable.
 
     Attributes:
-        notes: what a reader must know of the settings, where they come from a peer's file.
+        notes: what a reader must know of the settings, where they come from a peer's file, and of requests that exclude
+            or repeat each other.
     """
 
     model: dict
@@ -83,7 +85,10 @@ def chosen_cases(rename: str = "", retarget: str = "", fact: str | Path = "") ->
     if len(given) != 1:
         raise BadRequest(f"{' and '.join(given) or 'nothing'} to do; give one of --rename, --retarget, --fact")
     if fact:
-        return with_common_probes(build_cases(f"fact_file:{fact}", "fact"))
+        case_set = read_cases(f"fact_file:{fact}", "fact")
+        for line in account(str(fact), case_set.left_out, case_set.records, case_set.notes):
+            print(line, file=sys.stderr)
+        return with_common_probes(case_set.cases)
     text, make = (rename, rename_case) if rename else (retarget, retarget_case)
     old, equals, new = (part.strip() for part in text.partition("="))
     if not (old and equals and new) or "=" in new:
@@ -163,7 +168,7 @@ def run_edit(
         saved=saved,
         versions=versions(),
         form="hooks" if lm.offloaded else "weights",
-        notes=told.notes,
+        notes=(*told.notes, *edit_set(requests).notes()),
     )
 
 

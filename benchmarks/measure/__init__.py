@@ -1,10 +1,11 @@
 """What a model answers before and after an edit, as records of the rows table."""
 
 from benchmarks.measure.answers import Answer, Base, measure, measure_base, measure_drift, own_wordings
+from benchmarks.measure.fitting import Fitting, fit
 from benchmarks.measure.known_facts import known_rates
 from benchmarks.measure.known_hash import known_hash, remember_hash
 from benchmarks.measure.opening import open_model, planned, statistics_of
-from benchmarks.measure.records import DRIFT_TAU, NOT_EDITED, probe_rows, unedited_row
+from benchmarks.measure.records import DRIFT_TAU, NOT_EDITED, left_out_row, probe_rows
 from benchmarks.measure.strength import drift_texts, strength, text_bits_per_byte
 
 __all__ = [
@@ -12,9 +13,12 @@ __all__ = [
     "NOT_EDITED",
     "Answer",
     "Base",
+    "Fitting",
     "drift_texts",
+    "fit",
     "known_hash",
     "known_rates",
+    "left_out_row",
     "measure",
     "measure_base",
     "measure_drift",
@@ -26,5 +30,4 @@ __all__ = [
     "statistics_of",
     "strength",
     "text_bits_per_byte",
-    "unedited_row",
 ]

@@ -11,7 +11,10 @@ from dataclasses import dataclass, field
 from benchmarks.cases import Case
 from benchmarks.measure import (
     Base,
+    Fitting,
+    fit,
     known_rates,
+    left_out_row,
     measure,
     measure_base,
     measure_drift,
@@ -20,7 +23,6 @@ from benchmarks.measure import (
     probe_rows,
     statistics_of,
     strength,
-    unedited_row,
 )
 from benchmarks.sweep.cell import Cell, Task
 from benchmarks.watch import Watch
@@ -39,6 +41,7 @@ class Loaded:
         bases: hash of cases -> the unedited model's answers to them, filled as cells need them.
         knows: hash of cases -> whether it knows each fact.
         watch: what the stages of the work take.
+        fits: hash of cases -> per case, what of it the model can read.
     """
 
     lm: LanguageModel
@@ -47,6 +50,7 @@ class Loaded:
     bases: dict[str, Base] = field(default_factory=dict)
     knows: dict[str, tuple[bool, ...]] = field(default_factory=dict)
     watch: Watch = field(default_factory=Watch)
+    fits: dict[str, dict[str, Fitting]] = field(default_factory=dict)
 
     def base(self, cell: Cell, cases: Sequence[Case]) -> Base:
         """The unedited model's answers to the cases of `cell` that are to be edited."""
@@ -54,6 +58,12 @@ class Loaded:
             with self.watch("unedited answers"):
                 self.bases[cell.cases] = measure_base(self.lm, cases)
         return self.bases[cell.cases]
+
+    def fittings(self, cell: Cell, cases: Sequence[Case]) -> dict[str, Fitting]:
+        """Case id -> what of the case the model can read."""
+        if cell.cases not in self.fits:
+            self.fits[cell.cases] = {case.id: fit(self.lm, case) for case in cases}
+        return self.fits[cell.cases]
 
     def edited(self, cell: Cell, cases: Sequence[Case]) -> list[bool]:
         """Which cases of `cell` are to be edited: all, or those whose fact the model knows."""
@@ -108,19 +118,26 @@ def prepare(tasks: Sequence[Task], loaded: Loaded) -> None:
 
 
 def cell_records(cell: Cell, cases: Sequence[Case], loaded: Loaded) -> list[dict]:
-    """All rows of a cell, apart from the columns that the sweep itself decides. A case that is not edited gets one row.
+    """All rows of a cell, apart from the columns that the sweep itself decides. A case that is not edited gets one row,
+    and so does a probe that is too long for the model.
 
     Raises:
         UserError: the method cannot make these edits on this model.
     """
-    wanted = loaded.edited(cell, cases)
-    left = [
-        _about(cell, case) | {"known": False} | unedited_row(case)
-        for case, go in zip(cases, wanted, strict=True)
-        if not go
+    fittings = loaded.fittings(cell, cases)
+    left = [_about(cell, case) | {"known": False} | row for case in cases for row in fittings[case.id].rows]
+    cases = [fitting.case for fitting in fittings.values() if fitting.case is not None]
+    known = loaded.edited(cell, cases)
+    left += [
+        _about(cell, case) | {"known": False} | left_out_row(case)
+        for case, edited in zip(cases, known, strict=True)
+        if not edited
     ]
-    cases = [case for case, go in zip(cases, wanted, strict=True) if go]
-    return _edited_records(cell, cases, loaded) + left if cases else left
+    cases = [case for case, edited in zip(cases, known, strict=True) if edited]
+    records = _edited_records(cell, cases, loaded) if cases else []
+    for record in records:  # indices of the whole case, which pairs its probes across rungs
+        record["probe_index"] = fittings[record["case"]].kept[record["probe_index"]]
+    return records + left
 
 
 def _about(cell: Cell, case: Case) -> dict:

@@ -3,14 +3,15 @@
 from editing.delta.changes import (
     Change,
     ChangeHook,
-    Codebook,
     Dense,
     LowRank,
     Shift,
     TokenShift,
     WeightChange,
+    add_changes,
     embedding_scale,
 )
+from editing.delta.codebook import Codebook, label_of, settled
 from editing.delta.delta import Delta, compose, delta_hooks, oriented, refuse_foreign_folder
 from editing.delta.peft_export import export_peft
 
@@ -24,10 +25,13 @@ __all__ = [
     "Shift",
     "TokenShift",
     "WeightChange",
+    "add_changes",
     "compose",
     "delta_hooks",
     "embedding_scale",
     "export_peft",
+    "label_of",
     "oriented",
     "refuse_foreign_folder",
+    "settled",
 ]

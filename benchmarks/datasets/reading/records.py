@@ -149,7 +149,7 @@ def _table(text: str, delimiter: str, values: Values, place: Place) -> Iterator[
 
 
 def _of_columns(data: Any, values: Values, place: Place) -> Any:
-    """The records of what `DataFrame.to_json` writes (oriented as `columns`, `split`, `table`) or of a dict of lists."""
+    """The records of what `DataFrame.to_json` writes (oriented as columns, split or table) or of a dict of lists."""
     if isinstance(data, list) and data and all(isinstance(row, list) for row in data):
         place.refuse("holds rows without the names of their columns", 'write it with to_json(orient="records")')
     if not isinstance(data, dict):

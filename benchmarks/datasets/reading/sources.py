@@ -78,7 +78,10 @@ class DataFile:
         if self.path.is_dir():
             return []
         values = self.contents.values
-        lines = {"missing values left out": values.missing, "keys that nothing reads": unread(self.records, values.read)}
+        lines = {
+            "missing values left out": values.missing,
+            "keys that nothing reads": unread(self.records, values.read),
+        }
         return [f"{what}: {_most(counts)}" for what, counts in lines.items() if counts]
 
 

@@ -111,7 +111,9 @@ BAD = {
 
 def test_missing_parts_and_unknown_keys_cost_no_record(tmp_path):
     odd = {**FULL, "old": None, "neighbours": [{"prompt": "x"}, {"answer": "y"}], "same_subject": [], "tagret": "x"}
-    case_set = read_cases(f"fact_file:{write(tmp_path, [odd, {**BRIE, 'target': 1998}, {**BRIE, 'target': None}])}", "fact")
+    case_set = read_cases(
+        f"fact_file:{write(tmp_path, [odd, {**BRIE, 'target': 1998}, {**BRIE, 'target': None}])}", "fact"
+    )
     assert [case.request.targets for case in case_set.cases] == [("Spain",), ("1998",)]
     assert [one.record for one in case_set.left_out] == [3] and case_set.records == 3
     assert case_set.notes == (
@@ -133,7 +135,11 @@ def test_faults_name_file_record_and_mend(tmp_path, name):
 
 @pytest.mark.parametrize(
     ("raw", "message"),
-    [(b"\x00[", "is neither JSON|bad JSON"), (b'[{"prompt": "\xe9"}]', "line 1 is not UTF-8"), (b"[" * 200_000, "nested too deeply")],
+    [
+        (b"\x00[", "is neither JSON|bad JSON"),
+        (b'[{"prompt": "\xe9"}]', "line 1 is not UTF-8"),
+        (b"[" * 200_000, "nested too deeply"),
+    ],
 )
 def test_bytes_that_are_no_json_text(tmp_path, raw, message):
     path = tmp_path / "facts.json"

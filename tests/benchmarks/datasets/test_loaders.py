@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from collections import Counter
+from itertools import pairwise
 
 import pytest
 
@@ -67,7 +68,7 @@ def test_a_seed_decides_everything_and_a_limit_takes_a_sample(tmp_path, form):
     assert whole == build_cases(f"{form}:{path}", "fact", seed=3)
     assert build_cases(f"{form}:{path}#head", "fact", 1, 3) == whole[:1]
     samples = [build_cases(f"{form}:{path}", "fact", count, 3) for count in range(1, len(whole) + 1)]
-    for smaller, larger in zip(samples, samples[1:], strict=False):
+    for smaller, larger in pairwise(samples):
         assert all(case in larger for case in smaller) and len(larger) == len(smaller) + 1
     assert samples[-1] == whole
 
