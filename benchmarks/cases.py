@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import get_args
+from typing import NoReturn, get_args
 
 from benchmarks.provenance import digest
 from editing.errors import BadData
 from editing.text import EditRequest
 from valley.rows import GENERALISATION, SPECIFICITY, EditKind
 
+KINDS = GENERALISATION + SPECIFICITY
 FREE = ("drift", "fluency")  # kinds without candidates: a text to read, a text to go on with
 
 
@@ -28,7 +29,8 @@ class Question:
     prior: str = ""
 
     def __post_init__(self) -> None:
-        _check_choice(f"question {self.prompt!r:.80}", self.prompt, self.candidates, self.answer)
+        if reason := _no_choice(self.prompt, self.candidates, self.answer):
+            raise BadData(f"question {self.prompt!r:.80}: {reason}")
 
 
 @dataclass(frozen=True)
@@ -73,19 +75,22 @@ class Probe:
     reference: str = ""
 
     def __post_init__(self) -> None:
-        where = f"probe {self.kind!r} about {self.about!r}"
-        if self.kind not in GENERALISATION + SPECIFICITY:
-            raise BadData(f"{where}: unknown probe kind; use one of {', '.join(GENERALISATION + SPECIFICITY)}")
+        if self.kind not in KINDS:
+            self._refuse(f"unknown probe kind; use one of {', '.join(KINDS)}")
         if self.kind in FREE:
             if not self.prompt.strip():
-                raise BadData(f"{where}: empty prompt; write the text to read or to go on with")
+                self._refuse("empty prompt; write the text to read or to go on with")
             return
-        _check_choice(where, self.prompt, self.candidates, self.answer)
+        if reason := _no_choice(self.prompt, self.candidates, self.answer):
+            self._refuse(reason)
         for name, index in (("old answer", self.old), ("rival", self.rival)):
             if index is not None and not 0 <= index < len(self.candidates):
-                raise BadData(f"{where}: {name} {index} is not one of {len(self.candidates)} candidates")
+                self._refuse(f"{name} {index} is not one of {len(self.candidates)} candidates")
         if self.rival == self.answer:
-            raise BadData(f"{where}: the rival {self.rival} is the answer itself; name another candidate or none")
+            self._refuse(f"the rival {self.rival} is the answer itself; name another candidate or none")
+
+    def _refuse(self, reason: str) -> NoReturn:
+        raise BadData(f"probe {self.kind!r} about {self.about!r}: {reason}")
 
     @property
     def generalises(self) -> bool:
@@ -135,13 +140,13 @@ class Case:
             raise BadData(f"case {self.id!r}: no efficacy probe; ask at least the edited prompt itself")
 
 
-def _check_choice(where: str, prompt: str, candidates: tuple[str, ...], answer: int) -> None:
+def _no_choice(prompt: str, candidates: tuple[str, ...], answer: int) -> str:
+    """Why there is nothing to choose; empty where there is."""
     if not prompt.strip():
-        raise BadData(f"{where}: empty prompt; write the text before the answer")
+        return "empty prompt; write the text before the answer"
     if len(candidates) < 2 or len(set(candidates)) != len(candidates):
-        raise BadData(f"{where}: needs at least two different candidates, has {list(candidates)!r:.120}")
-    if not 0 <= answer < len(candidates):
-        raise BadData(f"{where}: answer {answer} is not one of {len(candidates)} candidates")
+        return f"needs at least two different candidates, has {list(candidates)!r:.120}"
+    return "" if 0 <= answer < len(candidates) else f"answer {answer} is not one of {len(candidates)} candidates"
 
 
 def cases_digest(cases: Sequence[Case]) -> str:

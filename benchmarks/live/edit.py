@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.cases import GENERALISATION, SPECIFICITY, Case
-from benchmarks.datasets import build_cases, rename_case, retarget_case, with_common_probes
+from benchmarks.datasets import account, read_cases, rename_case, retarget_case, with_common_probes
+from benchmarks.edit_sets import edit_set
 from benchmarks.live.concepts import OpenModel, concepts_for, halves
 from benchmarks.live.doubts import doubts
 from benchmarks.measure import measure, measure_base, measure_drift, open_model, planned, probe_rows, statistics_of
@@ -53,7 +54,8 @@ class LiveEdit:
     """What one edit did: a record per probe and per probe kind. A value None was not measurable.
 
     Attributes:
-        notes: what a reader must know: of settings from a peer's file, and why the edit may not be trusted.
+        notes: what a reader must know: of settings from a peer's file, of requests that exclude or repeat each other,
+            and why the edit may not be trusted.
     """
 
     model: dict
@@ -99,7 +101,10 @@ def chosen_cases(
     if fact and concepts:
         raise BadRequest("--concepts has nothing to do with --fact; leave one of them out")
     if fact:
-        return with_common_probes(build_cases(f"fact_file:{fact}", "fact"))
+        case_set = read_cases(f"fact_file:{fact}", "fact")
+        for line in account(str(fact), case_set.left_out, case_set.records, case_set.notes):
+            print(line, file=sys.stderr)
+        return with_common_probes(case_set.cases)
     old, new = halves(rename or retarget, given[0])
     make, words = (rename_case, (old,)) if rename else (retarget_case, (old, new))
     known = own_knowledge(concepts) if concepts else knowledge()
@@ -183,7 +188,7 @@ def run_edit(
         saved=saved,
         versions=versions(),
         form="hooks" if lm.offloaded else "weights",
-        notes=(*told.notes, *doubts(lm, statistics, delta)),
+        notes=(*told.notes, *edit_set(requests).notes(), *doubts(lm, statistics, delta)),
     )
 
 

@@ -22,6 +22,7 @@ import pandas as pd
 
 from benchmarks.cases import Case
 from benchmarks.datasets import build_cases
+from benchmarks.edit_sets import edit_set
 from benchmarks.measure import drift_texts, measure, measure_base, open_model, own_wordings, statistics_of
 from benchmarks.pictures import heading, lines_of, write_png
 from benchmarks.provenance import CODE_SCHEMA, commit, digest, versions
@@ -48,8 +49,9 @@ class Piling:
     Attributes:
         rows: one line per checkpoint and score: method, edits, score, value, low, high (95%, Wilson where it is a
             share), n.
-        about: seconds (of all edits together, without the looking), restored (whether the weights afterwards have their
-            old bytes), and what the sequence was made with.
+        about: overwritten and duplicates (edits that a later one undoes, or that repeat an earlier one; absent where
+            there are none), seconds (of all edits together, without the looking), restored (whether the weights
+            afterwards have their old bytes), and what the sequence was made with.
     """
 
     rows: pd.DataFrame
@@ -116,9 +118,14 @@ def pile_up(
             return
         began = time.perf_counter()
         done = step.done
-        sofar = list(cases[:done])
+        # What a later edit of the same fact undid is no failure of the earlier one.
+        overwritten = set(edit_set([case.request for case in cases[:done]]).overwritten)
+        sofar = [case for i, case in enumerate(cases[:done]) if i not in overwritten]
         share(done, _spread(sofar, ASKED), efficacy="efficacy, all so far", paraphrase="paraphrase, all so far")
         share(done, sofar[-RECENT:], efficacy=f"efficacy, latest {RECENT}")
+        if overwritten:
+            older = [cases[i] for i in sorted(overwritten)]
+            share(done, _spread(older, ASKED), efficacy="overwritten edits still said")
         share(done, _spread(kept, ASKED), keep=True, efficacy="untouched facts")
         for name, text in zip(langs, texts, strict=True):
             rows.append(
@@ -141,7 +148,10 @@ def pile_up(
     )
     seconds = time.perf_counter() - began - looked
     table = pd.DataFrame(rows).assign(method=method)
-    return Piling(table, {"seconds": round(seconds, 2), "restored": hash_weights(lm.module) == before})
+    together = edit_set([case.request for case in cases])
+    about = {"overwritten": len(together.overwritten), "duplicates": len(together.duplicates)}
+    about = {key: count for key, count in about.items() if count}
+    return Piling(table, about | {"seconds": round(seconds, 2), "restored": hash_weights(lm.module) == before})
 
 
 def run_sequences(
@@ -172,6 +182,8 @@ def run_sequences(
     chosen = [c for c in cases if c.subject not in apart][:edits]
     if len(chosen) < edits:
         raise BadRequest(f"data set {dataset} has {len(chosen)} facts to edit, {edits} were asked for; lower --edits")
+    for note in edit_set([case.request for case in chosen]).notes():
+        say(f"{dataset}: {note}")
     lm = open_model(reference, device)
     statistics = statistics_of(lm, seed)
     made = _read(out)

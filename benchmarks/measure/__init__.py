@@ -1,10 +1,11 @@
 """What a model answers before and after an edit, as records of the rows table."""
 
 from benchmarks.measure.answers import PRIOR_WEIGHT, Answer, Base, measure, measure_base, measure_drift, own_wordings
+from benchmarks.measure.fitting import Fitting, fit
 from benchmarks.measure.known_facts import known_rates
 from benchmarks.measure.known_hash import known_hash, remember_hash
 from benchmarks.measure.opening import open_model, planned, statistics_of
-from benchmarks.measure.records import DRIFT_TAU, NOT_EDITED, probe_rows, unedited_row
+from benchmarks.measure.records import DRIFT_TAU, NOT_EDITED, left_out_row, probe_rows
 from benchmarks.measure.stored_base import stored_base
 from benchmarks.measure.strength import drift_texts, strength, text_bits_per_byte
 
@@ -14,9 +15,12 @@ __all__ = [
     "PRIOR_WEIGHT",
     "Answer",
     "Base",
+    "Fitting",
     "drift_texts",
+    "fit",
     "known_hash",
     "known_rates",
+    "left_out_row",
     "measure",
     "measure_base",
     "measure_drift",
@@ -29,5 +33,4 @@ __all__ = [
     "stored_base",
     "strength",
     "text_bits_per_byte",
-    "unedited_row",
 ]

@@ -47,12 +47,18 @@ def probe_rows(
     return records
 
 
-def unedited_row(case: Case) -> dict:
-    """The one record of a case that is not edited because its fact is not known: it counts, and has no value."""
+def left_out_row(case: Case, reason: str = NOT_EDITED) -> dict:
+    """The one record of a case that is not edited, usually because its fact is not known: it has no value."""
     index, p = next((i, p) for i, p in enumerate(case.probes) if p.kind == "efficacy")
-    old = "" if p.old is None else p.candidates[p.old]
-    said = {"answer": p.candidates[p.answer], "old": old, "value": nan, "reason": NOT_EDITED}
-    return _asked(index, p) | said
+    return unmeasured_row(index, p, reason)
+
+
+def unmeasured_row(index: int, p: Probe, reason: str) -> dict:
+    """The record of a probe that is not asked: it counts, and has no value."""
+    answers = {}
+    if p.candidates:
+        answers = {"answer": p.candidates[p.answer], "old": "" if p.old is None else p.candidates[p.old]}
+    return _asked(index, p) | answers | {"value": nan, "reason": reason}
 
 
 def _asked(index: int, p: Probe) -> dict:

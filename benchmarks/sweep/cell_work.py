@@ -12,7 +12,10 @@ from math import ceil
 from benchmarks.cases import Case
 from benchmarks.measure import (
     Base,
+    Fitting,
+    fit,
     known_rates,
+    left_out_row,
     measure,
     measure_base,
     measure_drift,
@@ -22,7 +25,6 @@ from benchmarks.measure import (
     statistics_of,
     stored_base,
     strength,
-    unedited_row,
 )
 from benchmarks.provenance import canonical
 from benchmarks.sweep.cell import Cell, Task
@@ -46,6 +48,7 @@ class Loaded:
         knows: hash of cases -> whether it knows each fact.
         edits: the last edits with what identifies them, and their seconds: the next cell measures them at other doses.
         watch: what the stages of the work take.
+        fits: hash of cases -> per case, what of it the model can read.
     """
 
     lm: LanguageModel
@@ -55,6 +58,7 @@ class Loaded:
     knows: dict[str, tuple[bool, ...]] = field(default_factory=dict)
     watch: Watch = field(default_factory=Watch)
     edits: tuple[str, list[Delta], float] | None = None
+    fits: dict[str, dict[str, Fitting]] = field(default_factory=dict)
 
     def deltas(self, cell: Cell, requests: Sequence[EditRequest]) -> tuple[list[Delta], float]:
         """The edits of `cell` and the seconds they took; those of the cell before where they are the same."""
@@ -73,6 +77,12 @@ class Loaded:
             with self.watch("unedited answers"):
                 self.bases[cell.cases] = stored_base(self.lm, cases)
         return self.bases[cell.cases]
+
+    def fittings(self, cell: Cell, cases: Sequence[Case]) -> dict[str, Fitting]:
+        """Case id -> what of the case the model can read."""
+        if cell.cases not in self.fits:
+            self.fits[cell.cases] = {case.id: fit(self.lm, case) for case in cases}
+        return self.fits[cell.cases]
 
     def edited(self, cell: Cell, cases: Sequence[Case]) -> list[bool]:
         """Which cases of `cell` are to be edited: all, or those whose fact the model knows."""
@@ -128,20 +138,25 @@ def prepare(tasks: Sequence[Task], loaded: Loaded) -> None:
 
 
 def cell_records(cell: Cell, cases: Sequence[Case], loaded: Loaded) -> list[dict]:
-    """All rows of a cell, apart from the columns that the sweep itself decides. A case that is not edited gets one row.
+    """All rows of a cell, apart from the columns that the sweep itself decides. A case that is not edited gets one row,
+    and so does a probe that is too long for the model.
 
     Raises:
         UserError: the method cannot make these edits on this model.
     """
-    wanted = loaded.edited(cell, cases)
-    left = [
-        _about(cell, case) | {"known": False, "dose": dose} | unedited_row(case)
-        for dose in doses_of(cell)
-        for case, go in zip(cases, wanted, strict=True)
-        if not go
+    fittings = loaded.fittings(cell, cases)
+    left_out = [(case, row) for case in cases for row in fittings[case.id].rows]
+    cases = [fitting.case for fitting in fittings.values() if fitting.case is not None]
+    known = loaded.edited(cell, cases)
+    left_out += [(case, left_out_row(case)) for case, edited in zip(cases, known, strict=True) if not edited]
+    rows_left_out = [
+        _about(cell, case) | {"known": False, "dose": dose} | row for dose in doses_of(cell) for case, row in left_out
     ]
-    cases = [case for case, go in zip(cases, wanted, strict=True) if go]
-    return _edited_records(cell, cases, loaded) + left if cases else left
+    cases = [case for case, edited in zip(cases, known, strict=True) if edited]
+    records = _edited_records(cell, cases, loaded) if cases else []
+    for record in records:  # indices of the whole case, which pairs its probes across rungs
+        record["probe_index"] = fittings[record["case"]].kept[record["probe_index"]]
+    return records + rows_left_out
 
 
 def _about(cell: Cell, case: Case) -> dict:

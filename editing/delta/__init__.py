@@ -3,15 +3,16 @@
 from editing.delta.changes import (
     Change,
     ChangeHook,
-    Codebook,
     Dense,
     LowRank,
     Shift,
     TokenShift,
     WeightChange,
+    add_changes,
     embedding_scale,
     moved,
 )
+from editing.delta.codebook import Codebook, label_of, settled
 from editing.delta.delta import Delta, compose, delta_hooks, oriented, refuse_foreign_folder
 from editing.delta.peft_export import export_peft
 
@@ -25,11 +26,14 @@ __all__ = [
     "Shift",
     "TokenShift",
     "WeightChange",
+    "add_changes",
     "compose",
     "delta_hooks",
     "embedding_scale",
     "export_peft",
+    "label_of",
     "moved",
     "oriented",
     "refuse_foreign_folder",
+    "settled",
 ]

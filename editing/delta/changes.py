@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
+from editing.delta.codebook import Codebook
 from editing.lazy import torch
 from editing.model import device_of, true_tensor
 
@@ -97,24 +98,6 @@ class TokenShift:
         return TokenShift(self.ids, self.vectors * factor)
 
 
-@dataclass(frozen=True, eq=False)
-class Codebook:
-    """A memory beside a module: where its input is within `radius` of a key, its output at that position is replaced.
-
-    keys (n, d_in), values (n, d_out), radius (n,), float32. The nearest key wins (GRACE, Hartvigsen et al. 2023).
-    """
-
-    keys: torch.Tensor
-    values: torch.Tensor
-    radius: torch.Tensor
-
-    def norm(self) -> float:
-        return float(self.values.double().norm())
-
-    def scaled(self, factor: float) -> Codebook:
-        raise ValueError("a codebook replaces outputs and cannot be scaled")
-
-
 WeightChange: TypeAlias = LowRank | Dense
 Change: TypeAlias = LowRank | Dense | Shift | TokenShift | Codebook
 
@@ -128,7 +111,7 @@ def moved(change: C, device: torch.device) -> C:
 
 
 def add_changes(one: Change, two: Change) -> Change:
-    """The sum of two changes of one place: ranks of low-rank changes add up, entries of codebooks are concatenated."""
+    """The sum of two changes of one place: ranks of low-rank changes add up, entries of codebooks settle."""
     if isinstance(one, LowRank) and isinstance(two, LowRank):
         return LowRank(torch.cat([one.left, two.left], 1), torch.cat([one.right, two.right], 1))
     if isinstance(one, LowRank | Dense) and isinstance(two, LowRank | Dense):
@@ -138,7 +121,7 @@ def add_changes(one: Change, two: Change) -> Change:
     if isinstance(one, TokenShift) and isinstance(two, TokenShift):
         return TokenShift(torch.cat([one.ids, two.ids]), torch.cat([one.vectors, two.vectors]))
     if isinstance(one, Codebook) and isinstance(two, Codebook):
-        return Codebook(*(torch.cat([getattr(one, n), getattr(two, n)]) for n in ("keys", "values", "radius")))
+        return one.joined(two)
     raise ValueError(f"a {type(one).__name__} and a {type(two).__name__} of one place do not add up")
 
 

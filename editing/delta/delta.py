@@ -15,7 +15,8 @@ from typing import Any
 
 from safetensors import SafetensorError
 
-from editing.delta.changes import Change, ChangeHook, Codebook, Dense, LowRank, Shift, TokenShift, add_changes, moved
+from editing.delta.changes import Change, ChangeHook, Dense, LowRank, Shift, TokenShift, add_changes, moved
+from editing.delta.codebook import Codebook
 from editing.errors import BadData, BadModel, BadRequest
 from editing.files import atomic_file
 from editing.lazy import tensor_files, torch
@@ -29,7 +30,7 @@ PARTS: dict[type, tuple[str, ...]] = {
     Dense: ("matrix",),
     Shift: ("vector",),
     TokenShift: ("ids", "vectors"),
-    Codebook: ("keys", "values", "radius"),
+    Codebook: ("keys", "values", "radius", "labels"),
 }
 
 
@@ -163,6 +164,9 @@ class Delta:
                 raise BadData(f"{folder / TENSORS}: does not fit its record (damaged or half-written); save it again")
             tensors = tensor_files.load_file(folder / TENSORS)
             types = {kind.__name__: kind for kind in PARTS}
+            for name, kind in record["changes"].items():
+                if kind == Codebook.__name__ and f"{name}.labels" not in tensors:  # as older versions saved it
+                    tensors[f"{name}.labels"] = torch.arange(len(tensors[f"{name}.keys"]))
             factors = {
                 name: types[kind](*(tensors[f"{name}.{part}"] for part in PARTS[types[kind]]))
                 for name, kind in record["changes"].items()
@@ -222,7 +226,7 @@ def _taken_out(name: str, whole: Change | None, part: Change) -> Change | None:
         if not bool(same.any(0).all()):
             raise BadRequest(f"{name}: an entry of the codebook is not in this edit; it cannot be taken out")
         keep = ~same.any(1)
-        return Codebook(whole.keys[keep], whole.values[keep], whole.radius[keep]) if bool(keep.any()) else None
+        return whole.without(~keep) if bool(keep.any()) else None
     if isinstance(whole, LowRank) and isinstance(part, LowRank):
         for begin in range(whole.rank - part.rank + 1):
             end = begin + part.rank

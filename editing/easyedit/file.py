@@ -15,6 +15,16 @@ import yaml
 from editing.errors import BadData
 
 
+class _EachKeyOnce(yaml.SafeLoader):
+    """PyYAML takes the last of two equal keys without a word; here they are refused."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        if repeated := next((key for i, key in enumerate(keys) if key in keys[:i]), None):
+            raise yaml.YAMLError(f"line {node.start_mark.line + 1}: the key {repeated!r:.60} stands twice")
+        return super().construct_mapping(node, deep)
+
+
 class HparamsFile:
     """The keys of one file; keeps track of which were read, so that the rest can be listed.
 
@@ -25,7 +35,7 @@ class HparamsFile:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         try:
-            values = yaml.safe_load(self.path.read_text(encoding="utf-8"))
+            values = yaml.load(self.path.read_text(encoding="utf-8"), _EachKeyOnce)
         except OSError as error:
             raise BadData(
                 f"{path}: cannot be read ({error.strerror}); name one of EasyEdit's hparams YAML files"

@@ -33,6 +33,9 @@ class Method(Settings, ABC):
     summary: ClassVar[str] = ""
     # Subject keys are enriched in the lower half; the state about to name something forms at two thirds.
     default_depth: ClassVar[dict[str, float]] = {"subject_last": 0.35, "last": 0.65}
+    # Whether edits live in a memory beside the weights: each of a sequence is then computed on the unedited model, or
+    # the memory would hide the output that the new edit is searched for.
+    beside_weights: ClassVar[bool] = False
     # Whether an edit needs the key covariance of the sites it changes.
     uses_covariance: ClassVar[bool] = True
 

@@ -82,6 +82,8 @@ def apply_sequence(
         with pile.hooks:
             for start in range(0, len(requests), batch):
                 chosen = tuple(requests[start : start + batch])
+                if method.beside_weights:
+                    pile.hooks.close()  # `add` opens them again
                 delta, memory = method.step(lm, chosen, statistics, memory)
                 pile.add(delta)
                 if on_step is not None:

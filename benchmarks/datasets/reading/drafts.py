@@ -11,6 +11,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any, Protocol, TypeVar
 
 from benchmarks.cases import FREE, Case, Probe
@@ -216,11 +217,11 @@ def assemble(
     Raises:
         BadData: more records are bad than good.
     """
-    pools, frames = _pools(drafts), Frames({d.prompt for d in drafts if d.lang == "en"})
+    pools, match = _pools(drafts), cache(Frames({d.prompt for d in drafts if d.lang == "en"}).match)
     counts: Counter[str] = Counter()
 
     def case(one: Draft) -> Case:
-        builder = _Builder(dataset, str(file.path), one, pools, frames, seed)
+        builder = _Builder(dataset, str(file.path), one, pools, match, seed)
         made = builder.case()
         counts["without their text or an answer"] += one.unanswered
         counts["to which the file has no other answer to choose from"] += builder.unasked
@@ -310,6 +311,7 @@ def read_file(
 
 # (language, relation) -> answers, folded and as written; relation "" holds those of all edits, ALL every one
 Pools = dict[tuple[str, str], list[tuple[str, str]]]
+Match = Callable[[str], tuple[str, str] | None]  # `Frames.match`
 # candidates, and where each stands by its folded text
 Drawn = tuple[tuple[str, ...], dict[str, int]]
 
@@ -333,11 +335,12 @@ def _pools(drafts: Sequence[Draft]) -> Pools:
 class _Builder:
     """One draft on its way to a case. Questions that need the same answers share their candidates."""
 
-    def __init__(self, dataset: str, file: str, one: Draft, pools: Pools, frames: Frames, seed: int) -> None:
-        self.dataset, self.draft, self.pools, self.frames, self.seed = dataset, one, pools, frames, seed
+    def __init__(self, dataset: str, file: str, one: Draft, pools: Pools, match: Match, seed: int) -> None:
+        self.dataset, self.draft, self.pools, self.match, self.seed = dataset, one, pools, match, seed
         self.place = Place(file, one.record)
         self.unasked = 0
         self.drawn: dict[tuple[str, str, frozenset[str], frozenset[str]], Drawn] = {}
+        self.by_question: dict[tuple, Drawn] = {}
 
     def case(self) -> Case:
         one = self.draft
@@ -357,9 +360,12 @@ class _Builder:
         if q.kind in FREE:
             return Probe(q.kind, q.prompt, lang=q.lang, about=q.about)
         relation, prior, about = q.relation or self.draft.relation, q.prior, q.about
-        if not prior and not about and q.lang == "en" and (matched := self.frames.match(q.prompt)):
+        if not prior and not about and q.lang == "en" and (matched := self.match(q.prompt)):
             prior, about = matched
-        candidates, places = self._candidates(q, relation)
+        spelled = (q.lang, relation, q.answer, q.aliases, q.old, q.rivals)
+        if spelled not in self.by_question:
+            self.by_question[spelled] = self._candidates(q, relation)
+        candidates, places = self.by_question[spelled]
         if len(candidates) < 2 or ID_IN_TEXT.search(q.prompt):
             return None
         at, old = places[fold(q.answer)], places[fold(q.old)] if q.old else None

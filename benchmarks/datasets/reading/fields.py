@@ -31,7 +31,7 @@ def look(record: Record, *keys: str) -> tuple[str, Any]:
     for key in keys:
         if key in record and not is_missing(record[key]):
             if isinstance(record, Fields):
-                record.read.add(key)
+                record.of.read.add(key)
             return key, record[key]
     return keys[0], None
 

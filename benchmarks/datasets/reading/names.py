@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import unicodedata
+from functools import lru_cache
 
 import regex
 
@@ -27,6 +28,7 @@ _SCRIPTS = {script: regex.compile(rf"\p{{Script={script}}}") for script in _AFFI
 Span = tuple[int, int]
 
 
+@lru_cache(1 << 16)  # answers recur: every question of a relation draws from the same ones
 def fold(said: str) -> str:
     """What two answers share that differ in case, blanks and Unicode form only."""
     if said.isascii():

@@ -159,7 +159,7 @@ def _table(text: str, delimiter: str, values: Values, place: Place) -> Iterator[
 
 
 def _of_columns(data: Any, values: Values, place: Place) -> Any:
-    """The records of what `DataFrame.to_json` writes (oriented as `columns`, `split`, `table`) or a dict of lists."""
+    """The records of what `DataFrame.to_json` writes (oriented as columns, split or table) or of a dict of lists."""
     if isinstance(data, list) and data and all(isinstance(row, list) for row in data):
         place.refuse("holds rows without the names of their columns", 'write it with to_json(orient="records")')
     if not isinstance(data, dict):
@@ -214,7 +214,7 @@ def check_object(place: Place, record: Any, example: str = '{"key": ...}') -> No
     """Raises `BadData` unless the record is an object that has each key once."""
     if not isinstance(record, dict):
         place.refuse(f"is {type_name(record)}, not an object", f"write {example}")
-    if repeated := first_twice(record):
+    if isinstance(record, Fields) and record.of.repeats and (repeated := first_twice(record)):
         place.refuse(f"the key {repeated!r:.60} stands twice", "keep one")
 
 

@@ -21,12 +21,12 @@ class Fields(dict):
     """An object of a file without its missing values.
 
     Attributes:
-        read: names of the keys that were read in any object of the file; `fields.look` adds to it.
+        of: what is known of the file; `fields.look` adds the keys that were read.
         twice: the first key that stands twice; empty where there is none.
     """
 
-    __slots__ = ("read", "twice")
-    read: set[str]
+    __slots__ = ("of", "twice")
+    of: Values
     twice: str
 
 
@@ -39,7 +39,7 @@ class Row(Fields):
 def alike(record: Mapping[str, Any], items: Mapping[str, Any]) -> Fields:
     """Other keys and values as an object of the same file as `record`."""
     made = Fields(items)
-    made.read, made.twice = getattr(record, "read", set()), ""
+    made.of, made.twice = record.of if isinstance(record, Fields) else Values(), ""
     return made
 
 
@@ -57,18 +57,21 @@ class Values:
 
     Attributes:
         missing: key -> how often its value was missing.
-        read: see `Fields`.
+        read: names of the keys that were read in any object.
+        repeats: whether a key stands twice in some object.
     """
 
     def __init__(self) -> None:
         self.missing: Counter[str] = Counter()
         self.read: set[str] = set()
+        self.repeats = False
 
     def fields(self, pairs: Sequence[tuple[str, Any]], kind: type[Fields] = Fields) -> Fields:
         """The object with these keys and values; `object_pairs_hook` of the JSON reader."""
         made = kind(pairs)
-        made.read, made.twice = self.read, ""
+        made.of, made.twice = self, ""
         if len(made) != len(pairs):
+            self.repeats = True
             counts = Counter(key for key, _ in pairs)
             made.twice = next(key for key, count in counts.items() if count > 1)
         for key, value in pairs:

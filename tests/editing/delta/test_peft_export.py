@@ -12,7 +12,7 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
-from editing.delta.changes import Codebook, Dense, LowRank, Shift, TokenShift
+from editing.delta import Codebook, Dense, LowRank, Shift, TokenShift
 from editing.delta.delta import Delta, compose, delta_hooks
 from editing.delta.peft_export import export_peft, truncated
 from editing.errors import BadData, BadModel, BadRequest
@@ -157,7 +157,13 @@ def test_what_has_no_adapter_form_is_refused_in_one_line(tmp_path: Path) -> None
     vocabulary = lm.module.get_input_embeddings().weight.shape[0]
     cases = {
         "Shift is not a change of weights": Delta({f"{path}.output": Shift(torch.ones(32))}),
-        "Codebook is not": Delta({f"{path}.output": Codebook(torch.ones(1, 128), torch.ones(1, 32), torch.ones(1))}),
+        "Codebook is not": Delta(
+            {
+                f"{path}.output": Codebook(
+                    torch.ones(1, 128), torch.ones(1, 32), torch.ones(1), torch.ones(1, dtype=torch.long)
+                )
+            }
+        ),
         "a text before the prompt": Delta({}, context="New fact: x."),
         "changes nothing": Delta({}),
         "spares the tied head": Delta({f"{table}.output": TokenShift(torch.tensor([3]), torch.ones(1, 32))}),

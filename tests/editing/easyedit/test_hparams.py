@@ -251,6 +251,7 @@ def test_what_cannot_be_is_refused_in_one_line(refused, old: str, new: str, said
 def test_gaps_and_files_that_are_none(refused, tmp_path: Path) -> None:
     assert "next to each other" in refused(MEMIT.replace("[4, 5, 6, 7, 8]", "[4, 6, 8]"))
     assert "R-ROME" in refused("alg_name: [R-ROME]") and "mapping" in refused("- a\n- b\n")
+    assert "the key 'a' stands twice" in refused("a: 1\na: 2")
     assert "not a YAML file" in refused("a: [1,\nb: {") and "mapping" in refused("")
     assert "enable_prompt_keys" in refused(ROME.replace('"ROME"', "R-ROME") + "enable_prompt_keys: true\n")
     with pytest.raises(BadData, match="cannot be read"):

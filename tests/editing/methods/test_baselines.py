@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from editing.delta.changes import Codebook, Dense, LowRank, Shift, TokenShift, embedding_scale
-from editing.delta.delta import Delta, compose, subtract
+from editing.delta import Codebook, Delta, compose, label_of, settled
+from editing.delta.changes import Dense, LowRank, Shift, TokenShift, embedding_scale
+from editing.delta.delta import subtract
 from editing.errors import BadRequest
 from editing.eval import continuation_logprobs, greedy, text_drift
-from editing.methods import make_method
+from editing.methods import apply_sequence, make_method
 from editing.methods.controls.placebo import SUBJECTS, Placebo
-from editing.methods.weight_preserving.grace import _Entry, _settled
 from editing.model.language_model import LanguageModel, hash_weights
 from editing.run.trace import Trace
 from editing.stats.statistics import ModelStatistics
@@ -191,11 +191,22 @@ class TestCodebook:
                     assert torch.equal(trained_lm.module(input_ids=ids).logits, plain)
 
     def test_the_splitting_rule(self) -> None:
-        def entry(x: float, label: str, radius: float = 1.0) -> _Entry:
-            return _Entry(torch.tensor([x, 0.0]), torch.tensor([x]), radius, (label,))
+        def entry(x: float, label: str) -> Codebook:
+            return Codebook(
+                torch.tensor([[x, 0.0]]), torch.tensor([[x]]), torch.ones(1), torch.tensor([label_of((label,))])
+            )
 
-        def book(*entries: _Entry) -> list[tuple[float, float]]:
-            return [(float(e.key[0]), pytest.approx(e.radius, rel=1e-4)) for e in _settled(entries)]
+        def book(*entries: Codebook) -> list[tuple[float, float]]:
+            parts = zip(*((e.keys, e.values, e.radius, e.labels) for e in entries), strict=True)
+            whole = settled(Codebook(*(torch.cat(part) for part in parts)))
+            composed = compose([Delta({"x.output": e}) for e in entries]).factors["x.output"]
+            assert isinstance(composed, Codebook) and torch.equal(
+                whole.keys, composed.keys
+            )  # within one call and across
+            assert torch.allclose(whole.radius, composed.radius) and torch.equal(whole.values, composed.values)
+            return [
+                (float(k[0]), pytest.approx(float(r), rel=1e-4)) for k, r in zip(whole.keys, whole.radius, strict=True)
+            ]
 
         assert book(entry(0, "a"), entry(3, "b")) == [(0.0, 1.0), (3.0, 1.0)]  # far apart
         assert book(entry(0, "a"), entry(1.5, "a")) == [(0.0, 1.5)]  # same target: the ball grows to reach it
@@ -206,6 +217,24 @@ class TestCodebook:
             (1.0, 1.4),
             (4.0, 1.0),
         ]
+
+    def test_a_newer_edit_of_the_same_prompt_replaces_the_older_one(self, trained_lm, statistics) -> None:
+        first = dataclasses.replace(REQUESTS[0], prompts=REQUESTS[0].prompts[:1], targets=REQUESTS[0].targets[:1])
+        second = dataclasses.replace(first, id="again", targets=("Rome",))
+        method = make_method("grace", radius=0.05, depth=0.5)
+
+        def likely(delta: Delta) -> list[float]:
+            texts = [request.targets[0] for request in (first, second)]
+            return continuation_logprobs(trained_lm, first.filled()[:1], [texts], [delta], [0])[0].tolist()
+
+        _, alone = likely(method.each(trained_lm, [second], statistics)[0])
+        joint = method(trained_lm, [first, second], statistics)
+        piled = apply_sequence(trained_lm, method, [first, second], statistics)
+        for delta in (joint, piled, compose(method.each(trained_lm, [first, second], statistics))):
+            (book,) = delta.factors.values()
+            old, new = likely(delta)
+            assert isinstance(book, Codebook) and len(book.keys) == 1
+            assert new > old and new == pytest.approx(alone, abs=0.5)
 
     def test_several_requests_share_one_book(self, trained_lm, statistics) -> None:
         joint = make_method("grace", radius=0.05, depth=0.5)(trained_lm, REQUESTS[:4], statistics)

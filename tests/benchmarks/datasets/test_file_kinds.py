@@ -1,0 +1,164 @@
+"""Files of every kind: packed, Parquet, columns, other encodings and delimiters, several splits; and what is missing."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import json
+import lzma
+import zipfile
+from typing import Any
+
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from benchmarks.cases import Case
+from benchmarks.datasets import read_cases
+from benchmarks.datasets.reading.sources import located
+from editing.errors import UserError
+from tests.benchmarks import wild
+
+FACTS = [
+    {"prompt": f"The mother tongue of {name} is", "subject": name, "target_new": new, "ground_truth": old}
+    for name, old, new in wild.PEOPLE
+]
+TEXT = json.dumps(FACTS, ensure_ascii=False)
+
+
+def cases(path: object) -> tuple[Case, ...]:
+    return read_cases(str(path), "fact").cases
+
+
+def test_packed_files_are_the_files_they_hold(tmp_path):
+    plain = cases(wild.write(tmp_path, FACTS))
+    for suffix, pack in (("gz", gzip.compress), ("bz2", bz2.compress), ("xz", lzma.compress)):
+        path = tmp_path / f"x.json.{suffix}"
+        path.write_bytes(pack(TEXT.encode()))
+        assert cases(path) == plain
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr("facts.json", TEXT)
+    assert cases(tmp_path / "x.zip") == plain
+    with zipfile.ZipFile(tmp_path / "x.zip", "a") as archive:
+        archive.writestr("more.json", json.dumps(FACTS[:3]))
+    with pytest.raises(UserError, match=r"archive of 2 files \(facts.json, more.json\); choose one: .*#split=facts"):
+        cases(tmp_path / "x.zip")
+    assert len(cases(f"{tmp_path / 'x.zip'}#split=more")) == 3
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_unicode_forms(tmp_path, encoding):
+    path = tmp_path / "facts.json"
+    path.write_bytes(TEXT.encode(encoding))
+    assert cases(path) == cases(wild.write(tmp_path, FACTS))
+
+
+def test_another_encoding_has_to_be_stated(tmp_path):
+    path = tmp_path / "facts.json"
+    path.write_bytes(TEXT.replace("Madrid", "Málaga").replace("English", "Français").encode("cp1252"))
+    with pytest.raises(UserError, match="line 1 is not UTF-8"):
+        cases(path)
+    assert cases(f"{path}#encoding=cp1252")[0].request.targets == ("Français",)
+
+
+@pytest.mark.parametrize("orient", ["records", "columns", "index", "split", "table"])
+def test_every_orientation_of_pandas(tmp_path, orient):
+    path = tmp_path / "facts.json"
+    pd.DataFrame(FACTS).to_json(path, orient=orient)
+    assert cases(path) == cases(wild.write(tmp_path, FACTS))
+
+
+def test_parquet_and_columns_of_lists(tmp_path):
+    plain = cases(wild.write(tmp_path, FACTS))
+    pd.DataFrame(FACTS).to_parquet(tmp_path / "facts.parquet")
+    assert cases(tmp_path / "facts.parquet") == plain
+    columns = {key: [fact[key] for fact in FACTS] for key in FACTS[0]}
+    assert cases(wild.write(tmp_path, columns)) == plain
+    nested = cases(wild.write(tmp_path, wild.counterfact(), "nested.json"))
+    pd.DataFrame(wild.counterfact()).to_parquet(tmp_path / "nested.parquet")
+    assert cases(tmp_path / "nested.parquet") == nested
+
+
+@pytest.mark.parametrize(
+    ("name", "mark"), [("x.csv", ","), ("x.csv", ";"), ("x.tsv", "\t"), ("x.txt", "\t"), ("x", ";")]
+)
+def test_tables_of_any_delimiter_are_tables_of_facts(tmp_path, name, mark):
+    table = pd.DataFrame(FACTS).rename(columns={"target_new": "target", "ground_truth": "old"})
+    table.to_csv(tmp_path / name, sep=mark, index=False)
+    made = cases(f"file:{tmp_path / name}")
+    assert [case.dataset for case in made] == ["facts_table"] * 4
+    assert all(any(probe.kind == "neighbour" for probe in case.probes) for case in made)
+
+
+def test_one_of_several_splits_is_chosen(tmp_path):
+    path = wild.write(tmp_path, {"train": FACTS, "test": FACTS[:3]})
+    with pytest.raises(
+        UserError, match=r"several lists of records, train \(4\), test \(3\); choose one: .*#split=train"
+    ):
+        cases(path)
+    assert (len(cases(f"{path}#split=test")), len(cases(f"{path}#split=all"))) == (3, 7)
+    with pytest.raises(UserError, match="has no split 'dev'; it has train"):
+        cases(f"{path}#split=dev")
+    with pytest.raises(UserError, match="unknown option #fr"):
+        cases(f"{path}#split=test#fr")
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        (b"PAR1 and no more", "damaged Parquet"), (b"\x1f\x8b\x08 and no more", "damaged archive"),
+        (b"PK\x03\x04 and no more", "damaged archive"), (b"\x28\xb5\x2f\xfd", "Zstandard"), (b"%PDF-1.4", "PDF document"),
+        (b"version https://git-lfs.github.com/spec/v1", "Git LFS pointer"), (b"<!DOCTYPE html><html>", "web page"),
+        (b"\x80\x04\x95", "pickle"), (b"[[1, 2], [3, 4]]", "rows without the names"),
+    ],
+)  # fmt: skip
+def test_a_file_that_cannot_be_read_is_named_for_what_it_is(tmp_path, raw, message):
+    path = tmp_path / "facts.json"
+    path.write_bytes(raw)
+    with pytest.raises(UserError, match=message) as caught:
+        cases(path)
+    assert "\n" not in str(caught.value) and str(path) in str(caught.value)
+
+
+MISSING = st.sampled_from([None, float("nan"), "", "  ", "nan", [], [None], {}, [""]])
+OPTIONAL = ("ground_truth", "rephrase_prompt", "locality", "portability", "old_key")
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_missing_optional_parts_cost_no_record(tmp_path, data):
+    records: list[dict[str, Any]] = [dict(record) for record in wild.knowedit()]
+    count = 0
+    for record in records:
+        for key in data.draw(st.lists(st.sampled_from(OPTIONAL), unique=True)):
+            record[key] = data.draw(MISSING)
+            count += 1
+    case_set = read_cases(f"easyedit:{wild.write(tmp_path, records)}", "fact")
+    assert len(case_set.cases) == case_set.records == 4 and not case_set.left_out
+    counted = [note for note in case_set.notes if note.startswith("missing values left out")]
+    assert bool(counted) == bool(count) and not any(
+        "nan" in p.candidates for case in case_set.cases for p in case.probes
+    )
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data(), form=st.sampled_from(["counterfact", "easyedit", "zsre", "fact_file", "facts_table"]))
+def test_no_record_disappears(tmp_path, data, form):
+    facts = [{"prompt": f["prompt"], "subject": f["subject"], "target": f["target_new"]} for f in FACTS]
+    records = facts if form in ("fact_file", "facts_table") else wild.RECORDS[form]()
+    records = [dict(record) for record in records * 2]
+    for record in data.draw(st.lists(st.sampled_from(records), max_size=4)):
+        if record:
+            record[data.draw(st.sampled_from(sorted(record)))] = data.draw(MISSING)
+    try:
+        case_set = read_cases(f"{form}:{wild.write(tmp_path, records)}", "fact")
+    except UserError as error:
+        assert "records cannot be used" in str(error)
+    else:
+        assert len(case_set.cases) + len({one.record for one in case_set.left_out}) == case_set.records == len(records)
+
+
+def test_the_file_is_read_once(tmp_path):
+    file = located("file", str(wild.write(tmp_path, FACTS)))
+    assert file.records is file.records

@@ -1,0 +1,34 @@
+"""Duplicates and contradictions among edits that are made together."""
+
+from __future__ import annotations
+
+import json
+
+from benchmarks.datasets import check_file
+from benchmarks.edit_sets import edit_set
+from editing.text import EditRequest
+
+
+def request(subject: str, target: str, prompt: str = "The capital of {} is") -> EditRequest:
+    return EditRequest("x", (prompt,), subject, (target,))
+
+
+def test_contradictions_duplicates_and_overwritten_edits_are_counted_apart():
+    requests = [request("France", "Rome"), request("France", "madrid"), request("Japan", "Oslo")]
+    requests += [request("japan", "Oslo"), request("France", "Madrid"), request("Peru", "Rome")]
+    found = edit_set(requests)
+    assert (found.excluding, found.duplicates, found.overwritten) == ((0, 1, 4), (3, 4), (0,))
+    assert found.notes() == (
+        "3 of 6 requests exclude each other: same prompt, other target",
+        "2 of 6 requests repeat an earlier request",
+    )
+    assert not edit_set(requests[4:]).notes()
+    assert not edit_set([request("France", "Rome"), request("France", "euro", "The currency of {} is")]).notes()
+
+
+def test_a_check_of_a_file_says_so(tmp_path):
+    path = tmp_path / "facts.json"
+    facts = [("France", "Rome"), ("France", "Madrid"), ("Japan", "Oslo"), ("Japan", "Oslo")]
+    path.write_text(json.dumps([{"prompt": "The capital of {} is", "subject": s, "target": t} for s, t in facts]))
+    about = check_file(str(path))
+    assert (about["excluding"], about["duplicates"]) == (2, 1) and len(about["account"]) == 2
