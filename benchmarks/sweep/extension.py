@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks.provenance import digest
-from benchmarks.sweep.planning.plan import LATER
+from benchmarks.sweep.planning.plan import FIRST_RULE, LATER
 from editing.errors import BadData
 
 # Keys of `Plan.fixed` that may grow; the others say what the rows of a run have in common.
@@ -58,6 +58,8 @@ def chain_of(folder: Path, fixed: dict, about: Mapping, extend: bool) -> Chain:
         if not _unlike(plan, fixed):
             return Chain(tuple(plans[:number]))
     refusal = _refusal(plans[-1], fixed)
+    if not refusal and about.get("search_rule", FIRST_RULE) == FIRST_RULE and fixed.get("search") == "halving":
+        refusal = _searched_otherwise(plans[-1], fixed)
     if not extend:
         unlike = "; ".join(f"{key} {plans[0].get(key)!r}, not {fixed.get(key)!r}" for key in _unlike(plans[0], fixed))
         hint = "" if refusal else ", or --extend to add to it"
@@ -83,6 +85,13 @@ def _refusal(before: Mapping, after: Mapping) -> str:
         if not _holds(key, before.get(key), after.get(key)):
             return f"{key} leaves out something of {_brief(before.get(key))}"
     return ""
+
+
+def _searched_otherwise(before: Mapping, after: Mapping) -> str:
+    """Why the searches of a run by rule 1 cannot go on: its batches hang on the number of settings."""
+    grids = dict(after["axes"])
+    changed = [method for method, grid in before["axes"] if grids[method] != grid]
+    return f"rule 1 cannot add settings to {', '.join(changed)}" if changed else ""
 
 
 def _holds(key: str, before, after) -> bool:

@@ -73,7 +73,7 @@ def facts(rows: pd.DataFrame, plan: AnalysisPlan, about: dict) -> list[tuple[str
 
 
 # Options of `bench` beside --ladder, as run.json names and the command line writes them.
-FLAGS = ("methods", "kinds", "limit", "probes", "datasets", "sites", "corpus", "seed")
+FLAGS = ("methods", "kinds", "limit", "probes", "datasets", "sites", "corpus", "seed", "doses")
 
 
 def commands(about: dict, run: str, options: dict) -> list[str]:
@@ -103,6 +103,8 @@ def _bench(asked: dict, run: str) -> str:
             words += [f"--{name}", shlex.quote(text)]
     if asked.get("known"):
         words.append("--known")
+    if asked.get("extend"):
+        words.append("--extend")
     for key, value in asked.get("settings", []):
         text = value if isinstance(value, str) and not _is_json(value) else json.dumps(value)
         words += ["--set", shlex.quote(f"{key}={text}")]

@@ -122,5 +122,5 @@ def recorded(plan: Plan, about: Mapping) -> dict:
     choices = plan.choices(about)
     return {
         "search_rule": about.get("search_rule", choices.rule),
-        "doses": about.get("doses", list(choices.doses)),
+        "doses": about.get("doses", [1.0] if about else list(choices.doses)),
     }

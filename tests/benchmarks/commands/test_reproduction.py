@@ -17,7 +17,7 @@ from valley.report.provenance import commands
 USUAL = Plan("demo", ("rome", "memit"), ("fact", "rename"), 7, 3)
 UNUSUAL = Plan(
     "grown-quick", ("rome",), ("fact",), 5, 1, ("world_facts",), ("mlp", "attn"), "samples:500",
-    (("steps", 6), ("precision", "auto"), ("depth", 0.25)), 2, known=True,
+    (("steps", 6), ("precision", "auto"), ("depth", 0.25)), 2, known=True, doses=(0.5, 2.0), extend=True,
 )  # fmt: skip
 
 

@@ -32,6 +32,7 @@ def plan(tiny: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
         ladder = "{tiny.ladder}"
         corpus = "samples:500"
         split = {{ dev = 0.5 }}
+        search_rule = 1
         [[edits]]
         kind = "fact"
         dataset = "fact_file:{tiny.facts}"

@@ -262,3 +262,28 @@ class TestExtension:
         ):
             with pytest.raises(BadData, match=reason):
                 chain_of(tmp_path, replace(plan, **changes).fixed(), about, extend=True)
+        more = (
+            ("rome", (("lookup", ("last",)), ("site", ("mlp", "value", "attn")), ("steps", (6,)))),
+            ("random_layer", ()),
+        )
+        larger = replace(plan, axes=more).fixed()
+        assert chain_of(tmp_path, larger, about, extend=True).entry
+        with pytest.raises(BadData, match="rule 1 cannot add settings to rome"):
+            chain_of(tmp_path, larger, about | {"search_rule": 1}, extend=True)
+
+    def test_an_earlier_run_without_doses_gets_them_beside_its_cells(self, tiny: World, tmp_path: Path) -> None:
+        small = plan_of(tiny, search="grid", split=None, methods=("rome",), limit=2, settings=(("steps", 2),),
+                        edits=(), datasets=(f"fact_file:{tiny.facts}",), sites=("mlp",), axes=())  # fmt: skip
+        run_bench(small, tmp_path, "cpu", quiet=True)
+        about = json.loads((tmp_path / "run.json").read_text())
+        for key in ("search_rule", "doses"):
+            del about[key]
+        (tmp_path / "run.json").write_text(json.dumps(about))
+        before = measured(tmp_path)
+        dosed = replace(small, doses=(0.5, 1.0), extend=True)
+        for ran in (2, 0):
+            assert run_bench(dosed, tmp_path, "cpu", quiet=True).ran == ran
+        rows = measured(tmp_path)
+        assert set(rows["dose"]) == {0.5, 1.0}
+        pd.testing.assert_frame_equal(rows[rows["dose"] == 1].reset_index(drop=True), before)
+        assert json.loads((tmp_path / "run.json").read_text())["doses"] == [1.0]
