@@ -17,6 +17,7 @@ MEANINGS = {
     "BadRequest": "an edit, an option or a setting that cannot be carried out as written",
     "BadModel": "a model that cannot be found, loaded or trusted",
     "BadData": "a file or folder that is malformed, missing or not writable",
+    "UnknownConcept": "a word that neither the suite nor a file of concepts describes",
     "NoSite": "a model without the kind of linear map that is edited",
     "OutOfMemory": "the smallest piece of the work does not fit into memory",
     "RowsError": "a run folder whose rows cannot be read or judged",
