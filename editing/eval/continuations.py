@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -16,9 +17,12 @@ from editing.run import Budget
 
 # Rows of logits held at once: 512 of a 262k vocabulary are half a gigabyte.
 LOGIT_ROWS = 512
+# Texts that are worth a pass of their own; below that, reading the weights costs more than padding.
+FEW = 24
 
 Tokens = tuple[int, ...]
 Pair = tuple[int, int]  # index of a prompt, index of one of its continuations
+Beginning = tuple[int, Tokens, list[int]]  # index of a prompt, a text behind it, the continuations that it serves
 Choice = Callable[["Race", np.ndarray, set[int]], set[int]]
 
 
@@ -97,17 +101,30 @@ def _add_later(
     """Add log P of the later tokens of `pairs` to `scores`, and the likeliest tokens there to `forced`."""
     texts = _beginnings(pairs, tokens)
 
-    def work(members: list[int]) -> list[tuple[Pair, float, Tokens]]:
-        return _later([texts[m] for m in members], read, tokens, forced)
+    def work(group: list[int], members: list[int]) -> list[tuple[Pair, float, Tokens]]:
+        return _later([texts[group[m]] for m in members], read, tokens, forced)
 
-    for _, results in budget.run([len(text) for _, text, _ in texts], work):
-        for (r, c), nats, tops in results:
-            scores[r][c] += nats
-            if c in forced[r]:
-                forced[r][c] += tops
+    # keys and values of a prompt are copied for every text behind it, which takes memory as tokens do
+    prompt = 0 if read.past is None else read.past.mask.shape[1] // 4
+    for group in _of_like_length(texts):
+        for _, results in budget.run([len(texts[m][1]) + prompt for m in group], partial(work, group)):
+            for (r, c), nats, tops in results:
+                scores[r][c] += nats
+                if c in forced[r]:
+                    forced[r][c] += tops
 
 
-Beginning = tuple[int, Tokens, list[int]]  # index of a prompt, a text behind it, the continuations that it serves
+def _of_like_length(texts: Sequence[Beginning]) -> list[list[int]]:
+    """Indices of `texts`, shortest first, in groups of one length; fewer than FEW join the next longer ones."""
+    groups: list[list[int]] = []
+    length = -1
+    for i in sorted(range(len(texts)), key=lambda i: len(texts[i][1])):
+        if groups and (len(texts[i][1]) == length or len(groups[-1]) < FEW):
+            groups[-1].append(i)
+        else:
+            groups.append([i])
+        length = len(texts[i][1])
+    return groups
 
 
 def _beginnings(pairs: Sequence[Pair], tokens: Sequence[tuple[Tokens, ...]]) -> list[Beginning]:
