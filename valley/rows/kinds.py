@@ -16,8 +16,10 @@ ALL = "all"  # the edit kind of the overall row of a curve
 ALL_DEV = "all dev cases, known or not"  # what a setting was chosen on where no dev case was known
 
 PLACEBO = "placebo"
+RANDOM_LAYER = "random_layer"  # the same method and key, a layer drawn at random
+RANDOM_SITE = "random_site"  # "random key": the key is noise too
 # Methods that are yardsticks: never chosen as a rung's best.
-CONTROLS: tuple[str, ...] = (PLACEBO, "random_site")
+CONTROLS: tuple[str, ...] = (PLACEBO, RANDOM_LAYER, RANDOM_SITE)
 
 RUNG: tuple[str, ...] = ("ladder", "rung_index", "rung")
 SETTING: tuple[str, ...] = ("method", "settings")

@@ -12,14 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from valley.rows import CASE, CONTROLS, METRICS, RUNG, SETTING, RowsError
+from valley.rows import CASE, CONTROLS, METRICS, RANDOM_LAYER, RANDOM_SITE, RUNG, SETTING, RowsError
 from valley.scores.cases import check, scores_of
 from valley.scores.grid import grids
 from valley.scores.plan import AnalysisPlan
 from valley.scores.settings import (
     GROUP,
     Resampler,
-    bounds,
     choose,
     group_means,
     matching,
@@ -29,10 +28,10 @@ from valley.scores.settings import (
     stratum,
 )
 from valley.scores.strengths import family_of, foreign_to_prose, strange_to_sentences
-from valley.statistics import size_of
+from valley.statistics import size_of, t_interval
 
 # From the front of settings, beside the METRICS of the best one.
-FRONT = ("e_hv", "e_hv_net", "gen_at_spec", "spec_at_spec", "delta_loc")
+FRONT = ("e_hv", "e_hv_net", "gen_at_spec", "spec_at_spec", "delta_loc", "delta_layer")
 SCORES: tuple[str, ...] = (*METRICS, *FRONT)
 KEY: tuple[str, ...] = (*RUNG, "size", "edit_kind", "method")
 PLAN_AXES = {
@@ -42,7 +41,8 @@ PLAN_AXES = {
     "known_rate": ("known_rate_en", lambda v: v),
     "log10_training_tokens": ("training_tokens", np.log10),
 }
-RANDOM_SITE = "random_site"
+# Difference to the same method's control: a random key at a random layer; its real key at a random layer.
+CONTROL_OF = {"delta_loc": RANDOM_SITE, "delta_layer": RANDOM_LAYER}
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,14 @@ class Available:
         drawn = self.samples[:, :, j]
         low, high = np.full((2, len(drawn)), np.nan)
         se = np.full(len(drawn), np.nan)
-        for i, n in enumerate(self.lines["n"]):
-            low[i], high[i] = (side[0] for side in bounds(drawn[i][:, None], int(n)))
+        cases = self.scores[["ladder", "edit_kind", "cluster", "pair"]].drop_duplicates()
+        by_kind = cases.groupby(["ladder", "edit_kind"])["cluster"].nunique()
+        keys = zip(self.lines["ladder"], self.lines["edit_kind"], self.lines["n"], strict=True)
+        for i, (ladder, kind, n) in enumerate(keys):
+            relations = int(by_kind.get((ladder, kind), 1))
+            units = relations if relations > 1 else int(n)  # of a single relation the cases are drawn
+            sides = t_interval(self.values[i : i + 1, j], drawn[i][:, None], min(units, int(n)))
+            low[i], high[i] = (float(np.clip(side[0], -1, 1)) for side in sides)
             if not np.isnan(low[i]):
                 se[i] = np.nanstd(drawn[i], ddof=1)
         return self.lines.assign(value=self.values[:, j], se=se, low=low, high=high)
@@ -128,9 +134,11 @@ def available(rows: pd.DataFrame, plan: AnalysisPlan | None = None, scores: pd.D
 
 
 def _strengths(rows: pd.DataFrame) -> pd.DataFrame:
-    """The strength axes and the family of every rung; NaN where a rung does not state one, prose in a ladder with rungs that cannot
-    read it, and the
-    world's sentences for models that were not grown on them in a ladder of some that were."""
+    """The strength axes and the family of every rung.
+
+    NaN where a rung does not state an axis; prose in a ladder with rungs that cannot read it; and the world's sentences
+    for models that were not grown on them in a ladder of some that were.
+    """
     grouped = rows.groupby(list(RUNG), observed=True)
     first = grouped[[column for column, _ in PLAN_AXES.values()]].first().astype("float64")
     about = first.assign(model=grouped["model"].first())
@@ -183,8 +191,9 @@ def _line(
             drawn[:, k + FRONT.index(name)] = hypervolume(draws[:, :, column], draws[:, :, spec])
         at = [k + FRONT.index("gen_at_spec"), k + FRONT.index("spec_at_spec")]
         value[at], drawn[:, at] = _at_specificity(means, scored, resampler, plan.spec)
-    i = k + FRONT.index("delta_loc")
-    value[i], drawn[:, i] = _delta_loc(scores, where, best, resampler, pick["scored_on"], plan)
+    for name, control in CONTROL_OF.items():
+        i = k + FRONT.index(name)
+        value[i], drawn[:, i] = _less_control(control, scores, where, best, resampler, pick["scored_on"], plan)
     return line, value, drawn
 
 
@@ -209,15 +218,15 @@ def _at_specificity(
     return point[columns], sample[:, columns]
 
 
-def _delta_loc(
-    scores: pd.DataFrame, where: dict, best: pd.DataFrame, resampler: Resampler, scored_on: str, plan: AnalysisPlan
-) -> tuple[float, np.ndarray]:
-    """E(best site) - E(random layer and key), harmonic means on the cases both have; the control's setting chosen on
-    dev too.
+def _less_control(
+    name: str, scores: pd.DataFrame, where: dict, best: pd.DataFrame, resampler: Resampler, scored_on: str,
+    plan: AnalysisPlan,
+) -> tuple[float, np.ndarray]:  # fmt: skip
+    """E(best site) - E(control), harmonic means on the cases both have; the control's setting chosen on dev too.
 
     Near 0, the curve is about editability and says nothing of where a concept is (Hase et al. 2023).
     """
-    control = stratum(matching(scores, where | {"method": RANDOM_SITE}), plan.which)
+    control = stratum(matching(scores, where | {"method": name}), plan.which)
     nothing = np.nan, np.full(resampler.draws, np.nan)
     if control.empty:
         return nothing
