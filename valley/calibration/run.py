@@ -75,27 +75,30 @@ def read(folder: Path, kind: str) -> pd.DataFrame:
 
 def format_readme(rules: pd.DataFrame, intervals: pd.DataFrame) -> str:
     """The tables as Markdown."""
+    about = (
+        f"Share of runs, {SIZES} sizes of {SEEDS} models unless the condition says otherwise, 6 methods, two axes; sd "
+        f"{TAU:g} between the seeds of a size, {SE:g} of one score by its cases. `wrong`: a shape is named that is not "
+        "the truth (the level, to stay below .05). `right`: the truth is named (exponential and logistic are one). "
+        f"`alone`: a wrong valley or hump has p < {PLAN.level:g} in the best method's curve alone, before axes, "
+        "weights and witnesses are looked at. 95% binomial intervals."
+    )
     lines = [
         "# Calibration: what the rules do on studies whose truth is known",
         "",
-        "Rebuilt by `python -m valley.calibration.run`; every number, with its interval, is in `cells/`. Studies are as "
+        "Rebuilt by `python -m valley.calibration.run`; every number is in `cells/`. Studies are simulated as",
         "`valley/calibration/conditions.py` says.",
         "",
         "## Shapes named",
         "",
-        f"Share of runs, {SIZES} sizes of {SEEDS} models unless the condition says otherwise, 6 methods, two strength "
-        f"axes; sd {TAU:g} between the seeds of a size, {SE:g} of one score by its cases. `wrong`: a shape is named that "
-        "is not the truth (the level, to stay below .05). `right`: the true shape is named (exponential and logistic are "
-        f"one). `alone`: a wrong valley or hump has p < {PLAN.level:g} in the best method's curve alone, before axes, "
-        "weights and witnesses are looked at. 95% binomial intervals.",
+        about,
         "",
         "| condition | truth | runs | wrong | 95% interval | right | 95% interval | inconclusive | alone |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for line in rules.to_dict("records"):
         parts = [f"{line[n]:.3f} | {line[n + '_low']:.3f} to {line[n + '_high']:.3f}" for n in ("wrong", "right")]
-        about = f"| {line['condition']} | {line['truth']} | {line['runs']} | {' | '.join(parts)} "
-        lines.append(f"{about}| {line[INCONCLUSIVE]:.3f} | {line['alone']:.3f} |")
+        first = f"| {line['condition']} | {line['truth']} | {line['runs']} | {' | '.join(parts)} "
+        lines.append(f"{first}| {line[INCONCLUSIVE]:.3f} | {line['alone']:.3f} |")
     lines += [
         "",
         "## Intervals of 95%",

@@ -1,7 +1,6 @@
 """Pure numpy and scipy: bootstrap, variance between seeds, prominence, families of curves."""
 
 from valley.statistics.bootstrap import (
-    crossed_weights,
     draw_weights,
     interval,
     redraw,
@@ -35,7 +34,6 @@ __all__ = [
     "SeedVariance",
     "bic_weights",
     "compare",
-    "crossed_weights",
     "draw_weights",
     "drawn_errors",
     "holm",

@@ -42,26 +42,6 @@ def unit_weights(n: int, draws: int, rng: np.random.Generator) -> np.ndarray:
     return drawn * (n / drawn.sum(axis=1, keepdims=True))
 
 
-def crossed_weights(factors: Sequence[Sequence[str]], draws: int, seed: Sequence[int]) -> np.ndarray:
-    """(draws, n_cases): the levels of every factor are redrawn on their own, and a case counts the product of its
-    levels' weights.
-
-    The pigeonhole bootstrap (Owen 2007, "The pigeonhole bootstrap", Annals of Applied Statistics 1): right, or somewhat
-    too wide, where cases share noise with those of the same relation and with those of the same subject. A draw that
-    leaves no case counts all once.
-
-    Args:
-        factors: for each factor the level of every case.
-    """
-    rng = np.random.default_rng(list(seed))
-    weights = np.ones((draws, len(factors[0])))
-    for levels in factors:
-        names, code = np.unique(np.asarray(levels, dtype=object).astype(str), return_inverse=True)
-        weights *= rng.multinomial(len(names), np.full(len(names), 1 / max(1, len(names))), size=draws)[:, code]
-    weights[weights.sum(axis=1) == 0] = 1.0
-    return weights
-
-
 def weighted_means(weights: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Mean of `values` (n_cases, k) under each draw's weights, NaN left out: (draws, k); NaN where nothing is left."""
     present = ~np.isnan(values)
