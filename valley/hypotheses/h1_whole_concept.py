@@ -32,9 +32,9 @@ def test(evidence: Evidence) -> Finding:
     plan, variance = evidence.plan, curve.variance.clip(min=FLOOR)
     errors = curve.errors(plan.draws, [plan.seed, 1])
     p = float(trend_test(curve.y, variance, errors, known=curve.known))
-    for shape in ("valley", "hump"):
-        depth, chance = prominence_test(curve.y, variance, errors, shape, curve.known)
-        if chance < plan.level / 2:
-            text = f"not monotone: a {shape} of {float(depth):.3f}, p = {float(chance):.3g}"
-            return replace(line, p=p, note=f"{line.note}; {text}", ruling="inconclusive")
+    turns = {s: prominence_test(curve.y, variance, errors, s, curve.known) for s in ("valley", "hump")}
+    shape, (depth, chance) = max(turns.items(), key=lambda turn: float(turn[1][0]))
+    if chance < plan.level / 2:
+        text = f"not monotone: a {shape} of {float(depth):.3f}, p = {float(chance):.3g}"
+        return replace(line, p=p, note=f"{line.note}; {text}", ruling="inconclusive")
     return replace(line, p=p)

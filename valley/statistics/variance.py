@@ -150,7 +150,7 @@ def points(x: ArrayLike, values: ArrayLike, samples: ArrayLike, rungs: Sequence[
         x, values: (models,). samples: (models, draws) of the bootstrap over facts. rungs: names.
     """
     strength, y, drawn = np.asarray(x, float), np.asarray(values, float), np.asarray(samples, float)
-    measured = np.isfinite(strength) & np.isfinite(y)
+    measured = np.isfinite(strength) & np.isfinite(y) & (np.isfinite(drawn).sum(axis=1) > drawn.shape[1] / 2)
     if measured.any():
         drawn = drawn[:, ~np.isnan(drawn[measured]).any(axis=0)]  # draws that every model has
     keep = measured & (drawn.shape[1] > 1)
