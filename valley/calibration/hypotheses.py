@@ -145,13 +145,13 @@ def evidence_of(
         frame = _frame(world, curve.kind, curve.method, there)
         weights, n = draw.weights(case_list(world, curve.kind)), len(there)
         absent = np.full((n, world.cases), np.nan)
-        flat = np.stack([curve.values.get(name, absent) for name in (*BASE, "delta_loc")], axis=-1)
+        flat = np.stack([curve.values.get(name, absent) for name in (*BASE, "delta_layer")], axis=-1)
         by_case = flat.transpose(1, 0, 2).reshape(world.cases, -1)
         for w, out in ((np.ones((1, world.cases)), values), (weights, samples)):
             means = weighted_means(w, by_case).reshape(len(w) * n, -1)
             made = np.full((len(means), len(SCORES)), np.nan)
             made[:, : len(METRICS)] = derived(means[:, :-1], None)
-            made[:, SCORES.index("delta_loc")] = means[:, -1]
+            made[:, SCORES.index("delta_layer")] = means[:, -1]
             out.append(made.reshape(len(w), n, -1).transpose(1, 0, 2))
         depths = np.full(n, 0.5) if curve.depths is None else curve.depths
         lines += [
@@ -168,13 +168,17 @@ def evidence_of(
                 "reason": "",
                 "n": world.cases,
                 "depth": depth,
+                "family": "grown",
+                "grid": "",
+                "dev": np.nan,
                 PLAN.axes[0]: float(m.size),
             }
             for m, depth in zip(there, depths, strict=True)
         ]
         tables.append(frame.assign(**{name: v.ravel() for name, v in curve.values.items()}))
     scores = pd.concat(tables, ignore_index=True)
-    scored = Available(pd.DataFrame(lines), np.concatenate(values)[:, 0], np.concatenate(samples), scores, draw)
+    dev = np.full((len(lines), len(SCORES)), np.nan)
+    scored = Available(pd.DataFrame(lines), np.concatenate(values)[:, 0], np.concatenate(samples), dev, scores, draw)
     return Evidence(scored, PLAN, crispness)
 
 
@@ -241,7 +245,7 @@ def h5(world: World, effect: bool, rng: np.random.Generator) -> Evidence:
     there = models(world, rng)
     level = (0.15 if effect else 0.0) + WANDER * rng.standard_normal(world.sizes)
     y = scatter(world, there, level, rng.standard_normal(len(there)), parts(world, "fact", rng), rng)
-    return evidence_of(world, there, [Curve("fact", "rome", {"delta_loc": y})])
+    return evidence_of(world, there, [Curve("fact", "rome", {"delta_layer": y})])
 
 
 def h8(world: World, effect: bool, rng: np.random.Generator) -> Evidence:
@@ -364,7 +368,7 @@ def format_hypotheses(table: pd.DataFrame) -> str:
     lines = [
         "## Hypotheses H1 to H6, H8, H9",
         "",
-        "Rebuilt by `python -m valley.calibration.shapes --hypotheses`; every number is in `hypotheses.csv`. "
+        "Rebuilt by `python -m valley.calibration.run --hypotheses`; every number is in `hypotheses.csv`. "
         f"`rejected`: share of runs with p < {PLAN.level:g} before Holm's correction, with its 95% interval; "
         f"tests are two-sided but for H2 "
         "and H4. Then the share of each verdict: under a null `supported` is the error, under an effect "

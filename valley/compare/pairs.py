@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from scipy.stats import t
 
 from valley.rows import (
     CASE,
@@ -27,7 +28,7 @@ from valley.rows import (
     kind_order,
 )
 from valley.scores import case_scores, choose, harmonic, matching, on_split
-from valley.statistics import draw_weights, interval, redraw, size_of, weighted_means
+from valley.statistics import draw_weights, redraw, size_of, weighted_means
 
 BY = ("method", "ladder", "kind")
 PAIRING = ("method", "setting")
@@ -216,10 +217,31 @@ def _lines(about: dict, cells: Sequence[_Cell], seed: int) -> list[dict]:
                 )
                 for size in sizes.values()
             ]
-            low, high = interval(redraw(gaps, seed)[:, None]) if line["n_pairs"] > 1 else (np.full(1, np.nan),) * 2
-            line |= {"a": a, "b": b, "difference": b - a, "low": low[0], "high": high[0]}
+            low, high = _interval(b - a, gaps, line["n_pairs"], seed)
+            line |= {"a": a, "b": b, "difference": b - a, "low": low, "high": high}
         lines.append(line)
     return lines
+
+
+FEW = 3  # models or sizes from which their own spread is known
+
+
+def _interval(difference: float, gaps: Sequence[np.ndarray], n_pairs: int, seed: int) -> tuple[float, float]:
+    """95% interval of a difference; `gaps` has (seeds, draws) samples per size.
+
+    With n sizes (of one size: n models) those are redrawn, the variance is stretched by n/(n-1), and Student's t has
+    n-1 degrees of freedom. Fewer than FEW cannot tell their own spread: the interval is then of these models, over
+    other cases only, which `format_comparison` says.
+    """
+    if n_pairs < 2:
+        return np.nan, np.nan
+    n = len(gaps) if len(gaps) > 1 else len(gaps[0])
+    if n < FEW:
+        samples = np.mean([size.mean(axis=0) for size in gaps], axis=0)
+        half = 1.96 * float(np.nanstd(samples, ddof=1))
+    else:
+        half = float(t.ppf(0.975, n - 1)) * float(np.nanstd(redraw(gaps, seed), ddof=1)) * np.sqrt(n / (n - 1))
+    return float(difference - half), float(difference + half)
 
 
 def format_comparison(comparison: Comparison) -> str:
@@ -233,7 +255,8 @@ def format_comparison(comparison: Comparison) -> str:
     for key, block in comparison.table.groupby(list(CELL), sort=False):
         named = " ".join(str(part) for part in key if part != TOGETHER) or "everything together"
         first = block.iloc[0]
-        lines += ["", f"{named}  ({first['n_pairs']} pairs, {first['n_rungs']} rungs)"]
+        few = "; intervals hold for these models only" if first["n_rungs"] < FEW else ""
+        lines += ["", f"{named}  ({first['n_pairs']} pairs, {first['n_rungs']} rungs{few})"]
         lines.append(f"  {'':<18}{'A':>7}{'B':>7}{'B - A':>8}   95% interval")
         for row in block.dropna(subset=["difference"]).to_dict("records"):
             spread = "n/a" if pd.isna(row["low"]) else f"[{row['low']:+.3f}, {row['high']:+.3f}]"

@@ -3,7 +3,6 @@ curves."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -13,7 +12,7 @@ from scipy.stats import rankdata, t
 
 from valley.rows import CASE, NET, RUNG, SETTING
 from valley.scores import SCORES, AnalysisPlan, Available, available, harmonic, on_split, stratum
-from valley.statistics import Points, crossed_weights, points, redraw, weighted_means
+from valley.statistics import Points, points, redraw, unit_weights, weighted_means
 from valley.verdicts import Shapes, shapes
 
 # Weight edits that write a value at the key of a chosen site (locate, then edit): what sites, keys and leaks say
@@ -68,10 +67,22 @@ class Evidence:
         table = self.found.of(metric)
         return table[table["value"].notna() & table["se"].notna()]
 
-    def axis_points(self, curve: pd.DataFrame) -> Points:
-        """A curve against the plan's primary strength axis: the first that the rungs differ on."""
+    def axis_points(self, curve: pd.DataFrame, samples: np.ndarray) -> Points:
+        """A curve against the plan's primary strength axis, the first that its rungs differ on, within the family of
+        models (grown, pretrained) that has most sizes: a difference of level between families is no trend.
+
+        Args:
+            curve: lines with rung, size, family, `value` and the axes. samples: (lines, draws).
+        """
+        family = curve.groupby("family")["size"].nunique().idxmax()
+        inside = (curve["family"] == family).to_numpy()
+        curve, samples = curve[inside], samples[inside]
         axes = [axis for axis in self.plan.axes if curve[axis].nunique() > 1] or self.plan.axes
-        return points(curve[axes[0]], curve["value"], curve["se"] ** 2, list(curve["rung"]))
+        return points(curve[axes[0]], curve["value"], samples, list(curve["rung"]))
+
+    def samples(self, curve: pd.DataFrame, metric: str) -> np.ndarray:
+        """(lines, draws) of a part of `curves(metric)`, index kept."""
+        return self.found.samples[curve.index.to_numpy(), :, SCORES.index(metric)]
 
     @cached_property
     def edits(self) -> pd.DataFrame:
@@ -93,24 +104,37 @@ class Evidence:
         Not floored at 0, unlike the score of a curve: a floor would hide the spread of a size where nothing transfers.
 
         Returns:
-            ladder, rung, edit_kind, method, edit_lang, the strength axes, n (cases with a score), value, se; lines with
-            at least min_known cases.
+            ladder, rung, edit_kind, method, edit_lang, size, family, the strength axes, n (cases with a score), value,
+            se, drawn (samples of one line); lines with as many cases as the plan needs.
         """
         scored = self.edits.dropna(subset=[NET])
         lines = self.found.lines.set_index([*RUNG, "edit_kind", "method"])
         out = []
         names = [*RUNG, "edit_kind", "method", "edit_lang"]
         for key, part in scored.groupby(names):
-            if len(part) < self.plan.min_known:
+            if len(part) < self.plan.needed(str(tuple(key)[names.index("edit_kind")])):
                 continue
             about = dict(zip(names, tuple(key), strict=True))  # pyright: ignore[reportArgumentType]
-            about |= lines.xs(tuple(about[name] for name in names[:-1]))[list(self.plan.axes)].to_dict()
+            about |= lines.xs(tuple(about[name] for name in names[:-1]))[["size", "family", *self.plan.axes]].to_dict()
             values = part[[NET]].to_numpy(dtype="float64")
             drawn = weighted_means(self.found.resampler.weights(part), values)
             se = float(np.nanstd(drawn, ddof=1))
-            out.append(about | {"n": len(part), "value": float(values.mean()), "se": se})
+            out.append(about | {"n": len(part), "value": float(values.mean()), "se": se, "drawn": drawn[:, 0]})
         return pd.DataFrame(
-            out, columns=[*RUNG, "edit_kind", "method", "edit_lang", *self.plan.axes, "n", "value", "se"]
+            out,
+            columns=[
+                *RUNG,
+                "edit_kind",
+                "method",
+                "edit_lang",
+                "size",
+                "family",
+                *self.plan.axes,
+                "n",
+                "value",
+                "se",
+                "drawn",
+            ],
         )
 
 
@@ -161,59 +185,72 @@ def scarcest(evidence: Evidence, lines: pd.DataFrame) -> tuple[int, str]:
 
 
 def association(pairs: pd.DataFrame, plan: AnalysisPlan, sign: float = 1.0, note: str = "") -> Finding:
-    """Spearman's correlation of `a` and `b` across cases within a model, mean over models and sizes.
+    """Correlation of `a` and `b` across subjects within a model, mean over models and sizes, by permutation.
 
-    Hierarchical bootstrap: sizes and seeds are redrawn, and crosswise the relations and subjects of the cases, the same
-    at every model, so that one fact seen by nine models is not taken for nine facts, nor ten facts about one subject
-    for ten. Student's t has the degrees of freedom of whichever is scarcest: sizes, relations or subjects. One size, or
-    one relation, cannot be redrawn; what is found then holds for that one.
+    Relations and subjects make cases alike, so both scores are ranked within a model, taken less the mean of their
+    relation, and averaged per subject: subjects are then exchangeable where nothing associates `a` and `b`, and p is
+    that of the subjects' `a` permuted, the same at every model (Pitman 1937; Fisher's exchangeability within blocks).
+    One fact at nine models is thus not taken for nine facts, nor ten facts about one subject for ten. The interval is
+    Student's over subjects.
 
     Args:
-        pairs: rung, size, case (name of the unit), subject, cluster, a, b; one line per rung and unit.
+        pairs: rung, size, case (name of the unit), subject, cluster (relation), a, b; one line per rung and unit.
         sign: -1 where the hypothesis says that they disagree.
 
     Raises:
-        Untestable: no model has five cases in which both vary.
+        Untestable: no model has five subjects in which both vary.
     """
     pairs = pairs.dropna(subset=["a", "b"])
-    units = pairs.drop_duplicates("case").sort_values(["cluster", "case"], kind="stable")
-    place = {case: i for i, case in enumerate(units["case"])}
-    weights = crossed_weights([units["cluster"].tolist(), units["subject"].tolist()], plan.bootstrap, [plan.seed, 78])
-    values: list[float] = []
-    drawn: list[np.ndarray] = []
+    subjects = {name: i for i, name in enumerate(sorted(set(pairs["subject"])))}
+    rng = np.random.default_rng([plan.seed, 78])
+    n = len(subjects)
+    orders = np.argsort(rng.random((plan.draws, n)), axis=1)
+    weights = unit_weights(n, plan.bootstrap, rng)
+    observed, permuted, drawn = [], [], []
     for _, size in pairs.groupby("size", sort=False):
-        found = []
+        models = []
         for _, model in size.groupby("rung", sort=False):
-            if len(model) < 5 or model["a"].nunique() < 2 or model["b"].nunique() < 2:
+            a, b = (by_subject(model, column, subjects) for column in ("a", "b"))
+            there = np.isfinite(a)
+            if there.sum() < 5 or np.ptp(a[there]) < 1e-12 or np.ptp(b[there]) < 1e-12:
                 continue
-            a, b = (sign * rankdata(model["a"]), rankdata(model["b"]))
-            here = [place[case] for case in model["case"]]
-            found.append((_correlation(np.ones((1, len(a))), a, b)[0], _correlation(weights[:, here], a, b)))
-        if found:
-            values.append(float(np.mean([value for value, _ in found])))
-            drawn.append(np.stack([np.nan_to_num(samples) for _, samples in found]))
-    if not values:
-        raise Untestable("no model has at least 5 cases in which both scores vary")
-    levels = {"sizes": len(values), "relations": units["cluster"].nunique(), "subjects": units["subject"].nunique()}
-    unit, n = min(((name, count) for name, count in levels.items() if count > 1), key=lambda level: level[1])
-    note = "; ".join(
-        filter(None, (note, f"{len(units)} cases, " + ", ".join(f"{c} {name}" for name, c in levels.items())))
-    )
-    return estimate(float(np.mean(values)), redraw(drawn, plan.seed), n, unit, note)
+            a, both = sign * np.where(there, a, 0.0), np.where(there, b, 0.0)
+            models.append((
+                _correlations(a[None], both, there[None] & there)[0],
+                _correlations(a[orders], both, there[orders] & there),
+                _correlations(a[None], both, weights * there),
+            ))  # fmt: skip
+        if models:
+            for kept, values in zip((observed, permuted, drawn), zip(*models, strict=True), strict=True):
+                kept.append(np.mean(values, axis=0))
+    if not observed:
+        raise Untestable("no model has at least 5 subjects in which both scores vary")
+    effect, chance = float(np.mean(observed)), np.mean(permuted, axis=0)
+    p = (1 + int((np.abs(chance) >= abs(effect) - 1e-12).sum())) / (1 + plan.draws)
+    half = float(t.ppf(0.975, n - 1)) * float(np.std(np.mean(drawn, axis=0), ddof=1))
+    counts = f"{pairs['case'].nunique()} cases, {len(observed)} sizes, {pairs['cluster'].nunique()} relations"
+    about = "; ".join(filter(None, (note, counts)))
+    return Finding(effect, effect - half, effect + half, p, n, "subjects", about)
 
 
-def _correlation(weights: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Pearson's correlation under each draw's weights: (draws, n), (n,), (n,) -> (draws,); NaN where one does not vary
-    in a draw."""
-    a, b = a - a.mean(), b - b.mean()
+def by_subject(model: pd.DataFrame, column: str, subjects: dict[str, int]) -> np.ndarray:
+    """(subjects,) mean rank of `column` less the mean of its relation; NaN for subjects that the model lacks."""
+    ranks = pd.Series(rankdata(model[column]), index=model.index)
+    if model["cluster"].nunique() < len(model):
+        ranks = ranks - ranks.groupby(model["cluster"]).transform("mean")
+    out = np.full(len(subjects), np.nan)
+    means = ranks.groupby(model["subject"]).mean()
+    out[[subjects[name] for name in means.index]] = means.to_numpy()
+    return out
+
+
+def _correlations(a: np.ndarray, b: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Weighted Pearson correlations of a (1 or draws, n) with b (n,): (draws,); 0 where one of them does not vary."""
     total = weights.sum(axis=1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        mean: Callable[[np.ndarray], np.ndarray] = lambda v: weights @ v / total  # noqa: E731
-        varied = (mean(a * a) - mean(a) ** 2) * (mean(b * b) - mean(b) ** 2)
-        found = (mean(a * b) - mean(a) * mean(b)) / np.sqrt(varied)
-    # A draw of one value only leaves a rounding error for a variance, and anything for a ratio.
-    least = 1e-9 * max(float(a @ a / len(a)) * float(b @ b / len(b)), 1e-300)
-    return np.where(varied > least, np.clip(found, -1, 1), np.nan)
+    mean_a, mean_b = ((weights * values).sum(axis=1) / total for values in (a, b))
+    covered = (weights * a * b).sum(axis=1) / total - mean_a * mean_b
+    varied = ((weights * a * a).sum(axis=1) / total - mean_a**2) * ((weights * b * b).sum(axis=1) / total - mean_b**2)
+    return np.where(varied > 1e-12, covered / np.sqrt(np.maximum(varied, 1e-12)), 0.0)
 
 
 def unit_names(table: pd.DataFrame) -> pd.Series:

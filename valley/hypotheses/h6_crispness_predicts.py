@@ -11,7 +11,7 @@ STATISTIC = (
     "Spearman correlation of C_key, at the layer where its mean over concepts is highest, with the "
     "harmonic mean of an edit"
 )
-TEST = "hierarchical bootstrap over sizes, seeds, types and concepts, t, two-sided"
+TEST = "permutation of concepts within types, the same at every model, two-sided"
 SIDED = True
 MARGIN = 0.2
 

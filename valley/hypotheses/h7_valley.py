@@ -2,45 +2,35 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from valley.hypotheses._evidence import Evidence, Finding, Untestable
-from valley.verdicts import INCONCLUSIVE
+from valley.statistics import holm
+from valley.verdicts import BEST, INCONCLUSIVE, shapes
 
 ID = "H7"
 STATEMENT = "There is a valley: editability falls with strength and then rises again"
 STATISTIC = (
-    "prominence D of the valley, least over methods and strength axes; interval one-sided from 0 to the upper bound"
+    "prominence D of the valley of the best method's curve, least over strength axes; interval one-sided from 0 to the "
+    "upper bound"
 )
 TEST = (
-    "prominence against the best monotone curve, largest p over methods and axes, Bonferroni over edit "
-    "kinds; verdict by the shape rules"
+    "prominence against the best monotone curve, largest p over the strength axes that count, least over edit kinds "
+    "after Holm; verdict by the shape rules"
 )
 SIDED = True
 MARGIN = 0.1
 
 
 def test(evidence: Evidence) -> Finding:
-    found = evidence.shapes
-    tests = found.tests[found.tests["df"] > 0].dropna(subset=["p_valley"])
-    if tests.empty:
-        reasons = "; ".join(dict.fromkeys(f"{kind}: {v.text}" for (_, kind), v in found.verdicts.items()))
-        raise Untestable(reasons)
-    groups = {
-        (str(k[0]), str(k[1])): part for k, part in tests.groupby(["ladder", "edit_kind"]) if isinstance(k, tuple)
-    }
-    key = min(groups, key=lambda k: float(groups[k]["p_valley"].max()))
-    best = groups[key]
-    outcomes = {v.outcome for v in found.verdicts.values()}
-    if "valley" in outcomes:
-        ruling = "supported"
-        key = next(k for k, v in found.verdicts.items() if v.outcome == "valley")
-        pairs, best = set(found.verdicts[key].agreeing), groups[key]
-        best = best[[pair in pairs for pair in zip(best["method"], best["axis"], strict=True)]]
-    else:
-        ruling = INCONCLUSIVE if INCONCLUSIVE in outcomes else "refuted"
-    p = min(1.0, float(best["p_valley"].max()) * len(groups))
-    bound = float(np.max(best["bound"]))
+    found = shapes(evidence.found, evidence.plan, whole=False)
+    tests = found.tests[(found.tests["method"] == BEST) & found.tests["counted"].astype(bool) & (found.tests["df"] > 0)]
+    tests = tests.dropna(subset=["p_valley"])
     note = "; ".join(f"{kind}: {v.text}" for (_, kind), v in found.verdicts.items())
-    n = int(best["n_sizes"].max())
-    return Finding(float(best["D_valley"].min()), 0.0, bound, p, n, "sizes", note, ruling)
+    if tests.empty:
+        raise Untestable(note or "no curve could be tested")
+    curves = [part for _, part in tests.groupby(["ladder", "edit_kind", "family"])]
+    p = holm([float(part["p_valley"].max()) for part in curves])
+    curve = curves[p.index(min(p))]
+    outcomes = {v.outcome for v in found.verdicts.values()}
+    ruling = "supported" if "valley" in outcomes else INCONCLUSIVE if INCONCLUSIVE in outcomes else "refuted"
+    depth, bound, n = curve["D_valley"].min(), curve["bound"].max(), curve["n_sizes"].max()
+    return Finding(float(depth), 0.0, float(bound), min(p), int(n), "sizes", note, ruling)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from valley.hypotheses._evidence import Evidence, Finding, Untestable, estimate, scarcest
+from valley.rows import GENERALISATION, SPECIFICITY
 from valley.scores import SCORES
 from valley.statistics import redraw
 
@@ -14,6 +15,14 @@ STATISTIC = "harmonic mean of rename edits less that of fact edits, by the same 
 TEST = "hierarchical bootstrap over sizes, seeds, relations and cases, t by the scarcest of them, two-sided"
 SIDED = False
 MARGIN = 0.05
+
+
+def unlike(evidence: Evidence) -> list[str]:
+    """Probe kinds that only one of the two edit kinds was asked: with those, two rulers would be compared."""
+    edits = evidence.edits
+    kinds = [k for k in (*GENERALISATION, *SPECIFICITY) if k in edits]
+    asked = [set(edits.loc[edits["edit_kind"] == kind, kinds].dropna(axis=1, how="all")) for kind in ("rename", "fact")]
+    return [kind for kind in kinds if kind in asked[0] ^ asked[1]]
 
 
 def test(evidence: Evidence) -> Finding:
@@ -36,4 +45,6 @@ def test(evidence: Evidence) -> Finding:
             drawn.append(np.stack(samples))
     if not effects:
         raise Untestable("no model has rename and fact edits by the same method with enough cases")
+    if kinds := unlike(evidence):
+        raise Untestable(f"not comparable: only one of rename and fact edits was asked {', '.join(kinds)}")
     return estimate(float(np.mean(effects)), redraw(drawn, evidence.plan.seed), *scarcest(evidence, table.loc[used]))

@@ -12,7 +12,7 @@ STATISTIC = (
     "the lesser of two Spearman correlations: leak to the translation with transfer, minus leak to "
     "siblings with specificity"
 )
-TEST = "hierarchical bootstrap over sizes, seeds, types and concepts, t, two-sided; both must pass"
+TEST = "permutation of concepts within types, the same at every model, two-sided; both must pass"
 SIDED = True
 MARGIN = 0.2
 

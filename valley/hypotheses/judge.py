@@ -23,6 +23,7 @@ import numpy as np
 
 from valley.hypotheses._evidence import Evidence, Finding, Untestable
 from valley.rows import RowsError
+from valley.statistics import holm
 
 SUPPORTED, REFUTED, INCONCLUSIVE = "supported", "refuted", "inconclusive"
 
@@ -89,18 +90,6 @@ def judge(evidence: Evidence, only: Sequence[str] = ()) -> list[Result]:
             verdict, reason = _verdict(finding, p, module.SIDED, module.MARGIN, evidence.plan.level)
         out.append(Result(i, module.STATEMENT, module.STATISTIC, module.TEST, verdict, reason, finding, p))
     return out
-
-
-def holm(p: Sequence[float]) -> list[float]:
-    """Holm's step-down adjusted p-values, in the given order; they control the chance of any false claim."""
-    values = np.asarray(p, float)
-    order = np.argsort(values, kind="stable")
-    stepped = (
-        np.maximum.accumulate(values[order] * np.arange(len(values), 0, -1)).clip(max=1) if len(values) else values
-    )
-    adjusted = np.empty(len(values))
-    adjusted[order] = stepped
-    return adjusted.tolist()
 
 
 def _verdict(finding: Finding, p: float, sided: bool, margin: float, level: float) -> tuple[str, str]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from valley.rows import CONTROLS, METRICS, PLACEBO, RUNG, SETTING, STRATA, RowsError
+from valley.rows import CONTROLS, METRICS, PLACEBO, RANDOM_LAYER, RANDOM_SITE, RUNG, SETTING, STRATA, RowsError
 from valley.scores.cases import check, coded, scores_of
 from valley.scores.composites import CASE_COLUMNS, composites
 from valley.scores.grid import grids
@@ -22,7 +22,6 @@ from valley.scores.settings import (
     COMPOSITES,
     GROUP,
     Resampler,
-    bounds,
     choose,
     composites_of,
     group_means,
@@ -32,10 +31,10 @@ from valley.scores.settings import (
     stratum,
 )
 from valley.scores.strengths import counted_rate, family_of, foreign_to_prose, strange_to_sentences
-from valley.statistics import size_of
+from valley.statistics import size_of, t_interval
 
 # From the front of settings, beside the METRICS of the best one.
-FRONT = ("e_hv", "e_hv_net", "gen_at_spec", "spec_at_spec", "delta_loc")
+FRONT = ("e_hv", "e_hv_net", "gen_at_spec", "spec_at_spec", "delta_loc", "delta_layer")
 SCORES: tuple[str, ...] = (*METRICS, *FRONT, *COMPOSITES)
 KEY: tuple[str, ...] = (*RUNG, "size", "edit_kind", "method")
 PLAN_AXES = {
@@ -45,7 +44,8 @@ PLAN_AXES = {
     "known_rate": ("known_rate_en", lambda v: v),
     "log10_training_tokens": ("training_tokens", np.log10),
 }
-RANDOM_SITE = "random_site"
+# Difference to the same method's control: a random key at a random layer; its real key at a random layer.
+CONTROL_OF = {"delta_loc": RANDOM_SITE, "delta_layer": RANDOM_LAYER}
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,14 @@ class Available:
         drawn = self.samples[:, :, j]
         low, high = np.full((2, len(drawn)), np.nan)
         se = np.full(len(drawn), np.nan)
-        for i, n in enumerate(self.lines["n"]):
-            low[i], high[i] = (side[0] for side in bounds(drawn[i][:, None], int(n)))
+        cases = self.scores[["ladder", "edit_kind", "cluster", "pair"]].drop_duplicates()
+        by_kind = cases.groupby(["ladder", "edit_kind"])["cluster"].nunique()
+        keys = zip(self.lines["ladder"], self.lines["edit_kind"], self.lines["n"], strict=True)
+        for i, (ladder, kind, n) in enumerate(keys):
+            relations = int(by_kind.get((ladder, kind), 1))
+            units = relations if relations > 1 else int(n)  # of a single relation the cases are drawn
+            sides = t_interval(self.values[i : i + 1, j], drawn[i][:, None], min(units, int(n)))
+            low[i], high[i] = (float(np.clip(side[0], -1, 1)) for side in sides)
             if not np.isnan(low[i]):
                 se[i] = np.nanstd(drawn[i], ddof=1)
         return self.lines.assign(value=self.values[:, j], se=se, low=low, high=high, dev=self.dev[:, j])
@@ -135,9 +141,11 @@ def available(rows: pd.DataFrame, plan: AnalysisPlan | None = None, scores: pd.D
 
 
 def _strengths(rows: pd.DataFrame) -> pd.DataFrame:
-    """The strength axes and the family of every rung; NaN where a rung does not state one, prose in a ladder with rungs
-    that cannot read it, and the world's sentences for models that were not grown on them in a ladder of some that
-    were."""
+    """The strength axes and the family of every rung.
+
+    NaN where a rung does not state an axis; prose in a ladder with rungs that cannot read it; and the world's sentences
+    for models that were not grown on them in a ladder of some that were.
+    """
     grouped = rows.assign(known_rate_en=counted_rate(rows)).groupby(list(RUNG), observed=True)
     first = grouped[[column for column, _ in PLAN_AXES.values()]].first().astype("float64")
     about = first.assign(model=grouped["model"].first())
@@ -230,8 +238,9 @@ def _line(
     if parts:
         at = [k + FRONT.index("gen_at_spec"), k + FRONT.index("spec_at_spec")]
         value[at], drawn[:, at] = _at_specificity(means, scored, resampler, plan.spec)
-    i = k + FRONT.index("delta_loc")
-    value[i], drawn[:, i] = _delta_loc(prepared, place, best, resampler, pick["scored_on"])
+    for name, control in CONTROL_OF.items():
+        i = k + FRONT.index(name)
+        value[i], drawn[:, i] = _less_control(prepared, (*place[:-1], control), best, resampler, pick["scored_on"])
     return line, value, drawn
 
 
@@ -273,16 +282,15 @@ def _at_specificity(
     return point[columns], sample[:, columns]
 
 
-def _delta_loc(
+def _less_control(
     prepared: _Prepared, place: tuple, best: pd.DataFrame, resampler: Resampler, scored_on: str
 ) -> tuple[float, np.ndarray]:
-    """E(best site) - E(random layer and key), harmonic means on the cases both have; the control's setting chosen on
+    """E(best site) - E(the control of `place`), harmonic means on the cases both have; the control's setting chosen on
     dev too.
 
     Near 0, the curve is about editability and says nothing of where a concept is (Hase et al. 2023).
     """
     nothing = np.nan, np.full(resampler.draws, np.nan)
-    place = (*place[:-1], RANDOM_SITE)
     if place not in prepared.scores:
         return nothing
     searched = prepared.dev if scored_on == "test" and place in prepared.dev else prepared.used

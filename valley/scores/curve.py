@@ -25,6 +25,7 @@ from valley.scores.settings import (
     on_split,
     placebo_of,
     stratum,
+    units_of,
 )
 from valley.scores.strengths import AXES
 
@@ -217,7 +218,7 @@ def _line(prepared: _Prepared, rung: dict, kind: str) -> dict:
     line |= {"n_cases": 0, "n_known": 0, "n_used": 0, "kinds": "", "depth": np.nan, "n_settings": 0}
     line |= {"method": "", "settings": "", "site": "", "lookup": "", "chosen_on": "", "scored_on": ""}
     empty = np.full(len(METRICS), np.nan)
-    line |= {"point": empty, "samples": np.full((resampler.draws, len(METRICS)), np.nan)}
+    line |= {"point": empty, "samples": np.full((resampler.draws, len(METRICS)), np.nan), "units": 0}
     chosen = _here(prepared.choice, rung, kind)
     if chosen.empty:
         return line | {"reason": f"failed: {errors.iloc[0]}" if len(errors) else "not run"}
@@ -237,9 +238,9 @@ def _line(prepared: _Prepared, rung: dict, kind: str) -> dict:
     if used.empty:
         return line
     point, samples = resampler.metrics(used, placebo_of(prepared.placebos, used))
-    low, high = bounds(samples, len(used))
+    low, high = bounds(samples, units_of(used))
     line |= _estimates(point, low, high)
-    line |= {"point": point, "samples": samples, "kinds": "+".join(measured(used))}
+    line |= {"point": point, "samples": samples, "units": units_of(used), "kinds": "+".join(measured(used))}
     line["gaps"] = json.dumps(_gaps(prepared, key, used, dict(zip(METRICS, point, strict=True))), ensure_ascii=False)
     return line
 
@@ -312,7 +313,7 @@ def _overall(rung: dict, per_kind: list[dict], n_errors: int, min_known: int, sh
     if refused:
         return line
     point, samples = kind_mean([(part["point"], part["samples"]) for part in per_kind])
-    low, high = bounds(samples, used)
+    low, high = bounds(samples, min(part["units"] for part in per_kind))
     gaps = {}
     for metric in (m for m, value in zip(METRICS, point, strict=True) if np.isnan(value)):
         whose: dict[str, list[str]] = {}

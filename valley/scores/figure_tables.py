@@ -10,7 +10,17 @@ import pandas as pd
 from valley.rows import ALL, METRICS, NET, RUNG
 from valley.scores.cases import UNIT, net_of_siblings
 from valley.scores.curve import Analysis
-from valley.scores.settings import GROUP, bounds, group_means, kind_mean, matching, on_split, placebo_of, stratum
+from valley.scores.settings import (
+    GROUP,
+    bounds,
+    group_means,
+    kind_mean,
+    matching,
+    on_split,
+    placebo_of,
+    stratum,
+    units_of,
+)
 from valley.scores.sizes import ALL_SIZES, sizes
 from valley.scores.strengths import AXES, strengths
 from valley.statistics import size_of
@@ -93,7 +103,7 @@ def transfer_points(analysis: Analysis) -> pd.DataFrame:
                 continue
             used = used.assign(**{NET: used["net"]})
             value, drawn = analysis.resampler.metrics(used)
-            low, high = bounds(drawn, len(used))
+            low, high = bounds(drawn, units_of(used))
             i = METRICS.index(NET)
             lines.append(
                 {k: line[k] for k in (*RUNG, "edit_kind", "method")}

@@ -7,7 +7,7 @@ import pandas as pd
 
 from valley.rows import CONTROLS, METRICS, RUNG, SETTING, kind_order
 from valley.scores.curve import Analysis
-from valley.scores.settings import GROUP, bounds, group_means, matching, on_split, pareto, stratum
+from valley.scores.settings import GROUP, bounds, group_means, matching, on_split, pareto, stratum, units_of
 
 SCORES = ("generalisation", "specificity", "harmonic_mean")
 
@@ -34,7 +34,7 @@ def points(analysis: Analysis) -> pd.DataFrame:
             if len(part) < min_known:
                 continue
             point, samples = analysis.resampler.metrics(part)
-            low, high = bounds(samples, len(part))
+            low, high = bounds(samples, units_of(part))
             setting = key[-2:]
             line = dict(zip(GROUP, key, strict=True)) | {"n": len(part)}
             for name in SCORES:

@@ -29,7 +29,7 @@ from valley.rows import (
 )
 from valley.scores.cases import coded, harmonic
 from valley.scores.composites import CASE_COLUMNS, Means, composites, failed_gates
-from valley.statistics import draw_weights, interval, weighted_means
+from valley.statistics import draw_weights, t_interval, weighted_means
 
 GROUP: tuple[str, ...] = (*RUNG, "edit_kind", *SETTING)
 BASE = (*PROBE_KINDS, NET, "generalisation", "specificity")  # means of case scores; the other METRICS follow from them
@@ -284,12 +284,18 @@ def _nanmean(stack: np.ndarray) -> np.ndarray:
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
-def bounds(samples: np.ndarray, n_cases: int) -> tuple[np.ndarray, np.ndarray]:
-    """95% interval of each metric; NaN from fewer than two cases, which cannot tell their own spread."""
-    if n_cases < 2 or not len(samples):
-        nothing = np.full(samples.shape[1], np.nan)
-        return nothing, nothing.copy()
-    return interval(samples)
+def units_of(part: pd.DataFrame) -> int:
+    """What the bootstrap of these cases draws: their relations, or the cases where all are of one relation."""
+    relations = part["cluster"].nunique()
+    return relations if relations > 1 else len(part)
+
+
+def bounds(samples: np.ndarray, units: int) -> tuple[np.ndarray, np.ndarray]:
+    """95% interval of each metric, by Student's t over the units that were drawn; NaN from fewer than two."""
+    with np.errstate(invalid="ignore"):
+        centre = np.nansum(samples, axis=0) / np.maximum(np.isfinite(samples).sum(axis=0), 1)
+    low, high = t_interval(centre, samples, units)
+    return np.clip(low, -1, 1), np.clip(high, -1, 1)
 
 
 def measured(part: pd.DataFrame) -> tuple[str, ...]:

@@ -1,7 +1,10 @@
-"""Hierarchical bootstrap, vectorised: relations are redrawn, then the cases inside each drawn relation.
+"""Bootstrap over relations, vectorised.
 
 A draw is a vector of case weights. The same weights serve every rung and setting, so differences between rungs are
-paired by case. Redrawing at both levels is somewhat conservative (wider than nominal) when relations do not differ.
+paired by case. Cases of one relation share its luck, so relations are the units: their weights are Dirichlet with the
+concentration (G - 2) / G for G relations, which gives the mean over relations the variance s^2 / G that theory asks for
+however few there are (redrawing G relations gives (G - 1) / G of it), whether or not relations differ. Fewer relations
+make that variance itself uncertain: intervals take Student's t with G - 1 degrees of freedom (`t_interval`).
 """
 
 from __future__ import annotations
@@ -9,12 +12,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.stats import t
 
 
 def draw_weights(relations: Sequence[str], draws: int, seed: Sequence[int]) -> np.ndarray:
-    """How often each case is drawn: (draws, n_cases) float64 whole numbers.
+    """How much each case counts: (draws, n_cases) float64, mean 1; cases of one relation alike.
 
-    Drawing n cases out of a relation of n, m times over, is one multinomial of m*n: no loop over draws is needed.
+    A single relation cannot be redrawn: there the cases are, and what follows holds for that relation.
 
     Args:
         relations: the relation of each case.
@@ -22,38 +26,20 @@ def draw_weights(relations: Sequence[str], draws: int, seed: Sequence[int]) -> n
         seed: seed of the generator.
     """
     rng = np.random.default_rng(list(seed))
-    names, code, sizes = np.unique(
-        np.asarray(relations, dtype=object).astype(str), return_inverse=True, return_counts=True
-    )
-    n = len(names)
-    if n == 0:
+    names, code = np.unique(np.asarray(relations, dtype=object).astype(str), return_inverse=True)
+    if len(names) == 0:
         return np.zeros((draws, 0))
-    times = rng.multinomial(n, np.full(n, 1 / n), size=draws)
-    weights = times[:, code].astype("float64")  # already right for relations of a single case
-    for r in np.flatnonzero(sizes > 1):
-        size = sizes[r]
-        weights[:, code == r] = rng.multinomial(times[:, r] * size, np.full(size, 1 / size))
-    return weights
+    if len(names) == 1:
+        code = np.arange(len(code))
+    return unit_weights(int(code.max()) + 1, draws, rng)[:, code]
 
 
-def crossed_weights(factors: Sequence[Sequence[str]], draws: int, seed: Sequence[int]) -> np.ndarray:
-    """(draws, n_cases): the levels of every factor are redrawn on their own, and a case counts the product of its
-    levels' weights.
-
-    The pigeonhole bootstrap (Owen 2007, "The pigeonhole bootstrap", Annals of Applied Statistics 1): right, or somewhat
-    too wide, where cases share noise with those of the same relation and with those of the same subject. A draw that
-    leaves no case counts all once.
-
-    Args:
-        factors: for each factor the level of every case.
-    """
-    rng = np.random.default_rng(list(seed))
-    weights = np.ones((draws, len(factors[0])))
-    for levels in factors:
-        names, code = np.unique(np.asarray(levels, dtype=object).astype(str), return_inverse=True)
-        weights *= rng.multinomial(len(names), np.full(len(names), 1 / max(1, len(names))), size=draws)[:, code]
-    weights[weights.sum(axis=1) == 0] = 1.0
-    return weights
+def unit_weights(n: int, draws: int, rng: np.random.Generator) -> np.ndarray:
+    """(draws, n) weights of n exchangeable units, mean 1, under which a weighted mean has the variance s^2 / n."""
+    if n <= 2:
+        return np.eye(n)[rng.integers(n, size=draws)] * n  # the limit of the concentration 0
+    drawn = np.maximum(rng.gamma((n - 2) / n, size=(draws, n)), 1e-12)
+    return drawn * (n / drawn.sum(axis=1, keepdims=True))
 
 
 def weighted_means(weights: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -72,6 +58,25 @@ def redraw(drawn: Sequence[np.ndarray], seed: int) -> np.ndarray:
     at = np.arange(draws)
     sizes = np.stack([d[rng.integers(len(d), size=(len(d), draws)), at].mean(axis=0) for d in drawn])
     return sizes[rng.integers(len(sizes), size=(len(sizes), draws)), at].mean(axis=0)
+
+
+def t_interval(
+    value: np.ndarray, samples: np.ndarray, units: int, level: float = 0.95
+) -> tuple[np.ndarray, np.ndarray]:
+    """Student's interval around estimates (k,) from bootstrap samples (draws, k) over `units` relations, or of cases
+    where there is one: t with units - 1 degrees of freedom.
+
+    NaN from fewer than two units, and where half the draws are.
+    """
+    value, samples = np.asarray(value, float), np.asarray(samples, float)
+    nothing = np.full(value.shape, np.nan)
+    if units < 2 or len(samples) < 2:
+        return nothing, nothing.copy()
+    present = np.isfinite(samples).mean(axis=0) > 0.5
+    deviation = np.where(np.isfinite(samples), samples - value, 0.0)
+    se = np.sqrt((deviation**2).sum(axis=0) / np.maximum(np.isfinite(samples).sum(axis=0) - 1, 1))
+    half = np.where(present, float(t.ppf((1 + level) / 2, units - 1)) * se, np.nan)
+    return value - half, value + half
 
 
 def interval(samples: np.ndarray, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:

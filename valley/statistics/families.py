@@ -92,7 +92,7 @@ def fit(family: Family, x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> Fi
     """Weighted least squares of `family`.
 
     Args:
-        x: (n,) strengths in [0, 1]. y: (n,) scores.
+        x: (n,) strengths in [0, 1]. y: (n,) scores, or (s, n) of as many curves.
         weights: (s, n) inverse variances; a weight of 0 leaves a rung out (its mean is then a prediction).
     """
     basis = family.design(x)
@@ -118,5 +118,5 @@ def _solve(basis: np.ndarray, y: np.ndarray, weights: np.ndarray) -> tuple[np.nd
     ridge = 1e-10 * np.trace(normal, axis1=-2, axis2=-1)[..., None, None] * np.eye(p)
     beta = np.linalg.solve(normal + ridge, right[..., None])[..., 0]
     mean = np.einsum("gnp,sgp->sgn", basis, beta, optimize=True)
-    chi2 = ((y - mean) ** 2 * weights[:, None, :]).sum(axis=-1)
+    chi2 = ((np.broadcast_to(y, weights.shape)[:, None, :] - mean) ** 2 * weights[:, None, :]).sum(axis=-1)
     return mean, chi2, beta[..., 1] if p > 1 else np.zeros(chi2.shape)

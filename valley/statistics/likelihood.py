@@ -49,3 +49,15 @@ def compare(x: np.ndarray, y: np.ndarray, variance: np.ndarray) -> pd.DataFrame:
         relative = np.exp(-0.5 * (table[criterion] - table[criterion].min()))
         table[f"weight_{criterion}"] = relative / relative.sum(skipna=False)
     return table.astype(dict.fromkeys(COLUMNS[2:], "float64"))
+
+
+def bic_weights(x: np.ndarray, y: np.ndarray, variance: np.ndarray) -> np.ndarray:
+    """`weight_bic` of `compare` for several curves at once: (curves, n) scores and variances -> (curves, families)."""
+    x, y, variance = standardised(x), np.asarray(y, float), np.asarray(variance, float)
+    n, criteria = len(x), np.full((len(y), len(FAMILIES)), np.nan)
+    for i, family in enumerate(FAMILIES):
+        if n > family.n_parameters + 1:
+            # The part of the likelihood that all families share does not matter for weights.
+            criteria[:, i] = fit(family, x, y, 1 / variance).chi2 + family.n_parameters * np.log(n)
+    relative = np.exp(-0.5 * (criteria - criteria.min(axis=1, keepdims=True)))
+    return relative / relative.sum(axis=1, keepdims=True)

@@ -6,12 +6,14 @@ simulated curves is a few array operations.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 SHAPES = ("valley", "hump", "four-phase")
 FLOOR = 1e-6  # of a variance: a score on which all cases agree is still not known without error
 MERGE = 4.0  # chi^2 below which two neighbouring blocks of the monotone null are one
-_CHUNK = 4_000_000  # numbers held at once
+_CHUNK = 1_000_000  # numbers held at once
 
 
 def prominence(y: np.ndarray, shape: str = "valley") -> np.ndarray:
@@ -100,19 +102,37 @@ def best_monotone(y: np.ndarray, variance: np.ndarray) -> np.ndarray:
     return mean.reshape(shape)
 
 
-def noise(n: int, draws: int, seed: int | list[int], df: float = np.inf) -> np.ndarray:
-    """(draws, n) standardised errors of a parametric bootstrap.
+@dataclass(frozen=True)
+class Errors:
+    """Draws of a parametric bootstrap.
 
-    With a finite `df` each draw is stretched by sqrt(df / chi^2_df): the variance itself was estimated, with so many
-    degrees of freedom, and plugging it in as known would make p too small. Student's argument, for any statistic.
+    Attributes:
+        z: (draws, n) standard normal. factor: (draws, n) by which each draw stretches a variance that was estimated.
+    """
+
+    z: np.ndarray
+    factor: np.ndarray
+
+    def of(self, variance: np.ndarray, known: np.ndarray | float = 0.0) -> np.ndarray:
+        """Errors (..., draws, n) of curves with variances (..., n), of which `known` (..., n) is not stretched."""
+        variance, known = np.broadcast_arrays(np.asarray(variance, float), np.asarray(known, float))
+        return self.z * np.sqrt(known[..., None, :] + (variance - known)[..., None, :] * self.factor)
+
+
+def noise(n: int, draws: int, seed: int | list[int], df: float = np.inf) -> Errors:
+    """Errors of n rungs whose variances were all estimated with one factor of `df` degrees of freedom.
+
+    With a finite `df` each draw is stretched by sqrt(df / chi^2_df): the variance itself was estimated, and plugging it
+    in as known would make p too small. Student's argument, for any statistic.
     """
     rng = np.random.default_rng(seed)
     z = rng.standard_normal((draws, n))
-    return z if np.isinf(df) else z * np.sqrt(df / rng.chisquare(df, size=(draws, 1)))
+    factor = np.ones((draws, 1)) if np.isinf(df) else df / rng.chisquare(df, size=(draws, 1))
+    return Errors(z, np.broadcast_to(factor, z.shape))
 
 
 def prominence_test(
-    y: np.ndarray, variance: np.ndarray, errors: np.ndarray, shape: str = "valley"
+    y: np.ndarray, variance: np.ndarray, errors: Errors, shape: str = "valley", known: np.ndarray | float = 0.0
 ) -> tuple[np.ndarray, np.ndarray]:
     """D and its p-value against the best monotone curve, by parametric bootstrap: two arrays of shape (...).
 
@@ -120,33 +140,40 @@ def prominence_test(
 
     Args:
         y: (..., n) scores in order of strength.
-        variance: (..., n) or (n,), known variances of the scores, tau^2 included.
-        errors: (draws, n) of `noise`.
+        variance: (..., n) or (n,) of the scores. known: the part of it that was not estimated.
     """
     y = np.asarray(y, float)
     variance = np.broadcast_to(np.maximum(variance, FLOOR), y.shape)
-    flat, spread = y.reshape(-1, y.shape[-1]), np.sqrt(variance).reshape(-1, y.shape[-1])
-    null = best_monotone(flat, spread**2)
+    n = y.shape[-1]
+    flat, spread2 = y.reshape(-1, n), variance.reshape(-1, n)
+    stated = np.minimum(np.broadcast_to(known, y.shape).reshape(-1, n), spread2)
+    null = best_monotone(flat, spread2)
     observed = prominence(flat, shape)
     exceed = np.empty(len(flat))
-    step = max(1, _CHUNK // errors.size)
+    step = max(1, _CHUNK // errors.z.size)
     for i in range(0, len(flat), step):
-        drawn = null[i : i + step, None, :] + errors * spread[i : i + step, None, :]
+        drawn = null[i : i + step, None, :] + errors.of(spread2[i : i + step], stated[i : i + step])
         exceed[i : i + step] = (prominence(drawn, shape) >= observed[i : i + step, None]).sum(-1)
-    p = (1 + exceed) / (1 + len(errors))
+    p = (1 + exceed) / (1 + len(errors.z))
     return observed.reshape(y.shape[:-1]), p.reshape(y.shape[:-1])
 
 
-def trend_test(y: np.ndarray, variance: np.ndarray, errors: np.ndarray, direction: int = 0) -> np.ndarray:
-    """p of a constant against a monotone curve: chi^2(constant) - chi^2(isotonic fit), by parametric bootstrap.
+def trend_test(
+    y: np.ndarray, variance: np.ndarray, errors: Errors, direction: int = 0, known: np.ndarray | float = 0.0
+) -> np.ndarray:
+    """p of a constant against a monotone curve: chi^2(constant) - chi^2(isotonic fit), by parametric bootstrap: (...).
 
     Bartholomew's chi-bar-squared statistic (1959). `direction` 1 is rising, -1 falling, 0 the better of the two.
+    Arguments as of `prominence_test`.
     """
-    y, variance = np.asarray(y, float), np.maximum(variance, FLOOR)
+    y = np.asarray(y, float)
+    variance = np.broadcast_to(np.maximum(variance, FLOOR), y.shape)
+    n = y.shape[-1]
+    flat, spread2 = y.reshape(-1, n), variance.reshape(-1, n)
+    stated = np.minimum(np.broadcast_to(known, y.shape).reshape(-1, n), spread2)
 
-    def statistic(values: np.ndarray) -> np.ndarray:
-        weights = 1 / variance
-        mean = (values * weights).sum(-1, keepdims=True) / weights.sum()
+    def statistic(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        mean = (values * weights).sum(-1, keepdims=True) / weights.sum(-1, keepdims=True)
         gains = [
             ((values - mean) ** 2 * weights).sum(-1) - ((values - fitted) ** 2 * weights).sum(-1)
             for sign, fitted in ((1, isotonic(values, weights)), (-1, -isotonic(-values, weights)))
@@ -154,11 +181,19 @@ def trend_test(y: np.ndarray, variance: np.ndarray, errors: np.ndarray, directio
         ]
         return np.max(gains, axis=0)
 
-    exceed = (statistic(errors * np.sqrt(variance)) >= statistic(y)).sum()
-    return (1 + exceed) / (1 + len(errors))
+    observed = statistic(flat, 1 / spread2)
+    exceed = np.empty(len(flat))
+    step = max(1, _CHUNK // errors.z.size)
+    for i in range(0, len(flat), step):
+        part = spread2[i : i + step]
+        drawn = statistic(errors.of(part, stated[i : i + step]), 1 / part[:, None, :])
+        exceed[i : i + step] = (drawn >= observed[i : i + step, None]).sum(-1)
+    return ((1 + exceed) / (1 + len(errors.z))).reshape(y.shape[:-1])
 
 
-def upper_bound(y: np.ndarray, variance: np.ndarray, errors: np.ndarray, level: float = 0.05) -> float:
+def upper_bound(
+    y: np.ndarray, variance: np.ndarray, errors: Errors, level: float = 0.05, known: np.ndarray | float = 0.0
+) -> float:
     """One-sided upper confidence bound of the true valley's depth, corrected for what noise alone adds to D.
 
     A valley of depth d is carved at a rung m of the best monotone curve: y_m falls d below the lower of its two
@@ -169,12 +204,12 @@ def upper_bound(y: np.ndarray, variance: np.ndarray, errors: np.ndarray, level: 
     y, variance = np.asarray(y, float), np.maximum(variance, FLOOR)
     if len(y) < 3:
         return np.nan
-    fitted, spread = best_monotone(y, variance), np.sqrt(variance)
+    fitted, drawn = best_monotone(y, variance), errors.of(variance, np.minimum(known, variance))
     observed = float(prominence(y))
-    top = max(observed, 0.0) + 8 * float(spread.max())
+    top = max(observed, 0.0) + 8 * float(np.sqrt(variance.max()))
 
     def share(truth: np.ndarray) -> float:
-        return (1 + int((prominence(truth + errors * spread) <= observed).sum())) / (1 + len(errors))
+        return (1 + int((prominence(truth + drawn) <= observed).sum())) / (1 + len(drawn))
 
     threshold = level * share(fitted)
     bound = 0.0

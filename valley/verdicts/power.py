@@ -8,13 +8,14 @@ together). Each simulated run estimates that variance from its own seeds, as a r
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import binomtest
 
 from valley.rows import RowsError
-from valley.statistics import noise, prominence, prominence_test
+from valley.statistics import Points, noise, prominence, prominence_test
 
 TARGET = 0.8  # the power at which a depth counts as detectable
 DRAWS = 1000  # of the parametric bootstrap within each simulated run
@@ -89,20 +90,9 @@ def detection(
     return Rate(int((p < level).sum()), simulations)
 
 
-def detectable_depth(
-    variance: np.ndarray, df: float, level: float = 0.05, simulations: int = 400, seed: int = 0
-) -> float:
-    """The smallest depth of `dip` that is found at rate TARGET; NaN with fewer than three rungs or when none is.
-
-    By bisection to a twentieth of the largest standard error, on the same random numbers at every depth.
-    """
-    n, unit = len(variance), float(np.sqrt(np.max(variance, initial=0)))
-    if n < 3:
-        return np.nan
-
-    def found(depth: float) -> bool:
-        return detection(dip(n, depth), variance, df, level, simulations, seed, DRAWS // 2).value >= TARGET
-
+def smallest(variance: np.ndarray, found: Callable[[float], bool]) -> float:
+    """The smallest depth that is `found`, by bisection to a twentieth of the largest standard error; NaN where none."""
+    unit = float(np.sqrt(np.max(variance, initial=0)))
     low, high = 0.0, 20 * unit
     if not found(high):
         return np.nan
@@ -110,6 +100,26 @@ def detectable_depth(
         middle = (low + high) / 2
         low, high = (low, middle) if found(middle) else (middle, high)
     return high
+
+
+def detectable_depth(points: Points, level: float = 0.05, simulations: int = 200, seed: int = 0) -> float:
+    """The smallest depth of `dip` that this curve's errors would show at rate TARGET; NaN with fewer than three rungs
+    or when none is.
+
+    The same random numbers are used at every depth.
+    """
+    n = len(points.x)
+    if n < 3:
+        return np.nan
+    drawn = points.errors(simulations, [seed, 1])
+    errors = points.errors(DRAWS // 2, [seed, 2])
+    noise_drawn = np.sqrt(points.variance) * drawn.z
+
+    def found(depth: float) -> bool:
+        p = prominence_test(dip(n, depth) + noise_drawn, points.variance, errors, "valley", points.known)[1]
+        return float((p < level).mean()) >= TARGET
+
+    return smallest(points.variance, found)
 
 
 def power(
@@ -132,7 +142,7 @@ def power(
         rungs, seeds, sd, depth, level,
         detection(dip(rungs, depth), variance, df, level, simulations, seed),
         {name: detection(truth, variance, df, level, simulations, seed) for name, truth in monotone.items()},
-        detectable_depth(variance, df, level, seed=seed),
+        smallest(variance, lambda d: detection(dip(rungs, d), variance, df, level, 400, seed, 500).value >= TARGET),
     )  # fmt: skip
 
 

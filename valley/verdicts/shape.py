@@ -10,17 +10,21 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from scipy.stats import kendalltau
 
-from valley.scores import DEMANDS, AnalysisPlan, Available, available
-from valley.statistics import SHAPES, points
+from valley.scores import DEMANDS, SCORES, AnalysisPlan, Available, available
+from valley.statistics import SHAPES, holm, points
 from valley.verdicts.judge import COLUMNS, NAMED, judge
-from valley.verdicts.verdict import Verdict, verdict
+from valley.verdicts.verdict import BEST, CONCORDANT, Verdict, verdict
+
+ABOUT = ("ladder", "edit_kind", "family", "method", "axis", "counted", "grid")
 
 
 @dataclass(frozen=True)
 class Shapes:
     """Attributes:
-    tests: one line per ladder, edit kind, method and strength axis, with the columns of `valley.verdicts.judge`.
+    tests: one line per ladder, edit kind, family of models, method (BEST: the curve of the best method) and strength
+        axis: ABOUT, the columns of `valley.verdicts.judge`, holm_SHAPE.
     verdicts: one per (ladder, edit kind).
     skipped: strength axes of the plan that a ladder does not state, one line each.
     plan: what was asked. caution: how it differs from the plan stored first; empty if it does not.
@@ -47,41 +51,107 @@ def _number(value: float) -> float | None:
     return None if np.isnan(value) else value
 
 
-def shapes(found: Available | pd.DataFrame, plan: AnalysisPlan | None = None, caution: str = "") -> Shapes:
+def shapes(
+    found: Available | pd.DataFrame, plan: AnalysisPlan | None = None, caution: str = "", whole: bool = True
+) -> Shapes:
     """Test every curve of a run.
 
     Args:
-        found: scores, or the rows of a run.
+        found: scores, or the rows of a run. whole: also what no rule uses (two lines, detectable depth), which costs
+            most of the time.
 
     Raises:
         RowsError: the rows are not sound.
     """
     plan = plan or AnalysisPlan()
     found = available(found, plan) if isinstance(found, pd.DataFrame) else found
-    table = found.of(plan.metric)
-    lines, skipped = [], []
-    depths: dict[bytes, float] = {}  # axes that order the rungs alike share the dear simulation
-    for (ladder, kind), group in table.groupby(["ladder", "edit_kind"], sort=False):
-        for axis in plan.axes:
-            if group[axis].nunique() < 3:
-                why = DEMANDS.get(axis, "")
-                skipped.append(
-                    f"{kind}, ladder {ladder}: {axis} is stated for fewer than 3 strengths, so it is no axis{why}"
-                )
-                continue
-            for method, curve in group.groupby("method", sort=False):
-                made = points(curve[axis], curve["value"], curve["se"] ** 2, list(curve["rung"]))
-                about = {"ladder": ladder, "edit_kind": kind, "method": method, "axis": axis}
-                key = made.variance.tobytes() + str(made.df).encode()
-                line = judge(made, plan, detectable=depths.get(key))
+    j = SCORES.index(plan.metric)
+    return judged(
+        found.lines.assign(dev=found.dev[:, j]), found.values[:, j], found.samples[:, :, j], plan, caution, whole
+    )
+
+
+def judged(
+    lines: pd.DataFrame, values: np.ndarray, samples: np.ndarray, plan: AnalysisPlan, caution: str = "",
+    whole: bool = True,
+) -> Shapes:  # fmt: skip
+    """The verdicts on one score, whatever it is.
+
+    Args:
+        lines: one line per ladder, rung, edit kind and method: these, `family`, `grid`, `dev` (what the method's chosen
+            setting scores on development cases, by which the best method is chosen) and the axes of the plan.
+        values: (lines,); NaN is not measured. samples: (lines, draws) of the bootstrap, the same draws in every line.
+    """
+    table = lines.reset_index(drop=True)
+    table = table[np.isfinite(values)]
+    tests, skipped = [], []
+    for (ladder, kind, family), group in table.groupby(["ladder", "edit_kind", "family"], sort=False):
+        whose = {"ladder": ladder, "edit_kind": kind, "family": family}
+        name = f"{kind}, ladder {ladder}" + (f", {family} models" if _families(table, ladder, kind) > 1 else "")
+        if group["size"].nunique() < 3 and _families(table, ladder, kind) > 1:
+            skipped.append(f"{name}: {group['size'].nunique()} sizes, at least 3 needed for a curve")
+            continue
+        axes, notes = counted_axes(group, plan)
+        skipped += [f"{name}: {note}" for note in notes]
+        curves = {BEST: best_method(group)} | {str(m): part for m, part in group.groupby("method", sort=False)}
+        depths: dict[bytes, float] = {}  # axes that order the sizes alike share the expensive simulation
+        for method, curve in curves.items():
+            at = curve.index.to_numpy()
+            for axis, counted in axes.items():
+                made = points(curve[axis], values[at], samples[at], list(curve["rung"]))
+                key = made.variance.tobytes() + made.known.tobytes()
+                line = judge(made, plan, detectable=depths.get(key), whole=whole)
                 depths[key] = float(line["detectable"])
-                lines.append(about | line)
-    tests = pd.DataFrame(lines, columns=["ladder", "edit_kind", "method", "axis", *COLUMNS])
+                grid = "" if method == BEST else curve["grid"].iloc[0]
+                tests.append(whose | {"method": method, "axis": axis, "counted": counted, "grid": grid} | line)
+    made = corrected(pd.DataFrame(tests, columns=[*ABOUT, *COLUMNS]))
     verdicts = {}
-    for ladder, kind in table[["ladder", "edit_kind"]].drop_duplicates().itertuples(index=False, name=None):
-        mine = tests[(tests["ladder"] == ladder) & (tests["edit_kind"] == kind)]
-        verdicts[ladder, kind] = verdict(mine, plan)
-    return Shapes(tests, verdicts, tuple(skipped), plan, caution)
+    for ladder, kind in lines[["ladder", "edit_kind"]].drop_duplicates().itertuples(index=False, name=None):
+        verdicts[ladder, kind] = verdict(made[(made["ladder"] == ladder) & (made["edit_kind"] == kind)], plan)
+    return Shapes(made, verdicts, tuple(skipped), plan, caution)
+
+
+def _families(table: pd.DataFrame, ladder: object, kind: object) -> int:
+    return table.loc[(table["ladder"] == ladder) & (table["edit_kind"] == kind), "family"].nunique()
+
+
+def best_method(group: pd.DataFrame) -> pd.DataFrame:
+    """Of each rung the line of the method that does best on development cases; where none has any, the first by
+    name."""
+    order = group.sort_values(["dev", "method"], ascending=[False, True], kind="stable", na_position="last")
+    return order.drop_duplicates("rung").sort_index()
+
+
+def counted_axes(group: pd.DataFrame, plan: AnalysisPlan) -> tuple[dict[str, bool], list[str]]:
+    """The axes on which the sizes differ, the primary one first, and whether each counts; a note on those that do
+    not."""
+    sizes = group.groupby("size", sort=False)[list(plan.axes)].mean()
+    axes, notes = {}, []
+    for axis in plan.axes:
+        if sizes[axis].nunique() < 3:
+            notes.append(f"{axis} is stated for fewer than 3 strengths, so it is no axis{DEMANDS.get(axis, '')}")
+            continue
+        primary = next(iter(axes), axis)
+        both = sizes[[primary, axis]].dropna()
+        tau = 1.0 if axis == primary else float(kendalltau(both.iloc[:, 0], both.iloc[:, 1]).statistic)
+        axes[axis] = tau >= CONCORDANT
+        if not axes[axis]:
+            notes.append(f"{axis} orders the sizes unlike {primary} (Kendall's tau {tau:.2f}), so it does not count")
+    return axes, notes
+
+
+def corrected(tests: pd.DataFrame) -> pd.DataFrame:
+    """`tests` with holm_SHAPE: p of the best method's curve on an axis, corrected over the edit kinds, ladders and
+    families of the run; NaN for single methods, which are support."""
+    best = (tests["method"] == BEST) & tests["counted"].astype(bool)
+    place = tests[best].groupby(["ladder", "edit_kind", "family"], sort=False).cumcount()  # of the axis: primary first
+    out = {}
+    for shape in NAMED:
+        column = pd.Series(np.nan, index=tests.index)
+        for _, index in place.groupby(place).groups.items():
+            column[index] = holm(tests.loc[index, f"p_{shape}"].tolist())
+        out[f"holm_{shape}"] = column
+    return tests.assign(**out)
 
 
 def format_shapes(found: Shapes) -> str:

@@ -15,11 +15,12 @@ from click.testing import CliRunner
 from cli import cli
 from tests.valley.build import edit, frame, probes, seeded
 from valley import hypotheses
-from valley.hypotheses._evidence import Evidence, Finding, Untestable, _correlation, estimate
+from valley.hypotheses._evidence import Evidence, Finding, Untestable, _correlations, association, estimate
 from valley.hypotheses.judge import INCONCLUSIVE, REFUTED, SUPPORTED, Result, format_results, holm, judge
 from valley.rows.crispness import read_crispness
 from valley.rows.schema import RowsError
 from valley.scores.plan import AnalysisPlan
+from valley.verdicts import BEST, shapes
 
 PLAN = AnalysisPlan(min_known=2, bootstrap=300, draws=400)
 RISE = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7]
@@ -114,9 +115,16 @@ def test_h4_stable_depth():
 def test_h5_site_matters():
     rows = seeded([0.6] * 5, methods=("rome",))
     for level, verdict in ((0.1, SUPPORTED), (0.59, REFUTED), (0.95, REFUTED)):
-        control = seeded([level] * 5, methods=("random_site",))
+        control = seeded([level] * 5, methods=("random_layer",))
         assert one("H5", pd.concat([rows, control], ignore_index=True)).verdict == verdict, level
-    assert "random_site" in one("H5", rows).reason
+    assert "no random_layer rows" in one("H5", rows).reason
+
+
+def test_h5_a_random_key_is_no_random_layer():
+    """An edit at a key that no input has does nothing, so beating it is no evidence about layers."""
+    rows = pd.concat([seeded([0.6] * 5, methods=(m,)) for m in ("rome", "random_site")], ignore_index=True)
+    found = one("H5", rows)
+    assert found.verdict == INCONCLUSIVE and "no random_layer rows" in found.reason and "no test" in found.reason
 
 
 def crisp(rows: pd.DataFrame, sign: float) -> pd.DataFrame:
@@ -141,15 +149,57 @@ def test_h6_crispness():
     assert "no edited subject" in one("H6", rows, other).reason
 
 
-def test_a_draw_of_one_value_has_no_correlation():
+def test_correlations_are_weighted_and_0_where_nothing_varies():
     rng = np.random.default_rng(0)
     a, b = np.array([0.1] * 8 + [0.7]), rng.normal(size=9)
     weights = rng.multinomial(9, np.full(9, 1 / 9), size=400).astype("float64")
-    found = _correlation(weights, a, b)
-    assert np.isnan(found[weights[:, 8] == 0]).all() and (weights[:, 8] == 0).any()
-    varied = found[(weights[:, 8] > 0) & (weights[:, 8] < 9)]
-    assert np.isfinite(varied).all() and (np.abs(varied) <= 1).all()
-    assert _correlation(np.ones((1, 9)), a, b)[0] == pytest.approx(np.corrcoef(a, b)[0, 1])
+    values = _correlations(a[None], b, weights)
+    assert (values[weights[:, 8] == 0] == 0).all() and (weights[:, 8] == 0).any() and (np.abs(values) <= 1).all()
+    assert _correlations(a[None], b, np.ones((1, 9)))[0] == pytest.approx(np.corrcoef(a, b)[0, 1])
+
+
+def cases_alike(rho: float, seed: int) -> pd.DataFrame:
+    """60 cases about 20 subjects in 4 relations, at 6 models; relations and subjects shift both scores on their own."""
+    rng = np.random.default_rng(seed)
+    n = np.arange(60)
+    shifts = [rng.normal(0, 0.2, 4)[n % 4] + rng.normal(0, 0.1, 20)[n // 3] for _ in range(2)]
+    shared = rng.normal(0, 0.1, 20)[n // 3]
+    a, b = (shift * (1 - rho) + rho * shared for shift in shifts)
+    return pd.concat(
+        pd.DataFrame({"rung": f"m{r}", "size": f"m{r}", "case": n, "subject": n // 3, "cluster": n % 4,
+                      "a": a + rng.normal(0, 0.05, 60), "b": b + rng.normal(0, 0.05, 60)})
+        for r in range(6)
+    )  # fmt: skip
+
+
+def test_association_has_power_and_keeps_its_level():
+    """Before, a bootstrap over four relations with t rejected 0 of 100 nulls and found a true correlation 3 times."""
+    plan = AnalysisPlan(draws=200, bootstrap=50)
+    null = [association(cases_alike(0.0, seed), plan).p < 0.05 for seed in range(60)]
+    effect = [association(cases_alike(0.6, seed), plan).p < 0.05 for seed in range(20)]
+    assert np.mean(null) <= 0.12 and np.mean(effect) >= 0.8
+
+
+def test_h1_sees_that_a_hump_is_no_rise():
+    hump = [0.1, 0.3, 0.6, 0.8, 0.6, 0.3, 0.35, 0.4]
+    found = one("H1", seeded(hump, kinds=("retarget",)))
+    assert found.verdict == INCONCLUSIVE and "not monotone: a hump" in found.reason
+
+
+def test_h7_takes_the_largest_p_over_the_axes_that_count():
+    """Its code took the largest p of the block that passed, which is the least of all blocks."""
+    found = one("H7", seeded(VALLEY)).finding
+    tests = shapes(seeded(VALLEY), PLAN, whole=False).tests
+    counted = tests[(tests["method"] == BEST) & tests["counted"]]
+    assert found is not None and len(counted) >= 2 and found.p == counted["p_valley"].max()
+    assert found.effect == counted["D_valley"].min()
+
+
+def test_h8_compares_nothing_across_two_rulers():
+    """Renames have no cross-lingual probes: with those in one kind only, the difference was the ruler's."""
+    rows = seeded([0.4] * 5, kinds=("fact", "rename"), rename=0.2)
+    found = one("H8", rows[~(rows["edit_kind"].eq("rename") & rows["probe"].eq("cross_lingual"))])
+    assert found.verdict == INCONCLUSIVE and "not comparable" in found.reason and "cross_lingual" in found.reason
 
 
 def test_h7_valley_follows_the_shape_rules():
@@ -283,7 +333,7 @@ def test_methods_without_a_site_say_nothing_of_sites_or_keys():
     rows = pd.concat(
         [seeded([0.6] * 5, methods=("ike",)), seeded([0.1] * 5, methods=("random_site",))], ignore_index=True
     )
-    assert one("H5", rows).reason.startswith("not tested: no cases edited both by the control random_site")
+    assert one("H5", rows).reason.startswith("not tested: not measurable: no random_layer rows")
     assert one("H2", rows).reason.startswith("not tested: no edits by rome")
     assert "writes at a key" in one("H6", rows, crisp(rows, 1.0)).reason
 

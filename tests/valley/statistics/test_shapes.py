@@ -7,7 +7,8 @@ import pytest
 from scipy.optimize import isotonic_regression
 
 from valley.statistics.families import FAMILIES, fit, standardised
-from valley.statistics.likelihood import compare
+from valley.statistics.holm import holm
+from valley.statistics.likelihood import bic_weights, compare
 from valley.statistics.prominence import (
     SHAPES,
     best_monotone,
@@ -19,7 +20,7 @@ from valley.statistics.prominence import (
     upper_bound,
 )
 from valley.statistics.two_lines import two_lines
-from valley.statistics.variance import between_seeds, points, size_of
+from valley.statistics.variance import points, size_of
 
 X = np.linspace(0, 1, 9)
 TRUTHS = {
@@ -145,24 +146,71 @@ def test_two_lines():
     assert np.isnan(two_lines(X[:4], X[:4], variance[:4]))
 
 
-def test_sizes_and_seed_variance_by_hand():
+def test_sizes_by_hand():
     assert size_of("gpt2-1x64-s12") == "gpt2-1x64" == size_of("gpt2-1x64") and size_of("a-s1-b") == "a-s1-b"
-    # Within-size variances .02 and .005 (df 1 each), se^2 .001: tau^2 = .0125 - .001.
-    found = between_seeds([0.4, 0.6, 0.3, 0.4], [0.001] * 4, ["a", "a", "b", "b"])
-    assert np.isclose(found.tau2, 0.0115) and found.df == 2
-    assert between_seeds([0.4, 0.4], [0.1, 0.1], ["a", "a"]).tau2 == 0
-    alone = between_seeds([0.4, 0.6], [0.1, 0.1], ["a", "b"])
-    assert np.isnan(alone.tau2) and not alone.known
+
+
+def facts_of(sizes: int, seeds: int, common: float, shared: float, own: float, draws: int = 4000) -> np.ndarray:
+    """Bootstrap samples (sizes * seeds, draws) with these standard deviations."""
+    rng = np.random.default_rng(0)
+    drawn = common * rng.standard_normal(draws) + shared * rng.standard_normal((sizes, 1, draws))
+    return (drawn + own * rng.standard_normal((sizes, seeds, draws))).reshape(sizes * seeds, draws)
+
+
+def names(sizes: int, seeds: int) -> list[str]:
+    return [f"m{i}-s{s}" for i in range(sizes) for s in range(seeds)]
+
+
+def test_the_error_of_facts_that_seeds_share_does_not_shrink_with_seeds():
+    """Before, se^2 was divided by the seeds, all of which saw the same facts; what all sizes share moves no shape."""
+    samples = facts_of(6, 3, common=0.05, shared=0.02, own=0.01)
+    values = np.random.default_rng(1).normal(0.5, 0.01, 18)
+    made = points(np.repeat(np.arange(6), 3), values, samples, names(6, 3))
+    assert np.allclose(np.sqrt(made.known), 0.02, rtol=0.1)
+    assert (made.variance > 0.02**2 * 0.85).all() and (made.variance < 0.05**2).all()
+
+
+def test_the_variance_of_a_size_is_its_own_shrunken_to_the_pool():
+    """Before, one size of four times the luck widened the bounds of all others and had too narrow ones itself."""
+    values = np.tile([0.49, 0.5, 0.51], (6, 1))
+    values[2] = [0.42, 0.5, 0.58]
+    made = points(np.repeat(np.arange(6), 3), values.ravel(), facts_of(6, 3, 0, 0, 1e-4), names(6, 3))
+    spread = values.var(axis=1, ddof=1)
+    shrunken = (4 * spread.mean() + 2 * spread) / 6 / 3
+    assert np.allclose(made.variance, shrunken, rtol=0.01) and made.variance[2] > 3 * made.variance[0]
 
 
 def test_points_average_seeds_in_order_of_strength():
-    made = points([2, 1, 2, 1.5, 3], [0.6, 0.5, 0.8, 0.1, np.nan], [0.001] * 5, ["b", "a", "b-s1", "c", "d"])
+    rungs = ["b", "a", "b-s1", "c", "d"]
+    made = points([2, 1, 2, 1.5, 3], [0.6, 0.5, 0.8, 0.1, np.nan], np.zeros((5, 10)), rungs)
     assert made.sizes == ("a", "c", "b") and np.allclose(made.y, [0.5, 0.1, 0.7]) and list(made.seeds) == [1, 1, 2]
-    assert np.isclose(made.between.tau2, 0.019) and made.df == 1
-    assert np.allclose(made.variance, [0.02, 0.02, 0.01]), "one seed borrows the tau^2 of the others"
-    unknown = points([1, 2, 3], [0.1, 0.2, 0.3], [0.01] * 3, ["a", "b", "c"])
-    assert not unknown.between.known and np.allclose(unknown.variance, 0.01) and np.isinf(unknown.df)
-    assert len(points([], [], [], []).x) == 0
+    assert np.isclose(made.between.tau2, 0.02) and made.between.df == 1
+    # One seed borrows the pool; with two, the size is shrunken to it, here its own.
+    assert np.allclose(made.variance, [0.02 * 4 / 4, 0.02, 0.01])
+    unknown = points([1, 2, 3], [0.1, 0.2, 0.3], facts_of(3, 1, 0, 0.1, 0), ["a", "b", "c"])
+    assert not unknown.between.known and np.allclose(unknown.variance, 0.01, rtol=0.3)
+    assert (unknown.errors(10, [0]).factor == 1).all()
+    assert len(points([], [], np.zeros((0, 5)), []).x) == 0
+
+
+def test_sizes_of_equal_strength_are_one_point():
+    """Three of eleven sizes tied on the second axis; their order, and with it a valley, was the alphabet's."""
+    made = points([1, 2, 2, 3], [0.5, 0.2, 0.8, 0.5], facts_of(4, 1, 0, 0.1, 0), ["a", "b", "c", "d"])
+    assert made.sizes == ("a", "b+c", "d") and np.allclose(made.y, 0.5)
+    assert made.variance[1] == pytest.approx(0.005, rel=0.3)
+
+
+def test_holm_leaves_out_what_was_not_tested():
+    assert np.allclose(holm([0.01, np.nan, 0.04]), [0.02, np.nan, 0.04], equal_nan=True)
+
+
+def test_bic_weights_of_many_curves_are_those_of_one():
+    y = np.stack([TRUTHS["valley"], TRUTHS["logistic"]])
+    variance = np.stack([np.full(9, 0.02**2), np.linspace(0.02, 0.05, 9) ** 2])
+    for i, weights in enumerate(bic_weights(X, y, variance)):
+        assert np.allclose(weights, compare(X, y[i], variance[i])["weight_bic"])
+    p = [trend_test(one, v, noise(9, 200, 0)) for one, v in zip(y, variance, strict=True)]
+    assert np.allclose(trend_test(y, variance, noise(9, 200, 0)), p)
 
 
 def test_standardised():
