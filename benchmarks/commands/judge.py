@@ -155,21 +155,32 @@ def shape(run: Path, metric: str | None, min_known: int | None, which: str | Non
     """
     from valley.rows import read_run
     from valley.scores import available, ends_missed, format_ends, stored, with_options
-    from valley.verdicts import format_sensitivity, format_shapes, format_strata, sensitivity, shapes, strata
+    from valley.verdicts import (
+        Specifications,
+        format_sensitivity,
+        format_shapes,
+        format_specifications,
+        format_strata,
+        sensitivity,
+        shapes,
+        strata,
+    )
 
     plan = with_options(metric=metric, min_known=min_known, which=which)
     caution = stored(plan, run)
     rows = read_run(run)
     scored = available(rows, plan)
     tests, paired = shapes(scored, plan, caution), sensitivity(rows, scored, plan)
+    every = Specifications(scored, plan)
     counts, missed = strata(scored), ends_missed(rows)
     if as_json:
         verdicts = {"/".join(key): None if verdict is None else verdict.text for key, verdict in paired.items()}
         beside = {"strata": counts.to_dict("records"), "known_everywhere": verdicts}
+        beside |= {"composites": every.table.to_dict("records"), "combined": every.as_json()}
         print_json(tests.as_json() | beside | {"ends_missed": missed.to_dict("records")})
     else:
         notes = [*format_strata(counts, plan.which), *format_sensitivity(paired, plan.min_known), *format_ends(missed)]
-        click.echo("\n".join([format_shapes(tests), *notes]))
+        click.echo("\n".join([format_specifications(every), "", format_shapes(tests), *notes]))
 
 
 @command()

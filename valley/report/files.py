@@ -70,6 +70,8 @@ def write_tables(report: Report, folder: Path) -> list[Path]:
     }
     if judged.shapes is not None:
         tables["tests"] = judged.shapes.tests
+    if judged.specifications is not None:
+        tables |= {"composites": judged.specifications.table, "composite-curves": judged.specifications.curves}
     made = []
     for name, table in tables.items():
         text = table.to_csv(index=False)

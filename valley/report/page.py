@@ -18,6 +18,7 @@ from valley.report.cases import shown_cases
 from valley.report.charts.common import Chart, javascript
 from valley.report.charts.depth import crispness_chart, depth_chart
 from valley.report.charts.plane import plane_chart
+from valley.report.charts.specification import specification_chart
 from valley.report.charts.strength import editability_chart, transfer_chart
 from valley.report.tables import curve_tables
 from valley.report.verdict import Judged, hypotheses_table, tests, verdict
@@ -114,6 +115,10 @@ class Report:
         for i, ladder in enumerate(self.ladders):
             made.append(depth_chart(f"depth-{i}", depths[depths["ladder"] == ladder]))
             made.append(transfer_chart(f"transfer-{i}", moved[moved["ladder"] == ladder], self.axes[ladder]))
+            every = self.judged.specifications
+            if every is not None:
+                mine = every.curves[every.curves["ladder"] == ladder]
+                made.append(specification_chart(f"specification-{i}", mine))
         if self.crispness is not None:
             made.append(crispness_chart(self.crispness, list(dict.fromkeys(self.analysis.curve["rung"]))))
         return self.curve_charts | {chart.name: chart for chart in made if chart is not None}

@@ -10,10 +10,20 @@ import numpy as np
 import pandas as pd
 
 from valley.hypotheses import Evidence, Result, judge
-from valley.rows import ALL, CONTROLS, RUNG
+from valley.rows import ALL, CONTROLS, LABELS, RUNG
 from valley.scores import Analysis, AnalysisPlan, available, ends_missed, format_ends, with_options
 from valley.text import clean, number, short
-from valley.verdicts import INCONCLUSIVE, NAMED, Shapes, format_sensitivity, format_strata, sensitivity, strata
+from valley.verdicts import (
+    INCONCLUSIVE,
+    NAMED,
+    Shapes,
+    Specifications,
+    format_sensitivity,
+    format_strata,
+    sensitivity,
+    strata,
+    what_decides,
+)
 
 
 @dataclass(frozen=True)
@@ -50,6 +60,11 @@ class Judged:
         return None if self.only_controls else self.evidence.shapes
 
     @cached_property
+    def specifications(self) -> Specifications | None:
+        """The verdict under every composite."""
+        return None if self.only_controls else Specifications(self.evidence.found, self.plan)
+
+    @cached_property
     def strata(self) -> list[str]:
         """How many cases each stratum has, and the verdicts on the paired one, in words."""
         if self.only_controls:
@@ -83,9 +98,13 @@ def verdict(judged: Judged) -> dict[str, Any]:
     detail = (
         f"Measured: {what} ({', '.join(kinds) or 'none'}), {len(judged.analysis.scores):,} edits, {n_probes:,} probes. "
     )
-    found = judged.shapes
-    verdicts = {} if found is None else found.verdicts
+    found, every = judged.shapes, judged.specifications
+    alone = {} if found is None else found.verdicts
+    verdicts = {} if every is None else {key: one.verdict for key, one in every.combined.items()}
+    metric = LABELS.get(judged.plan.metric, judged.plan.metric)
     lines = [f"{whose}: {v.text}." for whose, v in zip(_whose(found), verdicts.values(), strict=True)]
+    lines += [] if every is None else [f"{line[0].upper()}{line[1:]}." for line in what_decides(every.table)]
+    lines += [f"{who}, {metric} alone: {v.text}." for who, v in zip(_whose(found), alone.values(), strict=True)]
     lines += [f"{line[0].upper()}{line[1:]}." for line in (*judged.strata, *judged.grid)]
     if judged.caution:
         lines.append(f"Caution: {judged.caution}.")

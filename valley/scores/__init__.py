@@ -2,6 +2,7 @@
 
 from valley.scores.available import PLAN_AXES, SCORES, Available, available
 from valley.scores.cases import UNIT, case_scores, failures, harmonic, unmeasurable
+from valley.scores.composites import PRIMARY, Composite, composites, defensible, insensitive_to
 from valley.scores.curve import CURVE_COLUMNS, Analysis, analyse
 from valley.scores.figure_tables import depth_scores, editability_points, transfer_points
 from valley.scores.grid import ends_missed, format_ends
@@ -19,6 +20,7 @@ __all__ = [
     "DEMANDS",
     "PLACE",
     "PLAN_AXES",
+    "PRIMARY",
     "SCORES",
     "SCORE_COLUMNS",
     "TABLES",
@@ -26,6 +28,7 @@ __all__ = [
     "Analysis",
     "AnalysisPlan",
     "Available",
+    "Composite",
     "Resampler",
     "StrengthAxis",
     "analyse",
@@ -33,6 +36,8 @@ __all__ = [
     "axes_of",
     "case_scores",
     "choose",
+    "composites",
+    "defensible",
     "depth_scores",
     "derived",
     "editability",
@@ -42,6 +47,7 @@ __all__ = [
     "format_editability",
     "format_ends",
     "harmonic",
+    "insensitive_to",
     "matching",
     "on_split",
     "plan_caution",

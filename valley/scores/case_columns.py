@@ -8,13 +8,12 @@ import numpy as np
 import pandas as pd
 
 from valley.scores.composites import CASE_COLUMNS
-from valley.scores.composites.composite import DOSES, IN_LANGUAGE, KEPT, OWN
+from valley.scores.composites.composite import DOSES, IN_LANGUAGE, KEPT, OWN, SPECIFIC_ENOUGH
 
 # Read where the rows have them; a packed run may not.
 OPTIONAL = (
     "logp_after", "logp_old_after", "logp_rival_after", "token_accuracy_after", "token_agreement",
 )  # fmt: skip
-SPECIFIC_ENOUGH = 0.9  # specificity at which a case's doses are read
 
 
 def composite_columns(good: pd.DataFrame, languages: pd.Series) -> pd.DataFrame:

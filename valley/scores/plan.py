@@ -23,10 +23,14 @@ from valley.rows import (
     store_plan,
     stored_plan,
 )
+from valley.scores.composites import composites
 
 FILE = PLAN_FILE
 CONCEPTS = 20  # cases that a rung must have of edits whose subject is a concept
-METRICS = ("harmonic_mean", "harmonic_mean_net", "e_hv", "e_hv_net", "gen_at_spec", "generalisation", "specificity")
+METRICS = (
+    "harmonic_mean", "harmonic_mean_net", "e_hv", "e_hv_net", "gen_at_spec", "generalisation", "specificity",
+    *(one.name for one in composites()),
+)  # fmt: skip
 AXES = ("bits_per_byte_world", "bits_per_byte", "log10_parameters", "known_rate", "log10_training_tokens")
 
 Share = Annotated[StrictFloat, Field(gt=0, lt=1)]

@@ -11,6 +11,7 @@ IN_LANGUAGE = ("paraphrase", "relation", "alias", "multi_hop")  # generalisation
 KEPT = ("neighbour", "neighbour_plus", "same_subject")  # specificity kinds
 OWN = "_own"  # suffix of a kind's mean over the probes in the language of the edit
 PUBLISHED = ("es", "ps", "ns", "reliability", "rephrase", "locality")  # CounterFact's and EasyEdit's, per case
+SPECIFIC_ENOUGH = 0.9  # specificity at which a case's doses are read
 DOSES = ("dose_area", "dose_gen_at_spec")  # of the curve that a case's doses draw
 # Columns of the case scores that composites read, beside the probe kinds themselves.
 CASE_COLUMNS: tuple[str, ...] = (*(kind + OWN for kind in ("multi_hop", *KEPT)), *PUBLISHED, *DOSES)

@@ -14,6 +14,5 @@ COMPOSITES = (
         "dose_gen_at_spec",
         "generalisation at the largest dose of a case that keeps specificity at .9 or more",
         lambda means: means.values["dose_gen_at_spec"],
-        kept=(),
     ),
 )

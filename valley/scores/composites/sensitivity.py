@@ -11,7 +11,7 @@ from functools import cache
 
 import numpy as np
 
-from valley.scores.composites.composite import CASE_COLUMNS, KEPT, OWN, Composite, Means
+from valley.scores.composites.composite import CASE_COLUMNS, KEPT, OWN, SPECIFIC_ENOUGH, Composite, Means
 from valley.scores.composites.registry import composites
 
 GOOD = 0.9  # of every kind, where the test stands
@@ -29,7 +29,9 @@ def _means(changes: Mapping[str, float | np.ndarray]) -> Means:
         for name in (kind, kind + OWN, *_TWIN.get(kind, ())):
             values[name] = np.broadcast_to(np.asarray(value, float), (_length(changes),)).copy()
     stayed = np.mean([values[kind] for kind in KEPT], axis=0)
+    # Of an edit with one dose that reaches GOOD: the rectangle below it, and GOOD where it is specific enough.
     values["dose_area"] = GOOD * stayed
+    values["dose_gen_at_spec"] = np.where(stayed >= SPECIFIC_ENOUGH - 1e-9, GOOD, 0.0)
     placebo = {name: np.full(_length(changes), PLACEBO) for name in (*_KINDS, *(f"{k}{OWN}" for k in _KINDS))}
     return Means(values, placebo)
 
@@ -52,11 +54,9 @@ def insensitive_to(composite: Composite) -> tuple[str, ...]:
 
 
 def falls_with_collateral(composite: Composite) -> bool:
-    """Whether the composite falls, strictly, as every kind of specificity it notices falls from 1 to 0."""
-    if not composite.kept:
-        return True
+    """Whether the composite never rises, and falls in all, as every specificity kind it notices falls from 1 to 0."""
     values = composite(_means(dict.fromkeys(composite.kept, 1 - _STEPS)))
-    return bool((np.diff(values) < 0).all())
+    return bool((np.diff(values) <= 1e-12).all() and values[-1] < values[0])
 
 
 @cache
