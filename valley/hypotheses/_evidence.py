@@ -13,7 +13,7 @@ from scipy.stats import rankdata, t
 from valley.rows import CASE, NET, RUNG, SETTING
 from valley.scores import SCORES, AnalysisPlan, Available, available, harmonic, on_split, stratum
 from valley.statistics import Points, points, redraw, unit_weights, weighted_means
-from valley.verdicts import Shapes, shapes
+from valley.verdicts import Shapes, Specifications, shapes
 
 # Weight edits that write a value at the key of a chosen site (locate, then edit): what sites, keys and leaks say
 # anything about.
@@ -56,6 +56,11 @@ class Evidence:
     @cached_property
     def found(self) -> Available:
         return self.rows if isinstance(self.rows, Available) else available(self.rows, self.plan)
+
+    @cached_property
+    def specifications(self) -> Specifications:
+        """The verdict under every composite."""
+        return Specifications(self.found, self.plan)
 
     @cached_property
     def shapes(self) -> Shapes:

@@ -14,7 +14,7 @@ STATISTIC = (
 )
 TEST = (
     "prominence against the best monotone curve, largest p over the strength axes that count, least over edit kinds "
-    "after Holm; verdict by the shape rules"
+    "after Holm; verdict by the shape rules under all composites"
 )
 SIDED = True
 MARGIN = 0.1
@@ -24,13 +24,15 @@ def test(evidence: Evidence) -> Finding:
     found = shapes(evidence.found, evidence.plan, whole=False)
     tests = found.tests[(found.tests["method"] == BEST) & found.tests["counted"].astype(bool) & (found.tests["df"] > 0)]
     tests = tests.dropna(subset=["p_valley"])
-    note = "; ".join(f"{kind}: {v.text}" for (_, kind), v in found.verdicts.items())
+    combined = {key: one.verdict for key, one in evidence.specifications.combined.items()}
+    note = "; ".join(f"{kind}: {v.text}" for (_, kind), v in combined.items())
     if tests.empty:
-        raise Untestable(note or "no curve could be tested")
+        reasons = "; ".join(f"{kind}: {v.text}" for (_, kind), v in found.verdicts.items())
+        raise Untestable(reasons or "no curve could be tested")
     curves = [part for _, part in tests.groupby(["ladder", "edit_kind", "family"])]
     p = holm([float(part["p_valley"].max()) for part in curves])
     curve = curves[p.index(min(p))]
-    outcomes = {v.outcome for v in found.verdicts.values()}
+    outcomes = {v.outcome for v in combined.values()}
     ruling = "supported" if "valley" in outcomes else INCONCLUSIVE if INCONCLUSIVE in outcomes else "refuted"
     depth, bound, n = curve["D_valley"].min(), curve["bound"].max(), curve["n_sizes"].max()
     return Finding(float(depth), 0.0, float(bound), min(p), int(n), "sizes", note, ruling)

@@ -62,7 +62,7 @@ class Judged:
     @cached_property
     def specifications(self) -> Specifications | None:
         """The verdict under every composite."""
-        return None if self.only_controls else Specifications(self.evidence.found, self.plan)
+        return None if self.only_controls else self.evidence.specifications
 
     @cached_property
     def strata(self) -> list[str]:

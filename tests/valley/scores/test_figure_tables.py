@@ -124,6 +124,7 @@ def test_charts_and_tables_as_files(report: Report, tmp_path: Path):
     paths = write_charts(report, tmp_path, "svg")
     assert [p.name for p in paths] == [
         "report-strength-0.svg", "report-strength-0-parameters.svg", "report-plane-0.svg", "report-depth-0.svg",
+        "report-specification-0.svg",
     ]  # fmt: skip
     assert all("currentColor" not in p.read_text() and p.read_text().startswith("<svg") for p in paths)
     assert all(p.read_bytes().startswith(b"\x89PNG") for p in write_charts(report, tmp_path, "png"))
