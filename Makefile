@@ -33,7 +33,7 @@ study: $(READY)
 	$(MAKE) study-tables
 
 study-tables: $(READY)
-	$(PY) cli.py report $(STUDY) --min-known 20 --png --csv --md
+	$(PY) cli.py report $(STUDY) --min-known 20 --png --svg --csv --md
 	$(PY) cli.py editability $(STUDY) --min-known 20 --json > $(STUDY)/editability.json
 
 test: $(READY)
