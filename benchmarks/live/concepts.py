@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -64,8 +65,11 @@ def concepts_for(
     unknown = [word for word in words if not _is_concept(known, word, file)]
     if not unknown:
         return known
-    say(f"no concept of the suite is called {' or '.join(map(repr, unknown))}: drafting with the model itself")
-    draft = draft_concepts(model(), unknown, seed, say)
+    lm = model()  # a model that is not there is the first thing to say
+    near = {name: None for word in unknown for name in _nearest(known, word)}
+    hint = f" (near it: {', '.join(near)})" if near else ""
+    say(f"no concept of the suite is called {' or '.join(map(repr, unknown))}{hint}: drafting with the model itself")
+    draft = draft_concepts(lm, unknown, seed, say)
     say(format_draft(draft))
     draft_command = f"valley concepts draft {shlex.join(unknown)} --model {shlex.quote(model.reference)} --seed {seed}"
     say(f"to correct this draft: `{draft_command} --out concepts.toml`, edit the file, add --concepts concepts.toml")
@@ -80,3 +84,9 @@ def _is_concept(known: Knowledge, word: str, file: str | Path) -> bool:
             raise BadRequest(f"{file}: {error}, or add a [[concept]] of that name to the file") from error
         return False
     return True
+
+
+def _nearest(known: Knowledge, word: str) -> list[str]:
+    """Names of the suite that `word` may be a slip of."""
+    names = [known.name(key, known.langs[0]) for key in known.concepts()]
+    return difflib.get_close_matches(word.lower(), names, n=1, cutoff=0.75)

@@ -1,7 +1,12 @@
-"""What the test bed knows about the world: concepts, countries, and how to say it in English and French."""
+"""What the test bed knows about the world: concepts, countries, and how to say it in English and French.
+
+Files of concepts are checked by pydantic, which is imported when one is read: training and editing do without it.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.world.changes import SETS, Change, News, Scope, counterfactual, differing, distant, planned_changes
-from benchmarks.world.concept_file import ConceptFile, content_hash, read_concept_file
 from benchmarks.world.concepts import EDIT_PROMPTS, asked_by, holds
 from benchmarks.world.facts import LANGS, Chain, Fact, Relation, Statement
 from benchmarks.world.french import elides
@@ -9,6 +14,9 @@ from benchmarks.world.knowledge import Knowledge, draw_candidates, knowledge
 from benchmarks.world.own_concepts import knowledge_of, own_knowledge
 from benchmarks.world.people import MOST
 from benchmarks.world.templates import Template
+
+if TYPE_CHECKING:
+    from benchmarks.world.concept_file import ConceptFile, content_hash, read_concept_file
 
 __all__ = [
     "EDIT_PROMPTS",
@@ -39,3 +47,9 @@ __all__ = [
     "planned_changes",
     "read_concept_file",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in ("ConceptFile", "content_hash", "read_concept_file"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module("benchmarks.world.concept_file"), name)

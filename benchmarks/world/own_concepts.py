@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.world.concept_file import LANGUAGE, read_concept_file
 from benchmarks.world.concepts import Form, attributes, check_entry, load_concepts, make_concept, suite_tables
 from benchmarks.world.facts import LANGS, Entity, Fact, Relation
 from benchmarks.world.french import Noun
@@ -23,6 +22,8 @@ def own_knowledge(path: str | Path) -> Knowledge:
     Raises:
         BadData: the file is not as `ConceptFile` and `check_entry` say, or two of its concepts share a name.
     """
+    from benchmarks.world.concept_file import read_concept_file  # pydantic checks it
+
     return knowledge_of(read_concept_file(path), str(path))
 
 
@@ -92,7 +93,7 @@ def _schema(tables: Mapping[str, Any], langs: Sequence[str], where: str) -> tupl
         kind = table.get("object") or (before.object_kind if before else name)
         schema[name] = Relation(name, "concept", kind, (before.said if before else {}) | said)
     for name in schema:
-        if LANGUAGE.fullmatch(name) and name in langs:
+        if name in langs:
             raise BadData(f"{where}: relations.{name}: also the code of a language; give the relation another name")
     return tuple(schema.values())
 

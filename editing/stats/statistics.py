@@ -238,10 +238,9 @@ class ModelStatistics:
         if not used:
             return ""
         tokens = " to ".join(f"{n:,}" for n in sorted({min(c.tokens for c in used), max(c.tokens for c in used)}))
-        worst = max(c.error for c in used)
-        return (
-            f"covariances of {len(used)} sites from {self.corpus}: {tokens} tokens, relative error at most {worst:.3f}"
-        )
+        errors = [c.error for c in used if c.error == c.error]  # NaN: too few texts to halve
+        known = f"at most {max(errors):.3f}" if errors else "unknown: too few texts"
+        return f"covariances of {len(used)} sites from {self.corpus}: {tokens} tokens, relative error {known}"
 
     def _texts(self) -> list[str]:
         kind, _, value = self.corpus.partition(":")

@@ -284,7 +284,6 @@ def test_edit_mistakes_are_one_line(tiny: World, tmp_path: Path) -> None:
     def edit(*arguments: object) -> str:
         return refused("edit", "--model", tiny.model, *arguments)
 
-    assert "chese" in edit("--rename", "chese=fromage")
     assert "OLD=NEW" in edit("--rename", "cheese")
     assert "nothing to do" in edit()
     assert "--rename and --retarget" in edit("--rename", "cheese=fromage", "--retarget", "cheese=bread")

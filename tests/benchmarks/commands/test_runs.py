@@ -99,7 +99,7 @@ def test_flags_override_a_plan_and_say_so(plan: Path, run: Path, tmp_path: Path)
     whole, lines = dry("--limit", 6)  # as the plan has it: no override
     assert not lines
     for flags, line in (
-        (("--limit", 3), "--limit 3 instead of the plan's 6"),
+        (("--limit", 5), "--limit 5 instead of the plan's 6"),
         (("--seed", 1), "--seed 1 instead of the plan's 0"),
         (("--known",), "--known true instead of the plan's false"),
         (("--fast",), "--fast true instead of the plan's false"),

@@ -22,9 +22,10 @@ from benchmarks.crispness.measures import (
     partner_cosines,
     rank_alignment,
 )
-from benchmarks.crispness.pairs import LANGS, Pairs, concept_pairs, facts, frames
+from benchmarks.crispness.pairs import Pairs, concept_pairs, facts, frames
 from benchmarks.crispness.patching import patch, source_states
 from benchmarks.crispness.reading import gradient_vectors, optimised_vectors, untrained
+from benchmarks.world import LANGS
 from editing.errors import BadModel, BadRequest
 from editing.model.language_model import LanguageModel
 from editing.stats.statistics import ModelStatistics

@@ -247,7 +247,7 @@ class TestExtension:
         (tmp_path / "run.json").write_text(json.dumps({"extensions": [extension]}))
         for caution in (stored(AnalysisPlan(), tmp_path), plan_caution(tmp_path)):
             assert caution.startswith("the run was extended, 2026-01-02 (plan abababababababab): limit")
-        assert "another plan" in plan_caution(tmp_path, min_known=3) and "extended" in plan_caution(
+        assert "another analysis plan" in plan_caution(tmp_path, min_known=3) and "extended" in plan_caution(
             tmp_path, min_known=3
         )
 

@@ -1,0 +1,158 @@
+"""The controls: a placebo edits something else, a random layer or key the same thing elsewhere."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+import torch
+
+from editing.delta import Delta
+from editing.errors import BadRequest
+from editing.eval import continuation_logprobs
+from editing.methods import make_method
+from editing.methods.controls.placebo import SUBJECTS, Placebo
+from editing.model.language_model import LanguageModel
+from editing.run.trace import Trace
+from editing.stats.statistics import ModelStatistics
+from editing.text.requests import EditRequest
+from tests.editing import reference
+from tests.editing.worked import PROMPTS, REQUESTS, TARGETS
+
+
+@pytest.fixture(scope="module")
+def statistics(trained_lm: LanguageModel, tmp_path_factory: pytest.TempPathFactory) -> ModelStatistics:
+    return ModelStatistics(trained_lm, tmp_path_factory.mktemp("cache"), "samples:800")
+
+
+def gain(lm: LanguageModel, deltas: list[Delta]) -> float:
+    """Mean rise of log P(target) of the first four requests' own prompts."""
+    targets = [t[:1] for t in TARGETS[:4]]
+    before = continuation_logprobs(lm, PROMPTS[:4], targets)
+    after = continuation_logprobs(lm, PROMPTS[:4], targets, deltas, range(4))
+    return sum(float(a[0] - b[0]) for a, b in zip(after, before, strict=True)) / 4
+
+
+def literal_direction(
+    lm: LanguageModel, texts: list[reference.Text], path: str, limit: torch.Tensor, scale: torch.Tensor
+) -> torch.Tensor:
+    """Six steps of Adam at 0.1 on the vector itself, weight decay 0.5, one text in a pass."""
+    vector = torch.zeros(lm.d_model, requires_grad=True)
+    optimiser = torch.optim.Adam([vector], lr=0.1)
+
+    def add(output: object) -> object:
+        return (output[0] + vector, *output[1:]) if isinstance(output, tuple) else output + vector  # type: ignore[operator]
+
+    for _ in range(6):
+        optimiser.zero_grad()
+        loss = 0.5 * torch.norm(vector) / scale**2
+        for text in texts:
+            ids = torch.tensor([[*text.ids, *text.target[:-1]]])
+            with Trace(lm.module, path, edit_output=add):
+                logits = lm.module(input_ids=ids, use_cache=False).logits[0]
+            log_p = logits.log_softmax(-1)[len(text.ids) - 1 :]
+            loss = loss - log_p[range(len(text.target)), text.target].mean() / len(texts)
+        loss.backward()
+        optimiser.step()
+        with torch.no_grad():
+            if vector.norm() > limit:
+                vector *= limit / vector.norm()
+    return vector.detach()
+
+
+class TestControls:
+    def test_a_placebo_is_the_inner_method_on_another_subject(self, trained_lm, statistics) -> None:
+        method = make_method(
+            "placebo", inner="rome", options='{"steps": 3, "short_prefixes": 1, "long_prefixes": 1}', depth=0.5
+        )
+        assert isinstance(method, Placebo)
+        deltas = method.each(trained_lm, REQUESTS, statistics)
+        others = [method.unrelated(trained_lm, r) for r in REQUESTS]
+        inner = make_method("rome", steps=3, short_prefixes=1, long_prefixes=1, depth=0.5)
+        for delta, wanted in zip(deltas, inner.each(trained_lm, others, statistics), strict=True):
+            (name,) = delta.weights
+            assert torch.equal(delta.factors[name].left, wanted.factors[name].left)
+            assert delta.provenance["method"] == "placebo" and delta.provenance["inner"]["method"] == "rome"
+
+    def test_the_other_subject(self, trained_lm: LanguageModel) -> None:
+        method = Placebo()
+
+        def tokens(text: str) -> int:
+            return len(trained_lm.tokenizer(f" {text}")["input_ids"])
+
+        lengths = {tokens(s) for s in SUBJECTS}
+        picks = set()
+        for subject in SUBJECTS:
+            request = EditRequest(f"of {subject}", ("{} comes from",), subject, ("Italy",))
+            other = method.unrelated(trained_lm, request)
+            assert other == method.unrelated(trained_lm, request)
+            assert (
+                other.subject not in (subject, "")
+                and other.targets == request.targets
+                and other.prompts == request.prompts
+            )
+            assert tokens(other.subject) == tokens(subject) or sum(tokens(s) == tokens(subject) for s in SUBJECTS) == 1
+            picks.add(other.subject)
+        assert len(lengths) > 3 and len(picks) > 12
+        seeds = {Placebo(seed=s).unrelated(trained_lm, REQUESTS[0]).subject for s in range(8)}
+        assert len(seeds) > 1
+        rename = method.unrelated(trained_lm, REQUESTS[2])
+        assert not set(rename.prompts) & set(REQUESTS[2].prompts) and len(set(rename.prompts)) == 3
+        assert rename.targets == REQUESTS[2].targets
+
+    def test_what_cannot_be_a_placebo_is_refused(self, trained_lm: LanguageModel) -> None:
+        for settings in (
+            {"inner": "placebo"},
+            {"inner": "x"},
+            {"options": "[]"},
+            {"options": "{"},
+            {"options": '{"x": 1}'},
+        ):
+            with pytest.raises(BadRequest):
+                make_method("placebo", **settings)
+        everything = EditRequest("all", ("{} " + " ".join(SUBJECTS),), "Brie", ("Italy",))
+        with pytest.raises(BadRequest, match="request 'all'"):
+            Placebo().unrelated(trained_lm, everything)
+
+    def test_a_random_layer_is_the_inner_methods_real_edit_at_a_layer_of_its_draw(self, trained_lm, statistics) -> None:
+        few = {"steps": 3, "short_prefixes": 1, "long_prefixes": 1}
+        control = make_method("random_layer", lookup="last", options=json.dumps(few), draw="fact world_facts 0")
+        layer = control.layer(trained_lm)
+        assert {control.placement(trained_lm, r).layers for r in REQUESTS} == {(layer,)}, "one draw for all cases"
+        inner = make_method("rome", lookup="last", depth=(layer + 0.5) / trained_lm.n_layers, **few)
+        for mine, real in zip(
+            control.each(trained_lm, REQUESTS, statistics), inner.each(trained_lm, REQUESTS, statistics), strict=True
+        ):
+            assert mine.weights == real.weights and mine.provenance["layer"] == layer
+            assert all(torch.equal(mine.factors[n].left, real.factors[n].left) for n in real.weights)
+            assert all(torch.equal(mine.factors[n].right, real.factors[n].right) for n in real.weights)
+        draws = {dataclasses.replace(control, draw=str(i)).layer(trained_lm) for i in range(20)}
+        assert draws == set(range(trained_lm.n_layers)), "every layer can be drawn, that of the edit too"
+        with pytest.raises(BadRequest, match="inner='placebo'; use one of"):
+            make_method("random_layer", inner="placebo")
+
+    def test_a_random_site_is_romes_change_turned_away(self, trained_lm, statistics) -> None:
+        few = {
+            "steps": 3,
+            "short_prefixes": 1,
+            "long_prefixes": 1,
+            "lookup": "last",
+        }  # an early state of the last block is never read
+        method, usual = make_method("random_site", **few), make_method("rome", **few)
+        layers = set()
+        for request, delta in zip(REQUESTS, method.each(trained_lm, REQUESTS, statistics), strict=True):
+            (layer,) = method.placement(trained_lm, request).layers
+            assert (layer,) != usual.placement(trained_lm, request).layers
+            layers.add(layer)
+            there = make_method("rome", **few, depth=(layer + 0.5) / trained_lm.n_layers)
+            (same,) = there.each(trained_lm, [request], statistics)
+            (name,) = delta.weights
+            one, two = delta.factors[name], same.factors[name]
+            assert torch.allclose(one.left, two.left, rtol=1e-3, atol=1e-5)
+            assert one.norm() == pytest.approx(two.norm(), rel=1e-3)
+            cosine = float((one.right * two.right).sum() / one.right.norm() / two.right.norm())
+            assert abs(cosine) < 0.5
+        assert len(layers) > 1
+        other = dataclasses.replace(method, seed=1).each(trained_lm, REQUESTS[:1], statistics)[0]
+        assert other.weights != delta.weights or not torch.equal(other.factors[name].right, delta.factors[name].right)
