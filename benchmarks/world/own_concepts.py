@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.world.concept_file import LANGUAGE, read_concept_file
+from benchmarks.world.concept_file import read_concept_file
 from benchmarks.world.concepts import Form, attributes, check_entry, load_concepts, make_concept, suite_tables
 from benchmarks.world.facts import LANGS, Entity, Fact, Relation
 from benchmarks.world.french import Noun
 from benchmarks.world.knowledge import Knowledge
-from benchmarks.world.sources import Part, load_relations, slug
+from benchmarks.world.sources import LANGUAGE, Part, load_relations, slug
 from benchmarks.world.templates import Bare, English, Template, Word
 from editing.errors import BadData
 

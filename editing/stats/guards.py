@@ -22,7 +22,7 @@ from editing.stats.covariance import Covariance
 LEAST_TOKENS = 1.0  # per dimension of the key; fewer are refused where C is inverted
 FEW_TOKENS = 4.0  # fewer are warned about: norms are 1.3 (ROME) to 2 (MEMIT) times those of a full corpus there
 LARGE_ERROR = 0.3  # relative error of C, by the distance of its halves
-LEAST_COSINE = 1e-3  # of a key and the direction its change is read along: the change is 1/cosine of the smallest one
+LEAST_COSINE = 1e-4  # of a key and the direction its change is read along: the change is 1/cosine of the smallest one
 SMALL_COSINE = 0.05
 LARGE_NORM = 2.0  # of a change, relative to the weights it changes; the edits measured stay below 1
 
@@ -72,7 +72,7 @@ def cosine_warning(request: str, dot: float, key_norm: float) -> str:
     if cosine < LEAST_COSINE:
         raise BadRequest(
             f"request {request!r}: its key is orthogonal to its own direction (cosine {cosine:.1e}); no rank-one edit, "
-            "the change would be a thousand times the smallest one; take a larger corpus or another layer"
+            "the change would be ten thousand times the smallest one; take a larger corpus or another layer"
         )
     if cosine < SMALL_COSINE:
         return (

@@ -18,11 +18,11 @@ from benchmarks.provenance import CODE_SCHEMA, canonical, digest
 from benchmarks.sweep.cell import Cell
 from benchmarks.sweep.executors.local import gpu_of, threads_of
 from benchmarks.sweep.planning.plan import Plan
+from benchmarks.sweep.run_folder.cell_files import KEY
 from benchmarks.sweep.runner import run_bench
 from benchmarks.sweep.search.place import places
 from benchmarks.sweep.search.schedule import walk
 from benchmarks.sweep.shards import Shard
-from benchmarks.sweep.store import KEY
 from benchmarks.watch import Watch
 from editing.errors import BadModel
 from editing.model.language_model import weight_versions
