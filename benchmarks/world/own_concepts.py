@@ -90,7 +90,7 @@ def _schema(tables: Mapping[str, Any], langs: Sequence[str], where: str) -> tupl
                 raise BadData(f"{where}: relations.{name}.{lang}: {error}") from error
         before = schema.get(name)
         kind = table.get("object") or (before.object_kind if before else name)
-        schema[name] = Relation(name, "concept", kind, (before.said if before else {}) | said)
+        schema[name] = Relation(name, "concept", kind, {**(before.said if before else {}), **said})
     for name in schema:
         if LANGUAGE.fullmatch(name) and name in langs:
             raise BadData(f"{where}: relations.{name}: also the code of a language; give the relation another name")
