@@ -1,12 +1,10 @@
-"""What the test bed knows about the world: concepts, countries, and how to say it in English and French.
-
-Files of concepts are checked by pydantic, which is imported when one is read: training and editing do without it.
-"""
+"""What the test bed knows about the world: concepts, countries, and how to say it in English and French."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.world.changes import SETS, Change, News, Scope, counterfactual, differing, distant, planned_changes
+from benchmarks.world.concept_file import content_hash, read_concept_file
 from benchmarks.world.concepts import EDIT_PROMPTS, asked_by, holds
 from benchmarks.world.facts import LANGS, Chain, Fact, Relation, Statement
 from benchmarks.world.french import elides
@@ -16,7 +14,7 @@ from benchmarks.world.people import MOST
 from benchmarks.world.templates import Template
 
 if TYPE_CHECKING:
-    from benchmarks.world.concept_file import ConceptFile, content_hash, read_concept_file
+    from benchmarks.world.concept_schema import ConceptFile
 
 __all__ = [
     "EDIT_PROMPTS",
@@ -50,6 +48,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in ("ConceptFile", "content_hash", "read_concept_file"):
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module("benchmarks.world.concept_file"), name)
+    """`ConceptFile` when it is first used: it needs pydantic, the rest of the world does not."""
+    if name != "ConceptFile":
+        raise AttributeError(f"module 'benchmarks.world' has no attribute {name!r}")
+    return import_module("benchmarks.world.concept_schema").ConceptFile

@@ -143,7 +143,8 @@ def asked_by(entry: Mapping[str, Any], definition: str, lang: str) -> tuple[str,
     suite."""
     elicit = read_toml("concepts.toml")["elicit"]
     word = _word(entry, (lang,))
-    text, prior = _elicitations(entry | {f"define_{lang}": [definition], f"cloze_{lang}": ""}, elicit, word, lang)[0]
+    entry = {**entry, f"define_{lang}": [definition], f"cloze_{lang}": ""}
+    text, prior = _elicitations(entry, elicit, word, lang)[0]
     return text, prior
 
 

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.world.concept_file import read_concept_file
 from benchmarks.world.concepts import Form, attributes, check_entry, load_concepts, make_concept, suite_tables
 from benchmarks.world.facts import LANGS, Entity, Fact, Relation
 from benchmarks.world.french import Noun
 from benchmarks.world.knowledge import Knowledge
-from benchmarks.world.sources import Part, load_relations, slug
+from benchmarks.world.sources import LANGUAGE, Part, load_relations, slug
 from benchmarks.world.templates import Bare, English, Template, Word
 from editing.errors import BadData
 
@@ -22,8 +23,6 @@ def own_knowledge(path: str | Path) -> Knowledge:
     Raises:
         BadData: the file is not as `ConceptFile` and `check_entry` say, or two of its concepts share a name.
     """
-    from benchmarks.world.concept_file import read_concept_file  # pydantic checks it
-
     return knowledge_of(read_concept_file(path), str(path))
 
 
@@ -91,9 +90,9 @@ def _schema(tables: Mapping[str, Any], langs: Sequence[str], where: str) -> tupl
                 raise BadData(f"{where}: relations.{name}.{lang}: {error}") from error
         before = schema.get(name)
         kind = table.get("object") or (before.object_kind if before else name)
-        schema[name] = Relation(name, "concept", kind, (before.said if before else {}) | said)
+        schema[name] = Relation(name, "concept", kind, {**(before.said if before else {}), **said})
     for name in schema:
-        if name in langs:
+        if LANGUAGE.fullmatch(name) and name in langs:
             raise BadData(f"{where}: relations.{name}: also the code of a language; give the relation another name")
     return tuple(schema.values())
 

@@ -13,6 +13,8 @@ from benchmarks.world.facts import Entity, Fact, Relation
 from benchmarks.world.templates import Template
 from editing.errors import BadData
 
+LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")  # code of a language
+
 
 @dataclass(frozen=True)
 class Part:

@@ -238,9 +238,10 @@ class ModelStatistics:
         if not used:
             return ""
         tokens = " to ".join(f"{n:,}" for n in sorted({min(c.tokens for c in used), max(c.tokens for c in used)}))
-        errors = [c.error for c in used if c.error == c.error]  # NaN: too few texts to halve
-        known = f"at most {max(errors):.3f}" if errors else "unknown: too few texts"
-        return f"covariances of {len(used)} sites from {self.corpus}: {tokens} tokens, relative error {known}"
+        errors = [c.error for c in used]
+        known = all(error == error for error in errors)  # NaN: too little text for two halves to be compared
+        error = f"relative error at most {max(errors):.3f}" if known else "relative error unknown"
+        return f"covariances of {len(used)} sites from {self.corpus}: {tokens} tokens, {error}"
 
     def _texts(self) -> list[str]:
         kind, _, value = self.corpus.partition(":")

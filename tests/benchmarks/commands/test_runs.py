@@ -99,7 +99,7 @@ def test_flags_override_a_plan_and_say_so(plan: Path, run: Path, tmp_path: Path)
     whole, lines = dry("--limit", 6)  # as the plan has it: no override
     assert not lines
     for flags, line in (
-        (("--limit", 5), "--limit 5 instead of the plan's 6"),
+        (("--limit", 4), "--limit 4 instead of the plan's 6"),
         (("--seed", 1), "--seed 1 instead of the plan's 0"),
         (("--known",), "--known true instead of the plan's false"),
         (("--fast",), "--fast true instead of the plan's false"),
@@ -109,12 +109,12 @@ def test_flags_override_a_plan_and_say_so(plan: Path, run: Path, tmp_path: Path)
     ):
         changed, lines = dry(*flags)
         assert lines == [line] and changed["hash"] != whole["hash"], flags
-    changed, lines = dry("--limit", 3, "--seed", 1)
-    assert len(lines) == 2 and changed["plan"]["seeds"] == [1] and changed["plan"]["edits"][0]["limit"] == 3
+    changed, lines = dry("--limit", 4, "--seed", 1)
+    assert len(lines) == 2 and changed["plan"]["seeds"] == [1] and changed["plan"]["edits"][0]["limit"] == 4
     written = tmp_path / "written.toml"
-    written.write_text(plan.read_text().replace("limit = 6", "limit = 3"))
+    written.write_text(plan.read_text().replace("limit = 6", "limit = 4"))
     same = call("bench", written, "--dry-run", "--json", "--out", tmp_path / "none", "--device", "cpu")
-    assert json.loads(same.stdout)["hash"] == dry("--limit", 3)[0]["hash"]
+    assert json.loads(same.stdout)["hash"] == dry("--limit", 4)[0]["hash"]
     assert not (tmp_path / "none").exists()
 
 

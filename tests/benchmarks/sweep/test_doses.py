@@ -247,9 +247,8 @@ class TestExtension:
         (tmp_path / "run.json").write_text(json.dumps({"extensions": [extension]}))
         for caution in (stored(AnalysisPlan(), tmp_path), plan_caution(tmp_path)):
             assert caution.startswith("the run was extended, 2026-01-02 (plan abababababababab): limit")
-        assert "another analysis plan" in plan_caution(tmp_path, min_known=3) and "extended" in plan_caution(
-            tmp_path, min_known=3
-        )
+        caution = plan_caution(tmp_path, min_known=3)
+        assert "another analysis plan" in caution and "the run was extended" in caution
 
     def test_what_leaves_something_out_is_no_extension(self, tiny: World, tmp_path: Path) -> None:
         plan = plan_of(tiny)

@@ -10,7 +10,7 @@ import pytest
 from benchmarks.cases import cases_digest
 from benchmarks.datasets import build_cases, count_concepts, format_concepts, rename_case, retarget_case
 from benchmarks.sweep.planning.plan import Plan
-from benchmarks.world.concept_file import ConceptFile
+from benchmarks.world.concept_schema import ConceptFile
 from benchmarks.world.concepts import LEAST_DEFINITIONS, holds, suite_tables
 from benchmarks.world.knowledge import knowledge
 from benchmarks.world.own_concepts import own_knowledge
