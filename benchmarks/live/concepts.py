@@ -64,8 +64,9 @@ def concepts_for(
     unknown = [word for word in words if not _is_concept(known, word, file)]
     if not unknown:
         return known
+    lm = model()  # first: a wrong reference is one line of error, with nothing said about drafting before it
     say(f"no concept of the suite is called {' or '.join(map(repr, unknown))}: drafting with the model itself")
-    draft = draft_concepts(model(), unknown, seed, say)
+    draft = draft_concepts(lm, unknown, seed, say)
     say(format_draft(draft))
     draft_command = f"valley concepts draft {shlex.join(unknown)} --model {shlex.quote(model.reference)} --seed {seed}"
     say(f"to correct this draft: `{draft_command} --out concepts.toml`, edit the file, add --concepts concepts.toml")

@@ -35,7 +35,7 @@ class HparamsFile:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         try:
-            values = yaml.load(self.path.read_text(encoding="utf-8"), _EachKeyOnce)
+            values = _EachKeyOnce(self.path.read_text(encoding="utf-8")).get_single_data()
         except OSError as error:
             raise BadData(
                 f"{path}: cannot be read ({error.strerror}); name one of EasyEdit's hparams YAML files"

@@ -49,7 +49,7 @@ def test_every_question_has_its_twins_in_the_same_frame() -> None:
     assert {q.relation: q.role for q in mine} == {
         "person": TRAINED, "material": TRAINED, "color": HELD_OUT, "category": SHARED, "place": SHARED, "activity": SHARED,
     }  # fmt: skip
-    assert len(mine) == 6 * sum(FRAMES.values()) and {q.lang for q in mine} == {"en", "fr"}
+    assert len(mine) == 6 * sum(FRAMES) and {q.lang for q in mine} == {"en", "fr"}
     assert set(panel.siblings) == {"butter", "egg", "honey", "apple", "cake", "meat"}
     edited = {p.prompt for p in panel.case.probes if p.kind == "efficacy"}
     assert edited == set(panel.case.request.filled())
@@ -155,7 +155,7 @@ def test_the_interval_of_a_correlation_covers_its_truth() -> None:
 def test_agreement_is_of_steering_with_each_other_method(done: Retargeting) -> None:
     found = agreements(done.questions)
     assert [(one.a, one.b, one.group) for one in found] == [("rome", "steer", g) for g in ("concept", "siblings")]
-    assert found[0].n == 3 * sum(FRAMES.values()) and found[0].relations == 3 and np.isfinite(found[0].r)
+    assert found[0].n == 3 * sum(FRAMES) and found[0].relations == 3 and np.isfinite(found[0].r)
     rome = done.questions[done.questions["by"] == "rome"]
     same = agreements(pd.concat([rome, rome.assign(by="steer")]))
     assert all(one.r == pytest.approx(1) and one.r_interval == pytest.approx((1, 1)) for one in same)
@@ -231,7 +231,7 @@ def test_json_on_the_command_line(tiny: World) -> None:
         (("--model", "gpt2", "--methods", "romeo"), "romeo"),
         (("--model", "gpt2", "--methods", ","), "no method to retarget by"),
         (("--model", "gpt2", "--set", "strength=1"), "none of rome has a setting 'strength'"),
-        (("--model", "gpt2", "--to", "breed"), "bread"),
+        (("--model", "nobody/gone", "--to", "breed"), "not in the local hub cache"),  # before anything is drafted
         (("--model", "gpt2", "--to", "cheese"), "choose another pair"),
         (("--sweep", "demos"), "demo"),
     ],
