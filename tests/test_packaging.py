@@ -22,10 +22,8 @@ from benchmarks.provenance import PACKAGES
 from editing.cache import SOURCE
 
 PROJECT = tomllib.loads((SOURCE / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-OUTSIDE_REQUIREMENTS = {
-    "ray": "the extra `ray`",
-    "nltk": "the dictionary of `concepts draft`, where installed",
-}  # imported, not required
+# imported, not required
+OUTSIDE_REQUIREMENTS = {"ray": "the extra `ray`", "nltk": "definitions for drafts, where it is installed"}
 NOT_IMPORTED = {"accelerate": "transformers imports it for device_map"}  # required, not imported
 
 

@@ -47,7 +47,7 @@ def _counts(form: str, case_set: CaseSet) -> dict[str, Any]:
     probes = [probe for case in case_set.cases for probe in case.probes]
     kinds = Counter((probe.kind, probe.lang) for probe in probes)
     together = edit_set([case.request for case in case_set.cases])
-    notes = [*case_set.notes, *together.notes()]
+    notes = [*case_set.notes, *case_set.readings, *together.notes()]
     sizes = sorted(len(probe.candidates) for probe in probes if probe.candidates)
     return {
         "records": case_set.records,

@@ -25,15 +25,6 @@ class _EachKeyOnce(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def _read(text: str) -> object:
-    """The document of a YAML text, made of plain values only."""
-    loader = _EachKeyOnce(text)
-    try:
-        return loader.get_single_data()
-    finally:
-        loader.dispose()
-
-
 class HparamsFile:
     """The keys of one file; keeps track of which were read, so that the rest can be listed.
 
@@ -44,7 +35,7 @@ class HparamsFile:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         try:
-            values = _read(self.path.read_text(encoding="utf-8"))
+            values = _EachKeyOnce(self.path.read_text(encoding="utf-8")).get_single_data()
         except OSError as error:
             raise BadData(
                 f"{path}: cannot be read ({error.strerror}); name one of EasyEdit's hparams YAML files"

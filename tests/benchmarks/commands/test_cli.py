@@ -284,6 +284,8 @@ def test_edit_mistakes_are_one_line(tiny: World, tmp_path: Path) -> None:
     def edit(*arguments: object) -> str:
         return refused("edit", "--model", tiny.model, *arguments)
 
+    unknown_word = ("edit", "--rename", "chese=fromage")  # drafted by the model, so the model is opened first
+    assert "not in the local hub cache" in refused(*unknown_word, "--model", "nobody/gone")
     assert "OLD=NEW" in edit("--rename", "cheese")
     assert "nothing to do" in edit()
     assert "--rename and --retarget" in edit("--rename", "cheese=fromage", "--retarget", "cheese=bread")

@@ -25,7 +25,6 @@ from benchmarks.crispness.measures import (
 from benchmarks.crispness.pairs import Pairs, concept_pairs, facts, frames
 from benchmarks.crispness.patching import patch, source_states
 from benchmarks.crispness.reading import gradient_vectors, optimised_vectors, untrained
-from benchmarks.world import LANGS
 from editing.errors import BadModel, BadRequest
 from editing.model.language_model import LanguageModel
 from editing.stats.statistics import ModelStatistics
@@ -88,7 +87,7 @@ def test_key_leaks_are_those_of_a_literal_inverse(lm, statistics, frame) -> None
     matrix = statistics.covariance(site).matrix.double().numpy()
     inverse = np.linalg.inv(matrix + np.eye(len(matrix)) * statistics.ridge * matrix.diagonal().mean())
     key = {}
-    for lang in LANGS:
+    for lang in PAIRS.langs:
         for name, mine in zip(PAIRS.keys, frames(lm, PAIRS, lang), strict=True):
             if PAIRS.known.entity(name).group == "food":
                 key[name, lang] = np.mean([looked_up(lm, p, site.path, "input") for p in mine], axis=0)
@@ -115,9 +114,9 @@ def test_alignment_is_that_of_a_literal_search(lm, frame) -> None:
         lang: np.array(
             [np.mean([looked_up(lm, p, block, "output") for p in mine], axis=0) for mine in frames(lm, PAIRS, lang)]
         )
-        for lang in LANGS
+        for lang in PAIRS.langs
     }
-    en, fr = (state[lang] - state[lang].mean(0) for lang in LANGS)
+    en, fr = (state[lang] - state[lang].mean(0) for lang in PAIRS.langs)
     n = len(en)
     cosine = [[float(a @ b / np.linalg.norm(a) / np.linalg.norm(b)) for b in fr] for a in en]
     column = list(zip(*cosine, strict=True))
@@ -269,12 +268,12 @@ def test_untrained_twin(lm) -> None:
 def word_model(shared: bool) -> LanguageModel:
     """A GPT-2 over words in which a state depends on its own word alone; with `shared`, translations share a row."""
     known = PAIRS.known
-    texts = [p for lang in LANGS for k in PAIRS.keys for p in known.elicit(k, lang)]
+    texts = [p for lang in PAIRS.langs for k in PAIRS.keys for p in known.elicit(k, lang)]
     for relation in known.schema:
         if relation.subject_kind == "concept":
             for k in PAIRS.keys:
-                texts += [t.prompt(known.entity(k).word) for lang in LANGS for t in relation.templates(lang)]
-    texts += [e.word.name(lang) for e in known.entities for lang in LANGS]
+                texts += [t.prompt(known.entity(k).word) for lang in PAIRS.langs for t in relation.templates(lang)]
+    texts += [e.word.name(lang) for e in known.entities for lang in PAIRS.langs]
     words = sorted({w for t in texts for w in re.findall(r"\w+|[^\w\s]+", t)})
     vocabulary = {w: i for i, w in enumerate(["<unk>", "<|endoftext|>", *words])}
     raw = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))

@@ -14,6 +14,7 @@ from benchmarks.world.knowledge import knowledge
 from editing.errors import BadRequest
 
 OWN = ("concept_suite", "people_facts", "world_facts")
+FEW_PEOPLE = "people_facts:40"  # the default of 250 takes seconds to build each time
 SETS = [(name, kind) for name in OWN for kind in kinds_of(name)]
 WANTED = {
     "fact": {
@@ -102,11 +103,12 @@ def test_efficacy_asks_the_request(all_cases, key):
 @pytest.mark.parametrize("key", SETS, ids="-".join)
 def test_same_seed_same_cases_and_limit_is_a_prefix(all_cases, key):
     name, kind = key
-    assert build_cases(name, kind, seed=0) == all_cases[key]
-    assert build_cases(name, kind, limit=5) == all_cases[key][:5]
+    name, cases = (FEW_PEOPLE, build_cases(FEW_PEOPLE, kind)) if name == "people_facts" else (name, all_cases[key])
+    assert build_cases(name, kind, seed=0) == cases
+    assert build_cases(name, kind, limit=5) == cases[:5]
     if kind != "rename":
         again = {case.id: case.request.targets for case in build_cases(name, kind, seed=1)}
-        assert again != {case.id: case.request.targets for case in all_cases[key]}
+        assert again != {case.id: case.request.targets for case in cases}
 
 
 def test_a_short_sample_is_varied(all_cases):

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from benchmarks.commands import cli
-from benchmarks.datasets import show
+from benchmarks.datasets import check_file, show
 
 # language -> subject, prompt with its place, target, old answer, whether a blank belongs before the answer
 FACTS = {
@@ -93,3 +93,13 @@ def test_an_unknown_language_costs_its_record_only(tmp_path: Path) -> None:
 def test_every_kind_of_our_own_sets_is_shown() -> None:
     case = show("concept_suite", "")["cases"][0]
     assert case["requests"] and case["probes"]
+
+
+def test_check_says_how_an_open_language_and_a_repeated_subject_are_read(tmp_path: Path) -> None:
+    record = {"subject": "Bern", "prompt": "Bern is Bern in", "target_new": "Peru", "ground_truth": "Switzerland"}
+    other = record | {"subject": "Oslo", "prompt": "Oslo lies in", "target_new": "Chad", "ground_truth": "Norway"}
+    file = tmp_path / "two.json"
+    file.write_text(json.dumps([record, other]))
+    lines = check_file(str(file), "easyedit")["account"]
+    assert [line for line in lines if "name no language" in line and "en (2)" in line]
+    assert [line for line in lines if "1 prompts name their subject more than once" in line]

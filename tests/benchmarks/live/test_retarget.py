@@ -231,7 +231,7 @@ def test_json_on_the_command_line(tiny: World) -> None:
         (("--model", "gpt2", "--methods", "romeo"), "romeo"),
         (("--model", "gpt2", "--methods", ","), "no method to retarget by"),
         (("--model", "gpt2", "--set", "strength=1"), "none of rome has a setting 'strength'"),
-        (("--model", "gpt2", "--to", "breed"), "bread"),
+        (("--model", "nobody/gone", "--to", "breed"), "not in the local hub cache"),  # before anything is drafted
         (("--model", "gpt2", "--to", "cheese"), "choose another pair"),
         (("--sweep", "demos"), "demo"),
     ],
