@@ -118,7 +118,8 @@ def analysis_of(plan: Plan, flags: dict[str, Any], out: Path) -> tuple[tuple[str
     from valley.scores import AnalysisPlan, plan_differences
 
     options = {"min_known": flags["min_known"], "which": flags["stratum"], "metric": flags["metric"]}
-    stated = dict(plan.analysis) | {name: value for name, value in options.items() if value is not None}
+    stated: dict[str, Any] = dict(plan.analysis)
+    stated |= {name: value for name, value in options.items() if value is not None}
     fields = asdict(AnalysisPlan(**stated))
     found = plan_differences(out, **{name: fields[name] for name in stated})
     if found is None:

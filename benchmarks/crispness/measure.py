@@ -65,7 +65,7 @@ COLUMNS = (
 
 def columns(langs: tuple[str, str]) -> tuple[str, ...]:
     """COLUMNS for names in other languages than English and French."""
-    names = dict(zip(("en", "fr"), langs, strict=True))
+    names: dict[str, str] = dict(zip(("en", "fr"), langs, strict=True))
     return tuple(names.get(column, column) for column in COLUMNS)
 
 

@@ -102,7 +102,7 @@ def concept_pairs(known: Knowledge | None = None) -> Pairs:
     """
     known = known or knowledge()
     if len(known.langs) < 2:
-        raise BadData(f"concepts in {known.langs[0]} alone are no pairs of names; add a second language")
+        raise BadData(f"concepts in {', '.join(known.langs)} alone are no pairs of names; add a second language")
     one, two = known.langs[:2]
     both = [key for key in known.concepts() if known.elicit(key, one) and known.elicit(key, two)]
     keys = tuple(k for k in both if known.name(k, one).lower() != known.name(k, two).lower() and _has_facts(known, k))

@@ -102,7 +102,7 @@ WeightChange: TypeAlias = LowRank | Dense
 Change: TypeAlias = LowRank | Dense | Shift | TokenShift | Codebook
 
 
-C = TypeVar("C", LowRank, Dense, Shift, TokenShift, Codebook)
+C = TypeVar("C", bound="Change")
 
 
 def moved(change: C, device: torch.device) -> C:

@@ -30,7 +30,8 @@ def tests_of(
     if condition.noise_axis >= 0:
         orders[condition.noise_axis] = np.argsort(rng.random((total, n)), axis=1)
         places = np.argsort(orders, axis=2)
-        counted[1] = [kendalltau(a, b).statistic >= CONCORDANT for a, b in zip(*places, strict=True)]
+        results: list[Any] = [kendalltau(a, b) for a, b in zip(*places, strict=True)]
+        counted[1] = [result.statistic >= CONCORDANT for result in results]
     tests: list[list[dict]] = [[] for _ in range(total)]
 
     def add(curve: int, axis: int, at: np.ndarray) -> None:

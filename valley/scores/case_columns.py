@@ -77,5 +77,5 @@ def dose_columns(rows: pd.DataFrame, unit: Sequence[str]) -> pd.DataFrame:
         width = spec - np.append(spec[1:], 0.0)
         enough = reach[spec >= SPECIFIC_ENOUGH]
         records[key] = (float((reach * width).sum()), float(enough[-1]) if len(enough) else 0.0)
-    index = pd.MultiIndex.from_tuples(list(records), names=list(unit)) if records else several.index[:0].droplevel(-1)
-    return pd.DataFrame(list(records.values()), index=index, columns=list(DOSES), dtype="float64")
+    table = pd.DataFrame([(*key, *values) for key, values in records.items()], columns=[*unit, *DOSES])
+    return table.set_index(list(unit)).astype("float64")

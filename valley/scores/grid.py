@@ -59,7 +59,10 @@ def grids(rows: pd.DataFrame) -> dict[tuple[str, str], str]:
         by_rung = part.groupby(["rung_index", "rung"])
         complete = (by_rung["layer"].nunique() >= by_rung["n_layers"].first()).all()
         tried = by_rung["layer"].agg(lambda layers: ",".join(f"{v:.0f}" for v in sorted(set(layers))))
-        out[str(ladder), str(method)] = "" if complete else "; ".join(f"{rung}: {v}" for (_, rung), v in tried.items())
+        names = tried.index.get_level_values("rung")
+        out[str(ladder), str(method)] = (
+            "" if complete else "; ".join(f"{rung}: {v}" for rung, v in zip(names, tried, strict=True))
+        )
     return out
 
 

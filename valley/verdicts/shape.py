@@ -133,7 +133,8 @@ def counted_axes(group: pd.DataFrame, plan: AnalysisPlan) -> tuple[dict[str, boo
             continue
         primary = next(iter(axes), axis)
         both = sizes[[primary, axis]].dropna()
-        tau = 1.0 if axis == primary else float(kendalltau(both.iloc[:, 0], both.iloc[:, 1]).statistic)
+        result: Any = None if axis == primary else kendalltau(both.iloc[:, 0], both.iloc[:, 1])
+        tau = 1.0 if result is None else float(result.statistic)
         axes[axis] = tau >= CONCORDANT
         if not axes[axis]:
             notes.append(f"{axis} orders the sizes unlike {primary} (Kendall's tau {tau:.2f}), so it does not count")
@@ -149,7 +150,7 @@ def corrected(tests: pd.DataFrame) -> pd.DataFrame:
     for shape in NAMED:
         column = pd.Series(np.nan, index=tests.index)
         for _, index in place.groupby(place).groups.items():
-            column[index] = holm(tests.loc[index, f"p_{shape}"].tolist())
+            column.loc[index] = np.array(holm(tests.loc[index, f"p_{shape}"].tolist()))
         out[f"holm_{shape}"] = column
     return tests.assign(**out)
 

@@ -66,7 +66,7 @@ def verdict(tests: pd.DataFrame, plan: AnalysisPlan) -> Verdict:
     if len(named) == 1:
         (one,) = named.values()
         return Verdict(one.outcome, text, one.bound, one.detectable, one.agreeing)
-    largest = parts[str(tests.loc[tests["n_models"].idxmax(), "family"])]
+    largest = parts[str(tests["family"].iloc[int(tests["n_models"].to_numpy().argmax())])]
     why = "the families differ: " if named else ""
     return Verdict(INCONCLUSIVE, f"{why}{text}", largest.bound, largest.detectable)
 

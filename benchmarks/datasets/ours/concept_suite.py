@@ -54,7 +54,8 @@ def cases(kind: str, seed: int, argument: str = "") -> list[Case]:
             made = [rename_case(known.name(key, home), new, seed, known) for key, new in pairs if new]
         else:
             goals = [(key, distant(known, key, seed)) for key in concepts]
-            made = [retarget_case(*known.named(pair, home), seed, known) for pair in goals if pair[1]]
+            names = [known.named(pair, home) for pair in goals if pair[1]]
+            made = [retarget_case(one, goal, seed, known) for one, goal in names]
     if not made:
         raise BadData(f"{argument}: no {kind} edit can be made of its concepts; {NEEDS[kind]}, or leave out that kind")
     return made
@@ -62,11 +63,12 @@ def cases(kind: str, seed: int, argument: str = "") -> list[Case]:
 
 def _new_name(known: Knowledge, key: str, seed: int) -> str:
     """What a concept of a data set is renamed to; empty where there is nothing."""
-    name = known.name(key, known.langs[0])
-    if len(known.langs) > 1 and known.langs[1] in known.entity(key).word.nouns:
-        other = known.name(key, known.langs[1])
+    home, *others = known.langs
+    name = known.name(key, home)
+    if others and others[0] in known.entity(key).word.nouns:
+        other = known.name(key, others[0])
         return other if other != name else ""
-    kin = known.named(known.siblings(key), known.langs[0])
+    kin = known.named(known.siblings(key), home)
     return random.Random(f"{seed}/rename/{key}").choice(kin) if kin else ""
 
 

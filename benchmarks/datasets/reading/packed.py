@@ -16,7 +16,7 @@ import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import BinaryIO
+from typing import IO
 
 from benchmarks.datasets.reading.case_set import Place
 
@@ -99,7 +99,7 @@ def _bytes(path: Path, place: Place) -> bytes:
         place.refuse(f"cannot be read ({getattr(error, 'strerror', None) or error})", "check its permissions")
 
 
-def _limited(stream: BinaryIO, place: Place) -> bytes:
+def _limited(stream: IO[bytes], place: Place) -> bytes:
     raw = stream.read(MOST_BYTES + 1)
     if len(raw) > MOST_BYTES:
         place.refuse(f"unpacks to more than {MOST_BYTES >> 30} GiB", "cut it into smaller files")

@@ -142,7 +142,7 @@ def _parquet(raw: bytes, values: Values, place: Place) -> list[Fields]:
     return [values.fields([(key, values.plain(cell)) for key, cell in row.items()], kind) for row in rows]
 
 
-def _table(text: str, delimiter: str, values: Values, place: Place) -> Iterator[Row]:
+def _table(text: str, delimiter: str, values: Values, place: Place) -> Iterator[Fields]:
     rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
         header = [name.strip() for name in next(rows)]

@@ -10,7 +10,7 @@ def look_up(word: str) -> tuple[list[str], list[str], str]:
     says whether there was a dictionary."""
     if find_spec("nltk") is None:
         return [], [], "no dictionary: nltk is not installed"
-    from nltk.corpus import wordnet
+    from nltk.corpus import wordnet  # pyright: ignore[reportMissingImports]
 
     try:
         senses = wordnet.synsets(word.replace(" ", "_"), pos=wordnet.NOUN)

@@ -85,7 +85,7 @@ def _every_place(method: str, stated: Mapping[str, Sequence]) -> dict[str, Seque
     """The axes of a whole search: every value of the settings that place the method's edits, one of the others."""
     every = {"site": EVERY_SITE, "lookup": EVERY_LOOKUP, "depth": (EVERY_LAYER,)}
     placed = make_method(method, **{key: values[0] for key, values in stated.items() if key not in every}).placed_by
-    axes = {key: every[key] for key in placed}
+    axes: dict[str, Sequence] = {key: every[key] for key in placed}
     return {"site": EVERY_SITE[:1], "lookup": EVERY_LOOKUP[-1:]} | axes
 
 

@@ -184,8 +184,9 @@ class Plan:
             raise BadRequest(f"unknown search {self.search!r}; use one of {', '.join(SEARCHES)}")
         if self.search_rule not in (None, FIRST_RULE, SEARCH_RULE):
             raise BadRequest(f"no search rule {self.search_rule!r}; use {FIRST_RULE} or {SEARCH_RULE}")
-        for dose in self.doses or ():
-            if not (isfinite(dose) and dose >= 0) or self.doses.count(dose) > 1:
+        doses = self.doses or ()
+        for dose in doses:
+            if not (isfinite(dose) and dose >= 0) or doses.count(dose) > 1:
                 raise BadRequest(f"doses: {dose} is no new number from 0 on; write different ones such as 0.5,1,2")
         check_corpus(self.corpus)
         if self.limit < 1:
