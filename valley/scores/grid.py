@@ -60,9 +60,8 @@ def grids(rows: pd.DataFrame) -> dict[tuple[str, str], str]:
         complete = (by_rung["layer"].nunique() >= by_rung["n_layers"].first()).all()
         tried = by_rung["layer"].agg(lambda layers: ",".join(f"{v:.0f}" for v in sorted(set(layers))))
         names = tried.index.get_level_values("rung")
-        out[str(ladder), str(method)] = (
-            "" if complete else "; ".join(f"{rung}: {v}" for rung, v in zip(names, tried, strict=True))
-        )
+        text = "; ".join(f"{rung}: {layers}" for rung, layers in zip(names, tried, strict=True))
+        out[str(ladder), str(method)] = "" if complete else text
     return out
 
 

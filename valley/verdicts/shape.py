@@ -7,6 +7,7 @@ python cli.py shape results/demo
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
