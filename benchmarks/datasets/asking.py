@@ -6,7 +6,7 @@ import difflib
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from itertools import zip_longest
+from itertools import islice, zip_longest
 from typing import TypeVar
 
 from benchmarks.cases import Case, Probe, Question
@@ -141,8 +141,8 @@ def fact_case(known: Knowledge, fact: Fact, dataset: str, seed: int, lang: str =
     near = neighbours(known, fact, new, rng)
     more = [f for f in known.about(fact.subject) if f.relation != fact.relation]
     for asked, counted in ((lang, "own"), *((other, "other") for other in others)):
-        beside = [f for f in near if known.speaks(asked, f.relation, f.subject, f.object, new, fact.object)]
-        for i, neighbour in enumerate(beside[: NEIGHBOURS[counted]]):
+        beside = (f for f in near if known.speaks(asked, f.relation, f.subject, f.object, new, fact.object))
+        for i, neighbour in enumerate(islice(beside, NEIGHBOURS[counted])):
             template = i % min(3, known.n_templates(neighbour.relation, asked))
             probes.append(ask(known, "neighbour", neighbour, asked, template, rivals=(new, fact.object)))
         mine = [f for f in more if known.speaks(asked, f.relation, f.subject, f.object)]

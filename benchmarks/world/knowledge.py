@@ -86,6 +86,13 @@ class Knowledge:
             out.setdefault(entity.kind, []).append(entity.key)
         return {kind: tuple(keys) for kind, keys in out.items()}
 
+    @cached_property
+    def _choices(self) -> dict[tuple[str, str], tuple[str, ...]]:
+        """(relation, language) -> the names of the relation's answers."""
+        return {
+            (name, lang): tuple(self.named(self.objects(name), lang)) for name in self._relation for lang in self.langs
+        }
+
     def entity(self, key: str) -> Entity:
         return self._entity[key]
 
@@ -127,7 +134,7 @@ class Knowledge:
     def speaks(self, lang: str, relation: str, *entities: str) -> bool:
         """Whether the relation can be asked in `lang` with all of these entities, and there is something to choose."""
         nouns = [self._entity[key].word.nouns for key in entities]
-        choices = self.named(self.objects(relation), lang)
+        choices = self._choices[relation, lang]
         return self.n_templates(relation, lang) > 0 and len(choices) > 1 and all(lang in names for names in nouns)
 
     def objects(self, relation: str) -> tuple[str, ...]:
@@ -142,8 +149,7 @@ class Knowledge:
         `target` and `include` are names in `lang` (a target from outside the vocabulary is kept as it is). The rest is
         drawn by a generator seeded with the relation and the target, so it is the same at every rung.
         """
-        names = self.named(self.objects(relation), lang)
-        return draw_candidates(names, (target, *include), m, f"{relation}/{lang}/{target}")
+        return draw_candidates(self._choices[relation, lang], (target, *include), m, f"{relation}/{lang}/{target}")
 
     def elicit(self, concept: str, lang: str) -> tuple[str, ...]:
         """Texts whose right continuation is the concept's name; none where the concept is not described."""
