@@ -34,6 +34,7 @@ def test_counts(shared_data, path, form, records, cases):
         assert len(found.left_out) == records - cases
 
 
+@pytest.mark.slow
 def test_the_whole_folder_of_relations(shared_data):
     found = read_cases(f"lre:{shared_data / 'lre' / 'data'}#head", "fact", 94)
     assert (found.records, len(found.left_out)) == (11_089, 2)  # two mothers are ids of Wikidata
@@ -47,6 +48,7 @@ def test_check_counts_languages_and_kinds(shared_data):
     assert about["edited_in"] == {"en": 979} and len(about["bad"]) == 21 and len(about["account"]) == 8
 
 
+@pytest.mark.slow
 def test_french_is_written_right_on_real_names(shared_data):
     file, templates = (
         shared_data / "counterfact_en_fr" / "counterfact_en_fr_join.jsonl",

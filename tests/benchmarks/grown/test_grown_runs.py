@@ -99,6 +99,7 @@ def test_models_along_the_training_are_rungs_of_their_own(tmp_path: Path) -> Non
     assert short.recipe.steps == 1 and short.checkpoints == ()
 
 
+@pytest.mark.slow
 def test_one_model_along_the_way_can_be_asked_for_after_the_training(tmp_path: Path) -> None:
     done = grow(TINY, cache=tmp_path, progress=False)
     stamp = (done / "model.safetensors").stat().st_mtime_ns
@@ -141,6 +142,7 @@ def test_without_a_state_a_killed_training_begins_anew(tmp_path: Path) -> None:
     assert calls[0] == 1
 
 
+@pytest.mark.slow
 def test_models_along_the_way_survive_a_kill_and_are_made_up_for(tmp_path: Path) -> None:
     spec = replace(TINY, step=8)
     assert killed(tmp_path / "a", checkpoints=True) and killed(tmp_path / "b", checkpoints=False)

@@ -178,6 +178,7 @@ def test_the_text_names_every_relation_and_sibling(done: Retargeting) -> None:
     assert max(map(len, text.splitlines())) < 240
 
 
+@pytest.mark.slow
 def test_a_sweep_goes_on_and_refuses_another_request(tiny: World, tmp_path: Path) -> None:
     def sweep(ladder: str = tiny.ladder, goal: str = "dog", said: list | None = None, **settings):
         say = (said if said is not None else []).append

@@ -76,6 +76,7 @@ def test_too_many_edits_are_refused_before_a_model_is_loaded(tmp_path: Path) -> 
     assert done.exit_code == 2 and "rom" in done.output
 
 
+@pytest.mark.slow
 def test_methods_that_are_there_are_not_run_again(tmp_path: Path) -> None:
     cases = [c for c in build_cases("world_facts", "fact") if c.relation == "continent"]
     answers = [(p, p.candidates[p.old]) for c in cases for p in c.probes if p.lang == "en" and p.old is not None]

@@ -70,6 +70,7 @@ def test_the_slow_evaluation_and_covariance_are_right(family: str) -> None:
     assert torch.allclose(reference_evaluate.covariance(lm, sequences, site, batch=3), found, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_stages_compare_equal_work(tmp_path: Path) -> None:
     lm = tiny_lm("gpt2")
     requests = tuple(c.request for c in facts(2))

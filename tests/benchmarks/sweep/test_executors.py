@@ -124,6 +124,7 @@ def test_status_tells_done_failed_running_and_left(tiny: World, undisturbed: Pat
         status(tmp_path / "cells")
 
 
+@pytest.mark.slow
 def test_two_workers_and_one_of_them_killed_end_in_the_same_table(
     tiny: World, undisturbed: Path, tmp_path: Path
 ) -> None:

@@ -82,6 +82,7 @@ def kill_at_random(plan: Plan, whole: tuple[Path, float], folder: Path, times: i
     same_tables(out, reference)
 
 
+@pytest.mark.slow
 def test_three_kills_at_random_times_then_the_same_table(tiny: World, undisturbed, tmp_path: Path) -> None:
     kill_at_random(plan_of(tiny), undisturbed, tmp_path, 3)
 
