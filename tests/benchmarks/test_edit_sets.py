@@ -31,4 +31,8 @@ def test_a_check_of_a_file_says_so(tmp_path):
     facts = [("France", "Rome"), ("France", "Madrid"), ("Japan", "Oslo"), ("Japan", "Oslo")]
     path.write_text(json.dumps([{"prompt": "The capital of {} is", "subject": s, "target": t} for s, t in facts]))
     about = check_file(str(path))
-    assert (about["excluding"], about["duplicates"]) == (2, 1) and len(about["account"]) == 2
+    assert (about["excluding"], about["duplicates"]) == (2, 1)
+    assert [line for line in about["account"] if "language" not in line] == [
+        "fact_file: 2 of 4 requests exclude each other: same prompt, other target",
+        "fact_file: 1 of 4 requests repeat an earlier request",
+    ]

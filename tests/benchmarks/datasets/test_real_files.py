@@ -45,7 +45,8 @@ def test_check_counts_languages_and_kinds(shared_data):
     about = check_file(str(shared_data / "zsre" / "zsre_mend_train-1k.json"))
     assert (about["form"], about["records"], about["cases"], about["left_out"]) == ("zsre", 1000, 979, 21)
     assert about["probes"] == {"efficacy en": 979, "neighbour en": 979, "paraphrase en": 979}
-    assert about["edited_in"] == {"en": 979} and len(about["bad"]) == 21 and len(about["account"]) == 8
+    assert about["edited_in"] == {"en": 979} and len(about["bad"]) == 21 and len(about["account"]) == 9
+    assert "name no language" in about["account"][-1]
 
 
 @pytest.mark.slow
