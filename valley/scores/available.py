@@ -31,7 +31,7 @@ from valley.scores.settings import (
     stratum,
 )
 from valley.scores.strengths import counted_rate, family_of, foreign_to_prose, strange_to_sentences
-from valley.statistics import size_of, t_interval
+from valley.statistics import hypervolume, size_of, t_interval
 
 # From the front of settings, beside the METRICS of the best one.
 FRONT = ("e_hv", "e_hv_net", "gen_at_spec", "spec_at_spec", "delta_loc", "delta_layer")
@@ -87,22 +87,6 @@ class Available:
             if not np.isnan(low[i]):
                 se[i] = np.nanstd(drawn[i], ddof=1)
         return self.lines.assign(value=self.values[:, j], se=se, low=low, high=high, dev=self.dev[:, j])
-
-
-def hypervolume(generalisation: np.ndarray, specificity: np.ndarray) -> np.ndarray:
-    """E_HV = integral over s in [0, 1] of max{Gen : Spec >= s}, for settings on the last axis: (..., k) -> (...).
-
-    No edit at all generalises 0 at specificity 1, so where no setting is specific enough the integrand is 0; a negative
-    generalisation counts as 0. NaN settings take no part; NaN where there is no other.
-    """
-    gen, spec = np.broadcast_arrays(np.asarray(generalisation, float), np.asarray(specificity, float))
-    absent = np.isnan(gen) | np.isnan(spec)
-    gen, spec = np.where(absent, 0, np.maximum(gen, 0)), np.where(absent, 0, np.clip(spec, 0, 1))
-    order = np.argsort(-spec, axis=-1, kind="stable")
-    gen, spec = np.take_along_axis(gen, order, -1), np.take_along_axis(spec, order, -1)
-    reach = np.maximum.accumulate(gen, axis=-1)
-    width = spec - np.concatenate([spec[..., 1:], np.zeros((*spec.shape[:-1], 1))], axis=-1)
-    return np.where(absent.all(axis=-1), np.nan, (reach * width).sum(axis=-1))
 
 
 def available(rows: pd.DataFrame, plan: AnalysisPlan | None = None, scores: pd.DataFrame | None = None) -> Available:

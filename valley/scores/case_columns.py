@@ -9,6 +9,7 @@ import pandas as pd
 
 from valley.scores.composites import CASE_COLUMNS
 from valley.scores.composites.composite import DOSES, IN_LANGUAGE, KEPT, OWN, SPECIFIC_ENOUGH
+from valley.statistics import hypervolume
 
 # Read where the rows have them; a packed run may not.
 OPTIONAL = (
@@ -71,11 +72,7 @@ def dose_columns(rows: pd.DataFrame, unit: Sequence[str]) -> pd.DataFrame:
     several = points.groupby(level=list(unit), observed=True).filter(lambda part: len(part) > 1)
     records = {}
     for key, part in several.groupby(level=list(unit), observed=True):
-        curve = part.sort_values("spec", ascending=False)
-        reach = np.maximum.accumulate(curve["gen"].to_numpy())
-        spec = curve["spec"].to_numpy()
-        width = spec - np.append(spec[1:], 0.0)
-        enough = reach[spec >= SPECIFIC_ENOUGH]
-        records[key] = (float((reach * width).sum()), float(enough[-1]) if len(enough) else 0.0)
+        gen, spec = part["gen"].to_numpy(), part["spec"].to_numpy()
+        records[key] = (float(hypervolume(gen, spec)), float(gen[spec >= SPECIFIC_ENOUGH].max(initial=0.0)))
     table = pd.DataFrame([(*key, *values) for key, values in records.items()], columns=[*unit, *DOSES])
     return table.set_index(list(unit)).astype("float64")

@@ -10,6 +10,7 @@ from valley.statistics.bootstrap import (
 )
 from valley.statistics.families import FAMILIES
 from valley.statistics.holm import holm
+from valley.statistics.hypervolume import hypervolume
 from valley.statistics.likelihood import bic_weights, compare
 from valley.statistics.prominence import (
     FLOOR,
@@ -37,6 +38,7 @@ __all__ = [
     "draw_weights",
     "drawn_errors",
     "holm",
+    "hypervolume",
     "interval",
     "noise",
     "points",

@@ -1,6 +1,6 @@
 """Composites: one number out of what an edit changes and what it keeps. Every module here adds its own (COMPOSITES)."""
 
-from valley.scores.composites.composite import CASE_COLUMNS, GATES, Composite, Means, failed_gates, group_means_of
+from valley.scores.composites.composite import CASE_COLUMNS, GATES, Composite, Means, failed_gates
 from valley.scores.composites.registry import PRIMARY, by_name, composites
 from valley.scores.composites.sensitivity import defensible, falls_with_collateral, insensitive_to
 
@@ -15,6 +15,5 @@ __all__ = [
     "defensible",
     "failed_gates",
     "falls_with_collateral",
-    "group_means_of",
     "insensitive_to",
 ]

@@ -86,8 +86,3 @@ def failed_gates(means: Means) -> dict[str, float]:
         above = float(np.ravel(means.net("efficacy"))[0])
         values["efficacy"] = above if above == above else values["efficacy"]
     return {kind: value for kind, value in values.items() if value < GATES[kind]}
-
-
-def group_means_of(columns: Sequence[str], weighted: np.ndarray) -> dict[str, np.ndarray]:
-    """(n, len(columns)) -> column -> (n,)."""
-    return {name: weighted[:, at] for at, name in enumerate(columns)}

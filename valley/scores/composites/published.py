@@ -5,10 +5,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from valley.rows import GENERALISATION, SPECIFICITY
 from valley.scores.composites.composite import KEPT, Composite, Means, harmonic
-
-ALL_CHANGED = ("efficacy", "paraphrase", "cross_lingual", "alias", "relation", "multi_hop")
-ALL_KEPT = ("neighbour", "same_subject", "neighbour_plus", "drift", "fluency", "ability")
 
 
 def counterfact_s(means: Means) -> np.ndarray:
@@ -25,7 +23,7 @@ def easyedit_mean(means: Means) -> np.ndarray:
 
 def first_study(means: Means) -> np.ndarray:
     """Harmonic mean of the means over all kinds, efficacy, transfer and integrity among them."""
-    return harmonic(means.mean(ALL_CHANGED), means.mean(ALL_KEPT))
+    return harmonic(means.mean(GENERALISATION), means.mean(SPECIFICITY))
 
 
 COMPOSITES = (

@@ -11,19 +11,19 @@ from functools import cache
 
 import numpy as np
 
+from valley.rows import GENERALISATION, PROBE_KINDS
 from valley.scores.composites.composite import CASE_COLUMNS, KEPT, OWN, SPECIFIC_ENOUGH, Composite, Means
 from valley.scores.composites.registry import composites
 
 GOOD = 0.9  # of every kind, where the test stands
 PLACEBO = 0.1
-_KINDS = ("efficacy", "paraphrase", "cross_lingual", "alias", "relation", "multi_hop")
 _TWIN = {"neighbour": ("ns", "locality")}  # the published scores that ask the same probes
 _STEPS = np.linspace(0, 1, 11)
 
 
 def _means(changes: Mapping[str, float | np.ndarray]) -> Means:
     """GOOD means of every kind with `changes` of some specificity kinds, in all languages alike."""
-    names = (*_KINDS, *KEPT, "drift", "fluency", "ability", *CASE_COLUMNS)
+    names = (*PROBE_KINDS, *CASE_COLUMNS)
     values = {name: np.full(_length(changes), GOOD) for name in names}
     for kind, value in changes.items():
         for name in (kind, kind + OWN, *_TWIN.get(kind, ())):
@@ -32,7 +32,9 @@ def _means(changes: Mapping[str, float | np.ndarray]) -> Means:
     # Of an edit with one dose that reaches GOOD: the rectangle below it, and GOOD where it is specific enough.
     values["dose_area"] = GOOD * stayed
     values["dose_gen_at_spec"] = np.where(stayed >= SPECIFIC_ENOUGH - 1e-9, GOOD, 0.0)
-    placebo = {name: np.full(_length(changes), PLACEBO) for name in (*_KINDS, *(f"{k}{OWN}" for k in _KINDS))}
+    placebo = {
+        name: np.full(_length(changes), PLACEBO) for name in (*GENERALISATION, *(f"{k}{OWN}" for k in GENERALISATION))
+    }
     return Means(values, placebo)
 
 
