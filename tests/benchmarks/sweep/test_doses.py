@@ -18,9 +18,9 @@ from benchmarks.sweep.pools import pools, without_dev_subjects
 from benchmarks.sweep.runner import run_bench
 from benchmarks.sweep.search.place import Place, places
 from benchmarks.sweep.search.races import FINALISTS, Race, doubling
-from benchmarks.sweep.search.schedule import steps
 from benchmarks.sweep.search.search_points import Point
 from editing.errors import BadData, BadRequest
+from tests.benchmarks.sweep.walk import follow
 from tests.benchmarks.tiny import World, world
 from valley.rows.schema import VOLATILE, read_run
 from valley.scores.plan import AnalysisPlan, plan_caution, stored
@@ -97,7 +97,7 @@ class TestDoses:
 
     def test_what_has_no_dose_is_measured_as_it_is(self, tiny: World) -> None:
         plan = plan_of(tiny, methods=("ike", "grace", "rome"), axes=(("ike", ()), ("grace", ()), ("rome", ())))
-        tasks = [task for step in walked(place_of(tiny, plan)) for task in step]
+        tasks = [task for step in follow(place_of(tiny, plan), always_good) for task in step]
         assert {task.cell.method for task in tasks if task.cell.doses} == {"rome"}
 
     def test_a_grid_search_has_doses_only_where_they_are_stated(self, tiny: World) -> None:
@@ -110,15 +110,8 @@ def place_of(tiny: World, plan: Plan, about: dict | None = None) -> Place:
     return replace(places(plan, about)[0][0], rung=Rung("r", tiny.model))
 
 
-def walked(place: Place, point=lambda settings: Point(0.5, 0.5, known=10**9)) -> list:
-    """The steps of a search in which `point` says how good settings are."""
-    schedule = steps(place)
-    found = [next(schedule)]
-    while True:
-        try:
-            found.append(schedule.send(lambda tasks: point(json.loads(tasks[0].cell.settings))))
-        except StopIteration:
-            return found
+def always_good(settings: dict) -> Point:
+    return Point(0.5, 0.5, known=10**9)
 
 
 class TestWholeSearch:
@@ -140,7 +133,7 @@ class TestWholeSearch:
         plan = plan_of(
             tiny, search="grid", axes=(("rome", (("depth", ("all",)), ("site", ("mlp",)))),), methods=("rome",)
         )
-        (tasks,) = walked(place_of(tiny, plan))
+        (tasks,) = follow(place_of(tiny, plan), always_good)
         assert {json.loads(task.cell.settings)["depth"] for task in tasks} == {0.25, 0.75}
 
     def test_three_finalists_meet_the_test_cases_each_best_one_with_its_placebo(self, tiny: World) -> None:
@@ -148,7 +141,7 @@ class TestWholeSearch:
             tiny, methods=("rome", "r_rome", "placebo", "random_layer"),
             axes=(("rome", ()), ("r_rome", ()), ("placebo", ()), ("random_layer", ())), doses=(1.0,),
         )  # fmt: skip
-        last = walked(place_of(tiny, plan), lambda s: Point(0.5, s.get("depth") or 0.1, known=12))[-1]
+        last = follow(place_of(tiny, plan), lambda s: Point(0.5, s.get("depth") or 0.1, known=12))[-1]
         by_method = pd.Series([task.cell.method for task in last]).value_counts()
         assert by_method.to_dict() == {"rome": FINALISTS, "r_rome": FINALISTS, "placebo": 2, "random_layer": 1}
         inner = {json.loads(t.cell.settings)["inner"] for t in last if t.cell.method == "placebo"}

@@ -4,7 +4,7 @@ picked."""
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from math import isnan, nan
 from pathlib import Path
@@ -13,14 +13,14 @@ import pandas as pd
 import pytest
 
 from benchmarks.ladders.ladder import Rung
-from benchmarks.sweep.cell import Task
 from benchmarks.sweep.planning.plan import Edits, Plan, Split
 from benchmarks.sweep.runner import run_bench
 from benchmarks.sweep.search.place import Place, places
 from benchmarks.sweep.search.races import rounds, slices
-from benchmarks.sweep.search.schedule import steps, walk
+from benchmarks.sweep.search.schedule import walk
 from benchmarks.sweep.search.search_points import Point, front, judge, ranked
 from editing.errors import BadRequest
+from tests.benchmarks.sweep.walk import follow
 from tests.benchmarks.tiny import World, world
 from valley.rows.schema import read_run
 from valley.scores.cases import case_scores
@@ -56,17 +56,6 @@ def plan_of(tiny: World, depths: Sequence[float] = (0.1, 0.6), **changes) -> Pla
 def place_of(tiny: World, **changes) -> Place:
     plan = plan_of(tiny, **changes)
     return replace(places(plan)[0][0], rung=Rung("r", tiny.model))
-
-
-def follow(place: Place, point: Callable[[dict], Point]) -> list[list[Task]]:
-    """The steps of a search in which `point` says how good settings are."""
-    schedule = steps(place)
-    found = [next(schedule)]
-    while True:
-        try:
-            found.append(schedule.send(lambda tasks: point(json.loads(tasks[0].cell.settings))))
-        except StopIteration:
-            return found
 
 
 def test_slices_double_and_cover_all_dev_cases_once() -> None:

@@ -22,11 +22,6 @@ from tests.editing.families import tiny_lm
 from tests.editing.worked import PROMPTS, REQUESTS, TARGETS, model
 
 
-@pytest.fixture(scope="module")
-def statistics(trained_lm: LanguageModel, tmp_path_factory: pytest.TempPathFactory) -> ModelStatistics:
-    return ModelStatistics(trained_lm, tmp_path_factory.mktemp("cache"), "samples:800")
-
-
 def gain(lm: LanguageModel, deltas: list[Delta]) -> float:
     """Mean rise of log P(target) of the first four requests' own prompts."""
     targets = [t[:1] for t in TARGETS[:4]]

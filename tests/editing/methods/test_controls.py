@@ -8,57 +8,12 @@ import json
 import pytest
 import torch
 
-from editing.delta import Delta
 from editing.errors import BadRequest
-from editing.eval import continuation_logprobs
 from editing.methods import make_method
 from editing.methods.controls.placebo import SUBJECTS, Placebo
 from editing.model.language_model import LanguageModel
-from editing.run.trace import Trace
-from editing.stats.statistics import ModelStatistics
 from editing.text.requests import EditRequest
-from tests.editing import reference
-from tests.editing.worked import PROMPTS, REQUESTS, TARGETS
-
-
-@pytest.fixture(scope="module")
-def statistics(trained_lm: LanguageModel, tmp_path_factory: pytest.TempPathFactory) -> ModelStatistics:
-    return ModelStatistics(trained_lm, tmp_path_factory.mktemp("cache"), "samples:800")
-
-
-def gain(lm: LanguageModel, deltas: list[Delta]) -> float:
-    """Mean rise of log P(target) of the first four requests' own prompts."""
-    targets = [t[:1] for t in TARGETS[:4]]
-    before = continuation_logprobs(lm, PROMPTS[:4], targets)
-    after = continuation_logprobs(lm, PROMPTS[:4], targets, deltas, range(4))
-    return sum(float(a[0] - b[0]) for a, b in zip(after, before, strict=True)) / 4
-
-
-def literal_direction(
-    lm: LanguageModel, texts: list[reference.Text], path: str, limit: torch.Tensor, scale: torch.Tensor
-) -> torch.Tensor:
-    """Six steps of Adam at 0.1 on the vector itself, weight decay 0.5, one text in a pass."""
-    vector = torch.zeros(lm.d_model, requires_grad=True)
-    optimiser = torch.optim.Adam([vector], lr=0.1)
-
-    def add(output: object) -> object:
-        return (output[0] + vector, *output[1:]) if isinstance(output, tuple) else output + vector  # type: ignore[operator]
-
-    for _ in range(6):
-        optimiser.zero_grad()
-        loss = 0.5 * torch.norm(vector) / scale**2
-        for text in texts:
-            ids = torch.tensor([[*text.ids, *text.target[:-1]]])
-            with Trace(lm.module, path, edit_output=add):
-                logits = lm.module(input_ids=ids, use_cache=False).logits[0]
-            log_p = logits.log_softmax(-1)[len(text.ids) - 1 :]
-            loss = loss - log_p[range(len(text.target)), text.target].mean() / len(texts)
-        loss.backward()
-        optimiser.step()
-        with torch.no_grad():
-            if vector.norm() > limit:
-                vector *= limit / vector.norm()
-    return vector.detach()
+from tests.editing.worked import REQUESTS
 
 
 class TestControls:

@@ -9,15 +9,8 @@ from editing.delta.delta import Delta
 from editing.errors import BadRequest
 from editing.eval import continuation_logprobs, text_drift
 from editing.methods import make_method
-from editing.model.language_model import LanguageModel
-from editing.stats.statistics import ModelStatistics
 from editing.text.requests import EditRequest
 from tests.editing.worked import PROMPTS, REQUESTS, TARGETS
-
-
-@pytest.fixture(scope="module")
-def statistics(trained_lm: LanguageModel, tmp_path_factory: pytest.TempPathFactory) -> ModelStatistics:
-    return ModelStatistics(trained_lm, tmp_path_factory.mktemp("cache"), "samples:800")
 
 
 def test_the_statement_is_in_the_language_of_the_request(trained_lm, statistics) -> None:

@@ -8,19 +8,12 @@ import torch
 from editing.delta import Codebook, Dense, LowRank
 from editing.methods import apply_sequence, make_method, method_names
 from editing.methods.base import Method
-from editing.model.language_model import LanguageModel
-from editing.stats.statistics import ModelStatistics
 from tests.editing.worked import CONTRACT_REQUESTS
 
 
 def has_rule(name: str) -> bool:
     method = make_method(name)
     return type(method).step is not Method.step or method.beside_weights
-
-
-@pytest.fixture(scope="module")
-def statistics(trained_lm: LanguageModel, tmp_path_factory: pytest.TempPathFactory) -> ModelStatistics:
-    return ModelStatistics(trained_lm, tmp_path_factory.mktemp("cache"), "samples:800")
 
 
 WITH_RULE = [name for name in method_names() if has_rule(name)]

@@ -17,11 +17,6 @@ from editing.stats.statistics import ModelStatistics
 from tests.editing.worked import REQUESTS, distance
 
 
-@pytest.fixture(scope="module")
-def statistics(trained_lm: LanguageModel, tmp_path_factory: pytest.TempPathFactory) -> ModelStatistics:
-    return ModelStatistics(trained_lm, tmp_path_factory.mktemp("cache"), "samples:800")
-
-
 def test_an_edit_and_its_opposite_are_nothing(trained_lm: LanguageModel, statistics: ModelStatistics) -> None:
     for name in ("rome", "memit", "ft_m", "lora", "embedding", "steer"):
         (delta,) = make_method(name, steps=3).each(trained_lm, REQUESTS[:1], statistics)
