@@ -121,11 +121,11 @@ def analysis_of(plan: Plan, flags: dict[str, Any], out: Path) -> tuple[tuple[str
     stated: dict[str, Any] = dict(plan.analysis)
     stated |= {name: value for name, value in options.items() if value is not None}
     fields = asdict(AnalysisPlan(**stated))
-    found = plan_differences(out, **{name: fields[name] for name in stated})
-    if found is None:
+    differences = plan_differences(out, **{name: fields[name] for name in stated})
+    if differences is None:
         return tuple(fields.items())
-    if found:
-        raise BadRequest(f"{out}: another analysis plan is stored there ({'; '.join(found)}); use another --out")
+    if differences:
+        raise BadRequest(f"{out}: another analysis plan is stored there ({'; '.join(differences)}); use another --out")
     return ()
 
 

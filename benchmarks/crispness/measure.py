@@ -143,11 +143,11 @@ def _measure(
     statistics.prepare(sites)
     both = {lang: frames(lm, pairs, lang) for lang in pairs.langs}
     keys, outputs = name_states(lm, both[one] + both[two], sites)
-    told = [p for lang in pairs.langs for p in facts(lm, pairs, lang, setup.seed)]
+    fact_prompts = [p for lang in pairs.langs for p in facts(lm, pairs, lang, setup.seed)]
     if setup.steps:
-        vectors = optimised_vectors(lm, told, sites, setup.steps, setup.seed)
+        vectors = optimised_vectors(lm, fact_prompts, sites, setup.steps, setup.seed)
     else:
-        vectors = gradient_vectors(lm, told, sites)
+        vectors = gradient_vectors(lm, fact_prompts, sites)
     patched = _patch_tables(lm, pairs, chosen, partners, layers, setup.seed)
     kin = [pairs.siblings(i) for i in range(pairs.n)]
     n, records = pairs.n, []

@@ -112,8 +112,8 @@ def run_crispness(
 
 def _measured(lm: LanguageModel, concepts: Sequence[str], setup: Setup, pairs: Pairs) -> pd.DataFrame:
     """Measures one model, or reads what was measured before: a run that was killed goes on with its next rung."""
-    asked = [VERSION, list(concepts), repr(setup), repr(pairs), lm.prefix_ids]
-    digest = hashlib.sha256(json.dumps(asked).encode()).hexdigest()
+    identity = [VERSION, list(concepts), repr(setup), repr(pairs), lm.prefix_ids]
+    digest = hashlib.sha256(json.dumps(identity).encode()).hexdigest()
     path = cache_root() / "crispness" / f"{lm.weight_hash[:24]}-{digest[:16]}.parquet"
     try:
         return pd.read_parquet(path)

@@ -140,15 +140,15 @@ def fact_case(known: Knowledge, fact: Fact, dataset: str, seed: int, lang: str =
     probes += multi_hop(known, fact, new)
     near = neighbours(known, fact, new, rng)
     more = [f for f in known.about(fact.subject) if f.relation != fact.relation]
-    for asked, counted in ((lang, "own"), *((other, "other") for other in others)):
-        beside = (f for f in near if known.speaks(asked, f.relation, f.subject, f.object, new, fact.object))
+    for probe_lang, counted in ((lang, "own"), *((other, "other") for other in others)):
+        beside = (f for f in near if known.speaks(probe_lang, f.relation, f.subject, f.object, new, fact.object))
         for i, neighbour in enumerate(islice(beside, NEIGHBOURS[counted])):
-            template = i % min(3, known.n_templates(neighbour.relation, asked))
-            probes.append(ask(known, "neighbour", neighbour, asked, template, rivals=(new, fact.object)))
-        mine = [f for f in more if known.speaks(asked, f.relation, f.subject, f.object)]
-        for i, same in enumerate(mine[: SAME_SUBJECT[counted]]):
-            template = i % min(3, known.n_templates(same.relation, asked))
-            probes.append(ask(known, "same_subject", same, asked, template))
+            template = i % min(3, known.n_templates(neighbour.relation, probe_lang))
+            probes.append(ask(known, "neighbour", neighbour, probe_lang, template, rivals=(new, fact.object)))
+        own_facts = [f for f in more if known.speaks(probe_lang, f.relation, f.subject, f.object)]
+        for i, same in enumerate(own_facts[: SAME_SUBJECT[counted]]):
+            template = i % min(3, known.n_templates(same.relation, probe_lang))
+            probes.append(ask(known, "same_subject", same, probe_lang, template))
     request = EditRequest(case_id, (first.prompt,), first.subject, (known.name(new, lang),), "subject_last", lang)
     return Case(case_id, "fact", request, tuple(probes), first.subject, fact.relation, dataset, seed)
 
@@ -184,18 +184,18 @@ def find_concept(known: Knowledge, name: str) -> str:
     """
     home = known.langs[0]
     names = {known.name(key, home).casefold(): key for key in known.concepts()}
-    wanted = " ".join(name.split()).casefold()
-    if home == "en" and wanted not in names and wanted.endswith("s") and wanted[:-1] in names:
-        wanted = wanted[:-1]
-    if wanted in names:
-        return names[wanted]
+    folded = " ".join(name.split()).casefold()
+    if home == "en" and folded not in names and folded.endswith("s") and folded[:-1] in names:
+        folded = folded[:-1]
+    if folded in names:
+        return names[folded]
     for lang in known.langs[1:]:
         for key in known.concepts():
-            if wanted in (text.casefold() for text in known.named([key], lang)):
+            if folded in (text.casefold() for text in known.named([key], lang)):
                 language = LANGUAGE_NAMES.get(lang, f"in {lang}")
                 here = known.name(key, home)
                 raise BadRequest(
                     f"concept {name!r} is {language}; use its {LANGUAGE_NAMES.get(home, home)} name {here!r}"
                 )
-    near = difflib.get_close_matches(wanted, list(names), n=3, cutoff=0.5) or list(names)[:3]
+    near = difflib.get_close_matches(folded, list(names), n=3, cutoff=0.5) or list(names)[:3]
     raise UnknownConcept(f"unknown concept {name!r}; the nearest known ones are {', '.join(near)}")

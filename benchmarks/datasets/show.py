@@ -65,14 +65,14 @@ def _requests(request: EditRequest) -> list[dict[str, Any]]:
 
 def _probe(probe: Probe) -> dict[str, Any]:
     texts = [border(probe.prompt, text) + text for text in probe.candidates]
-    asked = probe.kind not in FREE
+    has_answer = probe.kind not in FREE
     return {
         "kind": probe.kind,
         "lang": probe.lang,
         "prompt": probe.prompt,
         "prior": probe.prior or None,
-        "answer": texts[probe.answer] if asked else None,
-        "old": texts[probe.old] if asked and probe.old is not None else None,
+        "answer": texts[probe.answer] if has_answer else None,
+        "old": texts[probe.old] if has_answer and probe.old is not None else None,
         "candidates": texts,
     }
 

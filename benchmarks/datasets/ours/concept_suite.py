@@ -134,10 +134,11 @@ def rename_case(old: str, new: str, seed: int = 0, known: Knowledge | None = Non
     ]
     described = [sibling for sibling in kin if known.elicit(sibling, home)]
     for sibling in rng.sample(described, min(SIBLINGS, len(described))):
-        mine = known.name(sibling, home)
+        own_name = known.name(sibling, home)
         # One text in the edit's frame and definition style, one in the held-out style.
         probes += [
-            _named(known, "neighbour", sibling, at, home, mine, mine, (old, new), rival=new) for at in (0, EDIT_PROMPTS)
+            _named(known, "neighbour", sibling, at, home, own_name, own_name, (old, new), rival=new)
+            for at in (0, EDIT_PROMPTS)
         ]
     for lang in known.langs[1:]:
         kin_there = tuple(known.named(known.siblings(key), lang))
