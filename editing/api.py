@@ -15,7 +15,7 @@ from typing import Any
 
 from editing.delta import Delta
 from editing.errors import BadRequest
-from editing.eval import replies
+from editing.eval import AUTO, at_dose, check_dose, replies
 from editing.methods import FAST, make_method, taken_by
 from editing.model import LanguageModel
 from editing.stats import CORPUS, ModelStatistics
@@ -61,6 +61,7 @@ def edit(
     statistics: ModelStatistics | None = None,
     corpus: str = CORPUS,
     seed: int = 0,
+    dose: str | float = AUTO,
     **settings: Any,
 ) -> Delta:
     """The change that makes all `requests` at once. The model itself stays as it is: see `Delta.applied` and `ask`.
@@ -73,18 +74,22 @@ def edit(
         statistics: of `lm`, to share between calls; by default made for this one from `corpus` and `seed` (and kept on
             disk).
         corpus: text of the key covariance, see `ModelStatistics`.
+        dose: multiple of the change. "auto" is the smallest at which the requests' own prompts give the target with a
+            margin (editing/eval/dose.py), 1 the change as the method makes it.
         settings: of the method, instead of its defaults.
 
     Raises:
-        BadRequest: no request, an unknown method or setting, a request that cannot be carried out.
+        BadRequest: no request, an unknown method or setting, a request that cannot be carried out, a dose that is none.
         UserError: as the method.
     """
     batch = [requests] if isinstance(requests, EditRequest) else list(requests)
     if not batch:
         raise BadRequest("no request to edit; give at least one editing.Request")
+    dose = check_dose(dose)
     chosen = (taken_by(method, FAST) if fast else {}) | settings
     statistics = statistics or ModelStatistics(lm, corpus=corpus, seed=seed)
-    return make_method(method, **chosen)(lm, batch, statistics)
+    delta = make_method(method, **chosen)(lm, batch, statistics)
+    return at_dose(lm, delta, batch, dose)[0]
 
 
 def ask(

@@ -18,6 +18,7 @@ from editing.errors import BadRequest
 @click.option("--fact", default="", metavar="FILE", help="Facts to change, JSON or JSONL.")
 @click.option("--method", "--methods", "method", default=None, metavar="NAME", help="Editing method.  [default: rome]")
 @click.option("--hparams", default="", metavar="FILE", help="EasyEdit's hyper-parameter YAML, instead of --method.")
+@option("--dose")
 @option("--fast")
 @option("--set", help="Setting of the method; repeatable.")
 @option("--corpus")
@@ -26,7 +27,7 @@ from editing.errors import BadRequest
 @click.option("--save", default="", metavar="DIR", help="Write the change (safetensors and its provenance) here.")
 @option("--json")
 def edit(
-    model, rename, retarget, concepts, fact, method, hparams, fast, settings, corpus, seed, device, save, as_json
+    model, rename, retarget, concepts, fact, method, hparams, dose, fast, settings, corpus, seed, device, save, as_json
 ) -> None:
     """Change one thing in one model and show its answers before and after.
 
@@ -45,14 +46,16 @@ def edit(
 
     from benchmarks.live import OpenModel, chosen_cases, format_edit, run_edit
     from editing.easyedit import method_of
+    from editing.eval import check_dose
     from editing.methods import FAST, make_method, taken_by
 
     method = method_of(hparams) if hparams else method or "rome"
     chosen = (taken_by(method, FAST) if fast else {}) | chosen
     make_method(method, **chosen)  # refuses a wrong setting before a draft is made
+    dose = check_dose(dose)
     opened = OpenModel(model, device)
     cases = chosen_cases(rename, retarget, fact, concepts, seed, opened)
-    done = run_edit(opened, cases, method, chosen, device, seed, save, hparams, corpus)
+    done = run_edit(opened, cases, method, chosen, device, seed, save, hparams, corpus, dose)
     if as_json:
         print_json(done.as_json())
     else:
@@ -136,6 +139,7 @@ def sequence(model, methods, edits, batch, dataset, fast, settings, out, seed, d
     help="Methods, each on its own; rome,steer also prints how far they agree.",
 )
 @option("--concepts")
+@option("--dose")
 @option("--fast")
 @option("--set")
 @option("--corpus")
@@ -146,7 +150,22 @@ def sequence(model, methods, edits, batch, dataset, fast, settings, out, seed, d
 @option("--json")
 @click.pass_context
 def retarget(
-    ctx, model, ladder, concept, goal, methods, concepts, fast, settings, corpus, rungs, out, seed, device, as_json
+    ctx,
+    model,
+    ladder,
+    concept,
+    goal,
+    methods,
+    concepts,
+    dose,
+    fast,
+    settings,
+    corpus,
+    rungs,
+    out,
+    seed,
+    device,
+    as_json,
 ) -> None:
     """Make one concept behave as another: its relations before and after in English and French, its siblings, drift.
 
@@ -167,9 +186,11 @@ def retarget(
         raise BadRequest(f"{'--out' if out else '--rungs'} needs --ladder; for one model, --json prints everything")
     chosen = dict(map(setting, settings))
 
+    from editing.eval import check_dose
     from editing.methods import FAST, make_method
     from editing.stats import CORPUS
 
+    dose = check_dose(dose)
     if fast:  # only what some method has; a wrong key in --set is still refused
         known = {key for name in methods for key in make_method(name).settings()}
         chosen = {key: value for key, value in FAST.items() if key in known} | chosen
@@ -183,7 +204,7 @@ def retarget(
 
         strongest = choose_rungs(ladder, rungs)[0][-1].model
         known = concepts_for((concept, goal), concepts, OpenModel(strongest, device), seed)
-        table = sweep_retarget(ladder, concept, goal, *work, out=out, rungs=rungs, known=known)
+        table = sweep_retarget(ladder, concept, goal, *work, out=out, rungs=rungs, known=known, dose=dose)
         if as_json:
             print_json(table.as_json())
         else:
@@ -194,7 +215,7 @@ def retarget(
 
     opened = OpenModel(model, device)
     known = concepts_for((concept, goal), concepts, opened, seed)
-    done = run_retarget(opened, concept, goal, *work, known=known)
+    done = run_retarget(opened, concept, goal, *work, known=known, dose=dose)
     if as_json:
         print_json(whole_json(done, seed))
     else:

@@ -68,6 +68,13 @@ TABLE: dict[str, dict[str, Any]] = {
     "--seed": {"type": int, "default": 0, "show_default": True, "help": "Random seed."},
     "--device": {"default": None, "help": "Device: cpu, cuda, cuda:1, auto.  [default: a GPU where there is one]"},
     "--set": {"multiple": True, "metavar": "KEY=VALUE", "help": "Setting of every method that has it; repeatable."},
+    "--dose": {
+        "default": "auto",
+        "show_default": True,
+        "metavar": "auto|NUMBER",
+        "help": "Multiple of the change: the smallest at which the edit's own prompts give the target, or a number; "
+        "1 is the change as the method makes it.",
+    },
     "--fast": {"is_flag": True, "help": "Fewer contexts per optimiser step: much faster, nearly the same edits."},
     "--corpus": {
         "default": "",

@@ -27,6 +27,7 @@ from benchmarks.world import knowledge, own_knowledge
 from editing.delta import Delta, export_peft, refuse_foreign_folder
 from editing.easyedit import Hparams, method_of, read_hparams
 from editing.errors import BadModel, BadRequest
+from editing.eval import AUTO, at_dose, check_dose
 from editing.files import atomic_file
 from editing.methods import make_method
 from editing.model import format_plan, hash_weights
@@ -56,6 +57,7 @@ class LiveEdit:
     Attributes:
         notes: what a reader must know: of settings from a peer's file, of requests that exclude or repeat each other,
             and why the edit may not be trusted.
+        dose: `Dose.record`: the multiple of the change that was used, and how it was chosen.
     """
 
     model: dict
@@ -67,6 +69,7 @@ class LiveEdit:
     summary: list[dict]
     known: list[bool | None]
     edit_norm: float
+    dose: dict
     seconds: dict[str, float]
     restored: bool
     saved: str
@@ -123,17 +126,20 @@ def run_edit(
     save: str | Path = "",
     hparams: str | Path = "",
     corpus: str = "",
+    dose: str | float = AUTO,
 ) -> LiveEdit:
     """Edit one model by all `cases` together and ask their probes before and after.
 
     `reference` may be a model that was used before. `hparams` is one of EasyEdit's hyper-parameter files; it then says
     which method, and `settings` go over its own.
     `corpus` is the text of the covariance (see `ModelStatistics`) instead of the file's or the usual one.
+    `dose` is "auto" or a number, see editing/eval/dose.py.
 
     Raises:
         UserError: unknown method, setting or model; an impossible request; a `save` folder in use or not writable.
     """
     editor = make_method(method_of(hparams) if hparams else method, **(settings or {}))
+    dose = check_dose(dose)
     if corpus:
         check_corpus(corpus)
     if save:
@@ -151,7 +157,7 @@ def run_edit(
     base = measure_base(lm, cases)
     clock.append(time.perf_counter())
     statistics = statistics_of(lm, seed, corpus or told.corpus or CORPUS)
-    delta = editor(lm, requests, statistics)
+    delta, chosen_dose = at_dose(lm, editor(lm, requests, statistics), requests, dose)
     clock.append(time.perf_counter())
     if lm.offloaded:
         after = measure(lm, cases, base.priors, [delta], [0] * len(cases), base.new_tokens)
@@ -183,6 +189,7 @@ def run_edit(
         summary=_summary(rows),
         known=list(base.known),
         edit_norm=delta.relative_norm(lm),
+        dose=chosen_dose.record(),
         seconds={name: b - a for name, a, b in zip(names, clock, clock[1:], strict=False)},
         restored=restored,
         saved=saved,
@@ -206,6 +213,8 @@ def write_adapter(delta: Path, reference: str, out: Path, device: str | None = N
         )
     done = export_peft(change, lm, out)
     lines = [f"wrote {done.folder}: " + ", ".join(f"{path} rank {rank}" for path, rank in done.ranks.items())]
+    if done.dose:
+        lines.append(done.dose)
     if lm.prefix_ids:
         first = lm.tokenizer.decode(lm.prefix_ids)
         lines.append(
@@ -269,6 +278,7 @@ def format_edit(edit: LiveEdit) -> str:
     )
     lines = [f"{edit.model['reference']}  ({edit.model['source']}, weights {edit.model['hash'][:12]})"]
     lines.append(f"{edit.method}: {where}; relative norm of the change {edit.edit_norm:.4f}")
+    lines.append(edit.dose["line"])
     lines += [f"note: {note}" for note in edit.notes]
     unknown = sum(known is False for known in edit.known)
     if unknown:

@@ -36,12 +36,14 @@ class Exported:
         ranks: rank of every changed linear map.
         errors: ||dW - B A|| / ||dW|| of the maps whose dense change was truncated; the others are exact.
         rows: changed rows of every embedding.
+        dose: of the edit, as a line, which is also in the metadata of the tensors; empty where it is unknown.
     """
 
     folder: Path
     ranks: Mapping[str, int] = field(default_factory=dict)
     errors: Mapping[str, float] = field(default_factory=dict)
     rows: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    dose: str = ""
 
 
 def export_peft(
@@ -79,9 +81,9 @@ def export_peft(
             change, errors[name] = truncated(name, change, tolerance, max_rank)
         loras[path] = change
     _refuse_other_embeddings(lm, loras, rows)
-    _write(folder, _tensors(lm, loras, rows), _config(lm, loras, rows))
+    _write(folder, _tensors(lm, loras, rows), _config(lm, loras, rows), dose_of(delta))
     ids = {path: tuple(sorted(table)) for path, table in rows.items()}
-    return Exported(folder, {path: c.rank for path, c in loras.items()}, errors, ids)
+    return Exported(folder, {path: c.rank for path, c in loras.items()}, errors, ids, dose_of(delta))
 
 
 def _checked_folder(folder: Path) -> Path:
@@ -125,10 +127,18 @@ def _refuse_other_embeddings(
         raise BadRequest(f"{', '.join(rows)}: PEFT's trainable tokens take the rows of one input embedding only")
 
 
-def _write(folder: Path, tensors: dict[str, torch.Tensor], config: dict) -> None:
+def dose_of(delta: Delta) -> str:
+    """The dose of a change and how it was chosen, as its provenance has them; empty where it has none."""
+    choice = delta.provenance.get("dose_choice")
+    if choice:
+        return str(choice["line"])
+    return f"dose {delta.provenance['dose']:g}" if "dose" in delta.provenance else ""
+
+
+def _write(folder: Path, tensors: dict[str, torch.Tensor], config: dict, dose: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with atomic_file(folder / TENSORS) as file:
-        tensor_files.save_file(tensors, file, metadata={"format": "pt"})
+        tensor_files.save_file(tensors, file, metadata={"format": "pt"} | ({"dose": dose} if dose else {}))
     with atomic_file(folder / CONFIG) as file:
         file.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 

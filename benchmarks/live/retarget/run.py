@@ -30,6 +30,7 @@ from benchmarks.measure import (
 from benchmarks.provenance import versions
 from benchmarks.world import Knowledge
 from editing.errors import BadRequest
+from editing.eval import AUTO, at_dose, check_dose
 from editing.methods import make_method, taken_by
 from editing.model import format_plan
 from editing.stats import CORPUS
@@ -47,13 +48,14 @@ QUESTIONS = (
 
 @dataclass(frozen=True)
 class Made:
-    """One method's edit: where it was put, how large it is (Frobenius norm relative to the changed weights), how long
-    it took."""
+    """One method's edit: where it was put, how large it is (Frobenius norm relative to the changed weights), at which
+    dose (`Dose.record`), how long it took."""
 
     by: str
     settings: dict
     placement: dict
     edit_norm: float
+    dose: dict
     seconds: float
 
 
@@ -129,6 +131,7 @@ def run_retarget(
     seed: int = 0,
     corpus: str = CORPUS,
     known: Knowledge | None = None,
+    dose: str | float = AUTO,
 ) -> Retargeting:
     """Make the concept called `a` behave as the one called `b` in one model, by each of the methods `by` on its own.
 
@@ -136,12 +139,13 @@ def run_retarget(
         settings: given to every method that has them, instead of its defaults.
         reference: of the model, or one that was used before.
         known: the concepts, of a file of one's own; None takes those of the suite.
+        dose: "auto" or a number, for each of the edits; see editing/eval/dose.py.
 
     Raises:
         UserError: an unknown method, setting, concept or model; an edit that cannot be made. Before the model is loaded
             where it can be.
     """
-    panel, settings = retarget_panel(a, b, seed, known), settings or {}
+    panel, settings, dose = retarget_panel(a, b, seed, known), settings or {}, check_dose(dose)
     methods = chosen_methods(by, settings)
     model = reference if isinstance(reference, OpenModel) else OpenModel(reference, device)
     lm = model()
@@ -154,11 +158,13 @@ def run_retarget(
     for method in methods:
         began = time.perf_counter()
         (delta,) = method.each(lm, [panel.case.request], statistics)
+        delta, chosen = at_dose(lm, delta, [panel.case.request], dose)
         deltas.append(delta)
         notes += [f"{method.name}: {doubt}" for doubt in doubts(lm, statistics, delta)]
         place = asdict(method.placement(lm, panel.case.request))
         seconds = time.perf_counter() - began
-        made.append(Made(method.name, method.settings(), place, delta.relative_norm(lm), seconds))
+        norm = delta.relative_norm(lm)
+        made.append(Made(method.name, method.settings(), place, norm, chosen.record(), seconds))
     cases = [panel.case] * len(deltas)
     after = measure(lm, cases, base.priors * len(deltas), deltas, new_tokens=base.new_tokens)
     drift = measure_drift(lm, cases, deltas)

@@ -75,7 +75,13 @@ def summary(done: Retargeting, seed: int = 0) -> list[dict]:
     for one in done.made:
         questions = done.questions[done.questions["by"] == one.by]
         concept = questions[questions["role"].isin(MOVED)]
-        line: dict = {"by": one.by, "edit_norm": one.edit_norm, "known": done.known, "n": len(concept)}
+        line: dict = {
+            "by": one.by,
+            "edit_norm": one.edit_norm,
+            "dose": one.dose["value"],
+            "known": done.known,
+            "n": len(concept),
+        }
         line["too_near"] = int((~(concept["distance"] >= LEAST_DISTANCE)).sum())
         for lang in done.langs:
             here, kin = concept[concept["lang"] == lang], _of(questions, SIBLING, lang)

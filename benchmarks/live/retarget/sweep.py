@@ -26,10 +26,11 @@ from benchmarks.live.retarget.table import cell, with_interval
 from benchmarks.provenance import canonical
 from benchmarks.world import Knowledge
 from editing.errors import BadData, UserError
+from editing.eval import AUTO, check_dose
 from editing.files import atomic_file
 from editing.stats import CORPUS
 
-VERSION = 1  # raise it when the same model would give other lines than before
+VERSION = 2  # raise it when the same model would give other lines than before
 TABLE = "retarget.csv"
 
 
@@ -64,6 +65,7 @@ def sweep_retarget(
     rungs: Sequence[str] = (),
     say: Callable[[str], None] | None = None,
     known: Knowledge | None = None,
+    dose: str | float = AUTO,
 ) -> Sweep:
     """`run_retarget` at every rung of a ladder; a rung that fails is reported and the next one goes on.
 
@@ -71,6 +73,7 @@ def sweep_retarget(
         out: folder of the sweep; None keeps nothing. rungs: only these.
         say: called with one line per rung; None writes it to stderr.
         known: the concepts, of a file of one's own; None takes those of the suite.
+        dose: as in `run_retarget`.
 
     Raises:
         UserError: no such ladder, rung, concept, method or setting; a folder of another request or that cannot be
@@ -81,6 +84,7 @@ def sweep_retarget(
     panel = retarget_panel(a, b, seed, known)
     methods = {method.name: method.settings() for method in chosen_methods(by, settings or {})}
     about = {"concept": panel.concept, "goal": panel.goal, "methods": methods, "seed": seed, "corpus": corpus}
+    about |= {"dose": check_dose(dose)}
     about |= {"questions": cases_digest([panel.case]), "version": VERSION}
     there = _finished(out, chosen, about) if out is not None else {}
     lines, failed = [], []
@@ -90,7 +94,7 @@ def sweep_retarget(
             continue
         say(f"rung {i + 1} of {len(chosen)}: {rung.name}")
         try:
-            done = run_retarget(rung.model, a, b, by, settings, device, seed, corpus, known)
+            done = run_retarget(rung.model, a, b, by, settings, device, seed, corpus, known, dose)
         except UserError as error:
             failed.append(f"failed: rung {rung.name}: {error}")
             continue

@@ -56,7 +56,7 @@ def _head(done: Retargeting, one: Made) -> str:
     place, layers = one.placement, ", ".join(map(str, one.placement["layers"]))
     where = f"{place['site']} at {place['lookup']}" + (f", layer {layers} of {done.model['layers']}" if layers else "")
     size = f"relative norm of the change {one.edit_norm:.4f}" if one.edit_norm else "no weight is changed"
-    return f"{one.by}: {where}; {size}; {one.seconds:.1f} s"
+    return f"{one.by}: {where}; {size}; {one.seconds:.1f} s\n{one.dose['line']}"
 
 
 def _relations(table: pd.DataFrame) -> list[str]:

@@ -249,9 +249,15 @@ def test_edit_changes_what_the_model_says_and_puts_it_back(tiny: World, tmp_path
     assert asked["efficacy"]["pick_before"] == "Paris" and asked["efficacy"]["pick_after"] == "Madrid"
     assert asked["efficacy"]["text_after"].strip().startswith("Madrid")
     assert edit["settings"]["lookup"] == "last" and edit["placement"]["lookup"] == "last"
-    assert Delta.load(save).provenance["model_hash"] == edit["model"]["hash"]
+    saved = Delta.load(save).provenance
+    assert saved["model_hash"] == edit["model"]["hash"]
+    assert 0 < edit["dose"]["value"] == saved["dose"] < 1 and saved["dose_choice"] == edit["dose"]
+    whole = json.loads(call(*common, "--json", "--dose", "1").stdout)
+    assert whole["dose"]["line"] == "dose 1: as given"
+    assert whole["edit_norm"] * edit["dose"]["value"] == pytest.approx(edit["edit_norm"])
+    assert "write auto, or a number" in refused(*common, "--dose", "much")
     text = call(*common)
-    assert text.exit_code == 0
+    assert text.exit_code == 0 and f"\n{edit['dose']['line']}\n" in text.stdout
     assert "restored bit for bit" in text.stdout and "efficacy" in text.stdout and "drift" in text.stdout
 
 
