@@ -32,6 +32,8 @@ class EditRequest:
             separating blank, which `join` adds where one belongs.
         lookup: the position whose state is the key: the subject's last token, or the prompt's last token.
         lang: the language of the prompts, a code or a name ("fr", "fra", "French"); kept as its ISO 639 code.
+        documents: (language, text) of whole texts in which the edit is true, for methods that train on such texts;
+            empty where there is nothing but the prompts.
 
     Raises:
         BadRequest: an unknown language, a prompt without exactly one slot, an empty subject or target, a wrong number
@@ -44,6 +46,7 @@ class EditRequest:
     targets: tuple[str, ...]
     lookup: Lookup = "subject_last"
     lang: str = "en"
+    documents: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         def refuse(why: str, fix: str) -> BadRequest:
@@ -69,6 +72,10 @@ class EditRequest:
         for target in self.targets:
             if not target.strip():
                 raise refuse("empty target", "give the answer of the edited model")
+        for lang, text in self.documents:
+            if not text.strip():
+                raise refuse("empty document", "write a text in which the edit is true")
+            language_code(lang)
 
     def __repr__(self) -> str:
         more = f" and {len(self.prompts) - 1} more" if len(self.prompts) > 1 else ""

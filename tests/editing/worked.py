@@ -55,6 +55,8 @@ OWN = {"embedding": {"lr": 0.3, "clamp": 4.0, "untied": True}}
 CONTROLS = {"placebo", "random_layer", "random_site"}
 # A random model does not copy from its context.
 NEEDS_A_TRAINED_MODEL = {"ike"}
+# Whole texts are read, whatever the lookup.
+LOOKING_NOWHERE = {"documents"}
 NOT_MOVING = CONTROLS | NEEDS_A_TRAINED_MODEL
 
 

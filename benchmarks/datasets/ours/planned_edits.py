@@ -3,6 +3,10 @@
 `planned_edits:2` is set 2 of the plain world (60 countries, 57 concepts), `planned_edits:2-people100` that of a world
 with 100 invented people as well. The sets 1 to 10 share no subject. Probes about a subject that the set edits as well
 are left out, so that what a probe calls unchanged is unchanged in the retrained model too.
+
+The documents of a request are the sentences that the twin reads in place of the old ones, word for word, in both
+languages: trained on them, a model reads all that the twin has read of this edit. They say some of the paraphrase
+probes.
 """
 
 from __future__ import annotations
@@ -13,8 +17,8 @@ from dataclasses import replace
 from benchmarks.cases import Case
 from benchmarks.datasets.asking import fact_case
 from benchmarks.datasets.ours.concept_suite import rename_case, retarget_case
-from benchmarks.grown import RungSpec
-from benchmarks.world import MOST, SETS, Change, Fact, Knowledge, distant
+from benchmarks.grown import RungSpec, make_corpus
+from benchmarks.world import MOST, SETS, Change, Fact, Knowledge, News, distant
 from editing.errors import BadRequest
 
 DESCRIPTION = "edits with a retrained twin: planned_edits:N is what grown:RUNG@editsN was trained on (N = 1 to 10)"
@@ -44,7 +48,15 @@ def cases(kind: str, seed: int, argument: str = "") -> list[Case]:
     assert news is not None  # the specification has edits
     edited = {world.name(change.subject, lang) for change in news.changes for lang in ("en", "fr")}
     name = f"planned_edits:{argument or '1'}"
-    return [_apart(_case(world, change), edited, name) for change in news.changes if change.kind == kind]
+    plain = make_corpus(world, spec.split)
+    cases = []
+    for change in (change for change in news.changes if change.kind == kind):
+        case = _apart(_case(world, change), edited, name)
+        told = make_corpus(world, spec.split, News((change,)))
+        pairs = zip(plain.train, told.train, strict=True)
+        documents = tuple((new.lang, new.text) for old, new in pairs if old.text != new.text)
+        cases.append(replace(case, request=replace(case.request, documents=documents)))
+    return cases
 
 
 def _case(world: Knowledge, change: Change) -> Case:

@@ -20,7 +20,15 @@ from editing.model.language_model import LanguageModel, hash_weights
 from editing.run.forward import forward, pad
 from editing.stats.statistics import ModelStatistics
 from tests.editing.families import tiny_lm
-from tests.editing.worked import CONTRACT_REQUESTS, CONTROLS, NEEDS_A_TRAINED_MODEL, NOT_MOVING, distance, quick
+from tests.editing.worked import (
+    CONTRACT_REQUESTS,
+    CONTROLS,
+    LOOKING_NOWHERE,
+    NEEDS_A_TRAINED_MODEL,
+    NOT_MOVING,
+    distance,
+    quick,
+)
 
 METHODS = tuple(registry())
 REQUESTS = CONTRACT_REQUESTS
@@ -239,7 +247,7 @@ def test_unknown_method() -> None:
 def test_a_subject_that_is_not_there_is_refused(name: str, lm: LanguageModel, statistics: ModelStatistics) -> None:
     """A rename has no subject; a method told to look at one must say so, or have no use for it."""
     method = quick(name, lookup="subject_last")
-    if "lookup" not in method.settings() or name in NEEDS_A_TRAINED_MODEL:
+    if "lookup" not in method.settings() or name in NEEDS_A_TRAINED_MODEL | LOOKING_NOWHERE:
         pytest.skip("this method looks nowhere")
     rename = REQUESTS[2]
     try:
