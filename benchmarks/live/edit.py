@@ -24,13 +24,13 @@ from benchmarks.live.doubts import doubts
 from benchmarks.measure import measure, measure_base, measure_drift, open_model, planned, probe_rows, statistics_of
 from benchmarks.provenance import versions
 from benchmarks.world import knowledge, own_knowledge
-from editing.delta import Delta, export_peft, refuse_foreign_folder
+from editing.delta import Delta, compose, export_peft, refuse_foreign_folder
 from editing.easyedit import Hparams, method_of, read_hparams
 from editing.errors import BadModel, BadRequest
 from editing.eval import AUTO, at_dose, check_dose
 from editing.files import atomic_file
 from editing.methods import make_method
-from editing.model import format_plan, hash_weights
+from editing.model import LanguageModel, format_plan, hash_weights
 from editing.stats import CORPUS, check_corpus
 
 SHOWN = ("probe", "lang", "prompt", "answer", "old", "pick_before", "pick_after", "text_before", "text_after")
@@ -127,6 +127,7 @@ def run_edit(
     hparams: str | Path = "",
     corpus: str = "",
     dose: str | float = AUTO,
+    add: Sequence[str | Path] = (),
 ) -> LiveEdit:
     """Edit one model by all `cases` together and ask their probes before and after.
 
@@ -134,9 +135,12 @@ def run_edit(
     which method, and `settings` go over its own.
     `corpus` is the text of the covariance (see `ModelStatistics`) instead of the file's or the usual one.
     `dose` is "auto" or a number, see editing/eval/dose.py.
+    `add` names saved changes of the same model that stand in its weights beside the new one; that one is computed on
+    the unedited model, and their sum is asked and saved.
 
     Raises:
-        UserError: unknown method, setting or model; an impossible request; a `save` folder in use or not writable.
+        UserError: unknown method, setting or model; an impossible request; a `save` folder in use or not writable; a
+            method without doses; a change in `add` that belongs to another model.
     """
     editor = make_method(method_of(hparams) if hparams else method, **(settings or {}))
     dose = check_dose(dose)
@@ -147,6 +151,7 @@ def run_edit(
     clock = [time.perf_counter()]
     model = reference if isinstance(reference, OpenModel) else OpenModel(reference, device)
     lm = model()
+    earlier = [saved_delta(folder, lm) for folder in add]
     told = read_hparams(hparams, lm.n_layers) if hparams else Hparams(editor, None, (), "")
     editor = make_method(editor.name, **(told.method.settings() | (settings or {})))
     requests = [case.request for case in cases]
@@ -158,6 +163,7 @@ def run_edit(
     clock.append(time.perf_counter())
     statistics = statistics_of(lm, seed, corpus or told.corpus or CORPUS)
     delta, chosen_dose = at_dose(lm, editor(lm, requests, statistics), requests, dose)
+    delta = compose([*earlier, delta]) if earlier else delta
     clock.append(time.perf_counter())
     if lm.offloaded:
         after = measure(lm, cases, base.priors, [delta], [0] * len(cases), base.new_tokens)
@@ -199,18 +205,30 @@ def run_edit(
     )
 
 
+def saved_delta(folder: str | Path, lm: LanguageModel) -> Delta:
+    """The change that `Delta.save` wrote into `folder`, made from this very model.
+
+    Raises:
+        BadData: no readable change there.
+        BadModel: it was made from another model.
+    """
+    delta = Delta.load(folder)
+    made_for = delta.provenance.get("model_hash")
+    if made_for and made_for != lm.weight_hash:
+        raise BadModel(
+            f"{folder}: made from a model of hash {made_for[:12]}, {lm.name} has {lm.weight_hash[:12]}; name that one"
+        )
+    return delta
+
+
 def write_adapter(delta: Path, reference: str, out: Path, device: str | None = None) -> str:
     """Write a saved delta as a PEFT adapter and say what was written and how to load it.
 
     Raises:
         UserError: no delta there, another model's, or one without an adapter form.
     """
-    change, lm = Delta.load(delta), open_model(reference, device)
-    made_for = change.provenance.get("model_hash")
-    if made_for and made_for != lm.weight_hash:
-        raise BadModel(
-            f"{delta}: made from a model of hash {made_for[:12]}, {reference} has {lm.weight_hash[:12]}; name that one"
-        )
+    lm = open_model(reference, device)
+    change = saved_delta(delta, lm)
     done = export_peft(change, lm, out)
     lines = [f"wrote {done.folder}: " + ", ".join(f"{path} rank {rank}" for path, rank in done.ranks.items())]
     if done.dose:

@@ -191,7 +191,9 @@ def compose(deltas: Sequence[Delta]) -> Delta:
         for name, change in delta.factors.items():
             factors[name] = add_changes(factors[name], change) if name in factors else change
     context = " ".join(d.context for d in deltas if d.context)
-    return Delta(factors, {"composed": [dict(d.provenance) for d in deltas]}, context)
+    models = {d.provenance.get("model_hash") for d in deltas}
+    model = {"model_hash": models.pop()} if len(models) == 1 and None not in models else {}
+    return Delta(factors, {"composed": [dict(d.provenance) for d in deltas], **model}, context)
 
 
 def subtract(whole: Delta, part: Delta) -> Delta:
