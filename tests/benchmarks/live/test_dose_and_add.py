@@ -20,7 +20,7 @@ def test_a_dose_and_a_saved_change_beside_it_are_the_sum_that_python_makes(tmp_p
     for name, record in zip(("one", "two"), facts(), strict=False):
         (tmp_path / f"{name}.json").write_text(json.dumps([record]))
     usual = ("edit", "--model", world().model, "--corpus", "samples:256", "--fast")
-    call(*usual, "--fact", str(tmp_path / "one.json"), "--save", str(tmp_path / "first"))
+    call(*usual, "--fact", str(tmp_path / "one.json"), "--dose", "1", "--save", str(tmp_path / "first"))
     second = (*usual, "--fact", str(tmp_path / "two.json"), "--dose", "0.5")
     done = call(*second, "--add", str(tmp_path / "first"), "--save", str(tmp_path / "both"), "--json")
     assert json.loads(done.stdout)["restored"] is True
@@ -33,10 +33,11 @@ def test_a_dose_and_a_saved_change_beside_it_are_the_sum_that_python_makes(tmp_p
             editing.Request(record["prompt"], record["subject"], record["target"], id=f"fact:1:{record['subject']}"),
             corpus="samples:256",
             fast=True,
+            dose=dose,
         )
-        for record in facts()[:2]
+        for record, dose in zip(facts(), (1, 0.5), strict=False)
     ]
-    same_changes(compose([parts[0], 0.5 * parts[1]]), editing.Delta.load(tmp_path / "both"))
+    same_changes(compose(parts), editing.Delta.load(tmp_path / "both"))
     refused(*usual, "--fact", str(tmp_path / "two.json"), "--add", str(tmp_path / "nothing"))
 
 
