@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import NoReturn, get_args
+from typing import Any, NoReturn, get_args
 
 from benchmarks.provenance import digest
 from editing.errors import BadData
 from editing.text import EditRequest
-from valley.rows import GENERALISATION, SPECIFICITY, EditKind
+from valley.rows import PROBE_KINDS as KINDS
+from valley.rows import SPECIFICITY, EditKind
 
-KINDS = GENERALISATION + SPECIFICITY
 FREE = ("drift", "fluency")  # kinds without candidates: a text to read, a text to go on with
+WRITTEN = ("fluency", "long_form")  # kinds whose answer is a text that the model writes
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Probe:
     """One question to a model, with the answers it may choose from.
 
     Attributes:
-        kind: one of GENERALISATION (the answer shall change) or SPECIFICITY (it shall not).
+        kind: one of GENERALISATION or ROBUSTNESS (the answer is to change) or SPECIFICITY (it is not).
         prompt: the text up to the answer, subject filled in. For `drift` the whole text to read, for `fluency` the one
             to go on with.
         candidates: same-type answers, the same at every rung; empty for `drift` and `fluency`.
@@ -53,6 +54,8 @@ class Probe:
         rival: index of the candidate that must not beat the answer: in a neighbour's probe the edit's target. None is
             `old` where that is another candidate than `answer`, else nothing. See `against`.
         needs: what the unedited model must answer rightly for the probe to count; otherwise it is not measurable.
+        calibration: texts whose mean log P(t|text) of the unedited model is taken off in full, in place of the prior's
+            half: a model that says yes to everything gains nothing by it.
         reference: of `fluency`, a text about the subject as the edit has it; empty means no reference score.
 
     Raises:
@@ -73,6 +76,7 @@ class Probe:
     rival: int | None = None
     needs: tuple[Question, ...] = ()
     reference: str = ""
+    calibration: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -94,13 +98,13 @@ class Probe:
 
     @property
     def generalises(self) -> bool:
-        return self.kind in GENERALISATION
+        return self.kind not in SPECIFICITY
 
     @property
     def asked_freely(self) -> bool:
         """Whether a model could come upon the answer by itself; questions of ability are choices, their wordings are
-        ours."""
-        return bool(self.candidates) and self.kind != "ability"
+        ours, and so are yes and no."""
+        return bool(self.candidates) and self.kind not in ("ability", "negation", "verification", "long_form")
 
     @property
     def against(self) -> int | None:
@@ -150,12 +154,19 @@ def _no_choice(prompt: str, candidates: tuple[str, ...], answer: int) -> str:
 
 
 def cases_digest(cases: Sequence[Case]) -> str:
-    """Hash of the cases' ids and contents, in their order.
+    """Hash of the cases' ids and contents, in their order."""
+    return digest([case_record(case) for case in cases])
 
-    Documents are left out: they follow from the world that a case is made of, and cells of before they came keep their
-    addresses.
+
+def case_record(case: Case) -> dict[str, Any]:
+    """A case as plain values, so that cells and answers of before keep their addresses.
+
+    Documents are left out: they follow from the world that a case is made of. `calibration` came later and is left out
+    where it is empty.
     """
-    records = [asdict(case) for case in cases]
-    for record in records:
-        del record["request"]["documents"]
-    return digest(records)
+    record = asdict(case)
+    del record["request"]["documents"]
+    for probe in record["probes"]:
+        if not probe["calibration"]:
+            del probe["calibration"]
+    return record

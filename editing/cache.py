@@ -8,7 +8,8 @@ from pathlib import Path
 
 # Every sub-folder of the cache that this project fills.
 PARTS = (
-    "answers", "crispness", "datasets", "grown", "hashes", "models", "offload", "statistics", "strength", "timings",
+    "answers", "crispness", "datasets", "grown", "hashes", "later_training", "models", "offload",
+    "statistics", "strength", "timings",
 )  # fmt: skip
 SOURCE = Path(__file__).resolve().parent.parent  # the source tree, or the folder that the packages are installed in
 

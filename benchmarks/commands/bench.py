@@ -30,6 +30,12 @@ TEMPORARY = "temporary"
 @click.option(
     "--probes", type=click.IntRange(min=0), default=0, help="At most this many probes per kind and language; 0: all."
 )
+@click.option(
+    "--more-probes",
+    type=Names(),
+    default=None,
+    help="Further kinds of probes: negation, verification, reversed, challenge, long_form, decay.",
+)
 @option("--datasets")
 @option("--concepts")
 @click.option(
@@ -147,6 +153,7 @@ def plan_of_flags(flags: dict[str, Any]) -> Plan:
         corpus=flags["corpus"] or CORPUS,
         settings=tuple(settings.items()),
         probes=flags["probes"],
+        more_probes=flags["more_probes"],
         known=flags["known"],
         doses=flags["doses"],
         extend=flags["extend"],

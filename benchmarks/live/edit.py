@@ -16,7 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.cases import GENERALISATION, SPECIFICITY, Case
+from benchmarks.cases import KINDS as PROBE_KINDS
+from benchmarks.cases import Case
 from benchmarks.datasets import account, read_cases, rename_case, retarget_case, with_common_probes
 from benchmarks.edit_sets import edit_set
 from benchmarks.live.concepts import OpenModel, concepts_for, halves
@@ -267,7 +268,7 @@ def _number(value: object) -> object:
 def _summary(rows: Sequence[dict]) -> list[dict]:
     """Per probe kind: number, measurable ones, mean value, share of free-running exact matches before and after."""
     lines = []
-    for kind in (*GENERALISATION, *SPECIFICITY):
+    for kind in PROBE_KINDS:
         mine = [row for row in rows if row["probe"] == kind]
         if mine:
             lines.append(

@@ -3,9 +3,9 @@
 `measure` asks every probe of many cases in a few large batches, each case under its own edit; `measure_base` adds what
 only the unedited model can say (priors, known facts). What the answers are worth is in benchmarks/measure/records.py.
 
-The score of a candidate t is log P(t | prompt) - PRIOR_WEIGHT * log P(t | prior), full string. The prior is ALWAYS that
-of the
-unedited model, also after an edit: it corrects for how common a candidate's text is, which an edit does not change.
+The score of a candidate t is log P(t | prompt) - PRIOR_WEIGHT * log P(t | prior), full string; where a probe names
+texts to calibrate by, log P(t | prompt) - mean of log P(t | text). The prior is ALWAYS that of the unedited model, also
+after an edit: it corrects for how common a candidate's text is, which an edit does not change.
 An edited prior would hide harm: an edit that says its target everywhere raises log P(t | prior) as well, the two
 would cancel, and the neighbours would seem untouched while the model's text is wrong.
 """
@@ -18,9 +18,10 @@ from math import nan
 
 import numpy as np
 
-from benchmarks.cases import Case, Probe
+from benchmarks.cases import WRITTEN, Case, Probe
 from benchmarks.measure.fluency import FLUENCY_TOKENS, inverse_frequencies, reference_score
-from editing.delta import Delta
+from benchmarks.measure.later_training import later_training
+from editing.delta import Delta, compose
 from editing.eval import Race, continuation_logprobs, greedy, replies, text_drift
 from editing.model import LanguageModel
 from editing.text import continuation_ids
@@ -39,8 +40,8 @@ class Answer:
 
     Attributes:
         logp: (m,) nats, log P(candidate | prompt); an upper bound of it for a candidate that cannot come first or
-            second. Empty for `fluency`.
-        text: greedy continuation; for `fluency` behind its prompt.
+            second. Empty for `fluency` and `long_form`.
+        text: greedy continuation; for `fluency` and `long_form` behind its prompt.
         tokens: the tokens of each candidate.
         forced: for the candidates that a score compares, the likeliest token at each of their tokens (teacher forcing).
         needs_known: whether the unedited model answers all that the probe needs.
@@ -71,8 +72,8 @@ class Base:
 
     Attributes:
         answers: per case, per probe; None for `drift`.
-        priors: per case, per probe, (m,) nats, PRIOR_WEIGHT * log P(candidate | prior); zeros where the probe has no
-            prior.
+        priors: per case, per probe, (m,) nats, PRIOR_WEIGHT * log P(candidate | prior), or the mean over the texts it
+            is calibrated by; zeros where the probe has neither.
         known: per case, whether the model knew the fact; None when no probe can tell.
         new_tokens: length of every greedy continuation of these cases.
     """
@@ -91,13 +92,16 @@ def measure_base(lm: LanguageModel, cases: Sequence[Case], new_tokens: int | Non
     """
     new_tokens = continuation_length(lm, cases) if new_tokens is None else new_tokens
     asked = [_with_needs(case) for case in cases]
-    wanted = dict.fromkeys((p.prior, p.candidates) for case in asked for p in case.probes if p.candidates and p.prior)
-    logp = continuation_logprobs(lm, [prior for prior, _ in wanted], [texts for _, texts in wanted])
-    table = dict(zip(wanted, logp, strict=True))
+    chosen = [p for case in asked for p in case.probes if p.candidates and p.kind not in WRITTEN]
+    texts = dict.fromkeys((text, p.candidates) for p in chosen for text in p.calibration or (p.prior,) if text)
+    logp = continuation_logprobs(lm, [text for text, _ in texts], [candidates for _, candidates in texts])
+    table = dict(zip(texts, logp, strict=True))
 
     def prior(p: Probe) -> np.ndarray | None:
-        if not p.candidates:
+        if not p.candidates or p.kind in WRITTEN:
             return None
+        if p.calibration:
+            return np.mean([table[text, p.candidates] for text in p.calibration], axis=0)
         return PRIOR_WEIGHT * table[p.prior, p.candidates] if p.prior else np.zeros(len(p.candidates))
 
     all_priors = [tuple(prior(p) for p in case.probes) for case in asked]
@@ -155,12 +159,13 @@ def measure(
     """
     of = (list(range(len(cases))) if deltas else [-1] * len(cases)) if of is None else of
     new_tokens = continuation_length(lm, cases) if new_tokens is None else new_tokens
+    deltas, later = _with_later_training(lm, cases, deltas, of)
     # Probes that ask the same of the same model share the work.
     questions: dict[tuple, Race] = {}
     for row, case, mine in zip(of, cases, priors, strict=True):
         for p, prior in zip(case.probes, mine, strict=True):
             if prior is not None:
-                key = _question(row, p)
+                key = _question(later.get(row, row) if p.kind == "decay" else row, p)
                 compared = {i for i in (p.answer, p.old, p.against) if i is not None}
                 shared = questions[key].needed if key in questions else ()
                 questions[key] = Race(prior, tuple(sorted(compared | set(shared))))
@@ -174,26 +179,41 @@ def measure(
         races=list(questions.values()),
     )
     found = {key: Answer(r.logp, r.text, r.tokens, r.forced) for key, r in zip(questions, said, strict=True)}
-    written = _measure_fluency(lm, cases, deltas, of)
+    written = _measure_writing(lm, cases, deltas, of)
     return tuple(
         tuple(
-            written.get((row, p.prompt, p.reference)) if p.kind == "fluency" else found.get(_question(row, p))
+            written.get((row, p.prompt, p.reference))
+            if p.kind in WRITTEN
+            else found.get(_question(later.get(row, row) if p.kind == "decay" else row, p))
             for p in case.probes
         )
         for row, case in zip(of, cases, strict=True)
     )
 
 
-def _measure_fluency(
+def _with_later_training(
+    lm: LanguageModel, cases: Sequence[Case], deltas: Sequence[Delta], of: Sequence[int]
+) -> tuple[list[Delta], dict[int, int]]:
+    """The edits, behind them those that a `decay` probe asks for with later training added, and which is which."""
+    asked = {row for row, case in zip(of, cases, strict=True) if any(p.kind == "decay" for p in case.probes)} - {-1}
+    if not asked:
+        return list(deltas), {}
+    training = later_training(lm)
+    rows = sorted(asked)
+    trained = [compose([deltas[row], training]) for row in rows]
+    return [*deltas, *trained], {row: len(deltas) + i for i, row in enumerate(rows)}
+
+
+def _measure_writing(
     lm: LanguageModel, cases: Sequence[Case], deltas: Sequence[Delta], of: Sequence[int]
 ) -> dict[tuple[int, str, str], Answer]:
-    """(delta, prompt, reference) -> the text that this prompt begins, for the `fluency` probes of all cases."""
+    """(delta, prompt, reference) -> the text that this prompt begins, for the probes whose answer is a text."""
     asked = list(
         dict.fromkeys(
             (row, p.prompt, p.reference)
             for row, case in zip(of, cases, strict=True)
             for p in case.probes
-            if p.kind == "fluency"
+            if p.kind in WRITTEN
         )
     )
     written = greedy(lm, [prompt for _, prompt, _ in asked], FLUENCY_TOKENS, deltas, [row for row, _, _ in asked])

@@ -54,7 +54,9 @@ def _too_long(lm: LanguageModel, probe: Probe) -> bool:
     if probe.kind == "drift":
         return False
     questions = (probe, *probe.needs)
-    return any(_exceeds(lm, text, q.candidates) for q in questions for text in (q.prompt, q.prior) if text)
+    return any(_exceeds(lm, text, q.candidates) for q in questions for text in (q.prompt, q.prior) if text) or any(
+        _exceeds(lm, text, probe.candidates) for text in probe.calibration
+    )
 
 
 def _exceeds(lm: LanguageModel, prompt: str, answers: Sequence[str], room: int = 0) -> bool:

@@ -9,9 +9,10 @@ from math import exp, isfinite, nan
 
 import numpy as np
 
-from benchmarks.cases import Case, Probe
+from benchmarks.cases import WRITTEN, Case, Probe
 from benchmarks.measure.answers import Answer, Drift
 from benchmarks.measure.fluency import ngram_entropy
+from editing.text import unspaced
 
 # exp(-KL/TAU) with TAU of one nat per token (our choice): the score is then exactly the geometric mean, over tokens the
 # unedited model draws, of their probability after the edit relative to before. A KL of .05 nats costs a twentieth.
@@ -21,6 +22,7 @@ UNKNOWN = "unknown to the unedited model"
 HOP_UNKNOWN = "a later hop is unknown to the unedited model"
 NOT_EDITED = "not edited: unknown to the unedited model"
 TOO_SHORT = "the unedited model writes too little for an entropy"
+NEITHER = "the text names neither the old nor the new answer"
 NOT_FINITE = "score is not a finite number"
 
 
@@ -37,9 +39,9 @@ def probe_rows(
         record = _asked(index, p)
         if p.kind == "drift":
             record |= _drift_record(drift[p.prompt])
-        elif p.kind == "fluency":
+        elif p.kind in WRITTEN:
             assert before is not None and now is not None
-            record |= _fluency_record(before, now)
+            record |= _fluency_record(before, now) if p.kind == "fluency" else _long_form_record(p, before, now)
         else:
             assert before is not None and prior is not None and now is not None
             record |= _candidate_record(p, before, prior, now)
@@ -106,6 +108,27 @@ def _fluency_record(before: Answer, now: Answer) -> dict:
     if not record["entropy_before"]:
         return record | {"value": nan, "reason": TOO_SHORT}
     return record | {"value": min(1.0, record["entropy_after"] / record["entropy_before"])}
+
+
+def _long_form_record(p: Probe, before: Answer, now: Answer) -> dict:
+    """Mentions of the new answer over those of the new and the old one, in what the model wrote behind the prompt."""
+    assert p.old is not None  # the data set gives both
+    answer, old = p.candidates[p.answer], p.candidates[p.old]
+    record: dict = {"answer": answer, "old": old, "text_before": before.text, "text_after": now.text}
+    for when in ("before", "after"):
+        text = record[f"text_{when}"].removeprefix(p.prompt)
+        new, kept = mentions(text, answer), mentions(text, old)
+        record[f"hit_{when}"] = new / (new + kept) if new + kept else nan
+    value = record["hit_after"]
+    return record | ({"value": value} if value == value else {"value": nan, "reason": NEITHER})
+
+
+def mentions(text: str, name: str) -> int:
+    """How often `text` holds `name` as words of its own; in scripts without blanks, as it stands."""
+    pattern = re.escape(_normal(name))
+    if not unspaced(name):
+        pattern = rf"(?<!\w){pattern}(?!\w)"
+    return len(re.findall(pattern, _normal(text)))
 
 
 def _candidate_record(p: Probe, before: Answer, prior: np.ndarray, now: Answer) -> dict:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.cases import Case
+from benchmarks.cases import Case, case_record
 from benchmarks.measure.answers import Answer, Base, measure_base
 from benchmarks.provenance import CODE_SCHEMA, digest, versions
 from editing.cache import cache_root
@@ -29,7 +29,7 @@ def stored_base(lm: LanguageModel, cases: Sequence[Case]) -> Base:
     Raises:
         BadData: the file is damaged.
     """
-    asked = [asdict(case) for case in cases]
+    asked = [case_record(case) for case in cases]
     decisive = [lm.weight_hash, lm.prefix_ids, str(lm.dtype), lm.device.type, CODE_SCHEMA, versions(), asked]
     path = cache_root() / "answers" / f"{digest(decisive)[:32]}.json"
     if path.is_file():

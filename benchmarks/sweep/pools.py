@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from benchmarks.cases import Case, Probe, cases_digest
-from benchmarks.datasets import account, read_cases, with_common_probes
+from benchmarks.datasets import account, read_cases, with_common_probes, with_requested
 from benchmarks.sweep.planning.plan import FIRST_RULE, Choices, Edits, Plan, Split
 
 NEIGHBOURS = ("neighbour", "neighbour_plus")
@@ -109,6 +109,8 @@ def _cases(plan: Plan, choices: Choices, edits: Edits, seed: int) -> tuple[tuple
         cases, note = without_dev_subjects(cases, plan.split)
         notes += [f"{where}: {note}"] if note else []
     cases = with_common_probes(cases, plan.probes)
+    cases, lacking = with_requested(cases, plan.more_probes or ())
+    notes += [f"{where}: {note}" for note in lacking]
     if plan.split is None:
         return cases, notes
     every, split = cases, plan.split

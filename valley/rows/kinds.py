@@ -6,12 +6,19 @@ from typing import Literal, get_args
 
 EditKind = Literal["fact", "rename", "retarget"]
 # Probe kinds whose answer should change, and those whose answer should stay.
-Generalisation = Literal["efficacy", "paraphrase", "cross_lingual", "alias", "relation", "multi_hop"]
+Generalisation = Literal[
+    "efficacy", "paraphrase", "cross_lingual", "alias", "relation", "multi_hop", "negation", "verification"
+]
 Specificity = Literal["neighbour", "same_subject", "neighbour_plus", "drift", "fluency", "ability"]
+# Kinds whose answer should change too, reported beside the others and in no mean: harder than what an edit states.
+Robustness = Literal["reversed", "challenge", "long_form", "decay"]
 EDIT_KINDS: tuple[str, ...] = get_args(EditKind)
 GENERALISATION: tuple[str, ...] = get_args(Generalisation)
 SPECIFICITY: tuple[str, ...] = get_args(Specificity)
-PROBE_KINDS = GENERALISATION + SPECIFICITY
+ROBUSTNESS: tuple[str, ...] = get_args(Robustness)
+PROBE_KINDS = GENERALISATION + SPECIFICITY + ROBUSTNESS
+# Kinds that a case has only where a plan names them (`more_probes`).
+ON_REQUEST: tuple[str, ...] = ("negation", "verification", *ROBUSTNESS)
 ALL = "all"  # the edit kind of the overall row of a curve
 ALL_DEV = "all dev cases, known or not"  # what a setting was chosen on where no dev case was known
 
@@ -48,6 +55,12 @@ LABELS: dict[str, str] = {
     "alias": "alias",
     "relation": "relation",
     "multi_hop": "multi-hop",
+    "negation": "negation",
+    "verification": "verification",
+    "reversed": "reversed",
+    "challenge": "after a challenge",
+    "long_form": "long text agrees",
+    "decay": "after later training",
     "neighbour": "neighbours kept",
     "same_subject": "same subject kept",
     "neighbour_plus": "neighbours kept (edit in prompt)",
@@ -74,6 +87,12 @@ MEANINGS: dict[str, str] = {
     "alias": "so do prompts with another name of the subject",
     "relation": "so do relations of a retargeted concept that were not part of the edit",
     "multi_hop": "so do questions whose answer follows from the edit over several facts",
+    "negation": "the negated statement is judged by the edit: the new one false, the old one true",
+    "verification": "the statement is judged by the edit: the new one true, the old one false",
+    "reversed": "given the new answer, its subject is named",
+    "challenge": "the new answer stays after somebody has called it wrong and named the old one",
+    "long_form": "of the old and new answers in a text about the subject, the share that is new",
+    "decay": "the edited prompt gets the new answer after later training on unrelated text",
     "neighbour": "other subjects keep their answers (counted where the model was right before)",
     "same_subject": "other facts of the subject keep their answers",
     "neighbour_plus": "other subjects keep their answers behind the sentence of the edit",

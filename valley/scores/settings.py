@@ -16,14 +16,12 @@ from valley.rows import (
     ALL_DEV,
     CASE,
     CONTROLS,
-    GENERALISATION,
     METRICS,
     NET,
     PLACEBO,
     PROBE_KINDS,
     RUNG,
     SETTING,
-    SPECIFICITY,
     STRATA,
     RowsError,
 )
@@ -300,4 +298,4 @@ def bounds(samples: np.ndarray, units: int) -> tuple[np.ndarray, np.ndarray]:
 
 def measured(part: pd.DataFrame) -> tuple[str, ...]:
     """The probe kinds with at least one value in `part`, in the order of PROBE_KINDS."""
-    return tuple(kind for kind in (*GENERALISATION, *SPECIFICITY) if part[kind].notna().any())
+    return tuple(kind for kind in PROBE_KINDS if part[kind].notna().any())

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from benchmarks.cases import GENERALISATION
 from benchmarks.datasets.formats import counterfact, easyedit, zsre
 from benchmarks.datasets.reading.case_set import CaseSet
 from benchmarks.datasets.reading.drafts import Draft, ask_template, read_file
@@ -26,6 +25,7 @@ from benchmarks.datasets.reading.sources import DataFile
 from benchmarks.datasets.reading.values import alike
 from editing.errors import BadData, BadRequest
 from editing.text import language_code, language_of_text
+from valley.rows import GENERALISATION
 
 DESCRIPTION = "one edit in several languages (multilingual:PATH, multilingual:PATH#fr): en and fr sub-objects"
 OPTIONS = "one language, such as #fr"

@@ -22,6 +22,7 @@ from editing.errors import BadRequest
 from editing.methods import make_method, method_names
 from editing.stats import CORPUS, check_corpus
 from editing.text import EditRequest
+from valley.rows import ON_REQUEST
 
 DEV_SHARE = 1 / 3
 
@@ -42,7 +43,7 @@ FIRST_RULE, SEARCH_RULE = 1, 2
 DOSES = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
 
 
-LATER = ("doses", "search_rule")
+LATER = ("doses", "search_rule", "more_probes")
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,7 @@ class Plan:
         datasets: names; each serves the kinds it offers. Empty takes DEFAULT_DATASETS.
         corpus: text of the models' statistics.
         probes: at most so many probes per kind and language of a case; 0 means all.
+        more_probes: kinds of `valley.rows.ON_REQUEST` that every case is asked besides; None asks none.
         concepts: file of one's own concepts, which stands for the data set `concept_suite` and, where no data sets are
             named, for the facts too. Fixed by its content.
         known: edit only the facts that the unedited model knows; the others are rows without a value, and counted.
@@ -158,6 +160,7 @@ class Plan:
     known: bool = False
     doses: tuple[float, ...] | None = None
     search_rule: int | None = None
+    more_probes: tuple[str, ...] | None = None
     extend: bool = False
     concepts: str = ""
     overrides: tuple[tuple[str, str, str], ...] = ()
@@ -188,6 +191,9 @@ class Plan:
         for dose in doses:
             if not (isfinite(dose) and dose >= 0) or doses.count(dose) > 1:
                 raise BadRequest(f"doses: {dose} is no new number from 0 on; write different ones such as 0.5,1,2")
+        for name in self.more_probes or ():
+            if name not in ON_REQUEST:
+                raise BadRequest(f"unknown kind of probe {name!r}; use one or more of {', '.join(ON_REQUEST)}")
         check_corpus(self.corpus)
         if self.limit < 1:
             raise BadRequest(f"limit {self.limit} leaves no case; give at least 1")

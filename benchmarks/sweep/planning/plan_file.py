@@ -44,7 +44,7 @@ from benchmarks.sweep.planning.plan import DEFAULT_DATASETS, DEV_SHARE, SEARCHES
 from editing.errors import BadData, BadRequest, UserError
 from editing.methods import FAST, make_method, method_names, taken_by
 from editing.stats import CORPUS
-from valley.rows import CONTROLS, first_problem, one_of
+from valley.rows import CONTROLS, ON_REQUEST, first_problem, one_of
 
 MOST_BYTES, MOST_SETTINGS = 100_000, 1000
 
@@ -94,6 +94,9 @@ class PlanFile(BaseModel, extra="forbid"):
     )
     limit: Positive = Field(default=50, description="most cases, 1 or more, of each [[edits]] that states no limit")
     probes: Count = Field(default=0, description="most probes per kind and language of a case; 0 takes all")
+    more_probes: list[Literal[ON_REQUEST]] | None = Field(  # type: ignore[valid-type]
+        default=None, description='further kinds of probes, such as ["negation", "verification"]; none where left out'
+    )
     corpus: str = Field(
         default=CORPUS, description="text of statistics: samples:N, text:PATH, hub:OWNER/NAME or identity"
     )
@@ -202,6 +205,7 @@ def load_plan(path: str | Path) -> Plan:
             corpus=file.corpus,
             settings=fast_settings(tuple(file.methods)) if file.fast else (),
             probes=file.probes,
+            more_probes=None if file.more_probes is None else tuple(file.more_probes),
             title=file.title,
             rungs=tuple(file.rungs),
             seeds=tuple(file.seeds),

@@ -20,6 +20,7 @@ PLAN_OPTIONS = {
     "datasets": "--datasets",
     "limit": "--limit",
     "probes": "--probes",
+    "more_probes": "--more-probes",
     "sites": "--sites",
     "known": "--known",
     "concepts": "--concepts",
@@ -32,7 +33,7 @@ PLAN_OPTIONS = {
 }
 
 # Of these, those that are fields of a plan as they are given.
-AS_GIVEN = ("ladder", "probes", "corpus", "known", "doses", "concepts", "extend")
+AS_GIVEN = ("ladder", "probes", "more_probes", "corpus", "known", "doses", "concepts", "extend")
 
 
 def overridden(plan: Plan, flags: Mapping[str, Any]) -> Plan:
@@ -121,6 +122,7 @@ def _stated(plan: Plan, flags: Mapping[str, Any]) -> dict[str, str]:
         "datasets": [edit.dataset for edit in plan.edits],
         "limit": [edit.limit for edit in plan.edits],
         "probes": [plan.probes],
+        "more_probes": plan.more_probes or ["none"],
         "sites": _axis(plan, "site"),
         "known": [str(plan.known).lower()],
         "concepts": [plan.concepts],

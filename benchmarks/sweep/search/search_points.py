@@ -12,7 +12,7 @@ from math import isnan, nan
 
 import pandas as pd
 
-from benchmarks.cases import GENERALISATION, SPECIFICITY
+from valley.rows import GENERALISATION, SPECIFICITY
 
 ALL_KNOWN = 10**9  # the count of a plan's estimate, before anything is measured
 

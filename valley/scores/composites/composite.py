@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-IN_LANGUAGE = ("paraphrase", "relation", "alias", "multi_hop")  # generalisation kinds; efficacy is a gate, not a part
+# Generalisation kinds; efficacy is a gate, not a part. Negation and verification count where they were asked.
+IN_LANGUAGE = ("paraphrase", "relation", "alias", "multi_hop", "negation", "verification")
 KEPT = ("neighbour", "neighbour_plus", "same_subject")  # specificity kinds
 OWN = "_own"  # suffix of a kind's mean over the probes in the language of the edit
 PUBLISHED = ("es", "ps", "ns", "reliability", "rephrase", "locality")  # CounterFact's and EasyEdit's, per case
