@@ -26,7 +26,7 @@ def only(table: pd.DataFrame, **where: object) -> pd.Series:
 
 
 def test_probe_kinds_are_those_of_the_cases():
-    assert kinds.GENERALISATION == cases.GENERALISATION
+    assert kinds.PROBE_KINDS == cases.KINDS
     assert kinds.SPECIFICITY == cases.SPECIFICITY
 
 
