@@ -17,6 +17,8 @@ from typing import TypeVar
 
 import torch
 
+from editing.model import processor
+
 CLEAR_PEAK = Path("/proc/self/clear_refs")
 STATUS = Path("/proc/self/status")
 S = TypeVar("S")
@@ -135,10 +137,5 @@ def device_name(device: torch.device) -> str:
     """What the device calls itself, and the number of threads on a CPU."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    model = "CPU"
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        names = [x.partition(":")[2].strip() for x in info.read_text().splitlines() if x.startswith("model name")]
-        model = names[0] if names else model
     threads = torch.get_num_threads()
-    return f"{model}, {threads} thread{'s' if threads > 1 else ''}"
+    return f"{processor()}, {threads} thread{'s' if threads > 1 else ''}"

@@ -1,5 +1,6 @@
 """One loaded language model: its weights, where it can be edited, and how much memory it takes."""
 
+from editing.model.bfloat16 import processor
 from editing.model.hooks import Hook, hooked
 from editing.model.language_model import LanguageModel, hash_weights, weight_versions
 from editing.model.load import check_device, load_resolved
@@ -41,6 +42,7 @@ __all__ = [
     "other_names",
     "paths_of_weight",
     "plan_memory",
+    "processor",
     "true_tensor",
     "weight_versions",
 ]

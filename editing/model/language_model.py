@@ -11,6 +11,7 @@ from typing import Any
 
 from editing.errors import BadModel, NoSite
 from editing.lazy import nn, torch
+from editing.model.bfloat16 import LEAST_GAIN, NARROWEST, bfloat16_gain
 from editing.model.offload import device_of, is_dispatched, is_offloaded, other_names, true_tensor
 from editing.model.sites import KINDS, Layout, Site, find_layout
 from editing.model.weights import ModelState, WeightWriter, writing
@@ -213,12 +214,14 @@ class LanguageModel:
 
     @property
     def half_wins(self) -> bool:
-        """Whether bfloat16 products are faster: on a GPU with bf16 units, or a CPU with AMX tiles and a wide model."""
+        """Whether bfloat16 products are faster: on a GPU with bf16 units, or a wide model on a CPU where it was measured
+        (editing/model/bfloat16.py).
+        """
         if is_dispatched(self.module):  # there is no copy of such a model
             return False
         if self.device.type == "cuda":
             return torch.cuda.is_bf16_supported(including_emulation=False)
-        return self.d_model >= 384 and torch.cpu._is_amx_tile_supported()
+        return self.d_model >= NARROWEST and bfloat16_gain(self.d_model) >= LEAST_GAIN
 
     def writing(self) -> AbstractContextManager[WeightWriter]:
         """A writer of weights; on the way out, also by an exception or an interrupt, they have their old bits again.
