@@ -41,7 +41,7 @@ class Answer:
     Attributes:
         logp: (m,) nats, log P(candidate | prompt); an upper bound of it for a candidate that cannot come first or
             second. Empty for `fluency` and `long_form`.
-        text: greedy continuation; for `fluency` and `long_form` behind its prompt.
+        text: greedy continuation, None where none was read; for `fluency` and `long_form` behind its prompt.
         tokens: the tokens of each candidate.
         forced: for the candidates that a score compares, the likeliest token at each of their tokens (teacher forcing).
         needs_known: whether the unedited model answers all that the probe needs.
@@ -49,7 +49,7 @@ class Answer:
     """
 
     logp: np.ndarray
-    text: str
+    text: str | None
     tokens: tuple[tuple[int, ...], ...] = ()
     forced: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
     needs_known: bool = True
@@ -152,7 +152,7 @@ def measure(
             which candidates can still win; the others keep an upper bound of their log-probability (see `Race`).
         deltas: the edits. Empty: the model as it stands.
         of: per case, the index of the delta it is asked under; default, delta i for case i.
-        new_tokens: length of the greedy continuations; default, as long as the longest answer needs.
+        new_tokens: length of the greedy continuations; default, as long as the longest answer needs; 0 leaves them out.
 
     Returns:
         Per case, per probe, the answer; None for `drift`, see `measure_drift`.
@@ -178,7 +178,10 @@ def measure(
         [row for row, _, _, _ in questions],
         races=list(questions.values()),
     )
-    found = {key: Answer(r.logp, r.text, r.tokens, r.forced) for key, r in zip(questions, said, strict=True)}
+    found = {
+        key: Answer(r.logp, r.text if new_tokens else None, r.tokens, r.forced)
+        for key, r in zip(questions, said, strict=True)
+    }
     written = _measure_writing(lm, cases, deltas, of)
     return tuple(
         tuple(

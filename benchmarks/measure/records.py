@@ -101,8 +101,8 @@ def _fluency_record(before: Answer, now: Answer) -> dict:
     record: dict = {}
     for when, said in (("before", before), ("after", now)):
         record |= {
-            f"text_{when}": said.text,
-            f"entropy_{when}": ngram_entropy(said.text),
+            f"text_{when}": said.text or "",
+            f"entropy_{when}": ngram_entropy(said.text or ""),
             f"reference_score_{when}": said.reference_score,
         }
     if not record["entropy_before"]:
@@ -155,9 +155,9 @@ def _candidate_record(p: Probe, before: Answer, prior: np.ndarray, now: Answer) 
             f"token_accuracy_{when}": _share_equal(
                 said.forced.get(p.answer, ()), said.tokens[p.answer] if said.tokens else ()
             ),
-            f"text_{when}": said.text,
+            f"text_{when}": said.text or "",
             f"exact_{when}": float(begins_with(said.text, (p.candidates[p.answer], *p.aliases)))
-            if p.asked_freely
+            if p.asked_freely and said.text is not None
             else nan,
         }
     right_before = picks["before"] == (p.answer if p.old is None else p.old)

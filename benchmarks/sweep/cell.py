@@ -83,6 +83,11 @@ class Cell:
         place += [self.seed, self.stage] if self.split or self.stage else []
         return digest([*place, self.doses] if self.doses else place)
 
+    @property
+    def development(self) -> bool:
+        """Whether the cell is a step of the search, whose results choose settings and are reported nowhere else."""
+        return self.stage.startswith("dev")
+
     def side(self, case: Case) -> str:
         """Whether `case` is dev or test here."""
         split = Split(**json.loads(self.split)) if self.split else Split(self.seed)

@@ -149,6 +149,15 @@ def test_the_search_judges_as_the_analysis_does(searched: Path) -> None:
     assert isnan(judge(nothing).harmonic_mean)
 
 
+def test_free_text_is_read_on_test_cases_only(searched: Path) -> None:
+    rows = read_run(searched)
+    rows = rows[rows["exact_before"].notna() & rows["value"].notna()]
+    assert set(rows["split"]) == {"dev", "test"}
+    texts, matches = (rows.groupby("split")[column] for column in ("text_after", "exact_after"))
+    assert texts.agg(lambda x: x.ne("").any()).to_dict() == {"dev": False, "test": True}
+    assert matches.agg(lambda x: x.notna().all()).to_dict() == {"dev": False, "test": True}
+
+
 def test_a_second_run_goes_on_anywhere_and_ends_in_the_same_cells(tiny: World, searched: Path) -> None:
     before = sorted(file.name for file in (searched / "cells").iterdir())
     assert run_bench(plan_of(tiny), searched, "cpu", quiet=True).ran == 0
