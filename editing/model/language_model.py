@@ -214,8 +214,8 @@ class LanguageModel:
 
     @property
     def half_wins(self) -> bool:
-        """Whether bfloat16 products are faster: on a GPU with bf16 units, or a wide model on a CPU where it was measured
-        (editing/model/bfloat16.py).
+        """Whether bfloat16 products are faster: on a GPU with bf16 units, or on a CPU for a wide model where that was
+        measured (editing/model/bfloat16.py).
         """
         if is_dispatched(self.module):  # there is no copy of such a model
             return False
