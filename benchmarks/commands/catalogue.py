@@ -1,4 +1,4 @@
-"""What the project has: methods, models, ladders, data sets, plans and metrics, as plain data and as text."""
+"""What the project has: methods, models, ladders, data sets, plans, metrics, readings, as plain data and as text."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from benchmarks.ladders import ladder_names, load_ladder
 from benchmarks.measure import open_model, strength
 from benchmarks.models import absent, at_hand
 from benchmarks.plans import plan_names, plan_path
+from benchmarks.readings import Reading, make_reading, reading_names
 from benchmarks.text import aligned, format_pairs, format_value
 from editing.errors import BadRequest, NoSite
-from editing.methods import make_method, method_names
+from editing.methods import Method, make_method, method_names
 from editing.model import KINDS, LanguageModel
 from editing.references import known_packages
 from valley.rows import MEANINGS
@@ -69,6 +70,15 @@ def metrics() -> list[Entry]:
     return [{"name": name, "summary": meaning} for name, meaning in MEANINGS.items()]
 
 
+def readings() -> list[Entry]:
+    """Name, summary and settings of every reading, and what its measures are."""
+    made = [make_reading(name) for name in reading_names()]
+    return [
+        {"name": one.name, "summary": one.summary, "settings": asdict(one), "measures": dict(one.measures)}
+        for one in made
+    ]
+
+
 CATALOGUE: dict[str, Callable[[], list[Entry]]] = {
     "methods": methods,
     "models": models,
@@ -76,13 +86,17 @@ CATALOGUE: dict[str, Callable[[], list[Entry]]] = {
     "datasets": datasets,
     "plans": plans,
     "metrics": metrics,
+    "readings": readings,
 }
+
+
+HIDDEN = ("settings", "measures")  # shown by `describe` alone
 
 
 def format_entries(entries: Sequence[Entry]) -> str:
     """A list of the catalogue as text, one line per entry."""
     return "\n".join(
-        aligned([tuple(map(_cell, (value for key, value in one.items() if key != "settings"))) for one in entries])
+        aligned([tuple(map(_cell, (value for key, value in one.items() if key not in HIDDEN))) for one in entries])
     )
 
 
@@ -93,7 +107,7 @@ def _cell(value: object) -> str:
 
 
 def describe_entry(name: str, device: str | None = None) -> Entry:
-    """Everything about one method, ladder, data set, plan, metric or model.
+    """Everything about one method, reading, ladder, data set, plan, metric or model.
 
     Args:
         device: where a model is loaded to be described.
@@ -107,7 +121,10 @@ def describe_entry(name: str, device: str | None = None) -> Entry:
         if entry is None or what == "models":
             continue
         if what == "methods":
-            return {"method": name, "summary": entry["summary"], "settings": describe_settings(name)}
+            return {"method": name, "summary": entry["summary"], "settings": describe_settings(make_method(name))}
+        if what == "readings":
+            about = {"reading": name, "summary": entry["summary"], "measures": entry["measures"]}
+            return about | {"settings": describe_settings(make_reading(name))}
         if what == "ladders":
             return describe_ladder(name)
         return {what.removesuffix("s"): name} | {key: value for key, value in entry.items() if key != "name"}
@@ -119,8 +136,8 @@ def describe_entry(name: str, device: str | None = None) -> Entry:
     raise BadRequest(f"nothing is called {name!r:.80}; {hint}")
 
 
-def describe_settings(method: str) -> list[Entry]:
-    """The settings of a method: name, default, unit, meaning, and its only values where there are such."""
+def describe_settings(method: Method | Reading) -> list[Entry]:
+    """The settings of a method or reading: name, default, unit, meaning, and its only values where there are such."""
     return [
         {
             "name": field.name,
@@ -129,7 +146,7 @@ def describe_settings(method: str) -> list[Entry]:
             "meaning": field.metadata["help"],
             "choices": list(field.metadata["choices"]),
         }
-        for field in fields(make_method(method))
+        for field in fields(method)
     ]
 
 
@@ -139,12 +156,14 @@ def format_description(about: Entry) -> str:
         return format_ladder(about)
     if "settings" not in about:
         return format_pairs({key: _cell(value) for key, value in about.items()})
+    lines = [f"{about.get('method') or about['reading']}: {about['summary']}"]
+    lines += aligned([(f"  {name}", meaning) for name, meaning in about.get("measures", {}).items()])
     rows = [("  setting", "default", "unit", "meaning")]
     for one in about["settings"]:
         choices = f" ({', '.join(one['choices'])})" if one["choices"] else ""
         default = "unset" if one["default"] is None else str(one["default"])
         rows.append((f"  {one['name']}", default, one["unit"], one["meaning"] + choices))
-    return "\n".join([f"{about['method']}: {about['summary']}", *aligned(rows)])
+    return "\n".join([*lines, *aligned(rows)])
 
 
 def describe_model(reference: str, device: str | None = None) -> dict[str, object]:

@@ -9,7 +9,7 @@ import click
 from click.exceptions import NoArgsIsHelpError
 
 from benchmarks import VERSION
-from benchmarks.commands import bench, concepts, edit, judge, ladder, listing, oracle
+from benchmarks.commands import bench, concepts, edit, judge, ladder, listing, oracle, read
 from benchmarks.commands.options import VERBOSE, verbosity
 from editing.errors import UserError
 
@@ -18,6 +18,7 @@ SECTIONS = {
     "Edit one model": edit.COMMANDS,
     "Run a sweep": bench.COMMANDS,
     "Judge a run": (*judge.COMMANDS, *oracle.COMMANDS),
+    "Read a model without an edit": read.COMMANDS,
     "Models, methods, data": (*ladder.COMMANDS, *listing.COMMANDS, *concepts.COMMANDS),
 }
 

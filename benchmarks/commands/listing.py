@@ -6,14 +6,14 @@ import click
 
 from benchmarks.commands.options import Group, command, option, print_json
 
-WHAT = ("methods", "models", "ladders", "datasets", "plans", "metrics")
+WHAT = ("methods", "models", "ladders", "datasets", "plans", "metrics", "readings")
 
 
 @command("list")
 @click.argument("what", type=click.Choice(WHAT))
 @option("--json")
 def list_command(what: str, as_json: bool) -> None:
-    """List methods, models, ladders, datasets, plans or metrics.
+    """List methods, models, ladders, datasets, plans, metrics or readings.
 
     \b
     Examples:
@@ -38,7 +38,7 @@ def _list(what: str, as_json: bool) -> None:
 @option("--device")
 @option("--json")
 def describe_command(name: str, device: str | None, as_json: bool) -> None:
-    """Describe one method (its settings), ladder (its rungs), data set, plan, metric or model (its layers and sites).
+    """Describe one method or reading (its settings), ladder (its rungs), data set, plan, metric or model.
 
     \b
     Examples:

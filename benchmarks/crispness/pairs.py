@@ -7,7 +7,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from benchmarks.datasets import differing, distant, edited_rank
+from benchmarks.datasets import differing, distant, edited_rank, turns
 from benchmarks.world import Knowledge, Relation, Template, knowledge
 from editing.errors import BadData, BadModel, BadRequest
 from editing.model import LanguageModel
@@ -112,6 +112,15 @@ def concept_pairs(known: Knowledge | None = None) -> Pairs:
         name = known.name(short[0], one) if short else "any pair"
         raise BadData(f"{name}: needs {OTHERS} pairs of another type to be compared with; add some to the concepts")
     return pairs
+
+
+def concept_names(most: int) -> tuple[str, ...]:
+    """English names of the first `most` pairs of the suite, the types taking turns."""
+    pairs = concept_pairs()
+    by_type: dict[str, list[str]] = {}
+    for i, group in enumerate(pairs.groups):
+        by_type.setdefault(group, []).append(pairs.name(i, "en"))
+    return tuple(turns(list(by_type.values()))[:most])
 
 
 def _has_facts(known: Knowledge, key: str) -> bool:

@@ -30,6 +30,7 @@ from valley.rows.kinds import (
 )
 from valley.rows.pack import pack
 from valley.rows.plan_record import PLAN_FILE, plan_digest, store_plan, stored_plan
+from valley.rows.readings import READINGS_FILE, read_readings, readings_of
 from valley.rows.run import extension_note, read_run_json, run_record, unequal_keys
 from valley.rows.schema import (
     COLUMNS,
@@ -64,6 +65,7 @@ __all__ = [
     "PROBE_KINDS",
     "RANDOM_LAYER",
     "RANDOM_SITE",
+    "READINGS_FILE",
     "ROBUSTNESS",
     "RUNG",
     "SCHEMA_VERSION",
@@ -87,8 +89,10 @@ __all__ = [
     "plan_digest",
     "preferred",
     "probability_margin",
+    "read_readings",
     "read_run",
     "read_run_json",
+    "readings_of",
     "run_record",
     "store_plan",
     "stored_plan",

@@ -1,0 +1,19 @@
+"""Readings: what a model holds of a concept, asked without changing a weight; one file per reading, model -> rows."""
+
+from benchmarks.readings.base import COLUMNS, Reading
+from benchmarks.readings.by_name import make_reading, reading_names, registry
+from benchmarks.readings.run import Read, format_read, make_readings, material_of, run_readings, summary
+
+__all__ = [
+    "COLUMNS",
+    "Read",
+    "Reading",
+    "format_read",
+    "make_reading",
+    "make_readings",
+    "material_of",
+    "reading_names",
+    "registry",
+    "run_readings",
+    "summary",
+]

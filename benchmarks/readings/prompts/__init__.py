@@ -1,0 +1,21 @@
+"""What readings ask: facts as tokenised prompts, which of them a model knows, and runs that begin behind any layer."""
+
+from benchmarks.readings.prompts.answers import Answers, answer_scores, read_out
+from benchmarks.readings.prompts.material import Material, Question, exposure_of, world_material
+from benchmarks.readings.prompts.prepared import Prepared, block_states
+from benchmarks.readings.prompts.ravel import ravel_material
+from benchmarks.readings.prompts.reading_input import ReadingInput
+
+__all__ = [
+    "Answers",
+    "Material",
+    "Prepared",
+    "Question",
+    "ReadingInput",
+    "answer_scores",
+    "block_states",
+    "exposure_of",
+    "ravel_material",
+    "read_out",
+    "world_material",
+]

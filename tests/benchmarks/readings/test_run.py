@@ -1,0 +1,83 @@
+"""`valley read`: what it writes, what it keeps, what it refuses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+from benchmarks.readings import make_reading, run_readings, summary
+from benchmarks.readings.prompts import exposure_of
+from cli import cli
+from tests.benchmarks.readings.small import source
+from tests.benchmarks.tiny import world
+from valley.rows import RowsError, read_readings
+
+pytestmark = pytest.mark.usefixtures("own_cache")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two rungs, one reading after the other into one folder."""
+    out = tmp_path_factory.mktemp("readings")
+    for name in ("probes", "lens"):
+        run_readings(world().ladder, [make_reading(name)], limit=4, out=out, say=lambda line: None)
+    return out
+
+
+def test_readings_made_one_after_the_other_share_a_file(folder: Path) -> None:
+    table = read_readings(folder / "readings.csv")
+    assert set(table["rung"]) == {"one", "two"} and set(table["reading"]) == {"probes", "lens"}
+    before = len(table)
+    run_readings(world().ladder, [make_reading("lens")], limit=4, out=folder, say=lambda line: None)
+    again = read_readings(folder / "readings.csv")
+    assert len(again) == before
+    assert not again.duplicated([c for c in again.columns if c not in ("value", "n", "model", "model_hash")]).any()
+
+
+def test_the_summary_has_the_best_layer_and_its_control() -> None:
+    table = make_reading("lens")(source())
+    shown = summary(table)
+    top = shown[(shown["measure"] == "answer_top1") & (shown["lang"] == "en")]
+    assert top["value"].item() == pytest.approx(1.0) and top["layer"].item() == source().lm.n_layers - 1
+    assert "other_answer" in top["control"].item()
+
+
+def test_the_command_prints_and_writes(tmp_path: Path) -> None:
+    arguments = ["read", world().model, "--readings", "probes", "--limit", "30", "--out", str(tmp_path / "run")]
+    result = CliRunner().invoke(cli, [*arguments, "--csv", str(tmp_path / "table.csv")])
+    assert result.exit_code == 0, result.output
+    assert "dense_recall" in result.output and "CPU-seconds" in result.output
+    written = pd.read_csv(tmp_path / "table.csv")
+    assert set(written["control"]) == {"none", "random_labels", "majority"}
+    listed = CliRunner().invoke(cli, ["list", "readings"])
+    assert "interchange" in listed.output
+    about = CliRunner().invoke(cli, ["describe", "tracing"])
+    assert "indirect_effect" in about.output and "sd of embeddings" in about.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--readings", "lense"], "no reading 'lense'"),
+        (["--readings", "lens", "--set", "noise=1"], "none of lens has this setting"),
+        (["--data", "people"], "write world, or ravel:FOLDER#KIND"),
+        (["--data", "ravel:nowhere#city"], "name the folder of RAVEL's files"),
+        (["--rungs", "three"], "no rung 'three'"),
+    ],
+)
+def test_a_slip_is_one_line(arguments: list[str], message: str) -> None:
+    result = CliRunner().invoke(cli, ["read", world().model, *arguments])
+    assert result.exit_code == 2 and message in result.output and "Traceback" not in result.output
+
+
+def test_a_file_that_is_no_readings_table_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "readings.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(RowsError, match="no column 'rung'"):
+        read_readings(tmp_path / "readings.csv")
+
+
+def test_exposure_is_unknown_for_a_model_that_was_not_grown_here() -> None:
+    assert exposure_of(world().model) == {}

@@ -1,0 +1,238 @@
+"""Readings give what a literal computation gives, and find what was planted."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks.readings import make_reading
+from benchmarks.readings.interference import mean_squared_cosine, off_diagonal_mean
+from benchmarks.readings.linearity import affine_maps
+from benchmarks.readings.prompts import Prepared, answer_scores, block_states, ravel_material, read_out
+from benchmarks.readings.prompts.linear_maps import fit_classes, most_telling, predict
+from benchmarks.readings.prompts.rotations import (
+    Training,
+    class_subspace,
+    learn_subspace,
+    orthonormal,
+    principal_subspace,
+    random_subspace,
+    swapped,
+)
+from benchmarks.readings.prompts.swaps import draw_swaps
+from benchmarks.readings.tracing import TOKENS, subject_span, token_columns, with_noise
+from editing.errors import BadData
+from tests.benchmarks.readings.small import source
+
+pytestmark = pytest.mark.usefixtures("own_cache")
+
+
+def plain(ids, hooks=()) -> torch.Tensor:
+    """Logits (T, vocabulary) of one sequence, without batches, prefixes or shortcuts."""
+    module = source().lm.module
+    handles = [module.get_submodule(path).register_forward_hook(hook) for path, hook in hooks]
+    with torch.no_grad():
+        logits = module(input_ids=torch.tensor([list(ids)]), use_cache=False).logits[0]
+    for handle in handles:
+        handle.remove()
+    return logits
+
+
+def probability(prompt, hooks=()) -> float:
+    logp = plain(prompt.ids, hooks).log_softmax(-1)
+    return float(sum(logp[prompt.start - 1 + t, token] for t, token in enumerate(prompt.target)).exp())
+
+
+def test_the_small_model_knows_its_facts() -> None:
+    assert source().right.mean() > 0.7
+
+
+def test_answers_equal_those_of_single_runs() -> None:
+    prompts = source().prompts[:7]
+    answers = answer_scores(source().lm, prompts, batch_tokens=40)
+    assert answers.logp.exp().tolist() == pytest.approx([probability(p) for p in prompts], rel=1e-4)
+
+
+def test_the_state_behind_the_last_block_reads_out_as_the_logits() -> None:
+    lm, prompts = source().lm, source().prompts[:5]
+    states = block_states(lm, prompts, [lm.n_layers - 1])[:, 0]
+    expected = torch.stack([plain(p.ids)[p.lookup] for p in prompts])
+    torch.testing.assert_close(read_out(lm, states), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_overlaps_equal_a_double_loop() -> None:
+    vectors = torch.randn(6, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    unit = vectors / vectors.norm(dim=1, keepdim=True)
+    literal = np.mean([float(unit[i] @ unit[j]) ** 2 for i in range(6) for j in range(6) if i != j])
+    assert mean_squared_cosine(vectors) == pytest.approx(literal)
+    assert mean_squared_cosine(vectors[:, :2].repeat(1, 5)) > 1 / 10  # two dimensions in ten
+    assert mean_squared_cosine(torch.eye(5)) == pytest.approx(0)
+    assert off_diagonal_mean(torch.ones(4, 4) + torch.eye(4)) == 1
+
+
+def test_an_affine_map_is_the_jacobian() -> None:
+    """The directional derivative along a state equals the Jacobian of autograd times that state."""
+    lm = source().lm
+    places = source().best_wording("colour", "en")[:2]
+    prompts = [source().prompts[i] for i in places]
+    inputs = block_states(lm, [source().prompts[i] for i in source().best_wording("colour", "en")[2:5]], [0])[:, 0]
+    maps = affine_maps(lm, prompts, 0, inputs)
+    block, last = lm.layout.blocks[0], lm.layout.blocks[-1]
+    for i, prompt in enumerate(prompts):
+
+        def through(state: torch.Tensor, prompt=prompt) -> torch.Tensor:
+            kept = []
+
+            def put(module, args, output):
+                value = (output[0] if isinstance(output, tuple) else output).clone()
+                value[:, prompt.lookup] = state
+                return (value, *output[1:]) if isinstance(output, tuple) else value
+
+            def keep(module, args, output):
+                kept.append((output[0] if isinstance(output, tuple) else output)[0, prompt.start - 1])
+
+            handles = [
+                lm.module.get_submodule(path).register_forward_hook(hook) for path, hook in ((block, put), (last, keep))
+            ]
+            lm.module(input_ids=torch.tensor([list(prompt.ids)]), use_cache=False)
+            for handle in handles:
+                handle.remove()
+            return kept[0]
+
+        state = block_states(lm, [prompt], [0])[0, 0]
+        jacobian = torch.autograd.functional.jacobian(through, state)
+        torch.testing.assert_close(maps.products[i], inputs @ jacobian.T, rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(maps.at_examples[i], jacobian @ state, rtol=1e-3, atol=1e-4)
+
+
+def test_a_restored_state_equals_a_plain_run_with_hooks() -> None:
+    """Causal tracing, literally: noise on the subject's embeddings, one clean state put back by a hook."""
+    src, lm = source(), source().lm
+    places = src.best_wording("home", "en")[:3]
+    reading = make_reading("tracing", draws=1, facts=3)
+    trace = reading.trace(src, places)
+    spans = [subject_span(src, i) for i in places]
+    prepared = Prepared.of(lm, [src.prompts[i] for i in places], [start for start, _ in spans])
+    subjects = torch.cat([prepared.behind[0][r, : b - a] for r, (a, b) in enumerate(spans)])
+    from editing.seeds import seed_for
+
+    noisy = with_noise(prepared, spans, 3.0 * float(subjects.std()), seed_for(0, "tracing/0/0"))
+    embedding = "transformer.drop"
+    for row, place in enumerate(places):
+        prompt, (start, end) = src.prompts[place], spans[row]
+
+        def spoil(module, args, output, row=row, start=start, end=end):
+            output = output.clone()
+            output[:, start:end] = noisy[row, : end - start]
+            return output
+
+        spoilt = probability(prompt, [(embedding, spoil)])
+        assert trace.noisy[row] == pytest.approx(spoilt, abs=1e-5)
+        layer, token = 1, TOKENS.index("subject_last")
+        column = start + token_columns(prompt, spans[row])[token]
+        clean: list[torch.Tensor] = []
+
+        def keep(module, args, output, clean=clean):
+            clean.append((output[0] if isinstance(output, tuple) else output).clone())
+
+        plain(prompt.ids, [(lm.layout.blocks[layer], keep)])
+
+        def put_back(module, args, output, clean=clean, column=column):
+            value = (output[0] if isinstance(output, tuple) else output).clone()
+            value[:, column] = clean[0][:, column]
+            return (value, *output[1:]) if isinstance(output, tuple) else value
+
+        restored = probability(prompt, [(embedding, spoil), (lm.layout.blocks[layer], put_back)])
+        effect = trace.effects["indirect_effect", "none"][row, layer, token]
+        assert effect == pytest.approx(restored - spoilt, abs=1e-5)
+
+
+def test_restoring_every_subject_token_at_the_embedding_restores_the_answer() -> None:
+    """A subject of one token: its clean embedding back is the clean run."""
+    trace = make_reading("tracing", draws=1).trace(source(), source().best_wording("home", "en")[:4])
+    assert (trace.clean - trace.noisy).mean() > 0.1
+
+
+def test_probes_find_planted_classes_and_no_others() -> None:
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(3), 20)
+    features = rng.normal(size=(60, 10))
+    features[:, 4] += 3 * (labels == 1)
+    features[:, 7] += 3 * (labels == 2)
+    assert set(most_telling(features, labels, 2)) == {4, 7}
+    weights = fit_classes(features[::2], labels[::2], 3)
+    assert (predict(weights, features[1::2]) == labels[1::2]).mean() > 0.8
+    random = rng.permutation(labels)
+    weights = fit_classes(features[::2], random[::2], 3)
+    assert (predict(weights, features[1::2]) == random[1::2]).mean() < 0.65
+
+
+def test_a_subspace_is_orthonormal_and_a_swap_stays_inside() -> None:
+    generator = torch.Generator().manual_seed(1)
+    states = torch.randn(30, 8, generator=generator)
+    for basis in (
+        random_subspace(8, 3, 0),
+        principal_subspace(states, 3),
+        class_subspace(states, ["a", "b", "c"] * 10, 3),  # two dimensions of class means, one filled up
+    ):
+        torch.testing.assert_close(basis.T @ basis, torch.eye(3), rtol=0, atol=1e-5)
+        moved = swapped(states, states.flip(0), basis)
+        torch.testing.assert_close(moved @ basis, states.flip(0) @ basis, rtol=0, atol=1e-5)
+        outside = torch.eye(8) - basis @ basis.T
+        torch.testing.assert_close(moved @ outside, states @ outside, rtol=0, atol=1e-5)
+    whole = orthonormal(torch.randn(8, 8, generator=generator))
+    torch.testing.assert_close(swapped(states, states.flip(0), whole), states.flip(0), rtol=0, atol=1e-5)
+
+
+def test_the_search_finds_a_planted_direction() -> None:
+    """States whose label is read off one direction: the learned subspace holds it."""
+    generator = torch.Generator().manual_seed(2)
+    planted = torch.nn.functional.normalize(torch.randn(12, generator=generator), dim=0)
+    base, other = torch.randn(2, 200, 12, generator=generator)
+
+    def loss(basis: torch.Tensor, members: list[int]) -> torch.Tensor:
+        moved = swapped(base[members], other[members], basis)
+        wrong = (moved - other[members]) @ planted
+        kept = (moved - base[members]) @ (torch.eye(12) - torch.outer(planted, planted))
+        return (wrong**2).mean() + (kept**2).mean()
+
+    start = random_subspace(12, 1, 5)
+    basis = learn_subspace(loss, start, 200, Training(steps=200, lr=0.05), 0)
+    assert float((planted @ basis).norm()) > 0.98 > float((planted @ start).norm())
+
+
+def test_swaps_ask_for_what_the_source_entity_has() -> None:
+    src = source()
+    entities = sorted({q.entity for q in src.material.questions})
+    swaps = draw_swaps(src, "colour", entities, ("en", "fr"), 20, np.random.default_rng(0))
+    assert {swap.moves for swap in swaps} == {True, False}
+    for swap in swaps:
+        base, other = src.question(swap.base), src.question(swap.source)
+        assert base.lang == "fr" and other.lang == "en" and other.relation == "colour"
+        assert base.entity == swap.entity and other.answer == swap.answer
+        if swap.moves:
+            assert base.relation == "colour" and base.answer != swap.answer and swap.target != base.target
+        else:
+            assert base.relation == "home" and swap.target == base.target
+
+
+def test_ravel_is_read(shared_data) -> None:
+    folder = shared_data / "ravel"
+    if not folder.is_dir():
+        pytest.skip(f"no RAVEL at {folder}")
+    material = ravel_material(folder, "physical_object", entities=20, wordings=2)
+    assert {"Category", "Color", "Size", "Texture"} == set(material.relations)
+    assert len({q.entity for q in material.questions}) == 20
+    assert all(q.template.replace("{{", "").replace("}}", "").count("{}") == 1 for q in material.questions)
+    assert material == ravel_material(folder, "physical_object", entities=20, wordings=2)
+
+
+def test_ravel_names_what_is_wrong(tmp_path) -> None:
+    with pytest.raises(BadData, match="no kind 'planet'"):
+        ravel_material(tmp_path, "planet")
+    with pytest.raises(BadData, match="name the folder of RAVEL's files"):
+        ravel_material(tmp_path, "city")
+    (tmp_path / "ravel_city_entity_attributes.json").write_text("[]")
+    with pytest.raises(BadData, match="no table of entities"):
+        ravel_material(tmp_path, "city")
