@@ -29,7 +29,7 @@ editing.delta
 editing.model
 editing.references
 editing.cache
-valley.calibration | valley.compare
+valley.calibration | valley.compare | valley.proof
 valley.report
 valley.hypotheses
 valley.text

@@ -1,4 +1,5 @@
-"""The command `oracle`: the edits of a run beside models that were trained on the edited world."""
+"""Commands that test the instrument: `oracle`, edits beside models trained on the edited world; `planted`, scores
+beside a dial that was planted."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ from pathlib import Path
 import click
 
 from benchmarks.commands.options import FOLDER, command, option, print_table, write_csv
+from editing.errors import BadData
 
 
 @command()
@@ -18,10 +20,11 @@ from benchmarks.commands.options import FOLDER, command, option, print_table, wr
     show_default=True,
     help="Retrained models: both languages report the edits, English alone (one), or each of the two.",
 )
+@click.option("--composites", is_flag=True, help="Which composite ranks the edits as the oracle does (both languages).")
 @option("--device", default="cpu", show_default=True, help="Device: cpu, cuda, cuda:1, auto.")
 @option("--csv")
 @option("--json")
-def oracle(run: Path, scope: str, device: str, csv: Path | None, as_json: bool) -> None:
+def oracle(run: Path, scope: str, composites: bool, device: str, csv: Path | None, as_json: bool) -> None:
     """Compare the edits of RUN with retrained models: 1 is as good as retraining, 0 as no edit, below 0 is harm.
 
     RUN is a sweep of grown rungs over the data set planned_edits:N. The models retrained on those edits are trained
@@ -32,14 +35,24 @@ def oracle(run: Path, scope: str, device: str, csv: Path | None, as_json: bool) 
     Examples:
       valley bench --model grown:gpt2-1x64 --datasets planned_edits:1 --methods rome,ft_m --out results/planned
       valley oracle results/planned --scope both
+      valley oracle results/planned --scope both --composites
     """
     from benchmarks.oracle import SCOPES, compare_run, format_oracle, summary
 
     scopes = SCOPES if scope == "each" else (scope,)
     table, left_out = compare_run(run, scopes, device=device, report=lambda line: click.echo(line, err=True))
     lines = summary(table)
+    if composites:
+        from valley.proof import choose_composite, edits_with_composites, format_choice
+        from valley.rows import read_run
+        from valley.scores import case_scores
+
+        choice = choose_composite(edits_with_composites(case_scores(read_run(run, doses=True)), table))
+        lines = choice.table
     if as_json:
         print_table(lines)
+    elif composites:
+        click.echo(format_choice(choice))
     else:
         click.echo(format_oracle(lines))
     for line in left_out:
@@ -47,4 +60,66 @@ def oracle(run: Path, scope: str, device: str, csv: Path | None, as_json: bool) 
     write_csv(table, csv, as_json)
 
 
-COMMANDS = (oracle,)
+SCORES = (
+    "efficacy", "paraphrase", "cross_lingual", "cross_lingual_net", "neighbour", "same_subject", "generalisation",
+    "specificity", "harmonic_net_all", "harmonic_raw_all",
+)  # fmt: skip
+
+
+@command()
+@click.argument("run", type=FOLDER)
+@click.option("--crispness", type=FOLDER, default=None, help="The crispness.csv of the same ladder.")
+@option("--stratum")
+@option("--min-known", default=5, show_default=True)
+@option("--csv")
+@option("--json")
+def planted(run: Path, crispness: Path | None, stratum: str, min_known: int, csv: Path | None, as_json: bool) -> None:
+    """Print how each score of RUN answers to the dial that its ladder planted: trend over the dial, and resolution.
+
+    RUN is a sweep of grown rungs whose names differ in one planted option (switchP, homonymQ or peopleN) and in seeds.
+
+    \b
+    Example:
+      valley bench proof-planted --ladder planted-rise --out results/rise
+      valley planted results/rise
+    """
+    import pandas as pd
+
+    from benchmarks.grown import planted_dial
+    from valley.proof import format_trends, trend_table
+    from valley.rows import read_crispness, read_run
+    from valley.scores import available, with_options
+
+    rows = read_run(run)
+    rungs = rows[["rung", "model"]].drop_duplicates().set_index("rung")["model"]
+    dial, values = planted_dial(rungs.to_dict())
+    plan = with_options(which=stratum, min_known=min_known, bootstrap=200)
+    scored = available(rows, plan)
+    parts = []
+    for method, part in scored.lines.groupby("method", sort=False):
+        about = part["rung"].map(values)
+        table = pd.DataFrame({dial: [one[0] for one in about], "seed": [one[1] for one in about]})
+        for score in SCORES:
+            table[score] = scored.of(score).loc[part.index, "value"].to_numpy(float)
+        parts.append(trend_table(table, dial, SCORES).assign(method=method))
+    if crispness is not None:
+        measured = read_crispness(crispness)
+        measured = measured[measured["control"].fillna("none").eq("none") & measured["rung"].isin(values)]
+        wide = measured.pivot_table(index="rung", columns="measure", values="value").reset_index()
+        wide = wide.assign(
+            **{dial: wide["rung"].map(lambda r: values[r][0]), "seed": wide["rung"].map(lambda r: values[r][1])}
+        )
+        names = [name for name in wide.columns if str(name).startswith("C_")]
+        parts.append(trend_table(wide, dial, names).assign(method="crispness"))
+    if not parts:
+        raise BadData(f"{run}: no method has a score; run bench with a method that edits")
+    lines = pd.concat(parts, ignore_index=True)
+    lines = lines[["method", *(name for name in lines.columns if name != "method")]]
+    if as_json:
+        print_table(lines)
+    else:
+        click.echo(format_trends(lines))
+    write_csv(lines, csv, as_json)
+
+
+COMMANDS = (oracle, planted)

@@ -139,14 +139,15 @@ def fact_case(known: Knowledge, fact: Fact, dataset: str, seed: int, lang: str =
                 probes.append(ask(known, "cross_lingual", fact, other, template, new))
     probes += multi_hop(known, fact, new)
     near = neighbours(known, fact, new, rng)
-    more = [f for f in known.about(fact.subject) if f.relation != fact.relation]
+    own = [f for f in known.about(fact.subject) if f.relation != fact.relation]
+    more = turns([known.namesakes(fact.subject), own])
     for probe_lang, counted in ((lang, "own"), *((other, "other") for other in others)):
         beside = (f for f in near if known.speaks(probe_lang, f.relation, f.subject, f.object, new, fact.object))
         for i, neighbour in enumerate(islice(beside, NEIGHBOURS[counted])):
             template = i % min(3, known.n_templates(neighbour.relation, probe_lang))
             probes.append(ask(known, "neighbour", neighbour, probe_lang, template, rivals=(new, fact.object)))
-        own_facts = [f for f in more if known.speaks(probe_lang, f.relation, f.subject, f.object)]
-        for i, same in enumerate(own_facts[: SAME_SUBJECT[counted]]):
+        spoken = [f for f in more if known.speaks(probe_lang, f.relation, f.subject, f.object)]
+        for i, same in enumerate(spoken[: SAME_SUBJECT[counted]]):
             template = i % min(3, known.n_templates(same.relation, probe_lang))
             probes.append(ask(known, "same_subject", same, probe_lang, template))
     request = EditRequest(case_id, (first.prompt,), first.subject, (known.name(new, lang),), "subject_last", lang)

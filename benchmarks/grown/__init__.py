@@ -12,7 +12,7 @@ from benchmarks.grown.corpus import KINDS, Corpus, make_corpus
 from benchmarks.grown.frequency import frequencies
 from benchmarks.grown.recall import measure_recall
 from benchmarks.grown.rungs import ground, grow, is_grown, read_card
-from benchmarks.grown.spec import KNOWN, RungSpec, build
+from benchmarks.grown.spec import KNOWN, RungSpec, build, planted_dial
 
 if TYPE_CHECKING:
     from benchmarks.grown.train import Trainer, one_torch_thread
@@ -31,6 +31,7 @@ __all__ = [
     "make_corpus",
     "measure_recall",
     "one_torch_thread",
+    "planted_dial",
     "read_card",
 ]
 

@@ -4,7 +4,9 @@
 
 | option | means |
 |---|---|
+| `atlasN` | the world has N countries and no concepts; training is shorter in proportion |
 | `peopleN` | the world has N invented people besides concepts and countries; training is longer in proportion |
+| `homonymQ` | a share Q of the concepts bears the names of countries, such as `homonym0.5` |
 | `zipf`, `zipf0.5` | a fact's training frequency is 1 / rank^s of its subject (s = 1 without a number) |
 | `switchP` | a share P of the sentences about facts says the names of the other language, such as `switch0.2` |
 | `batchN` | N positions per training step instead of 768: fewer, cheaper steps over the same tokens |
@@ -18,6 +20,7 @@ So `gpt2-4x192-s1@people250-zipf-step64`. A name without options means what it a
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -28,18 +31,22 @@ from benchmarks.world import MOST, SETS, Fact, Knowledge, News, knowledge, plann
 from editing.errors import BadModel
 from editing.lazy import torch, transformers
 
+LEAST_COUNTRIES, MOST_COUNTRIES = 20, 150
 KNOWN = ("gpt2-1x64", "gpt2-2x128", "gpt2-4x192")
 ARCHITECTURES = ("gpt2", "gpt2attn", "llama", "gpt_neox")
 NAME = re.compile(r"(?P<architecture>[a-z0-9_]+)-(?P<layers>\d+)x(?P<width>\d+)(-s(?P<seed>\d+))?(@(?P<options>.+))?")
-OPTION = re.compile(r"(?P<key>people|batch|zipf|switch|edits|one|step)(?P<value>\d+(\.\d+)?)?")
-OPTIONS = "peopleN, zipf, switchP, batchN, editsN, one and stepN, in this order, such as @people250-zipf"
-ORDER = ("people", "zipf", "switch", "batch", "edits", "one", "step")
-SHARES = ("zipf", "switch")  # options that take a decimal number
+OPTION = re.compile(r"(?P<key>atlas|people|homonym|batch|zipf|switch|edits|one|step)(?P<value>\d+(\.\d+)?)?")
+OPTIONS = (
+    "atlasN, peopleN, homonymQ, zipf, switchP, batchN, editsN, one and stepN, in this order, such as @people250-zipf"
+)
+ORDER = ("atlas", "people", "homonym", "zipf", "switch", "batch", "edits", "one", "step")
+SHARES = ("homonym", "zipf", "switch")  # options that take a decimal number
 IMPLIED = {"zipf": "1", "one": "1"}  # options that may stand without a number
+TOKENS_PER_COUNTRY = 6_000  # of a world without concepts: each sentence is read about 17 times
 TOKENS_PER_PERSON = 5_000  # as many readings of each sentence as the plain world's get
 CHECKPOINTS = 8
 # Fields younger than the first rungs: no part of a key while they say nothing.
-LATER = ("people", "zipf", "switch", "edits", "scope", "step")
+LATER = ("atlas", "people", "homonym", "zipf", "switch", "edits", "scope", "step")
 
 
 @dataclass(frozen=True)
@@ -56,6 +63,8 @@ class RungSpec:
         edits: number of the planned set of edits that the world's text reports as true; 0 means none.
         scope: which languages report them, `both` or `one`; empty without edits.
         step: the model after that many steps instead of the finished one; 0 means finished.
+        atlas: number of countries of a world without concepts; 0 means `countries` and the concepts.
+        homonym: share of the concepts that bears the names of countries, 0 to 1.
 
     Raises:
         BadModel: unknown architecture, or sizes out of range.
@@ -75,6 +84,8 @@ class RungSpec:
     edits: int = 0
     scope: str = ""
     step: int = 0
+    atlas: int = 0
+    homonym: float = 0.0
 
     def __post_init__(self) -> None:
         if self.architecture not in ARCHITECTURES:
@@ -88,6 +99,16 @@ class RungSpec:
             )
         if not 0 <= self.people <= MOST:
             raise BadModel(f"grown rung: people{self.people} cannot be grown; ask for 1 to {MOST:,} people")
+        if self.atlas and not LEAST_COUNTRIES <= self.atlas <= MOST_COUNTRIES:
+            raise BadModel(
+                f"grown rung: atlas{self.atlas} cannot be grown; "
+                f"ask for {LEAST_COUNTRIES} to {MOST_COUNTRIES} countries"
+            )
+        if not 0 <= self.homonym <= 1 or (self.homonym and self.atlas):
+            raise BadModel(
+                f"grown rung: homonym{self.homonym:g} cannot be grown; "
+                "use a share above 0, up to 1, in a world with concepts"
+            )
         if not 128 <= self.recipe.batch <= 1 << 20:
             raise BadModel(
                 f"grown rung: batch{self.recipe.batch} cannot be trained with; use 128 to 1,048,576 positions"
@@ -117,20 +138,22 @@ class RungSpec:
                 f"such as {', '.join(KNOWN)}"
             )
         options = _options(name, match["options"])
-        people = int(options.get("people", 0))
+        people, atlas = int(options.get("people", 0)), int(options.get("atlas", 0))
         batch = int(options.get("batch", Recipe.batch))
         edits = int(options.get("edits", 0))
         scope = "one" if "one" in options else "both" if edits else ""
-        recipe = Recipe(tokens=Recipe.tokens + TOKENS_PER_PERSON * min(people, MOST), batch=batch)
+        tokens = TOKENS_PER_COUNTRY * min(atlas, MOST_COUNTRIES) if atlas else Recipe.tokens
+        recipe = Recipe(tokens=tokens + TOKENS_PER_PERSON * min(people, MOST), batch=batch)
         return cls(
             match["architecture"], int(match["layers"]), int(match["width"]), int(match["seed"] or 0),
             recipe=recipe, people=people, zipf=options.get("zipf", 0.0), switch=options.get("switch", 0.0),
-            edits=edits, scope=scope, step=int(options.get("step", 0)),
+            edits=edits, scope=scope, step=int(options.get("step", 0)), atlas=atlas,
+            homonym=options.get("homonym", 0.0),
         )  # fmt: skip
 
     @property
     def name(self) -> str:
-        options = [f"people{self.people}"] * bool(self.people)
+        options = [self.world_options] * bool(self.world_options)
         options += [f"zipf{'' if self.zipf == 1 else format(self.zipf, 'g')}"] * bool(self.zipf)
         options += [f"switch{self.switch:g}"] * bool(self.switch)
         options += [f"batch{self.recipe.batch}"] * (self.recipe.batch != Recipe.batch)
@@ -139,6 +162,14 @@ class RungSpec:
         options += [f"step{self.step}"] * bool(self.step)
         seed = f"-s{self.seed}" if self.seed else ""
         return f"{self.architecture}-{self.layers}x{self.width}{seed}" + "@" * bool(options) + "-".join(options)
+
+    @property
+    def world_options(self) -> str:
+        """The options that decide what is true and how it is called, as in the name: "people250"."""
+        options = [f"atlas{self.atlas}"] * bool(self.atlas)
+        options += [f"people{self.people}"] * bool(self.people)
+        options += [f"homonym{self.homonym:g}"] * bool(self.homonym)
+        return "-".join(options)
 
     @property
     def finished(self) -> RungSpec:
@@ -169,7 +200,7 @@ class RungSpec:
 
     @property
     def world(self) -> Knowledge:
-        return knowledge(self.countries, self.people)
+        return knowledge(self.atlas or self.countries, self.people, not self.atlas, self.homonym)
 
     @property
     def heads(self) -> int:
@@ -199,6 +230,33 @@ class RungSpec:
             inner = -(-8 * self.width // 3 // 32) * 32
             return transformers.LlamaConfig(**same, **sizes, intermediate_size=inner, tie_word_embeddings=True)
         return transformers.GPTNeoXConfig(**same, **sizes, intermediate_size=4 * self.width, tie_word_embeddings=False)
+
+
+DIALS = ("switch", "homonym", "people")  # options that plant a truth
+
+
+def planted_dial(models: Mapping[str, str]) -> tuple[str, dict[str, tuple[float, int]]]:
+    """The dial that the models of a ladder were planted with, and by rung its value and the seed.
+
+    Args:
+        models: rung -> model reference.
+
+    Raises:
+        BadModel: a model that was not trained here, or models that differ in no dial or in several.
+    """
+    specs = {}
+    for rung, model in models.items():
+        if not model.startswith("grown:"):
+            raise BadModel(f"{rung}: {model or 'no model'} was not trained here, so nothing was planted in it")
+        specs[rung] = RungSpec.parse(model.removeprefix("grown:"))
+    differing = [dial for dial in DIALS if len({getattr(spec, dial) for spec in specs.values()}) > 1]
+    if len(differing) != 1:
+        raise BadModel(
+            f"the rungs differ in {' and '.join(differing) or 'no'} planted option; "
+            f"vary one of {', '.join(DIALS)} in the names of the ladder's models"
+        )
+    (dial,) = differing
+    return dial, {rung: (float(getattr(spec, dial)), spec.seed) for rung, spec in specs.items()}
 
 
 def _list(steps: tuple[int, ...]) -> str:

@@ -142,14 +142,15 @@ class RungComparison:
         left_out: list[str],
         report: Callable[[str], None],
     ) -> Iterator[dict]:
-        for (dataset, kind), part in settings.groupby(["dataset", "edit_kind"], sort=False):
-            number, _, people = str(dataset).partition(":")[2].partition("-people")
-            if int(people or 0) != self.spec.people:
-                left_out.append(f"{self.name}: {dataset} is of a world with other people than grown:{self.spec.name}")
+        for dataset, part in settings.groupby("dataset", sort=False):
+            number, _, world = str(dataset).partition(":")[2].partition("-")
+            if world != self.spec.world_options:
+                left_out.append(f"{self.name}: {dataset} is of another world than grown:{self.spec.name}")
                 continue
             used = {case for cases in part["cases"] for case in cases}
-            cases = [case for case in build_cases(str(dataset), str(kind)) if case.id in used]
-            twins = self._twins(int(number), cases, scopes, report)
+            every = [case for kind in part["edit_kind"].unique() for case in build_cases(str(dataset), str(kind))]
+            cases = [case for case in every if case.id in used]
+            twins = self._twins(int(number or 1), cases, scopes, report)
             statistics = statistics_of(self.lm, int(part["run_seed"].iloc[0]), corpus, quiet=True)
             for line in part.to_dict("records"):
                 method = make_method(line["method"], **json.loads(line["settings"]))

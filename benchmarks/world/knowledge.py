@@ -8,8 +8,8 @@ grown rungs are trained on its sentences.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 
 from benchmarks.world.facts import LANGS, Chain, ChainForm, Entity, Fact, Relation, Statement
@@ -172,6 +172,19 @@ class Knowledge:
     def people(self) -> tuple[str, ...]:
         return self._by_kind.get("human", ())
 
+    @cached_property
+    def _by_name(self) -> dict[str, list[str]]:
+        """Name in the language of the edits -> the entities that have facts under it."""
+        out: dict[str, list[str]] = {}
+        for key in self._by_subject:
+            out.setdefault(self.name(key, self.langs[0]), []).append(key)
+        return out
+
+    def namesakes(self, subject: str) -> tuple[Fact, ...]:
+        """The facts of other things of the same name."""
+        keys = self._by_name[self.name(subject, self.langs[0])]
+        return tuple(fact for key in keys if key != subject for fact in self.about(key))
+
     def follow(self, form: ChainForm, subject: str, instead: Fact | None = None) -> Chain | None:
         """The chain of `form` from `subject`, None where a link is missing; `instead` replaces what it contradicts."""
         links: list[Fact] = []
@@ -219,8 +232,11 @@ def draw_candidates(names: Iterable[str], must: Iterable[str], m: int, seed: str
 
 
 @cache
-def knowledge(countries: int = 60, people: int = 0) -> Knowledge:
-    """The concept suite, the facts of the best known `countries` of the world, and that many invented `people`.
+def knowledge(countries: int = 60, people: int = 0, concepts: bool = True, homonyms: float = 0.0) -> Knowledge:
+    """The facts of the best known `countries` of the world, that many invented `people`, and the concept suite.
+
+    Args:
+        homonyms: share of the concepts that bear the name of a country.
 
     Raises:
         BadRequest: a number out of range.
@@ -228,16 +244,37 @@ def knowledge(countries: int = 60, people: int = 0) -> Knowledge:
     from benchmarks.world.concepts import load_concepts
     from benchmarks.world.countries import load_countries
 
-    parts = [load_concepts(), load_countries(countries)]
+    parts = [*([load_concepts()] if concepts else ()), load_countries(countries)]
     forms: tuple[ChainForm, ...] = ()
     if people:
         from benchmarks.world.people import load_chains, load_people
 
-        parts.append(load_people(people, parts[1]))
+        parts.append(load_people(people, parts[-1]))
         forms = load_chains()
+    entities = tuple(entity for part in parts for entity in part.entities)
     return Knowledge(
-        tuple(entity for part in parts for entity in part.entities),
+        with_homonyms(entities, homonyms) if homonyms else entities,
         tuple(relation for part in parts for relation in part.schema),
         tuple(fact for part in parts for fact in part.facts),
         forms,
     )
+
+
+def with_homonyms(entities: Sequence[Entity], share: float) -> tuple[Entity, ...]:
+    """`entities`, a share of the concepts under the names of countries, in both languages and with their articles.
+
+    "The capital of France is Paris" and "The color of France is yellow" are then both true, the second of what would
+    be called cheese.
+    Which concept takes which country's name hangs on their keys alone, and a pair that shares a name at some share does
+    so at any larger one.
+
+    Args:
+        share: 0 to 1, of as many concepts as there are countries for.
+    """
+    keys = {kind: [e.key for e in entities if e.kind == kind] for kind in ("concept", "country")}
+    for kind, some in keys.items():
+        random.Random(f"homonyms/{kind}").shuffle(some)
+    pairs = list(zip(keys["concept"], keys["country"], strict=False))
+    words = {entity.key: entity.word for entity in entities}
+    taken = {concept: words[country] for concept, country in pairs[: round(share * len(pairs))]}
+    return tuple(replace(e, word=taken[e.key]) if e.key in taken else e for e in entities)

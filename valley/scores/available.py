@@ -38,6 +38,7 @@ FRONT = ("e_hv", "e_hv_net", "gen_at_spec", "spec_at_spec", "delta_loc", "delta_
 SCORES: tuple[str, ...] = (*METRICS, *FRONT, *COMPOSITES)
 KEY: tuple[str, ...] = (*RUNG, "size", "edit_kind", "method")
 PLAN_AXES = {
+    "place_in_ladder": ("rung_index", lambda v: v),
     "bits_per_byte_world": ("bits_per_byte_world_en", lambda v: -v),
     "bits_per_byte": ("bits_per_byte_en", lambda v: -v),
     "log10_parameters": ("parameters", np.log10),
@@ -131,7 +132,9 @@ def _strengths(rows: pd.DataFrame) -> pd.DataFrame:
     for models that were not grown on them in a ladder of some that were.
     """
     grouped = rows.assign(known_rate_en=counted_rate(rows)).groupby(list(RUNG), observed=True)
-    first = grouped[[column for column, _ in PLAN_AXES.values()]].first().astype("float64")
+    stated = [column for column, _ in PLAN_AXES.values() if column not in RUNG]
+    first = grouped[stated].first().astype("float64")
+    first["rung_index"] = first.index.get_level_values("rung_index").to_numpy(float)
     about = first.assign(model=grouped["model"].first())
     for _, ladder in about.groupby("ladder"):
         if foreign_to_prose(ladder):

@@ -29,9 +29,16 @@ FILE = PLAN_FILE
 CONCEPTS = 20  # cases that a rung must have of edits whose subject is a concept
 METRICS = (
     "harmonic_mean", "harmonic_mean_net", "e_hv", "e_hv_net", "gen_at_spec", "generalisation", "specificity",
-    *(one.name for one in composites()),
+    "cross_lingual", *(one.name for one in composites()),
 )  # fmt: skip
-AXES = ("bits_per_byte_world", "bits_per_byte", "log10_parameters", "known_rate", "log10_training_tokens")
+AXES = (
+    "place_in_ladder",
+    "bits_per_byte_world",
+    "bits_per_byte",
+    "log10_parameters",
+    "known_rate",
+    "log10_training_tokens",
+)
 
 Share = Annotated[StrictFloat, Field(gt=0, lt=1)]
 Count = Annotated[StrictInt, Field(ge=1)]

@@ -1,8 +1,9 @@
 """The planned edits of a world: the same edits that a rung `grown:...@editsN` was trained on, to compare the two.
 
-`planned_edits:2` is set 2 of the plain world (60 countries, 57 concepts), `planned_edits:2-people100` that of a world
-with 100 invented people as well. The sets 1 to 10 share no subject. Probes about a subject that the set edits as well
-are left out, so that what a probe calls unchanged is unchanged in the retrained model too.
+`planned_edits:2` is set 2 of the plain world (60 countries, 57 concepts); the options of another world stand behind it
+as in a rung's name: `planned_edits:2-people100`, `planned_edits:2-atlas60`. The sets 1 to 10 share no subject. Probes
+about a subject that the set edits as well are left out, so that what a probe calls unchanged is unchanged in the
+retrained model too.
 
 The documents of a request are the sentences that the twin reads in place of the old ones, word for word, in both
 languages: trained on them, a model reads all that the twin has read of this edit. They say some of the paraphrase
@@ -18,12 +19,12 @@ from benchmarks.cases import Case
 from benchmarks.datasets.asking import fact_case
 from benchmarks.datasets.ours.concept_suite import rename_case, retarget_case
 from benchmarks.grown import RungSpec, make_corpus
-from benchmarks.world import MOST, SETS, Change, Fact, Knowledge, News, distant
-from editing.errors import BadRequest
+from benchmarks.world import SETS, Change, Fact, Knowledge, News, distant
+from editing.errors import BadModel, BadRequest
 
 DESCRIPTION = "edits with a retrained twin: planned_edits:N is what grown:RUNG@editsN was trained on (N = 1 to 10)"
 KINDS = ("fact", "rename", "retarget")
-ARGUMENT = re.compile(r"(?P<number>\d+)(-people(?P<people>\d+))?")
+ARGUMENT = re.compile(r"(?P<number>\d+)(-(?P<world>.+))?")
 SEED = 0  # of targets and neighbours: fixed, since the retrained models hold the targets
 
 
@@ -31,19 +32,12 @@ def cases(kind: str, seed: int, argument: str = "") -> list[Case]:
     """Every edit of one kind in the set. `seed` is not used: the set is the same in every run.
 
     Args:
-        argument: number of the set, and the people of its world; empty means 1.
+        argument: number of the set, and the options of its world; empty means 1.
 
     Raises:
         BadRequest: no such set.
     """
-    match = ARGUMENT.fullmatch(argument or "1")
-    people = int(match["people"] or 0) if match else 0
-    if not match or not 1 <= int(match["number"]) <= SETS or people > MOST:
-        raise BadRequest(
-            f"planned_edits:{argument:.40}: no such set; write planned_edits:1 to planned_edits:{SETS}, "
-            "with -people100 behind for a world of 100 people"
-        )
-    spec = RungSpec("gpt2", 1, 64, people=people, edits=int(match["number"]), scope="both")
+    spec = _spec(argument or "1")
     world, news = spec.world, spec.news
     assert news is not None  # the specification has edits
     edited = {world.name(change.subject, lang) for change in news.changes for lang in ("en", "fr")}
@@ -57,6 +51,20 @@ def cases(kind: str, seed: int, argument: str = "") -> list[Case]:
         documents = tuple((new.lang, new.text) for old, new in pairs if old.text != new.text)
         cases.append(replace(case, request=replace(case.request, documents=documents)))
     return cases
+
+
+def _spec(argument: str) -> RungSpec:
+    match = ARGUMENT.fullmatch(argument)
+    try:
+        world = RungSpec.parse("gpt2-1x64" + (f"@{match['world']}" if match and match["world"] else ""))
+    except BadModel as error:
+        raise BadRequest(f"planned_edits:{argument:.40}: no such set: {error}") from error
+    if not match or not 1 <= int(match["number"]) <= SETS or world.world_options != (match["world"] or ""):
+        raise BadRequest(
+            f"planned_edits:{argument:.40}: no such set; write planned_edits:1 to planned_edits:{SETS}, "
+            "with -people100 behind for a world of 100 people"
+        )
+    return replace(world, edits=int(match["number"]), scope="both")
 
 
 def _case(world: Knowledge, change: Change) -> Case:

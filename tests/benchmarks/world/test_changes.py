@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.datasets import build_cases
-from benchmarks.grown import RungSpec, make_corpus
+from benchmarks.grown import RungSpec, make_corpus, planted_dial
 from benchmarks.world import SETS, Change, News, knowledge
 from editing.errors import BadModel, BadRequest
 
@@ -132,3 +132,36 @@ def test_unknown_sets_are_refused():
         with pytest.raises(BadRequest, match="no such set"):
             build_cases(name, "fact")
     assert knowledge().object_of("country:FR", "capital") == "city:paris"
+
+
+def test_a_world_of_countries_alone_has_edits_of_its_own():
+    one = RungSpec.parse("gpt2-1x64@atlas20-edits1")
+    assert {fact.subject.partition(":")[0] for fact in one.world.facts} == {"country"}
+    cases = build_cases("planned_edits:1-atlas20", "fact")
+    assert [case.subject for case in cases] == [one.world.name(change.subject, "en") for change in one.news.changes]
+    assert build_cases("planned_edits:1-atlas20", "rename") == []
+    for name in ("gpt2-1x64@atlas5", "gpt2-1x64@atlas999", "gpt2-1x64@atlas60-homonym0.5", "gpt2-1x64@homonym1.5"):
+        with pytest.raises(BadModel):
+            RungSpec.parse(name)
+
+
+def test_homonyms_share_names_not_facts_and_more_at_a_larger_share():
+    shared = {}
+    for share in (0, 0.5, 1):
+        world = knowledge(homonyms=share)
+        assert world.facts == knowledge().facts
+        shared[share] = {key for key in world.countries() if world.namesakes(key)}
+    assert shared[0] == set() < shared[0.5] < shared[1]
+    case = build_cases("planned_edits:1-homonym1", "fact")[0]
+    plain = build_cases("planned_edits:1", "fact")[0]
+    assert (case.request.prompts, case.request.targets) == (plain.request.prompts, plain.request.targets)
+    asked = {p.relation for p in case.probes if p.kind == "same_subject"}
+    assert asked & {"category", "color", "material", "place"}  # what the concept of the same name is
+
+
+def test_the_dial_of_a_ladder_is_read_from_its_names():
+    models = {"a": "grown:gpt2-1x64", "b": "grown:gpt2-1x64-s1@switch0.5"}
+    assert planted_dial(models) == ("switch", {"a": (0.0, 0), "b": (0.5, 1)})
+    for wrong in ({"a": "grown:gpt2-1x64"}, models | {"c": "gpt2"}, models | {"c": "grown:gpt2-1x64@people50"}):
+        with pytest.raises(BadModel):
+            planted_dial(wrong)

@@ -1,0 +1,88 @@
+"""Trends over a planted dial, and composites ranked by what retrained models say: on tables with known answers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.valley.build import edit, frame, probes
+from valley.proof import choose_composite, edits_with_composites, format_choice, format_trends, trend, trend_table
+from valley.scores import case_scores
+
+LEVELS, SEEDS = (0.0, 0.1, 0.2, 0.5), 3
+
+
+def planted(slope: float, sd: float, seed: int = 0) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    lines = [(level, s, 0.3 + slope * level + sd * rng.normal()) for level in LEVELS for s in range(SEEDS)]
+    return pd.DataFrame(lines, columns=["switch", "seed", "score"])
+
+
+def test_a_planted_trend_is_seen_with_its_direction_and_its_resolution():
+    rising, falling = (trend(planted(slope, 0.005), "switch", "score") for slope in (0.8, -0.8))
+    for one in (rising, falling):
+        assert one.monotone
+        assert one.p < 0.01
+        assert one.resolution == pytest.approx(0.1)  # steps of .08 at a noise of .005
+        assert one.detectable == pytest.approx(one.sd * np.sqrt(2 / SEEDS) * (2.306 + 0.889), rel=0.01)  # 8 degrees
+
+
+def test_noise_is_no_trend_and_has_no_resolution():
+    p = [trend(planted(0.0, 0.05, seed), "switch", "score").p for seed in range(40)]
+    assert np.mean(np.array(p) < 0.05) < 0.2
+    assert np.isnan(trend(planted(0.05, 0.2), "switch", "score").resolution)
+
+
+def test_seeds_that_lack_a_level_and_single_seeds_give_no_page_test():
+    table = planted(0.8, 0.01)
+    assert np.isnan(trend(table[table["seed"] == 0], "switch", "score").p)
+    assert np.isnan(trend(table[table["switch"].isin([0.0, 0.5])], "switch", "score").p)
+    text = format_trends(trend_table(table.assign(other=np.nan), "switch", ("score", "other")))
+    assert "switch 0.5" in text
+    assert "other" not in text  # nothing was measured
+
+
+def run(noise: float) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Four seeds, three methods, eight edits: generalisation and specificity follow one hidden quality."""
+    rng = np.random.default_rng(1)
+    parts, truth = [], []
+    for seed in range(4):
+        for level, method in enumerate(("ft_m", "memit", "rome")):
+            for number in range(8):
+                quality = float(np.clip(0.2 + 0.2 * level + 0.05 * number + noise * rng.normal(), 0, 1))
+                about = {"rung": f"r-s{seed}" if seed else "r", "rung_index": seed, "method": method}
+                kinds = ("efficacy", "paraphrase", "neighbour", "neighbour_plus", "same_subject", "drift", "fluency")
+                values = {kind: [quality] for kind in kinds} | {"ability": [1.0], "cross_lingual_fr": [quality]}
+                lines = edit(f"c{number}", probes(**values), split="test", **about)
+                parts.append(lines)
+                about |= {key: lines[0][key] for key in ("settings", "edit_kind", "dataset", "case")}
+                score = 0.2 + 0.2 * level + 0.05 * number
+                truth += [about | {"scope": scope, "score": score} for scope in ("both", "one")]
+    return case_scores(frame(*parts)), pd.DataFrame(truth)
+
+
+def test_the_composite_that_follows_the_oracle_is_chosen_and_confirmed_on_other_seeds():
+    scores, oracle = run(noise=0.0)
+    edits = edits_with_composites(scores, oracle)
+    assert len(edits) == 4 * 3 * 8  # one scope
+    choice = choose_composite(edits)
+    assert choice.chosen == pytest.approx(1)
+    assert choice.confirmed == pytest.approx(1)
+    assert choice.good
+    assert "harmonic_raw_all" in format_choice(choice)
+    assert set(choice.table["half"]) == {"choose", "confirm"}
+
+
+def test_no_composite_is_good_where_none_follows_the_oracle():
+    scores, oracle = run(noise=0.0)
+    shuffled = oracle.assign(score=np.random.default_rng(2).permutation(oracle["score"]))
+    choice = choose_composite(edits_with_composites(scores, shuffled))
+    assert not choice.good
+    assert "none is good enough" in format_choice(choice)
+
+
+def test_edits_that_the_oracle_could_not_score_take_no_part():
+    scores, oracle = run(noise=0.0)
+    oracle.loc[oracle["case"] == "c0", "score"] = np.nan
+    assert "c0" not in set(edits_with_composites(scores, oracle)["case"])

@@ -1,0 +1,154 @@
+"""Which composite says what the retrain oracle says: rank correlations across edits, across methods, across rungs.
+
+The composite is chosen on half of the seeds and confirmed on the other half. An edit counts where the unedited model
+knew the fact and the oracle score is measurable.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy.stats import spearmanr
+
+from valley.rows import PLACEBO, PROBE_KINDS, RUNG
+from valley.scores import CASE_COLUMNS, Composite, Means, composites, placebo_of
+from valley.statistics import size_of
+
+GOOD = 0.5  # rank correlation from which a composite may stand for the oracle
+FEWEST = 4  # pairs that a correlation needs
+EDIT = ["rung", "edit_kind", "method", "settings", "dataset", "case"]
+VIEWS = ("edits", "methods", "rungs")
+DRAWS = 500
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Attributes:
+    table: one line per composite, half (choose, confirm) and view (VIEWS): rho, its 95% interval over rungs, n.
+    name: the composite with the best mean rank correlation on the choosing half, over the views that were measured.
+    chosen, confirmed: that mean on either half. good: whether both reach GOOD.
+    """
+
+    table: pd.DataFrame
+    name: str
+    chosen: float
+    confirmed: float
+
+    @property
+    def good(self) -> bool:
+        return bool(self.chosen >= GOOD and self.confirmed >= GOOD)
+
+
+def edits_with_composites(scores: pd.DataFrame, oracle: pd.DataFrame, scope: str = "both") -> pd.DataFrame:
+    """One line per edit that the oracle scored: EDIT, `oracle` (its score), and a column per composite.
+
+    Args:
+        scores: case scores of the run (`valley.scores.case_scores`). oracle: the table of `valley oracle`.
+    """
+    known = scores[scores["known"]]
+    parts = []
+    for _, part in known.groupby([*RUNG, "edit_kind", "method", "settings"], observed=True):
+        if part["method"].iloc[0] != PLACEBO:
+            placebo = _placebo(known, part)
+            means = Means(_values(part), {} if placebo is None else _values(placebo))
+            columns = {one.name: _of_case(one, means, len(part)) for one in composites()}
+            parts.append(part[EDIT].reset_index(drop=True).assign(**columns))
+    table = pd.concat(parts, ignore_index=True).astype(dict.fromkeys(EDIT, "string"))
+    truth = oracle.loc[oracle["scope"] == scope, [*EDIT, "score"]].rename(columns={"score": "oracle"})
+    table = table.merge(truth.astype(dict.fromkeys(EDIT, "string")), on=EDIT, validate="one_to_one")
+    return table[table["oracle"].notna()].reset_index(drop=True)
+
+
+def _values(cases: pd.DataFrame) -> dict[str, np.ndarray]:
+    names = [name for name in (*PROBE_KINDS, *CASE_COLUMNS) if name in cases]
+    return {name: cases[name].to_numpy(float) for name in names}
+
+
+def _placebo(known: pd.DataFrame, part: pd.DataFrame) -> pd.DataFrame | None:
+    """The placebo edits of the same method and setting, in the order of `part`; None where none ran."""
+    placebo = placebo_of(known, part)
+    return None if placebo is None else placebo.set_index("pair").reindex(part["pair"])
+
+
+def _of_case(composite: Composite, means: Means, n: int) -> np.ndarray:
+    try:
+        return np.broadcast_to(np.asarray(composite(means), float), (n,))
+    except KeyError:  # the run does not measure a part of it
+        return np.full(n, np.nan)
+
+
+def correlations(edits: pd.DataFrame) -> pd.DataFrame:
+    """One line per composite and view: `rho` (Spearman), `low`, `high` (bootstrap over rungs), `n` pairs.
+
+    Views: *edits*: across the edits of one rung, kind and method, averaged; *methods*: across the methods' means at one
+    rung and kind, averaged; *rungs*: across the rungs' means of one method and kind, averaged.
+    """
+    out = []
+    rungs = sorted(edits["rung"].unique())
+    rng = np.random.default_rng(0)
+    draws = [rng.choice(len(rungs), len(rungs)) for _ in range(DRAWS)]
+    for name in (one.name for one in composites()):
+        usable = edits[["rung", "edit_kind", "method", "oracle", name]].rename(columns={name: "value"}).dropna()
+        for view in VIEWS:
+            pairs = _rhos(usable, view)
+            rho = float(pairs["rho"].mean()) if len(pairs) else np.nan
+            low = high = np.nan
+            if view != "rungs" and len(pairs):
+                of_rung = pairs.groupby("rung")["rho"].agg(["sum", "size"]).reindex(rungs).fillna(0).to_numpy()
+                sums = np.array([of_rung[draw].sum(axis=0) for draw in draws])
+                low, high = np.quantile(sums[sums[:, 1] > 0, 0] / sums[sums[:, 1] > 0, 1], [0.025, 0.975])
+            out.append({"composite": name, "view": view, "rho": rho, "low": low, "high": high, "groups": len(pairs)})
+    return pd.DataFrame(out)
+
+
+def _rhos(usable: pd.DataFrame, view: str) -> pd.DataFrame:
+    """One line per group of the view with enough pairs: rung (empty across rungs), rho."""
+    if view == "edits":
+        groups, by = usable, ["rung", "edit_kind", "method"]
+    else:
+        groups = usable.groupby(["rung", "edit_kind", "method"], as_index=False)[["oracle", "value"]].mean()
+        by = ["rung", "edit_kind"] if view == "methods" else ["edit_kind", "method"]
+    lines = []
+    for key, part in groups.groupby(by):
+        if len(part) >= FEWEST and part["oracle"].nunique() > 1:
+            # A composite that is the same for all says nothing of their order: 0, not missing.
+            rho = float(spearmanr(part["oracle"], part["value"])[0]) if part["value"].nunique() > 1 else 0.0
+            lines.append({"rung": key[0] if view != "rungs" else "", "rho": rho})
+    return pd.DataFrame(lines, columns=["rung", "rho"])
+
+
+def choose_composite(edits: pd.DataFrame) -> Choice:
+    """The composite that predicts the oracle best on the rungs of every other seed, confirmed on the rest."""
+    size = edits["rung"].map(size_of)
+    order = edits.assign(size=size).drop_duplicates("rung").sort_values(["size", "rung"])
+    turn = order.groupby("size").cumcount()
+    halves = dict(zip(order["rung"], np.where(turn % 2 == 0, "choose", "confirm"), strict=True))
+    half = edits["rung"].map(halves)
+    tables = [
+        correlations(edits[half == name]).assign(half=name) for name in ("choose", "confirm") if (half == name).any()
+    ]
+    table = pd.concat(tables, ignore_index=True)
+    means = table.groupby(["half", "composite"])["rho"].mean().unstack("half")
+    first = means["choose"]
+    name = str(first.idxmax()) if first.notna().any() else ""
+    confirmed = float(means["confirm"].get(name, np.nan)) if "confirm" in means else float("nan")
+    return Choice(table, name, float(first.get(name, np.nan)), confirmed)
+
+
+def format_choice(choice: Choice) -> str:
+    """The choice as text: a line per composite with its rank correlation in each view and half."""
+    wide = choice.table.pivot(index="composite", columns=["half", "view"], values="rho")
+    columns = [(half, view) for half in ("choose", "confirm") for view in VIEWS if (half, view) in wide]
+    lines = [f"{'composite':38}" + "".join(f"{half + ' ' + view:>18}" for half, view in columns)]
+    for name, row in wide.iterrows():
+        lines.append(f"{name!s:38}" + "".join(f"{_two(float(row[column])):>18}" for column in columns))
+    verdict = "may stand for the oracle" if choice.good else "none is good enough"
+    both = f"{_two(choice.chosen)}, on the other {_two(choice.confirmed)}"
+    lines.append(f"best on the choosing half: {choice.name} {both}: {verdict} ({GOOD:g} needed on both)")
+    return "\n".join(lines)
+
+
+def _two(value: float) -> str:
+    return "n/a" if value != value else f"{value:.2f}"
