@@ -24,7 +24,7 @@ benchmarks.provenance | benchmarks.text | benchmarks.watch | benchmarks.pictures
 editing.api | editing.easyedit
 editing.methods
 editing.eval | editing.solve | editing.stats
-editing.run | editing.text
+editing.run | editing.text | editing.export
 editing.delta
 editing.model
 editing.references

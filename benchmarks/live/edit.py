@@ -22,10 +22,10 @@ from benchmarks.datasets import account, read_cases, rename_case, retarget_case,
 from benchmarks.edit_sets import edit_set
 from benchmarks.live.concepts import OpenModel, concepts_for, halves
 from benchmarks.live.doubts import doubts
-from benchmarks.measure import measure, measure_base, measure_drift, open_model, planned, probe_rows, statistics_of
+from benchmarks.measure import measure, measure_base, measure_drift, planned, probe_rows, statistics_of
 from benchmarks.provenance import versions
 from benchmarks.world import knowledge, own_knowledge
-from editing.delta import Delta, compose, export_peft, refuse_foreign_folder
+from editing.delta import Delta, compose, refuse_foreign_folder
 from editing.easyedit import Hparams, method_of, read_hparams
 from editing.errors import BadModel, BadRequest
 from editing.eval import AUTO, at_dose, check_dose
@@ -176,9 +176,11 @@ def run_edit(
     restored = hash_weights(lm.module) == whole
     drift = measure_drift(lm, cases, [delta], [0] * len(cases))
     clock.append(time.perf_counter())
-    saved = str(delta.save(save)) if save else ""
     parts = zip(cases, base.answers, base.priors, after, drift, strict=True)
     rows = [{"case": part[0].id} | row for part in parts for row in probe_rows(*part)]
+    summary = _summary(rows)
+    measured = Delta(delta.factors, {**delta.provenance, "seed": seed, "scores": summary}, delta.context)
+    saved = str(measured.save(save)) if save else ""
     names = ("load", "ask_before", "edit", "ask_after")
     return LiveEdit(
         model={
@@ -193,7 +195,7 @@ def run_edit(
         placement=asdict(editor.placement(lm, requests[0])),
         requests=[asdict(request) for request in requests],
         probes=[_plain(row) for row in rows],
-        summary=_summary(rows),
+        summary=summary,
         known=list(base.known),
         edit_norm=delta.relative_norm(lm),
         dose=chosen_dose.record(),
@@ -220,26 +222,6 @@ def saved_delta(folder: str | Path, lm: LanguageModel) -> Delta:
             f"{folder}: made from a model of hash {made_for[:12]}, {lm.name} has {lm.weight_hash[:12]}; name that one"
         )
     return delta
-
-
-def write_adapter(delta: Path, reference: str, out: Path, device: str | None = None) -> str:
-    """Write a saved delta as a PEFT adapter and say what was written and how to load it.
-
-    Raises:
-        UserError: no delta there, another model's, or one without an adapter form.
-    """
-    lm = open_model(reference, device)
-    change = saved_delta(delta, lm)
-    done = export_peft(change, lm, out)
-    lines = [f"wrote {done.folder}: " + ", ".join(f"{path} rank {rank}" for path, rank in done.ranks.items())]
-    if done.dose:
-        lines.append(done.dose)
-    if lm.prefix_ids:
-        first = lm.tokenizer.decode(lm.prefix_ids)
-        lines.append(
-            f"texts here begin with {first!r}; lm-evaluation-harness puts it there with --model_args add_bos_token=True"
-        )
-    return "\n".join(lines)
 
 
 def _check_folder(folder: Path) -> None:

@@ -5,7 +5,7 @@ from editing.references.folder import CARD, check_card, check_folder
 from editing.references.hub import within
 from editing.references.package import known_packages, locate
 from editing.references.quiet import quiet_transformers
-from editing.references.reference import Parsed, Resolved, absent, parse, resolve
+from editing.references.reference import Parsed, Resolved, absent, gguf_file, parse, resolve
 
 __all__ = [
     "CARD",
@@ -14,6 +14,7 @@ __all__ = [
     "absent",
     "check_card",
     "check_folder",
+    "gguf_file",
     "known_packages",
     "locate",
     "parse",

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -162,16 +162,44 @@ def _package(name: str, cache: Path, show: bool) -> Resolved:
     from editing.references.package import locate
 
     weights = locate(name)
-
-    def assemble(folder: Path) -> Path:
-        if len(weights.paths) == 1:
-            return weights.paths[0]
-        whole = folder / weights.file
-        with whole.open("wb") as out:
-            for path in weights.paths:
-                with path.open("rb") as chunk:
-                    shutil.copyfileobj(chunk, out, 1 << 22)
-        return whole
-
-    folder = converted(f"package:{name}", name, weights.sha256, cache, assemble, show)
+    folder = converted(
+        f"package:{name}",
+        name,
+        weights.sha256,
+        cache,
+        lambda folder: _whole(weights.paths, folder / weights.file),
+        show,
+    )
     return Resolved(f"package:{name}", "package", folder, weights.source, weights.licence)
+
+
+def _whole(paths: Sequence[Path], file: Path) -> Path:
+    """The GGUF whose chunks are `paths`, put together in `file` where there are several."""
+    if len(paths) == 1:
+        return paths[0]
+    with file.open("wb") as out:
+        for path in paths:
+            with path.open("rb") as chunk:
+                shutil.copyfileobj(chunk, out, 1 << 22)
+    return file
+
+
+def gguf_file(reference: str, folder: Path) -> Path:
+    """The GGUF file behind a `gguf:` or `package:` reference; one that comes in chunks is put together in `folder`.
+
+    Raises:
+        BadModel: another form of reference, no such file, no such package.
+    """
+    parsed = parse(reference)
+    if parsed.kind == "package":
+        from editing.references.package import locate
+
+        weights = locate(parsed.name)
+        return _whole(weights.paths, folder / weights.file)
+    if parsed.kind != "gguf":
+        raise BadModel(f"{reference}: no GGUF; write gguf:PATH or package:NAME")
+    from editing.references.gguf import read_header
+
+    path = Path(parsed.name).expanduser()
+    read_header(path)
+    return path

@@ -1,0 +1,68 @@
+"""A change as plain numbers: tensors in safetensors, and a JSON page that says in words what to do with each of them.
+
+For programs that nobody has written yet: nothing of this project is needed to read it.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from editing.delta import Codebook, Delta, Dense, LowRank, Shift, TokenShift
+from editing.errors import BadData
+from editing.files import atomic_file
+from editing.lazy import tensor_files, torch
+from editing.model import LanguageModel, linear_shape
+
+TENSORS, PAGE = "change.safetensors", "change.json"
+# Kind of change -> what to do with its tensors; y and k are the module's output and input, one position each.
+RULES = {
+    LowRank: ("weight: W += left @ right.T, where y = W k", ("left", "right")),
+    Dense: ("weight: W += matrix, where y = W k", ("matrix",)),
+    Shift: ("output: y += vector, at every position", ("vector",)),
+    TokenShift: ("output of the embedding: y += vectors[i] at the positions of token ids[i]", ("ids", "vectors")),
+    Codebook: (
+        "output: y = values[i] where keys[i] is the key nearest to k and |k - keys[i]| <= radius[i]",
+        ("keys", "values", "radius"),
+    ),
+}
+
+
+def export_plain(delta: Delta, lm: LanguageModel, folder: Path) -> Path:
+    """Write `change.safetensors` and `change.json` into a new or empty folder.
+
+    Raises:
+        BadData: the folder holds other files.
+    """
+    if folder.exists() and (not folder.is_dir() or {p.name for p in folder.iterdir()} - {TENSORS, PAGE}):
+        raise BadData(f"{folder}: holds other files; name an empty or new folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors: dict[str, torch.Tensor] = {}
+    changes = []
+    for name, change in delta.factors.items():
+        path = name.rpartition(".")[0]
+        rule, parts = RULES[type(change)]
+        for part in parts:
+            tensors[f"{path}.{part}"] = getattr(change, part).contiguous().cpu()
+        shape = linear_shape(lm.module.get_submodule(path))
+        changes.append(
+            {
+                "module": path,
+                "do": rule,
+                "tensors": {part: f"{path}.{part}" for part in parts},
+                "stored_transposed": bool(shape and shape[2]),
+            }
+        )
+    with atomic_file(folder / TENSORS) as file:
+        tensor_files.save_file(tensors, file, metadata={"format": "pt"})
+    page = {
+        "model": lm.source,
+        "model_hash": lm.weight_hash,
+        "model_type": lm.module.config.model_type,
+        "text_before_every_prompt": delta.context,
+        "changes": changes,
+        "made_by": dict(delta.provenance),
+    }
+    with atomic_file(folder / PAGE) as file:
+        file.write_text(json.dumps(page, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return folder
