@@ -19,6 +19,7 @@ benchmarks.ladders
 benchmarks.measure
 benchmarks.models | benchmarks.datasets
 benchmarks.grown | benchmarks.texts | benchmarks.plans
+benchmarks.chat
 benchmarks.world | benchmarks.cases | benchmarks.edit_sets
 benchmarks.provenance | benchmarks.text | benchmarks.watch | benchmarks.pictures
 editing.api | editing.easyedit

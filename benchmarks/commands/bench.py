@@ -36,6 +36,7 @@ TEMPORARY = "temporary"
     default=None,
     help="Further kinds of probes: negation, verification, reversed, challenge, long_form, decay.",
 )
+@option("--chat")
 @option("--datasets")
 @option("--concepts")
 @click.option(
@@ -86,6 +87,10 @@ def bench(ctx: click.Context, out: Path | None, device: str | None, as_json: boo
     if not flags["plan"] and out is None:  # before the heavy imports
         raise BadRequest("--out is missing: name the folder of this run")
     flags["settings"] = dict(map(setting, flags["settings"]))
+
+    from benchmarks.chat import chat_option
+
+    flags["chat"] = chat_option(flags["chat"])
 
     from benchmarks.sweep import Workers, execute, parse_shard
 
@@ -154,6 +159,7 @@ def plan_of_flags(flags: dict[str, Any]) -> Plan:
         settings=tuple(settings.items()),
         probes=flags["probes"],
         more_probes=flags["more_probes"],
+        chat=flags["chat"] or None,
         known=flags["known"],
         doses=flags["doses"],
         extend=flags["extend"],

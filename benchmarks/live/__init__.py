@@ -1,5 +1,6 @@
 """One model, now: an edit, a sequence of edits, a retargeting."""
 
+from benchmarks.live.chat import format_chat, run_chat
 from benchmarks.live.concepts import OpenModel, concepts_for
 from benchmarks.live.draft import Draft, as_toml, draft_concepts, format_draft, refuse_existing, write_draft
 from benchmarks.live.edit import chosen_cases, format_edit, run_edit
@@ -16,11 +17,13 @@ __all__ = [
     "chosen_cases",
     "concepts_for",
     "draft_concepts",
+    "format_chat",
     "format_draft",
     "format_edit",
     "format_retargeting",
     "format_sweep",
     "refuse_existing",
+    "run_chat",
     "run_edit",
     "run_retarget",
     "run_sequences",

@@ -18,6 +18,7 @@ import numpy as np
 
 from benchmarks.cases import KINDS as PROBE_KINDS
 from benchmarks.cases import Case
+from benchmarks.chat import in_chat
 from benchmarks.datasets import account, read_cases, rename_case, retarget_case, with_common_probes
 from benchmarks.edit_sets import edit_set
 from benchmarks.live.concepts import OpenModel, concepts_for, halves
@@ -129,6 +130,7 @@ def run_edit(
     corpus: str = "",
     dose: str | float = AUTO,
     add: Sequence[str | Path] = (),
+    chat: str = "",
 ) -> LiveEdit:
     """Edit one model by all `cases` together and ask their probes before and after.
 
@@ -138,6 +140,7 @@ def run_edit(
     `dose` is "auto" or a number, see editing/eval/dose.py.
     `add` names saved changes of the same model that stand in its weights beside the new one; that one is computed on
     the unedited model, and their sum is asked and saved.
+    `chat` is the form of edit and probes, see benchmarks/chat.py.
 
     Raises:
         UserError: unknown method, setting or model; an impossible request; a `save` folder in use or not writable; a
@@ -155,6 +158,7 @@ def run_edit(
     earlier = [saved_delta(folder, lm) for folder in add]
     told = read_hparams(hparams, lm.n_layers) if hparams else Hparams(editor, None, (), "")
     editor = make_method(editor.name, **(told.method.settings() | (settings or {})))
+    cases = in_chat(lm, cases, chat)
     requests = [case.request for case in cases]
     lm, plan = planned(lm, [editor], requests)
     print(format_plan(plan), file=sys.stderr)

@@ -21,7 +21,7 @@ from editing.methods import make_method
 from valley.rows import SCHEMA_VERSION
 
 # Fields that an address holds only where they say something: cells of before they came keep theirs.
-OPTIONAL = ("split", "stage", "known", "doses")
+OPTIONAL = ("split", "stage", "known", "doses", "chat")
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ class Cell:
         known: whether only the facts that the unedited model knows are edited.
         doses: JSON list; the cell holds the rows at these multiples of its edits instead of those at dose 1, so that a
             plan with doses has the same cells as one without, and more.
+        chat: form of edits and questions, as in the plan; empty is plain text.
     """
 
     ladder: str
@@ -54,6 +55,7 @@ class Cell:
     stage: str = ""
     known: bool = False
     doses: str = ""
+    chat: str = ""
 
     def address(self, model_hash: str, settings: str | None = None) -> str:
         """Content hash.

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from math import ceil
 
 from benchmarks.cases import Case
+from benchmarks.chat import in_chat
 from benchmarks.measure import (
     Base,
     Fitting,
@@ -144,6 +145,7 @@ def cell_records(cell: Cell, cases: Sequence[Case], loaded: Loaded) -> list[dict
     Raises:
         UserError: the method cannot make these edits on this model.
     """
+    cases = in_chat(loaded.lm, cases, cell.chat)
     fittings = loaded.fittings(cell, cases)
     left_out = [(case, row) for case in cases for row in fittings[case.id].rows]
     cases = [fitting.case for fitting in fittings.values() if fitting.case is not None]

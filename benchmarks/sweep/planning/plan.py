@@ -43,7 +43,7 @@ FIRST_RULE, SEARCH_RULE = 1, 2
 DOSES = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
 
 
-LATER = ("doses", "search_rule", "more_probes")
+LATER = ("doses", "search_rule", "more_probes", "chat")
 
 
 @dataclass(frozen=True)
@@ -113,6 +113,7 @@ class Plan:
         corpus: text of the models' statistics.
         probes: at most so many probes per kind and language of a case; 0 means all.
         more_probes: kinds of `valley.rows.ON_REQUEST` that every case is asked besides; None asks none.
+        chat: form of edits and probes: `auto` (the model's chat template), the text of a template; None is plain text.
         concepts: file of one's own concepts, which stands for the data set `concept_suite` and, where no data sets are
             named, for the facts too. Fixed by its content.
         known: edit only the facts that the unedited model knows; the others are rows without a value, and counted.
@@ -161,6 +162,7 @@ class Plan:
     doses: tuple[float, ...] | None = None
     search_rule: int | None = None
     more_probes: tuple[str, ...] | None = None
+    chat: str | None = None
     extend: bool = False
     concepts: str = ""
     overrides: tuple[tuple[str, str, str], ...] = ()

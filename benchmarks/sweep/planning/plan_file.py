@@ -36,6 +36,7 @@ from pydantic import (
 )
 
 from benchmarks.cases import EditKind
+from benchmarks.chat import chat_option
 from benchmarks.datasets import dataset_names, kinds_of
 from benchmarks.ladders import load_ladder
 from benchmarks.plans import plan_path
@@ -96,6 +97,11 @@ class PlanFile(BaseModel, extra="forbid"):
     probes: Count = Field(default=0, description="most probes per kind and language of a case; 0 takes all")
     more_probes: list[Literal[ON_REQUEST]] | None = Field(  # type: ignore[valid-type]
         default=None, description='further kinds of probes, such as ["negation", "verification"]; none where left out'
+    )
+    chat: str = Field(
+        default="off",
+        description='form of edits and probes: "off" (plain text), "auto" (the chat template of a model that has one), '
+        "or the path of a template",
     )
     corpus: str = Field(
         default=CORPUS, description="text of statistics: samples:N, text:PATH, hub:OWNER/NAME or identity"
@@ -205,6 +211,7 @@ def load_plan(path: str | Path) -> Plan:
             corpus=file.corpus,
             settings=fast_settings(tuple(file.methods)) if file.fast else (),
             probes=file.probes,
+            chat=chat_option(file.chat) or None,
             more_probes=None if file.more_probes is None else tuple(file.more_probes),
             title=file.title,
             rungs=tuple(file.rungs),

@@ -21,6 +21,7 @@ PLAN_OPTIONS = {
     "limit": "--limit",
     "probes": "--probes",
     "more_probes": "--more-probes",
+    "chat": "--chat",
     "sites": "--sites",
     "known": "--known",
     "concepts": "--concepts",
@@ -33,7 +34,7 @@ PLAN_OPTIONS = {
 }
 
 # Of these, those that are fields of a plan as they are given.
-AS_GIVEN = ("ladder", "probes", "more_probes", "corpus", "known", "doses", "concepts", "extend")
+AS_GIVEN = ("ladder", "probes", "more_probes", "chat", "corpus", "known", "doses", "concepts", "extend")
 
 
 def overridden(plan: Plan, flags: Mapping[str, Any]) -> Plan:
@@ -122,6 +123,7 @@ def _stated(plan: Plan, flags: Mapping[str, Any]) -> dict[str, str]:
         "datasets": [edit.dataset for edit in plan.edits],
         "limit": [edit.limit for edit in plan.edits],
         "probes": [plan.probes],
+        "chat": ["template" if plan.chat and plan.chat != "auto" else plan.chat or "off"],
         "more_probes": plan.more_probes or ["none"],
         "sites": _axis(plan, "site"),
         "known": [str(plan.known).lower()],

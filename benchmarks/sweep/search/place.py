@@ -65,6 +65,7 @@ class Place:
             stage=stage,
             known=self.plan.known,
             doses=canonical(doses) if doses else "",
+            chat=self.plan.chat or "",
         )
         return Task(cell, batch.cases)
 
