@@ -43,6 +43,7 @@ from valley.rows.schema import (
     to_frame,
 )
 from valley.rows.sql import all_rows, ask_rows, format_rows
+from valley.rows.weights import tuning_and_precision, weights_of
 
 __all__ = [
     "ALL",
@@ -97,7 +98,9 @@ __all__ = [
     "store_plan",
     "stored_plan",
     "to_frame",
+    "tuning_and_precision",
     "unequal_keys",
+    "weights_of",
     "without_leftovers",
     "write_whole",
 ]

@@ -13,7 +13,19 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from valley.rows import ALL, CONTROLS, METRICS, NET, PLACEBO, PROBE_KINDS, RUNG, SETTING, RowsError, kind_order
+from valley.rows import (
+    ALL,
+    CONTROLS,
+    METRICS,
+    NET,
+    PLACEBO,
+    PROBE_KINDS,
+    RUNG,
+    SETTING,
+    RowsError,
+    kind_order,
+    weights_of,
+)
 from valley.scores.cases import NEEDED, check, scores_of
 from valley.scores.settings import (
     GROUP,
@@ -142,7 +154,7 @@ def analyse(
     options = {"min_known": min_known, "draws": draws, "seed": seed, "which": which,
                "methods": None if methods is None else list(methods)}  # fmt: skip
     table = table.drop(columns="_kind")
-    table.attrs.update(options)
+    table.attrs.update(options, weights=weights_of(rows) if "model_source" in rows else {})
     return Analysis(rows, scores, choice, table, resampler, options)
 
 

@@ -17,7 +17,16 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from valley.rows import NET, PROBE_KINDS, RUNG, SETTING, RowsError, kind_order, preferred, probability_margin
+from valley.rows import (
+    NET,
+    PROBE_KINDS,
+    RUNG,
+    SETTING,
+    RowsError,
+    kind_order,
+    preferred,
+    probability_margin,
+)
 from valley.scores.cases import NEEDED, UNIT, case_scores, coded, edit_languages
 from valley.scores.settings import bounds, stratum
 from valley.statistics import draw_weights, weighted_means
@@ -136,7 +145,7 @@ def our_scores(rows: pd.DataFrame, which: str = "known", draws: int = 1000, seed
     asked = {name: (name,) for name in PROBE_KINDS} | {NET: ("cross_lingual",)}
     why = _reasons(rows, asked | {score.name: score.kinds for score in BESIDE})
     pair = {"harmonic_mean": ("generalisation", "specificity")}
-    return _summarise(stratum(cases, which), cases, names, pair, why, draws, seed)
+    return _about(rows, _summarise(stratum(cases, which), cases, names, pair, why, draws, seed))
 
 
 TABLES: Mapping[str, Callable[..., pd.DataFrame]] = {
@@ -157,7 +166,14 @@ def _published(
     facts = case_scores(rows)[[*UNIT, *PLACE, "subject", "known", "known_everywhere"]]
     cases = facts.join(_case_means(rows, scores), on=list(UNIT))
     why = _reasons(rows, {score.name: score.kinds for score in scores})
-    return _summarise(stratum(cases, which), cases, [score.name for score in scores], harmonic, why, draws, seed)
+    names = [score.name for score in scores]
+    return _about(rows, _summarise(stratum(cases, which), cases, names, harmonic, why, draws, seed))
+
+
+def _about(rows: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
+    """The table, with how the weights were tuned and packed beside it."""
+    table.attrs["weights"] = weights_of(rows) if "model_source" in rows else {}
+    return table
 
 
 def _case_means(rows: pd.DataFrame, scores: Sequence[Score]) -> pd.DataFrame:

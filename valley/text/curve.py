@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import textwrap
 import unicodedata
+from collections.abc import Mapping
 
 import pandas as pd
 
@@ -14,11 +15,16 @@ from valley.rows import ALL, ALL_DEV, LABELS, NET
 SINGLE = {
     "efficacy": "effi", "paraphrase": "para", "cross_lingual": "xlng", NET: "xnet", "alias": "alia",
     "relation": "rela", "multi_hop": "hop", "neighbour": "neig", "same_subject": "same", "neighbour_plus": "nei+",
-    "drift": "drif", "fluency": "flue", "ability": "abil",
+    "drift": "drif", "fluency": "flue", "ability": "abil", "negation": "nega", "verification": "veri",
+    "reversed": "rev", "challenge": "chal", "long_form": "long", "decay": "deca",
 }  # fmt: skip
 WITH_INTERVAL = {"generalisation": "general.", "specificity": "specific.", "harmonic_mean": "harm. mean"}
 OPTIONAL = {"harmonic_mean_net": ">plac"}
 SPARE = (
+    "long_form",
+    "reversed",
+    "challenge",
+    "decay",
     "ability",
     "fluency",
     "neighbour_plus",
@@ -158,6 +164,7 @@ def _footer(table: pd.DataFrame, notes: dict[str, int]) -> list[str]:
     shown = [f"{head} {LABELS[m]}" for m, head in (SINGLE | OPTIONAL).items() if table[m].notna().any()]
     legend = ["bits/B bits per byte EN (less is stronger)", "known: known cases of those scored", *shown]
     out += textwrap.wrap("; ".join(legend), WIDTH)
+    out += weights_line(table.attrs.get("weights", {}))
     options = table.attrs
     if options:
         only = "" if options.get("which") == "known" else f" Cases: {options.get('which')}."
@@ -177,6 +184,14 @@ def _footer(table: pd.DataFrame, notes: dict[str, int]) -> list[str]:
     if errors:
         out.append(f"{errors} failed cells or cases are not in these numbers; the report lists them.")
     return out
+
+
+def weights_line(weights: Mapping[str, str]) -> list[str]:
+    """How the rungs' weights were tuned and packed, where their source says so."""
+    if not weights:
+        return []
+    text = "; ".join(f"{clean(rung)}: {note}" for rung, note in weights.items())
+    return textwrap.wrap(f"Weights: {text}; all others as published, or trained here.", WIDTH)
 
 
 def unlike_kinds(table: pd.DataFrame) -> dict[str, str]:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from valley.rows import LABELS
 from valley.scores import PLACE
-from valley.text.curve import OPTIONAL, SINGLE, WIDTH, WITH_INTERVAL, clean, short, where
+from valley.text.curve import OPTIONAL, SINGLE, WIDTH, WITH_INTERVAL, clean, short, weights_line, where
 
 HEADINGS = SINGLE | WITH_INTERVAL | OPTIONAL | {"bits_en": "+bits en", "bits_fr": "+bits fr"}
 NAMES = LABELS | {"bits_en": "more bits per byte of unrelated English text", "bits_fr": "the same in French"}
@@ -44,6 +44,7 @@ def format_scores(table: pd.DataFrame, which: str = "known") -> str:
     if "exact" in names:
         legend.append("exact edited prompts and paraphrases freely continued with the answer")
     out += textwrap.wrap("; ".join(legend), WIDTH)
+    out += weights_line(table.attrs.get("weights", {}))
     for reason, whose in gaps.items():
         out += textwrap.wrap(f"{', '.join(dict.fromkeys(whose))}: {reason}", WIDTH, subsequent_indent="  ")
     return "\n".join(out[1:])
