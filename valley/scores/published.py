@@ -26,6 +26,7 @@ from valley.rows import (
     kind_order,
     preferred,
     probability_margin,
+    weights_of,
 )
 from valley.scores.cases import NEEDED, UNIT, case_scores, coded, edit_languages
 from valley.scores.settings import bounds, stratum

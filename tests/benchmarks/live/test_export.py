@@ -27,7 +27,7 @@ def run(*words: object) -> str:
 def test_a_gguf_is_edited_and_read_again(tmp_path: Path) -> None:
     pytest.importorskip("gguf")
     reference = f"gguf:{write_gguf(tmp_path / 'tiny.gguf')}"
-    lm = open_model(reference)
+    lm = open_model(reference, "cpu")
     site, draw = lm.sites("mlp")[0], torch.Generator().manual_seed(0)
     change = LowRank(torch.randn(site.d_out, 1, generator=draw), torch.randn(site.d_in, 1, generator=draw))
     delta = Delta({site.weight: change}, {"model_hash": lm.weight_hash, "method": "rome"})
@@ -37,7 +37,7 @@ def test_a_gguf_is_edited_and_read_again(tmp_path: Path) -> None:
     assert "blk.0.ffn_down.weight in float32, every other tensor as it was" in said
     run("merged", tmp_path / "delta", "--model", reference, "--out", tmp_path / "merged")
     for again in (f"gguf:{tmp_path / 'edited.gguf'}", str(tmp_path / "merged")):
-        other = open_model(again)
+        other = open_model(again, "cpu")
         assert other.weight_hash != lm.weight_hash
         assert torch.allclose(logits_under(other, []), expected, atol=1e-5), again
     assert "method: rome" in (tmp_path / "merged" / "README.md").read_text()
