@@ -66,9 +66,25 @@ TEMPORARY = "temporary"
 @click.option("--cpus", type=float, default=1, show_default=True, help="Cores that Ray reserves for a task.")
 @click.option("--gpus", type=float, default=0, show_default=True, help="GPUs that Ray reserves for a task.")
 @click.option("--shard", default="", metavar="I/N", help="Only this share of the cells, for job arrays.")
+@click.option(
+    "--lm-eval",
+    "tasks",
+    type=Names(),
+    default="",
+    help="Then also tasks of lm-evaluation-harness (names, YAML files) on each model, unedited and with all edits.",
+)
+@click.option("--lm-eval-limit", type=click.IntRange(min=1), default=None, help="At most this many examples per task.")
 @option("--json")
 @click.pass_context
-def bench(ctx: click.Context, out: Path | None, device: str | None, as_json: bool, **flags: Any) -> None:
+def bench(
+    ctx: click.Context,
+    out: Path | None,
+    device: str | None,
+    tasks: tuple[str, ...],
+    lm_eval_limit: int | None,
+    as_json: bool,
+    **flags: Any,
+) -> None:
     """Edit every model of a ladder with every method, and store what each edit did.
 
     What to run stands in the file PLAN (a .toml file, or a name of `list plans`), in flags, or in both: a flag
@@ -110,13 +126,18 @@ def bench(ctx: click.Context, out: Path | None, device: str | None, as_json: boo
             click.echo(format_estimate(plan, out, rungs, skipped))
         return
 
-    from benchmarks.sweep import format_outcome
+    from benchmarks.sweep import format_ability, format_outcome, measure_ability, refuse_harness
 
+    if tasks:
+        refuse_harness(plan)
     outcome = execute(plan, out, workers, device, verbose=bool(ctx.meta.get(VERBOSE)))
+    ability = measure_ability(plan, out, tasks, lm_eval_limit, device) if tasks else None
     if as_json:
         print_json(asdict(outcome) | {"folder": str(out)})
     else:
         click.echo(format_outcome(outcome))
+        if ability is not None:
+            click.echo(f"{format_ability(ability)}\n{out}/lm_eval.csv")
     ctx.exit(FAILED if outcome.failed else 0)
 
 

@@ -2,6 +2,8 @@
 
 from benchmarks.measure.answers import PRIOR_WEIGHT, Answer, Base, measure, measure_base, measure_drift, own_wordings
 from benchmarks.measure.fitting import Fitting, fit
+from benchmarks.measure.harness import harness_scores, refuse_without_harness
+from benchmarks.measure.judge import format_judged, judge_run
 from benchmarks.measure.known_facts import known_rates
 from benchmarks.measure.known_hash import known_hash, remember_hash
 from benchmarks.measure.opening import open_model, planned, statistics_of
@@ -18,6 +20,9 @@ __all__ = [
     "Fitting",
     "drift_texts",
     "fit",
+    "format_judged",
+    "harness_scores",
+    "judge_run",
     "known_hash",
     "known_rates",
     "left_out_row",
@@ -28,6 +33,7 @@ __all__ = [
     "own_wordings",
     "planned",
     "probe_rows",
+    "refuse_without_harness",
     "remember_hash",
     "statistics_of",
     "stored_base",

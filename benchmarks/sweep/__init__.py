@@ -1,5 +1,6 @@
 """A sweep: plan, cells, schedule, store and the executors that run it."""
 
+from benchmarks.sweep.ability import format_ability, measure_ability, refuse_harness
 from benchmarks.sweep.estimate import estimate, estimate_json, format_estimate
 from benchmarks.sweep.executors.execute import execute
 from benchmarks.sweep.executors.slurm import array_script
@@ -24,13 +25,16 @@ __all__ = [
     "estimate",
     "estimate_json",
     "execute",
+    "format_ability",
     "format_estimate",
     "format_outcome",
     "format_status",
     "load_plan",
+    "measure_ability",
     "merge",
     "overridden",
     "parse_shard",
+    "refuse_harness",
     "run_bench",
     "run_name",
     "status",

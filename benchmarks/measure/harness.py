@@ -1,0 +1,66 @@
+"""lm-evaluation-harness on a model in memory, as it stands: unedited, or inside `Delta.applied`. An optional extra."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from editing.errors import BadRequest
+from editing.model import LanguageModel
+
+
+def refuse_without_harness() -> None:
+    """Raises BadRequest where lm-evaluation-harness is not installed."""
+    if find_spec("lm_eval") is None:
+        raise BadRequest('--lm-eval needs lm-evaluation-harness; install it: pip install "concept-valley[harness]"')
+
+
+def harness_scores(lm: LanguageModel, tasks: Sequence[str], limit: int | None = None) -> list[dict[str, Any]]:
+    """One record per task and metric: task, metric, value, stderr, version, n.
+
+    Args:
+        tasks: names of its tasks, or paths of task files (YAML).
+        limit: most examples of a task; None takes all.
+
+    Raises:
+        BadRequest: not installed, or no such task.
+    """
+    refuse_without_harness()
+    from lm_eval import simple_evaluate
+    from lm_eval.models.huggingface import HFLM
+    from lm_eval.tasks import TaskManager
+
+    files = [Path(task) for task in tasks if task.endswith((".yaml", ".yml"))]
+    for file in files:
+        if not file.is_file():
+            raise BadRequest(f"--lm-eval {file}: no such task file; check the path")
+    manager = TaskManager(include_path=[str(folder) for folder in dict.fromkeys(f.parent for f in files)] or None)
+    names = [Path(task).stem if task.endswith((".yaml", ".yml")) else task for task in tasks]
+    unknown = [name for name in names if name not in manager.all_tasks]
+    if unknown:
+        raise BadRequest(f"--lm-eval: the harness has no task {unknown[0]!r}; list them: lm_eval --tasks list")
+    first = lm.prefix_ids[0] if lm.prefix_ids else None
+    model = HFLM(
+        pretrained=lm.module, tokenizer=lm.tokenizer, device=str(lm.device), batch_size=1,
+        add_bos_token=bool(lm.prefix_ids), prefix_token_id=first,
+    )  # fmt: skip
+    done = simple_evaluate(model, tasks=names, limit=limit, task_manager=manager, bootstrap_iters=0, log_samples=False)
+    records = []
+    for task, results in done["results"].items():
+        for key, value in results.items():
+            metric, _, variant = key.partition(",")
+            if isinstance(value, int | float) and not metric.endswith("_stderr") and metric != "sample_len":
+                error = results.get(f"{metric}_stderr,{variant}")
+                records.append(
+                    {
+                        "task": task,
+                        "metric": metric,
+                        "value": float(value),
+                        "stderr": float(error) if isinstance(error, int | float) else float("nan"),
+                        "version": str(done["versions"].get(task, "")),
+                        "n": int(done["n-samples"][task]["effective"]),
+                    }
+                )
+    return records

@@ -1,0 +1,91 @@
+"""`bench --lm-eval`: general ability by lm-evaluation-harness, of each model of a finished run, unedited and edited.
+
+Every setting of every method edits the model by all of its cases together, in memory; that is more than a row of the
+run measures (one edit at a time) and the only way to see ability move. RUN/lm_eval.csv holds one line per model,
+setting, task and metric; lines that are there are not measured again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from benchmarks.chat import in_chat
+from benchmarks.datasets import read_cases
+from benchmarks.measure import harness_scores, open_model, refuse_without_harness, statistics_of
+from benchmarks.sweep.planning.plan import Plan
+from editing.errors import BadRequest
+from editing.methods import make_method
+from valley.rows import read_run, write_whole
+
+TABLE = "lm_eval.csv"
+GROUP = ["rung", "model", "method", "settings", "edit_kind", "dataset", "run_seed"]
+UNEDITED = "(unedited)"
+
+
+def refuse_harness(plan: Plan) -> None:
+    """Before the sweep: raises BadRequest where the harness cannot run at its end."""
+    refuse_without_harness()
+    if "ike" in plan.methods:
+        raise BadRequest("--lm-eval: ike changes no weights, and the harness writes its own prompts; leave ike out")
+
+
+def measure_ability(plan: Plan, out: Path, tasks: Sequence[str], limit: int | None, device: str | None) -> pd.DataFrame:
+    """The table, made complete.
+
+    Raises:
+        BadRequest: the harness is missing, or has no such task.
+    """
+    rows = read_run(out, [*GROUP, "case", "error"])
+    rows = rows[(rows["error"] == "") & (rows["method"] != "")]
+    path = out / TABLE
+    table = pd.read_csv(path, keep_default_na=False) if path.is_file() else pd.DataFrame(columns=[*GROUP, "task"])
+    for (rung, model), part in rows.groupby(["rung", "model"], sort=False):
+        lm = open_model(model, device)
+        settings_run = part[GROUP[2:]].drop_duplicates().itertuples(index=False, name=None)
+        for method, settings, kind, dataset, seed in [(UNEDITED, "{}", "", "", 0), *settings_run]:
+            key = {"rung": rung, "model": model, "method": method, "settings": settings}
+            key |= {"edit_kind": kind, "dataset": dataset, "run_seed": seed}
+            if set(tasks) <= set(_there(table, key)):
+                continue
+            if method == UNEDITED:
+                records, n = harness_scores(lm, tasks, limit), 0
+            else:
+                same = (part[GROUP[2:]] == [key[name] for name in GROUP[2:]]).all(axis=1)
+                edited = set(part.loc[same, "case"])
+                cases = [case for case in read_cases(dataset, kind, None, seed).cases if case.id in edited]
+                requests = [case.request for case in in_chat(lm, cases, plan.chat or "")]
+                editor, n = make_method(method, **json.loads(settings)), len(requests)
+                delta = editor(lm, requests, statistics_of(lm, seed, plan.corpus))
+                with delta.applied(lm):
+                    records = harness_scores(lm, tasks, limit)
+            named = [key | {"edits": n, "asked_as": _asked(tasks, record["task"])} | record for record in records]
+            table = pd.concat([table, pd.DataFrame(named)], ignore_index=True)
+            write_whole(path, table.to_csv(index=False, lineterminator="\n").encode())
+    return table
+
+
+def _there(table: pd.DataFrame, key: dict) -> list[str]:
+    if table.empty:
+        return []
+    same = (table[list(key)].astype(str) == pd.Series(key).astype(str)).all(axis=1)
+    return list(table.loc[same, "asked_as"])
+
+
+def _asked(tasks: Sequence[str], name: str) -> str:
+    """The task as it was named on the command line; of a group, the group."""
+    return next((task for task in tasks if Path(task).stem == name or task == name), tasks[0])
+
+
+def format_ability(table: pd.DataFrame) -> str:
+    """One line per model, setting, task and metric."""
+    lines = [f"{'rung':<18}{'method':<14}{'edits':>6}  {'task':<20}{'metric':<12}{'value':>8}{'stderr':>8}{'n':>6}"]
+    for row in table.to_dict("records"):
+        lines.append(
+            f"{row['rung']:<18}{row['method']:<14}{int(row['edits']):>6}  {row['task']:<20}{row['metric']:<12}"
+            f"{float(row['value']):>8.3f}{float(row['stderr'] or 'nan'):>8.3f}{int(row['n']):>6}"
+        )
+    return "\n".join(lines)

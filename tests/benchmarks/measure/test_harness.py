@@ -1,0 +1,73 @@
+"""lm-evaluation-harness on a model in memory: a task of ours, whose answers are known, unedited and edited."""
+
+from __future__ import annotations
+
+import json
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks.measure.harness import harness_scores, refuse_without_harness
+from editing.delta.delta import Delta, LowRank
+from editing.errors import BadRequest
+from tests.benchmarks.tiny import tiny_model
+
+TASK = """
+task: toy_choice
+dataset_path: json
+dataset_kwargs: {{data_files: {{test: "{file}"}}}}
+test_split: test
+output_type: multiple_choice
+doc_to_text: "{{{{question}}}}"
+doc_to_choice: ["red", "old"]
+doc_to_target: "{{{{label}}}}"
+metric_list: [{{metric: acc, aggregation: mean, higher_is_better: true}}]
+"""
+
+
+@pytest.mark.skipif(find_spec("lm_eval") is not None, reason="lm-evaluation-harness is installed")
+def test_without_it_there_is_one_line() -> None:
+    with pytest.raises(BadRequest, match="needs lm-evaluation-harness; install it"):
+        refuse_without_harness()
+
+
+def test_a_task_of_ours(tmp_path: Path, monkeypatch) -> None:
+    pytest.importorskip("lm_eval", reason="lm-evaluation-harness is not installed")
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    docs = [
+        {"question": "The town is", "label": 0},
+        {"question": "The cat is", "label": 1},
+        {"question": "It is", "label": 0},
+    ]
+    (tmp_path / "test.jsonl").write_text("\n".join(map(json.dumps, docs)) + "\n")
+    (tmp_path / "toy_choice.yaml").write_text(TASK.format(file=tmp_path / "test.jsonl"))
+    lm = tiny_model(["The town is red.", "The cat is old."])
+    site = lm.sites("mlp")[1]
+    draw = torch.Generator().manual_seed(0)
+    delta = Delta({site.weight: LowRank(*(5 * torch.randn(d, 1, generator=draw) for d in (site.d_out, site.d_in)))})
+
+    def by_hand() -> float:
+        right = 0
+        for doc in docs:
+            scores = []
+            for word in (" red", " old"):
+                ids = lm.encode(doc["question"] + word)
+                with torch.no_grad():
+                    logits = lm.module(input_ids=torch.tensor([ids])).logits[0].log_softmax(-1)
+                n = len(ids) - len(lm.encode(doc["question"]))
+                scores.append(float(sum(logits[t - 1, ids[t]] for t in range(len(ids) - n, len(ids)))))
+            right += int(scores.index(max(scores)) == doc["label"])
+        return right / len(docs)
+
+    task = str(tmp_path / "toy_choice.yaml")
+    before = {r["metric"]: r for r in harness_scores(lm, [task])}
+    assert before["acc"]["value"] == pytest.approx(by_hand()) and before["acc"]["n"] == 3
+    with delta.applied(lm):
+        after = {r["metric"]: r for r in harness_scores(lm, [task])}
+        assert after["acc"]["value"] == pytest.approx(by_hand())
+    with pytest.raises(BadRequest, match="has no task"):
+        harness_scores(lm, ["no_such_task"])
+    with pytest.raises(BadRequest, match="no such task file"):
+        harness_scores(lm, [str(tmp_path / "none.yaml")])
