@@ -17,12 +17,8 @@ MISTAKE, INTERRUPTED = 2, 130
 SECTIONS = {
     "Edit one model": (*edit.COMMANDS, *export.COMMANDS),
     "Run a sweep": bench.COMMANDS,
-<<<<<<< HEAD
-    "Judge a run": (*judge.COMMANDS, *oracle.COMMANDS),
-    "Read a model without an edit": read.COMMANDS,
-=======
     "Judge a run": (*judge.COMMANDS, *oracle.COMMANDS, *free_text.COMMANDS),
->>>>>>> 85b6c74 (bench --lm-eval on the edited model in memory; judge of free text)
+    "Read a model without an edit": read.COMMANDS,
     "Models, methods, data": (*ladder.COMMANDS, *listing.COMMANDS, *concepts.COMMANDS),
 }
 
