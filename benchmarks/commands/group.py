@@ -9,7 +9,7 @@ import click
 from click.exceptions import NoArgsIsHelpError
 
 from benchmarks import VERSION
-from benchmarks.commands import bench, concepts, edit, export, free_text, judge, ladder, listing, oracle, read
+from benchmarks.commands import bench, concepts, edit, export, judge, ladder, listing, oracle, read
 from benchmarks.commands.options import VERBOSE, verbosity
 from editing.errors import UserError
 
@@ -17,7 +17,7 @@ MISTAKE, INTERRUPTED = 2, 130
 SECTIONS = {
     "Edit one model": (*edit.COMMANDS, *export.COMMANDS),
     "Run a sweep": bench.COMMANDS,
-    "Judge a run": (*judge.COMMANDS, *oracle.COMMANDS, *free_text.COMMANDS),
+    "Judge a run": (*judge.COMMANDS, *oracle.COMMANDS),
     "Read a model without an edit": read.COMMANDS,
     "Models, methods, data": (*ladder.COMMANDS, *listing.COMMANDS, *concepts.COMMANDS),
 }

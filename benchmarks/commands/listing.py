@@ -151,7 +151,7 @@ def schema(kind: str) -> None:
     Example:
       valley schema plan > plan.schema.json     # then, as first line of a plan: #:schema ./plan.schema.json
     """
-    from benchmarks.commands.schemas import json_schema
+    from benchmarks.commands.pages.schemas import json_schema
 
     print_json(json_schema("analysis plan" if kind == "analysis" else kind))
 

@@ -63,7 +63,7 @@ def _fenced(text: str) -> str:
 
 def plans_page() -> str:
     """Markdown: one table of keys for each table of a plan, a ladder and an analysis plan."""
-    from benchmarks.commands.schemas import DOCUMENTS, json_schema
+    from benchmarks.commands.pages.schemas import DOCUMENTS, json_schema
 
     lines = ["# Keys of plans, ladders and analysis plans", "", NOTE.format(source="their pydantic models")]
     lines += ["Plans and ladders are TOML files, analysis plans JSON. A key that is not listed is refused.", ""]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.commands.schemas import DOCUMENTS, json_schema
+from benchmarks.commands.pages.schemas import DOCUMENTS, json_schema
 from benchmarks.plans.names import plan_names, plan_path
 from benchmarks.sweep.executors.slurm import array_script
 from benchmarks.sweep.planning.grids import settings_grid
