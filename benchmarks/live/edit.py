@@ -19,7 +19,7 @@ import numpy as np
 from benchmarks.cases import KINDS as PROBE_KINDS
 from benchmarks.cases import Case
 from benchmarks.chat import in_chat
-from benchmarks.datasets import account, read_cases, rename_case, retarget_case, with_common_probes
+from benchmarks.datasets import account, erase_case, read_cases, rename_case, retarget_case, with_common_probes
 from benchmarks.edit_sets import edit_set
 from benchmarks.live.concepts import OpenModel, concepts_for, halves
 from benchmarks.live.doubts import doubts
@@ -87,11 +87,12 @@ def chosen_cases(
     rename: str = "",
     retarget: str = "",
     fact: str | Path = "",
+    erase: str = "",
     concepts: str | Path = "",
     seed: int = 0,
     model: OpenModel | None = None,
 ) -> tuple[Case, ...]:
-    """The cases of exactly one of `--rename OLD=NEW`, `--retarget FROM=TO`, `--fact FILE`.
+    """The cases of exactly one of `--rename OLD=NEW`, `--retarget FROM=TO`, `--erase CONCEPT`, `--fact FILE`.
 
     Args:
         concepts: a file of one's own concepts. seed: of a draft.
@@ -100,9 +101,10 @@ def chosen_cases(
     Raises:
         BadRequest, BadData: none or several given, not of the form A=B, unknown concept, malformed file.
     """
-    given = [name for name, value in (("--rename", rename), ("--retarget", retarget), ("--fact", fact)) if value]
+    options = {"--rename": rename, "--retarget": retarget, "--erase": erase, "--fact": fact}
+    given = [name for name, value in options.items() if value]
     if len(given) != 1:
-        raise BadRequest(f"{' and '.join(given) or 'nothing'} to do; give one of --rename, --retarget, --fact")
+        raise BadRequest(f"{' and '.join(given) or 'nothing'} to do; give one of {', '.join(options)}")
     if fact and concepts:
         raise BadRequest("--concepts has nothing to do with --fact; leave one of them out")
     if fact:
@@ -110,12 +112,12 @@ def chosen_cases(
         for line in account(str(fact), case_set.left_out, case_set.records, case_set.notes):
             print(line, file=sys.stderr)
         return with_common_probes(case_set.cases)
-    old, new = halves(rename or retarget, given[0])
-    make, words = (rename_case, (old,)) if rename else (retarget_case, (old, new))
+    words: tuple[str, ...] = (" ".join(erase.split()),) if erase else halves(rename or retarget, given[0])
     known = own_knowledge(concepts) if concepts else knowledge()
     if model is not None:
-        known = concepts_for(words, concepts, model, seed)
-    return with_common_probes([make(old, new, known=known)])
+        known = concepts_for(words[:1] if rename else words, concepts, model, seed)
+    make = rename_case if rename else retarget_case if retarget else erase_case
+    return with_common_probes([make(*words, known=known)])
 
 
 def run_edit(
@@ -167,6 +169,8 @@ def run_edit(
     base = measure_base(lm, cases)
     clock.append(time.perf_counter())
     statistics = statistics_of(lm, seed, corpus or told.corpus or CORPUS)
+    if dose == AUTO and all(case.kind == "erase" for case in cases):
+        dose = 1.0  # an erasure has no target whose margin could be looked at: it is whole at dose 1
     delta, chosen_dose = at_dose(lm, editor(lm, requests, statistics), requests, dose)
     delta = compose([*earlier, delta]) if earlier else delta
     clock.append(time.perf_counter())

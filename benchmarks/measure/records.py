@@ -147,8 +147,8 @@ def _candidate_record(p: Probe, before: Answer, prior: np.ndarray, now: Answer) 
         picks[when] = int(np.argmax(score)) if finite else None
         record |= {
             f"pick_{when}": p.candidates[picks[when]] if finite else "",
-            f"hit_{when}": float(picks[when] == p.answer) if finite else nan,
-            f"margin_{when}": float(score[p.answer] - np.delete(score, p.answer).max()) if finite else nan,
+            f"hit_{when}": _hit(p, picks[when]),
+            f"margin_{when}": _margin(p, score) if finite else nan,
             f"logp_{when}": float(said.logp[p.answer]),
             f"logp_old_{when}": nan if p.old is None else float(said.logp[p.old]),
             f"logp_rival_{when}": nan if p.against is None else float(said.logp[p.against]),
@@ -156,18 +156,37 @@ def _candidate_record(p: Probe, before: Answer, prior: np.ndarray, now: Answer) 
                 said.forced.get(p.answer, ()), said.tokens[p.answer] if said.tokens else ()
             ),
             f"text_{when}": said.text or "",
-            f"exact_{when}": float(begins_with(said.text, (p.candidates[p.answer], *p.aliases)))
-            if p.asked_freely and said.text is not None
-            else nan,
+            f"exact_{when}": _exact(p, said.text) if p.asked_freely and said.text is not None else nan,
         }
     right_before = picks["before"] == (p.answer if p.old is None else p.old)
     if picks["before"] is None or picks["after"] is None:
         return record | {"value": nan, "reason": NOT_FINITE}
     if not before.needs_known:
         return record | {"value": nan, "reason": HOP_UNKNOWN}
-    if not p.generalises and not right_before:
+    if (p.away or not p.generalises) and not right_before:
         return record | {"value": nan, "reason": UNKNOWN}
     return record | {"value": record["hit_after"]}
+
+
+def _hit(p: Probe, pick: int | None) -> float:
+    """1 where the candidate picked is what the edit asks for, of an erasure anything but the old answer."""
+    if pick is None:
+        return nan
+    return float(pick != p.old if p.away else pick == p.answer)
+
+
+def _margin(p: Probe, score: np.ndarray) -> float:
+    """Nats between what the edit asks for and the best of what it does not ask for; above 0 is a hit."""
+    if p.away and p.old is not None:
+        return float(np.delete(score, p.old).max() - score[p.old])
+    return float(score[p.answer] - np.delete(score, p.answer).max())
+
+
+def _exact(p: Probe, text: str) -> float:
+    """The same for text that is written freely."""
+    if p.away and p.old is not None:
+        return float(not begins_with(text, (p.candidates[p.old],)))
+    return float(begins_with(text, (p.candidates[p.answer], *p.aliases)))
 
 
 def _length(said: Answer, candidate: int | None) -> float:

@@ -1,6 +1,7 @@
 """The change that an edit makes: applied, reverted, saved, composed, exported."""
 
 from editing.delta.changes import (
+    Affine,
     Change,
     ChangeHook,
     Dense,
@@ -17,6 +18,7 @@ from editing.delta.delta import Delta, compose, delta_hooks, oriented, refuse_fo
 from editing.delta.peft_export import export_peft
 
 __all__ = [
+    "Affine",
     "Change",
     "ChangeHook",
     "Codebook",

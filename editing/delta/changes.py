@@ -1,7 +1,7 @@
 """The kinds of change an edit can make to one module, each able to run many different edits in one batch.
 
-Low-rank and dense changes belong to a weight ("PATH.weight") and have a weight form; a shift, a token shift and a
-codebook belong to a module's output ("PATH.output") and exist as hooks only.
+Low-rank and dense changes belong to a weight ("PATH.weight") and have a weight form; a shift, a token shift, an affine
+change and a codebook belong to a module's output ("PATH.output") and exist as hooks only.
 """
 
 from __future__ import annotations
@@ -98,8 +98,33 @@ class TokenShift:
         return TokenShift(self.ids, self.vectors * factor)
 
 
+@dataclass(frozen=True, eq=False)
+class Affine:
+    """left (right^T x) + offset added to a module's output x at every position.
+
+    left, right are (d_out, r), offset is (d_out,), all float32.
+    A projection onto the complement of some directions, about a centre, has this form.
+    """
+
+    left: torch.Tensor
+    right: torch.Tensor
+    offset: torch.Tensor
+
+    def norm(self) -> float:
+        """Frobenius norm of the linear part."""
+        return LowRank(self.left, self.right).norm()
+
+    def scaled(self, factor: float) -> Affine:
+        return Affine(self.left * factor, self.right, self.offset * factor)
+
+    def of(self, out: torch.Tensor) -> torch.Tensor:
+        """What is added to `out` (..., d_out), in float32."""
+        left, right, offset = (t.to(out.device) for t in (self.left, self.right, self.offset))
+        return (out.float() @ right) @ left.T + offset
+
+
 WeightChange: TypeAlias = LowRank | Dense
-Change: TypeAlias = LowRank | Dense | Shift | TokenShift | Codebook
+Change: TypeAlias = LowRank | Dense | Shift | TokenShift | Affine | Codebook
 
 
 C = TypeVar("C", bound="Change")
@@ -118,6 +143,9 @@ def add_changes(one: Change, two: Change) -> Change:
         return Dense(one.dense() + two.dense())
     if isinstance(one, Shift) and isinstance(two, Shift):
         return Shift(one.vector + two.vector)
+    if isinstance(one, Affine) and isinstance(two, Affine):
+        left, right = (torch.cat(pair, 1) for pair in ((one.left, two.left), (one.right, two.right)))
+        return Affine(left, right, one.offset + two.offset)
     if isinstance(one, TokenShift) and isinstance(two, TokenShift):
         return TokenShift(torch.cat([one.ids, two.ids]), torch.cat([one.vectors, two.vectors]))
     if isinstance(one, Codebook) and isinstance(two, Codebook):
@@ -165,6 +193,8 @@ def _grouped(module: torch.nn.Module, groups: list[tuple[torch.Tensor, Change]],
         for rows, change in on_device:
             if isinstance(change, Shift):  # reads no input, which a block may get as a keyword
                 out[rows] += change.vector.to(out.device, out.dtype)
+            elif isinstance(change, Affine):
+                out[rows] += change.of(out[rows]).to(out.dtype)
             else:
                 width = [] if isinstance(module, torch.nn.Embedding) else [-1]
                 read = args[0].reshape(*out.shape[:2], *width).to(out.device)[rows]

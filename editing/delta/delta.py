@@ -15,7 +15,7 @@ from typing import Any
 
 from safetensors import SafetensorError
 
-from editing.delta.changes import Change, ChangeHook, Dense, LowRank, Shift, TokenShift, add_changes, moved
+from editing.delta.changes import Affine, Change, ChangeHook, Dense, LowRank, Shift, TokenShift, add_changes, moved
 from editing.delta.codebook import Codebook
 from editing.errors import BadData, BadModel, BadRequest
 from editing.files import atomic_file
@@ -30,6 +30,7 @@ PARTS: dict[type, tuple[str, ...]] = {
     Dense: ("matrix",),
     Shift: ("vector",),
     TokenShift: ("ids", "vectors"),
+    Affine: ("left", "right", "offset"),
     Codebook: ("keys", "values", "radius", "labels"),
 }
 
@@ -39,7 +40,7 @@ class Delta:
     """A change of a model.
 
     Attributes:
-        factors: "PATH.weight" -> LowRank or Dense, "PATH.output" -> Shift, TokenShift or Codebook.
+        factors: "PATH.weight" -> LowRank or Dense, "PATH.output" -> Shift, TokenShift, Affine or Codebook.
         provenance: what made it, JSON-serialisable.
         context: a text put before every prompt (in-context editing); empty for edits of the model itself.
     """

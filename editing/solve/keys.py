@@ -70,9 +70,9 @@ def _at_columns(value: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
 
 
 def _last(lm: LanguageModel, paths: Sequence[str]) -> str:
-    """The last block that holds one of `paths`."""
+    """The last block that holds one of `paths`; the first one where none does (an embedding)."""
     blocks = lm.layout.blocks
-    layer = max(next(i for i, b in enumerate(blocks) if p == b or p.startswith(f"{b}.")) for p in paths)
+    layer = max(next((i for i, b in enumerate(blocks) if p == b or p.startswith(f"{b}.")), 0) for p in paths)
     return blocks[layer]
 
 

@@ -34,6 +34,8 @@ class EditRequest:
         lang: the language of the prompts, a code or a name ("fr", "fra", "French"); kept as its ISO 639 code.
         documents: (language, text) of whole texts in which the edit is true, for methods that train on such texts;
             empty where there is nothing but the prompts.
+        contrast: other things of the subject's kind, for methods that erase what sets the subject apart; each may stand
+            in the prompts' slot instead of it.
 
     Raises:
         BadRequest: an unknown language, a prompt without exactly one slot, an empty subject or target, a wrong number
@@ -47,6 +49,7 @@ class EditRequest:
     lookup: Lookup = "subject_last"
     lang: str = "en"
     documents: tuple[tuple[str, str], ...] = ()
+    contrast: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         def refuse(why: str, fix: str) -> BadRequest:
@@ -76,6 +79,8 @@ class EditRequest:
             if not text.strip():
                 raise refuse("empty document", "write a text in which the edit is true")
             language_code(lang)
+        if any(not name.strip() or name == self.subject for name in self.contrast):
+            raise refuse("an empty contrast, or the subject itself", "name other things of its kind")
 
     def __repr__(self) -> str:
         more = f" and {len(self.prompts) - 1} more" if len(self.prompts) > 1 else ""

@@ -57,7 +57,9 @@ CONTROLS = {"placebo", "random_layer", "random_site"}
 NEEDS_A_TRAINED_MODEL = {"ike"}
 # Whole texts are read, whatever the lookup.
 LOOKING_NOWHERE = {"documents"}
-NOT_MOVING = CONTROLS | NEEDS_A_TRAINED_MODEL
+# They take something away and say nothing instead.
+ERASURES = {"ablate", "leace"}
+NOT_MOVING = CONTROLS | NEEDS_A_TRAINED_MODEL | ERASURES
 
 
 def quick(name: str, **more: object) -> Method:

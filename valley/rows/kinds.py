@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-EditKind = Literal["fact", "rename", "retarget"]
+EditKind = Literal["fact", "rename", "retarget", "erase"]
 # Probe kinds whose answer should change, and those whose answer should stay.
 Generalisation = Literal[
     "efficacy", "paraphrase", "cross_lingual", "alias", "relation", "multi_hop", "negation", "verification"
@@ -76,6 +76,7 @@ LABELS: dict[str, str] = {
     "fact": "fact",
     "rename": "rename",
     "retarget": "retarget",
+    "erase": "erase",
     ALL: "all kinds",
 }
 

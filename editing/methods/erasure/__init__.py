@@ -1,0 +1,1 @@
+"""Methods that erase what sets a subject apart from its kind."""

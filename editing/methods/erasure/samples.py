@@ -1,0 +1,74 @@
+"""What erasures learn from: states of the subject, and of other things of its kind in the same texts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from editing.delta import Delta
+from editing.lazy import torch
+from editing.methods.base import Prefixed, setting
+from editing.model import LanguageModel
+from editing.solve import states
+from editing.stats import ModelStatistics
+from editing.text import EditRequest, Prompt, essence_of, slot_count, tokenise
+
+DRAWN = 20  # drawn texts that stand for the kind where a request names none
+
+
+@dataclass(frozen=True)
+class Erasure(Prefixed):
+    """Settings that all erasures have; `site` does not matter to them, they act behind whole blocks."""
+
+    uses_covariance: ClassVar[bool] = False
+    default_depth: ClassVar[dict[str, float]] = {"subject_last": 0.5, "last": 0.8}
+
+    kin: int = setting(8, "largest number of other things of the subject's kind", unit="things")
+
+    @property
+    def placed_by(self) -> tuple[str, ...]:
+        return ("lookup", "depth")
+
+    def texts(
+        self, lm: LanguageModel, request: EditRequest, statistics: ModelStatistics
+    ) -> tuple[list[Prompt], list[Prompt]]:
+        """The texts of the subject and those of its kind, bare and behind drawn ones.
+
+        They are the request's prompts and "{} is a". Where the request names no other things of its kind, drawn texts
+        stand for it, read at their last token.
+        """
+        drawn = statistics.prefixes({10: max(self.prefixes, DRAWN)})
+        before = ["", *(f"{text}. " for text in drawn[: self.prefixes])]
+        lookup = self.lookup or request.lookup
+        frames = list(request.prompts)
+        if lookup == "subject_last":
+            frames.append(essence_of(request.lang))
+
+        def read(subject: str) -> list[Prompt]:
+            return [tokenise(lm, frame, subject, lookup, before=text) for frame in frames for text in before]
+
+        if request.contrast and any(map(slot_count, request.prompts)):
+            return read(request.subject), [p for other in request.contrast[: self.kin] for p in read(other)]
+        return read(request.subject), [tokenise(lm, _plain(text), "", "last") for text in drawn[:DRAWN]]
+
+
+def stream(lm: LanguageModel, layers: Sequence[int]) -> list[str]:
+    """Paths of the modules behind which the residual stream is changed: the embedding below block 0, and blocks."""
+    table = lm.module.get_input_embeddings()
+    embedding = next(path for path, module in lm.module.named_modules() if module is table)
+    return [*([embedding] if 0 in layers else []), *(lm.layout.blocks[layer] for layer in layers)]
+
+
+def read_stream(
+    lm: LanguageModel, prompts: Sequence[Prompt], paths: Sequence[str], delta: Delta | None = None
+) -> list[torch.Tensor]:
+    """(prompts, d_model) float32 behind each module, at the lookup positions; under `delta` where there is one."""
+    places = [(path, "output") for path in paths]
+    by_place = states(lm, prompts, places, deltas=[delta] if delta is not None else [])
+    return [by_place[place] for place in places]
+
+
+def _plain(text: str) -> str:
+    """A text as a template without a slot."""
+    return text.replace("{", "{{").replace("}", "}}")
