@@ -2,8 +2,8 @@
 
     import benchmarks
 
-    plan = benchmarks.load_plan("quick")              # or benchmarks.Plan(ladder="demo", methods=("rome",), ...)
-    outcome = benchmarks.run(plan, "results/quick")   # only missing cells run; interrupt and call it again
+    plan = benchmarks.Plan(ladder="demo", methods=("rome",), kinds=("fact",), limit=20, seed=0)   # or of your own
+    outcome = benchmarks.run_plan("quick", "results/quick")   # only missing cells run; call it again to go on
     lm = benchmarks.load_model("grown:gpt2-2x128")
 
 Names are imported when they are first used, so that `import benchmarks` costs nothing.
@@ -15,16 +15,27 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from benchmarks.api import run_plan
     from benchmarks.cases import Case, Probe
     from benchmarks.datasets import read_cases
     from benchmarks.ladders import load_ladder
     from benchmarks.models import load_model
     from benchmarks.sweep import Plan, Workers, load_plan
-    from benchmarks.sweep import execute as run
 
 VERSION = "0.2.0"
 
-__all__ = ["VERSION", "Case", "Plan", "Probe", "Workers", "load_ladder", "load_model", "load_plan", "read_cases", "run"]
+__all__ = [
+    "VERSION",
+    "Case",
+    "Plan",
+    "Probe",
+    "Workers",
+    "load_ladder",
+    "load_model",
+    "load_plan",
+    "read_cases",
+    "run_plan",
+]
 
 _PLACES = {
     "Case": ("benchmarks.cases", "Case"),
@@ -35,7 +46,7 @@ _PLACES = {
     "load_model": ("benchmarks.models", "load_model"),
     "load_plan": ("benchmarks.sweep", "load_plan"),
     "read_cases": ("benchmarks.datasets", "read_cases"),
-    "run": ("benchmarks.sweep", "execute"),
+    "run_plan": ("benchmarks.api", "run_plan"),
 }
 
 

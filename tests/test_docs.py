@@ -118,6 +118,19 @@ def test_the_method_in_the_guide_works(trained_lm) -> None:
         del sys.modules["nudge"]
 
 
+def test_the_python_of_runs_works(tmp_path: Path, monkeypatch, capsys) -> None:
+    """The guide's run and its judgement, with two cases instead of twenty."""
+    text = (ROOT / "docs" / "guides" / "python.md").read_text()
+    blocks = [block for block in re.findall(r"```py\n(.*?)```", text, re.S) if "results/first" in block]
+    monkeypatch.chdir(ROOT)
+    namespace: dict = {}
+    for block in blocks:
+        block = block.replace("results/first", str(tmp_path / "run")).replace("limit=20", "limit=2")
+        exec(compile(block, "docs/guides/python.md", "exec"), namespace)
+    assert len(blocks) == 2 and "inconclusive" in capsys.readouterr().out
+    assert (tmp_path / "run" / "report.html").is_file()
+
+
 def test_the_python_of_the_readme_prints_what_it_says(tmp_path: Path, monkeypatch, capsys) -> None:
     block, printed = re.findall(r"```python\n(.*?)```\n+```text\n(.*?)```", (ROOT / "README.md").read_text(), re.S)[0]
     monkeypatch.chdir(ROOT)

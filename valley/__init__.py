@@ -2,8 +2,10 @@
 
     import valley
 
+    run = valley.Run("results/demo", min_known=2)
+    run.curve()                                # pandas; also scores(), verdict(), hypotheses(), rows
+    run                                        # in a notebook: the report, as run.report() writes it
     rows = valley.read_run("results/demo")
-    valley.show("results/demo", min_known=2)   # the report, in a notebook
 
 Names are imported when they are first used, so that `import valley` costs nothing.
 """
@@ -14,12 +16,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from valley.report import show
+    from valley.report import Run
     from valley.rows import RowsError, read_run
 
-__all__ = ["RowsError", "read_run", "show"]
+__all__ = ["RowsError", "Run", "read_run"]
 
-_PLACES = {"RowsError": "valley.rows", "read_run": "valley.rows", "show": "valley.report"}
+_PLACES = {"RowsError": "valley.rows", "Run": "valley.report", "read_run": "valley.rows"}
 
 
 def __getattr__(name: str) -> Any:

@@ -3,14 +3,13 @@ inside."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
-from benchmarks.commands.options import FAILED, FOLDER, VERBOSE, Doses, Names, command, option, print_json, setting
+from benchmarks.commands.options import FAILED, FOLDER, VERBOSE, Doses, Names, command, emit, option, printed, setting
 from editing.errors import BadRequest
 
 if TYPE_CHECKING:
@@ -74,7 +73,7 @@ TEMPORARY = "temporary"
     help="Then also tasks of lm-evaluation-harness (names, YAML files) on each model, unedited and with all edits.",
 )
 @click.option("--lm-eval-limit", type=click.IntRange(min=1), default=None, help="At most this many examples per task.")
-@option("--json")
+@printed
 @click.pass_context
 def bench(
     ctx: click.Context,
@@ -83,6 +82,7 @@ def bench(
     tasks: tuple[str, ...],
     lm_eval_limit: int | None,
     as_json: bool,
+    csv: Path | None,
     **flags: Any,
 ) -> None:
     """Edit every model of a ladder with every method, and store what each edit did.
@@ -108,57 +108,35 @@ def bench(
 
     flags["chat"] = chat_option(flags["chat"])
 
-    from benchmarks.sweep import Workers, execute, parse_shard
+    from benchmarks.api import run_plan, with_analysis
+    from benchmarks.sweep import Workers, parse_shard
 
     shard = parse_shard(flags["shard"]) if flags["shard"] else None
     chosen = {key: flags[key] for key in ("executor", "address", "cpus", "gpus")}
     workers = Workers(count=flags["workers"], shard=shard, **chosen)
     plan = plan_of_file(ctx, flags) if flags["plan"] else plan_of_flags(flags)
     out = out or run_folder(flags["plan"])
-    plan = replace(plan, analysis=analysis_of(plan, flags, out))
+    analysis = {"min_known": flags["min_known"], "which": flags["stratum"], "metric": flags["metric"]}
     if flags["dry_run"]:
         from benchmarks.sweep import estimate, estimate_json, format_estimate
 
-        rungs, skipped = estimate(plan, device, out)
-        if as_json:
-            print_json(estimate_json(plan, out, rungs, skipped))
-        else:
-            click.echo(format_estimate(plan, out, rungs, skipped))
+        rungs, skipped = estimate(with_analysis(plan, out, **analysis), device, out)
+        about = estimate_json(plan, out, rungs, skipped)
+        emit(about, lambda: format_estimate(plan, out, rungs, skipped), as_json, csv, table=about["rungs"])
         return
 
     from benchmarks.sweep import format_ability, format_outcome, measure_ability, refuse_harness
 
     if tasks:
         refuse_harness(plan)
-    outcome = execute(plan, out, workers, device, verbose=bool(ctx.meta.get(VERBOSE)))
-    ability = measure_ability(plan, out, tasks, lm_eval_limit, device) if tasks else None
-    if as_json:
-        print_json(asdict(outcome) | {"folder": str(out)})
-    else:
-        click.echo(format_outcome(outcome))
-        if ability is not None:
-            click.echo(f"{format_ability(ability)}\n{out}/lm_eval.csv")
+    verbose = bool(ctx.meta.get(VERBOSE))
+    outcome = run_plan(plan, out, **analysis, workers=workers, device=device, verbose=verbose)
+    text = format_outcome(outcome)
+    if tasks:
+        ability = measure_ability(plan, out, tasks, lm_eval_limit, device)
+        text += f"\n{format_ability(ability)}\n{out}/lm_eval.csv"
+    emit(outcome, lambda: text, as_json, csv)
     ctx.exit(FAILED if outcome.failed else 0)
-
-
-def analysis_of(plan: Plan, flags: dict[str, Any], out: Path) -> tuple[tuple[str, object], ...]:
-    """The fields of the analysis plan to store in a run folder; empty where one is stored there already.
-
-    Raises:
-        BadRequest: another one is stored there. RowsError: an unknown field, or a value that does not fit.
-    """
-    from valley.scores import AnalysisPlan, plan_differences
-
-    options = {"min_known": flags["min_known"], "which": flags["stratum"], "metric": flags["metric"]}
-    stated: dict[str, Any] = dict(plan.analysis)
-    stated |= {name: value for name, value in options.items() if value is not None}
-    fields = asdict(AnalysisPlan(**stated))
-    differences = plan_differences(out, **{name: fields[name] for name in stated})
-    if differences is None:
-        return tuple(fields.items())
-    if differences:
-        raise BadRequest(f"{out}: another analysis plan is stored there ({'; '.join(differences)}); use another --out")
-    return ()
 
 
 def plan_of_flags(flags: dict[str, Any]) -> Plan:
@@ -256,8 +234,8 @@ def slurm(plan, jobs, out, hours, cpus, memory, gpus, write) -> None:
 
 @command()
 @click.argument("run", type=FOLDER)
-@option("--json")
-def status(run: Path, as_json: bool) -> None:
+@printed
+def status(run: Path, as_json: bool, csv: Path | None) -> None:
     """Show how far RUN is: cells done, failed, running and left, the pace and the expected end.
 
     \b
@@ -268,17 +246,14 @@ def status(run: Path, as_json: bool) -> None:
     from benchmarks.sweep import status as status_of
 
     state = status_of(run)
-    if as_json:
-        print_json(asdict(state))
-    else:
-        click.echo(format_status(state))
+    emit(state, lambda: format_status(state), as_json, csv)
 
 
 @command()
 @click.argument("runs", nargs=-1, required=True, type=FOLDER)
 @option("--out", required=True, help="Folder of the merged run.")
-@option("--json")
-def merge(runs: tuple[Path, ...], out: Path, as_json: bool) -> None:
+@printed
+def merge(runs: tuple[Path, ...], out: Path, as_json: bool, csv: Path | None) -> None:
     """Bring the cells of several RUNS of one plan together in one run folder.
 
     \b
@@ -288,17 +263,15 @@ def merge(runs: tuple[Path, ...], out: Path, as_json: bool) -> None:
     from benchmarks.sweep import merge as merge_runs
 
     done = merge_runs(runs, out)
-    if as_json:
-        print_json(asdict(done))
-        return
-    click.echo(f"{done.folder}: {done.taken} cells, {done.failed} of them failed; {done.duplicates} were there twice")
+    counts = f"{done.taken} cells, {done.failed} of them failed; {done.duplicates} were there twice"
+    emit(done, lambda: f"{done.folder}: {counts}", as_json, csv)
 
 
 @command()
 @click.argument("run", type=FOLDER)
 @option("--out", required=True, help="Folder of the packed run.")
-@option("--json")
-def pack(run: Path, out: Path, as_json: bool) -> None:
+@printed
+def pack(run: Path, out: Path, as_json: bool, csv: Path | None) -> None:
     """Keep RUN as one small file: every score, without continuations and log-probabilities.
 
     All commands that read a run read the packed one; nothing can be added to it.
@@ -310,17 +283,14 @@ def pack(run: Path, out: Path, as_json: bool) -> None:
     from valley.rows import pack as pack_run
 
     done = pack_run(run, out)
-    if as_json:
-        print_json(asdict(done))
-        return
     sizes = f"{done.after / 2**20:.1f} MiB (were {done.before / 2**20:.1f} MiB)"
-    click.echo(f"{done.rows:,} rows in {sizes} -> {done.folder}")
+    emit(done, lambda: f"{done.rows:,} rows in {sizes} -> {done.folder}", as_json, csv)
 
 
 @command()
 @click.argument("run", type=FOLDER)
-@option("--json")
-def compact(run: Path, as_json: bool) -> None:
+@printed
+def compact(run: Path, as_json: bool, csv: Path | None) -> None:
     """Rewrite the many small files of RUN as a few large ones: the same rows, faster to read.
 
     The run can be gone on with. Refused while another process is at work on RUN.
@@ -332,11 +302,9 @@ def compact(run: Path, as_json: bool) -> None:
     from benchmarks.sweep import compact as compact_run
 
     done = compact_run(run)
-    if as_json:
-        print_json(asdict(done))
-        return
     sizes = f"{done.after / 2**20:.1f} MiB (were {done.before / 2**20:.1f} MiB)"
-    click.echo(f"{done.folder}: {done.cells} cells moved; {done.files_after} files (were {done.files_before}), {sizes}")
+    files = f"{done.cells} cells moved; {done.files_after} files (were {done.files_before}), {sizes}"
+    emit(done, lambda: f"{done.folder}: {files}", as_json, csv)
 
 
 COMMANDS = (bench, slurm, status, merge, pack, compact)

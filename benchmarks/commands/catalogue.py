@@ -155,7 +155,11 @@ def format_description(about: Entry) -> str:
     if "rungs" in about and isinstance(about["rungs"], list):
         return format_ladder(about)
     if "settings" not in about:
-        return format_pairs({key: _cell(value) for key, value in about.items()})
+        pairs = {key.replace("_", " "): _cell(value) for key, value in about.items() if key != "sites"}
+        for one in about.get("sites", ()):
+            shape = f"{one['count']}, {one['first']} ... ({one['d_in']} -> {one['d_out']})"
+            pairs[f"sites {one['kind']}"] = shape if one["count"] else "none"
+        return format_pairs(pairs)
     lines = [f"{about.get('method') or about['reading']}: {about['summary']}"]
     lines += aligned([(f"  {name}", meaning) for name, meaning in about.get("measures", {}).items()])
     rows = [("  setting", "default", "unit", "meaning")]
@@ -176,22 +180,22 @@ def describe_model(reference: str, device: str | None = None) -> dict[str, objec
     about: dict[str, object] = {
         "reference": reference,
         "source": lm.source,
-        "weights sha256": lm.weight_hash,
+        "weights_sha256": lm.weight_hash,
         "architecture": type(lm.module).__name__,
         "width": lm.d_model,
         "dtype": str(lm.dtype).removeprefix("torch."),
-        "tokens put before every text": lm.tokenizer.decode(lm.prefix_ids) if lm.prefix_ids else "",
+        "prefix": lm.tokenizer.decode(lm.prefix_ids) if lm.prefix_ids else "",  # tokens put before every text
+        "sites": [_site(lm, kind) for kind in KINDS],
     }
-    about |= {f"sites {kind}": _site(lm, kind) for kind in KINDS}
-    return about | {key.replace("_", " "): value for key, value in asdict(strength(lm)).items()}
+    return about | asdict(strength(lm))
 
 
-def _site(lm: LanguageModel, kind: str) -> str:
+def _site(lm: LanguageModel, kind: str) -> Entry:
     try:
         sites = lm.sites(kind)
     except NoSite:
-        return "none"
-    return f"{len(sites)}, {sites[0].path} ... ({sites[0].d_in} -> {sites[0].d_out})"
+        return {"kind": kind, "count": 0, "first": "", "d_in": 0, "d_out": 0}
+    return {"kind": kind, "count": len(sites), "first": sites[0].path, "d_in": sites[0].d_in, "d_out": sites[0].d_out}
 
 
 def describe_ladder(name: str) -> dict[str, object]:

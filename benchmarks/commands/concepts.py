@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from benchmarks.commands.options import FOLDER, Group, option, print_json
+from benchmarks.commands.options import FOLDER, Group, emit, option, printed
 
 
 @click.group(cls=Group)
@@ -21,8 +21,10 @@ def concepts() -> None:
 @click.option("--force", is_flag=True, help="Replace the file where it is there.")
 @option("--seed", help="Random seed of what the model writes.")
 @option("--device")
-@option("--json")
-def concepts_draft(words, model, out: Path, force: bool, seed: int, device: str | None, as_json: bool) -> None:
+@printed
+def concepts_draft(
+    words, model, out: Path, force: bool, seed: int, device: str | None, as_json: bool, csv: Path | None
+) -> None:
     """Draft a file of concepts for any words, for you to correct.
 
     The model writes definitions, sentences and siblings of each word (English prompts), and the file says of each text
@@ -39,16 +41,14 @@ def concepts_draft(words, model, out: Path, force: bool, seed: int, device: str 
     singles = [part for word in words for part in word.split("=")]
     draft = draft_concepts(OpenModel(model, device)(), singles, seed, lambda line: click.echo(line, err=True))
     write_draft(draft, out, force)
-    if as_json:
-        print_json(draft.table() | {"file": str(out)})
-    else:
-        click.echo(f"{format_draft(draft)}\nwrote {out}")
+    about = draft.table() | {"file": str(out)}
+    emit(about, lambda: f"{format_draft(draft)}\nwrote {out}", as_json, csv, table=about["concept"])
 
 
 @concepts.command("check")
 @click.argument("file", type=FOLDER)
-@option("--json")
-def concepts_check(file: Path, as_json: bool) -> None:
+@printed
+def concepts_check(file: Path, as_json: bool, csv: Path | None) -> None:
     """Check FILE and count what can be done with its concepts: facts, renames, retargets.
 
     \b
@@ -58,10 +58,7 @@ def concepts_check(file: Path, as_json: bool) -> None:
     from benchmarks.datasets import count_concepts, format_concepts
 
     about = count_concepts(file)
-    if as_json:
-        print_json(about)
-    else:
-        click.echo(format_concepts(about))
+    emit(about, lambda: format_concepts(about), as_json, csv)
 
 
 COMMANDS = (concepts,)

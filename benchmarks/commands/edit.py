@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from benchmarks.commands.options import FAILED, Names, command, option, print_json, setting, write_csv
+from benchmarks.commands.options import FAILED, Names, command, emit, option, printed, setting
 from editing.errors import BadRequest
 
 
@@ -33,7 +33,7 @@ from editing.errors import BadRequest
 @option("--device")
 @click.option("--add", multiple=True, metavar="DIR", help="Saved change that stays beside the new one; repeatable.")
 @click.option("--save", default="", metavar="DIR", help="Write the change (safetensors and its provenance) here.")
-@option("--json")
+@printed
 def edit(
     model,
     rename,
@@ -53,6 +53,7 @@ def edit(
     add,
     save,
     as_json,
+    csv,
 ) -> None:
     """Change one thing in one model and show its answers before and after.
 
@@ -86,10 +87,7 @@ def edit(
     opened = OpenModel(model, device)
     cases = chosen_cases(rename, retarget, fact, erase, concepts, seed, opened)
     done = run_edit(opened, cases, method, chosen, device, seed, save, hparams, corpus, dose, add, chat)
-    if as_json:
-        print_json(done.as_json())
-    else:
-        click.echo(format_edit(done))
+    emit(done, lambda: format_edit(done), as_json, csv, table=done.probes)
 
 
 @command()
@@ -105,7 +103,8 @@ def edit(
 @option("--out", required=True, help="Folder of the table and the picture.")
 @option("--seed", help="Random seed of cases and statistics.")
 @option("--device")
-def sequence(model, methods, edits, batch, dataset, fast, settings, out, seed, device) -> None:
+@printed
+def sequence(model, methods, edits, batch, dataset, fast, settings, out, seed, device, as_json, csv) -> None:
     """Edit one model again and again, and measure what still holds as edits accumulate.
 
     After 1, 3, 10, 32... edits: how many of them still hold, whether facts that nobody edited stay, how far text
@@ -116,6 +115,8 @@ def sequence(model, methods, edits, batch, dataset, fast, settings, out, seed, d
       valley sequence --model grown:gpt2-4x192 --edits 100 --out results/sequence
     """
     chosen = dict(map(setting, settings))
+
+    import pandas as pd
 
     from benchmarks.live import run_sequences
     from editing.methods import FAST
@@ -131,10 +132,10 @@ def sequence(model, methods, edits, batch, dataset, fast, settings, out, seed, d
         batch=batch,
         device=device,
         seed=seed,
-        say=click.echo,
+        say=lambda line: click.echo(line, err=as_json),
     )
-    for path in written:
-        click.echo(f"wrote {path}")
+    table = pd.read_csv(written[0])
+    emit(table, lambda: "\n".join(f"wrote {path}" for path in written), as_json, csv)
 
 
 @command()
@@ -160,7 +161,7 @@ def sequence(model, methods, edits, batch, dataset, fast, settings, out, seed, d
 @option("--out", help="With --ladder: folder of retarget.csv; a finished rung there is not measured again.")
 @option("--seed", help="Random seed of statistics and intervals.")
 @option("--device")
-@option("--json")
+@printed
 @click.pass_context
 def retarget(
     ctx,
@@ -179,6 +180,7 @@ def retarget(
     seed,
     device,
     as_json,
+    csv,
 ) -> None:
     """Make one concept behave as another: its relations before and after in English and French, its siblings, drift.
 
@@ -218,10 +220,7 @@ def retarget(
         strongest = choose_rungs(ladder, rungs)[0][-1].model
         known = concepts_for((concept, goal), concepts, OpenModel(strongest, device), seed)
         table = sweep_retarget(ladder, concept, goal, *work, out=out, rungs=rungs, known=known, dose=dose)
-        if as_json:
-            print_json(table.as_json())
-        else:
-            click.echo(format_sweep(table))
+        emit(table.as_json(), lambda: format_sweep(table), as_json, csv, table=table.table)
         ctx.exit(FAILED if table.failed else 0)
 
     from benchmarks.live import format_retargeting, run_retarget, whole_json
@@ -229,10 +228,8 @@ def retarget(
     opened = OpenModel(model, device)
     known = concepts_for((concept, goal), concepts, opened, seed)
     done = run_retarget(opened, concept, goal, *work, known=known, dose=dose)
-    if as_json:
-        print_json(whole_json(done, seed))
-    else:
-        click.echo(format_retargeting(done, seed))
+    about = whole_json(done, seed)
+    emit(about, lambda: format_retargeting(done, seed), as_json, csv, table=about["questions"])
 
 
 @command()
@@ -247,9 +244,8 @@ def retarget(
 @option("--set")
 @option("--seed", help="Random seed of cases, statistics and intervals.")
 @option("--device")
-@option("--csv")
-@option("--json")
-def chat(model, chat, methods, dataset, limit, fast, settings, seed, device, csv, as_json) -> None:
+@printed
+def chat(model, chat, methods, dataset, limit, fast, settings, seed, device, as_json, csv) -> None:
     """Edit a chat model in plain text and in its chat form, ask both ways, and print what survives in the other form.
 
     \b
@@ -264,12 +260,7 @@ def chat(model, chat, methods, dataset, limit, fast, settings, seed, device, csv
 
     chosen = (FAST if fast else {}) | chosen
     done = run_chat(model, chat_option(chat), methods, chosen, dataset, limit, seed, device)
-    if csv is not None:
-        write_csv(done.rows, csv)
-    if as_json:
-        print_json(done.rows.to_dict("records"))
-    else:
-        click.echo(format_chat(done))
+    emit(done.rows, lambda: format_chat(done), as_json, csv)
 
 
 COMMANDS = (edit, sequence, retarget, chat)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from benchmarks.commands.options import FOLDER, command, option, print_json, print_table, write_csv
+from benchmarks.commands.options import FOLDER, command, emit, option, printed, write_csv
 from editing.errors import BadRequest
 
 crispness = click.option(
@@ -31,9 +31,8 @@ def _echo_caution(caution: str, quiet: bool) -> None:
 @click.argument("run", type=FOLDER)
 @option("--min-known")
 @click.option("--brief", is_flag=True, help="One line per model and edit kind instead of all scores.")
-@option("--csv")
-@option("--json")
-def curve(run: Path, min_known: int, brief: bool, csv: Path | None, as_json: bool) -> None:
+@printed
+def curve(run: Path, min_known: int, brief: bool, as_json: bool, csv: Path | None) -> None:
     """Print how editable each model of RUN is, as a table and in words, and write the two pictures into RUN.
 
     \b
@@ -47,12 +46,9 @@ def curve(run: Path, min_known: int, brief: bool, csv: Path | None, as_json: boo
     from valley.text import format_brief, format_summary, format_table
 
     analysis = analyse(read_run(run, CURVE_COLUMNS), min_known)
-    if as_json:
-        print_table(analysis.curve)
-    else:
-        click.echo(format_brief(analysis.curve) if brief else format_table(analysis.curve))
-        click.echo(f"\n{format_summary(analysis.curve)}")
-    write_csv(analysis.curve, csv, as_json)
+    table = analysis.curve
+    form = format_brief if brief else format_table
+    emit(table, lambda: f"{form(table)}\n\n{format_summary(table)}", as_json, csv)
     _echo_caution(plan_caution(run, min_known=min_known), as_json)
     paths = write_curve_charts(Report(analysis, run.name), run)
     for path in paths:
@@ -71,9 +67,8 @@ def curve(run: Path, min_known: int, brief: bool, csv: Path | None, as_json: boo
     help="Definitions: ours (probe kinds), counterfact (ES, PS, NS, S...), easyedit (token accuracies).",
 )
 @option("--stratum")
-@option("--csv")
-@option("--json")
-def scores(run: Path, metrics: str, stratum: str, csv: Path | None, as_json: bool) -> None:
+@printed
+def scores(run: Path, metrics: str, stratum: str, as_json: bool, csv: Path | None) -> None:
     """Print the scores of every setting of RUN, by the field's definitions, with 95% intervals.
 
     \b
@@ -87,29 +82,24 @@ def scores(run: Path, metrics: str, stratum: str, csv: Path | None, as_json: boo
 
     rows = read_run(run, SCORE_COLUMNS)
     table = TABLES[metrics](rows, stratum)
-    if as_json:
-        print_table(table)
-    else:
-        click.echo(format_scores(table, stratum))
-        failed = int((rows["error"] != "").sum())
-        if failed:
-            click.echo(f"{failed} failed cells are not in these numbers; the report lists them.")
+    emit(table, lambda: format_scores(table, stratum), as_json, csv)
+    failed = int((rows["error"] != "").sum())
+    if failed:
+        click.echo(f"{failed} failed cells are not in these numbers; the report lists them.", err=as_json)
     left_out = (run_record(run).get("packed") or {}).get("left_out")
     if left_out and metrics != "ours":
         click.echo(
             f"A packed run: `pack` left out {', '.join(left_out)}, so columns made of them are n/a.", err=as_json
         )
     _echo_caution(plan_caution(run, which=stratum), as_json)
-    write_csv(table, csv, as_json)
 
 
 @command()
 @click.argument("run", type=FOLDER)
 @min_known
 @stratum
-@option("--csv")
-@option("--json")
-def editability(run: Path, min_known: int | None, which: str | None, csv: Path | None, as_json: bool) -> None:
+@printed
+def editability(run: Path, min_known: int | None, which: str | None, as_json: bool, csv: Path | None) -> None:
     """Print what each model size makes available to each method: best harmonic mean, E_HV, generalisation at
     specificity .95.
 
@@ -126,13 +116,9 @@ def editability(run: Path, min_known: int | None, which: str | None, csv: Path |
     rows = read_run(run)
     scored = available(rows, plan)
     table = table_of(scored)
-    if as_json:
-        print_table(table)
-    else:
-        notes = [*format_strata(strata(scored), plan.which), *format_ends(ends_missed(rows))]
-        click.echo("\n".join([format_editability(table), *notes]))
+    notes = [*format_strata(strata(scored), plan.which), *format_ends(ends_missed(rows))]
+    emit(table, lambda: "\n".join([format_editability(table), *notes]), as_json, csv)
     _echo_caution(plan_caution(run, min_known=plan.min_known, which=plan.which), as_json)
-    write_csv(table, csv, as_json)
 
 
 @command()
@@ -142,8 +128,10 @@ def editability(run: Path, min_known: int | None, which: str | None, csv: Path |
 )
 @min_known
 @stratum
-@option("--json")
-def shape(run: Path, metric: str | None, min_known: int | None, which: str | None, as_json: bool) -> None:
+@printed
+def shape(
+    run: Path, metric: str | None, min_known: int | None, which: str | None, as_json: bool, csv: Path | None
+) -> None:
     """Test whether the curve of RUN is a decline, a hump or a valley; the verdict may be "inconclusive".
 
     The first call stores the analysis plan's hash in RUN, before any score is read; a later verdict by another plan
@@ -173,14 +161,13 @@ def shape(run: Path, metric: str | None, min_known: int | None, which: str | Non
     tests, paired = shapes(scored, plan, caution), sensitivity(rows, scored, plan)
     every = Specifications(scored, plan)
     counts, missed = strata(scored), ends_missed(rows)
-    if as_json:
-        verdicts = {"/".join(key): None if verdict is None else verdict.text for key, verdict in paired.items()}
-        beside = {"strata": counts.to_dict("records"), "known_everywhere": verdicts}
-        beside |= {"composites": every.table.to_dict("records"), "combined": every.as_json()}
-        print_json(tests.as_json() | beside | {"ends_missed": missed.to_dict("records")})
-    else:
-        notes = [*format_strata(counts, plan.which), *format_sensitivity(paired, plan.min_known), *format_ends(missed)]
-        click.echo("\n".join([format_specifications(every), "", format_shapes(tests), *notes]))
+    verdicts = {"/".join(key): None if verdict is None else verdict.outcome for key, verdict in paired.items()}
+    about = tests.as_json() | {"strata": counts.to_dict("records"), "known_everywhere": verdicts}
+    about |= {"composites": every.table.to_dict("records"), "combined": every.as_json()}
+    about |= {"ends_missed": missed.to_dict("records")}
+    notes = [*format_strata(counts, plan.which), *format_sensitivity(paired, plan.min_known), *format_ends(missed)]
+    text = ["", format_shapes(tests), *notes]
+    emit(about, lambda: "\n".join([format_specifications(every), *text]), as_json, csv, table=tests.tests)
 
 
 @command()
@@ -189,8 +176,8 @@ def shape(run: Path, metric: str | None, min_known: int | None, which: str | Non
 @crispness
 @min_known
 @stratum
-@option("--json")
-def hypotheses(run, only, crispness, min_known, which, as_json) -> None:
+@printed
+def hypotheses(run, only, crispness, min_known, which, as_json, csv) -> None:
     """Judge the retargeting hypotheses on RUN: effect, interval, test and verdict of each, Holm-corrected.
 
     \b
@@ -207,10 +194,9 @@ def hypotheses(run, only, crispness, min_known, which, as_json) -> None:
     caution = stored(plan, run)
     names = tuple(part.strip() for part in only.split(",") if part.strip())
     results = judge(Evidence(read_run(run), plan, crisp), names)
-    if as_json:
-        print_json({"hypotheses": [r.as_json() for r in results], "plan_sha256": plan.digest, "caution": caution})
-    else:
-        click.echo(format_results(results) + (f"\nCaution: {caution}." if caution else ""))
+    about = {"hypotheses": [r.as_json() for r in results], "plan_sha256": plan.digest, "caution": caution}
+    emit(about, lambda: format_results(results), as_json, csv, table=about["hypotheses"])
+    _echo_caution(caution, as_json)
 
 
 @command()
@@ -230,8 +216,8 @@ def hypotheses(run, only, crispness, min_known, which, as_json) -> None:
 @option("--min-known")
 @click.option("--anyway", is_flag=True, help="Compare runs of different plans; the differences are printed.")
 @option("--out", help="Folder of comparison.csv, overlay.png, overlay.svg.")
-@option("--json")
-def compare(run_a, run_b, by, pair, stratum, min_known, anyway, out, as_json) -> None:
+@printed
+def compare(run_a, run_b, by, pair, stratum, min_known, anyway, out, as_json, csv) -> None:
     """Print what RUN_B does better or worse than RUN_A: paired differences with intervals.
 
     Cases are paired by rung, edit kind, method and case. Runs of different plans are refused, with what differs.
@@ -257,12 +243,11 @@ def compare(run_a, run_b, by, pair, stratum, min_known, anyway, out, as_json) ->
         )
     comparison = compare_runs(rows["A"], rows["B"], by or "", pair, stratum, min_known)
     notes = [f"unlike: {line}" for line in unlike] + [line for line in (commits(run_a, run_b),) if line]
-    if as_json:
-        lines = json.loads(comparison.table.to_json(orient="records", force_ascii=False))
-        counts = {name: getattr(comparison, name) for name in ("pairs", "only_a", "only_b", "unknown", "notes")}
-        print_json({"unlike": unlike, "cautions": cautions, **counts, "differences": lines})
-    else:
-        click.echo("\n".join([f"A: {run_a}", f"B: {run_b}", *notes, format_comparison(comparison)]))
+    lines = json.loads(comparison.table.to_json(orient="records", force_ascii=False))
+    counts = {name: getattr(comparison, name) for name in ("pairs", "only_a", "only_b", "unknown", "notes")}
+    about = {"unlike": unlike, "cautions": cautions, **counts, "differences": lines}
+    text = [f"A: {run_a}", f"B: {run_b}", *notes]
+    emit(about, lambda: "\n".join([*text, format_comparison(comparison)]), as_json, csv, table=comparison.table)
     if out is not None:
         from valley.compare import write_overlay
 
@@ -282,7 +267,8 @@ def compare(run_a, run_b, by, pair, stratum, min_known, anyway, out, as_json) ->
 @click.option("--svg", is_flag=True, help="Also write every chart as SVG.")
 @click.option("--csv", "as_csv", is_flag=True, help="Also write the tables as CSV.")
 @click.option("--md", is_flag=True, help="Also write verdict, tables and provenance as Markdown.")
-def report(run: Path, min_known: int, crispness: Path | None, cases: int, png, svg, as_csv, md) -> None:
+@option("--json", help="Print the files written as JSON.")
+def report(run: Path, min_known: int, crispness: Path | None, cases: int, png, svg, as_csv, md, as_json: bool) -> None:
     """Write RUN/report.html: one page with the verdict, figures, tables and every edit, that needs no network.
 
     \b
@@ -298,8 +284,7 @@ def report(run: Path, min_known: int, crispness: Path | None, cases: int, png, s
         paths += write_charts(page, run, form) if chosen else []
     paths += write_tables(page, run) if as_csv else []
     paths += [write_markdown(page, run / "report.md")] if md else []
-    for path in paths:
-        click.echo(f"wrote {path}")
+    emit({"files": paths}, lambda: "\n".join(f"wrote {path}" for path in paths), as_json, None)
 
 
 @command()
@@ -326,11 +311,10 @@ def rows(run: Path, sql: str | None, csv: str | None, as_json: bool) -> None:
     if csv == "-":
         click.echo(answer.to_csv(index=False), nl=False)
         return
-    if as_json:
-        print_table(answer)
-    elif csv is None:
-        click.echo(format_rows(answer))
-    write_csv(answer, Path(csv) if csv else None, as_json)
+    if csv and not as_json:
+        write_csv(answer, Path(csv))
+        return
+    emit(answer, lambda: format_rows(answer), as_json, Path(csv) if csv else None)
 
 
 @command()
@@ -341,8 +325,8 @@ def rows(run: Path, sql: str | None, csv: str | None, as_json: bool) -> None:
 @click.option("--level", type=float, default=0.05, show_default=True, help="Level of the test.")
 @click.option("--simulations", type=click.IntRange(min=100), default=2000, show_default=True, help="Simulated runs.")
 @option("--seed", help="Random seed of the simulation.")
-@option("--json")
-def power(rungs, seeds, sd, depth, level, simulations, seed, as_json) -> None:
+@printed
+def power(rungs, seeds, sd, depth, level, simulations, seed, as_json, csv) -> None:
     """Print how often a ladder of that size would show a valley of that depth, and the smallest valley it could show.
 
     \b
@@ -353,10 +337,7 @@ def power(rungs, seeds, sd, depth, level, simulations, seed, as_json) -> None:
     from valley.verdicts import power as power_of
 
     result = power_of(rungs, seeds, sd, depth, level, simulations, seed)
-    if as_json:
-        print_json(result.as_json())
-    else:
-        click.echo(format_power(result))
+    emit(result.as_json(), lambda: format_power(result), as_json, csv)
 
 
 @command()
@@ -370,9 +351,8 @@ def power(rungs, seeds, sd, depth, level, simulations, seed, as_json) -> None:
 )
 @option("--limit", default=100, show_default=True, help="At most this many texts per rung and method.")
 @option("--device")
-@option("--csv")
-@option("--json")
-def judge(run: Path, model: str, limit: int, device: str | None, csv: Path | None, as_json: bool) -> None:
+@printed
+def judge(run: Path, model: str, limit: int, device: str | None, as_json: bool, csv: Path | None) -> None:
     """Ask a model whether the free text of RUN's edits states the target, beside exact match. No judge by default.
 
     To an address, prompts and continuations of the run are sent, with the key in OPENAI_API_KEY where there is one.
@@ -385,11 +365,7 @@ def judge(run: Path, model: str, limit: int, device: str | None, csv: Path | Non
     from benchmarks.measure import format_judged, judge_run
 
     table = judge_run(run, model, limit, device)
-    write_csv(table, csv, quiet=as_json)
-    if as_json:
-        print_json(table.to_dict("records"))
-    else:
-        click.echo(format_judged(table))
+    emit(table, lambda: format_judged(table), as_json, csv)
 
 
 COMMANDS = (curve, scores, editability, shape, hypotheses, compare, report, rows, power, judge)

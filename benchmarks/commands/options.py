@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict, is_dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -88,8 +89,13 @@ TABLE: dict[str, dict[str, Any]] = {
         "help": "Text of the key covariance: samples:N or error:E (drawn from the model itself), text:PATH, "
         "hub:OWNER/NAME, identity.  [default: samples:20000]",
     },
-    "--json": {"is_flag": True, "help": "Print JSON."},
-    "--csv": {"type": FOLDER, "default": None, "metavar": "PATH", "help": "Also write the table, unrounded, as CSV."},
+    "--json": {"is_flag": True, "help": "Print JSON, unrounded."},
+    "--csv": {
+        "type": FOLDER,
+        "default": None,
+        "metavar": "PATH",
+        "help": "Also write what is printed as CSV.",
+    },
     "--stratum": {
         "type": click.Choice(STRATA),
         "default": "known",
@@ -110,6 +116,11 @@ def option(name: str, *aliases: str, **changes: Any) -> Callable:
     """The option `name` of the table, with `changes` for one command; `aliases` are older spellings that still work."""
     python_name = changes.pop("into", NAMES.get(name, name.removeprefix("--").replace("-", "_")))
     return click.option(name, *aliases, python_name, **(TABLE[name] | changes))
+
+
+def printed(function: Callable) -> Callable:
+    """The options --json and --csv, of every command that prints a table or values; `emit` obeys them."""
+    return option("--csv")(option("--json")(function))
 
 
 class Command(click.Command):
@@ -171,15 +182,43 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def print_table(table: pd.DataFrame) -> None:
-    """Print a table as JSON records."""
-    click.echo(table.to_json(orient="records", force_ascii=False, indent=2))
+def emit(value: Any, text: Callable[[], str], as_json: bool, csv: Path | None, table: Any = None) -> None:
+    """Print what a command gives, and write it as CSV where a path is given.
+
+    Args:
+        value: a pandas table, or what JSON can hold; dataclasses are read as mappings.
+        text: makes what a terminal shows. table: what --csv writes, as `_frame` reads it; None is `value`.
+    """
+    if not as_json:
+        click.echo(text())
+    elif hasattr(value, "to_json"):
+        click.echo(value.to_json(orient="records", force_ascii=False, indent=2))
+    else:
+        print_json(asdict(value) if is_dataclass(value) else value)  # type: ignore[arg-type]
+    if csv is not None:
+        write_csv(_frame(value if table is None else table), csv, as_json)
 
 
-def write_csv(table: pd.DataFrame, path: Path | None, quiet: bool = False) -> None:
-    """Write a table as CSV, where a path is given, and say so (on stderr when `quiet`)."""
-    if path is None:
-        return
+def _frame(value: Any) -> pd.DataFrame:
+    """A table as it is; a list of mappings as its lines, one mapping as a table of one line. What a cell cannot hold is
+    JSON in it."""
+    import pandas as pd
+
+    if isinstance(value, pd.DataFrame):
+        return value
+    lines = [
+        asdict(one) if is_dataclass(one) else one for one in (value if isinstance(value, list | tuple) else [value])
+    ]
+    cells = [
+        {key: json.dumps(_plain(cell), ensure_ascii=False) if isinstance(cell, dict | list | tuple) else cell
+         for key, cell in line.items()}
+        for line in lines
+    ]  # fmt: skip
+    return pd.DataFrame(cells)
+
+
+def write_csv(table: pd.DataFrame, path: Path, quiet: bool = False) -> None:
+    """Write a table as CSV and say so (on stderr when `quiet`)."""
     from valley.rows import write_whole
 
     text = table.to_csv(index=False, lineterminator="\n")

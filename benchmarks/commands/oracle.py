@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from benchmarks.commands.options import FOLDER, command, option, print_table, write_csv
+from benchmarks.commands.options import FOLDER, command, emit, option, printed
 from editing.errors import BadData
 
 
@@ -22,9 +22,8 @@ from editing.errors import BadData
 )
 @click.option("--composites", is_flag=True, help="Which composite ranks the edits as the oracle does (both languages).")
 @option("--device", default="cpu", show_default=True, help="Device: cpu, cuda, cuda:1, auto.")
-@option("--csv")
-@option("--json")
-def oracle(run: Path, scope: str, composites: bool, device: str, csv: Path | None, as_json: bool) -> None:
+@printed
+def oracle(run: Path, scope: str, composites: bool, device: str, as_json: bool, csv: Path | None) -> None:
     """Compare the edits of RUN with retrained models: 1 is as good as retraining, 0 as no edit, below 0 is harm.
 
     RUN is a sweep of grown rungs over the data set planned_edits:N. The models retrained on those edits are trained
@@ -48,16 +47,11 @@ def oracle(run: Path, scope: str, composites: bool, device: str, csv: Path | Non
         from valley.scores import case_scores
 
         choice = choose_composite(edits_with_composites(case_scores(read_run(run, doses=True)), table))
-        lines = choice.table
-    if as_json:
-        print_table(lines)
-    elif composites:
-        click.echo(format_choice(choice))
+        emit(choice.table, lambda: format_choice(choice), as_json, csv)
     else:
-        click.echo(format_oracle(lines))
+        emit(lines, lambda: format_oracle(lines), as_json, csv, table=table)
     for line in left_out:
         click.echo(f"left out: {line}", err=True)
-    write_csv(table, csv, as_json)
 
 
 SCORES = (
@@ -71,9 +65,8 @@ SCORES = (
 @click.option("--crispness", type=FOLDER, default=None, help="The crispness.csv of the same ladder.")
 @option("--stratum")
 @option("--min-known", default=5, show_default=True)
-@option("--csv")
-@option("--json")
-def planted(run: Path, crispness: Path | None, stratum: str, min_known: int, csv: Path | None, as_json: bool) -> None:
+@printed
+def planted(run: Path, crispness: Path | None, stratum: str, min_known: int, as_json: bool, csv: Path | None) -> None:
     """Print how each score of RUN answers to the dial that its ladder planted: trend over the dial, and resolution.
 
     RUN is a sweep of grown rungs whose names differ in one planted option (switchP, homonymQ or peopleN) and in seeds.
@@ -115,11 +108,7 @@ def planted(run: Path, crispness: Path | None, stratum: str, min_known: int, csv
         raise BadData(f"{run}: no method has a score; run bench with a method that edits")
     lines = pd.concat(parts, ignore_index=True)
     lines = lines[["method", *(name for name in lines.columns if name != "method")]]
-    if as_json:
-        print_table(lines)
-    else:
-        click.echo(format_trends(lines))
-    write_csv(lines, csv, as_json)
+    emit(lines, lambda: format_trends(lines), as_json, csv)
 
 
 COMMANDS = (oracle, planted)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from benchmarks.commands.options import FAILED, Names, command, option, print_table, setting, write_csv
+from benchmarks.commands.options import FAILED, Names, command, emit, option, printed, setting
 
 
 @command("read")
@@ -25,11 +25,10 @@ from benchmarks.commands.options import FAILED, Names, command, option, print_ta
 @option("--out", default=None, help="Folder of readings.csv; the folder of a run, for its hypotheses.")
 @option("--seed", help="Random seed of all draws.")
 @option("--device")
-@option("--csv")
-@option("--json")
+@printed
 @click.pass_context
 def read_command(
-    ctx, name: str, readings, rungs, data, limit, settings, out: Path | None, seed, device, csv: Path | None, as_json
+    ctx, name: str, readings, rungs, data, limit, settings, out: Path | None, seed, device, as_json, csv: Path | None
 ) -> None:
     """Read what the models of NAME hold of concepts and facts, layer by layer, without any edit.
 
@@ -44,11 +43,7 @@ def read_command(
 
     chosen = make_readings(readings, {"seed": seed} | dict(map(setting, settings)))
     result = run_readings(name, chosen, rungs=rungs, data=data, limit=limit or 0, out=out, device=device, seed=seed)
-    if as_json:
-        print_table(result.table)
-    else:
-        click.echo(format_read(result))
-    write_csv(result.table, csv, as_json)
+    emit(result.table, lambda: format_read(result), as_json, csv)
     ctx.exit(FAILED if result.failed else 0)
 
 

@@ -11,19 +11,21 @@ from editing.errors import BadData
 
 
 def count_concepts(file: Path) -> dict[str, Any]:
-    """Languages, concepts with their types, described ones, facts, and cases per kind (or why there are none).
+    """Languages, concepts with their types, described ones, facts, cases per kind; `refused` says why there are none.
 
     Raises:
         BadData: the file is malformed.
     """
     known = own_knowledge(file)
     home = known.langs[0]
-    edits: dict[str, int | str] = {}
+    edits: dict[str, int] = {}
+    refused: dict[str, str] = {}
     for kind in KINDS:
         try:
             edits[kind] = len(cases(kind, 0, str(file)))
         except BadData as error:
-            edits[kind] = str(error).removeprefix(f"{file}: ")
+            edits[kind] = 0
+            refused[kind] = str(error).removeprefix(f"{file}: ")
     return {
         "file": str(file),
         "languages": list(known.langs),
@@ -32,6 +34,7 @@ def count_concepts(file: Path) -> dict[str, Any]:
         "facts": sum(len(known.about(key)) for key in known.own),
         "beside": len(known.concepts()) - len(known.own),
         "edits": edits,
+        "refused": refused,
     }
 
 
@@ -44,4 +47,6 @@ def format_concepts(about: dict[str, Any]) -> str:
         f"{len(about['described'])} have definitions, {about['facts']} facts; "
         f"{about['beside']} concepts of the suite beside them",
     ]
-    return "\n".join([*lines, *(f"{kind}: {count}" for kind, count in about["edits"].items())])
+    return "\n".join(
+        [*lines, *(f"{kind}: {about['refused'].get(kind, count)}" for kind, count in about["edits"].items())]
+    )

@@ -152,8 +152,8 @@ def load_ladder(name: str | Path) -> Ladder:
         BadData: no such ladder, not TOML, or a wrong entry; names file, rung and key.
         BadModel: a model reference that is none.
     """
-    if isinstance(name, str) and SCHEME.match(name):
-        return _of_one(name)
+    if isinstance(name, str) and (SCHEME.match(name) or ("/" in name and not name.endswith(".toml"))):
+        return _of_one(name)  # a hub id or a folder
     path = _FOLDER / f"{name}.toml" if str(name) in ladder_names() else Path(name)
     if path.suffix != ".toml" or not path.is_file():
         close = difflib.get_close_matches(str(name), ladder_names(), n=1)
@@ -212,6 +212,8 @@ def _of_one(model: str) -> Ladder:
     from editing.references import parse
 
     parsed = parse(model)
+    if parsed.kind == "folder" and not Path(parsed.name).expanduser().is_dir():
+        raise BadData(f"{model:.120}: no such ladder and no such model folder; check the path")
     if parsed.kind == "grown":
         from benchmarks.grown import RungSpec  # a slip here would otherwise fail cell by cell
 

@@ -10,13 +10,14 @@ from benchmarks.sweep.planning.plan_file import PlanFile, load_plan, run_name
 from benchmarks.sweep.planning.plan_flags import PLAN_OPTIONS, overridden
 from benchmarks.sweep.run_folder.compact import Compacted, compact
 from benchmarks.sweep.run_folder.merge import merge
-from benchmarks.sweep.runner import format_outcome, run_bench
+from benchmarks.sweep.runner import Outcome, format_outcome, run_bench
 from benchmarks.sweep.shards import parse_shard
 from benchmarks.sweep.status import format_status, status
 
 __all__ = [
     "PLAN_OPTIONS",
     "Compacted",
+    "Outcome",
     "Plan",
     "PlanFile",
     "Workers",

@@ -24,7 +24,7 @@ from benchmarks.sweep.search.schedule import walk
 from benchmarks.sweep.timings import recall
 from editing.errors import UserError
 from editing.methods import make_method
-from editing.model import format_plan
+from editing.model import MemoryPlan, format_plan
 from valley.rows import CONTROLS, run_record
 
 # Of the rule: operations a second of a common machine, tokens of a context, tokens of a probe with its candidates.
@@ -39,7 +39,7 @@ class RungEstimate:
         cells, cases: to measure, were the folder empty; cases once per setting.
         seconds: NaN where neither timings nor the number of parameters are known.
         timed: share of the cells whose seconds come from earlier runs; the others follow the rule.
-        memory: the memory plan, or why there is none.
+        memory: the memory plan, sizes in bytes; None where there is none, then `reason` says why.
         dose_seconds: those of `seconds` that go into doses other than 1.
     """
 
@@ -48,8 +48,9 @@ class RungEstimate:
     cases: int
     seconds: float
     timed: float
-    memory: str
+    memory: MemoryPlan | None
     dose_seconds: float = 0.0
+    reason: str = ""
 
 
 def estimate(
@@ -72,28 +73,28 @@ def estimate(
 
 def _rung(place: Place, device: str | None) -> RungEstimate:
     tasks = [task for step in walk(place) for task in step]
-    parameters, memory = float(place.rung.parameters or nan), "no memory plan: "
+    parameters, memory, reason = float(place.rung.parameters or nan), None, ""
     if not at_hand(place.rung.model):
-        memory += absent(place.rung.model) or "the model is not trained yet"
+        reason = absent(place.rung.model) or "the model is not trained yet"
     else:
         try:
             parameters, memory = _memory(place, tasks, device)
         except UserError as error:
-            memory += str(error)
+            reason = str(error)
     known = [recall(task.cell) for task in tasks]
     ruled = [rule(task, parameters) for task in tasks]
     seconds = [k * len(task.cases) if k is not None else r for task, k, r in zip(tasks, known, ruled, strict=True)]
     timed = sum(k is not None for k in known) / len(known)
     doses = sum(second for second, task in zip(seconds, tasks, strict=True) if task.cell.doses)
     cases = sum(len(task.cases) for task in tasks if not task.cell.doses)
-    return RungEstimate(place.rung.name, len(tasks), cases, sum(seconds), timed, memory, doses)
+    return RungEstimate(place.rung.name, len(tasks), cases, sum(seconds), timed, memory, doses, reason)
 
 
-def _memory(place: Place, tasks: Sequence[Task], device: str | None) -> tuple[float, str]:
+def _memory(place: Place, tasks: Sequence[Task], device: str | None) -> tuple[float, MemoryPlan]:
     lm = open_model(place.rung.model, device)
     methods = [make_method(cell.method, **json.loads(cell.settings)) for cell, _ in tasks]
     requests = [case.request for pool in place.pools.values() for case in pool.cases]
-    return float(lm.n_parameters), format_plan(planned(lm, methods, requests)[1])
+    return float(lm.n_parameters), planned(lm, methods, requests)[1]
 
 
 def rule(task: Task, parameters: float) -> float:
@@ -117,7 +118,8 @@ def format_estimate(plan: Plan, out: Path, rungs: Sequence[RungEstimate], skippe
         )
         source = "by earlier runs" if one.timed == 1 else source
         seconds = "seconds not known" if isnan(one.seconds) else f"about {one.seconds:,.0f} s ({source})"
-        lines += [f"{one.rung}: {one.cells} cells, {one.cases} edits, {seconds}", f"  {one.memory}"]
+        memory = format_plan(one.memory) if one.memory else f"no memory plan: {one.reason}"
+        lines += [f"{one.rung}: {one.cells} cells, {one.cases} edits, {seconds}", f"  {memory}"]
     total = sum(one.seconds for one in rungs)
     cells = f"{'at least ' if plan.pareto else ''}{sum(one.cells for one in rungs)} cells"
     lines.append(f"in all {cells}, {'seconds not known' if isnan(total) else f'about {total:,.0f} s'}; nothing was run")

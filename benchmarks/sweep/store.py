@@ -1,6 +1,7 @@
 """A run folder that survives anything: one Parquet file per finished cell, written whole or not at all.
 
     RUN/run.json             what was asked, versions, rungs left out
+    RUN/plan.toml            the plan, of a run by a plan file: with what flags changed
     RUN/cells/<hash>.parquet one finished cell (a failed cell is one error row)
     RUN/cells/compact-<hash>.parquet  many finished cells (`benchmarks/sweep/run_folder/compact.py`)
     RUN/.locks/              one claim per cell in work and one per process, freed by the system when its process dies
@@ -26,7 +27,7 @@ from filelock import FileLock, Timeout
 from benchmarks.sweep.run_folder.cell_files import cell_table, notes_in, without, write_cell
 from editing.errors import BadData
 from editing.files import atomic_file
-from valley.rows import SCHEMA_VERSION, is_compacted, read_run_json, without_leftovers
+from valley.rows import SCHEMA_VERSION, is_compacted, read_run_json, without_leftovers, write_plans
 
 WRITER = "writer-"  # begins the name of the lock that a process holds while it may write cells
 PROBE_BYTES = 64 * 1024
@@ -261,7 +262,9 @@ class RunStore:
             listed = known.get("extensions", [])
             if extension and extension["plan_hash"] not in [one["plan_hash"] for one in listed]:
                 about["extensions"] = [*listed, extension]
-            _write_json(path, known | {"plan": fixed, "asked": history} | about)
+            written = known | {"plan": fixed, "asked": history} | about
+            _write_json(path, written)
+            write_plans(written, self.folder)
 
 
 @contextmanager

@@ -24,9 +24,9 @@ def test_a_plan_runs_from_python(tmp_path: Path) -> None:
         corpus="identity",
         probes=1,
     )
-    outcome = benchmarks.run(plan, tmp_path / "run", device="cpu", quiet=True)
+    outcome = benchmarks.run_plan(plan, tmp_path / "run", device="cpu", quiet=True)
     assert outcome.ran == outcome.cells > 0 and not outcome.failed
-    assert benchmarks.run(plan, tmp_path / "run", device="cpu", quiet=True).ran == 0
+    assert benchmarks.run_plan(plan, tmp_path / "run", device="cpu", quiet=True).ran == 0
     assert benchmarks.load_ladder(str(tiny.ladder)).rungs and benchmarks.load_plan("quick").title
 
 

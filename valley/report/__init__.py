@@ -2,16 +2,16 @@
 
 from valley.report.charts.common import PALETTE, dress, records, still, write_image
 from valley.report.files import write_charts, write_curve_charts, write_markdown, write_tables
-from valley.report.notebook import report_of, show
 from valley.report.page import Report, write_page
+from valley.report.run import Run, report_of
 
 __all__ = [
     "PALETTE",
     "Report",
+    "Run",
     "dress",
     "records",
     "report_of",
-    "show",
     "still",
     "write_charts",
     "write_curve_charts",

@@ -26,7 +26,6 @@ from valley.rows import ALL, LABELS, run_record, write_whole
 from valley.scores import (
     Analysis,
     StrengthAxis,
-    analyse,
     axes_of,
     depth_scores,
     editability_points,
@@ -127,36 +126,6 @@ class Report:
     def page(self) -> str:
         """The whole page as text."""
         return _render(self)
-
-
-def write_report(
-    rows: pd.DataFrame,
-    path: str | Path,
-    min_known: int = 50,
-    draws: int = 1000,
-    seed: int = 0,
-    *,
-    title: str = "",
-    run: Path | None = None,
-    crispness: pd.DataFrame | None = None,
-    max_cases: int = MAX_CASES,
-    analysis: Analysis | None = None,
-    caution: str = "",
-) -> Path:
-    """Write the report of `rows` to `path`, atomically: the path.
-
-    Args:
-        rows, min_known, draws, seed: as in `valley.scores.curve.curve`.
-        title: name of the run; the name of the report's folder when empty.
-        analysis: what `valley.scores.curve.analyse` gave, to spare doing it again.
-        run, crispness, max_cases, caution: as in `Report`.
-
-    Raises:
-        RowsError: unsound rows, an unreadable run.json, or the file cannot be written.
-    """
-    path = Path(path)
-    analysis = analysis or analyse(rows, min_known, draws, seed)
-    return write_page(Report(analysis, title or path.resolve().parent.name, run, crispness, max_cases, caution), path)
 
 
 def write_page(report: Report, path: Path) -> Path:

@@ -9,7 +9,7 @@ from dataclasses import asdict
 
 import pandas as pd
 
-from valley.rows import ALL, EDIT_KINDS, RUNG, SCHEMA_VERSION
+from valley.rows import ALL, EDIT_KINDS, RUNG, SCHEMA_VERSION, plan_files
 from valley.scores import AXES, AnalysisPlan
 
 ABOUT = ("model", "model_source", "model_hash")
@@ -82,7 +82,13 @@ def commands(about: dict, run: str, options: dict) -> list[str]:
     Args:
         about: `read_run_json` of the run. run: its folder as it is to be written. options: of the analysis.
     """
-    lines = [_bench(asked, run) for asked in about.get("asked", [])]
+    plans = iter(plan_files(about))
+    lines = [
+        f"python cli.py bench {shlex.quote(f'{run}/{next(plans)}')} --out {shlex.quote(run)}{_extend(asked)}"
+        if asked.get("split") is not None
+        else _bench(asked, run)
+        for asked in about.get("asked", [])
+    ]
     if not lines:
         lines = [
             f"python cli.py bench --out {shlex.quote(run)}   # no run.json says with which ladder, methods and "
@@ -93,8 +99,6 @@ def commands(about: dict, run: str, options: dict) -> list[str]:
 
 def _bench(asked: dict, run: str) -> str:
     out = f"--out {shlex.quote(run)}"
-    if asked.get("split") is not None:
-        return f"python cli.py bench PLAN.toml {out}   # PLAN.toml: the file that states the plan printed below"
     words = ["python cli.py bench", "--ladder", shlex.quote(str(asked.get("ladder", "")))]
     for name in FLAGS:
         value = asked.get(name)
@@ -103,12 +107,14 @@ def _bench(asked: dict, run: str) -> str:
             words += [f"--{name}", shlex.quote(text)]
     if asked.get("known"):
         words.append("--known")
-    if asked.get("extend"):
-        words.append("--extend")
     for key, value in asked.get("settings", []):
         text = value if isinstance(value, str) and not _is_json(value) else json.dumps(value)
         words += ["--set", shlex.quote(f"{key}={text}")]
-    return " ".join([*words, out])
+    return " ".join([*words, out]) + _extend(asked)
+
+
+def _extend(asked: dict) -> str:
+    return " --extend" if asked.get("extend") else ""
 
 
 def _is_json(text: str) -> bool:
@@ -121,5 +127,5 @@ def _is_json(text: str) -> bool:
 
 
 def plan_text(about: dict) -> str:
-    """The plan of the run as it was asked for, as JSON; empty where no run.json says."""
-    return json.dumps(about["asked"], indent=1, ensure_ascii=False) if about.get("asked") else ""
+    """The plan files of the run, each below its name; empty where it was run from flags alone."""
+    return "\n".join(f"# {name}\n{text}" for name, text in plan_files(about).items())

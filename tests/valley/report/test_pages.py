@@ -17,7 +17,7 @@ import pytest
 from editing.errors import BadData
 from tests.valley.build import edit, failed, frame, ladder, probes
 from valley.report.files import write_curve_charts
-from valley.report.page import Report, embed, write_report
+from valley.report.page import Report, embed, write_page
 from valley.rows.schema import RowsError, to_frame
 from valley.scores.curve import analyse
 
@@ -67,6 +67,10 @@ def curve_charts(rows: pd.DataFrame, folder: Path, min_known: int = 2, draws: in
     return write_curve_charts(Report(analyse(rows, min_known, draws), "toy"), folder)
 
 
+def write_report(rows: pd.DataFrame, path: Path, min_known: int, draws: int, max_cases: int = 5000) -> Path:
+    return write_page(Report(analyse(rows, min_known, draws), "run", max_cases=max_cases), path)
+
+
 def test_charts_of_a_curve_are_the_same_twice_and_leave_no_scraps(tmp_path: Path):
     rows = ladder(4, kinds=("fact", "rename"))
     first = curve_charts(rows, tmp_path / "a")
@@ -109,8 +113,8 @@ def test_a_file_names_its_axis_and_offers_no_clicks():
 
 def test_report_is_one_offline_page_and_the_same_twice(tmp_path: Path):
     rows = ladder(3, kinds=("fact", "rename"))
-    page = write_report(rows, tmp_path / "a.html", 2, 40, title="run")
-    again = write_report(rows.sample(frac=1, random_state=2), tmp_path / "b.html", 2, 40, title="run")
+    page = write_report(rows, tmp_path / "a.html", 2, 40)
+    again = write_report(rows.sample(frac=1, random_state=2), tmp_path / "b.html", 2, 40)
     assert page.read_bytes() == again.read_bytes()
     assert page.stat().st_size < 2_000_000
     seen = Tags(page.read_text())
@@ -151,7 +155,7 @@ def test_unwritable_places_are_refused_in_one_line(tmp_path: Path):
             write(ladder(1), tmp_path / "file" / "x", 2, 10)
         assert "cannot write" in str(caught.value) and "\n" not in str(caught.value)
     with pytest.raises(RowsError):
-        write_report(to_frame([]), tmp_path / "r.html")
+        write_report(to_frame([]), tmp_path / "r.html", 2, 10)
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
 
 
@@ -226,6 +230,6 @@ def test_page_in_a_real_browser(rows: pd.DataFrame, filters: bool, tmp_path: Pat
     n_rungs = good["rung"].nunique()
     n_cases = good["case"].nunique() * n_rungs
     assert out == {
-        "drawn": 3, "hacked": 0, "filters": filters, "axis": "parameters", "found": f"{n_rungs} of {n_cases} found",
+        "drawn": 4, "hacked": 0, "filters": filters, "axis": "parameters", "found": f"{n_rungs} of {n_cases} found",
         "probes": 7, "none": True, "cleared": f"{n_cases} of {n_cases} found", "images": 0, "requests": 0, "errors": [],
     }  # fmt: skip

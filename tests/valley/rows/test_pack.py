@@ -15,7 +15,7 @@ from benchmarks.sweep.store import RunStore
 from cli import cli
 from editing.errors import BadData
 from tests.valley.build import ladder
-from valley.report.notebook import report_of
+from valley.report.run import report_of
 from valley.rows.crispness import read_crispness
 from valley.rows.pack import LEFT_OUT, NAME, pack, rounded
 from valley.rows.schema import COLUMNS, RowsError, read_run

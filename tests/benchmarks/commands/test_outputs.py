@@ -1,0 +1,80 @@
+"""Every command that prints a table or values takes --json and --csv PATH: one option for all, JSON alone on stdout."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+import pandas as pd
+import pytest
+
+from benchmarks.commands.options import NAMES, TABLE
+from cli import cli
+from tests.benchmarks.commands.test_cli import ROOT, call
+from tests.valley.build import ladder
+
+SCRIPTS = ("schema", "slurm", "export", "adapter")  # what they print is a file itself, or the path of one
+OWN_CSV = ("report", "rows")  # a flag for six tables; a path that may be left out
+
+
+def commands(group: click.Group, *above: str) -> list[tuple[tuple[str, ...], click.Command]]:
+    """(words, command) of every command, those of groups within the group too."""
+    out: list[tuple[tuple[str, ...], click.Command]] = []
+    for name, command in group.commands.items():
+        out += commands(command, *above, name) if isinstance(command, click.Group) else [((*above, name), command)]
+    return out
+
+
+@pytest.mark.parametrize(
+    "words, command", commands(cli), ids=lambda value: " ".join(value) if isinstance(value, tuple) else ""
+)
+def test_every_command_has_the_two_options(words: tuple[str, ...], command: click.Command) -> None:
+    options = {option: one for one in command.params if isinstance(one, click.Option) for option in one.opts}
+    assert ("--json" in options) == (words[0] not in SCRIPTS)
+    for name in ("--json", "--csv"):
+        if words[0] not in (*SCRIPTS, *OWN_CSV):
+            assert (options[name].help, options[name].name) == (TABLE[name]["help"], NAMES.get(name, "csv"))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of three rungs and a file of facts."""
+    folder = tmp_path_factory.mktemp("outputs")
+    (folder / "run" / "cells").mkdir(parents=True)
+    (folder / "run" / "run.json").write_text("{}")
+    ladder(3).to_parquet(folder / "run" / "cells" / "a.parquet")
+    facts = [
+        {"prompt": "The capital of {} is", "subject": s, "target": "Rome", "old": "Paris"} for s in ("France", "Mali")
+    ]
+    (folder / "facts.json").write_text(json.dumps(facts))
+    return folder
+
+
+LINES = {
+    "list methods": 15, "list ladders": 5, "list datasets": 5, "list plans": 2, "list metrics": 10, "list models": 2,
+    "ladder list": 5, "ladder show demo": 4, "describe rome": 5, "describe demo": 4, "describe world_facts": 1,
+    "datasets check facts.json": 1, "datasets show facts.json": 2, "curve run --min-known 2": 6,
+    "scores run": 6, "editability run --min-known 2": 1, "hypotheses run --min-known 2": 9,
+    "compare run run --min-known 2": 1, "rows run": 504, "power --rungs 4 --sd .03 --depth .2 --simulations 100": 1,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_json_is_alone_and_csv_is_a_table(line: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    done = call(*line.split(), "--json", "--csv", "out.csv")
+    assert done.exit_code == 0, done.output
+    value = json.loads(done.stdout, parse_constant=pytest.fail)
+    table = pd.read_csv("out.csv")
+    assert len(table) >= LINES[line] and len(table.columns) > 1
+    if isinstance(value, list):
+        assert len(value) == len(table)
+        assert list(value[0]) == list(table.columns)
+
+
+def test_numbers_are_numbers() -> None:
+    """No value of a model's description hides a number in words."""
+    about = json.loads(call("describe", str(ROOT / "results/ladders/grown-quick/rungs/gpt2-1x64"), "--json").stdout)
+    assert about["sites"][0]["count"] == about["n_layers"] == 1 and isinstance(about["parameters"], int)
+    assert all(" " not in key for key in about)

@@ -1,0 +1,68 @@
+"""`valley.Run`: a run folder judged from Python; the notebook's frame; nothing heavy before it is used."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import valley
+from tests.valley.build import ladder
+from valley.report.run import VERDICT_COLUMNS
+from valley.rows import RowsError
+from valley.rows.plan_record import store_plan
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of three rungs, eight test cases each, whose analysis plan states 2 known cases."""
+    folder = tmp_path_factory.mktemp("run")
+    (folder / "cells").mkdir()
+    ladder(3).to_parquet(folder / "cells" / "a.parquet")
+    store_plan(folder, {"min_known": 2, "bootstrap": 50, "draws": 50})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(folder: Path) -> valley.Run:
+    return valley.Run(folder)
+
+
+def test_tables_of_a_run(run: valley.Run) -> None:
+    curve = run.curve()
+    assert curve["harmonic_mean"].notna().all(), "the stored plan's min_known counts"
+    assert valley.Run(run.folder, min_known=9).curve()["harmonic_mean"].isna().all()
+    assert len(run.rows) == 3 * 2 * 12 * 7
+    ours, published = run.scores(), run.scores("counterfact")
+    assert len(ours) == len(published) == 6 and "ES" in published
+    with pytest.raises(RowsError, match="use one of ours, counterfact, easyedit"):
+        run.scores("fame")
+
+
+def test_verdict_and_report(run: valley.Run, folder: Path, tmp_path: Path) -> None:
+    verdict = run.verdict()
+    assert list(verdict) == VERDICT_COLUMNS and verdict["outcome"].tolist() == ["inconclusive"]
+    assert run.hypotheses()["id"].tolist()[:2] == ["H1", "H2"]
+    page = run.report(tmp_path / "page.html").read_text()
+    assert page == run.page.page and run.report() == folder / "report.html"
+    frame = run._repr_html_()
+    assert frame.startswith('<iframe sandbox="allow-scripts"') and "&lt;!doctype html&gt;" in frame
+    assert "<script" not in frame
+
+
+def test_no_such_run() -> None:
+    with pytest.raises(RowsError, match="no such run folder"):
+        valley.Run("nothing")
+
+
+def test_the_face_is_free_until_used_and_never_needs_torch(folder: Path) -> None:
+    assert set(valley.__all__) == set(dir(valley)) and all(getattr(valley, name) for name in valley.__all__)
+    code = (
+        "import sys, valley; assert 'pandas' not in sys.modules; "
+        "valley.Run(sys.argv[1]).scores(); sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code, folder], cwd=ROOT, check=False).returncode == 0
