@@ -43,7 +43,7 @@ class Probe:
         prompt: the text up to the answer, subject filled in. For `drift` the whole text to read, for `fluency` the one
             to go on with.
         candidates: same-type answers, the same at every rung; empty for `drift` and `fluency`.
-        answer: index of the candidate the edited model shall give.
+        answer: index of the candidate the edited model should give.
         old: index of the candidate the unedited model should give (equal to `answer` for specificity probes);
             None when no candidate was true before.
         prior: the subject-free prompt p0 of score(t|p) = log P(t|p) - log P(t|p0); empty means no correction.

@@ -29,7 +29,7 @@ class EditSet:
     overwritten: tuple[int, ...]
 
     def notes(self) -> tuple[str, ...]:
-        """One line each about duplicates and contradictions; none where every request is about a fact of its own."""
+        """One line each about duplicates and contradictions; none where every request is about a different fact."""
         lines = {
             "exclude each other: same prompt, other target": self.excluding,
             "repeat an earlier request": self.duplicates,

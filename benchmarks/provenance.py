@@ -22,13 +22,13 @@ LIBRARIES = ("torch", "transformers", "tokenizers", "numpy")
 @cache
 def versions() -> dict[str, str]:
     """Name -> version of the project, Python and the libraries that decide numbers."""
-    found = {"project": VERSION, "python": platform.python_version()}
+    numbers = {"project": VERSION, "python": platform.python_version()}
     for name in LIBRARIES:
         try:
-            found[name] = version(name)
+            numbers[name] = version(name)
         except PackageNotFoundError:
-            found[name] = "missing"
-    return found
+            numbers[name] = "missing"
+    return numbers
 
 
 @cache

@@ -150,8 +150,8 @@ MACHINE = re.compile(r"(?<![\w.])/(?:home|Users|root|work|mnt|scratch)/\w|[A-Z]:
 
 @pytest.mark.parametrize("path", [p for p in FILES if p.name != "test_architecture.py"], ids=name)
 def test_no_paths_of_one_machine(path: Path) -> None:
-    found = [f"{i}: {line.strip()}" for i, line in enumerate(path.read_text().splitlines(), 1) if MACHINE.search(line)]
-    assert not found, found
+    result = [f"{i}: {line.strip()}" for i, line in enumerate(path.read_text().splitlines(), 1) if MACHINE.search(line)]
+    assert not result, result
 
 
 def test_every_package_folder_is_a_package() -> None:
@@ -161,10 +161,10 @@ def test_every_package_folder_is_a_package() -> None:
 
 def test_no_default_argument_can_be_changed() -> None:
     kinds = ast.List | ast.Dict | ast.Set
-    found = []
+    result = []
     for path in SOURCES:
         for node in ast.walk(tree(path)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 defaults = [*node.args.defaults, *(d for d in node.args.kw_defaults if d)]
-                found += [f"{name(path)}:{node.lineno}" for d in defaults if isinstance(d, kinds)]
-    assert not found, found
+                result += [f"{name(path)}:{node.lineno}" for d in defaults if isinstance(d, kinds)]
+    assert not result, result

@@ -68,16 +68,16 @@ def room(dotted: str) -> str:
 
 def targets(path) -> list[tuple[int, str]]:
     """Line and module of every import of ours: of `from room import name` the room, where its face offers the name."""
-    found = []
+    result = []
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.Import):
-            found += [(node.lineno, alias.name) for alias in node.names]
+            result += [(node.lineno, alias.name) for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module in MODULES:
             offered = face(node.module)
             for alias in node.names:
                 inner = f"{node.module}.{alias.name}"
-                found.append((node.lineno, inner if inner in MODULES and alias.name not in offered else node.module))
-    return list(dict.fromkeys((line, target) for line, target in found if target in MODULES))
+                result.append((node.lineno, inner if inner in MODULES and alias.name not in offered else node.module))
+    return list(dict.fromkeys((line, target) for line, target in result if target in MODULES))
 
 
 @cache

@@ -60,10 +60,10 @@ def imported(*folders: str) -> set[str]:
 
 
 def test_what_is_imported_is_required_and_what_is_required_is_imported():
-    found, required = imported(*PACKAGES, "cli.py"), set(requirements("requirements.txt"))
-    assert found - required == set(OUTSIDE_REQUIREMENTS)
-    assert required - found == set(NOT_IMPORTED)
-    assert {"torch", "pyyaml", "vl-convert-python"} <= found  # the scan sees imports inside functions, and other names
+    result, required = imported(*PACKAGES, "cli.py"), set(requirements("requirements.txt"))
+    assert result - required == set(OUTSIDE_REQUIREMENTS)
+    assert required - result == set(NOT_IMPORTED)
+    assert {"torch", "pyyaml", "vl-convert-python"} <= result  # the scan sees imports inside functions, and other names
 
 
 def test_what_tests_import_is_required_for_development():

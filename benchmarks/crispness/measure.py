@@ -122,8 +122,8 @@ def crispness(
         twin = untrained(lm, setup.seed)
         # the same text for both: the control differs in the weights alone (and nothing has to be drawn again)
         own = ModelStatistics(twin, corpus=setup.corpus, seed=setup.seed, sampler=lm)
-        found = _measure(twin, own, pairs, chosen, {"none": partners["none"]}, setup)
-        records += [record | {"control": "untrained"} for record in found]
+        values = _measure(twin, own, pairs, chosen, {"none": partners["none"]}, setup)
+        records += [record | {"control": "untrained"} for record in values]
     about = {"rung": lm.name, "model": lm.name, "model_hash": lm.weight_hash, "site": setup.site}
     return pd.DataFrame([about | record for record in records], columns=list(columns(pairs.langs)))
 
@@ -161,18 +161,18 @@ def _measure(
         near = centred_cosines(outputs[:n, at], outputs[n:, at])
         turn = direction_cosines(vectors[:n, at], vectors[n:, at])
         for control, draws in partners.items():
-            found: dict[tuple[str, str], list[torch.Tensor]] = {}
+            by_measure: dict[tuple[str, str], list[torch.Tensor]] = {}
             for draw in draws:
                 partner = torch.tensor(draw)
                 for direction, leak in leaks.items():
                     own, rest = key_contrast(leak, partner, kin)
-                    found.setdefault(("leak_translation", direction), []).append(own)
-                    found.setdefault(("leak_siblings", direction), []).append(rest)
-                    found.setdefault(("C_key", direction), []).append(own - rest)
-                found.setdefault(("C_align", "both"), []).append(mutual_neighbours(near, partner))
-                found.setdefault(("align_rank", "both"), []).append(rank_alignment(near, partner))
-                found.setdefault(("C_dir", "both"), []).append(partner_cosines(turn, partner))
-            values = {key: torch.stack(v).mean(0) for key, v in found.items()}
+                    by_measure.setdefault(("leak_translation", direction), []).append(own)
+                    by_measure.setdefault(("leak_siblings", direction), []).append(rest)
+                    by_measure.setdefault(("C_key", direction), []).append(own - rest)
+                by_measure.setdefault(("C_align", "both"), []).append(mutual_neighbours(near, partner))
+                by_measure.setdefault(("align_rank", "both"), []).append(rank_alignment(near, partner))
+                by_measure.setdefault(("C_dir", "both"), []).append(partner_cosines(turn, partner))
+            values = {key: torch.stack(v).mean(0) for key, v in by_measure.items()}
             for measure in ("leak_translation", "leak_siblings", "C_key"):
                 values[measure, "both"] = (values[measure, there] + values[measure, back]) / 2
             for i in chosen:
@@ -185,9 +185,9 @@ def _measure(
                     "depth": (site.layer + 1) / lm.n_layers,
                     "control": control,
                 }
-                mine = {key: float(value[i]) for key, value in values.items()}
-                mine |= _patch_values(patched, pairs, at, i, draws[0][i], setup.seed)
-                records += [place | {"measure": m, "direction": d, "value": v} for (m, d), v in mine.items()]
+                own_values = {key: float(value[i]) for key, value in values.items()}
+                own_values |= _patch_values(patched, pairs, at, i, draws[0][i], setup.seed)
+                records += [place | {"measure": m, "direction": d, "value": v} for (m, d), v in own_values.items()]
     return records
 
 
@@ -202,13 +202,17 @@ def _patch_tables(lm, pairs: Pairs, chosen, partners, layers, seed: int) -> dict
 
 
 def _patch_values(patched: dict, pairs: Pairs, at: int, i: int, j: int, seed: int) -> dict[tuple[str, str], float]:
-    found: dict[tuple[str, str], float] = {}
+    shares: dict[tuple[str, str], float] = {}
     for direction, tables in patched.items():
         own, other = tables.contrast(at, i, j, pairs.patch_others(j, seed))
-        found |= {("patch_own", direction): own, ("patch_other", direction): other, ("C_patch", direction): own - other}
+        shares |= {
+            ("patch_own", direction): own,
+            ("patch_other", direction): other,
+            ("C_patch", direction): own - other,
+        }
         own, other = tables.contrast(at, i, j, pairs.patch_others(j, seed), nats=True)
-        found["patch_nats", direction] = own - other
+        shares["patch_nats", direction] = own - other
     for measure in ("patch_own", "patch_other", "C_patch", "patch_nats"):
-        two = [found[measure, direction] for direction in patched]
-        found[measure, "both"] = sum(two) / len(two) if two else nan
-    return found
+        two = [shares[measure, direction] for direction in patched]
+        shares[measure, "both"] = sum(two) / len(two) if two else nan
+    return shares

@@ -83,15 +83,15 @@ class Pairs:
         if not names:
             return tuple(i for i in range(self.n) if not self.own or self.keys[i] in self.own)
         table = {self.name(i, lang).lower(): i for lang in reversed(self.langs) for i in range(self.n)}
-        found = []
+        numbers = []
         for name in names:
             place = table.get(name.strip().lower())
             if place is None:
                 close = difflib.get_close_matches(name, table, n=1)
                 hint = f"did you mean {close[0]!r}?" if close else "use the English name of a concept of the suite"
                 raise BadRequest(f"concept {name!r:.60}: none with two different names is called so; {hint}")
-            found.append(place)
-        return tuple(dict.fromkeys(found))
+            numbers.append(place)
+        return tuple(dict.fromkeys(numbers))
 
 
 def concept_pairs(known: Knowledge | None = None) -> Pairs:

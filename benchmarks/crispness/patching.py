@@ -43,9 +43,9 @@ class Patched:
 def source_states(lm: LanguageModel, pairs: Pairs, lang: str, layers: Sequence[int]) -> torch.Tensor:
     """(n, layers, d_model): outputs of the blocks at the last token of each concept's first eliciting text."""
     prompts = [fitting(lm, pairs.known.elicit(key, lang)[0], "", "last") for key in pairs.keys]
-    wanted = [(lm.layout.blocks[layer], "output") for layer in layers]
-    seen = states(lm, prompts, wanted)
-    return torch.stack([seen[w] for w in wanted], 1)
+    places = [(lm.layout.blocks[layer], "output") for layer in layers]
+    outputs = states(lm, prompts, places)
+    return torch.stack([outputs[w] for w in places], 1)
 
 
 def patch(
@@ -77,16 +77,16 @@ def patch(
     splice = Splice.prepare(lm, [p.ids for p in prompts], lookups, 0, lookups)
     assert splice.hidden is not None
     width = splice.batch.ids.shape[1]
-    seen: dict[tuple[str, str], torch.Tensor] = {}
+    read_states: dict[tuple[str, str], torch.Tensor] = {}
     blocks = lm.layout.blocks
     last = max(layers)
     with torch.no_grad():
-        hooks = [capture(blocks[i], "output", seen, width) for i in range(last)]
+        hooks = [capture(blocks[i], "output", read_states, width) for i in range(last)]
         anywhere = torch.zeros(1, dtype=torch.long, device=lm.device)
         splice.run((anywhere, anywhere), hooks, stop=blocks[last])
     tables, logs = [], []
     for at, layer in enumerate(layers):
-        entering = splice.hidden if layer == 0 else seen[blocks[layer - 1], "output"]
+        entering = splice.hidden if layer == 0 else read_states[blocks[layer - 1], "output"]
         logp = _at_layer(lm, splice, entering, blocks[layer], layer, sources[:, at], work, prompts, batch_tokens)
         tables.append(_means(work, logp.exp()))
         logs.append(_means(work, logp))
@@ -95,10 +95,10 @@ def patch(
 
 def _means(work: Sequence[tuple[int, int, int]], values: torch.Tensor) -> dict[tuple[int, int], float]:
     """Mean per (source, name) over its rows."""
-    found: dict[tuple[int, int], list[float]] = {}
+    by_pair: dict[tuple[int, int], list[float]] = {}
     for (source, name, _), value in zip(work, values.tolist(), strict=True):
-        found.setdefault((source, name), []).append(value)
-    return {pair: sum(mine) / len(mine) for pair, mine in found.items()}
+        by_pair.setdefault((source, name), []).append(value)
+    return {pair: sum(parts) / len(parts) for pair, parts in by_pair.items()}
 
 
 def _at_layer(
@@ -115,18 +115,18 @@ def _at_layer(
     """(len(work),) float64 log P(name) with the state of (source, name, row) in place of column 0 behind one block."""
 
     def read(members: list[int]) -> torch.Tensor:
-        mine = [work[i] for i in members]
-        rows = torch.tensor([row for _, _, row in mine], device=lm.device)
+        chosen = [work[i] for i in members]
+        rows = torch.tensor([row for _, _, row in chosen], device=lm.device)
         part = splice.select(rows)
-        put = sources[[source for source, _, _ in mine]]
+        put = sources[[source for source, _, _ in chosen]]
 
         def replace(module: torch.nn.Module, args: tuple, output: object) -> object:
             value = first(output).clone()
             value[:, 0] = put.to(value.device, value.dtype)
             return with_first(output, value)
 
-        wanted = [(r, t, token) for r, (_, _, row) in enumerate(mine) for t, token in enumerate(prompts[row].target)]
-        row, column, token = torch.tensor(wanted, device=lm.device).T
+        places = [(r, t, token) for r, (_, _, row) in enumerate(chosen) for t, token in enumerate(prompts[row].target)]
+        row, column, token = torch.tensor(places, device=lm.device).T
         hook: Hook = (block, replace)
         with torch.no_grad():
             logits = forward(
@@ -140,7 +140,7 @@ def _at_layer(
             )
         assert logits is not None
         picked = logits.gather(1, token[:, None])[:, 0].double() - logits.float().logsumexp(1).double()
-        return torch.zeros(len(mine), dtype=torch.float64, device=lm.device).index_add(0, row, picked).cpu()
+        return torch.zeros(len(chosen), dtype=torch.float64, device=lm.device).index_add(0, row, picked).cpu()
 
     widths = [len(prompts[row].target) for _, _, row in work]
     out = torch.empty(len(work), dtype=torch.float64)

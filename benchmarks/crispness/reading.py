@@ -45,13 +45,13 @@ def name_states(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean over each concept's prompts of (keys, block outputs) at the lookup: (n, layers, d_in) and (n, layers,
     d_model)."""
-    flat = [p for mine in prompts for p in mine]
+    flat = [p for several in prompts for p in several]
     blocks = [lm.layout.blocks[s.layer] for s in sites]
-    seen = states(lm, flat, [(s.path, "input") for s in sites] + [(b, "output") for b in blocks])
+    read = states(lm, flat, [(s.path, "input") for s in sites] + [(b, "output") for b in blocks])
     count = len(prompts[0])
 
-    def means(wanted: Sequence[tuple[str, str]]) -> torch.Tensor:
-        return torch.stack([seen[w].reshape(len(prompts), count, -1).mean(1) for w in wanted], 1)
+    def means(pairs: Sequence[tuple[str, str]]) -> torch.Tensor:
+        return torch.stack([read[w].reshape(len(prompts), count, -1).mean(1) for w in pairs], 1)
 
     return means([(s.path, "input") for s in sites]), means([(b, "output") for b in blocks])
 
@@ -66,18 +66,20 @@ def gradient_vectors(
     """
 
     def read(members: list[int]) -> list[torch.Tensor]:
-        mine = [prompts[i] for i in members]
-        batch = pad([p.ids for p in mine], lm, side="right")
-        rows = torch.arange(len(mine), device=lm.device)
-        lookups = torch.tensor([p.lookup for p in mine], device=lm.device)
-        wanted = [(r, p.start - 1 + t, token) for r, p in enumerate(mine) for t, token in enumerate(p.target)]
-        row, column, token = torch.tensor(wanted, device=lm.device).T
-        leaves = [torch.zeros(len(mine), s.d_out, device=lm.device, dtype=lm.dtype, requires_grad=True) for s in sites]
+        chosen = [prompts[i] for i in members]
+        batch = pad([p.ids for p in chosen], lm, side="right")
+        rows = torch.arange(len(chosen), device=lm.device)
+        lookups = torch.tensor([p.lookup for p in chosen], device=lm.device)
+        places = [(r, p.start - 1 + t, token) for r, p in enumerate(chosen) for t, token in enumerate(p.target)]
+        row, column, token = torch.tensor(places, device=lm.device).T
+        leaves = [
+            torch.zeros(len(chosen), s.d_out, device=lm.device, dtype=lm.dtype, requires_grad=True) for s in sites
+        ]
 
         def add(site: Site, leaf: torch.Tensor) -> Hook:
             def hook(module: torch.nn.Module, args: tuple, output: object) -> object:
                 value = first(output)
-                shaped = value.reshape(len(mine), -1, value.shape[-1])
+                shaped = value.reshape(len(chosen), -1, value.shape[-1])
                 moved = shaped.index_put((rows, lookups), leaf.to(value.device), accumulate=True)
                 return with_first(output, moved.reshape(value.shape))
 
@@ -88,14 +90,14 @@ def gradient_vectors(
             logits = forward(lm, batch, gather=(row, column), hooks=hooks)
             assert logits is not None
             log_p = logits.float().log_softmax(-1)[torch.arange(len(row), device=lm.device), token]
-            found = torch.autograd.grad(log_p.sum(), leaves)
-        stacked = torch.stack([g[:, s.row_index(g.device)] for g, s in zip(found, sites, strict=True)], 1)
+            by_row = torch.autograd.grad(log_p.sum(), leaves)
+        stacked = torch.stack([g[:, s.row_index(g.device)] for g, s in zip(by_row, sites, strict=True)], 1)
         return list(stacked.float().cpu())
 
-    found: dict[int, torch.Tensor] = {}
+    by_row: dict[int, torch.Tensor] = {}
     for members, vectors in Budget(batch_tokens, "finding edit vectors").run([len(p.ids) for p in prompts], read):
-        found |= dict(zip(members, vectors, strict=True))
-    return torch.stack([found[i] for i in range(len(prompts))])
+        by_row |= dict(zip(members, vectors, strict=True))
+    return torch.stack([by_row[i] for i in range(len(prompts))])
 
 
 def optimised_vectors(

@@ -131,8 +131,8 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
     there."""
     both = frame[(frame["direction"] == "both") & frame["measure"].isin(SHOWN)]
     records = []
-    for keys, mine in both.groupby(["rung", "concept", "measure"], sort=False):
-        table = mine.pivot_table(index="layer", columns="control", values="value")
+    for keys, lines in both.groupby(["rung", "concept", "measure"], sort=False):
+        table = lines.pivot_table(index="layer", columns="control", values="value")
         if "none" not in table or table["none"].isna().all():
             continue
         layer = table["none"].idxmax()
@@ -141,13 +141,13 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(records)
 
 
-def format_crispness(found: Crispness, most: int = 6) -> str:
+def format_crispness(result: Crispness, most: int = 6) -> str:
     """The summary of the first `most` concepts as text for a terminal."""
-    table = summary(found.frame)
+    table = summary(result.frame)
     names = list(dict.fromkeys(table["concept"]))
     shown = table[table["concept"].isin(names[:most])].rename(columns={"none": "value", "layer": "best layer"})
     lines = [shown.to_string(index=False, float_format=lambda v: f"{v:.3f}")]
     if len(names) > most:
         lines.append(f"... and {len(names) - most} more concepts in crispness.csv")
-    lines += [*found.skipped, *found.failed, *(f"wrote {path}" for path in found.files)]
+    lines += [*result.skipped, *result.failed, *(f"wrote {path}" for path in result.files)]
     return "\n".join(lines)

@@ -44,7 +44,7 @@ def ask(
     """One probe about `fact`'s subject and relation.
 
     Args:
-        answer: key of the object the edited model shall give; the fact's own object when left out.
+        answer: key of the object the edited model should give; the fact's own object when left out.
         old: key of the object before the edit; the fact's own object when left out.
         rivals: keys of further objects that must be among the candidates, in a neighbour's probe: the edit's target
             first, which then is the probe's rival.

@@ -27,19 +27,19 @@ def with_common_probes(cases: Sequence[Case], most: int = 0) -> tuple[Case, ...]
     drift = _drift()
     out = []
     for number, case in enumerate(cases):
-        mine = _first(case.probes, most)
-        own = {p.kind for p in mine}
-        derived = (*_neighbours_plus(case, mine), *drift, _fluency(case), *_ability(number))
-        out.append(replace(case, probes=(*mine, *(p for p in derived if p.kind not in own))))
+        first = _first(case.probes, most)
+        own = {p.kind for p in first}
+        derived = (*_neighbours_plus(case, first), *drift, _fluency(case), *_ability(number))
+        out.append(replace(case, probes=(*first, *(p for p in derived if p.kind not in own))))
     return tuple(out)
 
 
 def _first(probes: Sequence[Probe], most: int) -> list[Probe]:
-    seen: Counter[tuple[str, str]] = Counter()
+    counts: Counter[tuple[str, str]] = Counter()
     kept = []
     for p in probes:
-        seen[p.kind, p.lang] += 1
-        if not most or p.kind == "efficacy" or seen[p.kind, p.lang] <= most:
+        counts[p.kind, p.lang] += 1
+        if not most or p.kind == "efficacy" or counts[p.kind, p.lang] <= most:
             kept.append(p)
     return kept
 

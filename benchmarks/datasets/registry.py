@@ -5,7 +5,7 @@ the cases makes every prefix a varied sample. The argument is what follows a col
 
 A module of `formats/` reads one file format into fact edits, in the order of the file. It has `recognises(record) ->
 bool` and `read(file, seed, limit) -> CaseSet`; SOURCE where the file is published, OPTIONS (a line that names them)
-where the format has options of its own behind a `#`. `file:PATH`, or the path alone, stands for the format that
+where the format has options, behind a `#`. `file:PATH`, or the path alone, stands for the format that
 recognises the records of the file. `#split=NAME`, `#head` and `#encoding=NAME` are for every format: see `DataFile`.
 """
 

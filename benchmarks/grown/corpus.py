@@ -1,10 +1,10 @@
 """The training text of the grown rungs and the sentences held back from it.
 
-Every fact of the knowledge base is *told* in both languages or, for a known fraction, in one language only (so whether
-the other language knows it too is a question with a true answer). In each told language one template per fact is held
-back. Questions of several hops over told facts are held back altogether. Translation sentences and eliciting sentences
-(definitions) tie the names together. The split hangs on the world's seed and
-the fact alone: every rung sees the same facts, and a larger world leaves the fate of a fact as it was.
+Every fact of the knowledge base is *stated* in both languages or, for a known fraction, in one language only (so
+whether the other language knows it too is a question with a true answer). In each language that states it one template
+per fact is held back. Questions of several hops over stated facts are held back altogether. Translation sentences and
+eliciting sentences (definitions) tie the names together. The split depends on the world's seed and the fact alone:
+every rung sees the same facts, and a larger world leaves the fate of a fact as it was.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ class Sentence:
     """One sentence: `prompt`, then `target`, then a full stop.
 
     Attributes:
-        kind: `seen` (a told fact in a trained wording), `template` (a told fact, wording held back), `language` (a fact
-            never told in this language), `elicit` (a definition and its name), `translation`, `multi_hop` (the end of a
-            chain of facts that are all told in this language). Those of HELD are never trained on.
+        kind: `seen` (a stated fact in a trained wording), `template` (a stated fact, wording held back), `language` (a
+            fact never stated in this language), `elicit` (a definition and its name), `translation`, `multi_hop` (the
+            end of a chain of facts that are all stated in this language). Those of HELD are never trained on.
         group: sentences of one group compete for the same answers: the relation (the last one of a chain), or the kind
             itself.
         fact: the fact said, for the first three kinds.
@@ -59,7 +59,7 @@ class Sentence:
 
 @dataclass(frozen=True)
 class Telling:
-    """How one fact is told: in which languages, and the template held back in each language."""
+    """How one fact is stated: in which languages, and the template held back in each language."""
 
     langs: tuple[str, ...]
     held: tuple[tuple[str, int], ...]
@@ -70,7 +70,7 @@ class Telling:
 
 @dataclass(frozen=True)
 class Split:
-    """Which part of the world is told. `one_language`: fraction of the facts told in one language only."""
+    """Which part of the world is stated. `one_language`: fraction of the facts stated in one language only."""
 
     seed: int = 0
     one_language: float = 0.3

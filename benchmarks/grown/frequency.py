@@ -30,9 +30,9 @@ def frequencies(corpus: Corpus, exponent: float, seed: int) -> np.ndarray:
     fact (names, translations): 1.
     """
     rank = {subject: at for at, subject in enumerate(ranked_subjects(corpus, seed), 1)}
-    told = np.array([s.fact is not None for s in corpus.train])
+    has_fact = np.array([s.fact is not None for s in corpus.train])
     weight = np.array([rank[s.fact.subject] ** -exponent if s.fact else 1.0 for s in corpus.train])
-    weight[told] /= weight[told].mean()
+    weight[has_fact] /= weight[has_fact].mean()
     return weight
 
 

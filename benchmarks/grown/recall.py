@@ -24,17 +24,17 @@ def answered(model: Any, tokenizer: Any, sentences: Sequence[Sentence], batch: i
         whole = [whole_ids(tokenizer, sentences[i].prompt, sentences[i].target) for i in part]
         texts = [text for text, _ in whole]
         ids = torch.full((len(part), 1 + max(map(len, texts))), tokenizer.eos_token_id)
-        asked = torch.zeros_like(ids, dtype=torch.bool)
+        places = torch.zeros_like(ids, dtype=torch.bool)
         for row, text in enumerate(texts):
             ids[row, 1 : 1 + len(text)] = torch.tensor(text)
-            asked[row, 1 + whole[row][1] : 1 + len(text)] = True
+            places[row, 1 + whole[row][1] : 1 + len(text)] = True
         with torch.no_grad():
             hidden = model.base_model(
                 ids.to(device), attention_mask=torch.ones_like(ids, device=device), use_cache=False
             ).last_hidden_state
-            said = head(hidden[:, :-1][asked[:, 1:].to(device)]).argmax(-1).cpu()
+            said = head(hidden[:, :-1][places[:, 1:].to(device)]).argmax(-1).cpu()
         wrong = torch.zeros(len(part), dtype=torch.long).index_add_(
-            0, asked.nonzero()[:, 0], (said != ids[asked]).to(torch.long)
+            0, places.nonzero()[:, 0], (said != ids[places]).to(torch.long)
         )
         for i, errors in zip(part, wrong.tolist(), strict=True):
             right[i] = errors == 0

@@ -60,7 +60,7 @@ def ground(spec: RungSpec) -> Ground:
 
     plain = make_corpus(spec.world, spec.split, switch=spec.switch)
     corpus = make_corpus(spec.world, spec.split, spec.news, spec.switch) if spec.edits else plain
-    # News is told in the tokens of the world without it, so that both models answer in the same tokens.
+    # News is written in the tokens of the world without it, so that both models answer in the same tokens.
     tokenizer = train_tokenizer(plain.texts, spec.vocabulary, spec.recipe.length)
     parts = [spec.identity(), corpus.hash, tokenizer.backend_tokenizer.to_str(), TRAINER_VERSION]
     return Ground(corpus, tokenizer, hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest())
@@ -85,8 +85,8 @@ def grow(
         progress: called after every step with steps done, steps in all, and the loss in nats; default a bar on stderr;
             False shows nothing.
         device: where to train. The weights of one device are not bit for bit those of another.
-        checkpoints: also keep the models along the way (`RungSpec.checkpoints`), each a rung of its own. Asking for one
-            of them by its name makes them all.
+        checkpoints: also keep the models along the way (`RungSpec.checkpoints`), each as a rung. Asking for one of
+            them by its name makes them all.
         every: seconds of training between two states to go on from.
 
     Raises:
@@ -96,8 +96,8 @@ def grow(
     run = spec.finished
     on = ground(run)
     place = _Place((cache or cache_root()) / "grown", run, on)
-    wanted = [spec, *([replace(run, step=step) for step in run.checkpoints] if checkpoints else ())]
-    if all(place.has(one) for one in wanted):
+    specs = [spec, *([replace(run, step=step) for step in run.checkpoints] if checkpoints else ())]
+    if all(place.has(one) for one in specs):
         return place.folder(spec)
     try:
         place.root.mkdir(parents=True, exist_ok=True)
@@ -108,7 +108,7 @@ def grow(
             f"{place.folder(run)}: cannot write there ({error.strerror}); choose another cache folder or free space"
         ) from error
     with lock:
-        if not all(place.has(one) for one in wanted):
+        if not all(place.has(one) for one in specs):
             place.sweep()
             _train(place, checkpoints or bool(spec.step), progress, torch.device(device), every)
         lock.release()

@@ -3,7 +3,7 @@
 What makes it fast (measured; see LOG.md): Muon needs few tokens; the loss over the vocabulary computes its own gradient
 in slices that stay in the processor's cache; documents that share a row do not see each other (unrelated sentences
 before a fact slowed its learning two to three times); matrix products run in bfloat16 where the processor has tiles for
-it, weights and updates stay float32; a batch is cut in a fixed number of shards, each run by a thread of its own with
+it, weights and updates stay float32; a batch is cut in a fixed number of shards, each run by one thread with
 one torch thread, which neither spins when other processes want the cores nor makes the result depend on how many cores
 there are.
 """
@@ -42,20 +42,20 @@ def documents(
     `frequency`: (sentences,) how often each comes per epoch; between whole numbers by chance, anew in every epoch.
     """
     out: list[list[int]] = []
-    wanted = 0
-    told = np.arange(len(sentences))
+    needed = 0
+    order = np.arange(len(sentences))
     if frequency is not None:
-        told = np.repeat(told, np.floor(frequency + rng.random(len(sentences))).astype(np.int64))
-    for index in told[rng.permutation(len(told))]:
+        order = np.repeat(order, np.floor(frequency + rng.random(len(sentences))).astype(np.int64))
+    for index in order[rng.permutation(len(order))]:
         ids = sentences[index]
         if not ids:  # a sentence that the text leaves out
             continue
-        if wanted > 0 and len(out[-1]) + len(ids) <= length - 1:
+        if needed > 0 and len(out[-1]) + len(ids) <= length - 1:
             out[-1].extend(ids)
-            wanted -= 1
+            needed -= 1
         else:
             out.append(list(ids))
-            wanted = int(rng.integers(1, 8)) if rng.random() < company else 0
+            needed = int(rng.integers(1, 8)) if rng.random() < company else 0
     return out
 
 
@@ -226,10 +226,10 @@ class Trainer:
         positions, mask = segments(inputs, self.end)
         with torch.enable_grad():
             with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=low, cache_enabled=False):
-                seen = torch.zeros(mask.shape, dtype=torch.bfloat16 if low else torch.float32, device=self.device)
-                seen.masked_fill_(~mask, torch.finfo(seen.dtype).min)
+                weights = torch.zeros(mask.shape, dtype=torch.bfloat16 if low else torch.float32, device=self.device)
+                weights.masked_fill_(~mask, torch.finfo(weights.dtype).min)
                 hidden = self.model.base_model(
-                    inputs, attention_mask=seen, position_ids=positions, use_cache=False
+                    inputs, attention_mask=weights, position_ids=positions, use_cache=False
                 ).last_hidden_state
             keep = labels >= 0
             flat = hidden.reshape(-1, hidden.shape[-1])[keep].float()
@@ -268,10 +268,10 @@ class Trainer:
         Raises:
             KeyError, ValueError, RuntimeError: they are not of such a trainer.
         """
-        mine = self.tensors()
-        if mine.keys() != tensors.keys():
+        own = self.tensors()
+        if own.keys() != tensors.keys():
             raise ValueError("other tensors than this model's")
-        for name, tensor in mine.items():
+        for name, tensor in own.items():
             tensor.copy_(tensors[name])
         self.done, self.seen = int(numbers["done"]), int(numbers["seen"])
         self.log, self.since = [(int(step), float(loss)) for step, loss in numbers["log"]], list(numbers["since"])

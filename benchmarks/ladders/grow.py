@@ -48,21 +48,21 @@ def grow_ladder(
         name: a ladder's name or file, or a model reference `grown:...`. rungs: only these of the ladder.
         seeds: grow every rung with these seeds instead of its own.
         checkpoints: keep the models along each training as well.
-        say: told one line per rung, with an estimate of what is left; None writes it to stderr.
+        say: called with one line per rung, with an estimate of what is left; None writes it to stderr.
 
     Raises:
         UserError: no such ladder or rung, or none of them is grown here.
     """
     chosen = [spec for _, spec in grown_rungs(name, rungs)]
-    wanted = list(dict.fromkeys(_seeded(spec, seed) for spec in chosen for seed in (seeds or (None,))))
+    names = list(dict.fromkeys(_seeded(spec, seed) for spec in chosen for seed in (seeds or (None,))))
     say = say or (lambda line: print(line, file=sys.stderr))
-    sizes = [_work(name) for name in wanted]
+    sizes = [_work(name) for name in names]
     records, failed = [], []
     began, done = time.perf_counter(), 0.0
-    for i, (one, size) in enumerate(zip(wanted, sizes, strict=True), 1):
+    for i, (one, size) in enumerate(zip(names, sizes, strict=True), 1):
         spent = time.perf_counter() - began
         left = f", about {spent * sum(sizes[i - 1 :]) / done / 60:.0f} min left" if done and spent > 5 else ""
-        say(f"rung {i} of {len(wanted)}: {one}{left}")
+        say(f"rung {i} of {len(names)}: {one}{left}")
         try:
             before = time.perf_counter()
             card = read_card(grow(one, cache=cache, device=device, checkpoints=checkpoints))
@@ -93,7 +93,7 @@ def _seeded(spec: RungSpec, seed: int | None) -> str:
 
 
 def _work(name: str) -> float:
-    """Cost of a training in units of its own: weights of the blocks, and what each token costs whatever the size, x
+    """Cost of a training in arbitrary units: weights of the blocks, and what each token costs whatever the size, x
     tokens."""
     spec = RungSpec.parse(name)
     return (spec.layers * spec.width**2 + TOKEN_COST) * spec.recipe.tokens

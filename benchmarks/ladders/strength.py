@@ -39,8 +39,8 @@ def ladder_strength(
 
     Args:
         name: a ladder's name or file, or a model reference. rungs: only these of the ladder.
-        text: a UTF-8 file whose bits per byte are wanted as well.
-        say: told one line per rung; None writes it to stderr.
+        text: a UTF-8 file whose bits per byte are measured as well.
+        say: called with one line per rung; None writes it to stderr.
 
     Raises:
         UserError: no such ladder, rung or file; a single model that cannot be loaded.

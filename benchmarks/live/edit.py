@@ -158,8 +158,8 @@ def run_edit(
     model = reference if isinstance(reference, OpenModel) else OpenModel(reference, device)
     lm = model()
     earlier = [saved_delta(folder, lm) for folder in add]
-    told = read_hparams(hparams, lm.n_layers) if hparams else Hparams(editor, None, (), "")
-    editor = make_method(editor.name, **(told.method.settings() | (settings or {})))
+    stated = read_hparams(hparams, lm.n_layers) if hparams else Hparams(editor, None, (), "")
+    editor = make_method(editor.name, **(stated.method.settings() | (settings or {})))
     cases = in_chat(lm, cases, chat)
     requests = [case.request for case in cases]
     lm, plan = planned(lm, [editor], requests)
@@ -168,7 +168,7 @@ def run_edit(
     clock.append(time.perf_counter())
     base = measure_base(lm, cases)
     clock.append(time.perf_counter())
-    statistics = statistics_of(lm, seed, corpus or told.corpus or CORPUS)
+    statistics = statistics_of(lm, seed, corpus or stated.corpus or CORPUS)
     if dose == AUTO and all(case.kind == "erase" for case in cases):
         dose = 1.0  # an erasure has no target whose margin could be looked at: it is whole at dose 1
     delta, chosen_dose = at_dose(lm, editor(lm, requests, statistics), requests, dose)
@@ -212,7 +212,7 @@ def run_edit(
         saved=saved,
         versions=versions(),
         form="hooks" if lm.offloaded else "weights",
-        notes=(*told.notes, *edit_set(requests).notes(), *doubts(lm, statistics, delta)),
+        notes=(*stated.notes, *edit_set(requests).notes(), *doubts(lm, statistics, delta)),
     )
 
 
@@ -259,16 +259,16 @@ def _summary(rows: Sequence[dict]) -> list[dict]:
     """Per probe kind: number, measurable ones, mean value, share of free-running exact matches before and after."""
     lines = []
     for kind in PROBE_KINDS:
-        mine = [row for row in rows if row["probe"] == kind]
-        if mine:
+        probes = [row for row in rows if row["probe"] == kind]
+        if probes:
             lines.append(
                 {
                     "probe": kind,
-                    "n": len(mine),
-                    "measurable": sum(not isnan(row["value"]) for row in mine),
-                    "value": _number(_mean([row["value"] for row in mine])),
-                    "exact_before": _number(_mean([row.get("exact_before", nan) for row in mine])),
-                    "exact_after": _number(_mean([row.get("exact_after", nan) for row in mine])),
+                    "n": len(probes),
+                    "measurable": sum(not isnan(row["value"]) for row in probes),
+                    "value": _number(_mean([row["value"] for row in probes])),
+                    "exact_before": _number(_mean([row.get("exact_before", nan) for row in probes])),
+                    "exact_after": _number(_mean([row.get("exact_after", nan) for row in probes])),
                 }
             )
     return lines

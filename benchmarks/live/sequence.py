@@ -93,7 +93,7 @@ def pile_up(
         raise BadRequest(f"{lm.name} knows none of the facts kept apart; take a stronger model or other facts")
     texts = [t for some in drift_texts().values() for t in some[:1]]
     langs = list(drift_texts())
-    wanted = set(checkpoints(len(cases)))
+    stops = set(checkpoints(len(cases)))
     rows: list[dict] = []
     looked = 0.0
 
@@ -113,7 +113,7 @@ def pile_up(
         nonlocal looked
         if note:
             note(step.done, len(cases))
-        reached = [w for w in wanted if step.done - batch < w <= step.done]
+        reached = [w for w in stops if step.done - batch < w <= step.done]
         if not reached:
             return
         began = time.perf_counter()
@@ -190,8 +190,8 @@ def run_sequences(
     title = f"{edits} edits one after another, {reference}"
     paths: list[Path] = []
     for name in methods:
-        mine = make_method(name, **taken_by(name, settings or {})).settings()
-        key = digest([reference, lm.weight_hash, dataset, edits, batch, seed, name, mine, CODE_SCHEMA])
+        values = make_method(name, **taken_by(name, settings or {})).settings()
+        key = digest([reference, lm.weight_hash, dataset, edits, batch, seed, name, values, CODE_SCHEMA])
         if name in made and made[name].about["key"] == key:
             say(f"{name}: in {out} already")
             paths = paths or write_pilings(made, out, title)
@@ -199,7 +199,7 @@ def run_sequences(
         with progress(edits, f"{name}: ", "edits", leave=False) as bar:
             try:
                 piling = pile_up(
-                    lm, name, mine, chosen, untouched, statistics, batch=batch, note=partial(_advance, bar)
+                    lm, name, values, chosen, untouched, statistics, batch=batch, note=partial(_advance, bar)
                 )
             except UserError as error:
                 say(f"{name}: failed: {error}")
@@ -213,7 +213,7 @@ def run_sequences(
                 "edits": edits,
                 "batch": batch,
                 "seed": seed,
-                "settings": mine,
+                "settings": values,
                 "versions": versions(),
                 "commit": commit(),
             }

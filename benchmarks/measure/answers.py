@@ -91,8 +91,8 @@ def measure_base(lm: LanguageModel, cases: Sequence[Case], new_tokens: int | Non
     them out.
     """
     new_tokens = continuation_length(lm, cases) if new_tokens is None else new_tokens
-    asked = [_with_needs(case) for case in cases]
-    chosen = [p for case in asked for p in case.probes if p.candidates and p.kind not in WRITTEN]
+    complete = [_with_needs(case) for case in cases]
+    chosen = [p for case in complete for p in case.probes if p.candidates and p.kind not in WRITTEN]
     texts = dict.fromkeys((text, p.candidates) for p in chosen for text in p.calibration or (p.prior,) if text)
     logp = continuation_logprobs(lm, [text for text, _ in texts], [candidates for _, candidates in texts])
     table = dict(zip(texts, logp, strict=True))
@@ -104,9 +104,9 @@ def measure_base(lm: LanguageModel, cases: Sequence[Case], new_tokens: int | Non
             return np.mean([table[text, p.candidates] for text in p.calibration], axis=0)
         return PRIOR_WEIGHT * table[p.prior, p.candidates] if p.prior else np.zeros(len(p.candidates))
 
-    all_priors = [tuple(prior(p) for p in case.probes) for case in asked]
-    said = measure(lm, asked, all_priors, new_tokens=new_tokens)
-    answers = tuple(_judged(*part) for part in zip(cases, asked, said, all_priors, strict=True))
+    all_priors = [tuple(prior(p) for p in case.probes) for case in complete]
+    said = measure(lm, complete, all_priors, new_tokens=new_tokens)
+    answers = tuple(_judged(*part) for part in zip(cases, complete, said, all_priors, strict=True))
     priors = tuple(q[: len(case.probes)] for case, q in zip(cases, all_priors, strict=True))
     known = tuple(_known(case, a, q) for case, a, q in zip(cases, answers, priors, strict=True))
     return Base(answers, priors, known, new_tokens)
@@ -120,14 +120,14 @@ def _with_needs(case: Case) -> Case:
 
 
 def _judged(
-    case: Case, asked: Case, said: Sequence[Answer | None], priors: Sequence[np.ndarray | None]
+    case: Case, complete: Case, said: Sequence[Answer | None], priors: Sequence[np.ndarray | None]
 ) -> tuple[Answer | None, ...]:
-    """The answers to the probes of `case`, each with whether what it needs is known; `asked` is `_with_needs(case)`."""
+    """The answers to the probes of `case`, each with whether what it needs is known; `complete` is `_with_needs(case)`."""
     n = len(case.probes)
     right = iter(
         [
             a is not None and q is not None and int(np.argmax(a.logp - q)) == p.answer
-            for p, a, q in zip(asked.probes[n:], said[n:], priors[n:], strict=True)
+            for p, a, q in zip(complete.probes[n:], said[n:], priors[n:], strict=True)
         ]
     )
     out: list[Answer | None] = []
@@ -162,8 +162,8 @@ def measure(
     deltas, later = _with_later_training(lm, cases, deltas, of)
     # Probes that ask the same of the same model share the work.
     questions: dict[tuple, Race] = {}
-    for row, case, mine in zip(of, cases, priors, strict=True):
-        for p, prior in zip(case.probes, mine, strict=True):
+    for row, case, own_priors in zip(of, cases, priors, strict=True):
+        for p, prior in zip(case.probes, own_priors, strict=True):
             if prior is not None:
                 key = _question(later.get(row, row) if p.kind == "decay" else row, p)
                 compared = {i for i in (p.answer, p.old, p.against) if i is not None}
@@ -178,7 +178,7 @@ def measure(
         [row for row, _, _, _ in questions],
         races=list(questions.values()),
     )
-    found = {
+    answers = {
         key: Answer(r.logp, r.text if new_tokens else None, r.tokens, r.forced)
         for key, r in zip(questions, said, strict=True)
     }
@@ -187,7 +187,7 @@ def measure(
         tuple(
             written.get((row, p.prompt, p.reference))
             if p.kind in WRITTEN
-            else found.get(_question(later.get(row, row) if p.kind == "decay" else row, p))
+            else answers.get(_question(later.get(row, row) if p.kind == "decay" else row, p))
             for p in case.probes
         )
         for row, case in zip(of, cases, strict=True)
@@ -238,31 +238,31 @@ def measure_drift(
 ) -> tuple[dict[str, Drift], ...]:
     """Per case, text -> drift of its delta on that text, for the texts of its `drift` probes."""
     of = range(len(cases)) if of is None else of
-    wanted = [tuple(dict.fromkeys(p.prompt for p in case.probes if p.kind == "drift")) for case in cases]
-    found: dict[tuple[int, str], Drift] = {}
-    for texts in dict.fromkeys(wanted):  # cases that read the same texts share one call
-        rows = list(dict.fromkeys(row for row, mine in zip(of, wanted, strict=True) if mine == texts))
+    texts_of = [tuple(dict.fromkeys(p.prompt for p in case.probes if p.kind == "drift")) for case in cases]
+    drifts: dict[tuple[int, str], Drift] = {}
+    for texts in dict.fromkeys(texts_of):  # cases that read the same texts share one call
+        rows = list(dict.fromkeys(row for row, own_texts in zip(of, texts_of, strict=True) if own_texts == texts))
         if not texts:
             continue
         # A last edit that changes nothing says what the unedited model makes of the texts.
         kl, bits = text_drift(lm, list(texts), [*(deltas[row] for row in rows), Delta({})])
         for i, row in enumerate(rows):
             for j, text in enumerate(texts):
-                found[row, text] = Drift(float(kl[i, j]), float(bits[i, j]), float(bits[-1, j]))
-    return tuple({t: found[row, t] for t in texts} for row, texts in zip(of, wanted, strict=True))
+                drifts[row, text] = Drift(float(kl[i, j]), float(bits[i, j]), float(bits[-1, j]))
+    return tuple({t: drifts[row, t] for t in texts} for row, texts in zip(of, texts_of, strict=True))
 
 
 def continuation_length(lm: LanguageModel, cases: Sequence[Case]) -> int:
     """Tokens a greedy continuation needs to hold the longest answer of `cases` and show where it ends."""
-    asked = {(p.prompt, p.candidates[p.answer]) for case in cases for p in case.probes if p.asked_freely}
-    longest = max((len(continuation_ids(lm, prompt, answer)) for prompt, answer in asked), default=0)
+    pairs = {(p.prompt, p.candidates[p.answer]) for case in cases for p in case.probes if p.asked_freely}
+    longest = max((len(continuation_ids(lm, prompt, answer)) for prompt, answer in pairs), default=0)
     return min(max(longest + 2, MIN_NEW_TOKENS), MAX_NEW_TOKENS)
 
 
 def own_wordings(case: Case) -> Case:
     """A case with only the probes that say whether its fact is known: the edit's wordings in its own language."""
-    mine = (p for p in case.probes if p.kind in ("efficacy", "paraphrase") and p.lang == case.request.lang)
-    return replace(case, probes=tuple(mine))
+    own = (p for p in case.probes if p.kind in ("efficacy", "paraphrase") and p.lang == case.request.lang)
+    return replace(case, probes=tuple(own))
 
 
 def _known(case: Case, answers: Sequence[Answer | None], priors: Sequence[np.ndarray | None]) -> bool | None:

@@ -38,8 +38,8 @@ def fit(lm: LanguageModel, case: Case) -> Fitting:
     kept = tuple(i for i, probe in enumerate(case.probes) if not _too_long(lm, probe))
     if len(kept) == len(case.probes) and not _request_too_long(lm, case.request):
         return Fitting(case, kept, ())
-    asked = any(case.probes[i].kind == "efficacy" for i in kept)
-    if not asked or _request_too_long(lm, case.request):
+    has_efficacy = any(case.probes[i].kind == "efficacy" for i in kept)
+    if not has_efficacy or _request_too_long(lm, case.request):
         return Fitting(None, (), (left_out_row(case, TOO_LONG),))
     rows = tuple(unmeasured_row(i, p, TOO_LONG) for i, p in enumerate(case.probes) if i not in kept)
     return Fitting(replace(case, probes=tuple(case.probes[i] for i in kept)), kept, rows)

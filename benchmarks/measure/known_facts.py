@@ -52,9 +52,9 @@ def known_rates(lm: LanguageModel, *, cache: Path | None = None) -> KnownRates:
     Raises:
         BadData: the cache cannot be written.
     """
-    asked = {lang: sample(lang) for lang in ("en", "fr")}
+    samples = {lang: sample(lang) for lang in ("en", "fr")}
     content = [
-        [lang, p.prompt, p.prior, p.candidates, p.answer] for lang, facts in asked.items() for f in facts for p in f
+        [lang, p.prompt, p.prior, p.candidates, p.answer] for lang, facts in samples.items() for f in facts for p in f
     ]
     key = json.dumps([content, PRIOR_WEIGHT, KNOWN_SHARE, lm.prefix_ids])
     digest = hashlib.sha256(key.encode()).hexdigest()
@@ -63,10 +63,10 @@ def known_rates(lm: LanguageModel, *, cache: Path | None = None) -> KnownRates:
         return KnownRates(**json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         pass  # nothing readable there: measured (again)
-    found = KnownRates(_share(lm, asked["en"]), _share(lm, asked["fr"]), FACTS)
+    rates = KnownRates(_share(lm, samples["en"]), _share(lm, samples["fr"]), FACTS)
     with atomic_file(path) as temporary:
-        temporary.write_text(json.dumps(found.__dict__), encoding="utf-8")
-    return found
+        temporary.write_text(json.dumps(rates.__dict__), encoding="utf-8")
+    return rates
 
 
 def _share(lm: LanguageModel, facts: list[list[Probe]]) -> float:

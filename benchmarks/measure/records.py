@@ -194,6 +194,6 @@ def _length(said: Answer, candidate: int | None) -> float:
     return nan if candidate is None or not said.tokens else float(len(said.tokens[candidate]))
 
 
-def _share_equal(found: Sequence[int], wanted: Sequence[int]) -> float:
+def _share_equal(tokens: Sequence[int], reference: Sequence[int]) -> float:
     """Share of places with the same token: `np.mean(np.equal(answers, labels))` of EasyEdit's `test_prediction_acc`."""
-    return sum(a == b for a, b in zip(found, wanted, strict=True)) / len(wanted) if wanted else nan
+    return sum(a == b for a, b in zip(tokens, reference, strict=True)) / len(reference) if reference else nan

@@ -29,8 +29,8 @@ def stored_base(lm: LanguageModel, cases: Sequence[Case]) -> Base:
     Raises:
         BadData: the file is damaged.
     """
-    asked = [case_record(case) for case in cases]
-    decisive = [lm.weight_hash, lm.prefix_ids, str(lm.dtype), lm.device.type, CODE_SCHEMA, versions(), asked]
+    questions = [case_record(case) for case in cases]
+    decisive = [lm.weight_hash, lm.prefix_ids, str(lm.dtype), lm.device.type, CODE_SCHEMA, versions(), questions]
     path = cache_root() / "answers" / f"{digest(decisive)[:32]}.json"
     if path.is_file():
         return _read(path)

@@ -23,9 +23,9 @@ def probabilities(
         deltas: one per case, under which it is asked; none for the model as it stands.
     """
     places = [(i, j) for i, case in enumerate(cases) for j, p in enumerate(case.probes) if p.candidates]
-    asked = [cases[i].probes[j] for i, j in places]
+    probes = [cases[i].probes[j] for i, j in places]
     rows = [i for i, _ in places] if deltas else None
-    logp = continuation_logprobs(lm, [p.prompt for p in asked], [p.candidates for p in asked], deltas, rows)
+    logp = continuation_logprobs(lm, [p.prompt for p in probes], [p.candidates for p in probes], deltas, rows)
     out: list[list[np.ndarray | None]] = [[None] * len(case.probes) for case in cases]
     for (i, j), one in zip(places, logp, strict=True):
         share = np.exp(one - one.max())

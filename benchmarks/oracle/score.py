@@ -55,8 +55,8 @@ def scores_of_case(case: Case, base: Answers, edited: Answers, oracle: Answers, 
     where both prefer the base's. Probes on which they disagree count only among all.
     """
     tops = [[None if a is None else int(np.argmax(a)) for a in answers] for answers in (base, oracle, second)]
-    asked = [at for at, answer in enumerate(base) if answer is not None]
-    agreed = [at for at in asked if tops[1][at] == tops[2][at]]
+    measured = [at for at, answer in enumerate(base) if answer is not None]
+    agreed = [at for at in measured if tops[1][at] == tops[2][at]]
     moved = [at for at in agreed if tops[1][at] != tops[0][at]]
     kept = [at for at in agreed if tops[1][at] == tops[0][at]]
 
@@ -67,7 +67,7 @@ def scores_of_case(case: Case, base: Answers, edited: Answers, oracle: Answers, 
         means = [np.mean([_apart(one[at], other[at]) for at in places]) for one, other in pairs]
         return Distances(*map(float, means), probes=len(places))
 
-    every, of_moved, of_kept = over(asked), over(moved), over(kept)
+    every, of_moved, of_kept = over(measured), over(moved), over(kept)
     value, reason = score(every)
     moved_value, moved_reason = score(of_moved)
     own, other = _news(case, own=True), _news(case, own=False)

@@ -78,23 +78,23 @@ def by_kind(
 ) -> list[Part]:
     """Every kind of question alone under `deltas`, without free text; free text as what it adds to all of them."""
     kinds = list(dict.fromkeys(p.kind for case in cases for p in case.probes))
-    asked = [k for k in kinds if k not in ("drift", "fluency")]
+    candidate_kinds = [k for k in kinds if k not in ("drift", "fluency")]
 
     def ask(kinds: set[str], new_tokens: int) -> Spent:
         pairs = [only(c, q, kinds) for c, q in zip(cases, base.priors, strict=True)]
-        mine, priors = [c for c, _ in pairs], [q for _, q in pairs]
-        return spent(lambda: measure(lm, mine, priors, deltas, new_tokens=new_tokens))
+        own_cases, priors = [c for c, _ in pairs], [q for _, q in pairs]
+        return spent(lambda: measure(lm, own_cases, priors, deltas, new_tokens=new_tokens))
 
     taken: dict[str, list[Spent]] = {k: [] for k in (*kinds, FREE_TEXT)}
     for _ in range(rounds):
         for kind in kinds:
             drift = lambda: measure_drift(lm, cases, deltas)  # noqa: E731
             taken[kind].append(spent(drift) if kind == "drift" else ask({kind}, 0))
-        taken[FREE_TEXT].append(ask(set(asked), base.new_tokens) - ask(set(asked), 0))
-    middle = {k: _median(found) for k, found in taken.items()}
+        taken[FREE_TEXT].append(ask(set(candidate_kinds), base.new_tokens) - ask(set(candidate_kinds), 0))
+    middle = {k: _median(times) for k, times in taken.items()}
     total = sum(s.cpu for s in middle.values())
     count = {k: sum(p.kind == k for c in cases for p in c.probes) for k in kinds}
-    count[FREE_TEXT] = sum(count[k] for k in asked)
+    count[FREE_TEXT] = sum(count[k] for k in candidate_kinds)
     return [Part(k, len(cases), count[k], s, s.cpu / total) for k, s in middle.items()]
 
 
@@ -126,18 +126,18 @@ def short_of(case: Case) -> Short:
 def ask_short(lm: LanguageModel, shorts: Sequence[Short], deltas: Sequence[Delta]) -> list[Found]:
     """What EasyEdit's evaluation finds about each edit, in passes over all of them."""
     rows = [i for i, short in enumerate(shorts) for _ in short.asked]
-    asked = [pair for short in shorts for pair in short.asked]
+    pairs = [pair for short in shorts for pair in short.asked]
     race = Race(np.zeros(1), (0,))
-    said = replies(lm, [p for p, _ in asked], [(t,) for _, t in asked], 0, deltas, rows, races=[race] * len(asked))
-    found, at = [], 0
+    said = replies(lm, [p for p, _ in pairs], [(t,) for _, t in pairs], 0, deltas, rows, races=[race] * len(pairs))
+    answers, at = [], 0
     for short in shorts:
-        mine = said[at : at + len(short.asked)]
-        at += len(mine)
+        own = said[at : at + len(short.asked)]
+        at += len(own)
         border = 1 + len(short.rephrase)
-        shares = [float(np.mean(np.equal(r.forced[0], r.tokens[0]))) for r in mine[:border]]
-        accuracy = (*shares, *[float("nan")] * (len(mine) - border))
-        found.append(Found(accuracy, (*[()] * border, *(r.forced[0] for r in mine[border:]))))
-    return found
+        shares = [float(np.mean(np.equal(r.forced[0], r.tokens[0]))) for r in own[:border]]
+        accuracy = (*shares, *[float("nan")] * (len(own) - border))
+        answers.append(Found(accuracy, (*[()] * border, *(r.forced[0] for r in own[border:]))))
+    return answers
 
 
 def beside(
@@ -168,7 +168,7 @@ def beside(
         ours["ours, the same prompts with all candidates and free text"] = (sum(len(c.probes) for c, _ in six), scored)
         ours["ours, all probes of a case"] = (sum(len(c.probes) for c in cases), everything)
     theirs: list[Spent] = []
-    mine: dict[str, list[Spent]] = {name: [] for name in ours}
+    times_of: dict[str, list[Spent]] = {name: [] for name in ours}
     results: list[Found] = []
     for _ in range(rounds):
         took, results = Spent(), []
@@ -180,15 +180,15 @@ def beside(
             results.append(read_found(result))
         theirs.append(took)
         for name, (_, work) in ours.items():
-            mine[name].append(spent(work))
+            times_of[name].append(spent(work))
     note = agreement(results, ask_short(lm, shorts, deltas))
     first = next(iter(ours))
     yield Beside("EasyEdit", len(cases), ours[first][0], rounds, _median(theirs), 1.0, 1.0, 1.0, 1.0)
-    for name, found in mine.items():
-        ratio, low, high = bootstrap_ratio([s.cpu for s in theirs], [s.cpu for s in found])
-        wall = sum(s.wall for s in theirs) / sum(s.wall for s in found)
+    for name, times in times_of.items():
+        ratio, low, high = bootstrap_ratio([s.cpu for s in theirs], [s.cpu for s in times])
+        wall = sum(s.wall for s in theirs) / sum(s.wall for s in times)
         said = note if name == first else ""
-        yield Beside(name, len(cases), ours[name][0], rounds, _median(found), ratio, low, high, wall, said)
+        yield Beside(name, len(cases), ours[name][0], rounds, _median(times), ratio, low, high, wall, said)
 
 
 def agreement(theirs: Sequence[Found], ours: Sequence[Found]) -> str:
@@ -224,5 +224,5 @@ def _at(case: Case, priors: Sequence[np.ndarray | None], kept: Sequence[int]) ->
     return replace(case, probes=tuple(case.probes[i] for i in there)), [priors[i] if i in kept else None for i in there]
 
 
-def _median(found: Sequence[Spent]) -> Spent:
-    return Spent(median(s.cpu for s in found), median(s.wall for s in found))
+def _median(times: Sequence[Spent]) -> Spent:
+    return Spent(median(s.cpu for s in times), median(s.wall for s in times))

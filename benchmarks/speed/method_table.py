@@ -40,13 +40,13 @@ def summarise(rows: pd.DataFrame) -> pd.DataFrame:
     A method that failed has its error in `error`.
     """
     lines = []
-    for method, mine in rows.groupby("method", sort=True):
-        good = mine[mine["known"].fillna(False) & (mine["error"].fillna("") == "")]
-        line: dict[str, object] = {"method": method, "model": mine["model"].iloc[0], "known": good["case"].nunique()}
+    for method, part in rows.groupby("method", sort=True):
+        good = part[part["known"].fillna(False) & (part["error"].fillna("") == "")]
+        line: dict[str, object] = {"method": method, "model": part["model"].iloc[0], "known": good["case"].nunique()}
         line["seconds_edit"] = round(float(good["seconds_edit"].mean()), 3)
         means = good.groupby(["probe", "case"])["value"].mean().groupby("probe").mean()
         line |= {score: round(float(means.get(score, float("nan"))), 3) for score in SCORES}
-        errors = mine["error"].fillna("")
+        errors = part["error"].fillna("")
         line["error"] = next((e for e in errors if e), "")
         lines.append(line)
     return pd.DataFrame(lines)

@@ -117,17 +117,17 @@ def _plan(ladder: str, methods: tuple[str, ...], cases: int, dataset: str) -> Pl
 
 def _lines(watch: Watch, rows: pd.DataFrame, methods: tuple[str, ...], number: int) -> Iterator[dict]:
     total = sum(s.cpu for s in watch.spent.values())
-    found: dict[tuple[str, str], list] = {}
+    by_name: dict[tuple[str, str], list] = {}
     for path, took in watch.spent.items():
         stage = path[-1] if path[-1] not in methods else "rows"
         method = next((name for name in path if name in methods and stage not in SHARED), "")
-        found.setdefault((method, stage), []).append(took)
-    for (method, stage), parts in found.items():
-        mine = rows[rows["method"].eq(method)] if method else rows[rows["method"].eq(rows["method"].iloc[0])]
+        by_name.setdefault((method, stage), []).append(took)
+    for (method, stage), parts in by_name.items():
+        chosen = rows[rows["method"].eq(method)] if method else rows[rows["method"].eq(rows["method"].iloc[0])]
         cpu, wall = sum(s.cpu for s in parts), sum(s.wall for s in parts)
         yield {
-            "table": "pipeline", "method": method, "what": stage, "round": number, "cases": mine["case"].nunique(),
-            "questions": len(mine), "cpu_seconds": cpu, "wall_seconds": wall, "share": cpu / total,
+            "table": "pipeline", "method": method, "what": stage, "round": number, "cases": chosen["case"].nunique(),
+            "questions": len(chosen), "cpu_seconds": cpu, "wall_seconds": wall, "share": cpu / total,
         }  # fmt: skip
 
 
@@ -146,9 +146,9 @@ def evaluations(lm: LanguageModel, edits: int, peer: int, full: bool = True) -> 
         yield pd.DataFrame([_line("kinds", p.kind, p) for p in by_kind(lm, cases, base, deltas)])
 
 
-def _line(table: str, what: str, found: Part | Beside) -> dict:
-    line = {key: value for key, value in vars(found).items() if key in COLUMNS}
-    took = {"cpu_seconds": found.spent.cpu, "wall_seconds": found.spent.wall}
+def _line(table: str, what: str, part: Part | Beside) -> dict:
+    line = {key: value for key, value in vars(part).items() if key in COLUMNS}
+    took = {"cpu_seconds": part.spent.cpu, "wall_seconds": part.spent.wall}
     return line | took | {"table": table, "method": "rome", "what": what}
 
 

@@ -107,9 +107,9 @@ def _methods(table: pd.DataFrame) -> list[str]:
         "cases/s | probes/s | cases/s with what is paid once |",
         "|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
-    for method, mine in first[first["method"].ne("")].groupby("method", sort=False):
-        cases, questions = int(mine["cases"].iloc[0]), int(mine["questions"].iloc[0])
-        spent = mine.set_index("what")["cpu_seconds"]
+    for method, part in first[first["method"].ne("")].groupby("method", sort=False):
+        cases, questions = int(part["cases"].iloc[0]), int(part["questions"].iloc[0])
+        spent = part.set_index("what")["cpu_seconds"]
         total = spent.sum()
         rest = total - spent["edit"] - spent["evaluation"]
         lines.append(

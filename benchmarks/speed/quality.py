@@ -73,14 +73,16 @@ def compare_quality(
 def known_cases(lm: LanguageModel, number: int) -> tuple[list[Case], Base]:
     """The first `number` facts that the model knows, with their probes, and what it says unedited."""
     cases: list[Case] = []
-    asked = facts(4 * number)
-    for begin in range(0, len(asked), number):
-        some = list(with_common_probes(asked[begin : begin + number], PROBES_A_KIND))
+    candidates = facts(4 * number)
+    for begin in range(0, len(candidates), number):
+        some = list(with_common_probes(candidates[begin : begin + number], PROBES_A_KIND))
         cases += [c for c, known in zip(some, measure_base(lm, some).known, strict=True) if known]
         if len(cases) >= number:
             cases = cases[:number]
             return cases, measure_base(lm, cases)
-    raise BadRequest(f"{lm.name} knows {len(cases)} of {len(asked)} facts, {number} were asked for; lower --quality")
+    raise BadRequest(
+        f"{lm.name} knows {len(cases)} of {len(candidates)} facts, {number} were asked for; lower --quality"
+    )
 
 
 def scores_of(lm: LanguageModel, cases: Sequence[Case], base: Base, deltas: Sequence[Delta]) -> pd.DataFrame:

@@ -113,11 +113,11 @@ def _values(
     prefixes, contexts = bench.statistics.prefixes(counts), _contexts(bench, counts)
 
     def slow() -> list[torch.Tensor]:
-        found = []
+        values = []
         for request in bench.chosen:
             texts = reference.texts_of(bench.lm, request, prefixes, "subject_last")
-            found.append(reference.optimise(bench.lm, request, texts, "subject_last", path, None, method).delta)
-        return found
+            values.append(reference.optimise(bench.lm, request, texts, "subject_last", path, None, method).delta)
+        return values
 
     def fast(settings: dict) -> list[torch.Tensor]:
         search: Any = replace(method, **settings)  # a method that searches v* has the settings of the search
@@ -139,8 +139,8 @@ def keys(bench: Bench) -> Iterator[Ratio]:
         return [torch.cat([reference.read(bench.lm, t, s.path, "input") for t in texts]) for s in sites]
 
     def fast() -> list[torch.Tensor]:
-        found = states(bench.lm, [p for c in contexts for p in c.prompts], [(s.path, "input") for s in sites])
-        return [found[s.path, "input"] for s in sites]
+        inputs = states(bench.lm, [p for c in contexts for p in c.prompts], [(s.path, "input") for s in sites])
+        return [inputs[s.path, "input"] for s in sites]
 
     yield from bench.compare("request", slow, {"keys, 5 layers": fast}, _errors)
 
@@ -169,10 +169,12 @@ def evaluation(bench: Bench, edits: int = 64, probes: int = 20, rounds: int = 1)
     deltas = _random_edits(bench, len(cases))
     prompts, answers, rows = [], [], []
     for i, case in enumerate(cases):
-        asked = [p for p in case.probes if p.candidates]
+        with_candidates = [p for p in case.probes if p.candidates]
         for n in range(probes):
-            p = asked[n % len(asked)]
-            prompts.append(p.prompt if n < len(asked) else f"{p.prompt} {'also ' * (n // len(asked))}".rstrip())
+            p = with_candidates[n % len(with_candidates)]
+            prompts.append(
+                p.prompt if n < len(with_candidates) else f"{p.prompt} {'also ' * (n // len(with_candidates))}".rstrip()
+            )
             answers.append(p.candidates[:2])
             rows.append(i)
 
@@ -204,8 +206,8 @@ def covariance(bench: Bench, tokens: int = 10_000) -> Iterator[Ratio]:
         return [reference_evaluate.covariance(bench.lm, sequences, s) for s in sites]
 
     def fast(lm: LanguageModel) -> list[torch.Tensor]:
-        found = covariances(lm, sequences, sites)
-        return [found[s.path].matrix for s in sites]
+        result = covariances(lm, sequences, sites)
+        return [result[s.path].matrix for s in sites]
 
     ways = {"covariance, 5 layers, float32 passes": partial(fast, bench.lm)}
     if bench.lm.half_wins:
@@ -234,8 +236,8 @@ def growth(bench: Bench, counts: Sequence[int]) -> Iterator[dict]:
     words = sorted({c for case in cases for p in case.probes for c in p.candidates})
     prompts = [case.probes[0].prompt for case in cases]
     for n in (2, 8, 32, 128):
-        asked = [words[:n]] * len(prompts)
-        seconds, _ = timed(bench.device, lambda asked=asked: continuation_logprobs(bench.lm, prompts, asked))
+        answers = [words[:n]] * len(prompts)
+        seconds, _ = timed(bench.device, lambda answers=answers: continuation_logprobs(bench.lm, prompts, answers))
         yield {"what": "candidates", "n": n, "seconds": seconds / len(prompts), "per": "probe"}
 
 
@@ -311,12 +313,12 @@ def dense(delta: Delta, name: str) -> torch.Tensor:
 
 def cosines(a: Sequence[torch.Tensor], b: Sequence[torch.Tensor]) -> str:
     """Median and smallest cosine of pairs of updates."""
-    found = [
+    values = [
         float(torch.nn.functional.cosine_similarity(x.flatten(), y.flatten(), dim=0)) for x, y in zip(a, b, strict=True)
     ]
-    return f"cosine of the updates {np.median(found):.5f}, smallest {min(found):.5f}"
+    return f"cosine of the updates {np.median(values):.5f}, smallest {min(values):.5f}"
 
 
 def _errors(a: Sequence[torch.Tensor], b: Sequence[torch.Tensor]) -> str:
-    found = [float((x - y).norm() / x.norm()) for x, y in zip(a, b, strict=True)]
-    return f"relative error at most {max(found):.1e}"
+    errors = [float((x - y).norm() / x.norm()) for x, y in zip(a, b, strict=True)]
+    return f"relative error at most {max(errors):.1e}"

@@ -65,10 +65,10 @@ def pace(name: str, steps: int = STEPS) -> Pace:
         for _ in range(WARM):
             trainer.step(pool)
         trainer.updates = [timed(update) for update in trainer.updates]
-        seen, wall, cpu = trainer.seen, time.perf_counter(), time.process_time()
+        before, wall, cpu = trainer.seen, time.perf_counter(), time.process_time()
         for _ in range(steps):
             trainer.step(pool)
-        wall, cpu, tokens = time.perf_counter() - wall, time.process_time() - cpu, trainer.seen - seen
+        wall, cpu, tokens = time.perf_counter() - wall, time.process_time() - cpu, trainer.seen - before
         peak = matmul_peak(torch.device("cpu"), trainer.dtype)
     return Pace(tokens / wall, cpu / tokens * 1e6, optimising[0] / cpu, work * tokens / cpu / peak)
 

@@ -2,7 +2,7 @@
 
 The address holds only the settings that differ from the method's defaults, so that a new setting of a method does not
 change the addresses of old cells. Every file also holds its full settings. One rule decides whether a stored cell is
-the wanted one: its address is equal, and its full settings, completed by today's defaults, are equal (a changed default
+the one needed: its address is equal, and its full settings, completed by today's defaults, are equal (a changed default
 makes a cell run again). Files of earlier versions are addressed by their full settings; they are renamed once the same
 rule holds for them.
 """

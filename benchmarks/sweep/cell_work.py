@@ -194,14 +194,14 @@ def _dosed_records(
     """The records of the cases numbered `chosen` at every dose of the cell; `took`: seconds that all edits took."""
     lm, method, base = loaded.lm, make_method(cell.method, **json.loads(cell.settings)), loaded.base(cell, cases)
     versions = [(i, dose) for i in chosen for dose in doses_of(cell)]
-    asked = [cases[i] for i, _ in versions]
+    repeated = [cases[i] for i, _ in versions]
     dosed = [deltas[i] if dose == FULL else deltas[i].scaled(dose) for i, dose in versions]
     # No setting is chosen by its free text, which is a fifth of an evaluation.
     new_tokens = 0 if cell.development else base.new_tokens
     began = time.perf_counter()
     with loaded.watch("evaluation"):
-        answers = measure(lm, asked, [base.priors[i] for i, _ in versions], dosed, new_tokens=new_tokens)
-        drifts = measure_drift(lm, asked, dosed)
+        answers = measure(lm, repeated, [base.priors[i] for i, _ in versions], dosed, new_tokens=new_tokens)
+        drifts = measure_drift(lm, repeated, dosed)
     seconds = (time.perf_counter() - began) / len(versions)
     norms = {i: deltas[i].relative_norm(lm) for i in chosen}
     records = []

@@ -67,8 +67,8 @@ def estimate(
     """
     about = run_record(out)
     chain = chain_of(out or Path(), plan.fixed(), about, extend=True)
-    found, skipped, left_out = places(plan, about, chain.plans)
-    return tuple(_rung(place, device) for place in found), skipped + left_out
+    rungs, skipped, left_out = places(plan, about, chain.plans)
+    return tuple(_rung(place, device) for place in rungs), skipped + left_out
 
 
 def _rung(place: Place, device: str | None) -> RungEstimate:

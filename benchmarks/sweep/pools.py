@@ -75,7 +75,7 @@ def pools(
     Raises:
         UserError: an unknown data set, a kind that it does not offer, a malformed file.
     """
-    found: dict[tuple[str, str, int], Pool] = {}
+    made: dict[tuple[str, str, int], Pool] = {}
     notes: list[str] = []
     for edits in plan.work():
         limits = [limit for fixed in earlier if (limit := _limit(fixed, edits)) and limit < edits.limit]
@@ -88,8 +88,8 @@ def pools(
                 there = {case.id for case in cases}
                 cases += [case for case in more if case.id not in there]
             notes += lines
-            found[edits.kind, edits.dataset, seed] = Pool(tuple(cases), plan.split, tuple(begins[1:]))
-    return found, tuple(dict.fromkeys(notes))
+            made[edits.kind, edits.dataset, seed] = Pool(tuple(cases), plan.split, tuple(begins[1:]))
+    return made, tuple(dict.fromkeys(notes))
 
 
 def _limit(fixed: Mapping, edits: Edits) -> int | None:
@@ -134,13 +134,13 @@ def without_dev_subjects(cases: Sequence[Case], split: Split) -> tuple[tuple[Cas
     def about_dev(p: Probe) -> bool:
         return split.is_dev(p.about) if p.about else any(re.search(rf"\b{re.escape(n)}\b", p.prompt) for n in names)
 
-    found, dropped, asked = [], 0, 0
+    kept, dropped, total = [], 0, 0
     for case in cases:
         if split.of(case.subject, case.relation) == "test":
             ours = [p for p in case.probes if p.kind in NEIGHBOURS and p.about != case.subject]
-            seen = [p for p in ours if about_dev(p)]
-            asked, dropped = asked + len(ours), dropped + len(seen)
-            case = replace(case, probes=tuple(p for p in case.probes if p not in seen)) if seen else case
-        found.append(case)
-    note = f"{dropped} of {asked} neighbour probes of test cases ask about development subjects and are left out"
-    return tuple(found), note if dropped else ""
+            about = [p for p in ours if about_dev(p)]
+            total, dropped = total + len(ours), dropped + len(about)
+            case = replace(case, probes=tuple(p for p in case.probes if p not in about)) if about else case
+        kept.append(case)
+    note = f"{dropped} of {total} neighbour probes of test cases ask about development subjects and are left out"
+    return tuple(kept), note if dropped else ""

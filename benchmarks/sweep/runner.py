@@ -76,7 +76,7 @@ def run_bench(
         verbose: print the traceback of a failed cell.
         part: only this part of the sweep; None is all of it.
         retry: whether cells that failed before are tried again, or only counted as failed.
-        watch: is told what the stages of the sweep take.
+        watch: records what the stages of the sweep take.
 
     Raises:
         UserError: something asked for does not exist or the folder cannot be used (both before any work); disk full.
@@ -179,24 +179,24 @@ class _Sweep:
         for seed in self.plan.all_seeds()[1:]:
             statistics = statistics_of(loaded.lm, seed, self.plan.corpus, self.quiet)
             seeds[seed] = replace(loaded, statistics=statistics, bases={})
-        told: set[str] = set()
+        reported: set[str] = set()
         while True:
             self._rename_earlier(tasks, model)
             missing = [task for task in tasks if self._open(task.cell, task.cell.address(model))]
             try:
                 if missing:
-                    self._fit(missing, seeds, bar, told)
+                    self._fit(missing, seeds, bar, reported)
             except OutOfMemory as error:
                 self._cannot_load(tasks, error, bar)
                 return True
-            for seed, mine in seeds.items():
+            for seed, tasks_of_seed in seeds.items():
                 with suppress(
                     Exception
                 ):  # only a saving of passes: what is wrong fails again in its cell, with its reason
-                    prepare([task for task in missing if task.cell.seed == seed], mine)
-                note = mine.statistics.format()
-                if note and note not in told and not self.quiet:
-                    told.add(note)
+                    prepare([task for task in missing if task.cell.seed == seed], tasks_of_seed)
+                note = tasks_of_seed.statistics.format()
+                if note and note not in reported and not self.quiet:
+                    reported.add(note)
                     bar.write(f"{rung.name} {note}", file=sys.stderr)
             taken = [task for task in tasks if not self._cell(task, seeds[task.cell.seed], bar, wait=False)]
             if taken and not wait:
@@ -266,11 +266,11 @@ class _Sweep:
     def _cell(self, task: Task, loaded: Loaded, bar: Any, wait: bool) -> bool:
         """Run one cell unless it is there; False when another process is at work on it."""
         cell, address = task.cell, task.cell.address(loaded.lm.weight_hash)
-        with self.store.claim(address, wait) as mine:
+        with self.store.claim(address, wait) as claimed:
             if self._done(cell, address):
                 self.store.keep_only(address, cell.slot())
                 self.kept += address not in self.seen
-            elif not mine:
+            elif not claimed:
                 return False
             elif not self._open(cell, address):
                 self.failed.append(f"{cell.label()}: {self.store.read(address)['error'].iloc[0]}")
@@ -284,7 +284,7 @@ class _Sweep:
             self.seen.add(address)
         return True
 
-    def _fit(self, missing: Sequence[Task], seeds: Mapping[int, Loaded], bar: Any, told: set[str]) -> None:
+    def _fit(self, missing: Sequence[Task], seeds: Mapping[int, Loaded], bar: Any, reported: set[str]) -> None:
         """Batches that leave room for what the missing cells need, said before the work."""
         methods = [make_method(cell.method, **json.loads(cell.settings)) for cell, _ in missing]
         requests = [
@@ -292,9 +292,9 @@ class _Sweep:
         ]
         before = next(iter(seeds.values())).lm
         lm, plan = planned(before, methods, requests)
-        if not self.quiet and not told:
-            told.add(f"{missing[0].cell.rung} {format_plan(plan)}")
-            bar.write(*told, file=sys.stderr)
+        if not self.quiet and not reported:
+            reported.add(f"{missing[0].cell.rung} {format_plan(plan)}")
+            bar.write(*reported, file=sys.stderr)
         if lm is not before:
             for seed, loaded in seeds.items():
                 loaded.lm, loaded.statistics = lm, statistics_of(lm, seed, self.plan.corpus, self.quiet)

@@ -106,19 +106,19 @@ def _rate(times: Sequence[float]) -> float | None:
     return (len(recent) - 1) / took if took > 0 else None
 
 
-def format_status(found: Status) -> str:
+def format_status(state: Status) -> str:
     """One line for counts, one for the pace, one for what was asked."""
-    counts = f"{found.done} of {found.expected} cells done, {found.failed} failed, {found.running} running"
-    lines = [f"{found.folder}: {counts}, {found.left} left"]
-    if found.unreadable:
-        lines.append(f"{found.unreadable} unreadable; running again replaces them")
-    if found.per_hour is not None:
+    counts = f"{state.done} of {state.expected} cells done, {state.failed} failed, {state.running} running"
+    lines = [f"{state.folder}: {counts}, {state.left} left"]
+    if state.unreadable:
+        lines.append(f"{state.unreadable} unreadable; running again replaces them")
+    if state.per_hour is not None:
         when = "nobody is at work on it"
-        if found.seconds_left is not None:
-            ready = time.strftime("%Y-%m-%d %H:%M", time.localtime(time.time() + found.seconds_left))
-            when = f"ready in about {found.seconds_left:,.0f} s ({ready})"
+        if state.seconds_left is not None:
+            ready = time.strftime("%Y-%m-%d %H:%M", time.localtime(time.time() + state.seconds_left))
+            when = f"ready in about {state.seconds_left:,.0f} s ({ready})"
         lines.append(
-            f"{found.per_hour:,.1f} cells per hour; {when if found.left or found.running else 'nothing is left'}"
+            f"{state.per_hour:,.1f} cells per hour; {when if state.left or state.running else 'nothing is left'}"
         )
-    lines.append(f"plan {found.plan_hash[:16] or 'not hashed'}, fixed {found.fixed_at or 'at an unknown time'}")
+    lines.append(f"plan {state.plan_hash[:16] or 'not hashed'}, fixed {state.fixed_at or 'at an unknown time'}")
     return "\n".join(lines)

@@ -225,8 +225,8 @@ class RunStore:
     def _clean(self) -> None:
         """Remove temp files of killed processes: those whose cell nobody has claimed."""
         for temp in self.cells.glob(".*.tmp"):
-            with self.claim(temp.name.split(".")[1]) as mine:
-                if mine:
+            with self.claim(temp.name.split(".")[1]) as claimed:
+                if claimed:
                     temp.unlink(missing_ok=True)
 
     @contextmanager

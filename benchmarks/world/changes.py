@@ -119,7 +119,7 @@ def planned_changes(
 
     Args:
         number: 1 to SETS.
-        bilingual: whether a fact is told in both languages; only such facts are edited.
+        bilingual: whether a fact is stated in both languages; only such facts are edited.
         seed: of the new objects, as in the data sets.
 
     Raises:
@@ -161,7 +161,7 @@ def _object(world: Knowledge, subject: str, like: Fact) -> str:
 def _fact_change(
     world: Knowledge, subject: str, turn: int, bilingual: Callable[[Fact], bool], seed: int
 ) -> Iterator[Change]:
-    """The relations take turns; a subject none of whose facts is told in both languages is left as it is."""
+    """The relations take turns; a subject none of whose facts is stated in both languages is left as it is."""
     facts = world.about(subject)
     for offset in range(len(facts)):
         fact = facts[(turn + offset) % len(facts)]

@@ -118,7 +118,7 @@ def check_entry(where: str, entry: Mapping[str, Any], form: Form) -> None:
 
 
 def holds(name: str, text: str) -> bool:
-    """Whether `text` has `name` (or its plural in s) as a word of its own, in any case."""
+    """Whether `text` has `name` (or its plural in s) as a whole word, in any case."""
     pattern = re.escape(name.casefold())
     if not UNSPACED.search(name):
         pattern = rf"(?<!\w){pattern}s?(?!\w)"

@@ -53,9 +53,9 @@ def _sources() -> _Sources:
     capitals: dict[str, Mapping[str, Any]] = {}
     for city in cache_.get_cities().values():
         code = city["countrycode"]
-        wanted = plain(countries.get(code, {}).get("capital", ""))
+        capital = plain(countries.get(code, {}).get("capital", ""))
         better = code not in capitals or city["population"] > capitals[code]["population"]
-        if wanted and plain(city["name"]) == wanted and better:
+        if capital and plain(city["name"]) == capital and better:
             capitals[code] = city
     table = tomllib.loads(files("benchmarks.world").joinpath("countries.toml").read_text("utf-8"))
     return _Sources(countries, capitals, table)

@@ -42,23 +42,23 @@ class Knowledge:
         if len(keys) != len(self.entities) or len(names) != len(self.schema):
             raise BadData("knowledge: two entities or two relations share a key; rename one")
         for lang in self.langs:
-            seen: dict[tuple[str, str], str] = {}
+            owners: dict[tuple[str, str], str] = {}
             for entity in self.entities:
                 if lang not in entity.word.nouns:
                     continue
-                other = seen.setdefault((entity.kind, entity.word.name(lang)), entity.key)
+                other = owners.setdefault((entity.kind, entity.word.name(lang)), entity.key)
                 if other != entity.key:
                     raise BadData(f"knowledge: {other} and {entity.key} share the {lang} name; drop or rename one")
-        told: set[tuple[str, str]] = set()
+        stated: set[tuple[str, str]] = set()
         for fact in self.facts:
             if fact.subject not in keys or fact.object not in keys or fact.relation not in names:
                 raise BadData(f"knowledge: {fact} names an unknown entity or relation; declare it first")
-            if (fact.subject, fact.relation) in told:
+            if (fact.subject, fact.relation) in stated:
                 raise BadData(f"knowledge: {fact.subject} has two objects under {fact.relation}; keep one")
-            told.add((fact.subject, fact.relation))
+            stated.add((fact.subject, fact.relation))
         for form in self.forms:
             if len(form.relations) < 2 or not set(form.relations) <= names:
-                raise BadData(f"knowledge: chain {form.relations} needs two or more known relations; mend it")
+                raise BadData(f"knowledge: chain {form.relations} needs two or more known relations; correct it")
 
     @cached_property
     def _entity(self) -> dict[str, Entity]:
@@ -201,7 +201,7 @@ class Knowledge:
         return Chain(form, tuple(links))
 
     def chains(self, subject: str | None = None) -> tuple[Chain, ...]:
-        """All chains of told facts (those that start at `subject`, when given), by form and then by subject."""
+        """All chains of stated facts (those that start at `subject`, when given), by form and then by subject."""
         out = []
         for form in self.forms:
             starts = [subject] if subject else [fact.subject for fact in self.facts_of(form.relations[0])]

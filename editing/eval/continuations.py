@@ -134,15 +134,15 @@ def _beginnings(pairs: Sequence[Pair], tokens: Sequence[tuple[Tokens, ...]]) -> 
     for r, c in pairs:
         by_prompt.setdefault(r, []).append(c)
     for r, continuations in by_prompt.items():
-        mine: list[Beginning] = []
+        own: list[Beginning] = []
         for c in sorted(continuations, key=lambda c, row=tokens[r]: -len(row[c])):
             text = tokens[r][c][:-1]
-            begun = next((served for _, begun, served in mine if begun[: len(text)] == text), None)
+            begun = next((served for _, begun, served in own if begun[: len(text)] == text), None)
             if begun is None:
-                mine.append((r, text, [c]))
+                own.append((r, text, [c]))
             else:
                 begun.append(c)
-        texts += mine
+        texts += own
     return texts
 
 

@@ -65,9 +65,9 @@ def replies(
     """
     rows = _rows(prompts, rows, deltas)
     prompts = _in_context(prompts, rows, deltas)
-    asked = prompt_answers(lm, prompts, continuations)
-    tokens = [one.answers for one in asked]
-    ids = [list(one.ids) for one in asked]
+    questions = prompt_answers(lm, prompts, continuations)
+    tokens = [one.answers for one in questions]
+    ids = [list(one.ids) for one in questions]
     for i, (row, texts) in enumerate(zip(rows, tokens, strict=True)):
         if row >= 0 and deltas[row].context:
             ids[i] = _fitting(lm, ids[i], deltas[row].context, max(map(len, texts), default=1))
@@ -84,7 +84,7 @@ def replies(
         budget = Budget(lm.batch_tokens(batch_tokens), "reading prompts")
         for members, answers in budget.run([len(s) for s in ids], read):
             by_prompt |= dict(zip(members, answers, strict=True))
-    return [replace(by_prompt[i], text=by_prompt[i].text.removeprefix(one.rest)) for i, one in enumerate(asked)]
+    return [replace(by_prompt[i], text=by_prompt[i].text.removeprefix(one.rest)) for i, one in enumerate(questions)]
 
 
 def continuation_logprobs(

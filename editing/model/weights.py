@@ -44,7 +44,7 @@ class ModelState:
         if not self._running.acquire(blocking=False):
             raise UserError(
                 f"{name}: two threads run this model at once, which would mix up their passes; "
-                "use it from one thread, or give each thread a model of its own"
+                "use it from one thread, or load one model for each thread"
             )
         try:
             yield

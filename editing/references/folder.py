@@ -31,7 +31,7 @@ def check_folder(label: str, folder: Path, fix: str = "fetch it again") -> None:
         fix: what to do about a missing or damaged file.
 
     Raises:
-        BadModel: no config.json, code of its own (`auto_map`), pickled weights only, a missing or cut file.
+        BadModel: no config.json, code that would be run (`auto_map`), pickled weights only, a missing or cut file.
     """
     if not folder.is_dir():
         raise BadModel(f"{label}: no such folder; give the folder that holds config.json and *.safetensors")

@@ -17,7 +17,7 @@ from editing.lazy import torch
 
 T = TypeVar("T")
 
-# A batch ends before a longer sequence when less than FULL of it were tokens of its own, the rest padding, and it
+# A batch ends before a longer sequence when less than FULL of it were its tokens, the rest padding, and it
 # already holds LEAST of the budget: below that, more batches cost more than the padding they save.
 FULL, LEAST = 0.85, 1 / 8
 
@@ -54,7 +54,7 @@ class Budget:
     """At most so many padded tokens in a batch, fewer from the first batch on that does not fit.
 
     Args:
-        tokens: the budget. A sequence longer than it is a batch of its own.
+        tokens: the budget. A sequence longer than it is a batch by itself.
         doing: the name of the work, for warnings and errors.
 
     Attributes:

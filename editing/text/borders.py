@@ -61,7 +61,7 @@ def join(prompt: str, answer: str) -> str:
 
 
 def sentence(text: str) -> str:
-    """`text` with a full stop of its script, unless it ends in a mark of its own."""
+    """`text` with a full stop of its script, unless it ends in one already."""
     if text.endswith((".", "!", "?", "。", "！", "？", "؟", "।", "۔", "።")):
         return text
     letters = _SCRIPTED.findall(text)
@@ -69,7 +69,7 @@ def sentence(text: str) -> str:
 
 
 def question(text: str) -> str:
-    """`text` with a question mark of its script, unless it ends in a mark of its own."""
+    """`text` with a question mark of its script, unless it ends in one already."""
     bare = text.rstrip()
     if bare.endswith(("?", "？", "؟", ";", "\u037e", "՞", "፧", ".", "!", "。", "！", ":", "：")):
         return text

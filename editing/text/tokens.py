@@ -107,17 +107,17 @@ def prompt_answers(lm: LanguageModel, prompts: Sequence[str], answers: Sequence[
     wholes = list(dict.fromkeys([*heads, *(head + tail for row in divisions for head, tail in row)]))
     encoded = lm.tokenizer(wholes, add_special_tokens=False)["input_ids"] if wholes else []
     ids = dict(zip(wholes, encoded, strict=True))
-    asked = []
+    pairs = []
     for prompt, head, row in zip(prompts, heads, divisions, strict=True):
         texts = [ids[one + tail] for one, tail in row]
         start = min(
             [len(ids[head]), *(_start(lm, ids[head], one + tail, ids[one + tail], len(one)) for one, tail in row)]
         )
         if start == 0 and not lm.prefix_ids:
-            raise BadRequest(f"prompt {prompt!r:.80} has no token of its own before its answers; write more text")
+            raise BadRequest(f"prompt {prompt!r:.80} has no token before its answers; write more text")
         rest = "" if start == len(ids[head]) else head[_characters(lm, head, start) :]
-        asked.append(Asked((*lm.prefix_ids, *ids[head][:start]), tuple(tuple(text[start:]) for text in texts), rest))
-    return asked
+        pairs.append(Asked((*lm.prefix_ids, *ids[head][:start]), tuple(tuple(text[start:]) for text in texts), rest))
+    return pairs
 
 
 def continuation_ids(lm: LanguageModel, prompt: str, continuation: str) -> tuple[int, ...]:

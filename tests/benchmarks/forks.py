@@ -34,17 +34,17 @@ class Child:
             time.sleep(0.01)
 
 
-def fork(work: Callable[[], object], told: Path) -> Child:
+def fork(work: Callable[[], object], result: Path) -> Child:
     """Start `work` in a child process.
 
-    Its exit code is that of a `SystemExit`, 1 for any other exception, with the error and its traceback in `told`.
+    Its exit code is that of a `SystemExit`, 1 for any other exception, with the error and its traceback in `result`.
     """
     pid = os.fork()
     if pid:
-        return Child(pid, told)
+        return Child(pid, result)
     code = 1
     try:
-        with told.open("w") as sys.stderr:
+        with result.open("w") as sys.stderr:
             try:
                 work()
                 code = 0

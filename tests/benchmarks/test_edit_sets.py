@@ -16,9 +16,9 @@ def request(subject: str, target: str, prompt: str = "The capital of {} is") -> 
 def test_contradictions_duplicates_and_overwritten_edits_are_counted_apart():
     requests = [request("France", "Rome"), request("France", "madrid"), request("Japan", "Oslo")]
     requests += [request("japan", "Oslo"), request("France", "Madrid"), request("Peru", "Rome")]
-    found = edit_set(requests)
-    assert (found.excluding, found.duplicates, found.overwritten) == ((0, 1, 4), (3, 4), (0,))
-    assert found.notes() == (
+    result = edit_set(requests)
+    assert (result.excluding, result.duplicates, result.overwritten) == ((0, 1, 4), (3, 4), (0,))
+    assert result.notes() == (
         "3 of 6 requests exclude each other: same prompt, other target",
         "2 of 6 requests repeat an earlier request",
     )

@@ -175,13 +175,13 @@ def rome(
     keys = read(lm, texts, site.path, "input")
     u = (torch.inverse(c.to(lm.device)) if inverse is None else inverse) @ keys.mean(0).double()
     u = (u / u.norm()).float()
-    found = optimise(lm, request, texts, place.lookup, site.path, rows, method)
+    result = optimise(lm, request, texts, place.lookup, site.path, rows, method)
     bare = [t for t in texts if t.bare]
     cur_input = read(lm, bare, site.path, "input").mean(0)
     cur_output = read(lm, bare, site.path, "output").mean(0)
     if rows is not None:
         cur_output = cur_output[rows]
-    right = (found.v0 + found.delta - cur_output) / torch.dot(cur_input, u)
+    right = (result.v0 + result.delta - cur_output) / torch.dot(cur_input, u)
     change = torch.zeros(site.d_out, site.d_in, device=lm.device)
     change[slice(None) if rows is None else rows] = torch.outer(right, u)
     return change
@@ -197,8 +197,8 @@ def memit(
     contexts = [texts_of(lm, r, prefixes, p.lookup) for r, p in zip(requests, places, strict=True)]
     z = []
     for request, place, texts in zip(requests, places, contexts, strict=True):
-        found = optimise(lm, request, texts, place.lookup, block, None, method)
-        z.append(found.v0 + found.delta)
+        result = optimise(lm, request, texts, place.lookup, block, None, method)
+        z.append(result.v0 + result.delta)
     saved = {s.weight: lm.weight(s.weight).detach().clone() for s in sites}
     changes: dict[str, torch.Tensor] = {}
     try:

@@ -29,7 +29,7 @@ def continuation_logprobs(
 ) -> list[np.ndarray]:
     """log P(continuation | prompt) in nats of every pair; prompt i under `deltas[rows[i]]`, which is put into the
     weights."""
-    found = [np.zeros(len(c)) for c in continuations]
+    result = [np.zeros(len(c)) for c in continuations]
     for r, delta in enumerate(deltas):
         with delta.applied(lm), torch.no_grad():
             for i in (i for i, row in enumerate(rows) if row == r):
@@ -38,8 +38,8 @@ def continuation_logprobs(
                     tail = continuation_ids(lm, prompts[i], text)
                     logits = lm.module(torch.tensor([[*head, *tail]], device=lm.device), use_cache=False).logits
                     log_p = logits[0].float().log_softmax(-1)
-                    found[i][j] = sum(float(log_p[len(head) - 1 + t, token]) for t, token in enumerate(tail))
-    return found
+                    result[i][j] = sum(float(log_p[len(head) - 1 + t, token]) for t, token in enumerate(tail))
+    return result
 
 
 def covariance(lm: LanguageModel, sequences: Sequence[Sequence[int]], site: Site, batch: int = 32) -> torch.Tensor:

@@ -31,10 +31,12 @@ def r_rome(
     texts = reference.texts_of(lm, request, prefixes, place.lookup)
     key = reference.read(lm, texts, site.path, "input").double().mean(0)
     now = reference.read(lm, texts, site.path, "output").double().mean(0)[rows]
-    found = reference.optimise(lm, request, texts, place.lookup, site.path, None if site.rows is None else rows, method)
+    result = reference.optimise(
+        lm, request, texts, place.lookup, site.path, None if site.rows is None else rows, method
+    )
     direction = torch.inverse(c.to(lm.device)) @ key
     change = torch.zeros(site.d_out, site.d_in, dtype=torch.float64, device=lm.device)
-    change[rows] = torch.outer(found.v0 + found.delta - now, direction) / (key @ direction)
+    change[rows] = torch.outer(result.v0 + result.delta - now, direction) / (key @ direction)
     return change.float()
 
 
@@ -78,11 +80,11 @@ def block_targets(
 ) -> list[torch.Tensor]:
     """z of every request, at the output of block `layer`."""
     block = lm.layout.blocks[layer]
-    found = [
+    result = [
         reference.optimise(lm, r, t, method.placement(lm, r).lookup, block, None, method)
         for r, t in zip(requests, contexts, strict=True)
     ]
-    return [f.v0 + f.delta for f in found]
+    return [f.v0 + f.delta for f in result]
 
 
 def contexts_of(
@@ -237,28 +239,28 @@ def projector(matrix: torch.Tensor, method: Any) -> torch.Tensor:
 
 
 def ultraedit(
-    lm: LanguageModel, requests: Sequence[EditRequest], method: Any, seen: dict[str, torch.Tensor] | None = None
+    lm: LanguageModel, requests: Sequence[EditRequest], method: Any, values: dict[str, torch.Tensor] | None = None
 ) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
     """dW by weight name, and all features [h, g] so far by site path (the running statistics are taken from them anew).
 
-    `seen` holds the features of the earlier turns, warm-up included.
+    `values` holds the features of the earlier turns, warm-up included.
     """
     sites = sites_of(lm, method, requests[0])
     drawn = sample_tokens(lm, method.warmup, 16, seed=method.seed).tolist()
     head = list(lm.prefix_ids)
     warm = [_features(lm, sites, [([*head, row[0]], row[1:])], len(row) - 1) for row in drawn]
-    if seen is None:
-        seen = {s.path: torch.cat([torch.cat(w[s.path][:2], 1) for w in warm]) for s in sites}
-    mine = []
+    if values is None:
+        values = {s.path: torch.cat([torch.cat(w[s.path][:2], 1) for w in warm]) for s in sites}
+    own = []
     for request in requests:
         filled = zip(request.filled(), request.targets, strict=True)
         pairs = [(lm.encode(p), lm.tokenizer(" " + t, add_special_tokens=False)["input_ids"]) for p, t in filled]
-        mine.append(_features(lm, sites, pairs))
+        own.append(_features(lm, sites, pairs))
     changes, everything = {}, {}
     for site in sites:
-        h = torch.cat([m[site.path][0] for m in mine])
-        z = torch.cat([torch.cat(m[site.path][:2], 1) for m in mine])
-        everything[site.path] = torch.cat([seen[site.path], z])
+        h = torch.cat([m[site.path][0] for m in own])
+        z = torch.cat([torch.cat(m[site.path][:2], 1) for m in own])
+        everything[site.path] = torch.cat([values[site.path], z])
         hat = (z - everything[site.path].mean(0)) / (everything[site.path].std(0) + torch.finfo(torch.float32).eps)
         h_hat, g_hat = hat[:, : site.d_in], hat[:, site.d_in :]
         rms = torch.cat([w[site.path][2] for w in warm]).square().mean().sqrt()
@@ -300,4 +302,4 @@ def _features(
             flat = gradient.reshape(-1, gradient.shape[-1])[span].double()
             out = outputs[site.path].detach().reshape(-1, flat.shape[1])[span].double()
             collected[site.path].append((inputs[site.path][span].double(), flat, out))
-    return {path: tuple(torch.cat(parts) for parts in zip(*found, strict=True)) for path, found in collected.items()}  # type: ignore[misc]
+    return {path: tuple(torch.cat(parts) for parts in zip(*result, strict=True)) for path, result in collected.items()}  # type: ignore[misc]

@@ -80,10 +80,10 @@ def ridged(statistics: ModelStatistics, site: Site) -> torch.Tensor:
     return c + statistics.ridge * c.diagonal().mean() * torch.eye(len(c), dtype=torch.float64)
 
 
-def distance(got: torch.Tensor, wanted: torch.Tensor, c: torch.Tensor | None = None) -> float:
+def distance(got: torch.Tensor, expected: torch.Tensor, c: torch.Tensor | None = None) -> float:
     """Relative Frobenius distance of two changes; with `c`, of what they do to keys with that covariance."""
     root = torch.eye(got.shape[1], dtype=torch.float64) if c is None else torch.linalg.cholesky(c)
-    return float(((got - wanted).double() @ root).norm() / (wanted.double() @ root).norm())
+    return float(((got - expected).double() @ root).norm() / (expected.double() @ root).norm())
 
 
 def assert_equal(fast: torch.Tensor, slow: torch.Tensor, c: torch.Tensor) -> None:

@@ -1,7 +1,7 @@
 """Calibration of H1 to H6, H8 and H9: how often each rejects where nothing is there, and where something clearly is.
 
 Every run is simulated as case scores and goes through `valley.hypotheses.judge`, as a real one does (H7 is the shape
-test and has tables of its own). A score of a case at a model is
+test and has separate tables). A score of a case at a model is
 
     level(size) + wander(size) + luck(model) + relation + subject + case + noise(model, case)
 
@@ -225,7 +225,7 @@ def h3(world: World, effect: bool, rng: np.random.Generator) -> Evidence:
 
 
 def h4(world: World, effect: bool, rng: np.random.Generator) -> Evidence:
-    """Null: each size has a best layer of its own, the same for its seeds and for both methods."""
+    """Null: each size has another best layer, the same for its seeds and for both methods."""
     there = models(world, rng)
     layers = {i: (np.arange(3 + i % 4) + 1) / (3 + i % 4) for i in range(world.sizes)}
     best = {i: depths[np.abs(depths - 0.5).argmin()] if effect else rng.choice(depths) for i, depths in layers.items()}
@@ -373,7 +373,7 @@ def format_hypotheses(table: pd.DataFrame) -> str:
         f"tests are two-sided but for H2 "
         "and H4. Then the share of each verdict: under a null `supported` is the error, under an effect "
         "`refuted` is. Null of H2: a smooth rise; of "
-        "H4: each size has a best layer of its own, shared by its seeds and methods; of H9: transfer is "
+        "H4: each size has another best layer, shared by its seeds and methods; of H9: transfer is "
         "predicted, specificity is "
         "not. See the docstring of `valley/calibration/hypotheses.py`.",
         "",

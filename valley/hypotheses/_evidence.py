@@ -161,7 +161,7 @@ def estimate(effect: float, samples: np.ndarray, n: int, unit: str = "sizes", no
     return Finding(effect, effect - half, effect + half, float(2 * t.sf(abs(effect) / se, n - 1)), n, unit, note)
 
 
-def mean_over_sizes(found: Available, lines: pd.DataFrame, metric: str, seed: int) -> tuple[float, np.ndarray]:
+def mean_over_sizes(scored: Available, lines: pd.DataFrame, metric: str, seed: int) -> tuple[float, np.ndarray]:
     """Mean over sizes of the mean over all `lines` of a size; bootstrap samples with sizes and seeds redrawn.
 
     Args:
@@ -170,8 +170,8 @@ def mean_over_sizes(found: Available, lines: pd.DataFrame, metric: str, seed: in
     j = SCORES.index(metric)
     groups = [part for _, part in lines.groupby(["ladder", "size"], sort=False)]
     per_model = [[list(model.index) for _, model in part.groupby("rung", sort=False)] for part in groups]
-    value = float(np.mean([np.mean([found.values[m, j].mean() for m in models]) for models in per_model]))
-    drawn = [np.stack([found.samples[m, :, j].mean(axis=0) for m in models]) for models in per_model]
+    value = float(np.mean([np.mean([scored.values[m, j].mean() for m in models]) for models in per_model]))
+    drawn = [np.stack([scored.samples[m, :, j].mean(axis=0) for m in models]) for models in per_model]
     return value, redraw(drawn, seed)
 
 

@@ -27,17 +27,17 @@ def test(evidence: Evidence) -> Finding:
     table = table[table["method"].isin(LOCATED)]
     directions: dict[str, list[Finding]] = {}
     for (lang, *_), part in table.groupby(["edit_lang", "ladder", "edit_kind", "method"]):
-        if (found := _one(evidence, part)) is not None:
-            directions.setdefault(str(lang), []).append(found)
+        if (several := _one(evidence, part)) is not None:
+            directions.setdefault(str(lang), []).append(several)
     if not directions:
         raise Untestable(
             f"no edits by {', '.join(LOCATED)} have cross-lingual and neighbour probes in one language, with "
             f"{evidence.plan.min_known} cases at {SIZES} sizes of different strength"
         )
-    findings = [f for found in directions.values() for f in found]
+    findings = [f for several in directions.values() for f in several]
     worst = max(findings, key=lambda f: f.p)
     low, high = min(f.low for f in findings), max(f.high for f in findings)
-    note = "; ".join(_in_words(lang, found) for lang, found in directions.items())
+    note = "; ".join(_in_words(lang, several) for lang, several in directions.items())
     if len(directions) == 1:
         note += "; no other direction has enough cases"
     return Finding(worst.effect, low, high, worst.p, min(f.n for f in findings), "sizes", note)

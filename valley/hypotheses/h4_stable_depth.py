@@ -53,9 +53,9 @@ def test(evidence: Evidence) -> Finding:
     observed = float(np.mean([_distance(c, c.best[:, None])[0] for c in curves]))
     p = (1 + int((chance <= observed + 1e-12).sum())) / (1 + draws)
     weights = rng.multinomial(n, np.full(n, 1 / n), size=draws).astype("float64")
-    seen = np.stack([_redrawn(c, weights) for c in curves])
+    drawn = np.stack([_redrawn(c, weights) for c in curves])
     with np.errstate(invalid="ignore"):  # a draw that leaves one size only has no distance
-        redrawn = np.nansum(seen, axis=0) / np.isfinite(seen).sum(axis=0)
+        redrawn = np.nansum(drawn, axis=0) / np.isfinite(drawn).sum(axis=0)
     half = float(t.ppf(0.975, n - 1)) * float(np.nanstd(redrawn, ddof=1)) * np.sqrt(n / (n - 1))
     effect = float(chance.mean()) - observed
     return Finding(effect, effect - half, effect + half, p, n, "sizes", f"{len(curves)} curves of method and edit kind")

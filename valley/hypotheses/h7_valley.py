@@ -21,13 +21,15 @@ MARGIN = 0.1
 
 
 def test(evidence: Evidence) -> Finding:
-    found = shapes(evidence.found, evidence.plan, whole=False)
-    tests = found.tests[(found.tests["method"] == BEST) & found.tests["counted"].astype(bool) & (found.tests["df"] > 0)]
+    result = shapes(evidence.found, evidence.plan, whole=False)
+    tests = result.tests[
+        (result.tests["method"] == BEST) & result.tests["counted"].astype(bool) & (result.tests["df"] > 0)
+    ]
     tests = tests.dropna(subset=["p_valley"])
     combined = {key: one.verdict for key, one in evidence.specifications.combined.items()}
     note = "; ".join(f"{kind}: {v.text}" for (_, kind), v in combined.items())
     if tests.empty:
-        reasons = "; ".join(f"{kind}: {v.text}" for (_, kind), v in found.verdicts.items())
+        reasons = "; ".join(f"{kind}: {v.text}" for (_, kind), v in result.verdicts.items())
         raise Untestable(reasons or "no curve could be tested")
     curves = [part for _, part in tests.groupby(["ladder", "edit_kind", "family"])]
     p = holm([float(part["p_valley"].max()) for part in curves])

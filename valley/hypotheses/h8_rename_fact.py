@@ -21,13 +21,15 @@ def unlike(evidence: Evidence) -> list[str]:
     """Probe kinds that only one of the two edit kinds was asked: with those, two rulers would be compared."""
     edits = evidence.edits
     kinds = [k for k in (*GENERALISATION, *SPECIFICITY) if k in edits]
-    asked = [set(edits.loc[edits["edit_kind"] == kind, kinds].dropna(axis=1, how="all")) for kind in ("rename", "fact")]
-    return [kind for kind in kinds if kind in asked[0] ^ asked[1]]
+    kinds_of = [
+        set(edits.loc[edits["edit_kind"] == kind, kinds].dropna(axis=1, how="all")) for kind in ("rename", "fact")
+    ]
+    return [kind for kind in kinds if kind in kinds_of[0] ^ kinds_of[1]]
 
 
 def test(evidence: Evidence) -> Finding:
     table, j = evidence.curves("harmonic_mean"), SCORES.index("harmonic_mean")
-    found, effects, drawn, used = evidence.found, [], [], []
+    scored, effects, drawn, used = evidence.found, [], [], []
     for _, size in table.groupby(["ladder", "size"], sort=False):
         differences, samples = [], []
         for _, model in size.groupby("rung", sort=False):
@@ -38,8 +40,8 @@ def test(evidence: Evidence) -> Finding:
                     model.index[model["edit_kind"].eq(k) & model["method"].isin(shared)] for k in ("rename", "fact")
                 )
                 used += [*one, *two]
-                differences.append(found.values[one, j].mean() - found.values[two, j].mean())
-                samples.append(found.samples[one, :, j].mean(axis=0) - found.samples[two, :, j].mean(axis=0))
+                differences.append(scored.values[one, j].mean() - scored.values[two, j].mean())
+                samples.append(scored.samples[one, :, j].mean(axis=0) - scored.samples[two, :, j].mean(axis=0))
         if differences:
             effects.append(np.mean(differences))
             drawn.append(np.stack(samples))

@@ -69,9 +69,9 @@ def judge(evidence: Evidence, only: Sequence[str] = ()) -> list[Result]:
         RowsError: no hypothesis of such an ID.
     """
     there = hypotheses()
-    for wanted in only:
-        if wanted not in there:
-            raise RowsError(f"no hypothesis {wanted!r}; use one of {', '.join(there)}")
+    for name in only:
+        if name not in there:
+            raise RowsError(f"no hypothesis {name!r}; use one of {', '.join(there)}")
     chosen = {i: module for i, module in there.items() if not only or i in only}
     findings: dict[str, Finding] = {}
     reasons: dict[str, str] = {}

@@ -109,10 +109,10 @@ def _probes(rows: pd.DataFrame, cases: list[dict]) -> dict[tuple, list[dict]]:
     good = rows.loc[rows["error"] == "", COLUMNS]
     good = good[pd.MultiIndex.from_frame(good[list(UNIT)]).isin(keys)] if keys else good.iloc[:0]
     good = good.sort_values(["run_seed", "probe_index"], kind="stable")
-    found: dict[tuple, list[dict]] = defaultdict(list)
+    by_case: dict[tuple, list[dict]] = defaultdict(list)
     for row in good.to_dict("records"):
-        found[tuple(row[name] for name in UNIT)].append({str(k): v for k, v in row.items()})
-    return found
+        by_case[tuple(row[name] for name in UNIT)].append({str(k): v for k, v in row.items()})
+    return by_case
 
 
 def _case(case: dict, probes: list[dict], texts: Texts) -> list:
@@ -121,10 +121,10 @@ def _case(case: dict, probes: list[dict], texts: Texts) -> list:
     for kind in PROBE_KINDS:
         values = [p["value"] for p in probes if p["probe"] == kind]
         if values:
-            seen = [v for v in values if v == v]
-            mean = sum(seen) / len(seen) if seen else float("nan")
-            level = "none" if not seen else "good" if mean >= 2 / 3 else "poor" if mean <= 1 / 3 else "middling"
-            hits.append([texts(LABELS[kind]), f"{mean:.2f}" if seen else "n/a", len(seen), len(values), level])
+            measured = [v for v in values if v == v]
+            mean = sum(measured) / len(measured) if measured else float("nan")
+            level = "none" if not measured else "good" if mean >= 2 / 3 else "poor" if mean <= 1 / 3 else "middling"
+            hits.append([texts(LABELS[kind]), f"{mean:.2f}" if measured else "n/a", len(measured), len(values), level])
     about = {**main, **case, "edit_kind": LABELS.get(case["edit_kind"], case["edit_kind"])}
     return [
         [texts(about[name]) for name in CASE_TEXTS],

@@ -92,10 +92,10 @@ def write_markdown(report: Report, path: Path) -> Path:
 
 def markdown(report: Report) -> str:
     """What `write_markdown` writes."""
-    found = verdict(report.judged)
-    out = [f"# Editability: {_safe(report.title)}", "", f"**{_safe(found['headline'])}** {_safe(found['detail'])}", ""]
-    out += [f"* Minimum detectable depth, {_safe(one['whose'])}: {one['depth']}" for one in found["depths"]]
-    out += [f"* {_safe(line)}" for line in found["shapes"]]
+    words = verdict(report.judged)
+    out = [f"# Editability: {_safe(report.title)}", "", f"**{_safe(words['headline'])}** {_safe(words['detail'])}", ""]
+    out += [f"* Minimum detectable depth, {_safe(one['whose'])}: {one['depth']}" for one in words["depths"]]
+    out += [f"* {_safe(line)}" for line in words["shapes"]]
     for table in curve_tables(report.analysis.curve):
         kind = (
             "All edit kinds"

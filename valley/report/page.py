@@ -116,8 +116,8 @@ class Report:
             made.append(transfer_chart(f"transfer-{i}", moved[moved["ladder"] == ladder], self.axes[ladder]))
             every = self.judged.specifications
             if every is not None:
-                mine = every.curves[every.curves["ladder"] == ladder]
-                made.append(specification_chart(f"specification-{i}", mine))
+                curves = every.curves[every.curves["ladder"] == ladder]
+                made.append(specification_chart(f"specification-{i}", curves))
         if self.crispness is not None:
             made.append(crispness_chart(self.crispness, list(dict.fromkeys(self.analysis.curve["rung"]))))
         return self.curve_charts | {chart.name: chart for chart in made if chart is not None}

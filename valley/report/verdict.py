@@ -52,8 +52,8 @@ class Judged:
 
     @cached_property
     def evidence(self) -> Evidence:
-        found = available(self.analysis.rows, self.plan, self.analysis.scores)
-        return Evidence(found, self.plan, self.crispness)
+        scored = available(self.analysis.rows, self.plan, self.analysis.scores)
+        return Evidence(scored, self.plan, self.crispness)
 
     @cached_property
     def shapes(self) -> Shapes | None:
@@ -69,9 +69,9 @@ class Judged:
         """How many cases each stratum has, and the verdicts on the paired one, in words."""
         if self.only_controls:
             return []
-        found, plan = self.evidence.found, self.plan
-        paired = sensitivity(self.analysis.rows, found, plan)
-        return [*format_strata(strata(found), plan.which), *format_sensitivity(paired, plan.min_known)]
+        scored, plan = self.evidence.found, self.plan
+        paired = sensitivity(self.analysis.rows, scored, plan)
+        return [*format_strata(strata(scored), plan.which), *format_sensitivity(paired, plan.min_known)]
 
     @cached_property
     def grid(self) -> list[str]:
@@ -98,17 +98,17 @@ def verdict(judged: Judged) -> dict[str, Any]:
     detail = (
         f"Measured: {what} ({', '.join(kinds) or 'none'}), {len(judged.analysis.scores):,} edits, {n_probes:,} probes. "
     )
-    found, every = judged.shapes, judged.specifications
-    alone = {} if found is None else found.verdicts
+    shapes, every = judged.shapes, judged.specifications
+    alone = {} if shapes is None else shapes.verdicts
     verdicts = {} if every is None else {key: one.verdict for key, one in every.combined.items()}
     metric = LABELS.get(judged.plan.metric, judged.plan.metric)
-    lines = [f"{whose}: {v.text}." for whose, v in zip(_whose(found), verdicts.values(), strict=True)]
+    lines = [f"{whose}: {v.text}." for whose, v in zip(_whose(shapes), verdicts.values(), strict=True)]
     lines += [] if every is None else [f"{line[0].upper()}{line[1:]}." for line in what_decides(every.table)]
-    lines += [f"{who}, {metric} alone: {v.text}." for who, v in zip(_whose(found), alone.values(), strict=True)]
+    lines += [f"{who}, {metric} alone: {v.text}." for who, v in zip(_whose(shapes), alone.values(), strict=True)]
     lines += [f"{line[0].upper()}{line[1:]}." for line in (*judged.strata, *judged.grid)]
     if judged.caution:
         lines.append(f"Caution: {judged.caution}.")
-    out = {"detail": f"{detail}{_span(shown)}".strip(), "shapes": lines, "depths": _depths(found)}
+    out = {"detail": f"{detail}{_span(shown)}".strip(), "shapes": lines, "depths": _depths(shapes)}
     if len(shown) < 2:
         n = "only one rung" if len(shown) else "no rung"
         return out | {"headline": f"No verdict: {n} could be measured over all edit kinds."}
@@ -135,22 +135,22 @@ def _span(shown: pd.DataFrame) -> str:
     return f"{text} Their intervals {'do not ' if apart else ''}overlap."
 
 
-def _depths(found: Shapes | None) -> list[dict[str, str]]:
+def _depths(shapes: Shapes | None) -> list[dict[str, str]]:
     """Per ladder and edit kind the minimum detectable depth, of a test with 80% power."""
-    if found is None:
+    if shapes is None:
         return []
     out = []
-    for whose, (key, judged) in zip(_whose(found), found.verdicts.items(), strict=True):
-        tests = found.tests[(found.tests["ladder"] == key[0]) & (found.tests["edit_kind"] == key[1])]
+    for whose, (key, judged) in zip(_whose(shapes), shapes.verdicts.items(), strict=True):
+        tests = shapes.tests[(shapes.tests["ladder"] == key[0]) & (shapes.tests["edit_kind"] == key[1])]
         more = "" if (tests["df"] > 0).any() else "more than "
         text = "unknown: too few sizes" if np.isnan(judged.detectable) else f"{more}{judged.detectable:.2f}"
         out.append({"whose": whose, "depth": text})
     return out
 
 
-def _whose(found: Shapes | None) -> list[str]:
+def _whose(shapes: Shapes | None) -> list[str]:
     """What each verdict is about; the ladder is named where there are several."""
-    keys = [] if found is None else list(found.verdicts)
+    keys = [] if shapes is None else list(shapes.verdicts)
     several = len({ladder for ladder, _ in keys}) > 1
     return [f"{kind} edits{f', ladder {ladder}' if several else ''}" for ladder, kind in keys]
 
@@ -175,11 +175,11 @@ def hypotheses_table(judged: Judged) -> list[dict[str, str]]:
     """Every hypothesis with its effect, interval, corrected p and verdict."""
     out = []
     for result in judged.hypotheses:
-        found = result.finding
-        effect = "" if found is None else f"{found.effect:.3f}"
-        spread = "" if found is None else f"{found.low:.3f} to {found.high:.3f}"
-        n = "" if found is None else f"{found.n} {found.unit}"
-        note = "" if found is None or found.note == result.reason else found.note
+        finding = result.finding
+        effect = "" if finding is None else f"{finding.effect:.3f}"
+        spread = "" if finding is None else f"{finding.low:.3f} to {finding.high:.3f}"
+        n = "" if finding is None else f"{finding.n} {finding.unit}"
+        note = "" if finding is None or finding.note == result.reason else finding.note
         out.append({"id": result.id, "statement": result.statement, "statistic": result.statistic, "test": result.test,
                     "verdict": result.verdict, "effect": effect, "range": spread, "n": n, "p": _number(result.p_holm),
                     "reason": result.reason, "note": note})  # fmt: skip

@@ -38,10 +38,10 @@ def first_problem(error: ValidationError, kind: type, document: object) -> str:
     Args:
         kind: the pydantic model or dataclass that `document` was checked against.
     """
-    found = error.errors(include_url=False)
+    errors = error.errors(include_url=False)
     # A list with a wrong entry is also reported as too short: only the innermost problem counts.
-    found = [one for one in found if not any(_is_inside(other["loc"], one["loc"]) for other in found)]
-    problems = sorted(found, key=_is_no_unknown_key)
+    errors = [one for one in errors if not any(_is_inside(other["loc"], one["loc"]) for other in errors)]
+    problems = sorted(errors, key=_is_no_unknown_key)
     problem = problems[0]
     loc, value = problem["loc"], problem["input"]
     fields = _fields_around(kind, loc)

@@ -112,5 +112,5 @@ def _significant(values: np.ndarray) -> np.ndarray:
     with np.errstate(divide="ignore", invalid="ignore"):
         places = DIGITS - 1 - np.floor(np.log10(np.abs(values)))
         scale = 10.0**places
-        found = np.round(values * scale) / scale
-    return np.where(np.isfinite(found) & (values != 0), found, values)
+        rounded_values = np.round(values * scale) / scale
+    return np.where(np.isfinite(rounded_values) & (values != 0), rounded_values, values)

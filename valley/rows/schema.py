@@ -63,7 +63,7 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "probe_relation": ("string", "relation the probe asks for"),
     "lang": ("string", "language of the probe"),
     "prompt": ("string", "text of the probe"),
-    "answer": ("string", "what the edited model shall say"),
+    "answer": ("string", "what the edited model should say"),
     "old": ("string", "what the unedited model should say"),
     "rival": ("string", "what must not beat `answer`: the old object, in a neighbour's probe the edit's target"),
     "n_candidates": ("int64", "number of answers to choose from"),

@@ -109,8 +109,8 @@ def available(rows: pd.DataFrame, plan: AnalysisPlan | None = None, scores: pd.D
     prepared = _prepare(scores, plan.which)
     lines, values, samples, dev = [], [], [], []
     for method in sorted(set(tried["method"]) - set(CONTROLS)):
-        mine, its = scores[scores["method"] == method], tried[tried["method"] == method]
-        for pick in choose(mine, its, plan.which).to_dict("records"):
+        part, its = scores[scores["method"] == method], tried[tried["method"] == method]
+        for pick in choose(part, its, plan.which).to_dict("records"):
             line, value, drawn = _line(prepared, pick | {"method": method}, resampler, plan)
             line["grid"] = layers.get((line["ladder"], method), "")
             lines.append(line | strength.loc[tuple(line[k] for k in RUNG)].to_dict())
@@ -217,8 +217,8 @@ def _line(
     gen, spec, net = (METRICS.index(name) for name in ("generalisation", "specificity", "generalisation_net"))
     parts = [part for s in front if len(part := scored[scored["settings"] == s])]
     if len(parts) > 1:  # of one setting the hypervolume is a product, which says nothing of what else there is
-        found = [resampler.metrics(part, placebo_of(prepared.placebos, part)) for part in parts]
-        points, draws = (np.stack([f[i] for f in found], axis=-2) for i in (0, 1))
+        samples_of = [resampler.metrics(part, placebo_of(prepared.placebos, part)) for part in parts]
+        points, draws = (np.stack([f[i] for f in samples_of], axis=-2) for i in (0, 1))
         for name, column in (("e_hv", gen), ("e_hv_net", net)):
             value[k + FRONT.index(name)] = hypervolume(points[:, column], points[:, spec])
             drawn[:, k + FRONT.index(name)] = hypervolume(draws[:, :, column], draws[:, :, spec])

@@ -26,8 +26,8 @@ def composite_columns(good: pd.DataFrame, languages: pd.Series) -> pd.DataFrame:
     """
     own = good["lang"].astype("string").to_numpy() == good["_unit"].map(languages).astype("string").to_numpy()
     kinds = [name.removesuffix(OWN) for name in CASE_COLUMNS if name.endswith(OWN)]
-    mine = good[own & good["probe"].isin(kinds)]
-    table = _means(mine, "value").reindex(columns=kinds).add_suffix(OWN)
+    chosen = good[own & good["probe"].isin(kinds)]
+    table = _means(chosen, "value").reindex(columns=kinds).add_suffix(OWN)
     columns = {name: good[name].astype("float64") if name in good else np.nan for name in OPTIONAL}
     about = good.assign(**columns)
     for name, kind, first, second in (

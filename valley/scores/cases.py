@@ -77,14 +77,14 @@ def check(rows: pd.DataFrame) -> pd.DataFrame:
         raise RowsError(
             f"case {bad['case']!r} at {bad['rung']!r}: {bad['probe']} {bad['probe_index']} is in the rows twice"
         )
-    for key, column, mend in (
+    for key, column, fix in (
         (RUNG, "model_hash", "name the rungs apart"),
         (("edit_kind", *CASE), "split", "a case is dev or test, never both; do not mix run seeds"),
         (("edit_kind", *CASE), "relation", "a case has one relation"),
     ):
         n = good[good[column] != ""].groupby(list(key), observed=True)[column].nunique()
         if (n > 1).any():
-            raise RowsError(f"{n.index[n > 1][0][-1]!r} has {n[n > 1].iloc[0]} values of {column}; {mend}")
+            raise RowsError(f"{n.index[n > 1][0][-1]!r} has {n[n > 1].iloc[0]} values of {column}; {fix}")
     return rows
 
 
@@ -115,10 +115,10 @@ def edit_languages(good: pd.DataFrame, unit: Sequence[str] = UNIT) -> pd.Series:
     the edit's
     first efficacy or paraphrase probe. Its cross-lingual probes ask in another one."""
     first = good[good["probe"].isin(["efficacy", "paraphrase"])].sort_values("probe_index", kind="stable")
-    asked = first.groupby(list(unit), observed=True)["lang"].first()
+    langs = first.groupby(list(unit), observed=True)["lang"].first()
     stated = good.groupby(list(unit), observed=True)["edit_lang"].first()
-    stated, asked = stated.astype("string").fillna(""), asked.astype("string").reindex(stated.index)
-    return stated.where(stated != "", asked).fillna("").rename("edit_lang")
+    stated, langs = stated.astype("string").fillna(""), langs.astype("string").reindex(stated.index)
+    return stated.where(stated != "", langs).fillna("").rename("edit_lang")
 
 
 def net_of_siblings(good: pd.DataFrame, unit: list[str]) -> pd.Series:

@@ -208,13 +208,13 @@ def _prepare(
 ) -> _Prepared:
     place = [*RUNG, "edit_kind"]
     slim = rows[[*place, *PROBE_COLUMNS]]
-    asked = rows.loc[rows["edit_kind"] != "", ["edit_kind", "probe"]].drop_duplicates()
+    pairs = rows.loc[rows["edit_kind"] != "", ["edit_kind", "probe"]].drop_duplicates()
     return _Prepared(
         scores=dict(iter(scores.groupby(place, observed=True))),
         probes=dict(iter(slim.groupby(place, observed=True))),
         placebos=scores[scores["method"] == PLACEBO],
         errors=rows.loc[rows["error"] != "", [*place, "error"]],
-        asked={str(kind): set(part["probe"]) for kind, part in asked.groupby("edit_kind")},
+        asked={str(kind): set(part["probe"]) for kind, part in pairs.groupby("edit_kind")},
         choice=choice,
         resampler=resampler,
         which=which,
@@ -239,13 +239,15 @@ def _line(prepared: _Prepared, rung: dict, kind: str) -> dict:
     if pick["method"] == "":
         hint = f" ({errors.iloc[0]})" if len(errors) and pick["reason"] == "every edit failed" else ""
         return line | {"reason": pick["reason"] + hint}
-    mine = prepared.scores[key]
-    mine = mine[(mine["method"] == pick["method"]) & (mine["settings"] == pick["settings"])]
-    part = on_split(mine, pick["scored_on"])
+    chosen_scores = prepared.scores[key]
+    chosen_scores = chosen_scores[
+        (chosen_scores["method"] == pick["method"]) & (chosen_scores["settings"] == pick["settings"])
+    ]
+    part = on_split(chosen_scores, pick["scored_on"])
     used = stratum(part, prepared.which)
     for name in ("site", "lookup"):
-        line[name] = "+".join(sorted(set(mine[name]) - {""}))
-    line["depth"] = float(mine["depth"].median())
+        line[name] = "+".join(sorted(set(chosen_scores[name]) - {""}))
+    line["depth"] = float(chosen_scores["depth"].median())
     line |= {"n_cases": len(part), "n_known": int(part["known"].sum()), "n_used": len(used)}
     if used.empty:
         return line
@@ -266,17 +268,17 @@ def _estimates(point: np.ndarray, low: np.ndarray, high: np.ndarray) -> dict[str
 
 def _gaps(prepared: _Prepared, key: tuple, used: pd.DataFrame, values: dict[str, float]) -> dict[str, str]:
     """Why a score of a measured line is NaN; only for scores that the run asked for somewhere."""
-    asked = prepared.asked[key[-1]]
-    mine = prepared.probes[key]
-    mine = mine[mine["method"].eq(used["method"].iloc[0]) & mine["settings"].eq(used["settings"].iloc[0])]
-    mine = mine[mine["case"].isin(used["case"])]
+    kinds = prepared.asked[key[-1]]
+    probes = prepared.probes[key]
+    probes = probes[probes["method"].eq(used["method"].iloc[0]) & probes["settings"].eq(used["settings"].iloc[0])]
+    probes = probes[probes["case"].isin(used["case"])]
     gaps = {}
     for metric in PROBE_KINDS:
-        if metric in asked and np.isnan(values[metric]):
-            reasons = mine.loc[mine["probe"].eq(metric), "reason"]
+        if metric in kinds and np.isnan(values[metric]):
+            reasons = probes.loc[probes["probe"].eq(metric), "reason"]
             text = "not asked here" if reasons.empty else (reasons.mode().iloc[0] or "no reason given")
             gaps[metric] = f"{text} ({len(reasons)} probes)" if len(reasons) else text
-    if "cross_lingual" in asked and np.isnan(values[NET]):
+    if "cross_lingual" in kinds and np.isnan(values[NET]):
         gaps[NET] = "no case has cross-lingual and neighbour scores in one language"
     for metric in ("generalisation", "specificity"):
         if np.isnan(values[metric]):

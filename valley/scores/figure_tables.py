@@ -51,7 +51,7 @@ def editability_points(analysis: Analysis) -> pd.DataFrame:
 
     Columns: ladder, edit_kind, role ("model" or "size"), name, seeds (models behind it), value, low, high (95%),
     generalisation, specificity, method and n_known (of a model), and those of `valley.scores.strengths.AXES`. A size of
-    one model has no line of its own role "model": the same point would be drawn twice. The interval of a size redraws
+    one model has no line of role "model": the same point would be drawn twice. The interval of a size redraws
     its models too.
     """
     h = METRICS.index("harmonic_mean")
@@ -65,8 +65,8 @@ def editability_points(analysis: Analysis) -> pd.DataFrame:
     lines, samples = [], []
     for line in curve[curve["harmonic_mean"].notna()].to_dict("records"):
         rung = tuple(line[k] for k in RUNG)
-        mine = [part for (where, kind), part in parts.items() if where == rung and line["edit_kind"] in (kind, ALL)]
-        drawn = (kind_mean(mine) if line["edit_kind"] == ALL else mine[0])[1][:, h]
+        own = [part for (where, kind), part in parts.items() if where == rung and line["edit_kind"] in (kind, ALL)]
+        drawn = (kind_mean(own) if line["edit_kind"] == ALL else own[0])[1][:, h]
         keep = ("generalisation", "specificity", "method", "n_known")
         lines.append(
             {k: line[k] for k in (*RUNG, "edit_kind", *keep)}
@@ -116,8 +116,8 @@ def transfer_points(analysis: Analysis) -> pd.DataFrame:
 
 def _scored(analysis: Analysis, line: dict) -> pd.DataFrame:
     """The case scores behind a line of the curve."""
-    mine = matching(analysis.scores, {name: line[name] for name in GROUP})
-    return stratum(on_split(mine, line["scored_on"]), analysis.options["which"])
+    scores = matching(analysis.scores, {name: line[name] for name in GROUP})
+    return stratum(on_split(scores, line["scored_on"]), analysis.options["which"])
 
 
 def _with_sizes(lines: list[dict], samples: list[np.ndarray], analysis: Analysis) -> pd.DataFrame:
@@ -146,9 +146,9 @@ def _with_sizes(lines: list[dict], samples: list[np.ndarray], analysis: Analysis
     for name in ("low", "high"):  # one model: the curve's own interval, which knows how many cases there are
         means.loc[single, name] = exact[name].reindex(place).to_numpy()
     means.loc[single, "name"] = exact["rung"].reindex(place).to_numpy()
-    seen = models[~alone]
-    seen = seen.assign(role="model", name=seen["rung"], seeds=1)
-    return pd.concat([means.assign(role="size"), seen], ignore_index=True).reindex(columns=POINT)
+    sized = models[~alone]
+    sized = sized.assign(role="model", name=sized["rung"], seeds=1)
+    return pd.concat([means.assign(role="size"), sized], ignore_index=True).reindex(columns=POINT)
 
 
 def _joined(names: Iterable[str]) -> str:

@@ -143,8 +143,8 @@ def our_scores(rows: pd.DataFrame, which: str = "known", draws: int = 1000, seed
     """
     cases = case_scores(rows).join(_case_means(rows, BESIDE), on=list(UNIT))
     names = [*PROBE_KINDS, NET, "generalisation", "specificity", *(score.name for score in BESIDE)]
-    asked = {name: (name,) for name in PROBE_KINDS} | {NET: ("cross_lingual",)}
-    why = _reasons(rows, asked | {score.name: score.kinds for score in BESIDE})
+    kinds_of = {name: (name,) for name in PROBE_KINDS} | {NET: ("cross_lingual",)}
+    why = _reasons(rows, kinds_of | {score.name: score.kinds for score in BESIDE})
     pair = {"harmonic_mean": ("generalisation", "specificity")}
     return _about(rows, _summarise(stratum(cases, which), cases, names, pair, why, draws, seed))
 
@@ -197,12 +197,12 @@ def _reasons(rows: pd.DataFrame, kinds: Mapping[str, tuple[str, ...]]) -> dict[t
     good = rows.loc[rows["error"] == "", ["edit_kind", "dataset", "probe", "answer_tokens"]]
     for (edit_kind, dataset), part in good.groupby(["edit_kind", "dataset"], observed=True):
         there, older = set(part["probe"].unique()), bool(part["answer_tokens"].isna().all())
-        for name, asked in kinds.items():
-            mine = " and ".join(kind for kind in asked if kind in there)
-            text = f"nothing measurable in the {mine} probes" if mine else f"no {' or '.join(asked)} probes"
-            if mine and older and name in _CAME_LATER:
+        for name, members in kinds.items():
+            missing = " and ".join(kind for kind in members if kind in there)
+            text = f"nothing measurable in the {missing} probes" if missing else f"no {' or '.join(members)} probes"
+            if missing and older and name in _CAME_LATER:
                 text = "an older version wrote this run; run bench again"
-            elif mine and name == "RS":
+            elif missing and name == "RS":
                 text = "no fluency probe has a reference text"
             why[edit_kind, dataset, name] = text
     return why

@@ -17,14 +17,14 @@ from valley.statistics import interval
 ALL_SIZES = "all sizes"
 
 
-def by_size(found: Available, metric: str, seed: int = 0) -> pd.DataFrame:
+def by_size(scored: Available, metric: str, seed: int = 0) -> pd.DataFrame:
     """One line per ladder, edit kind, method and size, and one of ALL_SIZES: value, low, high (95%), seeds, axes.
 
     The interval of a single seed has no part for the luck of training; `seeds` tells which those are. With m seeds the
     bootstrap's variance between them is (m-1)/m of the true one (Davison and Hinkley 1997, section 3.8).
     """
     j = SCORES.index(metric)
-    return sizes(found.lines, found.values[:, j], found.samples[:, :, j], tuple(PLAN_AXES), seed)
+    return sizes(scored.lines, scored.values[:, j], scored.samples[:, :, j], tuple(PLAN_AXES), seed)
 
 
 def sizes(
@@ -70,9 +70,9 @@ def _estimate(value: float, samples: np.ndarray) -> dict[str, float]:
 SHOWN = ("harmonic_mean", "harmonic_mean_net", "e_hv", "e_hv_net", "gen_at_spec", "delta_loc")
 
 
-def editability(found: Available, seed: int = 0) -> pd.DataFrame:
+def editability(scored: Available, seed: int = 0) -> pd.DataFrame:
     """`by_size` of SHOWN in one table, with a column `metric`."""
-    return pd.concat([by_size(found, m, seed).assign(metric=m) for m in SHOWN], ignore_index=True)
+    return pd.concat([by_size(scored, m, seed).assign(metric=m) for m in SHOWN], ignore_index=True)
 
 
 def format_editability(table: pd.DataFrame) -> str:

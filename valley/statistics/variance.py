@@ -6,7 +6,7 @@ Rungs that differ only in their training seed are one size. The score of seed s 
 
 `common`: which facts were sampled, the same at every rung: it moves the whole curve and no shape. f_j: facts that are
 hard or easy at this size only, shared by the seeds of the size, so that more seeds do not shrink it. b_js: the luck of
-one training (tau^2) and the error of its own answers. The bootstrap draws the same facts at every rung, so its samples
+one training (tau^2) and the error of its answers. The bootstrap draws the same facts at every rung, so its samples
 say how the error of a mean divides into the three; the spread between seeds says how large b is.
 
 Between two or three seeds a variance is known badly. That of each size is shrunken towards the pool of all sizes:

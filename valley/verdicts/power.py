@@ -90,15 +90,15 @@ def detection(
     return Rate(int((p < level).sum()), simulations)
 
 
-def smallest(variance: np.ndarray, found: Callable[[float], bool]) -> float:
-    """The smallest depth that is `found`, by bisection to a twentieth of the largest standard error; NaN where none."""
+def smallest(variance: np.ndarray, detected: Callable[[float], bool]) -> float:
+    """The smallest depth that is `detected`, by bisection to 1/20 of the largest standard error; NaN where none."""
     unit = float(np.sqrt(np.max(variance, initial=0)))
     low, high = 0.0, 20 * unit
-    if not found(high):
+    if not detected(high):
         return np.nan
     while high - low > 0.05 * unit:
         middle = (low + high) / 2
-        low, high = (low, middle) if found(middle) else (middle, high)
+        low, high = (low, middle) if detected(middle) else (middle, high)
     return high
 
 
@@ -146,14 +146,14 @@ def power(
     )  # fmt: skip
 
 
-def format_power(found: Power) -> str:
+def format_power(power: Power) -> str:
     """The findings as text for a terminal."""
-    known = "; variance taken as known, which one seed cannot show" if found.seeds == 1 else ""
-    depth = "none" if np.isnan(found.detectable) else f"{found.detectable:.3f}, {found.detectable / found.sd:.1f} sd"
+    known = "; variance taken as known, which one seed cannot show" if power.seeds == 1 else ""
+    depth = "none" if np.isnan(power.detectable) else f"{power.detectable:.3f}, {power.detectable / power.sd:.1f} sd"
     return "\n".join((
-        f"{found.rungs} rungs, {found.seeds} seeds each, sd {found.sd:g} between models of one size{known}",
-        f"a valley {found.depth:g} deep is found at p < {found.level:g}: {found.detected}",
+        f"{power.rungs} rungs, {power.seeds} seeds each, sd {power.sd:g} between models of one size{known}",
+        f"a valley {power.depth:g} deep is found at p < {power.level:g}: {power.detected}",
         *(f"false alarms on a curve that is {'flat' if k == 'flat' else 'a decline'}: {rate}"
-          for k, rate in found.false_alarms.items()),
+          for k, rate in power.false_alarms.items()),
         f"smallest valley found {TARGET:.0%} of the time: {depth}",
     ))  # fmt: skip

@@ -53,22 +53,22 @@ def _number(value: float) -> float | None:
 
 
 def shapes(
-    found: Available | pd.DataFrame, plan: AnalysisPlan | None = None, caution: str = "", whole: bool = True
+    scored: Available | pd.DataFrame, plan: AnalysisPlan | None = None, caution: str = "", whole: bool = True
 ) -> Shapes:
     """Test every curve of a run.
 
     Args:
-        found: scores, or the rows of a run. whole: also what no rule uses (two lines, detectable depth), which costs
+        scored: scores, or the rows of a run. whole: also what no rule uses (two lines, detectable depth), which costs
             most of the time.
 
     Raises:
         RowsError: the rows are not sound.
     """
     plan = plan or AnalysisPlan()
-    found = available(found, plan) if isinstance(found, pd.DataFrame) else found
+    scored = available(scored, plan) if isinstance(scored, pd.DataFrame) else scored
     j = SCORES.index(plan.metric)
     return judged(
-        found.lines.assign(dev=found.dev[:, j]), found.values[:, j], found.samples[:, :, j], plan, caution, whole
+        scored.lines.assign(dev=scored.dev[:, j]), scored.values[:, j], scored.samples[:, :, j], plan, caution, whole
     )
 
 
@@ -156,25 +156,25 @@ def corrected(tests: pd.DataFrame) -> pd.DataFrame:
     return tests.assign(**out)
 
 
-def format_shapes(found: Shapes) -> str:
+def format_shapes(result: Shapes) -> str:
     """The verdicts and their tests as text for a terminal of 120 columns."""
     out: list[str] = []
-    for (ladder, kind), judged in found.verdicts.items():
-        mine = found.tests[(found.tests["ladder"] == ladder) & (found.tests["edit_kind"] == kind)]
+    for (ladder, kind), judged in result.verdicts.items():
+        own = result.tests[(result.tests["ladder"] == ladder) & (result.tests["edit_kind"] == kind)]
         out += ["", f"{kind} edits, ladder {ladder}: {judged.text}"]
-        if len(mine):
-            out += _block(mine)
+        if len(own):
+            out += _block(own)
     out += [
         "",
-        f"{found.plan.metric}, at least {found.plan.min_known} cases a rung; analysis plan {found.plan.digest[:12]}",
+        f"{result.plan.metric}, at least {result.plan.min_known} cases a rung; analysis plan {result.plan.digest[:12]}",
     ]
     out.append(
         "D: prominence; p against the best monotone curve; weight: BIC's; bound: no valley is deeper (95%); smallest:"
     )
     out.append("valley found 80% of the time; tau: sd between training seeds, ? where no size has two.")
-    out += found.skipped
-    if found.caution:
-        out.append(f"Caution: {found.caution}.")
+    out += result.skipped
+    if result.caution:
+        out.append(f"Caution: {result.caution}.")
     return "\n".join(out[1:])
 
 

@@ -133,14 +133,14 @@ def _dividing(votes: pd.DataFrame) -> str:
     return "no single choice decides it"
 
 
-def format_specifications(found: Specifications) -> str:
+def format_specifications(every: Specifications) -> str:
     """The combined verdicts, what decides them, and a line per composite, for a terminal."""
-    several = len({ladder for ladder, _ in found.kinds}) > 1
+    several = len({ladder for ladder, _ in every.kinds}) > 1
     out = []
-    words = what_decides(found.table)
-    for (ladder, kind), line in zip(found.kinds, words, strict=True):
+    words = what_decides(every.table)
+    for (ladder, kind), line in zip(every.kinds, words, strict=True):
         out.append(
-            f"{kind} edits{f', ladder {ladder}' if several else ''}: {found.combined[ladder, kind].verdict.text}"
+            f"{kind} edits{f', ladder {ladder}' if several else ''}: {every.combined[ladder, kind].verdict.text}"
         )
         out.append(f"  {line.partition(': ')[2]}")
     return "\n".join(out)

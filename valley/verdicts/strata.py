@@ -19,12 +19,12 @@ from valley.verdicts.verdict import Verdict
 PAIRED = "known_everywhere"  # the stratum in which rungs compare fact by fact
 
 
-def strata(found: Available) -> pd.DataFrame:
+def strata(scored: Available) -> pd.DataFrame:
     """One line per ladder and edit kind, of the scored cases: cases, known_least and known_most (at one rung),
     known_everywhere,
     known_nowhere."""
-    scored_on = found.lines.groupby(["ladder", "edit_kind"])["scored_on"].first().rename("scored_on").reset_index()
-    cases = found.scores[[*RUNG, "edit_kind", "pair", "split", "known", "known_everywhere"]].merge(scored_on)
+    scored_on = scored.lines.groupby(["ladder", "edit_kind"])["scored_on"].first().rename("scored_on").reset_index()
+    cases = scored.scores[[*RUNG, "edit_kind", "pair", "split", "known", "known_everywhere"]].merge(scored_on)
     cases = cases[(cases["scored_on"] == "all") | (cases["split"] == cases["scored_on"])]
     cases = cases.drop_duplicates([*RUNG, "edit_kind", "pair"])
     lines = []
@@ -52,7 +52,7 @@ def format_strata(table: pd.DataFrame, which: str) -> list[str]:
     ]  # fmt: skip
 
 
-def sensitivity(rows: pd.DataFrame, found: Available, plan: AnalysisPlan) -> dict[tuple[str, str], Verdict | None]:
+def sensitivity(rows: pd.DataFrame, scored: Available, plan: AnalysisPlan) -> dict[tuple[str, str], Verdict | None]:
     """By (ladder, edit kind) the verdict on the cases known at every rung; None where they are fewer than
     `plan.min_known`.
 
@@ -60,13 +60,13 @@ def sensitivity(rows: pd.DataFrame, found: Available, plan: AnalysisPlan) -> dic
     """
     if plan.which == PAIRED:
         return {}
-    table = strata(found).set_index(["ladder", "edit_kind"])
+    table = strata(scored).set_index(["ladder", "edit_kind"])
     enough = table[table["known_everywhere"] >= plan.min_known].index
     out: dict[tuple[str, str], Verdict | None] = {(str(ladder), str(kind)): None for ladder, kind in table.index}
     if len(enough):
         kept = [
             frame[pd.MultiIndex.from_frame(frame[["ladder", "edit_kind"]]).isin(enough)]
-            for frame in (rows, found.scores)
+            for frame in (rows, scored.scores)
         ]
         paired = replace(plan, which=PAIRED)
         out |= shapes(available(kept[0], paired, kept[1]), paired).verdicts

@@ -90,8 +90,8 @@ def _of_family(tests: pd.DataFrame, plan: AnalysisPlan) -> Verdict:
         if deepest <= plan.depth:
             return Verdict(NO_VALLEY, f"no valley deeper than {deepest:.3f}", deepest, detectable)
     known = bool(best) and best[0]["df"] > 0
-    seen = f"; the smallest valley that this run would show 80% of the time is {_depth(detectable, known)}"
-    return Verdict(INCONCLUSIVE, f"inconclusive: {_why_not(shown, best, methods, plan)}{seen}", bound, detectable)
+    smallest = f"; the smallest valley that this run would show 80% of the time is {_depth(detectable, known)}"
+    return Verdict(INCONCLUSIVE, f"inconclusive: {_why_not(shown, best, methods, plan)}{smallest}", bound, detectable)
 
 
 def _shows(shape: str, best: list[dict], methods: list[dict], plan: AnalysisPlan) -> tuple[tuple[str, str], ...]:

@@ -51,12 +51,12 @@ class Refusal:
 
 def refusals(root: Path) -> list[Refusal]:
     """All refusals below `root`, without duplicates, in the order of the files."""
-    found: dict[Refusal, None] = {}
+    unique: dict[Refusal, None] = {}
     for room in ROOMS:
         for path in sorted((root / room).rglob("*.py")):
             place = "/".join(path.relative_to(root).parts[:2])
-            found |= {refusal: None for refusal in _of_file(path, place)}
-    return list(found)
+            unique |= {refusal: None for refusal in _of_file(path, place)}
+    return list(unique)
 
 
 def _of_file(path: Path, room: str) -> Iterator[Refusal]:

@@ -64,7 +64,7 @@ FORGETFUL = "forget"
 
 
 def recognises(record: Record) -> bool:
-    """Whether the record is of this form; CounterFact's flat one has a module of its own."""
+    """Whether the record is of this form; CounterFact's flat one has another module."""
     own = fact_file.recognises(record) or facts_table.recognises(record)
     named = any(key in record for key in PROMPTS) and any(key in record for key in TARGETS if key != "alt") and not own
     flat = "locality_ground_truth" in record and "case_id" in record and "portability" not in record

@@ -76,9 +76,9 @@ class Fact:
     def answers(self) -> Iterator[tuple[str, str]]:
         """(language, answer) of everything that the record answers, in the order written."""
         yield from ((self.lang, self.target), (self.lang, self.old))
-        for asked in (one for key in ("cross_lingual", "neighbours", "same_subject") for one in self.others[key]):
-            yield asked.lang, asked.answer
-            yield asked.lang, asked.old
+        for other in (one for key in ("cross_lingual", "neighbours", "same_subject") for one in self.others[key]):
+            yield other.lang, other.answer
+            yield other.lang, other.old
 
 
 def recognises(record: Record) -> bool:

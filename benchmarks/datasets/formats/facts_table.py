@@ -7,11 +7,11 @@
 | relation | names what is asked, such as `capital`; groups candidates and neighbours |
 | subject | what the fact is about |
 | prompt | the text up to the answer, with `{}` or the subject itself in it |
-| target | what the edited model shall answer |
+| target | what the edited model should answer |
 | old | what is true now |
 | aliases | other texts that are as right as the target |
 | paraphrases | other prompts for the same fact |
-| neighbours | facts that shall stay, each `prompt => answer` |
+| neighbours | facts that should stay, each `prompt => answer` |
 
 Only subject, prompt and target are needed. The last three hold several texts with ` | ` between them (in JSON also a
 list). Of rows with one id the first is edited, the others are asked as `cross_lingual`. A fact without neighbours gets

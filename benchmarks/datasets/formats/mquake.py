@@ -80,7 +80,7 @@ def read(file: DataFile, seed: int = 0, limit: int | None = None) -> CaseSet:
     if not unasked:
         return case_set
     note = (
-        f"{len(unasked)} records make several edits at once: each edit is a case of its own "
+        f"{len(unasked)} records make several edits at once: each edit is a separate case "
         f"({sum(again)} that were there before are not repeated), "
         f"their {sum(unasked)} multi-hop questions are not asked"
     )

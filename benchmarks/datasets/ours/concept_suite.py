@@ -172,10 +172,10 @@ def retarget_case(a: str, b: str, seed: int = 0, known: Knowledge | None = None)
     ranked = sorted(facts, key=lambda fact: edited_rank(fact.relation))
     chosen = ranked[: max(1, min(REQUEST_RELATIONS, len(facts) - 1))]
     goals = {fact.relation: known.object_of(goal, fact.relation) for fact in facts}
-    asked = {fact.relation for fact in chosen}
+    relations = {fact.relation for fact in chosen}
     probes: list[Probe] = []
     for fact in facts:
-        new, inside = goals[fact.relation], fact.relation in asked
+        new, inside = goals[fact.relation], fact.relation in relations
         for template in range(known.n_templates(fact.relation, home)):
             kind = "relation" if not inside else "efficacy" if template == 0 else "paraphrase"
             if inside or template < 3:
@@ -190,11 +190,11 @@ def retarget_case(a: str, b: str, seed: int = 0, known: Knowledge | None = None)
             probes += [ask(known, "same_subject", fact, lang, 0) for lang in spoken]
     kin = [sibling for sibling in known.siblings(key) if sibling != goal]
     for i, sibling in enumerate(rng.sample(kin, min(SIBLINGS, len(kin)))):
-        mine = [f for f in known.about(sibling) if f.relation in goals and f.object != goals[f.relation]]
-        mine.sort(key=lambda f: f.relation not in asked)
+        own_facts = [f for f in known.about(sibling) if f.relation in goals and f.object != goals[f.relation]]
+        own_facts.sort(key=lambda f: f.relation not in relations)
         for lang, count in ((home, 2), *((lang, 1) for lang in others)):
-            for j in range(min(count, len(mine))):
-                fact = mine[(i + j) % len(mine)]
+            for j in range(min(count, len(own_facts))):
+                fact = own_facts[(i + j) % len(own_facts)]
                 mother = known.object_of(key, fact.relation)
                 rivals = [obj for obj in (goals[fact.relation], mother) if obj]
                 if known.speaks(lang, fact.relation, sibling, fact.object, *rivals):

@@ -45,7 +45,7 @@ class Question:
 
     Attributes:
         kind, prompt, prior, lang, about: as in `Probe`.
-        answer: what the edited model shall say; empty for `fluency`.
+        answer: what the edited model should say; empty for `fluency`.
         aliases: other texts that are as right; none of them becomes a candidate.
         old: what it should say before; empty where the file does not tell.
         rivals: answers that must be among the candidates; the first must not win (the edit's target, in a neighbour's

@@ -3,7 +3,7 @@
 Machine-translated patterns are not used: even those of mParaRel that are marked as checked hold "le capital de" and
 "joue le instrument", and any sentence with an article before the answer fits half of the answers. A label and a colon
 need neither article nor agreement. Only the frame with `de` depends on the name: it elides before a vowel, and is
-left out where that cannot be told from the spelling (h, y, digits, other scripts) or where `de` contracts ("Le
+left out where the spelling does not show it (h, y, digits, other scripts) or where `de` contracts ("Le
 Caire", "Les Abymes").
 """
 

@@ -70,8 +70,8 @@ def check(
         return []
     candidates = tuple(dict.fromkeys((word, *rivals)))
     priors = list(dict.fromkeys(prior for *_, prior in texts if prior))
-    asked = [prompt for _, _, prompt, _ in texts] + priors
-    logp = continuation_logprobs(lm, asked, [candidates] * len(asked))
+    prompts = [prompt for _, _, prompt, _ in texts] + priors
+    logp = continuation_logprobs(lm, prompts, [candidates] * len(prompts))
     prior = dict(zip(priors, logp[len(texts) :], strict=True))
     out = []
     for (text, source, _, empty), said in zip(texts, logp, strict=False):

@@ -46,10 +46,10 @@ class Writer:
 
     def question(self, about: str, word: str, room: int) -> str:
         """The few-shot prompt; examples are dropped from the front until `room` tokens are left to the model."""
-        asked = prompts_of(self.lang)[about]
-        examples = list(asked["examples"])
+        prompts = prompts_of(self.lang)[about]
+        examples = list(prompts["examples"])
         while True:
-            text = "\n".join([asked["heading"], *examples, asked["last"].replace("{word}", word)])
+            text = "\n".join([prompts["heading"], *examples, prompts["last"].replace("{word}", word)])
             if not examples or len(self.lm.encode(text)) + room <= self.lm.max_length:
                 return text
             examples.pop(0)

@@ -47,7 +47,7 @@ def as_toml(draft: Draft) -> str:
     ]
     for number, concept in enumerate(draft.concepts):
         if number == draft.asked:
-            parts.append("# Siblings: what the concepts above are told apart from.\n")
+            parts.append("# Siblings: what the concepts above are distinguished from.\n")
         parts.append("\n".join(_entry(concept)) + "\n")
     return "\n".join(parts)
 

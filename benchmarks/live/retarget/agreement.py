@@ -56,16 +56,16 @@ def agreements(questions: pd.DataFrame, seed: int = 0) -> tuple[Agreement, ...]:
     and its siblings."""
     there = list(dict.fromkeys(questions["by"]))
     pairs = [(a, b) for a, b in combinations(there, 2) if (a == STEERING) != (b == STEERING)]
-    asked = questions[questions["own"] != questions["goal"]]
+    apart = questions[questions["own"] != questions["goal"]]
     return tuple(
-        _agreement(asked[asked["role"].isin(roles)], a, b, group, seed)
+        _agreement(apart[apart["role"].isin(roles)], a, b, group, seed)
         for a, b in pairs
         for group, roles in GROUPS.items()
     )
 
 
-def _agreement(asked: pd.DataFrame, a: str, b: str, group: str, seed: int) -> Agreement:
-    one, two = (asked[asked["by"] == name].set_index(UNIT).sort_index() for name in (a, b))
+def _agreement(questions: pd.DataFrame, a: str, b: str, group: str, seed: int) -> Agreement:
+    one, two = (questions[questions["by"] == name].set_index(UNIT).sort_index() for name in (a, b))
     flips = [(t["pick_after"] == t["goal"]).to_numpy(dtype="float64") for t in (one, two)]
     nats = [(t["margin_after"] - t["margin_before"]).to_numpy(dtype="float64") for t in (one, two)]
     relation = one.index.get_level_values("relation").to_numpy(str)
@@ -73,10 +73,21 @@ def _agreement(asked: pd.DataFrame, a: str, b: str, group: str, seed: int) -> Ag
     sound = np.isfinite(nats[0]) & np.isfinite(nats[1])
     ones, weights = sound[None].astype("float64"), draw_weights(relation, seed) * sound
     measures = ((cohen_kappa, flips), (pearson, [np.where(sound, v, 0.0) for v in nats]))
-    found = [(float(m(ones, *v)[0]), interval(m(weights, *v), len(names))) for m, v in measures]
+    estimates = [(float(m(ones, *v)[0]), interval(m(weights, *v), len(names))) for m, v in measures]
     flipped = f"{a} flips {flips[0].sum():.0f} and {b} {flips[1].sum():.0f} of {n}" if n else "no question to move"
-    why = flipped if np.isnan(found[0][0]) else ""
-    return Agreement(a, b, group, int(sound.sum()), len(names), found[0][0], found[0][1], found[1][0], found[1][1], why)
+    why = flipped if np.isnan(estimates[0][0]) else ""
+    return Agreement(
+        a,
+        b,
+        group,
+        int(sound.sum()),
+        len(names),
+        estimates[0][0],
+        estimates[0][1],
+        estimates[1][0],
+        estimates[1][1],
+        why,
+    )
 
 
 def cohen_kappa(weights: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:

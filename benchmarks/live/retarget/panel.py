@@ -117,7 +117,7 @@ class _Frame:
     lang: str
 
     def question(self, role: str, fact: Fact, template: int) -> Question:
-        """Asked about `fact`'s subject: SIBLING and SHARED keep their answer, the others shall give the goal's."""
+        """Asked about `fact`'s subject: SIBLING and SHARED keep their answer, the others should give the goal's."""
         if role in (SIBLING, SHARED):
             return self._question(role, fact, fact.object, template, "neighbour" if role == SIBLING else "same_subject")
         trained = "efficacy" if template == 0 else "paraphrase"

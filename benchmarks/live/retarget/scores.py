@@ -23,13 +23,13 @@ def by_relation(questions: pd.DataFrame) -> pd.DataFrame:
     """
     lines = []
     concept = questions[questions["role"].isin((*MOVED, SHARED))]
-    for key, mine in concept.groupby(["by", "role", "relation", "lang"], sort=False):
+    for key, part in concept.groupby(["by", "role", "relation", "lang"], sort=False):
         line: dict[str, Any] = dict(zip(("by", "role", "relation", "lang"), key, strict=True))
-        first, kin = mine.iloc[0], questions[questions["role"] == SIBLING]
+        first, kin = part.iloc[0], questions[questions["role"] == SIBLING]
         kin = kin[kin["by"].eq(line["by"]) & kin["relation"].eq(line["relation"]) & kin["lang"].eq(line["lang"])]
-        line |= {name: first[name] for name in ("own", "goal", "pick_before", "pick_after")} | {"n": len(mine)}
-        line |= {f"hits_{when}": int((mine[f"pick_{when}"] == mine["goal"]).sum()) for when in ("before", "after")}
-        line |= {"moved": share(mine), "siblings": share(kin)}
+        line |= {name: first[name] for name in ("own", "goal", "pick_before", "pick_after")} | {"n": len(part)}
+        line |= {f"hits_{when}": int((part[f"pick_{when}"] == part["goal"]).sum()) for when in ("before", "after")}
+        line |= {"moved": share(part), "siblings": share(kin)}
         lines.append(line | {"net": line["moved"] - line["siblings"]})
     return pd.DataFrame(lines)
 
@@ -44,21 +44,21 @@ def by_sibling(questions: pd.DataFrame) -> pd.DataFrame:
     answers it had right."""
     lines = []
     kin = questions[questions["role"].isin((SIBLING, GOAL))]
-    for key, mine in kin.groupby(["by", "role", "about"], sort=False):
+    for key, part in kin.groupby(["by", "role", "about"], sort=False):
         line: dict[str, Any] = dict(zip(("by", "role", "about"), key, strict=True))
         for lang in asked_in(questions):
-            here = mine[mine["lang"] == lang]
+            here = part[part["lang"] == lang]
             known, kept = _kept(here)
             line |= {f"moved_{lang}": share(here), f"kept_{lang}": kept, f"known_{lang}": known}
         lines.append(line)
     return pd.DataFrame(lines)
 
 
-def _kept(asked: pd.DataFrame) -> tuple[int, float]:
+def _kept(questions: pd.DataFrame) -> tuple[int, float]:
     """How many different questions were answered rightly before, and the share of them that still are; NaN of none."""
-    right = asked["goal"].where(asked["role"] == GOAL, asked["own"])
-    asked = asked.assign(right=right).drop_duplicates(["about", "relation", "lang", "template"])
-    known = asked[asked["pick_before"] == asked["right"]]
+    right = questions["goal"].where(questions["role"] == GOAL, questions["own"])
+    questions = questions.assign(right=right).drop_duplicates(["about", "relation", "lang", "template"])
+    known = questions[questions["pick_before"] == questions["right"]]
     return len(known), float((known["pick_after"] == known["right"]).mean()) if len(known) else np.nan
 
 
@@ -119,5 +119,5 @@ def _net_interval(concept: pd.DataFrame, kin: pd.DataFrame, seed: int) -> tuple[
     weights = draw_weights(both["relation"].to_numpy(str), seed)
     own = (both["role"] != SIBLING).to_numpy()
     with np.errstate(invalid="ignore", divide="ignore"):
-        shares = [(weights[:, mine] @ gone[mine]) / (weights[:, mine] @ way[mine]) for mine in (own, ~own)]
+        shares = [(weights[:, part] @ gone[part]) / (weights[:, part] @ way[part]) for part in (own, ~own)]
     return interval(shares[0] - shares[1], both["relation"].nunique())

@@ -98,9 +98,9 @@ def sweep_retarget(
         except UserError as error:
             failed.append(f"failed: rung {rung.name}: {error}")
             continue
-        lines += (mine := _lines(rung, i, done, seed))
+        lines += (made := _lines(rung, i, done, seed))
         if out is not None:
-            _write_rung(out, rung, about, mine, done)
+            _write_rung(out, rung, about, made, done)
             _write_table(out, lines)
     if out is not None and lines:
         _write_table(out, lines)
@@ -150,10 +150,10 @@ def _finished(out: Path, rungs: Sequence[Rung], about: dict) -> dict[str, list[d
             continue
         try:
             record = json.loads(path.read_text("utf-8"))
-            asked, model, lines = record["asked"], record["model"], record["lines"]
+            plan, model, lines = record["asked"], record["model"], record["lines"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise BadData(f"{path}: not the record of a rung ({error!s:.80}); delete it to measure it again") from error
-        unlike = [key for key in about if asked.get(key) != about[key]]
+        unlike = [key for key in about if plan.get(key) != about[key]]
         if unlike or model != rung.model:
             what = ", ".join(unlike) or f"model {model}, not {rung.model}"
             raise BadData(f"{path}: of another request ({what}); use another --out")

@@ -16,7 +16,7 @@ WIDTH = 22
 def format_retargeting(done: Retargeting, seed: int = 0) -> str:
     """Everything a reader needs to judge one retargeting."""
     lines = [f"{done.model['reference']}  ({done.model['source']}, weights {done.model['hash'][:12]})"]
-    lines.append(f"{done.concept} shall behave as {done.goal}; siblings: {', '.join(done.siblings)}")
+    lines.append(f"{done.concept} should behave as {done.goal}; siblings: {', '.join(done.siblings)}")
     lines += [f"left out: {why}" for why in done.left_out]
     lines += [f"note: {note}" for note in done.notes]
     if done.known is False:

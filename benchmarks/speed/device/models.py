@@ -32,7 +32,7 @@ SYLLABLES = ("ba", "do", "fen", "gi", "ka", "lu", "mer", "no", "pi", "ra", "sol"
 
 
 class ClippedTokenizer(PreTrainedTokenizerFast):
-    """A tokenizer that reads a token beyond its vocabulary as one of its own.
+    """A tokenizer that reads a token beyond its vocabulary as a known one.
 
     The models have more tokens than it; text drawn from random weights would otherwise be empty.
     """

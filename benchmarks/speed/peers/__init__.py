@@ -120,7 +120,7 @@ def make_job(
 
 
 def run_peer(job: Mapping[str, Any], timeout: float | None = None) -> dict[str, Any]:
-    """Independent single edits by EasyEdit's code, in a process of its own.
+    """Independent single edits by EasyEdit's code, in a separate process.
 
     Args:
         job: as `make_job` makes it. "prefixes" None lets the peer draw its own texts, "covariances" None is the
@@ -156,7 +156,7 @@ def run_peer(job: Mapping[str, Any], timeout: float | None = None) -> dict[str, 
             raise BadData(f"EASYEDIT_PYTHON={python}: {error}; name an interpreter that can run EasyEdit") from error
         if done.returncode:
             said = (done.stderr.strip().splitlines() or ["nothing was said"])[-1]
-            raise BadData(f"EasyEdit in {home}, run by {python}, failed: {said}; mend its surroundings or the job")
+            raise BadData(f"EasyEdit in {home}, run by {python}, failed: {said}; correct its installation or the job")
         result = json.loads(Path(paths["result.json"]).read_text(encoding="utf-8"))
         tensors = load_file(paths["tensors.safetensors"])
     return result | {"deltas": [_delta(i, record, tensors, job) for i, record in enumerate(result["requests"])]}

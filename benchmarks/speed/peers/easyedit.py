@@ -1,10 +1,10 @@
-"""ROME and MEMIT by EasyEdit's own code: a script of its own, run as `python easyedit.py JOB.json RESULT.json`.
+"""ROME and MEMIT by EasyEdit's own code: a separate script, run as `python easyedit.py JOB.json RESULT.json`.
 
 It imports nothing of this project, runs under the peer's interpreter and finds the checkout in EASYEDIT_HOME. Only the
 files of the
 two methods are imported: the packages above them are made by hand, because their `__init__` import every method there
 with all its requirements; `datasets` and `matplotlib` are stood in for where they are missing (the one loads Wikipedia,
-which is never wanted here, the other is imported and not used).
+which is never used here, the other is imported and not used).
 
 What is given instead of their own: context texts and covariances, put where their code caches its own. The keys of the
 job and of the result are in `benchmarks/speed/peers/__init__.py`. Only the edit itself is timed. Their code restores
@@ -48,13 +48,13 @@ def main(job_path: str, result_path: str) -> None:
     before = {key: model.get_parameter(key).detach().clone() for key in touched}
     records, tensors = [], {}
     for i, request in enumerate(job["requests"]):
-        asked = {"case_id": i, **{key: request[key] for key in ("prompt", "subject", "target_new")}}
+        record = {"case_id": i, **{key: request[key] for key in ("prompt", "subject", "target_new")}}
         cpu, wall = time.process_time(), time.perf_counter()
         if name == "rome":
-            found = entry.execute_rome(model, tokenizer, asked, hparams)
+            found = entry.execute_rome(model, tokenizer, record, hparams)
             changes = {key: (value[:, None], u[:, None]) for key, (u, value) in found.items()}
         else:
-            found = entry.execute_memit(model, tokenizer, [asked], hparams)
+            found = entry.execute_memit(model, tokenizer, [record], hparams)
             changes = {key: (residual, adjusted) for key, (adjusted, residual) in found.items()}
         cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
         for key, (left, right) in changes.items():
@@ -119,8 +119,8 @@ def open_tokenizer(transformers: Any, job: dict) -> Any:
         tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
             single=" ".join([*(f"{n}:0" for n in names), "$A:0"]), special_tokens=list(dict.fromkeys(pieces))
         )
-        seen = tokenizer.encode("a")
-        if seen[: len(head)] != list(head) or seen[len(head) :] != tokenizer.encode("a", add_special_tokens=False):
+        tokens = tokenizer.encode("a")
+        if tokens[: len(head)] != list(head) or tokens[len(head) :] != tokenizer.encode("a", add_special_tokens=False):
             sys.exit(f"{job['model']}: its tokenizer does not put {names} before a text; leave prefix_ids out")
     return tokenizer
 

@@ -135,7 +135,7 @@ def load_evaluation(home: Path) -> Callable[..., dict[str, Any]]:
         return importlib.import_module("easyeditor.evaluate.evaluate").compute_edit_quality
     except (ImportError, OSError, AttributeError) as error:
         raise BadData(
-            f"EASYEDIT_HOME={home}: its evaluation cannot be imported ({error}); mend its surroundings"
+            f"EASYEDIT_HOME={home}: its evaluation cannot be imported ({error}); correct its installation"
         ) from error
     finally:
         for name in set(sys.modules) - before:

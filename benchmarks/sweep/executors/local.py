@@ -35,17 +35,17 @@ def run_parts(plan: Plan, out: Path, workers: Workers, device: str | None, quiet
         UserError: as `run_bench`.
     """
     began, ran = time.perf_counter(), 0
-    wanted = parts(len(places(plan)[0]), workers.count)
+    pieces = parts(len(places(plan)[0]), workers.count)
     spawn = multiprocessing.get_context("spawn")  # a fork would share the locks of torch's threads
-    count = min(workers.count, len(wanted))
+    count = min(workers.count, len(pieces))
     numbers = spawn.Queue()
     for number in range(count):
         numbers.put(number)
     with (
         ProcessPoolExecutor(count, mp_context=spawn, initializer=_bind, initargs=(numbers, count, device)) as pool,
-        progress(len(wanted), unit="parts", show=not quiet) as bar,
+        progress(len(pieces), unit="parts", show=not quiet) as bar,
     ):
-        futures = [pool.submit(work, plan, out, device, part) for part in wanted]
+        futures = [pool.submit(work, plan, out, device, part) for part in pieces]
         try:
             for future in as_completed(futures):
                 ran += future.result()

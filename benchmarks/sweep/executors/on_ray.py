@@ -36,7 +36,7 @@ def run_parts(plan: Plan, out: Path, workers: Workers, device: str | None, quiet
     except ImportError as error:
         raise BadRequest("--executor ray needs Ray; install it with `pip install 'ray>=2.40,<3'`") from error
     began, ran = time.perf_counter(), 0
-    wanted = parts(len(places(plan)[0]), workers.count)
+    pieces = parts(len(places(plan)[0]), workers.count)
     variables = {"PYTHONPATH": str(ROOT), "VALLEY_CACHE": str(cache_root().resolve())}
     variables |= {key: os.environ[key] for key in ("HF_HOME", "HF_HUB_OFFLINE") if key in os.environ}
     here = (
@@ -48,8 +48,8 @@ def run_parts(plan: Plan, out: Path, workers: Workers, device: str | None, quiet
         raise BadRequest(f"--address {workers.address}: no Ray there ({str(error)[:120]})") from error
     try:
         task = ray.remote(num_cpus=workers.cpus, num_gpus=workers.gpus, max_retries=RETRIES)(_in_folder)
-        waiting = [task.remote(str(Path.cwd()), plan, str(out.resolve()), device, part) for part in wanted]
-        with progress(len(wanted), unit="parts", show=not quiet) as bar:
+        waiting = [task.remote(str(Path.cwd()), plan, str(out.resolve()), device, part) for part in pieces]
+        with progress(len(pieces), unit="parts", show=not quiet) as bar:
             while waiting:
                 (done,), waiting = ray.wait(waiting)
                 try:

@@ -2,7 +2,7 @@
 
 A cell is one rung x method x setting x edit kind x data set x seed. Its *address* hashes everything that decides its
 rows, weights and case contents included, so equal addresses mean equal results on one kind of machine (bfloat16 steps
-depend on it); its *slot* names only its place in the sweep, so that a newer result can be told from a stale one.
+depend on it); its *slot* names only its place in the sweep, so that a newer result replaces a stale one.
 """
 
 from __future__ import annotations
@@ -174,10 +174,10 @@ class Plan:
             ("edit kind", self.kinds, get_args(EditKind)),
             ("site", self.sites, (*SITES, "attn")),
         )
-        for what, asked, there in checks:
-            if not asked:
+        for what, named, there in checks:
+            if not named:
                 raise BadRequest(f"no {what} asked for; name at least one of {', '.join(there)}")
-            for name in asked:
+            for name in named:
                 if name not in there:
                     raise BadRequest(f"unknown {what} {name!r}; use one or more of {', '.join(there)}")
         for key, _ in self.settings:

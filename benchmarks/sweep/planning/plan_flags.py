@@ -139,5 +139,5 @@ def _stated(plan: Plan, flags: Mapping[str, Any]) -> dict[str, str]:
 
 def _axis(plan: Plan, key: str) -> list[str]:
     """Values, and the method, of each method for which the plan states this setting."""
-    found = [f"{'/'.join(map(str, dict(grid)[key]))} for {name}" for name, grid in plan.axes if key in dict(grid)]
-    return found or ["default"]
+    stated = [f"{'/'.join(map(str, dict(grid)[key]))} for {name}" for name, grid in plan.axes if key in dict(grid)]
+    return stated or ["default"]

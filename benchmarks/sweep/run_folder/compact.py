@@ -39,7 +39,7 @@ class Compacted:
 
 @dataclass(frozen=True)
 class _Cell:
-    """A finished cell in a file of its own. `columns`: its schema as text; only equal ones share a file."""
+    """A finished cell in a separate file. `columns`: its schema as text; only equal ones share a file."""
 
     file: Path
     note: dict

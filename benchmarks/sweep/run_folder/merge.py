@@ -69,26 +69,26 @@ def merge(runs: Sequence[Path], out: Path) -> Merged:
     chosen: dict[str, _Found] = {}
     total = 0
     by_run = [_cells(run) for run in runs]
-    if len({found.earlier for cells in by_run for found in cells}) > 1:
-        stale = [str(run) for run, cells in zip(runs, by_run, strict=True) if any(found.earlier for found in cells)]
+    if len({cell.earlier for cells in by_run for cell in cells}) > 1:
+        stale = [str(run) for run, cells in zip(runs, by_run, strict=True) if any(cell.earlier for cell in cells)]
         raise BadData(f"{', '.join(stale)}: cells of an earlier version; run `bench` there once more, then merge")
     for cells in by_run:
-        for found in cells:
+        for cell in cells:
             total += 1
-            held = chosen.get(found.slot)
-            if held is None or (held.failed and not found.failed):
-                chosen[found.slot] = found
-            elif not held.failed and not found.failed and held.address != found.address:
+            held = chosen.get(cell.slot)
+            if held is None or (held.failed and not cell.failed):
+                chosen[cell.slot] = cell
+            elif not held.failed and not cell.failed and held.address != cell.address:
                 raise BadData(
-                    f"{held.file} and {found.file} measure the same place with different weights, cases or code; "
+                    f"{held.file} and {cell.file} measure the same place with different weights, cases or code; "
                     "delete the one that is stale"
                 )
     store = RunStore(out, first["plan"], {"merged": [str(run) for run in runs]}, _shared(about))
-    for found in chosen.values():
-        store.adopt(found.file, found.address, found.note)
+    for cell in chosen.values():
+        store.adopt(cell.file, cell.address, cell.note)
     store.note(asked=[entry for one in about for entry in one.get("asked", [])])
     store.close()
-    return Merged(Path(out), len(chosen), total - len(chosen), sum(found.failed for found in chosen.values()))
+    return Merged(Path(out), len(chosen), total - len(chosen), sum(cell.failed for cell in chosen.values()))
 
 
 def _shared(about: Sequence[dict]) -> dict:
@@ -109,11 +109,11 @@ def _extensions(about: dict) -> list[str]:
 
 
 def _cells(run: Path) -> list[_Found]:
-    found = []
+    cells = []
     for file in without_leftovers(sorted((Path(run) / "cells").glob("*.parquet"))):
         try:
             notes = notes_in(file)
         except (pa.ArrowException, OSError, KeyError, ValueError) as error:
             raise BadData(f"{file}: not a readable cell ({str(error)[:80]}); delete it and run bench again") from error
-        found += [_Found(file, address, note) for address, note in notes.items()]
-    return found
+        cells += [_Found(file, address, note) for address, note in notes.items()]
+    return cells

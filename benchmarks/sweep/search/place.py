@@ -110,12 +110,12 @@ def places(
         choices = replace(choices, doses=tuple(first))
     added = added_doses(plans, choices.doses)
     cases, left_out = pools(plan, choices, plans[:-1])
-    found = [
+    made = [
         Place(plan, ladder.name, rung, i, cases, choices, layers_of(rung.model), added)
         for i, rung in enumerate(ladder.rungs)
         if rung in present and (not plan.rungs or rung.name in plan.rungs)
     ]
-    return found, skipped, left_out
+    return made, skipped, left_out
 
 
 def recorded(plan: Plan, about: Mapping) -> dict:

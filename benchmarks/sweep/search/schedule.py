@@ -71,14 +71,14 @@ def chunks(cases: Pool, side: str = "") -> list[tuple[str, Batch]]:
 
     Cases that an extension of the run added are cells of their own, so that those of before stay as they are.
     """
-    found = []
+    made = []
     for added, (begin, end) in enumerate(cases.bounds(side)):
         name = f"{side} added {added}".strip() if added else side
         starts = range(begin, end, CHUNK)
         for number, at in enumerate(starts, 1):
             stage = f"{name} part {number}".strip() if len(starts) > 1 else name
-            found.append((stage, cases.batch(side, at, min(end, at + CHUNK))))
-    return found
+            made.append((stage, cases.batch(side, at, min(end, at + CHUNK))))
+    return made
 
 
 def _halving(place: Place, part: Part | None) -> Steps:
@@ -123,8 +123,8 @@ def _run(races: list[Race]) -> Generator[list[Task], Read, list[Race]]:
 
 def _best(races: Sequence[Race], kind: str) -> Race | None:
     """The race of the best method on a kind; None where every setting of all methods failed."""
-    mine = [race for race in races if race.kind == kind and race.settings]
-    return mine[ranked([race.best for race in mine])[0]] if mine else None
+    same_kind = [race for race in races if race.kind == kind and race.settings]
+    return same_kind[ranked([race.best for race in same_kind])[0]] if same_kind else None
 
 
 def _random_layers(place: Place, kinds: Sequence[str], races: Sequence[Race]) -> list[Race]:
@@ -132,7 +132,7 @@ def _random_layers(place: Place, kinds: Sequence[str], races: Sequence[Race]) ->
     on the same cases by the same rule."""
     if RANDOM_LAYER not in place.plan.methods:
         return []
-    found = []
+    tasks = []
     for kind in kinds:
         best = _best(races, kind)
         if best is not None:
@@ -143,8 +143,8 @@ def _random_layers(place: Place, kinds: Sequence[str], races: Sequence[Race]) ->
                 for one in place.grid(kind, best.method)
             ]
             distinct = [one for i, one in enumerate(grid) if one not in grid[:i]]
-            found.append(Race(place, kind, RANDOM_LAYER, distinct, finalists=1))
-    return found
+            tasks.append(Race(place, kind, RANDOM_LAYER, distinct, finalists=1))
+    return tasks
 
 
 def _finals(place: Place, kind: str, races: Sequence[Race], controls: Sequence[Race] | None = None) -> list[Task]:

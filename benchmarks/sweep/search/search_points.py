@@ -68,11 +68,11 @@ def front(points: Sequence[Point]) -> list[int]:
     sound = [i for i, p in enumerate(points) if not isnan(p.harmonic_mean)]
 
     def beaten(i: int) -> bool:
-        mine = points[i]
+        own = points[i]
         return any(
-            o.generalisation >= mine.generalisation
-            and o.specificity >= mine.specificity
-            and ((o.generalisation, o.specificity) != (mine.generalisation, mine.specificity) or j < i)
+            o.generalisation >= own.generalisation
+            and o.specificity >= own.specificity
+            and ((o.generalisation, o.specificity) != (own.generalisation, own.specificity) or j < i)
             for j, o in ((j, points[j]) for j in sound if j != i)
         )
 

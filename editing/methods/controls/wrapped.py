@@ -31,7 +31,7 @@ class Wrapped(Method):
         """The inner method with its settings.
 
         Args:
-            changes: settings that the control decides, in place of its own.
+            changes: settings that the control decides, in place of the method's.
 
         Raises:
             BadRequest: no such method, or settings it does not have.

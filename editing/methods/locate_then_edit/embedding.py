@@ -7,7 +7,7 @@ Inversion, Gal et al. 2022, do for new words). It reaches every text with that t
 concept's other names are: a retargeting tool, and the left end of the site axis.
 
 Where the head is tied to the embedding, its row changes too: the token's own logit is moved by delta . h. `untied=True`
-changes only what is read, as a hook (that form has no weight of its own and cannot be exported as an adapter).
+changes only what is read, as a hook (that form has no separate weight and cannot be exported as an adapter).
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ OPENING = {"en": "New fact: ", "fr": "Nouveau fait : "}
 
 @dataclass(frozen=True)
 class IKE(Method):
-    """It has no settings of its own; `site`, `lookup`, `depth` and `seed` do not matter to it."""
+    """It has no settings; `site`, `lookup`, `depth` and `seed` do not matter to it."""
 
     name: ClassVar[str] = "ike"
     summary: ClassVar[str] = (

@@ -57,7 +57,9 @@ def refused(*arguments: object) -> str:
 def run(tiny: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("runs") / "first"
     arguments = ("bench", "--ladder", tiny.ladder, "--methods", "rome", "--kinds", "fact", "--sites", "mlp", "--json")
-    result = call(*arguments, "--corpus", "samples:500", "--datasets", f"fact_file:{tiny.facts}", "--out", out, "--device", "cpu")
+    result = call(
+        *arguments, "--corpus", "samples:500", "--datasets", f"fact_file:{tiny.facts}", "--out", out, "--device", "cpu"
+    )
     assert result.exit_code == 0, result.stderr
     outcome = json.loads(result.stdout)
     assert (outcome["cells"], outcome["ran"], outcome["failed"]) == (4, 4, [])
@@ -133,9 +135,9 @@ def test_ladder_list_and_show(tiny: World) -> None:
 
 
 def test_ladder_strength(tiny: World, tmp_path: Path) -> None:
-    mine = tmp_path / "mine.txt"
-    mine.write_text("The capital of France is the city of Paris. " * 5, encoding="utf-8")
-    done = call("ladder", "strength", tiny.ladder, "--device", "cpu", "--text", mine, "--json")
+    own = tmp_path / "mine.txt"
+    own.write_text("The capital of France is the city of Paris. " * 5, encoding="utf-8")
+    done = call("ladder", "strength", tiny.ladder, "--device", "cpu", "--text", own, "--json")
     assert done.exit_code == 0, done.output
     one, two = json.loads(done.stdout)["rungs"]
     assert (one["rung"], two["rung"]) == ("one", "two") and one["n_layers"] == 1
@@ -207,7 +209,17 @@ def test_bench_then_curve_then_report(run: Path) -> None:
 def test_bench_says_which_cells_failed_and_exits_1(tiny: World, tmp_path: Path) -> None:
     ladder = tiny.write_ladder("broken", two=tiny.model, gone=str(tmp_path / "gone"))
     arguments = ("bench", "--ladder", ladder, "--methods", "rome", "--kinds", "fact", "--sites", "mlp", "--limit", 1)
-    result = call(*arguments, "--corpus", "samples:500", "--datasets", f"fact_file:{tiny.facts}", "--out", tmp_path / "run", "--device", "cpu")
+    result = call(
+        *arguments,
+        "--corpus",
+        "samples:500",
+        "--datasets",
+        f"fact_file:{tiny.facts}",
+        "--out",
+        tmp_path / "run",
+        "--device",
+        "cpu",
+    )
     assert result.exit_code == 1
     assert "2 failed" in result.stdout and "gone rome fact" in result.stdout
 
@@ -251,10 +263,10 @@ def test_edit_changes_what_the_model_says_and_puts_it_back(tiny: World, tmp_path
     result = call(*common, "--json", "--save", save)
     assert result.exit_code == 0, result.output
     edit = json.loads(result.stdout)
-    asked = {row["probe"]: row for row in edit["probes"]}
+    probes = {row["probe"]: row for row in edit["probes"]}
     assert edit["restored"] is True and edit["known"] == [True]
-    assert asked["efficacy"]["pick_before"] == "Paris" and asked["efficacy"]["pick_after"] == "Madrid"
-    assert asked["efficacy"]["text_after"].strip().startswith("Madrid")
+    assert probes["efficacy"]["pick_before"] == "Paris" and probes["efficacy"]["pick_after"] == "Madrid"
+    assert probes["efficacy"]["text_after"].strip().startswith("Madrid")
     assert edit["settings"]["lookup"] == "last" and edit["placement"]["lookup"] == "last"
     saved = Delta.load(save).provenance
     assert saved["model_hash"] == edit["model"]["hash"]

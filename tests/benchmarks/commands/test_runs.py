@@ -72,9 +72,9 @@ def test_a_plan_is_fixed_in_the_folder_and_goes_on_there(plan: Path, run: Path) 
 
 
 def test_a_dry_run_says_where_its_figures_come_from(plan: Path, run: Path, tmp_path: Path) -> None:
-    told = call("bench", plan, "--dry-run", "--out", tmp_path / "none", "--device", "cpu").stdout
-    assert "split: 50% dev by subject" in told and "lookup=subject_last,last" in told
-    assert told.count("memory: weights ") == 2 and "by earlier runs" in told and "in all 6 cells" in told
+    text = call("bench", plan, "--dry-run", "--out", tmp_path / "none", "--device", "cpu").stdout
+    assert "split: 50% dev by subject" in text and "lookup=subject_last,last" in text
+    assert text.count("memory: weights ") == 2 and "by earlier runs" in text and "in all 6 cells" in text
     assert not (tmp_path / "none").exists()
     changed = tmp_path / "changed.toml"
     changed.write_text(plan.read_text().replace("steps = 6", "steps = 7"))
@@ -165,9 +165,9 @@ def test_rows_as_text_csv_json_and_by_sql(run: Path) -> None:
     assert len(table) == len(rows) and list(table[0]) == list(COLUMNS)
     assert "--csv or --json prints all" in call("rows", run).stdout
     sql = "SELECT rung, split, count(*) AS n FROM rows GROUP BY ALL ORDER BY ALL"
-    asked = json.loads(call("rows", run, "--sql", sql, "--json").stdout)
+    questions = json.loads(call("rows", run, "--sql", sql, "--json").stdout)
     counted = rows.groupby(["rung", "split"]).size()
-    assert {(one["rung"], one["split"]): one["n"] for one in asked} == counted.to_dict()
+    assert {(one["rung"], one["split"]): one["n"] for one in questions} == counted.to_dict()
     assert "give one of them" in refused("rows", run, "--csv", "--json")
 
 

@@ -55,8 +55,8 @@ def frame(lm: LanguageModel, statistics: ModelStatistics) -> pd.DataFrame:
 
 def value(frame: pd.DataFrame, concept: str, measure: str, layer: int, direction: str = "both", control: str = "none"):
     keys = (frame["concept"] == concept) & (frame["measure"] == measure) & (frame["layer"] == layer)
-    (found,) = frame[keys & (frame["direction"] == direction) & (frame["control"] == control)]["value"]
-    return found
+    (result,) = frame[keys & (frame["direction"] == direction) & (frame["control"] == control)]["value"]
+    return result
 
 
 def plain(lm: LanguageModel, ids, hooks=()) -> torch.Tensor:
@@ -70,15 +70,15 @@ def plain(lm: LanguageModel, ids, hooks=()) -> torch.Tensor:
 
 
 def looked_up(lm: LanguageModel, prompt, path: str, side: str) -> np.ndarray:
-    seen = []
+    calls = []
 
     def look(module, args, output):
         raw = args[0] if side == "input" else output[0] if isinstance(output, tuple) else output
-        seen.append(raw.reshape(-1, raw.shape[-1])[prompt.lookup].numpy().astype(float))
+        calls.append(raw.reshape(-1, raw.shape[-1])[prompt.lookup].numpy().astype(float))
 
     with torch.no_grad():
         plain(lm, prompt.ids[: prompt.lookup + 1], [(path, look)])
-    return seen[0]
+    return calls[0]
 
 
 def test_key_leaks_are_those_of_a_literal_inverse(lm, statistics, frame) -> None:
@@ -88,9 +88,9 @@ def test_key_leaks_are_those_of_a_literal_inverse(lm, statistics, frame) -> None
     inverse = np.linalg.inv(matrix + np.eye(len(matrix)) * statistics.ridge * matrix.diagonal().mean())
     key = {}
     for lang in PAIRS.langs:
-        for name, mine in zip(PAIRS.keys, frames(lm, PAIRS, lang), strict=True):
+        for name, part in zip(PAIRS.keys, frames(lm, PAIRS, lang), strict=True):
             if PAIRS.known.entity(name).group == "food":
-                key[name, lang] = np.mean([looked_up(lm, p, site.path, "input") for p in mine], axis=0)
+                key[name, lang] = np.mean([looked_up(lm, p, site.path, "input") for p in part], axis=0)
     cheese = key["concept:cheese", "en"], key["concept:cheese", "fr"]
     for here, there, lang, direction in ((0, 1, "fr", "en-fr"), (1, 0, "en", "fr-en")):
         k = cheese[here]
@@ -112,7 +112,7 @@ def test_alignment_is_that_of_a_literal_search(lm, frame) -> None:
     block = lm.layout.blocks[layer]
     state = {
         lang: np.array(
-            [np.mean([looked_up(lm, p, block, "output") for p in mine], axis=0) for mine in frames(lm, PAIRS, lang)]
+            [np.mean([looked_up(lm, p, block, "output") for p in own], axis=0) for own in frames(lm, PAIRS, lang)]
         )
         for lang in PAIRS.langs
     }
@@ -175,19 +175,19 @@ class OneBase(Pairs):
 def test_a_state_patched_into_its_own_place_changes_nothing(lm) -> None:
     pairs = OneBase(PAIRS.known, PAIRS.keys, PAIRS.groups)
     (base,), layers = pairs.patch_bases(0, 0), range(lm.n_layers)
-    found = patch(lm, pairs, "fr", source_states(lm, pairs, "fr", layers), layers, [(base, 0)])
+    result = patch(lm, pairs, "fr", source_states(lm, pairs, "fr", layers), layers, [(base, 0)])
     text = pairs.known.elicit(pairs.keys[base], "fr")[0]
     start, whole = lm.encode(text), lm.encode(text + " fromage")
     with torch.no_grad():
         logp = plain(lm, whole).log_softmax(-1)
     clean = float(torch.stack([logp[t - 1, whole[t]] for t in range(len(start), len(whole))]).sum().exp())
-    assert [found.probability[layer][base, 0] for layer in layers] == pytest.approx([clean] * lm.n_layers, rel=1e-3)
+    assert [result.probability[layer][base, 0] for layer in layers] == pytest.approx([clean] * lm.n_layers, rel=1e-3)
 
 
 def test_edit_vectors_are_single_gradients(lm) -> None:
     prompts = facts(lm, PAIRS, "fr", 0)[:3]
     sites = lm.sites()
-    found = gradient_vectors(lm, prompts, sites, batch_tokens=100)
+    result = gradient_vectors(lm, prompts, sites, batch_tokens=100)
     for i, prompt in enumerate(prompts):
         site = sites[1]
         leaf = torch.zeros(site.d_out, requires_grad=True)
@@ -201,21 +201,21 @@ def test_edit_vectors_are_single_gradients(lm) -> None:
             logp = plain(lm, prompt.ids, [(site.path, add)]).log_softmax(-1)
             total = torch.stack([logp[prompt.start - 1 + t, token] for t, token in enumerate(prompt.target)]).sum()
             (gradient,) = torch.autograd.grad(total, leaf)
-        torch.testing.assert_close(found[i, 1], gradient, rtol=1e-3, atol=1e-6)
+        torch.testing.assert_close(result[i, 1], gradient, rtol=1e-3, atol=1e-6)
     # nothing behind the last block reads the subject's place: no direction, and no number for it
-    assert (found[:, -1] == 0).all()
+    assert (result[:, -1] == 0).all()
 
 
 def test_optimised_edit_vectors_set_out_along_the_gradient(lm, statistics) -> None:
     prompts, sites = facts(lm, PAIRS, "en", 0)[:3], lm.sites()[:2]
-    found = optimised_vectors(lm, prompts, sites, steps=2)
+    result = optimised_vectors(lm, prompts, sites, steps=2)
     first = gradient_vectors(lm, prompts, sites)
-    assert found.shape == first.shape
+    assert result.shape == first.shape
     # the second pass only measures, so one step of Adam was made: the gradient's signs, scaled
-    cosine = torch.nn.functional.cosine_similarity(found, first, dim=-1)
+    cosine = torch.nn.functional.cosine_similarity(result, first, dim=-1)
     assert (cosine > 0.3).all() and (cosine < 0.999).all()
     alone = optimised_vectors(lm, prompts[1:2], sites[1:], steps=2)
-    torch.testing.assert_close(found[1:2, 1:], alone, rtol=1e-2, atol=1e-4)
+    torch.testing.assert_close(result[1:2, 1:], alone, rtol=1e-2, atol=1e-4)
 
 
 def test_steps_change_only_the_directions(lm, statistics, frame) -> None:
@@ -294,24 +294,24 @@ def word_model(shared: bool) -> LanguageModel:
 
 
 def test_names_that_share_a_row_are_maximally_crisp_and_shuffled_pairs_are_not(tmp_path: Path) -> None:
-    found = {}
+    result = {}
     for shared in (True, False):
         model = word_model(shared)
         statistics = ModelStatistics(model, tmp_path, "samples:3000")
         setup = Setup(corpus="samples:3000", controls=("none", "random", "shuffled"))
-        found[shared] = crispness(model, (), setup, statistics=statistics)
-    both = found[True][found[True]["direction"] == "both"]
+        result[shared] = crispness(model, (), setup, statistics=statistics)
+    both = result[True][result[True]["direction"] == "both"]
 
     def mean(frame: pd.DataFrame, measure: str, control: str) -> float:
         return frame[(frame["measure"] == measure) & (frame["control"] == control)]["value"].mean()
 
-    assert value(found[True], "cheese", "leak_translation", 0, "en-fr") == pytest.approx(1, abs=1e-4)
-    assert all(value(found[True], "cheese", "C_align", layer) == pytest.approx(1) for layer in range(4))
+    assert value(result[True], "cheese", "leak_translation", 0, "en-fr") == pytest.approx(1, abs=1e-4)
+    assert all(value(result[True], "cheese", "C_align", layer) == pytest.approx(1) for layer in range(4))
     assert mean(both, "leak_translation", "none") > 0.9 and mean(both, "C_align", "none") > 0.9
     assert mean(both, "C_key", "none") > 0.6
     for control in ("random", "shuffled"):
         assert mean(both, "C_align", control) < 0.05 and abs(mean(both, "C_key", control)) < 0.15
-    unlike = found[False][found[False]["direction"] == "both"]
+    unlike = result[False][result[False]["direction"] == "both"]
     assert mean(unlike, "C_align", "none") < 0.3 and mean(unlike, "C_key", "none") < 0.3
     # a state that nothing reads has no edit vector
     assert both[both["measure"] == "C_dir"]["value"].isna().all()

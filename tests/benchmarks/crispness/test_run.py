@@ -27,21 +27,23 @@ def test_run_writes_table_and_picture(tmp_path: Path) -> None:
     )
     said: list[str] = []
     setup = Setup(corpus="samples:600", controls=("none", "random"))
-    found = run_crispness(str(ladder), ["cheese"], (), tmp_path / "out", "cpu", setup, said.append)
-    assert isinstance(found, Crispness) and not found.skipped and len(found.failed) == 1 and "gone" in found.failed[0]
+    result = run_crispness(str(ladder), ["cheese"], (), tmp_path / "out", "cpu", setup, said.append)
+    assert (
+        isinstance(result, Crispness) and not result.skipped and len(result.failed) == 1 and "gone" in result.failed[0]
+    )
     assert said[0] == "rung 1 of 2: a"
     table = pd.read_csv(tmp_path / "out" / "crispness.csv")
-    assert list(table.columns) == list(COLUMNS) and len(table) == len(found.frame)
+    assert list(table.columns) == list(COLUMNS) and len(table) == len(result.frame)
     assert (tmp_path / "out" / "crispness.png").read_bytes().startswith(b"\x89PNG")
     (kept,) = (cache_root() / "crispness").glob("*.parquet")
     stamp = kept.stat().st_mtime_ns
     again = run_crispness(str(ladder), ["cheese"], (), None, "cpu", setup, said.append)
-    pd.testing.assert_frame_equal(again.frame, found.frame)
+    pd.testing.assert_frame_equal(again.frame, result.frame)
     assert kept.stat().st_mtime_ns == stamp, "measured once, then read"
-    best = summary(found.frame).set_index("measure").loc["C_key"]
-    mine = found.frame[(found.frame["measure"] == "C_key") & (found.frame["direction"] == "both")]
-    assert best["none"] == mine[mine["control"] == "none"]["value"].max()
-    assert "C_patch" in format_crispness(found) and "crispness.csv" in format_crispness(found)
+    best = summary(result.frame).set_index("measure").loc["C_key"]
+    own = result.frame[(result.frame["measure"] == "C_key") & (result.frame["direction"] == "both")]
+    assert best["none"] == own[own["control"] == "none"]["value"].max()
+    assert "C_patch" in format_crispness(result) and "crispness.csv" in format_crispness(result)
     with pytest.raises(BadData, match="no rung 'b'"):
         run_crispness(str(ladder), rungs=["b"])
     with pytest.raises(BadModel, match="no"):

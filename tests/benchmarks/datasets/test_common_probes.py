@@ -39,8 +39,8 @@ def test_every_data_set_gets_them(name: str, kind: str) -> None:
 def test_the_sentence_is_in_the_neighbours_language() -> None:
     (case,) = with_common_probes(build_cases("world_facts", "fact", 1))
     new = {p.lang: p.candidates[p.answer] for p in case.probes if p.kind in ("efficacy", "cross_lingual")}
-    told = {p.lang: p.prompt for p in case.probes if p.kind == "neighbour_plus"}
-    assert set(told) == {"en", "fr"} and all(f" {new[lang]}. " in text for lang, text in told.items())
+    about = {p.lang: p.prompt for p in case.probes if p.kind == "neighbour_plus"}
+    assert set(about) == {"en", "fr"} and all(f" {new[lang]}. " in text for lang, text in about.items())
 
 
 def test_neighbours_have_the_edits_target_as_rival() -> None:
@@ -84,8 +84,8 @@ def test_ability_is_sound_and_every_question_has_its_turn() -> None:
         assert len({item[0] for item in every}) == len(every)
     case = build_cases("world_facts", "fact", 1)[0]
     cases = with_common_probes([case] * 45)
-    asked = {lang: [p for c in cases for p in c.probes if p.kind == "ability" and p.lang == lang] for lang in items}
-    for lang, probes in asked.items():
+    questions = {lang: [p for c in cases for p in c.probes if p.kind == "ability" and p.lang == lang] for lang in items}
+    for lang, probes in questions.items():
         assert {p.prompt for p in probes} == {item[0] for some in items[lang].values() for item in some}
         assert all(p.candidates[p.answer] == p.candidates[0] and p.old == p.answer for p in probes)
     assert with_common_probes([case] * 45) == cases

@@ -96,8 +96,8 @@ def test_every_probe_is_sound(all_cases, key):
 @pytest.mark.parametrize("key", SETS, ids="-".join)
 def test_efficacy_asks_the_request(all_cases, key):
     for case in all_cases[key]:
-        asked = [(p.prompt, p.candidates[p.answer]) for p in case.probes if p.kind == "efficacy"]
-        assert sorted(asked) == sorted(zip(case.request.filled(), case.request.targets, strict=True))
+        probes = [(p.prompt, p.candidates[p.answer]) for p in case.probes if p.kind == "efficacy"]
+        assert sorted(probes) == sorted(zip(case.request.filled(), case.request.targets, strict=True))
 
 
 @pytest.mark.parametrize("key", SETS, ids="-".join)
@@ -140,8 +140,8 @@ def test_neighbours_answer_truly_and_share_the_old_object_first(all_cases):
     known = knowledge()
     for case in all_cases["world_facts", "fact"]:
         _, kind, code, relation = case.id.split(":")
-        mine = known.object_of(f"{kind}:{code}", relation)
-        sharing = sum(f.object == mine for f in known.facts_of(relation)) - 1
+        own = known.object_of(f"{kind}:{code}", relation)
+        sharing = sum(f.object == own for f in known.facts_of(relation)) - 1
         near = [p for p in case.probes if p.kind == "neighbour" and p.lang == "en"]
         same = [p.candidates[p.answer] == object_name(f"{kind}:{code}", relation, "en") for p in near]
         assert sum(same) == min(len(near), sharing) and same == sorted(same, reverse=True)
@@ -152,10 +152,10 @@ def test_neighbours_answer_truly_and_share_the_old_object_first(all_cases):
 def test_people_are_asked_through_chains(all_cases):
     known, cases = knowledge(people=250), all_cases["people_facts", "fact"]
     assert len(cases) >= 1000 and len({case.relation for case in cases[:6]}) == 6
-    asked = set()
+    questions = set()
     for case in cases:
         hops = [probe for probe in case.probes if probe.kind == "multi_hop"]
-        asked |= {(case.relation, probe.lang) for probe in hops}
+        questions |= {(case.relation, probe.lang) for probe in hops}
         kind, slug = case.id.split(":")[1:3]
         old = known.object_of(f"{kind}:{slug}", case.relation)
         for probe in hops:
@@ -165,14 +165,14 @@ def test_people_are_asked_through_chains(all_cases):
                 for relation in probe.relation.split("+")[1:]:
                     key = known.object_of(key, relation)
                 assert probe.candidates[index] == known.name(key, probe.lang)
-    assert asked == {(relation, lang) for relation in ("born_in", "employer") for lang in ("en", "fr")}
+    assert questions == {(relation, lang) for relation in ("born_in", "employer") for lang in ("en", "fr")}
     few = build_cases("people_facts:40", "fact")
     assert len(few) == 240 and {case.id for case in few} < {case.id for case in cases}
 
 
 def test_no_other_data_set_has_questions_of_several_hops(all_cases):
-    found = {key for key, cases in all_cases.items() for c in cases for p in c.probes if p.kind == "multi_hop"}
-    assert found == {("people_facts", "fact")}
+    result = {key for key, cases in all_cases.items() for c in cases for p in c.probes if p.kind == "multi_hop"}
+    assert result == {("people_facts", "fact")}
 
 
 def test_retarget_holds_relations_out_and_moves_to_the_goal(all_cases):
@@ -180,9 +180,9 @@ def test_retarget_holds_relations_out_and_moves_to_the_goal(all_cases):
     for case in all_cases["concept_suite", "retarget"]:
         a, b = case.id.removeprefix("retarget:").split("=")
         assert known.entity(f"concept:{a}").group != known.entity(f"concept:{b}").group
-        asked = {p.relation for p in case.probes if p.kind == "efficacy"}
+        probes = {p.relation for p in case.probes if p.kind == "efficacy"}
         held = {p.relation for p in case.probes if p.kind == "relation"}
-        assert held and not asked & held
+        assert held and not probes & held
         for probe in case.probes:
             if probe.kind in ("efficacy", "paraphrase", "relation", "cross_lingual"):
                 goal = object_name(f"concept:{b}", probe.relation, probe.lang)

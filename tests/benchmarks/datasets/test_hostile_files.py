@@ -60,9 +60,9 @@ BAD: dict[str, tuple[Callable[[], Any], str]] = {
 @pytest.mark.parametrize("name", BAD)
 def test_a_bad_record_is_left_out_counted_and_explained(tmp_path, name):
     make, message = BAD[name]
-    found = one_bad(make(), tmp_path)
-    assert len(found.cases) == 3 and found.records == 4
-    (left,) = found.left_out
+    result = one_bad(make(), tmp_path)
+    assert len(result.cases) == 3 and result.records == 4
+    (left,) = result.left_out
     assert left.record == 3 and str(tmp_path / "facts.json") in left.reason and "record 3: " in left.reason
     assert "\n" not in left.reason and "; " in left.reason and len(left.reason) < 600
     assert re.search(message, left.reason), left.reason
@@ -83,8 +83,8 @@ def test_a_bad_record_is_left_out_counted_and_explained(tmp_path, name):
     ],
 )
 def test_odd_texts_are_texts(tmp_path, text):
-    found = one_bad(changed(target_new=text), tmp_path)
-    assert not found.left_out and found.cases[2].request.targets == (text,)
+    result = one_bad(changed(target_new=text), tmp_path)
+    assert not result.left_out and result.cases[2].request.targets == (text,)
 
 
 def test_numbers_are_read_as_they_are_written(tmp_path):
@@ -134,9 +134,9 @@ def test_a_key_that_stands_twice_is_a_fault_of_its_record(tmp_path):
     good = json.dumps(wild.counterfact()[0])
     twice = good.replace('"case_id": 0,', '"case_id": 0, "case_id": 1,')
     path = wild.write(tmp_path, f"[{good}, {twice}, {good}]")
-    found = read_cases(f"counterfact:{path}", "fact")
-    assert len(found.cases) == 2 and "the key 'case_id' stands twice" in found.left_out[0].reason
-    assert [case.id for case in found.cases] == ["counterfact:0", "counterfact:0~2"]
+    result = read_cases(f"counterfact:{path}", "fact")
+    assert len(result.cases) == 2 and "the key 'case_id' stands twice" in result.left_out[0].reason
+    assert [case.id for case in result.cases] == ["counterfact:0", "counterfact:0~2"]
 
 
 def test_more_bad_than_good_is_an_error(tmp_path):
@@ -208,14 +208,14 @@ def test_mutated_records_are_cases_or_accounted_for(tmp_path, form, junk, seed):
     path = wild.write(tmp_path, [*good, *good, *bad])
     for name in (f"{form}:{path}", f"file:{path}"):
         try:
-            found = read_cases(name, "fact")
+            result = read_cases(name, "fact")
         except UserError as error:
             assert "\n" not in str(error).replace(str(path), "")
             continue
-        assert found.cases
-        assert all(one.record >= 1 and "\n" not in one.reason for one in found.left_out)
+        assert result.cases
+        assert all(one.record >= 1 and "\n" not in one.reason for one in result.left_out)
         if form in ("counterfact", "easyedit", "zsre", "ripple_edits", "en_fr", "multilingual") and name[:4] != "file":
-            assert len(found.cases) + len({one.record for one in found.left_out}) == found.records
+            assert len(result.cases) + len({one.record for one in result.left_out}) == result.records
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -75,8 +75,8 @@ def test_a_seed_decides_everything_and_a_limit_takes_a_sample(tmp_path, form):
 
 def test_counterfact_as_published(tmp_path):
     path = wild.write(tmp_path, wild.counterfact())
-    found = read_cases(f"counterfact:{path}", "fact")
-    case = found.cases[0]
+    result = read_cases(f"counterfact:{path}", "fact")
+    case = result.cases[0]
     assert case.request.prompts == ("The mother tongue of {} is",) and case.relation == "P103"
     assert Counter(probe.kind for probe in case.probes) == {
         "efficacy": 1,
@@ -90,7 +90,7 @@ def test_counterfact_as_published(tmp_path):
     assert answer(near) == before(near) == "French" and "English" in near.candidates
     assert (near.about, near.prior) == ("Neighbour 0", "The mother tongue of it is")
     assert (unknown.about, unknown.prior) == ("", "")
-    assert "4 attribute prompts are not asked" in found.notes[0]
+    assert "4 attribute prompts are not asked" in result.notes[0]
 
 
 @pytest.mark.parametrize("shape", ["list", "text targets", "subject in prompt", "list targets"])
@@ -139,12 +139,12 @@ UNASKED = "1 questions without their text or an answer are not asked"
 def test_questions_without_an_answer_are_counted_not_asked(tmp_path):
     records = wild.knowedit()
     records[0]["portability"]["Reasoning"][0]["ground_truth"] = [[]]
-    found = read_cases(f"easyedit:{wild.write(tmp_path, records)}", "fact")
-    assert not asked(found.cases[0], "multi_hop") and found.notes[0] == UNASKED
+    result = read_cases(f"easyedit:{wild.write(tmp_path, records)}", "fact")
+    assert not asked(result.cases[0], "multi_hop") and result.notes[0] == UNASKED
     effects = wild.ripple()
     effects[0]["Subject_Aliasing"][0]["test_queries"][0]["answers"] = [{"value": "", "aliases": []}]
-    found = read_cases(f"ripple_edits:{wild.write(tmp_path, effects)}", "fact")
-    assert not asked(found.cases[0], "alias") and UNASKED in found.notes
+    result = read_cases(f"ripple_edits:{wild.write(tmp_path, effects)}", "fact")
+    assert not asked(result.cases[0], "alias") and UNASKED in result.notes
 
 
 @pytest.mark.parametrize("target", ["target_new", "target_false", "target", "edit_target"])
@@ -192,10 +192,10 @@ def test_mquake_with_one_rewrite(tmp_path):
 
 def test_mquake_with_several_rewrites_keeps_each_edit_without_the_chain(tmp_path):
     path = wild.write(tmp_path, wild.mquake(2) + wild.mquake(2))
-    found = read_cases(f"mquake:{path}", "fact")
-    assert [case.id for case in found.cases] == ["mquake:7.1", "mquake:7.2"]
-    assert not any(asked(case, "multi_hop") for case in found.cases)
-    assert "2 records make several edits" in found.notes[0] and "their 4 multi-hop questions" in found.notes[0]
+    result = read_cases(f"mquake:{path}", "fact")
+    assert [case.id for case in result.cases] == ["mquake:7.1", "mquake:7.2"]
+    assert not any(asked(case, "multi_hop") for case in result.cases)
+    assert "2 records make several edits" in result.notes[0] and "their 4 multi-hop questions" in result.notes[0]
 
 
 def test_ripple_edits(tmp_path):
@@ -277,9 +277,9 @@ def test_en_fr_in_both_directions(tmp_path):
 def test_en_fr_leaves_ambiguous_records_out(tmp_path):
     records = wild.en_fr()
     records[1]["ambiguous"] = True
-    found = read_cases(f"en_fr:{wild.write(tmp_path, records)}", "fact")
-    assert len(found.cases) == 4 and [one.record for one in found.left_out] == [2]
-    assert "two relations fit" in found.left_out[0].reason
+    result = read_cases(f"en_fr:{wild.write(tmp_path, records)}", "fact")
+    assert len(result.cases) == 4 and [one.record for one in result.left_out] == [2]
+    assert "two relations fit" in result.left_out[0].reason
 
 
 def test_multilingual(tmp_path):

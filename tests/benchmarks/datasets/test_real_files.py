@@ -27,18 +27,18 @@ FILES = (
 def test_counts(shared_data, path, form, records, cases):
     file = shared_data / path
     assert form_of(located("file", str(file))) == form
-    found = read_cases(f"{form}:{file}", "fact", 200)
-    assert len(found.cases) == min(200, cases) and found.records == records
-    assert len(found.cases[0].probes[0].candidates) == 20 or form == "lre"
+    result = read_cases(f"{form}:{file}", "fact", 200)
+    assert len(result.cases) == min(200, cases) and result.records == records
+    assert len(result.cases[0].probes[0].candidates) == 20 or form == "lre"
     if form != "mquake":  # whose records hold several cases each
-        assert len(found.left_out) == records - cases
+        assert len(result.left_out) == records - cases
 
 
 @pytest.mark.slow
 def test_the_whole_folder_of_relations(shared_data):
-    found = read_cases(f"lre:{shared_data / 'lre' / 'data'}#head", "fact", 94)
-    assert (found.records, len(found.left_out)) == (11_089, 2)  # two mothers are ids of Wikidata
-    assert Counter(case.relation for case in found.cases).most_common(1)[0][1] == 2  # 47 relations take turns
+    result = read_cases(f"lre:{shared_data / 'lre' / 'data'}#head", "fact", 94)
+    assert (result.records, len(result.left_out)) == (11_089, 2)  # two mothers are ids of Wikidata
+    assert Counter(case.relation for case in result.cases).most_common(1)[0][1] == 2  # 47 relations take turns
 
 
 def test_check_counts_languages_and_kinds(shared_data):
@@ -55,8 +55,8 @@ def test_french_is_written_right_on_real_names(shared_data):
         shared_data / "counterfact_en_fr" / "counterfact_en_fr_join.jsonl",
         shared_data / "mpararel_patterns",
     )
-    found = read_cases(f"en_fr:{file}#fr#templates={templates}", "fact", 2000)
-    french = [probe for case in found.cases for probe in case.probes if probe.lang == "fr"]
+    result = read_cases(f"en_fr:{file}#fr#templates={templates}", "fact", 2000)
+    french = [probe for case in result.cases for probe in case.probes if probe.lang == "fr"]
     assert len(french) > 8000 and all(probe.prompt.endswith(" :") and probe.prior for probe in french)
     particles = Counter()
     for probe in french:
@@ -66,5 +66,5 @@ def test_french_is_written_right_on_real_names(shared_data):
             assert probe.about[0].lower() not in "hy" and not probe.about.lower().startswith(("le ", "les ", "la "))
             particles[elided] += 1
     assert particles[True] > 100 and particles[False] > 500
-    crossed = [probe for case in found.cases for probe in case.probes if probe.kind == "cross_lingual"]
-    assert {probe.lang for probe in crossed} == {"en"} and len(crossed) > 2 * len(found.cases)
+    crossed = [probe for case in result.cases for probe in case.probes if probe.kind == "cross_lingual"]
+    assert {probe.lang for probe in crossed} == {"en"} and len(crossed) > 2 * len(result.cases)

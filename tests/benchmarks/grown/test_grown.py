@@ -38,18 +38,18 @@ def corpus() -> Corpus:
 def test_what_is_held_back_is_never_trained(corpus: Corpus) -> None:
     trained = {s.text for s in corpus.train}
     assert corpus.held and not trained & {s.text for s in corpus.held}
-    told = {(s.fact, s.lang) for s in corpus.sentences("seen", "en") + corpus.sentences("seen", "fr")}
+    about = {(s.fact, s.lang) for s in corpus.sentences("seen", "en") + corpus.sentences("seen", "fr")}
     for lang in LANGS:
-        assert all((s.fact, lang) in told for s in corpus.sentences("template", lang))
-        assert all((s.fact, lang) not in told for s in corpus.sentences("language", lang))
+        assert all((s.fact, lang) in about for s in corpus.sentences("template", lang))
+        assert all((s.fact, lang) not in about for s in corpus.sentences("language", lang))
         assert len(corpus.sentences("language", lang)) > 100
 
 
 def test_every_fact_is_told_in_one_or_two_languages(corpus: Corpus) -> None:
     world = knowledge()
-    told = {fact: {lang for s in corpus.train if s.fact == fact for lang in [s.lang]} for fact in world.facts}
-    alone = sum(len(langs) == 1 for langs in told.values()) / len(told)
-    assert all(told.values()) and 0.25 < alone < 0.35
+    about = {fact: {lang for s in corpus.train if s.fact == fact for lang in [s.lang]} for fact in world.facts}
+    alone = sum(len(langs) == 1 for langs in about.values()) / len(about)
+    assert all(about.values()) and 0.25 < alone < 0.35
     assert not make_corpus(world, Split(one_language=0.0)).sentences("language", "fr")
 
 
@@ -95,7 +95,7 @@ def test_batches_hold_every_sentence_once_per_epoch() -> None:
     rng = np.random.default_rng(0)
     sentences = [[100 + i] * int(rng.integers(1, 20)) for i in range(200)]
     recipe = Recipe(batch=256, length=64, alone=0.0, company=0.5)
-    seen = {i: 0 for i in range(200)}
+    values = {i: 0 for i in range(200)}
     pairs = zip(batches(sentences, 0, recipe, seed=3), batches(sentences, 0, recipe, seed=3), strict=False)
     together, filled = 0, []
     for batch, again in itertools.islice(pairs, 400):
@@ -106,8 +106,8 @@ def test_batches_hold_every_sentence_once_per_epoch() -> None:
             filled.append(len(inside) / len(row))
             together += int(((inside[1:] != inside[:-1]) & (inside[1:] > 0) & (inside[:-1] > 0)).sum())
         for token in batch[batch >= 100]:
-            seen[int(token) - 100] += 1
-    times = [seen[i] / len(ids) for i, ids in enumerate(sentences)]
+            values[int(token) - 100] += 1
+    times = [values[i] / len(ids) for i, ids in enumerate(sentences)]
     assert all(t == int(t) for t in times) and max(times) - min(times) <= 2 < min(times) and together > 100
     assert sum(filled) / len(filled) > 0.8
     with pytest.raises(BadData, match="a sentence has 80 tokens"):

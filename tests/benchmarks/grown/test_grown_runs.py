@@ -58,8 +58,8 @@ def test_sentences_are_read_as_often_as_asked() -> None:
     assert read[20] == 1200 and read[40] == 0
     assert 60 < read[10] < 140 and 560 < read[30] < 640
     stream = batches(sentences, 0, Recipe(batch=64, length=16), 0, frequency)
-    seen = Counter(int(i) for batch in itertools.islice(stream, 60) for i in batch.flat if i > 0)
-    assert seen[20] > 5 * seen[10] > 0 and not seen[40]
+    values = Counter(int(i) for batch in itertools.islice(stream, 60) for i in batch.flat if i > 0)
+    assert values[20] > 5 * values[10] > 0 and not values[40]
 
 
 def test_the_extremes_are_fifths_of_the_subjects(corpus: Corpus) -> None:
@@ -131,8 +131,8 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_weights(tmp_path: Path
     regrown = grow(TINY, cache=tmp_path / "b", progress=lambda done, *_: calls.append(done))
     assert calls == list(range(DIES_AT + 1, TINY.recipe.steps + 1))
     assert weights(regrown) == weights(undisturbed) and not state.exists() and not litter.exists()
-    mine, other = read_card(regrown), read_card(undisturbed)
-    assert all(mine[key] == other[key] for key in ("loss", "losses", "tokens", "recall"))
+    own, other = read_card(regrown), read_card(undisturbed)
+    assert all(own[key] == other[key] for key in ("loss", "losses", "tokens", "recall"))
 
 
 def test_without_a_state_a_killed_training_begins_anew(tmp_path: Path) -> None:

@@ -27,8 +27,8 @@ REAL = tuple(
 
 
 def test_the_real_families_are_there() -> None:
-    wanted = {"pythia", "pythia-deduped", "pythia-160m-steps", "gpt2", "tinystories", "smollm2", "qwen3", "opt"}
-    assert wanted | {"llama3", "gemma3", "olmo2"} <= set(REAL)
+    expected = {"pythia", "pythia-deduped", "pythia-160m-steps", "gpt2", "tinystories", "smollm2", "qwen3", "opt"}
+    assert expected | {"llama3", "gemma3", "olmo2"} <= set(REAL)
 
 
 @pytest.mark.parametrize("name", REAL)

@@ -77,12 +77,12 @@ def test_a_draft_is_a_file_that_can_be_used_whatever_the_model_writes(cities, tm
 
 
 def test_questions_are_shortened_to_what_the_model_reads(cities) -> None:
-    asked = prompts_of("en")["define"]
+    questions = prompts_of("en")["define"]
     whole = Writer(cities, "en", 0).question("define", "tea", 20)
-    assert whole.count("\n") == len(asked["examples"]) + 1 and whole.endswith("\ntea: the")
+    assert whole.count("\n") == len(questions["examples"]) + 1 and whole.endswith("\ntea: the")
     room = cities.max_length - 60
     short = Writer(cities, "en", 0).question("define", "tea", room)
-    assert short.startswith(asked["heading"]) and len(short) < len(whole)
+    assert short.startswith(questions["heading"]) and len(short) < len(whole)
     with pytest.raises(BadRequest, match="no draft in 'xx': there are prompts in en"):
         prompts_of("xx")
 

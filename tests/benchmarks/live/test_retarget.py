@@ -45,15 +45,15 @@ def done(tiny: World) -> Retargeting:
 
 def test_every_question_has_its_twins_in_the_same_frame() -> None:
     panel = retarget_panel("cheese", "bread")
-    mine = [q for q in panel.questions if q.role in (TRAINED, HELD_OUT, SHARED)]
-    assert {q.relation: q.role for q in mine} == {
+    own = [q for q in panel.questions if q.role in (TRAINED, HELD_OUT, SHARED)]
+    assert {q.relation: q.role for q in own} == {
         "person": TRAINED, "material": TRAINED, "color": HELD_OUT, "category": SHARED, "place": SHARED, "activity": SHARED,
     }  # fmt: skip
-    assert len(mine) == 6 * sum(FRAMES) and {q.lang for q in mine} == {"en", "fr"}
+    assert len(own) == 6 * sum(FRAMES) and {q.lang for q in own} == {"en", "fr"}
     assert set(panel.siblings) == {"butter", "egg", "honey", "apple", "cake", "meat"}
     edited = {p.prompt for p in panel.case.probes if p.kind == "efficacy"}
     assert edited == set(panel.case.request.filled())
-    for question in mine:
+    for question in own:
         twins = [q for q in panel.questions if q.frame == question.frame]
         assert {(q.probe.candidates, q.probe.prior, q.goal) for q in twins} == {
             (question.probe.candidates, question.probe.prior, question.goal)
@@ -153,9 +153,9 @@ def test_the_interval_of_a_correlation_covers_its_truth() -> None:
 
 
 def test_agreement_is_of_steering_with_each_other_method(done: Retargeting) -> None:
-    found = agreements(done.questions)
-    assert [(one.a, one.b, one.group) for one in found] == [("rome", "steer", g) for g in ("concept", "siblings")]
-    assert found[0].n == 3 * sum(FRAMES) and found[0].relations == 3 and np.isfinite(found[0].r)
+    result = agreements(done.questions)
+    assert [(one.a, one.b, one.group) for one in result] == [("rome", "steer", g) for g in ("concept", "siblings")]
+    assert result[0].n == 3 * sum(FRAMES) and result[0].relations == 3 and np.isfinite(result[0].r)
     rome = done.questions[done.questions["by"] == "rome"]
     same = agreements(pd.concat([rome, rome.assign(by="steer")]))
     assert all(one.r == pytest.approx(1) and one.r_interval == pytest.approx((1, 1)) for one in same)
@@ -218,9 +218,9 @@ def test_json_on_the_command_line(tiny: World) -> None:
     result = call("retarget", "--model", tiny.model, "--from", "cheese", "--to", "dog", "--by", "steer", "--fast",
                   "--set", "steps=2", "--corpus", CORPUS, "--device", "cpu", "--json")  # fmt: skip
     assert result.exit_code == 0, result.output
-    found = json.loads(result.stdout, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
-    assert found["concept"] == "cheese" and found["made"][0]["settings"]["contexts_per_step"] == 3
-    assert {line["about"] for line in found["sibling_scores"]} == {*found["siblings"], "dog"}
+    results = json.loads(result.stdout, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    assert results["concept"] == "cheese" and results["made"][0]["settings"]["contexts_per_step"] == 3
+    assert {line["about"] for line in results["sibling_scores"]} == {*results["siblings"], "dog"}
 
 
 @pytest.mark.parametrize(

@@ -193,7 +193,7 @@ def test_drift_is_the_geometric_mean_of_probability_ratios(lm: LanguageModel) ->
     drift = rows_by_hand(Probe("drift", "q"), None, None)
     assert drift["value"] == pytest.approx(exp(-0.1))
     cases, delta = [case("Peru", "Tokyo")], some_delta(lm, 5)
-    found = measure_drift(lm, cases, [delta])[0][cases[0].probes[2].prompt]
+    result = measure_drift(lm, cases, [delta])[0][cases[0].probes[2].prompt]
     ids = torch.tensor([lm.encode(cases[0].probes[2].prompt)])
     with torch.no_grad():
         plain = torch.log_softmax(lm.module(input_ids=ids).logits[0, :-1].double(), -1)
@@ -201,12 +201,12 @@ def test_drift_is_the_geometric_mean_of_probability_ratios(lm: LanguageModel) ->
             edited = torch.log_softmax(lm.module(input_ids=ids).logits[0, :-1].double(), -1)
     kl = (plain.exp() * (plain - edited)).sum(-1)
     own = kl[len(lm.prefix_ids) - 1 :]
-    assert found.kl == pytest.approx(float(own.mean()), abs=1e-3)
+    assert result.kl == pytest.approx(float(own.mean()), abs=1e-3)
     said = edited.gather(1, ids[0, 1:, None])[len(lm.prefix_ids) - 1 :].sum()
     size = len(cases[0].probes[2].prompt.encode())
-    assert found.bits_per_byte == pytest.approx(-float(said) / log(2) / size, abs=1e-3)
+    assert result.bits_per_byte == pytest.approx(-float(said) / log(2) / size, abs=1e-3)
     unedited = plain.gather(1, ids[0, 1:, None])[len(lm.prefix_ids) - 1 :].sum()
-    assert found.bits_per_byte_before == pytest.approx(-float(unedited) / log(2) / size, abs=1e-3)
+    assert result.bits_per_byte_before == pytest.approx(-float(unedited) / log(2) / size, abs=1e-3)
     assert (drift["text_bits_before"], drift["text_bits_after"]) == (0.9, 1.0)
 
 

@@ -46,14 +46,14 @@ def test_the_sweep_scores_counterfact_as_the_literal_way_does(shared_data: Path,
     for case in cases:
         change = reference.rome(lm, case.request, method, c, prefixes)
         delta = Delta({site.weight: Dense(change)})
-        mine: dict[str, list[bool]] = {kind: [] for kind in success}
+        own: dict[str, list[bool]] = {kind: [] for kind in success}
         for p in case.probes:
             # the answer against the other of the two objects: the old one, or in a neighbour's prompt the new one
             other = p.rival if p.kind == "neighbour" else p.old
             pair = [p.candidates[p.answer], p.candidates[other if other is not None else p.answer]]
             (logp,) = continuation_logprobs(lm, [p.prompt], [pair], [delta], [0])
-            mine[p.kind].append(per_token(lm, p.prompt, pair, logp))
-        for kind, hits in mine.items():
+            own[p.kind].append(per_token(lm, p.prompt, pair, logp))
+        for kind, hits in own.items():
             if hits:
                 success[kind].append(float(np.mean(hits)))
     for kind, name in (("efficacy", "ES"), ("paraphrase", "PS"), ("neighbour", "NS")):

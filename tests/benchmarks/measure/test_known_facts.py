@@ -34,8 +34,8 @@ def half_taught():
 
 
 def test_rates_are_those_of_a_literal_count(half_taught, tmp_path: Path) -> None:
-    found = known_rates(half_taught, cache=tmp_path)
-    for lang, rate in (("en", found.en), ("fr", found.fr)):
+    result = known_rates(half_taught, cache=tmp_path)
+    for lang, rate in (("en", result.en), ("fr", result.fr)):
         known = 0
         for fact in sample(lang):
             right = 0
@@ -45,7 +45,7 @@ def test_rates_are_those_of_a_literal_count(half_taught, tmp_path: Path) -> None
                 right += int(np.argmax(said - PRIOR_WEIGHT * prior)) == p.answer
             known += right >= 2
         assert rate == pytest.approx(known / FACTS)
-    assert found.en > 0.2 and found.fr < found.en and found.facts == FACTS
+    assert result.en > 0.2 and result.fr < result.en and result.facts == FACTS
 
 
 def test_second_call_reads_what_the_first_wrote(half_taught, tmp_path: Path) -> None:

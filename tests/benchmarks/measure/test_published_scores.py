@@ -77,17 +77,17 @@ def test_counterfact_scores_are_the_published_formulas(lm: LanguageModel) -> Non
     cases = [case_of(new, true, f"case {new}") for new, true in PAIRS]
     deltas = [some_delta(lm, i) for i in range(len(cases))]
     table = counterfact_scores(rows_of(lm, cases, deltas), "all", draws=0).iloc[0]
-    found: dict[str, list[float]] = {}
+    result: dict[str, list[float]] = {}
     for delta, (new, true) in zip(deltas, PAIRS, strict=True):
         with delta.applied(lm):
             for kind, letter in (("efficacy", "E"), ("paraphrase", "P"), ("neighbour", "N")):
                 pairs = [tuple(published.mean_nll(lm, p, OBJECTS[o]) for o in (new, true)) for p in PROMPTS[kind]]
                 pairs = [(b, a) if kind == "neighbour" else (a, b) for a, b in pairs]
-                found.setdefault(letter + "S", []).append(float(np.mean([published.success(*x) for x in pairs])))
-                found.setdefault(letter + "M", []).append(float(np.mean([published.difference(*x) for x in pairs])))
-    for name, values in found.items():
+                result.setdefault(letter + "S", []).append(float(np.mean([published.success(*x) for x in pairs])))
+                result.setdefault(letter + "M", []).append(float(np.mean([published.difference(*x) for x in pairs])))
+    for name, values in result.items():
         assert table[name] == pytest.approx(np.mean(values), abs=1e-4), name
-    parts = [np.mean(found[name]) for name in ("ES", "PS", "NS")]
+    parts = [np.mean(result[name]) for name in ("ES", "PS", "NS")]
     harmonic = 3 / sum(1 / p for p in parts) if all(parts) else 0.0
     assert table["S"] == pytest.approx(harmonic) and len(cases) == table["n_cases"]
 
@@ -221,8 +221,8 @@ def test_padding_changes_nothing(lm: LanguageModel) -> None:
             for p in case.probes[1:-1]
         ]
         alone = np.array([table.loc[0, numbers].to_numpy(dtype=float) for table in probes])
-        mine = together[together["case"] == case.id].iloc[1:-1][numbers].to_numpy(dtype=float)
-        np.testing.assert_allclose(mine, alone, atol=2e-3)
+        own = together[together["case"] == case.id].iloc[1:-1][numbers].to_numpy(dtype=float)
+        np.testing.assert_allclose(own, alone, atol=2e-3)
 
 
 def test_the_speed_comparison_uses_the_same_definition(lm: LanguageModel) -> None:

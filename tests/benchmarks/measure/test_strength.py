@@ -44,11 +44,11 @@ def test_world_sentences_are_held_back_from_every_grown_rung(people: int) -> Non
     from benchmarks.grown.corpus import make_corpus
     from benchmarks.world.knowledge import knowledge
 
-    told = {s.text for s in make_corpus(knowledge(people=people)).train}
+    about = {s.text for s in make_corpus(knowledge(people=people)).train}
     for lang in ("en", "fr"):
         sentences = world_sentences(lang)
         assert len(set(sentences)) == len(sentences) == 200
-        assert not told & set(sentences)
+        assert not about & set(sentences)
 
 
 @pytest.fixture(scope="module")

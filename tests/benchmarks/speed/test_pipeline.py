@@ -84,13 +84,13 @@ def test_the_stages_of_a_sweep_are_all_of_it(tiny: World) -> None:
     assert cache_root() == before
     assert table.groupby("round")["share"].sum().tolist() == pytest.approx([1, 1])
     assert table["cpu_seconds"].ge(0).all() and table["wall_seconds"].ge(0).all()
-    for _, mine in table.groupby("round"):
+    for _, part in table.groupby("round"):
         assert {"loading", "strength", "known facts", "unedited answers", "statistics"} <= set(
-            mine.loc[mine["method"].eq(""), "what"]
+            part.loc[part["method"].eq(""), "what"]
         )
-        assert set(mine.loc[mine["method"].eq(""), "what"]) <= set(SHARED)
+        assert set(part.loc[part["method"].eq(""), "what"]) <= set(SHARED)
         for method in ("rome", "ike"):
-            own = mine[mine["method"].eq(method)]
+            own = part[part["method"].eq(method)]
             assert set(own["what"]) == {"edit", "evaluation", "rows", "writing"}
             assert own["cases"].between(2, 4).all() and own["questions"].gt(own["cases"]).all()
 
@@ -106,8 +106,8 @@ def test_the_kinds_of_an_evaluation_share_all_of_it() -> None:
     assert sum(p.share for p in parts) == pytest.approx(1)
     kinds = {p.kind for case in cases for p in case.probes}
     assert {p.kind for p in parts} == kinds | {FREE_TEXT}
-    asked = sum(p.questions for p in parts if p.kind != FREE_TEXT)
-    assert asked == sum(len(case.probes) for case in cases)
+    questions = sum(p.questions for p in parts if p.kind != FREE_TEXT)
+    assert questions == sum(len(case.probes) for case in cases)
 
 
 @pytest.mark.parametrize("family", ["gpt2", "llama"])
@@ -122,10 +122,10 @@ def test_the_short_questions_find_what_the_rows_hold(family: str) -> None:
         rows = pd.DataFrame(probe_rows(case, base.answers[i], base.priors[i], answers[i], drift[i])).iloc[six_of(case)]
         assert rows["probe"].value_counts().to_dict() == {"efficacy": 1, "paraphrase": 2, "neighbour": 3}
         order = {row["prompt"]: row for _, row in rows.iterrows()}
-        mine = [order[prompt] for prompt, _ in shorts[i].asked]
-        assert [row["token_accuracy_after"] for row in mine[:3]] == list(after[i].accuracy[:3])
+        own = [order[prompt] for prompt, _ in shorts[i].asked]
+        assert [row["token_accuracy_after"] for row in own[:3]] == list(after[i].accuracy[:3])
         agree = [np.mean(np.equal(a, b)) for a, b in zip(after[i].tokens[3:], before[i].tokens[3:], strict=True)]
-        assert [row["token_agreement"] for row in mine[3:]] == agree
+        assert [row["token_agreement"] for row in own[3:]] == agree
 
 
 def test_a_case_without_six_short_prompts_is_refused() -> None:
@@ -142,12 +142,12 @@ def test_the_peer_finds_the_same_token_accuracies(tmp_path: Path) -> None:
     lm = LanguageModel.wrap(AutoModelForCausalLM.from_pretrained(tmp_path), tokenizer(), name="tiny")
     cases, deltas = some(2), edits(lm, 2)
     shorts = [replace(short_of(case), target="x y z") for case in cases]
-    peer, found = PeerEvaluation(lm), []
+    peer, result = PeerEvaluation(lm), []
     for short, delta in zip(shorts, deltas, strict=True):
         with delta.applied(lm):
-            found.append(read_found(peer(short)))
+            result.append(read_found(peer(short)))
     same = "same token accuracy 6/6, same locality tokens 6/6"
-    assert agreement(found, ask_short(lm, shorts, deltas)) == same
+    assert agreement(result, ask_short(lm, shorts, deltas)) == same
     sides = list(beside(lm, cases, measure_base(lm, cases), deltas, rounds=1))
     assert [s.questions for s in sides] == [12, 12, 12, sum(len(c.probes) for c in cases)]
     assert sides[1].note == same and all(s.low <= s.cpu_ratio <= s.high for s in sides)

@@ -66,8 +66,8 @@ def test_the_slow_evaluation_and_covariance_are_right(family: str) -> None:
     assert all(np.allclose(a, b, rtol=1e-4, atol=1e-3) for a, b in zip(slow, fast, strict=True))
     assert not np.allclose(slow[0], slow[2])
     sequences = [lm.encode(s) for s in SENTENCES]
-    found = covariances(lm, sequences, [site])[site.path].matrix
-    assert torch.allclose(reference_evaluate.covariance(lm, sequences, site, batch=3), found, rtol=1e-3, atol=1e-5)
+    result = covariances(lm, sequences, [site])[site.path].matrix
+    assert torch.allclose(reference_evaluate.covariance(lm, sequences, site, batch=3), result, rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.slow
@@ -80,8 +80,8 @@ def test_stages_compare_equal_work(tmp_path: Path) -> None:
     assert "cosine of the updates 1.00000, smallest 1.00000" in edit.note
     for stage in (rome_values, memit_values):
         assert "1.00000, smallest 1.00000" in next(iter(stage(bench))).note
-    (asked,) = evaluation(bench, edits=3, probes=4)
-    assert "same choice 100.0%" in asked.note
+    (probes,) = evaluation(bench, edits=3, probes=4)
+    assert "same choice 100.0%" in probes.note
 
 
 def test_the_command_writes_tables_and_refuses_unknown_stages(tmp_path: Path) -> None:

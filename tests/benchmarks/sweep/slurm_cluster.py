@@ -71,8 +71,8 @@ class Cluster:
         """Number of each task of an array -> its JobState, Restarts, ExitCode...; those still waiting may be one
         entry."""
         lines = self.ask("scontrol", "show", "job", job, "--oneliner").splitlines()
-        found = [dict(re.findall(r"(\w+)=(\S*)", line)) for line in lines]
-        return {task["ArrayTaskId"]: task for task in found}
+        match = [dict(re.findall(r"(\w+)=(\S*)", line)) for line in lines]
+        return {task["ArrayTaskId"]: task for task in match}
 
     def finish(self, job: str, seconds: float) -> dict[str, dict[str, str]]:
         """The tasks of a job when all of them have ended."""
@@ -81,14 +81,14 @@ class Cluster:
 
     def processes(self) -> list[psutil.Process]:
         """Daemons, steps and jobs that are alive: all have this cluster's SLURM_CONF in their environment."""
-        found = []
+        result = []
         for process in psutil.process_iter():
             try:
                 if process.environ().get("SLURM_CONF") == self.environment["SLURM_CONF"]:
-                    found.append(process)
+                    result.append(process)
             except psutil.Error:  # gone, a zombie, or another user's
                 continue
-        return found
+        return result
 
 
 def lacking() -> list[str]:
@@ -153,14 +153,14 @@ def _daemon(made: Cluster, name: str, *arguments: str) -> Iterator[None]:
 def _no_cgroups() -> str:
     """The plugin that touches no cgroup when nothing asks it to; before 23.02 there is no "disabled", and v2 wants
     systemd."""
-    told = subprocess.run(["slurmd", "-V"], env={"PATH": PATHS}, capture_output=True, text=True).stdout
-    version = tuple(map(int, re.findall(r"\d+", told)[:2]))
+    text = subprocess.run(["slurmd", "-V"], env={"PATH": PATHS}, capture_output=True, text=True).stdout
+    version = tuple(map(int, re.findall(r"\d+", text)[:2]))
     return "disabled" if version >= (23, 2) else "cgroup/v1"
 
 
 def _state(made: Cluster) -> str:
-    asked = ["sinfo", "--noheader", "--format=%T"]
-    return subprocess.run(asked, env=made.environment, capture_output=True, text=True).stdout.strip()
+    questions = ["sinfo", "--noheader", "--format=%T"]
+    return subprocess.run(questions, env=made.environment, capture_output=True, text=True).stdout.strip()
 
 
 def _empty(made: Cluster) -> None:

@@ -55,11 +55,11 @@ def cell_line(run: Path) -> pd.DataFrame:
 
 
 def test_the_rows_are_the_same_in_one_file_and_nothing_runs_again(tiny: World, run: Path, tmp_path: Path) -> None:
-    before, asked, state = read_run(run), cell_line(run), status(run)
+    before, questions, state = read_run(run), cell_line(run), status(run)
     done = compact(run)
     assert (done.cells, done.files_before, done.files_after) == (4, 4, 1) and len(files(run)) == 1
     pd.testing.assert_frame_equal(read_run(run), before)
-    pd.testing.assert_frame_equal(cell_line(run), asked)
+    pd.testing.assert_frame_equal(cell_line(run), questions)
     assert (status(run).done, status(run).failed, status(run).left) == (state.done, 0, 0)
     again = run_bench(plan_of(tiny), run, "cpu", quiet=True)
     assert (again.ran, again.kept) == (0, 4) and len(files(run)) == 1

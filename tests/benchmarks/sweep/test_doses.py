@@ -184,15 +184,15 @@ class TestSplit:
         plan = Plan("demo", ("rome",), ("fact", "rename"), 60, 0, search="halving", split=Split(), seeds=(0,))
         split = plan.split
         assert split is not None
-        asked = {}
+        questions = {}
         for rule in (1, 2):
-            found, notes = pools(plan, Choices(rule))
-            asked[rule] = [
+            result, notes = pools(plan, Choices(rule))
+            questions[rule] = [
                 split.is_dev(p.about)
-                for pool in found.values() for case in pool.side("test") for p in case.probes
+                for pool in result.values() for case in pool.side("test") for p in case.probes
                 if p.kind in ("neighbour", "neighbour_plus") and p.about
             ]  # fmt: skip
-        assert np.mean(asked[1]) > 0.05 and asked[2] and not any(asked[2])
+        assert np.mean(questions[1]) > 0.05 and questions[2] and not any(questions[2])
         assert any("ask about development subjects and are left out" in note for note in notes)
 
     def test_a_probe_that_does_not_say_whom_it_asks_about_is_read(self, tiny: World) -> None:

@@ -151,9 +151,9 @@ def test_two_workers_and_one_of_them_killed_end_in_the_same_table(
     workers = [p for p in psutil.Process(parent.pid).children() if "spawn_main" in " ".join(p.cmdline())]
     assert len(workers) == 2
     workers[0].kill()
-    told, errors = parent.communicate(timeout=240)
+    result, errors = parent.communicate(timeout=240)
     assert parent.returncode == 0, errors
-    assert told.strip() == f"{len(list(undisturbed.glob('cells/*.parquet')))} ()" and "a worker died" in errors
+    assert result.strip() == f"{len(list(undisturbed.glob('cells/*.parquet')))} ()" and "a worker died" in errors
     same(out, undisturbed)
 
 

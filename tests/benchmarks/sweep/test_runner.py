@@ -95,8 +95,8 @@ def test_memory_is_planned_aloud_before_a_rung_and_not_where_nothing_is_left(
     plan = plan_of(tiny, ladder=tiny.write_ladder("aloud", two=tiny.model), limit=1)
     for times in (1, 0):
         run_bench(plan, tmp_path, "cpu")
-        told = capsys.readouterr()
-        assert told.err.count("two memory: weights ") == times and "memory:" not in told.out
+        result = capsys.readouterr()
+        assert result.err.count("two memory: weights ") == times and "memory:" not in result.out
 
 
 def test_a_failing_cell_is_one_error_row_and_the_next_run_tries_again(tiny: World, tmp_path: Path) -> None:

@@ -77,9 +77,9 @@ def test_the_best_setting_survives_and_only_it_meets_the_test_cases(tiny: World)
     assert len(test) == 3 and by_method["rome"]["depth"] == 0.2 and by_method["rome"]["lookup"] == "last"
     assert by_method["placebo"]["inner"] == "rome" and by_method["placebo"]["depth"] == 0.2
     assert json.loads(by_method["placebo"]["options"])["steps"] == 6 and by_method["random_site"]["steps"] == 6
-    seen = {case.id for step in dev for task in step for case in task.cases}
-    asked = {case.id for task in test for case in task.cases}
-    assert seen and asked and not seen & asked and {task.cell.stage for task in test} == {"test"}
+    values = {case.id for step in dev for task in step for case in task.cases}
+    questions = {case.id for task in test for case in task.cases}
+    assert values and questions and not values & questions and {task.cell.stage for task in test} == {"test"}
     addresses = [task.cell.address("m") for step in rounds_ for task in step]
     assert len(set(addresses)) == len(addresses) == sum(map(len, walk(place)))  # as many as the dry run says
 
@@ -130,9 +130,9 @@ def test_the_analysis_chooses_on_dev_what_the_search_chose(searched: Path) -> No
     assert tested.groupby("rung")["settings"].nunique().eq(1).all()
     scores = case_scores(rows)
     choice = choose(scores, rows[list(GROUP)].drop_duplicates()).set_index("rung")
-    for rung, mine in tested.groupby("rung"):
-        assert choice.loc[rung, "settings"] == mine["settings"].iloc[0] and choice.loc[rung, "scored_on"] == "test"
-        assert rows[(rows["rung"] == rung) & (rows["method"] == "placebo")]["case"].isin(mine["case"]).all()
+    for rung, own in tested.groupby("rung"):
+        assert choice.loc[rung, "settings"] == own["settings"].iloc[0] and choice.loc[rung, "scored_on"] == "test"
+        assert rows[(rows["rung"] == rung) & (rows["method"] == "placebo")]["case"].isin(own["case"]).all()
     assert rows[rows["method"] == "placebo"]["split"].eq("test").all()
 
 
@@ -141,8 +141,8 @@ def test_the_search_judges_as_the_analysis_does(searched: Path) -> None:
     rows = rows[(rows["split"] == "dev") & (rows["method"] == "rome")]
     scores = case_scores(rows)
     known = group_means(scores[scores["known"]]).set_index(["rung", "settings"])
-    for key, mine in rows.groupby(["rung", "settings"]):
-        point = judge(mine)
+    for key, own in rows.groupby(["rung", "settings"]):
+        point = judge(own)
         if key in known.index:
             assert point.harmonic_mean == pytest.approx(known.loc[key, "harmonic_mean"], nan_ok=True)
     nothing = rows.assign(error="failed")

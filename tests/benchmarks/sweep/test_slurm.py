@@ -90,8 +90,10 @@ def test_an_array_runs_every_cell_once(slurm: Cluster, plan: Path, serial: Path,
     job = submit(slurm, plan, out, 3, "1G")  # of two rungs, each searched as a whole: the third finds nothing to do
     tasks = slurm.finish(job, PATIENCE)
     logs = told(out, job)
-    asked = {(task["JobState"], task["ExitCode"], task["TimeLimit"], task["MinMemoryNode"]) for task in tasks.values()}
-    assert asked == {("COMPLETED", "0:0", "01:30:00", "1G")}, logs
+    questions = {
+        (task["JobState"], task["ExitCode"], task["TimeLimit"], task["MinMemoryNode"]) for task in tasks.values()
+    }
+    assert questions == {("COMPLETED", "0:0", "01:30:00", "1G")}, logs
     same(out, serial)
     ran = [int(n) for log in logs for n in re.findall(r"cells: (\d+) run, 0 were there, 0 failed", log)]
     assert sum(ran) == cells(out) == cells(serial) and min(ran[:2]) > 0 and ran[2:] == [0]
@@ -110,8 +112,8 @@ def test_jobs_requeued_and_cancelled_in_the_middle_end_in_the_same_table(
     await_that(lambda: measured(out, "two"), PATIENCE, "a cell of the second task")
     slurm.ask("scancel", f"{job}_2")
     tasks = slurm.finish(job, PATIENCE)
-    found = {number: (task["JobState"], task["Restarts"]) for number, task in tasks.items()}
-    assert found == {"1": ("COMPLETED", "1"), "2": ("CANCELLED", "0")}, told(out, job)
+    result = {number: (task["JobState"], task["Restarts"]) for number, task in tasks.items()}
+    assert result == {"1": ("COMPLETED", "1"), "2": ("CANCELLED", "0")}, told(out, job)
     assert 0 < cells(out) < cells(serial)
 
     again = submit(slurm, plan, out, 2, "1G")

@@ -63,10 +63,10 @@ def test_a_failed_cell_is_tried_again_and_replaced(tmp_path: Path) -> None:
 
 def test_another_process_may_have_mended_a_failed_cell(tmp_path: Path) -> None:
     opened(tmp_path).write("a", "slot", frame("one", error="no"), failed=True)
-    mine, other = opened(tmp_path), opened(tmp_path)
+    own, other = opened(tmp_path), opened(tmp_path)
     time.sleep(0.02)
     other.write("a", "slot", frame("one", value=1.0))
-    assert mine.done("a")
+    assert own.done("a")
 
 
 def test_a_newer_result_replaces_the_stale_one_of_its_slot(tmp_path: Path) -> None:
@@ -84,8 +84,8 @@ def test_leftover_temp_files_are_ignored_and_cleaned_unless_claimed(tmp_path: Pa
     dead.write_bytes(b"half")
     alive.write_bytes(b"half")
     assert len(read_run(tmp_path)) == 1
-    with store.claim("alive") as mine:
-        assert mine
+    with store.claim("alive") as own:
+        assert own
         opened(tmp_path)
     assert alive.exists() and not dead.exists()
 

@@ -14,9 +14,9 @@ from benchmarks.sweep.search.search_points import Point
 def follow(place: Place, point: Callable[[dict], Point]) -> list[list[Task]]:
     """The steps of a search in which `point` says how good settings are."""
     schedule = steps(place)
-    found = [next(schedule)]
+    result = [next(schedule)]
     while True:
         try:
-            found.append(schedule.send(lambda tasks: point(json.loads(tasks[0].cell.settings))))
+            result.append(schedule.send(lambda tasks: point(json.loads(tasks[0].cell.settings))))
         except StopIteration:
-            return found
+            return result

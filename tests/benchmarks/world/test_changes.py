@@ -110,8 +110,8 @@ def test_switched_sentences_say_both_names_in_the_other_language():
             assert one.world.name(before.fact.subject, other) in after.prompt
             assert after.target == one.world.name(before.fact.object, other)
             changed += 1
-    told = sum(s.fact is not None for s in plain.train)
-    assert 0.2 < changed / told < 0.3  # some names are alike in both languages
+    result = sum(s.fact is not None for s in plain.train)
+    assert 0.2 < changed / result < 0.3  # some names are alike in both languages
     assert plain.held == switched.held
     more = make_corpus(one.world, one.split, switch=0.5)
     pairs = zip(plain.train, switched.train, more.train, strict=True)

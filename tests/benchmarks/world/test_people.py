@@ -74,9 +74,9 @@ def test_capitals_know_their_country(known: Knowledge) -> None:
 def test_chains_hang_together(known: Knowledge) -> None:
     chains = known.chains()
     assert {len(chain.links) for chain in chains} == {2, 3} and len(chains) > 1000
-    told = set(known.facts)
+    result = set(known.facts)
     for chain in chains:
-        assert set(chain.links) <= told and [link.relation for link in chain.links] == list(chain.form.relations)
+        assert set(chain.links) <= result and [link.relation for link in chain.links] == list(chain.form.relations)
         assert all(a.object == b.subject for a, b in zip(chain.links, chain.links[1:], strict=False))
     person = known.people()[0]
     assert {chain.subject for chain in known.chains(person)} == {person}
@@ -95,11 +95,11 @@ def test_hops_are_asked_of_told_links_and_never_trained(known: Knowledge) -> Non
     corpus = make_corpus(known, split)
     trained = {s.prompt for s in corpus.train}
     for lang in LANGS:
-        asked = corpus.sentences("multi_hop", lang)
-        assert len(asked) > 300 and not trained & {s.prompt for s in asked}
+        questions = corpus.sentences("multi_hop", lang)
+        assert len(questions) > 300 and not trained & {s.prompt for s in questions}
         whole = [c for c in known.chains() if all(lang in split.telling(known, link).langs for link in c.links)]
-        assert len(asked) == 2 * len(whole)
-        assert 0 < corpus.chance(asked) < 0.5
+        assert len(questions) == 2 * len(whole)
+        assert 0 < corpus.chance(questions) < 0.5
     assert not make_corpus(knowledge()).sentences("multi_hop", "en")
 
 

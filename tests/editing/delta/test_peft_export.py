@@ -51,7 +51,7 @@ def deltas(lm: LanguageModel, tmp_path_factory: pytest.TempPathFactory) -> dict[
         return make_method(name, steps=4, **settings).each(lm, [REQUESTS[request]], statistics)[0]
 
     few = {"short_prefixes": 1, "long_prefixes": 1, "depth": 0.5}
-    found = {
+    result = {
         "rome": one("rome", **few),
         "rome at the values": one("rome", site="value", **few),
         "rome at the attention's output": one("rome", site="attn", **few),
@@ -61,9 +61,9 @@ def deltas(lm: LanguageModel, tmp_path_factory: pytest.TempPathFactory) -> dict[
         "embedding": one("embedding", prefixes=1),
         "two rows": compose([one("embedding", prefixes=1), one("embedding", 4, prefixes=1)]),
     }
-    found["all ranks"] = compose([found["rome"], found["memit"], found["lora"], one("rome", 3, **few)])
-    found["maps and rows"] = compose([found["rome"], found["memit"], found["two rows"]])
-    return found
+    result["all ranks"] = compose([result["rome"], result["memit"], result["lora"], one("rome", 3, **few)])
+    result["maps and rows"] = compose([result["rome"], result["memit"], result["two rows"]])
+    return result
 
 
 KINDS = (
@@ -112,8 +112,8 @@ def test_lm_evaluation_harness_reads_the_adapter(
     prompt, answers = "The capital of France is the city of", ["Paris", "Rome", "bread"]
     for delta, adapter in (((), {}), ((deltas["rome"],), {"peft": str(tmp_path / "adapter")})):
         model = harness.HFLM(pretrained=str(base), device="cpu", dtype="float32", add_bos_token=True, **adapter)
-        asked = [instance.Instance("loglikelihood", {}, (prompt, f" {a}"), i) for i, a in enumerate(answers)]
-        theirs = [value for value, _ in model.loglikelihood(asked)]
+        questions = [instance.Instance("loglikelihood", {}, (prompt, f" {a}"), i) for i, a in enumerate(answers)]
+        theirs = [value for value, _ in model.loglikelihood(questions)]
         assert theirs == pytest.approx(list(continuation_logprobs(lm, [prompt], [answers], delta)[0]), abs=1e-3)
 
 
@@ -194,11 +194,11 @@ def test_an_untied_row_edit_is_exported_where_the_head_is_its_own(tmp_path: Path
     ids = torch.tensor([lm.encode(TEXT)[3], lm.encode(TEXT)[5], lm.encode(TEXT)[3]])
     shift = Delta({"model.embed_tokens.output": TokenShift(ids, torch.randn(3, 32, generator=draw))})
     with shift.applied(lm):
-        wanted = answers(lm, lm.module)
+        expected = answers(lm, lm.module)
     done = export_peft(shift, lm, tmp_path / "adapter")
     assert done.rows == {"model.embed_tokens": tuple(sorted(set(ids.tolist())))}
     lm.module.save_pretrained(tmp_path / "base")
     loaded = PeftModel.from_pretrained(
         AutoModelForCausalLM.from_pretrained(tmp_path / "base"), tmp_path / "adapter"
     ).eval()
-    assert torch.allclose(answers(lm, loaded), wanted, atol=2e-6 * float(wanted.abs().max()))
+    assert torch.allclose(answers(lm, loaded), expected, atol=2e-6 * float(expected.abs().max()))

@@ -109,41 +109,42 @@ def blocks(method: Method, n_layers: int) -> list[int]:
     return list(method._layers(n_layers, method.depth))
 
 
-def told(found: Hparams, *words: str) -> bool:
-    return any(all(word in note for word in words) for note in found.notes)
+def told(result: Hparams, *words: str) -> bool:
+    return any(all(word in note for word in words) for note in result.notes)
 
 
 def test_rome_takes_every_number_and_says_that_the_covariance_is_off(read) -> None:
-    found = read(ROME)
-    m = found.method
-    assert m.name == "rome" and found.model_name == "./somewhere/a-model"
-    wanted = {"site": "mlp", "lookup": "subject_last", "steps": 25, "lr": 0.5, "weight_decay": 0.001, "clamp": 4}
-    wanted |= {"kl": 0.0625, "short_prefixes": 10, "long_prefixes": 10}
-    assert wanted.items() <= m.settings().items()
+    result = read(ROME)
+    m = result.method
+    assert m.name == "rome" and result.model_name == "./somewhere/a-model"
+    expected = {"site": "mlp", "lookup": "subject_last", "steps": 25, "lr": 0.5, "weight_decay": 0.001, "clamp": 4}
+    expected |= {"kl": 0.0625, "short_prefixes": 10, "long_prefixes": 10}
+    assert expected.items() <= m.settings().items()
     assert isinstance(m.settings()["clamp"], float) and isinstance(m.settings()["steps"], int)
-    assert blocks(m, 32) == [5] and told(found, "layers [5] of 32", "depth")
+    assert blocks(m, 32) == [5] and told(result, "layers [5] of 32", "depth")
     assert (
-        found.corpus == "identity" and "covariance: identity, as the file says (mom2_adjustment: false)" in found.notes
+        result.corpus == "identity"
+        and "covariance: identity, as the file says (mom2_adjustment: false)" in result.notes
     )
-    assert told(found, "no counterpart here", "stats_dir", "device", "mom2_dataset")
+    assert told(result, "no counterpart here", "stats_dir", "device", "mom2_dataset")
     on = read(ROME.replace("mom2_adjustment: false", "mom2_adjustment: true"))
     assert on.corpus is None and told(on, "mom2_dataset: wikipedia") and not told(on, "identity")
     assert read(ROME.replace('"ROME"', "R-ROME")).method.name == "r_rome"
 
 
 def test_no_key_is_dropped_silently(read) -> None:
-    found = read(ROME + "colour: red\nsplines: 3\n")
-    assert told(found, "no counterpart here", "colour", "splines")
+    result = read(ROME + "colour: red\nsplines: 3\n")
+    assert told(result, "no counterpart here", "colour", "splines")
     without = read("\n".join(line for line in ROME.splitlines() if not line.startswith("v_lr")))
     assert told(without, "v_lr: not in the file", "lr stays 0.5")
 
 
 def test_memit_emmet_pmet(read) -> None:
-    found = read(MEMIT)
-    assert found.method.name == "memit" and found.corpus is None
-    assert {"covariance_weight": 15000.0, "prefixes": 5, "lr": 0.5}.items() <= found.method.settings().items()
-    assert blocks(found.method, 32) == [4, 5, 6, 7, 8]
-    assert not told(found, "v_loss_layer") and told(read(MEMIT, 40), "v_loss_layer: 31 of 40")
+    result = read(MEMIT)
+    assert result.method.name == "memit" and result.corpus is None
+    assert {"covariance_weight": 15000.0, "prefixes": 5, "lr": 0.5}.items() <= result.method.settings().items()
+    assert blocks(result.method, 32) == [4, 5, 6, 7, 8]
+    assert not told(result, "v_loss_layer") and told(read(MEMIT, 40), "v_loss_layer: 31 of 40")
     assert told(read(MEMIT.replace("mom2_adjustment: true", "mom2_adjustment: no")), "not read by")
     emmet = read(MEMIT.replace("alg_name: MEMIT", "alg_name: EMMET") + "emmet_lambda: 0.1\nupdate_norm_lambda: 2\n")
     # their lambda acts times the weight of the covariance
@@ -157,15 +158,15 @@ def test_alphaedit_keeps_its_absolute_numbers(read) -> None:
     text = (
         MEMIT.replace("alg_name: MEMIT", "alg_name: AlphaEdit") + "nullspace_threshold: 2e-2\nL2: 10\nP_loc: ./p.pt\n"
     )
-    found = read(text)
-    assert {"null_threshold": 0.02, "l2": 10.0, "units": "absolute"}.items() <= found.method.settings().items()
-    assert told(found, "no counterpart here", "P_loc")
+    result = read(text)
+    assert {"null_threshold": 0.02, "l2": 10.0, "units": "absolute"}.items() <= result.method.settings().items()
+    assert told(result, "no counterpart here", "P_loc")
 
 
 def test_the_objective_decides_which_fine_tuning(read, refused) -> None:
-    found = read(FT)
-    assert found.method.name == "ft_l" and blocks(found.method, 32) == [21]
-    assert {"units": "absolute", "lr": 5e-4, "bound": 0.0, "steps": 25}.items() <= found.method.settings().items()
+    result = read(FT)
+    assert result.method.name == "ft_l" and blocks(result.method, 32) == [21]
+    assert {"units": "absolute", "lr": 5e-4, "bound": 0.0, "steps": 25}.items() <= result.method.settings().items()
     bounded = read(FT.replace("norm_constraint: false", "norm_constraint: 5e-5").replace("prompt_last", "target_new"))
     assert bounded.method.name == "ft_m" and bounded.method.settings()["bound"] == pytest.approx(5e-5)
     assert "objective_optimization: 'promptz_last'" in refused(FT.replace("prompt_last", "promptz_last"))
@@ -205,17 +206,17 @@ def test_the_depth_gives_exactly_the_blocks_of_the_file(read, n_layers: int) -> 
         rome = read(ROME.replace("[5]\n", f"[{last}]\n"), n_layers).method
         assert blocks(rome, n_layers) == [last]
         for count in {1, 2, 5, last + 1} & set(range(1, last + 2)):
-            wanted = list(range(last - count + 1, last + 1))
-            memit = read(MEMIT.replace("[4, 5, 6, 7, 8]", str(wanted)), n_layers).method
-            assert blocks(memit, n_layers) == wanted
+            expected = list(range(last - count + 1, last + 1))
+            memit = read(MEMIT.replace("[4, 5, 6, 7, 8]", str(expected)), n_layers).method
+            assert blocks(memit, n_layers) == expected
 
 
 def test_the_placement_on_a_model_is_that_of_the_file(read) -> None:
     lm = tiny_lm("llama")
     layers = (lm.n_layers - 2, lm.n_layers - 1)
-    found = read(MEMIT.replace("[4, 5, 6, 7, 8]", str(list(layers))), lm.n_layers)
+    result = read(MEMIT.replace("[4, 5, 6, 7, 8]", str(list(layers))), lm.n_layers)
     request = EditRequest("r", ("{} is",), "Brie", ("French",), lookup="last")
-    place = found.method.placement(lm, request)
+    place = result.method.placement(lm, request)
     assert (place.layers, place.site, place.lookup) == (layers, "mlp", "subject_last")
 
 
@@ -278,13 +279,13 @@ def test_all_real_files() -> None:
     read_ones, refusals = [], []
     for path in [p for f in folders for p in sorted((Path(home) / "hparams" / f).glob("*.yaml"))]:
         try:
-            found = read_hparams(path, 80)
+            result = read_hparams(path, 80)
         except BadData as error:
             assert str(path) in str(error) and "it must be" in str(error) and "\n" not in str(error)
             refusals.append(path)
             continue
-        assert found.method.name in {*ALGORITHMS.values(), "ft_l", "ft_m"}
-        assert found.notes
+        assert result.method.name in {*ALGORITHMS.values(), "ft_l", "ft_m"}
+        assert result.notes
         read_ones.append(path)
     assert len(read_ones) > 90 and len(refusals) < 10, (len(read_ones), refusals)
     off = [p for p in read_ones if p.parent.name == "ROME" and read_hparams(p, 80).corpus == "identity"]

@@ -24,14 +24,14 @@ ANSWERS = (("Paris", "Rome and more", "x"), ("Italie", "Espagne"), ("like tea", 
 def edits(lm: LanguageModel) -> list[Delta]:
     """Three changes of different ranks, each at an MLP and an attention site."""
     draw = torch.Generator().manual_seed(1)
-    found = []
+    result = []
     for rank in (1, 2, 3):
         factors = {}
         for site in (lm.sites("mlp")[1], lm.sites("value")[2]):
             left, right = (torch.randn(n, rank, generator=draw) for n in (site.d_out, site.d_in))
             factors[site.weight] = LowRank(left, 0.3 * right)
-        found.append(Delta(factors))
-    return found
+        result.append(Delta(factors))
+    return result
 
 
 def slow_logprob(lm: LanguageModel, prompt: str, answer: str) -> float:

@@ -71,18 +71,18 @@ class TestSteering:
             texts = reference.texts_of(lm, request, statistics.prefixes({10: 2}), request.lookup)
             scale = reference.read(lm, [t for t in texts if t.bare], path, "output").mean(0).norm()
             vector = literal_direction(lm, texts, path, limit=0.7 * scale, scale=scale)
-            found = delta.factors[f"{path}.output"]
-            assert isinstance(found, Shift) and float((found.vector - vector).norm() / vector.norm()) < 2e-3
-            assert float(found.vector.norm()) <= 0.7 * float(scale) * (1 + 1e-5)
+            result = delta.factors[f"{path}.output"]
+            assert isinstance(result, Shift) and float((result.vector - vector).norm() / vector.norm()) < 2e-3
+            assert float(result.vector.norm()) <= 0.7 * float(scale) * (1 + 1e-5)
 
     def test_a_direction_is_fitted_in_the_precision_asked_for(self, trained_lm, statistics: ModelStatistics) -> None:
-        found = []
+        result = []
         for precision in ("float32", "bfloat16"):
             method = make_method("steer", depth=0.5, steps=6, lr=0.1, clamp=4.0, precision=precision)
             deltas = method.each(trained_lm, REQUESTS[:2], statistics)
-            found.append(torch.stack([d.factors[f"{trained_lm.sites()[2].path}.output"].vector for d in deltas]))
-        assert not torch.equal(*found)
-        assert bool((torch.cosine_similarity(*found) > 0.9).all())
+            result.append(torch.stack([d.factors[f"{trained_lm.sites()[2].path}.output"].vector for d in deltas]))
+        assert not torch.equal(*result)
+        assert bool((torch.cosine_similarity(*result) > 0.9).all())
 
     def test_by_value_is_what_rome_finds(self, tmp_path: Path) -> None:
         lm = model("llama")
@@ -90,9 +90,9 @@ class TestSteering:
         method = make_method("steer", by="value", depth=0.5, steps=6, prefixes=2, strength=2.0)
         (delta,) = method.each(lm, REQUESTS[:1], statistics)
         texts = reference.texts_of(lm, REQUESTS[0], statistics.prefixes({10: 2}), "subject_last")
-        found = reference.optimise(lm, REQUESTS[0], texts, "subject_last", lm.sites()[2].path, None, method)
+        result = reference.optimise(lm, REQUESTS[0], texts, "subject_last", lm.sites()[2].path, None, method)
         vector = delta.factors[f"{lm.sites()[2].path}.output"].vector
-        assert float((vector - 2 * found.delta).norm() / vector.norm()) < 1e-3
+        assert float((vector - 2 * result.delta).norm() / vector.norm()) < 1e-3
 
     def test_by_means_is_a_difference_of_states(self, trained_lm: LanguageModel, statistics: ModelStatistics) -> None:
         (delta,) = make_method("steer", by="means", depth=0.5).each(trained_lm, [REQUESTS[3]], statistics)
@@ -266,13 +266,13 @@ def test_all_kinds_of_change_in_one_batch(family: str, tmp_path: Path) -> None:
     plain = together[: len(prompts)]
     for d, delta in enumerate(deltas):
         texts = [f"{delta.context} {p}".strip() for p in prompts]
-        mine = slice((d + 1) * len(prompts), (d + 2) * len(prompts))
+        own = slice((d + 1) * len(prompts), (d + 2) * len(prompts))
         with delta.applied(lm):
             alone = continuation_logprobs(lm, texts, [TARGETS[1]] * len(prompts))
-            assert greedy(lm, texts, 4) == said[mine], delta.weights
-        for one, two in zip(alone, together[mine], strict=True):
+            assert greedy(lm, texts, 4) == said[own], delta.weights
+        for one, two in zip(alone, together[own], strict=True):
             assert np.allclose(one, two, atol=2e-4 * abs(one).max()), delta.weights
-        assert any(not np.allclose(a, b, atol=1e-3) for a, b in zip(together[mine], plain, strict=True)), delta.weights
+        assert any(not np.allclose(a, b, atol=1e-3) for a, b in zip(together[own], plain, strict=True)), delta.weights
         loaded = Delta.load(delta.save(tmp_path / f"delta{d}"))
         assert loaded.context == delta.context and loaded.weights == delta.weights
         for name, change in delta.factors.items():

@@ -54,9 +54,9 @@ def dense(delta: Delta, name: str) -> torch.Tensor:
     return change.dense()
 
 
-def agree(delta: Delta, wanted: dict[str, torch.Tensor], within: float = 1e-4) -> None:
-    assert set(delta.weights) == set(wanted)
-    for name, change in wanted.items():
+def agree(delta: Delta, expected: dict[str, torch.Tensor], within: float = 1e-4) -> None:
+    assert set(delta.weights) == set(expected)
+    for name, change in expected.items():
         assert float(change.norm()) > 0
         assert distance(dense(delta, name), change) < within, name
 
@@ -156,8 +156,8 @@ def test_alphaedit(family: str, tmp_path: Path) -> None:
     c, prefixes = covariance(lm, statistics, ridge=False), statistics.prefixes({10: 2})
     agree(method(lm, PAIR, statistics), slow.alphaedit(lm, PAIR, method, c, prefixes)[0])
     first, memory = method.step(lm, PAIR[:1], statistics, None)
-    wanted, past = slow.alphaedit(lm, PAIR[:1], method, c, prefixes)
-    agree(first, wanted)
+    expected, past = slow.alphaedit(lm, PAIR[:1], method, c, prefixes)
+    agree(first, expected)
     with first.applied(lm):
         second, _ = method.step(lm, PAIR[1:], statistics, memory)
         agree(second, slow.alphaedit(lm, PAIR[1:], method, c, prefixes, past)[0])
@@ -175,10 +175,10 @@ def test_alphaedit_in_absolute_units(tmp_path: Path) -> None:
     site = relative.edited_sites(lm, PAIR[0])[0]
     mean = float(statistics.spectrum(site)[0].mean())
     numbers = {"null_threshold": 0.5 * mean, "l2": 0.1 * mean * site.d_in}
-    wanted = relative(lm, PAIR, statistics)
-    found = make_method("alphaedit", **settings, **numbers, units="absolute")(lm, PAIR, statistics)
-    assert distance(dense(found, site.weight), dense(wanted, site.weight)) < 1e-5
-    null = found.provenance["null_space"][site.path]
+    expected = relative(lm, PAIR, statistics)
+    result = make_method("alphaedit", **settings, **numbers, units="absolute")(lm, PAIR, statistics)
+    assert distance(dense(result, site.weight), dense(expected, site.weight)) < 1e-5
+    null = result.provenance["null_space"][site.path]
     assert null["threshold"] == pytest.approx(0.5 * mean)
     with pytest.raises(BadRequest, match="units"):
         make_method("alphaedit", units="metres")
@@ -206,11 +206,11 @@ def test_ultraedit(family: str, tmp_path: Path) -> None:
     lm = model(family)
     statistics = ModelStatistics(lm, tmp_path, "samples:800")
     method = make_method("ultraedit", depth=0.6, span=0.5, warmup=4)
-    wanted, seen = slow.ultraedit(lm, PAIR, method)
+    expected, values = slow.ultraedit(lm, PAIR, method)
     first, memory = method.step(lm, PAIR, statistics)
-    agree(first, wanted)
-    agree(method(lm, PAIR, statistics), wanted)
-    agree(method.step(lm, REQUESTS[1:2], statistics, memory)[0], slow.ultraedit(lm, REQUESTS[1:2], method, seen)[0])
+    agree(first, expected)
+    agree(method(lm, PAIR, statistics), expected)
+    agree(method.step(lm, REQUESTS[1:2], statistics, memory)[0], slow.ultraedit(lm, REQUESTS[1:2], method, values)[0])
     for request, delta in zip(PAIR, method.each(lm, PAIR, statistics), strict=True):
         agree(delta, slow.ultraedit(lm, [request], method)[0])
 

@@ -164,8 +164,8 @@ def test_hooks_and_weights_agree(name: str, lm: LanguageModel, edits: dict[str, 
         assert hooked_logits is not None
         for row, got in zip(rows, hooked_logits, strict=True):
             with (deltas[row] if row >= 0 else Delta({})).applied(lm):
-                wanted = lm.module(input_ids=torch.tensor([ids])).logits[0, -1]
-            assert float((got - wanted).abs().max()) < 1e-4 * float(wanted.abs().max())
+                expected = lm.module(input_ids=torch.tensor([ids])).logits[0, -1]
+            assert float((got - expected).abs().max()) < 1e-4 * float(expected.abs().max())
 
 
 @pytest.mark.parametrize("name", [n for n in METHODS if n not in NOT_MOVING])

@@ -25,9 +25,9 @@ class TestControls:
         deltas = method.each(trained_lm, REQUESTS, statistics)
         others = [method.unrelated(trained_lm, r) for r in REQUESTS]
         inner = make_method("rome", steps=3, short_prefixes=1, long_prefixes=1, depth=0.5)
-        for delta, wanted in zip(deltas, inner.each(trained_lm, others, statistics), strict=True):
+        for delta, expected in zip(deltas, inner.each(trained_lm, others, statistics), strict=True):
             (name,) = delta.weights
-            assert torch.equal(delta.factors[name].left, wanted.factors[name].left)
+            assert torch.equal(delta.factors[name].left, expected.factors[name].left)
             assert delta.provenance["method"] == "placebo" and delta.provenance["inner"]["method"] == "rome"
 
     def test_the_other_subject(self, trained_lm: LanguageModel) -> None:
@@ -76,12 +76,12 @@ class TestControls:
         layer = control.layer(trained_lm)
         assert {control.placement(trained_lm, r).layers for r in REQUESTS} == {(layer,)}, "one draw for all cases"
         inner = make_method("rome", lookup="last", depth=(layer + 0.5) / trained_lm.n_layers, **few)
-        for mine, real in zip(
+        for own, real in zip(
             control.each(trained_lm, REQUESTS, statistics), inner.each(trained_lm, REQUESTS, statistics), strict=True
         ):
-            assert mine.weights == real.weights and mine.provenance["layer"] == layer
-            assert all(torch.equal(mine.factors[n].left, real.factors[n].left) for n in real.weights)
-            assert all(torch.equal(mine.factors[n].right, real.factors[n].right) for n in real.weights)
+            assert own.weights == real.weights and own.provenance["layer"] == layer
+            assert all(torch.equal(own.factors[n].left, real.factors[n].left) for n in real.weights)
+            assert all(torch.equal(own.factors[n].right, real.factors[n].right) for n in real.weights)
         draws = {dataclasses.replace(control, draw=str(i)).layer(trained_lm) for i in range(20)}
         assert draws == set(range(trained_lm.n_layers)), "every layer can be drawn, that of the edit too"
         with pytest.raises(BadRequest, match="inner='placebo'; use one of"):

@@ -38,8 +38,8 @@ def statistics(lm: LanguageModel, tmp_path_factory: pytest.TempPathFactory) -> M
 
 
 def test_scores(lm: LanguageModel) -> None:
-    (found,) = continuation_logprobs(lm, ["The capital of France is"], [["the city", "bread", "Paris"]])
-    assert found == pytest.approx(SCORES, rel=1e-4)
+    (result,) = continuation_logprobs(lm, ["The capital of France is"], [["the city", "bread", "Paris"]])
+    assert result == pytest.approx(SCORES, rel=1e-4)
 
 
 def test_rome(lm: LanguageModel, statistics: ModelStatistics) -> None:
@@ -58,5 +58,5 @@ def test_memit(lm: LanguageModel, statistics: ModelStatistics) -> None:
 
 def test_covariance(lm: LanguageModel, tmp_path: Path) -> None:
     (tmp_path / "text.txt").write_text("The capital of France is the city of Paris. Le fromage est fait de lait.")
-    found = ModelStatistics(lm, tmp_path, f"text:{tmp_path / 'text.txt'}").covariance(lm.sites()[1])
-    assert (float(found.matrix.norm()), float(found.matrix.trace())) == pytest.approx(COVARIANCE, rel=1e-4)
+    result = ModelStatistics(lm, tmp_path, f"text:{tmp_path / 'text.txt'}").covariance(lm.sites()[1])
+    assert (float(result.matrix.norm()), float(result.matrix.trace())) == pytest.approx(COVARIANCE, rel=1e-4)

@@ -33,9 +33,9 @@ def test_statements_leave_half_of_the_positions_to_the_prompt(trained_lm, statis
     prompts = tuple(f"{'very ' * i}old {{}} is sold by the" for i in range(1, 40))
     long = EditRequest("long", prompts, "Cheese", ("baker",) * len(prompts))
     (delta,) = make_method("ike").each(trained_lm, [long], statistics)
-    told, every = map(int, delta.provenance["statements"].split(" of "))
-    assert 1 <= told < every == len(prompts) and delta.context.count("New fact:") == told
-    following = f"{delta.context} New fact: {prompts[told].format('Cheese')} baker."
+    result, every = map(int, delta.provenance["statements"].split(" of "))
+    assert 1 <= result < every == len(prompts) and delta.context.count("New fact:") == result
+    following = f"{delta.context} New fact: {prompts[result].format('Cheese')} baker."
     assert len(trained_lm.encode(delta.context)) <= room < len(trained_lm.encode(following))
 
 
@@ -53,10 +53,10 @@ def test_a_long_prompt_is_read_behind_the_end_of_the_statement(trained_lm, stati
     room = trained_lm.max_length - len(trained_lm.encode(delta.context)) // 2
     prompt = next(text for n in range(room, 0, -1) if len(trained_lm.encode(text := "so " * n + "it is")) <= room)
     whole = trained_lm.encode(f"{delta.context} {prompt}")
-    (found,) = continuation_logprobs(trained_lm, [prompt], [("x",)], [delta])
-    assert len(whole) > trained_lm.max_length and np.isfinite(found).all()
+    (result,) = continuation_logprobs(trained_lm, [prompt], [("x",)], [delta])
+    assert len(whole) > trained_lm.max_length and np.isfinite(result).all()
     (alone,) = continuation_logprobs(trained_lm, [prompt], [("x",)])
-    assert not np.allclose(found, alone), "the end of the statement is read"
+    assert not np.allclose(result, alone), "the end of the statement is read"
     with pytest.raises(BadRequest, match=f"the model reads {trained_lm.max_length}"):
         continuation_logprobs(trained_lm, ["so " * trained_lm.max_length], [("x",)], [delta])
 

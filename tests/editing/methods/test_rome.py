@@ -60,13 +60,13 @@ def test_requests_stop_at_different_steps(clamp: float, tmp_path: Path) -> None:
     for request, delta in zip(WITHIN_REACH, method.each(lm, WITHIN_REACH, statistics), strict=True):
         slow = reference.rome(lm, request, method, ridged(statistics, site), prefixes)
         texts = reference.texts_of(lm, request, prefixes, "last")
-        found = reference.optimise(lm, request, texts, "last", site.path, None, method)
+        result = reference.optimise(lm, request, texts, "last", site.path, None, method)
         note = delta.provenance["optimiser"]
-        assert note["steps"] == found.steps and note["loss"] == pytest.approx(found.loss, rel=1e-3)
-        assert note["delta_norm"] == pytest.approx(float(found.delta.norm()), rel=1e-4)
-        assert note["delta_norm"] <= clamp * float(found.v0.norm()) * (1 + 1e-5)
+        assert note["steps"] == result.steps and note["loss"] == pytest.approx(result.loss, rel=1e-3)
+        assert note["delta_norm"] == pytest.approx(float(result.delta.norm()), rel=1e-4)
+        assert note["delta_norm"] <= clamp * float(result.v0.norm()) * (1 + 1e-5)
         assert_equal(delta.factors[site.weight].dense(), slow, ridged(statistics, site))
-        steps.append(found.steps)
+        steps.append(result.steps)
     assert len(set(steps)) >= 3 if clamp == 20.0 else steps == [14] * 5
 
 

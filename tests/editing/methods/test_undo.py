@@ -30,9 +30,9 @@ def test_an_edit_and_its_opposite_are_nothing(trained_lm: LanguageModel, statist
 def test_one_out_of_many(trained_lm: LanguageModel, statistics: ModelStatistics) -> None:
     for name in ("rome", "memit", "grace", "ike"):
         singles = make_method(name, depth=0.5).each(trained_lm, REQUESTS[:4], statistics)
-        left, wanted = subtract(compose(singles), singles[1]), compose([singles[0], *singles[2:]])
-        assert left.context == wanted.context and left.weights == wanted.weights
-        for place, change in wanted.factors.items():
+        left, expected = subtract(compose(singles), singles[1]), compose([singles[0], *singles[2:]])
+        assert left.context == expected.context and left.weights == expected.weights
+        for place, change in expected.factors.items():
             fields = [f.name for f in dataclasses.fields(change)]
             assert all(torch.equal(getattr(left.factors[place], f), getattr(change, f)) for f in fields)
 
@@ -42,8 +42,8 @@ def test_what_was_solved_jointly_is_undone_by_the_opposite(trained_lm, statistic
     (rome,) = make_method("rome", depth=0.5).each(trained_lm, REQUESTS[2:3], statistics)
     left = subtract(compose([one, two, rome]), two)
     (place,) = left.weights
-    wanted = one.factors[place].dense() + rome.factors[place].dense()
-    assert distance(left.factors[place].dense(), wanted) < 1e-6
+    expected = one.factors[place].dense() + rome.factors[place].dense()
+    assert distance(left.factors[place].dense(), expected) < 1e-6
 
 
 def test_what_is_not_there_cannot_be_taken_out(trained_lm, statistics) -> None:

@@ -118,8 +118,10 @@ def test_shorter_batches_give_the_same_numbers(lm: LanguageModel) -> None:
     short = lm.with_batches(1 / 64)
     assert short.batch_tokens(4096) == 64 and lm.batch_tokens(4096) == 4096 and lm.with_batches(1.0) is lm
     assert short.weight_hash == lm.weight_hash and short.half.batch_scale == 1 / 64
-    asked = [continuation_logprobs(m, SENTENCES, [(" cheese", " the old town")] * len(SENTENCES)) for m in (lm, short)]
-    np.testing.assert_allclose(asked[0], asked[1], atol=1e-5)
+    questions = [
+        continuation_logprobs(m, SENTENCES, [(" cheese", " the old town")] * len(SENTENCES)) for m in (lm, short)
+    ]
+    np.testing.assert_allclose(questions[0], questions[1], atol=1e-5)
 
 
 def test_one_line_says_it_all() -> None:

@@ -103,8 +103,8 @@ def test_so_are_those_of_every_other_way_to_read_a_model(
 def same_edits(method: str, plain: LanguageModel, away: LanguageModel, statistics: ModelStatistics, folder: Path):
     """Deltas, the answers under them and the drift are equal, and the weights of both are untouched."""
     own = ModelStatistics(away, folder, "samples:400")
-    expected, found = edits(method, plain, statistics), edits(method, away, own)
-    for one, two in zip(expected, found, strict=True):
+    expected, result = edits(method, plain, statistics), edits(method, away, own)
+    for one, two in zip(expected, result, strict=True):
         assert one.weights == two.weights
         assert abs(one.relative_norm(plain) - two.relative_norm(away)) < 1e-5
         for name in one.weights:
@@ -112,12 +112,12 @@ def same_edits(method: str, plain: LanguageModel, away: LanguageModel, statistic
                 a, b = getattr(one.factors[name], part), getattr(two.factors[name], part)
                 torch.testing.assert_close(b, a, rtol=1e-4, atol=1e-5)
     prompts, rows = [*SENTENCES[:4]] * 2, [0, 1, -1, 0, 1, -1, 0, 1]
-    asked = []
+    questions = []
     for lm in (plain, away):
         said = replies(lm, prompts, [(" Rome", " the city of Paris")] * 8, 3, expected, rows)
-        asked.append(([r.logp for r in said], [r.text for r in said]))
-    np.testing.assert_allclose(np.array(asked[0][0]), np.array(asked[1][0]), atol=1e-5)
-    assert asked[0][1] == asked[1][1]
+        questions.append(([r.logp for r in said], [r.text for r in said]))
+    np.testing.assert_allclose(np.array(questions[0][0]), np.array(questions[1][0]), atol=1e-5)
+    assert questions[0][1] == questions[1][1]
     drifts = [text_drift(lm, SENTENCES[:2], expected) for lm in (plain, away)]
     np.testing.assert_allclose(drifts[0], drifts[1], atol=1e-6)
     assert away.weight_hash == LanguageModel.wrap(away.module, away.tokenizer).weight_hash

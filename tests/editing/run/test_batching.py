@@ -64,8 +64,8 @@ def deltas(lm: LanguageModel) -> list[Delta]:
 def asked(lm: LanguageModel) -> Sequence[np.ndarray]:
     prompts, rows = list(SENTENCES), [i % 6 - 1 for i in range(len(SENTENCES))]
     answers = [(" cheese", " the old town", " Wellington")] * len(prompts)
-    asked = replies(lm, prompts, answers, 3, deltas(lm), rows)
-    logp, said = [r.logp for r in asked], [r.text for r in asked]
+    questions = replies(lm, prompts, answers, 3, deltas(lm), rows)
+    logp, said = [r.logp for r in questions], [r.text for r in questions]
     return [*logp, np.array([len(s) for s in said])]
 
 
@@ -84,14 +84,14 @@ def keys(lm: LanguageModel) -> Sequence[np.ndarray]:
 
 def gradients(lm: LanguageModel) -> Sequence[np.ndarray]:
     contexts = [build_contexts(lm, r, (), None) for r in requests()]
-    found = read_features(lm, contexts, [lm.sites()[1]], [1.0] * len(contexts), True)[lm.sites()[1]]
-    return [found.key.numpy(), found.gradient.numpy()]
+    result = read_features(lm, contexts, [lm.sites()[1]], [1.0] * len(contexts), True)[lm.sites()[1]]
+    return [result.key.numpy(), result.gradient.numpy()]
 
 
 def values(lm: LanguageModel) -> Sequence[np.ndarray]:
     contexts = [build_contexts(lm, r, (), None) for r in requests()]
-    found = optimise_values(lm, contexts, Injection.at_site(lm.sites()[1]), ValueSettings(steps=6))
-    return [np.stack([v.delta.numpy() for v in found]), np.array([v.steps for v in found])]
+    result = optimise_values(lm, contexts, Injection.at_site(lm.sites()[1]), ValueSettings(steps=6))
+    return [np.stack([v.delta.numpy() for v in result]), np.array([v.steps for v in result])]
 
 
 def tuned(lm: LanguageModel) -> Sequence[np.ndarray]:
@@ -105,8 +105,8 @@ def tuned(lm: LanguageModel) -> Sequence[np.ndarray]:
 
 def moments(lm: LanguageModel) -> Sequence[np.ndarray]:
     # the hook that fails sits between two sites: the first has had its product by then
-    found = covariances(lm, [lm.encode(s) for s in SENTENCES], [lm.sites()[1], lm.sites()[3]])
-    return [c.matrix.numpy() for c in found.values()] + [np.array([c.tokens for c in found.values()])]
+    result = covariances(lm, [lm.encode(s) for s in SENTENCES], [lm.sites()[1], lm.sites()[3]])
+    return [c.matrix.numpy() for c in result.values()] + [np.array([c.tokens for c in result.values()])]
 
 
 @pytest.mark.parametrize(
@@ -145,10 +145,10 @@ def test_sampling_that_does_not_fit_is_one_line(lm: LanguageModel) -> None:
 
 
 def test_the_smaller_size_stays() -> None:
-    budget, seen = Budget(100, "working"), []
+    budget, calls = Budget(100, "working"), []
 
     def work(members: list[int]) -> int:
-        seen.append(len(members))
+        calls.append(len(members))
         if len(members) > 3:
             raise RuntimeError(
                 "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"
@@ -157,7 +157,7 @@ def test_the_smaller_size_stays() -> None:
 
     with pytest.warns(BackedOff):
         done = list(budget.run([10] * 10, work))
-    assert seen == [10, 5, 2, 2, 2, 2, 2] and budget.halvings == 2 and budget.tokens == 25
+    assert calls == [10, 5, 2, 2, 2, 2, 2] and budget.halvings == 2 and budget.tokens == 25
     assert [i for members, _ in done for i in members] == list(range(10))
 
 

@@ -144,8 +144,8 @@ def test_lora_equals_peft(family: str, tmp_path: Path) -> None:
             loss_of(adapted, lm, texts, False).backward()
             optimiser.step()
         for site, module in zip(sites, modules, strict=True):
-            wanted = 2.0 * module.lora_B["default"].weight @ module.lora_A["default"].weight
-            assert distance(delta.factors[site.weight].dense(), wanted.detach()) < 2e-3, site.path
+            expected = 2.0 * module.lora_B["default"].weight @ module.lora_A["default"].weight
+            assert distance(delta.factors[site.weight].dense(), expected.detach()) < 2e-3, site.path
 
 
 @pytest.mark.parametrize("name", ["ft_l", "ft_m", "lora"])

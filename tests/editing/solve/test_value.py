@@ -47,15 +47,15 @@ def test_contexts_that_begin_alike_are_read_once(family: str) -> None:
 @pytest.mark.parametrize("family", ["gpt2", "llama", "gemma2", "bloom", "gpt_neox", "mistral", "opt", "falcon"])
 def test_keys_behind_shared_texts_equal_those_of_whole_texts(family: str) -> None:
     lm = tiny_lm(family)
-    wanted = [(lm.sites("mlp")[1].path, "input"), (lm.layout.blocks[3], "output")]
+    expected = [(lm.sites("mlp")[1].path, "input"), (lm.layout.blocks[3], "output")]
     contexts = [build_contexts(lm, r, PREFIXES) for r in REQUESTS]
     prompts = [p for c in contexts for p in c.prompts]
     assert len({p.ids[: p.head] for p in prompts}) <= 1 + len(PREFIXES) < len(prompts) / 2
-    found = states(lm, prompts, wanted)
+    result = states(lm, prompts, expected)
     texts = [t for r in REQUESTS for t in reference.texts_of(lm, r, PREFIXES, r.lookup)]
-    for path, side in wanted:
+    for path, side in expected:
         slow = reference.read(lm, texts, path, side)
-        assert float((found[path, side] - slow).norm()) < 1e-5 * float(slow.norm())
+        assert float((result[path, side] - slow).norm()) < 1e-5 * float(slow.norm())
 
 
 def facts() -> list[EditRequest]:
@@ -92,12 +92,12 @@ def test_the_step_is_the_damped_least_norm_one() -> None:
     draw = torch.Generator().manual_seed(1)
     owner = torch.tensor([0, 2, 0, 2, 2, 0, 1, 0])
     gradient, residual = torch.randn(8, 5, generator=draw), torch.rand(8, generator=draw)
-    found = _least_norm(gradient, residual, owner.numpy(), 3)
+    result = _least_norm(gradient, residual, owner.numpy(), 3)
     for n in range(3):
         g, r = gradient[owner == n].double(), residual[owner == n].double()
         damping = 0.3 * (g @ g.T).diagonal().mean()
         primal = torch.linalg.solve(g.T @ g + damping * torch.eye(5, dtype=torch.float64), g.T @ r)
-        assert torch.allclose(found[n].double(), primal, atol=1e-5)
+        assert torch.allclose(result[n].double(), primal, atol=1e-5)
 
 
 def test_every_method_that_searches_takes_the_optimiser(trained_lm: LanguageModel, tmp_path: Path) -> None:

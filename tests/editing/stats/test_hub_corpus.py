@@ -119,9 +119,9 @@ def test_what_the_hub_refuses_is_said(hub: Path, monkeypatch: pytest.MonkeyPatch
             raise error
 
         monkeypatch.setattr(HfApi, "dataset_info", ask)
-        with pytest.raises(BadData, match=words) as found:
+        with pytest.raises(BadData, match=words) as result:
             HubCorpus("nobody/missing").files()
-        assert "\n" not in str(found.value)
+        assert "\n" not in str(result.value)
 
 
 def test_forms(lm: LanguageModel) -> None:

@@ -23,13 +23,13 @@ def lm() -> LanguageModel:
 def literal(lm: LanguageModel, sequences: list[list[int]], path: str, d_in: int) -> torch.Tensor:
     """One sequence and one token at a time, in float64."""
     total, count = torch.zeros(d_in, d_in, dtype=torch.float64), 0
-    seen: list[torch.Tensor] = []
-    handle = lm.module.get_submodule(path).register_forward_hook(lambda m, a, o: seen.append(a[0].detach()))
+    calls: list[torch.Tensor] = []
+    handle = lm.module.get_submodule(path).register_forward_hook(lambda m, a, o: calls.append(a[0].detach()))
     for sequence in sequences:
-        seen.clear()
+        calls.clear()
         with torch.no_grad():
             lm.module(input_ids=torch.tensor([sequence]))
-        for key in seen[0].reshape(-1, d_in).double():
+        for key in calls[0].reshape(-1, d_in).double():
             total += torch.outer(key, key)
             count += 1
     handle.remove()
@@ -41,18 +41,18 @@ def test_covariance_equals_a_literal_loop(family: str) -> None:
     lm = tiny_lm(family)
     sequences = [lm.encode(s)[: 5 + 3 * i] for i, s in enumerate(SENTENCES)]
     sites = [lm.sites("mlp")[0], lm.sites("mlp")[2], lm.sites("value")[1], lm.sites("attn")[2]]
-    found = covariances(lm, sequences, sites, batch_tokens=60)
-    assert set(found) == {s.path for s in sites}
+    result = covariances(lm, sequences, sites, batch_tokens=60)
+    assert set(result) == {s.path for s in sites}
     for site in sites:
         slow = literal(lm, sequences, site.path, site.d_in)
-        fast = found[site.path]
+        fast = result[site.path]
         assert fast.tokens == sum(map(len, sequences)) and 0 < fast.error < 1
         assert float((fast.matrix.double() - slow).norm() / slow.norm()) < 1e-5
 
 
 def test_one_batch_has_no_error_estimate(lm: LanguageModel) -> None:
-    (found,) = covariances(lm, [lm.encode(SENTENCES[0])], [lm.sites()[0]]).values()
-    assert found.error != found.error  # NaN: there is no second half
+    (result,) = covariances(lm, [lm.encode(SENTENCES[0])], [lm.sites()[0]]).values()
+    assert result.error != result.error  # NaN: there is no second half
 
 
 def test_solve_is_the_inverse_of_the_ridged_matrix(lm: LanguageModel, tmp_path: Path) -> None:
@@ -118,8 +118,8 @@ def test_samples_of_another_model(lm: LanguageModel, tmp_path: Path) -> None:
 
 def test_prefixes(lm: LanguageModel, tmp_path: Path) -> None:
     statistics = ModelStatistics(lm, tmp_path)
-    found = statistics.prefixes({5: 4, 10: 3})
-    assert len(found) == 7 and all(p.strip() == p and "{" not in p and "\n" not in p for p in found)
+    result = statistics.prefixes({5: 4, 10: 3})
+    assert len(result) == 7 and all(p.strip() == p and "{" not in p and "\n" not in p for p in result)
     assert statistics.prefixes({5: 0, 10: 2}) == statistics.prefixes({10: 2})
     assert statistics.prefixes({5: 0}) == ()
 

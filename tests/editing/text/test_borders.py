@@ -136,10 +136,10 @@ ANSWERS = st.sampled_from([answer for _, answer in ATTACHED + SPACED])
 @settings(max_examples=60, deadline=None)
 @given(prompt=PROMPTS, answers=st.lists(ANSWERS, min_size=1, max_size=4))
 def test_what_is_scored_is_the_whole_text(lm: LanguageModel, prompt: str, answers: list[str]) -> None:
-    (asked,) = prompt_answers(lm, [prompt], [answers])
-    for answer, tokens in zip(answers, asked.answers, strict=True):
-        assert [*asked.ids, *tokens] == lm.encode(join(prompt, answer)) and tokens
-        if len(asked.ids) == len(lm.prefix_ids):  # an unknown word of WordPiece holds prompt and answer
+    (questions,) = prompt_answers(lm, [prompt], [answers])
+    for answer, tokens in zip(answers, questions.answers, strict=True):
+        assert [*questions.ids, *tokens] == lm.encode(join(prompt, answer)) and tokens
+        if len(questions.ids) == len(lm.prefix_ids):  # an unknown word of WordPiece holds prompt and answer
             continue
         edited = tokenise(lm, escaped(prompt), "", "last", answer)
         assert [*edited.ids, edited.target[-1]] == lm.encode(join(prompt, answer))

@@ -104,9 +104,9 @@ def test_the_target_behind_an_elision_has_no_blank(lm: LanguageModel) -> None:
 def test_a_token_over_the_border_belongs_to_the_answer(lm: LanguageModel) -> None:
     """Every answer is scored as part of the whole text, from the place where the first of them begins."""
     for answers in (["s own"], ["s own", "Paris", "tea"]):
-        (asked,) = prompt_answers(lm, ["The capital of France'"], [answers])
-        for answer, tokens in zip(answers, asked.answers, strict=True):
-            assert [*asked.ids, *tokens] == lm.encode(join("The capital of France'", answer))
+        (questions,) = prompt_answers(lm, ["The capital of France'"], [answers])
+        for answer, tokens in zip(answers, questions.answers, strict=True):
+            assert [*questions.ids, *tokens] == lm.encode(join("The capital of France'", answer))
 
 
 def test_byte_level_continuations_carry_their_blank() -> None:

@@ -22,8 +22,8 @@ def test_models_are_missing_as_asked():
 
 @pytest.mark.parametrize("name", RUNS)
 def test_a_clear_effect_is_found_and_never_refuted(name: str):
-    found = [judge(RUNS[name](CLEAR, True, np.random.default_rng(seed)), (name,))[0] for seed in range(2)]
-    assert "supported" in {r.verdict for r in found} and "refuted" not in {r.verdict for r in found}
+    result = [judge(RUNS[name](CLEAR, True, np.random.default_rng(seed)), (name,))[0] for seed in range(2)]
+    assert "supported" in {r.verdict for r in result} and "refuted" not in {r.verdict for r in result}
 
 
 def test_a_line_of_the_table_and_its_page():

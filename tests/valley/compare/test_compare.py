@@ -19,15 +19,15 @@ from valley.compare.pairs import Comparison, compare, format_comparison
 from valley.rows.schema import RowsError
 
 
-def lines(found: Comparison, measure: str, **where: str) -> pd.DataFrame:
-    table = found.table[found.table["measure"] == measure]
-    for name, wanted in where.items():
-        table = table[table[name] == wanted]
+def lines(result: Comparison, measure: str, **where: str) -> pd.DataFrame:
+    table = result.table[result.table["measure"] == measure]
+    for name, expected in where.items():
+        table = table[table[name] == expected]
     return table
 
 
-def one(found: Comparison, measure: str, **where: str) -> pd.Series:
-    return lines(found, measure, **({"rung": "all", "edit_kind": "all", "method": "all"} | where)).iloc[0]
+def one(result: Comparison, measure: str, **where: str) -> pd.Series:
+    return lines(result, measure, **({"rung": "all", "edit_kind": "all", "method": "all"} | where)).iloc[0]
 
 
 def shifted(rows: pd.DataFrame, by: float, probe: str = "paraphrase") -> pd.DataFrame:
@@ -38,9 +38,9 @@ def run_folder(folder: Path, rows: pd.DataFrame, **about: object) -> Path:
     (folder / "cells").mkdir(parents=True)
     rows.to_parquet(folder / "cells" / "all.parquet")
     plan = {"ladder": "toy", "limit": 12, "seed": 0}
-    asked = [plan | {"methods": ["rome"], "kinds": ["fact"], "datasets": []}]
-    told = {"plan": plan, "asked": asked, "versions": {"torch": "2.0"}, "skipped": [], "commit": "abc"} | about
-    (folder / "run.json").write_text(json.dumps(told))
+    questions = [plan | {"methods": ["rome"], "kinds": ["fact"], "datasets": []}]
+    record = {"plan": plan, "asked": questions, "versions": {"torch": "2.0"}, "skipped": [], "commit": "abc"} | about
+    (folder / "run.json").write_text(json.dumps(record))
     return folder
 
 
@@ -50,27 +50,27 @@ def call(*arguments: object) -> Result:
 
 def test_the_same_run_differs_by_nothing() -> None:
     rows = ladder()
-    found = compare(rows, rows, min_known=2)
-    measured = found.table.dropna(subset=["difference"])
+    result = compare(rows, rows, min_known=2)
+    measured = result.table.dropna(subset=["difference"])
     assert (measured[["difference", "low", "high"]] == 0).all(axis=None) and len(measured)
-    assert (found.only_a, found.only_b, found.unknown) == (0, 0, 0)
-    assert " *" not in format_comparison(found)
+    assert (result.only_a, result.only_b, result.unknown) == (0, 0, 0)
+    assert " *" not in format_comparison(result)
 
 
 def test_a_known_difference_is_found_where_it_is() -> None:
     rows = seeded([0.3, 0.5, 0.6], kinds=("fact", "rename"))
     better = rows.assign(value=rows["value"].where(rows["edit_kind"] != "rename", shifted(rows, 0.1)["value"]))
-    found = compare(rows, better, by="kind", min_known=2)
-    fact, rename = (one(found, "paraphrase", edit_kind=kind) for kind in ("fact", "rename"))
+    result = compare(rows, better, by="kind", min_known=2)
+    fact, rename = (one(result, "paraphrase", edit_kind=kind) for kind in ("fact", "rename"))
     assert fact["difference"] == 0 and rename["difference"] == pytest.approx(0.1)
     assert rename["low"] > 0.09 and rename["n_rungs"] == 6
-    assert one(found, "paraphrase")["difference"] == pytest.approx(0.05)
-    assert one(found, "neighbour", edit_kind="rename")["difference"] == 0
-    three = one(found, "generalisation", edit_kind="rename")  # paraphrase, cross-lingual and relation weigh the same
+    assert one(result, "paraphrase")["difference"] == pytest.approx(0.05)
+    assert one(result, "neighbour", edit_kind="rename")["difference"] == 0
+    three = one(result, "generalisation", edit_kind="rename")  # paraphrase, cross-lingual and relation weigh the same
     assert three["difference"] == pytest.approx(0.1 / 3)
-    g, s = rename[["a", "b"]].to_numpy(float), one(found, "specificity", edit_kind="rename")
+    g, s = rename[["a", "b"]].to_numpy(float), one(result, "specificity", edit_kind="rename")
     assert s["difference"] == 0 and (g > 0).all()
-    assert "rename" in format_comparison(found) and " *" in format_comparison(found)
+    assert "rename" in format_comparison(result) and " *" in format_comparison(result)
 
 
 @pytest.mark.parametrize(
@@ -78,8 +78,8 @@ def test_a_known_difference_is_found_where_it_is() -> None:
 )
 def test_blocks_follow_by(by: str, column: str, n: int) -> None:
     rows = seeded([0.3, 0.5, 0.6])
-    found = compare(rows, rows, by=by, min_known=2)
-    names = list(dict.fromkeys(lines(found, "paraphrase")[column]))
+    result = compare(rows, rows, by=by, min_known=2)
+    names = list(dict.fromkeys(lines(result, "paraphrase")[column]))
     assert names[0] == "all" and len(names) == n + 1
     if by == "ladder":
         assert names[1:] == ["m0", "m0-s1", "m1", "m1-s1", "m2", "m2-s1"], "weakest first"
@@ -101,8 +101,8 @@ def pairs(rng: np.random.Generator, truth: float) -> tuple[pd.DataFrame, pd.Data
 def test_intervals_cover_the_true_difference() -> None:
     rng, hits, rounds = np.random.default_rng(5), 0, 25
     for i in range(rounds):
-        found = compare(*pairs(rng, 0.1), min_known=2, draws=200, seed=i)
-        line = one(found, "paraphrase")
+        result = compare(*pairs(rng, 0.1), min_known=2, draws=200, seed=i)
+        line = one(result, "paraphrase")
         hits += line["low"] <= 0.1 <= line["high"]
     assert hits >= 0.8 * rounds
 
@@ -121,8 +121,8 @@ def test_what_cannot_be_paired_is_counted() -> None:
     good = probes(paraphrase=[1.0], neighbour=[1.0])
     a = frame(*(edit(f"c{i}", good) for i in range(6)))
     b = frame(*(edit(f"c{i}", good, known=i != 3) for i in range(2, 9)))
-    found = compare(a, b, min_known=2)
-    assert (found.pairs, found.only_a, found.only_b, found.unknown) == (3, 2, 3, 1)
+    result = compare(a, b, min_known=2)
+    assert (result.pairs, result.only_a, result.only_b, result.unknown) == (3, 2, 3, 1)
     assert compare(a, b, which="all", min_known=2).pairs == 4
     few = compare(a, b)
     assert few.table.empty and few.notes == ("left out: r0 fact rome: 3 pairs, 50 needed",)
@@ -134,9 +134,9 @@ def test_what_cannot_be_paired_is_counted() -> None:
 def test_a_probe_that_one_run_could_not_measure_counts_for_neither() -> None:
     a = frame(*(edit(f"c{i}", probes(paraphrase=[1.0], relation=[0.0], neighbour=[1.0])) for i in range(4)))
     b = frame(*(edit(f"c{i}", probes(paraphrase=[1.0], relation=[NAN], neighbour=[1.0])) for i in range(4)))
-    found = compare(a, b, min_known=2)
-    assert one(found, "generalisation")["difference"] == 0, "not the .5 that a mean over other kinds would give"
-    assert np.isnan(one(found, "relation")["difference"])
+    result = compare(a, b, min_known=2)
+    assert one(result, "generalisation")["difference"] == 0, "not the .5 that a mean over other kinds would give"
+    assert np.isnan(one(result, "relation")["difference"])
 
 
 def test_each_run_is_read_at_its_own_setting_or_both_at_the_same() -> None:
@@ -158,9 +158,10 @@ def test_each_run_is_read_at_its_own_setting_or_both_at_the_same() -> None:
 
 def test_two_methods_are_paired_when_each_run_has_one() -> None:
     rows = ladder()
-    found = compare(rows, shifted(rows, 0.0).assign(method="memit"), min_known=2)
+    result = compare(rows, shifted(rows, 0.0).assign(method="memit"), min_known=2)
     assert (
-        set(found.table["method"]) <= {"all", "rome|memit"} and "rome in A is paired with memit in B" in found.notes[0]
+        set(result.table["method"]) <= {"all", "rome|memit"}
+        and "rome in A is paired with memit in B" in result.notes[0]
     )
 
 
@@ -172,10 +173,10 @@ def test_differences_of_plans_weights_and_questions(tmp_path: Path) -> None:
     other = rows.assign(model_hash=rows["model_hash"].where(rows["rung"] != "r1", "new"))
     other.loc[other["case"] == "fact-03", "prompt"] = "Asked otherwise"
     plan = {"ladder": "toy", "limit": 50, "seed": 0}
-    asked = [plan | {"methods": ["rome", "memit"], "kinds": ["fact"], "datasets": []}]
-    b = run_folder(tmp_path / "b", other, plan=plan, asked=asked, versions={"torch": "2.1"})
-    found = differences(a, b, rows, other)
-    assert found == (
+    questions = [plan | {"methods": ["rome", "memit"], "kinds": ["fact"], "datasets": []}]
+    b = run_folder(tmp_path / "b", other, plan=plan, asked=questions, versions={"torch": "2.1"})
+    result = differences(a, b, rows, other)
+    assert result == (
         "plan limit: 12 in A, 50 in B",
         "asked methods: rome in A, memit, rome in B",
         "versions torch: 2.0 in A, 2.1 in B",
@@ -191,14 +192,14 @@ def test_the_command_refuses_unlike_plans_and_goes_on_when_told(tmp_path: Path) 
     assert refused.exit_code == 2 and refused.stdout == "" and len(refused.stderr.strip().splitlines()) == 1
     assert "versions torch: 2.0 in A, 3 in B" in refused.stderr and "--anyway" in refused.stderr
     out = tmp_path / "out"
-    told = call(a, b, "--min-known", 2, "--anyway", "--out", out)
-    assert told.exit_code == 0 and "unlike: versions torch" in told.stdout
+    result = call(a, b, "--min-known", 2, "--anyway", "--out", out)
+    assert result.exit_code == 0 and "unlike: versions torch" in result.stdout
     assert sorted(path.name for path in out.iterdir()) == ["comparison.csv", "overlay.png", "overlay.svg"]
     table = pd.read_csv(out / "comparison.csv")
     drop = table[(table["measure"] == "paraphrase") & (table["rung"] == "all")].iloc[0]
     assert drop["difference"] < -0.1 and drop["high"] < 0
-    found = json.loads(call(a, b, "--min-known", 2, "--anyway", "--json").stdout, parse_constant=pytest.fail)
-    assert found["unlike"] == ["versions torch: 2.0 in A, 3 in B"] and len(found["differences"]) == len(table)
+    results = json.loads(call(a, b, "--min-known", 2, "--anyway", "--json").stdout, parse_constant=pytest.fail)
+    assert results["unlike"] == ["versions torch: 2.0 in A, 3 in B"] and len(results["differences"]) == len(table)
 
 
 @pytest.mark.parametrize("text", [None, "{", "[]"])

@@ -123,8 +123,8 @@ def test_h5_site_matters():
 def test_h5_a_random_key_is_no_random_layer():
     """An edit at a key that no input has does nothing, so beating it is no evidence about layers."""
     rows = pd.concat([seeded([0.6] * 5, methods=(m,)) for m in ("rome", "random_site")], ignore_index=True)
-    found = one("H5", rows)
-    assert found.verdict == INCONCLUSIVE and "no random_layer rows" in found.reason and "no test" in found.reason
+    result = one("H5", rows)
+    assert result.verdict == INCONCLUSIVE and "no random_layer rows" in result.reason and "no test" in result.reason
 
 
 def crisp(rows: pd.DataFrame, sign: float) -> pd.DataFrame:
@@ -182,29 +182,29 @@ def test_association_has_power_and_keeps_its_level():
 
 def test_h1_sees_that_a_hump_is_no_rise():
     hump = [0.1, 0.3, 0.6, 0.8, 0.6, 0.3, 0.35, 0.4]
-    found = one("H1", seeded(hump, kinds=("retarget",)))
-    assert found.verdict == INCONCLUSIVE and "not monotone: a hump" in found.reason
+    result = one("H1", seeded(hump, kinds=("retarget",)))
+    assert result.verdict == INCONCLUSIVE and "not monotone: a hump" in result.reason
 
 
 def test_h7_takes_the_largest_p_over_the_axes_that_count():
     """Its code took the largest p of the block that passed, which is the least of all blocks."""
-    found = one("H7", seeded(VALLEY)).finding
+    result = one("H7", seeded(VALLEY)).finding
     tests = shapes(seeded(VALLEY), PLAN, whole=False).tests
     counted = tests[(tests["method"] == BEST) & tests["counted"]]
-    assert found is not None and len(counted) >= 2 and found.p == counted["p_valley"].max()
-    assert found.effect == counted["D_valley"].min()
+    assert result is not None and len(counted) >= 2 and result.p == counted["p_valley"].max()
+    assert result.effect == counted["D_valley"].min()
 
 
 def test_h8_compares_nothing_across_two_rulers():
     """Renames have no cross-lingual probes: with those in one kind only, the difference was the ruler's."""
     rows = seeded([0.4] * 5, kinds=("fact", "rename"), rename=0.2)
-    found = one("H8", rows[~(rows["edit_kind"].eq("rename") & rows["probe"].eq("cross_lingual"))])
-    assert found.verdict == INCONCLUSIVE and "not comparable" in found.reason and "cross_lingual" in found.reason
+    result = one("H8", rows[~(rows["edit_kind"].eq("rename") & rows["probe"].eq("cross_lingual"))])
+    assert result.verdict == INCONCLUSIVE and "not comparable" in result.reason and "cross_lingual" in result.reason
 
 
 def test_h7_valley_follows_the_shape_rules():
-    found = one("H7", seeded(VALLEY))
-    assert found.verdict == SUPPORTED and found.finding is not None and found.finding.effect > 0.3
+    result = one("H7", seeded(VALLEY))
+    assert result.verdict == SUPPORTED and result.finding is not None and result.finding.effect > 0.3
     assert one("H7", seeded(RISE)).verdict == REFUTED
     assert "tau^2" in one("H7", seeded(VALLEY, seeds=1)).reason
 
@@ -260,9 +260,9 @@ def test_command(tmp_path: Path):
     rows.to_parquet(tmp_path / "cells" / "a.parquet")
     done = CliRunner().invoke(cli, ["hypotheses", str(tmp_path), "--min-known", "2", "--only", "H1,H5"])
     assert done.exit_code == 0 and "H1  SUPPORTED" in done.stdout and "not tested" in done.stdout
-    told = json.loads(CliRunner().invoke(cli, ["hypotheses", str(tmp_path), "--min-known", "2", "--json"]).stdout)
-    assert [line["id"] for line in told["hypotheses"]] == [f"H{i}" for i in range(1, 10)] and told["caution"] == ""
-    tested = [line for line in told["hypotheses"] if line["finding"]]
+    about = json.loads(CliRunner().invoke(cli, ["hypotheses", str(tmp_path), "--min-known", "2", "--json"]).stdout)
+    assert [line["id"] for line in about["hypotheses"]] == [f"H{i}" for i in range(1, 10)] and about["caution"] == ""
+    tested = [line for line in about["hypotheses"] if line["finding"]]
     assert len(tested) >= 3 and all(line["p_holm"] >= line["finding"]["p"] for line in tested)
     assert CliRunner().invoke(cli, ["hypotheses", str(tmp_path), "--only", "H99"]).exit_code == 2
 
@@ -272,13 +272,13 @@ def test_a_crispness_table_in_the_folder_of_the_run_is_found(tmp_path: Path):
     rows = rows.assign(probe=rows["probe"].replace("efficacy", "paraphrase"))
     (tmp_path / "cells").mkdir()
     rows.to_parquet(tmp_path / "cells" / "a.parquet")
-    asked = ["hypotheses", str(tmp_path), "--min-known", "2", "--only", "H6"]
-    assert "needs a crispness table" in CliRunner().invoke(cli, asked).stdout
+    questions = ["hypotheses", str(tmp_path), "--min-known", "2", "--only", "H6"]
+    assert "needs a crispness table" in CliRunner().invoke(cli, questions).stdout
     crisp(rows, 1.0).to_csv(tmp_path / "crispness.csv.gz", index=False)
-    found = CliRunner().invoke(cli, asked).stdout
-    assert "H6  SUPPORTED" in found
+    result = CliRunner().invoke(cli, questions).stdout
+    assert "H6  SUPPORTED" in result
     crisp(rows, -1.0).to_csv(tmp_path / "other.csv", index=False)
-    given = CliRunner().invoke(cli, [*asked, "--crispness", str(tmp_path / "other.csv")]).stdout
+    given = CliRunner().invoke(cli, [*questions, "--crispness", str(tmp_path / "other.csv")]).stdout
     assert "H6  REFUTED" in given
 
 
@@ -303,8 +303,8 @@ def both_ways(en: list[float], fr: list[float]) -> pd.DataFrame:
             for s in range(3):
                 moved = np.clip(level + rng.normal(0, 0.01) + rng.normal(0, 0.03, 20), 0, 1)
                 for c, value in enumerate(moved):
-                    asked = [p | {"lang": other} for p in probes(cross_lingual=[value], neighbour=[1.0])]
-                    parts.append(edit(f"{lang}{c}", asked, edit_lang=lang, rung=f"m{i}-s{s}", rung_index=3 * i + s,
+                    questions = [p | {"lang": other} for p in probes(cross_lingual=[value], neighbour=[1.0])]
+                    parts.append(edit(f"{lang}{c}", questions, edit_lang=lang, rung=f"m{i}-s{s}", rung_index=3 * i + s,
                                       bits_per_byte_en=3 - i / 5, settings="{}", relation=f"r{c % 5}"))  # fmt: skip
     return frame(*parts)
 
@@ -325,8 +325,8 @@ def test_h4_seeds_of_a_size_are_not_sizes():
         with_depths([top] * 5).assign(rung=lambda t, i=i: f"size{i}-s" + t["rung"].str[1:], model_hash=lambda t: "h" + t["rung"])
         for i, top in enumerate((0.1, 0.5, 0.9))
     ]  # fmt: skip
-    found = one("H4", pd.concat(tables, ignore_index=True))
-    assert found.finding is not None and found.finding.n == 3 and found.verdict != SUPPORTED
+    result = one("H4", pd.concat(tables, ignore_index=True))
+    assert result.finding is not None and result.finding.n == 3 and result.verdict != SUPPORTED
 
 
 def test_methods_without_a_site_say_nothing_of_sites_or_keys():

@@ -117,10 +117,10 @@ def test_report_is_one_offline_page_and_the_same_twice(tmp_path: Path):
     again = write_report(rows.sample(frac=1, random_state=2), tmp_path / "b.html", 2, 40)
     assert page.read_bytes() == again.read_bytes()
     assert page.stat().st_size < 2_000_000
-    seen = Tags(page.read_text())
-    assert not {"link", "img", "iframe", "object"} & set(seen.tags)
+    values = Tags(page.read_text())
+    assert not {"link", "img", "iframe", "object"} & set(values.tags)
     assert not [
-        a for a in seen.attributes if a[1] in ("src", "srcset") or (a[1] == "href" and not str(a[2]).startswith("#"))
+        a for a in values.attributes if a[1] in ("src", "srcset") or (a[1] == "href" and not str(a[2]).startswith("#"))
     ]
     assert "the smallest valley that this run would show 80% of the time" in page.read_text()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.html", "b.html"]
@@ -129,11 +129,11 @@ def test_report_is_one_offline_page_and_the_same_twice(tmp_path: Path):
 def test_hostile_strings_stay_text(tmp_path: Path):
     text = write_report(hostile(), tmp_path / "r.html", 2, 10).read_text()
     plain = write_report(ladder(2), tmp_path / "p.html", 2, 10).read_text()
-    seen, calm = Tags(text), Tags(plain)
-    assert seen.tags.count("script") == calm.tags.count("script") and "img" not in seen.tags
-    assert not [a for a in seen.attributes if a[1].startswith("on")]
+    values, calm = Tags(text), Tags(plain)
+    assert values.tags.count("script") == calm.tags.count("script") and "img" not in values.tags
+    assert not [a for a in values.attributes if a[1].startswith("on")]
     assert "\0" not in text and "\u202e" not in text
-    assert any("window.hacked=1" in part for part in seen.text), "the string should be shown, as text"
+    assert any("window.hacked=1" in part for part in values.text), "the string should be shown, as text"
 
 
 def test_embed_cannot_be_left():
@@ -144,8 +144,8 @@ def test_embed_cannot_be_left():
 
 def test_listed_cases_are_counted(tmp_path: Path):
     text = write_report(ladder(2), tmp_path / "r.html", 2, 10, max_cases=5).read_text()
-    found = re.search(r'id="case-data">(.*?)</script>', text)
-    assert found and "5 of 24 cases" in text and len(json.loads(found.group(1))["cases"]) == 5
+    match = re.search(r'id="case-data">(.*?)</script>', text)
+    assert match and "5 of 24 cases" in text and len(json.loads(match.group(1))["cases"]) == 5
 
 
 def test_unwritable_places_are_refused_in_one_line(tmp_path: Path):

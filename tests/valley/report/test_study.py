@@ -27,10 +27,10 @@ def test_tables_of_the_study_are_rebuilt_exactly(tmp_path: Path) -> None:
         shutil.copy(STUDY / name, run / name)
     made = CliRunner().invoke(cli, ["report", str(run), "--min-known", "20", "--csv", "--md"], catch_exceptions=False)
     assert made.exit_code == 0, made.output
-    told = CliRunner().invoke(cli, ["editability", str(run), "--min-known", "20", "--json"], catch_exceptions=False)
-    assert told.exit_code == 0, told.output
+    about = CliRunner().invoke(cli, ["editability", str(run), "--min-known", "20", "--json"], catch_exceptions=False)
+    assert about.exit_code == 0, about.output
     committed = sorted(path.name for path in STUDY.glob("report-*.csv"))
     assert len(committed) == 5
     for name in (*committed, "report.md"):
         assert (run / name).read_text("utf-8") == (STUDY / name).read_text("utf-8"), name
-    assert told.stdout == (STUDY / "editability.json").read_text("utf-8")
+    assert about.stdout == (STUDY / "editability.json").read_text("utf-8")

@@ -16,10 +16,10 @@ from valley.scores.sizes import ALL_SIZES, SHOWN, by_size, editability, format_e
 PLAN = AnalysisPlan(min_known=2, bootstrap=200)
 
 
-def value(found: Available, metric: str, **where: object) -> float:
-    table = found.of(metric)
-    for name, wanted in where.items():
-        table = table[table[name] == wanted]
+def value(result: Available, metric: str, **where: object) -> float:
+    table = result.of(metric)
+    for name, expected in where.items():
+        table = table[table[name] == expected]
     (only,) = table["value"]
     return float(only)
 
@@ -41,9 +41,9 @@ def test_hypervolume_equals_the_integral():
     rng = np.random.default_rng(0)
     gen, spec = rng.uniform(size=(20, 5)), rng.uniform(size=(20, 5))
     s = (np.arange(20000) + 0.5) / 20000
-    for g, q, found in zip(gen, spec, hypervolume(gen, spec), strict=True):
+    for g, q, result in zip(gen, spec, hypervolume(gen, spec), strict=True):
         reach = np.where(q[None] >= s[:, None], g[None], 0).max(axis=1)
-        assert abs(reach.mean() - found) < 1e-3
+        assert abs(reach.mean() - result) < 1e-3
 
 
 def two_settings() -> pd.DataFrame:
@@ -61,32 +61,34 @@ def two_settings() -> pd.DataFrame:
 
 
 def test_front_is_chosen_on_dev_and_scored_on_test():
-    found = available(two_settings(), PLAN)
-    assert list(found.lines["method"]) == ["rome"] and found.lines["n_front"].iloc[0] == 2
-    assert np.isclose(value(found, "e_hv"), 0.9 * 0.5 + 0.5 * 0.5)
-    assert np.isclose(value(found, "gen_at_spec"), 0.5) and np.isclose(value(found, "spec_at_spec"), 1.0)
+    result = available(two_settings(), PLAN)
+    assert list(result.lines["method"]) == ["rome"] and result.lines["n_front"].iloc[0] == 2
+    assert np.isclose(value(result, "e_hv"), 0.9 * 0.5 + 0.5 * 0.5)
+    assert np.isclose(value(result, "gen_at_spec"), 0.5) and np.isclose(value(result, "spec_at_spec"), 1.0)
     best = 2 * 0.5 / 1.5  # the careful setting has the better harmonic mean on dev, .75 against .667
-    assert np.isclose(value(found, "harmonic_mean"), best)
-    assert np.isclose(value(found, "delta_loc"), best - 2 * 0.2 / 1.2)
+    assert np.isclose(value(result, "harmonic_mean"), best)
+    assert np.isclose(value(result, "delta_loc"), best - 2 * 0.2 / 1.2)
 
 
 def test_no_setting_specific_enough_generalises_zero():
     parts = [edit(f"c{i}", probes(efficacy=[1.0], neighbour=[0.5]), relation=f"r{i % 2}") for i in range(6)]
-    found = available(frame(*parts), PLAN)
-    assert value(found, "gen_at_spec") == 0 and value(found, "spec_at_spec") == 1
-    assert np.isnan(value(found, "delta_loc")) and np.isnan(value(found, "e_hv_net"))
+    result = available(frame(*parts), PLAN)
+    assert value(result, "gen_at_spec") == 0 and value(result, "spec_at_spec") == 1
+    assert np.isnan(value(result, "delta_loc")) and np.isnan(value(result, "e_hv_net"))
 
 
 def test_scores_without_specificity_are_not_measurable():
-    found = available(frame(*(edit(f"c{i}", probes(efficacy=[1.0])) for i in range(4))), PLAN)
-    assert np.isnan(value(found, "e_hv")) and np.isnan(value(found, "harmonic_mean")) and value(found, "efficacy") == 1
+    result = available(frame(*(edit(f"c{i}", probes(efficacy=[1.0])) for i in range(4))), PLAN)
+    assert (
+        np.isnan(value(result, "e_hv")) and np.isnan(value(result, "harmonic_mean")) and value(result, "efficacy") == 1
+    )
 
 
 def test_placebo_is_taken_off_the_generalisation():
     parts = [edit(f"c{i}", probes(efficacy=[0.6], neighbour=[1.0])) for i in range(4)]
     parts += [edit(f"c{i}", probes(efficacy=[0.2], neighbour=[1.0]), method="placebo") for i in range(4)]
-    found = available(frame(*parts), PLAN)
-    assert np.isclose(value(found, "generalisation_net"), 0.5)
+    result = available(frame(*parts), PLAN)
+    assert np.isclose(value(result, "generalisation_net"), 0.5)
 
 
 def test_the_placebo_of_another_method_or_setting_is_not_taken_off():
@@ -106,20 +108,20 @@ def test_the_hypervolume_of_one_setting_is_not_measurable():
 
 
 def test_seeds_are_pooled_and_redrawn():
-    found = available(seeded([0.4, 0.6], seeds=2, methods=("rome",), luck=0.1), PLAN)
-    table = by_size(found, "generalisation")
+    result = available(seeded([0.4, 0.6], seeds=2, methods=("rome",), luck=0.1), PLAN)
+    table = by_size(result, "generalisation")
     assert list(table["size"]) == ["m0", "m1", ALL_SIZES] and list(table["seeds"]) == [2, 2, 4]
-    models = found.of("generalisation").groupby("size")["value"].mean()
+    models = result.of("generalisation").groupby("size")["value"].mean()
     assert np.allclose(table["value"], [*models, models.mean()])
-    narrow = found.of("generalisation")
+    narrow = result.of("generalisation")
     width = (narrow["high"] - narrow["low"]).mean()
     assert (table["high"] - table["low"]).iloc[0] > width, "seeds that differ widen the interval of their size"
-    assert by_size(found, "generalisation").equals(table)
+    assert by_size(result, "generalisation").equals(table)
 
 
 def test_too_few_cases_are_said():
-    found = available(seeded([0.4, 0.6]), AnalysisPlan(min_known=50, bootstrap=20))
-    text = format_editability(editability(found))
-    assert "n/a (24 cases, 50 needed)" in text and set(editability(found)["metric"]) == set(SHOWN)
+    result = available(seeded([0.4, 0.6]), AnalysisPlan(min_known=50, bootstrap=20))
+    text = format_editability(editability(result))
+    assert "n/a (24 cases, 50 needed)" in text and set(editability(result)["metric"]) == set(SHOWN)
     shown = format_editability(editability(available(seeded([0.4, 0.6]), PLAN)))
     assert "best harm. mean" in shown and ALL_SIZES in shown and "n/a" not in shown

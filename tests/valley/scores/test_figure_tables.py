@@ -29,8 +29,8 @@ def test_seeds_of_one_size_are_points_around_their_mean():
     sizes = facts[facts["role"] == "size"].set_index("name")
     models = facts[facts["role"] == "model"]
     assert list(sizes.index) == ["m0", "m1", "m2"] and (sizes["seeds"] == 3).all() and len(models) == 9
-    for size, mine in models.groupby(models["name"].str.slice(0, 2)):
-        assert sizes["value"][size] == pytest.approx(mine["value"].mean())
+    for size, own in models.groupby(models["name"].str.slice(0, 2)):
+        assert sizes["value"][size] == pytest.approx(own["value"].mean())
         assert sizes["low"][size] < sizes["value"][size] < sizes["high"][size]
 
 
@@ -40,8 +40,8 @@ def test_a_lone_model_has_the_interval_of_the_curve():
     made = made[made["edit_kind"] == "fact"].set_index("name")
     curve = analysis.curve[analysis.curve["edit_kind"] == "fact"].set_index("rung")
     assert set(made["role"]) == {"size"}
-    for mine, its in (("value", "harmonic_mean"), ("low", "harmonic_mean_low"), ("high", "harmonic_mean_high")):
-        assert made[mine].to_dict() == pytest.approx(curve[its].to_dict())
+    for own, its in (("value", "harmonic_mean"), ("low", "harmonic_mean_low"), ("high", "harmonic_mean_high")):
+        assert made[own].to_dict() == pytest.approx(curve[its].to_dict())
 
 
 def bilingual(home: str, hits: list[float], kept: float) -> list[dict]:
@@ -49,9 +49,9 @@ def bilingual(home: str, hits: list[float], kept: float) -> list[dict]:
     away = "fr" if home == "en" else "en"
     out = []
     for i, hit in enumerate(hits):
-        asked = probes(efficacy=[1.0], cross_lingual=[hit], neighbour=[kept])
-        asked = [p | {"lang": home if p["probe"] == "efficacy" else away} for p in asked]
-        out += edit(f"{home}-{i}", asked, relation=f"rel{i % 2}")
+        questions = probes(efficacy=[1.0], cross_lingual=[hit], neighbour=[kept])
+        questions = [p | {"lang": home if p["probe"] == "efficacy" else away} for p in questions]
+        out += edit(f"{home}-{i}", questions, relation=f"rel{i % 2}")
     return out
 
 
@@ -77,10 +77,10 @@ def test_the_setting_of_a_depth_is_chosen_on_dev_cases():
 
 def test_an_edit_by_context_alone_is_at_no_depth():
     rows = ladder(2)
-    told = rows[rows["settings"] == rows["settings"].iloc[0]].assign(
+    result = rows[rows["settings"] == rows["settings"].iloc[0]].assign(
         method="ike", site="context", depth=0.0, settings="{}"
     )
-    for table in (rows, pd.concat([rows, told], ignore_index=True)):
+    for table in (rows, pd.concat([rows, result], ignore_index=True)):
         analysis = analyse(table, 2, 20)
         assert set(depth_scores(analysis, points(analysis))["depth"]) == {"0.3–0.4", "0.7–0.8"}
 
@@ -137,10 +137,12 @@ def test_markdown_has_the_verdict_and_no_markup_from_the_rows():
 
 
 def test_commands_to_reproduce():
-    asked = {"ladder": "demo", "methods": ["rome"], "kinds": ["fact"], "limit": 5, "seed": 0, "datasets": [],
+    questions = {"ladder": "demo", "methods": ["rome"], "kinds": ["fact"], "limit": 5, "seed": 0, "datasets": [],
              "settings": [["stop_loss", 0.1]], "split": None}  # fmt: skip
     lines = commands(
-        {"asked": [asked, asked | {"split": {"dev": 0.3}, "edits": [], "axes": []}]}, "results/my run", {"min_known": 2}
+        {"asked": [questions, questions | {"split": {"dev": 0.3}, "edits": [], "axes": []}]},
+        "results/my run",
+        {"min_known": 2},
     )
     assert lines[0] == (
         "python cli.py bench --ladder demo --methods rome --kinds fact --limit 5 --seed 0 --set stop_loss=0.1 "
@@ -153,7 +155,7 @@ def test_commands_to_reproduce():
 def test_a_known_rate_of_few_facts_is_no_axis():
     rows = ladder(4).assign(known_rate_en=lambda t: 0.2 * t["rung_index"])
     for facts, counts in ((399.0, False), (np.nan, False), (400.0, True)):
-        asked = rows.assign(known_facts=facts)
-        assert ("known_rate_en" in [axis.column for axis in axes_of(strengths(asked))]) == counts
-        assert available(asked, with_options(min_known=2)).lines["known_rate"].notna().all() == counts
+        questions = rows.assign(known_facts=facts)
+        assert ("known_rate_en" in [axis.column for axis in axes_of(strengths(questions))]) == counts
+        assert available(questions, with_options(min_known=2)).lines["known_rate"].notna().all() == counts
     assert strengths(rows.drop(columns="known_facts"))["known_rate_en"].isna().all(), "rows of earlier versions"

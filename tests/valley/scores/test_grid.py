@@ -53,9 +53,9 @@ def test_judgements_print_it(tmp_path: Path):
     (tmp_path / "cells").mkdir()
     frame([*tried(0, 2, [0, 1]), *tried(1, 6, [1, 5])]).to_parquet(tmp_path / "cells" / "one.parquet")
     for command in ("editability", "shape"):
-        told = CliRunner().invoke(cli, [command, str(tmp_path), "--min-known", "1"], catch_exceptions=False)
-        assert told.exit_code == 0, told.output
-        assert "the first layer was tried at 1 of 2 rungs, not at m1, by rome" in told.stdout
+        text = CliRunner().invoke(cli, [command, str(tmp_path), "--min-known", "1"], catch_exceptions=False)
+        assert text.exit_code == 0, text.output
+        assert "the first layer was tried at 1 of 2 rungs, not at m1, by rome" in text.stdout
     made = CliRunner().invoke(cli, ["report", str(tmp_path), "--min-known", "1", "--md"], catch_exceptions=False)
     assert made.exit_code == 0, made.output
     assert "The first layer was tried at 1 of 2 rungs, not at m1, by rome" in (tmp_path / "report.md").read_text(

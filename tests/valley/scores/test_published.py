@@ -176,8 +176,8 @@ def test_the_command(tmp_path: Path) -> None:
     run = CliRunner().invoke
     shown = run(cli, ["scores", str(tmp_path), "--metrics", "counterfact", "--stratum", "all"])
     assert shown.exit_code == 0 and " ES " in shown.output and "1 failed cells are not in these numbers" in shown.output
-    told = run(cli, ["scores", str(tmp_path), "--metrics", "easyedit", "--json"])
-    assert json.loads(told.output)[0]["rewrite_acc"] == 0.5
+    about = run(cli, ["scores", str(tmp_path), "--metrics", "easyedit", "--json"])
+    assert json.loads(about.output)[0]["rewrite_acc"] == 0.5
     assert "harm. mean" in run(cli, ["scores", str(tmp_path)]).output
     assert run(cli, ["scores", str(tmp_path), "--csv", str(tmp_path / "made" / "ours.csv")]).exit_code == 0
     written = pd.read_csv(tmp_path / "made" / "ours.csv")

@@ -110,8 +110,8 @@ def test_the_monotone_null_keeps_real_steps_and_drops_the_rest():
 @pytest.mark.parametrize("shape", SHAPES)
 def test_clear_shapes_are_found_and_monotone_ones_are_not(shape: str):
     variance, errors = np.full(9, 0.03**2), noise(9, 400, 0)
-    found, p = prominence_test(TRUTHS[shape], variance, errors, shape)
-    assert found > 0.3 and p < 0.01
+    result, p = prominence_test(TRUTHS[shape], variance, errors, shape)
+    assert result > 0.3 and p < 0.01
     assert prominence_test(TRUTHS["exponential"], variance, errors, shape)[1] > 0.5
 
 

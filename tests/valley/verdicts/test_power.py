@@ -25,10 +25,10 @@ def test_power_rises_with_depth_and_seeds_and_false_alarms_do_not():
     variance = np.full(8, 0.03**2)
     rates = [detection(dip(8, d), variance, np.inf, 0.05, 300, 0).value for d in (0.02, 0.1, 0.2)]
     assert rates[0] < 0.2 < rates[1] < rates[2] and rates[2] > 0.95
-    found = power(8, 3, 0.03, 0.1, simulations=400)
-    assert found == power(8, 3, 0.03, 0.1, simulations=400), "the same seed, the same result"
-    assert all(rate.interval[0] <= 0.05 for rate in found.false_alarms.values())
-    assert found.detected.value > power(8, 2, 0.03, 0.1, simulations=400).detected.value
+    result = power(8, 3, 0.03, 0.1, simulations=400)
+    assert result == power(8, 3, 0.03, 0.1, simulations=400), "the same seed, the same result"
+    assert all(rate.interval[0] <= 0.05 for rate in result.false_alarms.values())
+    assert result.detected.value > power(8, 2, 0.03, 0.1, simulations=400).detected.value
 
 
 def flat(n: int, variance: np.ndarray) -> Points:

@@ -21,12 +21,12 @@ def made(curve: list[float], **more) -> Specifications:
 
 
 def test_a_valley_under_every_measured_composite_is_named():
-    found = made(VALLEY)
-    (one,) = found.combined.values()
+    result = made(VALLEY)
+    (one,) = result.combined.values()
     assert one.verdict.outcome == "valley" and one.share == 1
     assert set(one.outcomes) == {c.name for c in defensible() if c.name.startswith("harmonic_raw")}
     assert set(one.outcomes) | set(one.unmeasured) == {c.name for c in defensible()}
-    table = found.table.set_index("composite")
+    table = result.table.set_index("composite")
     assert len(table) == len(composites())
     assert (
         table.loc["harmonic_raw_all", "outcome"] == "valley" and table.loc["harmonic_net_all", "outcome"] == UNMEASURED
@@ -35,15 +35,15 @@ def test_a_valley_under_every_measured_composite_is_named():
 
 
 def test_each_line_is_the_verdict_of_that_composite_as_the_plan_s_metric():
-    found = made(VALLEY)
+    result = made(VALLEY)
     for name in ("harmonic_raw_own", "first_study"):
-        alone = shapes(found.found, replace(PLAN, metric=name), whole=False).verdicts["toy", "fact"]
-        assert found.verdict(name, "toy", "fact").outcome == alone.outcome
+        alone = shapes(result.found, replace(PLAN, metric=name), whole=False).verdicts["toy", "fact"]
+        assert result.verdict(name, "toy", "fact").outcome == alone.outcome
 
 
 def test_curves_are_those_of_the_best_method_by_size():
-    found = made(VALLEY, luck=0.0)
-    curve = found.curves[found.curves["composite"] == "harmonic_raw_all"]
+    result = made(VALLEY, luck=0.0)
+    curve = result.curves[result.curves["composite"] == "harmonic_raw_all"]
     assert list(curve["size"]) == [f"m{i}" for i in range(9)] and list(curve["seeds"]) == [2] * 9
     expected = [2 * g / (1 + g) for g in VALLEY]  # specificity is 1
     assert np.allclose(curve["value"], expected, atol=0.03)
@@ -72,6 +72,6 @@ def test_what_decides_names_the_choice_that_parts_the_verdicts():
 
 
 def test_as_text_and_json():
-    found = made([0.5, 0.5, 0.5, 0.5, 0.5])
-    assert format_specifications(found).startswith("fact edits: ")
-    assert json.loads(json.dumps(found.as_json(), allow_nan=False))[0]["edit_kind"] == "fact"
+    result = made([0.5, 0.5, 0.5, 0.5, 0.5])
+    assert format_specifications(result).startswith("fact edits: ")
+    assert json.loads(json.dumps(result.as_json(), allow_nan=False))[0]["edit_kind"] == "fact"

@@ -32,13 +32,13 @@ def known_by(*names: str) -> list[dict]:
 
 
 def test_the_cases_of_every_stratum_are_counted():
-    found = available(frame(known_by("a0", "a1", "b1")), PLAN)
-    (line,) = strata(found).to_dict("records")
+    result = available(frame(known_by("a0", "a1", "b1")), PLAN)
+    (line,) = strata(result).to_dict("records")
     assert line == {"ladder": "toy", "edit_kind": "fact", "cases": 3, "known_least": 1, "known_most": 2,
                     "known_everywhere": 1, "known_nowhere": 1}  # fmt: skip
-    (text,) = format_strata(strata(found), "known")
+    (text,) = format_strata(strata(result), "known")
     assert "3 scored cases; known at their rung 1 to 2 of them, at every rung 1, at none 1" in text
-    assert sensitivity(frame(known_by("a0", "a1", "b1")), found, PLAN) == {("toy", "fact"): None}
+    assert sensitivity(frame(known_by("a0", "a1", "b1")), result, PLAN) == {("toy", "fact"): None}
     assert "fewer than 2, so no verdict" in format_sensitivity({("toy", "fact"): None}, 2)[0]
 
 

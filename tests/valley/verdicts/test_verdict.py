@@ -41,9 +41,9 @@ SHOWS = {"p_valley": 0.01, "holm_valley": 0.01, "weight_valley": 0.9}
 
 def test_a_named_shape_needs_the_best_method_on_two_axes_and_two_witnesses():
     good = cells(**SHOWS)
-    found = verdict(table_of(*good), PLAN)
-    assert found.outcome == "valley" and len(found.agreeing) == 4, "two axes of the best method, two methods"
-    assert "with the best method on one and two; p < 0.05 with rome and memit" in found.text
+    result = verdict(table_of(*good), PLAN)
+    assert result.outcome == "valley" and len(result.agreeing) == 4, "two axes of the best method, two methods"
+    assert "with the best method on one and two; p < 0.05 with rome and memit" in result.text
     for i, spoiled in (
         (0, {"holm_valley": 0.06}), (1, {"weight_valley": 0.79}), (0, {"df": 0}), (1, {"counted": False}),
         (2, {"p_valley": 0.06}), (4, {"df": 0}),
@@ -56,54 +56,54 @@ def test_a_named_shape_needs_the_best_method_on_two_axes_and_two_witnesses():
 def test_methods_of_one_incomplete_grid_are_one_witness():
     """Two methods that fall where their grid misses the best layer made a valley in 86 to 99% of simulated runs."""
     shared = [line | {"grid": "" if line["method"] == BEST else "x: 0,1"} for line in cells(**SHOWS)]
-    found = verdict(table_of(*shared), PLAN)
-    assert found.outcome == INCONCLUSIVE and "same incomplete grid" in found.text
+    result = verdict(table_of(*shared), PLAN)
+    assert result.outcome == INCONCLUSIVE and "same incomplete grid" in result.text
     other = [line | {"method": "steer", "grid": ""} for line in shared if line["method"] == "rome"]
     assert verdict(table_of(*shared, *other), PLAN).outcome == "valley"
 
 
 def test_two_shapes_at_once_are_inconclusive():
     both = cells(**SHOWS, p_hump=0.01, holm_hump=0.01, weight_hump=0.9)
-    found = verdict(table_of(*both), PLAN)
-    assert found.outcome == INCONCLUSIVE and "valley" in found.text and "both shown" in found.text
+    result = verdict(table_of(*both), PLAN)
+    assert result.outcome == INCONCLUSIVE and "valley" in result.text and "both shown" in result.text
 
 
 def test_no_valley_needs_the_best_method_and_two_methods_not_all():
     """One method with a wide bound vetoed the first study's verdict: the greatest bound of all methods was taken."""
     table = table_of(*cells(bound=0.08), {"method": "ft_l", "axis": "one", "bound": 0.65})
-    found = verdict(table, PLAN)
-    assert found.outcome == NO_VALLEY and found.text == "no valley deeper than 0.080"
+    result = verdict(table, PLAN)
+    assert result.outcome == NO_VALLEY and result.text == "no valley deeper than 0.080"
     wide = cells(bound=0.08)
     wide[1]["bound"] = 0.15
-    found = verdict(table_of(*wide), PLAN)
-    assert found.outcome == INCONCLUSIVE and "0.200 deep" in found.text, "every axis of the best method counts"
+    result = verdict(table_of(*wide), PLAN)
+    assert result.outcome == INCONCLUSIVE and "0.200 deep" in result.text, "every axis of the best method counts"
     assert verdict(table_of(*cells(bound=0.08)[:4]), PLAN).outcome == INCONCLUSIVE, "one method is not enough"
 
 
 def test_unknown_seed_variance_is_never_conclusive():
-    found = verdict(table_of(*cells(**SHOWS, df=0, bound=np.nan)), PLAN)
-    assert found.outcome == INCONCLUSIVE and "tau^2" in found.text and "more than 0.200" in found.text
+    result = verdict(table_of(*cells(**SHOWS, df=0, bound=np.nan)), PLAN)
+    assert result.outcome == INCONCLUSIVE and "tau^2" in result.text and "more than 0.200" in result.text
 
 
 def test_families_are_judged_apart():
     flat = [line | {"family": "pretrained", "n_models": 0.1} for line in cells(bound=0.08)]
-    found = verdict(table_of(*cells(**SHOWS), *flat), PLAN)
-    assert found.outcome == INCONCLUSIVE and found.text.startswith("the families differ: grown models: valley")
+    result = verdict(table_of(*cells(**SHOWS), *flat), PLAN)
+    assert result.outcome == INCONCLUSIVE and result.text.startswith("the families differ: grown models: valley")
     unsure = [line | {"bound": 0.3} for line in flat]
     assert verdict(table_of(*cells(**SHOWS), *unsure), PLAN).outcome == "valley"
 
 
 def test_whole_runs():
-    found = shapes(seeded(VALLEY), PLAN)
-    assert found.verdicts["toy", "fact"].outcome == "valley"
-    assert [note for note in found.skipped if "log10_training_tokens" not in note] == []
-    assert set(found.tests["method"]) >= {BEST} and (found.tests["best"] == "valley").all()
+    result = shapes(seeded(VALLEY), PLAN)
+    assert result.verdicts["toy", "fact"].outcome == "valley"
+    assert [note for note in result.skipped if "log10_training_tokens" not in note] == []
+    assert set(result.tests["method"]) >= {BEST} and (result.tests["best"] == "valley").all()
     flat = shapes(seeded([0.5] * 7, luck=0.005), PLAN)
     assert flat.verdicts["toy", "fact"].outcome == NO_VALLEY
     alone = shapes(seeded(VALLEY, seeds=1), PLAN)
     assert alone.verdicts["toy", "fact"].outcome == INCONCLUSIVE and alone.tests["bound"].isna().all()
-    assert format_shapes(found).count("\n") > 5 and "?" in format_shapes(alone)
-    assert json.loads(json.dumps(found.as_json(), allow_nan=False))["verdicts"][0]["outcome"] == "valley"
+    assert format_shapes(result).count("\n") > 5 and "?" in format_shapes(alone)
+    assert json.loads(json.dumps(result.as_json(), allow_nan=False))["verdicts"][0]["outcome"] == "valley"
 
 
 def test_axes_that_are_not_stated_or_order_the_sizes_otherwise_do_not_count():
@@ -111,13 +111,14 @@ def test_axes_that_are_not_stated_or_order_the_sizes_otherwise_do_not_count():
     plan = replace(PLAN, axes=("bits_per_byte", "known_rate", "log10_training_tokens"))
     rows = seeded(VALLEY)
     noise = rows["rung_index"].map(lambda i: (0.5, 0.1, 0.9, 0.3, 0.8, 0.2, 0.7, 0.4, 0.6)[i // 2])
-    found = shapes(rows.assign(known_rate_en=noise), plan)
-    assert "known_rate orders the sizes unlike bits_per_byte" in found.skipped[0]
-    assert found.skipped[1].endswith("log10_training_tokens is stated for fewer than 3 strengths, so it is no axis")
+    result = shapes(rows.assign(known_rate_en=noise), plan)
+    assert "known_rate orders the sizes unlike bits_per_byte" in result.skipped[0]
+    assert result.skipped[1].endswith("log10_training_tokens is stated for fewer than 3 strengths, so it is no axis")
     assert (
-        found.verdicts["toy", "fact"].outcome == INCONCLUSIVE and "strength axes" in found.verdicts["toy", "fact"].text
+        result.verdicts["toy", "fact"].outcome == INCONCLUSIVE
+        and "strength axes" in result.verdicts["toy", "fact"].text
     )
-    assert set(found.tests.loc[~found.tests["counted"], "axis"]) == {"known_rate"}
+    assert set(result.tests.loc[~result.tests["counted"], "axis"]) == {"known_rate"}
     few = shapes(available(seeded([0.4, 0.6]), PLAN), PLAN)
     assert few.verdicts["toy", "fact"].outcome == INCONCLUSIVE and few.tests.empty
 

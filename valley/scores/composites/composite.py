@@ -45,9 +45,9 @@ class Means:
     def mean(self, kinds: Sequence[str], net: bool = False) -> np.ndarray:
         """Unweighted mean over the kinds that were asked; with `net`, each above placebo. NaN where none was asked."""
         parts = np.stack([self.net(kind) if net else self.values[kind] for kind in kinds])
-        asked = ~np.isnan(np.stack([self.values[kind] for kind in kinds]))
-        total = np.where(asked, parts, 0.0).sum(axis=0)
-        return np.where(asked.any(axis=0), total / np.maximum(asked.sum(axis=0), 1), np.nan)
+        measured = ~np.isnan(np.stack([self.values[kind] for kind in kinds]))
+        total = np.where(measured, parts, 0.0).sum(axis=0)
+        return np.where(measured.any(axis=0), total / np.maximum(measured.sum(axis=0), 1), np.nan)
 
 
 @dataclass(frozen=True)
