@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any, NoReturn, get_args
 
 from benchmarks.provenance import digest
@@ -152,9 +153,14 @@ def _no_choice(prompt: str, candidates: tuple[str, ...], answer: int) -> str:
     """Why there is nothing to choose; empty where there is."""
     if not prompt.strip():
         return "empty prompt; write the text before the answer"
-    if len(candidates) < 2 or len(set(candidates)) != len(candidates):
+    if not _can_choose(candidates):
         return f"needs at least two different candidates, has {list(candidates)!r:.120}"
     return "" if 0 <= answer < len(candidates) else f"answer {answer} is not one of {len(candidates)} candidates"
+
+
+@lru_cache(1024)  # the probes of a case share theirs
+def _can_choose(candidates: tuple[str, ...]) -> bool:
+    return 2 <= len(candidates) == len(set(candidates))
 
 
 # Fields that an address holds only where they say something: cells of before they came keep theirs.

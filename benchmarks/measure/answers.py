@@ -122,7 +122,7 @@ def _with_needs(case: Case) -> Case:
 def _judged(
     case: Case, complete: Case, said: Sequence[Answer | None], priors: Sequence[np.ndarray | None]
 ) -> tuple[Answer | None, ...]:
-    """The answers to the probes of `case`, each with whether what it needs is known; `complete` is `_with_needs(case)`."""
+    """The answers to the probes of `case`, each with whether its needs are known; `complete` is `_with_needs(case)`."""
     n = len(case.probes)
     right = iter(
         [

@@ -97,11 +97,14 @@ def find_language(language: str) -> str | None:
     plain = name == code or re.fullmatch(r"[a-z]{2,3}([-_][a-z0-9]{2,8})+([.@].*)?", name)
     if plain and (known := _by_code(code)):
         return known
-    return _codes_by_name().get(name) or _codes_by_own_name().get(name)
+    # No name has an underscore, but keys of records do: their like is not looked up in every language.
+    return _codes_by_name().get(name) or (None if "_" in name else _codes_by_own_name().get(name))
 
 
 def language_of_text(text: str) -> str:
     """The language that the script of most letters suggests: "zh" for Han characters, "en" for Latin letters."""
+    if text.isascii():
+        return "en"
     counts: dict[str, int] = {}
     for char in text:
         if char.isalpha():

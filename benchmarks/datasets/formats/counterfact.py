@@ -63,7 +63,8 @@ def read(file: DataFile, seed: int = 0, limit: int | None = None) -> CaseSet:
     def parse(place: Place, record: Record) -> list[Draft]:
         if REWRITE not in record:
             return [_flat(place, record)]
-        unasked.append(len(texts_at(place, record, "attribute_prompts")))
+        about = look(record, "attribute_prompts")[1]
+        unasked.append(len(about) if isinstance(about, list) else about is not None)
         return [nested(place, record)]
 
     case_set = read_file("counterfact", file, parse, seed, limit)

@@ -318,8 +318,13 @@ Drawn = tuple[tuple[str, ...], dict[str, int]]
 
 def _pools(drafts: Sequence[Draft]) -> Pools:
     pools: dict[tuple[str, str], dict[str, str]] = {}
+    added: set[tuple] = set()
 
-    def add(lang: str, relation: str, said: Sequence[str], common: bool) -> None:
+    def add(*answers: Any) -> None:
+        if answers in added:  # the questions of a record repeat its answers
+            return
+        added.add(answers)
+        lang, relation, said, common = answers
         for one in filter(None, said):
             key = fold(one)
             for pool in (relation, ALL, "") if common else (relation, ALL):
@@ -340,7 +345,7 @@ class _Builder:
         self.place = Place(file, one.record)
         self.unasked = 0
         self.drawn: dict[tuple[str, str, frozenset[str], frozenset[str]], Drawn] = {}
-        self.by_question: dict[tuple, Drawn] = {}
+        self.by_question: dict[tuple, tuple[tuple[str, ...], int, int | None, int | None]] = {}
 
     def case(self) -> Case:
         one = self.draft
@@ -364,18 +369,19 @@ class _Builder:
             prior, about = matched
         spelled = (q.lang, relation, q.answer, q.aliases, q.old, q.rivals)
         if spelled not in self.by_question:
-            self.by_question[spelled] = self._candidates(q, relation)
-        candidates, places = self.by_question[spelled]
+            candidates, places = self._candidates(q, relation)
+            at = places[fold(q.answer)]
+            rival = places.get(fold(q.rivals[0])) if q.rivals else None
+            old = places[fold(q.old)] if q.old else None
+            self.by_question[spelled] = candidates, at, old, None if rival == at else rival
+        candidates, at, old, rival = self.by_question[spelled]
         if len(candidates) < 2 or ID_IN_TEXT.search(q.prompt):
             return None
-        at, old = places[fold(q.answer)], places[fold(q.old)] if q.old else None
         keeps = q.kind not in ("neighbour", "same_subject", "neighbour_plus")
         if old == at and keeps:
             self.place.refuse(
                 f"{q.prompt!r:.120} is answered {q.old!r:.80} before and after", "leave that question out"
             )
-        rival = places.get(fold(q.rivals[0])) if q.rivals else None
-        rival = None if rival == at else rival
         return Probe(q.kind, q.prompt, candidates, at, old, prior, q.lang, q.aliases, about, relation, rival)
 
     def _candidates(self, q: Question, relation: str) -> Drawn:

@@ -24,6 +24,7 @@ _AFFIXES = {
 }
 _BEFORE = {s: regex.compile(rf"(?:^|[^\w])(?:{left})$") for s, (left, _) in _AFFIXES.items() if left}
 _BEHIND = {s: regex.compile(rf"(?:{right})(?!\w)") for s, (_, right) in _AFFIXES.items() if right}
+_WORD = regex.compile(r"\w")
 _SCRIPTS = {script: regex.compile(rf"\p{{Script={script}}}") for script in _AFFIXES}
 Span = tuple[int, int]
 
@@ -131,6 +132,6 @@ def _within_word(text: str, at: int) -> bool:
     if at == 0 or at == len(text):
         return False
     before, behind = text[at - 1], text[at]
-    if not (regex.match(r"\w", before) and regex.match(r"\w", behind)):
+    if not (_WORD.match(before) and _WORD.match(behind)):
         return False
     return not (unspaced(before) or unspaced(behind))

@@ -75,6 +75,8 @@ class Values:
             counts = Counter(key for key, _ in pairs)
             made.twice = next(key for key, count in counts.items() if count > 1)
         for key, value in pairs:
+            if type(value) is str and value and value[0].isalnum() and value not in MISSING:  # the usual case
+                continue
             if is_missing(value):
                 self.missing[key] += 1
                 made.pop(key, None)
