@@ -73,6 +73,10 @@ def test_json_is_alone_and_csv_is_a_table(line: str, folder: Path, monkeypatch: 
         assert list(value[0]) == list(table.columns)
 
 
+def test_a_method_and_a_reading_are_described_in_words() -> None:
+    assert "span" in call("describe", "rome").stdout and "layer" in call("describe", "lens").stdout
+
+
 def test_numbers_are_numbers() -> None:
     """No value of a model's description hides a number in words."""
     about = json.loads(call("describe", str(ROOT / "results/ladders/grown-quick/rungs/gpt2-1x64"), "--json").stdout)
