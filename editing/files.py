@@ -38,6 +38,18 @@ def atomic_file(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def write_whole(path: Path, content: str | bytes) -> Path:
+    """Put `content` at `path` in one step; what was there stays when that fails. Text is UTF-8, lone surrogates become
+    "?".
+
+    Raises:
+        BadData: the folder cannot be made or written to, or the disk is full.
+    """
+    with atomic_file(path) as temporary:
+        temporary.write_bytes(content.encode("utf-8", "replace") if isinstance(content, str) else content)
+    return path
+
+
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
     """A temporary folder beside `path` that becomes it when the body succeeds and vanishes when it fails.

@@ -1,9 +1,9 @@
 """The one table: its schema, its kinds, reading and packing runs."""
 
+from editing.files import write_whole
 from valley.rows.compacted import NOTES, PREFIX, is_compacted, notes_of, without_leftovers
 from valley.rows.crispness import crispness_of
 from valley.rows.documents import first_problem, hint, one_of
-from valley.rows.files import write_whole
 from valley.rows.kinds import (
     ALL,
     ALL_DEV,

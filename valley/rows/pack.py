@@ -20,9 +20,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from editing.files import atomic_file
+from editing.files import atomic_file, write_whole
 from valley.rows.crispness import CRISPNESS, CRISPNESS_FILES, crispness_of
-from valley.rows.files import write_whole
 from valley.rows.plan_toml import write_plans
 from valley.rows.run import read_run_json
 from valley.rows.schema import COLUMNS, RowsError, read_run

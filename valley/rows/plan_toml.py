@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from valley.rows.files import write_whole
+from editing.files import write_whole
 
 # Fields of a plan that its file states under the same name, and what a file that is silent means.
 SAME = {
