@@ -253,7 +253,10 @@ def choose(
         BadData: more records are bad than good.
     """
     bad, cases = list(left), {}
-    for i in _order(len(items), file, seed, limit):
+    order = list(range(len(items)))
+    if limit is not None and limit < len(items) and not file.head:
+        random.Random(f"{seed}/limit").shuffle(order)
+    for i in order:
         if len(cases) == limit:
             break
         try:
@@ -285,14 +288,6 @@ def _with_own_ids(drafts: Sequence[Draft]) -> list[Draft]:
     return made
 
 
-def _order(count: int, file: DataFile, seed: int, limit: int | None) -> list[int]:
-    """The order in which drafts are taken until the limit is reached."""
-    order = list(range(count))
-    if limit is not None and limit < count and not file.head:
-        random.Random(f"{seed}/limit").shuffle(order)
-    return order
-
-
 def read_file(
     dataset: str,
     file: DataFile,
@@ -314,6 +309,7 @@ Pools = dict[tuple[str, str], list[tuple[str, str]]]
 Match = Callable[[str], tuple[str, str] | None]  # `Frames.match`
 # candidates, and where each stands by its folded text
 Drawn = tuple[tuple[str, ...], dict[str, int]]
+Places = tuple[tuple[str, ...], int, int | None, int | None]  # candidates; answer, old answer and rival among them
 
 
 def _pools(drafts: Sequence[Draft]) -> Pools:
@@ -345,7 +341,7 @@ class _Builder:
         self.place = Place(file, one.record)
         self.unasked = 0
         self.drawn: dict[tuple[str, str, frozenset[str], frozenset[str]], Drawn] = {}
-        self.by_question: dict[tuple, tuple[tuple[str, ...], int, int | None, int | None]] = {}
+        self.by_question: dict[tuple, Places] = {}
 
     def case(self) -> Case:
         one = self.draft
@@ -379,9 +375,8 @@ class _Builder:
             return None
         keeps = q.kind not in ("neighbour", "same_subject", "neighbour_plus")
         if old == at and keeps:
-            self.place.refuse(
-                f"{q.prompt!r:.120} is answered {q.old!r:.80} before and after", "leave that question out"
-            )
+            same = f"{q.prompt!r:.120} is answered {q.old!r:.80} before and after"
+            self.place.refuse(same, "leave that question out")
         return Probe(q.kind, q.prompt, candidates, at, old, prior, q.lang, q.aliases, about, relation, rival)
 
     def _candidates(self, q: Question, relation: str) -> Drawn:
