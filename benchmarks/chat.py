@@ -53,15 +53,16 @@ class ChatForm:
 
 
 def chat_option(value: str) -> str:
-    """What a plan holds for `--chat`: empty for off, `auto`, or the text of the template in a file.
+    """What a plan holds for `--chat`: empty for off, `auto`, or the text of the template in a file. Such a text, as the
+    plan file of a run holds it, is taken as it is.
 
     Raises:
         BadData: the file cannot be read.
     """
     if value in ("", OFF):
         return ""
-    if value == AUTO:
-        return AUTO
+    if value == AUTO or "{{" in value:
+        return value
     path = Path(value)
     try:
         if path.stat().st_size > MOST_BYTES:

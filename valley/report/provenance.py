@@ -73,7 +73,9 @@ def facts(rows: pd.DataFrame, plan: AnalysisPlan, about: dict) -> list[tuple[str
 
 
 # Options of `bench` beside --ladder, as run.json names and the command line writes them.
-FLAGS = ("methods", "kinds", "limit", "probes", "datasets", "sites", "corpus", "seed", "doses")
+FLAGS = (
+    "methods", "kinds", "limit", "probes", "more_probes", "chat", "datasets", "concepts", "sites", "corpus", "seed", "doses",
+)  # fmt: skip
 
 
 def commands(about: dict, run: str, options: dict) -> list[str]:
@@ -104,7 +106,7 @@ def _bench(asked: dict, run: str) -> str:
         value = asked.get(name)
         text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
         if value not in (None, [], ""):
-            words += [f"--{name}", shlex.quote(text)]
+            words += [f"--{name.replace('_', '-')}", shlex.quote(text)]
     if asked.get("known"):
         words.append("--known")
     for key, value in asked.get("settings", []):

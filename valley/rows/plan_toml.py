@@ -11,7 +11,7 @@ from editing.files import write_whole
 # Fields of a plan that its file states under the same name, and what a file that is silent means.
 SAME = {
     "title": "", "ladder": None, "rungs": [], "seeds": [0], "probes": 0, "corpus": None, "known": False,
-    "concepts": "", "search": "halving", "pareto": False, "doses": None,
+    "concepts": "", "search": "halving", "pareto": False, "doses": None, "more_probes": None, "chat": None,
 }  # fmt: skip
 FIRST_RULE = 1  # of the halving, in runs from before rules were recorded
 

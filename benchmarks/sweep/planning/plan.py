@@ -255,7 +255,9 @@ class Plan:
         if self.split is None:
             keys = ("ladder", "limit", "seed", "corpus", "probes", *(("known",) if self.known else ()))
             stated = canonical({key: getattr(self, key) for key in (*keys, *self._stated())})
-            return json.loads(stated) | self._fixed_concepts()
+            # A sample and the head of one file are two tests; other data sets may be added later.
+            heads = [name for name in self.datasets if "head" in name.partition("#")[2]]
+            return json.loads(stated) | self._fixed_concepts() | ({"heads": heads} if heads else {})
         whole = json.loads(canonical(asdict(self)))
         left_out = ("title", "sites", "kinds", "limit", "seed", "extend", "concepts", "overrides", "analysis")
         open_still = {*LATER} - {*self._stated()}

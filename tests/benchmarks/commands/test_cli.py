@@ -57,9 +57,8 @@ def refused(*arguments: object) -> str:
 def run(tiny: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("runs") / "first"
     arguments = ("bench", "--ladder", tiny.ladder, "--methods", "rome", "--kinds", "fact", "--sites", "mlp", "--json")
-    result = call(
-        *arguments, "--corpus", "samples:500", "--datasets", f"fact_file:{tiny.facts}", "--out", out, "--device", "cpu"
-    )
+    data = ("--corpus", "samples:500", "--datasets", f"fact_file:{tiny.facts}")
+    result = call(*arguments, *data, "--out", out, "--device", "cpu")
     assert result.exit_code == 0, result.stderr
     outcome = json.loads(result.stdout)
     assert (outcome["cells"], outcome["ran"], outcome["failed"]) == (4, 4, [])
@@ -93,13 +92,7 @@ def test_lists(tiny: World) -> None:
     assert "concept_suite" in call("datasets").stdout
     about = json.loads(call("models", tiny.model, "--json", "--device", "cpu").stdout)
     assert about["n_layers"] == 2 and len(about["weights_sha256"]) == 64 and about["bits_per_byte_en"] > 0
-    assert about["sites"][0] == {
-        "kind": "mlp",
-        "count": 2,
-        "first": about["sites"][0]["first"],
-        "d_in": 192,
-        "d_out": 48,
-    }
+    assert (about["sites"][0]["kind"], about["sites"][0]["count"], about["sites"][0]["d_in"]) == ("mlp", 2, 192)
 
 
 def test_datasets_check(tmp_path: Path) -> None:
@@ -209,17 +202,8 @@ def test_bench_then_curve_then_report(run: Path) -> None:
 def test_bench_says_which_cells_failed_and_exits_1(tiny: World, tmp_path: Path) -> None:
     ladder = tiny.write_ladder("broken", two=tiny.model, gone=str(tmp_path / "gone"))
     arguments = ("bench", "--ladder", ladder, "--methods", "rome", "--kinds", "fact", "--sites", "mlp", "--limit", 1)
-    result = call(
-        *arguments,
-        "--corpus",
-        "samples:500",
-        "--datasets",
-        f"fact_file:{tiny.facts}",
-        "--out",
-        tmp_path / "run",
-        "--device",
-        "cpu",
-    )
+    data = ("--corpus", "samples:500", "--datasets", f"fact_file:{tiny.facts}")
+    result = call(*arguments, *data, "--out", tmp_path / "run", "--device", "cpu")
     assert result.exit_code == 1
     assert "2 failed" in result.stdout and "gone rome fact" in result.stdout
 

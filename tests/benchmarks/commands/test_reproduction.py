@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import json
 import shlex
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
+from benchmarks.chat import chat_option
 from benchmarks.commands.bench import bench, plan_of_flags
 from benchmarks.commands.options import setting
 from benchmarks.plans import plan_names
-from benchmarks.sweep import Plan, load_plan, overridden
+from benchmarks.sweep import Plan, PlanFile, load_plan, overridden
 from valley.report.provenance import commands
 from valley.rows import plan_files
+from valley.rows.plan_toml import SAME
 
 USUAL = Plan("demo", ("rome", "memit"), ("fact", "rename"), 7, 3)
 UNUSUAL = Plan(
     "grown-quick", ("rome",), ("fact",), 5, 1, ("world_facts",), ("mlp", "attn"), "samples:500",
     (("steps", 6), ("precision", "auto"), ("depth", 0.25)), 2, known=True, doses=(0.5, 2.0), extend=True,
+    more_probes=("negation", "decay"), chat="<{{ messages[0]['content'] }}>\n",
 )  # fmt: skip
 
 
@@ -30,14 +33,21 @@ def test_the_printed_command_makes_the_plan_of_the_run(plan: Plan) -> None:
     assert words[:3] == ["python", "cli.py", "bench"]
     flags = bench.make_context("bench", words[3:]).params
     flags["settings"] = dict(map(setting, flags["settings"]))
+    flags["chat"] = chat_option(flags["chat"])
     made = plan_of_flags(flags)
     assert made == plan and made.hash == plan.hash and flags["out"] == Path("results/my run")
 
 
 FLAGS = (
     {},
-    {"limit": 3, "seed": 4, "known": True, "fast": True, "doses": (0.5, 2.0)},
-    {"methods": ("rome",), "kinds": ("fact",), "settings": (("steps", 6),), "sites": ("mlp",), "corpus": "samples:500"},
+    {"limit": 3, "seed": 4, "known": True, "fast": True, "doses": (0.5, 2.0), "chat": "<{{ messages }}>"},
+    {
+        "methods": ("rome",),
+        "kinds": ("fact",),
+        "settings": (("steps", 6),),
+        "sites": ("mlp",),
+        "more_probes": ("decay",),
+    },
 )
 
 
@@ -50,3 +60,16 @@ def test_the_plan_file_of_a_run_is_its_plan_with_what_flags_changed(name: str, f
     (tmp_path / "plan.toml").write_text(text)
     made = load_plan(tmp_path / "plan.toml")
     assert made.fixed() == plan.fixed() and made.hash == plan.hash and made.title == plan.title
+
+
+def test_every_key_of_a_plan_file_is_written() -> None:
+    """A key that comes later and changes what is run has to be in the plan file of a run too."""
+    apart = {"name", "limit", "edits", "methods", "controls", "fast", "split", "analysis", "search_rule"}
+    assert set(PlanFile.model_fields) - apart == set(SAME)
+
+
+def test_the_head_of_a_file_is_another_run_than_a_sample_of_it() -> None:
+    one, head = (
+        replace(USUAL, datasets=("world_facts", name)) for name in ("fact_file:x.json", "fact_file:x.json#head")
+    )
+    assert one.hash == USUAL.hash != head.hash and head.fixed()["heads"] == ["fact_file:x.json#head"]
