@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, fields
@@ -17,7 +18,7 @@ from benchmarks.plans import plan_names, plan_path
 from benchmarks.readings import Reading, make_reading, reading_names
 from benchmarks.text import aligned, format_pairs, format_value
 from editing.errors import BadRequest, NoSite
-from editing.methods import Method, make_method, method_names
+from editing.methods import Method, easyedit_editors, is_easyedit, make_method, method_names
 from editing.model import KINDS, LanguageModel
 from editing.references import known_packages
 from valley.rows import MEANINGS
@@ -26,9 +27,22 @@ Entry = dict[str, Any]
 
 
 def methods() -> list[Entry]:
-    """Name, summary and default settings of every editing method."""
+    """Name, summary and default settings of every editing method, then EasyEdit's editors."""
     made = [make_method(name) for name in method_names()]
-    return [{"name": one.name, "summary": one.summary, "settings": one.settings()} for one in made]
+    own = [{"name": one.name, "summary": one.summary, "settings": one.settings()} for one in made]
+    return own + _peers()
+
+
+def _peers() -> list[Entry]:
+    """EasyEdit's editors where EASYEDIT_HOME names a checkout (all are imported there, some seconds), with the reason
+    why one cannot be used; a line on how to get them where it does not."""
+    if not os.environ.get("EASYEDIT_HOME"):
+        summary = "EasyEdit's editors; set EASYEDIT_HOME to a checkout of it (docs/guides/easyedit.md)"
+        return [{"name": "easyedit:EDITOR", "summary": summary}]
+    return [
+        {"name": f"easyedit:{editor}", "summary": f"cannot be used: {reason}" if reason else "EasyEdit's own code"}
+        for editor, reason in easyedit_editors().items()
+    ]
 
 
 def models() -> list[Entry]:
@@ -116,6 +130,8 @@ def describe_entry(name: str, device: str | None = None) -> Entry:
         BadRequest: nothing has that name.
         BadModel: a model reference that cannot be resolved or loaded.
     """
+    if is_easyedit(name):
+        return {"method": name, "summary": make_method(name).summary, "settings": describe_settings(name)}
     for what, entries in CATALOGUE.items():
         entry = next((one for one in entries() if one["name"] == name), None)
         if entry is None or what == "models":

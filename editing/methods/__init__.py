@@ -4,6 +4,7 @@ all."""
 from editing.methods.base import Method, Placement
 from editing.methods.by_name import FAST, make_method, method_names, registry, taken_by
 from editing.methods.locate_then_edit.spread import Spread
+from editing.methods.peers.easyedit import easyedit_editors, is_easyedit
 from editing.methods.sequence import Step, apply_sequence
 
 __all__ = [
@@ -13,6 +14,8 @@ __all__ = [
     "Spread",
     "Step",
     "apply_sequence",
+    "easyedit_editors",
+    "is_easyedit",
     "make_method",
     "method_names",
     "registry",

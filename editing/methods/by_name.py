@@ -10,6 +10,7 @@ from typing import Any
 
 from editing.errors import BadRequest
 from editing.methods.base import Method
+from editing.methods.peers.easyedit import PREFIX, easyedit_class, is_easyedit
 
 # What --fast sets: v* from three prefixed contexts a step, bfloat16 steps where they are faster; scores stay equal
 # (LOG.md).
@@ -33,20 +34,32 @@ def method_names() -> tuple[str, ...]:
     return tuple(registry())
 
 
+def method_class(name: str) -> type[Method]:
+    """The class of the method called `name`; `easyedit:EDITOR` is one of EasyEdit's editors.
+
+    Raises:
+        BadRequest: unknown name.
+    """
+    if is_easyedit(name):
+        return easyedit_class(name)
+    methods = registry()
+    if name not in methods:
+        raise BadRequest(f"no method {name!r}; use one of {', '.join(methods)}, or {PREFIX}EDITOR")
+    return methods[name]
+
+
 def make_method(name: str, **settings: Any) -> Method:
     """The method called `name` with `settings`; what is left out keeps its default.
 
     Raises:
         BadRequest: unknown name, unknown setting, or a value that does not fit.
     """
-    methods = registry()
-    if name not in methods:
-        raise BadRequest(f"no method {name!r}; use one of {', '.join(methods)}")
-    known = [f.name for f in dataclasses.fields(methods[name])]
+    kind = method_class(name)
+    known = [f.name for f in dataclasses.fields(kind)]
     unknown = sorted(set(settings) - set(known))
     if unknown:
         raise BadRequest(f"method {name} has no setting {unknown[0]!r}; it has {', '.join(known)}")
-    return methods[name](**settings)
+    return kind(**settings)
 
 
 def taken_by(method: str, settings: Mapping[str, object]) -> dict:

@@ -19,7 +19,7 @@ from benchmarks.datasets import kinds_of
 from benchmarks.provenance import canonical, digest
 from benchmarks.world import content_hash
 from editing.errors import BadRequest
-from editing.methods import make_method, method_names
+from editing.methods import is_easyedit, make_method, method_names
 from editing.stats import CORPUS, check_corpus
 from editing.text import EditRequest
 from valley.rows import ON_REQUEST
@@ -170,7 +170,7 @@ class Plan:
 
     def __post_init__(self) -> None:
         checks = (
-            ("method", self.methods, method_names()),
+            ("method", self.methods, (*method_names(), *filter(is_easyedit, self.methods))),
             ("edit kind", self.kinds, get_args(EditKind)),
             ("site", self.sites, (*SITES, "attn")),
         )

@@ -43,7 +43,7 @@ from benchmarks.plans import plan_path
 from benchmarks.sweep.planning.grids import EVERY_LAYER
 from benchmarks.sweep.planning.plan import DEFAULT_DATASETS, DEV_SHARE, SEARCHES, Edits, Plan, Split
 from editing.errors import BadData, BadRequest, UserError
-from editing.methods import FAST, make_method, method_names, taken_by
+from editing.methods import FAST, is_easyedit, make_method, method_names, taken_by
 from editing.stats import CORPUS
 from valley.rows import CONTROLS, ON_REQUEST, first_problem, one_of
 
@@ -307,7 +307,8 @@ def _grid(method: str, table: dict[str, Any]) -> dict[str, list]:
     Raises:
         ValueError: an unknown method or setting, or a value that the method refuses.
     """
-    one_of(method, method_names())
+    if not is_easyedit(method):
+        one_of(method, method_names())
     known = tuple(make_method(method).settings())
     grid = {}
     for key, value in table.items():

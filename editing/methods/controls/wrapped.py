@@ -9,7 +9,7 @@ from typing import Any
 from editing.delta import Delta
 from editing.errors import BadRequest
 from editing.methods.base import Method, setting
-from editing.methods.by_name import make_method, registry
+from editing.methods.by_name import is_easyedit, make_method, registry
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Wrapped(Method):
             BadRequest: no such method, or settings it does not have.
         """
         possible = [name for name, kind in registry().items() if not issubclass(kind, Wrapped)]
-        if self.inner not in possible:
+        if self.inner not in possible and not is_easyedit(self.inner):
             raise BadRequest(f"method {self.name}: inner={self.inner!r}; use one of {', '.join(possible)}")
         try:
             options = json.loads(self.options)
