@@ -131,7 +131,8 @@ def describe_entry(name: str, device: str | None = None) -> Entry:
         BadModel: a model reference that cannot be resolved or loaded.
     """
     if is_easyedit(name):
-        return {"method": name, "summary": make_method(name).summary, "settings": describe_settings(name)}
+        method = make_method(name)
+        return {"method": name, "summary": method.summary, "settings": describe_settings(method)}
     for what, entries in CATALOGUE.items():
         entry = next((one for one in entries() if one["name"] == name), None)
         if entry is None or what == "models":

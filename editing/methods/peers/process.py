@@ -122,20 +122,12 @@ def run(job: dict, home: Path) -> dict[str, Any]:
     original = {name: value.detach().clone() for name, value in model.named_parameters()}
     edits, tensors = [], {}
     for number, group in enumerate(job["groups"]):
-        torch.manual_seed(job["seed"])
         began = time.process_time()
         more = {"reset_cache": True} if "reset_cache" in inspect.signature(apply).parameters else {}
         try:
-            edited, _ = apply(
-                model,
-                tokenizer,
-                group,
-                hparams,
-                copy=False,
-                return_orig_weights=False,
-                keep_original_weight=False,
-                **more,
-            )
+            with torch.random.fork_rng():  # their code draws from the global generator
+                torch.manual_seed(job["seed"])
+                edited, _ = apply(model, tokenizer, group, hparams, copy=False, keep_original_weight=False, **more)
         except Exception as error:
             edits.append({"error": " ".join(f"{type(error).__name__}: {error}".split())[:400]})
             restore(model, original)
