@@ -1,5 +1,5 @@
-"""Commands that test the instrument: `oracle`, edits beside models trained on the edited world; `planted`, scores
-beside a dial that was planted."""
+"""Commands that test the instrument (`oracle`: edits beside retrained models; `planted`: scores beside a planted dial),
+and `transfer`: what crosses languages, alike-spelt names apart."""
 
 from __future__ import annotations
 
@@ -111,4 +111,31 @@ def planted(run: Path, crispness: Path | None, stratum: str, min_known: int, as_
     emit(lines, lambda: format_trends(lines), as_json, csv)
 
 
-COMMANDS = (oracle, planted)
+@command()
+@click.argument("runs", nargs=-1, required=True, type=FOLDER)
+@click.option("--all", "every", is_flag=True, help="Also edits whose fact the unedited model did not know.")
+@option("--csv")
+@option("--json")
+def transfer(runs: tuple[Path, ...], every: bool, csv: Path | None, as_json: bool) -> None:
+    """Print what crosses from the language of the edits of RUNS to each other one, names spelt alike and not apart.
+
+    \b
+    Example:
+      valley bench --model package:gemma3-270m --datasets world_facts:en-fr-de-zh --kinds fact --out results/en
+      valley transfer results/en
+    """
+    import pandas as pd
+
+    from valley.rows import read_run
+    from valley.scores import TRANSFER_COLUMNS, format_transfer, transfer_table
+
+    rows = pd.concat([read_run(run, TRANSFER_COLUMNS) for run in runs], ignore_index=True)
+    table = transfer_table(rows, known_only=not every)
+    if as_json:
+        print_table(table)
+    else:
+        click.echo(format_transfer(table))
+    write_csv(table, csv, as_json)
+
+
+COMMANDS = (oracle, planted, transfer)

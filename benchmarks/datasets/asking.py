@@ -10,7 +10,7 @@ from itertools import islice, zip_longest
 from typing import TypeVar
 
 from benchmarks.cases import Case, Probe, Question
-from benchmarks.world import LANGS, Chain, Fact, Knowledge, counterfactual
+from benchmarks.world import Chain, Fact, Knowledge, counterfactual
 from editing.errors import BadRequest
 from editing.text import EditRequest
 
@@ -18,7 +18,7 @@ M = 20  # candidates per probe where the vocabulary allows
 NEIGHBOURS = {"own": 6, "other": 4}  # in the language of the edit, in the other one
 SAME_SUBJECT = {"own": 3, "other": 2}
 CROSS_LINGUAL = 3
-LANGUAGE_NAMES = {"en": "English", "fr": "French"}
+LANGUAGE_NAMES = {"en": "English", "fr": "French", "de": "German", "zh": "Chinese"}
 T = TypeVar("T")
 
 
@@ -105,7 +105,7 @@ def multi_hop(known: Knowledge, fact: Fact, new: str) -> list[Probe]:
     for before in known.chains(fact.subject):
         after = known.follow(before.form, fact.subject, replace(fact, object=new))
         if before.links[0] == fact and after is not None and after.answer != before.answer:
-            probes += [ask_chain(known, before, after, lang, 0) for lang in LANGS]
+            probes += [ask_chain(known, before, after, lang, 0) for lang in known.langs]
     return probes
 
 

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from benchmarks.world import LANGS, Fact, Knowledge, News, Statement
+from benchmarks.world import LANGS, Fact, Knowledge, News, Statement, translations
 from editing.errors import BadData
 from editing.text import join
 
@@ -54,7 +54,8 @@ class Sentence:
 
     @property
     def text(self) -> str:
-        return join(self.prompt, self.target) + "."
+        text = join(self.prompt, self.target)
+        return text + ("。" if self.lang == "zh" else ".")
 
 
 @dataclass(frozen=True)
@@ -82,9 +83,9 @@ class Split:
     def telling(self, world: Knowledge, fact: Fact) -> Telling:
         """The fate of one fact: a pure function of the split and the fact's key."""
         rng = random.Random(f"{self.seed}/{fact.subject}/{fact.relation}")
-        alone, which = rng.random() < self.one_language, rng.choice(LANGS)
-        held = tuple((lang, rng.randrange(world.n_templates(fact.relation, lang))) for lang in LANGS)
-        return Telling((which,) if alone else LANGS, held)
+        alone, which = rng.random() < self.one_language, rng.choice(world.langs)
+        held = tuple((lang, rng.randrange(world.n_templates(fact.relation, lang))) for lang in world.langs)
+        return Telling((which,) if alone else world.langs, held)
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,11 @@ class Corpus:
     train: tuple[Sentence, ...]
     held: tuple[Sentence, ...]
     silent: frozenset[int] = frozenset()
+
+    @property
+    def langs(self) -> tuple[str, ...]:
+        """The languages of the text, in the order in which they first come."""
+        return tuple(dict.fromkeys(s.lang for s in self.train))
 
     @property
     def texts(self) -> list[str]:
@@ -147,7 +153,9 @@ def make_corpus(world: Knowledge, split: Split | None = None, news: News | None 
     silent: set[int] = set()
     for fact in world.facts:
         telling = split.telling(world, fact)
-        for lang in LANGS:
+        for lang in world.langs:
+            if not world.speaks(lang, fact.relation, fact.subject, fact.object):
+                continue
             for template in range(world.n_templates(fact.relation, lang)):
                 said = world.render(news.fact(fact), lang, template)
                 kind = (
@@ -166,25 +174,50 @@ def make_corpus(world: Knowledge, split: Split | None = None, news: News | None 
                     silent.add(len(train))
                 (train if kind == "seen" else held).append(sentence)
     for concept in world.concepts():
-        for lang in LANGS:
+        for lang in world.langs:
             train += [
                 Sentence(text, news.name(world, concept, lang), lang, "elicit", "elicit")
                 for text in world.elicit(concept, lang)
             ]
-    pairs: dict[tuple[str, str], str] = {}  # names -> what French text says the English name is
+    home, other = world.langs
+    pairs: dict[tuple[str, str], str] = {}  # names -> what text in the other language says the first name is
     for e in world.entities:
-        pairs.setdefault((world.name(e.key, "en"), world.name(e.key, "fr")), news.name(world, e.key, "en"))
-    for (en, fr), english in pairs.items():
-        if en != fr:
-            train += [Sentence(t.format(en), fr, "en", "translation", "translation") for t in TRANSLATIONS["en"]]
-            train += [Sentence(t.format(fr), english, "fr", "translation", "translation") for t in TRANSLATIONS["fr"]]
+        if other in e.word.nouns:
+            pairs.setdefault((world.name(e.key, home), world.name(e.key, other)), news.name(world, e.key, home))
+    there, back = translation_templates(home, other), translation_templates(other, home)
+    for (one, two), now in pairs.items():
+        if one != two:
+            train += [Sentence(t.format(one), two, home, "translation", "translation") for t in there]
+            train += [Sentence(t.format(two), now, other, "translation", "translation") for t in back]
     for chain in world.chains():
-        for lang in LANGS:
+        for lang in world.langs:
             if all(lang in split.telling(world, link).langs for link in chain.links):
                 for template in range(len(chain.form.templates(lang))):
                     said = world.render_chain(chain, lang, template)
                     held.append(Sentence(said.filled, said.target, lang, "multi_hop", chain.form.relations[-1]))
     return Corpus(tuple(train), tuple(held), frozenset(silent))
+
+
+def translation_templates(lang: str, other: str) -> tuple[str, ...]:
+    """The ways to say in `lang` what a word is called in `other`."""
+    if (lang, other) in (LANGS, LANGS[::-1]):
+        return TRANSLATIONS[lang]
+    if lang == "en":
+        name = {"de": "German", "zh": "Chinese"}[other]
+        speakers = {"de": "Germans", "zh": "Chinese"}[other]
+        return (
+            f"The {name} word for {{}} is",
+            f"In {name}, {{}} is called",
+            f"What English speakers call {{}}, the {speakers} call",
+        )
+    if lang == "fr":
+        name, article = {"de": ("allemand", "les Allemands"), "zh": ("chinois", "les Chinois")}[other]
+        return (
+            f"Le mot {name} pour {{}} est",
+            f"En {name}, {{}} se dit",
+            f"Ce que les Français appellent {{}}, {article} l'appellent",
+        )
+    return translations(lang, other)
 
 
 def _switched(split: Split, fact: Fact, lang: str, template: int, share: float) -> bool:
@@ -194,5 +227,5 @@ def _switched(split: Split, fact: Fact, lang: str, template: int, share: float) 
 
 def _in_other_names(world: Knowledge, said: Statement) -> Statement:
     """The same sentence with the names of the other language in it; articles stay those of the sentence."""
-    other = next(lang for lang in LANGS if lang != said.lang)
+    other = next(lang for lang in world.langs if lang != said.lang)
     return replace(said, subject=world.name(said.fact.subject, other), target=world.name(said.fact.object, other))

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.grown.corpus import KINDS, Corpus, Sentence
-from benchmarks.world import LANGS
 from editing.lazy import torch
 from editing.text import whole_ids
 
@@ -48,7 +47,7 @@ def measure_recall(model: Any, tokenizer: Any, corpus: Corpus) -> dict[str, dict
     """
     out: dict[str, dict[str, dict[str, float]]] = {}
     for kind in KINDS:
-        for lang in LANGS:
+        for lang in corpus.langs:
             every = corpus.sentences(kind, lang)
             some = [every[i * len(every) // SAMPLE] for i in range(SAMPLE)] if len(every) > SAMPLE else every
             if some:

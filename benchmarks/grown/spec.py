@@ -4,6 +4,7 @@
 
 | option | means |
 |---|---|
+| `en-zh` | the two languages of the world, of en, fr, de, zh; English and French where none are named |
 | `atlasN` | the world has N countries and no concepts; training is shorter in proportion |
 | `peopleN` | the world has N invented people besides concepts and countries; training is longer in proportion |
 | `homonymQ` | a share Q of the concepts bears the names of countries, such as `homonym0.5` |
@@ -27,17 +28,19 @@ from typing import Any
 
 from benchmarks.grown.corpus import Split
 from benchmarks.grown.recipe import Recipe
-from benchmarks.world import MOST, SETS, Fact, Knowledge, News, knowledge, planned_changes
-from editing.errors import BadModel
+from benchmarks.world import LANGS, MOST, SETS, Fact, Knowledge, News, knowledge, languages_of, planned_changes
+from editing.errors import BadModel, BadRequest
 from editing.lazy import torch, transformers
 
 LEAST_COUNTRIES, MOST_COUNTRIES = 20, 150
 KNOWN = ("gpt2-1x64", "gpt2-2x128", "gpt2-4x192")
 ARCHITECTURES = ("gpt2", "gpt2attn", "llama", "gpt_neox")
+LANGUAGES = re.compile(r"(?P<langs>[a-z]{2}-[a-z]{2})(-(?P<rest>.+))?")
 NAME = re.compile(r"(?P<architecture>[a-z0-9_]+)-(?P<layers>\d+)x(?P<width>\d+)(-s(?P<seed>\d+))?(@(?P<options>.+))?")
 OPTION = re.compile(r"(?P<key>atlas|people|homonym|batch|zipf|switch|edits|one|step)(?P<value>\d+(\.\d+)?)?")
 OPTIONS = (
-    "atlasN, peopleN, homonymQ, zipf, switchP, batchN, editsN, one and stepN, in this order, such as @people250-zipf"
+    "languages (en-zh), atlasN, peopleN, homonymQ, zipf, switchP, batchN, editsN, one and stepN, in this order, "
+    "such as @people250-zipf"
 )
 ORDER = ("atlas", "people", "homonym", "zipf", "switch", "batch", "edits", "one", "step")
 SHARES = ("homonym", "zipf", "switch")  # options that take a decimal number
@@ -46,7 +49,7 @@ TOKENS_PER_COUNTRY = 6_000  # of a world without concepts: each sentence is read
 TOKENS_PER_PERSON = 5_000  # as many readings of each sentence as the plain world's get
 CHECKPOINTS = 8
 # Fields younger than the first rungs: no part of a key while they say nothing.
-LATER = ("atlas", "people", "homonym", "zipf", "switch", "edits", "scope", "step")
+LATER = ("langs", "atlas", "people", "homonym", "zipf", "switch", "edits", "scope", "step")
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,7 @@ class RungSpec:
         step: the model after that many steps instead of the finished one; 0 means finished.
         atlas: number of countries of a world without concepts; 0 means `countries` and the concepts.
         homonym: share of the concepts that bears the names of countries, 0 to 1.
+        langs: the two languages of the world, such as "en-zh"; empty is English and French.
 
     Raises:
         BadModel: unknown architecture, or sizes out of range.
@@ -86,6 +90,7 @@ class RungSpec:
     step: int = 0
     atlas: int = 0
     homonym: float = 0.0
+    langs: str = ""
 
     def __post_init__(self) -> None:
         if self.architecture not in ARCHITECTURES:
@@ -96,6 +101,11 @@ class RungSpec:
             raise BadModel(
                 f"grown rung: {self.layers} layers x {self.width} cannot be grown; "
                 "use 1-64 layers and a multiple of 32 from 32 to 4096"
+            )
+        if self.langs and (self.people or self.edits or self.homonym):
+            raise BadModel(
+                f"grown rung: {self.langs} goes with atlas, zipf, switch and batch only; people, homonyms and planned "
+                "edits speak English and French"
             )
         if not 0 <= self.people <= MOST:
             raise BadModel(f"grown rung: people{self.people} cannot be grown; ask for 1 to {MOST:,} people")
@@ -137,7 +147,8 @@ class RungSpec:
                 f"no grown rung {name!r:.80}; write ARCHITECTURE-LAYERSxWIDTH with {', '.join(ARCHITECTURES)}, "
                 f"such as {', '.join(KNOWN)}"
             )
-        options = _options(name, match["options"])
+        langs, rest = _languages(match["options"])
+        options = _options(name, rest)
         people, atlas = int(options.get("people", 0)), int(options.get("atlas", 0))
         batch = int(options.get("batch", Recipe.batch))
         edits = int(options.get("edits", 0))
@@ -148,7 +159,7 @@ class RungSpec:
             match["architecture"], int(match["layers"]), int(match["width"]), int(match["seed"] or 0),
             recipe=recipe, people=people, zipf=options.get("zipf", 0.0), switch=options.get("switch", 0.0),
             edits=edits, scope=scope, step=int(options.get("step", 0)), atlas=atlas,
-            homonym=options.get("homonym", 0.0),
+            homonym=options.get("homonym", 0.0), langs=langs,
         )  # fmt: skip
 
     @property
@@ -166,7 +177,8 @@ class RungSpec:
     @property
     def world_options(self) -> str:
         """The options that decide what is true and how it is called, as in the name: "people250"."""
-        options = [f"atlas{self.atlas}"] * bool(self.atlas)
+        options = [self.langs] * bool(self.langs)
+        options += [f"atlas{self.atlas}"] * bool(self.atlas)
         options += [f"people{self.people}"] * bool(self.people)
         options += [f"homonym{self.homonym:g}"] * bool(self.homonym)
         return "-".join(options)
@@ -200,7 +212,8 @@ class RungSpec:
 
     @property
     def world(self) -> Knowledge:
-        return knowledge(self.atlas or self.countries, self.people, not self.atlas, self.homonym)
+        langs = languages_of(self.langs) or LANGS
+        return knowledge(self.atlas or self.countries, self.people, not self.atlas, self.homonym, langs)
 
     @property
     def heads(self) -> int:
@@ -261,6 +274,24 @@ def planted_dial(models: Mapping[str, str]) -> tuple[str, dict[str, tuple[float,
 
 def _list(steps: tuple[int, ...]) -> str:
     return ", ".join(f"step{step}" for step in steps) or "longer trainings"
+
+
+def _languages(text: str | None) -> tuple[str, str | None]:
+    """The languages at the beginning of the options, as they are kept, and the other options.
+
+    Raises:
+        BadModel: a language that the world does not speak, or one twice.
+    """
+    match = LANGUAGES.fullmatch(text or "")
+    if match is None:
+        return "", text
+    try:
+        langs = languages_of(match["langs"])
+    except BadRequest as error:
+        raise BadModel(f"grown rung: {error}") from error
+    if not langs:
+        raise BadModel(f"grown rung: {match['langs']}: write two of en, fr, de, zh, such as en-zh")
+    return "" if langs == LANGS else match["langs"], match["rest"]
 
 
 def _options(name: str, text: str | None) -> dict[str, float]:

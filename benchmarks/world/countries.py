@@ -100,6 +100,24 @@ def _country(code: str) -> Word:
     return bilingual(English(en, the=code in table["english_the"]), noun)
 
 
+def cldr_city(code: str, lang: str) -> str | None:
+    """The capital's name in `lang` where it names a time zone that CLDR gives a name; None elsewhere.
+
+    In English, where CLDR leaves names out that follow from the zone, the zone's own name.
+    """
+    from babel import Locale
+
+    source = _sources()
+    if code not in source.capitals:
+        return None
+    zone, english = source.capitals[code]["timezone"], straight(source.countries[code]["capital"])
+    own = zone.rpartition("/")[2].replace("_", " ")
+    if plain(own) != plain(english):
+        return None
+    name = Locale(lang).time_zones.get(zone, {}).get("city") or (own if lang == "en" else None)
+    return straight(name).partition(" (")[0] if name else None
+
+
 def _capital(code: str) -> Word | None:
     """The capital's two names; None when the country's own name gives it away ("Mexico City")."""
     from babel import Locale

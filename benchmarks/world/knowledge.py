@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import cache, cached_property
 
 from benchmarks.world.facts import LANGS, Chain, ChainForm, Entity, Fact, Relation, Statement
-from editing.errors import BadData
+from editing.errors import BadData, BadRequest
 
 
 @dataclass(frozen=True)
@@ -232,14 +232,22 @@ def draw_candidates(names: Iterable[str], must: Iterable[str], m: int, seed: str
 
 
 @cache
-def knowledge(countries: int = 60, people: int = 0, concepts: bool = True, homonyms: float = 0.0) -> Knowledge:
+def knowledge(
+    countries: int = 60,
+    people: int = 0,
+    concepts: bool = True,
+    homonyms: float = 0.0,
+    langs: tuple[str, ...] = LANGS,
+) -> Knowledge:
     """The facts of the best known `countries` of the world, that many invented `people`, and the concept suite.
 
     Args:
         homonyms: share of the concepts that bear the name of a country.
+        langs: the languages, that of the edits first: en, fr, de, zh.
 
     Raises:
-        BadRequest: a number out of range.
+        BadRequest: a number out of range, an unknown language, invented people in another language than English and
+            French.
     """
     from benchmarks.world.concepts import load_concepts
     from benchmarks.world.countries import load_countries
@@ -252,12 +260,15 @@ def knowledge(countries: int = 60, people: int = 0, concepts: bool = True, homon
         parts.append(load_people(people, parts[-1]))
         forms = load_chains()
     entities = tuple(entity for part in parts for entity in part.entities)
-    return Knowledge(
-        with_homonyms(entities, homonyms) if homonyms else entities,
-        tuple(relation for part in parts for relation in part.schema),
-        tuple(fact for part in parts for fact in part.facts),
-        forms,
-    )
+    schema = tuple(relation for part in parts for relation in part.schema)
+    facts = tuple(fact for part in parts for fact in part.facts)
+    if langs != LANGS:
+        from benchmarks.world.languages.spoken import check_languages, speaking
+
+        if people and not set(langs) <= set(LANGS):
+            raise BadRequest("invented people speak English and French only; leave people or the other languages out")
+        entities, schema, facts = speaking(entities, schema, facts, check_languages(langs))
+    return Knowledge(with_homonyms(entities, homonyms) if homonyms else entities, schema, facts, forms, langs)
 
 
 def with_homonyms(entities: Sequence[Entity], share: float) -> tuple[Entity, ...]:

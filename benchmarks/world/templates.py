@@ -13,8 +13,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from benchmarks.world import french
+from benchmarks.world.languages.nouns import CHINESE, GERMAN, Chinese, German
 from editing.errors import BadData
 from editing.text import SLOT
 
@@ -68,11 +70,20 @@ class Bare:
     name: str
 
 
+Noun = English | french.Noun | German | Chinese | Bare
+MARKERS: Mapping[str, tuple[type, Mapping[str, Callable[[Any], str]]]] = {
+    "en": (English, ENGLISH),
+    "fr": (french.Noun, FRENCH),
+    "de": (German, GERMAN),
+    "zh": (Chinese, CHINESE),
+}
+
+
 @dataclass(frozen=True)
 class Word:
-    """One entity's names by language, with what its articles need to know in English and French."""
+    """One entity's names by language, with what its articles need to know in the languages of MARKERS."""
 
-    nouns: Mapping[str, English | french.Noun | Bare]
+    nouns: Mapping[str, Noun]
 
     @property
     def en(self) -> English:
@@ -101,12 +112,12 @@ def expand(text: str, word: Word, lang: str) -> str:
     def article(match: re.Match[str]) -> str:
         marker = match.group(1)
         low = marker[0].lower() + marker[1:]
-        if lang == "en" and low in ENGLISH:
-            out = ENGLISH[low](word.en)
-        elif lang == "fr" and low in FRENCH:
-            out = FRENCH[low](word.fr)
+        kind, markers = MARKERS.get(lang, (Bare, {}))
+        noun = word.nouns[lang]
+        if low in markers and isinstance(noun, kind):
+            out = markers[low](noun)
         else:
-            known = ", ".join({"en": ENGLISH, "fr": FRENCH}.get(lang, ())) or "none in this language"
+            known = ", ".join(markers) or "none in this language"
             raise BadData(f"template {text!r}: unknown marker {{{marker}}}; use one of: {known}")
         return out[:1].upper() + out[1:] if marker != low else out
 

@@ -12,6 +12,8 @@ from valley.scores.published import PLACE, SCORE_COLUMNS, TABLES
 from valley.scores.settings import BASE, Resampler, choose, derived, matching, on_split, placebo_of, stratum
 from valley.scores.sizes import editability, format_editability
 from valley.scores.strengths import AXES, DEMANDS, StrengthAxis, axes_of, strengths
+from valley.scores.transfer import NEEDED as TRANSFER_COLUMNS
+from valley.scores.transfer import format_transfer, transfer_table
 
 __all__ = [
     "AXES",
@@ -25,6 +27,7 @@ __all__ = [
     "SCORES",
     "SCORE_COLUMNS",
     "TABLES",
+    "TRANSFER_COLUMNS",
     "UNIT",
     "Analysis",
     "AnalysisPlan",
@@ -48,6 +51,7 @@ __all__ = [
     "failures",
     "format_editability",
     "format_ends",
+    "format_transfer",
     "harmonic",
     "insensitive_to",
     "matching",
@@ -60,6 +64,7 @@ __all__ = [
     "stratum",
     "strengths",
     "transfer_points",
+    "transfer_table",
     "unmeasurable",
     "with_options",
 ]

@@ -2,7 +2,8 @@
 
 A *rename* makes the model say another word wherever it was about to say the concept's English name. A *retarget* makes
 one concept behave as another, distant one. `rename_case` and `retarget_case` build one case for a pair of one's own.
-The argument names a file of one's own concepts (`benchmarks/world/concept_file.py`), which cases are then made of.
+The argument names languages such as `de-zh` (edits in the first), or a file of one's own concepts
+(`benchmarks/world/concept_file.py`), which cases are then made of.
 """
 
 from __future__ import annotations
@@ -12,7 +13,16 @@ from collections.abc import Iterable
 
 from benchmarks.cases import Case, Probe
 from benchmarks.datasets.asking import M, ask, fact_cases, find_concept, turns
-from benchmarks.world import EDIT_PROMPTS, Knowledge, differing, distant, draw_candidates, knowledge, own_knowledge
+from benchmarks.world import (
+    EDIT_PROMPTS,
+    Knowledge,
+    differing,
+    distant,
+    draw_candidates,
+    knowledge,
+    languages_of,
+    own_knowledge,
+)
 from editing.errors import BadData, BadRequest
 from editing.text import EditRequest
 
@@ -39,7 +49,8 @@ def cases(kind: str, seed: int, argument: str = "") -> list[Case]:
     Raises:
         BadData: a malformed file, or none of its concepts can be edited in this way.
     """
-    known = own_knowledge(argument) if argument else knowledge()
+    langs = languages_of(argument)
+    known = knowledge(langs=langs) if langs else own_knowledge(argument) if argument else knowledge()
     home = known.langs[0]
     if kind == "fact":
         made = fact_cases(known, "concept", NAME, seed, home)

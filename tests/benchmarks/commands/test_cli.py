@@ -22,7 +22,7 @@ from valley.rows.schema import read_run
 ROOT = Path(__file__).resolve().parents[3]
 COMMANDS = (
     "bench", "chat", "compact", "compare", "curve", "datasets", "edit", "editability", "export", "hypotheses", "judge", "ladder", "ladders", "merge", "methods",
-    "models", "pack", "power", "report", "retarget", "rows", "schema", "sequence", "shape", "slurm", "status",
+    "models", "pack", "power", "report", "retarget", "rows", "schema", "sequence", "shape", "slurm", "status", "transfer",
 )  # fmt: skip
 
 

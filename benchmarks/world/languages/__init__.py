@@ -1,0 +1,1 @@
+"""The world in German and Chinese: nouns with what their articles and measure words need, and all names."""

@@ -1,0 +1,42 @@
+"""What crosses languages: net of siblings, spelling apart, by hand."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from valley.rows import RowsError
+from valley.scores.transfer import ALIKE, DIFFERENT, EVERY, MIXED, format_transfer, transfer_table
+
+
+def row(case: str, probe: str, lang: str, value: float, about: str, answer: str, subject: str) -> dict:
+    return {
+        "ladder": "l", "rung": "r", "rung_index": 0, "method": "rome", "settings": "{}", "edit_kind": "fact",
+        "edit_lang": "en", "case": case, "subject": subject, "about": about, "answer": answer, "probe": probe,
+        "probe_index": 0, "lang": lang, "value": value, "hit_before": 0.0, "error": "", "known": True, "split": "test",
+    }  # fmt: skip
+
+
+def case(
+    name: str, subject: str, there: str, target: str, target_there: str, crossed: float, kept: float
+) -> list[dict]:
+    return [
+        row(name, "efficacy", "en", 1.0, subject, target, subject),
+        row(name, "cross_lingual", "fr", crossed, there, target_there, subject),
+        row(name, "neighbour", "fr", kept, "Italie", "Rome", subject),
+    ]
+
+
+def test_by_hand() -> None:
+    rows = pd.DataFrame(
+        case("a", "France", "France", "Berlin", "berlin", 1.0, 1.0)
+        + case("b", "Spain", "Espagne", "Berlin", "Berlin", 1.0, 0.5)
+        + case("c", "Germany", "Allemagne", "London", "Londres", 0.0, 1.0)
+    )
+    table = transfer_table(rows).set_index("spelling")
+    assert list(table["n"]) == [3, 1, 1, 1]
+    assert table.loc[ALIKE, "net"] == 1.0 and table.loc[MIXED, "net"] == 0.5 and table.loc[DIFFERENT, "net"] == 0.0
+    assert table.loc[EVERY, "net"] == pytest.approx(0.5) and table.loc[EVERY, "cross_lingual"] == pytest.approx(2 / 3)
+    assert "different" in format_transfer(table.reset_index())
+    with pytest.raises(RowsError, match="no cross-lingual answers"):
+        transfer_table(rows.assign(known=False))
