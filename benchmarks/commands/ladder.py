@@ -12,7 +12,7 @@ from editing.errors import BadRequest
 
 @click.group(cls=Group)
 def ladder() -> None:
-    """Work with ladders of models: list, show, train, measure strength and crispness, export.
+    """Work with ladders of models: list, show, fetch, train, measure strength and crispness, export.
 
     NAME is a ladder of `ladder list`, a .toml file, or a single model reference (strength and crispness only).
     """
@@ -42,6 +42,34 @@ def ladder_show(name: str, as_json: bool, csv: Path | None) -> None:
 
     about = describe_ladder(name)
     emit(about, lambda: format_ladder(about), as_json, csv, table=about["rungs"])
+
+
+@ladder.command("fetch")
+@click.argument("name")
+@option("--rungs")
+@click.option("--dry-run", is_flag=True, help="Print parameters, disk, hours and state of each rung; fetch nothing.")
+@printed
+@click.pass_context
+def ladder_fetch(ctx, name: str, rungs: tuple[str, ...], dry_run: bool, as_json: bool, csv: Path | None) -> None:
+    """Download the models of ladder NAME that are missing. Interrupt it any time: the same command continues.
+
+    \b
+    Examples:
+      valley ladder fetch polypythias --dry-run
+      valley ladder fetch pythia --rungs pythia-70m
+    """
+    from dataclasses import asdict
+
+    from benchmarks.ladders import fetch, format_needs, needs
+
+    if dry_run:
+        found = needs(name, rungs)
+        emit([asdict(need) for need in found], lambda: format_needs(name, found), as_json, csv)
+        return
+    if as_json or csv:
+        raise BadRequest("--json and --csv print the estimate; add --dry-run")
+    failed = fetch(name, rungs, click.echo)
+    ctx.exit(FAILED if failed else 0)
 
 
 @ladder.command("grow")

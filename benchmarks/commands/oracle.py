@@ -114,9 +114,8 @@ def planted(run: Path, crispness: Path | None, stratum: str, min_known: int, as_
 @command()
 @click.argument("runs", nargs=-1, required=True, type=FOLDER)
 @click.option("--all", "every", is_flag=True, help="Also edits whose fact the unedited model did not know.")
-@option("--csv")
-@option("--json")
-def transfer(runs: tuple[Path, ...], every: bool, csv: Path | None, as_json: bool) -> None:
+@printed
+def transfer(runs: tuple[Path, ...], every: bool, as_json: bool, csv: Path | None) -> None:
     """Print what crosses from the language of the edits of RUNS to each other one, names spelt alike and not apart.
 
     \b
@@ -131,11 +130,7 @@ def transfer(runs: tuple[Path, ...], every: bool, csv: Path | None, as_json: boo
 
     rows = pd.concat([read_run(run, TRANSFER_COLUMNS) for run in runs], ignore_index=True)
     table = transfer_table(rows, known_only=not every)
-    if as_json:
-        print_table(table)
-    else:
-        click.echo(format_transfer(table))
-    write_csv(table, csv, as_json)
+    emit(table, lambda: format_transfer(table), as_json, csv)
 
 
 COMMANDS = (oracle, planted, transfer)
