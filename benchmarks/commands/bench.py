@@ -33,7 +33,7 @@ TEMPORARY = "temporary"
     "--more-probes",
     type=Names(),
     default=None,
-    help="Further kinds of probes: negation, verification, reversed, challenge, long_form, decay.",
+    help="Further probes: negation, verification, reversed, challenge, long_form, decay, drift (2,000 tokens).",
 )
 @option("--chat")
 @option("--datasets")

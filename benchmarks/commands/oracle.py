@@ -125,8 +125,8 @@ def transfer(runs: tuple[Path, ...], every: bool, as_json: bool, csv: Path | Non
     """
     import pandas as pd
 
+    from valley.compare import TRANSFER_COLUMNS, format_transfer, transfer_table
     from valley.rows import read_run
-    from valley.scores import TRANSFER_COLUMNS, format_transfer, transfer_table
 
     rows = pd.concat([read_run(run, TRANSFER_COLUMNS) for run in runs], ignore_index=True)
     table = transfer_table(rows, known_only=not every)

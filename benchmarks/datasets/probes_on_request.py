@@ -5,6 +5,7 @@ negation, verification: two questions each, about the statement with the new and
 reversed: the statement with a gap for the subject, to be filled from subjects of the relation.
 challenge: the statement, somebody calls it wrong and names the old answer, the prompt again.
 long_form: the model goes on writing about the subject; the old and new answers in its text are counted.
+drift: all of our prose, 2,000 tokens or more per language, besides the sentence that every case reads.
 decay: the edited prompt itself, behind later training on unrelated text (`benchmarks/measure/later_training.py`).
 
 All are asked in the language of the edit. A case of which one cannot be made goes without it, and is counted.
@@ -20,6 +21,7 @@ from functools import cache
 from pathlib import Path
 
 from benchmarks.cases import Case, Probe
+from benchmarks.texts import long_texts
 from benchmarks.world import draw_candidates
 from editing.text import fill, join
 from valley.rows import ON_REQUEST
@@ -55,6 +57,9 @@ def _probes(case: Case, kind: str, others: dict[str, str]) -> tuple[list[Probe],
     wording = wordings().get(case.request.lang)
     # Of several edited prompts one that is a single sentence: it is to be quoted.
     edited = min((p for p in case.probes if p.kind == "efficacy"), key=lambda p: p.prompt.count(". "))
+    if kind == "drift":
+        texts = long_texts()
+        return [Probe("drift", text, lang=lang) for lang, some in texts.items() for text in some], ""
     if kind == "decay":
         return [replace(edited, kind="decay")], ""
     if wording is None:

@@ -26,6 +26,15 @@ def drift_texts() -> dict[str, tuple[str, ...]]:
 
 
 @cache
+def long_texts() -> dict[str, tuple[str, ...]]:
+    """All paragraphs of our prose, at least 2,000 tokens per language in the tokenizers of small models."""
+    names = ("{}.txt", "drift_{}.txt", "more_{}.txt")
+    return {
+        lang: tuple(p.strip() for name in names for p in _read(name.format(lang)).split("\n\n")) for lang in LANGUAGES
+    }
+
+
+@cache
 def ability_items() -> dict[str, dict[str, tuple[tuple[str, ...], ...]]]:
     """Language -> topic -> (prompt, right answer, three wrong answers): what no edit of a fact should touch."""
     table = tomllib.loads(_read("ability.toml"))

@@ -17,8 +17,8 @@ GENERALISATION: tuple[str, ...] = get_args(Generalisation)
 SPECIFICITY: tuple[str, ...] = get_args(Specificity)
 ROBUSTNESS: tuple[str, ...] = get_args(Robustness)
 PROBE_KINDS = GENERALISATION + SPECIFICITY + ROBUSTNESS
-# Kinds that a case has only where a plan names them (`more_probes`).
-ON_REQUEST: tuple[str, ...] = ("negation", "verification", *ROBUSTNESS)
+# What a case has only where a plan names it (`more_probes`); "drift" is more of a kind that every case has.
+ON_REQUEST: tuple[str, ...] = ("negation", "verification", *ROBUSTNESS, "drift")
 ALL = "all"  # the edit kind of the overall row of a curve
 ALL_DEV = "all dev cases, known or not"  # what a setting was chosen on where no dev case was known
 

@@ -12,8 +12,6 @@ from valley.scores.published import PLACE, SCORE_COLUMNS, TABLES
 from valley.scores.settings import BASE, Resampler, choose, derived, matching, on_split, placebo_of, stratum
 from valley.scores.sizes import editability, format_editability
 from valley.scores.strengths import AXES, DEMANDS, StrengthAxis, axes_of, strengths
-from valley.scores.transfer import NEEDED as TRANSFER_COLUMNS
-from valley.scores.transfer import format_transfer, transfer_table
 
 __all__ = [
     "AXES",
@@ -27,7 +25,6 @@ __all__ = [
     "SCORES",
     "SCORE_COLUMNS",
     "TABLES",
-    "TRANSFER_COLUMNS",
     "UNIT",
     "Analysis",
     "AnalysisPlan",
@@ -51,7 +48,6 @@ __all__ = [
     "failures",
     "format_editability",
     "format_ends",
-    "format_transfer",
     "harmonic",
     "insensitive_to",
     "matching",
@@ -64,7 +60,6 @@ __all__ = [
     "stratum",
     "strengths",
     "transfer_points",
-    "transfer_table",
     "unmeasurable",
     "with_options",
 ]

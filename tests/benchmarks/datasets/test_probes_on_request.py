@@ -59,6 +59,15 @@ def test_reversed_asks_for_the_subject_among_subjects_without_the_answer() -> No
         assert case.request.subject not in p.prompt
 
 
+def test_long_drift_has_two_thousand_tokens_a_language() -> None:
+    (case,), _ = with_requested(build_cases("world_facts", "fact", 1), ["drift"])
+    words = {
+        lang: sum(len(p.prompt.split()) for p in case.probes if p.kind == "drift" and p.lang == lang)
+        for lang in ("en", "fr")
+    }
+    assert min(words.values()) >= 1500  # words; 2,022 and 2,974 tokens of SmolLM2
+
+
 def test_what_cannot_be_asked_is_counted() -> None:
     renames, notes = with_requested(build_cases("concept_suite", "rename", 3), ["reversed", "challenge"])
     assert notes == ("reversed: not asked of 3 of 3 cases: no subject in its prompt",)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
+from valley.compare.transfer import ALIKE, DIFFERENT, EVERY, MIXED, format_transfer, transfer_table
 from valley.rows import RowsError
-from valley.scores.transfer import ALIKE, DIFFERENT, EVERY, MIXED, format_transfer, transfer_table
 
 
 def row(case: str, probe: str, lang: str, value: float, about: str, answer: str, subject: str) -> dict:
