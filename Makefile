@@ -11,6 +11,7 @@ PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 DEMO := results/demo
 STUDY := results/study
+TODAY := --metric harmonic_net_all --min-known 50  # its plan is of the first analysis
 
 .PHONY: demo speed gpu study study-tables test test-slow check gemma setup clean clean-cache
 
@@ -33,8 +34,8 @@ study: $(READY)
 	$(MAKE) study-tables
 
 study-tables: $(READY)
-	$(PY) cli.py report $(STUDY) --min-known 20 --png --svg --csv --md
-	$(PY) cli.py editability $(STUDY) --min-known 20 --json > $(STUDY)/editability.json
+	$(PY) cli.py report $(STUDY) $(TODAY) --png --svg --csv --md
+	$(PY) cli.py editability $(STUDY) $(TODAY) --json > $(STUDY)/editability.json
 
 test: $(READY)
 	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(PY) -m pytest -n 2 --dist worksteal -m "not slow"

@@ -16,23 +16,26 @@ crispness = click.option(
     default=None,
     help="The crispness.csv of `ladder crispness`.  [default: RUN/crispness.csv or .csv.gz where there is one]",
 )
-# Here an option that is not given keeps the value of the analysis plan.
-min_known = option("--min-known", default=None, show_default="50")
-stratum = option("--stratum", "--which", default=None, show_default="known", into="which")
+# Here an option that is not given keeps the value of the analysis plan that is stored in the run.
+min_known = option("--min-known", default=None, show_default="of the stored plan, 50")
+stratum = option("--stratum", "--which", default=None, show_default="of the stored plan, known", into="which")
+metric = option("--metric")
 
 
-def _echo_caution(caution: str, quiet: bool) -> None:
-    """Print how a table differs from the stored analysis plan, where it does (on stderr when `quiet`)."""
-    if caution:
+def _echo_cautions(quiet: bool, *cautions: str) -> None:
+    """Print what there is to know of the scores: how they differ from the stored analysis plan, whether they are not
+    above placebo (on stderr when `quiet`)."""
+    for caution in filter(None, cautions):
         click.echo(f"Caution: {caution}.", err=quiet)
 
 
 @command()
 @click.argument("run", type=FOLDER)
-@option("--min-known")
+@min_known
+@metric
 @click.option("--brief", is_flag=True, help="One line per model and edit kind instead of all scores.")
 @printed
-def curve(run: Path, min_known: int, brief: bool, as_json: bool, csv: Path | None) -> None:
+def curve(run: Path, min_known: int | None, metric: str | None, brief: bool, as_json: bool, csv: Path | None) -> None:
     """Print how editable each model of RUN is, as a table and in words, and write the two pictures into RUN.
 
     \b
@@ -42,14 +45,17 @@ def curve(run: Path, min_known: int, brief: bool, as_json: bool, csv: Path | Non
     """
     from valley.report import Report, write_curve_charts
     from valley.rows import read_run
-    from valley.scores import CURVE_COLUMNS, analyse, plan_caution
+    from valley.scores import CURVE_COLUMNS, analyse, former_metric, plan_caution, with_options
     from valley.text import format_brief, format_summary, format_table
 
-    analysis = analyse(read_run(run, CURVE_COLUMNS), min_known)
+    plan = with_options(run, min_known=min_known, metric=metric)
+    rows = read_run(run, CURVE_COLUMNS, doses=True)
+    analysis = analyse(rows, plan.min_known, plan.bootstrap, plan.seed, which=plan.which, metric=plan.metric)
     table = analysis.curve
     form = format_brief if brief else format_table
     emit(table, lambda: f"{form(table)}\n\n{format_summary(table)}", as_json, csv)
-    _echo_caution(plan_caution(run, min_known=min_known), as_json)
+    caution = plan_caution(run, min_known=min_known, metric=metric)
+    _echo_cautions(as_json, caution, analysis.note, former_metric(plan))
     paths = write_curve_charts(Report(analysis, run.name), run)
     for path in paths:
         click.echo(f"wrote {path}", err=as_json)
@@ -66,10 +72,14 @@ def curve(run: Path, min_known: int, brief: bool, as_json: bool, csv: Path | Non
     show_default=True,
     help="Definitions: ours (probe kinds), counterfact (ES, PS, NS, S...), easyedit (token accuracies).",
 )
+@metric
 @option("--stratum")
 @printed
-def scores(run: Path, metrics: str, stratum: str, as_json: bool, csv: Path | None) -> None:
-    """Print the scores of every setting of RUN, by the field's definitions, with 95% intervals.
+def scores(run: Path, metrics: str, metric: str | None, stratum: str, as_json: bool, csv: Path | None) -> None:
+    """Print the scores of every setting of RUN, by our or the field's definitions, with 95% intervals.
+
+    Ours: the score of --metric with its two sides, above placebo where the setting's own placebo ran, each kind of
+    probe as it is, and the gates that a setting fails.
 
     \b
     Examples:
@@ -77,11 +87,11 @@ def scores(run: Path, metrics: str, stratum: str, as_json: bool, csv: Path | Non
       valley scores results/demo --metrics easyedit --stratum all --csv results/demo/easyedit.csv
     """
     from valley.rows import read_run, run_record
-    from valley.scores import SCORE_COLUMNS, TABLES, plan_caution
+    from valley.scores import SCORE_COLUMNS, TABLES, former_metric, plan_caution, with_options
     from valley.text import format_scores
 
-    rows = read_run(run, SCORE_COLUMNS)
-    table = TABLES[metrics](rows, stratum)
+    rows, plan = read_run(run, SCORE_COLUMNS), with_options(run, metric=metric)
+    table = TABLES[metrics](rows, stratum, **({"metric": plan.metric} if metrics == "ours" else {}))
     emit(table, lambda: format_scores(table, stratum), as_json, csv)
     failed = int((rows["error"] != "").sum())
     if failed:
@@ -91,41 +101,54 @@ def scores(run: Path, metrics: str, stratum: str, as_json: bool, csv: Path | Non
         click.echo(
             f"A packed run: `pack` left out {', '.join(left_out)}, so columns made of them are n/a.", err=as_json
         )
-    _echo_caution(plan_caution(run, which=stratum), as_json)
+    former = former_metric(plan) if metrics == "ours" else ""
+    _echo_cautions(as_json, plan_caution(run, which=stratum, metric=metric), table.attrs.get("note", ""), former)
 
 
 @command()
 @click.argument("run", type=FOLDER)
 @min_known
 @stratum
+@metric
 @printed
-def editability(run: Path, min_known: int | None, which: str | None, as_json: bool, csv: Path | None) -> None:
-    """Print what each model size makes available to each method: best harmonic mean, E_HV, generalisation at
-    specificity .95.
+def editability(
+    run: Path, min_known: int | None, which: str | None, metric: str | None, as_json: bool, csv: Path | None
+) -> None:
+    """Print what each model size makes available to each method: the best setting's score and sides, net transfer,
+    E_HV, generalisation at specificity .95, and what choosing the setting on few cases may cost.
 
     \b
     Example:
       valley editability results/demo --min-known 2
     """
     from valley.rows import read_run
-    from valley.scores import available, ends_missed, format_editability, format_ends, plan_caution, with_options
+    from valley.scores import (
+        available,
+        ends_missed,
+        format_editability,
+        format_ends,
+        format_regret,
+        former_metric,
+        plan_caution,
+        with_options,
+    )
     from valley.scores import editability as table_of
     from valley.verdicts import format_strata, strata
 
-    plan = with_options(min_known=min_known, which=which)
-    rows = read_run(run)
+    plan = with_options(run, min_known=min_known, which=which, metric=metric)
+    rows = read_run(run, doses=True)
     scored = available(rows, plan)
     table = table_of(scored)
-    notes = [*format_strata(strata(scored), plan.which), *format_ends(ends_missed(rows))]
+    notes = [*format_regret(scored.lines), *format_strata(strata(scored), plan.which)]
+    notes += format_ends(ends_missed(rows))
     emit(table, lambda: "\n".join([format_editability(table), *notes]), as_json, csv)
-    _echo_caution(plan_caution(run, min_known=plan.min_known, which=plan.which), as_json)
+    caution = plan_caution(run, min_known=min_known, which=which, metric=metric)
+    _echo_cautions(as_json, caution, scored.note, former_metric(plan))
 
 
 @command()
 @click.argument("run", type=FOLDER)
-@click.option(
-    "--metric", default=None, help="harmonic_mean, e_hv, gen_at_spec, generalisation...  [default: harmonic_mean]"
-)
+@metric
 @min_known
 @stratum
 @printed
@@ -142,7 +165,7 @@ def shape(
       valley shape results/demo --min-known 2
     """
     from valley.rows import read_run
-    from valley.scores import available, ends_missed, format_ends, stored, with_options
+    from valley.scores import available, ends_missed, format_ends, format_regret, former_metric, stored, with_options
     from valley.verdicts import (
         Specifications,
         format_sensitivity,
@@ -154,9 +177,9 @@ def shape(
         strata,
     )
 
-    plan = with_options(metric=metric, min_known=min_known, which=which)
+    plan = with_options(run, metric=metric, min_known=min_known, which=which)
     caution = stored(plan, run)
-    rows = read_run(run)
+    rows = read_run(run, doses=True)
     scored = available(rows, plan)
     tests, paired = shapes(scored, plan, caution), sensitivity(rows, scored, plan)
     every = Specifications(scored, plan)
@@ -165,9 +188,11 @@ def shape(
     about = tests.as_json() | {"strata": counts.to_dict("records"), "known_everywhere": verdicts}
     about |= {"composites": every.table.to_dict("records"), "combined": every.as_json()}
     about |= {"ends_missed": missed.to_dict("records")}
-    notes = [*format_strata(counts, plan.which), *format_sensitivity(paired, plan.min_known), *format_ends(missed)]
+    notes = [*format_strata(counts, plan.which), *format_sensitivity(paired, plan)]
+    notes += [*format_regret(scored.lines), *format_ends(missed)]
     text = ["", format_shapes(tests), *notes]
     emit(about, lambda: "\n".join([format_specifications(every), *text]), as_json, csv, table=tests.tests)
+    _echo_cautions(as_json, scored.note, former_metric(plan))
 
 
 @command()
@@ -189,14 +214,14 @@ def hypotheses(run, only, crispness, min_known, which, as_json, csv) -> None:
     from valley.rows import crispness_of, read_run
     from valley.scores import stored, with_options
 
-    plan = with_options(min_known=min_known, which=which)
+    plan = with_options(run, min_known=min_known, which=which)
     crisp = crispness_of(run, crispness)
     caution = stored(plan, run)
     names = tuple(part.strip() for part in only.split(",") if part.strip())
-    results = judge(Evidence(read_run(run), plan, crisp), names)
+    results = judge(Evidence(read_run(run, doses=True), plan, crisp), names)
     about = {"hypotheses": [r.as_json() for r in results], "plan_sha256": plan.digest, "caution": caution}
     emit(about, lambda: format_results(results), as_json, csv, table=about["hypotheses"])
-    _echo_caution(caution, as_json)
+    _echo_cautions(as_json, caution)
 
 
 @command()
@@ -234,7 +259,7 @@ def compare(run_a, run_b, by, pair, stratum, min_known, anyway, out, as_json, cs
 
     cautions = {str(run): plan_caution(run, which=stratum, min_known=min_known) for run in (run_a, run_b)}
     for run, caution in cautions.items():
-        _echo_caution(caution and f"{run}: {caution}", quiet=True)
+        _echo_cautions(True, caution and f"{run}: {caution}")
     rows = {"A": read_run(run_a), "B": read_run(run_b)}
     unlike = differences(run_a, run_b, rows["A"], rows["B"])
     if unlike and not anyway:
@@ -258,7 +283,8 @@ def compare(run_a, run_b, by, pair, stratum, min_known, anyway, out, as_json, cs
 
 @command()
 @click.argument("run", type=FOLDER)
-@option("--min-known")
+@min_known
+@metric
 @crispness
 @click.option(
     "--cases", type=click.IntRange(min=0), default=5000, show_default=True, help="List at most this many edits."
@@ -268,7 +294,7 @@ def compare(run_a, run_b, by, pair, stratum, min_known, anyway, out, as_json, cs
 @click.option("--csv", "as_csv", is_flag=True, help="Also write the tables as CSV.")
 @click.option("--md", is_flag=True, help="Also write verdict, tables and provenance as Markdown.")
 @option("--json", help="Print the files written as JSON.")
-def report(run: Path, min_known: int, crispness: Path | None, cases: int, png, svg, as_csv, md, as_json: bool) -> None:
+def report(run: Path, min_known, metric, crispness: Path | None, cases: int, png, svg, as_csv, md, as_json) -> None:
     """Write RUN/report.html: one page with the verdict, figures, tables and every edit, that needs no network.
 
     \b
@@ -278,7 +304,7 @@ def report(run: Path, min_known: int, crispness: Path | None, cases: int, png, s
     """
     from valley.report import report_of, write_charts, write_markdown, write_page, write_tables
 
-    page = report_of(run, min_known=min_known, crispness=crispness, max_cases=cases)
+    page = report_of(run, min_known=min_known, metric=metric, crispness=crispness, max_cases=cases)
     paths = [write_page(page, run / "report.html")]
     for form, chosen in (("png", png), ("svg", svg)):
         paths += write_charts(page, run, form) if chosen else []

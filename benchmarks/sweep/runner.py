@@ -257,7 +257,7 @@ class _Sweep:
 
     def _read(self, tasks: Sequence[Task], model: str) -> Point:
         tables = [self.store.read(task.cell.address(model)) for task in tasks]
-        point = judge(pd.concat(tables)) if tables else Point()
+        point = judge(pd.concat(tables), self.places[0].choices.rule) if tables else Point()
         for cell, _ in tasks[:1]:
             counts = self.development.setdefault(cell.rung, {})
             counts[cell.edit_kind] = max(point.known, counts.get(cell.edit_kind, 0))

@@ -21,12 +21,14 @@ import numpy as np
 import pandas as pd
 
 from valley.hypotheses import INCONCLUSIVE, REFUTED, SUPPORTED, Evidence, hypotheses, judge
-from valley.rows import METRICS, NET
-from valley.scores import BASE, PLAN_AXES, SCORES, AnalysisPlan, Available, Resampler, derived
+from valley.rows import NET, PROBE_KINDS
+from valley.scores import BASE, PLAN_AXES, SCORES, AnalysisPlan, Available, Resampler, chooser, harmonic
 from valley.statistics import weighted_means
 from valley.verdicts import Rate
 
 PLAN = AnalysisPlan(min_known=10, bootstrap=200, draws=300)
+SIDES = ("generalisation", "specificity")
+MEASURED = (*PROBE_KINDS, NET, *SIDES, "delta_layer")
 LUCK, WANDER, NOISE, CASES = 0.05, 0.03, 0.1, 0.1  # standard deviations; WANDER of a difference between two scores
 
 
@@ -131,7 +133,7 @@ def _frame(world: World, kind: str, method: str, there: tuple[Model, ...]) -> pd
         edit_lang="en",
         known=True,
         known_everywhere=True,
-        **dict.fromkeys(BASE, np.nan),
+        **dict.fromkeys((*BASE, *SIDES), np.nan),
     )
 
 
@@ -145,13 +147,14 @@ def evidence_of(
         frame = _frame(world, curve.kind, curve.method, there)
         weights, n = draw.weights(case_list(world, curve.kind)), len(there)
         absent = np.full((n, world.cases), np.nan)
-        flat = np.stack([curve.values.get(name, absent) for name in (*BASE, "delta_layer")], axis=-1)
+        flat = np.stack([curve.values.get(name, absent) for name in MEASURED], axis=-1)
         by_case = flat.transpose(1, 0, 2).reshape(world.cases, -1)
         for w, out in ((np.ones((1, world.cases)), values), (weights, samples)):
             means = weighted_means(w, by_case).reshape(len(w) * n, -1)
             made = np.full((len(means), len(SCORES)), np.nan)
-            made[:, : len(METRICS)] = derived(means[:, :-1], None)
-            made[:, SCORES.index("delta_layer")] = means[:, -1]
+            made[:, [SCORES.index(name) for name in MEASURED]] = means
+            made[:, SCORES.index(NET)] = np.maximum(means[:, MEASURED.index(NET)], 0)
+            made[:, SCORES.index("score")] = harmonic(*(means[:, MEASURED.index(side)] for side in SIDES))
             out.append(made.reshape(len(w), n, -1).transpose(1, 0, 2))
         depths = np.full(n, 0.5) if curve.depths is None else curve.depths
         lines += [
@@ -167,6 +170,7 @@ def evidence_of(
                 "scored_on": "test",
                 "reason": "",
                 "n": world.cases,
+                "units": world.relations,
                 "depth": depth,
                 "family": "grown",
                 "grid": "",
@@ -178,7 +182,8 @@ def evidence_of(
         tables.append(frame.assign(**{name: v.ravel() for name, v in curve.values.items()}))
     scores = pd.concat(tables, ignore_index=True)
     dev = np.full((len(lines), len(SCORES)), np.nan)
-    scored = Available(pd.DataFrame(lines), np.concatenate(values)[:, 0], np.concatenate(samples), dev, scores, draw)
+    measured = np.concatenate(values)[:, 0], np.concatenate(samples), dev
+    scored = Available(pd.DataFrame(lines), *measured, scores, draw, PLAN.metric, chooser(PLAN.metric))
     return Evidence(scored, PLAN, crispness)
 
 

@@ -19,9 +19,9 @@ from valley.text import clean
 
 COLUMNS = {
     "strength_bits_per_byte": "bits",
-    "harmonic_mean": "value",
-    "harmonic_mean_low": "low",
-    "harmonic_mean_high": "high",
+    "score": "value",
+    "score_low": "low",
+    "score_high": "high",
 }
 WIDTH, HEIGHT = 360, 220
 
@@ -104,7 +104,7 @@ def _panel(points: pd.DataFrame, name: str) -> alt.LayerChart:
     dash = alt.StrokeDash("run:N", scale=alt.Scale(domain=runs, range=[[1, 0], [6, 3]]), legend=legend)
     x = alt.X("bits:Q", title="bits per byte of English text (stronger to the right)", axis=alt.Axis(tickCount=6),
               scale=alt.Scale(zero=False, reverse=True, nice=False, padding=16))  # fmt: skip
-    y = alt.Y("value:Q", title="editability: best harmonic mean", scale=alt.Scale(domain=[0, 1]))
+    y = alt.Y("value:Q", title="editability: score", scale=alt.Scale(domain=[0, 1]))
     measured, missing = points[points["value"].notna()], points[points["missing"].notna()]
     drawn = alt.Chart(_data(measured)).encode(x=x, color=colour)
     marks = [

@@ -18,11 +18,11 @@ from scipy.stats import t
 from valley.rows import (
     CASE,
     CONTROLS,
-    GENERALISATION,
+    IN_LANGUAGE,
+    KEPT,
     NET,
     PROBE_KINDS,
     RUNG,
-    SPECIFICITY,
     STRATA,
     RowsError,
     kind_order,
@@ -32,8 +32,9 @@ from valley.statistics import draw_weights, redraw, size_of, weighted_means
 
 BY = ("method", "ladder", "kind")
 PAIRING = ("method", "setting")
-MEASURES: tuple[str, ...] = ("generalisation", "specificity", "harmonic_mean", *PROBE_KINDS, NET)
-MEANS = tuple(name for name in MEASURES if name != "harmonic_mean")
+# Not above placebo: of a difference between two runs the placebo is the same part.
+MEASURES: tuple[str, ...] = ("generalisation", "specificity", "score", *PROBE_KINDS, NET)
+MEANS = tuple(name for name in MEASURES if name != "score")
 CELL = ("rung", "edit_kind", "method")
 GROUPS = {"method": ("method",), "ladder": ("rung",), "kind": ("edit_kind",), "": CELL}
 TOGETHER = "all"
@@ -147,8 +148,8 @@ def _masked(met: pd.DataFrame) -> pd.DataFrame:
     out = met[[*CELL, *CASE]].assign(cluster=met["cluster_a"])
     for side, values in sides.items():
         frame = pd.DataFrame(np.where(lacking, np.nan, values), columns=[*PROBE_KINDS, NET], index=met.index)
-        frame["generalisation"] = frame[list(GENERALISATION)].mean(axis=1)
-        frame["specificity"] = frame[list(SPECIFICITY)].mean(axis=1)
+        frame["generalisation"] = frame[list(IN_LANGUAGE)].mean(axis=1)
+        frame["specificity"] = frame[list(KEPT)].mean(axis=1)
         out = out.join(frame.add_suffix(f"_{side}"))
     return out.groupby([*CELL, *CASE, "cluster"], observed=True).mean().reset_index()
 
@@ -180,7 +181,7 @@ def _derived(means: np.ndarray) -> np.ndarray:
     """(n, MEANS) -> (n, MEASURES): floor the net transfer as curves do, add the harmonic mean of the mean scores."""
     columns = {name: means[:, i] for i, name in enumerate(MEANS)}
     columns[NET] = np.maximum(columns[NET], 0)
-    columns["harmonic_mean"] = harmonic(columns["generalisation"], columns["specificity"])
+    columns["score"] = harmonic(columns["generalisation"], columns["specificity"])
     return np.column_stack([columns[name] for name in MEASURES])
 
 

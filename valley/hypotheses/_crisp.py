@@ -42,7 +42,7 @@ def with_concepts(evidence: Evidence, crisp: pd.DataFrame) -> pd.DataFrame:
     if edits.empty:
         raise Untestable(f"no edits with enough cases by a method that writes at a key: {', '.join(LOCATED)}")
     edits = edits.assign(concept=edits["subject"].str.lower())
-    means = edits.groupby(["rung", "concept"])[["harmonic_mean", "cross_lingual", "neighbour"]].mean()
+    means = edits.groupby(["rung", "concept"])[["score", "cross_lingual", "neighbour"]].mean()
     pairs = crisp.assign(concept=crisp["concept"].str.lower()).merge(means.reset_index(), on=["rung", "concept"])
     if pairs.empty:
         raise Untestable("no edited subject is a concept of the crispness table at the same rung")

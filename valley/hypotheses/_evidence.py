@@ -92,7 +92,7 @@ class Evidence:
     @cached_property
     def edits(self) -> pd.DataFrame:
         """Case scores at each method's chosen setting, on the scored split and the plan's stratum, with `size`,
-        `harmonic_mean`."""
+        `score`."""
         lines = self.found.lines
         lines = lines.loc[lines["reason"] == "", [*RUNG, "size", "edit_kind", *SETTING, "scored_on"]]
         if lines.empty:
@@ -101,7 +101,7 @@ class Evidence:
         table = scores.merge(lines, on=[*RUNG, "edit_kind", *SETTING])
         parts = [on_split(part, str(split)) for split, part in table.groupby("scored_on")]
         table = pd.concat(parts, ignore_index=True)
-        return table.assign(harmonic_mean=harmonic(table["generalisation"].to_numpy(), table["specificity"].to_numpy()))
+        return table.assign(score=harmonic(table["generalisation"].to_numpy(), table["specificity"].to_numpy()))
 
     def transfer(self) -> pd.DataFrame:
         """Cross-lingual transfer net of the siblings' shift at each method's chosen setting, per language of the edit.
@@ -206,6 +206,8 @@ def association(pairs: pd.DataFrame, plan: AnalysisPlan, sign: float = 1.0, note
         Untestable: no model has five subjects in which both vary.
     """
     pairs = pairs.dropna(subset=["a", "b"])
+    if pairs.empty:
+        raise Untestable("no case has both scores")
     subjects = {name: i for i, name in enumerate(sorted(set(pairs["subject"])))}
     rng = np.random.default_rng([plan.seed, 78])
     n = len(subjects)

@@ -6,7 +6,7 @@ from valley.hypotheses._evidence import LOCATED, Evidence, Finding, Untestable, 
 
 ID = "H3"
 STATEMENT = "Steering and weight edits agree fact by fact"
-STATISTIC = "Spearman correlation of the harmonic means of steering and of a weight edit across cases, within a model"
+STATISTIC = "Spearman correlation of the scores of steering and of a weight edit across cases, within a model"
 TEST = "permutation of subjects within relations, the same at every model, two-sided"
 SIDED = True
 MARGIN = 0.2
@@ -24,6 +24,6 @@ def test(evidence: Evidence) -> Finding:
         )
     table = table.assign(case=unit_names(table))
     keys = ["rung", "size", "case", "subject", "cluster"]
-    one, two = (table.loc[table["method"] == m, [*keys, "harmonic_mean"]] for m in (STEERING, method))
-    pairs = one.merge(two, on=keys).rename(columns={"harmonic_mean_x": "a", "harmonic_mean_y": "b"})
+    one, two = (table.loc[table["method"] == m, [*keys, "score"]] for m in (STEERING, method))
+    pairs = one.merge(two, on=keys).rename(columns={"score_x": "a", "score_y": "b"})
     return association(pairs, evidence.plan, note=f"steer and {method}")

@@ -8,8 +8,7 @@ from valley.hypotheses._evidence import LOCATED, Evidence, Finding, Untestable, 
 ID = "H5"
 STATEMENT = "The chosen layer matters: an edit there beats one with its real key at a layer drawn at random"
 STATISTIC = (
-    "methods that write at a key: harmonic mean at the best setting less that of the control random_layer on the same "
-    "cases"
+    "methods that write at a key: score at the best setting less that of the control random_layer on the same cases"
 )
 TEST = "hierarchical bootstrap over sizes, seeds, relations and cases, t by the scarcest of them, two-sided"
 SIDED = True

@@ -8,8 +8,7 @@ from valley.hypotheses._evidence import Evidence, Finding, association
 ID = "H6"
 STATEMENT = "Crispness predicts editability across concepts within a model"
 STATISTIC = (
-    "Spearman correlation of C_key, at the layer where its mean over concepts is highest, with the "
-    "harmonic mean of an edit"
+    "Spearman correlation of C_key, at the layer where its mean over concepts is highest, with the score of an edit"
 )
 TEST = "permutation of concepts within types, the same at every model, two-sided"
 SIDED = True
@@ -18,5 +17,5 @@ MARGIN = 0.2
 
 def test(evidence: Evidence) -> Finding:
     crisp = by_concept(evidence, "C_key")
-    pairs = with_concepts(evidence, crisp).rename(columns={"value": "a", "harmonic_mean": "b"})
+    pairs = with_concepts(evidence, crisp).rename(columns={"value": "a", "score": "b"})
     return association(pairs, evidence.plan, note="edits by methods that write at a key, mean per concept")

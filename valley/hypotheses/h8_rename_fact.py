@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from valley.hypotheses._evidence import Evidence, Finding, Untestable, estimate, scarcest
-from valley.rows import GENERALISATION, SPECIFICITY
+from valley.rows import IN_LANGUAGE, KEPT
 from valley.scores import SCORES
 from valley.statistics import redraw
 
 ID = "H8"
 STATEMENT = "Rename edits and fact edits differ in how well they work"
-STATISTIC = "harmonic mean of rename edits less that of fact edits, by the same methods on the same models"
+STATISTIC = "score of rename edits less that of fact edits, by the same methods on the same models"
 TEST = "hierarchical bootstrap over sizes, seeds, relations and cases, t by the scarcest of them, two-sided"
 SIDED = False
 MARGIN = 0.05
@@ -20,15 +20,14 @@ MARGIN = 0.05
 def unlike(evidence: Evidence) -> list[str]:
     """Probe kinds that only one of the two edit kinds was asked: with those, two rulers would be compared."""
     edits = evidence.edits
-    kinds = [k for k in (*GENERALISATION, *SPECIFICITY) if k in edits]
-    kinds_of = [
-        set(edits.loc[edits["edit_kind"] == kind, kinds].dropna(axis=1, how="all")) for kind in ("rename", "fact")
-    ]
+    kinds = [k for k in (*IN_LANGUAGE, *KEPT) if k in edits]
+    measured = edits.groupby("edit_kind")[kinds].count()
+    kinds_of = [{kind for kind in kinds if measured.loc[edit, kind]} for edit in ("rename", "fact")]
     return [kind for kind in kinds if kind in kinds_of[0] ^ kinds_of[1]]
 
 
 def test(evidence: Evidence) -> Finding:
-    table, j = evidence.curves("harmonic_mean"), SCORES.index("harmonic_mean")
+    table, j = evidence.curves("score"), SCORES.index("score")
     scored, effects, drawn, used = evidence.found, [], [], []
     for _, size in table.groupby(["ladder", "size"], sort=False):
         differences, samples = [], []

@@ -65,6 +65,7 @@ def write_tables(report: Report, folder: Path) -> list[Path]:
     tables = {
         "curve": report.analysis.curve,
         "points": report.strength_points,
+        "kinds": report.kind_points,
         "transfer": report.transfer_points,
         "hypotheses": pd.DataFrame(hypotheses_table(judged)),
     }
@@ -93,7 +94,8 @@ def write_markdown(report: Report, path: Path) -> Path:
 def markdown(report: Report) -> str:
     """What `write_markdown` writes."""
     words = verdict(report.judged)
-    out = [f"# Editability: {_safe(report.title)}", "", f"**{_safe(words['headline'])}** {_safe(words['detail'])}", ""]
+    out = [f"# Editability: {_safe(report.title)}", "", f"**{_safe(words['headline'])}**", ""]
+    out += [_safe(" ".join(words["lede"])), ""]
     out += [f"* Minimum detectable depth, {_safe(one['whose'])}: {one['depth']}" for one in words["depths"]]
     out += [f"* {_safe(line)}" for line in words["shapes"]]
     for table in curve_tables(report.analysis.curve):

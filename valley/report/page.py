@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -19,23 +19,25 @@ from valley.report.charts.common import Chart, javascript
 from valley.report.charts.depth import crispness_chart, depth_chart
 from valley.report.charts.plane import plane_chart
 from valley.report.charts.specification import specification_chart
-from valley.report.charts.strength import editability_chart, transfer_chart
+from valley.report.charts.strength import editability_chart, kinds_chart, transfer_chart
 from valley.report.tables import curve_tables
 from valley.report.verdict import Judged, hypotheses_table, tests, verdict
 from valley.rows import ALL, LABELS, run_record, write_whole
 from valley.scores import (
     Analysis,
+    AnalysisPlan,
     StrengthAxis,
     axes_of,
     depth_scores,
     editability_points,
     failures,
+    kind_points,
     points,
     strengths,
     transfer_points,
     unmeasurable,
 )
-from valley.text import clean, unlike_kinds
+from valley.text import clean, format_gates, unlike_kinds
 from valley.verdicts import NAMED
 
 MAX_CASES = 5000
@@ -57,6 +59,7 @@ class Report:
         crispness: table of `ladder crispness`, or None.
         max_cases: at most so many cases are listed, taken in turn from every rung and edit kind.
         caution: what `valley.scores.plan.stored` said of the analysis plan.
+        plan: the analysis plan, for what the options of the analysis do not say.
     """
 
     analysis: Analysis
@@ -65,10 +68,11 @@ class Report:
     crispness: pd.DataFrame | None = None
     max_cases: int = MAX_CASES
     caution: str = ""
+    plan: AnalysisPlan = field(default_factory=AnalysisPlan)
 
     @cached_property
     def judged(self) -> Judged:
-        return Judged(self.analysis, self.crispness, self.caution)
+        return Judged(self.analysis, self.crispness, self.caution, self.plan)
 
     @property
     def ladders(self) -> list[str]:
@@ -91,6 +95,11 @@ class Report:
         return editability_points(self.analysis)
 
     @cached_property
+    def kind_points(self) -> pd.DataFrame:
+        """Every probe kind of every model and size, see `valley.scores.kind_points`."""
+        return kind_points(self.analysis)
+
+    @cached_property
     def transfer_points(self) -> pd.DataFrame:
         """Transfer of every model and size, see `valley.scores.transfer_points`."""
         return transfer_points(self.analysis)
@@ -109,9 +118,10 @@ class Report:
     @cached_property
     def charts(self) -> dict[str, Chart]:
         """Those that have something to show, by name."""
-        depths, moved = depth_scores(self.analysis, self.plane), self.transfer_points
+        depths, kinds, moved = depth_scores(self.analysis, self.plane), self.kind_points, self.transfer_points
         made = []
         for i, ladder in enumerate(self.ladders):
+            made.append(kinds_chart(f"kinds-{i}", kinds[kinds["ladder"] == ladder], self.axes[ladder]))
             made.append(depth_chart(f"depth-{i}", depths[depths["ladder"] == ladder]))
             made.append(transfer_chart(f"transfer-{i}", moved[moved["ladder"] == ladder], self.axes[ladder]))
             every = self.judged.specifications
@@ -167,6 +177,8 @@ def _render(report: Report) -> str:
         shape_names=NAMED,
         hypotheses=hypotheses_table(judged),
         unlike=unlike_kinds(curve),
+        gates=format_gates(curve),
+        ruler=analysis.ruler,
         options=analysis.options,
         case_data=embed(cases),
         n_shown=len(cases["cases"]),

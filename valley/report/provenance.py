@@ -97,7 +97,8 @@ def commands(about: dict, run: str, options: dict) -> list[str]:
             f"python cli.py bench --out {shlex.quote(run)}   # no run.json says with which ladder, methods and "
             f"edit kinds"
         ]
-    return [*lines, f"python cli.py report {shlex.quote(run)} --min-known {options['min_known']}"]
+    judged = f"--min-known {options['min_known']} --metric {options['metric']}"
+    return [*lines, f"python cli.py report {shlex.quote(run)} {judged}"]
 
 
 def _bench(asked: dict, run: str) -> str:

@@ -11,8 +11,8 @@ import pandas as pd
 
 from valley.report.page import MAX_CASES, Report, write_page
 from valley.report.verdict import hypotheses_table
-from valley.rows import RowsError, crispness_of, read_run, stored_plan
-from valley.scores import SCORE_COLUMNS, TABLES, analyse, stored, with_options
+from valley.rows import RowsError, crispness_of, read_run
+from valley.scores import SCORE_COLUMNS, TABLES, analyse, former_metric, stored, with_options
 
 FRAME_HEIGHT = 800  # pixels of the report in a notebook
 VERDICT_COLUMNS = ["ladder", "edit_kind", "outcome", "text", "share", "bound", "detectable"]
@@ -23,14 +23,15 @@ def report_of(
     *,
     min_known: int | None = None,
     which: str | None = None,
+    metric: str | None = None,
     crispness: str | Path | None = None,
     max_cases: int = MAX_CASES,
 ) -> Report:
     """The report of a run folder; stores the analysis plan's hash there before any score is read.
 
     Args:
-        min_known: fewer known cases are not measurable. which: stratum of the cases that count. None is what the
-            analysis plan stored in the run says, and the default of a plan where none is stored.
+        min_known: fewer known facts are not measurable. which: stratum of the cases that count. metric: the score. None
+            is what the analysis plan stored in the run says, and the default of a plan where none is stored.
         crispness: a crispness.csv; None takes the one in the run folder where there is one.
         max_cases: list at most this many edits.
 
@@ -38,12 +39,13 @@ def report_of(
         RowsError: no such run, unsound rows or tables.
     """
     run = Path(run)
-    kept = (stored_plan(run) or ({}, ""))[0]
-    plan = with_options(min_known=min_known or kept.get("min_known"), which=which or kept.get("which"))
+    plan = with_options(run, min_known=min_known, which=which, metric=metric)
     caution = stored(plan, run)
     table = crispness_of(run, crispness)
-    analysis = analyse(read_run(run), plan.min_known, plan.bootstrap, plan.seed, which=plan.which)
-    return Report(analysis, run.resolve().name, run, table, max_cases, caution)
+    rows = read_run(run, doses=True)
+    analysis = analyse(rows, plan.min_known, plan.bootstrap, plan.seed, which=plan.which, metric=plan.metric)
+    cautions = "; ".join(filter(None, (caution, former_metric(plan), analysis.note)))
+    return Report(analysis, run.resolve().name, run, table, max_cases, cautions, plan)
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,8 @@ class Run:
         run               # in a notebook: the report
 
     Attributes:
-        folder: the run folder. min_known, which: as in the analysis plan; None is what the run's stored plan says.
+        folder: the run folder. min_known, which, metric: as in the analysis plan; None is what the run's stored plan
+            says.
         crispness: a crispness.csv of `ladder crispness`; None takes the one in the run folder where there is one.
 
     Raises:
@@ -65,6 +68,7 @@ class Run:
     folder: str | Path
     min_known: int | None = None
     which: str | None = None
+    metric: str | None = None
     crispness: str | Path | None = None
 
     def __post_init__(self) -> None:
@@ -74,7 +78,9 @@ class Run:
     @cached_property
     def page(self) -> Report:
         """Tables, charts and tests, each made when first used."""
-        return report_of(self.folder, min_known=self.min_known, which=self.which, crispness=self.crispness)
+        return report_of(
+            self.folder, min_known=self.min_known, which=self.which, metric=self.metric, crispness=self.crispness
+        )
 
     @property
     def rows(self) -> pd.DataFrame:
@@ -94,7 +100,8 @@ class Run:
         if metrics not in TABLES:
             raise RowsError(f"no metrics {metrics!r}; use one of {', '.join(TABLES)}")
         rows = read_run(Path(self.folder), SCORE_COLUMNS)
-        return TABLES[metrics](rows, self.page.analysis.options["which"])
+        options = self.page.analysis.options
+        return TABLES[metrics](rows, options["which"], **({"metric": options["metric"]} if metrics == "ours" else {}))
 
     def verdict(self) -> pd.DataFrame:
         """What all composites say together, a line per ladder and edit kind: VERDICT_COLUMNS.

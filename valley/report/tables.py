@@ -9,7 +9,7 @@ import pandas as pd
 from valley.rows import ALL, METRICS
 from valley.text import number, where
 
-HEAD = ("harmonic_mean", "generalisation", "specificity")
+HEAD = ("score", "generalisation", "specificity")
 
 
 def curve_tables(curve: pd.DataFrame) -> list[dict]:

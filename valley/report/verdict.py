@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from valley.hypotheses import Evidence, Result, judge
-from valley.rows import ALL, CONTROLS, LABELS, RUNG
-from valley.scores import Analysis, AnalysisPlan, available, ends_missed, format_ends, with_options
+from valley.rows import ALL, CONTROLS, RUNG
+from valley.scores import Analysis, AnalysisPlan, available, by_name, ends_missed, format_ends, format_regret
 from valley.text import clean, number, short
 from valley.verdicts import (
     INCONCLUSIVE,
@@ -32,18 +32,20 @@ class Judged:
 
     Attributes:
         analysis: the curve. crispness: a table for the hypotheses that need one, or None.
-        caution: what `valley.scores.plan.stored` said of the analysis plan.
+        caution: what `valley.scores.plan.stored` said of the analysis plan. stated: that plan, or the default one.
     """
 
     analysis: Analysis
     crispness: pd.DataFrame | None = None
     caution: str = ""
+    stated: AnalysisPlan = field(default_factory=AnalysisPlan)
 
     @property
     def plan(self) -> AnalysisPlan:
+        """The stated plan with the options of the analysis."""
         options = self.analysis.options
-        return with_options(min_known=options["min_known"], bootstrap=options["draws"] or None, seed=options["seed"],
-                            which=options["which"])  # fmt: skip
+        taken = {name: options[name] for name in ("min_known", "seed", "which", "metric")}
+        return replace(self.stated, bootstrap=options["draws"] or self.stated.bootstrap, **taken)
 
     @property
     def only_controls(self) -> bool:
@@ -69,9 +71,14 @@ class Judged:
         """How many cases each stratum has, and the verdicts on the paired one, in words."""
         if self.only_controls:
             return []
-        scored, plan = self.evidence.found, self.plan
-        paired = sensitivity(self.analysis.rows, scored, plan)
-        return [*format_strata(strata(scored), plan.which), *format_sensitivity(paired, plan.min_known)]
+        found, plan = self.evidence.found, self.plan
+        paired = sensitivity(self.analysis.rows, found, plan)
+        return [*format_strata(strata(found), plan.which), *format_sensitivity(paired, plan)]
+
+    @cached_property
+    def regret(self) -> list[str]:
+        """What the choice of settings on few cases may cost, in words."""
+        return [] if self.only_controls else format_regret(self.evidence.found.lines)
 
     @cached_property
     def grid(self) -> list[str]:
@@ -84,34 +91,36 @@ class Judged:
 
 
 def verdict(judged: Judged) -> dict[str, Any]:
-    """What was found, in plain words.
+    """What was shapes, in plain words.
 
     Returns:
-        `headline`, `detail`, `shapes`: one line per ladder and edit kind; `depths`: the smallest valley that each could
-        have shown.
+        `headline`; `lede`: three sentences (what was measured and where the score is lowest and highest, what the
+        verdicts are, how small a valley could have been missed); `shapes`: one line per ladder and edit kind;
+        `depths`: the smallest valley that each could have shown.
     """
     curve, rows = judged.analysis.curve, judged.analysis.rows
     kinds = [k for k in dict.fromkeys(curve["edit_kind"]) if k != ALL]
-    shown = curve[curve["edit_kind"] == ALL].dropna(subset=["harmonic_mean"])
-    n_probes = int((rows["error"] == "").sum())
-    what = f"{_count(len(curve.drop_duplicates(list(RUNG))), 'rung')}, {_count(len(kinds), 'edit kind')}"
-    detail = (
-        f"Measured: {what} ({', '.join(kinds) or 'none'}), {len(judged.analysis.scores):,} edits, {n_probes:,} probes. "
-    )
+    shown = curve[curve["edit_kind"] != ALL].dropna(subset=["score"])
     shapes, every = judged.shapes, judged.specifications
     alone = {} if shapes is None else shapes.verdicts
     verdicts = {} if every is None else {key: one.verdict for key, one in every.combined.items()}
-    metric = LABELS.get(judged.plan.metric, judged.plan.metric)
     lines = [f"{whose}: {v.text}." for whose, v in zip(_whose(shapes), verdicts.values(), strict=True)]
     lines += [] if every is None else [f"{line[0].upper()}{line[1:]}." for line in what_decides(every.table)]
+    metric = judged.analysis.ruler.name
     lines += [f"{who}, {metric} alone: {v.text}." for who, v in zip(_whose(shapes), alone.values(), strict=True)]
-    lines += [f"{line[0].upper()}{line[1:]}." for line in (*judged.strata, *judged.grid)]
+    notes = [*judged.strata, *judged.regret, *judged.grid]
+    lines += [f"{line[0].upper()}{line[1:]}." for line in notes]
     if judged.caution:
         lines.append(f"Caution: {judged.caution}.")
-    out = {"detail": f"{detail}{_span(shown)}".strip(), "shapes": lines, "depths": _depths(shapes)}
-    if len(shown) < 2:
-        n = "only one rung" if len(shown) else "no rung"
-        return out | {"headline": f"No verdict: {n} could be measured over all edit kinds."}
+    what = f"{_count(len(curve.drop_duplicates(list(RUNG))), 'model')}, {len(judged.analysis.scores):,} edits"
+    probes = int((rows["error"] == "").sum())
+    measured = f"On {what} and {probes:,} probes, {_span(shown, kinds)}."
+    depths = _depths(shapes)
+    lede = [measured, _shared(verdicts, _whose(shapes)), _missed(depths)]
+    out = {"lede": [line for line in lede if line], "shapes": lines, "depths": depths}
+    if shown["rung"].nunique() < 2:
+        n = "only one model" if len(shown) else "no model"
+        return out | {"headline": f"No verdict: {n} could be measured."}
     named = {v.outcome for v in verdicts.values()}
     if named <= {INCONCLUSIVE}:
         return out | {"headline": "No verdict on the valley: what was measured is inconclusive."}
@@ -119,20 +128,45 @@ def verdict(judged: Judged) -> dict[str, Any]:
     return out | {"headline": headline[0].upper() + headline[1:]}
 
 
-def _span(shown: pd.DataFrame) -> str:
-    """The weakest and the strongest score in a sentence, and whether their intervals overlap."""
-    if len(shown) < 2:
-        return "The reasons stand in the table below."
-    values = shown["harmonic_mean"].to_numpy()
-    low, high = shown.iloc[int(values.argmin())], shown.iloc[int(values.argmax())]
-    text = " and ".join(
-        f"{number(r['harmonic_mean'])}{_range(r)} at {short(clean(r['rung']), 40)}" for r in (low, high)
-    )
-    text = f"Over all kinds, the best harmonic mean of generalisation and specificity lies between {text}."
-    if pd.isna(low["harmonic_mean_high"]) or pd.isna(high["harmonic_mean_low"]):
-        return text
-    apart = low["harmonic_mean_high"] < high["harmonic_mean_low"]
-    return f"{text} Their intervals {'do not ' if apart else ''}overlap."
+def _span(shown: pd.DataFrame, kinds: list[str]) -> str:
+    """Per edit kind the weakest and the strongest score, as the end of a sentence."""
+    parts = []
+    for kind in kinds:
+        part = shown[shown["edit_kind"] == kind]
+        if part.empty:
+            parts.append(f"that of {kind} edits could not be measured (reasons in the table)")
+            continue
+        low, high = part.loc[part["score"].idxmin()], part.loc[part["score"].idxmax()]
+        ends = [f"{number(r['score'])} at {short(clean(r['rung']), 40)}" for r in (low, high)]
+        alone = f"is {ends[0]}" if len(part) == 1 else f"lies between {' and '.join(ends)}"
+        parts.append(f"that of {kind} edits {alone}")
+    what = by_name(shown["metric"].iloc[0]).choice if len(shown) else ""
+    head = "the score of the best setting" + (f" ({what})" if what else "")
+    return f"{head}: {'; '.join(parts)}" if parts else f"{head} could not be measured"
+
+
+def _shared(verdicts: dict, whose: list[str]) -> str:
+    """The verdicts under all composites in a sentence, edit kinds with one verdict together."""
+    groups: dict[str, list[str]] = {}
+    for name, one in zip(whose, verdicts.values(), strict=True):
+        groups.setdefault(one.text, []).append(name)
+    texts = [f"{_listed(names)}: {text}" for text, names in groups.items()]
+    return f"Under every defensible score together, {'; '.join(texts)}." if texts else ""
+
+
+def _missed(depths: list[dict[str, str]]) -> str:
+    """How deep a valley the run could have missed, as a sentence."""
+    parts = [f"{one['depth']} ({one['whose']})" for one in depths]
+    if not parts:
+        return ""
+    return f"The shallowest valley that this score would have shown 80% of the time has a depth of {_listed(parts)}."
+
+
+def _listed(names: list[str]) -> str:
+    """a, b and c; `edits` is said once where all names end in it."""
+    if len(names) > 1 and all(name.endswith(" edits") for name in names):
+        return f"{_listed([name.removesuffix(' edits') for name in names])} edits"
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
 def _depths(shapes: Shapes | None) -> list[dict[str, str]]:
@@ -143,7 +177,7 @@ def _depths(shapes: Shapes | None) -> list[dict[str, str]]:
     for whose, (key, judged) in zip(_whose(shapes), shapes.verdicts.items(), strict=True):
         tests = shapes.tests[(shapes.tests["ladder"] == key[0]) & (shapes.tests["edit_kind"] == key[1])]
         more = "" if (tests["df"] > 0).any() else "more than "
-        text = "unknown: too few sizes" if np.isnan(judged.detectable) else f"{more}{judged.detectable:.2f}"
+        text = "unknown (too few sizes)" if np.isnan(judged.detectable) else f"{more}{judged.detectable:.2f}"
         out.append({"whose": whose, "depth": text})
     return out
 
@@ -188,12 +222,6 @@ def hypotheses_table(judged: Judged) -> list[dict[str, str]]:
 
 def _number(value: float) -> str:
     return "n/a" if pd.isna(value) else f"{value:.3f}"
-
-
-def _range(row: pd.Series) -> str:
-    if pd.isna(row["harmonic_mean_low"]):
-        return ""
-    return f" ({number(row['harmonic_mean_low'])} to {number(row['harmonic_mean_high'])})"
 
 
 def _count(n: int, noun: str) -> str:

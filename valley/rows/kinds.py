@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal, get_args
 
 EditKind = Literal["fact", "rename", "retarget", "erase"]
@@ -32,6 +33,14 @@ RUNG: tuple[str, ...] = ("ladder", "rung_index", "rung")
 SETTING: tuple[str, ...] = ("method", "settings")
 CASE: tuple[str, ...] = ("dataset", "case")  # the pairing key across rungs, within an edit kind
 
+# What the score is made of: kinds that should change, asked in the language of the edit (efficacy is a gate), and kinds
+# that should stay.
+IN_LANGUAGE: tuple[str, ...] = ("paraphrase", "relation", "alias", "multi_hop", "negation", "verification")
+KEPT: tuple[str, ...] = ("neighbour", "neighbour_plus", "same_subject")
+# An edit that fails one of these is no edit that a rung makes available: its score is 0. Efficacy is above placebo
+# where one ran; drift is exp(-KL in nats), so .5 is .69 nats a token; fluency, ability: shares of the unedited model.
+GATES: Mapping[str, float] = {"efficacy": 0.5, "drift": 0.5, "fluency": 0.8, "ability": 0.8}
+
 # Which cases count: known at their rung, known at every rung, all of them.
 STRATA: tuple[str, ...] = ("known", "known_everywhere", "all")
 
@@ -43,9 +52,7 @@ METRICS: tuple[str, ...] = (
     NET,
     "generalisation",
     "specificity",
-    "harmonic_mean",
-    "generalisation_net",
-    "harmonic_mean_net",
+    "score",
 )
 
 LABELS: dict[str, str] = {
@@ -70,9 +77,7 @@ LABELS: dict[str, str] = {
     NET: "cross-lingual, net of siblings",
     "generalisation": "generalisation",
     "specificity": "specificity",
-    "harmonic_mean": "harmonic mean",
-    "generalisation_net": "generalisation above placebo",
-    "harmonic_mean_net": "harmonic mean above placebo",
+    "score": "score",
     "fact": "fact",
     "rename": "rename",
     "retarget": "retarget",
@@ -101,11 +106,9 @@ MEANINGS: dict[str, str] = {
     "fluency": "entropy of generated n-grams relative to the unedited model",
     "ability": "answers to questions of general ability stay",
     NET: "cross_lingual minus what the siblings of the concept moved",
-    "generalisation": "mean over the kinds whose answer should change",
-    "specificity": "mean over the kinds whose answer should stay",
-    "harmonic_mean": "harmonic mean of generalisation and specificity",
-    "generalisation_net": "generalisation above placebo",
-    "harmonic_mean_net": "harmonic mean of generalisation above placebo and specificity",
+    "generalisation": "mean over the kinds in the edit's language whose answer should change, above placebo",
+    "specificity": "mean over neighbours, neighbours behind the edit's sentence and other facts of the subject",
+    "score": "harmonic mean of generalisation and specificity; 0 where a gate is failed",
 }
 
 

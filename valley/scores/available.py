@@ -1,5 +1,5 @@
-"""How much generalisation and specificity a rung makes available, per edit kind and method: E_HV, Gen@Spec, best
-harmonic mean.
+"""How much generalisation and specificity a rung makes available, per edit kind and method: the best setting's score,
+E_HV, Gen@Spec.
 
 Settings are chosen on dev cases and scored on test cases, each method on its own grid. Every number has bootstrap
 samples from the same draws of cases, so that rungs, methods and kinds are compared fact by fact.
@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 
 from valley.rows import CONTROLS, METRICS, PLACEBO, RANDOM_LAYER, RANDOM_SITE, RUNG, SETTING, STRATA, RowsError
-from valley.scores.cases import check, coded, scores_of
-from valley.scores.composites import CASE_COLUMNS, composites
+from valley.scores.cases import at_full_dose, check, coded, scores_of
+from valley.scores.composites import Composite, by_name, chooser, composites
 from valley.scores.grid import grids
 from valley.scores.plan import AnalysisPlan
 from valley.scores.settings import (
@@ -28,13 +28,15 @@ from valley.scores.settings import (
     on_split,
     pareto,
     placebo_of,
+    ruler_of,
     stratum,
+    units_of,
 )
 from valley.scores.strengths import counted_rate, family_of, foreign_to_prose, strange_to_sentences
-from valley.statistics import hypervolume, size_of, t_interval
+from valley.statistics import hypervolume, selection_regret, size_of, t_interval
 
 # From the front of settings, beside the METRICS of the best one.
-FRONT = ("e_hv", "e_hv_net", "gen_at_spec", "spec_at_spec", "delta_loc", "delta_layer")
+FRONT = ("e_hv", "gen_at_spec", "spec_at_spec", "delta_loc", "delta_layer")
 SCORES: tuple[str, ...] = (*METRICS, *FRONT, *COMPOSITES)
 KEY: tuple[str, ...] = (*RUNG, "size", "edit_kind", "method")
 PLAN_AXES = {
@@ -54,14 +56,17 @@ class Available:
     """Scores of every rung, edit kind and method.
 
     Attributes:
-        lines: KEY, the strength axes, settings, depth, n (cases), n_settings, n_front, chosen_on, scored_on, reason
-            (why there are no scores; else empty), family (`valley.scores.strengths.FAMILIES`), grid
-            (`valley.scores.grid.grids`).
+        lines: KEY, the strength axes, settings, depth, n (cases), units (relations, or cases of a single one),
+            n_settings, n_front, chosen_on, n_dev (cases that chose), regret (upper value of what choosing on so few
+            costs), scored_on, reason (why there are no scores; else empty), family
+            (`valley.scores.strengths.FAMILIES`), grid (`valley.scores.grid.grids`).
         values: (lines, SCORES) estimates; NaN is not measurable.
         samples: (lines, draws, SCORES), bootstrap over relations and cases, the same draws in every line.
         dev: (lines, SCORES) of the chosen setting on the development cases, which choose among methods. A composite
             above placebo has its `on_dev` here, as placebos run on test cases. NaN for scores that choose nothing.
         scores: the case scores behind them. resampler: the bootstrap draws over cases that `samples` come from.
+        metric: of the plan, by which settings are chosen. ruler: the composite that `generalisation`, `specificity` and
+            `score` are of. note: why it is not the plan's, or empty.
     """
 
     lines: pd.DataFrame
@@ -70,20 +75,21 @@ class Available:
     dev: np.ndarray
     scores: pd.DataFrame
     resampler: Resampler
+    metric: str
+    ruler: Composite
+    note: str = ""
+
+    def column(self, metric: str) -> int:
+        """Place among SCORES of a plan's metric; a composite by its former name too."""
+        return SCORES.index(metric if metric in SCORES else by_name(metric).name)
 
     def of(self, metric: str) -> pd.DataFrame:
         """`lines` with `value`, `se` and the 95% interval `low`, `high` of one score, and `dev` of it."""
-        j = SCORES.index(metric)
+        j = self.column(metric)
         drawn = self.samples[:, :, j]
-        low, high = np.full((2, len(drawn)), np.nan)
-        se = np.full(len(drawn), np.nan)
-        cases = self.scores[["ladder", "edit_kind", "cluster", "pair"]].drop_duplicates()
-        by_kind = cases.groupby(["ladder", "edit_kind"])["cluster"].nunique()
-        keys = zip(self.lines["ladder"], self.lines["edit_kind"], self.lines["n"], strict=True)
-        for i, (ladder, kind, n) in enumerate(keys):
-            relations = int(by_kind.get((ladder, kind), 1))
-            units = relations if relations > 1 else int(n)  # of a single relation the cases are drawn
-            sides = t_interval(self.values[i : i + 1, j], drawn[i][:, None], min(units, int(n)))
+        low, high, se = np.full((3, len(drawn)), np.nan)
+        for i, units in enumerate(self.lines["units"]):
+            sides = t_interval(self.values[i : i + 1, j], drawn[i][:, None], int(units))
             low[i], high[i] = (float(np.clip(side[0], -1, 1)) for side in sides)
             if not np.isnan(low[i]):
                 se[i] = np.nanstd(drawn[i], ddof=1)
@@ -103,14 +109,16 @@ def available(rows: pd.DataFrame, plan: AnalysisPlan | None = None, scores: pd.D
     if scores is None:
         rows = check(rows)
         scores = scores_of(rows)
+    rows = at_full_dose(rows)
     resampler = Resampler(scores, plan.bootstrap, plan.seed)
     strength, layers = _strengths(rows), grids(rows)
     tried = rows.loc[rows["method"] != "", list(GROUP)].drop_duplicates()
-    prepared = _prepare(scores, plan.which)
+    one, note = ruler_of(plan.metric, scores)
+    prepared = _prepare(scores, plan, one)
     lines, values, samples, dev = [], [], [], []
     for method in sorted(set(tried["method"]) - set(CONTROLS)):
-        part, its = scores[scores["method"] == method], tried[tried["method"] == method]
-        for pick in choose(part, its, plan.which).to_dict("records"):
+        part, its = scores[scores["method"].isin([method, PLACEBO])], tried[tried["method"] == method]
+        for pick in choose(part, its, plan.which, plan.metric).to_dict("records"):
             line, value, drawn = _line(prepared, pick | {"method": method}, resampler, plan)
             line["grid"] = layers.get((line["ladder"], method), "")
             lines.append(line | strength.loc[tuple(line[k] for k in RUNG)].to_dict())
@@ -122,7 +130,15 @@ def available(rows: pd.DataFrame, plan: AnalysisPlan | None = None, scores: pd.D
     table = pd.DataFrame(lines)
     order = table.sort_values(["ladder", "edit_kind", "method", "rung_index", "rung"], kind="stable").index
     arrays = (np.stack(one)[order] for one in (values, samples, dev))
-    return Available(table.loc[order].reset_index(drop=True), *arrays, scores=scores, resampler=resampler)
+    return Available(
+        table.loc[order].reset_index(drop=True),
+        *arrays,
+        scores=scores,
+        resampler=resampler,
+        metric=plan.metric,
+        ruler=one,
+        note=note,
+    )
 
 
 def _strengths(rows: pd.DataFrame) -> pd.DataFrame:
@@ -153,6 +169,7 @@ class _Prepared:
         scores: the cases of the stratum.
         dev, used, whole_dev: `group_means` of its development cases, of all its cases, of all development cases.
         placebos: the case scores of the placebo.
+        ruler: what generalisation, specificity and score are. chooser: the same without placebo.
     """
 
     scores: dict[tuple, pd.DataFrame]
@@ -160,30 +177,34 @@ class _Prepared:
     used: dict[tuple, pd.DataFrame]
     whole_dev: dict[tuple, pd.DataFrame]
     placebos: pd.DataFrame
+    ruler: Composite
+    chooser: Composite
 
     def means(self, place: tuple, scored_on: str) -> pd.DataFrame:
         """Means of the settings that were tried, on the cases that choose among them."""
         searched = self.dev if scored_on == "test" else self.used
-        nothing = pd.DataFrame(columns=[*GROUP, *BASE, "n", "harmonic_mean"])
+        nothing = pd.DataFrame(columns=[*GROUP, *BASE, "n", "generalisation", "specificity", "score"])
         return searched.get(place, self.whole_dev.get(place, nothing))
 
 
 PLACE = [*RUNG, "edit_kind", "method"]
-_CASE = [*PLACE, "settings", "split", "pair", "depth", *BASE, *CASE_COLUMNS]
+SIDES = ("generalisation", "specificity")
+_CASE = [*PLACE, "settings", "split", "pair", "cluster", "depth", *SIDES, *BASE]
 
 
-def _prepare(scores: pd.DataFrame, which: str) -> _Prepared:
+def _prepare(scores: pd.DataFrame, plan: AnalysisPlan, one: Composite) -> _Prepared:
+    by = chooser(plan.metric)
     scores = coded(scores[[*_CASE, *(name for name in STRATA if name in scores)]])
-    usable = stratum(scores, which)[_CASE]
+    usable = stratum(scores, plan.which)[_CASE]
     tables = (
         usable,
-        group_means(usable[usable["split"] == "dev"]),
-        group_means(usable),
-        group_means(scores.loc[scores["split"] == "dev", _CASE]),
+        group_means(usable[usable["split"] == "dev"], by),
+        group_means(usable, by),
+        group_means(scores.loc[scores["split"] == "dev", _CASE], by),
     )
     parts = [dict(iter(table.groupby(PLACE, observed=True))) for table in tables]
     placebos = scores.loc[scores["method"] == PLACEBO, _CASE]
-    return _Prepared(*parts, placebos=placebos)  # pyright: ignore[reportArgumentType]
+    return _Prepared(*parts, placebos=placebos, ruler=one, chooser=by)  # pyright: ignore[reportArgumentType]
 
 
 def _line(
@@ -194,41 +215,63 @@ def _line(
     line = {
         name: pick[name] for name in (*RUNG, "edit_kind", *SETTING, "n_settings", "chosen_on", "scored_on", "reason")
     }
-    line |= {"size": size_of(pick["rung"]), "n": 0, "n_front": 0, "depth": np.nan}
+    line |= {"size": size_of(pick["rung"]), "n": 0, "units": 0, "n_front": 0, "depth": np.nan}
+    line |= {"n_dev": 0, "regret": np.nan}
     value, drawn = np.full(len(SCORES), np.nan), np.full((resampler.draws, len(SCORES)), np.nan)
     usable = prepared.scores.get(place)
     if usable is None:
         usable = pd.DataFrame(columns=_CASE)
     scored = on_split(usable, pick["scored_on"])
     best = scored[scored["settings"] == pick["settings"]]
-    line["n"] = len(best)
+    line |= {"n": len(best), "units": units_of(best)}
     needed = plan.needed(pick["edit_kind"])
     if line["reason"] or len(best) < needed:
         line["reason"] = line["reason"] or f"{len(best)} cases, {needed} needed"
         return line, value, drawn
     k = len(METRICS)
     noise = placebo_of(prepared.placebos, best)
-    value[:k], drawn[:, :k] = resampler.metrics(best, noise)
+    value[:k], drawn[:, :k] = resampler.metrics(best, prepared.ruler, noise)
     value[-len(COMPOSITES) :], drawn[:, -len(COMPOSITES) :] = resampler.composites(best, noise)
     line["depth"] = float(best["depth"].median())
+    if pick["scored_on"] == "test":
+        line |= _regret(usable[usable["split"] == "dev"], pick, plan.seed)
     means = prepared.means(place, pick["scored_on"])
     front = list(pareto(means)["settings"])
     line["n_front"] = len(front)
-    gen, spec, net = (METRICS.index(name) for name in ("generalisation", "specificity", "generalisation_net"))
+    gen, spec = (METRICS.index(name) for name in SIDES)
     parts = [part for s in front if len(part := scored[scored["settings"] == s])]
     if len(parts) > 1:  # of one setting the hypervolume is a product, which says nothing of what else there is
-        samples_of = [resampler.metrics(part, placebo_of(prepared.placebos, part)) for part in parts]
+        samples_of = [resampler.metrics(part, prepared.chooser) for part in parts]  # placebos run for the best one only
         points, draws = (np.stack([f[i] for f in samples_of], axis=-2) for i in (0, 1))
-        for name, column in (("e_hv", gen), ("e_hv_net", net)):
-            value[k + FRONT.index(name)] = hypervolume(points[:, column], points[:, spec])
-            drawn[:, k + FRONT.index(name)] = hypervolume(draws[:, :, column], draws[:, :, spec])
+        value[k + FRONT.index("e_hv")] = hypervolume(points[:, gen], points[:, spec])
+        drawn[:, k + FRONT.index("e_hv")] = hypervolume(draws[:, :, gen], draws[:, :, spec])
     if parts:
         at = [k + FRONT.index("gen_at_spec"), k + FRONT.index("spec_at_spec")]
-        value[at], drawn[:, at] = _at_specificity(means, scored, resampler, plan.spec)
+        value[at], drawn[:, at] = _at_specificity(means, scored, resampler, prepared.chooser, plan.spec)
     for name, control in CONTROL_OF.items():
         i = k + FRONT.index(name)
         value[i], drawn[:, i] = _less_control(prepared, (*place[:-1], control), best, resampler, pick["scored_on"])
     return line, value, drawn
+
+
+def _regret(dev: pd.DataFrame, pick: dict, seed: int) -> dict[str, float]:
+    """n_dev and regret of the choice among the settings that were measured on as many development cases as the best.
+
+    The score is a harmonic mean of two means; a case counts by its first-order share of it at the chosen setting.
+    """
+    sides = [dev.pivot_table(index="pair", columns="settings", values=side, observed=True) for side in SIDES]
+    chosen = pick["settings"]
+    if any(chosen not in side for side in sides):
+        return {"n_dev": 0, "regret": np.nan}
+    common = sides[0].dropna(subset=[chosen]).index.intersection(sides[1].dropna(subset=[chosen]).index)
+    gen, spec = (side.reindex(common).dropna(axis=1) for side in sides)
+    names = [chosen, *(name for name in gen.columns.intersection(spec.columns) if name != chosen)]
+    g, s = float(gen[chosen].mean()), float(spec[chosen].mean())
+    if g + s == 0 or len(common) < 2:
+        return {"n_dev": len(common), "regret": np.nan}
+    cases = 2 * (s**2 * gen[names].to_numpy() + g**2 * spec[names].to_numpy()) / (g + s) ** 2
+    rng = np.random.default_rng([seed, 79, *"/".join(map(str, (pick[name] for name in PLACE))).encode()])
+    return {"n_dev": len(common), "regret": selection_regret(cases, rng)}
 
 
 def _on_dev(prepared: _Prepared, pick: dict) -> np.ndarray:
@@ -239,9 +282,8 @@ def _on_dev(prepared: _Prepared, pick: dict) -> np.ndarray:
     means = None if means is None else means[means["settings"] == pick["settings"]]
     if means is None or means.empty:
         return out
-    for name in ("generalisation", "specificity", "harmonic_mean"):
+    for name in (*SIDES, "score"):
         out[SCORES.index(name)] = means[name].iloc[0]
-    out[SCORES.index("harmonic_mean_net")] = out[SCORES.index("harmonic_mean")]
     own = composites_of(means)[0]
     places = [COMPOSITES.index(one.on_dev or one.name) for one in composites()]
     out[-len(COMPOSITES) :] = own[places]
@@ -249,7 +291,7 @@ def _on_dev(prepared: _Prepared, pick: dict) -> np.ndarray:
 
 
 def _at_specificity(
-    means: pd.DataFrame, scored: pd.DataFrame, resampler: Resampler, least: float
+    means: pd.DataFrame, scored: pd.DataFrame, resampler: Resampler, one: Composite, least: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Generalisation and specificity (2,) of the setting that generalises most among those specific enough on dev;
     samples (draws, 2).
@@ -265,15 +307,15 @@ def _at_specificity(
     if chosen.empty:
         return np.full(2, np.nan), np.full((resampler.draws, 2), np.nan)
     columns = [METRICS.index("generalisation"), METRICS.index("specificity")]
-    point, sample = resampler.metrics(chosen)
+    point, sample = resampler.metrics(chosen, one)
     return point[columns], sample[:, columns]
 
 
 def _less_control(
     prepared: _Prepared, place: tuple, best: pd.DataFrame, resampler: Resampler, scored_on: str
 ) -> tuple[float, np.ndarray]:
-    """E(best site) - E(the control of `place`), harmonic means on the cases both have; the control's setting chosen on
-    dev too.
+    """E(best site) - E(the control of `place`), scores without placebo on the cases both have; the control's setting
+    chosen on dev too.
 
     Near 0, the curve is about editability and says nothing of where a concept is (Hase et al. 2023).
     """
@@ -281,16 +323,16 @@ def _less_control(
     if place not in prepared.scores:
         return nothing
     searched = prepared.dev if scored_on == "test" and place in prepared.dev else prepared.used
-    means = searched[place].dropna(subset=["harmonic_mean"])
+    means = searched[place].dropna(subset=["score"])
     if means.empty:
         return nothing
-    order = means.sort_values(["harmonic_mean", "settings"], ascending=[False, True], kind="stable")
+    order = means.sort_values(["score", "settings"], ascending=[False, True], kind="stable")
     control = prepared.scores[place]
     control = control[control["settings"] == order["settings"].iloc[0]]
     both = best[best["pair"].isin(control["pair"])]
     other = control[control["pair"].isin(both["pair"])]
     if both.empty:
         return nothing
-    h = METRICS.index("harmonic_mean")
-    (one, one_drawn), (two, two_drawn) = resampler.metrics(both), resampler.metrics(other)
+    h = METRICS.index("score")
+    (one, one_drawn), (two, two_drawn) = (resampler.metrics(part, prepared.chooser) for part in (both, other))
     return float(one[h] - two[h]), one_drawn[:, h] - two_drawn[:, h]

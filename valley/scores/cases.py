@@ -8,13 +8,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from valley.rows import (
     CASE,
     COLUMNS,
+    FULL,
     GENERALISATION,
+    IN_LANGUAGE,
+    KEPT,
     NET,
     PROBE_KINDS,
     RUNG,
@@ -25,7 +27,7 @@ from valley.rows import (
 )
 from valley.scores.case_columns import OPTIONAL, composite_columns, dose_columns
 from valley.scores.composites import CASE_COLUMNS
-from valley.scores.composites.composite import DOSES
+from valley.scores.composites.composite import DOSES, FIRST, OWN
 
 _ABOUT = ("site", "lookup", "depth", "subject", "relation", "split")
 UNIT: tuple[str, ...] = (*RUNG, "edit_kind", *SETTING, *CASE)  # one edit of one case on one rung
@@ -137,7 +139,8 @@ def case_scores(rows: pd.DataFrame) -> pd.DataFrame:
     """One line per edited case: UNIT, facts about it, the mean of each probe kind, and the three summaries.
 
     A probe kind's score is the mean of `value` over the case's probes of that kind (NaN left out; several run seeds
-    are pooled). generalisation and specificity are unweighted means of the kinds that could be measured.
+    are pooled). generalisation (of the in-language kinds, efficacy not among them) and specificity are unweighted
+    means of the kinds that could be measured.
     `cluster` is the relation of the case (`relation` is a probe kind), `edit_lang` the language of the edit, `pair` the
     number of the case, the same at every rung. `known` is True only when no row of the case at
     this rung says otherwise. Error rows take no part.
@@ -145,11 +148,16 @@ def case_scores(rows: pd.DataFrame) -> pd.DataFrame:
     return scores_of(check(rows))
 
 
+def at_full_dose(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of edits as their methods made them; those at other doses only say what a case's curve over doses is."""
+    return rows[rows["dose"].eq(FULL)] if "dose" in rows and rows["dose"].ne(FULL).any() else rows
+
+
 def scores_of(rows: pd.DataFrame) -> pd.DataFrame:
     """`case_scores` of rows that `check` has passed."""
-    several = "dose" in rows and bool(rows["dose"].ne(1).any())
-    doses = dose_columns(rows, UNIT) if several else None
-    rows = rows[rows["dose"].eq(1)] if several else rows
+    full = at_full_dose(rows)
+    doses = dose_columns(rows, UNIT) if len(full) < len(rows) else None
+    rows = full
     good = rows.loc[rows["error"] == "", [*_USED, *(name for name in OPTIONAL if name in rows)]]
     texts = {name: good[name].dtype for name in good.columns if isinstance(good[name].dtype, pd.StringDtype)}
     if good.empty:
@@ -170,8 +178,8 @@ def scores_of(rows: pd.DataFrame) -> pd.DataFrame:
     kinds.columns = list(kinds.columns)
     scores = kinds.reindex(columns=list(PROBE_KINDS)).astype("float64")
     scores[NET] = net_of_siblings(good, ["_unit"]).reindex(scores.index)
-    scores["generalisation"] = scores[list(GENERALISATION)].mean(axis=1)
-    scores["specificity"] = scores[list(SPECIFICITY)].mean(axis=1)
+    for name, all_kinds in zip(FIRST, (GENERALISATION, SPECIFICITY), strict=True):
+        scores[name] = scores[list(all_kinds)].mean(axis=1)
     first = good[["_unit", "probe_index", "run_seed", "cell"]].sort_values(
         ["_unit", "probe_index", "run_seed", "cell"], kind="stable"
     )
@@ -179,7 +187,9 @@ def scores_of(rows: pd.DataFrame) -> pd.DataFrame:
     names = good.drop_duplicates("_unit").set_index("_unit")[unit]
     lang_type: Any = texts.get("edit_lang", "string")
     languages = edit_languages(good, ("_unit",)).astype(lang_type)
-    scores = scores.join(composite_columns(good, languages))
+    scores = scores.join(composite_columns(good, languages).drop(columns=list(FIRST)))
+    scores["generalisation"] = scores[[f"{k}{OWN}" if k == "multi_hop" else k for k in IN_LANGUAGE]].mean(axis=1)
+    scores["specificity"] = scores[list(KEPT)].mean(axis=1)
     facts = names.join(grouped.first()).rename(columns={"relation": "cluster"})
     table = facts.join(scores).join(languages).reset_index(drop=True)
     knew = good["known"].fillna(False).astype(bool).groupby(good["_unit"]).min().rename("known")
@@ -198,10 +208,3 @@ def scores_of(rows: pd.DataFrame) -> pd.DataFrame:
     table = table.assign(pair=table.groupby(["ladder", "edit_kind", *CASE], observed=True).ngroup())
     texts["cluster"] = texts.pop("relation", facts["cluster"].dtype)  # `relation` is a probe kind from here on
     return table.astype({name: dtype for name, dtype in texts.items() if name in table})
-
-
-def harmonic(generalisation: np.ndarray | float, specificity: np.ndarray | float) -> np.ndarray:
-    """2gs / (g + s); 0 when either is 0 or less; NaN where either is NaN."""
-    g, s = np.maximum(np.asarray(generalisation, float), 0), np.maximum(np.asarray(specificity, float), 0)
-    total = g + s
-    return np.where(total == 0, 0.0, 2 * g * s / np.where(total == 0, 1.0, total))

@@ -16,6 +16,8 @@ import pandas as pd
 from valley.rows import (
     ALL,
     CONTROLS,
+    IN_LANGUAGE,
+    KEPT,
     METRICS,
     NET,
     PLACEBO,
@@ -26,16 +28,21 @@ from valley.rows import (
     kind_order,
     weights_of,
 )
-from valley.scores.cases import NEEDED, check, scores_of
+from valley.scores.case_columns import OPTIONAL
+from valley.scores.cases import NEEDED, at_full_dose, check, scores_of
+from valley.scores.composites import PRIMARY, Composite
 from valley.scores.settings import (
     GROUP,
     Resampler,
     bounds,
     choose,
+    gates_failed,
     kind_mean,
     measured,
+    needed,
     on_split,
     placebo_of,
+    ruler_of,
     stratum,
     units_of,
 )
@@ -43,18 +50,14 @@ from valley.scores.strengths import AXES
 
 __all__ = ["Analysis", "analyse", "curve"]
 
-# All that a curve and its figures read of the rows.
 # What `curve` reads of a run: the scores, and what its two charts need of the rungs.
-CURVE_COLUMNS = tuple(
-    dict.fromkeys(
-        (*sorted(NEEDED), "bits_per_byte_fr", "n_layers", "model", "known_facts", *(axis.column for axis in AXES))
-    )
-)
+_RUNGS = ("bits_per_byte_fr", "n_layers", "model", "known_facts", *(axis.column for axis in AXES))
+CURVE_COLUMNS = tuple(dict.fromkeys((*sorted(NEEDED), "dose", *OPTIONAL, *_RUNGS)))
 ESTIMATES = [name for m in METRICS for name in (m, f"{m}_low", f"{m}_high")]
 COLUMNS = [
     *RUNG, "edit_kind", "strength_bits_per_byte", "strength_log10_parameters", "bits_per_byte_en", "bits_per_byte_fr",
     "parameters", "n_layers", "model", "method", "settings", "site", "lookup", "depth", "n_settings", "chosen_on",
-    "scored_on", "n_cases", "n_known", "n_errors", *ESTIMATES, "kinds", "reason", "gaps",
+    "scored_on", "n_cases", "n_known", "n_errors", *ESTIMATES, "kinds", "metric", "gates", "reason", "gaps",
 ]  # fmt: skip
 
 
@@ -68,7 +71,8 @@ class Analysis:
         choice: `choose(...)`, the best setting per rung and edit kind.
         curve: `curve(rows)`.
         resampler: the bootstrap draws behind the curve.
-        options: min_known, draws, seed, which (stratum), methods.
+        options: min_known, draws, seed, which (stratum), methods, metric (as asked for).
+        ruler: the composite that generalisation, specificity and score are of. note: why it is not that of the metric.
     """
 
     rows: pd.DataFrame
@@ -77,6 +81,8 @@ class Analysis:
     curve: pd.DataFrame
     resampler: Resampler
     options: dict
+    ruler: Composite
+    note: str
 
 
 def curve(
@@ -87,28 +93,31 @@ def curve(
     *,
     which: str = "known",
     methods: Sequence[str] | None = None,
+    metric: str = PRIMARY,
 ) -> pd.DataFrame:
     """Editability per rung, for all edit kinds together (`edit_kind` "all") and for each.
 
-    The overall line is the unweighted mean over the run's edit kinds, each at its own best setting; each kind must
-    have its share of `min_known`, so that every rung's overall line is made of the same kinds.
+    The overall line is the unweighted mean over the run's edit kinds, each at its own best setting; every kind must be
+    measurable, and all must have been asked the same kinds of probes: else the line is not comparable, and says why.
 
     Args:
         rows: the rows of a run.
-        min_known: fewer known cases are not measurable: NaN and a reason.
+        min_known: fewer known facts are not measurable: NaN and a reason; of renames and retargets 20 are enough.
         draws: bootstrap samples behind the 95% intervals; 0 for none.
         seed: seed of the bootstrap.
         which: "known" (at this rung), "known_everywhere" (at every rung) or "all".
         methods: only these methods (the placebo stays); None for all.
+        metric: of an analysis plan; its composite chooses settings (without placebo) and gives the score.
 
     Returns:
-        a table of COLUMNS. `METRIC_low`, `METRIC_high` bound METRIC. `reason` says why a line is NaN, `gaps` (JSON)
-        why a single score of it is. Strength is minus the bits per byte on the fixed English text.
+        a table of COLUMNS. `METRIC_low`, `METRIC_high` bound METRIC. `metric` is the composite of the score, `gates`
+        (JSON) the gates that the best setting fails. `reason` says why a line is NaN, `gaps` (JSON) why a single score
+        of it is. Strength is minus the bits per byte on the fixed English text.
 
     Raises:
         RowsError: the rows are not sound; see `valley.scores.cases.check`.
     """
-    return analyse(rows, min_known, draws, seed, which=which, methods=methods).curve
+    return analyse(rows, min_known, draws, seed, which=which, methods=methods, metric=metric).curve
 
 
 def analyse(
@@ -119,6 +128,7 @@ def analyse(
     *,
     which: str = "known",
     methods: Sequence[str] | None = None,
+    metric: str = PRIMARY,
 ) -> Analysis:
     """As `curve`, with what leads to it."""
     rows = check(rows)
@@ -132,30 +142,42 @@ def analyse(
     if min_known < 1:
         raise RowsError(f"min_known is {min_known}; give 1 or more")
     scores = scores_of(rows)
+    rows = at_full_dose(rows)
     tried = rows[list(GROUP)].drop_duplicates()
-    choice = choose(scores, tried, which)
+    choice = choose(scores, tried, which, metric)
     resampler = Resampler(scores, draws, seed)
-    prepared = _prepare(rows, scores, choice, resampler, which)
+    one, note = ruler_of(metric, scores)
+    prepared = _prepare(rows, scores, choice, resampler, which, one)
     kinds = sorted(prepared.asked, key=kind_order)
-    share = max(1, -(-min_known // max(1, len(kinds))))
+    unlike = unlike_rulers(prepared.asked)
     lines = []
     for rung in _rungs(rows).to_dict("records"):
         n_errors = len(_here(prepared.errors, rung))
-        per_kind = [_line(prepared, rung, kind) for kind in kinds]
-        total = _overall(rung, per_kind, n_errors, min_known, share)
-        lines.append(total)
+        per_kind = [_refused(_line(prepared, rung, kind), min_known) for kind in kinds]
+        total = _overall(rung, per_kind, n_errors, unlike)
+        lines.append(total | {"metric": one.name})
         for line in per_kind:
-            _refuse(line, min_known)
             lines.append({k: v for k, v in line.items() if k in COLUMNS})
     table = pd.DataFrame(lines, columns=COLUMNS)
     order = [ALL, *kinds]
     table = table.assign(_kind=[order.index(k) for k in table["edit_kind"]])
     table = table.sort_values(["ladder", "_kind", "rung_index", "rung"], kind="stable", ignore_index=True)
     options = {"min_known": min_known, "draws": draws, "seed": seed, "which": which,
-               "methods": None if methods is None else list(methods)}  # fmt: skip
+               "methods": None if methods is None else list(methods), "metric": metric}  # fmt: skip
     table = table.drop(columns="_kind")
-    table.attrs.update(options, weights=weights_of(rows) if "model_source" in rows else {})
-    return Analysis(rows, scores, choice, table, resampler, options)
+    table.attrs.update(options, note=note, weights=weights_of(rows) if "model_source" in rows else {})
+    return Analysis(rows, scores, choice, table, resampler, options, one, note)
+
+
+def unlike_rulers(asked: dict[str, set[str]]) -> str:
+    """Which kinds of probes that a score is made of were asked of some edit kinds only; empty where there are none."""
+    names = sorted(asked, key=kind_order)
+    parts = []
+    for probe in (*IN_LANGUAGE, *KEPT):
+        there = [kind for kind in names if probe in asked[kind]]
+        if there and len(there) < len(names):
+            parts.append(f"{probe} of {' and '.join(there)} edits only")
+    return f"not comparable: asked were {', '.join(parts)}" if parts else ""
 
 
 def _rungs(rows: pd.DataFrame) -> pd.DataFrame:
@@ -187,7 +209,7 @@ class _Prepared:
         scores: case scores by (ladder, rung_index, rung, edit kind). probes: the same of PROBE_COLUMNS of the rows.
         placebos: the case scores of the placebo. errors: RUNG, edit_kind and error of the failed cells.
         asked: edit kind -> the probe kinds that the run has for it.
-        choice, resampler, which: as in `Analysis`.
+        choice, resampler, which, ruler: as in `Analysis`.
     """
 
     scores: dict[tuple, pd.DataFrame]
@@ -198,13 +220,14 @@ class _Prepared:
     choice: pd.DataFrame
     resampler: Resampler
     which: str
+    ruler: Composite
 
 
 PROBE_COLUMNS = ["method", "settings", "case", "probe", "reason"]
 
 
 def _prepare(
-    rows: pd.DataFrame, scores: pd.DataFrame, choice: pd.DataFrame, resampler: Resampler, which: str
+    rows: pd.DataFrame, scores: pd.DataFrame, choice: pd.DataFrame, resampler: Resampler, which: str, one: Composite
 ) -> _Prepared:
     place = [*RUNG, "edit_kind"]
     slim = rows[[*place, *PROBE_COLUMNS]]
@@ -218,6 +241,7 @@ def _prepare(
         choice=choice,
         resampler=resampler,
         which=which,
+        ruler=one,
     )
 
 
@@ -227,6 +251,7 @@ def _line(prepared: _Prepared, rung: dict, kind: str) -> dict:
     errors = _here(prepared.errors, rung, kind)["error"]
     nothing = dict.fromkeys(ESTIMATES, np.nan)
     line = {**rung, "edit_kind": kind, **nothing, "n_errors": len(errors), "reason": "", "gaps": "{}"}
+    line |= {"metric": prepared.ruler.name, "gates": "{}"}
     line |= {"n_cases": 0, "n_known": 0, "n_used": 0, "kinds": "", "depth": np.nan, "n_settings": 0}
     line |= {"method": "", "settings": "", "site": "", "lookup": "", "chosen_on": "", "scored_on": ""}
     empty = np.full(len(METRICS), np.nan)
@@ -251,11 +276,14 @@ def _line(prepared: _Prepared, rung: dict, kind: str) -> dict:
     line |= {"n_cases": len(part), "n_known": int(part["known"].sum()), "n_used": len(used)}
     if used.empty:
         return line
-    point, samples = resampler.metrics(used, placebo_of(prepared.placebos, used))
+    noise = placebo_of(prepared.placebos, used)
+    point, samples = resampler.metrics(used, prepared.ruler, noise)
+    line["gates"] = json.dumps({name: round(value, 4) for name, value in gates_failed(used, noise).items()})
     low, high = bounds(samples, units_of(used))
     line |= _estimates(point, low, high)
     line |= {"point": point, "samples": samples, "units": units_of(used), "kinds": "+".join(measured(used))}
-    line["gaps"] = json.dumps(_gaps(prepared, key, used, dict(zip(METRICS, point, strict=True))), ensure_ascii=False)
+    gaps = _gaps(prepared, key, used, dict(zip(METRICS, point, strict=True)), noise is not None)
+    line["gaps"] = json.dumps(gaps, ensure_ascii=False)
     return line
 
 
@@ -266,7 +294,9 @@ def _estimates(point: np.ndarray, low: np.ndarray, high: np.ndarray) -> dict[str
     return cells
 
 
-def _gaps(prepared: _Prepared, key: tuple, used: pd.DataFrame, values: dict[str, float]) -> dict[str, str]:
+def _gaps(
+    prepared: _Prepared, key: tuple, used: pd.DataFrame, values: dict[str, float], corrected: bool
+) -> dict[str, str]:
     """Why a score of a measured line is NaN; only for scores that the run asked for somewhere."""
     kinds = prepared.asked[key[-1]]
     probes = prepared.probes[key]
@@ -283,24 +313,29 @@ def _gaps(prepared: _Prepared, key: tuple, used: pd.DataFrame, values: dict[str,
     for metric in ("generalisation", "specificity"):
         if np.isnan(values[metric]):
             gaps[metric] = f"no {metric} probe could be measured"
-            gaps["harmonic_mean"] = gaps[metric]
+    if np.isnan(values["generalisation"]) and prepared.ruler.net and not corrected:
+        gaps["generalisation"] = "no placebo edits of this method and setting"
+    if np.isnan(values["score"]):
+        gaps["score"] = gaps.get("generalisation", gaps.get("specificity", f"{prepared.ruler.name} is not measurable"))
     return gaps
 
 
-def _refuse(line: dict, min_known: int) -> None:
-    """Blank a line with too few known cases, saying so."""
-    if not line["reason"] and line["n_used"] < min_known:
-        line["reason"] = f"{line['n_used']} known {_noun(line['edit_kind'])}, {min_known} needed"
-    if line["reason"]:
-        line |= dict.fromkeys(ESTIMATES, np.nan)
+def _refused(line: dict, min_known: int) -> dict:
+    """The line, blank and with a reason where it has too few known cases."""
+    least = needed(min_known, line["edit_kind"])
+    if not line["reason"] and line["n_used"] < least:
+        line = line | {"reason": f"{line['n_used']} known {_noun(line['edit_kind'])}, {least} needed"}
+    return line | (dict.fromkeys(ESTIMATES, np.nan) if line["reason"] else {})
 
 
 def _noun(kind: str) -> str:
     return "facts" if kind == "fact" else "cases"
 
 
-def _overall(rung: dict, per_kind: list[dict], n_errors: int, min_known: int, share: int) -> dict:
+def _overall(rung: dict, per_kind: list[dict], n_errors: int, unlike: str) -> dict:
     line = {**rung, "edit_kind": ALL, **dict.fromkeys(ESTIMATES, np.nan), "n_errors": n_errors, "gaps": "{}"}
+    failed = {part["edit_kind"]: json.loads(part["gates"]) for part in per_kind}
+    line["gates"] = json.dumps({kind: gates for kind, gates in failed.items() if gates})
     for name in ("method", "site", "lookup", "chosen_on", "scored_on"):
         values = list(dict.fromkeys(part[name] for part in per_kind if part[name]))
         line[name] = "+".join(values)
@@ -312,17 +347,11 @@ def _overall(rung: dict, per_kind: list[dict], n_errors: int, min_known: int, sh
     settings = {part["edit_kind"]: part["settings"] for part in per_kind}
     line["settings"] = json.dumps(settings, ensure_ascii=False)
     line["kinds"] = "; ".join(f"{part['edit_kind']}: {part['kinds']}" for part in per_kind)
-    refused = []
-    for part in per_kind:
-        if part["reason"]:
-            refused.append(f"{part['edit_kind']}: {part['reason']}")
-        elif part["n_used"] < share:
-            refused.append(f"{part['edit_kind']}: {part['n_used']} known {_noun(part['edit_kind'])}, {share} needed")
-    used = sum(part["n_used"] for part in per_kind)
+    refused = [f"{part['edit_kind']}: {part['reason']}" for part in per_kind if part["reason"]]
     if not per_kind:
         refused.append("every cell failed" if n_errors else "not run")
-    elif not refused and used < min_known:
-        refused.append(f"{used} known cases, {min_known} needed")
+    elif unlike:
+        refused = [unlike]
     line["reason"] = "; ".join(refused)
     if refused:
         return line

@@ -7,8 +7,9 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
-from valley.rows import ALL, METRICS, NET, RUNG
+from valley.rows import ALL, METRICS, NET, PROBE_KINDS, RUNG
 from valley.scores.cases import UNIT, net_of_siblings
+from valley.scores.composites import chooser
 from valley.scores.curve import Analysis
 from valley.scores.settings import (
     GROUP,
@@ -16,6 +17,7 @@ from valley.scores.settings import (
     group_means,
     kind_mean,
     matching,
+    needed,
     on_split,
     placebo_of,
     stratum,
@@ -47,37 +49,57 @@ TENTHS = 10
 
 
 def editability_points(analysis: Analysis) -> pd.DataFrame:
-    """Best harmonic mean of every model and size, per ladder and edit kind, "all" kinds among them.
+    """Score of the best setting of every model and size, per ladder and edit kind, "all" kinds among them.
 
     Columns: ladder, edit_kind, role ("model" or "size"), name, seeds (models behind it), value, low, high (95%),
     generalisation, specificity, method and n_known (of a model), and those of `valley.scores.strengths.AXES`. A size of
     one model has no line of role "model": the same point would be drawn twice. The interval of a size redraws
     its models too.
     """
-    h = METRICS.index("harmonic_mean")
+    h = METRICS.index("score")
     curve = analysis.curve
     parts: dict[tuple, tuple[np.ndarray, np.ndarray]] = {}
+    units: dict[tuple, int] = {}
     for line in curve[(curve["edit_kind"] != ALL) & (curve["method"] != "")].to_dict("records"):
-        used = _scored(analysis, line)
-        parts[tuple(line[k] for k in RUNG), line["edit_kind"]] = analysis.resampler.metrics(
-            used, placebo_of(analysis.scores, used)
-        )
+        used, place = _scored(analysis, line), (tuple(line[k] for k in RUNG), line["edit_kind"])
+        units[place] = units_of(used)
+        parts[place] = analysis.resampler.metrics(used, analysis.ruler, placebo_of(analysis.scores, used))
     lines, samples = [], []
-    for line in curve[curve["harmonic_mean"].notna()].to_dict("records"):
+    for line in curve[curve["score"].notna()].to_dict("records"):
         rung = tuple(line[k] for k in RUNG)
         own = [part for (where, kind), part in parts.items() if where == rung and line["edit_kind"] in (kind, ALL)]
         drawn = (kind_mean(own) if line["edit_kind"] == ALL else own[0])[1][:, h]
+        least = min(units[where, kind] for where, kind in units if where == rung and line["edit_kind"] in (kind, ALL))
         keep = ("generalisation", "specificity", "method", "n_known")
         lines.append(
             {k: line[k] for k in (*RUNG, "edit_kind", *keep)}
             | {
                 "direction": "",
-                "value": line["harmonic_mean"],
-                "low": line["harmonic_mean_low"],
-                "high": line["harmonic_mean_high"],
+                "units": least,
+                "value": line["score"],
+                "low": line["score_low"],
+                "high": line["score_high"],
             }
         )
         samples.append(drawn)
+    return _with_sizes(lines, samples, analysis)
+
+
+def kind_points(analysis: Analysis) -> pd.DataFrame:
+    """Every probe kind of every model and size at the best setting, with the columns of `editability_points`;
+    `direction` is the probe kind. Generalisation kinds are above placebo where the setting's own placebo ran."""
+    lines, samples = [], []
+    for line in analysis.curve.to_dict("records"):
+        if line["edit_kind"] == ALL or line["reason"]:
+            continue
+        used = _scored(analysis, line)
+        value, drawn = analysis.resampler.kinds(used, placebo_of(analysis.scores, used))
+        low, high = bounds(drawn, units_of(used))
+        for i, kind in enumerate(PROBE_KINDS):
+            if not np.isnan(value[i]):
+                about = {k: line[k] for k in (*RUNG, "edit_kind", "method", "n_known")} | {"units": units_of(used)}
+                lines.append(about | {"direction": kind, "value": value[i], "low": low[i], "high": high[i]})
+                samples.append(drawn[:, i])
     return _with_sizes(lines, samples, analysis)
 
 
@@ -99,16 +121,16 @@ def transfer_points(analysis: Analysis) -> pd.DataFrame:
             if line["edit_kind"] == ALL:
                 continue
             used = _scored(analysis, line).merge(net, on=unit)
-            if len(used) < analysis.options["min_known"]:
+            if len(used) < needed(analysis.options["min_known"], line["edit_kind"]):
                 continue
             used = used.assign(**{NET: used["net"]})
-            value, drawn = analysis.resampler.metrics(used)
+            value, drawn = analysis.resampler.metrics(used, analysis.ruler)
             low, high = bounds(drawn, units_of(used))
             i = METRICS.index(NET)
             lines.append(
                 {k: line[k] for k in (*RUNG, "edit_kind", "method")}
                 | {"direction": f"{start}→{goal}".upper(), "n_known": len(used)}
-                | {"value": value[i], "low": low[i], "high": high[i]}
+                | {"units": units_of(used), "value": value[i], "low": low[i], "high": high[i]}
             )
             samples.append(drawn[:, i])
     return _with_sizes(lines, samples, analysis)
@@ -124,7 +146,7 @@ def _with_sizes(lines: list[dict], samples: list[np.ndarray], analysis: Analysis
     if not lines:
         return pd.DataFrame(columns=POINT)
     models = pd.DataFrame(lines).reindex(
-        columns=[*RUNG, *(name for name in POINT[1:13] if name not in ("role", "name", "seeds"))]
+        columns=[*RUNG, "units", *(name for name in POINT[1:13] if name not in ("role", "name", "seeds"))]
     )
     models = models.merge(strengths(analysis.rows).drop(columns="model"), on=list(RUNG), how="left")
     models = models.assign(size=models["rung"].map(size_of))
@@ -132,7 +154,7 @@ def _with_sizes(lines: list[dict], samples: list[np.ndarray], analysis: Analysis
     drawn = np.stack(samples)
     if not drawn.shape[1]:  # no bootstrap was asked for
         drawn = np.full((len(models), 1), np.nan)
-    means = sizes(plain, models["value"].to_numpy(dtype="float64"), drawn, COLUMNS, analysis.options["seed"])
+    means = sizes(plain, models["value"].to_numpy(dtype="float64"), drawn, COLUMNS)
     means = means[means["size"] != ALL_SIZES].rename(columns={"method": "direction", "size": "name"})
     key = ["ladder", "edit_kind", "direction", "size"]
     about = models.groupby(key, sort=False).agg(
@@ -164,12 +186,12 @@ def depth_scores(analysis: Analysis, plane: pd.DataFrame) -> pd.DataFrame:
             are any.
     """
     usable = stratum(analysis.scores, analysis.options["which"])
-    dev = group_means(usable[usable["split"] == "dev"])[[*GROUP, "harmonic_mean"]]
+    dev = group_means(usable[usable["split"] == "dev"], chooser(analysis.options["metric"]))[[*GROUP, "score"]]
     table = plane[~plane["control"]].dropna(subset=["depth"])
     table = table[table["site"] != CONTEXT]
-    table = table.merge(dev.rename(columns={"harmonic_mean": "dev"}), on=list(GROUP), how="left")
+    table = table.merge(dev.rename(columns={"score": "dev"}), on=list(GROUP), how="left")
     tenth = np.minimum((table["depth"] * TENTHS + 1e-9).astype("float64"), TENTHS - 1).astype(int)
-    table = table.assign(tenth=tenth, value=table["harmonic_mean"])
+    table = table.assign(tenth=tenth, value=table["score"])
     order = table.sort_values(["dev", "settings"], ascending=[False, True], kind="stable", na_position="last")
     best = order.groupby(["ladder", "rung_index", "rung", "edit_kind", "tenth"], sort=True).first().reset_index()
     low, high = best["tenth"] / TENTHS, (best["tenth"] + 1) / TENTHS

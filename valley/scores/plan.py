@@ -23,14 +23,15 @@ from valley.rows import (
     store_plan,
     stored_plan,
 )
-from valley.scores.composites import composites
+from valley.scores.composites import FORMER, PRIMARY, composites
+from valley.scores.settings import needed
 
 FILE = PLAN_FILE
-CONCEPTS = 20  # cases that a rung must have of edits whose subject is a concept
 METRICS = (
-    "harmonic_mean", "harmonic_mean_net", "e_hv", "e_hv_net", "gen_at_spec", "generalisation", "specificity",
-    "cross_lingual", *(one.name for one in composites()),
-)  # fmt: skip
+    *(one.name for one in composites()),
+    *("e_hv", "gen_at_spec", "generalisation", "specificity", "cross_lingual"),
+    *FORMER,
+)
 AXES = (
     "place_in_ladder",
     "bits_per_byte_world",
@@ -52,7 +53,11 @@ class AnalysisPlan:
         RowsError: an unknown field, metric, axis or stratum; a number out of its range.
     """
 
-    metric: Literal[METRICS] = Field(default="harmonic_mean", description="editability score whose curve is tested")  # type: ignore[valid-type]
+    metric: Literal[METRICS] = Field(  # type: ignore[valid-type]
+        default=PRIMARY,
+        description="score by which settings are chosen and whose curve is tested; `harmonic_mean` and "
+        "`harmonic_mean_net` are former names of `first_study` and `first_study_net`",
+    )
     axes: tuple[Literal[AXES], ...] = Field(  # type: ignore[valid-type]
         default=("bits_per_byte_world", "bits_per_byte", "log10_parameters", "log10_training_tokens"),
         min_length=1,
@@ -82,8 +87,8 @@ class AnalysisPlan:
             raise RowsError(f"analysis plan: {first_problem(error, cls, values)}") from error
 
     def needed(self, kind: str) -> int:
-        """`min_known` for facts; renames, retargets and erasures need CONCEPTS at most, as there are fewer of them."""
-        return self.min_known if kind == "fact" else min(self.min_known, CONCEPTS)
+        """Cases of a kind of edit that a rung must have."""
+        return needed(self.min_known, kind)
 
     @property
     def digest(self) -> str:
@@ -130,13 +135,10 @@ def plan_differences(run: Path, **chosen: Any) -> list[str] | None:
     Raises:
         RowsError: a stored file that is no plan.
     """
-    record = stored_plan(run)
-    if record is None:
+    plan = _stored(run)
+    if plan is None:
         return None
-    try:
-        kept = asdict(AnalysisPlan(**record[0]))
-    except (RowsError, TypeError) as error:
-        raise RowsError(f"{run / FILE}: not an analysis plan ({error}); delete it to state a new one") from error
+    kept = asdict(plan)
     return [
         f"{name} {_text(value)}, not {_text(kept[name])}"
         for name, value in chosen.items()
@@ -148,6 +150,30 @@ def _text(value: object) -> str:
     return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
-def with_options(**options: Any) -> AnalysisPlan:
-    """The default plan with those `options` that are not None."""
-    return replace(AnalysisPlan(), **{k: v for k, v in options.items() if v is not None})
+def with_options(run: Path | None = None, **options: Any) -> AnalysisPlan:
+    """The plan stored in `run`, or the default one where none is, with those `options` that are not None.
+
+    Raises:
+        RowsError: a stored file that is no plan.
+    """
+    kept = _stored(run) if run is not None else None
+    return replace(kept or AnalysisPlan(), **{k: v for k, v in options.items() if v is not None})
+
+
+def _stored(run: Path) -> AnalysisPlan | None:
+    record = stored_plan(run)
+    if record is None:
+        return None
+    try:
+        return AnalysisPlan(**record[0])
+    except (RowsError, TypeError) as error:
+        raise RowsError(f"{run / FILE}: not an analysis plan ({error}); delete it to state a new one") from error
+
+
+def former_metric(plan: AnalysisPlan) -> str:
+    """A line where the plan is of an earlier version and judges by its score; else empty."""
+    if plan.metric not in FORMER:
+        return ""
+    return (
+        f"scores are the first study's ({plan.metric}), as this run's analysis plan says; --metric {PRIMARY} is today's"
+    )

@@ -6,34 +6,38 @@ import numpy as np
 import pandas as pd
 
 from valley.rows import CONTROLS, METRICS, RUNG, SETTING, kind_order
+from valley.scores.composites import chooser
 from valley.scores.curve import Analysis
-from valley.scores.settings import GROUP, bounds, group_means, matching, on_split, pareto, stratum, units_of
+from valley.scores.settings import GROUP, bounds, group_means, matching, needed, on_split, pareto, stratum, units_of
 
-SCORES = ("generalisation", "specificity", "harmonic_mean")
+SCORES = ("generalisation", "specificity", "score")
 
 
 def points(analysis: Analysis) -> pd.DataFrame:
     """One line per rung, edit kind, method and setting, scored on the split that the curve scores on.
 
-    Columns: GROUP, n, generalisation, specificity, harmonic_mean each with _low and _high, site, lookup, depth,
+    Scores are by the composite that chooses settings, not above placebo: placebos run for the best setting only.
+
+    Columns: GROUP, n, generalisation, specificity, score each with _low and _high, site, lookup, depth,
     `best` (the curve's choice), `front` (on the Pareto front both of the dev cases, where settings were chosen on
-    them, and of the scored cases), `control`. Lines with fewer than min_known cases are left out, as in the curve.
+    them, and of the scored cases), `control`. Lines with too few known cases are left out, as in the curve.
     """
     which, min_known = analysis.options["which"], analysis.options["min_known"]
+    one = chooser(analysis.options["metric"])
     lines: list[dict] = []
     usable = stratum(analysis.scores, which)
     for pick in analysis.choice.to_dict("records"):
         here = matching(usable, {name: pick[name] for name in (*RUNG, "edit_kind")})
         scored = on_split(here, pick["scored_on"])
         basis = here[here["split"] == "dev"] if pick["scored_on"] == "test" else scored
-        means = group_means(basis)
+        means = group_means(basis, one)
         means = means[~means["method"].isin(CONTROLS)]
         front = set(pareto(means)[list(SETTING)].itertuples(index=False, name=None))
         group: list[dict] = []
         for key, part in scored.groupby(list(GROUP), observed=True):
-            if len(part) < min_known:
+            if len(part) < needed(min_known, pick["edit_kind"]):
                 continue
-            point, samples = analysis.resampler.metrics(part)
+            point, samples = analysis.resampler.metrics(part, one)
             low, high = bounds(samples, units_of(part))
             setting = key[-2:]
             line = dict(zip(GROUP, key, strict=True)) | {"n": len(part)}

@@ -18,7 +18,9 @@ import numpy as np
 import pandas as pd
 
 from valley.rows import (
+    CONTROLS,
     NET,
+    PLACEBO,
     PROBE_KINDS,
     RUNG,
     SETTING,
@@ -29,7 +31,8 @@ from valley.rows import (
     weights_of,
 )
 from valley.scores.cases import NEEDED, UNIT, case_scores, coded, edit_languages
-from valley.scores.settings import bounds, stratum
+from valley.scores.composites import CASE_COLUMNS, PRIMARY, Composite, Means, failed_gates
+from valley.scores.settings import bounds, gated, is_placebo_of, ruler_of, stratum
 from valley.statistics import draw_weights, weighted_means
 
 GROUP: tuple[str, ...] = (*RUNG, "edit_kind", "dataset", *SETTING)
@@ -127,26 +130,59 @@ def counterfact_scores(rows: pd.DataFrame, which: str = "known", draws: int = 10
     Raises:
         RowsError: the rows are not sound, no such stratum, nothing but failures.
     """
-    return _published(rows, COUNTERFACT, {"S": ("ES", "PS", "NS")}, which, draws, seed)
+    return _published(rows, COUNTERFACT, Summary(("S",), _harmonic_of_three), which, draws, seed)
 
 
 def easyedit_scores(rows: pd.DataFrame, which: str = "known", draws: int = 1000, seed: int = 0) -> pd.DataFrame:
     """rewrite_acc, rephrase_acc, locality_acc, portability_acc and fluency (bits) of every setting; see
     `counterfact_scores`."""
-    return _published(rows, EASYEDIT, {}, which, draws, seed)
+    return _published(rows, EASYEDIT, Summary(), which, draws, seed)
 
 
-def our_scores(rows: pd.DataFrame, which: str = "known", draws: int = 1000, seed: int = 0) -> pd.DataFrame:
-    """Each probe kind, transfer net of siblings, both summaries, their harmonic mean, BESIDE; see `counterfact_scores`.
+def our_scores(
+    rows: pd.DataFrame, which: str = "known", draws: int = 1000, seed: int = 0, metric: str = PRIMARY
+) -> pd.DataFrame:
+    """Score, generalisation and specificity by the composite of `metric`, each probe kind, transfer net of siblings,
+    BESIDE, and `gates` (JSON), those that the setting fails; see `counterfact_scores`.
 
-    `exact` is a share, `bits_en` and `bits_fr` are bits per byte.
+    Above placebo where the setting's own placebo ran; a run without any is scored without (`attrs["note"]`). `exact` is
+    a share, `bits_en` and `bits_fr` are bits per byte.
     """
-    cases = case_scores(rows).join(_case_means(rows, BESIDE), on=list(UNIT))
-    names = [*PROBE_KINDS, NET, "generalisation", "specificity", *(score.name for score in BESIDE)]
+    cases = case_scores(rows).drop(columns=["generalisation", "specificity"])
+    cases = cases.join(_case_means(rows, BESIDE), on=list(UNIT))
+    names = [*PROBE_KINDS, NET, *(score.name for score in BESIDE)]
     kinds_of = {name: (name,) for name in PROBE_KINDS} | {NET: ("cross_lingual",)}
     why = _reasons(rows, kinds_of | {score.name: score.kinds for score in BESIDE})
-    pair = {"harmonic_mean": ("generalisation", "specificity")}
-    return _about(rows, _summarise(stratum(cases, which), cases, names, pair, why, draws, seed))
+    one, note = ruler_of(metric, cases)
+    table = _summarise(stratum(cases, which), cases, names, _summary(one), why, draws, seed)
+    table.attrs.update({"metric": one.name, "note": note})
+    return _about(rows, table)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Columns made of the means of others.
+
+    Attributes:
+        heads: their names. make: (means (n,), those of the estimate (1,)) -> (n, len(heads)).
+        hidden: columns of the cases that only they need.
+    """
+
+    heads: tuple[str, ...] = ()
+    make: Callable[[Means, Means], np.ndarray] | None = None
+    hidden: tuple[str, ...] = ()
+
+
+def _summary(one: Composite) -> Summary:
+    def make(means: Means, estimate: Means) -> np.ndarray:
+        return np.column_stack([gated(one, means, bool(failed_gates(estimate))), *one.parts(means)])
+
+    return Summary(("score", "generalisation", "specificity"), make, CASE_COLUMNS)
+
+
+def _harmonic_of_three(means: Means, _: Means) -> np.ndarray:
+    with np.errstate(divide="ignore"):
+        return (3 / sum(1 / means.values[name] for name in ("ES", "PS", "NS")))[:, None]
 
 
 TABLES: Mapping[str, Callable[..., pd.DataFrame]] = {
@@ -159,7 +195,7 @@ TABLES: Mapping[str, Callable[..., pd.DataFrame]] = {
 def _published(
     rows: pd.DataFrame,
     scores: Sequence[Score],
-    harmonic: Mapping[str, tuple[str, ...]],
+    summary: Summary,
     which: str,
     draws: int,
     seed: int,
@@ -168,7 +204,7 @@ def _published(
     cases = facts.join(_case_means(rows, scores), on=list(UNIT))
     why = _reasons(rows, {score.name: score.kinds for score in scores})
     names = [score.name for score in scores]
-    return _about(rows, _summarise(stratum(cases, which), cases, names, harmonic, why, draws, seed))
+    return _about(rows, _summarise(stratum(cases, which), cases, names, summary, why, draws, seed))
 
 
 def _about(rows: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
@@ -215,7 +251,7 @@ def _summarise(
     used: pd.DataFrame,
     cases: pd.DataFrame,
     names: list[str],
-    harmonic: Mapping[str, tuple[str, ...]],
+    summary: Summary,
     why: Mapping[tuple[str, str, str], str],
     draws: int,
     seed: int,
@@ -244,19 +280,29 @@ def _summarise(
     subjects = pd.factorize(cases["subject"])[0]
     pairs = np.unique(np.column_stack([group[counted], subjects[counted]]), axis=0)
     columns["n_subjects"] = n_subjects = np.bincount(pairs[:, 0], minlength=n_groups)
-    shown = [*harmonic, *names]
-    values = cases[names].to_numpy(dtype="float64")
+    shown, every = [*summary.heads, *names], [*names, *summary.hidden]
+    values = cases[every].to_numpy(dtype="float64")
     point, low, high = np.full((3, n_groups, len(shown)), np.nan)
-    for i in range(n_groups):
-        part = order[ends[i] : ends[i + 1]]
-        point[i] = _with_harmonic(weighted_means(np.ones((1, len(part))), values[part]), names, harmonic)[0]
+    of_group = [order[ends[i] : ends[i + 1]] for i in range(n_groups)]
+    failed = []
+    for i, paired in enumerate(_placebos(lines)):
+        part = of_group[i]
+        other = (
+            [j for j in np.concatenate([of_group[k] for k in paired]) if unique[j] in set(unique[part])]
+            if paired
+            else []
+        )
+        estimate = _means_of(values, every, part, other)
+        failed.append(failed_gates(estimate) if summary.hidden else {})
+        point[i] = _with_summary(estimate, estimate, names, summary)[0]
         if draws and n_subjects[i] > 1:
-            samples = weighted_means(weights[unique[part]].T, values[part])
-            low[i], high[i] = bounds(_with_harmonic(samples, names, harmonic), int(n_subjects[i]))
+            samples = _with_summary(_means_of(values, every, part, other, weights[unique]), estimate, names, summary)
+            low[i], high[i] = bounds(samples, int(n_subjects[i]))
+    columns["gates"] = [json.dumps({name: round(value, 4) for name, value in one.items()}) for one in failed]
     for j, name in enumerate(shown):
         columns |= {name: point[:, j], f"{name}_low": low[:, j], f"{name}_high": high[:, j]}
     table = pd.DataFrame(columns)
-    table["gaps"] = _gaps(table, names, why)
+    table["gaps"] = _gaps(table, shown, names, why)
     kinds = sorted(set(table["edit_kind"]), key=kind_order)
     table = table.assign(_kind=[kinds.index(kind) for kind in table["edit_kind"]])
     by = ["ladder", "_kind", "dataset", "rung_index", "rung", *SETTING]
@@ -275,17 +321,18 @@ def _joined(texts: pd.Series, group: np.ndarray, n_groups: int) -> list[str]:
     return ["+".join(part) for part in parts]
 
 
-def _gaps(table: pd.DataFrame, names: list[str], why: Mapping[tuple[str, str, str], str]) -> list[str]:
+def _gaps(
+    table: pd.DataFrame, shown: list[str], names: list[str], why: Mapping[tuple[str, str, str], str]
+) -> list[str]:
     """Per line the reasons of its missing scores, as JSON."""
-    missing = table[names].isna().to_numpy()
     texts = []
-    for i, (kind, dataset, n_cases) in enumerate(
-        zip(*(table[c] for c in ("edit_kind", "dataset", "n_cases")), strict=True)
-    ):
+    for line in table.to_dict("records"):
         gaps = {}
-        for j in np.flatnonzero(missing[i]):
-            if reason := why.get((kind, dataset, names[j])):
-                gaps[names[j]] = reason if n_cases else "no case of this stratum"
+        for name in (name for name in names if pd.isna(line[name])):
+            if reason := why.get((line["edit_kind"], line["dataset"], name)):
+                gaps[name] = reason if line["n_cases"] else "no case of this stratum"
+        if "score" in shown and pd.isna(line["score"]) and line["method"] not in CONTROLS and line["n_cases"]:
+            gaps["score"] = "no placebo edits of this method and setting, or a side of it is not measurable"
         texts.append(json.dumps(gaps, ensure_ascii=False))
     return texts
 
@@ -309,12 +356,28 @@ def _weights(cases: pd.DataFrame, unique: np.ndarray, draws: int, seed: int) -> 
     return out
 
 
-def _with_harmonic(means: np.ndarray, names: list[str], harmonic: Mapping[str, tuple[str, ...]]) -> np.ndarray:
-    """(n, k) means -> (n, h + k), the harmonic means of some of them first; 0 where one of those is 0, NaN where one is
-    NaN."""
-    columns = []
-    for parts in harmonic.values():
-        some = means[:, [names.index(part) for part in parts]]
-        with np.errstate(divide="ignore"):
-            columns.append(len(parts) / (1 / some).sum(axis=1))
-    return np.column_stack([*columns, means])
+def _placebos(lines: pd.DataFrame) -> list[list[int]]:
+    """Per line the places of the lines that are its own placebo, at the same rung and on the same cases."""
+    places = lines[["ladder", "rung_index", "rung", "edit_kind", "dataset"]].itertuples(index=False, name=None)
+    settings = lines[list(SETTING)].astype(str).itertuples(index=False, name=None)
+    every = list(zip(places, settings, strict=True))
+    controls = [(i, place, own) for i, (place, (method, own)) in enumerate(every) if method == PLACEBO]
+    return [[i for i, at, own in controls if at == place and is_placebo_of(own, *setting)] for place, setting in every]
+
+
+def _means_of(
+    values: np.ndarray, names: list[str], part: np.ndarray, placebo: Sequence[int], weights: np.ndarray | None = None
+) -> Means:
+    """Means (1,) of the cases `part` and of the placebo's by name, or under bootstrap `weights` (cases, draws)."""
+    made = []
+    for some in (part, np.asarray(placebo, dtype=int)):
+        w = np.ones((1, len(some))) if weights is None else weights[some].T
+        means = weighted_means(w, values[some])
+        made.append({name: means[:, j] for j, name in enumerate(names)} if len(some) or some is part else {})
+    return Means(*made)
+
+
+def _with_summary(means: Means, estimate: Means, names: list[str], summary: Summary) -> np.ndarray:
+    """(n, heads + names): what the summary makes of the means, then the means."""
+    columns = [means.values[name] for name in names]
+    return np.column_stack([*([] if summary.make is None else [summary.make(means, estimate)]), *columns])

@@ -16,6 +16,7 @@ from valley.rows import (
     ALL_DEV,
     CASE,
     CONTROLS,
+    GENERALISATION,
     METRICS,
     NET,
     PLACEBO,
@@ -25,14 +26,30 @@ from valley.rows import (
     STRATA,
     RowsError,
 )
-from valley.scores.cases import coded, harmonic
-from valley.scores.composites import CASE_COLUMNS, Means, composites, failed_gates
+from valley.scores.cases import coded
+from valley.scores.composites import (
+    CASE_COLUMNS,
+    PRIMARY,
+    Composite,
+    Means,
+    chooser,
+    composites,
+    failed_gates,
+    fails_gates,
+    ruler,
+)
 from valley.statistics import draw_weights, t_interval, weighted_means
 
 GROUP: tuple[str, ...] = (*RUNG, "edit_kind", *SETTING)
-BASE = (*PROBE_KINDS, NET, "generalisation", "specificity")  # means of case scores; the other METRICS follow from them
 PARTS = (*PROBE_KINDS, *CASE_COLUMNS)  # what composites are made of
+BASE = (*PARTS, NET)  # means of case scores, from which METRICS and COMPOSITES follow
 COMPOSITES = tuple(one.name for one in composites())
+CONCEPTS = 20  # cases that a rung must have of edits whose subject is a concept, of which there are few
+
+
+def needed(min_known: int, kind: str) -> int:
+    """`min_known` for facts; renames, retargets and erasures need CONCEPTS at most."""
+    return min_known if kind == "fact" else min(min_known, CONCEPTS)
 
 
 def stratum(scores: pd.DataFrame, which: str) -> pd.DataFrame:
@@ -46,14 +63,31 @@ def stratum(scores: pd.DataFrame, which: str) -> pd.DataFrame:
     return scores if which == "all" else scores[scores[which]]
 
 
-def group_means(scores: pd.DataFrame) -> pd.DataFrame:
-    """Mean of each case score per group, with `n` cases and the harmonic mean of the two summary means."""
+def ruler_of(metric: str, scores: pd.DataFrame) -> tuple[Composite, str]:
+    """The composite that a run is measured by, and a line where it is not the one of `metric`: without any placebo edit
+    nothing is above placebo."""
+    one = ruler(metric)
+    if not one.net or scores["method"].eq(PLACEBO).any():
+        return one, ""
+    return chooser(metric), f"the run has no placebo edits, so scores are not above placebo ({one.on_dev})"
+
+
+def group_means(scores: pd.DataFrame, one: Composite) -> pd.DataFrame:
+    """Mean of each case score per group, with `n` cases and the generalisation, specificity and `score` of `one`, which
+    must not need a placebo."""
     grouped = scores.groupby(list(GROUP), observed=True)
-    means = grouped[[*BASE, *(name for name in CASE_COLUMNS if name in scores)]].mean()
+    means = grouped[[name for name in BASE if name in scores]].mean()
     means[NET] = means[NET].clip(lower=0)
-    means["n"] = grouped.size()
-    means["harmonic_mean"] = harmonic(means["generalisation"].to_numpy(), means["specificity"].to_numpy())
-    return means.reset_index()
+    named = _named(means.reindex(columns=list(PARTS)).to_numpy(dtype="float64"), None)
+    means["generalisation"], means["specificity"] = one.parts(named)
+    means["score"] = gated(one, named, fails_gates(named))
+    return means.assign(n=grouped.size()).reset_index()
+
+
+def gated(one: Composite, means: Means, failed: np.ndarray | bool) -> np.ndarray:
+    """(n,) of the composite, 0 where a gate is failed; NaN stays."""
+    made = one(means)
+    return np.where(failed & ~np.isnan(made), 0.0, made) if one.gated else made
 
 
 def candidates(scores: pd.DataFrame, tried: pd.DataFrame) -> pd.DataFrame:
@@ -73,32 +107,35 @@ def candidates(scores: pd.DataFrame, tried: pd.DataFrame) -> pd.DataFrame:
     return count.assign(scored_on=np.where(most > 1, "test", "all"))
 
 
-def choose(scores: pd.DataFrame, tried: pd.DataFrame, which: str = "known") -> pd.DataFrame:
-    """The best setting of each rung and edit kind: highest harmonic mean on the dev cases of the stratum.
+def choose(scores: pd.DataFrame, tried: pd.DataFrame, which: str = "known", metric: str = PRIMARY) -> pd.DataFrame:
+    """The best setting of each rung and edit kind: highest score on the dev cases of the stratum, by the composite of
+    `metric` without placebo.
 
     Where the stratum has no measurable dev case, all dev cases choose, and `chosen_on` says so; what is scored stays
     the stratum. A setting measured on fewer than half as many dev cases as the best-covered one is not eligible, nor,
-    where any was measured on
-    test cases, one that was not: a search by halving has dropped it. Ties go to the higher generalisation, then to the
-    name. Controls (placebo) are never chosen.
+    where any was measured on test cases, one that was not: a search by halving has dropped it. Where `metric` is above
+    placebo, settings whose own placebo ran are taken before the others. Ties go to the higher generalisation, then to
+    the name. Controls (placebo) are never chosen.
 
     Returns:
         one line per rung and edit kind: SETTING (empty when none could be chosen), n_settings, chosen_on, scored_on,
-        dev_harmonic_mean, reason.
+        dev_score, reason.
     """
+    one = chooser(metric)
     plan = candidates(scores, tried)
     strata = [name for name in STRATA if name in scores]
-    scores = coded(scores[[*GROUP, "split", *strata, *BASE]])
+    paired = with_placebo(scores) if ruler(metric).net else None
+    scores = coded(scores[[*GROUP, "split", *strata, *(name for name in BASE if name in scores)]])
     usable = stratum(scores, which)
     usable = usable[~usable["method"].isin(CONTROLS)]
-    dev = group_means(usable[usable["split"] == "dev"])
+    dev = group_means(usable[usable["split"] == "dev"], one)
     anyone = scores[~scores["method"].isin(CONTROLS)]
-    whole_dev = group_means(anyone[anyone["split"] == "dev"])
+    whole_dev = group_means(anyone[anyone["split"] == "dev"], one)
     finalists = anyone.loc[anyone["split"] == "test", list(GROUP)].drop_duplicates()
     out = []
     for row in plan.to_dict("records"):
         key = {name: row[name] for name in (*RUNG, "edit_kind")}
-        base = {**row, "method": "", "settings": "", "chosen_on": "", "dev_harmonic_mean": np.nan, "reason": ""}
+        base = {**row, "method": "", "settings": "", "chosen_on": "", "dev_score": np.nan, "reason": ""}
         if row["scored_on"] == "all" or row["n_settings"] == 1:
             only = matching(anyone, key)
             if only.empty:
@@ -107,25 +144,37 @@ def choose(scores: pd.DataFrame, tried: pd.DataFrame, which: str = "known") -> p
                 base |= {**only.iloc[0][list(SETTING)].to_dict(), "chosen_on": "only setting"}
             out.append(base)
             continue
-        here, chosen_on = matching(dev, key).dropna(subset=["harmonic_mean"]), "dev"
+        here, chosen_on = matching(dev, key).dropna(subset=["score"]), "dev"
         if here.empty:
-            here, chosen_on = matching(whole_dev, key).dropna(subset=["harmonic_mean"]), ALL_DEV
+            here, chosen_on = matching(whole_dev, key).dropna(subset=["score"]), ALL_DEV
         tested = here.merge(finalists, on=list(GROUP))
         here = tested if len(tested) else here
+        if paired is not None and len(corrected := here.merge(paired, on=list(GROUP))):
+            here = corrected
         here = here[here["n"] * 2 >= here["n"].max()] if len(here) else here
         if here.empty:
             base["reason"] = f"no measurable dev case to choose among {row['n_settings']} settings"
         else:
-            order = ["harmonic_mean", "generalisation", *SETTING]
+            order = ["score", "generalisation", *SETTING]
             best = here.sort_values(order, ascending=[False, False, True, True], kind="stable").iloc[0]
             base |= {
                 **best[list(SETTING)].to_dict(),
                 "chosen_on": chosen_on,
-                "dev_harmonic_mean": best["harmonic_mean"],
+                "dev_score": best["score"],
             }
         out.append(base)
     return pd.DataFrame(out, columns=[*RUNG, "edit_kind", *SETTING, "n_settings", "chosen_on", "scored_on",
-                                      "dev_harmonic_mean", "reason"])  # fmt: skip
+                                      "dev_score", "reason"])  # fmt: skip
+
+
+def with_placebo(scores: pd.DataFrame) -> pd.DataFrame:
+    """GROUP of the settings whose own placebo was run at that rung, on that edit kind."""
+    place = [*RUNG, "edit_kind"]
+    placebos = scores.loc[scores["method"] == PLACEBO, [*place, "settings"]].drop_duplicates()
+    others = scores.loc[~scores["method"].isin(CONTROLS), list(GROUP)].drop_duplicates()
+    both = others.merge(placebos, on=place, suffixes=("", "_placebo"))
+    names = both[["settings_placebo", *SETTING]].itertuples(index=False, name=None)
+    return both.loc[[is_placebo_of(*map(str, name)) for name in names], list(GROUP)].drop_duplicates()
 
 
 def matching(frame: pd.DataFrame, key: dict) -> pd.DataFrame:
@@ -174,24 +223,40 @@ class Resampler:
         """(draws, len(part)): how often each case of `part`, lines of the scores that this was made of, is drawn."""
         return self._weights[:, np.searchsorted(self._pairs, part["pair"].to_numpy())]
 
-    def metrics(self, part: pd.DataFrame, placebo: pd.DataFrame | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """METRICS of one group: the estimates (k,) and their bootstrap samples (draws, k)."""
-        values, noise = (self._means(one, columns) for one, columns in ((part, BASE), (placebo, ("generalisation",))))
-        assert values is not None
-        point, samples = (derived(v, n) for v, n in zip(values, noise or (None, None), strict=True))
+    def metrics(
+        self, part: pd.DataFrame, one: Composite, placebo: pd.DataFrame | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """METRICS of one group by the composite `one`: the estimates (k,) and bootstrap samples (draws, k)."""
+        point, samples = self._made(part, placebo, lambda means, net, failed: _metrics(one, means, net, failed))
+        return point[0], samples
+
+    def kinds(self, part: pd.DataFrame, placebo: pd.DataFrame | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """PROBE_KINDS of one group, those of generalisation above placebo where there is one: as `metrics`."""
+
+        def make(means: Means, _: np.ndarray, __: bool) -> np.ndarray:
+            net = GENERALISATION if means.placebo else ()
+            return np.column_stack([means.net(kind) if kind in net else means.values[kind] for kind in PROBE_KINDS])
+
+        point, samples = self._made(part, placebo, make)
         return point[0], samples
 
     def composites(self, part: pd.DataFrame, placebo: pd.DataFrame | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """COMPOSITES of one group: the estimates (k,) and their bootstrap samples (draws, k). 0 where a gate fails."""
-        values, noise = self._means(part, PARTS), self._means(placebo, PARTS)
+        """COMPOSITES of one group: the estimates (k,) and bootstrap samples (draws, k). 0 where a gate fails."""
+        point, samples = self._made(
+            part, placebo, lambda means, _, failed: np.column_stack([gated(one, means, failed) for one in composites()])
+        )
+        return point[0], samples
+
+    def _made(
+        self, part: pd.DataFrame, placebo: pd.DataFrame | None, make: Callable[[Means, np.ndarray, bool], np.ndarray]
+    ) -> list[np.ndarray]:
+        """What `make` makes of the means, the net transfer and whether the estimate fails a gate: of the estimate, and
+        of the bootstrapped means."""
+        values, noise = self._means(part, BASE), self._means(placebo, PARTS)
         assert values is not None
-        gated = bool(failed_gates(_named(values[0], None if noise is None else noise[0])))
-        out = []
-        for at, weighted in enumerate(values):
-            means = _named(weighted, None if noise is None else noise[at])
-            made = np.column_stack([one(means) for one in composites()])
-            out.append(np.where(np.isnan(made), np.nan, 0.0) if gated else made)
-        return out[0][0], out[1]
+        named = [_named(v[:, :-1], None if noise is None else noise[at]) for at, v in enumerate(values)]
+        failed = bool(fails_gates(named[0])[0])
+        return [make(means, v[:, -1], failed) for means, v in zip(named, values, strict=True)]
 
     def _means(self, part: pd.DataFrame | None, columns: Sequence[str]) -> tuple[np.ndarray, np.ndarray] | None:
         """(1, k) means and (draws, k) bootstrapped means of `columns`; None without cases."""
@@ -206,27 +271,24 @@ def _named(means: np.ndarray, placebo: np.ndarray | None) -> Means:
     return Means(*named)
 
 
+def _metrics(one: Composite, means: Means, net: np.ndarray, failed: bool) -> np.ndarray:
+    """(n, len(METRICS)): probe kinds as they are, the transfer floored at 0, the sides of the composite and itself."""
+    sides = (*one.parts(means), gated(one, means, failed))
+    return np.column_stack([*(means.values[kind] for kind in PROBE_KINDS), np.maximum(net, 0), *sides])
+
+
 def composites_of(means: pd.DataFrame) -> np.ndarray:
     """(lines, len(COMPOSITES)) of lines that `group_means` gave, without placebo: what is above placebo is NaN."""
-    values = means.reindex(columns=list(PARTS)).to_numpy(dtype="float64")
-    named = _named(values, None)
-    return np.column_stack([one(named) for one in composites()])
+    named = _named(means.reindex(columns=list(PARTS)).to_numpy(dtype="float64"), None)
+    failed = fails_gates(named)
+    return np.column_stack([gated(one, named, failed) for one in composites()])
 
 
-def derived(means: np.ndarray, placebo: np.ndarray | None) -> np.ndarray:
-    """(n, len(BASE)) means -> (n, len(METRICS)): floor the net transfer, add harmonic means and placebo correction."""
-    means = means.copy()
-    means[:, BASE.index(NET)] = np.maximum(means[:, BASE.index(NET)], 0)
-    gen, spec = means[:, BASE.index("generalisation")], means[:, BASE.index("specificity")]
-    net = np.full_like(gen, np.nan) if placebo is None else above_placebo(gen, placebo[:, 0])
-    return np.column_stack([means, harmonic(gen, spec), net, harmonic(net, spec)])
-
-
-def above_placebo(score: np.ndarray, placebo: np.ndarray) -> np.ndarray:
-    """g = (A - P) / (1 - P); NaN where the placebo leaves no room (P = 1). May be negative."""
-    score, placebo = np.asarray(score, float), np.asarray(placebo, float)
-    room = 1 - placebo
-    return np.where(room > 1e-12, (score - placebo) / np.where(room > 1e-12, room, 1.0), np.nan)
+def gates_failed(part: pd.DataFrame, placebo: pd.DataFrame | None) -> dict[str, float]:
+    """The gates that the cases of one group fail, with the value."""
+    one, other = (None if p is None else p[list(PARTS)].mean().to_numpy(dtype="float64")[None] for p in (part, placebo))
+    assert one is not None
+    return failed_gates(_named(one, other))
 
 
 def placebo_of(scores: pd.DataFrame, part: pd.DataFrame) -> pd.DataFrame | None:
@@ -242,8 +304,7 @@ def placebo_of(scores: pd.DataFrame, part: pd.DataFrame) -> pd.DataFrame | None:
     rows = scores[here]
     method, settings = str(part["method"].iloc[0]), str(part["settings"].iloc[0])
     rows = rows[rows["settings"].map(lambda own: is_placebo_of(str(own), method, settings)).to_numpy(dtype=bool)]
-    columns = [name for name in ("generalisation", *PARTS) if name in rows]
-    return None if rows.empty else rows.groupby("pair")[columns].mean().reset_index()
+    return None if rows.empty else rows.groupby("pair")[[name for name in PARTS if name in rows]].mean().reset_index()
 
 
 @cache
@@ -258,19 +319,15 @@ def is_placebo_of(placebo: str, method: str, settings: str) -> bool:
 
 
 def kind_mean(parts: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-    """Unweighted mean over edit kinds of (estimates, samples); harmonic means are taken of the mean scores.
+    """Unweighted mean over edit kinds of (estimates, samples).
 
-    A metric measured for some kinds only is the mean of those; generalisation and specificity need every kind.
+    A metric measured for some kinds only is the mean of those; generalisation, specificity and score need every kind.
     """
-    mean: Callable[[list[np.ndarray]], np.ndarray] = lambda arrays: _nanmean(np.stack(arrays))  # noqa: E731
-    strict = [METRICS.index(m) for m in ("generalisation", "specificity", "generalisation_net")]
+    strict = [METRICS.index(m) for m in ("generalisation", "specificity", "score")]
     out = []
     for arrays in ([p for p, _ in parts], [s for _, s in parts]):
-        total = mean(arrays)
+        total = _nanmean(np.stack(arrays))
         total[..., strict] = np.stack(arrays)[..., strict].mean(axis=0)
-        for name, source in (("harmonic_mean", "generalisation"), ("harmonic_mean_net", "generalisation_net")):
-            g, s = total[..., METRICS.index(source)], total[..., METRICS.index("specificity")]
-            total[..., METRICS.index(name)] = harmonic(g, s)
         out.append(total)
     return out[0], out[1]
 

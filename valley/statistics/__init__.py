@@ -2,7 +2,6 @@
 
 from valley.statistics.bootstrap import (
     draw_weights,
-    interval,
     redraw,
     t_interval,
     unit_weights,
@@ -39,7 +38,6 @@ __all__ = [
     "drawn_errors",
     "holm",
     "hypervolume",
-    "interval",
     "noise",
     "points",
     "prominence",

@@ -77,31 +77,3 @@ def t_interval(
     se = np.sqrt((deviation**2).sum(axis=0) / np.maximum(np.isfinite(samples).sum(axis=0) - 1, 1))
     half = np.where(present, float(t.ppf((1 + level) / 2, units - 1)) * se, np.nan)
     return value - half, value + half
-
-
-def interval(samples: np.ndarray, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
-    """Percentile interval over the first axis: two arrays of shape (k,); NaN where more than half the draws are."""
-    samples = np.asarray(samples, float)
-    low, high = np.full(samples.shape[1], np.nan), np.full(samples.shape[1], np.nan)
-    missing = np.isnan(samples).mean(axis=0)
-    tails = [(1 - level) / 2, (1 + level) / 2]
-    if len(samples) and (missing == 0).any():
-        low[missing == 0], high[missing == 0] = np.quantile(samples[:, missing == 0], tails, axis=0)
-    some = (missing > 0) & (missing <= 0.5)
-    if some.any():  # np.nanquantile goes column by column, which is slow; these are its numbers
-        low[some], high[some] = _quantiles_without_nan(samples[:, some], tails)
-    return low, high
-
-
-def _quantiles_without_nan(samples: np.ndarray, tails: Sequence[float]) -> list[np.ndarray]:
-    """Quantiles of each column but its NaN, by linear interpolation as numpy does it, from both sides."""
-    ranked = np.sort(samples, axis=0)  # NaN last
-    last, column = (~np.isnan(samples)).sum(axis=0) - 1, np.arange(samples.shape[1])
-    out = []
-    for tail in tails:
-        place = tail * last
-        below = np.floor(place).astype(int)
-        one, two = ranked[below, column], ranked[np.minimum(below + 1, last), column]
-        share = place - below
-        out.append(np.where(share >= 0.5, two - (two - one) * (1 - share), one + (two - one) * share))
-    return out

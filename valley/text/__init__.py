@@ -1,12 +1,13 @@
 """Tables and words for a terminal."""
 
-from valley.text.curve import clean, format_table, number, short, unlike_kinds, where
+from valley.text.curve import clean, format_gates, format_table, number, short, unlike_kinds, where
 from valley.text.published import format_scores
 from valley.text.summary import format_brief, format_summary
 
 __all__ = [
     "clean",
     "format_brief",
+    "format_gates",
     "format_scores",
     "format_summary",
     "format_table",

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from valley.rows import ALL, ALL_DEV, LABELS, NET
+from valley.rows import ALL, ALL_DEV, CONTROLS, GATES, LABELS, NET
+from valley.scores import CONCEPTS, by_name
 
 # column -> heading; those nowhere measured are left out.
 SINGLE = {
@@ -18,8 +19,7 @@ SINGLE = {
     "drift": "drif", "fluency": "flue", "ability": "abil", "negation": "nega", "verification": "veri",
     "reversed": "rev", "challenge": "chal", "long_form": "long", "decay": "deca",
 }  # fmt: skip
-WITH_INTERVAL = {"generalisation": "general.", "specificity": "specific.", "harmonic_mean": "harm. mean"}
-OPTIONAL = {"harmonic_mean_net": ">plac"}
+WITH_INTERVAL = {"generalisation": "general.", "specificity": "specific.", "score": "score"}
 SPARE = (
     "long_form",
     "reversed",
@@ -30,7 +30,6 @@ SPARE = (
     "neighbour_plus",
     "multi_hop",
     "alias",
-    "harmonic_mean_net",
     "relation",
     NET,
 )  # left out first
@@ -97,7 +96,7 @@ def _title(ladder: str, kind: str) -> str:
 
 def _block(block: pd.DataFrame, notes: dict[str, int]) -> list[str]:
     """The block's lines; scores in SPARE are left out, first to last, until it fits the width."""
-    singles = [m for m in (SINGLE | OPTIONAL) if block[m].notna().any()]
+    singles = [m for m in SINGLE if block[m].notna().any()]
     for metric in (None, *SPARE):
         singles = [m for m in singles if m != metric]
         trial = dict(notes)
@@ -114,7 +113,7 @@ def _layout(block: pd.DataFrame, singles: list[str], notes: dict[str, int]) -> l
         "bits/B",
         "best setting",
         "known",
-        *((SINGLE | OPTIONAL)[m] for m in singles),
+        *(SINGLE[m] for m in singles),
         *WITH_INTERVAL.values(),
     ]
     lines, tails = [], []
@@ -161,18 +160,21 @@ def _footer(table: pd.DataFrame, notes: dict[str, int]) -> list[str]:
     out = [""]
     for reason, n in notes.items():
         out += textwrap.wrap(f"{_raised(n)} n/a ({short(reason, 400)})", WIDTH, subsequent_indent="  ")
-    shown = [f"{head} {LABELS[m]}" for m, head in (SINGLE | OPTIONAL).items() if table[m].notna().any()]
+    shown = [f"{head} {LABELS[m]}" for m, head in SINGLE.items() if table[m].notna().any()]
     legend = ["bits/B bits per byte EN (less is stronger)", "known: known cases of those scored", *shown]
     out += textwrap.wrap("; ".join(legend), WIDTH)
     out += weights_line(table.attrs.get("weights", {}))
     options = table.attrs
     if options:
         only = "" if options.get("which") == "known" else f" Cases: {options.get('which')}."
-        draws = f"95% intervals from {options.get('draws')} bootstrap draws (relation, then case)"
-        out.append(f"{draws}; at least {options.get('min_known')} known cases needed.{only}")
+        draws = f"95% intervals from {options.get('draws')} bootstrap draws of relations, Student's t"
+        least = options.get("min_known")
+        out.append(f"{draws}; at least {least} known facts needed, {min(least, CONCEPTS)} of other kinds.{only}")
+    for name in sorted(set(table["metric"])):
+        out += textwrap.wrap(f"Score: {name} ({by_name(name).choice}).", WIDTH, subsequent_indent="  ")
     scored = sorted(set(table.loc[table["scored_on"] != "", "scored_on"]))
     splits = {
-        "test": "best setting chosen on dev cases, scored on test cases",
+        "test": "settings chosen on dev cases without placebo, scored on test cases",
         "all": "one setting, scored on all cases",
     }
     out += [f"Scores: {splits.get(name, name)}." for name in scored if name in splits]
@@ -180,6 +182,7 @@ def _footer(table: pd.DataFrame, notes: dict[str, int]) -> list[str]:
         out.append(f"{line['rung']}, {line['edit_kind']}: no known dev case; the setting is chosen on {ALL_DEV}.")
     for kind, names in unlike_kinds(table).items():
         out.append(f"Caution, {kind}: not every rung could measure {names}; means over kinds are not quite alike.")
+    out += [line for text in format_gates(table) for line in textwrap.wrap(text, WIDTH, subsequent_indent="  ")]
     errors = int(table.loc[table["edit_kind"] == ALL, "n_errors"].sum())
     if errors:
         out.append(f"{errors} failed cells or cases are not in these numbers; the report lists them.")
@@ -192,6 +195,27 @@ def weights_line(weights: Mapping[str, str]) -> list[str]:
         return []
     text = "; ".join(f"{clean(rung)}: {note}" for rung, note in weights.items())
     return textwrap.wrap(f"Weights: {text}; all others as published, or trained here.", WIDTH)
+
+
+SCORED = 3  # failing lines that are named
+
+
+def format_gates(table: pd.DataFrame) -> list[str]:
+    """The gates with their thresholds, and the lines of a curve or of `scores` whose setting fails some."""
+    limits = ", ".join(f"{LABELS[kind]} {least:g}" for kind, least in GATES.items())
+    out = [f"Gates: {limits} at least (efficacy above placebo where one ran); a setting that fails one scores 0."]
+    failed = []
+    for line in table[table["edit_kind"] != ALL].to_dict("records"):
+        gates = json.loads(line["gates"]) if line["method"] not in CONTROLS else {}
+        values = ", ".join(f"{LABELS[kind]} {number(value)}" for kind, value in gates.items())
+        if values:
+            failed.append(f"{clean(line['rung'])}, {line['edit_kind']} by {clean(line['method'])} ({values})")
+    if failed:
+        more = f" and {len(failed) - SCORED} more" if len(failed) > SCORED else ""
+        out.append(f"Fails a gate: {'; '.join(failed[:SCORED])}{more}.")
+    elif len(table):
+        out[0] += " None fails."
+    return out
 
 
 def unlike_kinds(table: pd.DataFrame) -> dict[str, str]:

@@ -10,10 +10,10 @@ import textwrap
 import pandas as pd
 
 from valley.rows import LABELS
-from valley.scores import PLACE
-from valley.text.curve import OPTIONAL, SINGLE, WIDTH, WITH_INTERVAL, clean, short, weights_line, where
+from valley.scores import PLACE, by_name
+from valley.text.curve import SINGLE, WIDTH, WITH_INTERVAL, clean, format_gates, short, weights_line, where
 
-HEADINGS = SINGLE | WITH_INTERVAL | OPTIONAL | {"bits_en": "+bits en", "bits_fr": "+bits fr"}
+HEADINGS = SINGLE | WITH_INTERVAL | {"bits_en": "+bits en", "bits_fr": "+bits fr"}
 NAMES = LABELS | {"bits_en": "more bits per byte of unrelated English text", "bits_fr": "the same in French"}
 STRATA = {"known": "known at their rung", "known_everywhere": "known at every rung", "all": "all, known or not"}
 
@@ -45,6 +45,9 @@ def format_scores(table: pd.DataFrame, which: str = "known") -> str:
         legend.append("exact edited prompts and paraphrases freely continued with the answer")
     out += textwrap.wrap("; ".join(legend), WIDTH)
     out += weights_line(table.attrs.get("weights", {}))
+    if "metric" in table.attrs:
+        out.append(f"score: {table.attrs['metric']} ({by_name(table.attrs['metric']).choice})")
+        out += [line for text in format_gates(table) for line in textwrap.wrap(text, WIDTH, subsequent_indent="  ")]
     for reason, whose in gaps.items():
         out += textwrap.wrap(f"{', '.join(dict.fromkeys(whose))}: {reason}", WIDTH, subsequent_indent="  ")
     return "\n".join(out[1:])

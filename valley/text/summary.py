@@ -12,7 +12,7 @@ import pandas as pd
 from valley.rows import ALL
 from valley.text.curve import WIDTH, clean, number, short
 
-SUMMARIES = ("generalisation", "specificity", "harmonic_mean")
+SUMMARIES = ("generalisation", "specificity", "score")
 REASONS = 3  # at most so many different reasons are listed
 
 
@@ -24,28 +24,28 @@ def summary(table: pd.DataFrame) -> list[str]:
         table: of `valley.scores.curve.curve`; all its ladders are taken together.
     """
     lines = table[table["edit_kind"] != ALL]
-    measured = lines[lines["harmonic_mean"].notna()]
+    measured = lines[lines["score"].notna()]
     return [*_best(measured), *_balance(measured), *_unmeasured(lines)]
 
 
 def _best(measured: pd.DataFrame) -> list[str]:
-    """Per edit kind the model with the highest harmonic mean, and whether the intervals tell it from the lowest."""
+    """Per edit kind the model with the highest score, and whether the intervals tell it from the lowest."""
     if measured.empty:
         return ["No edit kind could be measured on any model."]
     parts = []
     for kind in dict.fromkeys(measured["edit_kind"]):
         lines = measured[measured["edit_kind"] == kind]
-        best = lines.loc[lines["harmonic_mean"].idxmax()]
-        low, high = number(best["harmonic_mean_low"]), number(best["harmonic_mean_high"])
-        text = f"{kind} edits on {clean(best['rung'])} by {clean(best['method'])} ({number(best['harmonic_mean'])}"
-        text += f", 95% interval {low}–{high}" if pd.notna(best["harmonic_mean_low"]) else ""
-        worst = lines.loc[lines["harmonic_mean"].idxmin()]
+        best = lines.loc[lines["score"].idxmax()]
+        low, high = number(best["score_low"]), number(best["score_high"])
+        text = f"{kind} edits on {clean(best['rung'])} by {clean(best['method'])} ({number(best['score'])}"
+        text += f", 95% interval {low}–{high}" if pd.notna(best["score_low"]) else ""
+        worst = lines.loc[lines["score"].idxmin()]
         if len(lines) > 1:
-            apart = worst["harmonic_mean_high"] < best["harmonic_mean_low"]
-            lowest = f"lowest {clean(worst['rung'])} {number(worst['harmonic_mean'])}"
+            apart = worst["score_high"] < best["score_low"]
+            lowest = f"lowest {clean(worst['rung'])} {number(worst['score'])}"
             text += f"; {lowest}, {'a clear difference' if apart else 'within the intervals'}"
         parts.append(f"{text})")
-    return [f"Highest harmonic mean of generalisation and specificity: {'; '.join(parts)}."]
+    return [f"Highest score: {'; '.join(parts)}."]
 
 
 def _balance(measured: pd.DataFrame) -> list[str]:
@@ -66,7 +66,7 @@ def _balance(measured: pd.DataFrame) -> list[str]:
 
 def _unmeasured(lines: pd.DataFrame) -> list[str]:
     """Which pairs of model and edit kind have no score, and why."""
-    missing = lines[lines["harmonic_mean"].isna()]
+    missing = lines[lines["score"].isna()]
     if missing.empty:
         return []
     reasons: dict[str, list[str]] = {}
@@ -84,17 +84,17 @@ def format_summary(table: pd.DataFrame) -> str:
 
 
 def format_brief(table: pd.DataFrame) -> str:
-    """One line per model and edit kind: known cases, method, generalisation, specificity, harmonic mean with its
+    """One line per model and edit kind: known cases, method, generalisation, specificity, score with its
     interval."""
-    head = ["edits", "model", "method", "known", "general.", "specific.", "harmonic mean"]
+    head = ["edits", "model", "method", "known", "general.", "specific.", "score"]
     rows = [head]
     for line in table[table["edit_kind"] != ALL].to_dict("records"):
         row = [line["edit_kind"], short(clean(line["rung"]), 24), short(clean(line["method"] or "-"), 20)]
         row.append(f"{line['n_known']}/{line['n_cases']}")
         for name in SUMMARIES:
             row.append("n/a" if pd.isna(line[name]) else number(line[name]))
-        if pd.notna(line["harmonic_mean_low"]):
-            row[-1] += f" {number(line['harmonic_mean_low'])}–{number(line['harmonic_mean_high'])}"
+        if pd.notna(line["score_low"]):
+            row[-1] += f" {number(line['score_low'])}–{number(line['score_high'])}"
         rows.append(row)
     widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
     return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows)

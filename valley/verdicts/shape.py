@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import kendalltau
 
-from valley.scores import DEMANDS, SCORES, AnalysisPlan, Available, available
+from valley.scores import DEMANDS, AnalysisPlan, Available, available
 from valley.statistics import SHAPES, holm, points
 from valley.verdicts.judge import COLUMNS, NAMED, judge
 from valley.verdicts.verdict import BEST, CONCORDANT, Verdict, verdict
@@ -58,15 +58,15 @@ def shapes(
     """Test every curve of a run.
 
     Args:
-        scored: scores, or the rows of a run. whole: also what no rule uses (two lines, detectable depth), which costs
-            most of the time.
+        scored: scores, or the rows of a run. Where nothing is above placebo the curves are of `scored.ruler`.
+        whole: also what no rule uses (two lines, detectable depth), which costs most of the time.
 
     Raises:
         RowsError: the rows are not sound.
     """
     plan = plan or AnalysisPlan()
     scored = available(scored, plan) if isinstance(scored, pd.DataFrame) else scored
-    j = SCORES.index(plan.metric)
+    j = scored.column(scored.ruler.name if scored.note and plan.metric == scored.metric else plan.metric)
     return judged(
         scored.lines.assign(dev=scored.dev[:, j]), scored.values[:, j], scored.samples[:, :, j], plan, caution, whole
     )

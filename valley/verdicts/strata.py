@@ -53,15 +53,16 @@ def format_strata(table: pd.DataFrame, which: str) -> list[str]:
 
 
 def sensitivity(rows: pd.DataFrame, scored: Available, plan: AnalysisPlan) -> dict[tuple[str, str], Verdict | None]:
-    """By (ladder, edit kind) the verdict on the cases known at every rung; None where they are fewer than
-    `plan.min_known`.
+    """By (ladder, edit kind) the verdict on the cases known at every rung; None where they are fewer than the plan
+    needs of that kind.
 
     Empty where the plan judges those anyway. Its cost is one more scoring of the kinds that have enough.
     """
     if plan.which == PAIRED:
         return {}
     table = strata(scored).set_index(["ladder", "edit_kind"])
-    enough = table[table["known_everywhere"] >= plan.min_known].index
+    least = [plan.needed(str(kind)) for _, kind in table.index]
+    enough = table[table["known_everywhere"] >= least].index
     out: dict[tuple[str, str], Verdict | None] = {(str(ladder), str(kind)): None for ladder, kind in table.index}
     if len(enough):
         kept = [
@@ -73,11 +74,11 @@ def sensitivity(rows: pd.DataFrame, scored: Available, plan: AnalysisPlan) -> di
     return out
 
 
-def format_sensitivity(verdicts: dict[tuple[str, str], Verdict | None], min_known: int) -> list[str]:
+def format_sensitivity(verdicts: dict[tuple[str, str], Verdict | None], plan: AnalysisPlan) -> list[str]:
     """One line per ladder and edit kind: what the paired cases say, or that they are too few."""
     several = len({ladder for ladder, _ in verdicts}) > 1
     return [
         f"on the cases known at every rung, {kind} edits{', ladder ' + ladder if several else ''}: "
-        + (f"fewer than {min_known}, so no verdict" if v is None else v.text)
+        + (f"fewer than {plan.needed(kind)}, so no verdict" if v is None else v.text)
         for (ladder, kind), v in verdicts.items()
     ]

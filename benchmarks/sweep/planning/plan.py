@@ -37,7 +37,7 @@ SEARCHES = ("grid", "halving")
 
 # Rules of a halving search (`benchmarks/sweep/search/races.py`). A run keeps the rule that it was begun with, so that a
 # newer program goes on with it as it was; runs from before rules were recorded have the first.
-FIRST_RULE, SEARCH_RULE = 1, 2
+FIRST_RULE, HALVING_RULE, SEARCH_RULE = RULES = 1, 2, 3
 
 # The doses at which edits are measured by default (`Choices`).
 DOSES = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
@@ -187,8 +187,8 @@ class Plan:
                 )
         if self.search not in SEARCHES:
             raise BadRequest(f"unknown search {self.search!r}; use one of {', '.join(SEARCHES)}")
-        if self.search_rule not in (None, FIRST_RULE, SEARCH_RULE):
-            raise BadRequest(f"no search rule {self.search_rule!r}; use {FIRST_RULE} or {SEARCH_RULE}")
+        if self.search_rule not in (None, *RULES):
+            raise BadRequest(f"no search rule {self.search_rule!r}; use one of {', '.join(map(str, RULES))}")
         doses = self.doses or ()
         for dose in doses:
             if not (isfinite(dose) and dose >= 0) or doses.count(dose) > 1:

@@ -118,9 +118,10 @@ class PlanFile(BaseModel, extra="forbid"):
         description='"halving": settings are chosen on dev cases; "grid": every setting on every case',
     )
     pareto: StrictBool = Field(default=False, description="true: halving also keeps and scores the Pareto front")
-    search_rule: Literal[1, 2] | None = Field(
+    search_rule: Literal[1, 2, 3] | None = Field(
         default=None,
-        description="rule of the halving: 1 is that of runs before 0.2; left out: the rule of the run, for a new one 2",
+        description="rule of the halving: 1 is that of runs before 0.2, 2 ranks by their score; left out: that of the "
+        "run, for a new one 3",
     )
     doses: list[Dose] | None = Field(
         default=None,

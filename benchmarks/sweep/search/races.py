@@ -1,7 +1,7 @@
 """A race: the settings of one method on one kind of edit, halved on development cases until few are left.
 
 Successive halving (Jamieson & Talwalkar 2016, "Non-stochastic Best Arm Identification and Hyperparameter Optimization",
-section 3). Better is a higher harmonic mean of generalisation and specificity (`search_points.py`), ties by order; a
+section 3). Better is a higher score (`search_points.py`), ties by order; a
 setting that fails on every case is out. Batches of cases are disjoint, so nothing is measured twice.
 
 The rules (`benchmarks/sweep/planning/plan.py`):
@@ -9,6 +9,7 @@ The rules (`benchmarks/sweep/planning/plan.py`):
 2   All settings are measured on batches that end at the 12th, 24th, 48th ... development case of each data set, however
     many settings there are. The better half stays when at least 12 known cases are measured, again at 24 known, 48 ...;
     where the model knows few, batches are added first. The three best go to the test cases when all cases are measured.
+3   As 2, by the score of `valley` (without placebo); 1 and 2 rank by the harmonic mean over all kinds of probes.
 1   Of runs from before rules were recorded: first batch of 4 cases, known or not, doubled as often as the settings can
     be halved; one setting goes to the test cases.
 """

@@ -170,7 +170,7 @@ class TestWholeSearch:
         rows = read_run(dosed)
         known = rows[(rows["split"] == "dev") & rows["known"].fillna(False) & (rows["method"] == "rome")]
         assert record["known_development"] == {"two": {"fact": known["case"].nunique()}}
-        assert (record["search_rule"], record["doses"]) == (2, list(DOSES)) and "doses" not in record["plan"]
+        assert (record["search_rule"], record["doses"]) == (3, list(DOSES)) and "doses" not in record["plan"]
         plan = plan_of(tiny)
         assert plan.choices({"plan": plan.fixed()}) == Choices(1, (1.0,)), "of before rules were recorded"
         assert plan.choices(record) == Choices(2, DOSES)

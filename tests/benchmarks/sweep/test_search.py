@@ -24,6 +24,7 @@ from tests.benchmarks.sweep.walk import follow
 from tests.benchmarks.tiny import World, world
 from valley.rows.schema import read_run
 from valley.scores.cases import case_scores
+from valley.scores.composites import by_name
 from valley.scores.settings import GROUP, choose, group_means
 
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -91,7 +92,7 @@ def test_ties_go_by_order_and_what_cannot_be_measured_comes_last(tiny: World) ->
     assert json.loads(tied) == first and json.loads(chosen) != first
     points = [Point(0.1, 0.9), Point(nan, 1.0), Point(0.5, 0.5), Point(0.5, 0.5), Point(0.4, 0.4), Point(0.0, 0.0)]
     assert ranked(points) == [2, 3, 4, 0, 5, 1] and front(points) == [0, 2]
-    assert Point(0.0, 0.0).harmonic_mean == 0.0 and isnan(Point().harmonic_mean)
+    assert Point(0.0, 0.0).score == 0.0 and isnan(Point().score) and Point(0.5, 0.5, gated=True).score == 0.0
 
 
 def test_a_pareto_search_scores_the_whole_front(tiny: World) -> None:
@@ -140,13 +141,13 @@ def test_the_search_judges_as_the_analysis_does(searched: Path) -> None:
     rows = read_run(searched)
     rows = rows[(rows["split"] == "dev") & (rows["method"] == "rome")]
     scores = case_scores(rows)
-    known = group_means(scores[scores["known"]]).set_index(["rung", "settings"])
-    for key, own in rows.groupby(["rung", "settings"]):
-        point = judge(own)
+    known = group_means(scores[scores["known"]], by_name("harmonic_raw_all")).set_index(["rung", "settings"])
+    for key, mine in rows.groupby(["rung", "settings"]):
+        point = judge(mine)
         if key in known.index:
-            assert point.harmonic_mean == pytest.approx(known.loc[key, "harmonic_mean"], nan_ok=True)
+            assert point.score == pytest.approx(known.loc[key, "score"], nan_ok=True)
     nothing = rows.assign(error="failed")
-    assert isnan(judge(nothing).harmonic_mean)
+    assert isnan(judge(nothing).score)
 
 
 def test_free_text_is_read_on_test_cases_only(searched: Path) -> None:

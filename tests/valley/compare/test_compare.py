@@ -243,6 +243,6 @@ def test_the_points_of_an_overlay_are_the_curves_or_say_what_is_missing() -> Non
     curve = panels(rows, "kind", 2, "known")
     points = points_of({"A": curve, "B": {"other": curve["fact"]}})
     drawn = points[points["run"] == "run A"].dropna(subset=["value"])
-    assert set(drawn["panel"]) == {"fact"} and drawn["value"].tolist() == curve["fact"]["harmonic_mean"].tolist()
+    assert set(drawn["panel"]) == {"fact"} and drawn["value"].tolist() == curve["fact"]["score"].tolist()
     assert drawn["bits"].tolist() == curve["fact"]["bits_per_byte_en"].tolist()
     assert points["missing"].dropna().tolist() == ["not measurable: B", "not measurable: A"]

@@ -230,6 +230,6 @@ def test_page_in_a_real_browser(rows: pd.DataFrame, filters: bool, tmp_path: Pat
     n_rungs = good["rung"].nunique()
     n_cases = good["case"].nunique() * n_rungs
     assert out == {
-        "drawn": 4, "hacked": 0, "filters": filters, "axis": "parameters", "found": f"{n_rungs} of {n_cases} found",
+        "drawn": 5, "hacked": 0, "filters": filters, "axis": "parameters", "found": f"{n_rungs} of {n_cases} found",
         "probes": 7, "none": True, "cleared": f"{n_cases} of {n_cases} found", "images": 0, "requests": 0, "errors": [],
     }  # fmt: skip

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from cli import cli
 
 STUDY = Path(__file__).parents[3] / "results" / "study"
+PLAN = ("--metric", "harmonic_net_all", "--min-known", "50")  # as `make study-tables` has it
 INPUTS = ("run.json", "analysis_plan.json", "crispness.csv.gz")
 
 
@@ -25,12 +26,12 @@ def test_tables_of_the_study_are_rebuilt_exactly(tmp_path: Path) -> None:
         shutil.copy(path, run / "cells")
     for name in INPUTS:
         shutil.copy(STUDY / name, run / name)
-    made = CliRunner().invoke(cli, ["report", str(run), "--min-known", "20", "--csv", "--md"], catch_exceptions=False)
+    made = CliRunner().invoke(cli, ["report", str(run), *PLAN, "--csv", "--md"], catch_exceptions=False)
     assert made.exit_code == 0, made.output
-    about = CliRunner().invoke(cli, ["editability", str(run), "--min-known", "20", "--json"], catch_exceptions=False)
+    about = CliRunner().invoke(cli, ["editability", str(run), *PLAN, "--json"], catch_exceptions=False)
     assert about.exit_code == 0, about.output
     committed = sorted(path.name for path in STUDY.glob("report-*.csv"))
-    assert len(committed) == 5
+    assert len(committed) == 8
     for name in (*committed, "report.md"):
         assert (run / name).read_text("utf-8") == (STUDY / name).read_text("utf-8"), name
     assert about.stdout == (STUDY / "editability.json").read_text("utf-8")

@@ -40,7 +40,7 @@ def test_a_packed_run_is_judged_as_the_whole_one(run: Path, tmp_path: Path) -> N
     done = pack(run, tmp_path / "packed")
     whole, packed = read_run(run), read_run(tmp_path / "packed")
     assert done.rows == len(packed) == len(whole) and done.after < done.before
-    judged = [available(rows, with_options(min_known=2)).of("harmonic_mean") for rows in (whole, packed)]
+    judged = [available(rows, with_options(min_known=2)).of("score") for rows in (whole, packed)]
     pd.testing.assert_frame_equal(judged[0], judged[1])
     assert all(packed[name].isna().all() or (packed[name] == "").all() for name in LEFT_OUT)
     assert (packed["margin_after"] == 0.1235).all()

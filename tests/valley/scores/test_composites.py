@@ -56,7 +56,8 @@ def test_every_composite_falls_with_collateral(one):
 
 def test_the_first_study_s_score_and_easyedit_s_have_no_vote():
     blind = {one.name: insensitive_to(one) for one in composites() if insensitive_to(one)}
-    assert blind == {"first_study": ("neighbour", "neighbour_plus", "same_subject"), "easyedit_mean": ("neighbour",)}
+    kept = ("neighbour", "neighbour_plus", "same_subject")
+    assert blind == {"first_study": kept, "first_study_net": kept, "easyedit_mean": ("neighbour",)}
     assert {one.name for one in composites()} - {one.name for one in defensible()} == set(blind)
 
 

@@ -40,7 +40,7 @@ def test_a_lone_model_has_the_interval_of_the_curve():
     made = made[made["edit_kind"] == "fact"].set_index("name")
     curve = analysis.curve[analysis.curve["edit_kind"] == "fact"].set_index("rung")
     assert set(made["role"]) == {"size"}
-    for own, its in (("value", "harmonic_mean"), ("low", "harmonic_mean_low"), ("high", "harmonic_mean_high")):
+    for own, its in (("value", "score"), ("low", "score_low"), ("high", "score_high")):
         assert made[own].to_dict() == pytest.approx(curve[its].to_dict())
 
 
@@ -67,7 +67,7 @@ def test_the_setting_of_a_depth_is_chosen_on_dev_cases():
     for name, dev, test in (("a", 1.0, 0.5), ("b", 0.5, 1.0)):
         for i in range(6):
             split = "dev" if i < 3 else "test"
-            values = probes(efficacy=[dev if split == "dev" else test], neighbour=[1.0])
+            values = probes(paraphrase=[dev if split == "dev" else test], neighbour=[1.0])
             parts.append(edit(f"c{i}", values, settings=json.dumps({"n": name}), split=split, depth=0.5))
     analysis = analyse(frame(*parts), 2, 20)
     (line,) = depth_scores(analysis, points(analysis)).to_dict("records")
@@ -119,13 +119,14 @@ def report() -> Report:
 def test_charts_and_tables_as_files(report: Report, tmp_path: Path):
     paths = write_charts(report, tmp_path, "svg")
     assert [p.name for p in paths] == [
-        "report-strength-0.svg", "report-strength-0-parameters.svg", "report-plane-0.svg", "report-depth-0.svg",
+        "report-strength-0.svg", "report-strength-0-parameters.svg", "report-plane-0.svg",
+        "report-kinds-0.svg", "report-kinds-0-parameters.svg", "report-depth-0.svg",
         "report-specification-0.svg",
     ]  # fmt: skip
     assert all("currentColor" not in p.read_text() and p.read_text().startswith("<svg") for p in paths)
     assert all(p.read_bytes().startswith(b"\x89PNG") for p in write_charts(report, tmp_path, "png"))
     curve = pd.read_csv(next(p for p in write_tables(report, tmp_path) if p.name == "report-curve.csv"))
-    assert curve["harmonic_mean"].tolist() == pytest.approx(report.analysis.curve["harmonic_mean"].tolist())
+    assert curve["score"].tolist() == pytest.approx(report.analysis.curve["score"].tolist())
 
 
 def test_markdown_has_the_verdict_and_no_markup_from_the_rows():
@@ -142,14 +143,14 @@ def test_commands_to_reproduce():
     lines = commands(
         {"asked": [questions, questions | {"split": {"dev": 0.3}, "edits": [], "axes": []}]},
         "results/my run",
-        {"min_known": 2},
+        {"min_known": 2, "metric": "e_hv"},
     )
     assert lines[0] == (
         "python cli.py bench --ladder demo --methods rome --kinds fact --limit 5 --seed 0 --set stop_loss=0.1 "
         "--out 'results/my run'"
     )
     assert lines[1] == "python cli.py bench 'results/my run/plan.toml' --out 'results/my run'"
-    assert lines[2].endswith("--min-known 2")
+    assert lines[2].endswith("--min-known 2 --metric e_hv")
 
 
 def test_a_known_rate_of_few_facts_is_no_axis():

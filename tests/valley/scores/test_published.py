@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 from tests.valley.build import edit, failed, frame
 from valley.rows.schema import ADDED, RowsError, preferred, probability_margin
+from valley.scores.curve import analyse
 from valley.scores.published import TABLES, counterfact_scores, easyedit_scores, our_scores
 from valley.text.published import format_scores, varied
 
@@ -94,9 +95,25 @@ def test_easyedit_by_hand() -> None:
 def test_ours_are_those_of_the_curve() -> None:
     line = our_scores(three_cases(), "all", draws=0).iloc[0]
     assert (line["efficacy"], line["fluency"], line["generalisation"]) == (1.0, 0.9, 1.0)
-    specific = np.mean([np.mean([1.0, 1.0, 0.9]), 1.0, 1.0])
-    assert line["specificity"] == pytest.approx(specific)
-    assert line["harmonic_mean"] == pytest.approx(2 * specific / (1 + specific))
+    assert line["specificity"] == line["score"] == 1.0
+    curve = analyse(three_cases(), 1, 0, which="all").curve
+    curve = curve[(curve["edit_kind"] == "fact") & (curve["rung"] == "r0")].iloc[0]
+    assert line[["score", "generalisation", "specificity"]].equals(curve[["score", "generalisation", "specificity"]])
+
+
+def test_ours_are_above_the_setting_s_own_placebo_and_name_failed_gates() -> None:
+    good = numbered(said("efficacy", 0.5, 0.1), said("paraphrase", 0.5, 0.1), said("neighbour", 0.5, 0.1))
+    fake = numbered(*({**probe, "value": 0.2} for probe in good))
+    bad = numbered(said("efficacy", 0.5, 0.1, value=0.3), *good[1:])
+    parts = [edit(f"c{i}", good) for i in range(3)] + [edit(f"c{i}", fake, method="placebo") for i in range(3)]
+    parts += [edit(f"c{i}", bad, method="memit") for i in range(3)]
+    table = our_scores(frame(*parts), "all", draws=50)
+    by = table.set_index("method")
+    assert by.loc["rome", "generalisation"] == 1.0 and by.loc["rome", "score"] == 1.0
+    assert np.isnan(by.loc["memit", "score"]) and "placebo" in json.loads(by.loc["memit", "gaps"])["score"]
+    assert json.loads(by.loc["memit", "gates"]) == {"efficacy": 0.3} and json.loads(by.loc["rome", "gates"]) == {}
+    text = format_scores(table)
+    assert "score: harmonic_net_all (above placebo" in text and "Fails a gate: r0, fact by memit (efficacy .30)" in text
 
 
 def test_beside_ours_exact_match_and_bits() -> None:
@@ -178,10 +195,10 @@ def test_the_command(tmp_path: Path) -> None:
     assert shown.exit_code == 0 and " ES " in shown.output and "1 failed cells are not in these numbers" in shown.output
     about = run(cli, ["scores", str(tmp_path), "--metrics", "easyedit", "--json"])
     assert json.loads(about.output)[0]["rewrite_acc"] == 0.5
-    assert "harm. mean" in run(cli, ["scores", str(tmp_path)]).output
+    assert "score" in run(cli, ["scores", str(tmp_path)]).output
     assert run(cli, ["scores", str(tmp_path), "--csv", str(tmp_path / "made" / "ours.csv")]).exit_code == 0
     written = pd.read_csv(tmp_path / "made" / "ours.csv")
-    assert len(written) and {"harmonic_mean", "harmonic_mean_low", "n_cases"} <= set(written)
+    assert len(written) and {"score", "score_low", "n_cases"} <= set(written)
     wrong = run(cli, ["scores", str(tmp_path / "none")])
     assert wrong.exit_code == 2 and "no such run folder" in wrong.output
 

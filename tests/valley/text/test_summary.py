@@ -14,7 +14,7 @@ NAN = float("nan")
 
 def line(rung: str, kind: str, mean: float, *, spec: float = 0.6, gen: float = 0.6, **more: object) -> dict:
     """A line of a curve; every interval reaches .05 to both sides."""
-    values = {"generalisation": gen, "specificity": spec, "harmonic_mean": mean}
+    values = {"generalisation": gen, "specificity": spec, "score": mean}
     record: dict[str, object] = {"ladder": "toy", "rung": rung, "edit_kind": kind, "method": "rome", "reason": ""}
     record |= {"n_known": 3, "n_cases": 4}
     for name, value in values.items():
@@ -78,11 +78,7 @@ def test_nothing_measured_claims_nothing() -> None:
 
 
 def test_without_intervals_no_difference_is_called_clear() -> None:
-    bare = {
-        f"{name}_{end}": np.nan
-        for name in ("generalisation", "specificity", "harmonic_mean")
-        for end in ("low", "high")
-    }
+    bare = {f"{name}_{end}": np.nan for name in ("generalisation", "specificity", "score") for end in ("low", "high")}
     text = summary(table(line("a", "fact", 0.2, **bare), line("b", "fact", 0.9, **bare)))[0]
     assert "clear" not in text and "interval " not in text
 
@@ -92,5 +88,5 @@ def test_a_real_curve_fits_the_terminal() -> None:
     words, lines = format_summary(real), format_brief(real).splitlines()
     assert max(map(len, [*words.splitlines(), *lines])) <= 120
     assert len(lines) == 1 + 9 and len(words.splitlines()) <= 12
-    best = real.loc[real.loc[real["edit_kind"] == "fact", "harmonic_mean"].idxmax()]
+    best = real.loc[real.loc[real["edit_kind"] == "fact", "score"].idxmax()]
     assert f"fact edits on {best['rung']}" in words.replace("\n ", "")

@@ -39,7 +39,7 @@ def test_the_cases_of_every_stratum_are_counted():
     (text,) = format_strata(strata(result), "known")
     assert "3 scored cases; known at their rung 1 to 2 of them, at every rung 1, at none 1" in text
     assert sensitivity(frame(known_by("a0", "a1", "b1")), result, PLAN) == {("toy", "fact"): None}
-    assert "fewer than 2, so no verdict" in format_sensitivity({("toy", "fact"): None}, 2)[0]
+    assert "fewer than 2, so no verdict" in format_sensitivity({("toy", "fact"): None}, PLAN)[0]
 
 
 def test_the_paired_verdict_is_that_of_the_plan_with_that_stratum():
@@ -55,7 +55,7 @@ def test_the_paired_verdict_is_that_of_the_plan_with_that_stratum():
 def test_scores_made_once_give_the_same():
     rows = seeded([0.2, 0.5, 0.4])
     one, other = available(rows, PLAN), available(rows, PLAN, case_scores(rows))
-    pd.testing.assert_frame_equal(one.of("harmonic_mean"), other.of("harmonic_mean"))
+    pd.testing.assert_frame_equal(one.of("score"), other.of("score"))
 
 
 def test_the_commands_say_so(tmp_path: Path):

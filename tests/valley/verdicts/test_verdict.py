@@ -16,6 +16,7 @@ from cli import cli
 from tests.valley.build import seeded
 from valley.rows.schema import RowsError
 from valley.scores.available import available
+from valley.scores.composites import PRIMARY
 from valley.scores.plan import FILE, AnalysisPlan, stored, with_options
 from valley.verdicts.judge import COLUMNS, NAMED
 from valley.verdicts.shape import format_shapes, shapes
@@ -159,6 +160,21 @@ def test_bad_plans_are_refused(bad: dict):
         AnalysisPlan(**bad)
 
 
+def test_an_older_run_keeps_the_metric_of_its_plan_and_says_so(tmp_path: Path):
+    (tmp_path / "cells").mkdir()
+    seeded(VALLEY[:3]).to_parquet(tmp_path / "cells" / "a.parquet")
+    older = with_options(metric="harmonic_mean", min_known=2, bootstrap=20)
+    assert stored(older, tmp_path) == ""
+    before = (tmp_path / FILE).read_bytes()
+    kept = CliRunner().invoke(cli, ["curve", str(tmp_path)])
+    assert "Score: first_study" in kept.stdout and "scores are the first study's (harmonic_mean)" in kept.stdout
+    assert "another analysis plan" not in kept.stdout and "n/a (24 known" not in kept.stdout, "min_known is the plan's"
+    now = CliRunner().invoke(cli, ["curve", str(tmp_path), "--metric", PRIMARY])
+    assert "Score: harmonic_raw_all" in now.stdout and "no placebo edits" in now.stdout
+    assert "metric harmonic_net_all, not harmonic_mean" in now.stdout
+    assert (tmp_path / FILE).read_bytes() == before
+
+
 def test_commands(tmp_path: Path):
     (tmp_path / "cells").mkdir()
     seeded(VALLEY[:4]).to_parquet(tmp_path / "cells" / "a.parquet")
@@ -167,5 +183,5 @@ def test_commands(tmp_path: Path):
     again = CliRunner().invoke(cli, ["shape", str(tmp_path), "--min-known", "3", "--json"])
     assert "min_known" in json.loads(again.stdout)["caution"]
     table = json.loads(CliRunner().invoke(cli, ["editability", str(tmp_path), "--min-known", "2", "--json"]).stdout)
-    assert {line["metric"] for line in table} >= {"e_hv", "gen_at_spec", "delta_loc"}
+    assert {line["metric"] for line in table} >= {"score", "e_hv", "gen_at_spec", "delta_layer"}
     assert CliRunner().invoke(cli, ["shape", str(tmp_path / "gone")]).exit_code == 2

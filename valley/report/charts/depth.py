@@ -43,7 +43,7 @@ def depth_chart(name: str, scores: pd.DataFrame) -> Chart | None:
     x = alt.X("rung:N", sort=rungs, title=None, axis=alt.Axis(labelAngle=-40, labelLimit=130))
     y = alt.Y("depth:O", sort="descending", title="depth (0: first layer, 1: last)")
     ramp = alt.Scale(scheme="viridis", domain=[0, 1])
-    fill = alt.Color("value:Q", scale=ramp, legend=alt.Legend(title="best harmonic mean", format=".1f"))
+    fill = alt.Color("value:Q", scale=ramp, legend=alt.Legend(title="best score", format=".1f"))
     tips = tooltips(("rung", "kind", "depth", "method", "settings"), {"value": ".2f", "n": "d"})
     base = alt.Chart().encode(x=x, y=y)
     cells = base.mark_rect().encode(color=fill, tooltip=tips)
@@ -56,8 +56,8 @@ def depth_chart(name: str, scores: pd.DataFrame) -> Chart | None:
         .facet(facet=alt.Facet("kind:N", title=None, sort=kinds), columns=max(1, 18 // max(1, len(rungs))))
     )
     columns = ["rung", "kind", "depth", "value", "n", "method", "settings"]
-    return Chart(name, "Heat maps of the best harmonic mean by depth and model", {"": dress(chart)},
-                 records(shown, columns), title="Best harmonic mean by depth and model")  # fmt: skip
+    return Chart(name, "Heat maps of the best score by depth and model", {"": dress(chart)},
+                 records(shown, columns), title="Best score by depth and model")  # fmt: skip
 
 
 def crispness_chart(table: pd.DataFrame, rungs: list[str]) -> Chart | None:

@@ -9,7 +9,7 @@ from valley.report.charts.common import ROWS, Chart, dress, kinds_of, marks, nam
 from valley.text import clean
 
 SCORES = tuple(f"{s}{e}" for s in ("generalisation", "specificity") for e in ("", "_low", "_high"))
-COLUMNS = ["panel", "kind", "method", "settings", "n", "role", "harmonic_mean", *SCORES, "front"]
+COLUMNS = ["panel", "kind", "method", "settings", "n", "role", "score", *SCORES, "front"]
 
 
 def plane_chart(name: str, plane: pd.DataFrame) -> Chart | None:
@@ -35,7 +35,7 @@ def plane_chart(name: str, plane: pd.DataFrame) -> Chart | None:
     base = alt.Chart().encode(color=color, opacity=alt.condition(pick, alt.value(1), alt.value(0.08)))
     best = base.transform_filter("datum.role == 'best'")
     tips = tooltips(("panel", "kind", "role", "method", "settings"),
-                    {"generalisation": ".2f", "specificity": ".2f", "harmonic_mean": ".2f", "n": "d"})  # fmt: skip
+                    {"generalisation": ".2f", "specificity": ".2f", "score": ".2f", "n": "d"})  # fmt: skip
     across = best.mark_rule(strokeWidth=1.4).encode(
         x=alt.X("specificity_low:Q", title=""), x2="specificity_high:Q", y=y
     )

@@ -1,4 +1,4 @@
-"""Charts against model strength, one view per strength axis: editability, and transfer between languages."""
+"""Charts against model strength, one view per strength axis: editability, each kind of probe, transfer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from valley.report.charts.common import INK, ROWS, Chart, dress, kinds_of, marks, named, records, tooltips
-from valley.rows import ALL, LABELS
+from valley.rows import ALL, LABELS, PROBE_KINDS
 from valley.scores import StrengthAxis
 
 NUMBERS = {"value": ".2f", "low": ".2f", "high": ".2f"}
@@ -20,8 +20,8 @@ STEP = 0.006
 
 
 def editability_chart(name: str, points: pd.DataFrame, axes: tuple[StrengthAxis, ...]) -> Chart | None:
-    """Best harmonic mean with its interval, a line per edit kind through the sizes, a faint mark per model of a size of
-    several.
+    """Score of the best setting with its interval, a line per edit kind through the sizes, a faint mark per model of a
+    size of several.
 
     Args:
         points: `valley.scores.figure_tables.editability_points` of one ladder. axes: at least one view's worth.
@@ -45,7 +45,7 @@ def editability_chart(name: str, points: pd.DataFrame, axes: tuple[StrengthAxis,
     def view(axis: StrengthAxis) -> dict:
         pick = alt.selection_point(fields=["kind"], bind="legend")
         base = alt.Chart(alt.NamedData(name=ROWS))
-        layers = _layers(base, axis, kinds, tips, heavy, pick, seeds, "editability: best harmonic mean")
+        layers = _layers(base, axis, kinds, tips, heavy, pick, seeds, "editability: score of the best setting")
         chart = alt.layer(*layers, _names(shown, axis)).properties(width=620, height=330)
         return dress(chart)
 
@@ -59,31 +59,60 @@ def transfer_chart(name: str, points: pd.DataFrame, axes: tuple[StrengthAxis, ..
     Args:
         points: `valley.scores.figure_tables.transfer_points` of one ladder.
     """
+    return _panels(
+        name, points, axes, sorted(set(points["direction"])), "transfer, net of siblings",
+        "Line charts of cross-lingual transfer against model strength, one per direction",
+        "Transfer between languages against {choice}",
+    )  # fmt: skip
+
+
+def kinds_chart(name: str, points: pd.DataFrame, axes: tuple[StrengthAxis, ...]) -> Chart | None:
+    """Every kind of probe at the best setting, a panel per kind, a line per edit kind.
+
+    Args:
+        points: `valley.scores.figure_tables.kind_points` of one ladder.
+    """
+    labels = [LABELS[kind] for kind in PROBE_KINDS if kind in set(points["direction"])]
+    return _panels(
+        name, points.assign(direction=points["direction"].map(LABELS)), axes, labels, "above placebo, or kept",
+        "Line charts of every kind of probe against model strength", "Every kind of probe against {choice}", small=True,
+    )  # fmt: skip
+
+
+def _panels(
+    name: str,
+    points: pd.DataFrame,
+    axes: tuple[StrengthAxis, ...],
+    panels: list[str],
+    measure: str,
+    label: str,
+    title: str,
+    small: bool = False,
+) -> Chart | None:
+    """A panel per `direction`, a line per edit kind; None without points."""
     if points.empty:
         return None
     shown = named(points)
     kinds = kinds_of(shown)
-    directions = sorted(set(shown["direction"]))
     columns = ["name", "kind", "role", "direction", "seeds", "method", "n_known", "value", "low", "high",
                *(axis.column for axis in axes)]  # fmt: skip
     tips = tooltips(
         ("name", "kind", "direction", "method"), {"seeds": "d", "n_known": "d", **NUMBERS, **_formats(axes)}
     )
-
     seeds = _has_seeds(shown)
+    width, height, across = (250, 130, 3) if small else (400, 230, 2)
 
     def view(axis: StrengthAxis) -> dict:
         pick = alt.selection_point(fields=["kind"], bind="legend")
-        layers = _layers(alt.Chart(), axis, kinds, tips, alt.value(1.6), pick, seeds, "transfer, net of siblings")
+        layers = _layers(alt.Chart(), axis, kinds, tips, alt.value(1.6), pick, seeds and not small, measure)
         chart = (
             alt.layer(*layers, data=alt.NamedData(name=ROWS))
-            .properties(width=400, height=230)
-            .facet(facet=alt.Facet("direction:N", title=None, sort=directions), columns=2)
+            .properties(width=width, height=height)
+            .facet(facet=alt.Facet("direction:N", title=None, sort=panels), columns=across)
         )
         return dress(chart)
 
-    label = "Line charts of cross-lingual transfer against model strength, one per direction"
-    return _chart(name, label, shown, columns, axes, view, "Transfer between languages against {choice}")
+    return _chart(name, label, shown, columns, axes, view, title)
 
 
 def _formats(axes: tuple[StrengthAxis, ...]) -> dict[str, str]:
@@ -144,7 +173,7 @@ def _layers(
     base = base.transform_filter(f"isValid(datum['at_{axis.column}'])").encode(x=x, y=y, color=color)
     size = base.transform_filter("datum.role == 'size'")
     fade = alt.condition(pick, alt.value(1), alt.value(0.1))
-    bars = size.mark_rule(strokeWidth=1.6).encode(y=alt.Y("low:Q", title=""), y2="high:Q", opacity=fade)
+    bars = size.mark_rule(strokeWidth=1.6, clip=True).encode(y=alt.Y("low:Q", title=""), y2="high:Q", opacity=fade)
     layers = [
         bars.add_params(pick),  # in the first layer: Vega-Lite names the legend's parts after that one alone
         size.mark_line().encode(strokeWidth=width, opacity=fade),

@@ -1,19 +1,30 @@
 """Composites: one number out of what an edit changes and what it keeps. Every module here adds its own (COMPOSITES)."""
 
-from valley.scores.composites.composite import CASE_COLUMNS, GATES, Composite, Means, failed_gates
-from valley.scores.composites.registry import PRIMARY, by_name, composites
+from valley.scores.composites.composite import (
+    CASE_COLUMNS,
+    Composite,
+    Means,
+    failed_gates,
+    fails_gates,
+    harmonic,
+)
+from valley.scores.composites.registry import FORMER, PRIMARY, by_name, chooser, composites, ruler
 from valley.scores.composites.sensitivity import defensible, falls_with_collateral, insensitive_to
 
 __all__ = [
     "CASE_COLUMNS",
-    "GATES",
+    "FORMER",
     "PRIMARY",
     "Composite",
     "Means",
     "by_name",
+    "chooser",
     "composites",
     "defensible",
     "failed_gates",
+    "fails_gates",
     "falls_with_collateral",
+    "harmonic",
     "insensitive_to",
+    "ruler",
 ]

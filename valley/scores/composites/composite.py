@@ -7,18 +7,16 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from valley.rows import GATES, IN_LANGUAGE, KEPT
+
 # Generalisation kinds; efficacy is a gate, not a part. Negation and verification count where they were asked.
-IN_LANGUAGE = ("paraphrase", "relation", "alias", "multi_hop", "negation", "verification")
-KEPT = ("neighbour", "neighbour_plus", "same_subject")  # specificity kinds
 OWN = "_own"  # suffix of a kind's mean over the probes in the language of the edit
 PUBLISHED = ("es", "ps", "ns", "reliability", "rephrase", "locality")  # CounterFact's and EasyEdit's, per case
 SPECIFIC_ENOUGH = 0.9  # specificity at which a case's doses are read
 DOSES = ("dose_area", "dose_gen_at_spec")  # of the curve that a case's doses draw
+FIRST = ("first_generalisation", "first_specificity")  # means over all kinds, as the first study took them
 # Columns of the case scores that composites read, beside the probe kinds themselves.
-CASE_COLUMNS: tuple[str, ...] = (*(kind + OWN for kind in ("multi_hop", *KEPT)), *PUBLISHED, *DOSES)
-# An edit that fails one of these is no edit that a rung makes available: its composites are 0. Efficacy is above
-# placebo; drift is exp(-KL in nats), so .5 is .69 nats per token; fluency and ability are shares of the unedited model.
-GATES: Mapping[str, float] = {"efficacy": 0.5, "drift": 0.5, "fluency": 0.8, "ability": 0.8}
+CASE_COLUMNS: tuple[str, ...] = (*(kind + OWN for kind in ("multi_hop", *KEPT)), *PUBLISHED, *DOSES, *FIRST)
 
 
 @dataclass(frozen=True)
@@ -58,16 +56,22 @@ class Composite:
         name: as in plans and tables.
         choice: what is chosen, in words: the dimension of the multiverse and the side taken.
         function: Means -> (n,), in [0, 1] or NaN where a part of it is not measurable.
+        parts: Means -> generalisation and specificity (n,) each, as curves show them beside the composite.
         kept: the specificity kinds that it is meant to notice.
-        on_dev: name of the composite by which methods are chosen on development cases, where placebos are not run.
+        on_dev: name of the composite that chooses on development cases, where neither placebos nor other doses are run.
+        net: whether it is above placebo, so that it needs placebo edits.
+        gated: whether an edit that fails a gate scores 0; the published composites know no gates.
         source: paper, or empty for ours.
     """
 
     name: str
     choice: str
     function: Callable[[Means], np.ndarray]
+    parts: Callable[[Means], tuple[np.ndarray, np.ndarray]] = lambda means: gen_and_spec(means)
     kept: tuple[str, ...] = KEPT
     on_dev: str = ""
+    net: bool = False
+    gated: bool = True
     source: str = ""
 
     def __call__(self, means: Means) -> np.ndarray:
@@ -80,10 +84,33 @@ def harmonic(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.where(total == 0, 0.0, 2 * a * b / np.where(total == 0, 1.0, total))
 
 
-def failed_gates(means: Means) -> dict[str, float]:
-    """The gates that these means fail, with the value: efficacy above placebo where one ran, else as it is."""
-    values = {kind: float(np.ravel(means.values[kind])[0]) for kind in GATES}
+def gen_and_spec(
+    means: Means, net: bool = False, own: bool = False, kept: Sequence[str] = KEPT
+) -> tuple[np.ndarray, np.ndarray]:
+    """Generalisation over the in-language kinds, efficacy not among them, and specificity over `kept`: (n,) each.
+
+    Args:
+        net: each generalisation kind above placebo. own: specificity in the language of the edit only.
+    """
+    changed = tuple(kind + OWN if kind == "multi_hop" else kind for kind in IN_LANGUAGE)
+    return means.mean(changed, net), means.mean([kind + OWN for kind in kept] if own else kept)
+
+
+def gate_values(means: Means) -> dict[str, np.ndarray]:
+    """Per gate the values (n,): efficacy above placebo where a placebo ran, else as it is; NaN where not asked."""
+    values = {kind: np.atleast_1d(means.values[kind]) for kind in GATES}
     if "efficacy" in means.placebo:
-        above = float(np.ravel(means.net("efficacy"))[0])
-        values["efficacy"] = above if above == above else values["efficacy"]
+        above = np.atleast_1d(means.net("efficacy"))
+        values["efficacy"] = np.where(np.isnan(above), values["efficacy"], above)
+    return values
+
+
+def fails_gates(means: Means) -> np.ndarray:
+    """(n,) bool: some gate is measured and failed."""
+    return np.any([values < GATES[kind] for kind, values in gate_values(means).items()], axis=0)
+
+
+def failed_gates(means: Means) -> dict[str, float]:
+    """The gates that the first of these means fail, with its value."""
+    values = {kind: float(values[0]) for kind, values in gate_values(means).items()}
     return {kind: value for kind, value in values.items() if value < GATES[kind]}

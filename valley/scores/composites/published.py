@@ -5,8 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from valley.rows import GENERALISATION, SPECIFICITY
-from valley.scores.composites.composite import KEPT, Composite, Means, harmonic
+from valley.scores.composites.composite import Composite, Means, harmonic
 
 
 def counterfact_s(means: Means) -> np.ndarray:
@@ -21,16 +20,29 @@ def easyedit_mean(means: Means) -> np.ndarray:
     return np.stack([means.values[name] for name in ("reliability", "rephrase", "locality")]).mean(axis=0)
 
 
-def first_study(means: Means) -> np.ndarray:
-    """Harmonic mean of the means over all kinds, efficacy, transfer and integrity among them."""
-    return harmonic(means.mean(GENERALISATION), means.mean(SPECIFICITY))
+def _first_parts(means: Means) -> tuple[np.ndarray, np.ndarray]:
+    return means.values["first_generalisation"], means.values["first_specificity"]
+
+
+def _first_parts_net(means: Means) -> tuple[np.ndarray, np.ndarray]:
+    return means.net("first_generalisation"), means.values["first_specificity"]
 
 
 COMPOSITES = (
-    Composite("counterfact_s", "CounterFact's S", counterfact_s, ("neighbour",), source="Meng et al. 2022, sec. 3.3"),
     Composite(
-        "easyedit_mean", "EasyEdit's three scores, averaged", easyedit_mean, ("neighbour",),
+        "counterfact_s", "CounterFact's S", counterfact_s, kept=("neighbour",), gated=False,
+        source="Meng et al. 2022, sec. 3.3",
+    ),
+    Composite(
+        "easyedit_mean", "EasyEdit's three scores, averaged", easyedit_mean, kept=("neighbour",), gated=False,
         source="Wang et al. 2023, section 4",
     ),
-    Composite("first_study", "harmonic mean over all kinds, as in the first study", first_study, KEPT),
+    Composite(
+        "first_study", "harmonic mean over all kinds, as in the first study",
+        lambda means: harmonic(*_first_parts(means)), _first_parts, gated=False,
+    ),
+    Composite(
+        "first_study_net", "harmonic mean over all kinds, above placebo, as in the first study",
+        lambda means: harmonic(*_first_parts_net(means)), _first_parts_net, on_dev="first_study", net=True, gated=False,
+    ),
 )  # fmt: skip

@@ -11,7 +11,7 @@ from functools import cache
 
 import numpy as np
 
-from valley.rows import GENERALISATION, PROBE_KINDS
+from valley.rows import GENERALISATION, PROBE_KINDS, SPECIFICITY
 from valley.scores.composites.composite import CASE_COLUMNS, KEPT, OWN, SPECIFIC_ENOUGH, Composite, Means
 from valley.scores.composites.registry import composites
 
@@ -29,11 +29,14 @@ def _means(changes: Mapping[str, float | np.ndarray]) -> Means:
         for name in (kind, kind + OWN, *_TWIN.get(kind, ())):
             values[name] = np.broadcast_to(np.asarray(value, float), (_length(changes),)).copy()
     stayed = np.mean([values[kind] for kind in KEPT], axis=0)
+    values["first_generalisation"] = np.full(_length(changes), GOOD)
+    values["first_specificity"] = np.mean([values[kind] for kind in SPECIFICITY], axis=0)
     # Of an edit with one dose that reaches GOOD: the rectangle below it, and GOOD where it is specific enough.
     values["dose_area"] = GOOD * stayed
     values["dose_gen_at_spec"] = np.where(stayed >= SPECIFIC_ENOUGH - 1e-9, GOOD, 0.0)
     placebo = {
-        name: np.full(_length(changes), PLACEBO) for name in (*GENERALISATION, *(f"{k}{OWN}" for k in GENERALISATION))
+        name: np.full(_length(changes), PLACEBO)
+        for name in ("first_generalisation", *GENERALISATION, *(f"{k}{OWN}" for k in GENERALISATION))
     }
     return Means(values, placebo)
 
