@@ -11,7 +11,11 @@ and the MLP's down-projection. Three tiny forward passes tell which they are:
 3. One token: its attention weight is 1 whatever query and key are, so only value rows of the maps before the output
    projection have a gradient. This finds `v_proj` as well as the value third of a fused or interleaved QKV map.
 
-Mixture-of-experts, state-space, encoder-decoder and encoder-only models are refused with `NoSite`.
+In a mixture of experts the routed experts are no sites: which of them runs depends on the token, and the router may
+choose others after an edit. Its attention has the same sites as any other, and a shared expert's down-projection, which
+runs for every token, is its "mlp". Where some blocks have no such map (dense first blocks), the kind is missing.
+
+State-space, hybrid, encoder-decoder and encoder-only models are refused with `NoSite`.
 """
 
 from __future__ import annotations
@@ -108,7 +112,7 @@ def find_layout(model: nn.Module) -> Layout:
     """The sites of a causal language model.
 
     Raises:
-        NoSite: the model is not a dense decoder; the message gives the reason.
+        NoSite: the model is no decoder with attention in every block; the message gives the reason.
     """
     name = type(model).__name__
     _refuse_other_kinds(model, name)
@@ -127,10 +131,12 @@ def find_layout(model: nn.Module) -> Layout:
     attention = _attention_output(model, blocks[0], order, ids)
     if attention is None or attention.d_out != d_model:
         raise NoSite(f"{name}: no attention output projection was found in the first block")
-    _refuse_unlike_blocks(paths, blocks, order, name)
+    _refuse_unlike_blocks(paths, blocks, attention, name)
 
     later = order[order.index(attention) + 1 :]
     mlp = next((o for o in reversed(later) if o.d_out == d_model), None)
+    if mlp is not None and not all(mlp.path in _linears(block) for block in blocks):
+        mlp = None
     if mlp is not None and _silent(model, [f"{path}.{mlp.path}" for path in paths]):
         mlp = None
     value, rows = _value_rows(model, blocks[0], order, attention)
@@ -143,14 +149,9 @@ def find_layout(model: nn.Module) -> Layout:
 
 
 def _refuse_other_kinds(model: nn.Module, name: str) -> None:
-    """Encoder-decoders, mixtures of experts and models without a language-model head."""
-    config = model.config.get_text_config()  # pyright: ignore[reportCallIssue, reportAttributeAccessIssue]
+    """Encoder-decoders and models without a language-model head."""
     if getattr(model.config, "is_encoder_decoder", False):
         raise NoSite(f"{name} is an encoder-decoder; editing needs a decoder-only language model")
-    for key in ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts", "num_experts_per_tok"):
-        value = getattr(config, key, None)
-        if isinstance(value, int) and value > 1:
-            raise NoSite(f"{name} is a mixture of experts ({key}={value}); choose a dense model")
     if model.get_output_embeddings() is None:  # pyright: ignore[reportCallIssue]
         raise NoSite(
             f"{name} has no output embedding, so it predicts no next token; load it as a causal language model"
@@ -159,29 +160,38 @@ def _refuse_other_kinds(model: nn.Module, name: str) -> None:
 
 def _refuse_wide_parameters(block: nn.Module, name: str) -> None:
     for parameter_name, parameter in block.named_parameters():
-        if parameter.ndim > 2:
+        if parameter.ndim > 2 and not _routed(parameter_name):
             shape = tuple(parameter.shape)
-            raise NoSite(
-                f"{name}: block parameter {parameter_name} has shape {shape}: experts or a state space, not dense"
-            )
+            raise NoSite(f"{name}: block parameter {parameter_name} has shape {shape}: a state space, not attention")
+
+
+def _routed(path: str) -> bool:
+    """Whether a module or parameter belongs to experts that a router chooses among (see the names in transformers)."""
+    return any("expert" in part and "shared" not in part for part in path.split("."))
 
 
 def _refuse_idle(block: nn.Module, order: list[_Linear], name: str) -> None:
     running = {o.path for o in order}
     idle = [path for path in _linears(block) if path not in running]
     if idle:
-        raise NoSite(f"{name}: linear map {idle[0]} did not run on a plain input: experts or an optional branch")
+        raise NoSite(f"{name}: linear map {idle[0]} did not run on a plain input: an optional branch")
 
 
-def _refuse_unlike_blocks(paths: list[str], blocks: list[nn.Module], order: list[_Linear], name: str) -> None:
-    """Blocks with other linear maps than the first."""
+def _refuse_unlike_blocks(paths: list[str], blocks: list[nn.Module], attention: _Linear, name: str) -> None:
+    """Blocks that mix positions in another way than the first, by other maps."""
+    mixer = attention.path.rpartition(".")[0]
+    first = _mixing(blocks[0], mixer)
     for path, block in zip(paths[1:], blocks[1:], strict=True):
-        linears = _linears(block)
-        missing = [o.path for o in order if o.path not in linears]
-        if missing or len(linears) != len(order) or any(p.ndim > 2 for p in block.parameters()):
-            raise NoSite(
-                f"{name}: block {path} is built unlike the first ({(missing or ['other maps'])[0]}); hybrid model"
-            )
+        here = _mixing(block, mixer)
+        if here != first:
+            other = next(iter(sorted(first.symmetric_difference(here))))
+            raise NoSite(f"{name}: block {path} is built unlike the first ({other}); hybrid model")
+
+
+def _mixing(block: nn.Module, mixer: str) -> set[str]:
+    """The parameters of a block outside of its MLP: those of the module `mixer` and of blocks' own wide parameters."""
+    inside = {f"{n} {p.ndim}" for n, p in block.named_parameters() if n.startswith(f"{mixer}.")}
+    return inside | {n for n, p in block.named_parameters() if p.ndim > 2 and not _routed(n)}
 
 
 def _in_every_block(
@@ -231,7 +241,7 @@ def _hooked(modules: dict[str, nn.Module], note) -> Iterator[None]:
 
 
 def _linears(block: nn.Module) -> dict[str, nn.Module]:
-    return {p: m for p, m in block.named_modules() if linear_shape(m)}
+    return {p: m for p, m in block.named_modules() if linear_shape(m) and not _routed(p)}
 
 
 def _run(model: nn.Module, block: nn.Module, ids: torch.Tensor):

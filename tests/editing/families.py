@@ -100,6 +100,58 @@ FAMILIES: dict[str, Family] = {
     "smollm3": LLAMA,
 }
 
+# Mixtures of experts: every block's attention can be edited, and the MLP that runs for every token where there is one.
+# `mlp` is "" where routed experts are all there is, or where the first blocks are dense.
+FOUR = {"num_experts_per_tok": 2, "moe_intermediate_size": 16, "num_experts": 4}
+ROUTED = Family("", LLAMA.value, config=FOUR)
+LOCAL = Family("", LLAMA.value, config={"num_local_experts": 4, "num_experts_per_tok": 2})
+EXPERTS: dict[str, Family] = {
+    "mixtral": LOCAL,
+    "gpt_oss": LOCAL,
+    "phimoe": LOCAL,
+    "granitemoe": LOCAL,
+    "olmoe": ROUTED,
+    "qwen3_moe": Family("", LLAMA.value, config=FOUR | {"decoder_sparse_step": 1, "mlp_only_layers": []}),
+    "qwen2_moe": Family(
+        "model.layers.{}.mlp.shared_expert.down_proj",
+        LLAMA.value,
+        config=FOUR | {"shared_expert_intermediate_size": 24, "decoder_sparse_step": 1, "mlp_only_layers": []},
+    ),
+    "granitemoeshared": Family(
+        "model.layers.{}.shared_mlp.output_linear", LLAMA.value, config=LOCAL.config | {"shared_intermediate_size": 24}
+    ),
+    "hunyuan_v1_moe": Family("model.layers.{}.mlp.shared_mlp.down_proj", LLAMA.value, config=FOUR | {"moe_topk": 2}),
+    "llama4_text": Family(
+        "model.layers.{}.feed_forward.shared_expert.down_proj",
+        LLAMA.value,
+        config=LOCAL.config | {"interleave_moe_layer_step": 1},
+    ),
+    "glm4_moe": Family(
+        "",
+        LLAMA.value,
+        config=FOUR | {"n_routed_experts": 4, "n_group": 1, "topk_group": 1, "first_k_dense_replace": 1},
+    ),
+}
+
+# Dense families that are built like others above: their sites are checked, the engine is tested on those.
+ALIKE: dict[str, Family] = {
+    name: LLAMA
+    for name in (
+        "olmo3",
+        "cohere2",
+        "exaone4",
+        "ernie4_5",
+        "glm4",
+        "seed_oss",
+        "helium",
+        "arcee",
+        "ministral",
+    )
+} | {
+    "xglm": Family("model.layers.{}.fc2", LLAMA.value),
+    "biogpt": Family("biogpt.layers.{}.fc2", "biogpt.layers.{}.self_attn.v_proj"),
+}
+
 # Families that between them have every trap: Conv1D, fused QKV, flattened input, grouped heads, sliding window, ALiBi,
 # learned and rotary positions, norms behind the down-projection, parallel blocks, soft-capped logits.
 SOME = ("gpt2", "gpt_neox", "opt", "llama", "gemma2", "gemma3_text", "bloom", "falcon", "mistral", "phi")
@@ -121,17 +173,15 @@ class Refused:
 
 
 REFUSED: dict[str, Refused] = {
-    "mixtral": Refused("mixture of experts", config={"num_local_experts": 2}),
-    "qwen2_moe": Refused("mixture of experts", config={"num_experts": 2, "moe_intermediate_size": 16}),
-    "olmoe": Refused("mixture of experts", config={"num_experts": 2}),
     "mamba": Refused("state space|attention|built unlike", config={"state_size": 4}),
     "rwkv": Refused("state space|attention", config={"attention_hidden_size": 32, "context_length": 16}),
     "t5": Refused("encoder-decoder", AutoModelForSeq2SeqLM, {"d_kv": 8, "d_ff": 48}),
     "bart": Refused("encoder-decoder", AutoModelForSeq2SeqLM, {"encoder_layers": 2, "decoder_layers": 2}),
     "bert": Refused("looks ahead", AutoModelForMaskedLM),
-    "jamba": Refused(
-        "mixture|state space|hybrid", config={"num_experts": 2, "attn_layer_period": 2, "attn_layer_offset": 1}
-    ),
+    "openai-gpt": Refused("a block returns a list"),
+    "qwen3_next": Refused("state space", config={"num_experts": 2}),
+    "minimax": Refused("built unlike the first"),
+    "jamba": Refused("state space|hybrid", config={"num_experts": 2, "attn_layer_period": 2, "attn_layer_offset": 1}),
 }
 
 
@@ -167,7 +217,8 @@ def random_module(family: str, vocabulary: int = 99, seed: int = 0, spread: floa
         arguments.pop("head_dim", None)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        own = FAMILIES[family].config if family in FAMILIES else {}
+        row = (FAMILIES | EXPERTS | ALIKE).get(family)
+        own = row.config if row else {}
         return AutoModelForCausalLM.from_config(config(**arguments | own | settings)).eval()
 
 

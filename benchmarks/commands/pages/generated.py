@@ -115,7 +115,7 @@ def families_page() -> str:
     from editing.model import find_layout
 
     try:
-        from tests.editing.families import FAMILIES, REFUSED, random_module, refused_module
+        from tests.editing.families import ALIKE, EXPERTS, FAMILIES, REFUSED, random_module, refused_module
     except ImportError as error:
         raise BadModel("families: tests/ is missing; run this in a checkout of the repository") from error
 
@@ -127,10 +127,14 @@ def families_page() -> str:
         "the finder and the",
         "tests pass on a random model of 4 blocks; it says nothing about the quality of edits on trained models.",
         "",
+        "In a mixture of experts the routed experts are no sites: which of them runs depends on the token. Its "
+        "attention is edited",
+        "as any other, and a shared expert, which runs for every token, is its MLP site.",
+        "",
         "| family | MLP site | value site | attention site | output embedding | blocks return |",
         "|---|---|---|---|---|---|",
     ]
-    for name in FAMILIES:
+    for name in FAMILIES | ALIKE | EXPERTS:
         module = random_module(name)
         layout = find_layout(module)
         sites = " | ".join(_site(layout, kind) for kind in ("mlp", "value", "attn"))

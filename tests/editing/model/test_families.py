@@ -15,6 +15,8 @@ from editing.model.language_model import LanguageModel
 from editing.model.sites import KINDS, find_layout
 from editing.run.splice import Splice
 from tests.editing.families import (
+    ALIKE,
+    EXPERTS,
     FAMILIES,
     LAYERS,
     REFUSED,
@@ -44,6 +46,19 @@ def test_sites_are_the_expected_modules(family: str) -> None:
             assert tuple(lm.weight(site.weight).shape) == shape
             if kind != "value":
                 assert site.d_out == WIDTH and site.rows is None
+
+
+@pytest.mark.parametrize("family", EXPERTS | ALIKE)
+def test_sites_of_other_families_and_a_spliced_edit_of_their_attention(family: str) -> None:
+    lm, row = wrapped(family), (EXPERTS | ALIKE)[family]
+    assert [s.path for s in lm.sites("value")] == [row.value.format(i) for i in range(LAYERS)]
+    if row.mlp:
+        assert [s.path for s in lm.sites("mlp")] == [row.mlp.format(i) for i in range(LAYERS)]
+    else:
+        with pytest.raises(NoSite, match="no site of kind 'mlp'; use one of value, attn"):
+            lm.sites("mlp")
+    for kind in ("attn", *(("mlp",) if row.mlp else ())):
+        check_splice(lm, kind)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -143,7 +158,10 @@ LENGTHS, LOOKUPS = (12, 7, 9, 3), (8, 2, 6, 0)  # the last has nothing left of i
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_spliced_run_equals_a_plain_one(family: str, kind: str) -> None:
     """Left-padded prefixes, an empty one, sliding windows, grouped heads, ALiBi, learned and rotary positions."""
-    lm = wrapped(family)
+    check_splice(wrapped(family), kind)
+
+
+def check_splice(lm: LanguageModel, kind: str) -> None:
     draw = torch.Generator().manual_seed(0)
     sequences = [torch.randint(3, 99, (n,), generator=draw).tolist() for n in LENGTHS]
     change = 3 * torch.randn(len(LENGTHS), WIDTH, generator=draw)
