@@ -9,12 +9,15 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save
 
 from benchmarks.ladders.fetch import EDITS, METHODS, format_needs, hours_of, needs
 from benchmarks.ladders.ladder import ladder_names, load_ladder
 from tests.benchmarks.tiny import tiny_model
 from tests.editing.references.hub_server import SHA, TOKEN, Repository, running_hub
 
+CHUNK = 10 << 20
 ROOT = Path(__file__).resolve().parents[3]
 SCRIPT = """
 import sys
@@ -62,10 +65,11 @@ def test_the_whole_path_of_a_download(files: dict[str, bytes], tmp_path: Path) -
         + rung("wrong", "me/wrong") + rung("gone", "me/gone") + rung("branch", "me/whole@step9")
         + rung("pickled", "me/pickled") + rung("grown", "grown:gpt2-1x64")
     )  # fmt: skip
-    size = len(files["model.safetensors"])
+    # The library writes, and resumes at, whole pieces of CHUNK bytes.
+    large = files | {"model.safetensors": save({"extra": torch.zeros(24 << 18)}, {"format": "pt"})}
     pickled = {name: data for name, data in files.items() if name != "model.safetensors"} | {"pytorch_model.bin": b"x"}
     with running_hub(
-        whole=Repository(files), gated=Repository(files, gated=True), cut=Repository(files, cut=size // 2),
+        whole=Repository(files), gated=Repository(files, gated=True), cut=Repository(large, cut=CHUNK + (5 << 20)),
         wrong=Repository(files, wrong=True), pickled=Repository(pickled),
     ) as hub:  # fmt: skip
         lines = fetched(tmp_path / "home", hub.address, ladder)
@@ -80,12 +84,12 @@ def test_the_whole_path_of_a_download(files: dict[str, bytes], tmp_path: Path) -
         assert "grown: trained here" in text
         weights = [asked for asked in hub.asked if asked[1] == f"/me/whole/resolve/{SHA}/model.safetensors"]
         assert [method for method, _, _ in weights].count("GET") == 1, "what is in the cache is not fetched twice"
-        # The cut download: the library resumes it, at the byte where it broke off.
+        # The cut download is gone on with where it broke off.
         ranges = [part for method, path, part in hub.asked if method == "GET" and path.startswith("/me/cut/") and part]
         again = fetched(tmp_path / "home", hub.address, ladder, "cut", "gated", token=TOKEN)
         assert "failed: 0" in again and any(line.startswith("gated: hub me/gated@") for line in again), again
         ranges += [part for method, path, part in hub.asked if method == "GET" and path.startswith("/me/cut/") and part]
-        assert f"bytes={size // 2}-" in ranges, ranges
+        assert f"bytes={CHUNK}-" in ranges, ranges
 
 
 def test_the_estimate_by_hand() -> None:

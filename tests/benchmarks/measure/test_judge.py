@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from benchmarks.measure.judge import format_judged, judged
+from benchmarks.measure.judge import format_judged, judge_run, judged
 from editing.errors import BadModel, BadRequest
+from tests.valley.build import edit, frame, probes
 
 TEXTS = [("Paris is in", " France, I think.", "France"), ("Paris is in", " Spain.", "France")]
 
@@ -51,6 +53,16 @@ def test_a_server_judges(address: str) -> None:
 def test_a_server_that_is_not_there() -> None:
     with pytest.raises(BadModel, match="no usable reply"):
         judged("http://127.0.0.1:9/v1#m", TEXTS)
+
+
+def test_a_run_is_judged(address: str, tmp_path: Path) -> None:
+    (tmp_path / "cells").mkdir()
+    texts = {"text_after": " France, yes", "exact_after": 1.0, "answer": "France", "prompt": "Paris is in"}
+    parts = [edit(case, probes(efficacy=[1.0], neighbour=[1.0]), **texts) for case in ("a", "b", "c")]
+    frame(*parts).to_parquet(tmp_path / "cells" / "one.parquet")
+    table = judge_run(tmp_path, f"{address}#m", limit=2)
+    assert list(table["case"]) == ["a", "b"] and table["judged"].all() and set(table["probe"]) == {"efficacy"}
+    assert "agree" in format_judged(table)
 
 
 def test_the_table_by_hand() -> None:
