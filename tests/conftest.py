@@ -41,9 +41,16 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope="module")
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """An empty cache for the tests of a module that says `pytestmark = pytest.mark.usefixtures("own_cache")`."""
+    """An empty cache for the tests of a module that says `pytestmark = pytest.mark.usefixtures("own_cache")`.
+
+    Only how strong models are is shared by the session: 3 CPU seconds a model, and the same in every module.
+    """
+    cache = tmp_path_factory.mktemp("cache")
+    shared = Path(os.environ[FOLDER]) / "cache" / "strength"
+    shared.mkdir(parents=True, exist_ok=True)
+    (cache / "strength").symlink_to(shared)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("VALLEY_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("VALLEY_CACHE", str(cache))
         yield
 
 

@@ -19,6 +19,7 @@ from tests.benchmarks.tiny import World, world
 from tests.editing.references.model_files import lay_out
 from valley.rows.schema import read_run
 
+pytestmark = pytest.mark.usefixtures("own_cache")
 ROOT = Path(__file__).resolve().parents[3]
 COMMANDS = (
     "bench", "chat", "compact", "compare", "curve", "datasets", "edit", "editability", "export", "hypotheses", "judge", "ladder", "ladders", "merge", "methods",
@@ -29,13 +30,6 @@ COMMANDS = (
 @pytest.fixture(scope="module")
 def tiny() -> World:
     return world()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("VALLEY_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
 
 
 def call(*arguments: object) -> Result:
@@ -244,6 +238,7 @@ def test_edit_changes_what_the_model_says_and_puts_it_back(tiny: World, tmp_path
     facts.write_text(json.dumps(record))
     save = tmp_path / "delta"
     common = ("edit", "--model", tiny.model, "--fact", facts, "--device", "cpu", "--set", "lookup=last")
+    common += ("--corpus", "samples:500")
     result = call(*common, "--json", "--save", save)
     assert result.exit_code == 0, result.output
     edit = json.loads(result.stdout)

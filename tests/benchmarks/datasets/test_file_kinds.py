@@ -142,8 +142,13 @@ def test_missing_optional_parts_cost_no_record(tmp_path, data):
     )
 
 
+ONE_CASE_A_RECORD = (
+    "counterfact", "easyedit", "zsre", "fact_file", "facts_table", "ripple_edits", "mquake", "en_fr", "multilingual",
+)  # fmt: skip
+
+
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(data=st.data(), form=st.sampled_from(["counterfact", "easyedit", "zsre", "fact_file", "facts_table"]))
+@given(data=st.data(), form=st.sampled_from(ONE_CASE_A_RECORD))
 def test_no_record_disappears(tmp_path, data, form):
     facts = [{"prompt": f["prompt"], "subject": f["subject"], "target": f["target_new"]} for f in FACTS]
     records = facts if form in ("fact_file", "facts_table") else wild.RECORDS[form]()
