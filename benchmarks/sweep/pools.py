@@ -9,6 +9,7 @@ from functools import cached_property
 
 from benchmarks.cases import Case, Probe, cases_digest
 from benchmarks.datasets import account, read_cases, with_common_probes, with_requested
+from benchmarks.edit_sets import edit_set
 from benchmarks.sweep.planning.plan import FIRST_RULE, Choices, Edits, Plan, Split
 
 NEIGHBOURS = ("neighbour", "neighbour_plus")
@@ -67,7 +68,8 @@ class Pool:
 def pools(
     plan: Plan, choices: Choices, earlier: Sequence[Mapping] = ()
 ) -> tuple[dict[tuple[str, str, int], Pool], tuple[str, ...]]:
-    """(edit kind, data set, seed) -> cases, and lines about the records and cases that are left out.
+    """(edit kind, data set, seed) -> cases, and lines about what is left out, and about edits that repeat or exclude
+    each other.
 
     Args:
         earlier: what a run folder was fixed to before this plan (`Plan.fixed`), if the plan extends it.
@@ -88,6 +90,7 @@ def pools(
                 there = {case.id for case in cases}
                 cases += [case for case in more if case.id not in there]
             notes += lines
+            notes += [f"{edits.dataset}: {line}" for line in edit_set([case.request for case in cases]).notes()]
             made[edits.kind, edits.dataset, seed] = Pool(tuple(cases), plan.split, tuple(begins[1:]))
     return made, tuple(dict.fromkeys(notes))
 

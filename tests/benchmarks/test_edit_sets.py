@@ -6,6 +6,8 @@ import json
 
 from benchmarks.datasets import check_file
 from benchmarks.edit_sets import edit_set
+from benchmarks.sweep import Plan
+from benchmarks.sweep.pools import pools
 from editing.text import EditRequest
 
 
@@ -26,11 +28,17 @@ def test_contradictions_duplicates_and_overwritten_edits_are_counted_apart():
     assert not edit_set([request("France", "Rome"), request("France", "euro", "The currency of {} is")]).notes()
 
 
-def test_a_check_of_a_file_says_so(tmp_path):
+def test_a_check_of_a_file_and_a_sweep_say_so(tmp_path):
     path = tmp_path / "facts.json"
     facts = [("France", "Rome"), ("France", "Madrid"), ("Japan", "Oslo"), ("Japan", "Oslo")]
     path.write_text(json.dumps([{"prompt": "The capital of {} is", "subject": s, "target": t} for s, t in facts]))
     about = check_file(str(path))
+    name = f"fact_file:{path}"
+    plan = Plan("demo", ("rome",), ("fact",), 10, 0, (name,))
+    assert [line for line in pools(plan, plan.choices())[1] if "requests" in line] == [
+        f"{name}: 2 of 4 requests exclude each other: same prompt, other target",
+        f"{name}: 1 of 4 requests repeat an earlier request",
+    ]
     assert (about["excluding"], about["duplicates"]) == (2, 1)
     assert [line for line in about["account"] if "language" not in line] == [
         "fact_file: 2 of 4 requests exclude each other: same prompt, other target",
