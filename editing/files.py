@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from editing.errors import BadData
 
@@ -36,6 +38,26 @@ def atomic_file(path: Path) -> Iterator[Path]:
         raise BadData(f"{path}: cannot write there ({error.strerror}); choose another folder or free space") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def read_toml(path: Path, what: str, most_bytes: int = 5_000_000) -> dict[str, Any]:
+    """The tables of a TOML file that a user wrote; a byte order mark may stand before them.
+
+    Args:
+        what: what the file is, for messages, such as "plan".
+
+    Raises:
+        BadData: it cannot be read, is too large, or is not TOML; names file, line and column.
+    """
+    try:
+        if path.stat().st_size > most_bytes:
+            raise BadData(f"{path}: larger than {most_bytes:,} bytes, too large for a {what}")
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise BadData(f"{path}: cannot be read ({error.strerror}); check the path of the {what}") from error
+    except (ValueError, RecursionError) as error:
+        problem = " ".join(str(error).split())
+        raise BadData(f"{path}: not readable as TOML ({problem:.160}); correct that line") from error
 
 
 def write_whole(path: Path, content: str | bytes) -> Path:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import difflib
 import re
-import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -30,6 +29,7 @@ from pydantic import (
 from pydantic.dataclasses import dataclass as checked_dataclass
 
 from editing.errors import BadData, BadModel
+from editing.files import read_toml
 from valley.rows import first_problem
 
 _FOLDER = Path(__file__).parent / "catalogue"
@@ -159,13 +159,7 @@ def load_ladder(name: str | Path) -> Ladder:
         close = difflib.get_close_matches(str(name), ladder_names(), n=1)
         hint = f"did you mean {close[0]}?" if close else f"use one of {', '.join(ladder_names())}"
         raise BadData(f"ladder {str(name)!r:.120}: no such ladder; {hint} Or give the path of a .toml file")
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise BadData(
-            f"{path}: not readable as TOML ({' '.join(str(error).split()):.160}); correct that line"
-        ) from error
-    return _ladder(path, table)
+    return _ladder(path, read_toml(path, "ladder"))
 
 
 def present_rungs(ladder: Ladder) -> tuple[tuple[Rung, ...], tuple[str, ...]]:

@@ -15,13 +15,11 @@ cloze_en = "She sat down, held the bow and played the"
 from __future__ import annotations
 
 import hashlib
-import tomllib
 from pathlib import Path
 from typing import Any
 
 from editing.errors import BadData
-
-MOST_BYTES = 5_000_000
+from editing.files import read_toml
 
 
 def read_concept_file(path: str | Path) -> dict[str, Any]:
@@ -31,15 +29,7 @@ def read_concept_file(path: str | Path) -> dict[str, Any]:
         BadData: not readable, not TOML, an unknown or missing key, a value of another type; names file, concept, key.
     """
     path = Path(path)
-    try:
-        if path.stat().st_size > MOST_BYTES:
-            raise BadData(f"{path}: larger than {MOST_BYTES:,} bytes, too large for a file of concepts")
-        table = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise BadData(f"{path}: cannot be read ({error.strerror}); check the path of the file of concepts") from error
-    except (ValueError, RecursionError) as error:
-        problem = " ".join(str(error).split())
-        raise BadData(f"{path}: not readable as TOML ({problem:.160}); correct that line") from error
+    table = read_toml(path, "file of concepts")
     from benchmarks.world.concept_schema import check_concept_file  # needs pydantic
 
     file = check_concept_file(table, path)

@@ -19,7 +19,6 @@ depth = [0.2, 0.35, 0.5]
 from __future__ import annotations
 
 import re
-import tomllib
 from math import isfinite, prod
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
@@ -43,6 +42,7 @@ from benchmarks.plans import plan_path
 from benchmarks.sweep.planning.grids import EVERY_LAYER
 from benchmarks.sweep.planning.plan import DEFAULT_DATASETS, DEV_SHARE, SEARCHES, Edits, Plan, Split
 from editing.errors import BadData, BadRequest, UserError
+from editing.files import read_toml
 from editing.methods import FAST, is_easyedit, make_method, method_names, taken_by
 from editing.stats import CORPUS
 from valley.rows import CONTROLS, ON_REQUEST, first_problem, one_of
@@ -284,16 +284,7 @@ def fast_settings(methods: tuple[str, ...]) -> tuple[tuple[str, object], ...]:
 
 
 def _file(path: Path) -> PlanFile:
-    try:
-        if path.stat().st_size > MOST_BYTES:
-            raise BadData(f"{path}: larger than {MOST_BYTES:,} bytes, too large for a plan")
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise BadData(f"{path}: cannot be read ({error.strerror}); check the path of the plan") from error
-    except (ValueError, RecursionError) as error:
-        raise BadData(
-            f"{path}: not readable as TOML ({' '.join(str(error).split()):.160}); correct that line"
-        ) from error
+    table = read_toml(path, "plan", MOST_BYTES)
     try:
         return PlanFile.model_validate(table)
     except ValidationError as error:
