@@ -91,13 +91,13 @@ def _line(part: pd.DataFrame, seed: int) -> dict[str, float]:
 
 def format_transfer(table: pd.DataFrame) -> str:
     """The table for a terminal."""
-    lines = [
-        f"{'rung':<20}{'method':<10}{'from':<5}{'to':<5}{'spelt':<11}{'n':>4}{'cross':>8}{'before':>8}  net of siblings"
-    ]
+    width = max(20, 1 + max(map(len, table["rung"]), default=0))
+    places = f"{'method':<10}{'from':<5}{'to':<5}{'spelt':<11}"
+    lines = [f"{'rung':<{width}}{places}{'n':>4}{'cross':>8}{'before':>8}  net of siblings"]
     for row in table.to_dict("records"):
         net = "n/a" if np.isnan(row["net"]) else f"{row['net']:.2f} [{row['net_low']:.2f}, {row['net_high']:.2f}]"
         lines.append(
-            f"{row['rung']:<20}{row['method']:<10}{row['edit_lang']:<5}{row['lang']:<5}{row['spelling']:<11}{row['n']:>4}"
+            f"{row['rung']:<{width}}{row['method']:<10}{row['edit_lang']:<5}{row['lang']:<5}{row['spelling']:<11}{row['n']:>4}"
             f"{row['cross_lingual']:>8.2f}{row['before']:>8.2f}  {net}"
         )
     lines.append("cross: share of questions in the other language with the new answer; before: the same unedited;")
