@@ -13,7 +13,7 @@ from tests.test_architecture import SOURCES, imports, name, tree
 ARROWS = """
 cli
 benchmarks.commands
-benchmarks.api
+benchmarks.api | benchmarks.where
 benchmarks.live | benchmarks.speed | benchmarks.oracle | benchmarks.readings
 benchmarks.sweep | benchmarks.crispness
 benchmarks.ladders

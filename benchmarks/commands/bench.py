@@ -44,6 +44,7 @@ TEMPORARY = "temporary"
 @click.option("--known", is_flag=True, help="Edit only facts that the unedited model knows; the others are counted.")
 @option("--fast")
 @option("--set")
+@option("--at", help="File of `valley where`: method, settings and dose of the one kind in --kinds.")
 @click.option(
     "--doses",
     type=Doses(),
@@ -100,6 +101,8 @@ def bench(
     """
     if flags["model"] and ctx.get_parameter_source("ladder") is ParameterSource.COMMANDLINE:
         raise BadRequest(f"--model {flags['model']} and --ladder {flags['ladder']} both name models; give one of them")
+    if flags["plan"] and flags["at"]:
+        raise BadRequest(f"--at {flags['at']} and a plan file both say how to edit; give one of them")
     if not flags["plan"] and out is None:  # before the heavy imports
         raise BadRequest("--out is missing: name the folder of this run")
     flags["settings"] = dict(map(setting, flags["settings"]))
@@ -146,6 +149,15 @@ def plan_of_flags(flags: dict[str, Any]) -> Plan:
     from editing.stats import CORPUS
 
     settings = (FAST if flags["fast"] else {}) | flags["settings"]
+    if flags["at"]:
+        from benchmarks.where import read_choice
+
+        if len(flags["kinds"]) != 1:
+            raise BadRequest(f"--at {flags['at']} has settings per kind of edit; name one kind with --kinds")
+        method, dose, placed = read_choice(flags["at"], flags["kinds"][0])
+        settings |= placed
+        flags |= {"methods": (method,), "doses": flags["doses"] or tuple(dict.fromkeys((1.0, dose)))}
+        flags["sites"] = (str(placed["site"]),) if "site" in placed else flags["sites"]
     return Plan(
         ladder=flags["model"] or flags["ladder"],
         methods=flags["methods"],

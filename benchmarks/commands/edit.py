@@ -24,6 +24,7 @@ from editing.errors import BadRequest
     help="Editing method.  [default: rome; ablate for --erase]",
 )
 @click.option("--hparams", default="", metavar="FILE", help="EasyEdit's hyper-parameter YAML, instead of --method.")
+@option("--at")
 @option("--dose")
 @option("--fast")
 @option("--set", help="Setting of the method; repeatable.")
@@ -43,6 +44,7 @@ def edit(
     fact,
     method,
     hparams,
+    at,
     dose,
     fast,
     settings,
@@ -71,6 +73,15 @@ def edit(
     chosen = dict(map(setting, settings))
     if hparams and method:
         raise BadRequest(f"--method {method} and --hparams {hparams} both say how to edit; give one of them")
+    if at and (hparams or method):
+        raise BadRequest(
+            f"--at {at} and {'--hparams' if hparams else '--method'} both say how to edit; give one of them"
+        )
+    if at:
+        from benchmarks.where import read_choice
+
+        method, best_dose, placed = read_choice(at, "rename" if rename else "retarget" if retarget else "fact")
+        chosen, dose = placed | chosen, best_dose if dose == "auto" else dose
 
     from benchmarks.chat import chat_option
     from benchmarks.live import USUAL, OpenModel, chosen_cases, format_edit, run_edit, usual_settings

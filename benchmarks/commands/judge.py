@@ -16,6 +16,12 @@ crispness = click.option(
     default=None,
     help="The crispness.csv of `ladder crispness`.  [default: RUN/crispness.csv or .csv.gz where there is one]",
 )
+readings = click.option(
+    "--readings",
+    type=FOLDER,
+    default=None,
+    help="The readings.csv of `valley read`.  [default: RUN/readings.csv or .csv.gz where there is one]",
+)
 # Here an option that is not given keeps the value of the analysis plan that is stored in the run.
 min_known = option("--min-known", default=None, show_default="of the stored plan, 50")
 stratum = option("--stratum", "--which", default=None, show_default="of the stored plan, known", into="which")
@@ -199,11 +205,12 @@ def shape(
 @click.argument("run", type=FOLDER)
 @click.option("--only", default="", metavar="H2,H5", help="Only these; Holm's correction then counts only these.")
 @crispness
+@readings
 @min_known
 @stratum
 @printed
-def hypotheses(run, only, crispness, min_known, which, as_json, csv) -> None:
-    """Judge the retargeting hypotheses on RUN: effect, interval, test and verdict of each, Holm-corrected.
+def hypotheses(run, only, crispness, readings, min_known, which, as_json, csv) -> None:
+    """Judge the hypotheses on RUN: effect, interval, test and verdict of each, Holm-corrected.
 
     \b
     Examples:
@@ -211,14 +218,14 @@ def hypotheses(run, only, crispness, min_known, which, as_json, csv) -> None:
       valley hypotheses results/demo --only H2 --json
     """
     from valley.hypotheses import Evidence, format_results, judge
-    from valley.rows import crispness_of, read_run
+    from valley.rows import crispness_of, read_run, readings_of
     from valley.scores import stored, with_options
 
     plan = with_options(run, min_known=min_known, which=which)
-    crisp = crispness_of(run, crispness)
+    tables = crispness_of(run, crispness), readings_of(run, readings)
     caution = stored(plan, run)
     names = tuple(part.strip() for part in only.split(",") if part.strip())
-    results = judge(Evidence(read_run(run, doses=True), plan, crisp), names)
+    results = judge(Evidence(read_run(run, doses=True), plan, *tables), names)
     about = {"hypotheses": [r.as_json() for r in results], "plan_sha256": plan.digest, "caution": caution}
     emit(about, lambda: format_results(results), as_json, csv, table=about["hypotheses"])
     _echo_cautions(as_json, caution)

@@ -89,6 +89,11 @@ TABLE: dict[str, dict[str, Any]] = {
         "help": "Text of the key covariance: samples:N or error:E (drawn from the model itself), text:PATH, "
         "hub:OWNER/NAME, identity.  [default: samples:20000]",
     },
+    "--at": {
+        "default": "",
+        "metavar": "FILE",
+        "help": "File of `valley where`: method, dose and settings, each unless it is given as well.",
+    },
     "--json": {"is_flag": True, "help": "Print JSON, unrounded."},
     "--csv": {
         "type": FOLDER,

@@ -125,6 +125,8 @@ class _Sweep:
         asked = asdict(plan)
         if not plan.analysis:
             asked.pop("analysis")
+        if not plan.budget:
+            asked.pop("budget")
         if overrides := asked.pop("overrides"):
             about["overrides"] = {option: {"plan": stated, "taken": taken} for option, stated, taken in overrides}
         self.store = RunStore(out, chain.plans[0], asked, about, chain.entry)

@@ -47,11 +47,13 @@ class Finding:
 
 @dataclass(frozen=True)
 class Evidence:
-    """One run: its rows, or what `available` made of them by the same plan; the plan; and a crispness table or None."""
+    """One run: its rows, or what `available` made of them by the same plan; the plan; and a crispness table and a
+    readings table, or None."""
 
     rows: pd.DataFrame | Available
     plan: AnalysisPlan = field(default_factory=AnalysisPlan)
     crispness: pd.DataFrame | None = None
+    readings: pd.DataFrame | None = None
 
     @cached_property
     def found(self) -> Available:

@@ -1,4 +1,4 @@
-"""Hypotheses about retargeting: one module each; a module here without a leading underscore is a hypothesis.
+"""Hypotheses: one module each, here or in `of_readings/`; its name begins with the number, such as `h10_`.
 
 Such a module has ID ("H1"), STATEMENT, STATISTIC and TEST (one line each), SIDED (True: a positive effect is what is
 stated; False: any effect other than 0 is), MARGIN (the smallest effect of interest) and `test(evidence) -> Finding`, a
@@ -54,8 +54,8 @@ def _plain(record: dict) -> dict[str, object]:
 def hypotheses() -> dict[str, ModuleType]:
     """All hypotheses by ID, in the order of their numbers."""
     package = importlib.import_module("valley.hypotheses")
-    names = [info.name for info in pkgutil.iter_modules(package.__path__) if re.match(r"h\d+_", info.name)]
-    modules = [importlib.import_module(f"valley.hypotheses.{name}") for name in names]
+    names = [info.name for info in pkgutil.walk_packages(package.__path__, "valley.hypotheses.")]
+    modules = [importlib.import_module(name) for name in names if re.fullmatch(r"h\d+_\w+", name.rpartition(".")[2])]
     return {m.ID: m for m in sorted(modules, key=lambda m: (len(m.ID), m.ID))}
 
 

@@ -60,6 +60,7 @@ class Report:
         max_cases: at most so many cases are listed, taken in turn from every rung and edit kind.
         caution: what `valley.scores.plan.stored` said of the analysis plan.
         plan: the analysis plan, for what the options of the analysis do not say.
+        readings: table of `valley read`, or None.
     """
 
     analysis: Analysis
@@ -69,10 +70,11 @@ class Report:
     max_cases: int = MAX_CASES
     caution: str = ""
     plan: AnalysisPlan = field(default_factory=AnalysisPlan)
+    readings: pd.DataFrame | None = None
 
     @cached_property
     def judged(self) -> Judged:
-        return Judged(self.analysis, self.crispness, self.caution, self.plan)
+        return Judged(self.analysis, self.crispness, self.caution, self.plan, self.readings)
 
     @property
     def ladders(self) -> list[str]:

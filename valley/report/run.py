@@ -11,7 +11,7 @@ import pandas as pd
 
 from valley.report.page import MAX_CASES, Report, write_page
 from valley.report.verdict import hypotheses_table
-from valley.rows import RowsError, crispness_of, read_run
+from valley.rows import RowsError, crispness_of, read_run, readings_of
 from valley.scores import SCORE_COLUMNS, TABLES, analyse, former_metric, stored, with_options
 
 FRAME_HEIGHT = 800  # pixels of the report in a notebook
@@ -41,11 +41,11 @@ def report_of(
     run = Path(run)
     plan = with_options(run, min_known=min_known, which=which, metric=metric)
     caution = stored(plan, run)
-    table = crispness_of(run, crispness)
+    table, readings = crispness_of(run, crispness), readings_of(run)
     rows = read_run(run, doses=True)
     analysis = analyse(rows, plan.min_known, plan.bootstrap, plan.seed, which=plan.which, metric=plan.metric)
     cautions = "; ".join(filter(None, (caution, former_metric(plan), analysis.note)))
-    return Report(analysis, run.resolve().name, run, table, max_cases, cautions, plan)
+    return Report(analysis, run.resolve().name, run, table, max_cases, cautions, plan, readings)
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ class Judged:
     """A run before its judges: the tests run when first asked for, once.
 
     Attributes:
-        analysis: the curve. crispness: a table for the hypotheses that need one, or None.
+        analysis: the curve. crispness, readings: tables for the hypotheses that need one, or None.
         caution: what `valley.scores.plan.stored` said of the analysis plan. stated: that plan, or the default one.
     """
 
@@ -39,6 +39,7 @@ class Judged:
     crispness: pd.DataFrame | None = None
     caution: str = ""
     stated: AnalysisPlan = field(default_factory=AnalysisPlan)
+    readings: pd.DataFrame | None = None
 
     @property
     def plan(self) -> AnalysisPlan:
@@ -55,7 +56,7 @@ class Judged:
     @cached_property
     def evidence(self) -> Evidence:
         scored = available(self.analysis.rows, self.plan, self.analysis.scores)
-        return Evidence(scored, self.plan, self.crispness)
+        return Evidence(scored, self.plan, self.crispness, self.readings)
 
     @cached_property
     def shapes(self) -> Shapes | None:

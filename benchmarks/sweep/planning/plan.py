@@ -34,6 +34,7 @@ DEFAULT_DATASETS = {"fact": "world_facts", "rename": CONCEPTS, "retarget": CONCE
 
 # How settings are searched: all of them on all cases, or chosen on dev cases by halving and scored on test cases.
 SEARCHES = ("grid", "halving")
+ADAPTIVE = "adaptive"  # of one model within a time budget (`valley where`)
 
 # Rules of a halving search (`benchmarks/sweep/search/races.py`). A run keeps the rule that it was begun with, so that a
 # newer program goes on with it as it was; runs from before rules were recorded have the first.
@@ -125,7 +126,7 @@ class Plan:
         seeds: in place of `seed`, each with its own cases and statistics; the split is that of `split`.
         edits: in place of `kinds`, `datasets` and `limit`.
         axes: per method, per setting, the values to try.
-        search: one of SEARCHES.
+        search: one of SEARCHES, or ADAPTIVE. budget: minutes of an adaptive search, 0 is no limit. Not fixed.
         pareto: whether halving keeps, and scores, every setting on the Pareto front, besides the best one.
         split: None is by subject, a third dev, drawn with each cell's seed.
         doses: multiples of the edits that are measured too, 0 or more; None leaves it to `choices`.
@@ -156,6 +157,7 @@ class Plan:
     edits: tuple[Edits, ...] = ()
     axes: tuple[tuple[str, tuple[tuple[str, tuple[object, ...]], ...]], ...] = ()
     search: str = "grid"
+    budget: float = 0.0
     pareto: bool = False
     split: Split | None = None
     known: bool = False
@@ -185,7 +187,7 @@ class Plan:
                 raise BadRequest(
                     f"none of {', '.join(self.methods)} has a setting {key!r}; see `python cli.py methods`"
                 )
-        if self.search not in SEARCHES:
+        if self.search not in (*SEARCHES, ADAPTIVE):
             raise BadRequest(f"unknown search {self.search!r}; use one of {', '.join(SEARCHES)}")
         if self.search_rule not in (None, *RULES):
             raise BadRequest(f"no search rule {self.search_rule!r}; use one of {', '.join(map(str, RULES))}")
@@ -243,7 +245,7 @@ class Plan:
             rule = about.get("search_rule", FIRST_RULE)
             if self.search_rule not in (None, rule):
                 raise BadRequest(f"search_rule {self.search_rule}: the run was begun by rule {rule}; leave it out")
-        usual = DOSES if self.search == "halving" and rule != FIRST_RULE else (1.0,)
+        usual = DOSES if self.search != "grid" and rule != FIRST_RULE else (1.0,)
         usual = tuple((about or {}).get("doses", usual))
         return Choices(rule, usual if self.doses is None else self.doses)
 
@@ -259,7 +261,7 @@ class Plan:
             heads = [name for name in self.datasets if "head" in name.partition("#")[2]]
             return json.loads(stated) | self._fixed_concepts() | ({"heads": heads} if heads else {})
         whole = json.loads(canonical(asdict(self)))
-        left_out = ("title", "sites", "kinds", "limit", "seed", "extend", "concepts", "overrides", "analysis")
+        left_out = ("title", "sites", "kinds", "limit", "seed", "extend", "concepts", "overrides", "analysis", "budget")
         open_still = {*LATER} - {*self._stated()}
         fixed = {key: value for key, value in whole.items() if key not in left_out and key not in open_still}
         return fixed | self._fixed_concepts()

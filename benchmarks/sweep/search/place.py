@@ -78,7 +78,7 @@ class Place:
     def grid(self, kind: str, method: str) -> tuple[dict, ...]:
         """The settings to try on a kind of edit, whatever its data set."""
         positions = lookups([case.request for pool in self.of(kind) for case in self.pools[pool].cases])
-        whole = self.plan.search == "halving" and self.choices.rule != FIRST_RULE
+        whole = self.plan.search != "grid" and self.choices.rule != FIRST_RULE
         return settings_grid(self.plan, method, positions, self.n_layers, whole)
 
     def of(self, kind: str) -> list[tuple[str, str, int]]:

@@ -1,0 +1,172 @@
+"""An adaptive search of one rung within a time budget: coarse layers first, then finer ones about the best, then other
+methods at the best place, then doses on test cases.
+
+For each kind of edit, with the plan's first method:
+
+1. every site and lookup at COARSE layers, evenly spaced, first and last among them, on the first BATCH development
+   cases, one layer at a time so that a search cut short has seen all depths alike;
+2. rounds: the better half stays (at least KEPT), untried layers half way to the tried neighbours of the best two join,
+   and all are measured on BATCH more cases, until neither cases nor untried layers are left;
+3. the other methods at the two best places;
+4. the FINALISTS best on the test cases, at every dose of the plan.
+
+Steps 1 to 3 stop where their share of the budget is spent; step 4 is always made. Everything is a cell of the run
+folder, so that a search that was killed, or is given more time, begins with what is there.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, field
+from math import inf
+
+from benchmarks.sweep.cell import Task
+from benchmarks.sweep.search.place import Place
+from benchmarks.sweep.search.races import Read
+from benchmarks.sweep.search.search_points import ranked
+from editing.errors import BadRequest
+from editing.methods import make_method, taken_by
+
+COARSE, BATCH, KEPT, FINALISTS = 5, 4, 3, 2
+SEARCH_SHARE = 0.6  # of the budget, for steps 1 to 3 of all kinds
+Setting = tuple[str, dict]  # method and its settings
+
+
+@dataclass
+class Hunt:
+    """The search for one kind of edit.
+
+    Attributes:
+        grid: every setting of the first method. alive: those still in the running, all measured on the same batches.
+        batches: how many batches of cases `alive` are measured on. over: says that the time is spent.
+    """
+
+    place: Place
+    kind: str
+    over: Callable[[], bool]
+    grid: list[dict]
+    alive: list[Setting] = field(default_factory=list)
+    tried: list[Setting] = field(default_factory=list)
+    batches: int = 1
+
+    def tasks(self, settings: Sequence[Setting], first: int, last: int) -> list[Task]:
+        """The development tasks of settings in the batches numbered from `first` below `last`."""
+        return [
+            self.place.task(pool, method, chosen, batch, f"dev {number + 1}")
+            for pool in self.place.of(self.kind)
+            for method, chosen in settings
+            for number in range(first, last)
+            if (batch := self.place.pools[pool].batch("dev", BATCH * number, BATCH * (number + 1))).cases
+        ]
+
+    @property
+    def more_cases(self) -> bool:
+        """Whether there are development cases behind those measured."""
+        sizes = [len(self.place.pools[pool].side("dev")) for pool in self.place.of(self.kind)]
+        return BATCH * self.batches < max(sizes)
+
+    def order(self, read: Read) -> list[Setting]:
+        """`alive`, the best first; what failed is left out."""
+        points = [read(self.tasks([one], 0, self.batches)) for one in self.alive]
+        return [self.alive[i] for i in ranked(points) if not points[i].failed]
+
+    def coarse(self) -> list[list[Setting]]:
+        """The settings of step 1, one list per layer: the outermost first, then those between them."""
+        depths = sorted({one.get("depth") or 0.0 for one in self.grid})
+        count = min(COARSE, len(depths))
+        chosen = [depths[round(i * (len(depths) - 1) / max(1, count - 1))] for i in range(count)]
+        spread = sorted(dict.fromkeys(chosen), key=lambda depth: (chosen.index(depth) % 2, depth))
+        method = self.place.plan.methods[0]
+        return [[(method, one) for one in self.grid if (one.get("depth") or 0.0) == depth] for depth in spread]
+
+    def finer(self, best: Sequence[Setting]) -> list[Setting]:
+        """Untried settings half way between the best and their tried neighbours at the same site and lookup."""
+        found: list[Setting] = []
+        for method, chosen in best:
+            same = [one for one in self.grid if all(one.get(k) == chosen.get(k) for k in chosen if k != "depth")]
+            same.sort(key=lambda one: one.get("depth") or 0.0)
+            at = same.index(chosen) if chosen in same else -1
+            if at < 0:
+                continue
+            known = [i for i, one in enumerate(same) if (method, one) in self.tried]
+            below, above = [i for i in known if i < at], [i for i in known if i > at]
+            for edge in (max(below, default=-1), min(above, default=len(same))):
+                middle = (at + edge) // 2 if edge < at else (at + edge + 1) // 2
+                between = 0 <= middle < len(same) and middle not in (at, edge)
+                if between and (method, same[middle]) not in (*self.tried, *found):
+                    found.append((method, same[middle]))
+        return found
+
+    def elsewhere(self, best: Sequence[Setting]) -> list[Setting]:
+        """The plan's other methods at the places of the best settings, where they can edit there."""
+        found: list[Setting] = []
+        for method in self.place.plan.methods[1:]:
+            for _, chosen in best:
+                place = taken_by(method, {key: chosen[key] for key in ("site", "lookup", "depth") if key in chosen})
+                settings = taken_by(method, dict(self.place.plan.settings)) | place
+                try:
+                    make_method(method, **settings)
+                except BadRequest:  # a site that this method is not defined for
+                    continue
+                if (method, settings) not in found:
+                    found.append((method, settings))
+        return found
+
+    def run(self) -> Generator[list[Task], Read, list[Setting]]:
+        """Steps 1 to 3; the settings still in the running, the best first."""
+        read: Read | None = None
+        for settings in self.coarse():
+            if read is not None and self.over():
+                break
+            read = yield self.tasks(settings, 0, 1)
+            self.alive += settings
+            self.tried += settings
+        assert read is not None
+        while not self.over():
+            order = self.order(read)
+            if not order:
+                return []
+            self.alive = order[: max(KEPT, (len(order) + 1) // 2)]
+            fresh = self.finer(self.alive[:2])
+            if fresh:
+                read = yield self.tasks(fresh, 0, self.batches)
+                self.alive += fresh
+                self.tried += fresh
+            elif not self.more_cases:
+                break
+            if self.more_cases and not self.over():
+                read = yield self.tasks(self.alive, self.batches, self.batches + 1)
+                self.batches += 1
+        others = self.elsewhere(self.order(read)[:2])
+        if others and not self.over():
+            read = yield self.tasks(others, 0, self.batches)
+            self.alive += others
+        return self.order(read)
+
+
+def adaptive(place: Place) -> Generator[list[Task], Read, None]:
+    """The schedule of one rung.
+
+    Raises:
+        BadRequest: a kind of edit without development or test cases.
+    """
+    began, seconds = time.monotonic(), 60 * place.plan.budget or inf
+    kinds = list(dict.fromkeys(pool[0] for pool in place.pools))
+    for pool, cases in place.pools.items():
+        for side in ("dev", "test"):
+            if not cases.side(side):
+                raise BadRequest(f"{pool[0]} edits: no {side} case among {len(cases.cases)}; raise limit")
+    best: dict[str, list[Setting]] = {}
+    for number, kind in enumerate(kinds, 1):
+        deadline = began + SEARCH_SHARE * seconds * number / len(kinds)
+        grid = list(place.grid(kind, place.plan.methods[0]))
+        hunt = Hunt(place, kind, lambda deadline=deadline: time.monotonic() > deadline, grid)
+        best[kind] = yield from hunt.run()
+    yield [
+        task
+        for kind, settings in best.items()
+        for pool in place.of(kind)
+        for method, chosen in settings[:FINALISTS]
+        for task in place.dosed(pool, method, chosen, place.pools[pool].batch("test"), "test")
+    ]

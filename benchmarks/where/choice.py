@@ -1,0 +1,132 @@
+"""The best setting and dose of each kind of edit, with intervals, and the file that `edit --at`, `bench --at` take."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from editing.errors import BadData
+from editing.files import atomic_file
+from editing.methods import make_method
+from valley.rows import GENERALISATION, SPECIFICITY
+
+PLACES = ("site", "lookup", "depth")
+DRAWS = 1000  # of the bootstrap over cases
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One setting of one method at one dose, on the known test cases of a kind of edit.
+
+    Attributes:
+        settings: those that differ from the method's defaults. layer: number of the last edited block.
+        score, low, high: harmonic mean of generalisation and specificity, with its 95% interval over cases. n: cases.
+    """
+
+    kind: str
+    method: str
+    settings: dict[str, Any]
+    layer: int
+    layers: int
+    dose: float
+    generalisation: float
+    specificity: float
+    score: float
+    low: float
+    high: float
+    n: int
+
+    @property
+    def line(self) -> str:
+        """The options of `edit` that make such an edit."""
+        stated = " ".join(f"--set {key}={json.dumps(value).strip(chr(34))}" for key, value in self.settings.items())
+        return f"--method {self.method} --dose {self.dose:g} {stated}".strip()
+
+
+def choices(rows: pd.DataFrame, seed: int = 0) -> list[Choice]:
+    """Every measured setting and dose of every kind of edit on the test cases, the best of a kind first.
+
+    Cases that the unedited model knew count, and all where it knew none.
+    """
+    test = rows[(rows["split"] == "test") & (rows["error"] == "")]
+    found = []
+    for (kind, method, settings, dose), part in test.groupby(["edit_kind", "method", "settings", "dose"], sort=False):
+        known = part[part["known"].fillna(False).astype(bool)]
+        cases = case_means(known if len(known) else part)
+        if cases.empty:
+            continue
+        generalisation, specificity = (float(value) for value in cases.mean())
+        rng = np.random.default_rng([seed, len(cases)])
+        drawn = cases.to_numpy()[rng.integers(len(cases), size=(DRAWS, len(cases)))].mean(axis=1)
+        low, high = np.quantile(harmonic(drawn[:, 0], drawn[:, 1]), (0.025, 0.975))
+        usual = make_method(str(method)).settings()
+        changed = {key: value for key, value in json.loads(str(settings)).items() if value != usual.get(key)}
+        layers = int(part["n_layers"].iloc[0])
+        found.append(
+            Choice(
+                str(kind), str(method), changed, int(part["depth"].iloc[0] * layers), layers, float(str(dose)),
+                generalisation, specificity, float(harmonic(generalisation, specificity)), float(low), float(high),
+                len(cases),
+            )
+        )  # fmt: skip
+    return sorted(found, key=lambda one: (one.kind, -one.score, abs(one.dose - 1)))
+
+
+def case_means(rows: pd.DataFrame) -> pd.DataFrame:
+    """(cases, 2) generalisation and specificity, each the mean of its kinds of probes; cases with both."""
+    kinds = rows.groupby(["dataset", "case", "probe"], observed=True)["value"].mean().unstack("probe")
+    both = [kinds.reindex(columns=list(names)).mean(axis=1) for names in (GENERALISATION, SPECIFICITY)]
+    return pd.concat(both, axis=1, keys=["generalisation", "specificity"]).dropna()
+
+
+def harmonic(a: Any, b: Any) -> Any:
+    """2ab / (a + b), 0 where both are 0."""
+    total = np.asarray(a) + np.asarray(b)
+    return np.where(total > 0, 2 * np.asarray(a) * np.asarray(b) / np.where(total > 0, total, 1), 0.0)
+
+
+def best(found: Sequence[Choice]) -> dict[str, Choice]:
+    """The first choice of each kind of edit."""
+    return {one.kind: one for one in reversed(found)}
+
+
+def write_choices(found: Mapping[str, Choice], model: str, file: Path) -> None:
+    """Write the choices as TOML, one table per kind of edit."""
+    lines = [f"# Where to edit {model}, found by `valley where`: take it with `edit --at` or `bench --at`.", ""]
+    for kind, one in found.items():
+        lines += [f"[{kind}]", f"method = {json.dumps(one.method)}", f"dose = {one.dose:g}"]
+        lines += [f"{key} = {json.dumps(value)}" for key, value in one.settings.items() if value is not None]
+        about = f"harmonic mean {one.score:.3f} ({one.low:.3f} to {one.high:.3f}) on {one.n} cases"
+        lines += [f"# layer {one.layer} of {one.layers}; {about}", ""]
+    with atomic_file(file) as temporary:
+        temporary.write_text("\n".join(lines), encoding="utf-8")
+
+
+def read_choice(file: str | Path, kind: str) -> tuple[str, float, dict[str, Any]]:
+    """Method, dose and settings for a kind of edit, from a file of `valley where`.
+
+    Raises:
+        BadData: a file that cannot be read, or says nothing of this kind. BadRequest: a wrong method or setting.
+    """
+    try:
+        table = tomllib.loads(Path(file).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BadData(
+            f"{file}: not readable as TOML ({error!s:.120}); give the where.toml of `valley where`"
+        ) from error
+    entry = table.get(kind)
+    if not isinstance(entry, dict) or "method" not in entry:
+        there = ", ".join(table) or "nothing"
+        raise BadData(
+            f"{file}: no table [{kind}] with a method, it has {there}; run `valley where` with --kinds {kind}"
+        )
+    settings = {key: value for key, value in entry.items() if key not in ("method", "dose")}
+    make_method(entry["method"], **settings)
+    return entry["method"], float(entry.get("dose", 1.0)), settings

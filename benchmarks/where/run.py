@@ -1,0 +1,136 @@
+"""`valley where`: search one model, read the localiser's map beside it, and say where to edit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from benchmarks.readings import make_reading, run_readings
+from benchmarks.sweep import ADAPTIVE, Plan, Split, run_bench
+from benchmarks.text import aligned
+from benchmarks.where.choice import Choice, best, choices, write_choices
+from editing.errors import BadData
+from editing.methods import FAST
+from editing.stats import CORPUS
+from valley.rows import read_run
+
+FILE = "where.toml"
+COARSE_MAP = {"layers": 8, "facts": 2, "draws": 1}  # of the localiser, whose map is a picture and no choice
+MAP_FACTS = 4  # per relation
+
+
+@dataclass(frozen=True)
+class Where:
+    """What a search found: the best choice per kind, every measured setting and dose, the localiser's map (layer,
+    token, effect of restored maps) and the file of settings."""
+
+    model: str
+    chosen: dict[str, Choice]
+    every: tuple[Choice, ...]
+    map: pd.DataFrame
+    file: Path
+    failed: tuple[str, ...]
+
+    def as_json(self) -> dict[str, object]:
+        """Plain values."""
+        return {
+            "model": self.model,
+            "chosen": {kind: one.__dict__ for kind, one in self.chosen.items()},
+            "every": [one.__dict__ for one in self.every],
+            "map": self.map.to_dict("records"),
+            "file": str(self.file),
+            "failed": list(self.failed),
+        }
+
+
+def run_where(
+    model: str,
+    out: Path,
+    *,
+    kinds: Sequence[str] = ("fact", "rename", "retarget"),
+    methods: Sequence[str] = ("rome", "memit"),
+    budget: float = 10.0,
+    limit: int = 36,
+    fast: bool = True,
+    device: str | None = None,
+    seed: int = 0,
+    localiser: bool = True,
+    quiet: bool = False,
+) -> Where:
+    """Search where `model` is best edited. The folder is a run folder: the same command goes on with it.
+
+    Args:
+        methods: the first one searches the places, the others are tried at the best ones.
+        budget: minutes of the search; 0 is no limit. limit: cases per kind, a third of them to choose on.
+        localiser: whether to read the map of causal tracing too.
+
+    Raises:
+        UserError: no such model, method or kind; nothing could be measured.
+    """
+    plan = Plan(
+        ladder=model,
+        methods=tuple(methods),
+        kinds=tuple(kinds),
+        limit=limit,
+        seed=seed,
+        sites=("mlp", "value", "attn"),
+        corpus=CORPUS,
+        settings=tuple(FAST.items()) if fast else (),
+        probes=1,
+        search=ADAPTIVE,
+        budget=budget,
+        split=Split(seed),
+    )
+    outcome = run_bench(plan, out, device, quiet)
+    every = choices(read_run(out, doses=True), seed)
+    if not every:
+        reason = outcome.failed[0] if outcome.failed else "no case could be scored"
+        raise BadData(f"{model}: no edit could be measured ({reason:.200}); raise --limit or name other --kinds")
+    chosen = best(every)
+    file = Path(out) / FILE
+    write_choices(chosen, model, file)
+    return Where(model, chosen, tuple(every), _map(model, device, seed, localiser), file, outcome.failed)
+
+
+def _map(model: str, device: str | None, seed: int, localiser: bool) -> pd.DataFrame:
+    """layer, position, value: mean effect of restored maps over relations, in the first language."""
+    columns = ["layer", "position", "value"]
+    if not localiser:
+        return pd.DataFrame(columns=columns)
+    tracing = make_reading("tracing", seed=seed, **COARSE_MAP)
+    read = run_readings(model, [tracing], limit=MAP_FACTS, device=device, seed=seed, say=lambda line: None)
+    table = read.table[(read.table["measure"] == "mlp_effect") & (read.table["control"] == "none")]
+    table = table[table["lang"] == "en"].dropna(subset=["value"])
+    return table.groupby(["layer", "position"])["value"].mean().reset_index()[columns]
+
+
+def format_where(found: Where) -> str:
+    """The result as text for a terminal; it ends with what to paste."""
+    head = ("kind", "method", "site", "lookup", "layer", "dose", "gen.", "spec.", "harmonic mean", "cases")
+    rows = [head, *(_line(one) for one in found.chosen.values())]
+    lines = aligned(rows)
+    for kind, one in found.chosen.items():
+        second = next(
+            (o for o in found.every if o.kind == kind and (o.layer, o.method) != (one.layer, one.method)), None
+        )
+        if second is not None and second.high >= one.low:
+            lines.append(
+                f"{kind}: layer {second.layer} by {second.method} ({second.score:.3f}) is as good within error"
+            )
+    if len(found.map):
+        top = found.map.loc[found.map.groupby("position")["value"].idxmax()]
+        places = ", ".join(f"{p} {layer} ({v:.3f})" for layer, p, v in top.itertuples(index=False, name=None))
+        lines.append(f"localiser (causal tracing, layer of the largest effect per token): {places}")
+    lines += [f"failed: {line}" for line in found.failed[:5]]
+    lines.append(f"wrote {found.file}; use it with: valley edit --model {found.model} --at {found.file}")
+    lines += [f"  {kind}: valley edit --model {found.model} {one.line}" for kind, one in found.chosen.items()]
+    return "\n".join(lines)
+
+
+def _line(one: Choice) -> tuple[str, ...]:
+    site, lookup = one.settings.get("site", "mlp"), one.settings.get("lookup") or "as asked"
+    scores = (f"{one.generalisation:.3f}", f"{one.specificity:.3f}", f"{one.score:.3f} ({one.low:.3f}-{one.high:.3f})")
+    return one.kind, one.method, site, lookup, f"{one.layer} of {one.layers}", f"{one.dose:g}", *scores, str(one.n)

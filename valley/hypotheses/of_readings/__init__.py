@@ -1,0 +1,1 @@
+"""Hypotheses that hold a run's edits against readings of the same models (`valley read`)."""

@@ -1,0 +1,30 @@
+"""H11: swapping a learned subspace and editing a weight say the same of a concept: isolation is the reading's
+specificity, cause its generalisation (RAVEL's two axes)."""
+
+from __future__ import annotations
+
+from valley.hypotheses._evidence import Evidence, Finding, association
+from valley.hypotheses.of_readings._readings import at_best_layer, by_concept, rows_of
+
+ID = "H11"
+STATEMENT = "Isolation of a concept's subspace tracks the specificity of its edits, and cause their generalisation"
+STATISTIC = (
+    "the lesser of two rank correlations across concepts within a model: isolation with specificity, cause with "
+    "generalisation"
+)
+TEST = "permutation of concepts, the same at every model, two-sided; both must pass"
+SIDED = True
+MARGIN = 0.2
+
+
+def test(evidence: Evidence) -> Finding:
+    findings = []
+    for measure, score in (("isolation", "specificity"), ("cause", "generalisation")):
+        table = at_best_layer(rows_of(evidence, "interchange", measure))
+        findings.append(association(by_concept(evidence, table, score), evidence.plan))
+    kept, moved = findings
+    worst = max(findings, key=lambda finding: finding.p)
+    effect = min(finding.effect for finding in findings)
+    note = f"isolation {kept.effect:.3f} (p = {kept.p:.3g}), cause {moved.effect:.3f} (p = {moved.p:.3g})"
+    low, high = min(f.low for f in findings), min(f.high for f in findings)
+    return Finding(effect, low, high, worst.p, worst.n, worst.unit, note)
