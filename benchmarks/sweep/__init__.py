@@ -11,6 +11,7 @@ from benchmarks.sweep.planning.plan_flags import PLAN_OPTIONS, overridden
 from benchmarks.sweep.run_folder.compact import Compacted, compact
 from benchmarks.sweep.run_folder.merge import merge
 from benchmarks.sweep.runner import Outcome, format_outcome, run_bench
+from benchmarks.sweep.search.search_points import judge as judge_setting
 from benchmarks.sweep.shards import parse_shard
 from benchmarks.sweep.status import format_status, status
 
@@ -32,6 +33,7 @@ __all__ = [
     "format_estimate",
     "format_outcome",
     "format_status",
+    "judge_setting",
     "load_plan",
     "measure_ability",
     "merge",

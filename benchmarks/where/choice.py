@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from benchmarks.sweep import judge_setting
 from editing.errors import BadData
 from editing.files import atomic_file
 from editing.methods import make_method
-from valley.rows import GENERALISATION, SPECIFICITY
+from valley.rows import IN_LANGUAGE, KEPT
 
 PLACES = ("site", "lookup", "depth")
 DRAWS = 1000  # of the bootstrap over cases
@@ -51,39 +52,46 @@ class Choice:
 
 
 def choices(rows: pd.DataFrame, seed: int = 0) -> list[Choice]:
-    """Every measured setting and dose of every kind of edit on the test cases, the best of a kind first.
-
-    Cases that the unedited model knew count, and all where it knew none.
+    """Every measured setting and dose of every kind of edit on the test cases, the best of a kind first, scored as the
+    search scores them (`benchmarks/sweep/search/search_points.py`).
     """
     test = rows[(rows["split"] == "test") & (rows["error"] == "")]
     found = []
     for (kind, method, settings, dose), part in test.groupby(["edit_kind", "method", "settings", "dose"], sort=False):
-        known = part[part["known"].fillna(False).astype(bool)]
-        cases = case_means(known if len(known) else part)
-        if cases.empty:
+        point = judge_setting(part)
+        if point.score != point.score:
             continue
-        generalisation, specificity = (float(value) for value in cases.mean())
-        rng = np.random.default_rng([seed, len(cases)])
-        drawn = cases.to_numpy()[rng.integers(len(cases), size=(DRAWS, len(cases)))].mean(axis=1)
-        low, high = np.quantile(harmonic(drawn[:, 0], drawn[:, 1]), (0.025, 0.975))
+        known = part[part["known"].fillna(False).astype(bool)]
+        drawn = scores_drawn(known if point.known else part, seed)
+        low, high = np.quantile(drawn, (0.025, 0.975)) if not point.gated else (0.0, 0.0)
+        n = point.known or len(part[["dataset", "case"]].drop_duplicates())
         usual = make_method(str(method)).settings()
         changed = {key: value for key, value in json.loads(str(settings)).items() if value != usual.get(key)}
         layers = int(part["n_layers"].iloc[0])
         found.append(
             Choice(
                 str(kind), str(method), changed, int(part["depth"].iloc[0] * layers), layers, float(str(dose)),
-                generalisation, specificity, float(harmonic(generalisation, specificity)), float(low), float(high),
-                len(cases),
+                point.generalisation, point.specificity, point.score, float(low), float(high), n,
             )
         )  # fmt: skip
     return sorted(found, key=lambda one: (one.kind, -one.score, abs(one.dose - 1)))
 
 
-def case_means(rows: pd.DataFrame) -> pd.DataFrame:
-    """(cases, 2) generalisation and specificity, each the mean of its kinds of probes; cases with both."""
-    kinds = rows.groupby(["dataset", "case", "probe"], observed=True)["value"].mean().unstack("probe")
-    both = [kinds.reindex(columns=list(names)).mean(axis=1) for names in (GENERALISATION, SPECIFICITY)]
-    return pd.concat(both, axis=1, keys=["generalisation", "specificity"]).dropna()
+def scores_drawn(rows: pd.DataFrame, seed: int) -> np.ndarray:
+    """(DRAWS,) harmonic means when the cases are drawn again, with the kinds of probes that the search counts."""
+    own = (rows["probe"] != "multi_hop") | (rows["lang"] == rows["edit_lang"])
+    kinds = rows[own].groupby(["dataset", "case", "probe"], observed=True)["value"].mean().unstack("probe")
+    rng = np.random.default_rng([seed, len(kinds)])
+    weights = rng.multinomial(len(kinds), np.full(len(kinds), 1 / len(kinds)), size=DRAWS).astype("float64")
+
+    def side(names: Sequence[str]) -> np.ndarray:
+        values = kinds.reindex(columns=[name for name in names if name in kinds]).to_numpy(dtype="float64")
+        there = np.isfinite(values)
+        with np.errstate(invalid="ignore", divide="ignore"):  # a draw may hold no case with a kind
+            means = (weights @ np.where(there, values, 0.0)) / (weights @ there)
+        return np.nanmean(means, axis=1)
+
+    return harmonic(side(IN_LANGUAGE), side(KEPT))
 
 
 def harmonic(a: Any, b: Any) -> Any:

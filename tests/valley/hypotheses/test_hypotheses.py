@@ -263,7 +263,7 @@ def test_command(tmp_path: Path):
     done = CliRunner().invoke(cli, ["hypotheses", str(tmp_path), "--min-known", "2", "--only", "H1,H5"])
     assert done.exit_code == 0 and "H1  SUPPORTED" in done.stdout and "not tested" in done.stdout
     about = json.loads(CliRunner().invoke(cli, ["hypotheses", str(tmp_path), "--min-known", "2", "--json"]).stdout)
-    assert [line["id"] for line in about["hypotheses"]] == [f"H{i}" for i in range(1, 10)] and about["caution"] == ""
+    assert [line["id"] for line in about["hypotheses"]] == [f"H{i}" for i in range(1, 15)] and about["caution"] == ""
     tested = [line for line in about["hypotheses"] if line["finding"]]
     assert len(tested) >= 3 and all(line["p_holm"] >= line["finding"]["p"] for line in tested)
     assert CliRunner().invoke(cli, ["hypotheses", str(tmp_path), "--only", "H99"]).exit_code == 2

@@ -1,0 +1,147 @@
+"""`valley where`: the search finds a planted best layer in few steps, keeps to its budget, goes on, and its file is
+taken by `edit` and `bench`."""
+
+from __future__ import annotations
+
+import json
+from math import nan
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+from benchmarks.sweep import ADAPTIVE, Plan, Split
+from benchmarks.sweep.search import adaptive as search
+from benchmarks.sweep.search.adaptive import BATCH, FINALISTS, adaptive
+from benchmarks.sweep.search.place import places
+from benchmarks.sweep.search.search_points import Point
+from benchmarks.where import choices, read_choice, write_choices
+from benchmarks.where.choice import best
+from cli import cli
+from editing.errors import BadData, BadRequest
+from tests.benchmarks.tiny import world
+
+LAYERS = 24
+
+
+def place(**more):
+    """The one place of an adaptive plan, on a model of LAYERS blocks that is never loaded."""
+    from dataclasses import replace
+
+    given = {"methods": ("rome", "memit"), "sites": ("mlp", "value"), "limit": 60, **more}
+    plan = Plan(ladder="grown:gpt2-1x64", kinds=("fact",), seed=0, search=ADAPTIVE, split=Split(0), probes=1, **given)
+    (found,), _, _ = places(plan)
+    return replace(found, n_layers=LAYERS)
+
+
+def walk(schedule, score):
+    """Run a schedule on made-up points; the tasks of every step."""
+    steps = [next(schedule)]
+
+    def read(tasks):
+        if not tasks:
+            return Point()
+        cell = tasks[0].cell
+        value = score(cell.method, json.loads(cell.settings))
+        return Point(value, value, failed=value != value, known=sum(len(task.cases) for task in tasks))
+
+    while True:
+        try:
+            steps.append(schedule.send(read))
+        except StopIteration:
+            return steps
+
+
+@pytest.mark.parametrize("layer", [0, 5, 11, 17, 23])
+def test_the_planted_layer_is_found_without_trying_every_layer(layer: int) -> None:
+    goal = (layer + 0.5) / LAYERS
+
+    def score(method: str, settings: dict) -> float:
+        good = settings["site"] == "mlp" and settings["lookup"] == "last"
+        return 0.9 - abs(settings["depth"] - goal) if good else 0.1
+
+    steps = walk(adaptive(place()), score)
+    final = steps[-1]
+    assert {task.cell.stage for task in final} == {"test"}
+    first = json.loads(final[0].cell.settings)
+    assert (first["site"], first["lookup"], int(first["depth"] * LAYERS)) == ("mlp", "last", layer)
+    assert len({(task.cell.method, task.cell.settings) for task in final}) == FINALISTS
+    tried = {task.cell.settings for step in steps for task in step if task.cell.method == "rome"}
+    assert len(tried) < 2 * 2 * LAYERS / 2
+
+
+def test_a_better_method_at_the_best_place_wins() -> None:
+    steps = walk(adaptive(place()), lambda method, settings: 0.8 if method == "memit" else 0.5 - settings["depth"] / 9)
+    assert steps[-1][0].cell.method == "memit"
+
+
+def test_settings_that_fail_are_left_out() -> None:
+    steps = walk(adaptive(place()), lambda method, settings: nan if settings["site"] == "value" else 0.5)
+    assert all(json.loads(task.cell.settings)["site"] == "mlp" for task in steps[-1])
+
+
+def test_a_spent_budget_ends_the_search_and_still_makes_the_test_cases(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(10**6))
+    monkeypatch.setattr(search.time, "monotonic", lambda: 30.0 * next(clock))
+    long = walk(adaptive(place(budget=60)), lambda method, settings: 0.5)
+    short = walk(adaptive(place(budget=0.5)), lambda method, settings: 0.5)
+    assert len(short) < len(long)
+    assert {task.cell.stage for task in short[-1]} == {"test"}
+    assert all(len(task.cases) <= BATCH for task in short[0])
+
+
+def test_a_search_without_test_cases_is_refused() -> None:
+    with pytest.raises(BadRequest, match="raise limit"):
+        next(adaptive(place(limit=1)))
+
+
+def rows() -> pd.DataFrame:
+    """Two settings at two doses: depth .25 at dose .5 is best."""
+    out = []
+    for depth, dose, moved, kept in ((0.25, 1.0, 0.9, 0.3), (0.25, 0.5, 0.8, 0.8), (0.75, 1.0, 0.5, 0.9)):
+        for case in range(12):
+            for probe, value in (("paraphrase", moved), ("neighbour", kept)):
+                out.append({"edit_kind": "fact", "method": "rome", "settings": json.dumps({"depth": depth, "lookup": "last"}), "dose": dose,
+                            "split": "test", "error": "", "known": case != 0, "dataset": "w", "case": f"c{case}", "probe": probe, "lang": "en", "edit_lang": "en", "run_seed": 0,
+                            "value": value if case else 0.0, "depth": depth, "n_layers": 4})  # fmt: skip
+    return pd.DataFrame(out)
+
+
+def test_the_choice_is_the_best_setting_and_dose_on_known_cases(tmp_path: Path) -> None:
+    found = choices(rows())
+    chosen = best(found)["fact"]
+    assert (chosen.dose, chosen.settings, chosen.layer, chosen.n) == (0.5, {"depth": 0.25, "lookup": "last"}, 1, 11)
+    assert chosen.score == pytest.approx(0.8) and chosen.low <= chosen.score <= chosen.high
+    assert chosen.line == "--method rome --dose 0.5 --set depth=0.25 --set lookup=last"
+    write_choices({"fact": chosen}, "m", tmp_path / "where.toml")
+    assert read_choice(tmp_path / "where.toml", "fact") == ("rome", 0.5, {"depth": 0.25, "lookup": "last"})
+    with pytest.raises(BadData, match=r"no table \[rename\]"):
+        read_choice(tmp_path / "where.toml", "rename")
+    (tmp_path / "bad.toml").write_text('[fact]\nmethod = "rome"\nheat = 1\n')
+    with pytest.raises(BadRequest, match="no setting 'heat'"):
+        read_choice(tmp_path / "bad.toml", "fact")
+
+
+def test_where_on_a_small_model_and_what_takes_its_file(tmp_path: Path) -> None:
+    """Searched, stopped by its budget, begun again (nothing is measured twice), and taken by edit and bench."""
+    arguments = ["where", world().model, "--kinds", "fact", "--budget", "0.05", "--limit", "9", "--no-map"]
+    arguments += ["--methods", "rome", "--out", str(tmp_path / "run")]
+    result = CliRunner().invoke(cli, arguments)
+    assert result.exit_code == 0, result.output
+    assert "harmonic mean" in result.output and "valley edit --model" in result.output
+    cells = set((tmp_path / "run" / "cells").glob("*.parquet"))
+    again = CliRunner().invoke(cli, [*arguments[:5], "0.01", *arguments[6:]])
+    assert again.exit_code == 0 and cells <= set((tmp_path / "run" / "cells").glob("*.parquet"))
+    file = str(tmp_path / "run" / "where.toml")
+    edited = CliRunner().invoke(cli, ["edit", "--model", world().model, "--fact", world().facts, "--at", file])
+    assert edited.exit_code == 0, edited.output
+    taken = ["bench", "--model", world().model, "--at", file, "--out", str(tmp_path / "bench"), "--limit", "2"]
+    swept = CliRunner().invoke(cli, [*taken, "--kinds", "fact"])
+    assert swept.exit_code == 0, swept.output
+    refused = CliRunner().invoke(cli, taken)
+    assert refused.exit_code == 2 and "name one kind with --kinds" in refused.output
+    both = CliRunner().invoke(
+        cli, ["edit", "--model", world().model, "--rename", "a=b", "--at", file, "--method", "rome"]
+    )
+    assert both.exit_code == 2 and "give one of them" in both.output
