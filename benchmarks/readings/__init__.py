@@ -2,6 +2,7 @@
 
 from benchmarks.readings.base import COLUMNS, Reading
 from benchmarks.readings.by_name import make_reading, reading_names, registry
+from benchmarks.readings.figure import readings_chart
 from benchmarks.readings.run import Read, format_read, make_readings, material_of, run_readings, summary
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "make_readings",
     "material_of",
     "reading_names",
+    "readings_chart",
     "registry",
     "run_readings",
     "summary",

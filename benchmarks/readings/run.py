@@ -162,17 +162,21 @@ def _read(reading: Reading, source: ReadingInput) -> pd.DataFrame:
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:
     """Per rung, reading, measure and language: the layer where the mean over relations is highest, its value, and the
-    largest mean of the controls there."""
+    controls' means there. Isolation is read where cause is highest: what nothing reads is always left alone."""
     means = table[table["concept"].fillna("") == ""].dropna(subset=["value"])
     keys = ["rung", "reading", "measure", "lang", "position"]
-    records = []
+    records, of_cause = [], {}
     for about, part in means.groupby(keys, sort=False, dropna=False):
         by_layer = part.assign(layer=part["layer"].fillna(-2)).pivot_table(
             index="layer", columns="control", values="value", aggfunc="mean"
         )
         if NONE not in by_layer or by_layer[NONE].isna().all():
             continue
-        layer = by_layer[NONE].idxmax()
+        layer, place = by_layer[NONE].idxmax(), (about[0], about[3], about[4])  # pyright: ignore[reportIndexIssue]
+        if "cause" in about:
+            of_cause[place] = layer
+        if "isolation" in about:
+            layer = of_cause.get(place, layer)
         controls = by_layer.loc[layer].drop(NONE).dropna()
         record = dict(zip(keys, about, strict=True))  # pyright: ignore[reportArgumentType]
         record |= {"layer": "" if layer == -2 else int(layer), "value": float(by_layer.loc[layer, NONE])}

@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from benchmarks.readings import make_reading, run_readings, summary
+from benchmarks.readings import make_reading, readings_chart, run_readings, summary
+from benchmarks.readings.figure import by_rung
 from benchmarks.readings.prompts import exposure_of
 from cli import cli
 from tests.benchmarks.readings.small import source
@@ -43,6 +44,13 @@ def test_the_summary_has_the_best_layer_and_its_control() -> None:
     top = shown[(shown["measure"] == "answer_top1") & (shown["lang"] == "en")]
     assert top["value"].item() == pytest.approx(1.0) and top["layer"].item() == source().lm.n_layers - 1
     assert "other_answer" in top["control"].item()
+
+
+def test_the_picture_holds_measurement_and_controls() -> None:
+    values = by_rung(make_reading("probes")(source()), "en")
+    dense = values[values["measure"] == "dense"]
+    assert set(dense["control"]) == {"none", "random_labels", "majority"} and dense["place"].nunique() == 1
+    assert "probes: accuracy" in readings_chart(make_reading("probes")(source())).to_json()
 
 
 def test_the_command_prints_and_writes(tmp_path: Path) -> None:

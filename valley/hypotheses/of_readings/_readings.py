@@ -34,10 +34,20 @@ def means_of(table: pd.DataFrame) -> pd.DataFrame:
     return table[table["concept"] == ""]
 
 
-def at_best_layer(table: pd.DataFrame) -> pd.DataFrame:
+def at_best_layer(table: pd.DataFrame, chosen_by: pd.DataFrame | None = None) -> pd.DataFrame:
     """The rows at the layer of each rung where the mean of the means is highest: one layer for all, so that no concept
-    or relation is flattered."""
-    best = means_of(table).groupby(["rung", "layer"])["value"].mean().groupby(level="rung").idxmax()
+    or relation is flattered.
+
+    Args:
+        chosen_by: the rows that choose the layer, where they are others: isolation is highest where nothing is read.
+    """
+    best = (
+        means_of(table if chosen_by is None else chosen_by)
+        .groupby(["rung", "layer"])["value"]
+        .mean()
+        .groupby(level="rung")
+        .idxmax()
+    )
     layers = pd.DataFrame(list(best), columns=["rung", "layer"]).astype({"layer": "Int64"})
     return table.merge(layers, on=["rung", "layer"])
 

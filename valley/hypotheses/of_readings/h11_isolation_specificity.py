@@ -10,7 +10,7 @@ ID = "H11"
 STATEMENT = "Isolation of a concept's subspace tracks the specificity of its edits, and cause their generalisation"
 STATISTIC = (
     "the lesser of two rank correlations across concepts within a model: isolation with specificity, cause with "
-    "generalisation"
+    "generalisation, both at the layer where mean cause is highest"
 )
 TEST = "permutation of concepts, the same at every model, two-sided; both must pass"
 SIDED = True
@@ -18,9 +18,9 @@ MARGIN = 0.2
 
 
 def test(evidence: Evidence) -> Finding:
-    findings = []
+    findings, causes = [], rows_of(evidence, "interchange", "cause")
     for measure, score in (("isolation", "specificity"), ("cause", "generalisation")):
-        table = at_best_layer(rows_of(evidence, "interchange", measure))
+        table = at_best_layer(rows_of(evidence, "interchange", measure), causes)
         findings.append(association(by_concept(evidence, table, score), evidence.plan))
     kept, moved = findings
     worst = max(findings, key=lambda finding: finding.p)
