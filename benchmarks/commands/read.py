@@ -53,6 +53,7 @@ def read_command(
 @click.argument("model")
 @click.option("--kinds", type=Names(), default="fact,rename,retarget", show_default=True, help="Edit kinds.")
 @option("--methods", default="rome,memit", show_default=True)
+@option("--datasets")
 @click.option(
     "--budget", type=click.FloatRange(min=0), default=10, show_default=True, help="Minutes of the search; 0: no limit."
 )
@@ -65,7 +66,7 @@ def read_command(
 @printed
 @click.pass_context
 def where(
-    ctx, model, kinds, methods, budget, limit, fast, localiser, out: Path | None, seed, device, as_json, csv
+    ctx, model, kinds, methods, datasets, budget, limit, fast, localiser, out: Path | None, seed, device, as_json, csv
 ) -> None:
     """Find the best site, lookup, layer, method and dose to edit MODEL, within a budget of minutes.
 
@@ -81,7 +82,7 @@ def where(
 
     out = out or Path("results") / "where" / re.sub(r"[^\w.-]+", "-", model).strip("-")
     options = {"kinds": kinds, "methods": methods, "budget": budget, "limit": limit, "fast": fast, "seed": seed}
-    found = run_where(model, out, device=device, localiser=localiser, quiet=as_json, **options)
+    found = run_where(model, out, device=device, localiser=localiser, quiet=as_json, datasets=datasets, **options)
     emit(found.as_json(), lambda: format_where(found), as_json, csv, table=[one.__dict__ for one in found.every])
     ctx.exit(FAILED if found.failed else 0)
 

@@ -52,6 +52,7 @@ def run_where(
     *,
     kinds: Sequence[str] = ("fact", "rename", "retarget"),
     methods: Sequence[str] = ("rome", "memit"),
+    datasets: Sequence[str] = (),
     budget: float = 10.0,
     limit: int = 36,
     fast: bool = True,
@@ -63,6 +64,7 @@ def run_where(
     """Search where `model` is best edited. The folder is a run folder: the same command goes on with it.
 
     Args:
+        datasets: sources of the cases, as in `bench`; empty takes those of the project.
         methods: the first one searches the places, the others are tried at the best ones.
         budget: minutes of the search; 0 is no limit. limit: cases per kind, a third of them to choose on.
         localiser: whether to read the map of causal tracing too.
@@ -76,6 +78,7 @@ def run_where(
         kinds=tuple(kinds),
         limit=limit,
         seed=seed,
+        datasets=tuple(datasets),
         sites=("mlp", "value", "attn"),
         corpus=CORPUS,
         settings=tuple(FAST.items()) if fast else (),
@@ -87,8 +90,10 @@ def run_where(
     outcome = run_bench(plan, out, device, quiet)
     every = choices(read_run(out, doses=True), seed)
     if not every:
-        reason = outcome.failed[0] if outcome.failed else "no case could be scored"
-        raise BadData(f"{model}: no edit could be measured ({reason:.200}); raise --limit or name other --kinds")
+        reason = outcome.failed[0] if outcome.failed else "the model knows none of the facts"
+        raise BadData(
+            f"{model}: no edit could be measured ({reason:.200}); raise --limit, or name other --kinds or --datasets"
+        )
     chosen = best(every)
     file = Path(out) / FILE
     write_choices(chosen, model, file)

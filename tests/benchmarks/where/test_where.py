@@ -126,7 +126,7 @@ def test_the_choice_is_the_best_setting_and_dose_on_known_cases(tmp_path: Path) 
 def test_where_on_a_small_model_and_what_takes_its_file(tmp_path: Path) -> None:
     """Searched, stopped by its budget, begun again (nothing is measured twice), and taken by edit and bench."""
     arguments = ["where", world().model, "--kinds", "fact", "--budget", "0.05", "--limit", "9", "--no-map"]
-    arguments += ["--methods", "rome", "--out", str(tmp_path / "run")]
+    arguments += ["--methods", "rome", "--out", str(tmp_path / "run"), "--datasets", world().facts]
     result = CliRunner().invoke(cli, arguments)
     assert result.exit_code == 0, result.output
     assert "harmonic mean" in result.output and "valley edit --model" in result.output
@@ -137,6 +137,7 @@ def test_where_on_a_small_model_and_what_takes_its_file(tmp_path: Path) -> None:
     edited = CliRunner().invoke(cli, ["edit", "--model", world().model, "--fact", world().facts, "--at", file])
     assert edited.exit_code == 0, edited.output
     taken = ["bench", "--model", world().model, "--at", file, "--out", str(tmp_path / "bench"), "--limit", "2"]
+    taken += ["--datasets", world().facts]
     swept = CliRunner().invoke(cli, [*taken, "--kinds", "fact"])
     assert swept.exit_code == 0, swept.output
     refused = CliRunner().invoke(cli, taken)
