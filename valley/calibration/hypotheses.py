@@ -32,6 +32,10 @@ MEASURED = (*PROBE_KINDS, NET, *SIDES, "delta_layer")
 LUCK, WANDER, NOISE, CASES = 0.05, 0.03, 0.1, 0.1  # standard deviations; WANDER of a difference between two scores
 
 
+# H7 has its rules calibrated (`rules.py`); runs with readings beside edits are not simulated yet.
+NOT_SIMULATED = frozenset({"H7", "H10", "H11", "H12", "H13", "H14"})
+
+
 @dataclass(frozen=True)
 class World:
     """What a run is made of: sizes and seeds, cases in relations and subjects, how much those share, models that are
@@ -363,7 +367,7 @@ def rates(name: str, world: World, runs: int, seed: int = 0) -> dict[str, Any]:
 
 def calibrate_hypotheses(runs: int) -> pd.DataFrame:
     """Every hypothesis of RUNS under every null, and half as many runs under a clear effect."""
-    assert set(RUNS) == set(hypotheses()) - {"H7"}
+    assert set(RUNS) == set(hypotheses()) - NOT_SIMULATED
     cells = [(name, world) for name in RUNS for world in worlds(name)]
     return pd.DataFrame([rates(name, world, runs // 2 if world == CLEAR else runs) for name, world in cells])
 

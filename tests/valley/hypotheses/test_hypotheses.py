@@ -288,11 +288,11 @@ def test_the_hypothesis_in_contributing_works(tmp_path: Path, monkeypatch: pytes
     """The file shown to contributors, put beside the others, is found and judged."""
     page = (Path(__file__).resolve().parents[3] / "docs" / "guides" / "adding.md").read_text()
     (block,) = re.findall(r"```py\n(.*?)```", page.partition("## A hypothesis")[2], re.S)
-    (tmp_path / "h10_transfer.py").write_text(block)
+    (tmp_path / "h15_transfer.py").write_text(block)
     monkeypatch.setattr(hypotheses, "__path__", [*hypotheses.__path__, str(tmp_path)])
-    result = one("H10", seeded(RISE))
+    result = one("H15", seeded(RISE))
     assert result.verdict == SUPPORTED and isinstance(result.finding, Finding)
-    assert "H10 SUPPORTED" in format_results([result])
+    assert "H15 SUPPORTED" in format_results([result])
 
 
 def both_ways(en: list[float], fr: list[float]) -> pd.DataFrame:
