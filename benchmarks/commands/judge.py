@@ -10,18 +10,7 @@ import click
 from benchmarks.commands.options import FOLDER, command, emit, option, printed, write_csv
 from editing.errors import BadRequest
 
-crispness = click.option(
-    "--crispness",
-    type=FOLDER,
-    default=None,
-    help="The crispness.csv of `ladder crispness`.  [default: RUN/crispness.csv or .csv.gz where there is one]",
-)
-readings = click.option(
-    "--readings",
-    type=FOLDER,
-    default=None,
-    help="The readings.csv of `valley read`.  [default: RUN/readings.csv or .csv.gz where there is one]",
-)
+crispness, readings = option("--crispness"), option("--readings")
 # Here an option that is not given keeps the value of the analysis plan that is stored in the run.
 min_known = option("--min-known", default=None, show_default="of the stored plan, 50")
 stratum = option("--stratum", "--which", default=None, show_default="of the stored plan, known", into="which")

@@ -89,6 +89,16 @@ TABLE: dict[str, dict[str, Any]] = {
         "help": "Text of the key covariance: samples:N or error:E (drawn from the model itself), text:PATH, "
         "hub:OWNER/NAME, identity.  [default: samples:20000]",
     },
+    "--crispness": {
+        "type": FOLDER,
+        "default": None,
+        "help": "The crispness.csv of `ladder crispness`.  [default: RUN/crispness.csv or .csv.gz where there is one]",
+    },
+    "--readings": {
+        "type": FOLDER,
+        "default": None,
+        "help": "The readings.csv of `valley read`.  [default: RUN/readings.csv or .csv.gz where there is one]",
+    },
     "--at": {
         "default": "",
         "metavar": "FILE",
