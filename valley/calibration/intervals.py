@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from valley.compare import difference_interval
 from valley.statistics import draw_weights, selection_regret, t_interval, weighted_means
 from valley.verdicts import Rate
 
@@ -42,4 +43,29 @@ def coverage_available(dev: int, runs: int, relations: int = 10, settings: int =
         values = truth[best] + 0.05 * rng.standard_normal(relations)[code] + NOISE * rng.standard_normal(CASES)
         low, high = t_interval(values.mean()[None], weighted_means(weights, values[:, None]), relations)
         hits += bool(low[0] <= truth.max() <= high[0] + selection_regret(tried, rng))
+    return Rate(hits, runs)
+
+
+BETWEEN_SIZES, BETWEEN_SEEDS = 0.03, 0.02  # sd of a difference between runs
+
+
+def coverage_compare(sizes: int, seeds: int, runs: int, relations: int = 10, seed: int = 0) -> Rate:
+    """How often `compare` holds the true difference of two runs over `sizes` of `seeds` models on the same CASES.
+
+    The truth is that of all sizes and cases; of fewer than three models it is that of these models.
+    """
+    rng = np.random.default_rng([seed, sizes, seeds, 3])
+    code = np.arange(CASES) % relations
+    weights = draw_weights([f"r{i}" for i in code], DRAWS, [seed, relations])
+    few = (sizes if sizes > 1 else seeds) < 3
+    hits = 0
+    for _ in range(runs):
+        case = 0.05 * rng.standard_normal(relations)[code] + NOISE / 3 * rng.standard_normal(CASES)
+        mean = np.repeat(BETWEEN_SIZES * rng.standard_normal(sizes) * (sizes > 1), seeds)
+        mean = mean + BETWEEN_SEEDS * rng.standard_normal(sizes * seeds)
+        values = mean + case[:, None] + NOISE * rng.standard_normal((CASES, sizes * seeds))
+        gaps = [drawn.T for drawn in np.split(weighted_means(weights, values), sizes, axis=1)]
+        each = values.mean(axis=0).reshape(sizes, seeds)
+        low, high = difference_interval(each[0] if sizes == 1 else each.mean(axis=1), gaps, CASES, relations)
+        hits += bool(low <= (float(mean.mean()) if few else 0.0) <= high)
     return Rate(hits, runs)

@@ -1,6 +1,7 @@
 """Proof of the rules by simulation: level, power and coverage on studies whose truth is known.
 
     python -m valley.calibration.run                 # every cell that is missing, then README.md
+    python -m valley.calibration.run --seed 1        # the same with fresh random numbers, into cells-seed-1/
     python -m valley.calibration.run --readme        # README.md of the cells that are there
     python -m valley.calibration.run --hypotheses    # H1 to H6, H8, H9; see valley/calibration/hypotheses.py
 
@@ -18,7 +19,7 @@ import pandas as pd
 
 from valley.calibration.conditions import CONDITIONS, SE, SEEDS, SIZES, TAU, Condition
 from valley.calibration.hypotheses import calibrate_hypotheses, format_hypotheses
-from valley.calibration.intervals import coverage, coverage_available
+from valley.calibration.intervals import coverage, coverage_available, coverage_compare
 from valley.calibration.rules import PLAN, rates
 from valley.rows import write_whole
 from valley.verdicts import INCONCLUSIVE, Rate
@@ -27,21 +28,27 @@ FOLDER, HYPOTHESES = Path("results/calibration"), "hypotheses.csv"
 RUNS = 400
 COVERAGES = tuple((relations, shared) for relations in (4, 10) for shared in (0.0, 0.05, 0.2))
 DEV = (4, 8, 12, 30)
+LADDERS = ((1, 1), (2, 1), (1, 3), (3, 1), (3, 3), (5, 3), (9, 3))  # sizes x seeds of two runs that are compared
+FRESH = 1  # the seed of the second, independent set of runs
 
 
-def cells(runs: int) -> dict[str, Callable[[], dict[str, object]]]:
+def cells(runs: int, seed: int = 0) -> dict[str, Callable[[], dict[str, object]]]:
     """File name of every cell -> what makes its line."""
     out: dict[str, Callable[[], dict[str, object]]] = {}
     for condition in CONDITIONS:
-        out[f"rules-{slug(condition.name)}"] = lambda c=condition: rules_line(c, runs)
+        out[f"rules-{slug(condition.name)}"] = lambda c=condition: rules_line(c, runs, seed)
     for relations, shared in COVERAGES:
         name = f"interval-{relations}-relations-{shared:g}"
         out[name] = lambda g=relations, s=shared: coverage_line(
-            f"{g} relations, sd {s:g} between them", coverage(g, s, runs)
+            f"{g} relations, sd {s:g} between them", coverage(g, s, runs, seed)
         )
     for dev in DEV:
         out[f"available-{dev}-dev"] = lambda d=dev: coverage_line(
-            f"what the rung makes available, {d} development cases", coverage_available(d, runs)
+            f"what the rung makes available, {d} development cases", coverage_available(d, runs, seed=seed)
+        )
+    for sizes, seeds in LADDERS:
+        out[f"compare-{sizes}x{seeds}"] = lambda n=sizes, m=seeds: coverage_line(
+            f"difference of two runs, {n} sizes of {m} models", coverage_compare(n, m, runs, seed=seed)
         )
     return out
 
@@ -50,14 +57,14 @@ def slug(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 
-def rules_line(condition: Condition, runs: int) -> dict[str, object]:
+def rules_line(condition: Condition, runs: int, seed: int = 0) -> dict[str, object]:
     line: dict[str, object] = {
         "condition": condition.name,
         "truth": condition.truth,
         "depth": condition.depth,
         "runs": runs,
     }
-    for name, rate in rates(condition, runs).items():
+    for name, rate in rates(condition, runs, seed).items():
         line |= {name: rate.value, f"{name}_low": rate.interval[0], f"{name}_high": rate.interval[1]}
     return line
 
@@ -67,20 +74,33 @@ def coverage_line(name: str, rate: Rate) -> dict[str, object]:
     return {"interval": name, "runs": rate.trials, "covered": rate.value, "covered_low": low, "covered_high": high}
 
 
-def read(folder: Path, kind: str) -> pd.DataFrame:
-    """The lines of all finished cells whose name starts with `kind`, in the order of `cells`."""
-    paths = [folder / "cells" / f"{name}.csv" for name in cells(RUNS) if name.startswith(kind)]
-    return pd.concat([pd.read_csv(path, keep_default_na=False) for path in paths if path.exists()], ignore_index=True)
+def cells_of(seed: int) -> str:
+    """The folder of the cells of that seed."""
+    return f"cells-seed-{seed}" if seed else "cells"
 
 
-def format_readme(rules: pd.DataFrame, intervals: pd.DataFrame) -> str:
-    """The tables as Markdown."""
+def read(folder: Path, kind: str, seed: int = 0) -> pd.DataFrame:
+    """The lines of all finished cells whose name starts with `kind`, in the order of `cells`; empty where none is."""
+    paths = [folder / cells_of(seed) / f"{name}.csv" for name in cells(RUNS) if name.startswith(kind)]
+    tables = [pd.read_csv(path, keep_default_na=False) for path in paths if path.exists()]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+
+def format_readme(rules: pd.DataFrame, intervals: pd.DataFrame, fresh: pd.DataFrame, again: pd.DataFrame) -> str:
+    """The tables as Markdown.
+
+    Args:
+        fresh, again: `rules` and `intervals` with the seed FRESH; empty tables leave their columns empty.
+    """
+    other = {line["condition"]: line for line in fresh.to_dict("records")}
+    twice = {line["interval"]: f"{line['covered']:.3f}" for line in again.to_dict("records")}
     about = (
         f"Share of runs, {SIZES} sizes of {SEEDS} models unless the condition says otherwise, 6 methods, two axes; sd "
         f"{TAU:g} between the seeds of a size, {SE:g} of one score by its cases. `wrong`: a shape is named that is not "
         "the truth (the level, to stay below .05). `right`: the truth is named (exponential and logistic are one). "
         f"`alone`: a wrong valley or hump has p < {PLAN.level:g} in the best method's curve alone, before axes, "
-        "weights and witnesses are looked at. 95% binomial intervals."
+        f"weights and witnesses are looked at. 95% binomial intervals. `fresh`: wrong, right of another {RUNS} runs "
+        f"with other random numbers (`--seed {FRESH}`), made after the rules were fixed."
     )
     lines = [
         "# Calibration: what the rules do on studies whose truth is known",
@@ -92,29 +112,33 @@ def format_readme(rules: pd.DataFrame, intervals: pd.DataFrame) -> str:
         "",
         about,
         "",
-        "| condition | truth | runs | wrong | 95% interval | right | 95% interval | inconclusive | alone |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| condition | truth | runs | wrong | 95% interval | right | 95% interval | inconclusive | alone | fresh |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for line in rules.to_dict("records"):
         parts = [f"{line[n]:.3f} | {line[n + '_low']:.3f} to {line[n + '_high']:.3f}" for n in ("wrong", "right")]
         first = f"| {line['condition']} | {line['truth']} | {line['runs']} | {' | '.join(parts)} "
-        lines.append(f"{first}| {line[INCONCLUSIVE]:.3f} | {line['alone']:.3f} |")
+        new = other.get(line["condition"])
+        check = "" if new is None else f"{new['wrong']:.3f}, {new['right']:.3f}"
+        lines.append(f"{first}| {line[INCONCLUSIVE]:.3f} | {line['alone']:.3f} | {check} |")
     lines += [
         "",
         "## Intervals of 95%",
         "",
-        "| interval of a score | runs | covered | 95% interval |",
-        "|---|---|---|---|",
+        "| interval of a score | runs | covered | 95% interval | fresh |",
+        "|---|---|---|---|---|",
     ]
     for line in intervals.to_dict("records"):
         spread = f"{line['covered_low']:.3f} to {line['covered_high']:.3f}"
-        lines.append(f"| {line['interval']} | {line['runs']} | {line['covered']:.3f} | {spread} |")
+        check = twice.get(line["interval"], "")
+        lines.append(f"| {line['interval']} | {line['runs']} | {line['covered']:.3f} | {spread} | {check} |")
     return "\n".join(lines) + "\n"
 
 
 def write_readme(folder: Path) -> None:
-    intervals = pd.concat([read(folder, "interval"), read(folder, "available")], ignore_index=True)
-    page = format_readme(read(folder, "rules"), intervals)
+    kinds = ("interval", "available", "compare")
+    old, new = (pd.concat([read(folder, kind, seed) for kind in kinds], ignore_index=True) for seed in (0, FRESH))
+    page = format_readme(read(folder, "rules"), old, read(folder, "rules", FRESH), new)
     if (folder / HYPOTHESES).exists():
         table = pd.read_csv(folder / HYPOTHESES, keep_default_na=False, na_values=[""])
         page += "\n" + format_hypotheses(table)
@@ -125,6 +149,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m valley.calibration.run", description="Calibrate the rules.")
     parser.add_argument("--out", type=Path, default=FOLDER, help="folder for cells/ and README.md")
     parser.add_argument("--runs", type=int, help=f"simulated studies per cell  [{RUNS}; of hypotheses 100]")
+    parser.add_argument("--seed", type=int, default=0, help="random seed of the simulated studies")
     parser.add_argument("--hypotheses", action="store_true", help="the hypotheses in place of the rules")
     parser.add_argument("--readme", action="store_true", help="only write README.md")
     options = parser.parse_args(arguments)
@@ -132,8 +157,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         table = calibrate_hypotheses(options.runs or 100)
         write_whole(options.out / HYPOTHESES, table.to_csv(index=False, float_format="%.4f"))
     elif not options.readme:
-        for name, make in cells(options.runs or RUNS).items():
-            path = options.out / "cells" / f"{name}.csv"
+        for name, make in cells(options.runs or RUNS, options.seed).items():
+            path = options.out / cells_of(options.seed) / f"{name}.csv"
             if not path.exists():
                 path.parent.mkdir(parents=True, exist_ok=True)
                 print(f"wrote {write_whole(path, pd.DataFrame([make()]).to_csv(index=False, float_format='%.4f'))}")

@@ -2,7 +2,7 @@
 
 from valley.compare.differences import commits, differences
 from valley.compare.figure import write_overlay
-from valley.compare.pairs import compare, format_comparison
+from valley.compare.pairs import compare, difference_interval, format_comparison
 from valley.compare.transfer import NEEDED as TRANSFER_COLUMNS
 from valley.compare.transfer import format_transfer, transfer_table
 
@@ -10,6 +10,7 @@ __all__ = [
     "TRANSFER_COLUMNS",
     "commits",
     "compare",
+    "difference_interval",
     "differences",
     "format_comparison",
     "format_transfer",

@@ -2,8 +2,8 @@
 fact both knew.
 
 Pairs are compared probe kind by probe kind: a kind that one run could not measure in a case counts for neither.
-Bootstrap: relations and cases are redrawn, the same in both runs and at every rung; where rungs are pooled, sizes and
-seeds are redrawn too.
+Bootstrap: relations are redrawn, the same in both runs and at every rung; where rungs are pooled, the spread of sizes
+(of a single size: of its models) counts too.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.stats import t
 
 from valley.rows import (
     CASE,
@@ -28,7 +27,7 @@ from valley.rows import (
     kind_order,
 )
 from valley.scores import case_scores, choose, harmonic, matching, on_split
-from valley.statistics import draw_weights, redraw, size_of, weighted_means
+from valley.statistics import draw_weights, mean_interval, size_of, weighted_means
 
 BY = ("method", "ladder", "kind")
 PAIRING = ("method", "setting")
@@ -62,10 +61,11 @@ class Comparison:
 
 @dataclass(frozen=True)
 class _Cell:
-    """A rung, edit kind and method: (2, k) estimates of A and B, (2, draws, k) samples."""
+    """A rung, edit kind and method: (2, k) estimates of A and B, (2, draws, k) samples over `units` relations."""
 
     key: dict
     n: int
+    units: int
     value: np.ndarray
     drawn: np.ndarray
 
@@ -114,7 +114,7 @@ def compare(
     order = {str(rung): int(i) for rung, i in met.groupby("rung")["rung_index_a"].first().items()}
     only = both["_merge"].value_counts()
     return Comparison(
-        table=_table(cells, GROUPS[by], order, seed),
+        table=_table(cells, GROUPS[by], order),
         pairs=int(inside.sum()),
         only_a=int(only["left_only"]),
         only_b=int(only["right_only"]),
@@ -173,7 +173,9 @@ def _cells(pairs: pd.DataFrame, min_known: int, draws: int, seed: int) -> tuple[
         sides = [part[[f"{name}_{side}" for name in MEANS]].to_numpy(float) for side in ("a", "b")]
         value = np.stack([_derived(weighted_means(np.ones((1, len(part))), side))[0] for side in sides])
         drawn = np.stack([_derived(weighted_means(drawn_weights, side)) for side in sides])
-        cells.append(_Cell(dict(zip(CELL, key, strict=True)), len(part), value, drawn))
+        relations = part["cluster"].nunique()
+        units = relations if relations > 1 else len(part)
+        cells.append(_Cell(dict(zip(CELL, key, strict=True)), len(part), units, value, drawn))
     return cells, small
 
 
@@ -185,19 +187,19 @@ def _derived(means: np.ndarray) -> np.ndarray:
     return np.column_stack([columns[name] for name in MEASURES])
 
 
-def _table(cells: Sequence[_Cell], by: Sequence[str], order: dict[str, int], seed: int) -> pd.DataFrame:
+def _table(cells: Sequence[_Cell], by: Sequence[str], order: dict[str, int]) -> pd.DataFrame:
     columns = [*CELL, "measure", "a", "b", "difference", "low", "high", "n_pairs", "n_rungs"]
     groups: dict[tuple, list[_Cell]] = {}
     for cell in sorted(cells, key=lambda c: (order[c.key["rung"]], kind_order(c.key["edit_kind"]), c.key["method"])):
         groups.setdefault(tuple(cell.key[name] for name in by), []).append(cell)
-    lines = _lines(dict.fromkeys(CELL, TOGETHER), cells, seed) if cells else []
+    lines = _lines(dict.fromkeys(CELL, TOGETHER), cells) if cells else []
     for key, part in groups.items():
         if len(groups) > 1 or by != CELL:
-            lines += _lines(dict.fromkeys(CELL, TOGETHER) | dict(zip(by, key, strict=True)), part, seed)
+            lines += _lines(dict.fromkeys(CELL, TOGETHER) | dict(zip(by, key, strict=True)), part)
     return pd.DataFrame(lines, columns=columns)
 
 
-def _lines(about: dict, cells: Sequence[_Cell], seed: int) -> list[dict]:
+def _lines(about: dict, cells: Sequence[_Cell]) -> list[dict]:
     """One line per measure: unweighted mean over the cells of a rung, over the seeds of a size, over sizes."""
     lines = []
     for j, measure in enumerate(MEASURES):
@@ -218,7 +220,9 @@ def _lines(about: dict, cells: Sequence[_Cell], seed: int) -> list[dict]:
                 )
                 for size in sizes.values()
             ]
-            low, high = _interval(b - a, gaps, line["n_pairs"], seed)
+            each = [[side[1] - side[0] for side in size] for size in rungs]
+            apart = np.array(each[0] if len(each) == 1 else [np.mean(size) for size in each])
+            low, high = difference_interval(apart, gaps, line["n_pairs"], min(cell.units for cell in part))
             line |= {"a": a, "b": b, "difference": b - a, "low": low, "high": high}
         lines.append(line)
     return lines
@@ -227,22 +231,23 @@ def _lines(about: dict, cells: Sequence[_Cell], seed: int) -> list[dict]:
 FEW = 3  # models or sizes from which their own spread is known
 
 
-def _interval(difference: float, gaps: Sequence[np.ndarray], n_pairs: int, seed: int) -> tuple[float, float]:
-    """95% interval of a difference; `gaps` has (seeds, draws) samples per size.
+def difference_interval(
+    difference: np.ndarray, gaps: Sequence[np.ndarray], n_pairs: int, units: int
+) -> tuple[float, float]:
+    """95% interval of a mean difference.
 
-    With n sizes (of one size: n models) those are redrawn, the variance is stretched by n/(n-1), and Student's t has
-    n-1 degrees of freedom. Fewer than FEW cannot tell their own spread: the interval is then of these models, over
-    other cases only, which `format_comparison` says.
+    Of n sizes (of one size: n models) it is Student's, over their spread and over relations (`mean_interval`). Fewer
+    than FEW cannot tell their spread: the interval is then of these models, over other cases only, which
+    `format_comparison` says.
+
+    Args:
+        difference: (n,) of each size, or of each model of a single size. gaps: (seeds, draws) samples per size. units:
+            relations that were drawn.
     """
     if n_pairs < 2:
         return np.nan, np.nan
-    n = len(gaps) if len(gaps) > 1 else len(gaps[0])
-    if n < FEW:
-        samples = np.mean([size.mean(axis=0) for size in gaps], axis=0)
-        half = 1.96 * float(np.nanstd(samples, ddof=1))
-    else:
-        half = float(t.ppf(0.975, n - 1)) * float(np.nanstd(redraw(gaps, seed), ddof=1)) * np.sqrt(n / (n - 1))
-    return float(difference - half), float(difference + half)
+    samples = gaps[0] if len(gaps) == 1 else np.stack([size.mean(axis=0) for size in gaps])
+    return mean_interval(difference, samples, units, len(difference) >= FEW)
 
 
 def format_comparison(comparison: Comparison) -> str:

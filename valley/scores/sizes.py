@@ -1,10 +1,8 @@
 """Scores per size of model, mean over its seeds, and the mean over the sizes of a ladder, with 95% intervals.
 
-Draws of relations and facts are those of `valley.scores.available` and thus shared by all rungs. The variance of a mean
-has a part by facts, which the draws state, and one by training, which the spread between seeds (between sizes, for the
-mean over a ladder) states beyond it. Both are estimated, so the interval is Student's with Satterthwaite's degrees of
-freedom (1946, "An approximate distribution of estimates of variance components"). A percentile interval of redrawn
-seeds was too narrow: of two or three seeds it states half or two thirds of their variance.
+Draws of relations and facts are those of `valley.scores.available` and thus shared by all rungs; the interval is that
+of `valley.statistics.mean_interval`. A percentile interval of redrawn seeds was too narrow: of two or three seeds it
+states half or two thirds of their variance.
 """
 
 from __future__ import annotations
@@ -13,9 +11,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from scipy.stats import t
 
 from valley.scores.available import PLAN_AXES, Available
+from valley.statistics import mean_interval
 
 ALL_SIZES = "all sizes"
 
@@ -59,21 +57,8 @@ def sizes(lines: pd.DataFrame, values: np.ndarray, samples: np.ndarray, axes: Se
 
 
 def _estimate(values: np.ndarray, samples: np.ndarray, units: int) -> dict[str, float]:
-    """Mean of the scores (n,) of seeds or sizes, with its interval; NaN bounds where no bootstrap was made.
-
-    Args:
-        samples: (n, draws), the same facts in each. units: relations that the draws are over.
-    """
-    n, value = len(values), float(values.mean())
-    samples = samples[:, np.isfinite(samples).all(axis=0)]
-    if units < 2 or samples.shape[1] < 2:
-        return {"value": value, "low": np.nan, "high": np.nan}
-    facts = float(samples.mean(axis=0).var(ddof=1))
-    own = float((samples - samples.mean(axis=0)).var(axis=1).sum()) / max(1, n - 1)  # of one, beyond what all share
-    between = max(0.0, float(values.var(ddof=1)) - own) / n if n > 1 else 0.0
-    freedom = (facts + between) ** 2 / max(facts**2 / (units - 1) + between**2 / max(1, n - 1), 1e-300)
-    half = float(t.ppf(0.975, max(1.0, freedom))) * np.sqrt(facts + between)
-    return {"value": value, "low": float(np.clip(value - half, -1, 1)), "high": float(np.clip(value + half, -1, 1))}
+    low, high = mean_interval(values, samples, units)
+    return {"value": float(values.mean()), "low": float(np.clip(low, -1, 1)), "high": float(np.clip(high, -1, 1))}
 
 
 SHOWN = ("score", "generalisation", "specificity", "cross_lingual_net", "e_hv", "gen_at_spec", "delta_layer")

@@ -2,6 +2,7 @@
 
 from valley.statistics.bootstrap import (
     draw_weights,
+    mean_interval,
     redraw,
     t_interval,
     unit_weights,
@@ -38,6 +39,7 @@ __all__ = [
     "drawn_errors",
     "holm",
     "hypervolume",
+    "mean_interval",
     "noise",
     "points",
     "prominence",

@@ -77,3 +77,32 @@ def t_interval(
     se = np.sqrt((deviation**2).sum(axis=0) / np.maximum(np.isfinite(samples).sum(axis=0) - 1, 1))
     half = np.where(present, float(t.ppf((1 + level) / 2, units - 1)) * se, np.nan)
     return value - half, value + half
+
+
+def mean_interval(
+    values: np.ndarray, samples: np.ndarray, units: int, spread: bool = True, level: float = 0.95
+) -> tuple[float, float]:
+    """Interval of the mean of scores (n,) of models, or of sizes, all measured on the same facts.
+
+    Its variance has a part by facts, which the samples state, and one by training, which the spread of the scores
+    states beyond the error of each one's answers. Both are estimated, with units - 1 and n - 1 degrees of freedom, so
+    the interval is Student's with those of Satterthwaite (1946, "An approximate distribution of estimates of variance
+    components").
+
+    Args:
+        samples: (n, draws) of the bootstrap, the same facts in each row. units: relations that were drawn.
+        spread: False where the mean is of these models only, not of others like them.
+
+    Returns:
+        NaN from fewer than two units or draws.
+    """
+    n, value = len(values), float(values.mean())
+    samples = samples[:, np.isfinite(samples).all(axis=0)]
+    if units < 2 or samples.shape[1] < 2:
+        return np.nan, np.nan
+    facts = float(samples.mean(axis=0).var(ddof=1))
+    own = float((samples - samples.mean(axis=0)).var(axis=1).sum()) / max(1, n - 1)  # of one, beyond what all share
+    between = max(0.0, float(values.var(ddof=1)) - own) / n if spread and n > 1 else 0.0
+    freedom = (facts + between) ** 2 / max(facts**2 / (units - 1) + between**2 / max(1, n - 1), 1e-300)
+    half = float(t.ppf((1 + level) / 2, max(1.0, freedom))) * np.sqrt(facts + between)
+    return value - half, value + half

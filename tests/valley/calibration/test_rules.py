@@ -9,7 +9,7 @@ import pytest
 
 from valley.calibration.conditions import CONDITIONS, NULL, Condition, simulate, truth
 from valley.calibration.rules import rates
-from valley.calibration.run import RUNS, cells, format_readme, read
+from valley.calibration.run import FRESH, RUNS, cells, format_readme, read
 from valley.statistics import points, prominence
 
 COMMITTED = Path(__file__).resolve().parents[3] / "results" / "calibration"
@@ -54,4 +54,11 @@ def test_the_committed_table_is_whole_and_keeps_what_it_promises():
     available = read(COMMITTED, "available")
     assert (available["covered"] >= 0.9).all()
     assert {path.stem for path in (COMMITTED / "cells").iterdir()} == set(cells(RUNS))
-    assert "| valley .15 | valley |" in format_readme(rules, intervals)
+    fresh = read(COMMITTED, "rules", FRESH)
+    assert len(fresh) == len(rules) and (fresh["wrong"] <= 0.05).all(), "with other random numbers too"
+    again = fresh.set_index("condition")["right"]
+    assert again["valley .10"] >= 0.75 and again["valley .15"] >= 0.95
+    compared = read(COMMITTED, "compare")
+    assert (compared["covered"] >= 0.9).all(), "it was .60 to .87 over one to three models"
+    page = format_readme(rules, intervals, fresh, read(COMMITTED, "interval", FRESH))
+    assert "| valley .15 | valley |" in page
