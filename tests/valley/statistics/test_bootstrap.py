@@ -11,7 +11,7 @@ from valley.scores.cases import case_scores
 from valley.scores.composites import by_name
 from valley.scores.curve import curve
 from valley.scores.settings import Resampler
-from valley.statistics import selection_regret
+from valley.statistics import mean_interval, selection_regret
 from valley.statistics.bootstrap import draw_weights, weighted_means
 
 
@@ -69,3 +69,15 @@ def test_the_regret_of_a_choice_widens_the_interval_of_what_is_available():
         selection_regret(0.05 * rng.standard_normal(24) + 0.3 * rng.standard_normal((n, 24)), rng) for n in (6, 400)
     )
     assert few > many >= 0 and selection_regret(np.zeros((5, 1)), rng) == 0
+
+
+@pytest.mark.parametrize("n", [2, 3, 9])
+def test_the_mean_of_few_models_is_covered(n: int):
+    """Percentiles of redrawn models state (n - 1) / n of their variance: below .85 with two or three of them."""
+    rng, hits = np.random.default_rng(n), 0
+    weights = draw_weights([f"r{i % 8}" for i in range(40)], 200, [n])
+    for _ in range(300):
+        cases = 0.1 * rng.standard_normal((40, 1)) + 0.1 * rng.standard_normal(n) + 0.2 * rng.standard_normal((40, n))
+        low, high = mean_interval(cases.mean(axis=0), weighted_means(weights, cases).T, 8)
+        hits += low <= 0 <= high
+    assert hits / 300 >= 0.9
