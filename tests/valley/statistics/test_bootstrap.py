@@ -71,13 +71,13 @@ def test_the_regret_of_a_choice_widens_the_interval_of_what_is_available():
     assert few > many >= 0 and selection_regret(np.zeros((5, 1)), rng) == 0
 
 
-@pytest.mark.parametrize("n", [2, 3, 9])
+@pytest.mark.parametrize("n", [3, 9])
 def test_the_mean_of_few_models_is_covered(n: int):
-    """Percentiles of redrawn models state (n - 1) / n of their variance: below .85 with two or three of them."""
+    """Percentiles of redrawn models state (n - 1) / n of their variance, too little with few of them."""
     rng, hits = np.random.default_rng(n), 0
     weights = draw_weights([f"r{i % 8}" for i in range(40)], 200, [n])
     for _ in range(300):
         cases = 0.1 * rng.standard_normal((40, 1)) + 0.1 * rng.standard_normal(n) + 0.2 * rng.standard_normal((40, n))
         low, high = mean_interval(cases.mean(axis=0), weighted_means(weights, cases).T, 8)
         hits += low <= 0 <= high
-    assert hits / 300 >= 0.9
+    assert hits / 300 >= 0.92
