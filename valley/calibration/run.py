@@ -108,6 +108,10 @@ def format_readme(rules: pd.DataFrame, intervals: pd.DataFrame, fresh: pd.DataFr
         "Rebuilt by `python -m valley.calibration.run`; every number is in `cells/`. Studies are simulated as",
         "`valley/calibration/conditions.py` says.",
         "",
+        "## Targets, and what was reached",
+        "",
+        *targets(rules, intervals, fresh, again),
+        "",
         "## Shapes named",
         "",
         about,
@@ -133,6 +137,25 @@ def format_readme(rules: pd.DataFrame, intervals: pd.DataFrame, fresh: pd.DataFr
         check = twice.get(line["interval"], "")
         lines.append(f"| {line['interval']} | {line['runs']} | {line['covered']:.3f} | {spread} | {check} |")
     return "\n".join(lines) + "\n"
+
+
+def targets(rules: pd.DataFrame, intervals: pd.DataFrame, fresh: pd.DataFrame, again: pd.DataFrame) -> list[str]:
+    """Lines of what was aimed at and the least or greatest value that was measured, over both seeds."""
+    both = pd.concat([rules, fresh], ignore_index=True)
+    covered = pd.concat([intervals, again], ignore_index=True)
+
+    def least_and_most(words: str) -> str:
+        part = covered.loc[covered["interval"].str.contains(words), "covered"]
+        return f"{part.min():.3f} to {part.max():.3f}"
+
+    power = [both.loc[both["condition"] == f"valley {depth}", "right"].min() for depth in (".10", ".15")]
+    return [
+        f"* A wrong shape in at most .05 of the runs of every condition: at most {both['wrong'].max():.4f}.",
+        f"* A valley of .10 named in .75 of the runs, of .15 in .95: {power[0]:.3f} and {power[1]:.3f} at least.",
+        f"* Intervals of a score cover .93 to .97: {least_and_most('relations, sd')}.",
+        f"* Intervals of what a rung makes available cover .90 or more: {least_and_most('makes available')}.",
+        f"* Intervals of differences between runs (no target): {least_and_most('difference of two')}.",
+    ]
 
 
 def write_readme(folder: Path) -> None:
