@@ -31,7 +31,8 @@ editing.delta
 editing.model
 editing.references
 editing.cache
-valley.calibration | valley.compare | valley.proof
+valley.calibration
+valley.compare | valley.proof
 valley.report
 valley.hypotheses
 valley.text
