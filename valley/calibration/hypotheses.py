@@ -385,8 +385,8 @@ def format_hypotheses(table: pd.DataFrame) -> str:
         "H4: each size has another best layer, shared by its seeds and methods; of H9: transfer is "
         "predicted, specificity is "
         "not. See the docstring of `valley/calibration/hypotheses.py`. "
-        f"With {int(table['runs'].min())} to {int(table['runs'].max())} runs a line tells .05 from .20, no finer; what is "
-        "not in the table was not run.",
+        f"With {int(table['runs'].min())} to {int(table['runs'].max())} runs a line tells .05 from .20, no finer; what "
+        "is not in the table was not run.",
         "",
         "| hypothesis | world | truth | runs | rejected | 95% interval | supported | refuted | inconclusive |",
         "|---|---|---|---|---|---|---|---|---|",
