@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from math import nan
 from pathlib import Path
 
@@ -34,6 +35,9 @@ def resolve(
         BadModel: anything wrong with the reference or its files; one line with the fix.
     """
     parsed = parse(reference)
+    if parsed.dtype:
+        plain = resolve(reference.strip().removesuffix(f"#{parsed.dtype}"), cache=cache, progress=progress)
+        return replace(plain, reference=f"{plain.reference}#{parsed.dtype}", dtype=parsed.dtype)
     if parsed.kind != "grown":
         return resolve_foreign(reference, cache=cache, progress=progress)
     folder = Path(grow(parsed.name, cache=cache, progress=progress))
@@ -47,7 +51,7 @@ def load_model(
     reference: str,
     *,
     device: str | None = "cpu",
-    dtype: str = "float32",
+    dtype: str | None = None,
     cache: Path | None = None,
     progress: Callable[..., None] | bool | None = None,
 ) -> LanguageModel:

@@ -30,6 +30,13 @@ from editing.errors import BadRequest
 @option("--set", help="Setting of the method; repeatable.")
 @option("--corpus")
 @option("--chat")
+@click.option(
+    "--rounding",
+    type=click.Choice(("nearest", "stochastic", "hooks")),
+    default="nearest",
+    show_default=True,
+    help="How the change gets into 16-bit weights; hooks leave them alone.",
+)
 @option("--seed", help="Random seed of the method's statistics.")
 @option("--device")
 @click.option("--add", multiple=True, metavar="DIR", help="Saved change that stays beside the new one; repeatable.")
@@ -50,6 +57,7 @@ def edit(
     settings,
     corpus,
     chat,
+    rounding,
     seed,
     device,
     add,
@@ -97,7 +105,7 @@ def edit(
     dose, chat = check_dose(dose), chat_option(chat)
     opened = OpenModel(model, device)
     cases = chosen_cases(rename, retarget, fact, erase, concepts, seed, opened)
-    done = run_edit(opened, cases, method, chosen, device, seed, save, hparams, corpus, dose, add, chat)
+    done = run_edit(opened, cases, method, chosen, device, seed, save, hparams, corpus, dose, add, chat, rounding)
     emit(done, lambda: format_edit(done), as_json, csv, table=done.probes)
 
 

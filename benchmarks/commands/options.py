@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FAILED = 1  # exit code: done, but some cells or rungs failed
-VERBOSE = "verbose"  # key of the context's `meta`
+DTYPE, VERBOSE = "dtype", "verbose"  # keys of the context's `meta`
 STRATA = ("known", "known_everywhere", "all")
 
 
@@ -135,7 +135,39 @@ NAMES = {"--json": "as_json", "--set": "settings"}
 def option(name: str, *aliases: str, **changes: Any) -> Callable:
     """The option `name` of the table, with `changes` for one command; `aliases` are older spellings that still work."""
     python_name = changes.pop("into", NAMES.get(name, name.removeprefix("--").replace("-", "_")))
-    return click.option(name, *aliases, python_name, **(TABLE[name] | changes))
+    if name != "--model":
+        return click.option(name, *aliases, python_name, **(TABLE[name] | changes))
+    of_model = click.option(name, *aliases, python_name, callback=_in_dtype, **(TABLE[name] | changes))
+    return lambda function: of_model(_dtype_option()(function))
+
+
+def _dtype_option() -> Callable:
+    """--dtype, which goes into the reference that --model gives; read before it."""
+
+    def keep(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
+        ctx.meta[DTYPE] = value or ""
+
+    return click.option(
+        "--dtype",
+        type=click.Choice(("float32", "bfloat16", "float16")),
+        default=None,
+        expose_value=False,
+        is_eager=True,
+        callback=keep,
+        help="Number format of the weights; the same as REF#bfloat16 wherever a model is named.  [default: float32]",
+    )
+
+
+def _in_dtype(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    """The model reference with the format of --dtype."""
+    dtype = ctx.meta.get(DTYPE, "")
+    if not dtype:
+        return value
+    from editing.references import with_dtype
+
+    if not value:
+        raise BadRequest(f"--dtype {dtype} needs --model; in a ladder write it behind a reference: REF#{dtype}")
+    return with_dtype(value, dtype)
 
 
 def printed(function: Callable) -> Callable:

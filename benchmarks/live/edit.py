@@ -133,6 +133,7 @@ def run_edit(
     dose: str | float = AUTO,
     add: Sequence[str | Path] = (),
     chat: str = "",
+    rounding: str = "nearest",
 ) -> LiveEdit:
     """Edit one model by all `cases` together and ask their probes before and after.
 
@@ -143,6 +144,8 @@ def run_edit(
     `add` names saved changes of the same model that stand in its weights beside the new one; that one is computed on
     the unedited model, and their sum is asked and saved.
     `chat` is the form of edit and probes, see benchmarks/chat.py.
+    `rounding` says how the change is written into 16-bit weights while the probes are asked: to the "nearest" value,
+    "stochastic" (with `seed`), or not at all but as "hooks".
 
     Raises:
         UserError: unknown method, setting or model; an impossible request; a `save` folder in use or not writable; a
@@ -174,10 +177,10 @@ def run_edit(
     delta, chosen_dose = at_dose(lm, editor(lm, requests, statistics), requests, dose)
     delta = compose([*earlier, delta]) if earlier else delta
     clock.append(time.perf_counter())
-    if lm.offloaded:
+    if lm.offloaded or rounding == "hooks":
         after = measure(lm, cases, base.priors, [delta], [0] * len(cases), base.new_tokens)
     else:
-        with delta.applied(lm):
+        with delta.applied(lm, seed if rounding == "stochastic" else None):
             # The change is in the weights; a context (in-context editing) is in the text only.
             said = Delta({}, {}, delta.context)
             after = measure(lm, cases, base.priors, [said], [0] * len(cases), base.new_tokens)
@@ -211,9 +214,20 @@ def run_edit(
         restored=restored,
         saved=saved,
         versions=versions(),
-        form="hooks" if lm.offloaded else "weights",
-        notes=(*stated.notes, *edit_set(requests).notes(), *doubts(lm, statistics, delta)),
+        form="hooks" if lm.offloaded or rounding == "hooks" else "weights",
+        notes=(
+            *stated.notes,
+            *edit_set(requests).notes(),
+            *doubts(lm, statistics, delta),
+            *_lost(lm, delta, rounding, seed),
+        ),
     )
+
+
+def _lost(lm: LanguageModel, delta: Delta, rounding: str, seed: int) -> list[str]:
+    """What 16-bit weights take from the change, as a note; none where it is not written into such weights."""
+    lost = None if rounding == "hooks" or lm.offloaded else delta.lost(lm, seed if rounding == "stochastic" else None)
+    return [lost.line(str(lm.dtype).removeprefix("torch."))] if lost else []
 
 
 def saved_delta(folder: str | Path, lm: LanguageModel) -> Delta:
@@ -309,7 +323,7 @@ def format_edit(edit: LiveEdit) -> str:
     if edit.saved:
         lines.append(f"saved the change to {edit.saved}")
     if edit.form == "hooks":
-        lines.append("the model's weights are offloaded: the edit ran as hooks and changed none of them")
+        lines.append("the edit ran as hooks and changed no weight (asked for, or the weights are offloaded)")
     lines.append(
         f"the model's weights were restored bit for bit (sha256 {edit.model['hash'][:12]} before and after)"
         if edit.restored

@@ -16,6 +16,7 @@ from editing.delta.changes import (
 from editing.delta.codebook import Codebook, label_of, settled
 from editing.delta.delta import Delta, compose, delta_hooks, oriented, refuse_foreign_folder
 from editing.delta.peft_export import export_peft
+from editing.delta.rounding import Lost
 
 __all__ = [
     "Affine",
@@ -24,6 +25,7 @@ __all__ = [
     "Codebook",
     "Delta",
     "Dense",
+    "Lost",
     "LowRank",
     "Shift",
     "TokenShift",

@@ -17,10 +17,12 @@ from safetensors import SafetensorError
 
 from editing.delta.changes import Affine, Change, ChangeHook, Dense, LowRank, Shift, TokenShift, add_changes, moved
 from editing.delta.codebook import Codebook
+from editing.delta.rounding import Lost, stochastic
 from editing.errors import BadData, BadModel, BadRequest
 from editing.files import atomic_file
 from editing.lazy import tensor_files, torch
 from editing.model import Hook, LanguageModel, hooked, linear_shape, paths_of_weight
+from editing.seeds import seed_for
 
 FORMAT = 1
 TENSORS, RECORD = "delta.safetensors", "delta.json"
@@ -71,8 +73,10 @@ class Delta:
         return tuple(self.factors)
 
     @contextmanager
-    def applied(self, lm: LanguageModel) -> Iterator[LanguageModel]:
+    def applied(self, lm: LanguageModel, seed: int | None = None) -> Iterator[LanguageModel]:
         """The model with this change in its weights (shifts and codebooks as hooks), for the length of a `with` block.
+
+        With a `seed`, 16-bit weights are rounded stochastically (editing/delta/rounding.py), else to the nearest.
 
         On the way out, also by an exception or an interrupt, every touched weight has its old bits again.
 
@@ -88,9 +92,35 @@ class Delta:
         with lm.writing() as weights:
             for name, change in changes.items():
                 weight = lm.weight(name)
-                weights.write(name, weight.float() + oriented(lm, name, moved(change, weight.device)))
+                values = weight.float() + oriented(lm, name, moved(change, weight.device))
+                rounds = seed is not None and weight.dtype in (torch.bfloat16, torch.float16)
+                weights.write(name, stochastic(values, weight.dtype, seed_for(seed or 0, name)) if rounds else values)
             with hooked(lm, [_single_hook(lm, n, c) for n, c in outputs]):
                 yield lm
+
+    def lost(self, lm: LanguageModel, seed: int | None = None) -> Lost | None:
+        """What rounding to the format of the weights takes from this change; None where no 16-bit weight is changed.
+
+        Args:
+            seed: of stochastic rounding; None rounds to the nearest.
+        """
+        missing = whole = 0.0
+        same = changed = 0
+        for name, change in self.factors.items():
+            if not isinstance(change, LowRank | Dense) or lm.values(name).dtype not in (torch.bfloat16, torch.float16):
+                continue
+            weight = lm.values(name)
+            step = oriented(lm, name, moved(change, weight.device))
+            values = weight.float() + step
+            rounded = (
+                values.to(weight.dtype) if seed is None else stochastic(values, weight.dtype, seed_for(seed, name))
+            )
+            made = rounded.float() - weight.float()
+            missing += float((made - step).double().square().sum())
+            whole += float(step.double().square().sum())
+            same += int(((made == 0) & (step != 0)).sum())
+            changed += int((step != 0).sum())
+        return Lost(same / changed, (missing / whole) ** 0.5) if changed else None
 
     def relative_norm(self, lm: LanguageModel) -> float:
         """Frobenius norm of the weight changes over that of the weights they change; 0 without weight changes."""

@@ -17,14 +17,14 @@ from editing.references import Resolved, quiet_transformers, resolve
 def load_pair(
     resolved: Resolved,
     *,
-    dtype: str = "float32",
+    dtype: str | None = None,
     cache: Path | None = None,
     device_map: str | dict[str, str | int] | None = None,
 ) -> tuple[Any, Any]:
     """Module (evaluation mode) and tokenizer of a resolved reference.
 
     Args:
-        dtype: float32, bfloat16 or float16, at load.
+        dtype: float32, bfloat16 or float16, at load; None is what the reference names, else float32.
         cache: cache root instead of `cache_root()`; offloaded weights go there.
         device_map: None puts the module on the CPU; otherwise accelerate spreads it: "auto" over all GPUs, then memory,
             then disk, a dict by module path.
@@ -34,6 +34,7 @@ def load_pair(
     """
     label = f"model {resolved.reference}"
     kinds = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+    dtype = dtype or resolved.dtype or "float32"
     if dtype not in kinds:
         raise BadModel(f"{label}: unknown dtype {dtype!r}; use one of {', '.join(kinds)}")
     safe: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
@@ -62,7 +63,7 @@ def load_pair(
 
 
 def load_resolved(
-    resolved: Resolved, *, device: str | None = None, dtype: str = "float32", cache: Path | None = None
+    resolved: Resolved, *, device: str | None = None, dtype: str | None = None, cache: Path | None = None
 ) -> LanguageModel:
     """The model of a resolved reference, ready to be edited.
 
@@ -70,7 +71,7 @@ def load_resolved(
         device: a torch device, "cpu", "cuda", "cuda:1"...; None is a GPU where there is one, else the CPU; or "auto":
             spread by accelerate over all GPUs, what does not fit there kept in memory or on disk and brought in block
             by block (edits then live in hooks, see `LanguageModel.wrap`).
-        dtype: float32, bfloat16 or float16, at load.
+        dtype: float32, bfloat16 or float16, at load; None is what the reference names, else float32.
 
     Raises:
         BadModel: as `load_pair`; or no such device.
@@ -115,7 +116,7 @@ def find_device(device: str | None) -> torch.device:
 
 
 def load(
-    reference: str, *, device: str | None = None, dtype: str = "float32", cache: Path | None = None
+    reference: str, *, device: str | None = None, dtype: str | None = None, cache: Path | None = None
 ) -> LanguageModel:
     """The model of a reference: a hub id, a local folder, `gguf:PATH` or `package:NAME`; see
     `editing/references/reference.py`.

@@ -5,10 +5,11 @@ from editing.references.folder import CARD, check_card, check_folder
 from editing.references.hub import within
 from editing.references.package import known_packages, locate
 from editing.references.quiet import quiet_transformers
-from editing.references.reference import Parsed, Resolved, absent, gguf_file, parse, resolve
+from editing.references.reference import DTYPES, Parsed, Resolved, absent, gguf_file, parse, resolve, with_dtype
 
 __all__ = [
     "CARD",
+    "DTYPES",
     "Parsed",
     "Resolved",
     "absent",
@@ -20,5 +21,6 @@ __all__ = [
     "parse",
     "quiet_transformers",
     "resolve",
+    "with_dtype",
     "within",
 ]

@@ -6,6 +6,7 @@
 | `./folder`, `../folder`, `/folder`, `~/folder` | a local folder |
 | `gguf:PATH` | a GGUF file |
 | `package:NAME` | weights inside an installed package |
+| `REF#bfloat16`, `REF#float16`, `REF#float32` | any of these, loaded in that number format |
 | `grown:NAME`, `grown:gpt2-2x128@people250-step64` | a rung trained by this project; only `benchmarks/models.py`
 resolves it |
 
@@ -17,7 +18,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -26,6 +27,7 @@ from editing.errors import BadModel
 from editing.references.folder import check_card, check_folder, sha256_of
 
 Kind = Literal["hub", "folder", "gguf", "package", "grown"]
+DTYPES = ("float32", "bfloat16", "float16")
 FORMS = "a hub id (owner/name), ./FOLDER, gguf:PATH, package:NAME or grown:NAME"
 _HUB = re.compile(r"(?:[A-Za-z0-9][\w.-]*/)?[A-Za-z0-9][\w.-]*(?:@[\w./-]+)?")
 
@@ -36,6 +38,7 @@ class Parsed:
 
     kind: Kind
     name: str
+    dtype: str = ""
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,7 @@ class Resolved:
         folder: a folder plain transformers loads (config.json, safetensors, tokenizer), checked.
         source: what it resolved to, for people and for result rows; no path of this machine but as written.
         licence: of the weights, where it is known.
+        dtype: the number format to load the weights in; empty where the reference does not name one.
     """
 
     reference: str
@@ -55,6 +59,21 @@ class Resolved:
     folder: Path
     source: str
     licence: str = ""
+    dtype: str = ""
+
+
+def with_dtype(reference: str, dtype: str) -> str:
+    """`reference` with a number format; as it is where `dtype` is empty or the reference is.
+
+    Raises:
+        BadModel: an unknown format, or the reference names another one.
+    """
+    if not dtype or not reference:
+        return reference
+    _, sign, there = reference.strip().rpartition("#")
+    if dtype not in DTYPES or (sign and there in DTYPES and there != dtype):
+        raise BadModel(f"model {reference!r:.120}: cannot be loaded as {dtype!r}; use one of {', '.join(DTYPES)}, once")
+    return reference if sign and there in DTYPES else f"{reference}#{dtype}"
 
 
 def parse(reference: str) -> Parsed:
@@ -66,6 +85,9 @@ def parse(reference: str) -> Parsed:
     text = reference.strip()
     if not text or any(ord(char) < 32 for char in text):
         raise BadModel(f"model {reference!r:.80}: not a model reference; write {FORMS}")
+    bare, sign, dtype = text.rpartition("#")
+    if sign and dtype in DTYPES:
+        return replace(parse(bare), dtype=dtype)
     scheme, colon, rest = text.partition(":")
     if colon and not text.startswith(("/", ".", "~")):
         if scheme not in ("gguf", "package", "grown") or not rest.strip():
@@ -95,6 +117,9 @@ def resolve(
     """
     parsed, root = parse(reference), cache or cache_root()
     show = progress is not False
+    if parsed.dtype:
+        plain = resolve(reference.strip().removesuffix(f"#{parsed.dtype}"), cache=cache, progress=progress)
+        return replace(plain, reference=f"{plain.reference}#{parsed.dtype}", dtype=parsed.dtype)
     if parsed.kind == "hub":
         return _hub(parsed.name)
     if parsed.kind == "folder":

@@ -296,7 +296,11 @@ class ModelStatistics:
     def _drawn_once(self, name: str, number: int, length: int, batches: list[tuple[int, int]]) -> list[list[int]]:
         """Pieces of `length` tokens drawn from the model, kept under `name`; `batches` are (number of the seed,
         pieces)."""
-        path = self._drawn / f"samples-{_short(f'{VERSION} {self.seed} {name} {length} {self.lm.prefix_ids}')}.json"
+        half = (
+            " bfloat16" if self._sampler.half_wins else ""
+        )  # other draws: C must not depend on which machine came first
+        key = _short(f"{VERSION} {self.seed} {name} {length} {self.lm.prefix_ids}{half}")
+        path = self._drawn / f"samples-{key}.json"
         if path.is_file():
             return _read_list(path, list)
         pieces: list[list[int]] = []

@@ -54,7 +54,7 @@ OWN = {"embedding": {"lr": 0.3, "clamp": 4.0, "untied": True}}
 # Methods that are there to do nothing useful.
 CONTROLS = {"placebo", "random_layer", "random_site"}
 # A random model does not copy from its context.
-NEEDS_A_TRAINED_MODEL = {"ike"}
+NEEDS_A_TRAINED_MODEL = {"ike", "lre"}
 # Whole texts are read, whatever the lookup.
 LOOKING_NOWHERE = {"documents"}
 # They take something away and say nothing instead.

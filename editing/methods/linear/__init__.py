@@ -1,0 +1,1 @@
+"""Methods that invert a linear approximation of the model."""
