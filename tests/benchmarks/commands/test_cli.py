@@ -259,25 +259,6 @@ def test_edit_changes_what_the_model_says_and_puts_it_back(tiny: World, tmp_path
     assert "restored bit for bit" in text.stdout and "efficacy" in text.stdout and "drift" in text.stdout
 
 
-def test_edit_in_another_number_format(tiny: World) -> None:
-    common = ("edit", "--fact", tiny.facts, "--device", "cpu", "--set", "lookup=last", "--set", "steps=4", "--json")
-    half = json.loads(call(*common, "--model", tiny.model, "--dtype", "bfloat16").stdout)
-    assert half["model"]["reference"] == f"{tiny.model}#bfloat16" and half["restored"]
-    assert any("bfloat16 weights: " in note and "lost to rounding" in note for note in half["notes"])
-    hooks = json.loads(call(*common, "--model", f"{tiny.model}#bfloat16", "--rounding", "hooks").stdout)
-    assert hooks["form"] == "hooks" and not any("lost to rounding" in note for note in hooks["notes"])
-    assert hooks["model"]["hash"] == half["model"]["hash"]
-    assert "write it behind a reference" in refused("bench", "--ladder", tiny.ladder, "--dtype", "bfloat16")
-
-
-def test_edit_erases_a_concept(tiny: World) -> None:
-    common = ("edit", "--model", tiny.model, "--erase", "cheese", "--device", "cpu")
-    edit = json.loads(call(*common, "--method", "ablate", "--json").stdout)
-    assert edit["restored"] and edit["dose"]["value"] == 1 and edit["requests"][0]["contrast"]
-    assert {"efficacy", "neighbour", "drift"} <= {row["probe"] for row in edit["summary"]}
-    assert "--retarget and --erase" in refused(*common, "--retarget", "cheese=bread")
-
-
 def test_edit_with_a_file_of_easyedit(tiny: World, tmp_path: Path) -> None:
     record = json.loads(Path(tiny.facts).read_text())[0]
     facts, file = tmp_path / "one.json", tmp_path / "rome.yaml"

@@ -1,0 +1,36 @@
+"""The command `edit`: number formats of the model, and erasures."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.benchmarks.commands.test_cli import call, refused
+from tests.benchmarks.tiny import World, world
+
+pytestmark = pytest.mark.usefixtures("own_cache")
+
+
+@pytest.fixture(scope="module")
+def tiny() -> World:
+    return world()
+
+
+def test_edit_in_another_number_format(tiny: World) -> None:
+    common = ("edit", "--fact", tiny.facts, "--device", "cpu", "--set", "lookup=last", "--set", "steps=4", "--json")
+    half = json.loads(call(*common, "--model", tiny.model, "--dtype", "bfloat16").stdout)
+    assert half["model"]["reference"] == f"{tiny.model}#bfloat16" and half["restored"]
+    assert any("bfloat16 weights: " in note and "lost to rounding" in note for note in half["notes"])
+    hooks = json.loads(call(*common, "--model", f"{tiny.model}#bfloat16", "--rounding", "hooks").stdout)
+    assert hooks["form"] == "hooks" and not any("lost to rounding" in note for note in hooks["notes"])
+    assert hooks["model"]["hash"] == half["model"]["hash"]
+    assert "write it behind a reference" in refused("bench", "--ladder", tiny.ladder, "--dtype", "bfloat16")
+
+
+def test_edit_erases_a_concept(tiny: World) -> None:
+    common = ("edit", "--model", tiny.model, "--erase", "cheese", "--device", "cpu")
+    edit = json.loads(call(*common, "--method", "ablate", "--json").stdout)
+    assert edit["restored"] and edit["dose"]["value"] == 1 and edit["requests"][0]["contrast"]
+    assert {"efficacy", "neighbour", "drift"} <= {row["probe"] for row in edit["summary"]}
+    assert "--retarget and --erase" in refused(*common, "--retarget", "cheese=bread")
