@@ -194,7 +194,7 @@ def test_the_command(tmp_path: Path) -> None:
     shown = run(cli, ["scores", str(tmp_path), "--metrics", "counterfact", "--stratum", "all"])
     assert shown.exit_code == 0 and " ES " in shown.output and "1 failed cells are not in these numbers" in shown.output
     about = run(cli, ["scores", str(tmp_path), "--metrics", "easyedit", "--json"])
-    assert json.loads(about.output)[0]["rewrite_acc"] == 0.5
+    assert json.loads(about.stdout)[0]["rewrite_acc"] == 0.5
     assert "score" in run(cli, ["scores", str(tmp_path)]).output
     assert run(cli, ["scores", str(tmp_path), "--csv", str(tmp_path / "made" / "ours.csv")]).exit_code == 0
     written = pd.read_csv(tmp_path / "made" / "ours.csv")
