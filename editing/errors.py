@@ -17,6 +17,10 @@ class BadRequest(UserError):
     """An edit request that cannot be carried out as written."""
 
 
+class Unreachable(BadRequest):
+    """No change at the place of the edit can reach the request's target: nothing there is read by what predicts it."""
+
+
 class BadModel(UserError):
     """A model reference that cannot be resolved, loaded or trusted."""
 

@@ -154,11 +154,14 @@ def describe_entry(name: str, device: str | None = None) -> Entry:
 
 
 def describe_settings(method: Method | Reading) -> list[Entry]:
-    """The settings of a method or reading: name, default, unit, meaning, and its only values where there are such."""
+    """The settings of a method or reading: name, default (of a method in both presets), unit, meaning, and its only
+    values where there are such."""
+    published = make_method(method.name, preset="published").settings() if isinstance(method, Method) else {}
     return [
         {
             "name": field.name,
             "default": field.default,
+            "published": published.get(field.name, field.default),
             "unit": field.metadata["unit"],
             "meaning": field.metadata["help"],
             "choices": list(field.metadata["choices"]),
@@ -179,12 +182,16 @@ def format_description(about: Entry) -> str:
         return format_pairs(pairs)
     lines = [f"{about.get('method') or about['reading']}: {about['summary']}"]
     lines += aligned([(f"  {name}", meaning) for name, meaning in about.get("measures", {}).items()])
-    rows = [("  setting", "default", "unit", "meaning")]
+    rows = [("  setting", "default", "published", "unit", "meaning")]
     for one in about["settings"]:
         choices = f" ({', '.join(one['choices'])})" if one["choices"] else ""
-        default = "unset" if one["default"] is None else str(one["default"])
-        rows.append((f"  {one['name']}", default, one["unit"], one["meaning"] + choices))
+        other = "" if one["published"] == one["default"] else _default(one["published"])
+        rows.append((f"  {one['name']}", _default(one["default"]), other, one["unit"], one["meaning"] + choices))
     return "\n".join([*lines, *aligned(rows)])
+
+
+def _default(value: object) -> str:
+    return "unset" if value is None else str(value)
 
 
 def describe_model(reference: str, device: str | None = None) -> dict[str, object]:

@@ -106,7 +106,7 @@ def optimised_vectors(
     """(n, layers, size): v* - v0 of every prompt at every site, by `steps` passes of the search (see
     editing/solve/value.py)."""
     contexts = [Contexts(f"crispness:{i}", (p,), 1, None) for i, p in enumerate(prompts)]
-    settings = ValueSettings(steps=steps)
+    settings = ValueSettings.with_preset(preset="published", steps=steps)
     return torch.stack(
         [
             torch.stack([v.delta for v in optimise_values(lm, contexts, Injection.at_site(site), settings, seed=seed)])

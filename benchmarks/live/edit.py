@@ -174,7 +174,8 @@ def run_edit(
     statistics = statistics_of(lm, seed, corpus or stated.corpus or CORPUS)
     if dose == AUTO and all(case.kind == "erase" for case in cases):
         dose = 1.0  # an erasure has no target whose margin could be looked at: it is whole at dose 1
-    delta, chosen_dose = at_dose(lm, editor(lm, requests, statistics), requests, dose)
+    made = editor(lm, requests, statistics)
+    delta, chosen_dose = at_dose(lm, made, requests, dose)
     delta = compose([*earlier, delta]) if earlier else delta
     clock.append(time.perf_counter())
     if lm.offloaded or rounding == "hooks":
@@ -203,7 +204,7 @@ def run_edit(
         },
         method=editor.name,
         settings=editor.settings(),
-        placement=asdict(editor.placement(lm, requests[0])),
+        placement=asdict(editor.placement_of(lm, requests[0], made)),
         requests=[asdict(request) for request in requests],
         probes=[_plain(row) for row in rows],
         summary=summary,
@@ -218,6 +219,7 @@ def run_edit(
         notes=(
             *stated.notes,
             *edit_set(requests).notes(),
+            *_moved(made),
             *doubts(lm, statistics, delta),
             *_lost(lm, delta, rounding, seed),
         ),
@@ -244,6 +246,16 @@ def saved_delta(folder: str | Path, lm: LanguageModel) -> Delta:
             f"{folder}: made from a model of hash {made_for[:12]}, {lm.name} has {lm.weight_hash[:12]}; name that one"
         )
     return delta
+
+
+def _moved(delta: Delta) -> list[str]:
+    """A note where the method left the place it had by default."""
+    moved = delta.provenance.get("moved")
+    if moved is None:
+        return []
+    before = moved["loss_at_subject"]
+    why = "nothing there is read" if before is None else f"the search there ends at {before:.2g} nats"
+    return [f"edited at the last token instead of the subject's: {why}, here at {moved['loss']:.2g} (move_above)"]
 
 
 def _check_folder(folder: Path) -> None:

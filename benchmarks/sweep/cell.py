@@ -1,10 +1,11 @@
 """The unit of work and of storage of a sweep, and its address.
 
-The address holds only the settings that differ from the method's defaults, so that a new setting of a method does not
-change the addresses of old cells. Every file also holds its full settings. One rule decides whether a stored cell is
-the one needed: its address is equal, and its full settings, completed by today's defaults, are equal (a changed default
-makes a cell run again). Files of earlier versions are addressed by their full settings; they are renamed once the same
-rule holds for them.
+The address holds only the settings that differ from the method's defaults of before there were presets, so that
+neither a new setting nor a new default of a method changes the addresses of old cells. Every file also holds its full
+settings. One rule decides whether a stored cell is the same one: its address is equal, and its full settings, completed
+by today's defaults, are equal. Settings without a preset are from before there were any: they are completed by the
+defaults of that time. Files of still earlier versions are addressed by their full settings; they are renamed once the
+same rule holds for them.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import NamedTuple
 from benchmarks.cases import Case
 from benchmarks.provenance import CODE_SCHEMA, canonical, digest
 from benchmarks.sweep.planning.plan import Split
-from editing.methods import make_method
+from editing.methods import make_method, settings_before_presets
 from valley.rows import SCHEMA_VERSION
 
 # Fields that an address holds only where they say something: cells of before they came keep theirs.
@@ -70,13 +71,16 @@ class Cell:
 
     @property
     def changed_settings(self) -> str:
-        """The settings that differ from the method's defaults, as canonical JSON."""
-        usual = defaults(self.method)
+        """The settings that differ from the method's defaults before there were presets, as canonical JSON."""
+        usual = defaults_before_presets(self.method)
         return canonical({key: value for key, value in json.loads(self.settings).items() if value != usual.get(key)})
 
     def has_settings(self, stored: str) -> bool:
-        """Whether full settings of an earlier run (JSON), completed by today's defaults, are those of this cell."""
-        return defaults(self.method) | json.loads(stored or "{}") == json.loads(self.settings)
+        """Whether full settings of an earlier run (JSON), completed by the defaults of its time, are those of this
+        cell."""
+        full = json.loads(stored or "{}")
+        usual = defaults(self.method) if "preset" in full else defaults_before_presets(self.method)
+        return usual | full == json.loads(self.settings)
 
     def slot(self, settings: str | None = None) -> str:
         """Hash of the place in the sweep, whatever the weights, the cases or the code; `settings` as in `address`."""
@@ -106,6 +110,12 @@ class Cell:
 def defaults(method: str) -> dict:
     """The default settings of a method, as JSON values."""
     return json.loads(canonical(make_method(method).settings()))
+
+
+@cache
+def defaults_before_presets(method: str) -> dict:
+    """The default settings of a method in cells that state no preset, as JSON values."""
+    return json.loads(canonical(settings_before_presets(method)))
 
 
 class Task(NamedTuple):

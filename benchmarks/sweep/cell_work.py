@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from math import ceil
@@ -31,8 +31,8 @@ from benchmarks.provenance import canonical
 from benchmarks.sweep.cell import Cell, Task
 from benchmarks.watch import Watch
 from editing.delta import Delta
-from editing.errors import UserError
-from editing.methods import make_method
+from editing.errors import Unreachable, UserError
+from editing.methods import edits_or_reasons, make_method
 from editing.model import LanguageModel, Site
 from editing.stats import ModelStatistics
 from editing.text import EditRequest
@@ -48,6 +48,7 @@ class Loaded:
         bases: hash of cases -> the unedited model's answers to them, filled as cells need them.
         knows: hash of cases -> whether it knows each fact.
         edits: the last edits with what identifies them, and their seconds: the next cell measures them at other doses.
+            In place of an edit that cannot be reached is the reason.
         watch: what the stages of the work take.
         fits: hash of cases -> per case, what of it the model can read.
     """
@@ -58,18 +59,20 @@ class Loaded:
     bases: dict[str, Base] = field(default_factory=dict)
     knows: dict[str, tuple[bool, ...]] = field(default_factory=dict)
     watch: Watch = field(default_factory=Watch)
-    edits: tuple[str, list[Delta], float] | None = None
+    edits: tuple[str, list[Delta | Unreachable], float] | None = None
     fits: dict[str, dict[str, Fitting]] = field(default_factory=dict)
 
-    def deltas(self, cell: Cell, requests: Sequence[EditRequest]) -> tuple[list[Delta], float]:
-        """The edits of `cell` and the seconds they took; those of the cell before where they are the same."""
+    def deltas(self, cell: Cell, requests: Sequence[EditRequest]) -> tuple[list[Delta | Unreachable], float]:
+        """The edits of `cell`, or why there is none, and the seconds they took; those of the cell before where they are
+        the same."""
         name = canonical([cell.method, cell.settings, cell.seed, cell.corpus, [asdict(one) for one in requests]])
         if self.edits is None or self.edits[0] != name:
             self.edits = None  # free their memory first
             began = time.perf_counter()
             with self.watch("edit"):
                 method = make_method(cell.method, **json.loads(cell.settings))
-                self.edits = name, method.each(self.lm, requests, self.statistics), time.perf_counter() - began
+                edits = edits_or_reasons(method.each, self.lm, requests, self.statistics)
+                self.edits = name, edits, time.perf_counter() - began
         return self.edits[1], self.edits[2]
 
     def base(self, cell: Cell, cases: Sequence[Case]) -> Base:
@@ -177,19 +180,25 @@ def doses_of(cell: Cell) -> list[float]:
 
 
 def _edited_records(cell: Cell, cases: Sequence[Case], loaded: Loaded) -> list[dict]:
-    deltas, took = loaded.deltas(cell, [case.request for case in cases])
+    edits, took = loaded.deltas(cell, [case.request for case in cases])
     doses = doses_of(cell)
-    # All doses of a case in the same passes, as many versions of the model at a time as there are cases.
-    some = ceil(len(cases) / len(doses))
-    return [
-        record
-        for at in range(0, len(cases), some)
-        for record in _dosed_records(cell, cases, loaded, deltas, range(at, min(len(cases), at + some)), took)
+    base = loaded.base(cell, cases)
+    unreachable = {i: str(edit) for i, edit in enumerate(edits) if isinstance(edit, Unreachable)}
+    records = [
+        _about(cell, cases[i]) | {"known": base.known[i], "dose": dose} | left_out_row(cases[i], reason)
+        for dose in doses
+        for i, reason in unreachable.items()
     ]
+    deltas = {i: edit for i, edit in enumerate(edits) if isinstance(edit, Delta)}
+    # All doses of a case in the same passes, as many versions of the model at a time as there are cases.
+    some, made = ceil(len(cases) / len(doses)), list(deltas)
+    for at in range(0, len(made), some):
+        records += _dosed_records(cell, cases, loaded, deltas, made[at : at + some], took)
+    return records
 
 
 def _dosed_records(
-    cell: Cell, cases: Sequence[Case], loaded: Loaded, deltas: Sequence[Delta], chosen: Sequence[int], took: float
+    cell: Cell, cases: Sequence[Case], loaded: Loaded, deltas: Mapping[int, Delta], chosen: Sequence[int], took: float
 ) -> list[dict]:
     """The records of the cases numbered `chosen` at every dose of the cell; `took`: seconds that all edits took."""
     lm, method, base = loaded.lm, make_method(cell.method, **json.loads(cell.settings)), loaded.base(cell, cases)
@@ -206,7 +215,7 @@ def _dosed_records(
     norms = {i: deltas[i].relative_norm(lm) for i in chosen}
     records = []
     for (i, dose), said, drift in zip(versions, answers, drifts, strict=True):
-        placement = method.placement(lm, cases[i].request)
+        placement = method.placement_of(lm, cases[i].request, deltas[i])
         about = _about(cell, cases[i]) | {
             "site": placement.site,
             "lookup": placement.lookup,

@@ -1,6 +1,7 @@
 """EasyEdit's hyper-parameter files (`hparams/METHOD/MODEL.yaml`) as settings of our methods.
 
-Read as they are, by what their code does with a key and not by its name alone: EMMET's two weights act as their
+Their numbers are absolute: the settings have the preset "published", also where a file leaves a number out. Read as
+they are, by what their code does with a key and not by its name alone: EMMET's two weights act as their
 product, `mom2_adjustment` is looked at by ROME and R-ROME only, GRACE edits at the prompt's last token. What means
 nothing here, or something else, is listed in `Hparams.notes`; what would silently become another edit is refused.
 """
@@ -8,7 +9,7 @@ nothing here, or something else, is listed in `Hparams.notes`; what would silent
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -89,7 +90,7 @@ def _one_of(file: HparamsFile, key: str, names: Mapping[str, str]) -> str:
 
 def _settings(file: HparamsFile, name: str, n_layers: int) -> tuple[dict[str, Any], list[str]]:
     notes: list[str] = []
-    settings = _numbers(file, name, notes) | FIXED.get(name, {})
+    settings = {"preset": "published"} | _numbers(file, name, notes) | FIXED.get(name, {})
     if name in ("ft_l", "ft_m"):
         settings["bound"] = _bound(file)
     if name == "emmet" and ("emmet_lambda" in file or "mom2_update_weight" in file):
@@ -111,9 +112,10 @@ def _settings(file: HparamsFile, name: str, n_layers: int) -> tuple[dict[str, An
 
 
 def _numbers(file: HparamsFile, name: str, notes: list[str]) -> dict[str, Any]:
-    """The settings of RENAMED, each by the type of our field; a missing key keeps our default, with a note."""
+    """The settings of RENAMED, each by the type of our field; a missing key keeps the published default, with a
+    note."""
     hints = get_type_hints(registry()[name])
-    defaults = {f.name: f.default for f in fields(registry()[name])}
+    defaults = make_method(name, preset="published").settings()
     settings: dict[str, Any] = {}
     for theirs, ours in RENAMED[name].items():
         if theirs not in file:
@@ -162,7 +164,7 @@ def _loss_layer(file: HparamsFile, name: str, n_layers: int, notes: list[str]) -
 
 
 def _covariance(file: HparamsFile, name: str, notes: list[str]) -> str | None:
-    if not registry()[name].uses_covariance or name == "ultraedit":
+    if not registry()[name].uses_covariance:
         return None
     off = "mom2_adjustment" in file and not file.flag("mom2_adjustment")
     if off and name in RANK_ONE:

@@ -37,11 +37,11 @@ RENAMED: dict[str, dict[str, str]] = {
     "emmet": _SEARCH,
     "pmet": _SEARCH | {"mom2_update_weight": "covariance_weight"},
     "alphaedit": _SEARCH | {"nullspace_threshold": "null_threshold", "L2": "l2"},
-    "ultraedit": {},
+    "ultraedit": {"lr": "rate"},
     "ft_l": _TUNING,
     "ft_m": _TUNING,
     "lora": _TUNING | {"rank": "rank", "lora_alpha": "alpha"},
-    "grace": {"n_iter": "steps", "edit_lr": "lr"},
+    "grace": {"n_iter": "steps", "edit_lr": "lr", "eps": "radius"},
     "ike": {},
 }
 RANK_ONE = ("rome", "r_rome")
@@ -52,9 +52,7 @@ FIXED: dict[str, dict[str, Any]] = {
     "memit": {"prefixes": 5},
     "emmet": {"prefixes": 5},
     "pmet": {"prefixes": 5},
-    "alphaedit": {"prefixes": 5, "units": "absolute"},
-    "ft_l": {"units": "absolute"},
-    "ft_m": {"units": "absolute"},
+    "alphaedit": {"prefixes": 5},
     "grace": {"lookup": "last", "stop_loss": 0.0},  # all steps are made
     "lora": {"prefixes": 0, "stop_loss": 0.0},
 }
@@ -73,14 +71,12 @@ HERE: dict[str, dict[str, tuple[Any, str]]] = {
         "norm_constraint": (False, "no bound here"),
     },
     "grace": {
-        "eps": (None, "an absolute distance; here `radius` is a share of the key's length and keeps its default"),
         "val_init": ("warm", "the search starts from the map's own output here"),
         "val_train": ("sgd", "no perturbations here"),
         "replacement": (None, "the output at the lookup position is replaced here"),
         "eps_expand": ("coverage", "a radius grows to reach the new key here"),
     },
     "ultraedit": {
-        "lr": (None, "absolute; here `rate` is relative to the map's outputs and keeps its default"),
         "token": (None, "here the positions that predict the target"),
     },
     "ike": {"k": (0, "no demonstrations here, the new fact alone")},

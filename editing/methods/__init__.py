@@ -2,7 +2,8 @@
 all."""
 
 from editing.methods.base import Method, Placement
-from editing.methods.by_name import FAST, make_method, method_names, registry, taken_by
+from editing.methods.by_name import FAST, make_method, method_names, registry, settings_before_presets, taken_by
+from editing.methods.locate_then_edit.moving import edits_or_reasons
 from editing.methods.locate_then_edit.spread import Spread
 from editing.methods.peers.easyedit import easyedit_editors, is_easyedit
 from editing.methods.sequence import Step, apply_sequence
@@ -15,9 +16,11 @@ __all__ = [
     "Step",
     "apply_sequence",
     "easyedit_editors",
+    "edits_or_reasons",
     "is_easyedit",
     "make_method",
     "method_names",
     "registry",
+    "settings_before_presets",
     "taken_by",
 ]

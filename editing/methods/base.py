@@ -75,6 +75,10 @@ class Method(Settings, ABC):
         layers = self._layers(lm.n_layers, depth)
         return Placement(self.site, lookup, layers, (layers[-1] + 0.5) / lm.n_layers)
 
+    def placement_of(self, lm: LanguageModel, request: EditRequest, delta: Delta) -> Placement:
+        """Where `delta`, this method's edit of `request`, was really made."""
+        return self.placement(lm, request)
+
     def _layers(self, n_layers: int, depth: float) -> tuple[int, ...]:
         """Blocks at `depth`; one by default."""
         return (min(n_layers - 1, int(depth * n_layers)),)

@@ -49,7 +49,7 @@ def method_class(name: str) -> type[Method]:
 
 
 def make_method(name: str, **settings: Any) -> Method:
-    """The method called `name` with `settings`; what is left out keeps its default.
+    """The method called `name` with `settings`; what is left out keeps the default of the preset.
 
     Raises:
         BadRequest: unknown name, unknown setting, or a value that does not fit.
@@ -59,7 +59,13 @@ def make_method(name: str, **settings: Any) -> Method:
     unknown = sorted(set(settings) - set(known))
     if unknown:
         raise BadRequest(f"method {name} has no setting {unknown[0]!r}; it has {', '.join(known)}")
-    return kind(**settings)
+    return kind.with_preset(**settings)
+
+
+def settings_before_presets(name: str) -> dict[str, Any]:
+    """The default settings of the method called `name` in rows that state no preset, from before there were any."""
+    kind = method_class(name)
+    return kind(**kind.of_before_presets()).settings()
 
 
 def taken_by(method: str, settings: Mapping[str, object]) -> dict:

@@ -2,7 +2,15 @@
 
 from editing.solve.descent import Descent, Outcome, adding, by_owner, descend, groups_of
 from editing.solve.keys import bare_weights, group_mean, mean_weights, states, type_weights
-from editing.solve.value import Injection, Settings, Value, ValueSettings, optimise_values, setting, uses_half
+from editing.solve.value import (
+    Injection,
+    Settings,
+    Value,
+    ValueSettings,
+    optimise_values,
+    setting,
+    uses_half,
+)
 
 __all__ = [
     "Descent",

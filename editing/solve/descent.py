@@ -11,10 +11,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from editing.errors import UserError
+from editing.errors import Unreachable, UserError
 from editing.lazy import torch
 from editing.model import Hook, LanguageModel, in_rows
 from editing.run import Budget, Splice, attempt
+from editing.seeds import seed_for
 from editing.text import Prompt
 
 BATCH_TOKENS = 2048
@@ -33,12 +34,16 @@ class Descent:
         steps: largest number of updates. lr: learning rate of Adam.
         stop_loss: a problem is finished when its loss is below.
         at_prompt: predict all target tokens at the prompt's last position (FT-L), not each behind its predecessors.
+        batch: prompts of an update; then `steps` counts epochs, each of which takes the prompts in a new order drawn by
+            `seed`, and the loss is that of a whole epoch. 0: all prompts in every update.
     """
 
     steps: int
     lr: float
     stop_loss: float
     at_prompt: bool = False
+    batch: int = 0
+    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -128,10 +133,13 @@ def descend(
         names: of the problems, for errors.
 
     Raises:
+        Unreachable: a problem's loss does not depend on its parameters.
         UserError: a loss is not finite.
         OutOfMemory: a sequence does not fit alone.
     """
     n = len(problems)
+    if how.batch and n > 1 and max(map(len, problems)) > how.batch:
+        raise ValueError("mini-batches are for one problem at a time")
     labels = [f"request {names[i] if names else i!r}" for i in range(n)]
     budget = Budget(lm.batch_tokens(batch_tokens), "descending")
     batches = _batches(lm, problems, start, how, budget, labels)
@@ -140,6 +148,13 @@ def descend(
     active = torch.ones(n, dtype=torch.bool)
     last_loss, steps = torch.full((n,), float("nan")), torch.zeros(n, dtype=torch.long)
     for step in range(how.steps):
+        if how.batch and n == 1 and len(problems[0]) > how.batch:
+            loss = _epoch(values, batches, hooks, how, step, adam, project, budget, labels)
+            last_loss, steps = loss, steps + 1
+            _refuse_not_finite(last_loss, step, names)
+            if last_loss < how.stop_loss:
+                break
+            continue
         adam.zero_grad()
         loss, batches = _pass(values, batches, hooks, n, budget, labels)
         if penalty is not None:
@@ -148,6 +163,8 @@ def descend(
             _add(values, gradients)
         last_loss = torch.where(active, loss, last_loss)
         _refuse_not_finite(last_loss, step, names)
+        if step == 0:
+            _refuse_unreachable(values, active, labels)
         stopped = active & (last_loss < how.stop_loss)
         active = active & ~stopped
         if not active.any():
@@ -157,6 +174,43 @@ def descend(
         steps[active] += 1
         _update(adam, values, active, project)
     return [v.detach() for v in values], [Outcome(float(last_loss[i]), int(steps[i])) for i in range(n)]
+
+
+def _epoch(
+    values: Sequence[torch.Tensor],
+    batches: Sequence[_Batch],
+    hooks: Hooks,
+    how: Descent,
+    number: int,
+    adam: torch.optim.Adam,
+    project: Project | None,
+    budget: Budget,
+    labels: Sequence[str],
+) -> torch.Tensor:
+    """One update per mini-batch of the only problem, in an order of epoch `number`; (1,) the mean loss on the way."""
+    count = sum(len(batch.owner) for batch in batches)
+    draw = torch.Generator().manual_seed(seed_for(how.seed, f"epoch {number}"))
+    order, total, active = torch.randperm(count, generator=draw), torch.zeros(1), torch.ones(1, dtype=torch.bool)
+    for start in range(0, count, how.batch):
+        chosen = order[start : start + how.batch]
+        taken, at = [], 0
+        for batch in batches:
+            inside = torch.zeros(count, dtype=torch.bool)
+            inside[chosen] = True
+            keep = inside[at : at + len(batch.owner)].to(batch.owner.device)
+            at += len(batch.owner)
+            if bool(keep.any()):
+                taken.append(batch._rows(keep))
+        adam.zero_grad()
+        loss, _ = _pass(values, taken, hooks, 1, budget, labels)
+        total += loss
+        for value in values:  # the rows' weights are shares of the whole problem
+            assert value.grad is not None
+            value.grad.mul_(count / len(chosen))
+        if number == start == 0:
+            _refuse_unreachable(values, active, labels)
+        _update(adam, values, active, project)
+    return total
 
 
 def _batches(
@@ -234,6 +288,17 @@ def _update(
         if project is not None:
             for value, new in zip(values, project(list(values)), strict=True):
                 value.copy_(new)
+
+
+def _refuse_unreachable(values: Sequence[torch.Tensor], active: torch.Tensor, labels: Sequence[str]) -> None:
+    """Adam would turn the rounding of a gradient that is none into steps of full length."""
+    largest = torch.stack([v.grad.abs().flatten(1).amax(1) for v in values if v.grad is not None]).amax(0).cpu()
+    dead = torch.nonzero((largest == 0) & active).flatten().tolist()
+    if dead:
+        raise Unreachable(
+            f"{labels[dead[0]]}: no token of the target depends on what is trained, so no edit there is reachable; "
+            "take another site or a lower depth"
+        )
 
 
 def _refuse_not_finite(loss: torch.Tensor, step: int, names: Sequence[str]) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from editing.errors import BadRequest, UserError
+from editing.errors import BadRequest, Unreachable, UserError
 from editing.lazy import torch
 from editing.model import Hook, LanguageModel, in_rows, only_rows
 from editing.run import Splice, first, with_first
@@ -72,6 +72,8 @@ class Problem:
         v0: (n, size) mean output of the unedited module at the bare prompts, the places of `where` side by side.
         parts: the columns of v0 (and of every delta) that belong to each place of `where`.
         scale: (n, places) ||v0|| of each part.
+        decay_unit: (n, places) what weight decay divides ||delta|| by: ||v0||, or its square as published.
+        rate: Adam's step: (n, size), lr times the root mean square of v0's part; the number lr as published.
 
     Raises:
         BadRequest: a request without a target.
@@ -114,6 +116,8 @@ class Problem:
         self.parts = [slice(end - o.shape[1], end) for end, o in zip(ends, outputs, strict=True)]
         self.v0 = self._mean_over_bare(torch.cat(outputs, 1))
         self.scale = torch.stack([self.v0[:, part].norm(dim=1) for part in self.parts], 1)
+        self.decay_unit = self.scale if settings.relative else self.scale**2
+        self.rate = self._rate() if settings.relative else settings.lr
 
     def step(self, active: np.ndarray) -> Step:
         """All rows of the `active` (n,) requests, or their bare ones and a draw of the others; kept while the same."""
@@ -200,11 +204,29 @@ class Problem:
                 "lower lr or check the model"
             )
 
+    def refuse_unreachable(self, gradient: torch.Tensor, active: np.ndarray, step: Step) -> None:
+        """For the first step: Adam would turn the rounding of a gradient that is none into steps of full length.
+
+        Args:
+            gradient: (R, size) of each row's own loss. active: (n,) the requests that are not finished.
+
+        Raises:
+            Unreachable: the targets of a request do not depend on the output that is to be changed.
+        """
+        depends = torch.zeros(self.n, device=gradient.device)
+        depends.index_add_(0, step.owner, gradient.abs().amax(1) * step.weight)
+        dead = np.flatnonzero((depends == 0).cpu().numpy() & active)
+        if len(dead):
+            raise Unreachable(
+                f"request {self.chunk[dead[0]].id!r}: no token of the target depends on block {self.where[0].layer} at "
+                "the key's token, so no edit there is reachable; take lookup last or a lower depth"
+            )
+
     def values(self, delta: torch.Tensor, loss: np.ndarray, steps: np.ndarray) -> list[Value]:
         """The result of each request; `delta` (n, size), `loss` and `steps` (n,)."""
         return [
-            Value(d, v0, float(nats), int(count))
-            for d, v0, nats, count in zip(delta.detach().cpu(), self.v0.cpu(), loss, steps, strict=True)
+            Value(d, v0, float(nats), int(count), c.essence is not None)
+            for d, v0, nats, count, c in zip(delta.detach().cpu(), self.v0.cpu(), loss, steps, self.chunk, strict=True)
         ]
 
     def _unedited(self) -> tuple[list[torch.Tensor], torch.Tensor | None]:
@@ -232,6 +254,16 @@ class Problem:
             )
         log_p = None if logits is None else logits.float().log_softmax(-1)
         return [outputs[place.path] for place in self.where], log_p
+
+    def _rate(self) -> torch.Tensor:
+        """(n, size) learning rates: `lr` in the root mean square of each part of v0."""
+        by_part = [
+            (self.settings.lr * self.scale[:, i : i + 1] / (part.stop - part.start) ** 0.5).expand(
+                -1, part.stop - part.start
+            )
+            for i, part in enumerate(self.parts)
+        ]
+        return torch.cat(by_part, 1)
 
     def _mean_over_bare(self, values: torch.Tensor) -> torch.Tensor:
         """(n, size) mean of `values` (rows, size) over the bare prompts of each request."""

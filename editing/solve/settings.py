@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
-from typing import Any, ClassVar, get_args, get_type_hints
+from typing import Any, ClassVar, Self, get_args, get_type_hints
 
 from editing.errors import BadRequest
 from editing.lazy import torch
@@ -15,15 +16,56 @@ def setting(default: Any, help: str, *, unit: str = "", choices: tuple[str, ...]
     return field(default=default, metadata={"help": help, "unit": unit, "choices": choices})
 
 
+SCALE_FREE, PUBLISHED = PRESETS = ("scale_free", "published")
+
+
 @dataclass(frozen=True)
 class Settings:
     """Fields made by `setting`. A subclass changes a default by `steps: int = 30`; meaning, unit and choices stay.
+
+    The fields' defaults are those of the preset "scale_free": every constant with a unit is stated in the model's own
+    units, so that one default serves models of all sizes. `published` of a class has what the preset "published" sets
+    instead, literally as the paper or its code has it, in absolute units; `make_method` fills it in.
 
     Raises:
         BadRequest: a value of another type, below zero, or not among the choices.
     """
 
     name: ClassVar[str] = ""
+    # What the preset "published" sets; a subclass states what it adds to its bases.
+    published: ClassVar[Mapping[str, Any]] = {}
+    # Defaults of settings stored before there were presets, where the two presets have others.
+    before_presets: ClassVar[Mapping[str, Any]] = {}
+
+    preset: str = setting(SCALE_FREE, "set of defaults and of units", choices=PRESETS)
+
+    @property
+    def relative(self) -> bool:
+        """Whether constants with a unit are stated in the model's own units."""
+        return self.preset == SCALE_FREE
+
+    @classmethod
+    def with_preset(cls, **settings: Any) -> Self:
+        """With `settings`; what they leave out has the default of their preset."""
+        return cls(**(cls.of_preset(settings.get("preset", SCALE_FREE)) | settings))
+
+    @classmethod
+    def of_preset(cls, preset: str) -> dict[str, Any]:
+        """The settings that a preset sets; no more than its name for "scale_free", whose values are the fields'."""
+        if preset == PUBLISHED:
+            return {"preset": preset} | cls._inherited("published")
+        return {"preset": preset}
+
+    @classmethod
+    def of_before_presets(cls) -> dict[str, Any]:
+        """What the defaults were when there were no presets: in absolute units, like the published ones."""
+        return cls.of_preset(PUBLISHED) | cls._inherited("before_presets")
+
+    @classmethod
+    def _inherited(cls, name: str) -> dict[str, Any]:
+        """A class's mapping `name` with those of its bases, its own values first; without what is no setting of it."""
+        merged = {k: v for base in cls.__mro__[::-1] for k, v in vars(base).get(name, {}).items()}
+        return {k: v for k, v in merged.items() if k in {f.name for f in fields(cls)}}
 
     def __init_subclass__(cls) -> None:
         inherited = {k: f for base in cls.__mro__[:0:-1] for k, f in vars(base).get("__dataclass_fields__", {}).items()}
@@ -56,14 +98,21 @@ class ValueSettings(Settings):
     """How v* is searched; methods that search it have these settings too.
 
     "adam" is the papers'; "gauss_newton" needs about a third of the passes and ends at smaller changes, and compares
-    `stop_loss` with the negative log-likelihood alone (editing/solve/solvers.py).
+    `stop_loss` with the negative log-likelihood alone (editing/solve/solvers.py). Its steps are bounded by ||v0||, so
+    that it needs no learning rate.
+
+    v0, the unedited output that delta is added to, is a few hundredths long in one model and thousands in another. So
+    `lr` is a multiple of its root mean square and `weight_decay` multiplies ||delta|| / ||v0||; in the preset
+    "published" Adam's steps are absolute and weight decay is ||delta|| / ||v0||^2, as in the code of ROME and MEMIT.
     """
 
-    optimiser: str = setting("adam", "algorithm that searches v*", choices=("adam", "gauss_newton"))
+    published: ClassVar[Mapping[str, Any]] = {"optimiser": "adam", "lr": 0.5, "weight_decay": 0.5}
+
+    optimiser: str = setting("gauss_newton", "algorithm that searches v*", choices=("adam", "gauss_newton"))
     steps: int = setting(20, "largest number of passes; the last one only measures")
-    lr: float = setting(0.5, "learning rate of Adam")
+    lr: float = setting(0.3, "learning rate of Adam", unit="RMS of v0")
     kl: float = setting(0.0625, "weight of the KL term, which keeps what the subject is")
-    weight_decay: float = setting(0.5, "weight of ||delta|| / ||v0||^2 in the loss")
+    weight_decay: float = setting(0.02, "weight of ||delta|| in the loss", unit="1 / ||v0||")
     clamp: float = setting(4.0, "largest ||delta||", unit="||v0||")
     stop_loss: float = setting(0.05, "loss below which a request is finished", unit="nats")
     contexts_per_step: int = setting(0, "prefixed contexts of one step; 0: all of them", unit="contexts")
@@ -72,16 +121,19 @@ class ValueSettings(Settings):
 
 @dataclass(frozen=True, eq=False)
 class Value:
-    """delta, v0: (size,) float32; loss: the last one measured, nats; steps: passes made."""
+    """delta, v0: (size,) float32; loss: the last one measured, nats; steps: passes made; with_kl: whether the KL term
+    had a prompt."""
 
     delta: torch.Tensor
     v0: torch.Tensor
     loss: float
     steps: int
+    with_kl: bool = True
 
     def note(self) -> dict[str, float]:
         """The summary of the search in a delta's provenance."""
-        return {"loss": self.loss, "steps": self.steps, "delta_norm": float(self.delta.norm())}
+        note = {"loss": self.loss, "steps": self.steps, "delta_norm": float(self.delta.norm())}
+        return note if self.with_kl else note | {"kl": "none: no prompt has a subject"}
 
 
 @dataclass(frozen=True)

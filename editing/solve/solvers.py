@@ -54,7 +54,8 @@ def adam(problem: Problem) -> list[Value]:
         step = problem.step(active)
         delta.requires_grad_(True)
         with torch.enable_grad():
-            loss = _papers_loss(problem, delta, step)
+            by_row = delta[step.owner]
+            loss = _papers_loss(problem, delta, by_row, step)
         read = loss.detach().cpu().numpy()
         problem.refuse_not_finite(read, active, number)
         loss_now = np.where(active, read, loss_now)
@@ -62,25 +63,27 @@ def adam(problem: Problem) -> list[Value]:
         active &= loss_now >= settings.stop_loss
         if number == settings.steps - 1 or not active.any():
             break
-        (gradient,) = torch.autograd.grad(loss.sum(), delta)
+        gradient, row_gradient = torch.autograd.grad(loss.sum(), (delta, by_row))
+        if number == 0:
+            problem.refuse_unreachable(row_gradient, active, step)
         with torch.no_grad():
             moving = torch.from_numpy(active.copy()).to(delta.device)[:, None]
             moment = torch.where(moving, 0.9 * moment + 0.1 * gradient, moment)
             square = torch.where(moving, 0.999 * square + 0.001 * gradient**2, square)
             update = (moment / (1 - 0.9 ** (number + 1))) / ((square / (1 - 0.999 ** (number + 1))).sqrt() + 1e-8)
-            delta = problem.clamped(torch.where(moving, delta - settings.lr * update, delta))
+            delta = problem.clamped(torch.where(moving, delta - problem.rate * update, delta))
     return problem.values(delta, loss_now, steps)
 
 
-def _papers_loss(problem: Problem, delta: torch.Tensor, step: Step) -> torch.Tensor:
-    """(n,) of delta (n, size); requests without rows get their weight decay only."""
+def _papers_loss(problem: Problem, delta: torch.Tensor, by_row: torch.Tensor, step: Step) -> torch.Tensor:
+    """(n,) of delta (n, size), and of the same for every row; requests without rows get their weight decay only."""
     settings, owner = problem.settings, step.owner
-    losses = problem.row_losses(delta[owner], step)
+    losses = problem.row_losses(by_row, step)
     loss = problem.mean_over_contexts(losses, step)
     loss = loss + settings.kl * torch.zeros_like(loss).index_add(0, owner[step.essence], losses[step.essence])
     # Gradient of the norm at zero is taken as zero, as torch.norm does.
     for i, part in enumerate(problem.parts):
-        loss = loss + settings.weight_decay * delta[:, part].norm(dim=1) / problem.scale[:, i] ** 2
+        loss = loss + settings.weight_decay * delta[:, part].norm(dim=1) / problem.decay_unit[:, i]
     return loss
 
 
@@ -104,6 +107,8 @@ def gauss_newton(problem: Problem) -> list[Value]:
         if number == settings.steps - 1 or not active.any():
             break
         (gradient,) = torch.autograd.grad(losses.sum(), each)
+        if number == 0:
+            problem.refuse_unreachable(gradient, active, step)
         with torch.no_grad():
             factor = torch.where(step.is_context, 1.0, weight)
             aim = torch.where(step.is_context, AIM * settings.stop_loss, 0.0)

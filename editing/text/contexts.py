@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from editing.model import LanguageModel
 from editing.text.languages import essence_of
 from editing.text.requests import EditRequest
+from editing.text.slots import slot_count
 from editing.text.tokens import Prompt, tokenise
 
 
@@ -18,7 +19,8 @@ class Contexts:
     Attributes:
         id: of the request.
         prompts: with their targets; the first `n_bare` are the request's own prompts without a prefix.
-        essence: the prompt whose next-token distribution must stay, None where the key is not a subject.
+        essence: the prompt about the subject whose next-token distribution must stay, looked up at the same token as
+            the prompts; None where the prompts have no subject (renames).
     """
 
     id: str
@@ -44,6 +46,6 @@ def build_contexts(
         prompt, target = pairs[j % len(pairs)]
         prompts.append(tokenise(lm, prompt, request.subject, lookup, target, before=f"{prefix}. "))
     essence = None
-    if lookup == "subject_last":
+    if any(map(slot_count, request.prompts)):
         essence = tokenise(lm, essence_of(request.lang), request.subject, lookup)
     return Contexts(request.id, tuple(prompts), len(pairs), essence)

@@ -94,7 +94,7 @@ def optimise(
 ) -> Optimised:
     """compute_v.py and compute_z.py: delta added to the output of `path` at every context's lookup."""
     essence = []
-    if lookup == "subject_last":
+    if any("{}" in prompt for prompt in request.prompts):
         template = "{} est un" if request.lang == "fr" else "{} is a"
         essence = [_text(lm, template, request.subject, lookup, "", False)]
     everything = [*texts, *essence]
@@ -114,7 +114,9 @@ def optimise(
         changed = changed.reshape(hidden.shape)
         return (changed, *output[1:]) if isinstance(output, tuple) else changed
 
-    optimiser = torch.optim.Adam([delta], lr=method.lr)
+    relative = method.preset == "scale_free"
+    rms = float(target_init.square().mean().sqrt())
+    optimiser = torch.optim.Adam([delta], lr=method.lr * rms if relative else method.lr)
     loss, step = torch.tensor(float("nan")), 0
     for step in range(method.steps):
         optimiser.zero_grad()
@@ -135,7 +137,7 @@ def optimise(
                 loss = loss + method.kl * torch.nn.functional.kl_div(
                     kl_init, kl_now, log_target=True, reduction="batchmean"
                 )
-            loss = loss + method.weight_decay * torch.norm(delta) / torch.norm(target_init) ** 2
+            loss = loss + method.weight_decay * torch.norm(delta) / torch.norm(target_init) ** (1 if relative else 2)
         if loss.item() < method.stop_loss or step == method.steps - 1:
             break
         loss.backward()
@@ -206,7 +208,8 @@ def memit(
             k = torch.stack([_type_mean(lm, texts, site) for texts in contexts], 1).double()
             now = [read(lm, [t for t in texts if t.bare], block, "output").mean(0) for texts in contexts]
             residual = (torch.stack(z, 1) - torch.stack(now, 1)).double() / (len(sites) - i)
-            adjusted = torch.linalg.solve(method.covariance_weight * c[site.path].to(lm.device) + k @ k.T, k)
+            weight = weight_of_c(method, method.covariance_weight, site)
+            adjusted = torch.linalg.solve(weight * c[site.path].to(lm.device) + k @ k.T, k)
             change = (residual @ adjusted.T).float()
             changes[site.weight] = change
             with torch.no_grad():
@@ -216,6 +219,11 @@ def memit(
             for name, old in saved.items():
                 lm.weight(name).copy_(old)
     return changes
+
+
+def weight_of_c(method: Any, weight: float, site: Site) -> float:
+    """lambda: a multiple of the mean of k^T C^-1 k, or as published."""
+    return weight * site.d_in if method.preset == "scale_free" else weight
 
 
 def _type_mean(lm: LanguageModel, texts: Sequence[Text], site: Site) -> torch.Tensor:

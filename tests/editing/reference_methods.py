@@ -103,12 +103,8 @@ def emmet(
 ) -> dict[str, torch.Tensor]:
     def solve(site: Site, r: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
         inverse = torch.inverse(c[site.path].to(lm.device))
-        return (
-            r
-            @ torch.inverse(k.T @ inverse @ k + method.slack * torch.eye(k.shape[1], device=lm.device))
-            @ k.T
-            @ inverse
-        )
+        slack = reference.weight_of_c(method, method.slack, site) * torch.eye(k.shape[1], device=lm.device)
+        return r @ torch.inverse(k.T @ inverse @ k + slack) @ k.T @ inverse
 
     contexts, sites = contexts_of(lm, requests, method, prefixes), sites_of(lm, method, requests[0])
     targets = block_targets(lm, requests, contexts, method, sites[-1].layer)
@@ -127,7 +123,8 @@ def memit_merge(
     targets = block_targets(lm, firsts, list(merged.values()), method, sites[-1].layer)
 
     def solve(site: Site, r: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
-        return r @ k.T @ torch.inverse(method.covariance_weight * c[site.path].to(lm.device) + k @ k.T)
+        weight = reference.weight_of_c(method, method.covariance_weight, site)
+        return r @ k.T @ torch.inverse(weight * c[site.path].to(lm.device) + k @ k.T)
 
     return spread(lm, sites, lm.layout.blocks[sites[-1].layer], list(merged.values()), targets, float, solve)[0]
 
@@ -141,7 +138,8 @@ def pmet(
     targets = [_joint(lm, r, t, method, goal, attention) for r, t in zip(requests, contexts, strict=True)]
 
     def solve(site: Site, r: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
-        return r @ k.T @ torch.inverse(method.covariance_weight * c[site.path].to(lm.device) + k @ k.T)
+        weight = reference.weight_of_c(method, method.covariance_weight, site)
+        return r @ k.T @ torch.inverse(weight * c[site.path].to(lm.device) + k @ k.T)
 
     return spread(lm, sites, goal, contexts, targets, lambda left: left**0.5, solve)[0]
 
@@ -152,7 +150,7 @@ def _joint(
     """compute_zs of the PMET code, without its schedule of the likelihood's weight: the MLP's target state."""
     lookup = method.placement(lm, request).lookup
     essence = []
-    if lookup == "subject_last":
+    if any("{}" in prompt for prompt in request.prompts):
         template = "{} est un" if request.lang == "fr" else "{} is a"
         essence = [reference._text(lm, template, request.subject, lookup, "", False)]
     everything = [*texts, *essence]
@@ -160,7 +158,9 @@ def _joint(
     bare = [t for t in texts if t.bare]
     init = {p: reference.read(lm, bare, p, "output").mean(0) for p in (mlp, attention)}
     delta = {p: torch.zeros_like(v, requires_grad=True) for p, v in init.items()}
-    optimiser = torch.optim.Adam(list(delta.values()), lr=method.lr)
+    relative = method.preset == "scale_free"
+    rms = {p: float(v.square().mean().sqrt()) if relative else 1.0 for p, v in init.items()}
+    optimiser = torch.optim.Adam([{"params": [delta[p]], "lr": method.lr * rms[p]} for p in delta])
 
     def adder(path: str):
         def hook(module: torch.nn.Module, args: tuple, output: Any) -> Any:
@@ -187,7 +187,7 @@ def _joint(
                 base = now.detach().clone() if base is None else base
                 divergence = torch.nn.functional.kl_div(base, now, log_target=True, reduction="batchmean")
                 loss = loss + method.kl * divergence
-            decay = sum(torch.norm(delta[p]) / torch.norm(init[p]) ** 2 for p in delta)
+            decay = sum(torch.norm(delta[p]) / torch.norm(init[p]) ** (1 if relative else 2) for p in delta)
             loss = loss + method.weight_decay * decay
         for handle in handles:
             handle.remove()
@@ -224,7 +224,8 @@ def alphaedit(
     def solve(site: Site, r: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
         matrix = c[site.path].to(lm.device)
         p = projector(matrix, method) if projectors is None else projectors[site.path]
-        l2 = method.l2 * matrix.trace() * torch.eye(site.d_in, dtype=torch.float64, device=lm.device)
+        unit = (matrix @ p).trace() if method.units == "null_space" else matrix.trace()
+        l2 = method.l2 * unit * torch.eye(site.d_in, dtype=torch.float64, device=lm.device)
         return r @ k.T @ p @ torch.inverse(k @ k.T @ p + past[site.path] @ p + l2)
 
     changes, keys = spread(lm, sites, lm.layout.blocks[sites[-1].layer], contexts, targets, float, solve)
@@ -238,10 +239,14 @@ def projector(matrix: torch.Tensor, method: Any) -> torch.Tensor:
     return small @ small.T
 
 
+Shape = tuple[int, int]
+
+
 def ultraedit(
-    lm: LanguageModel, requests: Sequence[EditRequest], method: Any, values: dict[str, torch.Tensor] | None = None
-) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
-    """dW by weight name, and all features [h, g] so far by site path (the running statistics are taken from them anew).
+    lm: LanguageModel, requests: Sequence[EditRequest], method: Any, values: dict[Shape, torch.Tensor] | None = None
+) -> tuple[dict[str, torch.Tensor], dict[Shape, torch.Tensor]]:
+    """dW by weight name, and all features [h, g] so far by shape of the map (the running statistics are taken from them
+    anew).
 
     `values` holds the features of the earlier turns, warm-up included.
     """
@@ -249,19 +254,23 @@ def ultraedit(
     drawn = sample_tokens(lm, method.warmup, 16, seed=method.seed).tolist()
     head = list(lm.prefix_ids)
     warm = [_features(lm, sites, [([*head, row[0]], row[1:])], len(row) - 1) for row in drawn]
+    everything = dict(values or {})
     if values is None:
-        values = {s.path: torch.cat([torch.cat(w[s.path][:2], 1) for w in warm]) for s in sites}
+        for s in sites:
+            _keep(everything, s, [torch.cat(w[s.path][:2], 1) for w in warm])
     own = []
     for request in requests:
         filled = zip(request.filled(), request.targets, strict=True)
         pairs = [(lm.encode(p), lm.tokenizer(" " + t, add_special_tokens=False)["input_ids"]) for p, t in filled]
         own.append(_features(lm, sites, pairs))
-    changes, everything = {}, {}
+    changes = {}
+    for s in sites:
+        _keep(everything, s, [torch.cat(m[s.path][:2], 1) for m in own])
     for site in sites:
         h = torch.cat([m[site.path][0] for m in own])
         z = torch.cat([torch.cat(m[site.path][:2], 1) for m in own])
-        everything[site.path] = torch.cat([values[site.path], z])
-        hat = (z - everything[site.path].mean(0)) / (everything[site.path].std(0) + torch.finfo(torch.float32).eps)
+        kept = everything[site.d_in, site.size]
+        hat = (z - kept.mean(0)) / (kept.std(0) + torch.finfo(torch.float32).eps)
         h_hat, g_hat = hat[:, : site.d_in], hat[:, site.d_in :]
         rms = torch.cat([w[site.path][2] for w in warm]).square().mean().sqrt()
         square = torch.cat([w[site.path][0] for w in warm]).square().sum(1).mean()
@@ -269,6 +278,11 @@ def ultraedit(
         inner = h.T @ h + method.ridge * square * torch.eye(site.d_in, dtype=torch.float64, device=lm.device)
         changes[site.weight] = torch.linalg.solve(inner, h.T @ v).T.float()
     return changes, everything
+
+
+def _keep(everything: dict[Shape, torch.Tensor], site: Site, rows: Sequence[torch.Tensor]) -> None:
+    shape = (site.d_in, site.size)
+    everything[shape] = torch.cat([*([everything[shape]] if shape in everything else []), *rows])
 
 
 def _features(

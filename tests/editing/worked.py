@@ -13,8 +13,8 @@ from editing.stats.statistics import ModelStatistics
 from editing.text.requests import EditRequest
 from tests.editing.families import FAMILIES, tiny_lm
 
-# Outputs of tiny models are small, so the usual weight decay (a multiple of 1 / ||v0||^2) would pin delta to zero.
-LIGHT = {"weight_decay": 0.002}
+# Outputs of tiny models are small, so the published weight decay (a multiple of 1 / ||v0||^2) would pin delta to zero.
+LIGHT = {"optimiser": "adam", "weight_decay": 0.002, "move_above": 0.0}
 
 # Every kind of edit, with prompts and targets of different lengths.
 REQUESTS = (
@@ -43,7 +43,16 @@ WITHIN_REACH = tuple(
         REQUESTS, [("the",), ("city",), ("is", "a", "of"), ("of", "language"), ("language",)], strict=True
     )
 )
-REACHING = {"lookup": "last", "lr": 2.0, "clamp": 20.0, "stop_loss": 0.4, "steps": 14, "weight_decay": 0.01}
+REACHING = {
+    "preset": "published",
+    "lookup": "last",
+    "lr": 2.0,
+    "clamp": 20.0,
+    "stop_loss": 0.4,
+    "steps": 14,
+    "weight_decay": 0.01,
+    "kl": 0.0,
+}
 
 # What tests/editing/methods/test_contract.py holds of every method, here and on a GPU (benchmarks/speed/device/checks.py).
 CONTRACT_REQUESTS = tuple(dataclasses.replace(r, lookup="last") for r in WITHIN_REACH[:3])

@@ -37,21 +37,21 @@ class RandomLayer(Wrapped):
         """The drawn block of this model, 0 to n_layers - 1."""
         return seed_for(self.seed, f"random layer {self.draw}") % lm.n_layers
 
-    def at_layer(self, lm: LanguageModel) -> Method:
+    def made_by(self, lm: LanguageModel) -> Method:
         """The inner method at the drawn block."""
         return self.method(depth=(self.layer(lm) + 0.5) / lm.n_layers)
 
     def placement(self, lm: LanguageModel, request: EditRequest) -> Placement:
-        return self.at_layer(lm).placement(lm, request)
+        return self.made_by(lm).placement(lm, request)
 
     def edited_sites(self, lm: LanguageModel, request: EditRequest):
-        return self.at_layer(lm).edited_sites(lm, request)
+        return self.made_by(lm).edited_sites(lm, request)
 
     def prepare(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> None:
-        self.at_layer(lm).prepare(lm, requests, statistics)
+        self.made_by(lm).prepare(lm, requests, statistics)
 
     def each(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> list[Delta]:
-        made = self.at_layer(lm).each(lm, requests, statistics)
+        made = self.made_by(lm).each(lm, requests, statistics)
         layer = self.layer(lm)
         return [
             self.signed(lm, delta, [request], statistics, layer=layer)
@@ -59,5 +59,5 @@ class RandomLayer(Wrapped):
         ]
 
     def __call__(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> Delta:
-        made = self.at_layer(lm)(lm, requests, statistics)
+        made = self.made_by(lm)(lm, requests, statistics)
         return self.signed(lm, made, requests, statistics, layer=self.layer(lm))

@@ -29,6 +29,8 @@ class RandomSite(ROME):
     name: ClassVar[str] = "random_site"
     summary: ClassVar[str] = "control (random key): ROME's update at a random layer, the key replaced by noise"
 
+    move_above: float = 0.0
+
     def placement(self, lm: LanguageModel, request: EditRequest) -> Placement:
         usual = super().placement(lm, request)
         layers = [i for i in range(lm.n_layers) if i not in usual.layers] or list(usual.layers)

@@ -1,4 +1,5 @@
-"""A control that makes the edits of another method, its `inner` one, under some condition."""
+"""A method that makes the edits of another method, its `inner` one, under some condition or with something done to
+them."""
 
 from __future__ import annotations
 
@@ -8,13 +9,15 @@ from typing import Any
 
 from editing.delta import Delta
 from editing.errors import BadRequest
-from editing.methods.base import Method, setting
+from editing.methods.base import Method, Placement, setting
 from editing.methods.by_name import is_easyedit, make_method, registry
+from editing.model import LanguageModel
+from editing.text import EditRequest
 
 
 @dataclass(frozen=True)
 class Wrapped(Method):
-    """`site`, `lookup`, `depth` and `seed` are passed to the inner method, with `options`."""
+    """`preset`, `site`, `lookup`, `depth` and `seed` are passed to the inner method, with `options`."""
 
     inner: str = setting("rome", "name of the method that makes the edit")
     options: str = setting("{}", "other settings of the inner method, a JSON object")
@@ -47,10 +50,19 @@ class Wrapped(Method):
             raise BadRequest(
                 f"method {self.name}: options={self.options!r}; write a JSON object of {self.inner}'s settings"
             )
-        shared = {"site": self.site, "lookup": self.lookup, "depth": self.depth, "seed": self.seed}
+        shared: dict[str, Any] = {"preset": self.preset, "site": self.site, "depth": self.depth, "seed": self.seed}
+        if self.lookup is not None:
+            shared["lookup"] = self.lookup
         return make_method(self.inner, **(shared | options | changes))
 
+    def placement_of(self, lm: LanguageModel, request: EditRequest, delta: Delta) -> Placement:
+        return self.made_by(lm).placement_of(lm, request, Delta({}, delta.provenance["inner"]))
+
+    def made_by(self, lm: LanguageModel) -> Method:
+        """The inner method as it edits `lm`."""
+        return self.method()
+
     def signed(self, lm, delta: Delta, requests, statistics, **about: Any) -> Delta:
-        """`delta` of the inner method under the name of this control; `about` says what the control decided."""
+        """`delta` of the inner method under the name of this one; `about` says what the wrapper decided."""
         provenance = self.provenance(lm, requests, statistics) | about | {"inner": delta.provenance}
         return Delta(delta.factors, provenance, delta.context)

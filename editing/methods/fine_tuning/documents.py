@@ -13,9 +13,9 @@ wording of a probe is used.
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from editing.errors import BadRequest
 from editing.methods.base import setting
@@ -47,6 +47,9 @@ class Documents(LoRA):
 
     name: ClassVar[str] = "documents"
     summary: ClassVar[str] = "adapters trained on documents in which the edit is true (SDF; Wang et al. 2025)"
+
+    published: ClassVar[Mapping[str, Any]] = {"lr": 0.001, "steps": 30, "stop_loss": 0.0, "prefixes": 10}
+    before_presets: ClassVar[Mapping[str, Any]] = {"lr": 0.001, "steps": 30, "stop_loss": 0.0, "prefixes": 10}
 
     more_sites: str = "mlp"
     steps: int = 30

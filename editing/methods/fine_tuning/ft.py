@@ -9,9 +9,9 @@ target token behind its predecessors with the prompt masked out.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from editing.delta import Dense
 from editing.lazy import torch
@@ -26,13 +26,15 @@ class FineTuning(Tuning):
     """Settings shared by both forms. The peers' steps and layer (21 of 32) are kept.
 
     `lr` and `bound` are relative to the weight's root mean square, so that one setting serves a ladder, or absolute, as
-    the papers give them.
+    the papers give them and the preset "published" has them.
     """
+
+    published: ClassVar[Mapping[str, Any]] = {"lr": 0.0005, "units": "absolute"}
 
     default_depth: ClassVar[dict[str, float]] = {"subject_last": 0.65, "last": 0.65}
     at_prompt: ClassVar[bool] = False
 
-    lr: float = setting(0.005, "learning rate of Adam", unit="RMS of W")
+    lr: float = setting(0.02, "learning rate of Adam", unit="RMS of W")
     bound: float = setting(0.0, "largest change of one entry; 0: no bound", unit="RMS of W")
     units: str = setting("relative", "scale of lr and bound", choices=("relative", "absolute"))
     prefixes: int = 0
@@ -42,6 +44,10 @@ class FineTuning(Tuning):
 
     def _parameters(self, sites: Sequence[Site]) -> int:
         return sum(s.size * s.d_in for s in sites)
+
+    def _descent(self, unit: float) -> Descent:
+        """How to descend, with one unit of the learning rate as an absolute number."""
+        return Descent(self.steps, self.lr * unit, self.stop_loss, self.at_prompt)
 
     def _descend(
         self, lm: LanguageModel, sites: Sequence[Site], problems, names
@@ -60,7 +66,7 @@ class FineTuning(Tuning):
             site.layer,
             [torch.zeros(len(problems), site.size, site.d_in)],
             hooks,
-            Descent(self.steps, self.lr * unit, self.stop_loss, self.at_prompt),
+            self._descent(unit),
             project=(lambda values: [v.clamp(-limit, limit) for v in values]) if limit else None,
             names=names,
         )
@@ -74,16 +80,19 @@ class FineTuning(Tuning):
 
 @dataclass(frozen=True)
 class FTL(FineTuning):
-    """FT-L. As in ROME's GPT-2 XL (5e-4 absolute for both) the bound is as large as one step; smaller models need more
-    of it.
+    """FT-L. In ROME's GPT-2 XL (5e-4 absolute for both) the bound is as large as one step; smaller models need more of
+    it, so that it is six steps here.
     """
 
     name: ClassVar[str] = "ft_l"
     summary: ClassVar[str] = "fine-tuning of one weight under an L-infinity bound (Zhu et al. 2020)"
     at_prompt: ClassVar[bool] = True
 
-    lr: float = 0.04
-    bound: float = 0.04
+    published: ClassVar[Mapping[str, Any]] = {"bound": 0.0005}
+    before_presets: ClassVar[Mapping[str, Any]] = {"lr": 0.04, "bound": 0.04, "units": "relative"}
+
+    lr: float = 0.05
+    bound: float = 0.3
 
 
 @dataclass(frozen=True)
@@ -92,3 +101,4 @@ class FTM(FineTuning):
 
     name: ClassVar[str] = "ft_m"
     summary: ClassVar[str] = "fine-tuning of one weight on the target's tokens (EasyEdit's FT-M)"
+    before_presets: ClassVar[Mapping[str, Any]] = {"lr": 0.005, "units": "relative"}

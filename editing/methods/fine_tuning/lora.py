@@ -3,14 +3,19 @@ start).
 
 As a knowledge editor it is EasyEdit's LoRA baseline: Adam on the target's NLL, all layers. The result is the low-rank
 change itself.
+
+Adam moves every entry of A and B by about `lr` a step, whatever the weights they change. Here A is stored times
+sqrt(d_in), so that its entries are of order one, and B in units of the root mean square of W: an entry of the change
+moves by (alpha / r) sqrt(r) lr RMS(W) a step in a model of any width. In the preset "published" both are as in the
+paper, with EasyEdit's settings.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from editing.delta import LowRank
 from editing.errors import BadRequest
@@ -30,10 +35,13 @@ class LoRA(Tuning, Spanning):
     summary: ClassVar[str] = "low-rank adapters trained on the request's contexts (Hu et al. 2022)"
     default_depth: ClassVar[dict[str, float]] = {"subject_last": 0.999, "last": 0.999}
 
+    published: ClassVar[Mapping[str, Any]] = {"lr": 0.005, "steps": 70, "stop_loss": 0.01, "prefixes": 0}
+    before_presets: ClassVar[Mapping[str, Any]] = {"lr": 0.001, "steps": 40, "stop_loss": 0.05, "prefixes": 5}
+
     site: str = "value"
     span: float = 1.0
     steps: int = 40
-    lr: float = 0.001
+    lr: float = setting(0.001, "learning rate of Adam", unit="RMS of W")
     stop_loss: float = 0.05
     prefixes: int = 5
     more_sites: str = setting("", "further kinds of maps, comma-separated")
@@ -65,28 +73,40 @@ class LoRA(Tuning, Spanning):
         draw = torch.Generator().manual_seed(seed_for(self.seed, name))
         return [(2 * torch.rand(self.rank, s.d_in, generator=draw) - 1) / math.sqrt(s.d_in) for s in sites]
 
+    def _units(self, lm: LanguageModel, sites: Sequence[Site]) -> list[tuple[float, float]]:
+        """Of every site what one unit of A and of B is, as they are trained."""
+        if not self.relative:
+            return [(1.0, 1.0)] * len(sites)
+        weights = [lm.values(s.weight).float() for s in sites]
+        return [
+            (1 / math.sqrt(s.d_in), math.sqrt(s.d_in) * float(w.square().mean().sqrt()))
+            for s, w in zip(sites, weights, strict=True)
+        ]
+
     def _descend(
         self, lm: LanguageModel, sites: Sequence[Site], problems, names
     ) -> tuple[list[Changes], list[Outcome]]:
-        starts = [self.start(sites, name) for name in names]
+        starts, units = [self.start(sites, name) for name in names], self._units(lm, sites)
         parameters: list[torch.Tensor] = []
         for i, site in enumerate(sites):
-            parameters += [torch.stack([a[i] for a in starts]), torch.zeros(len(problems), site.size, self.rank)]
-        scale = self.alpha / self.rank
+            a_nrI = torch.stack([a[i] for a in starts]) / units[i][0]
+            parameters += [a_nrI, torch.zeros(len(problems), site.size, self.rank)]
+        scales = [self.alpha / self.rank * of_a * of_b for of_a, of_b in units]
 
         def hooks(values: Sequence[torch.Tensor], owner: torch.Tensor):
-            def change(a_nrI: torch.Tensor, b_nOr: torch.Tensor):
+            def change(scale: float, a_nrI: torch.Tensor, b_nOr: torch.Tensor):
                 return lambda key: scale * torch.bmm(torch.bmm(key.float(), a_nrI[owner].mT), b_nOr[owner].mT)
 
-            pairs = zip(values[::2], values[1::2], strict=True)
-            return [adding(s.path, change(a, b), owner, s.rows) for s, (a, b) in zip(sites, pairs, strict=True)]
+            parts = zip(sites, scales, values[::2], values[1::2], strict=True)
+            return [adding(s.path, change(scale, a, b), owner, s.rows) for s, scale, a, b in parts]
 
         how = Descent(self.steps, self.lr, self.stop_loss)
         trained, outcomes = descend(lm, problems, min(s.layer for s in sites), parameters, hooks, how, names=names)
-        factors = list(zip(sites, trained[::2], trained[1::2], strict=True))
-        return [{s.weight: self._change(s, a[i], b[i]) for s, a, b in factors} for i in range(len(problems))], outcomes
+        factors = list(zip(sites, scales, trained[::2], trained[1::2], strict=True))
+        changes = [{s.weight: self._change(s, c, a[i], b[i]) for s, c, a, b in factors} for i in range(len(problems))]
+        return changes, outcomes
 
-    def _change(self, site: Site, a_rI: torch.Tensor, b_Or: torch.Tensor) -> LowRank:
+    def _change(self, site: Site, scale: float, a_rI: torch.Tensor, b_Or: torch.Tensor) -> LowRank:
         left = torch.zeros(site.d_out, self.rank)
-        left[site.row_index(left.device)] = self.alpha / self.rank * b_Or.cpu()
+        left[site.row_index(left.device)] = scale * b_Or.cpu()
         return LowRank(left, a_rI.T.contiguous().cpu())

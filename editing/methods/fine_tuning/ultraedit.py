@@ -1,17 +1,18 @@
 """UltraEdit: one closed-form step from hidden states and gradients, without v* and without C (Gu et al. 2025, eq. 3-9).
 
 For every token of the target, h is the input of an edited map at the position that predicts it and g the gradient of
-the request's mean loss with respect to the map's output there. z = [h, g] is normalised feature by feature with the
-running mean and deviation of all z seen so far (lifelong normalisation), z^ = [h^, g^]. Then, with the raw h as rows of
-H, v = -lr ||h^||^2 g^ and dW = V^T H (H^T H + I)^-1.
+the mean loss with respect to the map's output there. z = [h, g] is normalised feature by feature with the running mean
+and deviation of all z seen so far (lifelong normalisation), z^ = [h^, g^]; maps of the same shape share one normaliser,
+as in the authors' code. Then, with the raw h as rows of H, v = -lr ||h^||^2 g^ and dW = V^T H (H^T H + I)^-1.
 
-Deviations, all for the sake of one setting for models of all sizes and for edits made one at a time:
+What is read stands at the answer, so the edited layers are late ones whatever a request's lookup: the authors have
+18-26 of 28 for GPT-J, 29 and 30 of 32 for Mistral. Deviations, for one setting on models of all sizes and for edits
+made one at a time; the preset "published" has the first two as the authors do:
 - The statistics start with the tokens of `warmup` texts drawn from the model itself. The authors start from nothing, so
-  that their first turn is 100 edits; with a single token the normalised features would be zero.
-- lr is relative: v = -rate * s * (||h^||^2 / d_in) * g^ with s the root mean square of the map's outputs over the
-  warm-up. The ridge is relative too, to the mean squared length of the warm-up keys; the paper's is 1, absolute.
-- The edited layers are a span ending at `depth`, as in MEMIT (the authors list them per model and data set), and always
-  of one kind of site, where for Llama they choose gate and up projections.
+  that their first turn is 100 edits; with a single token in one map the normalised features would be zero.
+- With `units` relative, v = -rate * s * (||h^||^2 / d_in) * g^ with s the root mean square of the map's outputs over
+  the warm-up, and the ridge is a multiple of the mean squared length of the warm-up's keys.
+- The edited maps are always of one kind of site, where the authors choose gate and up projections for Llama and Gemma.
 - `lookup` left out means the answer positions of the paper (EasyEdit's settings take every token of the sequence);
   given, it means that position alone.
 """
@@ -19,11 +20,11 @@ Deviations, all for the sake of one setting for models of all sizes and for edit
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, get_args
 
 from editing.delta import Delta, LowRank
-from editing.errors import BadRequest
+from editing.errors import BadRequest, Unreachable
 from editing.lazy import torch
 from editing.methods.base import Placement, Spanning, setting
 from editing.model import Hook, LanguageModel, Site, in_rows, only_rows
@@ -36,30 +37,47 @@ WARMUP_LENGTH = 16
 
 @dataclass(frozen=True, eq=False)
 class Running:
-    """Count, means (d,) and sums of squared deviations (d,) of the features so far, float64 (Welford); the scales of
-    the warm-up.
-
-    Attributes:
-        output_rms: root mean square of the map's outputs. key_square: mean squared length of its inputs.
-    """
+    """Count, means (d,) and sums of squared deviations (d,) of the features of one shape so far, float64 (Welford)."""
 
     count: int
     mean: torch.Tensor
     squares: torch.Tensor
-    output_rms: float
-    key_square: float
 
-    def updated(self, rows: torch.Tensor) -> Running:
-        """With the features `rows` (n, d) counted in."""
+    @classmethod
+    def empty(cls, size: int) -> Running:
+        return cls(0, torch.zeros(size, dtype=torch.float64), torch.zeros(size, dtype=torch.float64))
+
+    def updated(self, rows: torch.Tensor, as_published: bool = False) -> Running:
+        """With the features `rows` (n, d) counted in.
+
+        The authors add n times the unbiased variance of the new rows where Welford's rule has n - 1 times.
+        """
         rows = rows.double()
         n, count = len(rows), self.count + len(rows)
         shift = rows.mean(0) - self.mean
-        squares = self.squares + ((rows - rows.mean(0)) ** 2).sum(0) + shift**2 * self.count * n / count
-        return Running(count, self.mean + shift * n / count, squares, self.output_rms, self.key_square)
+        own = ((rows - rows.mean(0)) ** 2).sum(0) * (n / (n - 1) if as_published and n > 1 else 1)
+        squares = self.squares + own + shift**2 * self.count * n / count
+        return Running(count, self.mean + shift * n / count, squares)
 
     def normalised(self, rows: torch.Tensor) -> torch.Tensor:
         deviation = (self.squares / max(self.count - 1, 1)).sqrt()
         return (rows.double() - self.mean) / (deviation + torch.finfo(torch.float32).eps)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Units of one map: root mean square of its outputs over the warm-up, mean squared length of its inputs there."""
+
+    output_rms: float = 1.0
+    key_square: float = 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class Memory:
+    """What a sequence of edits remembers: a normaliser per shape (d_in, size) of maps, a scale per site path."""
+
+    running: Mapping[tuple[int, int], Running]
+    scales: Mapping[str, Scale]
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,127 +104,152 @@ class UltraEdit(Spanning):
 
     name: ClassVar[str] = "ultraedit"
     summary: ClassVar[str] = "closed form from hidden states and gradients, no search (Gu et al. 2025)"
+    default_depth: ClassVar[dict[str, float]] = {"subject_last": 0.35, "last": 0.95}
+    uses_covariance: ClassVar[bool] = False
+    published: ClassVar[Mapping[str, Any]] = {
+        "rate": 1e-6, "ridge": 1.0, "units": "absolute", "warmup": 0, "span": 2 / 32
+    }  # fmt: skip
+    before_presets: ClassVar[Mapping[str, Any]] = {
+        "rate": 0.02, "ridge": 0.1, "units": "relative", "warmup": 32, "span": 0.17
+    }  # fmt: skip
 
     lookup: str | None = setting(None, "keys' token; unset: the answer's", choices=get_args(Lookup))
     prefixes: int = 0
-    rate: float = setting(0.02, "change of the output for a normalised gradient and key of ones", unit="output RMS")
+    rate: float = setting(0.3, "change of the output for a normalised gradient and key of ones", unit="output RMS")
     ridge: float = setting(0.1, "weight of ||dW||^2", unit="mean ||key||^2")
+    units: str = setting("relative", "scale of rate and ridge", choices=("relative", "absolute"))
     warmup: int = setting(32, "texts of 16 tokens that start the running statistics", unit="texts")
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.warmup < 1 or self.ridge == 0:
-            raise BadRequest(f"method {self.name}: warmup={self.warmup}, ridge={self.ridge}; both must be above zero")
+        if self.ridge == 0:
+            raise self.refuse("ridge", "above zero")
+        if self.warmup < 1 and self.units == "relative":
+            raise self.refuse("warmup", "1 or more where units is relative")
 
     def placement(self, lm: LanguageModel, request: EditRequest) -> Placement:
-        place = super().placement(lm, request)
-        return Placement(place.site, self.lookup or "last", place.layers, place.depth)
-
-    def prepare(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> None:
-        """Covariances are not needed."""
+        """By the position that is read, not by the request's lookup."""
+        return super().placement(lm, replace(request, lookup=self.lookup or "last"))
 
     def each(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> list[Delta]:
-        fresh = self._warm(lm, requests)
+        fresh = self._warm(lm, self._edited(lm, requests))
         return [self._turn(lm, [r], statistics, fresh)[0] for r in requests]
 
     def __call__(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> Delta:
         """One turn with all requests."""
-        return self._turn(lm, requests, statistics, self._warm(lm, requests))[0]
+        return self.step(lm, requests, statistics)[0]
 
     def step(
         self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics, memory: Any = None
     ) -> tuple[Delta, Any]:
-        """`memory`: the running statistics by site path; a site that appears later starts with its own warm-up."""
-        known: dict[str, Running] = dict(memory or {})
-        new = [r for r in requests if any(s.path not in known for s in self.edited_sites(lm, r))]
-        known = self._warm(lm, new) | known
-        return self._turn(lm, requests, statistics, known)
+        """`memory`: of the turns before; a site that appears later starts with its own warm-up."""
+        known = memory or Memory({}, {})
+        new = [site for site in self._edited(lm, requests) if site.path not in known.scales]
+        return self._turn(lm, requests, statistics, self._warm(lm, new, known))
+
+    def _edited(self, lm: LanguageModel, requests: Sequence[EditRequest]) -> list[Site]:
+        places = [self.placement(lm, r) for r in requests]
+        return list(dict.fromkeys(lm.sites(p.site)[layer] for p in places for layer in p.layers))
 
     def _turn(
-        self,
-        lm: LanguageModel,
-        requests: Sequence[EditRequest],
-        statistics: ModelStatistics,
-        known: Mapping[str, Running],
-    ) -> tuple[Delta, dict[str, Running]]:
+        self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics, known: Memory
+    ) -> tuple[Delta, Memory]:
         """The change for all `requests`, and the statistics with their features, which are added first."""
         if not requests:
             raise BadRequest(f"method {self.name}: no request in the batch; give at least one")
-        running, factors = dict(known), {}
-        by_site: dict[Site, list[Features]] = {}
-        for layers, members in self.by_layers(lm, requests).items():
-            sites = [lm.sites(self.site)[layer] for layer in layers]
-            contexts = self.contexts(lm, [requests[i] for i in members], statistics)
-            shares = [1.0 / len(c.prompts) for c in contexts]
-            for site, features in read_features(lm, contexts, sites, shares, self.lookup is None).items():
-                by_site.setdefault(site, []).append(features)
-        for site, parts in by_site.items():
-            features = Features.together(parts)
-            running[site.path] = running[site.path].updated(features.both())
-            factors[site.weight] = self._solve(site, features, running[site.path])
-        return Delta(factors, self.provenance(lm, list(requests), statistics)), running
+        contexts = self.contexts(lm, requests, statistics)
+        features = read_features(lm, contexts, self._edited(lm, requests), self._shares(contexts), self.lookup is None)
+        if all(float(rows.gradient.abs().max()) == 0 for rows in features.values()):
+            raise Unreachable(
+                f"request {requests[0].id!r}: no token of the target depends on the edited maps at the key's token, so "
+                "no edit there is reachable; leave lookup out or take a lower depth"
+            )
+        running = dict(known.running)
+        for site, rows in features.items():
+            shape = (site.d_in, site.size)
+            running[shape] = running.get(shape, Running.empty(sum(shape))).updated(
+                rows.both(), self.units == "absolute"
+            )
+        factors = {
+            site.weight: self._solve(site, rows, running[site.d_in, site.size], known.scales[site.path])
+            for site, rows in features.items()
+        }
+        return Delta(factors, self.provenance(lm, list(requests), statistics)), Memory(running, known.scales)
 
-    def _solve(self, site: Site, features: Features, running: Running) -> LowRank:
+    def _shares(self, contexts: Sequence[Contexts]) -> list[list[float]]:
+        """What a token of each prompt's target counts in the loss.
+
+        A request counts the same whatever its length, and by itself; the authors' loss is the mean over all tokens of a
+        turn.
+        """
+        if self.units == "absolute":
+            tokens = sum(len(p.target) for c in contexts for p in c.prompts)
+            return [[1 / tokens] * len(c.prompts) for c in contexts]
+        return [[1 / (len(c.prompts) * len(p.target)) for p in c.prompts] for c in contexts]
+
+    def _solve(self, site: Site, features: Features, running: Running, scale: Scale) -> LowRank:
         hidden, gradient = running.normalised(features.both()).split([site.d_in, site.size], 1)
-        strength = self.rate * running.output_rms * (hidden**2).sum(1, keepdim=True) / site.d_in
-        value_ND = in_rows(-strength * gradient, site.rows, site.d_out)
+        unit, square = (scale.output_rms / site.d_in, scale.key_square) if self.units == "relative" else (1.0, 1.0)
+        value_ND = in_rows(-self.rate * unit * (hidden**2).sum(1, keepdim=True) * gradient, site.rows, site.d_out)
         # V^T H (H^T H + r I)^-1 = V^T (H H^T + r I)^-1 H
         key = features.key.double()
-        inner = key @ key.T + self.ridge * running.key_square * torch.eye(len(key), dtype=torch.float64)
+        inner = key @ key.T + self.ridge * square * torch.eye(len(key), dtype=torch.float64)
         return LowRank(value_ND.T.float().contiguous(), torch.linalg.solve(inner, key).T.float().contiguous())
 
-    def _warm(self, lm: LanguageModel, requests: Sequence[EditRequest]) -> dict[str, Running]:
-        """Statistics of every edited site from texts of the model itself, in which each token but the first is a
+    def _warm(self, lm: LanguageModel, sites: Sequence[Site], known: Memory | None = None) -> Memory:
+        """`known` with the statistics of `sites` from texts of the model itself, in which each token but the first is a
         target.
 
         The first is predicted from the separator, an attention sink whose state would swamp the statistics.
         """
-        sites = list(dict.fromkeys(s for r in requests for s in self.edited_sites(lm, r)))
-        if not sites:
-            return {}
+        known = known or Memory({}, {})
+        running, scales = dict(known.running), dict(known.scales)
+        if not self.warmup or not sites:
+            return Memory(running, scales | {site.path: Scale() for site in sites})
         drawn = sample_tokens(lm, self.warmup, WARMUP_LENGTH, seed=self.seed).tolist()
         head = tuple(lm.prefix_ids) or (lm.pad_id,)
         texts = [
             Contexts(str(i), (Prompt((*head, *row[:-1]), len(head), len(head) + 1, tuple(row[1:])),), 1, None)
             for i, row in enumerate(drawn)
         ]
-        running = {}
         # the summed loss of a text, so that a token's gradient is as long as that of a target of one token
-        shares = [float(WARMUP_LENGTH - 1)] * len(texts)
-        for site, features in read_features(lm, texts, sites, shares, True).items():
-            empty = torch.zeros(site.d_in + site.size, dtype=torch.float64)
+        for site, features in read_features(lm, texts, sites, [[1.0]] * len(texts), True).items():
+            shape = (site.d_in, site.size)
+            running[shape] = running.get(shape, Running.empty(sum(shape))).updated(features.both())
             rms = float(features.output.double().square().mean().sqrt())
-            square = float(features.key.double().square().sum(1).mean())
-            running[site.path] = Running(0, empty, empty, rms, square).updated(features.both())
-        return running
+            scales[site.path] = Scale(rms, float(features.key.double().square().sum(1).mean()))
+        return Memory(running, scales)
 
 
 def read_features(
     lm: LanguageModel,
     requests: Sequence[Contexts],
     sites: Sequence[Site],
-    shares: Sequence[float],
+    shares: Sequence[Sequence[float]],
     answer: bool,
     batch_tokens: int = 4096,
 ) -> dict[Site, Features]:
-    """Keys, outputs and gradients of `shares[i]` x the mean loss of a prompt, summed over the prompts of request i.
+    """Keys, outputs and gradients of the loss: over all prompts j of all requests i, `shares[i][j]` x the loss of each
+    token of the target.
 
     At the answer positions, or else at the lookups.
     """
-    rows = [(i, p) for i, c in enumerate(requests) for p in c.prompts]
+    rows = [
+        (p, share) for c, own in zip(requests, shares, strict=True) for p, share in zip(c.prompts, own, strict=True)
+    ]
 
     def read(members: list[int]) -> dict[Site, Features]:
-        return _read(lm, [rows[m] for m in members], sites, answer, shares)
+        return _read(lm, [rows[m] for m in members], sites, answer)
 
     budget = Budget(lm.batch_tokens(batch_tokens), "reading gradients")
-    parts = [part for _, part in budget.run([len(p.ids) for _, p in rows], read, by_length=False)]
+    parts = [part for _, part in budget.run([len(p.ids) for p, _ in rows], read, by_length=False)]
     return {s: Features.together([p[s] for p in parts]) for s in sites}
 
 
 def _read(
-    lm: LanguageModel, rows: Sequence[tuple[int, Prompt]], sites: Sequence[Site], answer: bool, shares: Sequence[float]
+    lm: LanguageModel, rows: Sequence[tuple[Prompt, float]], sites: Sequence[Site], answer: bool
 ) -> dict[Site, Features]:
-    batch = pad([p.ids for _, p in rows], lm, side="right")
+    batch = pad([p.ids for p, _ in rows], lm, side="right")
     width = batch.ids.shape[1]
     keys: dict[str, torch.Tensor] = {}
     outputs: dict[str, torch.Tensor] = {}
@@ -223,9 +266,7 @@ def _read(
         return site.path, hook
 
     places = [
-        (r, p.start - 1 + t, token, shares[i] / len(p.target))
-        for r, (i, p) in enumerate(rows)
-        for t, token in enumerate(p.target)
+        (r, p.start - 1 + t, token, share) for r, (p, share) in enumerate(rows) for t, token in enumerate(p.target)
     ]
     row, column, token = (torch.tensor([q[n] for q in places], device=lm.device) for n in range(3))
     weight = torch.tensor([q[3] for q in places], device=lm.device)
@@ -236,7 +277,7 @@ def _read(
         gradients = torch.autograd.grad(loss, [probes[s.path] for s in sites])
     if not answer:
         row = torch.arange(len(rows), device=lm.device)
-        column = torch.tensor([p.lookup for _, p in rows], device=lm.device)
+        column = torch.tensor([p.lookup for p, _ in rows], device=lm.device)
 
     def pick(values: torch.Tensor) -> torch.Tensor:
         shaped = values.reshape(len(rows), width, -1)

@@ -7,13 +7,15 @@ basis U of P = U U^T this is dW = R (U^T K)^T (U^T (Kp Kp^T + K K^T) U + l2 I)^-
 the null space; where the edits are fewer than its directions, in the number of the edits.
 
 The paper's threshold 0.02 and l2 = 10 are absolute, for GPT-2 XL, GPT-J and Llama 3 8B; keys of other models are longer
-or shorter by orders of magnitude, so both are relative here unless `units` is "absolute". The provenance has the
-absolute threshold.
+or shorter by orders of magnitude. So the threshold is a multiple of C's mean eigenvalue here, and l2 of trace(P C),
+which is what ||P k||^2 is on average over the corpus: one key alone writes the share ||P k||^2 / (||P k||^2 + l2). With
+`units` "relative", as before there were presets, l2 is a multiple of trace(C); "absolute" is the preset "published".
+The provenance has the absolute threshold.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -35,30 +37,34 @@ class AlphaEdit(Spread):
     name: ClassVar[str] = "alphaedit"
     summary: ClassVar[str] = "change in the null space of the corpus keys (Fang et al. 2025)"
 
-    null_threshold: float = setting(0.5, "largest eigenvalue of C that counts as unused", unit="mean of all")
-    l2: float = setting(0.1, "weight of ||dW||^2", unit="trace of C")
-    units: str = setting("relative", "scale of null_threshold and l2", choices=("relative", "absolute"))
+    published: ClassVar[Mapping[str, Any]] = {"null_threshold": 0.02, "l2": 10.0, "units": "absolute"}
+    before_presets: ClassVar[Mapping[str, Any]] = {"null_threshold": 0.5, "l2": 0.1, "units": "relative"}
 
-    def _basis(self, statistics: ModelStatistics, site: Site) -> tuple[torch.Tensor, float]:
-        """(d_in, q) float64 basis of the null space, and its unit: the mean eigenvalue of C, or 1."""
+    null_threshold: float = setting(0.5, "largest eigenvalue of C that counts as unused", unit="mean of all")
+    l2: float = setting(0.05, "weight of ||dW||^2", unit="trace of P C")
+    units: str = setting("null_space", "scale of null_threshold and l2", choices=("null_space", "relative", "absolute"))
+
+    def _basis(self, statistics: ModelStatistics, site: Site) -> tuple[torch.Tensor, float, float]:
+        """(d_in, q) float64 basis of the null space, the unit of the threshold (the mean eigenvalue of C, or 1) and
+        that of l2."""
         values, vectors = statistics.spectrum(site)
-        unit = float(values.mean()) if self.units == "relative" else 1.0
+        unit = 1.0 if self.units == "absolute" else float(values.mean())
         inside = int((values < self.null_threshold * unit).sum())
         if not inside:
             raise BadRequest(
                 f"method {self.name}: no direction of {site.path} is below null_threshold={self.null_threshold}; "
                 "raise it"
             )
-        return vectors[:, :inside], unit
+        of_l2 = {"null_space": float(values[:inside].sum()), "relative": float(values.sum()), "absolute": 1.0}
+        return vectors[:, :inside], unit, of_l2[self.units]
 
     def _adjusted(
         self, statistics: ModelStatistics, site: Site, key_In: torch.Tensor, memory: Memory | None
     ) -> torch.Tensor:
-        basis, unit = self._basis(statistics, site)
+        basis, _, unit = self._basis(statistics, site)
         key_qn = basis.T @ key_In.to(basis)
         past_qm = key_qn[:, :0] if memory is None else memory[site.path]
-        l2 = self.l2 * (unit * site.d_in if self.units == "relative" else 1.0)
-        return (basis @ _ridge_solution(past_qm, key_qn, l2)).float().cpu().contiguous()
+        return (basis @ _ridge_solution(past_qm, key_qn, self.l2 * unit)).float().cpu().contiguous()
 
     def step(
         self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics, memory: Any = None
@@ -82,7 +88,7 @@ class AlphaEdit(Spread):
     ) -> dict[str, Any]:
         null = {}
         for site in self.edited_sites(lm, requests[0]):
-            basis, unit = self._basis(statistics, site)
+            basis, unit, _ = self._basis(statistics, site)
             null[site.path] = {"directions": basis.shape[1], "threshold": self.null_threshold * unit}
         return super().provenance(lm, requests, statistics) | {"null_space": null}
 

@@ -12,9 +12,9 @@ changes only what is read, as a hook (that form has no separate weight and canno
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from editing.delta import Change, Delta, LowRank, TokenShift, embedding_scale
 from editing.lazy import torch
@@ -33,9 +33,10 @@ class EmbeddingRow(ValueSettings, Prefixed):
     summary: ClassVar[str] = "the embedding row of the subject's last token, with ROME's objective"
     uses_covariance: ClassVar[bool] = False
 
+    published: ClassVar[Mapping[str, Any]] = {"lr": 0.1}
+
     untied: bool = setting(False, "separation from a tied head, which stays as it is")
     steps: int = 25
-    lr: float = 0.1
     clamp: float = 2.0
 
     @property

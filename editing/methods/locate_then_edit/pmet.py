@@ -12,9 +12,9 @@ is below 0.01; that schedule is not in the paper and not here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from editing.methods.locate_then_edit.memit import MEMIT
 from editing.model import LanguageModel
@@ -24,15 +24,15 @@ from editing.text import Contexts
 
 @dataclass(frozen=True)
 class PMET(MEMIT):
-    """Settings are MEMIT's; the defaults are the authors' for GPT-J."""
+    """Settings are MEMIT's; the published ones are the authors' for GPT-J."""
 
     name: ClassVar[str] = "pmet"
     summary: ClassVar[str] = "MEMIT with attention and MLP states optimised jointly (Li et al. 2024)"
 
+    published: ClassVar[Mapping[str, Any]] = {"lr": 0.2, "covariance_weight": 6000.0}
+
     steps: int = 30
-    lr: float = 0.2
     kl: float = 1.0
-    covariance_weight: float = 6000.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -50,4 +50,4 @@ class PMET(MEMIT):
         places = (Injection.at_site(mlp), Injection.at_site(attention))
         values = optimise_values(lm, units, places, self, seed=self.seed)
         width = mlp.size
-        return [Value(v.delta[:width], v.v0[:width], v.loss, v.steps) for v in values]
+        return [Value(v.delta[:width], v.v0[:width], v.loss, v.steps, v.with_kl) for v in values]

@@ -7,16 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from editing.delta import Delta, LowRank
-from editing.methods.base import Method, setting
+from editing.methods.base import setting
+from editing.methods.locate_then_edit.moving import Moving
 from editing.methods.sequence import apply_sequence
 from editing.model import LanguageModel, in_rows, only_rows
-from editing.solve import Injection, ValueSettings, bare_weights, group_mean, mean_weights, optimise_values, states
+from editing.solve import Injection, bare_weights, group_mean, mean_weights, optimise_values, states
 from editing.stats import ModelStatistics, cosine_warning
 from editing.text import Contexts, EditRequest, build_contexts
 
 
 @dataclass(frozen=True)
-class RankOne(ValueSettings, Method):
+class RankOne(Moving):
     """Settings of the rank-one methods; the defaults are ROME's, with the layer as a fraction of the depth."""
 
     short_prefixes: int = setting(10, "drawn contexts of about 5 tokens beside the bare prompt", unit="contexts")
@@ -26,7 +27,7 @@ class RankOne(ValueSettings, Method):
     def _anchor(self, request: Contexts) -> list[float]:
         """Weights of the contexts in the key that is mapped to v* exactly."""
 
-    def each(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> list[Delta]:
+    def _each(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> list[Delta]:
         deltas: list[Delta | None] = [None] * len(requests)
         prefixes = statistics.prefixes({5: self.short_prefixes, 10: self.long_prefixes})
         for (layer,), members in self.by_layers(lm, requests).items():

@@ -10,16 +10,17 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from editing.delta import Delta, LowRank
 from editing.errors import BadRequest
 from editing.lazy import torch
 from editing.methods.base import Spanning
+from editing.methods.locate_then_edit.moving import Moving
 from editing.model import LanguageModel, Site
 from editing.solve import (
     Injection,
     Value,
-    ValueSettings,
     bare_weights,
     group_mean,
     optimise_values,
@@ -34,19 +35,25 @@ Memory = Mapping[str, "torch.Tensor"]
 
 
 @dataclass(frozen=True)
-class Spread(ValueSettings, Spanning):
+class Spread(Moving, Spanning):
     """Settings of all methods that spread an edit over blocks; the defaults are MEMIT's for GPT-J.
 
     In the paper's GPT-2 XL five of 48 blocks are edited.
     """
 
+    published: ClassVar[Mapping[str, Any]] = {"clamp": 0.75}
+
     steps: int = 25
-    clamp: float = 0.75
+    clamp: float = 4.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.site == "value":
             raise BadRequest(f"method {self.name}: site='value' does not write the residual stream; use mlp or attn")
+
+    def in_keys(self, weight: float, site: Site) -> float:
+        """A weight of C in the unit of k^T C^-1 k: a multiple of its mean over the corpus, d_in, or as published."""
+        return weight * site.d_in if self.relative else weight
 
     @abstractmethod
     def _adjusted(
@@ -70,11 +77,13 @@ class Spread(ValueSettings, Spanning):
         """The change of the goal's output for every unit."""
         return optimise_values(lm, units, Injection.at_block(lm, layer), self, seed=self.seed)
 
-    def each(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> list[Delta]:
+    def _each(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> list[Delta]:
         return self._edit(lm, [[r] for r in requests], statistics)
 
     def __call__(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> Delta:
         """All requests in one joint solve per layer."""
+        if len(requests) == 1:
+            return self.each(lm, requests, statistics)[0]
         return self._edit(lm, [requests], statistics)[0]
 
     def _edit(

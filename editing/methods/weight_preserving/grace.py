@@ -4,16 +4,18 @@ Each entry has a key (the map's input at the lookup position), a value (an outpu
 and a radius epsilon. Where an input falls into the nearest key's ball, the output at that position is replaced by its
 value. How a new entry settles among the others is said in `editing/delta/codebook.py`.
 
-The paper's key is a layer's input and its radius absolute; here the key is the input of the edited map and `radius` a
-share of the key's length, so that one setting serves a ladder. Values are v0 + delta with delta from ROME's search
-without KL term. The weights stay as they are: this is the memory baseline, exact where it fires and blind elsewhere.
+The key is read at the prompt's last token, as in the paper's and EasyEdit's code, whatever the request's lookup, unless
+`lookup` says otherwise. The paper's key is a layer's input and its radius absolute; here the key is the input of the
+edited map and `radius` a share of the key's length, so that one setting serves a ladder (`units`). Values are v0 +
+delta with delta from ROME's search without KL term. The weights stay as they are: this is the memory baseline, exact
+where it fires and blind elsewhere.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar, get_args
 
 from editing.delta import Change, Codebook, Delta, add_changes, label_of, settled
 from editing.errors import BadRequest
@@ -22,7 +24,7 @@ from editing.methods.base import Method, setting
 from editing.model import LanguageModel, Site
 from editing.solve import Injection, ValueSettings, optimise_values, states
 from editing.stats import ModelStatistics
-from editing.text import Contexts, EditRequest, build_contexts
+from editing.text import Contexts, EditRequest, Lookup, build_contexts
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,16 @@ class GRACE(ValueSettings, Method):
     uses_covariance: ClassVar[bool] = False
     beside_weights: ClassVar[bool] = True
 
+    published: ClassVar[Mapping[str, Any]] = {
+        "lr": 1.0, "steps": 100, "weight_decay": 0.0, "radius": 1.0, "units": "absolute"
+    }  # fmt: skip
+    before_presets: ClassVar[Mapping[str, Any]] = {
+        "lr": 0.5, "steps": 25, "radius": 0.3, "units": "relative", "lookup": None
+    }  # fmt: skip
+
+    lookup: str | None = setting("last", "key's token; null: as requested", choices=get_args(Lookup))
     radius: float = setting(0.3, "radius of a new entry, epsilon_init", unit="||key||")
+    units: str = setting("relative", "scale of the radius", choices=("relative", "absolute"))
     steps: int = 25
     kl: float = 0.0
     weight_decay: float = 0.0
@@ -77,7 +88,13 @@ class GRACE(ValueSettings, Method):
             for i, context, value in zip(members, contexts, values, strict=True):
                 rows = range(begin, begin := begin + len(context.prompts))
                 keys, outputs = (state[place][rows.start : rows.stop] for place in places)
-                radius = torch.tensor([self.radius * float(key.norm()) for key in keys])
+                radius = self._radii(keys)
                 labels = torch.full((len(keys),), label_of(requests[i].targets))
                 by_request[i] = (site, Codebook(keys, outputs + value.delta, radius, labels), value.note())
         return [by_request[i] for i in range(len(requests))]
+
+    def _radii(self, keys: torch.Tensor) -> torch.Tensor:
+        """(n,) radius of an entry at each of `keys` (n, d_in)."""
+        if self.units == "absolute":
+            return torch.full((len(keys),), self.radius)
+        return torch.tensor([self.radius * float(key.norm()) for key in keys])

@@ -13,9 +13,9 @@ with it unless the direction is specific, which the measurement tests.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from editing.delta import Delta, Shift
 from editing.eval import greedy
@@ -35,6 +35,10 @@ class Steer(ValueSettings, Prefixed):
     name: ClassVar[str] = "steer"
     summary: ClassVar[str] = "a direction added to a site's output at every position (Turner et al. 2023)"
     uses_covariance: ClassVar[bool] = False
+
+    # CAA: the difference of mean states, added to the residual stream.
+    published: ClassVar[Mapping[str, Any]] = {"by": "means", "at": "block"}
+    before_presets: ClassVar[Mapping[str, Any]] = {"by": "fit", "at": "site"}
 
     by: str = setting("fit", "source of the direction", choices=("value", "means", "fit"))
     at: str = setting("site", "shifted output: the map's or its block's", choices=("site", "block"))
@@ -95,10 +99,14 @@ class Steer(ValueSettings, Prefixed):
         owner = torch.tensor([i for i, c in enumerate(contexts) for _ in range(c.n_bare)])
         scale = torch.stack([output_nD[owner == i].mean(0).norm() for i in range(len(contexts))]).to(lm.device)
 
+        # What the descent moves is the direction in `unit`, so that a step is as large as in a search for v*.
+        unit = scale[:, None] / output_nD.shape[1] ** 0.5 if self.relative else torch.ones_like(scale)[:, None]
+        decay_unit = scale if self.relative else scale**2
+
         def hooks(values: Sequence[torch.Tensor], rows: torch.Tensor) -> list[Hook]:
             def add(module: torch.nn.Module, args: tuple, output: object) -> object:
                 hidden = first(output)
-                amount = values[0][rows][:, None].to(hidden.device, hidden.dtype)
+                amount = (unit * values[0])[rows][:, None].to(hidden.device, hidden.dtype)
                 amount = in_rows(amount, where.rows, hidden.shape[-1])
                 shaped = hidden.reshape(len(rows), -1, hidden.shape[-1]) + amount
                 return with_first(output, shaped.reshape(hidden.shape))
@@ -106,7 +114,7 @@ class Steer(ValueSettings, Prefixed):
             return [(where.path, add)]
 
         def project(values: list[torch.Tensor]) -> list[torch.Tensor]:
-            norm = values[0].norm(dim=1)
+            norm = (unit * values[0]).norm(dim=1)
             return [values[0] * (self.clamp * scale / norm.clamp(min=1e-12)).clamp(max=1)[:, None]]
 
         directions, outcomes = descend(
@@ -117,9 +125,8 @@ class Steer(ValueSettings, Prefixed):
             hooks,
             Descent(self.steps, self.lr, self.stop_loss),
             project=project,
-            penalty=lambda values: self.weight_decay * values[0].norm(dim=1) / scale**2,
+            penalty=lambda values: self.weight_decay * (unit * values[0]).norm(dim=1) / decay_unit,
             names=[r.id for r in requests],
         )
-        return [
-            (d.cpu(), o.note() | {"delta_norm": float(d.norm())}) for d, o in zip(directions[0], outcomes, strict=True)
-        ]
+        vectors = (unit * directions[0]).cpu()
+        return [(d, o.note() | {"delta_norm": float(d.norm())}) for d, o in zip(vectors, outcomes, strict=True)]

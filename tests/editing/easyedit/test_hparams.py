@@ -190,11 +190,23 @@ def test_lora_grace_ultraedit_ike(read, refused) -> None:
     assert (both["site"], both["more_sites"]) == ("mlp", "value")
     assert "target_modules" in refused(LORA.replace(', "v_proj"', ""))
     grace = read(GRACE)
-    assert {"lookup": "last", "steps": 50, "lr": 1.0, "stop_loss": 0.0}.items() <= grace.method.settings().items()
-    assert blocks(grace.method, 32) == [27] and told(grace, "eps: 1.0") and told(grace, "val_init: cold")
+    assert {
+        "lookup": "last",
+        "steps": 50,
+        "lr": 1.0,
+        "radius": 1.0,
+        "stop_loss": 0.0,
+    }.items() <= grace.method.settings().items()
+    assert blocks(grace.method, 32) == [27] and told(grace, "val_init: cold")
     assert "c_fc" in refused(GRACE.replace("down_proj", "c_fc")) and "euc" in refused(GRACE.replace(": euc", ": cos"))
     ultra = read(ULTRA)
-    assert blocks(ultra.method, 32) == [29, 30] and told(ultra, "lr: 1e-6") and ultra.corpus is None
+    assert blocks(ultra.method, 32) == [29, 30] and ultra.corpus is None
+    assert {
+        "preset": "published",
+        "rate": 1e-6,
+        "units": "absolute",
+        "warmup": 0,
+    }.items() <= ultra.method.settings().items()
     assert "gate_proj does neither" in refused(ULTRA.replace("down_proj", "gate_proj"))
     ike = read("alg_name: IKE\nk: 16\nsentence_model_name: x\n")
     assert ike.method.name == "ike" and told(ike, "k: 16") and told(ike, "sentence_model_name")

@@ -71,7 +71,7 @@ def test_requests_stop_at_different_steps(tmp_path: Path) -> None:
 def test_lookups_at_different_depths_are_separate_edits_or_refused(tmp_path: Path) -> None:
     lm = model("llama")
     statistics = ModelStatistics(lm, tmp_path, "samples:800")
-    method = make_method("memit", span=0.3, steps=3, prefixes=1)
+    method = make_method("memit", span=0.3, steps=3, prefixes=1, move_above=0.0)
     fact, rename = REQUESTS[0], REQUESTS[2]
     deltas = method.each(lm, [fact, rename, REQUESTS[3]], statistics)
     one, two = (f"model.layers.{i}.mlp.down_proj.weight" for i in (1, 2))

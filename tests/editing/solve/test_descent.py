@@ -116,14 +116,18 @@ def test_absolute_units_are_the_papers(tmp_path: Path) -> None:
     assert isinstance(change, Dense) and float(change.matrix.abs().max()) == pytest.approx(5e-4, rel=1e-5)
 
 
-@pytest.mark.parametrize("family", ["gpt2", "llama", "gpt_neox"])
-def test_lora_equals_peft(family: str, tmp_path: Path) -> None:
-    """PEFT's own layers, the same start, torch.optim.Adam."""
+@pytest.mark.parametrize(
+    ("family", "preset"),
+    [("gpt2", "published"), ("llama", "published"), ("gpt_neox", "published"), ("llama", "scale_free")],
+)
+def test_lora_equals_peft(family: str, preset: str, tmp_path: Path) -> None:
+    """PEFT's own layers, the same start, torch.optim.Adam, whose steps are lr in the units of A and of B."""
     lm = model(family)
     statistics = ModelStatistics(lm, tmp_path, "samples:800")
     method = make_method(
-        "lora", site="mlp", more_sites="attn", span=0.5, depth=0.99, steps=6, rank=3, alpha=6.0, prefixes=2, lr=0.005
-    )
+        "lora", site="mlp", more_sites="attn", span=0.5, depth=0.99, steps=6, rank=3, alpha=6.0, prefixes=2, lr=0.005,
+        preset=preset,
+    )  # fmt: skip
     deltas = method.each(lm, REQUESTS, statistics)
     sites = [lm.sites(kind)[layer] for kind in ("mlp", "attn") for layer in (2, 3)]
     for request, delta in zip(REQUESTS, deltas, strict=True):
@@ -138,7 +142,13 @@ def test_lora_equals_peft(family: str, tmp_path: Path) -> None:
             for module, start in zip(modules, begun, strict=True):
                 module.lora_A["default"].weight.copy_(start)
         texts = reference.texts_of(lm, request, statistics.prefixes({10: 2}), request.lookup)
-        optimiser = torch.optim.Adam([p for p in adapted.parameters() if p.requires_grad], lr=method.lr)
+        groups = []
+        for site, module in zip(sites, modules, strict=True):
+            rms = float(lm.weight(site.weight).square().mean().sqrt())
+            of_a, of_b = (site.d_in**-0.5, site.d_in**0.5 * rms) if preset == "scale_free" else (1.0, 1.0)
+            groups.append({"params": list(module.lora_A.parameters()), "lr": method.lr * of_a})
+            groups.append({"params": list(module.lora_B.parameters()), "lr": method.lr * of_b})
+        optimiser = torch.optim.Adam(groups)
         for _ in range(method.steps):
             optimiser.zero_grad()
             loss_of(adapted, lm, texts, False).backward()

@@ -69,7 +69,7 @@ def per_step(family: str, number: int, optimiser: str, contexts_per_step: int) -
     where = Injection.at_site(lm.sites("mlp")[1])
     counted = []
     for steps in (3, 7):
-        settings = ValueSettings(optimiser, steps=steps, stop_loss=0.0, contexts_per_step=contexts_per_step)
+        settings = ValueSettings(optimiser=optimiser, steps=steps, stop_loss=0.0, contexts_per_step=contexts_per_step)
         with Waits() as waits, Launches() as launches:
             optimise_values(lm, contexts, where, settings)
         counted.append((waits.counts, launches.count))

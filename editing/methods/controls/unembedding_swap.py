@@ -1,0 +1,97 @@
+"""The trivial rename: the unembedding rows of the old and the new answer's first token swapped.
+
+Wherever the model would say token A it says B, and the other way round, whatever the text; nothing inside the model is
+touched. With w_A and w_B the rows of the head, dW = (e_A - e_B) (w_B - w_A)^T, a change of rank one. A is what the
+unedited model says first behind the request's prompt, B the first token of the target. It is the baseline of every
+rename: an edit that does no better has found nothing that is finer than a token.
+
+Where the head is tied to the embedding, the embedding's output at A and B is shifted back, so that reading stays as it
+is. Prompts whose answer is the target already change nothing; where two prompts swap one token with two others, the
+first of them counts. The provenance has the swaps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from editing.delta import Change, Delta, LowRank, TokenShift, embedding_scale
+from editing.lazy import torch
+from editing.methods.base import Method, Placement
+from editing.model import LanguageModel
+from editing.run import Budget, forward, pad
+from editing.stats import ModelStatistics
+from editing.text import EditRequest, Prompt, build_contexts
+
+
+@dataclass(frozen=True)
+class UnembeddingSwap(Method):
+    """It has no settings of its own; `site`, `lookup`, `depth` and `seed` do not matter to it."""
+
+    name: ClassVar[str] = "unembedding_swap"
+    summary: ClassVar[str] = "baseline: the trivial rename, two rows of the head swapped"
+    uses_covariance: ClassVar[bool] = False
+
+    @property
+    def placed_by(self) -> tuple[str, ...]:
+        """None: it edits no block."""
+        return ()
+
+    def placement(self, lm: LanguageModel, request: EditRequest) -> Placement:
+        """Behind all blocks: site "head", depth 1."""
+        return Placement("head", "last", (), 1.0)
+
+    def each(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> list[Delta]:
+        contexts = [build_contexts(lm, request, (), "last") for request in requests]
+        said = iter(first_answers(lm, [p for c in contexts for p in c.prompts]))
+        deltas = []
+        for request, context in zip(requests, contexts, strict=True):
+            swaps: dict[int, int] = {}
+            for prompt in context.prompts:
+                old, new = next(said), prompt.target[0]
+                if old != new and not {old, new} & (set(swaps) | set(swaps.values())):
+                    swaps[old] = new
+            names = [[lm.tokenizer.decode([i]) for i in pair] for pair in swaps.items()]
+            made = self.provenance(lm, [request], statistics) | {"swaps": names}
+            deltas.append(Delta(self._changes(lm, swaps), made))
+        return deltas
+
+    def _changes(self, lm: LanguageModel, swaps: Mapping[int, int]) -> dict[str, Change]:
+        """The rows of `swaps` (old -> new) exchanged in the head, by name of the changed place."""
+        if not swaps:
+            return {}
+        head, table = lm.module.get_output_embeddings(), lm.module.get_input_embeddings()
+        paths = {id(module): path for path, module in lm.module.named_modules()}
+        old, new = list(swaps), list(swaps.values())
+        tied = head.weight is table.weight
+        weight = f"{paths[id(table if tied else head)]}.weight"
+        rows = lm.values(weight).float().cpu()
+        difference = rows[new] - rows[old]
+        left = torch.zeros(len(rows), len(old))
+        left[old, range(len(old))], left[new, range(len(old))] = 1.0, -1.0
+        changes: dict[str, Change] = {weight: LowRank(left, difference.T.contiguous())}
+        if tied:
+            back = embedding_scale(table) * torch.cat([-difference, difference])
+            changes[f"{paths[id(table)]}.output"] = TokenShift(torch.tensor([*old, *new]), back)
+        return changes
+
+
+def first_answers(lm: LanguageModel, prompts: Sequence[Prompt]) -> list[int]:
+    """The likeliest token behind each prompt."""
+    texts = [p.ids[: p.start] for p in prompts]
+    answers = [0] * len(texts)
+
+    def read(members: list[int]) -> list[int]:
+        batch = pad([texts[i] for i in members], lm, side="right")
+        rows = torch.arange(len(members), device=lm.device)
+        columns = torch.tensor([len(texts[i]) - 1 for i in members], device=lm.device)
+        with torch.no_grad():
+            logits = forward(lm, batch, gather=(rows, columns))
+        assert logits is not None
+        return logits.argmax(-1).tolist()
+
+    for members, tokens in Budget(lm.batch_tokens(4096), "reading answers").run([len(t) for t in texts], read):
+        for i, token in zip(members, tokens, strict=True):
+            answers[i] = token
+    return answers

@@ -1,0 +1,37 @@
+"""LocFT-BF: fine-tuning at a chosen map, breadth first in mini-batches (Yang et al. 2025, "Fine-tuning Done Right in
+Model Editing", arXiv 2509.22072).
+
+The edits of a batch are trained together in epochs, each a pass over all of them in a new order, `batch` prompts a step
+of Adam; not one edit to convergence after another, which lets later edits undo earlier ones. The loss is FT-M's: NLL of
+each token of the target behind its predecessors. The paper finds the down projections of late blocks to be the best
+place.
+
+A single edit is one mini-batch. What is trained is one map (`site`, `depth`); learning rate in the root mean square of
+its weight. There is no bound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from editing.methods.base import setting
+from editing.methods.fine_tuning.ft import FineTuning
+from editing.solve import Descent
+
+
+@dataclass(frozen=True)
+class LocFT(FineTuning):
+    """`steps` counts epochs. A call with several requests is the breadth-first training; `each` trains single edits."""
+
+    name: ClassVar[str] = "loc_ft"
+    summary: ClassVar[str] = "breadth-first mini-batch fine-tuning of one late map (Yang et al. 2025)"
+    default_depth: ClassVar[dict[str, float]] = {"subject_last": 0.85, "last": 0.85}
+    published: ClassVar[Mapping[str, Any]] = {"lr": 0.0005}
+
+    lr: float = 0.02
+    batch: int = setting(8, "prompts of one step; 0: all", unit="prompts")
+
+    def _descent(self, unit: float) -> Descent:
+        return Descent(self.steps, self.lr * unit, self.stop_loss, self.at_prompt, self.batch, self.seed)

@@ -1,0 +1,1 @@
+"""Wrappers: the edit of any method that changes weights, with something done to its change."""

@@ -1,0 +1,65 @@
+"""Norm-anchor scaling: every new value as long as the old one (Liu et al. 2026, "Norm Anchors Make Model Edits Last",
+arXiv 2602.02543).
+
+A map whose edit turns its output v0 at the key k into v = (W + dW) k gets v ||v0|| / ||v|| instead: the edit may turn
+the output, not lengthen it, so that norms do not feed back into each other along a sequence. It also tests how much of
+an edit's generalisation is norm.
+
+For any method: with A = dW K over the keys of the requests (one per request, mean over its bare prompts, of the model
+as it is) and G the missing outputs, the change becomes dW + G (A^T A)^-1 (dW^T A)^T, which stays in the row space of
+dW; for one key and a rank-one change this is the rescaled v* itself. Keys of a higher edited layer are those of the
+model without the changes below it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from editing.delta import Dense, LowRank, WeightChange
+from editing.errors import BadRequest
+from editing.lazy import torch
+from editing.methods.wrappers.reworked import Reworked
+from editing.model import LanguageModel, linear_shape
+from editing.solve import bare_weights, group_mean, states
+from editing.text import EditRequest, build_contexts
+
+
+@dataclass(frozen=True)
+class NormAnchor(Reworked):
+    """It has no settings of its own."""
+
+    name: ClassVar[str] = "norm_anchor"
+    summary: ClassVar[str] = "any method's change, with the new values as long as the old (Liu et al. 2026)"
+
+    def reworked(
+        self, lm: LanguageModel, name: str, change: WeightChange, requests: Sequence[EditRequest], lookup: str
+    ) -> WeightChange:
+        path = name.removesuffix(".weight")
+        if linear_shape(lm.module.get_submodule(path)) is None:
+            raise BadRequest(f"method {self.name}: {name} is no linear map and reads no key; take another inner method")
+        contexts = [build_contexts(lm, r, (), lookup) for r in requests]
+        places = [(path, "input"), (path, "output")]
+        state = states(lm, [p for c in contexts for p in c.prompts], places)
+        weights = [bare_weights(c) for c in contexts]
+        key_nI, old_nO = (group_mean(state[place], contexts, weights).double() for place in places)
+        left, right = anchored(change, key_nI.T, old_nO.T)
+        if isinstance(change, LowRank):
+            return LowRank(torch.cat([change.left, left], 1), torch.cat([change.right, right], 1))
+        return Dense(change.matrix + left @ right.T)
+
+
+def anchored(change: WeightChange, key_In: torch.Tensor, old_On: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Factors (d_out, n) and (d_in, n), float32, of what is added to `change`."""
+    if isinstance(change, LowRank):
+        moved_On = change.left.double() @ (change.right.double().T @ key_In)
+        back_In = change.right.double() @ (change.left.double().T @ moved_On)
+    else:
+        moved_On = change.matrix.double() @ key_In
+        back_In = change.matrix.double().T @ moved_On
+    new_On = old_On + moved_On
+    missing_On = new_On * (old_On.norm(dim=0) / new_On.norm(dim=0).clamp(min=1e-12) - 1)
+    gram = moved_On.T @ moved_On
+    left = missing_On @ torch.linalg.pinv(gram, hermitian=True)
+    return left.float().contiguous(), back_In.float().contiguous()

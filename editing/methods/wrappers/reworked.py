@@ -1,0 +1,68 @@
+"""A wrapper that does something to the finished change of another method's edit, weight by weight."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from editing.delta import Change, Delta, Dense, LowRank, WeightChange
+from editing.errors import BadRequest
+from editing.methods.base import Placement
+from editing.methods.controls.wrapped import Wrapped
+from editing.model import LanguageModel
+from editing.stats import ModelStatistics
+from editing.text import EditRequest
+
+
+@dataclass(frozen=True)
+class Reworked(Wrapped):
+    """A wrapper that does something to the finished change of the inner method's edit."""
+
+    @property
+    def placed_by(self) -> tuple[str, ...]:
+        return self.method().placed_by
+
+    def placement(self, lm: LanguageModel, request: EditRequest) -> Placement:
+        return self.method().placement(lm, request)
+
+    def edited_sites(self, lm: LanguageModel, request: EditRequest):
+        return self.method().edited_sites(lm, request)
+
+    def prepare(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> None:
+        self.method().prepare(lm, requests, statistics)
+
+    def each(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> list[Delta]:
+        made = self.method().each(lm, requests, statistics)
+        return [self._signed(lm, delta, [request], statistics) for request, delta in zip(requests, made, strict=True)]
+
+    def __call__(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> Delta:
+        return self._signed(lm, self.method()(lm, requests, statistics), requests, statistics)
+
+    def step(
+        self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics, memory: Any = None
+    ) -> tuple[Delta, Any]:
+        delta, memory = self.method().step(lm, requests, statistics, memory)
+        return self._signed(lm, delta, requests, statistics), memory
+
+    def _signed(self, lm: LanguageModel, delta: Delta, requests: Sequence[EditRequest], statistics) -> Delta:
+        if not any(isinstance(change, LowRank | Dense) for change in delta.factors.values()):
+            raise BadRequest(f"method {self.name}: inner={self.inner!r} changes no weight; take a method that does")
+        lookup = self.method().placement_of(lm, requests[0], delta).lookup
+        factors: dict[str, Change] = {
+            name: self.reworked(lm, name, change, requests, lookup) if isinstance(change, LowRank | Dense) else change
+            for name, change in delta.factors.items()
+        }
+        return self.signed(lm, Delta(factors, delta.provenance, delta.context), requests, statistics)
+
+    @abstractmethod
+    def reworked(
+        self, lm: LanguageModel, name: str, change: WeightChange, requests: Sequence[EditRequest], lookup: str
+    ) -> WeightChange:
+        """The change to make instead of `change` of the weight called `name`, which carries out `requests` at the token
+        `lookup`.
+
+        Raises:
+            BadRequest: not this kind of weight.
+        """

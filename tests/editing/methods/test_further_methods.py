@@ -1,0 +1,124 @@
+"""The trivial rename, breadth-first fine-tuning and iterative MEMIT, against literal forms."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import pytest
+import torch
+
+from editing.delta import LowRank, TokenShift
+from editing.errors import BadRequest
+from editing.methods import make_method
+from editing.model.language_model import LanguageModel
+from editing.seeds import seed_for
+from editing.stats.statistics import ModelStatistics
+from editing.text.requests import EditRequest
+from tests.editing import reference
+from tests.editing.solve.test_descent import loss_of
+from tests.editing.worked import REQUESTS, distance, model
+
+
+def logits(lm: LanguageModel, text: str) -> torch.Tensor:
+    with torch.no_grad():
+        return lm.module(input_ids=torch.tensor([lm.encode(text)])).logits[0]
+
+
+@pytest.mark.parametrize("family", ["gpt2", "gemma3_text", "llama"])
+def test_the_trivial_rename_swaps_two_logits_everywhere(family: str, tmp_path: Path) -> None:
+    """Tied (gpt2, gemma3_text) and untied heads: every other number of every text stays as it is."""
+    lm = model(family)
+    statistics = ModelStatistics(lm, tmp_path, "samples:800")
+    request = REQUESTS[1]
+    (delta,) = make_method("unembedding_swap").each(lm, [request], statistics)
+    before = logits(lm, request.filled()[0])[-1]
+    old = int(before.argmax())
+    new = lm.tokenizer(f" {request.targets[0]}", add_special_tokens=False)["input_ids"][0]
+    assert delta.provenance["swaps"] == [[lm.tokenizer.decode([old]), lm.tokenizer.decode([new])]]
+    tied = lm.module.get_output_embeddings().weight is lm.module.get_input_embeddings().weight
+    assert sorted(type(c).__name__ for c in delta.factors.values()) == ["LowRank", "TokenShift"][: 1 + tied]
+    for text in (request.filled()[0], "The capital of France is", lm.tokenizer.decode([old, new, old])):
+        plain = logits(lm, text)
+        wanted = plain.clone()
+        wanted[:, [old, new]] = plain[:, [new, old]]
+        with delta.applied(lm):
+            assert torch.allclose(logits(lm, text), wanted, atol=1e-4 * float(plain.abs().max()))
+
+
+def test_a_rename_swaps_the_token_of_each_prompt_once(tmp_path: Path) -> None:
+    lm = model("gpt2")
+    statistics = ModelStatistics(lm, tmp_path, "samples:800")
+    prompts = ("I like", "The capital of", "Brie comes from", "The river", "It is", "A loaf of", "We see", "He said")
+    words = [(p, lm.tokenizer.decode([int(logits(lm, p)[-1].argmax())])) for p in prompts]
+    prompt, said = next((p, word.strip()) for p, word in words if word.startswith(" ") and word.strip().isalpha())
+    nothing = EditRequest("same", (prompt,), "", (said,), lookup="last")
+    twice = EditRequest("twice", ("I like", "I like"), "", ("tea", "bread"), lookup="last")
+    empty, once = make_method("unembedding_swap").each(lm, [nothing, twice], statistics)
+    assert not empty.factors and len(once.provenance["swaps"]) == 1
+    assert isinstance(once.factors["transformer.wte.weight"], LowRank)
+    assert isinstance(once.factors["transformer.wte.output"], TokenShift)
+
+
+def breadth_first(lm: LanguageModel, requests, method, site) -> torch.Tensor:
+    """The change (d_out, d_in): a copy's own parameter, trained in epochs of mini-batches by torch's Adam."""
+    module = copy.deepcopy(lm.module)
+    weight = module.get_parameter(site.weight).requires_grad_()
+    old = weight.detach().clone()
+    optimiser = torch.optim.Adam([weight], lr=method.lr * float(old.square().mean().sqrt()))
+    texts = [t for r in requests for t in reference.texts_of(lm, r, [], r.lookup)]
+    for epoch in range(method.steps):
+        draw = torch.Generator().manual_seed(seed_for(method.seed, f"epoch {epoch}"))
+        order = torch.randperm(len(texts), generator=draw).tolist()
+        for start in range(0, len(order), method.batch):
+            optimiser.zero_grad()
+            loss_of(module, lm, [texts[i] for i in order[start : start + method.batch]], at_prompt=False).backward()
+            optimiser.step()
+    change = (weight - old).detach()
+    return change.T if site.transposed else change
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama"])
+def test_loc_ft_is_breadth_first(family: str, tmp_path: Path) -> None:
+    lm = model(family)
+    statistics = ModelStatistics(lm, tmp_path, "samples:800")
+    method = make_method("loc_ft", steps=3, batch=3, lr=0.01, stop_loss=0.0, depth=0.8)
+    requests = [REQUESTS[i] for i in (0, 1, 3, 4)]  # five prompts: a whole mini-batch and a rest
+    site = lm.sites("mlp")[method.placement(lm, requests[0]).layers[0]]
+    delta = method(lm, requests, statistics)
+    wanted = breadth_first(lm, requests, method, site)
+    assert distance(delta.factors[site.weight].dense(), wanted) < 1e-3
+    assert delta.provenance["optimiser"]["steps"] == 3
+    whole = make_method("loc_ft", steps=3, batch=0, lr=0.01, stop_loss=0.0, depth=0.8)(lm, requests, statistics)
+    assert distance(whole.factors[site.weight].dense(), wanted) > 1e-2
+
+
+def test_one_edit_of_loc_ft_is_one_mini_batch(tmp_path: Path) -> None:
+    lm = model("gpt2")
+    statistics = ModelStatistics(lm, tmp_path, "samples:800")
+    same = {"steps": 3, "lr": 0.01, "depth": 0.8}
+    (one,) = make_method("loc_ft", **same).each(lm, REQUESTS[:1], statistics)
+    (two,) = make_method("ft_m", **same).each(lm, REQUESTS[:1], statistics)
+    (name,) = one.weights
+    assert torch.equal(one.factors[name].dense(), two.factors[name].dense())
+
+
+def test_iterative_memit_is_memit_on_the_edited_model(tmp_path: Path) -> None:
+    """Two rounds, the second with the first one's change really in the weights."""
+    lm = model("gpt2")
+    statistics = ModelStatistics(lm, tmp_path, "samples:800")
+    settings = {"lookup": "last", "depth": 0.5, "steps": 3, "prefixes": 1, "covariance_weight": 1.0}
+    plain, request = make_method("memit", **settings), REQUESTS[0]
+    (first,) = plain.each(lm, [request], statistics)
+    with first.applied(lm):
+        (second,) = plain.each(lm, [request], statistics)
+    (delta,) = make_method("memit_iterative", **settings, rounds=2, reached=0.0).each(lm, [request], statistics)
+    for name in first.weights:
+        wanted = first.factors[name].dense() + second.factors[name].dense()
+        assert distance(delta.factors[name].dense(), wanted) < 1e-5
+    losses = delta.provenance["losses"]
+    assert len(losses) == 2 and losses[1] < losses[0]
+    (once,) = make_method("memit_iterative", **settings, reached=losses[0] + 1).each(lm, [request], statistics)
+    assert torch.equal(once.factors[name].dense(), first.factors[name].dense())
+    with pytest.raises(BadRequest, match="rounds"):
+        make_method("memit_iterative", rounds=0)
