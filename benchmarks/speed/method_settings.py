@@ -101,12 +101,11 @@ def line(
     seconds = (time.process_time() - began) / len(cases)
     table = scores(lm, cases, base, deltas)
     placebo = 0.0
-    if name not in CONTROLS and name != "unembedding_swap":
+    if name not in (*CONTROLS, *WRAPPING):
         options = {key: value for key, value in settings.items() if key not in ("preset", "lookup", "depth", "site")}
         shared = {key: settings[key] for key in settings if key not in options}
         control = make_method("placebo", inner=name, options=json.dumps(options), **shared)
-        if name not in WRAPPING:
-            placebo = float(scores(lm, cases, base, control.each(lm, requests, statistics))["paraphrase"].mean())
+        placebo = float(scores(lm, cases, base, control.each(lm, requests, statistics))["paraphrase"].mean())
     general = (table["paraphrase"] - placebo) / max(1 - placebo, 1e-9)
     special = table[["neighbour", "same_subject"]].mean(axis=1)
     composite = harmonic(general.mean(), special.mean())
