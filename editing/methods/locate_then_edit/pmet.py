@@ -24,15 +24,14 @@ from editing.text import Contexts
 
 @dataclass(frozen=True)
 class PMET(MEMIT):
-    """Settings are MEMIT's; the published ones are the authors' for GPT-J."""
+    """Settings are MEMIT's; the published ones are the authors' for GPT-J, whose KL term weighs 16 times MEMIT's."""
 
     name: ClassVar[str] = "pmet"
     summary: ClassVar[str] = "MEMIT with attention and MLP states optimised jointly (Li et al. 2024)"
 
-    published: ClassVar[Mapping[str, Any]] = {"lr": 0.2, "covariance_weight": 6000.0}
+    published: ClassVar[Mapping[str, Any]] = {"lr": 0.2, "kl": 1.0, "covariance_weight": 6000.0}
 
     steps: int = 30
-    kl: float = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
