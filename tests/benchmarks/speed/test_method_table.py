@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pandas as pd
 
-from benchmarks.speed.method_settings import harmonic, searched
-from benchmarks.speed.method_table import DEFAULT, PAGE, PUBLISHED, TABLE, page
+from benchmarks.speed.methods.settings import harmonic, searched
+from benchmarks.speed.methods.table import DEFAULT, PAGE, PUBLISHED, TABLE, page
 from editing.methods import make_method, method_names
 
 
 def test_the_page_is_up_to_date() -> None:
     table = pd.read_csv(TABLE)
-    assert set(table["method"]) <= set(method_names()), "run `python -m benchmarks.speed.method_table OUT.csv` again"
+    assert set(table["method"]) <= set(method_names()), "run `python -m benchmarks.speed.methods.table OUT.csv` again"
     assert PAGE.read_text(encoding="utf-8") == page(table)
 
 

@@ -1,10 +1,10 @@
-"""`python -m benchmarks.speed.method_settings OUT.csv`: every method at its two presets and at searched settings.
+"""`python -m benchmarks.speed.methods.settings OUT.csv`: every method at its two presets and at searched settings.
 
 One line of OUT.csv per model, method and settings, written as soon as it is measured; run again, it measures what is
 missing. A model edits its first `--known` known facts of the world, each by itself, and answers English questions about
 each: efficacy (1), paraphrase (2), neighbour (3), same subject (2). Generalisation is paraphrase above the placebo's
 (the same method and settings on an unrelated subject), specificity the mean of neighbour and same subject, composite
-their harmonic mean per case, with Student's interval over cases. `python -m benchmarks.speed.method_table OUT.csv`
+their harmonic mean per case, with Student's interval over cases. `python -m benchmarks.speed.methods.table OUT.csv`
 writes the page from it.
 """
 

@@ -1,0 +1,1 @@
+"""What every method costs and gives: `settings` measures, `table` writes the page."""
