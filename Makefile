@@ -3,6 +3,7 @@
 # make gpu    checks and speed on a GPU, at most eight minutes; without a GPU, small models on the CPU
 # make study  the reference study from scratch (hours; run it again to go on), and its tables
 # make study-tables   the study's tables and figures again, from the rows in the repository
+# make proof  the proof of the instrument: retrained models and planted ladders; about an hour of CPU, run it again to go on
 # make test   set up if needed, run the fast tests (no network after installation)
 # make clean  delete temporary files and the demo's results; clean-cache: trained models, converted weights, statistics, downloads
 PYTHON ?= python3
@@ -12,8 +13,10 @@ READY := $(VENV)/.ready
 DEMO := results/demo
 STUDY := results/study
 TODAY := --metric harmonic_net_all --min-known 50  # its plan is of the first analysis
+PROOF := results/proof/runs
+PLANTED := planted-valley planted-hump planted-rise planted-flat superposition
 
-.PHONY: demo speed gpu study study-tables test test-slow check gemma setup clean clean-cache
+.PHONY: demo speed gpu proof study study-tables test test-slow check gemma setup clean clean-cache
 
 demo: $(READY)
 	$(PY) cli.py bench --ladder demo --methods rome --kinds fact,rename,retarget --sites mlp --set lookup=last --fast --limit 3 --probes 1 --corpus error:0.5 --min-known 2 --out $(DEMO) || [ $$? -eq 1 ]  # 1: some cells failed; the table says which
@@ -26,6 +29,14 @@ speed: $(READY)
 
 gpu: $(READY)
 	$(PY) -m benchmarks.speed.gpu --out results/speed/gpu
+
+proof: export OMP_NUM_THREADS = 1
+proof: $(READY)
+	for run in kinds saturated; do \
+	  $(PY) cli.py bench proof-$$run --out $(PROOF)/$$run && $(PY) cli.py oracle $(PROOF)/$$run > /dev/null || exit 2; done
+	for run in $(PLANTED); do $(PY) cli.py bench proof-planted --ladder $$run --out $(PROOF)/$$run || exit 2; done
+	$(PY) cli.py bench proof-homonyms --out $(PROOF)/homonyms
+	$(PY) -m benchmarks.commands.proof --runs $(PROOF) --out results/proof
 
 study: $(READY)
 	OMP_NUM_THREADS=1 $(PY) cli.py bench study --workers 2 --out $(STUDY)/whole || [ $$? -eq 1 ]  # 1: some cells failed; the report lists them

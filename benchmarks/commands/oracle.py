@@ -8,7 +8,6 @@ from pathlib import Path
 import click
 
 from benchmarks.commands.options import FOLDER, command, emit, option, printed
-from editing.errors import BadData
 
 
 @command()
@@ -54,15 +53,11 @@ def oracle(run: Path, scope: str, composites: bool, device: str, as_json: bool, 
         click.echo(f"left out: {line}", err=True)
 
 
-SCORES = (
-    "efficacy", "paraphrase", "cross_lingual", "cross_lingual_net", "neighbour", "same_subject", "generalisation",
-    "specificity", "harmonic_net_all", "harmonic_raw_all",
-)  # fmt: skip
-
-
 @command()
 @click.argument("run", type=FOLDER)
-@click.option("--crispness", type=FOLDER, default=None, help="The crispness.csv of the same ladder.")
+@click.option(
+    "--crispness", type=FOLDER, default=None, help="The crispness.csv of the same ladder.  [default: RUN/crispness.csv]"
+)
 @option("--stratum")
 @option("--min-known", default=5, show_default=True)
 @printed
@@ -79,35 +74,18 @@ def planted(run: Path, crispness: Path | None, stratum: str, min_known: int, as_
     import pandas as pd
 
     from benchmarks.grown import planted_dial
-    from valley.proof import format_trends, trend_table
-    from valley.rows import read_crispness, read_run
-    from valley.scores import available, with_options
+    from valley.proof import crispness_dose_table, dose_table, format_trends, planted_scores
+    from valley.rows import crispness_of, read_run
+    from valley.scores import with_options
 
     rows = read_run(run)
-    rungs = rows[["rung", "model"]].drop_duplicates().set_index("rung")["model"]
-    dial, values = planted_dial(rungs.to_dict())
+    models = rows[["rung", "model"]].drop_duplicates().set_index("rung")["model"]
+    dial, values = planted_dial(models.to_dict())
     plan = with_options(which=stratum, min_known=min_known, bootstrap=200)
-    scored = available(rows, plan)
-    parts = []
-    for method, part in scored.lines.groupby("method", sort=False):
-        about = part["rung"].map(values)
-        table = pd.DataFrame({dial: [one[0] for one in about], "seed": [one[1] for one in about]})
-        for score in SCORES:
-            table[score] = scored.of(score).loc[part.index, "value"].to_numpy(float)
-        parts.append(trend_table(table, dial, SCORES).assign(method=method))
-    if crispness is not None:
-        measured = read_crispness(crispness)
-        measured = measured[measured["control"].fillna("none").eq("none") & measured["rung"].isin(values)]
-        wide = measured.pivot_table(index="rung", columns="measure", values="value").reset_index()
-        wide = wide.assign(
-            **{dial: wide["rung"].map(lambda r: values[r][0]), "seed": wide["rung"].map(lambda r: values[r][1])}
-        )
-        names = [name for name in wide.columns if str(name).startswith("C_")]
-        parts.append(trend_table(wide, dial, names).assign(method="crispness"))
-    if not parts:
-        raise BadData(f"{run}: no method has a score; run bench with a method that edits")
-    lines = pd.concat(parts, ignore_index=True)
-    lines = lines[["method", *(name for name in lines.columns if name != "method")]]
+    lines = dose_table(planted_scores(rows, dial, values, plan), dial)
+    measured = crispness_of(run, crispness)
+    if measured is not None:
+        lines = pd.concat([lines, crispness_dose_table(measured, dial, values)], ignore_index=True)
     emit(lines, lambda: format_trends(lines), as_json, csv)
 
 

@@ -9,18 +9,23 @@ from valley.proof.against_oracle import (
     edits_with_composites,
     format_choice,
 )
+from valley.proof.dose import SCORES, crispness_dose_table, dose_table, planted_scores
 from valley.proof.trend import Trend, format_trends, trend, trend_table
 
 __all__ = [
     "GOOD",
+    "SCORES",
     "VIEWS",
     "Choice",
     "Trend",
     "choose_composite",
     "correlations",
+    "crispness_dose_table",
+    "dose_table",
     "edits_with_composites",
     "format_choice",
     "format_trends",
+    "planted_scores",
     "trend",
     "trend_table",
 ]

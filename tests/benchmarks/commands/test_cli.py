@@ -23,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("own_cache")
 ROOT = Path(__file__).resolve().parents[3]
 COMMANDS = (
     "bench", "chat", "compact", "compare", "curve", "datasets", "edit", "editability", "export", "hypotheses", "judge", "ladder", "ladders", "merge", "methods",
-    "models", "pack", "power", "report", "retarget", "rows", "schema", "sequence", "shape", "slurm", "status", "transfer",
+    "models", "pack", "planted", "power", "report", "retarget", "rows", "schema", "sequence", "shape", "slurm", "status", "transfer",
 )  # fmt: skip
 
 

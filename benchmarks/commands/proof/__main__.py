@@ -1,0 +1,121 @@
+"""Write results/proof from the runs of `make proof`: python -m benchmarks.commands.proof
+
+A claim whose run is missing is named as not measured; nothing here trains or edits.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import pandas as pd
+
+from benchmarks.commands.proof import charts, page, tables
+from benchmarks.oracle import FILE
+from benchmarks.pictures import write_png
+from editing.files import atomic_file
+
+HEAD = """# Proof of the instrument
+
+Written by `make proof` (`python -m benchmarks.commands.proof`); the tables are the CSV files beside this page. What the
+words mean is in [docs/concepts/proof.md](../../docs/concepts/proof.md). All models are trained here, so their truth is
+known: it was planted, or the model was trained again on the edited world. The models are small; how many, and how many
+seeds, stands with each claim.
+"""
+OF_MODELS = """What the models themselves do, means over their seeds (carry: recall of facts told in one language only,
+asked in the other; seen: recall of what was told):"""
+OF_INSTRUMENT = """What the instrument measures on them. page_p: Page's trend test over the seeds, two-sided.
+detectable: the difference of two means that these seeds show 80% of the time. resolution: the smallest step of the
+dial between neighbouring levels that was told apart at level .05."""
+SHOWN = {
+    "switch": {"cross_lingual": "transfer to French", "paraphrase": "paraphrase", "harmonic_raw_all": "composite"},
+    "homonym": {"same_subject": "same subject kept", "neighbour": "neighbours kept", "specificity": "specificity"},
+    "people": {"same_subject": "same subject kept", "neighbour": "neighbours kept", "specificity": "specificity"},
+}
+DIALS = {
+    "planted-rise": ("switch", "share of sentences that say both names in the other language"),
+    "homonyms": ("homonym", "share of names that belong to two things"),
+    "superposition": ("people", "people in the same width"),
+}
+
+
+@click.command()
+@click.option("--runs", type=click.Path(path_type=Path), default=Path("results/proof/runs"), show_default=True)
+@click.option("--out", type=click.Path(path_type=Path), default=Path("results/proof"), show_default=True)
+def main(runs: Path, out: Path) -> None:
+    """Write the page, its tables and its pictures."""
+    out.mkdir(parents=True, exist_ok=True)
+    parts = [HEAD, _oracle(runs, out), _composites(runs, out), _verdicts(runs, out)]
+    parts += [_dial(name, runs, out) for name in DIALS]
+    text = "\n".join(part.strip("\n") + "\n" for part in parts)
+    with atomic_file(out / "README.md") as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    click.echo(f"wrote {out / 'README.md'}")
+
+
+def _missing(title: str, name: str) -> str:
+    return f"## {title}\n\nNot measured: run `{name}` is missing.\n"
+
+
+def _csv(table: pd.DataFrame, path: Path) -> None:
+    with atomic_file(path) as temporary:
+        table.round(4).to_csv(temporary, index=False)
+
+
+def _oracle(runs: Path, out: Path) -> str:
+    title = "The oracle separates edits that say the news from edits that are learned"
+    text = f"## {title}\n"
+    made = 0
+    for name in ("kinds", "saturated"):
+        if (runs / name / FILE).is_file():
+            table = tables.oracle_table(runs / name)
+            _csv(table, out / f"oracle-{name}.csv")
+            write_png(charts.oracle_chart(table), out / f"oracle-{name}.png")
+            text += page.oracle_section(name, table, f"oracle-{name}.png")
+            made += 1
+    return text if made else _missing(title, "kinds")
+
+
+def _composites(runs: Path, out: Path) -> str:
+    title = "Which composite says what retraining says"
+    there = [runs / name for name in ("kinds", "saturated") if (runs / name / FILE).is_file()]
+    if not there:
+        return _missing(title, "kinds")
+    choice = tables.composites(there)
+    _csv(choice.table, out / "composites.csv")
+    write_png(charts.composite_chart(choice.table), out / "composites.png")
+    return f"## {title}\n{page.composites_section(choice)}"
+
+
+def _verdicts(runs: Path, out: Path) -> str:
+    title = "Planted shapes are found, and none is found where nothing was planted"
+    there = {name: tables.curve_and_verdict(runs / name) for name in page.PLANTED if (runs / name / "cells").is_dir()}
+    if not there:
+        return _missing(title, "planted-valley")
+    curves = [curve.assign(ladder=name) for name, (curve, _) in there.items()]
+    _csv(pd.concat(curves), out / "verdicts.csv")
+    drawn = {name: (curve, next(iter(judged.verdicts.values())).outcome) for name, (curve, judged) in there.items()}
+    write_png(charts.verdict_chart(drawn, "transfer to French"), out / "verdicts.png")
+    return f"## {title}\n{page.verdicts_section(there)}"
+
+
+def _dial(name: str, runs: Path, out: Path) -> str:
+    dial, words = DIALS[name]
+    title = f"Dose-response: {words}"
+    if not (runs / name / "cells").is_dir():
+        return _missing(title, name)
+    _, scores, trends = tables.planted(runs / name)
+    _csv(trends, out / f"dose-{dial}.csv")
+    shown = SHOWN[dial]
+    write_png(charts.dose_chart(scores, dial, shown, words), out / f"dose-{dial}.png")
+    carry = tables.carries(scores["model"])
+    _csv(carry, out / f"carry-{dial}.csv")
+    truth = scores[["model", dial]].drop_duplicates().merge(carry, on="model")
+    means = truth.groupby(dial)[["carry", "chance", "seen"]].mean().reset_index()
+    measured = page.trend_section(trends, (*shown, "generalisation", "efficacy"))
+    parts = [f"## {title}", f"![dose-response](dose-{dial}.png)", OF_MODELS, page.markdown(means)]
+    return "\n\n".join([*parts, OF_INSTRUMENT, measured]) + "\n"
+
+
+if __name__ == "__main__":
+    main()

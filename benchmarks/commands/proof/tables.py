@@ -1,0 +1,89 @@
+"""The tables of the proof, each from one run folder: oracle scores, composites, dose-response, verdicts, carry."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.grown import grow, is_grown, planted_dial, read_card
+from benchmarks.oracle import FILE
+from valley.proof import Choice, choose_composite, dose_table, edits_with_composites, planted_scores
+from valley.rows import read_run
+from valley.scores import available, case_scores, with_options
+from valley.statistics import draw_weights, weighted_means
+from valley.verdicts import Shapes, shapes
+
+DRAWS = 1000
+COLUMNS = ("score", "score_moved", "kept", "news_edited", "news_oracle", "news_other_language_edited",
+           "news_other_language_oracle")  # fmt: skip
+
+
+def oracle_table(run: Path) -> pd.DataFrame:
+    """Per edit kind, method and scope: means over the edits of all rungs, and a 95% interval of the score.
+
+    The interval is a bootstrap over relations and the edits inside them; an edit is the same one at every rung.
+    """
+    table = pd.read_parquet(run / FILE)
+    lines = []
+    for (kind, method, scope), part in table.groupby(["edit_kind", "method", "scope"]):
+        by_case = part.groupby(["relation", "case"])["score"].mean().dropna().reset_index()
+        low = high = np.nan
+        if len(by_case) > 1:
+            weights = draw_weights(by_case["relation"].tolist(), DRAWS, [0])
+            low, high = np.nanquantile(
+                weighted_means(weights, by_case[["score"]].to_numpy(float))[:, 0], [0.025, 0.975]
+            )
+        line = {"edit_kind": kind, "method": method, "scope": scope, "edits": part["case"].nunique()}
+        line |= {"rungs": part["rung"].nunique(), "measurable": float(part["score"].notna().mean())}
+        lines.append(line | {name: float(part[name].mean()) for name in COLUMNS} | {"low": low, "high": high})
+    return pd.DataFrame(lines)
+
+
+def composites(runs: Iterable[Path]) -> Choice:
+    """Which composite ranks as the oracle does, over the edits of these runs."""
+    parts = []
+    for run in runs:
+        oracle = pd.read_parquet(run / FILE)
+        parts.append(edits_with_composites(case_scores(read_run(run, doses=True)), oracle))
+    return choose_composite(pd.concat(parts, ignore_index=True))
+
+
+def planted(run: Path) -> tuple[str, pd.DataFrame, pd.DataFrame]:
+    """The dial of a planted ladder, its scores by rung and method, and their trends."""
+    rows = read_run(run)
+    models = rows[["rung", "model"]].drop_duplicates().set_index("rung")["model"]
+    dial, values = planted_dial(models.to_dict())
+    scores = planted_scores(rows, dial, values, with_options(run))
+    return dial, scores.merge(models.rename("model"), left_on="rung", right_index=True), dose_table(scores, dial)
+
+
+def curve_and_verdict(run: Path) -> tuple[pd.DataFrame, Shapes]:
+    """Of a planted ladder the metric of its analysis plan at every rung and method, and the verdicts on it."""
+    plan = with_options(run)
+    scored = available(read_run(run), plan)
+    columns = ["rung", "rung_index", "size", "method", "value", "low", "high"]
+    return scored.of(plan.metric)[columns], shapes(scored, plan)
+
+
+def carries(models: Iterable[str]) -> pd.DataFrame:
+    """How much models say in one language of what only the other reported: mean recall of such facts in both languages.
+
+    One line per model that has been trained: model, carry, chance, seen (recall of what was told).
+    """
+    lines = []
+    for model in dict.fromkeys(models):
+        name = model.removeprefix("grown:")
+        if is_grown(name):
+            recall = read_card(grow(name, progress=False))["recall"]
+            line = {"model": model, "carry": _mean(recall, "language", "recall")}
+            lines.append(
+                line | {"chance": _mean(recall, "language", "chance"), "seen": _mean(recall, "seen", "recall")}
+            )
+    return pd.DataFrame(lines)
+
+
+def _mean(recall: dict, kind: str, field: str) -> float:
+    return float(np.mean([entry[field] for entry in recall[kind].values()]))

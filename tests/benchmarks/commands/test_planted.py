@@ -1,0 +1,97 @@
+"""The command `planted` and the page of the proof: on rows with a known answer (fast), on models trained for it (slow)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+from benchmarks.commands.group import Commands
+from benchmarks.commands.proof.__main__ import main
+from benchmarks.commands.proof.tables import carries
+from tests.valley.build import edit, frame, probes
+
+LADDER = """title = "two lexicons against one"
+[[rung]]
+name = "p0"
+model = "grown:gpt2-1x64@atlas60"
+seeds = [0, 1]
+[[rung]]
+name = "p50"
+model = "grown:gpt2-1x64@atlas60-switch0.5"
+seeds = [0, 1]
+"""
+
+
+def run(folder: Path, levels: tuple[float, ...], noise: float = 0.02) -> Path:
+    """A run whose transfer is the planted level, three seeds each, and whose other scores are constant."""
+    rng = np.random.default_rng(0)
+    parts = []
+    for place, level in enumerate(levels):
+        for seed in range(3):
+            option = f"-switch{level:g}" if level else ""
+            name = f"step{place}" + (f"-s{seed}" if seed else "")
+            model = f"grown:gpt2-1x64{f'-s{seed}' if seed else ''}@atlas60{option}"
+            about = {"rung": name, "rung_index": 3 * place + seed, "model": model, "split": "test"}
+            for case in range(8):
+                value = float(np.clip(level + 0.2 + noise * rng.normal(), 0, 1))
+                asked = probes(efficacy=[1.0], paraphrase=[0.9], cross_lingual_fr=[value], neighbour=[0.9])
+                parts.append(edit(f"c{case}", asked, **about))
+    (folder / "cells").mkdir(parents=True)
+    frame(*parts).to_parquet(folder / "cells" / "all.parquet", index=False)
+    fields = {"metric": "cross_lingual", "axes": ["place_in_ladder"], "agreeing": 1, "min_known": 5}
+    from valley.scores import AnalysisPlan, stored
+
+    stored(AnalysisPlan(**fields | {"axes": tuple(fields["axes"]), "draws": 200, "bootstrap": 200}), folder)
+    return folder
+
+
+def test_the_planted_dial_is_read_from_the_names_and_its_trend_is_shown(tmp_path):
+    rise = run(tmp_path / "planted-rise", (0.0, 0.1, 0.3, 0.5))
+    result = CliRunner().invoke(Commands("valley"), ["planted", str(rise), "--json"])
+    assert result.exit_code == 0, result.output
+    lines = pd.DataFrame(json.loads(result.stdout)).set_index("score")
+    assert lines.loc["cross_lingual", "switch 0.5"] == pytest.approx(0.7, abs=0.03)
+    assert lines.loc["cross_lingual", "page_p"] < 0.01
+    assert lines.loc["cross_lingual", "resolution"] == pytest.approx(0.1)
+    assert lines.loc["paraphrase", "switch 0"] == pytest.approx(0.9)
+
+
+def test_the_page_names_the_planted_valley_and_what_was_not_measured(tmp_path):
+    run(tmp_path / "runs" / "planted-valley", (0.5, 0.35, 0.2, 0.0, 0.2, 0.35, 0.5))
+    out = tmp_path / "out"
+    result = CliRunner().invoke(main, ["--runs", str(tmp_path / "runs"), "--out", str(out)])
+    assert result.exit_code == 0, result.output
+    text = (out / "README.md").read_text(encoding="utf-8")
+    assert "| planted-valley | valley | valley |" in text
+    assert "run `kinds` is missing" in text
+    assert (out / "verdicts.png").stat().st_size > 0
+
+
+def test_a_run_without_a_planted_dial_is_refused_in_one_line(tmp_path):
+    flat = run(tmp_path / "flat", (0.1, 0.1, 0.1))
+    result = CliRunner().invoke(Commands("valley"), ["planted", str(flat)])
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error: ")
+    assert "switch, homonym, people" in result.stderr
+
+
+@pytest.mark.slow
+def test_models_with_two_names_for_one_thing_carry_news_and_edits_across(tmp_path):
+    """About two minutes: four trainings in the small world, and the same edits at each."""
+    ladder = tmp_path / "two.toml"
+    ladder.write_text(LADDER)
+    runner, out = CliRunner(), tmp_path / "run"
+    bench = ["bench", "proof-planted", "--ladder", str(ladder), "--limit", "20", "--out", str(out)]
+    result = runner.invoke(Commands("valley"), bench)
+    assert result.exit_code == 0, result.output
+    carry = carries(["grown:gpt2-1x64@atlas60", "grown:gpt2-1x64@atlas60-switch0.5"])["carry"]
+    assert carry[1] > carry[0] + 0.2  # the truth that was planted
+    result = runner.invoke(Commands("valley"), ["planted", str(out), "--json"])
+    lines = pd.DataFrame(json.loads(result.stdout)).set_index(["method", "score"])
+    transfer = lines.loc[("rome", "cross_lingual")]
+    assert transfer["switch 0.5"] > transfer["switch 0"] + 0.1  # what the instrument measures of it
