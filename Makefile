@@ -36,6 +36,7 @@ proof: $(READY)
 	  $(PY) cli.py bench proof-$$run --out $(PROOF)/$$run && $(PY) cli.py oracle $(PROOF)/$$run > /dev/null || exit 2; done
 	for run in $(PLANTED); do $(PY) cli.py bench proof-planted --ladder $$run --out $(PROOF)/$$run || exit 2; done
 	$(PY) cli.py bench proof-homonyms --out $(PROOF)/homonyms
+	$(PY) cli.py ladder crispness planted-crispness --concepts all --corpus error:0.5 --out $(PROOF)/crispness > /dev/null
 	$(PY) -m benchmarks.commands.proof --runs $(PROOF) --out results/proof
 
 study: $(READY)

@@ -46,7 +46,7 @@ def main(runs: Path, out: Path) -> None:
     """Write the page, its tables and its pictures."""
     out.mkdir(parents=True, exist_ok=True)
     parts = [HEAD, _oracle(runs, out), _composites(runs, out), _verdicts(runs, out)]
-    parts += [_dial(name, runs, out) for name in DIALS]
+    parts += [*(_dial(name, runs, out) for name in DIALS), _crispness(runs, out)]
     text = "\n".join(part.strip("\n") + "\n" for part in parts)
     with atomic_file(out / "README.md") as temporary:
         temporary.write_text(text, encoding="utf-8")
@@ -113,8 +113,21 @@ def _dial(name: str, runs: Path, out: Path) -> str:
     truth = scores[["model", dial]].drop_duplicates().merge(carry, on="model")
     means = truth.groupby(dial)[["carry", "chance", "seen"]].mean().reset_index()
     measured = page.trend_section(trends, (*shown, "generalisation", "efficacy"))
+    seen = page.what_follows(trends, tuple(shown))
     parts = [f"## {title}", f"![dose-response](dose-{dial}.png)", OF_MODELS, page.markdown(means)]
-    return "\n\n".join([*parts, OF_INSTRUMENT, measured]) + "\n"
+    return "\n\n".join([*parts, seen, OF_INSTRUMENT, measured]) + "\n"
+
+
+def _crispness(runs: Path, out: Path) -> str:
+    title = "Crispness along the same dial, in the world with concepts"
+    path = runs / "crispness" / "crispness.csv"
+    if not path.is_file():
+        return _missing(title, "crispness")
+    table = tables.crispness(path)
+    _csv(table, out / "crispness.csv")
+    write_png(charts.crispness_chart(table), out / "crispness.png")
+    words = "One model per line, one seed: no test. Means over concepts and layers; carry as above."
+    return f"## {title}\n\n![crispness](crispness.png)\n\n{words}\n\n{page.markdown(table, 3)}\n"
 
 
 if __name__ == "__main__":

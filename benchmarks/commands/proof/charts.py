@@ -77,6 +77,16 @@ def dose_chart(scores: pd.DataFrame, dial: str, shown: dict[str, str], title: st
     return alt.hconcat(*panels)
 
 
+def crispness_chart(table: pd.DataFrame) -> alt.ConcatChart:
+    """A panel per measure, a bar per model in the order of the ladder."""
+    panels = []
+    for measure in [name for name in table.columns if name not in ("rung", "carry")] + ["carry"]:
+        chart = alt.Chart(table.dropna(subset=[measure]), title=str(measure)).mark_bar(color=PALETTE[0])
+        y = alt.Y("rung:N", sort=table["rung"].tolist(), title=None)
+        panels.append(_layers([chart.encode(y=y, x=alt.X(f"{measure}:Q", title=None))], 190, 110))
+    return alt.concat(*panels, columns=3)
+
+
 def _rule(at: float) -> alt.Chart:
     return alt.Chart().mark_rule(color=GREY, strokeDash=[3, 3]).encode(x=alt.datum(at))
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from valley.proof import GOOD, VIEWS, Choice
-from valley.verdicts import Shapes
+from valley.verdicts import INCONCLUSIVE, NO_VALLEY, Shapes
 
 PLANTED = {
     "planted-valley": "valley", "planted-hump": "hump", "planted-rise": "rise", "planted-flat": "constant",
@@ -79,11 +79,36 @@ def verdicts_section(verdicts: dict[str, tuple[pd.DataFrame, Shapes]]) -> str:
         sizes = curve.groupby("size")["value"].mean()
         lines.append({"ladder": name, "planted": PLANTED[name], "verdict": verdict.outcome, "in words": verdict.text,
                       "steps": len(sizes), "models": curve["rung"].nunique()})  # fmt: skip
+    expected = {"valley": "valley", "hump": "hump", "rise": NO_VALLEY, "constant": NO_VALLEY}  # a rise has no name
+    right = sum(line["verdict"] == expected[line["planted"]] for line in lines)
+    open_ones = sum(line["verdict"] == INCONCLUSIVE for line in lines)
     return f"""
 ![the planted ladders](verdicts.png)
 
+Of {len(lines)} planted ladders {right} got the planted verdict, {len(lines) - right - open_ones} a wrong one and
+{open_ones} none, for the reason in the table, which also says how deep a valley would have to be.
+
 {markdown(pd.DataFrame(lines))}
 """
+
+
+def what_follows(trends: pd.DataFrame, scores: tuple[str, ...], level: float = 0.05) -> str:
+    """In a sentence: which scores of which methods follow the dial, and which do not."""
+    shown = trends[trends["score"].isin(scores)]
+    words = {True: [], False: []}
+    for line in shown.to_dict("records"):
+        rises = line[_levels(trends)[-1]] >= line[_levels(trends)[0]]
+        text = f"{line['score']} of {line['method']} ({'rises' if rises else 'falls'}, p = {number(line['page_p'], 3)})"
+        words[bool(line["page_p"] < level)].append(text)
+    return (
+        f"Follow the dial (p < {level:g}): {'; '.join(words[True]) or 'none'}.\n"
+        f"Do not: {'; '.join(words[False]) or 'none'}."
+    )
+
+
+def _levels(trends: pd.DataFrame) -> list[str]:
+    names = [name for name in trends.columns if name.split(" ")[0] in ("switch", "homonym", "people")]
+    return sorted(names, key=lambda name: float(name.split(" ")[1]))
 
 
 def trend_section(trends: pd.DataFrame, scores: tuple[str, ...]) -> str:

@@ -85,5 +85,16 @@ def carries(models: Iterable[str]) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
+MEASURES = ("C_key", "C_align", "C_patch", "C_dir", "align_rank", "patch_nats")
+
+
+def crispness(path: Path) -> pd.DataFrame:
+    """Crispness of models along a dial: one line per model, means over concepts and layers; carry as in `carries`."""
+    measured = pd.read_csv(path)
+    real = measured[measured["control"].fillna("none").eq("none") & measured["measure"].isin(MEASURES)]
+    table = real.pivot_table(index=["rung", "model"], columns="measure", values="value", sort=False).reset_index()
+    return table.merge(carries(table["model"])[["model", "carry"]], on="model", how="left").drop(columns="model")
+
+
 def _mean(recall: dict, kind: str, field: str) -> float:
     return float(np.mean([entry[field] for entry in recall[kind].values()]))
