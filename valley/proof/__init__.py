@@ -8,6 +8,7 @@ from valley.proof.against_oracle import (
     correlations,
     edits_with_composites,
     format_choice,
+    winner_sentence,
 )
 from valley.proof.dose import SCORES, crispness_dose_table, dose_table, planted_scores
 from valley.proof.trend import Trend, format_trends, trend, trend_table
@@ -28,4 +29,5 @@ __all__ = [
     "planted_scores",
     "trend",
     "trend_table",
+    "winner_sentence",
 ]

@@ -6,7 +6,9 @@ knew the fact and the oracle score is measurable.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,19 +28,18 @@ DRAWS = 500
 @dataclass(frozen=True)
 class Choice:
     """Attributes:
-    table: one line per composite, half (choose, confirm) and view (VIEWS): rho, its 95% interval over rungs, n.
-    name: the composite with the best mean rank correlation on the choosing half, over the views that were measured.
-    chosen, confirmed: that mean on either half. good: whether both reach GOOD.
+    table: one line per composite, half (choose, confirm) and view (VIEWS): rho, its 95% interval over rungs, groups.
+    winners: one line per view that was measured: composite (the best one on the choosing half), chosen and confirmed
+        (its rank correlation on either half), good (whether both reach GOOD).
     """
 
     table: pd.DataFrame
-    name: str
-    chosen: float
-    confirmed: float
+    winners: pd.DataFrame
 
     @property
     def good(self) -> bool:
-        return bool(self.chosen >= GOOD and self.confirmed >= GOOD)
+        """Whether one composite wins every view that was measured, and is good in each."""
+        return bool(len(self.winners) and self.winners["good"].all() and self.winners["composite"].nunique() == 1)
 
 
 def edits_with_composites(scores: pd.DataFrame, oracle: pd.DataFrame, scope: str = "both") -> pd.DataFrame:
@@ -130,11 +131,16 @@ def choose_composite(edits: pd.DataFrame) -> Choice:
         correlations(edits[half == name]).assign(half=name) for name in ("choose", "confirm") if (half == name).any()
     ]
     table = pd.concat(tables, ignore_index=True)
-    means = table.groupby(["half", "composite"])["rho"].mean().unstack("half")
-    first = means["choose"]
-    name = str(first.idxmax()) if first.notna().any() else ""
-    confirmed = float(means["confirm"].get(name, np.nan)) if "confirm" in means else float("nan")
-    return Choice(table, name, float(first.get(name, np.nan)), confirmed)
+    wide = table.pivot(index=["view", "composite"], columns="half", values="rho").reindex(columns=["choose", "confirm"])
+    winners = []
+    for view in VIEWS:
+        part = wide.loc[view].dropna(subset=["choose"])
+        if len(part):
+            name = str(part["choose"].idxmax())
+            chosen, confirmed = (float(part.loc[name, half]) for half in ("choose", "confirm"))
+            line = {"view": view, "composite": name, "chosen": chosen, "confirmed": confirmed}
+            winners.append(line | {"good": chosen >= GOOD and confirmed >= GOOD})
+    return Choice(table, pd.DataFrame(winners, columns=["view", "composite", "chosen", "confirmed", "good"]))
 
 
 def format_choice(choice: Choice) -> str:
@@ -144,10 +150,15 @@ def format_choice(choice: Choice) -> str:
     lines = [f"{'composite':38}" + "".join(f"{half + ' ' + view:>18}" for half, view in columns)]
     for name, row in wide.iterrows():
         lines.append(f"{name!s:38}" + "".join(f"{_two(float(row[column])):>18}" for column in columns))
-    verdict = "may stand for the oracle" if choice.good else "none is good enough"
-    both = f"{_two(choice.chosen)}, on the other {_two(choice.confirmed)}"
-    lines.append(f"best on the choosing half: {choice.name} {both}: {verdict} ({GOOD:g} needed on both)")
+    lines += [winner_sentence(line) for line in choice.winners.to_dict("records")]
     return "\n".join(lines)
+
+
+def winner_sentence(line: Mapping[str, Any]) -> str:
+    """What one line of `Choice.winners` says."""
+    end = "it may stand for the oracle there" if line["good"] else "none is good enough there"
+    numbers = f"{_two(line['chosen'])} on the choosing half, {_two(line['confirmed'])} on the other"
+    return f"across {line['view']} {line['composite']} is the best: {numbers}; {GOOD:g} is needed on both, so {end}"
 
 
 def _two(value: float) -> str:

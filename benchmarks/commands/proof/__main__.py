@@ -63,7 +63,7 @@ def _csv(table: pd.DataFrame, path: Path) -> None:
 
 
 def _oracle(runs: Path, out: Path) -> str:
-    title = "The oracle separates edits that say the news from edits that are learned"
+    title = "Edits beside retrained models"
     text = f"## {title}\n"
     made = 0
     for name in ("kinds", "saturated"):
@@ -83,12 +83,13 @@ def _composites(runs: Path, out: Path) -> str:
         return _missing(title, "kinds")
     choice = tables.composites(there)
     _csv(choice.table, out / "composites.csv")
+    _csv(choice.winners, out / "composites-chosen.csv")
     write_png(charts.composite_chart(choice.table), out / "composites.png")
     return f"## {title}\n{page.composites_section(choice)}"
 
 
 def _verdicts(runs: Path, out: Path) -> str:
-    title = "Planted shapes are found, and none is found where nothing was planted"
+    title = "Are planted shapes found, and none where nothing was planted?"
     there = {name: tables.curve_and_verdict(runs / name) for name in page.PLANTED if (runs / name / "cells").is_dir()}
     if not there:
         return _missing(title, "planted-valley")

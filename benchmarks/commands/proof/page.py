@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from valley.proof import GOOD, VIEWS, Choice
+from valley.proof import VIEWS, Choice, winner_sentence
 from valley.verdicts import INCONCLUSIVE, NO_VALLEY, Shapes
 
 PLANTED = {
@@ -54,19 +54,19 @@ def composites_section(choice: Choice) -> str:
     wide = wide[[(half, view) for half in ("choose", "confirm") for view in VIEWS if (half, view) in wide]]
     wide = wide.dropna(axis=1, how="all").reset_index()
     wide.columns = [" ".join(part for part in name if part) for name in wide.columns.to_flat_index()]
-    end = "It may stand for the oracle." if choice.good else "**None is good enough to stand for the oracle.**"
     means = choice.table.groupby("view")["rho"].agg(["min", "max"])
     across = "; ".join(
         f"across {view} {number(low)} to {number(high)}"
         for view, low, high in means.itertuples(name=None)
         if low == low
     )
+    winners = "\n".join(f"* {winner_sentence(line)}." for line in choice.winners.to_dict("records"))
     return f"""
 ![composites against the oracle](composites.png)
 
-Rank correlations of the composites with the oracle score, from the worst to the best one: {across}. The best on the
-choosing half of the seeds is `{choice.name}` ({number(choice.chosen)} as a mean over the views),
-{number(choice.confirmed)} on the other half; {GOOD:g} is needed on both. {end}
+Rank correlations of the composites with the oracle score, from the worst to the best one: {across}. For each view:
+
+{winners}
 
 {markdown(wide)}
 """
