@@ -74,7 +74,7 @@ def test_json_is_alone_and_csv_is_a_table(line: str, folder: Path, monkeypatch: 
 
 
 def test_a_method_and_a_reading_are_described_in_words() -> None:
-    assert "span" in call("describe", "rome").stdout and "layer" in call("describe", "lens").stdout
+    assert "long_prefixes" in call("describe", "rome").stdout and "layer" in call("describe", "lens").stdout
 
 
 def test_numbers_are_numbers() -> None:

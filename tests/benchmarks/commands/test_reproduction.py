@@ -29,7 +29,9 @@ UNUSUAL = Plan(
 @pytest.mark.parametrize("plan", [USUAL, UNUSUAL])
 def test_the_printed_command_makes_the_plan_of_the_run(plan: Plan) -> None:
     questions = json.loads(json.dumps(asdict(plan)))
-    words = shlex.split(commands({"asked": [questions]}, "results/my run", {"min_known": 2})[0])
+    words = shlex.split(
+        commands({"asked": [questions]}, "results/my run", {"min_known": 2, "metric": "harmonic_mean"})[0]
+    )
     assert words[:3] == ["python", "cli.py", "bench"]
     flags = bench.make_context("bench", words[3:]).params
     flags["settings"] = dict(map(setting, flags["settings"]))
