@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import platform
 import subprocess
 from functools import cache
@@ -29,6 +30,23 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             numbers[name] = "missing"
     return numbers
+
+
+@cache
+def machine() -> str:
+    """What kind of machine this is: system, processor and number of cores, such as "Linux x86_64, 2 cores, AMD EPYC".
+
+    Never the name of the machine or of its user.
+    """
+    model = platform.processor()
+    cpus = Path("/proc/cpuinfo")
+    if cpus.is_file():
+        names = [
+            line.partition(":")[2].strip() for line in cpus.read_text().splitlines() if line.startswith("model name")
+        ]
+        model = names[0] if names else model
+    parts = [f"{platform.system()} {platform.machine()}", f"{os.cpu_count() or 1} cores", model]
+    return ", ".join(part for part in parts if part)
 
 
 @cache

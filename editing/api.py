@@ -30,6 +30,8 @@ def request(
     lookup: Lookup | None = None,
     lang: str = "en",
     id: str = "",
+    contrast: Sequence[str] = (),
+    documents: Sequence[tuple[str, str]] = (),
 ) -> EditRequest:
     """One change of a model: behind `prompt`, about `subject`, it should say `target`.
 
@@ -39,7 +41,8 @@ def request(
         target: what the edited model should say; one for all prompts, or one per prompt.
         lookup: "subject_last" (default where the prompts have a slot) or "last".
         lang: the language of the prompts, a code or a name: "fr", "French".
-        id: a name for errors and records; by default made of subject and target.
+        id: a name for errors and records, and the seed of the edit's draws; by default made of subject and target.
+        contrast, documents: as in `EditRequest`.
 
     Raises:
         BadRequest: as `EditRequest`.
@@ -49,7 +52,8 @@ def request(
     if lookup is None:
         lookup = "subject_last" if any(slot_count(text) for text in prompts) else "last"
     name = id or f"{subject or (prompts[0] if prompts else '')} -> {', '.join(targets)}"
-    return EditRequest(name, prompts, subject, targets, lookup, lang)
+    more = {"contrast": tuple(contrast), "documents": tuple(map(tuple, documents))}
+    return EditRequest(name, prompts, subject, targets, lookup, lang, **more)  # type: ignore[arg-type]
 
 
 def edit(

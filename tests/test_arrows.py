@@ -13,6 +13,7 @@ from tests.test_architecture import SOURCES, imports, name, tree
 ARROWS = """
 cli
 benchmarks.commands
+benchmarks.play
 benchmarks.api | benchmarks.where
 benchmarks.live | benchmarks.speed | benchmarks.oracle | benchmarks.readings
 benchmarks.sweep | benchmarks.crispness
@@ -32,7 +33,7 @@ editing.model
 editing.references
 editing.cache
 valley.calibration
-valley.compare | valley.proof
+valley.compare | valley.proof | valley.board
 valley.report
 valley.hypotheses
 valley.text

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from benchmarks.commands.options import FAILED, Names, command, emit, option, printed, setting
@@ -282,4 +284,26 @@ def chat(model, chat, methods, dataset, limit, fast, settings, seed, device, as_
     emit(done.rows, lambda: format_chat(done), as_json, csv)
 
 
-COMMANDS = (edit, sequence, retarget, chat)
+@command()
+@option("--model", default="", help="Model of the first screen.  [default: one that is on this machine]")
+@option("--out", default="results/play", show_default=True, help="The one folder that edits are saved in.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; others reach this machine.")
+@click.option("--port", type=click.IntRange(0, 65535), default=7860, show_default=True, help="Port; 0: a free one.")
+@option("--device")
+@click.pass_context
+def play(ctx: click.Context, model: str, out: Path, host: str, port: int, device: str | None) -> None:
+    """Try edits on a local web page: before and after side by side, dose, undo, the same edit as code.
+
+    Needs Gradio (`pip install 'gradio>=5,<7'`, or the extra `play`). No request leaves the machine; only models that
+    are on it are used.
+
+    \b
+    Example:
+      valley play --model ./results/ladders/grown-quick/rungs/gpt2-4x192
+    """
+    from benchmarks.play import serve
+
+    serve(model, out, host, port, device, ctx.find_root().command_path)
+
+
+COMMANDS = (edit, sequence, retarget, chat, play)

@@ -1,13 +1,18 @@
-"""Commands that test the instrument (`oracle`: edits beside retrained models; `planted`: scores beside a planted dial),
-and `transfer`: what crosses languages, alike-spelt names apart."""
+"""Commands that test the instrument and its results.
+
+`oracle`: edits beside retrained models. `planted`: scores beside a planted dial. `transfer`: what crosses languages,
+alike-spelt names apart. `board`: many runs side by side. `reproduce`: a result made again.
+"""
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
 
-from benchmarks.commands.options import FOLDER, command, emit, option, printed
+from benchmarks.commands.options import FAILED, FOLDER, command, emit, option, printed, setting
+from editing.errors import BadRequest
 
 
 @command()
@@ -111,4 +116,96 @@ def transfer(runs: tuple[Path, ...], every: bool, as_json: bool, csv: Path | Non
     emit(table, lambda: format_transfer(table), as_json, csv)
 
 
-COMMANDS = (oracle, planted, transfer)
+@command()
+@click.argument("runs", nargs=-1, required=True, type=FOLDER)
+@click.option("--out", "page", type=FOLDER, default=None, metavar="PAGE.html", help="Write the page here.")
+@option("--min-known", default=None, show_default="50")
+@option("--stratum", "--which", default=None, show_default="known", into="which")
+@printed
+def board(runs: tuple[Path, ...], page: Path | None, min_known: int | None, which: str | None, as_json, csv) -> None:
+    """Collect many RUNS, packed or not, in one table: a line per model, method and kind of edit, with commit, machine
+    and date.
+
+    A folder of run folders stands for the runs in it. The page sorts, filters and needs no network.
+
+    \b
+    Example:
+      valley board results/study results/mine --out board.html --csv board.csv
+    """
+    from valley.board import board as board_of
+    from valley.board import format_board, write_board
+
+    table = board_of(runs, min_known, which)
+    emit(table, lambda: format_board(table), as_json, csv)
+    if page is not None:
+        click.echo(f"wrote {write_board(table, page)}", err=as_json)
+
+
+@command()
+@click.argument("result", type=FOLDER)
+@click.option("--model", default="", metavar="REF", help="The model of a saved change, where it has another name here.")
+@option("--rungs", help="Of a run, repeat and compare only these rungs.")
+@option("--out", help="Of a run, the folder of the new one.  [default: RESULT-again]")
+@option("--device")
+@printed
+@click.pass_context
+def reproduce(ctx, result: Path, model: str, rungs, out: Path | None, device, as_json: bool, csv) -> None:
+    """Make RESULT again, a run folder (packed or not) or a saved change, and compare.
+
+    The same machine and libraries give the same bits; elsewhere a change may differ by 1% of its size, and of a run 98%
+    of the rows must be the same and mean scores agree to .02. The exit code is 1 where that is missed.
+
+    \b
+    Examples:
+      valley reproduce deltas/cheese
+      valley reproduce results/study --rungs gpt2-1x32
+    """
+    if (result / "delta.json").is_file():
+        if rungs or out:
+            raise BadRequest(f"{result} is a saved change; --rungs and --out are for runs")
+        from benchmarks.live import format_reproduced, reproduce_change
+
+        change = reproduce_change(result, model, device)
+        emit(change.as_json(), lambda: format_reproduced(change), as_json, csv)
+        ctx.exit(0 if change.reproduced else FAILED)
+    if model:
+        raise BadRequest(f"{result} is no saved change (it has no delta.json); --model is for those")
+    again = _run_again(result, rungs, out or result.with_name(f"{result.name}-again"), device)
+
+    from valley.compare import format_repeat, repeat
+    from valley.rows import read_run
+
+    first, second = read_run(result, doses=True), read_run(again, doses=True)
+    done = repeat(first[first["rung"].isin(rungs)] if rungs else first, second)
+    emit(done.as_json(), lambda: format_repeat(str(result), done), as_json, csv)
+    ctx.exit(0 if done.repeated else FAILED)
+
+
+def _run_again(run: Path, rungs: tuple[str, ...], out: Path, device: str | None) -> Path:
+    """Carry out all that was asked of a run in the folder `out`; packed where the run is packed: the folder to read."""
+    from dataclasses import asdict, replace
+
+    from benchmarks.api import run_plan
+    from benchmarks.chat import chat_option
+    from benchmarks.commands.bench import bench, plan_of_file, plan_of_flags
+    from valley.report import commands
+    from valley.rows import pack, plan_files, read_run_json, write_whole
+    from valley.scores import AnalysisPlan
+
+    about = read_run_json(run)
+    if not about.get("asked"):
+        raise BadRequest(f"{run}: its run.json does not say what was asked; only runs of `bench` can be repeated")
+    for name, text in plan_files(about).items():
+        write_whole(out / name, text)
+    *lines, _ = commands(about, str(out), asdict(AnalysisPlan()))
+    for line in lines:
+        click.echo(line, err=True)
+        context = bench.make_context("bench", shlex.split(line)[3:])
+        flags = context.params | {"settings": dict(map(setting, context.params["settings"]))}
+        flags["chat"] = chat_option(flags["chat"])
+        plan = plan_of_file(context, flags) if flags["plan"] else plan_of_flags(flags)
+        run_plan(replace(plan, rungs=rungs) if rungs else plan, out, device=device)
+    return pack(out, out.with_name(f"{out.name}-packed")).folder if about.get("packed") else out
+
+
+COMMANDS = (oracle, planted, transfer, board, reproduce)

@@ -6,6 +6,7 @@ from benchmarks.live.defaults import USUAL, usual_settings
 from benchmarks.live.draft import Draft, as_toml, draft_concepts, format_draft, refuse_existing, write_draft
 from benchmarks.live.edit import chosen_cases, format_edit, run_edit
 from benchmarks.live.export import write_export
+from benchmarks.live.reproduce import format_reproduced, reproduce_change
 from benchmarks.live.retarget.run import run_retarget
 from benchmarks.live.retarget.sweep import format_sweep, sweep_retarget
 from benchmarks.live.retarget.table import format_retargeting, whole_json
@@ -22,9 +23,11 @@ __all__ = [
     "format_chat",
     "format_draft",
     "format_edit",
+    "format_reproduced",
     "format_retargeting",
     "format_sweep",
     "refuse_existing",
+    "reproduce_change",
     "run_chat",
     "run_edit",
     "run_retarget",

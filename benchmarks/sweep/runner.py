@@ -21,7 +21,7 @@ import pandas as pd
 
 from benchmarks.measure import known_hash, planned, remember_hash, statistics_of
 from benchmarks.models import training_tokens
-from benchmarks.provenance import canonical, commit, digest, versions
+from benchmarks.provenance import canonical, commit, digest, machine, versions
 from benchmarks.sweep.cell import Cell, Task
 from benchmarks.sweep.cell_work import Loaded, cell_records, load_rung, prepare
 from benchmarks.sweep.extension import chain_of
@@ -120,7 +120,7 @@ class _Sweep:
             self.places = [self.places[i] for i in self.part.rungs]
         self.total = sum(len(tasks) for place in self.places for tasks in walk(place, self.part))
         self.stamp = {"versions": versions(), "commit": commit()}
-        about = self.stamp | {"skipped": self.skipped + self.left_out, "expected": sum(whole)}
+        about = self.stamp | {"machine": machine(), "skipped": self.skipped + self.left_out, "expected": sum(whole)}
         about |= {"plan_hash": digest(chain.plans[0]), **recorded(plan, run_record(out))}
         asked = asdict(plan)
         if not plan.analysis:

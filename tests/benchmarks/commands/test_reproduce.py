@@ -1,0 +1,53 @@
+"""`reproduce`: a saved change and a packed run of somebody else are made again and compared."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from editing.delta import Delta
+from tests.benchmarks.commands.test_cli import call, refused
+from tests.benchmarks.tiny import facts, world
+
+pytestmark = pytest.mark.usefixtures("own_cache")
+
+
+def test_a_saved_change_is_made_again_bit_for_bit(tmp_path: Path) -> None:
+    for name, record in zip(("one", "two"), facts(), strict=False):
+        (tmp_path / f"{name}.json").write_text(json.dumps([record]))
+    usual = ("edit", "--model", world().model, "--corpus", "samples:256", "--fast")
+    call(*usual, "--fact", tmp_path / "one.json", "--dose", "0.75", "--save", tmp_path / "first")
+    call(*usual, "--fact", tmp_path / "two.json", "--add", tmp_path / "first", "--save", tmp_path / "both")
+    for name in ("first", "both"):
+        done = call("reproduce", tmp_path / name)
+        assert done.exit_code == 0 and "bit for bit" in done.output, done.output
+    said = refused("reproduce", tmp_path / "first", "--model", world().folder / "one")
+    assert "name its model with --model" in said
+
+    saved = Delta.load(tmp_path / "first")
+    (0.5 * Delta(saved.factors)).save(tmp_path / "unknown")
+    assert "does not say how it was made" in refused("reproduce", tmp_path / "unknown")
+    weaker = 0.5 * Delta(saved.factors)
+    Delta(weaker.factors, saved.provenance).save(tmp_path / "changed")
+    done = call("reproduce", tmp_path / "changed", "--json")
+    assert done.exit_code == 1 and json.loads(done.stdout)["difference"] == pytest.approx(1.0)
+
+
+def test_a_packed_run_that_was_copied_is_made_again(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    done = call(
+        "bench", "--ladder", world().ladder, "--methods", "rome", "--kinds", "fact", "--sites", "mlp", "--limit", 3,
+        "--datasets", f"fact_file:{world().facts}", "--corpus", "samples:256", "--fast", "--device", "cpu", "--out", run,
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    call("pack", run, "--out", tmp_path / "packed")
+    theirs = shutil.copytree(tmp_path / "packed", tmp_path / "elsewhere" / "theirs")
+    done = call("reproduce", theirs, "--rungs", "one", "--device", "cpu", "--json")
+    assert done.exit_code == 0, done.output
+    record = json.loads(done.stdout)
+    assert record["identical"] is True and record["rows"] > 10
+    assert "no run there" in refused("reproduce", tmp_path / "nothing")
+    assert "--model is for those" in refused("reproduce", theirs, "--model", "gpt2")

@@ -1,0 +1,1 @@
+"""Tests of the playground; those that need a browser are in test_browser.py."""

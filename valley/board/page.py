@@ -1,0 +1,32 @@
+"""The board as one HTML page that needs no network: sortable and filterable; every string in it is text."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import jinja2
+import pandas as pd
+from markupsafe import Markup
+
+from valley.board.table import records
+from valley.rows import LABELS, write_whole
+
+FOLDER = Path(__file__).parent
+
+
+def write_board(table: pd.DataFrame, path: Path) -> Path:
+    """Write the page of `valley.board.board`'s table, atomically: the path.
+
+    Raises:
+        RowsError: the file cannot be written.
+    """
+    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(FOLDER), autoescape=True, trim_blocks=True)
+    # Nothing in a string can end the script element that holds it.
+    data = json.dumps(records(table), ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    data = data.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    text = environment.get_template("board.html").render(
+        data=Markup(data), script=Markup((FOLDER / "board.js").read_text("utf-8")), count=len(table), labels=LABELS,
+        runs=table["run"].nunique(),
+    )  # fmt: skip
+    return write_whole(path, text)
