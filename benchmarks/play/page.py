@@ -35,7 +35,7 @@ HEAD = (
 )
 MODEL = "One of this machine, or any reference: a folder, gguf:PATH, package:NAME, grown:NAME, a hub id."
 DOSE = "Multiplies the change; nothing is optimised again. A new edit has the smallest dose that works."
-NAME = "Letters, digits, dot, dash and underscore: a folder of this name in the server's folder."
+NAME = "Name: letters, digits, dot, dash, underscore"
 
 
 class Page:
@@ -121,7 +121,7 @@ class Page:
                 made["python"] = gr.Code(language="python", label="Python", interactive=False)
                 made["commands"] = gr.Code(language="shell", label="Commands", interactive=False)
             with gr.Tab("Save"):
-                made["name"] = gr.Textbox("my-edit", label="Name", max_lines=1, info=NAME)
+                made["name"] = gr.Textbox("my-edit", label=NAME, max_lines=1)
                 with gr.Row():
                     made["save"] = gr.Button("Save the edit", min_width=140)
                     made["export"] = gr.Button("Export a PEFT adapter", min_width=140)

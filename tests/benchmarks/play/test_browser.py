@@ -19,6 +19,7 @@ import pytest
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[3]
 RUNG = "./results/ladders/grown-quick/rungs/gpt2-2x128"
+NAME = "Name: letters, digits, dot, dash, underscore"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 # The server with a note of every address outside this machine that it tries to reach.
 GUARDED = """
@@ -143,12 +144,12 @@ def test_text_is_written_saved_and_exported(served, browser) -> None:
     before, after = (visitor.page.get_by_label(label, exact=True).input_value() for label in ("Before", "After"))
     assert before and after and before != after
     visitor.tab("Save")
-    visitor.fill("Name", "../../outside")
+    visitor.fill(NAME, "../../outside")
     visitor.press("Save the edit")
     visitor.says("saved in")
     visitor.press("Save the edit")
     visitor.says("there already")
-    visitor.fill("Name", "adapter")
+    visitor.fill(NAME, "adapter")
     visitor.press("Export a PEFT adapter")
     visitor.says("exported as")
     assert {path.name for path in (folder / "out").iterdir()} - {".page"} == {"outside", "adapter", "adapter.zip"}
