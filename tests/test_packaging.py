@@ -23,7 +23,12 @@ from editing.cache import SOURCE
 
 PROJECT = tomllib.loads((SOURCE / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 # imported, not required
-OUTSIDE_REQUIREMENTS = {"ray": "the extra `ray`", "nltk": "definitions for drafts, where it is installed"}
+OUTSIDE_REQUIREMENTS = {
+    "ray": "the extra `ray`",
+    "gradio": "the extra `play`",
+    "lm-eval": "the extra `harness`",
+    "nltk": "definitions for drafts, where it is installed",
+}
 NOT_IMPORTED = {"accelerate": "transformers imports it for device_map"}  # required, not imported
 
 
