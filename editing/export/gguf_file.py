@@ -31,7 +31,9 @@ def export_gguf(delta: Delta, lm: LanguageModel, source: Path, file: Path) -> tu
     import gguf
 
     reader = gguf.GGUFReader(source)
-    architecture = str(reader.get_field("general.architecture").contents())
+    stated = reader.get_field("general.architecture")
+    assert stated is not None, "every GGUF file states its architecture"
+    architecture = str(stated.contents())
     names = {name: kind for kind, name in gguf.MODEL_ARCH_NAMES.items()}
     tensor_names = gguf.get_tensor_name_map(names[architecture], lm.n_layers)
     stored = {tensor.name: tensor for tensor in reader.tensors}

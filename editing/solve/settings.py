@@ -130,9 +130,9 @@ class Value:
     steps: int
     with_kl: bool = True
 
-    def note(self) -> dict[str, float]:
+    def note(self) -> dict[str, float | str]:
         """The summary of the search in a delta's provenance."""
-        note = {"loss": self.loss, "steps": self.steps, "delta_norm": float(self.delta.norm())}
+        note: dict[str, float | str] = {"loss": self.loss, "steps": self.steps, "delta_norm": float(self.delta.norm())}
         return note if self.with_kl else note | {"kl": "none: no prompt has a subject"}
 
 

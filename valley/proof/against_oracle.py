@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -115,7 +115,8 @@ def _rhos(usable: pd.DataFrame, view: str) -> pd.DataFrame:
     for key, part in groups.groupby(by):
         if len(part) >= FEWEST and part["oracle"].nunique() > 1:
             # A composite that is the same for all says nothing of their order: 0, not missing.
-            rho = float(spearmanr(part["oracle"], part["value"])[0]) if part["value"].nunique() > 1 else 0.0
+            told = part["value"].nunique() > 1
+            rho = float(cast(float, spearmanr(part["oracle"], part["value"])[0])) if told else 0.0
             lines.append({"rung": key[0] if view != "rungs" else "", "rho": rho})
     return pd.DataFrame(lines, columns=["rung", "rho"])
 
@@ -134,10 +135,10 @@ def choose_composite(edits: pd.DataFrame) -> Choice:
     wide = table.pivot(index=["view", "composite"], columns="half", values="rho").reindex(columns=["choose", "confirm"])
     winners = []
     for view in VIEWS:
-        part = wide.loc[view].dropna(subset=["choose"])
+        part = cast(pd.DataFrame, wide.loc[view]).dropna(subset=["choose"])
         if len(part):
             name = str(part["choose"].idxmax())
-            chosen, confirmed = (float(part.loc[name, half]) for half in ("choose", "confirm"))
+            chosen, confirmed = (float(cast(float, part.loc[name, half])) for half in ("choose", "confirm"))
             line = {"view": view, "composite": name, "chosen": chosen, "confirmed": confirmed}
             winners.append(line | {"good": chosen >= GOOD and confirmed >= GOOD})
     return Choice(table, pd.DataFrame(winners, columns=["view", "composite", "chosen", "confirmed", "good"]))
@@ -154,7 +155,7 @@ def format_choice(choice: Choice) -> str:
     return "\n".join(lines)
 
 
-def winner_sentence(line: Mapping[str, Any]) -> str:
+def winner_sentence(line: Mapping[Any, Any]) -> str:
     """What one line of `Choice.winners` says."""
     end = "it may stand for the oracle there" if line["good"] else "none is good enough there"
     numbers = f"{_two(line['chosen'])} on the choosing half, {_two(line['confirmed'])} on the other"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -137,8 +137,8 @@ def _span(shown: pd.DataFrame, kinds: list[str]) -> str:
         if part.empty:
             parts.append(f"that of {kind} edits could not be measured (reasons in the table)")
             continue
-        low, high = part.loc[part["score"].idxmin()], part.loc[part["score"].idxmax()]
-        ends = [f"{number(r['score'])} at {short(clean(r['rung']), 40)}" for r in (low, high)]
+        low, high = (part.loc[cast(int, at)] for at in (part["score"].idxmin(), part["score"].idxmax()))
+        ends = [f"{number(cast(float, r['score']))} at {short(clean(r['rung']), 40)}" for r in (low, high)]
         alone = f"is {ends[0]}" if len(part) == 1 else f"lies between {' and '.join(ends)}"
         parts.append(f"that of {kind} edits {alone}")
     what = by_name(shown["metric"].iloc[0]).choice if len(shown) else ""

@@ -182,7 +182,7 @@ def _summary(one: Composite) -> Summary:
 
 def _harmonic_of_three(means: Means, _: Means) -> np.ndarray:
     with np.errstate(divide="ignore"):
-        return (3 / sum(1 / means.values[name] for name in ("ES", "PS", "NS")))[:, None]
+        return np.asarray(3 / sum(1 / means.values[name] for name in ("ES", "PS", "NS")))[:, None]
 
 
 TABLES: Mapping[str, Callable[..., pd.DataFrame]] = {

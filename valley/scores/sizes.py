@@ -72,7 +72,7 @@ def editability(scored: Available) -> pd.DataFrame:
 
 def format_editability(table: pd.DataFrame) -> str:
     """One block per edit kind and method, one line per size: each score with its interval; n/a where not measured."""
-    heads = dict(zip(SHOWN, HEADS, strict=True))
+    heads: dict[str, str] = dict(zip(SHOWN, HEADS, strict=True))
     out: list[str] = []
     for key, block in table.groupby(["ladder", "edit_kind", "method"], sort=False):
         ladder, kind, method = map(str, key)

@@ -169,6 +169,7 @@ def _footer(table: pd.DataFrame, notes: dict[str, int]) -> list[str]:
         only = "" if options.get("which") == "known" else f" Cases: {options.get('which')}."
         draws = f"95% intervals from {options.get('draws')} bootstrap draws of relations, Student's t"
         least = options.get("min_known")
+        assert least is not None
         out.append(f"{draws}; at least {least} known facts needed, {min(least, CONCEPTS)} of other kinds.{only}")
     for name in sorted(set(table["metric"])):
         out += textwrap.wrap(f"Score: {name} ({by_name(name).choice}).", WIDTH, subsequent_indent="  ")

@@ -103,7 +103,9 @@ class LoRA(Tuning, Spanning):
         how = Descent(self.steps, self.lr, self.stop_loss)
         trained, outcomes = descend(lm, problems, min(s.layer for s in sites), parameters, hooks, how, names=names)
         factors = list(zip(sites, scales, trained[::2], trained[1::2], strict=True))
-        changes = [{s.weight: self._change(s, c, a[i], b[i]) for s, c, a, b in factors} for i in range(len(problems))]
+        changes: list[Changes] = [
+            {s.weight: self._change(s, c, a[i], b[i]) for s, c, a, b in factors} for i in range(len(problems))
+        ]
         return changes, outcomes
 
     def _change(self, site: Site, scale: float, a_rI: torch.Tensor, b_Or: torch.Tensor) -> LowRank:

@@ -117,7 +117,8 @@ def jacobian(lm: LanguageModel, prompt: Prompt, site: Site) -> torch.Tensor:
 
         last = lm.layout.blocks[-1]
         with torch.enable_grad():
-            many.run((torch.zeros(0, dtype=torch.long),) * 2, [(site.path, add), (last, keep)], stop=last)
+            nothing = torch.zeros(0, dtype=torch.long)
+            many.run((nothing, nothing), [(site.path, add), (last, keep)], stop=last)
             index = torch.arange(count, device=kept[0].device)
             (slope,) = torch.autograd.grad(kept[0][index, begin + index].float().sum(), shift)
         rows.append(slope.detach().cpu())

@@ -3,6 +3,8 @@ find that it is not."""
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 import pandas as pd
 
@@ -24,7 +26,7 @@ def test(evidence: Evidence) -> Finding:
     table = means_of(rows_of(evidence, "tracing", "mlp_effect"))
     table = table[table["position"] == "subject_last"]
     depth = table.groupby(["rung", "depth"])["value"].mean()
-    named = {str(rung): float(part.idxmax()[1]) for rung, part in depth.groupby(level="rung")}
+    named = {str(rung): float(cast(tuple[str, float], part.idxmax())[1]) for rung, part in depth.groupby(level="rung")}
     effects, gains = {}, []
     for rung, part in by_layer(evidence).groupby("rung"):
         if str(rung) not in named or part["depth"].nunique() < 2:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 import pandas as pd
 from scipy.stats import t
@@ -24,7 +26,7 @@ MARGIN = 0.05
 
 
 def test(evidence: Evidence) -> Finding:
-    overlap = np.log(_by_rung(evidence, "key_overlap_whitened"))
+    overlap = cast(pd.Series, np.log(_by_rung(evidence, "key_overlap_whitened")))
     lines = evidence.curves("specificity")
     lines = lines[lines["method"].isin(LOCATED)]
     if lines.empty:
