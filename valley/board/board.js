@@ -1,12 +1,12 @@
 "use strict";
 // The lines are data in #data; every cell is written as text.
 const lines = JSON.parse(document.getElementById("data").textContent);
-const columns = ["run", "model", "method", "kind", "harmonic_mean", "generalisation", "specificity", "cases", "failed", "parameters",
+const columns = ["run", "model", "method", "kind", "score", "generalisation", "specificity", "cases", "failed", "parameters",
   "commit", "machine", "date", "torch", "settings", "reason"];
-const titles = { harmonic_mean: "harmonic mean", failed: "failed cells", reason: "why not measured" };
-const scores = new Set(["harmonic_mean", "generalisation", "specificity"]);
+const titles = { failed: "failed cells", reason: "why not measured" };
+const scores = new Set(["score", "generalisation", "specificity"]);
 const field = (id) => document.getElementById(id);
-let by = "harmonic_mean", down = true;
+let by = "score", down = true;
 
 for (const name of columns) {
   const cell = document.createElement("th"), button = document.createElement("button");
@@ -30,7 +30,7 @@ function written(line, name) {
   const value = line[name];
   if (value === null || value === undefined) return "n/a";
   if (!scores.has(name)) return name === "commit" ? String(value).slice(0, 10) : typeof value === "number" ? value.toLocaleString("en") : String(value);
-  const interval = name === "harmonic_mean" && line.low !== null ? ` (${line.low.toFixed(2)} to ${line.high.toFixed(2)})` : "";
+  const interval = name === "score" && line.low !== null ? ` (${line.low.toFixed(2)} to ${line.high.toFixed(2)})` : "";
   return value.toFixed(2) + interval;
 }
 function compare(a, b) {

@@ -15,7 +15,7 @@ import pandas as pd
 from valley.rows import RowsError, read_run, run_record
 from valley.scores import available, with_options
 
-METRIC = "harmonic_mean"
+METRIC = "score"
 SCORES = ("generalisation", "specificity", METRIC)
 BOARD_COLUMNS = (
     "run", "ladder", "model", "method", "kind", *SCORES, "low", "high", "cases", "reason", "parameters", "settings",

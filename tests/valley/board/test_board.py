@@ -56,7 +56,7 @@ def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
 
 def test_a_line_without_a_score_says_why(copied: Path, tmp_path: Path) -> None:
     table = board([copied / "theirs"], min_known=100_000)
-    assert table["harmonic_mean"].isna().all() and (table["reason"] != "").all()
+    assert table["score"].isna().all() and (table["reason"] != "").all()
     assert "null" in write_board(table, tmp_path / "b.html").read_text()
 
 

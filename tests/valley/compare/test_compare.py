@@ -66,8 +66,8 @@ def test_a_known_difference_is_found_where_it_is() -> None:
     assert rename["low"] > 0.09 and rename["n_rungs"] == 6
     assert one(result, "paraphrase")["difference"] == pytest.approx(0.05)
     assert one(result, "neighbour", edit_kind="rename")["difference"] == 0
-    three = one(result, "generalisation", edit_kind="rename")  # paraphrase, cross-lingual and relation weigh the same
-    assert three["difference"] == pytest.approx(0.1 / 3)
+    both = one(result, "generalisation", edit_kind="rename")  # paraphrase and relation; no other language
+    assert both["difference"] == pytest.approx(0.1 / 2)
     g, s = rename[["a", "b"]].to_numpy(float), one(result, "specificity", edit_kind="rename")
     assert s["difference"] == 0 and (g > 0).all()
     assert "rename" in format_comparison(result) and " *" in format_comparison(result)

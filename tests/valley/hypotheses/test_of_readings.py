@@ -112,7 +112,7 @@ def test_a_localiser_that_names_the_best_layer_and_one_that_names_the_worst() ->
     ("name", "drop", "reason"),
     [
         ("H10", "tracing", "no mlp_effect of the reading tracing"),
-        ("H11", "interchange", "no isolation of the reading interchange"),
+        ("H11", "interchange", "no cause of the reading interchange in en"),
         ("H12", "interference", "no key_overlap_whitened"),
         ("H13", "linearity", "no faithfulness"),
         ("H14", "interchange", "no cause of the reading interchange in en-fr"),

@@ -34,8 +34,8 @@ def run(folder: Path) -> valley.Run:
 
 def test_tables_of_a_run(run: valley.Run) -> None:
     curve = run.curve()
-    assert curve["harmonic_mean"].notna().all(), "the stored plan's min_known counts"
-    assert valley.Run(run.folder, min_known=9).curve()["harmonic_mean"].isna().all()
+    assert curve["score"].notna().all(), "the stored plan's min_known counts"
+    assert valley.Run(run.folder, min_known=9).curve()["score"].isna().all()
     assert len(run.rows) == 3 * 2 * 12 * 7
     ours, published = run.scores(), run.scores("counterfact")
     assert len(ours) == len(published) == 6 and "ES" in published

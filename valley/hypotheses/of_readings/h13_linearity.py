@@ -9,7 +9,7 @@ ID = "H13"
 STATEMENT = "Linearity of a relation predicts how well its facts can be edited"
 STATISTIC = (
     "rank correlation across relations within a model of the faithfulness of the affine map, at the layer where its "
-    "mean is highest, with the harmonic mean of fact edits"
+    "mean is highest, with the score of fact edits"
 )
 TEST = "permutation of relations, the same at every model, two-sided"
 SIDED = True
@@ -18,5 +18,5 @@ MARGIN = 0.3
 
 def test(evidence: Evidence) -> Finding:
     table = at_best_layer(rows_of(evidence, "linearity", "faithfulness"))
-    pairs = by_relation(evidence, table, "harmonic_mean")
+    pairs = by_relation(evidence, table, "score")
     return association(pairs, evidence.plan, note="units are relations, so power is low")
