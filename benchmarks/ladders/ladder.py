@@ -157,7 +157,7 @@ def load_ladder(name: str | Path) -> Ladder:
     path = _FOLDER / f"{name}.toml" if str(name) in ladder_names() else Path(name)
     if path.suffix != ".toml" or not path.is_file():
         close = difflib.get_close_matches(str(name), ladder_names(), n=1)
-        hint = f"did you mean {close[0]}?" if close else f"use one of {', '.join(ladder_names())}"
+        hint = f"did you mean {close[0]}?" if close else f"use one of {', '.join(ladder_names())}."
         raise BadData(f"ladder {str(name)!r:.120}: no such ladder; {hint} Or give the path of a .toml file")
     return _ladder(path, read_toml(path, "ladder"))
 

@@ -28,6 +28,6 @@ def plan_path(plan: str | Path) -> Path:
     path = Path(plan)
     if re.fullmatch(r"[\w-]{1,100}", str(plan)) and not path.exists():
         near = difflib.get_close_matches(str(plan), plan_names(), n=1)
-        hint = f"did you mean {near[0]}?" if near else f"use one of {', '.join(plan_names())}"
+        hint = f"did you mean {near[0]}?" if near else f"use one of {', '.join(plan_names())}."
         raise BadData(f"plan {str(plan)!r:.120}: no such plan; {hint} Or give the path of a TOML file")
     return path

@@ -40,7 +40,8 @@ def test_the_sweep_stores_the_plan_once(tiny: World, tmp_path: Path) -> None:
     line = refused(*arguments(tiny, run, "--min-known", "3"))
     assert "min_known 3, not 1" in line
     assert (run / FILE).read_text() == text
-    assert "Caution" not in call("curve", run, "--min-known", "1").output
+    cautions = [line for line in call("curve", run, "--min-known", "1").output.splitlines() if "Caution" in line]
+    assert len(cautions) == 1 and "the run has no placebo edits" in cautions[0]
     for command in (("curve", run), ("shape", run), ("hypotheses", run), ("editability", run)):
         assert "min_known 2, not 1" in call(*command, "--min-known", "2").output, command
     assert "min_known 2, not 1" in call("compare", run, run, "--stratum", "all", "--min-known", "2").output

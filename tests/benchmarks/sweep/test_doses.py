@@ -173,8 +173,8 @@ class TestWholeSearch:
         assert (record["search_rule"], record["doses"]) == (3, list(DOSES)) and "doses" not in record["plan"]
         plan = plan_of(tiny)
         assert plan.choices({"plan": plan.fixed()}) == Choices(1, (1.0,)), "of before rules were recorded"
-        assert plan.choices(record) == Choices(2, DOSES)
-        with pytest.raises(BadRequest, match="begun by rule 2"):
+        assert plan.choices(record) == Choices(3, DOSES)
+        with pytest.raises(BadRequest, match="begun by rule 3"):
             replace(plan, search_rule=1).choices(record)
         assert plan.hash == replace(plan, extend=True).hash != replace(plan, doses=DOSES).hash
 

@@ -200,4 +200,4 @@ def test_one_flipped_bit_in_a_model_trained_here_is_noticed(tmp_path: Path) -> N
 
 
 def test_a_full_run_leaves_no_other_file_behind(undisturbed) -> None:
-    assert sorted(file.name for file in undisturbed[0].iterdir()) == [".locks", "cells", "run.json"]
+    assert sorted(file.name for file in undisturbed[0].iterdir()) == [".locks", "cells", "plan.toml", "run.json"]
