@@ -104,13 +104,15 @@ def optimised_vectors(
     lm: LanguageModel, prompts: Sequence[Prompt], sites: Sequence[Site], steps: int, seed: int = 0
 ) -> torch.Tensor:
     """(n, layers, size): v* - v0 of every prompt at every site, by `steps` passes of the search (see
-    editing/solve/value.py)."""
+    editing/solve/value.py). Zero where no token of the target depends on the site: the search refuses it."""
     contexts = [Contexts(f"crispness:{i}", (p,), 1, None) for i, p in enumerate(prompts)]
     settings = ValueSettings.with_preset(preset="published", steps=steps)
-    return torch.stack(
-        [
-            torch.stack([v.delta for v in optimise_values(lm, contexts, Injection.at_site(site), settings, seed=seed)])
-            for site in sites
-        ],
-        1,
-    )
+    gradients = gradient_vectors(lm, prompts, sites)
+    vectors = torch.zeros_like(gradients)
+    for at, site in enumerate(sites):
+        reached = (gradients[:, at] != 0).any(1).nonzero()[:, 0].tolist()
+        if reached:
+            chosen = [contexts[i] for i in reached]
+            values = optimise_values(lm, chosen, Injection.at_site(site), settings, seed=seed)
+            vectors[reached, at] = torch.stack([v.delta for v in values]).to(vectors)
+    return vectors

@@ -184,7 +184,7 @@ def choose_rungs(name: str, rungs: Sequence[str] = ()) -> tuple[tuple[Rung, ...]
         rungs: only these, by name.
 
     Raises:
-        BadData: no such ladder or rung. BadModel: neither a ladder nor a model reference.
+        BadData: no such ladder, model folder or rung. BadModel: neither a ladder nor a model reference.
     """
     if name in ladder_names() or name.endswith(".toml"):
         ladder = load_ladder(name)

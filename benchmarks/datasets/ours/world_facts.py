@@ -33,5 +33,7 @@ def cases(kind: str, seed: int, argument: str = "") -> list[Case]:
         return fact_cases(knowledge(), "country", "world_facts" if lang == "en" else f"world_facts:{lang}", seed, lang)
     langs = languages_of(argument)
     if len(langs) < 2:
-        raise BadRequest(f"world_facts:{argument:.40}: no such languages; write world_facts:fr, or several as de-zh")
+        raise BadRequest(
+            f"world_facts:{argument:.40}: no such languages; write world_facts or world_facts:fr, or several as de-zh"
+        )
     return fact_cases(knowledge(langs=langs), "country", f"world_facts:{argument}", seed, langs[0])

@@ -223,6 +223,9 @@ def test_steps_change_only_the_directions(lm, statistics, frame) -> None:
     assert value(other, "cheese", "C_key", 1) == value(frame, "cheese", "C_key", 1)
     assert value(other, "cheese", "C_dir", 1) != value(frame, "cheese", "C_dir", 1)
     assert set(other["control"]) == {"none"}
+    # behind the last block nothing reads the subject's place: the search has nothing to find there
+    last = lm.n_layers - 1
+    assert np.isnan(value(other, "cheese", "C_dir", last)) and np.isnan(value(frame, "cheese", "C_dir", last))
 
 
 def test_other_sites(lm, statistics, frame) -> None:

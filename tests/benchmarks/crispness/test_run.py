@@ -11,7 +11,7 @@ from benchmarks.crispness.measure import COLUMNS, Setup
 from benchmarks.crispness.picture import LEAST, crispness_chart
 from benchmarks.crispness.run import Crispness, format_crispness, run_crispness, summary
 from editing.cache import cache_root
-from editing.errors import BadData, BadModel
+from editing.errors import BadData
 from tests.editing.families import tiny_lm
 
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -46,7 +46,7 @@ def test_run_writes_table_and_picture(tmp_path: Path) -> None:
     assert "C_patch" in format_crispness(result) and "crispness.csv" in format_crispness(result)
     with pytest.raises(BadData, match="no rung 'b'"):
         run_crispness(str(ladder), rungs=["b"])
-    with pytest.raises(BadModel, match="no"):
+    with pytest.raises(BadData, match="no such ladder and no such model folder"):
         run_crispness(str(tmp_path / "no"), ["cheese"], say=said.append)
 
 
