@@ -108,20 +108,20 @@ def equality(family: str, device: torch.device, work: Path) -> Iterator[Row]:
         apart = max(_apart(_dense(delta, name), change) for name, change in slow.items())
         return Row(f"{family}: {what} equals its reference", ok=apart < NEAR, note=f"relative distance {apart:.1e}")
 
-    rome = make_method("rome", depth=0.5, steps=6, short_prefixes=2, long_prefixes=2, **LIGHT)
+    rome = make_method("rome", preset="published", depth=0.5, steps=6, short_prefixes=2, long_prefixes=2, **LIGHT)
     site = rome.edited_sites(lm, REQUESTS[0])[0]
     deltas = rome.each(lm, REQUESTS[:1], statistics)
     prefixes = statistics.prefixes({5: 2, 10: 2})
     slow = reference.rome(lm, REQUESTS[0], rome, ridge[site.path], prefixes)
     yield row("ROME", deltas[0], {site.weight: slow})
-    spread: dict[str, Any] = {"depth": 0.6, "span": 0.5, "steps": 6, "prefixes": 3}
+    spread: dict[str, Any] = {"preset": "published", "depth": 0.6, "span": 0.5, "steps": 6, "prefixes": 3}
     ten = statistics.prefixes({10: 3})
     memit = make_method("memit", covariance_weight=5.0, **spread, **LIGHT)
     yield row("MEMIT", memit(lm, pair, statistics), reference.memit(lm, pair, memit, ridge, ten))
     emmet, pmet = make_method("emmet", **spread), make_method("pmet", covariance_weight=5.0, **spread)
     yield row("EMMET", emmet(lm, pair, statistics), reference_methods.emmet(lm, pair, emmet, ridge, ten))
     yield row("PMET", pmet(lm, pair, statistics), reference_methods.pmet(lm, pair, pmet, ridge, ten))
-    alpha = make_method("alphaedit", **spread)
+    alpha = make_method("alphaedit", **spread | {"preset": "scale_free", "optimiser": "adam"})
     yield row("AlphaEdit", alpha(lm, pair, statistics), reference_methods.alphaedit(lm, pair, alpha, plain, ten)[0])
     ultra = make_method("ultraedit", depth=0.6, span=0.5, warmup=4)
     yield row("UltraEdit", ultra(lm, pair, statistics), reference_methods.ultraedit(lm, pair, ultra)[0])

@@ -42,7 +42,7 @@ class AlphaEdit(Spread):
 
     null_threshold: float = setting(0.5, "largest eigenvalue of C that counts as unused", unit="mean of all")
     l2: float = setting(0.05, "weight of ||dW||^2", unit="trace of P C")
-    units: str = setting("null_space", "scale of null_threshold and l2", choices=("null_space", "relative", "absolute"))
+    units: str = setting("null_space", "scale of threshold and l2", choices=("null_space", "relative", "absolute"))
 
     def _basis(self, statistics: ModelStatistics, site: Site) -> tuple[torch.Tensor, float, float]:
         """(d_in, q) float64 basis of the null space, the unit of the threshold (the mean eigenvalue of C, or 1) and

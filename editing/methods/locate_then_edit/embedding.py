@@ -36,6 +36,8 @@ class EmbeddingRow(ValueSettings, Prefixed):
     published: ClassVar[Mapping[str, Any]] = {"lr": 0.1}
 
     untied: bool = setting(False, "separation from a tied head, which stays as it is")
+    # Gauss-Newton made edits that lose their target on the trained model of the tests.
+    optimiser: str = "adam"
     steps: int = 25
     clamp: float = 2.0
 

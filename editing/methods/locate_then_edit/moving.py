@@ -29,9 +29,7 @@ class Moving(ValueSettings, Method):
 
     published: ClassVar[Mapping[str, Any]] = {"move_above": 0.0}
 
-    move_above: float = setting(
-        0.7, "v* loss at the subject above which the last token is edited; 0: never", unit="nats"
-    )
+    move_above: float = setting(0.7, "loss of v* that moves it to the last token; 0: never", unit="nats")
 
     def each(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> list[Delta]:
         movable = [i for i, r in enumerate(requests) if self._may_move(r)]

@@ -30,7 +30,9 @@ def test_documents_equal_peft(family: str, tmp_path: Path) -> None:
     """The mean, over documents, of transformers' own loss of each; PEFT's layers from the same start."""
     lm = model(family)
     statistics = ModelStatistics(lm, tmp_path, "samples:800")
-    method = make_method("documents", site="mlp", more_sites="", span=0.5, steps=4, rank=3, prefixes=2, lr=0.005)
+    method = make_method(
+        "documents", site="mlp", more_sites="", span=0.5, steps=4, rank=3, prefixes=2, lr=0.005, preset="published"
+    )
     (delta,) = method.each(lm, [replace(REQUEST, documents=TOLD)], statistics)
     sites = [lm.sites("mlp")[layer] for layer in (2, 3)]
     config = LoraConfig(r=3, lora_alpha=32, target_modules=[s.path for s in sites], fan_in_fan_out=sites[0].transposed)

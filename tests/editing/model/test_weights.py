@@ -107,7 +107,9 @@ def test_an_edit_of_another_model_is_refused() -> None:
     ):
         with pytest.raises(BadModel, match="computed on another model"):
             use()
-    with Delta(delta.factors).applied(other), compose([delta]).applied(other), delta.applied(lm):
+    with pytest.raises(BadModel, match="computed on another model"), compose([delta]).applied(other):
+        pass
+    with Delta(delta.factors).applied(other), delta.applied(lm):
         pass
     with subtract(compose([delta, delta]), delta).applied(lm), delta.applied(lm):
         pass

@@ -84,7 +84,9 @@ def keys(lm: LanguageModel) -> Sequence[np.ndarray]:
 
 def gradients(lm: LanguageModel) -> Sequence[np.ndarray]:
     contexts = [build_contexts(lm, r, (), None) for r in requests()]
-    result = read_features(lm, contexts, [lm.sites()[1]], [1.0] * len(contexts), True)[lm.sites()[1]]
+    result = read_features(lm, contexts, [lm.sites()[1]], [[1.0] * len(c.prompts) for c in contexts], True)[
+        lm.sites()[1]
+    ]
     return [result.key.numpy(), result.gradient.numpy()]
 
 

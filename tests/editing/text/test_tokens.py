@@ -166,4 +166,5 @@ def test_contexts_go_round_the_prompts() -> None:
     assert lm.tokenizer.decode(contexts.essence.ids[1:]) == "Cheese is a"
     french = build_contexts(lm, EditRequest("r", ("{} est",), "Le pain", ("bon",), lang="fr"), [])
     assert french.essence is not None and lm.tokenizer.decode(french.essence.ids[1:]) == "Le pain est un"
-    assert build_contexts(lm, request, [], lookup="last").essence is None
+    last = build_contexts(lm, request, [], lookup="last").essence
+    assert last is not None and last.lookup == len(last.ids) - 1
