@@ -64,8 +64,8 @@ OWN = {"embedding": {"lr": 0.3, "clamp": 4.0, "untied": True}}
 CONTROLS = {"placebo", "random_layer", "random_site"}
 # A random model does not copy from its context.
 NEEDS_A_TRAINED_MODEL = {"ike", "lre"}
-# Whole texts are read, whatever the lookup.
-LOOKING_NOWHERE = {"documents"}
+# Whole texts are read, or the head's rows are changed, whatever the lookup.
+LOOKING_NOWHERE = {"documents", "unembedding_swap"}
 # They take something away and say nothing instead.
 ERASURES = {"ablate", "leace"}
 NOT_MOVING = CONTROLS | NEEDS_A_TRAINED_MODEL | ERASURES

@@ -167,4 +167,6 @@ def test_contexts_go_round_the_prompts() -> None:
     french = build_contexts(lm, EditRequest("r", ("{} est",), "Le pain", ("bon",), lang="fr"), [])
     assert french.essence is not None and lm.tokenizer.decode(french.essence.ids[1:]) == "Le pain est un"
     last = build_contexts(lm, request, [], lookup="last").essence
-    assert last is not None and last.lookup == len(last.ids) - 1
+    assert last is not None and last.ids == contexts.essence.ids and last.lookup == len(last.ids) - 1
+    bare = EditRequest("r", ("The food is called",), "", ("bread",), lookup="last")
+    assert build_contexts(lm, bare, [], lookup="last").essence is None
