@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import asdict, is_dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -259,7 +259,8 @@ def _frame(value: Any) -> pd.DataFrame:
     if isinstance(value, pd.DataFrame):
         return value
     lines = [
-        asdict(one) if is_dataclass(one) else one for one in (value if isinstance(value, list | tuple) else [value])
+        asdict(cast(Any, one)) if is_dataclass(one) else one
+        for one in (value if isinstance(value, list | tuple) else [value])
     ]
     cells = [
         {key: json.dumps(_plain(cell), ensure_ascii=False) if isinstance(cell, dict | list | tuple) else cell

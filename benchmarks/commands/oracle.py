@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -85,7 +86,7 @@ def planted(run: Path, crispness: Path | None, stratum: str, min_known: int, as_
 
     rows = read_run(run)
     models = rows[["rung", "model"]].drop_duplicates().set_index("rung")["model"]
-    dial, values = planted_dial(models.to_dict())
+    dial, values = planted_dial({str(rung): str(model) for rung, model in models.items()})
     plan = with_options(which=stratum, min_known=min_known, bootstrap=200)
     lines = dose_table(planted_scores(rows, dial, values, plan), dial)
     measured = crispness_of(run, crispness)
@@ -201,7 +202,7 @@ def _run_again(run: Path, rungs: tuple[str, ...], out: Path, device: str | None)
     for line in lines:
         click.echo(line, err=True)
         context = bench.make_context("bench", shlex.split(line)[3:])
-        flags = context.params | {"settings": dict(map(setting, context.params["settings"]))}
+        flags: dict[str, Any] = context.params | {"settings": dict(map(setting, context.params["settings"]))}
         flags["chat"] = chat_option(flags["chat"])
         plan = plan_of_file(context, flags) if flags["plan"] else plan_of_flags(flags)
         run_plan(replace(plan, rungs=rungs) if rungs else plan, out, device=device)

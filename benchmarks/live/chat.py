@@ -91,7 +91,7 @@ def _some(case: Case) -> Case:
 def _means(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
     """Per kind, the mean of the values that could be measured."""
     table = pd.DataFrame(rows)
-    return table.groupby("probe")["value"].mean().to_dict()
+    return {str(kind): float(mean) for kind, mean in table.groupby("probe")["value"].mean().items()}
 
 
 def _summary(scores: Sequence[dict[str, float]], seed: int) -> list[dict[str, Any]]:

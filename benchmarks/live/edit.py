@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from math import isnan, nan
 from pathlib import Path
@@ -116,7 +116,7 @@ def chosen_cases(
     known = own_knowledge(concepts) if concepts else knowledge()
     if model is not None:
         known = concepts_for(words[:1] if rename else words, concepts, model, seed)
-    make = rename_case if rename else retarget_case if retarget else erase_case
+    make: Callable[..., Case] = rename_case if rename else retarget_case if retarget else erase_case
     return with_common_probes([make(*words, known=known)])
 
 

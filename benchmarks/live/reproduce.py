@@ -95,7 +95,7 @@ def _parts(provenance: Mapping[str, Any], folder: str) -> list[Mapping[str, Any]
 
 def _request(record: Mapping[str, Any]) -> EditRequest:
     """A request from its JSON: lists there are tuples here."""
-    values = {key: tuple(value) if isinstance(value, list) else value for key, value in record.items()}
+    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in record.items()}
     if "documents" in values:
         values["documents"] = tuple(map(tuple, values["documents"]))
     return EditRequest(**values)

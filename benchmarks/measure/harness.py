@@ -28,9 +28,9 @@ def harness_scores(lm: LanguageModel, tasks: Sequence[str], limit: int | None = 
         BadRequest: not installed, or no such task.
     """
     refuse_without_harness()
-    from lm_eval import simple_evaluate
-    from lm_eval.models.huggingface import HFLM
-    from lm_eval.tasks import TaskManager
+    from lm_eval import simple_evaluate  # pyright: ignore[reportMissingImports]
+    from lm_eval.models.huggingface import HFLM  # pyright: ignore[reportMissingImports]
+    from lm_eval.tasks import TaskManager  # pyright: ignore[reportMissingImports]
 
     files = [Path(task) for task in tasks if task.endswith((".yaml", ".yml"))]
     for file in files:

@@ -37,7 +37,7 @@ def serve(
     os.environ["GRADIO_TEMP_DIR"] = str(out / ".page")  # copies of files that a visitor downloads
     os.environ.setdefault("NO_PROXY", "localhost,127.0.0.1")
     try:
-        import gradio  # noqa: F401
+        import gradio  # noqa: F401  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise UserError(f"the playground needs Gradio ({error}); `pip install 'gradio>=5,<7'` and try again") from error
     from benchmarks.play.page import build, launch

@@ -6,7 +6,7 @@ The rows of single concepts have the measurement alone; means over concepts have
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, cast
 
 from benchmarks.crispness import MEASURES, Setup, concept_names, crispness
 from benchmarks.readings.base import Reading, Row, row
@@ -45,7 +45,8 @@ class Crispness(Reading):
             about = {"layer": record["layer"], "position": "subject_last", "lang": "en-fr"}
             out.append(row(record["measure"], record["value"], concept=record["concept"], **about))
         means = table.groupby(["measure", "layer", "control"])["value"].agg(["mean", "count"])
-        for (measure, layer, control), (mean, count) in means.iterrows():
+        for key, (mean, count) in means.iterrows():
+            measure, layer, control = cast("tuple[str, int, str]", key)
             about = {"layer": layer, "position": "subject_last", "lang": "en-fr", "control": control}
             out.append(row(measure, mean, n=count, **about))
         return out

@@ -124,12 +124,12 @@ class Interchange(Reading):
         for (layer, lang, measure, control), values in hits.items():
             about = {"layer": layer, "position": "subject_last", "lang": lang, "relation": relation}
             about |= {"control": control}
-            out.append(row(measure, np.mean([hit for _, hit in values]), n=len(values), **about))
+            out.append(row(measure, float(np.mean([hit for _, hit in values])), n=len(values), **about))
             if control not in PER_CONCEPT:
                 continue
             for entity in dict.fromkeys(name for name, _ in values):
                 own = [hit for name, hit in values if name == entity]
-                out.append(row(measure, np.mean(own), concept=entity, n=len(own), **about))
+                out.append(row(measure, float(np.mean(own)), concept=entity, n=len(own), **about))
         return out
 
 

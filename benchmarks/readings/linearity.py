@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -66,7 +66,7 @@ class Linearity(Reading):
         places = source.best_wording(relation, lang)
         random.Random(f"{self.seed}/linearity/{relation}/{lang}").shuffle(places)
         made, held = places[: self.examples], places[self.examples : self.examples + self.facts]
-        about = {"position": "subject_last", "lang": lang, "relation": relation}
+        about: dict[str, Any] = {"position": "subject_last", "lang": lang, "relation": relation}
         if len(held) < LEAST:
             return [row("faithfulness", np.nan, n=len(held), **about)]
         lm = source.lm
@@ -83,12 +83,13 @@ class Linearity(Reading):
             said, constant = self._said(lm, maps, len(held), asked)
             shuffled = torch.roll(said, 1, 0) if len(said) > 1 else said
             answers = torch.tensor([p.target[0] for p in asked])
-            here = about | {"layer": layer, "n": len(held)}
-            out.append(row("faithfulness", (said == answers).double().mean(), **here))
-            out.append(row("faithfulness", (constant == answers).double().mean(), control="constant", **here))
-            out.append(row("faithfulness", (shuffled == answers).double().mean(), control="other_subject", **here))
+            here: dict[str, Any] = about | {"layer": layer, "n": len(held)}
+            out.append(row("faithfulness", (said == answers).double().mean().item(), **here))
+            out.append(row("faithfulness", (constant == answers).double().mean().item(), control="constant", **here))
+            other = (shuffled == answers).double().mean().item()
+            out.append(row("faithfulness", other, control="other_subject", **here))
             for place, hit, flat in zip(held, said == answers, constant == answers, strict=True):
-                one = about | {"layer": layer, "concept": source.question(place).entity}
+                one: dict[str, Any] = about | {"layer": layer, "concept": source.question(place).entity}
                 out.append(row("faithful", float(hit), **one))
                 out.append(row("faithful", float(flat), control="constant", **one))
             if there is not None:
@@ -96,8 +97,8 @@ class Linearity(Reading):
                 moved = AffineMaps(maps.outputs, maps.at_examples, maps.products[:, len(held) :])
                 said, constant = self._said(lm, moved, len(kept), [asked[i] for i in kept])
                 right, here = answers[kept], here | {"lang": "-".join(source.material.langs[:2]), "n": len(kept)}
-                out.append(row("faithfulness", (said == right).double().mean(), **here))
-                out.append(row("faithfulness", (constant == right).double().mean(), control="constant", **here))
+                out.append(row("faithfulness", (said == right).double().mean().item(), **here))
+                out.append(row("faithfulness", (constant == right).double().mean().item(), control="constant", **here))
         return out
 
     def _elsewhere(self, source: ReadingInput, place: int) -> Prompt | None:

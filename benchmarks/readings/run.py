@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, cast
 
 import pandas as pd
 
@@ -172,14 +173,15 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
         )
         if NONE not in by_layer or by_layer[NONE].isna().all():
             continue
-        layer, place = by_layer[NONE].idxmax(), (about[0], about[3], about[4])  # pyright: ignore[reportIndexIssue]
+        layer = cast(Any, by_layer[NONE].idxmax())
+        place = (about[0], about[3], about[4])  # pyright: ignore[reportIndexIssue]
         if "cause" in about:
             of_cause[place] = layer
         if "isolation" in about:
             layer = of_cause.get(place, layer)
         controls = by_layer.loc[layer].drop(NONE).dropna()
         record = dict(zip(keys, about, strict=True))  # pyright: ignore[reportArgumentType]
-        record |= {"layer": "" if layer == -2 else int(layer), "value": float(by_layer.loc[layer, NONE])}
+        record |= {"layer": "" if layer == -2 else int(layer), "value": float(cast(Any, by_layer.loc[layer, NONE]))}
         record |= {"control": ", ".join(f"{name} {value:.3g}" for name, value in controls.items())}
         records.append(record)
     return pd.DataFrame(records)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -57,7 +57,7 @@ class Tracing(Reading):
             for lang in source.material.langs:
                 places = source.best_wording(relation, lang)
                 random.Random(f"{self.seed}/tracing/{relation}/{lang}").shuffle(places)
-                about = {"lang": lang, "relation": relation}
+                about: dict[str, Any] = {"lang": lang, "relation": relation}
                 if len(places) < 2:
                     out.append(row("total_effect", np.nan, n=len(places), **about))
                     continue

@@ -44,7 +44,7 @@ def measure_ability(plan: Plan, out: Path, tasks: Sequence[str], limit: int | No
     path = out / TABLE
     table = pd.read_csv(path, keep_default_na=False) if path.is_file() else pd.DataFrame(columns=[*GROUP, "task"])
     for (rung, model), part in rows.groupby(["rung", "model"], sort=False):
-        lm = open_model(model, device)
+        lm = open_model(str(model), device)
         settings_run = part[GROUP[2:]].drop_duplicates().itertuples(index=False, name=None)
         for method, settings, kind, dataset, seed in [(UNEDITED, "{}", "", "", 0), *settings_run]:
             key = {"rung": rung, "model": model, "method": method, "settings": settings}

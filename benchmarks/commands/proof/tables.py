@@ -55,7 +55,7 @@ def planted(run: Path) -> tuple[str, pd.DataFrame, pd.DataFrame]:
     """The dial of a planted ladder, its scores by rung and method, and their trends."""
     rows = read_run(run)
     models = rows[["rung", "model"]].drop_duplicates().set_index("rung")["model"]
-    dial, values = planted_dial(models.to_dict())
+    dial, values = planted_dial({str(rung): str(model) for rung, model in models.items()})
     scores = planted_scores(rows, dial, values, with_options(run))
     return dial, scores.merge(models.rename("model"), left_on="rung", right_index=True), dose_table(scores, dial)
 

@@ -14,6 +14,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -148,7 +149,10 @@ class Work:
         if case.id not in self.bases:
             self.bases[case.id] = measure_base(self.lm, [case], 0)
         base = self.bases[case.id]
-        chosen = [1.0 if m is None else smallest_dose(self.lm, delta, [case.request], m).value for m in RULES.values()]
+        chosen = [
+            1.0 if m is None else cast(float, smallest_dose(self.lm, delta, [case.request], m).value)
+            for m in RULES.values()
+        ]
         doses = list(dict.fromkeys(chosen))
         versions = [delta.scaled(dose) for dose in doses]
         said = measure(self.lm, [case] * len(doses), base.priors * len(doses), versions, new_tokens=0)

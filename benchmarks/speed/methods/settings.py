@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -148,7 +149,7 @@ def _interval(general: np.ndarray, special: np.ndarray) -> tuple[float, float]:
 @click.option("--default-only", is_flag=True, help="Only the default of each method.")
 def main(out: Path, ladder: str, rungs: str, methods: str, known: int, presets_only: bool, default_only: bool) -> None:
     """Measure what OUT.csv lacks."""
-    rows = pd.read_csv(out, keep_default_na=False).to_dict("records") if out.exists() else []
+    rows: list[dict[Any, Any]] = pd.read_csv(out, keep_default_na=False).to_dict("records") if out.exists() else []
     done = {(row["rung"], row["method"], row["settings"]) for row in rows}
     chosen = [one for one in methods.split(",") if one] or [m for m in method_names() if m not in CONTROLS]
     for rung in present_rungs(load_ladder(ladder))[0]:

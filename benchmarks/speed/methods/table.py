@@ -11,6 +11,7 @@ import inspect
 import json
 import shutil
 from pathlib import Path
+from typing import Any, cast
 
 import click
 import pandas as pd
@@ -72,7 +73,7 @@ def _rung(part: pd.DataFrame) -> list[str]:
         by_settings = own.set_index("settings")
         if DEFAULT not in by_settings.index:
             continue
-        one = by_settings.loc[DEFAULT]
+        one = cast(Any, by_settings.loc[DEFAULT])
         cells = [_number(one[key]) for key in ("efficacy", "paraphrase", "generalisation", "neighbour", "same_subject")]
         if one["error"]:
             cells = [one["error"].split(":", 1)[-1].strip(), *[""] * 7]
@@ -88,7 +89,7 @@ def _published(by_settings: pd.DataFrame) -> list[str]:
     """Efficacy and composite of the preset "published", or that it was refused or not measured."""
     if PUBLISHED not in by_settings.index:
         return ["", ""]
-    one = by_settings.loc[PUBLISHED]
+    one = cast(Any, by_settings.loc[PUBLISHED])
     return ["refused", ""] if one["error"] else [_number(one["efficacy"]), _number(one["composite"])]
 
 
@@ -102,8 +103,8 @@ def _best(own: pd.DataFrame) -> str:
     return f"{best} ({len(own)})"
 
 
-def _number(value: object) -> str:
-    return "" if pd.isna(value) else f"{float(value):.2f}"  # pyright: ignore[reportArgumentType]
+def _number(value: Any) -> str:
+    return "" if pd.isna(value) else f"{float(value):.2f}"
 
 
 def write_page() -> Path:

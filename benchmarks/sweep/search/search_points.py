@@ -56,8 +56,8 @@ def _means(rows: pd.DataFrame) -> Point:
     own = (rows["probe"] != "multi_hop") | (rows["lang"] == rows["edit_lang"])
     by_case = rows[own].groupby(["dataset", "case", "probe"], observed=True)["value"].mean()
     means = by_case.groupby("probe", observed=True).mean()
-    sides = (float(means.reindex(list(names)).mean()) for names in (IN_LANGUAGE, KEPT))
-    return Point(*sides, gated=any(means.get(kind, nan) < least for kind, least in GATES.items()))
+    general, special = (float(means.reindex(list(names)).mean()) for names in (IN_LANGUAGE, KEPT))
+    return Point(general, special, gated=any(means.get(kind, nan) < least for kind, least in GATES.items()))
 
 
 def _first_means(rows: pd.DataFrame) -> Point:
