@@ -14,7 +14,7 @@ from cli import cli
 from tests.benchmarks.commands.test_cli import ROOT, call
 from tests.valley.build import ladder
 
-SCRIPTS = ("schema", "slurm", "export", "adapter")  # what they print is a file itself, or the path of one
+SCRIPTS = ("schema", "slurm", "export", "adapter", "play")  # what they print is a file, the path of one, or an address
 OWN_CSV = ("report", "rows")  # a flag for six tables; a path that may be left out
 
 
