@@ -7,13 +7,13 @@ hardly changes the gradient on unrelated text is tested against training the edi
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 
 from benchmarks.provenance import CODE_SCHEMA, digest, versions
 from benchmarks.texts import LANGUAGES, strength_text
 from editing.cache import cache_root
 from editing.delta import Delta, LowRank
+from editing.files import atomic_folder
 from editing.lazy import torch
 from editing.model import LanguageModel, Site, hooked
 from editing.seeds import seed_for
@@ -34,12 +34,8 @@ def later_training(lm: LanguageModel) -> Delta:
     if folder.is_dir():
         return Delta.load(folder)
     change = train(lm)
-    temporary = folder.with_name(f"{folder.name}.{id(change)}")
-    change.save(temporary)
-    if folder.is_dir():  # another process was faster, with the same bits
-        shutil.rmtree(temporary)
-    else:
-        temporary.rename(folder)
+    with atomic_folder(folder) as temporary:
+        change.save(temporary)
     return change
 
 
