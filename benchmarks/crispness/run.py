@@ -3,8 +3,6 @@ table."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -17,10 +15,9 @@ from benchmarks.crispness.measure import CONTROLS, MEASURES, Setup, crispness
 from benchmarks.crispness.pairs import Pairs, concept_pairs
 from benchmarks.crispness.picture import crispness_chart
 from benchmarks.ladders import choose_rungs
-from benchmarks.measure import open_model, statistics_of
+from benchmarks.measure import open_model, statistics_of, stored_table
 from benchmarks.pictures import write_png
 from benchmarks.world import own_knowledge
-from editing.cache import cache_root
 from editing.errors import BadData, UserError
 from editing.files import atomic_file
 from editing.model import LanguageModel
@@ -112,18 +109,12 @@ def run_crispness(
 
 def _measured(lm: LanguageModel, concepts: Sequence[str], setup: Setup, pairs: Pairs) -> pd.DataFrame:
     """Measures one model, or reads what was measured before: a run that was killed goes on with its next rung."""
-    identity = [VERSION, list(concepts), repr(setup), repr(pairs), lm.prefix_ids]
-    digest = hashlib.sha256(json.dumps(identity).encode()).hexdigest()
-    path = cache_root() / "crispness" / f"{lm.weight_hash[:24]}-{digest[:16]}.parquet"
-    try:
-        return pd.read_parquet(path)
-    except (OSError, ValueError):  # nothing there, or nothing readable: measured (again)
-        pass
-    statistics = statistics_of(lm, setup.seed, setup.corpus)
-    frame = crispness(lm, concepts, setup, statistics=statistics, pairs=pairs)
-    with atomic_file(path) as temporary:
-        frame.to_parquet(temporary, index=False)
-    return frame
+
+    def measured() -> pd.DataFrame:
+        statistics = statistics_of(lm, setup.seed, setup.corpus)
+        return crispness(lm, concepts, setup, statistics=statistics, pairs=pairs)
+
+    return stored_table("crispness", lm, [VERSION, list(concepts), repr(setup), repr(pairs)], measured)
 
 
 def summary(frame: pd.DataFrame) -> pd.DataFrame:

@@ -8,7 +8,7 @@ from benchmarks.measure.known_facts import known_rates
 from benchmarks.measure.known_hash import known_hash, remember_hash
 from benchmarks.measure.opening import open_model, planned, statistics_of
 from benchmarks.measure.records import DRIFT_TAU, NOT_EDITED, left_out_row, probe_rows
-from benchmarks.measure.stored_base import stored_base
+from benchmarks.measure.stored_base import stored_base, stored_table
 from benchmarks.measure.strength import drift_texts, strength, text_bits_per_byte
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
     "remember_hash",
     "statistics_of",
     "stored_base",
+    "stored_table",
     "strength",
     "text_bits_per_byte",
 ]

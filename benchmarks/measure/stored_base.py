@@ -1,18 +1,20 @@
-"""What an unedited model says about a set of cases, kept on disk: every process of a sweep needs it, one measures it.
+"""What is measured of an unedited model, kept on disk: its answers to a set of cases, and tables about it.
 
-A file is named by everything that decides its numbers: weights, number format, kind of device, cases, and the code that
-asks. Numbers are stored with all their digits.
+Every process of a sweep needs the answers, one measures them. Their file is named by everything that decides its
+numbers: weights, number format, kind of device, cases, and the code that asks. Numbers are stored with all digits.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from benchmarks.cases import Case, case_record
 from benchmarks.measure.answers import Answer, Base, measure_base
@@ -39,6 +41,30 @@ def stored_base(lm: LanguageModel, cases: Sequence[Case]) -> Base:
     with atomic_file(path) as temporary:
         temporary.write_text(json.dumps(asdict(base), default=_plain, ensure_ascii=False), encoding="utf-8")
     return base
+
+
+def stored_table(
+    folder: str, lm: LanguageModel, identity: Sequence[Any], make: Callable[[], pd.DataFrame]
+) -> pd.DataFrame:
+    """The table that `make` gives, made at the first call and read from the cache from then on; one that cannot be read
+    is made again.
+
+    Args:
+        folder: below the cache. identity: what decides the table besides the weights and the first tokens, as JSON.
+
+    Raises:
+        BadData: the cache cannot be written.
+    """
+    key = hashlib.sha256(json.dumps([*identity, lm.prefix_ids]).encode()).hexdigest()
+    path = cache_root() / folder / f"{lm.weight_hash[:24]}-{key[:16]}.parquet"
+    try:
+        return pd.read_parquet(path)
+    except (OSError, ValueError):  # nothing there, or nothing readable
+        pass
+    table = make()
+    with atomic_file(path) as temporary:
+        table.to_parquet(temporary, index=False)
+    return table
 
 
 def _plain(value: Any) -> Any:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -15,12 +13,11 @@ import pandas as pd
 
 from benchmarks.grown import RungSpec
 from benchmarks.ladders import choose_rungs
-from benchmarks.measure import open_model, statistics_of
+from benchmarks.measure import open_model, statistics_of, stored_table
 from benchmarks.models import parse
 from benchmarks.readings.base import NONE, Reading
 from benchmarks.readings.by_name import make_reading, reading_names
 from benchmarks.readings.prompts import Material, ReadingInput, exposure_of, ravel_material, world_material
-from editing.cache import cache_root
 from editing.errors import BadData, BadRequest, UserError
 from editing.files import atomic_file
 from valley.rows import READINGS_FILE, read_readings
@@ -147,18 +144,8 @@ def _store(file: Path, table: pd.DataFrame) -> None:
 
 def _read(reading: Reading, source: ReadingInput) -> pd.DataFrame:
     """The reading of one model, or what was read before."""
-    lm, statistics = source.lm, source.statistics
-    identity = [VERSION, reading.name, repr(reading), repr(source.material), repr(statistics.describe()), lm.prefix_ids]
-    digest = hashlib.sha256(json.dumps(identity).encode()).hexdigest()
-    path = cache_root() / "readings" / f"{lm.weight_hash[:24]}-{digest[:16]}.parquet"
-    try:
-        return pd.read_parquet(path)
-    except (OSError, ValueError):  # nothing there, or nothing readable: read (again)
-        pass
-    table = reading(source)
-    with atomic_file(path) as temporary:
-        table.to_parquet(temporary, index=False)
-    return table
+    identity = [VERSION, reading.name, repr(reading), repr(source.material), repr(source.statistics.describe())]
+    return stored_table("readings", source.lm, identity, lambda: reading(source))
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:
