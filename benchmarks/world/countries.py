@@ -120,16 +120,13 @@ def cldr_city(code: str, lang: str) -> str | None:
 
 def _capital(code: str) -> Word | None:
     """The capital's two names; None when the country's own name gives it away ("Mexico City")."""
-    from babel import Locale
-
     source = _sources()
     en = straight(source.countries[code]["capital"])
     if plain(_country(code).en.name) in plain(en):
         return None
-    zone = source.capitals[code]["timezone"]
     fr = source.table["french_cities"].get(en)
-    if fr is None and plain(zone.rpartition("/")[2].replace("_", " ")) == plain(en):
-        fr = Locale("fr").time_zones.get(zone, {}).get("city")
+    if fr is None:
+        fr = cldr_city(code, "fr")
     # A zone without a French entry is named alike in both languages ("Berlin").
     return _answer(en, straight(fr or en).partition(" (")[0])
 
