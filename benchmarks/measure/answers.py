@@ -165,7 +165,7 @@ def measure(
     for row, case, own_priors in zip(of, cases, priors, strict=True):
         for p, prior in zip(case.probes, own_priors, strict=True):
             if prior is not None:
-                key = _question(later.get(row, row) if p.kind == "decay" else row, p)
+                key = _question(row, p, later)
                 compared = {i for i in (p.answer, p.old, p.against) if i is not None}
                 shared = questions[key].needed if key in questions else ()
                 questions[key] = Race(prior, tuple(sorted(compared | set(shared))))
@@ -185,9 +185,7 @@ def measure(
     written = _measure_writing(lm, cases, deltas, of)
     return tuple(
         tuple(
-            written.get((row, p.prompt, p.reference))
-            if p.kind in WRITTEN
-            else answers.get(_question(later.get(row, row) if p.kind == "decay" else row, p))
+            written.get((row, p.prompt, p.reference)) if p.kind in WRITTEN else answers.get(_question(row, p, later))
             for p in case.probes
         )
         for row, case in zip(of, cases, strict=True)
@@ -229,8 +227,9 @@ def _measure_writing(
     return found
 
 
-def _question(row: int, p: Probe) -> tuple[int, str, str, tuple[str, ...]]:
-    return row, p.prompt, p.prior, p.candidates
+def _question(row: int, p: Probe, later: Mapping[int, int]) -> tuple[int, str, str, tuple[str, ...]]:
+    """What is asked of which delta; `later`: of a delta, the one with later training added, which `decay` asks."""
+    return later.get(row, row) if p.kind == "decay" else row, p.prompt, p.prior, p.candidates
 
 
 def measure_drift(
