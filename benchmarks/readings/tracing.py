@@ -25,7 +25,7 @@ from benchmarks.readings.prompts import Prepared, ReadingInput
 from benchmarks.readings.prompts.prepared import in_batches
 from editing.errors import NoSite
 from editing.model import Hook, LanguageModel
-from editing.run import first, with_first
+from editing.run import capture, first, with_first
 from editing.seeds import seed_for
 from editing.solve import setting
 from editing.text import Prompt
@@ -128,22 +128,14 @@ class Tracing(Reading):
 
     def _map_outputs(self, prepared: Prepared, hidden: torch.Tensor) -> list[torch.Tensor]:
         """Outputs (n, S, d_model) of the edited map of every block, when `hidden` enters the first."""
-        store: dict[str, torch.Tensor] = {}
-        width = hidden.shape[1]
-
-        def keep(path: str) -> Hook:
-            def hook(module: torch.nn.Module, args: tuple, output: object) -> None:
-                value = first(output)
-                store[path] = value.reshape(-1, width, value.shape[-1])
-
-            return path, hook
-
+        store: dict[tuple[str, str], torch.Tensor] = {}
         everything = torch.arange(len(prepared.prompts), device=prepared.lm.device)
         anywhere = torch.zeros(1, dtype=torch.long, device=prepared.lm.device)
         paths = self._paths(prepared.lm)
+        hooks = [capture(path, "output", store, hidden.shape[1]) for path in paths]
         with torch.no_grad():
-            prepared.run(-1, everything, hidden, (anywhere, anywhere), [keep(path) for path in paths])
-        return [store[path] for path in paths]
+            prepared.run(-1, everything, hidden, (anywhere, anywhere), hooks)
+        return [store[path, "output"] for path in paths]
 
     def _maps_restored(
         self, prepared: Prepared, noisy: tuple, outputs: list[torch.Tensor], layer: int, columns: torch.Tensor

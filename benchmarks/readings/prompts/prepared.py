@@ -107,12 +107,8 @@ def block_states(
     behind = states(lm, prompts, blocks) if blocks else {}
     by_layer = {layer: behind[lm.layout.blocks[layer], "output"] for layer in layers if layer >= 0}
     if -1 in layers:
-        by_layer[-1] = torch.cat(
-            [
-                _embedded(lm, [prompts[i] for i in range(start, min(start + batch, len(prompts)))])
-                for start in range(0, len(prompts), batch)
-            ]
-        )
+        parts = [_embedded(lm, [prompts[i] for i in members]) for members in in_batches(len(prompts), batch)]
+        by_layer[-1] = torch.cat(parts)
     return torch.stack([by_layer[layer] for layer in layers], 1)
 
 

@@ -39,11 +39,6 @@ class ReadingInput:
         """(questions,) bool: whether greedy decoding gives the answer, every token of it."""
         return answer_scores(self.lm, self.prompts).exact.numpy()
 
-    @cached_property
-    def logp(self) -> np.ndarray:
-        """(questions,) log P(answer), nats."""
-        return answer_scores(self.lm, self.prompts).logp.numpy()
-
     def choose(self, relation: str = "", lang: str = "", wording: int | None = None, right: bool = False) -> list[int]:
         """Places of the questions of a relation, language and wording; with `right`, of those answered right."""
         return [
