@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.ladders.ladder import Rung, choose_rungs, ladder_names, load_ladder
+from benchmarks.ladders.ladder import Rung, choose_rungs
 from benchmarks.models import absent, parse, resolve
 from editing.errors import UserError
 
@@ -56,14 +56,7 @@ def needs(name: str, rungs: tuple[str, ...] = ()) -> list[Need]:
     Raises:
         UserError: no such ladder or rung.
     """
-    return [_need(rung) for rung in _all(name, rungs)]
-
-
-def _all(name: str, rungs: tuple[str, ...]) -> list[Rung]:
-    """The rungs, also those whose model is not here."""
-    kept, _ = choose_rungs(name, rungs)  # refuses what there is not
-    is_ladder = name in ladder_names() or name.endswith(".toml")
-    return [rung for rung in (load_ladder(name).rungs if is_ladder else kept) if not rungs or rung.name in rungs]
+    return [_need(rung) for rung in choose_rungs(name, rungs, absent=True)[0]]
 
 
 def _need(rung: Rung) -> Need:
@@ -84,18 +77,18 @@ def _need(rung: Rung) -> Need:
     )
 
 
-def format_needs(name: str, found: list[Need]) -> str:
+def format_needs(name: str, listed: list[Need]) -> str:
     """The table, its sum, and what is not known."""
     lines = [f"{'rung':<20}{'parameters':>15}{'disk GB':>9}{'H100 h':>8}  {'checked':<8} state"]
-    for need in found:
+    for need in listed:
         disk = "?" if need.gigabytes is None else f"{need.gigabytes:.1f}"
         hours = "?" if need.hours is None else f"{need.hours:.2f}"
         count = f"{need.parameters:,}" if need.parameters else "?"
         checked = "yes" if need.checked else "no"
         lines.append(f"{need.rung:<20}{count:>15}{disk:>9}{hours:>8}  {checked:<8} {need.state}")
-    disk = sum(need.gigabytes or 0 for need in found if "to fetch" in need.state)
-    hours = sum(need.hours or 0 for need in found)
-    unknown = sum(need.hours is None for need in found)
+    disk = sum(need.gigabytes or 0 for need in listed if "to fetch" in need.state)
+    hours = sum(need.hours or 0 for need in listed)
+    unknown = sum(need.hours is None for need in listed)
     lines.append(
         f"{name}: {disk:.1f} GB to fetch, {hours:.1f} hours on one H100 for {EDITS} edits by {METHODS} methods (a rule)"
         + (f"; {unknown} rungs of unknown size" if unknown else "")
@@ -110,7 +103,7 @@ def fetch(name: str, rungs: tuple[str, ...] = (), say: Callable[[str], object] =
         How many failed.
     """
     failed = 0
-    for rung in _all(name, rungs):
+    for rung in choose_rungs(name, rungs, absent=True)[0]:
         if parse(rung.model).kind == "grown":
             say(f"{rung.name}: trained here, nothing to fetch")
             continue

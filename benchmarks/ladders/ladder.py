@@ -176,24 +176,25 @@ def present_rungs(ladder: Ladder) -> tuple[tuple[Rung, ...], tuple[str, ...]]:
     return tuple(kept), tuple(notes)
 
 
-def choose_rungs(name: str, rungs: Sequence[str] = ()) -> tuple[tuple[Rung, ...], tuple[str, ...]]:
+def choose_rungs(
+    name: str, rungs: Sequence[str] = (), *, absent: bool = False
+) -> tuple[tuple[Rung, ...], tuple[str, ...]]:
     """The rungs a command is to work on, and one line for each optional one left out.
 
     Args:
         name: a ladder's name or .toml file, or a model reference, which is a ladder of that one model.
-        rungs: only these, by name.
+        rungs: only these, by name. absent: also the optional ones whose model is not here.
 
     Raises:
         BadData: no such ladder, model folder or rung. BadModel: neither a ladder nor a model reference.
     """
     if name in ladder_names() or name.endswith(".toml"):
         ladder = load_ladder(name)
-        kept, notes = present_rungs(ladder)
     else:
         if difflib.get_close_matches(name, ladder_names(), n=1, cutoff=0.8):
             load_ladder(name)  # a slip in a ladder's name: say so
-        ladder, notes = _of_one(name), ()
-        kept = ladder.rungs
+        ladder = _of_one(name)
+    kept, notes = (ladder.rungs, ()) if absent else present_rungs(ladder)
     for chosen in rungs:
         if chosen not in {rung.name for rung in ladder.rungs}:
             known = ", ".join(rung.name for rung in ladder.rungs)
