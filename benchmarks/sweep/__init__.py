@@ -11,6 +11,7 @@ from benchmarks.sweep.planning.plan_flags import PLAN_OPTIONS, overridden
 from benchmarks.sweep.run_folder.compact import Compacted, compact
 from benchmarks.sweep.run_folder.merge import merge
 from benchmarks.sweep.runner import Outcome, format_outcome, run_bench
+from benchmarks.sweep.search.search_points import case_means
 from benchmarks.sweep.search.search_points import judge as judge_setting
 from benchmarks.sweep.shards import parse_shard
 from benchmarks.sweep.status import format_status, status
@@ -25,6 +26,7 @@ __all__ = [
     "Split",
     "Workers",
     "array_script",
+    "case_means",
     "compact",
     "estimate",
     "estimate_json",

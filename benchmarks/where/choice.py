@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmarks.sweep import judge_setting
+from benchmarks.sweep import case_means, judge_setting
 from editing.errors import BadData
 from editing.files import atomic_file
 from editing.methods import make_method
 from valley.rows import IN_LANGUAGE, KEPT
+from valley.statistics import weighted_means
 
 PLACES = ("site", "lookup", "depth")
 DRAWS = 1000  # of the bootstrap over cases
@@ -79,17 +80,13 @@ def choices(rows: pd.DataFrame, seed: int = 0) -> list[Choice]:
 
 def scores_drawn(rows: pd.DataFrame, seed: int) -> np.ndarray:
     """(DRAWS,) harmonic means when the cases are drawn again, with the kinds of probes that the search counts."""
-    own = (rows["probe"] != "multi_hop") | (rows["lang"] == rows["edit_lang"])
-    kinds = rows[own].groupby(["dataset", "case", "probe"], observed=True)["value"].mean().unstack("probe")
+    kinds = case_means(rows).unstack("probe")
     rng = np.random.default_rng([seed, len(kinds)])
     weights = rng.multinomial(len(kinds), np.full(len(kinds), 1 / len(kinds)), size=DRAWS).astype("float64")
 
     def side(names: Sequence[str]) -> np.ndarray:
         values = kinds.reindex(columns=[name for name in names if name in kinds]).to_numpy(dtype="float64")
-        there = np.isfinite(values)
-        with np.errstate(invalid="ignore", divide="ignore"):  # a draw may hold no case with a kind
-            means = (weights @ np.where(there, values, 0.0)) / (weights @ there)
-        return np.nanmean(means, axis=1)
+        return np.nanmean(weighted_means(weights, values), axis=1)  # a draw may hold no case with a kind
 
     return harmonic(side(IN_LANGUAGE), side(KEPT))
 

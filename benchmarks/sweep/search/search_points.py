@@ -52,10 +52,14 @@ def judge(rows: pd.DataFrame, rule: int = SEARCH_RULE) -> Point:
     return replace(means(rows) if isnan(first.score) else first, known=count)
 
 
-def _means(rows: pd.DataFrame) -> Point:
+def case_means(rows: pd.DataFrame) -> pd.Series:
+    """By (data set, case, probe): the mean over the probes of a kind that count by rule 3."""
     own = (rows["probe"] != "multi_hop") | (rows["lang"] == rows["edit_lang"])
-    by_case = rows[own].groupby(["dataset", "case", "probe"], observed=True)["value"].mean()
-    means = by_case.groupby("probe", observed=True).mean()
+    return rows[own].groupby(["dataset", "case", "probe"], observed=True)["value"].mean()
+
+
+def _means(rows: pd.DataFrame) -> Point:
+    means = case_means(rows).groupby("probe", observed=True).mean()
     general, special = (float(means.reindex(list(names)).mean()) for names in (IN_LANGUAGE, KEPT))
     return Point(general, special, gated=any(means.get(kind, nan) < least for kind, least in GATES.items()))
 
