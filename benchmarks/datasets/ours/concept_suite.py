@@ -55,10 +55,7 @@ def cases(kind: str, seed: int, argument: str = "") -> list[Case]:
     if kind == "fact":
         made = fact_cases(known, "concept", NAME, seed, home)
     else:
-        groups: dict[str, list[str]] = {}
-        for key in known.subjects():
-            groups.setdefault(known.entity(key).group, []).append(key)
-        concepts = turns(groups.values())
+        concepts = subjects_in_turn(known)
         if kind == "rename":
             pairs = [(key, _new_name(known, key, seed)) for key in concepts if known.elicit(key, home)]
             # "train", "piano", "table" are the same word in French: nothing to rename.
@@ -70,6 +67,14 @@ def cases(kind: str, seed: int, argument: str = "") -> list[Case]:
     if not made:
         raise BadData(f"{argument}: no {kind} edit can be made of its concepts; {NEEDS[kind]}, or leave out that kind")
     return made
+
+
+def subjects_in_turn(known: Knowledge) -> list[str]:
+    """The concepts that cases are made of, the types taking turns."""
+    groups: dict[str, list[str]] = {}
+    for key in known.subjects():
+        groups.setdefault(known.entity(key).group, []).append(key)
+    return turns(groups.values())
 
 
 def _new_name(known: Knowledge, key: str, seed: int) -> str:

@@ -14,8 +14,8 @@ from collections import Counter
 from dataclasses import replace
 
 from benchmarks.cases import Case, Probe
-from benchmarks.datasets.asking import ask, find_concept, turns
-from benchmarks.datasets.ours.concept_suite import REQUEST_RELATIONS, SIBLINGS, TYPE, edited_rank
+from benchmarks.datasets.asking import ask, find_concept
+from benchmarks.datasets.ours.concept_suite import REQUEST_RELATIONS, SIBLINGS, TYPE, edited_rank, subjects_in_turn
 from benchmarks.world import Fact, Knowledge, knowledge, own_knowledge
 from editing.errors import BadData, BadRequest
 from editing.text import EditRequest
@@ -32,14 +32,8 @@ def cases(kind: str, seed: int, argument: str = "") -> list[Case]:
         BadData: a malformed file, or none of its concepts differs from its kind.
     """
     known = own_knowledge(argument) if argument else knowledge()
-    groups: dict[str, list[str]] = {}
-    for key in known.subjects():
-        groups.setdefault(known.entity(key).group, []).append(key)
-    made = [
-        erase_case(known.name(key, known.langs[0]), seed, known)
-        for key in turns(groups.values())
-        if _apart(known, key)
-    ]  # fmt: skip
+    apart = [key for key in subjects_in_turn(known) if _apart(known, key, _usual(known, key))]
+    made = [erase_case(known.name(key, known.langs[0]), seed, known) for key in apart]
     if not made:
         raise BadData(f"{argument}: no concept differs from its siblings; give them answers by relation that differ")
     return made
@@ -56,9 +50,8 @@ def _usual(known: Knowledge, key: str) -> dict[str, str]:
     return {relation: count.most_common(1)[0][0] for relation, count in answers.items()}
 
 
-def _apart(known: Knowledge, key: str) -> list[Fact]:
-    """The facts in which a concept differs from its kind."""
-    usual = _usual(known, key)
+def _apart(known: Knowledge, key: str, usual: dict[str, str]) -> list[Fact]:
+    """The facts in which a concept differs from the `usual` answers of its kind."""
     return [fact for fact in known.about(key) if usual.get(fact.relation, fact.object) != fact.object]
 
 
@@ -74,7 +67,8 @@ def erase_case(concept: str, seed: int = 0, known: Knowledge | None = None) -> C
     home, *others = known.langs
     key = find_concept(known, concept)
     concept = known.name(key, home)
-    facts, usual = sorted(_apart(known, key), key=lambda fact: edited_rank(fact.relation)), _usual(known, key)
+    usual = _usual(known, key)
+    facts = sorted(_apart(known, key, usual), key=lambda fact: edited_rank(fact.relation))
     if not facts:
         raise BadRequest(f"cannot erase {concept!r}: nothing known sets it apart from its kind; choose another concept")
     case_id = f"erase:{concept}"
