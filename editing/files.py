@@ -72,6 +72,19 @@ def write_whole(path: Path, content: str | bytes) -> Path:
     return path
 
 
+def made_folder(path: Path) -> Path:
+    """The folder, made where it is not there yet.
+
+    Raises:
+        BadData: it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadData(f"{path}: cannot write there ({error.strerror}); choose another folder") from error
+    return path
+
+
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
     """A temporary folder beside `path` that becomes it when the body succeeds and vanishes when it fails.

@@ -19,7 +19,7 @@ from benchmarks.measure import open_model, statistics_of, stored_table
 from benchmarks.pictures import write_png
 from benchmarks.world import own_knowledge
 from editing.errors import BadData, UserError
-from editing.files import atomic_file
+from editing.files import atomic_file, made_folder
 from editing.model import LanguageModel
 
 VERSION = 1  # raise it when the same model would give other rows than before
@@ -74,10 +74,7 @@ def run_crispness(
     pairs.chosen(concepts)
     chosen, skipped = choose_rungs(name, rungs)
     if out is not None:
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise BadData(f"{out}: cannot write there ({error.strerror}); choose another folder") from error
+        made_folder(out)
     say = say or (lambda line: print(line, file=sys.stderr))
     frames, failed = [], []
     began = time.perf_counter()

@@ -19,7 +19,7 @@ from benchmarks.readings.base import NONE, Reading
 from benchmarks.readings.by_name import make_reading, reading_names
 from benchmarks.readings.prompts import Material, ReadingInput, exposure_of, ravel_material, world_material
 from editing.errors import BadData, BadRequest, UserError
-from editing.files import atomic_file
+from editing.files import atomic_file, made_folder
 from valley.rows import READINGS_FILE, read_readings
 
 VERSION = 1  # raise it when the same model would give other rows than before
@@ -99,7 +99,7 @@ def run_readings(
     chosen, skipped = choose_rungs(name, rungs)
     say = say or (lambda line: print(line, file=sys.stderr))
     tables, seconds, failed = [], [], []
-    file = None if out is None else _file_in(out)
+    file = None if out is None else made_folder(out) / READINGS_FILE
     for number, rung in enumerate(chosen, 1):
         say(f"rung {number} of {len(chosen)}: {rung.name}")
         try:
@@ -121,14 +121,6 @@ def run_readings(
         raise BadData(f"{name}: no rung could be read; {[*skipped, *failed, 'it has none'][0]}")
     whole = pd.concat(tables, ignore_index=True)
     return Read(whole, file, tuple(seconds), skipped, tuple(failed))
-
-
-def _file_in(out: Path) -> Path:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BadData(f"{out}: cannot write there ({error.strerror}); choose another folder") from error
-    return out / READINGS_FILE
 
 
 def _store(file: Path, table: pd.DataFrame) -> None:
