@@ -58,17 +58,17 @@ def run_chat(
     if form is None:
         raise BadModel(f"{reference}: no chat template; give one with --chat FILE")
     plain = [_some(case) for case in build_cases(dataset, "fact", limit, seed)]
-    asked = {"plain": plain, "chat": [form.case(case) for case in plain]}
-    bases = {name: measure_base(lm, cases, new_tokens=0) for name, cases in asked.items()}
+    cases_by_form = {"plain": plain, "chat": [form.case(case) for case in plain]}
+    bases = {name: measure_base(lm, cases, new_tokens=0) for name, cases in cases_by_form.items()}
     lines = []
     for name in methods:
         method = make_method(name, **taken_by(name, settings))
         lm, _ = planned(lm, [method], [case.request for case in plain])
         statistics = statistics_of(lm, seed)
         for made in FORMS:
-            deltas = method.each(lm, [case.request for case in asked[made]], statistics)
+            deltas = method.each(lm, [case.request for case in cases_by_form[made]], statistics)
             for form_asked in FORMS:
-                cases, base = asked[form_asked], bases[form_asked]
+                cases, base = cases_by_form[form_asked], bases[form_asked]
                 after = measure(lm, cases, base.priors, deltas, new_tokens=0)
                 parts = zip(cases, base.answers, base.priors, after, strict=True)
                 scores = [_means(probe_rows(*part, {})) for part in parts]
@@ -119,9 +119,9 @@ def format_chat(outcome: Survival) -> str:
     """The table for a terminal."""
     table, out = outcome.rows, [f"{outcome.model}; chat form: {outcome.form.text('PROMPT')!r}"]
     out.append(f"{'method':<12}{'edit made in':<14}{'asked in':<10}" + "".join(f"{kind:>22}" for kind in KINDS))
-    for (method, made, asked), part in table.groupby(["method", "edit", "asked"], sort=False):
+    for (method, made, form_asked), part in table.groupby(["method", "edit", "asked"], sort=False):
         cells = {row.kind: f"{row.value:.2f} [{row.low:.2f}, {row.high:.2f}]" for row in part.itertuples()}
-        out.append(f"{method:<12}{made:<14}{asked:<10}" + "".join(f"{cells[kind]:>22}" for kind in KINDS))
+        out.append(f"{method:<12}{made:<14}{form_asked:<10}" + "".join(f"{cells[kind]:>22}" for kind in KINDS))
     out.append(
         f"mean over {int(table['n'].max())} cases, 95% interval (cases drawn again); neighbours where known before"
     )

@@ -196,11 +196,11 @@ def _with_later_training(
     lm: LanguageModel, cases: Sequence[Case], deltas: Sequence[Delta], of: Sequence[int]
 ) -> tuple[list[Delta], dict[int, int]]:
     """The edits, behind them those that a `decay` probe asks for with later training added, and which is which."""
-    asked = {row for row, case in zip(of, cases, strict=True) if any(p.kind == "decay" for p in case.probes)} - {-1}
-    if not asked:
+    decaying = {row for row, case in zip(of, cases, strict=True) if any(p.kind == "decay" for p in case.probes)}
+    rows = sorted(decaying - {-1})
+    if not rows:
         return list(deltas), {}
     training = later_training(lm)
-    rows = sorted(asked)
     trained = [compose([deltas[row], training]) for row in rows]
     return [*deltas, *trained], {row: len(deltas) + i for i, row in enumerate(rows)}
 
@@ -209,7 +209,7 @@ def _measure_writing(
     lm: LanguageModel, cases: Sequence[Case], deltas: Sequence[Delta], of: Sequence[int]
 ) -> dict[tuple[int, str, str], Answer]:
     """(delta, prompt, reference) -> the text that this prompt begins, for the probes whose answer is a text."""
-    asked = list(
+    questions = list(
         dict.fromkeys(
             (row, p.prompt, p.reference)
             for row, case in zip(of, cases, strict=True)
@@ -217,14 +217,15 @@ def _measure_writing(
             if p.kind in WRITTEN
         )
     )
-    written = greedy(lm, [prompt for _, prompt, _ in asked], FLUENCY_TOKENS, deltas, [row for row, _, _ in asked])
-    frequencies = inverse_frequencies(reference for _, _, reference in asked if reference)
-    found = {}
-    for key, more in zip(asked, written, strict=True):
+    prompts, rows = [prompt for _, prompt, _ in questions], [row for row, _, _ in questions]
+    written = greedy(lm, prompts, FLUENCY_TOKENS, deltas, rows)
+    frequencies = inverse_frequencies(reference for _, _, reference in questions if reference)
+    answers = {}
+    for key, more in zip(questions, written, strict=True):
         text, reference = key[1] + more, key[2]
         score = reference_score(text, reference, frequencies) if reference else nan
-        found[key] = Answer(np.zeros(0), text, reference_score=score)
-    return found
+        answers[key] = Answer(np.zeros(0), text, reference_score=score)
+    return answers
 
 
 def _question(row: int, p: Probe, later: Mapping[int, int]) -> tuple[int, str, str, tuple[str, ...]]:

@@ -58,10 +58,10 @@ class Lens(Reading):
             logits = read_out(source.lm, states[:, at]).log_softmax(-1)
             top, depth = logits.argmax(1), (layers[at] + 1) / source.lm.n_layers
             for control, tokens in (("none", answers), ("other_answer", others)):
-                wanted = torch.tensor(tokens)
-                hit = (top == wanted).numpy()
+                expected = torch.tensor(tokens)
+                hit = (top == expected).numpy()
                 firsts[control] = np.where(hit, depth, firsts[control])
-                logp = logits[torch.arange(len(places)), wanted].mean()
+                logp = logits[torch.arange(len(places)), expected].mean()
                 there = about | {"layer": layers[at], "control": control}
                 out += [row("answer_top1", hit.mean(), **there), row("answer_logp", float(logp), **there)]
         for control, depths in firsts.items():

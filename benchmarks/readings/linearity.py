@@ -57,8 +57,8 @@ class Linearity(Reading):
         for relation in source.material.relations:
             for lang in source.material.langs:
                 out += self._relation(source, relation, lang, layers)
-            for (entity, told), count in source.material.exposure.items():
-                if told == relation:
+            for (entity, fact_relation), count in source.material.exposure.items():
+                if fact_relation == relation:
                     out.append(row("exposure", count, relation=relation, concept=entity, control="none"))
         return out
 
@@ -71,18 +71,18 @@ class Linearity(Reading):
             return [row("faithfulness", np.nan, n=len(held), **about)]
         lm = source.lm
         across = [self._elsewhere(source, place) for place in held] if lang == source.material.langs[0] else []
-        asked = [source.prompts[i] for i in held]
+        prompts = [source.prompts[i] for i in held]
         examples = [source.prompts[i] for i in made]
         own, there = (block_states(lm, part, layers) if part else None for part in (
-            asked, [p for p in across if p is not None]))  # fmt: skip
+            prompts, [p for p in across if p is not None]))  # fmt: skip
         assert own is not None
         out = []
         for at, layer in enumerate(layers):
             inputs = own[:, at] if there is None else torch.cat([own[:, at], there[:, at]])
             maps = affine_maps(lm, examples, layer, inputs)
-            said, constant = self._said(lm, maps, len(held), asked)
+            said, constant = self._said(lm, maps, len(held), prompts)
             shuffled = torch.roll(said, 1, 0) if len(said) > 1 else said
-            answers = torch.tensor([p.target[0] for p in asked])
+            answers = torch.tensor([p.target[0] for p in prompts])
             here: dict[str, Any] = about | {"layer": layer, "n": len(held)}
             out.append(row("faithfulness", (said == answers).double().mean().item(), **here))
             out.append(row("faithfulness", (constant == answers).double().mean().item(), control="constant", **here))
@@ -95,7 +95,7 @@ class Linearity(Reading):
             if there is not None:
                 kept = [i for i, p in enumerate(across) if p is not None]
                 moved = AffineMaps(maps.outputs, maps.at_examples, maps.products[:, len(held) :])
-                said, constant = self._said(lm, moved, len(kept), [asked[i] for i in kept])
+                said, constant = self._said(lm, moved, len(kept), [prompts[i] for i in kept])
                 right, here = answers[kept], here | {"lang": "-".join(source.material.langs[:2]), "n": len(kept)}
                 out.append(row("faithfulness", (said == right).double().mean().item(), **here))
                 out.append(row("faithfulness", (constant == right).double().mean().item(), control="constant", **here))
@@ -111,11 +111,11 @@ class Linearity(Reading):
         return None
 
     def _said(
-        self, lm: LanguageModel, maps: AffineMaps, n: int, asked: list[Prompt]
+        self, lm: LanguageModel, maps: AffineMaps, n: int, prompts: list[Prompt]
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """(n,) first tokens that the map says, each half of the facts under the beta that is best on the other half;
         and what its constant part alone says."""
-        answers = torch.tensor([p.target[0] for p in asked])
+        answers = torch.tensor([p.target[0] for p in prompts])
         by_beta = torch.stack([read_out(lm, maps.at(beta)[:n]).argmax(1) for beta in BETAS])
         hits = (by_beta == answers).double()
         half = torch.arange(n) % 2

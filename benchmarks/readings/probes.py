@@ -124,10 +124,10 @@ class Probes(Reading):
                 for lang, there in read.items():
                     if there is None:
                         continue
-                    asked = (fold == held) & there[2]
-                    said = predict(weights, there[which].mean(1)[asked][:, at][:, columns])
+                    test = (fold == held) & there[2]
+                    said = predict(weights, there[which].mean(1)[test][:, at][:, columns])
                     name = lang if lang == first else f"{first}-{lang}"
-                    hits.setdefault((measure, name), []).append(said == labels[asked])
+                    hits.setdefault((measure, name), []).append(said == labels[test])
         if outputs.shape[1] > 1:
             weights = fit_classes(outputs[named][:, 0, at], labels[named], classes)
             said = predict(weights, outputs[named][:, 1:, at].reshape(-1, outputs.shape[-1]))

@@ -206,7 +206,7 @@ class _Sweep:
             for task in taken:  # only once nothing else of this step is left to do
                 self._cell(task, seeds[task.cell.seed], bar, wait=True)
             try:
-                tasks = schedule.send(lambda asked: self._read(asked, model))
+                tasks = schedule.send(lambda measured: self._read(measured, model))
             except StopIteration:
                 if self.ran > ran:
                     self._check_weights(loaded, "+".join(self.plan.methods))
@@ -230,7 +230,7 @@ class _Sweep:
                     return False
                 cells[address] = cell
             try:
-                tasks = schedule.send(lambda asked: self._read(asked, model))
+                tasks = schedule.send(lambda measured: self._read(measured, model))
             except StopIteration:
                 break
         for address, cell in cells.items():

@@ -57,7 +57,7 @@ def choices(rows: pd.DataFrame, seed: int = 0) -> list[Choice]:
     search scores them (`benchmarks/sweep/search/search_points.py`).
     """
     test = rows[(rows["split"] == "test") & (rows["error"] == "")]
-    found = []
+    measured = []
     for (kind, method, settings, dose), part in test.groupby(["edit_kind", "method", "settings", "dose"], sort=False):
         point = judge_setting(part)
         if point.score != point.score:
@@ -69,13 +69,13 @@ def choices(rows: pd.DataFrame, seed: int = 0) -> list[Choice]:
         usual = make_method(str(method)).settings()
         changed = {key: value for key, value in json.loads(str(settings)).items() if value != usual.get(key)}
         layers = int(part["n_layers"].iloc[0])
-        found.append(
+        measured.append(
             Choice(
                 str(kind), str(method), changed, int(part["depth"].iloc[0] * layers), layers, float(str(dose)),
                 point.generalisation, point.specificity, point.score, float(low), float(high), n,
             )
         )  # fmt: skip
-    return sorted(found, key=lambda one: (one.kind, -one.score, abs(one.dose - 1)))
+    return sorted(measured, key=lambda one: (one.kind, -one.score, abs(one.dose - 1)))
 
 
 def scores_drawn(rows: pd.DataFrame, seed: int) -> np.ndarray:
@@ -97,15 +97,15 @@ def harmonic(a: Any, b: Any) -> Any:
     return np.where(total > 0, 2 * np.asarray(a) * np.asarray(b) / np.where(total > 0, total, 1), 0.0)
 
 
-def best(found: Sequence[Choice]) -> dict[str, Choice]:
+def best(ranked: Sequence[Choice]) -> dict[str, Choice]:
     """The first choice of each kind of edit."""
-    return {one.kind: one for one in reversed(found)}
+    return {one.kind: one for one in reversed(ranked)}
 
 
-def write_choices(found: Mapping[str, Choice], model: str, file: Path) -> None:
+def write_choices(chosen: Mapping[str, Choice], model: str, file: Path) -> None:
     """Write the choices as TOML, one table per kind of edit."""
     lines = [f"# Where to edit {model}, found by `valley where`: take it with `edit --at` or `bench --at`.", ""]
-    for kind, one in found.items():
+    for kind, one in chosen.items():
         lines += [f"[{kind}]", f"method = {json.dumps(one.method)}", f"dose = {one.dose:g}"]
         lines += [f"{key} = {json.dumps(value)}" for key, value in one.settings.items() if value is not None]
         about = f"harmonic mean {one.score:.3f} ({one.low:.3f} to {one.high:.3f}) on {one.n} cases"

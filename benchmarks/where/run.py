@@ -112,26 +112,26 @@ def _map(model: str, device: str | None, seed: int, localiser: bool) -> pd.DataF
     return table.groupby(["layer", "position"])["value"].mean().reset_index()[columns]
 
 
-def format_where(found: Where) -> str:
+def format_where(result: Where) -> str:
     """The result as text for a terminal; it ends with what to paste."""
     head = ("kind", "method", "site", "lookup", "layer", "dose", "gen.", "spec.", "harmonic mean", "cases")
-    rows = [head, *(_line(one) for one in found.chosen.values())]
+    rows = [head, *(_line(one) for one in result.chosen.values())]
     lines = aligned(rows)
-    for kind, one in found.chosen.items():
+    for kind, one in result.chosen.items():
         second = next(
-            (o for o in found.every if o.kind == kind and (o.layer, o.method) != (one.layer, one.method)), None
+            (o for o in result.every if o.kind == kind and (o.layer, o.method) != (one.layer, one.method)), None
         )
         if second is not None and second.high >= one.low:
             lines.append(
                 f"{kind}: layer {second.layer} by {second.method} ({second.score:.3f}) is as good within error"
             )
-    if len(found.map):
-        top = found.map.loc[found.map.groupby("position")["value"].idxmax()]
+    if len(result.map):
+        top = result.map.loc[result.map.groupby("position")["value"].idxmax()]
         places = ", ".join(f"{p} {layer} ({v:.3f})" for layer, p, v in top.itertuples(index=False, name=None))
         lines.append(f"localiser (causal tracing, layer of the largest effect per token): {places}")
-    lines += [f"failed: {line}" for line in found.failed[:5]]
-    lines.append(f"wrote {found.file}; use it with: valley edit --model {found.model} --at {found.file}")
-    lines += [f"  {kind}: valley edit --model {found.model} {one.line}" for kind, one in found.chosen.items()]
+    lines += [f"failed: {line}" for line in result.failed[:5]]
+    lines.append(f"wrote {result.file}; use it with: valley edit --model {result.model} --at {result.file}")
+    lines += [f"  {kind}: valley edit --model {result.model} {one.line}" for kind, one in result.chosen.items()]
     return "\n".join(lines)
 
 

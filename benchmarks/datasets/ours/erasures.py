@@ -83,17 +83,17 @@ def erase_case(concept: str, seed: int = 0, known: Knowledge | None = None) -> C
         for lang in others:
             if known.speaks(lang, fact.relation, key, fact.object, new):
                 templates = range(min(2, known.n_templates(fact.relation, lang)))
-                asked = [ask(known, "cross_lingual", fact, lang, template, new) for template in templates]
-                probes += [replace(probe, away=True) for probe in asked]
+                translated = [ask(known, "cross_lingual", fact, lang, template, new) for template in templates]
+                probes += [replace(probe, away=True) for probe in translated]
     for fact in (fact for fact in known.about(key) if fact not in facts):
         spoken = [lang for lang in known.langs if known.speaks(lang, fact.relation, key, fact.object)]
         probes += [ask(known, "same_subject", fact, lang, 0) for lang in spoken]
     kin = list(known.siblings(key))
     for i, sibling in enumerate(rng.sample(kin, min(SIBLINGS, len(kin)))):
-        asked_facts = [fact for fact in known.about(sibling) if fact.relation in usual]
+        own_facts = [fact for fact in known.about(sibling) if fact.relation in usual]
         for lang, count in ((home, 2), *((lang, 1) for lang in others)):
-            for j in range(min(count, len(asked_facts))):
-                fact = asked_facts[(i + j) % len(asked_facts)]
+            for j in range(min(count, len(own_facts))):
+                fact = own_facts[(i + j) % len(own_facts)]
                 if known.speaks(lang, fact.relation, sibling, fact.object):
                     probes.append(ask(known, "neighbour", fact, lang, 0))
     request = EditRequest(

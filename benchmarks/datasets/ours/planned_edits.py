@@ -46,8 +46,8 @@ def cases(kind: str, seed: int, argument: str = "") -> list[Case]:
     cases = []
     for change in (change for change in news.changes if change.kind == kind):
         case = _apart(_case(world, change), edited, name)
-        told = make_corpus(world, spec.split, News((change,)))
-        pairs = zip(plain.train, told.train, strict=True)
+        changed = make_corpus(world, spec.split, News((change,)))
+        pairs = zip(plain.train, changed.train, strict=True)
         documents = tuple((new.lang, new.text) for old, new in pairs if old.text != new.text)
         cases.append(replace(case, request=replace(case.request, documents=documents)))
     return cases

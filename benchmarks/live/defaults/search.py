@@ -94,8 +94,8 @@ class Table:
             raise BadData(f"{path}: no readable table ({error}); delete it to measure again") from error
 
     def holds(self, stage: str, kind: str, place: Place, case: Case) -> bool:
-        wanted = (stage, kind, *place, case.id)
-        return any(tuple(line[k] for k in ("stage", "kind", "method", "settings", "case")) == wanted
+        key = (stage, kind, *place, case.id)
+        return any(tuple(line[k] for k in ("stage", "kind", "method", "settings", "case")) == key
                    for line in self.lines)  # fmt: skip
 
     def add(self, lines: Sequence[dict]) -> None:

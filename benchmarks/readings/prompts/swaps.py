@@ -57,8 +57,8 @@ def draw_swaps(
     for i in source.choose(relation, way[0], right=True):
         if source.question(i).entity in members:
             by_entity.setdefault(source.question(i).entity, []).append(i)
-    asked = [i for i in source.choose(relation, way[1], right=True) if source.question(i).entity in members]
-    beside = [
+    of_relation = [i for i in source.choose(relation, way[1], right=True) if source.question(i).entity in members]
+    of_others = [
         i
         for i in source.choose(lang=way[1], right=True)
         if source.question(i).entity in members and source.question(i).relation != relation
@@ -66,7 +66,7 @@ def draw_swaps(
     names = {q.answer: q.target for q in source.material.questions if q.relation == relation and q.lang == way[1]}
     own = {q.entity: q.answer for q in source.material.questions if q.relation == relation}
     out = []
-    for pool, moves in ((asked, True), (beside, False)):
+    for pool, moves in ((of_relation, True), (of_others, False)):
         for number in range(count if pool else 0):
             base = pool[int(rng.integers(len(pool)))] if number >= len(pool) else pool[number]
             question = source.question(base)

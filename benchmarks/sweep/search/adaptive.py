@@ -82,7 +82,7 @@ class Hunt:
 
     def finer(self, best: Sequence[Setting]) -> list[Setting]:
         """Untried settings half way between the best and their tried neighbours at the same site and lookup."""
-        found: list[Setting] = []
+        untried: list[Setting] = []
         for method, chosen in best:
             same = [one for one in self.grid if all(one.get(k) == chosen.get(k) for k in chosen if k != "depth")]
             same.sort(key=lambda one: one.get("depth") or 0.0)
@@ -94,13 +94,13 @@ class Hunt:
             for edge in (max(below, default=-1), min(above, default=len(same))):
                 middle = (at + edge) // 2 if edge < at else (at + edge + 1) // 2
                 between = 0 <= middle < len(same) and middle not in (at, edge)
-                if between and (method, same[middle]) not in (*self.tried, *found):
-                    found.append((method, same[middle]))
-        return found
+                if between and (method, same[middle]) not in (*self.tried, *untried):
+                    untried.append((method, same[middle]))
+        return untried
 
     def elsewhere(self, best: Sequence[Setting]) -> list[Setting]:
         """The plan's other methods at the places of the best settings, where they can edit there."""
-        found: list[Setting] = []
+        others: list[Setting] = []
         for method in self.place.plan.methods[1:]:
             for _, chosen in best:
                 place = taken_by(method, {key: chosen[key] for key in ("site", "lookup", "depth") if key in chosen})
@@ -109,9 +109,9 @@ class Hunt:
                     make_method(method, **settings)
                 except BadRequest:  # a site that this method is not defined for
                     continue
-                if (method, settings) not in found:
-                    found.append((method, settings))
-        return found
+                if (method, settings) not in others:
+                    others.append((method, settings))
+        return others
 
     def run(self) -> Generator[list[Task], Read, list[Setting]]:
         """Steps 1 to 3; the settings still in the running, the best first."""
