@@ -7,8 +7,8 @@ import zipfile
 from pathlib import Path
 
 from editing.delta import Delta, export_peft
-from editing.errors import BadData, BadRequest
-from editing.files import atomic_file
+from editing.errors import BadRequest
+from editing.files import atomic_file, write_whole
 from editing.model import LanguageModel
 
 LONGEST = 60
@@ -41,9 +41,7 @@ def save(root: Path, name: str, change: Delta, python: str, commands: str) -> li
         raise BadRequest("there is no edit to save; make one first")
     written = [change.save(folder / "change")]
     for file, text in (("edit.py", python), ("edit.sh", commands)):
-        with atomic_file(folder / file) as temporary:
-            temporary.write_text(text, encoding="utf-8")
-        written.append(folder / file)
+        written.append(write_whole(folder / file, text))
     return written
 
 
@@ -59,12 +57,7 @@ def export(root: Path, name: str, change: Delta, lm: LanguageModel) -> Path:
     if archive.exists():
         raise BadRequest(f"{archive.name} is there already; choose another name")
     made = export_peft(change, lm, folder).folder
-    try:
-        with atomic_file(archive) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as file:
-            for path in sorted(made.iterdir()):
-                file.write(path, f"{folder.name}/{path.name}")
-    except OSError as error:
-        raise BadData(
-            f"{archive}: cannot write there ({error.strerror}); free space or choose another folder"
-        ) from error
+    with atomic_file(archive) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as file:
+        for path in sorted(made.iterdir()):
+            file.write(path, f"{folder.name}/{path.name}")
     return archive

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from editing.delta import Delta
-from editing.files import atomic_file
+from editing.files import write_whole
 from editing.model import LanguageModel
 
 CARD = "README.md"
@@ -15,9 +15,7 @@ SHOWN = 20  # edits that are listed one by one
 
 def write_card(delta: Delta, lm: LanguageModel, folder: Path, kind: str) -> Path:
     """Write the card of a `kind` (adapter, merged) beside its files."""
-    with atomic_file(folder / CARD) as file:
-        file.write_text(card_of(delta, lm, kind), encoding="utf-8")
-    return folder / CARD
+    return write_whole(folder / CARD, card_of(delta, lm, kind))
 
 
 def card_of(delta: Delta, lm: LanguageModel, kind: str) -> str:

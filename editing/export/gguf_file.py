@@ -50,7 +50,6 @@ def export_gguf(delta: Delta, lm: LanguageModel, source: Path, file: Path) -> tu
         places[place] = name, turned[0]
     if not places:
         raise BadRequest("this edit changes no weight; there is nothing to write into a GGUF")
-    file.parent.mkdir(parents=True, exist_ok=True)
     with in_weights(delta, lm), atomic_file(file) as temporary:
         changed = {}
         for place, (name, turned) in places.items():

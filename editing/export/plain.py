@@ -10,7 +10,7 @@ from pathlib import Path
 
 from editing.delta import Codebook, Delta, Dense, LowRank, Shift, TokenShift
 from editing.errors import BadData
-from editing.files import atomic_file
+from editing.files import atomic_file, write_whole
 from editing.lazy import tensor_files, torch
 from editing.model import LanguageModel, linear_shape
 
@@ -32,11 +32,10 @@ def export_plain(delta: Delta, lm: LanguageModel, folder: Path) -> Path:
     """Write `change.safetensors` and `change.json` into a new or empty folder.
 
     Raises:
-        BadData: the folder holds other files.
+        BadData: the folder holds other files, or cannot be written.
     """
     if folder.exists() and (not folder.is_dir() or {p.name for p in folder.iterdir()} - {TENSORS, PAGE}):
         raise BadData(f"{folder}: holds other files; name an empty or new folder")
-    folder.mkdir(parents=True, exist_ok=True)
     tensors: dict[str, torch.Tensor] = {}
     changes = []
     for name, change in delta.factors.items():
@@ -63,6 +62,5 @@ def export_plain(delta: Delta, lm: LanguageModel, folder: Path) -> Path:
         "changes": changes,
         "made_by": dict(delta.provenance),
     }
-    with atomic_file(folder / PAGE) as file:
-        file.write_text(json.dumps(page, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_whole(folder / PAGE, json.dumps(page, indent=2, ensure_ascii=False) + "\n")
     return folder

@@ -11,7 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from editing.delta import Delta, Shift, delta_hooks
-from editing.errors import BadData, BadRequest
+from editing.errors import BadRequest
 from editing.files import atomic_file
 from editing.lazy import torch
 from editing.model import Hook, LanguageModel, hooked
@@ -60,7 +60,6 @@ def export_steered(delta: Delta, lm: LanguageModel, file: Path) -> Path:
             "bias": None,
             "head_index": None,
         }
-    _make_folder(file)
     with atomic_file(file) as temporary:
         torch.save(config, temporary)
     return file
@@ -94,7 +93,6 @@ def export_control_vector(delta: Delta, lm: LanguageModel, file: Path) -> float:
             f"{', '.join(delta.weights)}: the model changes this output before the block's "
             f"(logits differ by {difference:.2g}); a control vector needs an edit of the block: --set at=block"
         )
-    _make_folder(file)
     with atomic_file(file) as temporary:
         writer = GGUFWriter(temporary, "controlvector")
         writer.add_string("controlvector.model_hint", lm.module.config.model_type)
@@ -106,13 +104,6 @@ def export_control_vector(delta: Delta, lm: LanguageModel, file: Path) -> float:
         writer.write_tensors_to_file()
         writer.close()
     return difference
-
-
-def _make_folder(file: Path) -> None:
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BadData(f"{file}: cannot be written ({error.strerror}); name another place") from error
 
 
 def _difference(delta: Delta, lm: LanguageModel, at_blocks: dict[str, torch.Tensor]) -> float:

@@ -13,7 +13,7 @@ import pandas as pd
 from benchmarks.commands.proof import charts, page, tables
 from benchmarks.oracle import FILE
 from benchmarks.pictures import write_png
-from editing.files import atomic_file
+from editing.files import atomic_file, write_whole
 
 HEAD = """# Proof of the instrument
 
@@ -48,9 +48,7 @@ def main(runs: Path, out: Path) -> None:
     parts = [HEAD, _oracle(runs, out), _composites(runs, out), _verdicts(runs, out)]
     parts += [*(_dial(name, runs, out) for name in DIALS), _crispness(runs, out)]
     text = "\n".join(part.strip("\n") + "\n" for part in parts)
-    with atomic_file(out / "README.md") as temporary:
-        temporary.write_text(text, encoding="utf-8")
-    click.echo(f"wrote {out / 'README.md'}")
+    click.echo(f"wrote {write_whole(out / 'README.md', text)}")
 
 
 def _missing(title: str, name: str) -> str:
