@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from editing.delta import Codebook, Delta, Dense, LowRank, Shift, TokenShift
+from editing.delta import Affine, Codebook, Delta, Dense, LowRank, Shift, TokenShift
 from editing.errors import BadData
 from editing.files import atomic_file, write_whole
 from editing.lazy import tensor_files, torch
@@ -21,6 +21,7 @@ RULES = {
     Dense: ("weight: W += matrix, where y = W k", ("matrix",)),
     Shift: ("output: y += vector, at every position", ("vector",)),
     TokenShift: ("output of the embedding: y += vectors[i] at the positions of token ids[i]", ("ids", "vectors")),
+    Affine: ("output: y += left @ right.T @ y + offset, at every position", ("left", "right", "offset")),
     Codebook: (
         "output: y = values[i] where keys[i] is the key nearest to k and |k - keys[i]| <= radius[i]",
         ("keys", "values", "radius"),

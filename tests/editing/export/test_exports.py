@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
-from editing.delta import Dense, LowRank, Shift, TokenShift
-from editing.delta.delta import Delta, delta_hooks
+from editing.delta import Affine, Dense, LowRank, Shift, TokenShift
+from editing.delta.delta import PARTS, Delta, delta_hooks
 from editing.errors import BadData, BadModel, BadRequest
 from editing.export import (
     card_of,
@@ -21,6 +21,7 @@ from editing.export import (
     export_plain,
     export_steered,
 )
+from editing.export.plain import RULES
 from editing.export.steering import PROBE, logits_under
 from editing.model.language_model import LanguageModel
 from tests.editing.families import tiny_lm
@@ -148,6 +149,19 @@ def test_plain_by_hand(tmp_path: Path) -> None:
                 lambda m, i, o, v=parts["vector"]: (o[0] + v, *o[1:]) if isinstance(o, tuple) else o + v
             )
     assert torch.allclose(read(lm, module), edited(lm, delta), **CLOSE)
+
+
+def test_plain_has_a_rule_for_every_kind_of_change(tmp_path: Path) -> None:
+    assert set(RULES) == set(PARTS)
+    lm = tiny_lm("gpt2", spread=0.05)
+    change = Affine(draw(lm.d_model, 2), draw(lm.d_model, 2, seed=1), draw(lm.d_model, seed=2))
+    export_plain(Delta({f"{lm.layout.blocks[0]}.output": change}), lm, tmp_path)
+    (about,) = json.loads((tmp_path / "change.json").read_text())["changes"]
+    tensors = load_file(tmp_path / "change.safetensors")
+    left, right, offset = (tensors[about["tensors"][part]] for part in ("left", "right", "offset"))
+    assert about["do"] == "output: y += left @ right.T @ y + offset, at every position"
+    y = draw(lm.d_model, seed=3)
+    assert torch.allclose(left @ right.T @ y + offset, change.of(y), **CLOSE)
 
 
 def test_what_is_no_vector_is_refused(tmp_path: Path) -> None:
