@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from benchmarks.commands.options import FAILED, FOLDER, VERBOSE, Doses, Names, command, emit, option, printed, setting
+from benchmarks.commands.options import FAILED, FOLDER, VERBOSE, Doses, Names, command, emit, option, printed
 from editing.errors import BadRequest
 
 if TYPE_CHECKING:
@@ -105,11 +105,6 @@ def bench(
         raise BadRequest(f"--at {flags['at']} and a plan file both say how to edit; give one of them")
     if not flags["plan"] and out is None:  # before the heavy imports
         raise BadRequest("--out is missing: name the folder of this run")
-    flags["settings"] = dict(map(setting, flags["settings"]))
-
-    from benchmarks.chat import chat_option
-
-    flags["chat"] = chat_option(flags["chat"])
 
     from benchmarks.api import run_plan, with_analysis
     from benchmarks.sweep import Workers, parse_shard
@@ -117,7 +112,7 @@ def bench(
     shard = parse_shard(flags["shard"]) if flags["shard"] else None
     chosen = {key: flags[key] for key in ("executor", "address", "cpus", "gpus")}
     workers = Workers(count=flags["workers"], shard=shard, **chosen)
-    plan = plan_of_file(ctx, flags) if flags["plan"] else plan_of_flags(flags)
+    plan = plan_of(ctx, flags)
     out = out or run_folder(flags["plan"])
     analysis = {"min_known": flags["min_known"], "which": flags["stratum"], "metric": flags["metric"]}
     if flags["dry_run"]:
@@ -140,6 +135,14 @@ def bench(
         text += f"\n{format_ability(ability)}\n{out}/lm_eval.csv"
     emit(outcome, lambda: text, as_json, csv)
     ctx.exit(FAILED if outcome.failed else 0)
+
+
+def plan_of(ctx: click.Context, flags: dict[str, Any]) -> Plan:
+    """The sweep that the parameters of `bench` state: in a plan file, in flags, or in both."""
+    from benchmarks.chat import chat_option
+
+    flags["chat"] = chat_option(flags["chat"])
+    return plan_of_file(ctx, flags) if flags["plan"] else plan_of_flags(flags)
 
 
 def plan_of_flags(flags: dict[str, Any]) -> Plan:

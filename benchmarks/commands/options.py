@@ -74,7 +74,12 @@ TABLE: dict[str, dict[str, Any]] = {
     "--out": {"type": FOLDER, "help": "Output folder."},
     "--seed": {"type": int, "default": 0, "show_default": True, "help": "Random seed."},
     "--device": {"default": None, "help": "Device: cpu, cuda, cuda:1, auto.  [default: a GPU where there is one]"},
-    "--set": {"multiple": True, "metavar": "KEY=VALUE", "help": "Setting of every method that has it; repeatable."},
+    "--set": {
+        "multiple": True,
+        "metavar": "KEY=VALUE",
+        "callback": lambda ctx, param, texts: dict(map(setting, texts)),
+        "help": "Setting of every method that has it; repeatable.",
+    },
     "--dose": {
         "default": "auto",
         "show_default": True,

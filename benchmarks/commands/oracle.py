@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Any
 
 import click
 
-from benchmarks.commands.options import FAILED, FOLDER, command, emit, option, printed, setting
+from benchmarks.commands.options import FAILED, FOLDER, command, emit, option, printed
 from editing.errors import BadRequest
 
 
@@ -187,8 +186,7 @@ def _run_again(run: Path, rungs: tuple[str, ...], out: Path, device: str | None)
     from dataclasses import asdict, replace
 
     from benchmarks.api import run_plan
-    from benchmarks.chat import chat_option
-    from benchmarks.commands.bench import bench, plan_of_file, plan_of_flags
+    from benchmarks.commands.bench import bench, plan_of
     from valley.report import commands
     from valley.rows import pack, plan_files, read_run_json, write_whole
     from valley.scores import AnalysisPlan
@@ -202,9 +200,7 @@ def _run_again(run: Path, rungs: tuple[str, ...], out: Path, device: str | None)
     for line in lines:
         click.echo(line, err=True)
         context = bench.make_context("bench", shlex.split(line)[3:])
-        flags: dict[str, Any] = context.params | {"settings": dict(map(setting, context.params["settings"]))}
-        flags["chat"] = chat_option(flags["chat"])
-        plan = plan_of_file(context, flags) if flags["plan"] else plan_of_flags(flags)
+        plan = plan_of(context, context.params)
         run_plan(replace(plan, rungs=rungs) if rungs else plan, out, device=device)
     return pack(out, out.with_name(f"{out.name}-packed")).folder if about.get("packed") else out
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from benchmarks.commands.options import FAILED, Names, command, emit, option, printed, setting
+from benchmarks.commands.options import FAILED, Names, command, emit, option, printed
 
 
 @command("read")
@@ -43,7 +43,7 @@ def read_command(
     """
     from benchmarks.readings import format_read, make_readings, run_readings
 
-    chosen = make_readings(readings, {"seed": seed} | dict(map(setting, settings)))
+    chosen = make_readings(readings, {"seed": seed} | settings)
     result = run_readings(name, chosen, rungs=rungs, data=data, limit=limit or 0, out=out, device=device, seed=seed)
     emit(result.table, lambda: format_read(result), as_json, csv)
     ctx.exit(FAILED if result.failed else 0)

@@ -9,9 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.chat import chat_option
-from benchmarks.commands.bench import bench, plan_of_flags
-from benchmarks.commands.options import setting
+from benchmarks.commands.bench import bench, plan_of
 from benchmarks.plans import plan_names
 from benchmarks.sweep import Plan, PlanFile, load_plan, overridden
 from valley.report.provenance import commands
@@ -33,10 +31,9 @@ def test_the_printed_command_makes_the_plan_of_the_run(plan: Plan) -> None:
         commands({"asked": [questions]}, "results/my run", {"min_known": 2, "metric": "harmonic_mean"})[0]
     )
     assert words[:3] == ["python", "cli.py", "bench"]
-    flags = bench.make_context("bench", words[3:]).params
-    flags["settings"] = dict(map(setting, flags["settings"]))
-    flags["chat"] = chat_option(flags["chat"])
-    made = plan_of_flags(flags)
+    context = bench.make_context("bench", words[3:])
+    flags = context.params
+    made = plan_of(context, flags)
     assert made == plan and made.hash == plan.hash and flags["out"] == Path("results/my run")
 
 
