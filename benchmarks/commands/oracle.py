@@ -78,16 +78,13 @@ def planted(run: Path, crispness: Path | None, stratum: str, min_known: int, as_
     """
     import pandas as pd
 
-    from benchmarks.grown import planted_dial
-    from valley.proof import crispness_dose_table, dose_table, format_trends, planted_scores
-    from valley.rows import crispness_of, read_run
+    from benchmarks.commands.proof.tables import planted as planted_of
+    from valley.proof import crispness_dose_table, format_trends
+    from valley.rows import crispness_of
     from valley.scores import with_options
 
-    rows = read_run(run)
-    models = rows[["rung", "model"]].drop_duplicates().set_index("rung")["model"]
-    dial, values = planted_dial({str(rung): str(model) for rung, model in models.items()})
     plan = with_options(which=stratum, min_known=min_known, bootstrap=200)
-    lines = dose_table(planted_scores(rows, dial, values, plan), dial)
+    dial, values, _, lines = planted_of(run, plan)
     measured = crispness_of(run, crispness)
     if measured is not None:
         lines = pd.concat([lines, crispness_dose_table(measured, dial, values)], ignore_index=True)

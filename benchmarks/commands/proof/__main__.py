@@ -14,6 +14,7 @@ from benchmarks.commands.proof import charts, page, tables
 from benchmarks.oracle import FILE
 from benchmarks.pictures import write_png
 from editing.files import atomic_file, write_whole
+from valley.scores import with_options
 
 HEAD = """# Proof of the instrument
 
@@ -103,7 +104,7 @@ def _dial(name: str, runs: Path, out: Path) -> str:
     title = f"Dose-response: {words}"
     if not (runs / name / "cells").is_dir():
         return _missing(title, name)
-    _, scores, trends = tables.planted(runs / name)
+    _, _, scores, trends = tables.planted(runs / name, with_options(runs / name))
     _csv(trends, out / f"dose-{dial}.csv")
     shown = SHOWN[dial]
     write_png(charts.dose_chart(scores, dial, shown, words), out / f"dose-{dial}.png")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ from benchmarks.grown import grow, is_grown, planted_dial, read_card
 from benchmarks.oracle import FILE
 from valley.proof import Choice, choose_composite, dose_table, edits_with_composites, planted_scores
 from valley.rows import read_run
-from valley.scores import available, case_scores, with_options
+from valley.scores import AnalysisPlan, available, case_scores, with_options
 from valley.statistics import draw_weights, weighted_means
 from valley.verdicts import Shapes, shapes
 
@@ -51,13 +52,23 @@ def composites(runs: Iterable[Path]) -> Choice:
     return choose_composite(pd.concat(parts, ignore_index=True))
 
 
-def planted(run: Path) -> tuple[str, pd.DataFrame, pd.DataFrame]:
-    """The dial of a planted ladder, its scores by rung and method, and their trends."""
+class Planted(NamedTuple):
+    """A planted ladder: its dial, value and seed of each rung, scores by rung and method, their trends."""
+
+    dial: str
+    values: dict[str, tuple[float, int]]
+    scores: pd.DataFrame
+    trends: pd.DataFrame
+
+
+def planted(run: Path, plan: AnalysisPlan) -> Planted:
+    """What the scores of a run over a planted ladder do along its dial."""
     rows = read_run(run)
     models = rows[["rung", "model"]].drop_duplicates().set_index("rung")["model"]
     dial, values = planted_dial({str(rung): str(model) for rung, model in models.items()})
-    scores = planted_scores(rows, dial, values, with_options(run))
-    return dial, scores.merge(models.rename("model"), left_on="rung", right_index=True), dose_table(scores, dial)
+    scores = planted_scores(rows, dial, values, plan)
+    trends = dose_table(scores, dial)
+    return Planted(dial, values, scores.merge(models.rename("model"), left_on="rung", right_index=True), trends)
 
 
 def curve_and_verdict(run: Path) -> tuple[pd.DataFrame, Shapes]:
