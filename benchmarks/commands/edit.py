@@ -9,6 +9,10 @@ import click
 from benchmarks.commands.options import FAILED, Names, command, emit, option, printed
 from editing.errors import BadRequest
 
+dataset = click.option(
+    "--datasets", "--dataset", "dataset", default="world_facts", show_default=True, help="Source of the facts."
+)
+
 
 @command()
 @option("--model", required=True)
@@ -115,9 +119,7 @@ def edit(
 @option("--methods", default="memit,alphaedit", show_default=True)
 @click.option("--edits", type=click.IntRange(min=1), default=100, show_default=True, help="Number of edits.")
 @click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Edits made at a time.")
-@click.option(
-    "--datasets", "--dataset", "dataset", default="world_facts", show_default=True, help="Source of the facts."
-)
+@dataset
 @option("--fast")
 @option("--set")
 @option("--out", required=True, help="Folder of the table and the picture.")
@@ -252,9 +254,7 @@ def retarget(
 @option("--model", required=True)
 @option("--chat", default="auto")
 @option("--methods", default="rome,memit", show_default=True)
-@click.option(
-    "--datasets", "--dataset", "dataset", default="world_facts", show_default=True, help="Source of the facts."
-)
+@dataset
 @option("--limit", default=20, show_default=True)
 @option("--fast")
 @option("--set")
