@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import jinja2
@@ -11,6 +10,7 @@ from markupsafe import Markup
 
 from valley.board.table import records
 from valley.rows import LABELS, write_whole
+from valley.text import embed
 
 FOLDER = Path(__file__).parent
 
@@ -22,11 +22,8 @@ def write_board(table: pd.DataFrame, path: Path) -> Path:
         RowsError: the file cannot be written.
     """
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(FOLDER), autoescape=True, trim_blocks=True)
-    # Nothing in a string can end the script element that holds it.
-    data = json.dumps(records(table), ensure_ascii=True, allow_nan=False, separators=(",", ":"))
-    data = data.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
     text = environment.get_template("board.html").render(
-        data=Markup(data), script=Markup((FOLDER / "board.js").read_text("utf-8")), count=len(table), labels=LABELS,
-        runs=table["run"].nunique(),
+        data=embed(records(table)), script=Markup((FOLDER / "board.js").read_text("utf-8")), count=len(table),
+        labels=LABELS, runs=table["run"].nunique(),
     )  # fmt: skip
     return write_whole(path, text)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -37,7 +36,7 @@ from valley.scores import (
     transfer_points,
     unmeasurable,
 )
-from valley.text import clean, format_gates, unlike_kinds
+from valley.text import clean, embed, format_gates, unlike_kinds
 from valley.verdicts import NAMED
 
 MAX_CASES = 5000
@@ -198,12 +197,6 @@ def _render(report: Report) -> str:
         plan=provenance.plan_text(about).splitlines(),
         crispness=report.crispness is not None,
     )
-
-
-def embed(value: object) -> Markup:
-    """`value` as JSON that may stand inside a <script> element: nothing in it can end the element."""
-    text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
-    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
 
 
 def _conjecture() -> str:

@@ -1,11 +1,13 @@
-"""Tables and words for a terminal."""
+"""Tables and words for a terminal, values for a page."""
 
 from valley.text.curve import clean, format_gates, format_table, number, short, unlike_kinds, where
 from valley.text.published import format_scores
+from valley.text.script import embed
 from valley.text.summary import format_brief, format_summary
 
 __all__ = [
     "clean",
+    "embed",
     "format_brief",
     "format_gates",
     "format_scores",

@@ -17,9 +17,10 @@ import pytest
 from editing.errors import BadData
 from tests.valley.build import edit, failed, frame, ladder, probes
 from valley.report.files import write_curve_charts
-from valley.report.page import Report, embed, write_page
+from valley.report.page import Report, write_page
 from valley.rows.schema import RowsError, to_frame
 from valley.scores.curve import analyse
+from valley.text import embed
 
 HOSTILE = (
     "</script><script>window.hacked=1</script><img src=x onerror=window.hacked=2> \"q\" 'a' \u202e\u0645\u0631 \0 ]]>"
