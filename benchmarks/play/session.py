@@ -109,7 +109,7 @@ class Session:
             _, dose = at_dose(lm, change, [case.request], choice.first_dose())
             if dose.value is not None:
                 choice = choice.at(dose.value)
-            place = method.placement(lm, case.request)
+            place = method.placement_of(lm, case.request, change)
             where = f"{place.site} at {place.lookup}, layer {', '.join(map(str, place.layers))} of {lm.n_layers}"
             edit = Edit(choice, case, change, where, dose, base)
         self.stack = (*self.stack, edit)
