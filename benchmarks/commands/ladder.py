@@ -63,8 +63,8 @@ def ladder_fetch(ctx, name: str, rungs: tuple[str, ...], dry_run: bool, as_json:
     from benchmarks.ladders import fetch, format_needs, needs
 
     if dry_run:
-        found = needs(name, rungs)
-        emit([asdict(need) for need in found], lambda: format_needs(name, found), as_json, csv)
+        estimates = needs(name, rungs)
+        emit([asdict(need) for need in estimates], lambda: format_needs(name, estimates), as_json, csv)
         return
     if as_json or csv:
         raise BadRequest("--json and --csv print the estimate; add --dry-run")

@@ -82,9 +82,9 @@ def where(
 
     out = out or Path("results") / "where" / re.sub(r"[^\w.-]+", "-", model).strip("-")
     options = {"kinds": kinds, "methods": methods, "budget": budget, "limit": limit, "fast": fast, "seed": seed}
-    found = run_where(model, out, device=device, localiser=localiser, quiet=as_json, datasets=datasets, **options)
-    emit(found.as_json(), lambda: format_where(found), as_json, csv, table=[one.__dict__ for one in found.every])
-    ctx.exit(FAILED if found.failed else 0)
+    search = run_where(model, out, device=device, localiser=localiser, quiet=as_json, datasets=datasets, **options)
+    emit(search.as_json(), lambda: format_where(search), as_json, csv, table=[one.__dict__ for one in search.every])
+    ctx.exit(FAILED if search.failed else 0)
 
 
 COMMANDS = (read_command, where)

@@ -72,9 +72,9 @@ def answers_of(lm: LanguageModel, case: Case, base: Base, change: Delta) -> Answ
     before = _probabilities(lm, shown, Delta({}))
     with nullcontext() if lm.offloaded else change.applied(lm):
         # What the weights hold is not asked for again; a context stands in the text only.
-        said = change if lm.offloaded else Delta({}, {}, change.context)
-        after = measure(lm, [case], base.priors, [said], [0], base.new_tokens)
-        bars = _sorted_bars(shown, before, _probabilities(lm, shown, said))
+        outside = change if lm.offloaded else Delta({}, {}, change.context)
+        after = measure(lm, [case], base.priors, [outside], [0], base.new_tokens)
+        bars = _sorted_bars(shown, before, _probabilities(lm, shown, outside))
     drift = measure_drift(lm, [case], [change], [0])
     rows = tuple(probe_rows(case, base.answers[0], base.priors[0], after[0], drift[0]))
     return Answers(rows, _kinds(rows), bars)
@@ -113,11 +113,11 @@ def _probabilities(lm: LanguageModel, probes: list[Probe], change: Delta) -> lis
 
 
 def _sorted_bars(probes: list[Probe], before: list[list[float]], after: list[list[float]]) -> tuple[Bars, ...]:
-    made = []
+    groups = []
     for probe, old, new in zip(probes, before, after, strict=True):
         roles = {probe.old: "old", probe.answer: "kept" if probe.old == probe.answer else "new"}
         bars = [Bar(name, old[i], new[i], roles.get(i, "")) for i, name in enumerate(probe.candidates)]
         ranked = sorted(bars, key=lambda bar: (not bar.role, -max(bar.before, bar.after)))[:MOST_BARS]
         ranked.sort(key=lambda bar: -max(bar.before, bar.after))
-        made.append(Bars(probe.prompt, probe.lang, probe.kind, tuple(ranked)))
-    return tuple(made)
+        groups.append(Bars(probe.prompt, probe.lang, probe.kind, tuple(ranked)))
+    return tuple(groups)

@@ -156,8 +156,8 @@ def record_of(case: Case) -> dict[str, Any]:
         record["old"] = efficacy.candidates[efficacy.old]
     record["paraphrases"] = [p.prompt for p in case.probes if p.kind == "paraphrase"]
     for key, kind in (("neighbours", "neighbour"), ("same_subject", "same_subject")):
-        asked = [p for p in case.probes if p.kind == kind]
-        record[key] = [{"prompt": p.prompt, "answer": p.candidates[p.answer], "lang": p.lang} for p in asked]
+        probes = [p for p in case.probes if p.kind == kind]
+        record[key] = [{"prompt": p.prompt, "answer": p.candidates[p.answer], "lang": p.lang} for p in probes]
     record["cross_lingual"] = [
         {"prompt": p.prompt, "target": p.candidates[p.answer], "lang": p.lang}
         | ({"old": p.candidates[p.old]} if p.old is not None else {})

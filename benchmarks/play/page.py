@@ -68,65 +68,65 @@ class Page:
     def _inputs(self) -> dict[str, Any]:
         world = knowledge()
         names = sorted(world.name(key, world.langs[0]) for key in world.concepts())
-        made: dict[str, Any] = {}
-        made["model"] = gr.Dropdown(
+        widgets: dict[str, Any] = {}
+        widgets["model"] = gr.Dropdown(
             self.models, value=self.models[0], label="Model", info=MODEL, allow_custom_value=True
         )
-        made["kind"] = gr.Radio(list(KINDS), value=KINDS[0], label="Edit")
+        widgets["kind"] = gr.Radio(list(KINDS), value=KINDS[0], label="Edit")
         with gr.Row():
-            made["old"] = gr.Dropdown(names, value="cheese", label="Concept", allow_custom_value=True, min_width=130)
-            made["new"] = gr.Dropdown(["fromage", *names], value="fromage", label="becomes", allow_custom_value=True,
+            widgets["old"] = gr.Dropdown(names, value="cheese", label="Concept", allow_custom_value=True, min_width=130)
+            widgets["new"] = gr.Dropdown(["fromage", *names], value="fromage", label="becomes", allow_custom_value=True,
                 min_width=130)  # fmt: skip
-        with gr.Group(visible=False) as made["fact"]:
-            made["pick"] = gr.Dropdown([TYPED, *self.facts], value=TYPED, label="Fact")
-            made["prompt"] = gr.Textbox(
+        with gr.Group(visible=False) as widgets["fact"]:
+            widgets["pick"] = gr.Dropdown([TYPED, *self.facts], value=TYPED, label="Fact")
+            widgets["prompt"] = gr.Textbox(
                 "The capital of {} is", label="Prompt, {} where the subject stands", max_lines=2
             )
-            made["subject"] = gr.Textbox("France", label="Subject", max_lines=1)
-            made["target"] = gr.Textbox("Rome", label="New answer", max_lines=1)
-            made["true"] = gr.Textbox("Paris", label="Answer before", max_lines=1)
+            widgets["subject"] = gr.Textbox("France", label="Subject", max_lines=1)
+            widgets["target"] = gr.Textbox("Rome", label="New answer", max_lines=1)
+            widgets["true"] = gr.Textbox("Paris", label="Answer before", max_lines=1)
         with gr.Row():
             methods = [name for name in method_names() if name not in CONTROLS]
-            made["method"] = gr.Dropdown(methods, value="rome", label="Method", min_width=130)
-            made["layer"] = gr.Dropdown([OWN_LAYER], value=OWN_LAYER, label="Layer", min_width=130)
+            widgets["method"] = gr.Dropdown(methods, value="rome", label="Method", min_width=130)
+            widgets["layer"] = gr.Dropdown([OWN_LAYER], value=OWN_LAYER, label="Layer", min_width=130)
         with gr.Row():
-            made["edit"] = gr.Button("Edit", variant="primary", min_width=100)
-            made["cancel"] = gr.Button("Cancel", min_width=100)
-            made["undo"] = gr.Button("Undo", min_width=100)
-        made["dose"] = gr.Slider(0, HIGHEST_DOSE, value=1, step=0.01, label="Dose of the newest edit", info=DOSE)
-        made["stack"] = gr.HTML(panels.stack(()))
-        return made
+            widgets["edit"] = gr.Button("Edit", variant="primary", min_width=100)
+            widgets["cancel"] = gr.Button("Cancel", min_width=100)
+            widgets["undo"] = gr.Button("Undo", min_width=100)
+        widgets["dose"] = gr.Slider(0, HIGHEST_DOSE, value=1, step=0.01, label="Dose of the newest edit", info=DOSE)
+        widgets["stack"] = gr.HTML(panels.stack(()))
+        return widgets
 
     def _results(self) -> dict[str, Any]:
-        made: dict[str, Any] = {"notice": gr.HTML(panels.notice("Press “Edit”."), elem_id="notice")}
+        widgets: dict[str, Any] = {"notice": gr.HTML(panels.notice("Press “Edit”."), elem_id="notice")}
         with gr.Tabs():
             with gr.Tab("What moved"):
-                made["bars"] = gr.HTML()
-                made["kinds"] = gr.HTML()
+                widgets["bars"] = gr.HTML()
+                widgets["kinds"] = gr.HTML()
             with gr.Tab("Every question"):
-                made["questions"] = gr.HTML()
+                widgets["questions"] = gr.HTML()
             with gr.Tab("Siblings"):
-                made["siblings"] = gr.HTML()
+                widgets["siblings"] = gr.HTML()
             with gr.Tab("Languages"):
-                made["languages"] = gr.HTML()
+                widgets["languages"] = gr.HTML()
             with gr.Tab("Free text"):
-                made["text"] = gr.Textbox(PROMPT, label="Beginning of a text", max_lines=4)
+                widgets["text"] = gr.Textbox(PROMPT, label="Beginning of a text", max_lines=4)
                 with gr.Row():
-                    made["write"] = gr.Button("Go on", variant="primary", min_width=100)
-                    made["halt"] = gr.Button("Stop", min_width=100)
+                    widgets["write"] = gr.Button("Go on", variant="primary", min_width=100)
+                    widgets["halt"] = gr.Button("Stop", min_width=100)
                 with gr.Row():
-                    made["before"] = gr.Textbox(label="Before", lines=4, interactive=False, min_width=140)
-                    made["after"] = gr.Textbox(label="After", lines=4, interactive=False, min_width=140)
+                    widgets["before"] = gr.Textbox(label="Before", lines=4, interactive=False, min_width=140)
+                    widgets["after"] = gr.Textbox(label="After", lines=4, interactive=False, min_width=140)
             with gr.Tab("Code"):
-                made["python"] = gr.Code(language="python", label="Python", interactive=False)
-                made["commands"] = gr.Code(language="shell", label="Commands", interactive=False)
+                widgets["python"] = gr.Code(language="python", label="Python", interactive=False)
+                widgets["commands"] = gr.Code(language="shell", label="Commands", interactive=False)
             with gr.Tab("Save"):
-                made["name"] = gr.Textbox("my-edit", label=NAME, max_lines=1)
+                widgets["name"] = gr.Textbox("my-edit", label=NAME, max_lines=1)
                 with gr.Row():
-                    made["save"] = gr.Button("Save the edit", min_width=140)
-                    made["export"] = gr.Button("Export a PEFT adapter", min_width=140)
-                made["file"] = gr.File(label="Download", interactive=False, visible=False)
-        return made
+                    widgets["save"] = gr.Button("Save the edit", min_width=140)
+                    widgets["export"] = gr.Button("Export a PEFT adapter", min_width=140)
+                widgets["file"] = gr.File(label="Download", interactive=False, visible=False)
+        return widgets
 
     def _events(self, blocks: gr.Blocks, session: gr.State, inputs: dict, results: dict) -> None:
         shown = [results[name] for name in ("notice", "bars", "kinds", "questions", "siblings", "languages", "python")]
@@ -212,9 +212,9 @@ class Page:
 
     def _code(self, session: Session) -> tuple[str, str]:
         device, layers = self.workshop.device, session.layers
-        made = [(edit.choice, edit.case.request) for edit in session.stack]
-        commands = as_commands(self.program, session.reference, device, [choice for choice, _ in made], layers)
-        return as_python(session.reference, device, made, layers), commands
+        edits = [(edit.choice, edit.case.request) for edit in session.stack]
+        commands = as_commands(self.program, session.reference, device, [choice for choice, _ in edits], layers)
+        return as_python(session.reference, device, edits, layers), commands
 
     def _fill(self, pick: str) -> list[str]:
         record = self.facts.get(pick)

@@ -61,11 +61,11 @@ def export_gguf(delta: Delta, lm: LanguageModel, source: Path, file: Path) -> tu
 
 def _parameters(delta: Delta, lm: LanguageModel) -> list[str]:
     """The parameters that the change reaches, each once."""
-    found = []
+    names = []
     for name in delta.factors:
         path, _, what = name.rpartition(".")
-        found.append(name if what == "weight" else f"{path}.bias")
-    return list(dict.fromkeys(found))
+        names.append(name if what == "weight" else f"{path}.bias")
+    return list(dict.fromkeys(names))
 
 
 def _same(kept: torch.Tensor, ours: torch.Tensor) -> bool:
