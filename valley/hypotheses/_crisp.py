@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from valley.hypotheses._evidence import LOCATED, Evidence, Untestable
+from valley.hypotheses._evidence import Evidence, Untestable, best_layers
 from valley.statistics import size_of
 
 
@@ -25,23 +25,17 @@ def by_concept(evidence: Evidence, measure: str) -> pd.DataFrame:
     table = table.dropna(subset=["value"])
     if table.empty:
         raise Untestable(f"the crispness table has no values of {measure}")
-    means = table.groupby(["rung", "layer"])["value"].mean()
-    best = pd.DataFrame(list(means.groupby(level="rung").idxmax()), columns=["rung", "layer"])
-    return table.merge(best, on=["rung", "layer"])[["rung", "concept", "group", "value"]]
+    return table.merge(best_layers(table), on=["rung", "layer"])[["rung", "concept", "group", "value"]]
 
 
 def with_concepts(evidence: Evidence, crisp: pd.DataFrame) -> pd.DataFrame:
     """rung, size, case and subject (the concept), cluster (its type), value, and the concept's mean scores over kinds
-    and LOCATED methods.
+    and methods that write at a key.
 
     Raises:
         Untestable: no edit by such a method, or none whose subject is a concept of the table at the same rung.
     """
-    edits = evidence.edits
-    edits = edits[edits["method"].isin(LOCATED)]
-    if edits.empty:
-        raise Untestable(f"no edits with enough cases by a method that writes at a key: {', '.join(LOCATED)}")
-    edits = edits.assign(concept=edits["subject"].str.lower())
+    edits = evidence.located.assign(concept=lambda part: part["subject"].str.lower())
     means = edits.groupby(["rung", "concept"])[["score", "cross_lingual", "neighbour"]].mean()
     pairs = crisp.assign(concept=crisp["concept"].str.lower()).merge(means.reset_index(), on=["rung", "concept"])
     if pairs.empty:

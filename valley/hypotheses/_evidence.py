@@ -3,6 +3,7 @@ curves."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -105,6 +106,14 @@ class Evidence:
         table = pd.concat(parts, ignore_index=True)
         return table.assign(score=harmonic(table["generalisation"].to_numpy(), table["specificity"].to_numpy()))
 
+    @property
+    def located(self) -> pd.DataFrame:
+        """`edits` by methods that write at a key."""
+        edits = self.edits[self.edits["method"].isin(LOCATED)]
+        if edits.empty:
+            raise Untestable(f"no edits with enough cases by a method that writes at a key: {', '.join(LOCATED)}")
+        return edits
+
     def transfer(self) -> pd.DataFrame:
         """Cross-lingual transfer net of the siblings' shift at each method's chosen setting, per language of the edit.
 
@@ -159,8 +168,29 @@ def estimate(effect: float, samples: np.ndarray, n: int, unit: str = "sizes", no
     se = float(np.nanstd(samples, ddof=1)) * np.sqrt(n / (n - 1))
     if not se > 1e-12:
         raise Untestable(f"the statistic is {effect:.3f} in every bootstrap draw, so it has no measurable spread")
-    half = float(t.ppf(0.975, n - 1)) * se
-    return Finding(effect, effect - half, effect + half, float(2 * t.sf(abs(effect) / se, n - 1)), n, unit, note)
+    return by_student(effect, se, n - 1, n, unit, note)
+
+
+def by_student(effect: float, se: float, freedom: int, n: int, unit: str, note: str) -> Finding:
+    """A finding whose interval and two-sided p are Student's, with the standard error `se`."""
+    half = float(t.ppf(0.975, freedom)) * se
+    p = float(2 * t.sf(abs(effect) / se, freedom))
+    return Finding(float(effect), float(effect - half), float(effect + half), p, n, unit, note)
+
+
+def weakest(findings: Mapping[str, Finding]) -> Finding:
+    """Findings that must all pass as one: the least effect, the lowest ends of the intervals, the largest p."""
+    every = list(findings.values())
+    last = max(every, key=lambda finding: finding.p)
+    effect, low, high = (min(getattr(one, name) for one in every) for name in ("effect", "low", "high"))
+    note = ", ".join(f"{name} {one.effect:.3f} (p = {one.p:.3g})" for name, one in findings.items())
+    return Finding(effect, low, high, last.p, last.n, last.unit, note)
+
+
+def best_layers(table: pd.DataFrame) -> pd.DataFrame:
+    """rung, layer: the layer of each rung where the mean of `value` is highest."""
+    best = table.groupby(["rung", "layer"])["value"].mean().groupby(level="rung").idxmax()
+    return pd.DataFrame(list(best), columns=["rung", "layer"]).astype({"layer": table["layer"].dtype})
 
 
 def mean_over_sizes(scored: Available, lines: pd.DataFrame, metric: str, seed: int) -> tuple[float, np.ndarray]:
@@ -286,6 +316,4 @@ def slope(curve: Points, note: str = "") -> Finding:
     beta = covariance @ basis.T @ (w * curve.y)
     scatter = max(1.0, float((w * (curve.y - basis @ beta) ** 2).sum()) / (n - 2))
     se = float(np.sqrt(covariance[1, 1] * scatter))
-    half = float(t.ppf(0.975, n - 2)) * se
-    p = float(2 * t.sf(abs(beta[1]) / se, n - 2))
-    return Finding(float(beta[1]), float(beta[1] - half), float(beta[1] + half), p, n, "sizes", note)
+    return by_student(beta[1], se, n - 2, n, "sizes", note)

@@ -4,7 +4,7 @@ spread."""
 from __future__ import annotations
 
 from valley.hypotheses._crisp import by_concept, with_concepts
-from valley.hypotheses._evidence import Evidence, Finding, association
+from valley.hypotheses._evidence import Evidence, Finding, association, weakest
 
 ID = "H9"
 STATEMENT = "The leak ratio predicts specificity and cross-lingual transfer before the edit is made"
@@ -18,13 +18,11 @@ MARGIN = 0.2
 
 
 def test(evidence: Evidence) -> Finding:
-    findings = []
-    for measure, score, sign in (("leak_translation", "cross_lingual", 1.0), ("leak_siblings", "neighbour", -1.0)):
+    findings = {}
+    for name, measure, score, sign in (
+        ("transfer", "leak_translation", "cross_lingual", 1.0),
+        ("specificity", "leak_siblings", "neighbour", -1.0),
+    ):
         pairs = with_concepts(evidence, by_concept(evidence, measure)).rename(columns={"value": "a", score: "b"})
-        findings.append(association(pairs, evidence.plan, sign))
-    transfer, kept = findings
-    worst = max(findings, key=lambda f: f.p)
-    effect = min(f.effect for f in findings)
-    note = f"transfer {transfer.effect:.3f} (p = {transfer.p:.3g}), specificity {kept.effect:.3f} (p = {kept.p:.3g})"
-    low, high = min(f.low for f in findings), min(f.high for f in findings)
-    return Finding(effect, low, high, worst.p, worst.n, worst.unit, note)
+        findings[name] = association(pairs, evidence.plan, sign)
+    return weakest(findings)

@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t
 
-from valley.hypotheses._evidence import LOCATED, Evidence, Finding, Untestable
+from valley.hypotheses._evidence import LOCATED, Evidence, Finding, Untestable, best_layers, by_student
 from valley.rows import RUNG
+from valley.scores import harmonic
 from valley.statistics import size_of
 
 NONE = "none"
@@ -41,28 +42,8 @@ def at_best_layer(table: pd.DataFrame, chosen_by: pd.DataFrame | None = None) ->
     Args:
         chosen_by: the rows that choose the layer, where they are others: isolation is highest where nothing is read.
     """
-    best = (
-        means_of(table if chosen_by is None else chosen_by)
-        .groupby(["rung", "layer"])["value"]
-        .mean()
-        .groupby(level="rung")
-        .idxmax()
-    )
-    layers = pd.DataFrame(list(best), columns=["rung", "layer"]).astype({"layer": "Int64"})
+    layers = best_layers(means_of(table if chosen_by is None else chosen_by))
     return table.merge(layers, on=["rung", "layer"])
-
-
-def edits_of(evidence: Evidence) -> pd.DataFrame:
-    """Case scores by methods that write at a key, at their chosen settings.
-
-    Raises:
-        Untestable: there are none.
-    """
-    edits = evidence.edits
-    edits = edits[edits["method"].isin(LOCATED)]
-    if edits.empty:
-        raise Untestable(f"no edits with enough cases by a method that writes at a key: {', '.join(LOCATED)}")
-    return edits
 
 
 def by_concept(evidence: Evidence, table: pd.DataFrame, score: str) -> pd.DataFrame:
@@ -73,7 +54,7 @@ def by_concept(evidence: Evidence, table: pd.DataFrame, score: str) -> pd.DataFr
     """
     read = table[table["concept"] != ""].assign(concept=lambda part: part["concept"].str.lower())
     a = read.groupby(["rung", "concept"])["value"].mean().rename("a").reset_index()
-    edits = edits_of(evidence).assign(concept=lambda part: part["subject"].str.lower())
+    edits = evidence.located.assign(concept=lambda part: part["subject"].str.lower())
     b = edits.groupby(["rung", "concept"])[score].mean().rename("b").reset_index()
     pairs = a.merge(b, on=["rung", "concept"])
     if pairs.empty:
@@ -90,7 +71,7 @@ def by_relation(evidence: Evidence, table: pd.DataFrame, score: str) -> pd.DataF
         Untestable: no edited relation is in the readings at the same rung.
     """
     a = means_of(table).groupby(["rung", "relation"])["value"].mean().rename("a").reset_index()
-    edits = edits_of(evidence)
+    edits = evidence.located
     edits = edits[edits["edit_kind"] == "fact"].rename(columns={"cluster": "relation_name"})
     b = edits.groupby(["rung", "relation_name"])[score].mean().rename("b").reset_index()
     pairs = a.merge(b, left_on=["rung", "relation"], right_on=["rung", "relation_name"])
@@ -109,9 +90,8 @@ def by_layer(evidence: Evidence, kind: str = "fact") -> pd.DataFrame:
     scores = evidence.found.scores
     scores = scores[(scores["edit_kind"] == kind) & scores["method"].isin(LOCATED) & scores["known"]]
     scores = scores.dropna(subset=["depth", "generalisation", "specificity"])
-    both = scores["generalisation"] + scores["specificity"]
-    harmonic = 2 * scores["generalisation"] * scores["specificity"] / both.where(both > 0, 1)
-    table = scores.assign(value=harmonic).groupby([*RUNG, "method", "depth"])["value"].agg(["mean", "count"])
+    value = harmonic(scores["generalisation"].to_numpy(), scores["specificity"].to_numpy())
+    table = scores.assign(value=value).groupby([*RUNG, "method", "depth"])["value"].agg(["mean", "count"])
     table = table.reset_index().rename(columns={"mean": "value", "count": "n"})
     if table.empty or table.groupby("rung")["depth"].nunique().max() < 2:
         raise Untestable(
@@ -136,8 +116,7 @@ def over_sizes(values: pd.Series, note: str) -> Finding:
     se = float(sizes.std(ddof=1)) / np.sqrt(n)
     if not se > 1e-12:
         raise Untestable(f"the statistic is {effect:.3f} at every size, so it has no measurable spread")
-    half = float(t.ppf(0.975, n - 1)) * se
-    return Finding(effect, effect - half, effect + half, float(2 * t.sf(abs(effect) / se, n - 1)), n, "sizes", note)
+    return by_student(effect, se, n - 1, n, "sizes", note)
 
 
 def line_over_sizes(x: pd.Series, y: pd.Series, note: str) -> Finding:

@@ -3,7 +3,7 @@ specificity, cause its generalisation (RAVEL's two axes)."""
 
 from __future__ import annotations
 
-from valley.hypotheses._evidence import Evidence, Finding, association
+from valley.hypotheses._evidence import Evidence, Finding, association, weakest
 from valley.hypotheses.of_readings._readings import at_best_layer, by_concept, rows_of
 
 ID = "H11"
@@ -18,13 +18,8 @@ MARGIN = 0.2
 
 
 def test(evidence: Evidence) -> Finding:
-    findings, causes = [], rows_of(evidence, "interchange", "cause")
+    findings, causes = {}, rows_of(evidence, "interchange", "cause")
     for measure, score in (("isolation", "specificity"), ("cause", "generalisation")):
         table = at_best_layer(rows_of(evidence, "interchange", measure), causes)
-        findings.append(association(by_concept(evidence, table, score), evidence.plan))
-    kept, moved = findings
-    worst = max(findings, key=lambda finding: finding.p)
-    effect = min(finding.effect for finding in findings)
-    note = f"isolation {kept.effect:.3f} (p = {kept.p:.3g}), cause {moved.effect:.3f} (p = {moved.p:.3g})"
-    low, high = min(f.low for f in findings), min(f.high for f in findings)
-    return Finding(effect, low, high, worst.p, worst.n, worst.unit, note)
+        findings[measure] = association(by_concept(evidence, table, score), evidence.plan)
+    return weakest(findings)

@@ -11,7 +11,6 @@ from scipy.stats import t
 
 from valley.hypotheses._evidence import LOCATED, Evidence, Finding, Untestable
 from valley.hypotheses.of_readings._readings import fitted_slope, line_over_sizes, means_of, rows_of
-from valley.scores import SCORES
 from valley.statistics import size_of
 
 ID = "H12"
@@ -31,8 +30,7 @@ def test(evidence: Evidence) -> Finding:
     lines = lines[lines["method"].isin(LOCATED)]
     if lines.empty:
         raise Untestable("no line of specificity with enough cases by a method that writes at a key")
-    kept = pd.Series(evidence.found.values[lines.index, SCORES.index("specificity")], index=lines["rung"])
-    return line_over_sizes(-overlap, kept.groupby(level=0).mean(), _exponent(evidence))
+    return line_over_sizes(-overlap, lines.groupby("rung")["value"].mean(), _exponent(evidence))
 
 
 def _by_rung(evidence: Evidence, measure: str, control: str = "none") -> pd.Series:
