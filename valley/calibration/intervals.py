@@ -12,12 +12,17 @@ CASES, DRAWS = 120, 400
 NOISE = 0.3  # sd of a case's score
 
 
+def _drawn(relations: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """(CASES,) the relation of each case, and (DRAWS, CASES) weights of the bootstrap over `relations`."""
+    code = np.arange(CASES) % relations
+    return code, draw_weights([f"r{i}" for i in code], DRAWS, [seed, relations])
+
+
 def coverage(relations: int, shared: float, runs: int, seed: int = 0) -> Rate:
     """How often the 95% interval of a mean over cases in `relations`, with sd `shared` between relations, holds the
     truth."""
     rng = np.random.default_rng([seed, relations, int(1000 * shared)])
-    code = np.arange(CASES) % relations
-    weights = draw_weights([f"r{i}" for i in code], DRAWS, [seed, relations])
+    code, weights = _drawn(relations, seed)
     hits = 0
     for _ in range(runs):
         values = shared * rng.standard_normal(relations)[code] + NOISE * rng.standard_normal(CASES)
@@ -32,8 +37,7 @@ def coverage_available(dev: int, runs: int, relations: int = 10, settings: int =
     The upper end is raised by the regret of the choice (`selection_regret`).
     """
     rng = np.random.default_rng([seed, dev, relations])
-    code = np.arange(CASES) % relations
-    weights = draw_weights([f"r{i}" for i in code], DRAWS, [seed, relations])
+    code, weights = _drawn(relations, seed)
     hits = 0
     for _ in range(runs):
         truth = 0.6 + 0.05 * rng.standard_normal(settings)
@@ -55,8 +59,7 @@ def coverage_compare(sizes: int, seeds: int, runs: int, relations: int = 10, see
     The truth is that of all sizes and cases; of fewer than three models it is that of these models.
     """
     rng = np.random.default_rng([seed, sizes, seeds, 3])
-    code = np.arange(CASES) % relations
-    weights = draw_weights([f"r{i}" for i in code], DRAWS, [seed, relations])
+    code, weights = _drawn(relations, seed)
     few = (sizes if sizes > 1 else seeds) < 3
     hits = 0
     for _ in range(runs):

@@ -26,7 +26,7 @@ from valley.rows import (
     RowsError,
     kind_order,
 )
-from valley.scores import case_scores, choose, harmonic, matching, on_split
+from valley.scores import case_scores, choose, harmonic, matching, on_split, units_of
 from valley.statistics import draw_weights, mean_interval, size_of, weighted_means
 
 BY = ("method", "ladder", "kind")
@@ -173,9 +173,7 @@ def _cells(pairs: pd.DataFrame, min_known: int, draws: int, seed: int) -> tuple[
         sides = [part[[f"{name}_{side}" for name in MEANS]].to_numpy(float) for side in ("a", "b")]
         value = np.stack([_derived(weighted_means(np.ones((1, len(part))), side))[0] for side in sides])
         drawn = np.stack([_derived(weighted_means(drawn_weights, side)) for side in sides])
-        relations = part["cluster"].nunique()
-        units = relations if relations > 1 else len(part)
-        cells.append(_Cell(dict(zip(CELL, key, strict=True)), len(part), units, value, drawn))
+        cells.append(_Cell(dict(zip(CELL, key, strict=True)), len(part), units_of(part), value, drawn))
     return cells, small
 
 

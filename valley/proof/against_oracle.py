@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import spearmanr
 
-from valley.rows import PLACEBO, PROBE_KINDS, RUNG
-from valley.scores import CASE_COLUMNS, Composite, Means, composites, placebo_of
+from valley.rows import PLACEBO, RUNG
+from valley.scores import PARTS, Composite, Means, composites, placebo_of
 from valley.statistics import size_of
 
 GOOD = 0.5  # rank correlation from which a composite may stand for the oracle
@@ -63,8 +63,7 @@ def edits_with_composites(scores: pd.DataFrame, oracle: pd.DataFrame, scope: str
 
 
 def _values(cases: pd.DataFrame) -> dict[str, np.ndarray]:
-    names = [name for name in (*PROBE_KINDS, *CASE_COLUMNS) if name in cases]
-    return {name: cases[name].to_numpy(float) for name in names}
+    return {name: cases[name].to_numpy(float) for name in PARTS if name in cases}
 
 
 def _placebo(known: pd.DataFrame, part: pd.DataFrame) -> pd.DataFrame | None:

@@ -22,7 +22,9 @@ def tuning_and_precision(source: str) -> str:
 
 
 def weights_of(rows: pd.DataFrame) -> dict[str, str]:
-    """Rung -> tuning and precision, of the rungs whose source states one."""
+    """Rung -> tuning and precision, of the rungs whose source states one; none where the rows name no sources."""
+    if "model_source" not in rows:
+        return {}
     pairs = rows[["rung", "model_source"]].drop_duplicates().dropna()
     notes = {str(rung): tuning_and_precision(str(source)) for rung, source in pairs.itertuples(index=False)}
     return {rung: note for rung, note in sorted(notes.items()) if note}

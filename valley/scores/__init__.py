@@ -27,7 +27,18 @@ from valley.scores.plan import (
 )
 from valley.scores.points import points
 from valley.scores.published import PLACE, SCORE_COLUMNS, TABLES
-from valley.scores.settings import BASE, CONCEPTS, Resampler, choose, matching, on_split, placebo_of, stratum
+from valley.scores.settings import (
+    BASE,
+    CONCEPTS,
+    PARTS,
+    Resampler,
+    choose,
+    matching,
+    on_split,
+    placebo_of,
+    stratum,
+    units_of,
+)
 from valley.scores.sizes import editability, format_editability, format_regret
 from valley.scores.strengths import AXES, DEMANDS, StrengthAxis, axes_of, strengths
 
@@ -38,6 +49,7 @@ __all__ = [
     "CONCEPTS",
     "CURVE_COLUMNS",
     "DEMANDS",
+    "PARTS",
     "PLACE",
     "PLAN_AXES",
     "PRIMARY",
@@ -83,6 +95,7 @@ __all__ = [
     "stratum",
     "strengths",
     "transfer_points",
+    "units_of",
     "unmeasurable",
     "with_options",
 ]

@@ -15,7 +15,6 @@ from valley.rows import (
     COLUMNS,
     FULL,
     GENERALISATION,
-    IN_LANGUAGE,
     KEPT,
     NET,
     PROBE_KINDS,
@@ -27,7 +26,7 @@ from valley.rows import (
 )
 from valley.scores.case_columns import OPTIONAL, composite_columns, dose_columns
 from valley.scores.composites import CASE_COLUMNS
-from valley.scores.composites.composite import DOSES, FIRST, OWN
+from valley.scores.composites.composite import CHANGED, DOSES, FIRST
 
 _ABOUT = ("site", "lookup", "depth", "subject", "relation", "split")
 UNIT: tuple[str, ...] = (*RUNG, "edit_kind", *SETTING, *CASE)  # one edit of one case on one rung
@@ -188,7 +187,7 @@ def scores_of(rows: pd.DataFrame) -> pd.DataFrame:
     lang_type: Any = texts.get("edit_lang", "string")
     languages = edit_languages(good, ("_unit",)).astype(lang_type)
     scores = scores.join(composite_columns(good, languages).drop(columns=list(FIRST)))
-    scores["generalisation"] = scores[[f"{k}{OWN}" if k == "multi_hop" else k for k in IN_LANGUAGE]].mean(axis=1)
+    scores["generalisation"] = scores[list(CHANGED)].mean(axis=1)
     scores["specificity"] = scores[list(KEPT)].mean(axis=1)
     facts = names.join(grouped.first()).rename(columns={"relation": "cluster"})
     table = facts.join(scores).join(languages).reset_index(drop=True)

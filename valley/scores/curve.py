@@ -165,7 +165,7 @@ def analyse(
     options = {"min_known": min_known, "draws": draws, "seed": seed, "which": which,
                "methods": None if methods is None else list(methods), "metric": metric}  # fmt: skip
     table = table.drop(columns="_kind")
-    table.attrs.update(options, note=note, weights=weights_of(rows) if "model_source" in rows else {})
+    table.attrs.update(options, note=note, weights=weights_of(rows))
     return Analysis(rows, scores, choice, table, resampler, options, one, note)
 
 

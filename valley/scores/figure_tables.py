@@ -58,30 +58,30 @@ def editability_points(analysis: Analysis) -> pd.DataFrame:
     """
     h = METRICS.index("score")
     curve = analysis.curve
-    parts: dict[tuple, tuple[np.ndarray, np.ndarray]] = {}
-    units: dict[tuple, int] = {}
+    parts: dict[tuple, dict[str, tuple[int, tuple[np.ndarray, np.ndarray]]]] = {}  # rung -> edit kind -> units, scores
     for line in curve[(curve["edit_kind"] != ALL) & (curve["method"] != "")].to_dict("records"):
-        used, place = _scored(analysis, line), (tuple(line[k] for k in RUNG), line["edit_kind"])
-        units[place] = units_of(used)
-        parts[place] = analysis.resampler.metrics(used, analysis.ruler, placebo_of(analysis.scores, used))
+        used, rung = _scored(analysis, line), tuple(line[k] for k in RUNG)
+        scores = analysis.resampler.metrics(used, analysis.ruler, placebo_of(analysis.scores, used))
+        parts.setdefault(rung, {})[line["edit_kind"]] = units_of(used), scores
     lines, samples = [], []
     for line in curve[curve["score"].notna()].to_dict("records"):
-        rung = tuple(line[k] for k in RUNG)
-        own = [part for (where, kind), part in parts.items() if where == rung and line["edit_kind"] in (kind, ALL)]
-        drawn = (kind_mean(own) if line["edit_kind"] == ALL else own[0])[1][:, h]
-        least = min(units[where, kind] for where, kind in units if where == rung and line["edit_kind"] in (kind, ALL))
+        here = parts[tuple(line[k] for k in RUNG)]
+        if line["edit_kind"] == ALL:
+            units, scores = min(n for n, _ in here.values()), kind_mean([made for _, made in here.values()])
+        else:
+            units, scores = here[line["edit_kind"]]
         keep = ("generalisation", "specificity", "method", "n_known")
         lines.append(
             {k: line[k] for k in (*RUNG, "edit_kind", *keep)}
             | {
                 "direction": "",
-                "units": least,
+                "units": units,
                 "value": line["score"],
                 "low": line["score_low"],
                 "high": line["score_high"],
             }
         )
-        samples.append(drawn)
+        samples.append(scores[1][:, h])
     return _with_sizes(lines, samples, analysis)
 
 
@@ -94,10 +94,11 @@ def kind_points(analysis: Analysis) -> pd.DataFrame:
             continue
         used = _scored(analysis, line)
         value, drawn = analysis.resampler.kinds(used, placebo_of(analysis.scores, used))
-        low, high = bounds(drawn, units_of(used))
+        units = units_of(used)
+        low, high = bounds(drawn, units)
+        about = {k: line[k] for k in (*RUNG, "edit_kind", "method", "n_known")} | {"units": units}
         for i, kind in enumerate(PROBE_KINDS):
             if not np.isnan(value[i]):
-                about = {k: line[k] for k in (*RUNG, "edit_kind", "method", "n_known")} | {"units": units_of(used)}
                 lines.append(about | {"direction": kind, "value": value[i], "low": low[i], "high": high[i]})
                 samples.append(drawn[:, i])
     return _with_sizes(lines, samples, analysis)
@@ -168,9 +169,9 @@ def _with_sizes(lines: list[dict], samples: list[np.ndarray], analysis: Analysis
     for name in ("low", "high"):  # one model: the curve's own interval, which knows how many cases there are
         means.loc[single, name] = exact[name].reindex(place).to_numpy()
     means.loc[single, "name"] = exact["rung"].reindex(place).to_numpy()
-    sized = models[~alone]
-    sized = sized.assign(role="model", name=sized["rung"], seeds=1)
-    return pd.concat([means.assign(role="size"), sized], ignore_index=True).reindex(columns=POINT)
+    seeds = models[~alone]
+    seeds = seeds.assign(role="model", name=seeds["rung"], seeds=1)
+    return pd.concat([means.assign(role="size"), seeds], ignore_index=True).reindex(columns=POINT)
 
 
 def _joined(names: Iterable[str]) -> str:

@@ -209,7 +209,7 @@ def _published(
 
 def _about(rows: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
     """The table, with how the weights were tuned and packed beside it."""
-    table.attrs["weights"] = weights_of(rows) if "model_source" in rows else {}
+    table.attrs["weights"] = weights_of(rows)
     return table
 
 

@@ -227,8 +227,7 @@ class Resampler:
         self, part: pd.DataFrame, one: Composite, placebo: pd.DataFrame | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
         """METRICS of one group by the composite `one`: the estimates (k,) and bootstrap samples (draws, k)."""
-        point, samples = self._made(part, placebo, lambda means, net, failed: _metrics(one, means, net, failed))
-        return point[0], samples
+        return self._made(part, placebo, lambda means, net, failed: _metrics(one, means, net, failed))
 
     def kinds(self, part: pd.DataFrame, placebo: pd.DataFrame | None = None) -> tuple[np.ndarray, np.ndarray]:
         """PROBE_KINDS of one group, those of generalisation above placebo where there is one: as `metrics`."""
@@ -237,26 +236,25 @@ class Resampler:
             net = GENERALISATION if means.placebo else ()
             return np.column_stack([means.net(kind) if kind in net else means.values[kind] for kind in PROBE_KINDS])
 
-        point, samples = self._made(part, placebo, make)
-        return point[0], samples
+        return self._made(part, placebo, make)
 
     def composites(self, part: pd.DataFrame, placebo: pd.DataFrame | None = None) -> tuple[np.ndarray, np.ndarray]:
         """COMPOSITES of one group: the estimates (k,) and bootstrap samples (draws, k). 0 where a gate fails."""
-        point, samples = self._made(
+        return self._made(
             part, placebo, lambda means, _, failed: np.column_stack([gated(one, means, failed) for one in composites()])
         )
-        return point[0], samples
 
     def _made(
         self, part: pd.DataFrame, placebo: pd.DataFrame | None, make: Callable[[Means, np.ndarray, bool], np.ndarray]
-    ) -> list[np.ndarray]:
-        """What `make` makes of the means, the net transfer and whether the estimate fails a gate: of the estimate, and
-        of the bootstrapped means."""
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """What `make` makes of the means, the net transfer and whether the estimate fails a gate: of the estimate (k,),
+        and of the bootstrapped means (draws, k)."""
         values, noise = self._means(part, BASE), self._means(placebo, PARTS)
         assert values is not None
         named = [_named(v[:, :-1], None if noise is None else noise[at]) for at, v in enumerate(values)]
         failed = bool(fails_gates(named[0])[0])
-        return [make(means, v[:, -1], failed) for means, v in zip(named, values, strict=True)]
+        point, samples = (make(means, v[:, -1], failed) for means, v in zip(named, values, strict=True))
+        return point[0], samples
 
     def _means(self, part: pd.DataFrame | None, columns: Sequence[str]) -> tuple[np.ndarray, np.ndarray] | None:
         """(1, k) means and (draws, k) bootstrapped means of `columns`; None without cases."""

@@ -9,8 +9,9 @@ import numpy as np
 
 from valley.rows import GATES, IN_LANGUAGE, KEPT
 
-# Generalisation kinds; efficacy is a gate, not a part. Negation and verification count where they were asked.
 OWN = "_own"  # suffix of a kind's mean over the probes in the language of the edit
+# Columns of generalisation; efficacy is a gate, not a part. Negation and verification count where they were asked.
+CHANGED: tuple[str, ...] = tuple(kind + OWN if kind == "multi_hop" else kind for kind in IN_LANGUAGE)
 PUBLISHED = ("es", "ps", "ns", "reliability", "rephrase", "locality")  # CounterFact's and EasyEdit's, per case
 SPECIFIC_ENOUGH = 0.9  # specificity at which a case's doses are read
 DOSES = ("dose_area", "dose_gen_at_spec")  # of the curve that a case's doses draw
@@ -92,8 +93,7 @@ def gen_and_spec(
     Args:
         net: each generalisation kind above placebo. own: specificity in the language of the edit only.
     """
-    changed = tuple(kind + OWN if kind == "multi_hop" else kind for kind in IN_LANGUAGE)
-    return means.mean(changed, net), means.mean([kind + OWN for kind in kept] if own else kept)
+    return means.mean(CHANGED, net), means.mean([kind + OWN for kind in kept] if own else kept)
 
 
 def gate_values(means: Means) -> dict[str, np.ndarray]:
