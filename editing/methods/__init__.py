@@ -5,7 +5,9 @@ from editing.methods.base import Method, Placement
 from editing.methods.by_name import FAST, make_method, method_names, registry, settings_before_presets, taken_by
 from editing.methods.locate_then_edit.moving import edits_or_reasons
 from editing.methods.locate_then_edit.spread import Spread
-from editing.methods.peers.easyedit import easyedit_editors, is_easyedit
+from editing.methods.peers import process as easyedit_process
+from editing.methods.peers.easyedit import changes_in, checkout, easyedit_editors, is_easyedit, run_easyedit
+from editing.methods.peers.hparams import module_names
 from editing.methods.sequence import Step, apply_sequence
 
 __all__ = [
@@ -15,12 +17,17 @@ __all__ = [
     "Spread",
     "Step",
     "apply_sequence",
+    "changes_in",
+    "checkout",
     "easyedit_editors",
+    "easyedit_process",
     "edits_or_reasons",
     "is_easyedit",
     "make_method",
     "method_names",
+    "module_names",
     "registry",
+    "run_easyedit",
     "settings_before_presets",
     "taken_by",
 ]

@@ -1,4 +1,4 @@
-"""Other people's editors, run in a process and an interpreter of their own, on the same texts and covariances as ours.
+"""EasyEdit's ROME and MEMIT with the settings, texts and covariances of ours, timed in a process of its own.
 
 EASYEDIT_HOME names a checkout of EasyEdit, EASYEDIT_PYTHON the interpreter that has what its ROME and MEMIT import
 (torch, transformers, numpy, PyYAML, tqdm); by default the one that runs this.
@@ -6,47 +6,21 @@ EASYEDIT_HOME names a checkout of EasyEdit, EASYEDIT_PYTHON the interpreter that
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
-from editing.delta import Delta, LowRank
+from editing.delta import Delta
 from editing.errors import BadData, BadRequest
-from editing.methods import Method
+from editing.methods import Method, changes_in, checkout, module_names, run_easyedit
 from editing.model import LanguageModel
 from editing.stats import ModelStatistics
 from editing.text import EditRequest
 
-SCRIPT = Path(__file__).with_name("easyedit.py")
 METHODS = {"rome": "ROME", "memit": "MEMIT"}
-NORMS = (
-    "model.norm",
-    "transformer.ln_f",
-    "gpt_neox.final_layer_norm",
-    "model.final_layernorm",
-    "model.decoder.final_layer_norm",
-)
-
-
-def peer_home() -> Path:
-    """The checkout that EASYEDIT_HOME names.
-
-    Raises:
-        BadData: it is not set, or names something else.
-    """
-    named = os.environ.get("EASYEDIT_HOME", "")
-    if not named:
-        raise BadData("EASYEDIT_HOME: not set; set it to a checkout of https://github.com/zjunlp/EasyEdit")
-    if not (Path(named) / "easyeditor" / "models" / "rome" / "rome_main.py").is_file():
-        raise BadData(f"EASYEDIT_HOME={named}: holds no easyeditor/models/rome; name a checkout of EasyEdit")
-    return Path(named)
 
 
 def make_job(
@@ -82,13 +56,9 @@ def make_job(
     sites = [lm.sites("mlp")[layer] for layer in layers]
     settings = method.settings()
     lengths = {5: settings["short_prefixes"], 10: settings["long_prefixes"]} if method.name == "rome" else {}
-    rewrite, block = (_template(p, layers[0]) for p in (sites[0].path, lm.layout.blocks[layers[0]]))
-    names = {name for name, _ in lm.module.named_modules()}
-    norm = next((name for name in NORMS if name in names), None)
-    if norm is None and method.name == "memit":
-        raise BadRequest(
-            f"{lm.name}: its last norm has none of the names {', '.join(NORMS)}; the peer's MEMIT needs it"
-        )
+    names = module_names(lm)
+    if not names["ln_f_module"] and method.name == "memit":
+        raise BadRequest(f"{lm.name}: its last norm has no usual name; the peer's MEMIT needs it")
     covariances = None
     if statistics.corpus != "identity":
         statistics.prepare(sites)
@@ -103,11 +73,13 @@ def make_job(
         "lookup": lookup,
         **{key: settings[key] for key in keys},
         "covariance_weight": settings.get("covariance_weight"),
-        "rewrite_module": rewrite,
-        "block": block,
+        "rewrite_module": names["rewrite_module_tmp"],
+        "block": names["layer_module_tmp"],
         # what ROME adds its vector to: the module above the down projection
-        "mlp": rewrite.rpartition(".")[0],
-        "norm": norm or "",
+        "mlp": names["mlp_module_tmp"],
+        "norm": names["ln_f_module"],
+        "head": names["lm_head_module"],
+        "blocks": lm.n_layers,
         "prefixes": list(statistics.prefixes(lengths or {10: settings["prefixes"]})),
         "prefix_ids": list(lm.prefix_ids) if same_prefix else [],
         "covariances": covariances,
@@ -119,54 +91,73 @@ def make_job(
     }
 
 
-def run_peer(job: Mapping[str, Any], timeout: float | None = None) -> dict[str, Any]:
-    """Independent single edits by EasyEdit's code, in a separate process.
+def run_peer(job: Mapping[str, Any]) -> dict[str, Any]:
+    """Independent single edits by EasyEdit's code, in a process of its own.
 
     Args:
         job: as `make_job` makes it. "prefixes" None lets the peer draw its own texts, "covariances" None is the
             identity.
-        timeout: seconds after which it is given up; None waits.
 
     Returns:
         "requests": per request id, cpu_seconds and wall_seconds of the edit alone, weights, restored (bit for bit);
         "deltas": one `Delta` per request, in the same order; "prepare_cpu_seconds"; "contexts"; "versions".
 
     Raises:
-        BadData: EASYEDIT_HOME is missing, or the peer failed, with the last line that it said.
+        BadData: EASYEDIT_HOME is missing, or the peer failed, with the last line that it wrote.
     """
-    home = peer_home()
-    python = os.environ.get("EASYEDIT_PYTHON") or sys.executable
-    with tempfile.TemporaryDirectory() as folder:
-        paths = {name: str(Path(folder) / name) for name in ("job.json", "result.json", "tensors.safetensors")}
-        Path(paths["job.json"]).write_text(
-            json.dumps({**job, "tensors": paths["tensors.safetensors"]}), encoding="utf-8"
-        )
-        threads = str(job["threads"])
-        surroundings = os.environ | {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "HF_HUB_OFFLINE": "1"}
-        try:
-            done = subprocess.run(
-                [python, str(SCRIPT), paths["job.json"], paths["result.json"]],
-                env=surroundings | {"EASYEDIT_HOME": str(home)},
-                cwd=folder,
-                capture_output=True,
-                text=True,
-                timeout=timeout,
-            )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise BadData(f"EASYEDIT_PYTHON={python}: {error}; name an interpreter that can run EasyEdit") from error
-        if done.returncode:
-            said = (done.stderr.strip().splitlines() or ["nothing was said"])[-1]
-            raise BadData(f"EasyEdit in {home}, run by {python}, failed: {said}; correct its installation or the job")
-        result = json.loads(Path(paths["result.json"]).read_text(encoding="utf-8"))
-        tensors = load_file(paths["tensors.safetensors"])
-    return result | {"deltas": [_delta(i, record, tensors, job) for i, record in enumerate(result["requests"])]}
+    checkout()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        kept = ("model", "prefixes", "prefix_ids", "covariances", "ridge", "threads")
+        whole = {key: job[key] for key in kept} | {
+            "editor": job["method"],
+            "device": "cpu",
+            "seed": 0,
+            "hparams": _hparams(job),
+            "groups": [[{"case_id": i} | dict(request)] for i, request in enumerate(job["requests"])],
+        }
+        result = run_easyedit(f"EasyEdit's {job['method']}", whole, folder)
+        changes = changes_in(result, folder)
+    failed = next((edit["error"] for edit in result["edits"] if edit["error"]), None)
+    if failed:
+        raise BadData(f"EasyEdit's {job['method']} failed: {failed}; correct its installation or the job")
+    records = [
+        edit | {"id": request["id"], "weights": sorted(factors)}
+        for request, edit, factors in zip(job["requests"], result["edits"], changes, strict=True)
+    ]
+    deltas = [
+        Delta(factors, {"method": f"easyedit {job['method']}", "request": request})
+        for request, factors in zip(job["requests"], changes, strict=True)
+    ]
+    return result | {"requests": records, "deltas": deltas}
 
 
-def _delta(i: int, record: dict, tensors: dict, job: Mapping[str, Any]) -> Delta:
-    factors = {w: LowRank(tensors[f"{i}.{w}.left"], tensors[f"{i}.{w}.right"]) for w in record["weights"]}
-    return Delta(factors, {"method": f"easyedit {job['method']}", "request": job["requests"][i]})
-
-
-def _template(path: str, layer: int) -> str:
-    """`path` with `{}` for the block number."""
-    return ".".join("{}" if part == str(layer) else part for part in path.split("."))
+def _hparams(job: Mapping[str, Any]) -> dict[str, Any]:
+    """EasyEdit's settings with the job's numbers; device "cpu", the loss read off the last block."""
+    values: dict[str, Any] = {
+        "alg_name": job["method"],
+        "model_name": job["model"],
+        "stats_dir": "",
+        "device": "cpu",
+        "layers": list(job["layers"]),
+        "fact_token": job["lookup"],
+        "v_num_grad_steps": job["steps"],
+        "v_lr": job["lr"],
+        "v_loss_layer": job["blocks"] - 1,
+        "v_weight_decay": job["weight_decay"],
+        "clamp_norm_factor": job["clamp"],
+        "kl_factor": job["kl"],
+        "mom2_adjustment": job["covariances"] is not None,
+        "rewrite_module_tmp": job["rewrite_module"],
+        "layer_module_tmp": job["block"],
+        "mlp_module_tmp": job["mlp"],
+        "attn_module_tmp": "",
+        "ln_f_module": job["norm"],
+        "lm_head_module": job["head"],
+        "mom2_dataset": "",
+        "mom2_n_samples": 0,
+        "mom2_dtype": "float32",
+    }
+    if job["method"] == "ROME":
+        return values | {"context_template_length_params": [[5, 10], [10, 10]]}
+    return values | {"layer_selection": "all", "mom2_update_weight": job["covariance_weight"]}

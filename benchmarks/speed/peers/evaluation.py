@@ -19,9 +19,8 @@ from typing import Any
 
 import torch
 
-from benchmarks.speed.peers import peer_home
-from benchmarks.speed.peers.easyedit import never, open_tokenizer, stand_in
 from editing.errors import BadData, BadRequest
+from editing.methods import checkout, easyedit_process
 from editing.model import LanguageModel
 
 # name -> what is imported from it; only those that are not installed are stood in for
@@ -79,8 +78,10 @@ class PeerEvaluation:
         if not (folder / "config.json").is_file():
             raise BadRequest(f"{lm.name}: not loaded from a transformers folder, which EasyEdit's tokenizer needs")
         self.lm = lm
-        self.compute = load_evaluation(peer_home())
-        self.tokenizer = open_tokenizer(transformers, {"model": str(folder), "prefix_ids": list(lm.prefix_ids)})
+        self.compute = load_evaluation(checkout())
+        self.tokenizer = easyedit_process.open_tokenizer(
+            transformers, {"model": str(folder), "prefix_ids": list(lm.prefix_ids)}
+        )
         # They count a prompt's tokens as those that are not padding, so padding must be no token of a text.
         if self.tokenizer.pad_token_id in lm.prefix_ids:
             self.tokenizer.pad_token_id = next(i for i in range(len(self.tokenizer)) if i not in lm.prefix_ids)
@@ -118,11 +119,11 @@ def load_evaluation(home: Path) -> Callable[..., dict[str, Any]]:
     """
     missing = [name for name in OUTSIDE if importlib.util.find_spec(name.partition(".")[0]) is None]
     before = set(sys.modules)
-    stand_in(home)
+    easyedit_process.make_parents(home)
     for name, attributes in [(m, OUTSIDE[m]) for m in missing] + list(INSIDE.items()):
         module = types.ModuleType(name)
         for attribute in attributes:
-            setattr(module, attribute, type(attribute, (), {"__init__": never}))
+            setattr(module, attribute, type(attribute, (), {"__init__": easyedit_process.never}))
         sys.modules[name] = module
         for parent in (name.rsplit(".", n)[0] for n in range(1, name.count(".") + 1)):
             sys.modules.setdefault(parent, types.ModuleType(parent))

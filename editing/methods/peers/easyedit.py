@@ -24,7 +24,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
-from editing.delta import Delta, Dense, LowRank, Shift
+from editing.delta import Change, Delta, Dense, LowRank, Shift
 from editing.errors import BadData, BadRequest
 from editing.lazy import torch
 from editing.methods.base import Method, Placement, setting
@@ -35,6 +35,8 @@ from editing.stats import ModelStatistics
 from editing.text import EditRequest
 
 PREFIX = "easyedit:"
+TENSORS = "tensors.safetensors"
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 SCRIPT = Path(__file__).with_name("process.py")
 LENGTHS = {5: 10, 10: 10}  # tokens -> number of contexts, as ROME draws them
 BESIDE = ("GRACE", "WISE", "IKE", "MELO", "SERAC", "DEFER", "SimIE")  # change no weight, or hooks with it
@@ -98,7 +100,7 @@ class EasyEdit(Method):
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             job = self._job(lm, groups, statistics, sites, folder)
-            result = _process(self.name, job, folder)
+            result = run_easyedit(self.name, job, folder)
             return self._deltas(lm, groups, statistics, result, folder)
 
     def _job(self, lm, groups, statistics: ModelStatistics, sites: Sequence[Site], folder: Path) -> dict[str, Any]:
@@ -129,21 +131,10 @@ class EasyEdit(Method):
         }
 
     def _deltas(self, lm, groups, statistics: ModelStatistics, result: dict, folder: Path) -> list[Delta]:
-        from safetensors.torch import load_file
-
-        tensors, deltas = load_file(folder / "tensors.safetensors"), []
-        for number, (group, edit) in enumerate(zip(groups, result["edits"], strict=True)):
+        deltas = []
+        for group, edit, factors in zip(groups, result["edits"], changes_in(result, folder), strict=True):
             if edit["error"]:
                 raise BadRequest(f"{self.name}: request {group[0].id!r}: {edit['error']}")
-            factors: dict[str, Any] = {}
-            for name, kind in edit["changes"].items():
-                at = f"{number}.{name}"
-                if kind == "low_rank":
-                    factors[name] = LowRank(tensors[f"{at}.left"], tensors[f"{at}.right"])
-                elif kind == "dense":
-                    factors[name] = Dense(tensors[f"{at}.dense"])
-                else:  # a bias is added to the output, wherever it is read
-                    factors[f"{name.removesuffix('.bias')}.output"] = Shift(tensors[at])
             about = {"versions": result["versions"], "cpu_seconds": edit["cpu_seconds"]}
             deltas.append(Delta(factors, self.provenance(lm, group, statistics) | {"easyedit": about}))
         return deltas
@@ -183,21 +174,27 @@ def easyedit_editors() -> dict[str, str]:
         BadData: no checkout, or no interpreter that can read it.
     """
     with tempfile.TemporaryDirectory() as name:
-        reasons = _process("easyedit", {"check": True}, Path(name))["editors"]
+        reasons = run_easyedit("easyedit", {"check": True}, Path(name))["editors"]
     beside = "keeps its edits beside the weights"
     return {editor: beside if editor in BESIDE else reason for editor, reason in reasons.items()}
 
 
-def _process(name: str, job: dict[str, Any], folder: Path) -> dict[str, Any]:
+def run_easyedit(name: str, job: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The result of a job of process.py, which runs in `folder`. Home, tensors and, where the job has none, threads are
+    added to it.
+
+    Args:
+        name: what runs, for errors.
+
+    Raises:
+        BadData: no checkout, or the process failed, with the last line that it wrote.
+    """
     python = os.environ.get("EASYEDIT_PYTHON") or sys.executable
-    job = job | {
-        "home": str(checkout()),
-        "tensors": str(folder / "tensors.safetensors"),
-        "threads": torch.get_num_threads(),
-    }
+    home, threads = checkout(), job.get("threads") or torch.get_num_threads()
+    job = job | {"home": str(home), "tensors": str(folder / TENSORS), "threads": threads}
     (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
     files = [str(folder / "job.json"), str(folder / "result.json")]
-    surroundings = os.environ | {"HF_HUB_OFFLINE": "1"}
+    surroundings = os.environ | {"HF_HUB_OFFLINE": "1"} | dict.fromkeys(THREADS, str(threads))
     try:
         done = subprocess.run(
             [python, str(SCRIPT), *files], env=surroundings, cwd=folder, capture_output=True, text=True, check=False
@@ -211,6 +208,26 @@ def _process(name: str, job: dict[str, Any], folder: Path) -> dict[str, Any]:
             "or name another interpreter as EASYEDIT_PYTHON"
         )
     return json.loads((folder / "result.json").read_text(encoding="utf-8"))
+
+
+def changes_in(result: dict[str, Any], folder: Path) -> list[dict[str, Change]]:
+    """What each edit of a result changes, empty for an edit that failed; its tensors are in `folder`."""
+    from safetensors.torch import load_file
+
+    tensors = load_file(folder / TENSORS)
+    edits = []
+    for number, edit in enumerate(result["edits"]):
+        factors: dict[str, Change] = {}
+        for name, kind in edit.get("changes", {}).items():
+            at = f"{number}.{name}"
+            if kind == "low_rank":
+                factors[name] = LowRank(tensors[f"{at}.left"], tensors[f"{at}.right"])
+            elif kind == "dense":
+                factors[name] = Dense(tensors[f"{at}.dense"])
+            else:  # a bias is added to the output, wherever it is read
+                factors[f"{name.removesuffix('.bias')}.output"] = Shift(tensors[at])
+        edits.append(factors)
+    return edits
 
 
 def _requests(request: EditRequest) -> list[dict[str, Any]]:

@@ -89,7 +89,7 @@ def fitted(path: Path, given: bool, lm: LanguageModel, depth: float | None, look
         if max(layers) >= n:
             raise BadRequest(f"{path}: layers: {layers}, but {lm.name} has {n}; correct the file")
         values["layers"] = layers
-    names = _names(lm)
+    names = module_names(lm)
     values |= {key: name for key, name in names.items() if key in values}
     if "rewrite_module_tmps" in values:
         values["rewrite_module_tmps"] = [names["rewrite_module_tmp"]]
@@ -104,12 +104,12 @@ def fitted(path: Path, given: bool, lm: LanguageModel, depth: float | None, look
     return values
 
 
-def _names(lm: LanguageModel) -> dict[str, str]:
+def module_names(lm: LanguageModel) -> dict[str, str]:
     """Their keys for modules -> this model's paths, "{}" for the number of the block."""
     site, block = lm.sites("mlp")[0], lm.layout.blocks[0]
     rewrite, block = _template(site.path), _template(block)
     modules = dict(lm.module.named_modules())
-    weight = lm.module.get_output_embeddings().weight
+    weight = lm.module.get_output_embeddings().weight  # the embedding's where they are tied, as EasyEdit looks it up
     head = next(name for name, value in lm.module.named_parameters() if value is weight).removesuffix(".weight")
     above = block.rpartition(".")[0].rpartition(".")[0]
     norm = next((f"{above}.{name}".strip(".") for name in NORMS if f"{above}.{name}".strip(".") in modules), "")

@@ -3,12 +3,14 @@
 It imports nothing of this project. Which editors there are, it reads in the checkout's `easyeditor/util/alg_dict.py`.
 The packages above an editor are made by hand, because their `__init__` imports every editor with all its requirements.
 
-JOB: home, editor, model (a transformers folder), hparams (complete), groups (lists of requests; each list is one edit
-of the unedited model), prefixes (texts put before prompts, or null: theirs), prefix_ids (tokens put before every text),
-covariances (module path -> safetensors file with "covariance"), ridge, seed, threads, tensors (the file to write). With
-"check" instead: which editors can be imported.
-RESULT: edits (per group: changes {parameter: "low_rank", "dense" or "bias"}, cpu_seconds, error), versions; or editors
-(name -> reason why it cannot be imported, empty where it can).
+JOB: home, editor, model (a transformers folder), device, hparams (complete), groups (lists of requests; each list is
+one edit of the unedited model), prefixes (texts put before prompts, or null: theirs), prefix_ids (tokens put before
+every text), covariances (module path -> safetensors file with "covariance"; null: the identity), ridge, seed, threads,
+tensors (the file to write). With "check" instead: which editors can be imported.
+RESULT: edits (per group: changes {parameter: "low_rank", "dense" or "bias"}, cpu_seconds and wall_seconds of the edit
+alone, restored (whether the weights have their old bits again), error), contexts (the texts before prompts, null where
+the editor has none), prepare_cpu_seconds (of settings, covariances and contexts), versions; or editors (name -> reason
+why it cannot be imported, empty where it can).
 """
 
 from __future__ import annotations
@@ -21,11 +23,12 @@ import json
 import sys
 import time
 import types
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 RANK = 32  # changes of a weight up to this rank are stored as two factors
-EXACT = 1e-5  # relative to the change: what the factors may miss
+EXACT = 1e-5  # relative to the change: what the factors may miss, beside rounding
 STOOD_IN = {  # imported by files that are needed, for functions that are not
     "datasets": ("load_dataset", "load_from_disk"),
     "matplotlib.style": ("context",),
@@ -112,18 +115,20 @@ def run(job: dict, home: Path) -> dict[str, Any]:
     module = importlib.import_module(f"easyeditor.models.{package}")
     apply = getattr(module, name)
     apply = getattr(apply(), method) if method else apply
-    hparams = make_hparams(getattr(module, settings), job["hparams"])
     model = transformers.AutoModelForCausalLM.from_pretrained(job["model"], dtype=torch.float32).eval()
     model = model.to(job["device"])
     model.config._name_or_path = job["hparams"]["model_name"]
     tokenizer = open_tokenizer(transformers, job)
-    give_covariances(package, job)
-    give_contexts(package, job)
+    began = time.process_time()
+    hparams = make_hparams(getattr(module, settings), job["hparams"])
+    give_covariances(package, job, model)
+    contexts = give_contexts(package, job, model, tokenizer, hparams)
+    prepared = time.process_time() - began
     original = {name: value.detach().clone() for name, value in model.named_parameters()}
+    more = {"reset_cache": True} if "reset_cache" in inspect.signature(apply).parameters else {}
     edits, tensors = [], {}
     for number, group in enumerate(job["groups"]):
-        began = time.process_time()
-        more = {"reset_cache": True} if "reset_cache" in inspect.signature(apply).parameters else {}
+        cpu, wall = time.process_time(), time.perf_counter()
         try:
             with torch.random.fork_rng():  # their code draws from the global generator
                 torch.manual_seed(job["seed"])
@@ -132,17 +137,19 @@ def run(job: dict, home: Path) -> dict[str, Any]:
             edits.append({"error": " ".join(f"{type(error).__name__}: {error}".split())[:400]})
             restore(model, original)
             continue
-        seconds = time.process_time() - began
+        spent = {"cpu_seconds": time.process_time() - cpu, "wall_seconds": time.perf_counter() - wall}
         edited = edited.merge_and_unload() if hasattr(edited, "merge_and_unload") else edited
         if not isinstance(edited, torch.nn.Module) or not hasattr(edited, "named_parameters"):
             edits.append({"error": f"{type(edited).__name__} is no model with other weights"})
             continue
         changes, error = changed(edited, original, f"{number}.", tensors)
-        edits.append({"changes": changes, "cpu_seconds": seconds, "error": error})
         model = edited
         restore(model, original)
+        same = all(torch.equal(value, original[name]) for name, value in model.named_parameters() if name in original)
+        edits.append({"changes": changes, "restored": same, "error": error} | spent)
     save_file(tensors, job["tensors"])
-    return {"edits": edits, "versions": {"torch": torch.__version__, "transformers": transformers.__version__}}
+    versions = {"torch": torch.__version__, "transformers": transformers.__version__}
+    return {"edits": edits, "contexts": contexts, "prepare_cpu_seconds": prepared, "versions": versions}
 
 
 def make_hparams(kind: Any, values: dict) -> Any:
@@ -169,43 +176,77 @@ def open_tokenizer(transformers: Any, job: dict) -> Any:
             single=" ".join([*(f"{name}:0" for name in names), "$A:0"]),
             special_tokens=list(dict.fromkeys(zip(names, first, strict=True))),
         )
+        text = tokenizer.encode("a")
+        if text[: len(first)] != first or text[len(first) :] != tokenizer.encode("a", add_special_tokens=False):
+            sys.exit(f"{job['model']}: its tokenizer does not put {names} before a text; leave prefix_ids out")
     return tokenizer
 
 
-def give_covariances(package: str, job: dict) -> None:
-    """Replace what loads a corpus in every file of the editor: get_cov and get_inv_cov return the job's matrices."""
+def files_of(package: str) -> list[types.ModuleType]:
+    """The imported files of an editor."""
+    return [module for name, module in list(sys.modules.items()) if name.startswith(f"easyeditor.models.{package}.")]
+
+
+def give_covariances(package: str, job: dict, model: Any) -> None:
+    """Replace what loads a corpus in every file of the editor: get_cov and get_inv_cov return the job's matrices.
+
+    The job's ridge is added to the diagonal, as our solves do.
+    """
     import torch
     from safetensors.torch import load_file
 
-    def matrix(path: str) -> Any:
-        if path not in job["covariances"]:
+    @cache
+    def covariance(path: str) -> Any:
+        if job["covariances"] is None:
+            module = model.get_submodule(path)
+            matrix = torch.eye(module.weight.shape[0 if is_transposed(module) else 1], dtype=torch.float64)
+        elif path in job["covariances"]:
+            matrix = load_file(job["covariances"][path])["covariance"].double()
+        else:
             raise RuntimeError(f"asks for the covariance of {path}, which it was not given")
-        found = load_file(job["covariances"][path])["covariance"].double()
-        return found + job["ridge"] * found.diagonal().mean() * torch.eye(len(found), dtype=torch.float64)
+        return matrix + job["ridge"] * matrix.diagonal().mean() * torch.eye(len(matrix), dtype=torch.float64)
+
+    @cache
+    def inverse(path: str) -> Any:
+        return torch.inverse(covariance(path)).float().to(job["device"])
 
     def get_cov(model: Any, tok: Any, layer_name: str, *rest: Any, inv: bool = False, **more: Any) -> Any:
-        found = matrix(layer_name)
-        return (torch.inverse(found) if inv else found).float().to(job["device"])
+        return inverse(layer_name) if inv else covariance(layer_name).float().to(job["device"])
 
     def get_inv_cov(model: Any, tok: Any, layer_name: str, *rest: Any, **more: Any) -> Any:
-        return torch.inverse(matrix(layer_name)).float().to(job["device"])
+        return inverse(layer_name)
 
-    for name, module in list(sys.modules.items()):
-        if name.startswith(f"easyeditor.models.{package}."):
-            for attribute, ours in (("get_cov", get_cov), ("get_inv_cov", get_inv_cov)):
-                if hasattr(module, attribute):
-                    setattr(module, attribute, ours)
+    for module in files_of(package):
+        if hasattr(module, "get_cov"):
+            vars(module)["get_cov"] = get_cov
+        if hasattr(module, "get_inv_cov"):
+            vars(module)["get_inv_cov"] = get_inv_cov
+            for path in job["covariances"] or ():  # before the edits, whose seconds are counted
+                inverse(path)
 
 
-def give_contexts(package: str, job: dict) -> None:
-    """Put the job's texts where the editor caches its own; ROME and R-ROME keep one list, the others one per length."""
-    if job["prefixes"] is None:
-        return
-    templates = [f"{prefix.replace('{', '').replace('}', '')}. {{}}" for prefix in job["prefixes"]]
+def give_contexts(package: str, job: dict, model: Any, tokenizer: Any, hparams: Any) -> Any:
+    """Put the job's texts where the editor caches its own, or let it draw its own; the cache, None without one.
+
+    ROME and R-ROME keep one list, the others one per length.
+    """
+    owner = next((module for module in files_of(package) if hasattr(module, "CONTEXT_TEMPLATES_CACHE")), None)
+    if owner is None:
+        return None
     flat = package in ("rome", "r_rome")
-    for name, module in list(sys.modules.items()):
-        if name.startswith(f"easyeditor.models.{package}.") and hasattr(module, "CONTEXT_TEMPLATES_CACHE"):
-            vars(module)["CONTEXT_TEMPLATES_CACHE"] = ["{}", *templates] if flat else [["{}"], templates]
+    if job["prefixes"] is not None:
+        templates = [f"{prefix.replace('{', '').replace('}', '')}. {{}}" for prefix in job["prefixes"]]
+        vars(owner)["CONTEXT_TEMPLATES_CACHE"] = ["{}", *templates] if flat else [["{}"], templates]
+    elif flat:
+        owner.get_context_templates(model, tokenizer, hparams.context_template_length_params)
+    elif "length_params" not in inspect.signature(owner.get_context_templates).parameters:
+        owner.get_context_templates(model, tokenizer)
+    return owner.CONTEXT_TEMPLATES_CACHE
+
+
+def is_transposed(module: Any) -> bool:
+    """Whether a linear map stores its weight as (d_in, d_out)."""
+    return type(module).__name__ == "Conv1D"
 
 
 def changed(edited: Any, original: dict, prefix: str, tensors: dict) -> tuple[dict[str, str], str]:
@@ -220,20 +261,22 @@ def changed(edited: Any, original: dict, prefix: str, tensors: dict) -> tuple[di
         if not bool((difference != 0).any()):
             continue
         owner = edited.get_submodule(name.rpartition(".")[0])
-        linear = isinstance(owner, torch.nn.Linear) or type(owner).__name__ == "Conv1D"
+        linear = isinstance(owner, torch.nn.Linear) or is_transposed(owner)
         if linear and name.endswith(".bias"):
             changes[name] = "bias"
             tensors[f"{prefix}{name}"] = difference.contiguous()
             continue
         if not linear or difference.ndim != 2:
             return {}, f"changes {name}, which is no linear map"
-        if type(owner).__name__ == "Conv1D":
+        if is_transposed(owner):
             difference = difference.T
+        # A change is read off the rounded sum of weight and change: what is smaller than that rounding is noise.
+        noise = torch.finfo(torch.float32).eps * float(original[name].float().norm())
         left, singular, right = torch.svd_lowrank(difference, q=min(RANK, *difference.shape), niter=4)
-        rank = max(1, int((singular > singular[0] * 1e-6).sum()))
+        rank = max(1, int((singular > max(float(singular[0]) * 1e-6, noise)).sum()))
         left, right = left[:, :rank] * singular[:rank], right[:, :rank]
-        missed = float((difference - left @ right.T).norm() / difference.norm())
-        if missed <= EXACT and 2 * rank <= min(difference.shape):
+        missed = float((difference - left @ right.T).norm())
+        if missed <= EXACT * float(difference.norm()) + noise and 2 * rank <= min(difference.shape):
             changes[name] = "low_rank"
             tensors[f"{prefix}{name}.left"] = left.contiguous()
             tensors[f"{prefix}{name}.right"] = right.contiguous()

@@ -10,11 +10,11 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from benchmarks.speed.peers import make_job, peer_home, run_peer
+from benchmarks.speed.peers import make_job, run_peer
 from editing.delta.changes import LowRank
 from editing.delta.delta import Delta
 from editing.errors import BadData, BadRequest
-from editing.methods import make_method
+from editing.methods import checkout, make_method
 from editing.model.language_model import LanguageModel
 from editing.stats.statistics import ModelStatistics
 from editing.text.requests import EditRequest
@@ -24,8 +24,8 @@ REQUESTS = (
     EditRequest("fact", ("The capital of {} is the city of",), "New Zealand", ("Madrid",)),
     EditRequest("start", ("{} comes from",), "Brie", ("Italy and Rome",)),
 )
-ROME = {"depth": 0.6, "short_prefixes": 2, "long_prefixes": 2, "steps": 6, "weight_decay": 0.002}
-MEMIT = {"depth": 0.6, "span": 0.5, "prefixes": 2, "steps": 6, "weight_decay": 0.002}
+ROME = {"preset": "published", "depth": 0.6, "short_prefixes": 2, "long_prefixes": 2, "steps": 6, "weight_decay": 0.002}
+MEMIT = {"preset": "published", "depth": 0.6, "span": 0.5, "prefixes": 2, "steps": 6, "weight_decay": 0.002}
 needs_peer = pytest.mark.skipif(
     not os.environ.get("EASYEDIT_HOME"), reason="EASYEDIT_HOME names no checkout of EasyEdit"
 )
@@ -122,4 +122,4 @@ def test_without_a_checkout_it_says_so(tmp_path: Path, monkeypatch: pytest.Monke
         run_peer({"threads": 1})
     monkeypatch.setenv("EASYEDIT_HOME", str(tmp_path))
     with pytest.raises(BadData, match="name a checkout"):
-        peer_home()
+        checkout()
