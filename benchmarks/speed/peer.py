@@ -12,7 +12,7 @@ import pandas as pd
 
 from benchmarks.speed.peers import make_job, run_peer
 from benchmarks.speed.quality import known_cases, scores_of
-from benchmarks.speed.stages import VARIANTS, Bench, cosines, dense
+from benchmarks.speed.stages import EDITS, LITERAL, Bench, cosines, dense
 from benchmarks.speed.stopwatch import timed
 from editing.errors import BadData
 from editing.methods import make_method
@@ -46,7 +46,7 @@ def peers(bench: Bench, facts: int) -> Iterator[Peer]:
     cases, base = known_cases(bench.lm, facts)
     bench = replace(bench, requests=tuple(c.request for c in cases), slow_requests=facts)
     for name in ("rome", "memit"):
-        method = make_method(name)
+        method = make_method(name, **LITERAL)
         with tempfile.TemporaryDirectory() as work:
             theirs = run_peer(make_job(bench.lm, folder, method, bench.chosen, bench.statistics, work))
         seconds = median(r["cpu_seconds"] for r in theirs["requests"])
@@ -60,10 +60,15 @@ def peers(bench: Bench, facts: int) -> Iterator[Peer]:
             "",
             _means(scores_of(bench.lm, cases, base, theirs["deltas"])),
         )
-        for label, settings in VARIANTS.items():
-            ours = replace(method, **settings)
+        for label, settings in EDITS.items():
+            ours = make_method(name, **settings)
             spent, deltas = timed(bench.device, lambda m=ours: m.each(bench.lm, bench.chosen, bench.statistics))
-            pairs = [(dense(a, w), dense(b, w)) for a, b in zip(theirs["deltas"], deltas, strict=True) for w in names]
+            pairs = [
+                (dense(a, w), dense(b, w))
+                for a, b in zip(theirs["deltas"], deltas, strict=True)
+                for w in names
+                if w in b.factors
+            ]
             note = cosines([a for a, _ in pairs], [b for _, b in pairs])
             means = _means(scores_of(bench.lm, cases, base, deltas))
             yield Peer(name, f"ours, {label}", facts, spent / facts, seconds / (spent / facts), note, means)

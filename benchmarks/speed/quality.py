@@ -15,7 +15,7 @@ import pandas as pd
 from benchmarks.cases import Case
 from benchmarks.datasets import with_common_probes
 from benchmarks.measure import Base, measure, measure_base, measure_drift, probe_rows
-from benchmarks.speed.stages import VARIANTS, facts
+from benchmarks.speed.stages import EDITS, facts
 from editing.delta import Delta
 from editing.errors import BadRequest
 from editing.methods import make_method
@@ -50,7 +50,7 @@ def compare_quality(
     Raises:
         BadRequest: the model knows fewer facts than asked for.
     """
-    variants = VARIANTS if variants is None else variants
+    variants = EDITS if variants is None else variants
     cases, base = known_cases(lm, number)
     requests = [c.request for c in cases]
     scores = {
