@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import nan
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
-from benchmarks.cases import Case, Probe
+from benchmarks.cases import Probe
 from benchmarks.chat import ChatForm, chat_form, chat_option, in_chat
 from benchmarks.datasets.registry import build_cases
-from benchmarks.live.chat import FORMS, KINDS, _means, _some, _summary
+from benchmarks.live.chat import CHANGED, KEPT, _placebo, _some, case_means, summary
 from benchmarks.sweep.planning.plan import Plan
 from editing.errors import BadData, BadModel
+from editing.methods import make_method
 from editing.text import fill
 from editing.text.requests import EditRequest
 from tests.benchmarks.tiny import tiny_model
@@ -77,16 +81,44 @@ def test_a_plan_of_before_keeps_its_hash() -> None:
 
 
 def test_survival_by_hand() -> None:
+    """Three cases of an edit made in plain text: in chat form half of what it gains above the placebo is left."""
     rows = [
         {"probe": "efficacy", "value": 1.0},
         {"probe": "neighbour", "value": 1.0},
         {"probe": "neighbour", "value": 0.0},
     ]
-    assert _means(rows) == {"efficacy": 1.0, "neighbour": 0.5}
-    scores = [{"efficacy": 1.0, "neighbour": 0.5}, {"efficacy": 0.0}, {"efficacy": 1.0, "neighbour": 1.0}]
-    lines = {line["kind"]: line for line in _summary(scores, 0)}
-    assert lines["efficacy"]["value"] == pytest.approx(2 / 3) and lines["efficacy"]["n"] == 3
-    assert lines["neighbour"]["value"] == 0.75 and lines["neighbour"]["n"] == 2
+    assert case_means(rows) == {"efficacy": 1.0, "neighbour": 0.5}
+
+    def table(**kinds: list[float]) -> pd.DataFrame:
+        return pd.DataFrame(kinds).reindex(columns=[*CHANGED, *KEPT]).astype(float)
+
+    kept = {"neighbour": [1.0, 0.5, nan], "same_subject": [1.0, 1.0, 1.0]}
+    nothing = table(efficacy=[0.0, 0.0, 0.0], paraphrase=[0.25, 0.25, 0.25], **kept)
+    plain = table(efficacy=[1.0, 1.0, 1.0], paraphrase=[1.0, 1.0, 0.25], **kept)
+    chat = table(efficacy=[1.0, 0.5, 0.0], paraphrase=[0.25, 1.0, 0.25], **kept)
+    lines = {
+        (one["asked"], one["score"]): one
+        for one in summary({"plain": (plain, nothing), "chat": (chat, nothing)}, "plain", 0)
+    }
+    gained, specificity = (0.75 - 0.25) / 0.75, (0.75 + 1) / 2
+    assert lines["plain", "net paraphrase"]["value"] == pytest.approx(gained)
+    assert lines["plain", "composite"]["value"] == pytest.approx(2 * gained * specificity / (gained + specificity))
+    assert lines["plain", "neighbour"]["n"] == 2
+    assert lines["chat", "survives efficacy"]["value"] == pytest.approx(0.5)
+    assert lines["chat", "survives paraphrase"]["value"] == pytest.approx(0.5)
+    assert ("plain", "survives efficacy") not in lines
+    gain = lines["plain", "net paraphrase"]
+    assert gain["low"] < gained < gain["high"]
+    none = {
+        (one["asked"], one["score"]): one
+        for one in summary({"plain": (nothing, nothing), "chat": (chat, nothing)}, "plain", 0)
+    }
+    assert none["plain", "composite"]["value"] == 0 and np.isnan(none["chat", "survives efficacy"]["value"])
+
+
+def test_what_is_asked_and_what_the_control_is() -> None:
     (case,) = build_cases("world_facts", "fact", 1)
-    assert {p.kind for p in _some(case).probes} <= set(KINDS) and len(FORMS) == 2
-    assert isinstance(case, Case)
+    kept = {(p.kind, p.lang) for p in _some(case).probes if p.kind in KEPT}
+    assert kept == {("neighbour", "en"), ("same_subject", "en")}
+    control = _placebo("rome", {"clamp": 2.0, "lookup": "last"})
+    assert control.method() == make_method("rome", clamp=2.0, lookup="last")

@@ -2,6 +2,7 @@
 
 A case counts as spelt alike in a pair where both names are one text in the two languages (case and accents aside): the
 subject's and the new answer's. There transfer may be no more than the same tokens. It is mixed where one of them is.
+"alike - different" is the difference of the two: what the spelling adds.
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ import unicodedata
 import numpy as np
 import pandas as pd
 
-from valley.rows import CONTROLS, RUNG, SETTING, RowsError
+from valley.rows import CONTROLS, PLACEBO, RUNG, SETTING, RowsError
+from valley.scores import is_placebo_of
 from valley.statistics import t_interval, unit_weights, weighted_means
 
 ALIKE, MIXED, DIFFERENT, EVERY = "alike", "mixed", "different", "all"
+GAIN = "alike - different"
 DRAWS = 1000
 NEEDED = (
     *RUNG, *SETTING, "edit_kind", "edit_lang", "case", "subject", "about", "answer", "probe", "probe_index", "lang",
@@ -32,7 +35,9 @@ def transfer_table(rows: pd.DataFrame, known_only: bool = True, seed: int = 0) -
     """Per rung, method, setting, language of the edit and of the question, and spelling: scores with 95% intervals.
 
     Columns: n (cases), cross_lingual, net (cross_lingual - (1 - neighbour), both in that language, per case) with
-    net_low and net_high, before (share of the questions that the unedited model answers with the new answer).
+    net_low and net_high, before (share of the questions that the unedited model answers with the new answer), placebo
+    (cross_lingual of the placebo of that method and setting on the same cases; NaN where none ran). Lines of GAIN have
+    the difference of the nets, and as n the cases of the smaller group.
 
     Args:
         rows: of one run or of several; columns NEEDED.
@@ -41,9 +46,11 @@ def transfer_table(rows: pd.DataFrame, known_only: bool = True, seed: int = 0) -
     Raises:
         RowsError: no cross-lingual rows.
     """
-    good = rows[(rows["error"] == "") & ~rows["method"].isin(CONTROLS)]
+    good = rows[rows["error"] == ""]
     if known_only:
         good = good[good["known"].fillna(False).astype(bool)]
+    controls = good[(good["method"] == PLACEBO) & (good["probe"] == "cross_lingual")]
+    good = good[~good["method"].isin(CONTROLS)]
     keys = [*RUNG, *SETTING, "edit_lang", "case"]
     asked = good[good["probe"] == "cross_lingual"]
     if asked.empty:
@@ -58,6 +65,7 @@ def transfer_table(rows: pd.DataFrame, known_only: bool = True, seed: int = 0) -
     )
     kept = good[good["probe"] == "neighbour"].groupby([*keys, "lang"])["value"].mean()
     per_case["net"] = per_case["cross_lingual"] - (1 - kept.reindex(per_case.index))
+    per_case["placebo"] = _of_placebos(per_case.index, controls)
     per_case = per_case.reset_index().merge(target.rename("target").reset_index(), on=keys, how="left")
     same = [
         (plain(str(a)) == plain(str(b))) + (plain(str(c)) == plain(str(d)))
@@ -67,39 +75,71 @@ def transfer_table(rows: pd.DataFrame, known_only: bool = True, seed: int = 0) -
     by = [*RUNG, *SETTING, "edit_lang", "lang"]
     lines = []
     for key, part in per_case.groupby(by, sort=False):
-        for spelling in (EVERY, ALIKE, MIXED, DIFFERENT):
-            some = part if spelling == EVERY else part[part["spelling"] == spelling]
+        of_key = dict(zip(by, key, strict=True))
+        groups = {name: part[part["spelling"] == name] for name in (ALIKE, MIXED, DIFFERENT)}
+        for spelling, some in {EVERY: part, **groups}.items():
             if len(some):
-                lines.append(dict(zip(by, key, strict=True)) | {"spelling": spelling} | _line(some, seed))
+                lines.append(of_key | {"spelling": spelling} | _line(some, seed))
+        if len(groups[ALIKE]) > 1 and len(groups[DIFFERENT]) > 1:
+            lines.append(of_key | {"spelling": GAIN} | _difference(groups[ALIKE], groups[DIFFERENT], seed))
     return pd.DataFrame(lines)
 
 
-def _line(part: pd.DataFrame, seed: int) -> dict[str, float]:
+def _of_placebos(index: pd.MultiIndex, controls: pd.DataFrame) -> np.ndarray:
+    """For each entry of `index` (RUNG, SETTING, edit_lang, case, lang) the mean of its placebo in `controls`."""
+    means = controls.groupby([*RUNG, "settings", "edit_lang", "case", "lang"])["value"].mean()
+    names = controls["settings"].unique()
+    pairs = {key: [name for name in names if is_placebo_of(name, *key)] for key in _settings_of(index)}
+    out = []
+    for key in index:
+        place, setting, rest = key[: len(RUNG)], key[len(RUNG) : len(RUNG) + 2], key[len(RUNG) + 2 :]
+        some = [means.get((*place, name, *rest), np.nan) for name in pairs[setting]]
+        out.append(some[0] if some else np.nan)
+    return np.array(out, dtype=float)
+
+
+def _settings_of(index: pd.MultiIndex) -> set[tuple[str, str]]:
+    return {(key[len(RUNG)], key[len(RUNG) + 1]) for key in index}
+
+
+def _net(part: pd.DataFrame, seed: int) -> tuple[float, np.ndarray, int]:
+    """Mean net of the cases, its value in each draw of the cases (DRAWS, 1), how many have one."""
     values = part[["net"]].to_numpy(float)
     samples = weighted_means(unit_weights(len(part), DRAWS, np.random.default_rng(seed)), values)
-    centre = np.array([np.nanmean(values)]) if np.isfinite(values).any() else np.array([np.nan])
-    low, high = t_interval(centre, samples, int(np.isfinite(values).sum()))
-    return {
-        "n": len(part),
-        "cross_lingual": float(part["cross_lingual"].mean()),
-        "before": float(part["before"].mean()),
-        "net": float(centre[0]),
-        "net_low": float(low[0]),
-        "net_high": float(high[0]),
-    }
+    some = np.isfinite(values)
+    return float(np.nanmean(values)) if some.any() else np.nan, samples, int(some.sum())
+
+
+def _difference(first: pd.DataFrame, second: pd.DataFrame, seed: int) -> dict[str, float]:
+    (a, a_samples, a_n), (b, b_samples, b_n) = _net(first, seed), _net(second, seed + 1)
+    n = min(a_n, b_n)
+    low, high = t_interval(np.array([a - b]), a_samples - b_samples, n)
+    both = {name: float(first[name].mean() - second[name].mean()) for name in ("cross_lingual", "before", "placebo")}
+    return {"n": n, **both, "net": a - b, "net_low": float(low[0]), "net_high": float(high[0])}
+
+
+def _line(part: pd.DataFrame, seed: int) -> dict[str, float]:
+    centre, samples, n = _net(part, seed)
+    low, high = t_interval(np.array([centre]), samples, n)
+    means = {name: float(part[name].mean()) for name in ("cross_lingual", "before", "placebo")}
+    return {"n": len(part), **means, "net": centre, "net_low": float(low[0]), "net_high": float(high[0])}
 
 
 def format_transfer(table: pd.DataFrame) -> str:
     """The table for a terminal."""
     width = max(20, 1 + max(map(len, table["rung"]), default=0))
-    places = f"{'method':<10}{'from':<5}{'to':<5}{'spelt':<11}"
-    lines = [f"{'rung':<{width}}{places}{'n':>4}{'cross':>8}{'before':>8}  net of siblings"]
+    places = f"{'method':<10}{'from':<5}{'to':<5}{'spelt':<18}"
+    lines = [f"{'rung':<{width}}{places}{'n':>4}{'cross':>8}{'before':>8}{'placebo':>9}  net of siblings"]
     for row in table.to_dict("records"):
         net = "n/a" if np.isnan(row["net"]) else f"{row['net']:.2f} [{row['net_low']:.2f}, {row['net_high']:.2f}]"
+        placebo = "n/a" if np.isnan(row["placebo"]) else f"{row['placebo']:.2f}"
         lines.append(
-            f"{row['rung']:<{width}}{row['method']:<10}{row['edit_lang']:<5}{row['lang']:<5}{row['spelling']:<11}{row['n']:>4}"
-            f"{row['cross_lingual']:>8.2f}{row['before']:>8.2f}  {net}"
+            f"{row['rung']:<{width}}{row['method']:<10}{row['edit_lang']:<5}{row['lang']:<5}{row['spelling']:<18}{row['n']:>4}"
+            f"{row['cross_lingual']:>8.2f}{row['before']:>8.2f}{placebo:>9}  {net}"
         )
-    lines.append("cross: share of questions in the other language with the new answer; before: the same unedited;")
-    lines.append("alike: subject and new answer are the same text in both languages, mixed: one of them; 95% by cases")
+    lines.append(
+        "cross: share of questions in the other language with the new answer; before: the same unedited; placebo: the"
+    )
+    lines.append("same after the edit of an unrelated subject; alike: subject and new answer are the same text in both")
+    lines.append("languages, mixed: one of them; net: cross - what siblings lost; 95% by cases")
     return "\n".join(lines)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from valley.compare.transfer import ALIKE, DIFFERENT, EVERY, MIXED, format_transfer, transfer_table
+from valley.compare.transfer import ALIKE, DIFFERENT, EVERY, GAIN, MIXED, format_transfer, transfer_table
 from valley.rows import RowsError
 
 
@@ -40,3 +40,25 @@ def test_by_hand() -> None:
     assert "different" in format_transfer(table.reset_index())
     with pytest.raises(RowsError, match="no cross-lingual answers"):
         transfer_table(rows.assign(known=False))
+
+
+def test_the_placebo_and_what_spelling_adds() -> None:
+    edits = [
+        one
+        for i, crossed in enumerate((1.0, 1.0, 1.0))
+        for one in case(f"a{i}", "France", "France", "Berlin", "Berlin", crossed, 1.0)
+    ]
+    edits += [
+        one
+        for i, crossed in enumerate((1.0, 0.0, 0.0))
+        for one in case(f"b{i}", "Germany", "Allemagne", "London", "Londres", crossed, 1.0)
+    ]
+    settings = {"rome": '{"site": "mlp"}', "placebo": '{"inner": "rome", "options": "{}", "site": "mlp"}'}
+    rows = pd.DataFrame(edits).assign(settings=settings["rome"])
+    controls = rows.assign(method="placebo", settings=settings["placebo"], value=0.25)
+    other = rows.assign(method="placebo", settings='{"inner": "memit", "options": "{}"}', value=1.0)
+    table = transfer_table(pd.concat([rows, controls, other])).set_index("spelling")
+    assert table.loc[EVERY, "placebo"] == 0.25 and list(table["method"].unique()) == ["rome"]
+    gain = table.loc[GAIN]
+    assert gain["net"] == pytest.approx(2 / 3) and gain["n"] == 3 and gain["net_low"] < 2 / 3 < gain["net_high"]
+    assert pd.isna(transfer_table(rows).set_index("spelling").loc[EVERY, "placebo"])
