@@ -47,7 +47,7 @@ study: $(READY)
 
 study-tables: $(READY)
 	$(PY) cli.py report $(STUDY) $(TODAY) --png --svg --csv --md
-	$(PY) cli.py editability $(STUDY) $(TODAY) --json > $(STUDY)/editability.json
+	$(PY) cli.py editability $(STUDY) $(TODAY) --csv $(STUDY)/editability.csv > /dev/null
 
 test: $(READY)
 	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(PY) -m pytest -n 2 --dist worksteal -m "not slow"
