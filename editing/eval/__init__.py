@@ -2,12 +2,13 @@
 
 from editing.eval.bits_per_byte import bits_per_byte
 from editing.eval.continuations import Race
-from editing.eval.dose import AUTO, MARGIN, Dose, at_dose, check_dose, smallest_dose, target_margins
+from editing.eval.dose import AUTO, FIRST, MARGIN, Dose, at_dose, check_dose, smallest_dose, target_margins
 from editing.eval.replies import Reply, continuation_logprobs, greedy, replies
 from editing.eval.text_drift import text_drift
 
 __all__ = [
     "AUTO",
+    "FIRST",
     "MARGIN",
     "Dose",
     "Race",

@@ -3,7 +3,7 @@
 A search for v* ends where the target is nearly certain, which is further than it must go: the same change at a lower
 dose (`Delta.scaled`) says the target too and leaves more of the neighbours alone. A prompt gives its target when every
 target token, behind those before it, is e^margin times as likely as any other token. Doses 0, 1/4, ... 2 are read in
-the same passes, then the interval below the first one at which most prompts give their target is cut twice.
+the same passes, then the interval below the first one at which most prompts give their target is halved six times.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from editing.text import EditRequest, prompt_answers
 AUTO = "auto"
 MARGIN = 1.0  # nats between a target token and the likeliest other one
 FIRST = tuple(i / 4 for i in range(9))
-CUTS, PARTS = 2, 8  # the dose is exact to 1/4 / 8^2
+HALVINGS = 6  # the dose is exact to 1/4 / 2^6
 BATCH_TOKENS = 4096
 ENTRIES = 2**28  # numbers in the copies of a change that are read at once
 
@@ -112,25 +112,36 @@ def at_dose(
     return Delta(scaled.factors, {**scaled.provenance, "dose_choice": chosen.record()}), chosen
 
 
-def smallest_dose(lm: LanguageModel, delta: Delta, requests: Sequence[EditRequest], margin: float = MARGIN) -> Dose:
+def smallest_dose(
+    lm: LanguageModel,
+    delta: Delta,
+    requests: Sequence[EditRequest],
+    margin: float = MARGIN,
+    coarse: np.ndarray | None = None,
+) -> Dose:
     """The smallest dose at which as many of the requests' prompts give their target as at any dose up to 2.
 
-    Where no dose makes a prompt give its target the dose is 1.
+    Where no dose makes a prompt give its target the dose is 1. Between the doses of FIRST the number of prompts is
+    taken to grow with the dose.
+
+    Args:
+        coarse: `target_margins` at FIRST, where they are known, as for several margins of one edit.
     """
     prompts = sum(len(r.prompts) for r in requests)
-    doses = np.array(FIRST)
-    count = (target_margins(lm, delta, requests, doses) >= margin).sum(1)
+    coarse = target_margins(lm, delta, requests, FIRST) if coarse is None else coarse
+    count = (coarse >= margin).sum(1)
     most = int(count.max())
     if not most:
         return Dose(1.0, 0, prompts, margin)
     first = int(count.argmax())
-    high, low = doses[first], doses[first - 1]
-    for _ in range(CUTS if first else 0):
-        doses = np.linspace(low, high, PARTS + 1)
-        inside = (target_margins(lm, delta, requests, doses[1:-1]) >= margin).sum(1) >= most
-        at = int(np.flatnonzero([*inside, True])[0]) + 1
-        low, high = doses[at - 1], doses[at]
-    return Dose(float(high), most, prompts, margin)
+    high, low = FIRST[first], FIRST[max(first - 1, 0)]
+    for _ in range(HALVINGS if first else 0):
+        middle = (low + high) / 2
+        if (target_margins(lm, delta, requests, [middle]) >= margin).sum() >= most:
+            high = middle
+        else:
+            low = middle
+    return Dose(high, most, prompts, margin)
 
 
 def target_margins(

@@ -24,7 +24,7 @@ from benchmarks.datasets import build_cases
 from benchmarks.measure import Base, measure, measure_base, open_model, probe_rows, statistics_of
 from editing.delta import Delta
 from editing.errors import BadData
-from editing.eval import smallest_dose
+from editing.eval import FIRST, smallest_dose, target_margins
 from editing.files import atomic_file
 from editing.methods import FAST, make_method, taken_by
 from editing.model import LanguageModel
@@ -149,8 +149,9 @@ class Work:
         if case.id not in self.bases:
             self.bases[case.id] = measure_base(self.lm, [case], 0)
         base = self.bases[case.id]
+        coarse = target_margins(self.lm, delta, [case.request], FIRST)
         chosen = [
-            1.0 if m is None else cast(float, smallest_dose(self.lm, delta, [case.request], m).value)
+            1.0 if m is None else cast(float, smallest_dose(self.lm, delta, [case.request], m, coarse).value)
             for m in RULES.values()
         ]
         doses = list(dict.fromkeys(chosen))
