@@ -23,7 +23,7 @@ def check_file(argument: str, form: str = "") -> dict[str, Any]:
 
     Raises:
         BadRequest: no such form.
-        BadData: the file cannot be read, no form recognises it, or most of its records cannot be used.
+        BadData: the file cannot be read, no form recognises it, or none of its records can be used.
     """
     with _no_garbage_collection():
         case_set = read_cases(f"{form or ANY_FORM}:{argument}", KIND)

@@ -20,6 +20,7 @@ from types import ModuleType
 from benchmarks.cases import Case
 from benchmarks.datasets import formats, ours
 from benchmarks.datasets.reading.case_set import CaseSet, LeftOut, account
+from benchmarks.datasets.reading.drafts import unusable
 from benchmarks.datasets.reading.packed import PACKED
 from benchmarks.datasets.reading.sources import DataFile, is_there, located
 from editing.errors import BadData, BadRequest
@@ -137,7 +138,7 @@ def build_cases(name: str, kind: str, limit: int | None = None, seed: int = 0) -
     return list(read_cases(name, kind, limit, seed).cases)
 
 
-def read_cases(name: str, kind: str, limit: int | None = None, seed: int = 0) -> CaseSet:
+def read_cases(name: str, kind: str, limit: int | None = None, seed: int = 0, mostly_bad: bool = False) -> CaseSet:
     """At most `limit` cases (all when None) of one edit kind, and what was left out on the way.
 
     Of our own data sets a limit takes the first cases, whose order makes every prefix a varied sample; of a file it
@@ -146,10 +147,11 @@ def read_cases(name: str, kind: str, limit: int | None = None, seed: int = 0) ->
     Args:
         name: a data set, with its argument after a colon where it takes one: "world_facts", "fact_file:mine.json",
             "counterfact:counterfact.json"; or a file whose format is detected: "file:mine.json", "mine.json".
+        mostly_bad: whether a file is read of whose records most are left out; it may be misread as a whole.
 
     Raises:
         BadRequest: an unknown data set, a kind it does not offer, an option its format does not have, a limit below 1.
-        BadData: a malformed file.
+        BadData: a malformed file; one of whose records most cannot be used, or all.
     """
     base, argument, file = _resolved(name)
     module = _module(base)
@@ -163,4 +165,8 @@ def read_cases(name: str, kind: str, limit: int | None = None, seed: int = 0) ->
     file = file or located(base, argument, getattr(module, "SOURCE", None))
     if file.options and not hasattr(module, "OPTIONS"):
         raise BadRequest(f"{base}: unknown option #{file.options[0]:.60}; use #split=NAME, #head or #encoding=NAME")
-    return module.read(file, seed, limit)
+    case_set = module.read(file, seed, limit)
+    bad = case_set.left_out
+    if not mostly_bad and 2 * len({one.record for one in bad}) > case_set.records:
+        raise unusable(file.path, bad, case_set.records)
+    return case_set

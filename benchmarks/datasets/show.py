@@ -24,7 +24,7 @@ def show(name: str, case_id: str = "") -> dict[str, Any]:
         BadRequest: no such data set or case.
         BadData: the file cannot be read.
     """
-    sets = [read_cases(name, kind) for kind in kinds_of(name)]
+    sets = [read_cases(name, kind, mostly_bad=True) for kind in kinds_of(name)]
     cases = [case for one in sets for case in one.cases]
     chosen = [case for case in cases if case_id in ("", case.id, case.id.partition(":")[2])]
     if not chosen and case_id:

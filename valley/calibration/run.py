@@ -159,6 +159,10 @@ def targets(rules: pd.DataFrame, intervals: pd.DataFrame, fresh: pd.DataFrame, a
 
 
 def write_readme(folder: Path) -> None:
+    """README.md from what is in the folder; without the cells of both seeds there is none to write."""
+    if not all((folder / cells_of(seed)).is_dir() for seed in (0, FRESH)):
+        print(f"{folder}: no README.md without the cells of seeds 0 and {FRESH}")
+        return
     kinds = ("interval", "available", "compare")
     old, new = (pd.concat([read(folder, kind, seed) for kind in kinds], ignore_index=True) for seed in (0, FRESH))
     page = format_readme(read(folder, "rules"), old, read(folder, "rules", FRESH), new)

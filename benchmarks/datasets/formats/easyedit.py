@@ -75,7 +75,7 @@ def read(file: DataFile, seed: int = 0, limit: int | None = None) -> CaseSet:
     """The file's cases and what was left out.
 
     Raises:
-        BadData: the file cannot be read, or most of its records cannot be used.
+        BadData: the file cannot be read, or none of its records can be used.
     """
     return read_file("easyedit", file, lambda place, record: [parse(place, record)], seed, limit)
 

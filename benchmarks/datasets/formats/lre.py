@@ -49,7 +49,7 @@ def read(file: DataFile, seed: int = 0, limit: int | None = None) -> CaseSet:
     """The cases of a file or a folder, and what was left out.
 
     Raises:
-        BadData: a file cannot be read, or most facts cannot be used.
+        BadData: a file cannot be read, or no fact can be used.
     """
     path = file.path
     rows = _rows(file)

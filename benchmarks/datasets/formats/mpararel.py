@@ -69,7 +69,7 @@ def read(file: DataFile, seed: int = 0, limit: int | None = None) -> CaseSet:
 
     Raises:
         BadRequest: an unknown option.
-        BadData: a file cannot be read, or most of its records cannot be used.
+        BadData: a file cannot be read, or none of its records can be used.
     """
     patterns, chosen = None, ""
     for option in file.options:

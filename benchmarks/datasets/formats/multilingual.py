@@ -45,7 +45,7 @@ def read(file: DataFile, seed: int = 0, limit: int | None = None) -> CaseSet:
 
     Raises:
         BadRequest: an option that is no language.
-        BadData: the file cannot be read, or most of its records cannot be used.
+        BadData: the file cannot be read, or none of its records can be used.
     """
     if len(file.options) > 1:
         raise BadRequest(f"multilingual: unknown option #{'#'.join(file.options):.60}; name {OPTIONS}")

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from benchmarks.cases import FREE, Case, Probe
@@ -215,7 +216,7 @@ def assemble(
     The limit takes a sample drawn with `seed` (a larger one holds the smaller one), or the first ones of `file.head`.
 
     Raises:
-        BadData: more records are bad than good.
+        BadData: no record can be used.
     """
     pools, match = _pools(drafts), cache(Frames({d.prompt for d in drafts if d.lang == "en"}).match)
     counts: Counter[str] = Counter()
@@ -250,7 +251,7 @@ def choose(
         unasked: why questions are not asked -> how many; `make` adds to it.
 
     Raises:
-        BadData: more records are bad than good.
+        BadData: no record can be used.
     """
     bad, cases = list(left), {}
     order = list(range(len(items)))
@@ -264,13 +265,16 @@ def choose(
         except UserError as error:
             bad.append(left_out(items[i].record, error))
     bad.sort(key=lambda one: one.record)
-    numbers = {one.record for one in bad}
-    if len(numbers) > len({one.record for one in items} - numbers):
-        raise BadData(
-            f"{file.path}: {len(numbers)} of {records} records cannot be used; fix the first: {bad[0].reason}"
-        )
+    if bad and not cases:
+        raise unusable(file.path, bad, records)
     lines = [f"{count} questions {why} are not asked" for why, count in unasked.items() if count]
     return CaseSet(tuple(cases[i] for i in sorted(cases)), tuple(bad), records, (*notes, *lines, *file.notes()))
+
+
+def unusable(path: Path, bad: Sequence[LeftOut], records: int) -> BadData:
+    """What is raised for a file whose records, or most of them, cannot be used."""
+    count = len({one.record for one in bad})
+    return BadData(f"{path}: {count} of {records} records cannot be used; fix the first: {bad[0].reason}")
 
 
 def left_out(record: int, error: UserError) -> LeftOut:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from benchmarks.datasets.reading.fields import ANSWER
 from benchmarks.datasets.reading.sources import located
 from benchmarks.datasets.registry import CaseSet, form_of, read_cases
+from benchmarks.datasets.show import show
 from editing.errors import UserError
 from tests.benchmarks import wild
 
@@ -143,6 +144,10 @@ def test_more_bad_than_good_is_an_error(tmp_path):
     path = wild.write(tmp_path, [*wild.counterfact(), *[{"requested_rewrite": 1}] * 5])
     with pytest.raises(UserError, match=r"5 of 9 records cannot be used; fix the first: .*record 5"):
         read_cases(f"counterfact:{path}", "fact")
+    about = show(f"counterfact:{path}")  # which says why, of every record
+    assert len(about["cases"]) == 4 and [line["where"] for line in about["left_out"]][:5] == [
+        f"record {n}" for n in range(5, 10)
+    ]
 
 
 @pytest.mark.parametrize(
