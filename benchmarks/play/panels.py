@@ -8,6 +8,7 @@ from typing import Any
 
 from benchmarks.play.answers import Answers, moved
 from benchmarks.play.session import Edit
+from benchmarks.readings import MAP_TITLES, HeatMap
 from benchmarks.world import LANGS
 from valley.rows import LABELS
 
@@ -33,6 +34,11 @@ def _macros() -> Any:
 def notice(text: str, level: str = "info") -> str:
     """One line for the visitor; `level` is info or error."""
     return str(_macros().notice(text, level))
+
+
+def small(text: str) -> str:
+    """A line of explanation."""
+    return str(_macros().small(text))
 
 
 def bars(answers: Answers) -> str:
@@ -62,6 +68,12 @@ def languages(answers: Answers) -> str:
     order = dict.fromkeys((*LANGS, *(row["lang"] for row in rows)))
     groups = [(NAMES.get(lang, lang), [row for row in rows if row["lang"] == lang]) for lang in order]
     return str(_macros().languages(groups, LABELS, moved))
+
+
+def localiser(found: HeatMap) -> str:
+    """What was traced, in words: P(answer) with and without noise, the largest effect of each map and its control."""
+    peaks = [(MAP_TITLES[name], *found.peak(name), float(abs(found.controls[name]).max())) for name in found.effects]
+    return str(_macros().localiser(found, peaks))
 
 
 def stack(edits: tuple[Edit, ...]) -> str:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from benchmarks.cases import Case
@@ -15,8 +16,10 @@ from benchmarks.measure import Base, measure_base, planned
 from benchmarks.play.answers import Answers, answers_of
 from benchmarks.play.choice import Choice
 from benchmarks.play.continuation import Continuation
+from benchmarks.play.localiser import localise
 from benchmarks.play.saving import export
 from benchmarks.play.workshop import Progress, Workshop, stoppable
+from benchmarks.readings import HeatMap
 from editing.delta import Delta, compose
 from editing.errors import BadRequest
 from editing.eval import Dose, at_dose
@@ -114,6 +117,17 @@ class Session:
             edit = Edit(choice, case, change, where, dose, base)
         self.stack = (*self.stack, edit)
         return edit
+
+    def localise(self, choice: Choice, progress: Progress | None = None) -> HeatMap:
+        """Where the unedited model looks up what an edit is about; the edit is not made.
+
+        Raises:
+            UserError: an edit that is none, or whose question does not name what it is about.
+        """
+        self.stop.clear()
+        with self._model(progress) as (opened, lm):
+            self.workshop.report("reading the edit")
+            return localise(lm, choice.case(opened), partial(self.workshop.report, "tracing, layers"))
 
     def set_dose(self, dose: float) -> None:
         """Take the newest edit at another dose; nothing is computed again.

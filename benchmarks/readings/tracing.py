@@ -14,7 +14,10 @@ other noise: what restoring no knowledge does.
 from __future__ import annotations
 
 import random
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import count
 from typing import Any, ClassVar
 
 import numpy as np
@@ -28,7 +31,7 @@ from editing.model import Hook, LanguageModel
 from editing.run import capture, first, with_first
 from editing.seeds import seed_for
 from editing.solve import setting
-from editing.text import Prompt
+from editing.text import Prompt, parts
 
 TOKENS = ("subject_first", "subject_last", "after", "last")
 
@@ -76,15 +79,39 @@ class Tracing(Reading):
         return out
 
     def trace(self, source: ReadingInput, places: list[int]) -> Trace:
-        """The traces of some questions, mean over the draws of the noise."""
-        lm = source.lm
+        """The traces of some questions at TOKENS."""
         prompts = [source.prompts[i] for i in places]
         spans = [subject_span(source, i) for i in places]
+        columns = [token_columns(prompt, span) for prompt, span in zip(prompts, spans, strict=True)]
+        return self.trace_prompts(source.lm, prompts, spans, columns)
+
+    def trace_prompts(
+        self,
+        lm: LanguageModel,
+        prompts: Sequence[Prompt],
+        spans: Sequence[tuple[int, int]],
+        columns: Sequence[Sequence[int]],
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Trace:
+        """The traces of n prompts with their answers, mean over the draws of the noise.
+
+        Args:
+            spans: per prompt the first token of its subject, and the one behind the last.
+            columns: per prompt the T tokens whose states are put back, counted from the first of the subject.
+            progress: is given how many layers of how many are done, over draws, controls and measures.
+        """
         prepared = Prepared.of(lm, prompts, [start for start, _ in spans])
         subjects = torch.cat([prepared.behind[0][r, : end - start] for r, (start, end) in enumerate(spans)])
         scale = self.noise * float(subjects.float().std())
-        runs = [self._one_draw(prepared, spans, scale, draw) for draw in range(self.draws)]
+        at = torch.tensor(columns)
         layers = self.chosen_layers(0, lm.n_layers - 1)
+        steps, total = count(1), self.draws * 2 * len(layers) * (2 if self._paths(lm) else 1)
+
+        def step() -> None:
+            if progress is not None:
+                progress(next(steps), total)
+
+        runs = [self._one_draw(prepared, spans, at, scale, draw, step) for draw in range(self.draws)]
 
         def mean(values: list[torch.Tensor]) -> np.ndarray:
             return torch.stack(values).mean(0).numpy()
@@ -97,7 +124,15 @@ class Tracing(Reading):
             {key: mean([r.effects[key] for r in runs]) for key in runs[0].effects},
         )
 
-    def _one_draw(self, prepared: Prepared, spans: list[tuple[int, int]], scale: float, draw: int) -> _Draw:
+    def _one_draw(
+        self,
+        prepared: Prepared,
+        spans: Sequence[tuple[int, int]],
+        columns: torch.Tensor,
+        scale: float,
+        draw: int,
+        step: Callable[[], None],
+    ) -> _Draw:
         lm, n = prepared.lm, len(prepared.prompts)
         rows = list(range(n))
         noisy, other = (
@@ -106,18 +141,24 @@ class Tracing(Reading):
         )
         clean_p = prepared.answers(-1, rows, prepared.behind[0]).logp.exp()
         noisy_p, other_p = (prepared.answers(-1, rows, states[0]).logp.exp() for states in (noisy, other))
-        columns = torch.tensor([token_columns(p, span) for p, span in zip(prepared.prompts, spans, strict=True)])
         layers = self.chosen_layers(0, lm.n_layers - 1)
         effects: dict[tuple[str, str], torch.Tensor] = {}
+
+        def by_layer(restored: Callable[[int], torch.Tensor]) -> torch.Tensor:
+            table = []
+            for layer in layers:
+                table.append(restored(layer) - noisy_p[:, None])
+                step()
+            return torch.stack(table, 1)
+
         for control, put in (("none", prepared.behind), ("other_noise", other)):
-            table = [_restored(prepared, noisy, put, layer, columns) - noisy_p[:, None] for layer in layers]
-            effects["indirect_effect", control] = torch.stack(table, 1)
+            effects["indirect_effect", control] = by_layer(partial(_restored, prepared, noisy, put, columns))
             gradients = _attribution(prepared, noisy, put, columns)
             effects["attribution", control] = gradients[:, layers]
             if self._paths(lm):
                 outputs = self._map_outputs(prepared, put[0])
-                table = [self._maps_restored(prepared, noisy, outputs, at, columns) - noisy_p[:, None] for at in layers]
-                effects["mlp_effect", control] = torch.stack(table, 1)
+                put_back = partial(self._maps_restored, prepared, noisy, outputs, columns)
+                effects["mlp_effect", control] = by_layer(put_back)
         return _Draw(clean_p, noisy_p, other_p, effects)
 
     def _paths(self, lm: LanguageModel) -> list[str]:
@@ -138,9 +179,9 @@ class Tracing(Reading):
         return [store[path, "output"] for path in paths]
 
     def _maps_restored(
-        self, prepared: Prepared, noisy: tuple, outputs: list[torch.Tensor], layer: int, columns: torch.Tensor
+        self, prepared: Prepared, noisy: tuple, outputs: list[torch.Tensor], columns: torch.Tensor, layer: int
     ) -> torch.Tensor:
-        """(n, TOKENS) P(answer) with the outputs of a window of maps around `layer` put back at one token."""
+        """(n, T) P(answer) with the outputs of a window of maps around `layer` put back at one token."""
         lm = prepared.lm
         half = (max(1, round(self.window * lm.n_layers)) - 1) / 2
         low, high = max(0, int(np.ceil(layer - half))), min(lm.n_layers - 1, int(np.floor(layer + half)))
@@ -156,19 +197,22 @@ class Tracing(Reading):
 
             return path, hook
 
+        n, tokens = columns.shape
         table = []
-        rows = list(range(len(prepared.prompts)))
-        for token in range(len(TOKENS)):
-            hooks = [hook_of(paths[at], outputs[at], columns[:, token]) for at in range(low, high + 1)]
+        # One question is run with all its tokens in one batch; of several, all questions are run with one token.
+        for group in in_batches(tokens, tokens if n == 1 else 1):
+            rows = list(range(n)) * len(group)
+            at_token = columns[:, group].T.reshape(-1)
+            hooks = [hook_of(paths[at], outputs[at][rows], at_token) for at in range(low, high + 1)]
             with torch.no_grad():
-                table.append(prepared.answers(low - 1, rows, noisy[low], hooks).logp.exp())
-        return torch.stack(table, 1)
+                table.append(prepared.answers(low - 1, rows, noisy[low][rows], hooks).logp.exp().reshape(-1, n))
+        return torch.cat(table).T
 
 
 @dataclass(frozen=True)
 class Trace:
     """Of n facts: P(answer) clean, under noise, under other noise, (n,) each; (measure, control) -> effects (n, layers,
-    TOKENS)."""
+    T) at the T tokens traced."""
 
     layers: list[int]
     clean: np.ndarray
@@ -188,9 +232,13 @@ class _Draw:
 def subject_span(source: ReadingInput, place: int) -> tuple[int, int]:
     """First token of the subject, and the one behind its last."""
     question, prompt = source.question(place), source.prompts[place]
-    lm = source.lm
-    before = question.template.partition("{}")[0].replace("{{", "{").replace("}}", "}")
-    text = before + question.subject
+    return span_in(source.lm, question.template, question.subject, prompt)
+
+
+def span_in(lm: LanguageModel, template: str, subject: str, prompt: Prompt) -> tuple[int, int]:
+    """`subject_span` of a prompt that is `template` about `subject`, its lookup at the subject's last token."""
+    before, _ = parts(template) or ("", "")
+    text = before + subject
     offsets = lm.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
     first_token = next(i for i, (_, stop) in enumerate(offsets) if stop > len(before))
     return min(len(lm.prefix_ids) + first_token, prompt.lookup), prompt.lookup + 1
@@ -203,7 +251,7 @@ def token_columns(prompt: Prompt, span: tuple[int, int]) -> list[int]:
     return [0, end - 1 - start, min(end, last) - start, last - start]
 
 
-def with_noise(prepared: Prepared, spans: list[tuple[int, int]], scale: float, seed: int) -> torch.Tensor:
+def with_noise(prepared: Prepared, spans: Sequence[tuple[int, int]], scale: float, seed: int) -> torch.Tensor:
     """(n, S, d_model) embeddings with Gaussian noise of this standard deviation on the subjects' tokens."""
     hidden = prepared.behind[0].clone()
     generator = torch.Generator().manual_seed(seed)
@@ -214,12 +262,12 @@ def with_noise(prepared: Prepared, spans: list[tuple[int, int]], scale: float, s
 
 
 def _restored(
-    prepared: Prepared, noisy: tuple, put: tuple, layer: int, columns: torch.Tensor, batch: int = 128
+    prepared: Prepared, noisy: tuple, put: tuple, columns: torch.Tensor, layer: int, batch: int = 128
 ) -> torch.Tensor:
-    """(n, TOKENS) P(answer) of the noisy run with the state behind `layer` at one token replaced by that of `put`."""
+    """(n, T) P(answer) of the noisy run with the state behind `layer` at one token replaced by that of `put`."""
     n = len(prepared.prompts)
-    jobs = [(r, token) for r in range(n) for token in range(len(TOKENS))]
-    out = torch.empty(n * len(TOKENS), dtype=torch.float64)
+    jobs = [(r, token) for r in range(n) for token in range(columns.shape[1])]
+    out = torch.empty(len(jobs), dtype=torch.float64)
     for members in in_batches(len(jobs), batch):
         rows = [jobs[m][0] for m in members]
         at = torch.tensor([int(columns[jobs[m][0], jobs[m][1]]) for m in members])
@@ -228,11 +276,11 @@ def _restored(
         hidden[index, at] = put[layer + 1][rows][index, at].to(hidden.dtype)
         with torch.no_grad():
             out[members] = prepared.answers(layer, rows, hidden).logp.exp().cpu()
-    return out.reshape(n, len(TOKENS))
+    return out.reshape(n, -1)
 
 
 def _attribution(prepared: Prepared, noisy: tuple, put: tuple, columns: torch.Tensor) -> torch.Tensor:
-    """(n, layers, TOKENS) (state put back - noisy state) . gradient of log P(answer) in the noisy run."""
+    """(n, layers, T) (state put back - noisy state) . gradient of log P(answer) in the noisy run."""
     lm, n = prepared.lm, len(prepared.prompts)
     kept: dict[int, torch.Tensor] = {}
 
@@ -247,12 +295,12 @@ def _attribution(prepared: Prepared, noisy: tuple, put: tuple, columns: torch.Te
         start = noisy[0].clone().requires_grad_(True)
         answers = prepared.answers(-1, list(range(n)), start, [keep(layer) for layer in range(lm.n_layers)])
         answers.logp.sum().backward()
-    out = torch.empty(n, lm.n_layers, len(TOKENS))
+    out = torch.empty(n, lm.n_layers, columns.shape[1])
     rows = torch.arange(n)
     for layer in range(lm.n_layers):
         gradient = kept[layer].grad
         assert gradient is not None
         estimate = ((put[layer + 1] - noisy[layer + 1]) * gradient).sum(-1)
-        for token in range(len(TOKENS)):
+        for token in range(columns.shape[1]):
             out[:, layer, token] = estimate[rows, columns[:, token]].cpu()
     return out

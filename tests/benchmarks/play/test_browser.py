@@ -1,4 +1,5 @@
-"""The playground in real headless Chromium: load, edit, dose, undo, save, hostile strings, two visitors, a wrong model.
+"""The playground in real headless Chromium: load, edit, trace, dose, undo, cancel, save, hostile strings, two visitors, a
+wrong model.
 
 Needs Gradio (extra `play`), playwright and a Chromium on the PATH; skipped, saying so, where one is missing.
 """
@@ -16,9 +17,12 @@ from pathlib import Path
 
 import pytest
 
+from editing.delta import Delta
+from tests.same import same_changes
+
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[3]
-RUNG = "./results/ladders/grown-quick/rungs/gpt2-2x128"
+RUNG = str(ROOT / "results/ladders/grown-quick/rungs/gpt2-2x128")
 NAME = "Name: letters, digits, dot, dash, underscore"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 # The server with a note of every address outside this machine that it tries to reach.
@@ -134,7 +138,7 @@ def test_first_screen_edits_doses_and_undoes(served, browser) -> None:
     assert not visitor.errors and visitor.hosts <= {"127.0.0.1", "data", ""}, (visitor.errors, visitor.hosts)
 
 
-def test_text_is_written_saved_and_exported(served, browser) -> None:
+def test_text_is_written_saved_exported_and_repeated(served, browser, tmp_path: Path) -> None:
     address, folder = served
     visitor = Visitor(browser, address)
     visitor.edit()
@@ -154,6 +158,47 @@ def test_text_is_written_saved_and_exported(served, browser) -> None:
     visitor.says("exported as")
     assert {path.name for path in (folder / "out").iterdir()} - {".page"} == {"outside", "adapter", "adapter.zip"}
     assert {path.name for path in folder.iterdir()} <= {"out", "log", "reached"}
+    assert not visitor.errors
+    repeated(folder / "out" / "outside", tmp_path)
+
+
+def repeated(saved: Path, folder: Path) -> None:
+    """Run the saved script and the saved commands, each as a user would: either makes the saved change bit for bit."""
+    program = folder / "bin" / "valley"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{ROOT / "cli.py"}" "$@"\n')
+    program.chmod(0o755)
+    env = {**os.environ, "PATH": f"{program.parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
+    for command in ([sys.executable, saved / "edit.py"], ["sh", saved / "edit.sh"]):
+        subprocess.run(list(map(str, command)), cwd=folder, env=env, check=True, capture_output=True)
+    for name in ("my-edit", "edit-1"):
+        same_changes(Delta.load(saved / "change"), Delta.load(folder / name))
+
+
+def test_the_localiser_draws_the_typed_edit_and_makes_none(served, browser) -> None:
+    visitor = Visitor(browser, served[0])
+    visitor.tab("Localiser")
+    visitor.press("Trace")
+    visitor.says("traced")
+    charts = visitor.page.locator(".vega-embed svg")
+    charts.nth(1).wait_for()
+    assert charts.count() == 2 and all(charts.nth(i).bounding_box()["width"] > 200 for i in (0, 1))
+    assert "dairy*" in charts.first.text_content()
+    assert visitor.edits() == 0 and not visitor.errors, visitor.errors
+
+
+def test_cancel_ends_an_edit_and_the_next_one_works(served, browser) -> None:
+    visitor = Visitor(browser, served[0])
+    visitor.page.get_by_label("Method", exact=True).fill("lora")
+    visitor.page.get_by_label("Method", exact=True).press("Enter")
+    visitor.press("Edit")
+    visitor.page.locator("#notice").get_by_text("editing").wait_for(timeout=60_000)
+    visitor.press("Cancel")
+    visitor.says("cancelled")
+    assert visitor.edits() == 0
+    visitor.page.get_by_label("Method", exact=True).fill("rome")
+    visitor.page.get_by_label("Method", exact=True).press("Enter")
+    visitor.edit()
     assert not visitor.errors
 
 

@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from benchmarks.datasets import build_cases
+from benchmarks.play import panels
 from benchmarks.play.choice import Choice, fact_record, record_of
 from benchmarks.play.continuation import Continuation
+from benchmarks.play.localiser import description_span
 from benchmarks.play.saving import save
 from benchmarks.play.scripts import END, as_commands, as_python
 from benchmarks.play.session import Session
@@ -78,6 +80,66 @@ def test_a_stack_of_edits_is_what_the_shown_python_and_commands_make(session, tm
     for folder in ("my-edit", "edit-3"):
         same_changes(here, Delta.load(tmp_path / "code" / folder))
     assert (tmp_path / "mine" / "edit.py").read_text() == python
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        fact(0, dose=0.5),
+        Choice("rename", ("cheese", "fromage"), corpus=CORPUS),
+        Choice("retarget", ("cheese", "car"), corpus=CORPUS),
+        Choice("erase", ("cheese", ""), method="leace", corpus=CORPUS),
+    ],
+    ids=lambda choice: choice.kind,
+)
+def test_an_edit_of_each_kind_equals_the_command_and_the_python(choice, session, tmp_path, monkeypatch) -> None:
+    """The kinds one by one; the stack above shows that their sum is equal too."""
+    session.make(choice)
+    python, commands = code(session)
+    monkeypatch.chdir(tmp_path)
+    exec(compile(python, "edit.py", "exec"), {})
+    run_commands(commands)
+    assert session.change().factors
+    for folder in ("my-edit", "edit-1"):
+        same_changes(session.change(), Delta.load(tmp_path / folder))
+
+
+def test_the_localiser_traces_the_typed_edit_and_makes_none(session, workshop) -> None:
+    heard: list[tuple[str, int, int]] = []
+    found = session.localise(fact(1), lambda *step: heard.append(step))
+    record = facts()[1]
+    assert session.stack == () and found.answer == record["old"]
+    assert found.prompt == record["prompt"].format(record["subject"])
+    assert "".join(found.tokens[: found.noised]).strip() == record["subject"]
+    assert found.clean > 0.5 and found.clean - found.noisy > 0.2
+    traced = [step for step in heard if step[0].startswith("tracing")]
+    assert traced[-1][1] == traced[-1][2] > 1
+    assert "Spain" in panels.localiser(found)
+
+    renamed = session.localise(Choice("rename", ("cheese", "fromage"), corpus=CORPUS))
+    assert "".join(renamed.tokens[: renamed.noised]).strip() == "The dairy food made from pressed milk curds"
+
+    def press_cancel(label: str, done: int, total: int) -> None:
+        if done == 1 and label.startswith("tracing"):
+            session.stop.set()
+
+    with pytest.raises(Stopped):
+        session.localise(fact(1), press_cancel)
+
+
+def test_a_description_is_where_a_prompt_differs_from_its_prior() -> None:
+    cases = [
+        ("It is: a key. The dairy food: cheese", "It is: a key. This thing: cheese", "The dairy food"),
+        ("The sun, and the yellow food is the", "The sun, and this thing is the", "the yellow food"),
+        ("cheese is made from", "this is made from", "cheese"),
+        ("le fromage", "ceci", "le fromage"),
+    ]
+    for prompt, prior, described in cases:
+        start, end = description_span(prompt, prior)
+        assert prompt[start:end] == described
+    for prior in ("", "le fromage"):
+        with pytest.raises(BadRequest, match="does not name"):
+            description_span("le fromage", prior)
 
 
 def test_dose_and_undo_compute_nothing_again_and_leave_the_weights_alone(session, workshop) -> None:
