@@ -19,8 +19,7 @@ from types import ModuleType
 
 from benchmarks.cases import Case
 from benchmarks.datasets import formats, ours
-from benchmarks.datasets.reading.case_set import CaseSet, LeftOut, account
-from benchmarks.datasets.reading.drafts import unusable
+from benchmarks.datasets.reading.case_set import CaseSet, LeftOut, account, unusable
 from benchmarks.datasets.reading.packed import PACKED
 from benchmarks.datasets.reading.sources import DataFile, is_there, located
 from editing.errors import BadData, BadRequest

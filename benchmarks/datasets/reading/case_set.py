@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NoReturn, Protocol
 
 from benchmarks.cases import Case
@@ -31,6 +32,12 @@ class LeftOut:
 
     record: int
     reason: str
+
+
+def unusable(path: Path, bad: Sequence[LeftOut], records: int) -> BadData:
+    """What is raised for a file whose records, or most of them, cannot be used."""
+    count = len({one.record for one in bad})
+    return BadData(f"{path}: {count} of {records} records cannot be used; fix the first: {bad[0].reason}")
 
 
 @dataclass(frozen=True)

@@ -12,17 +12,16 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from benchmarks.cases import FREE, Case, Probe
-from benchmarks.datasets.reading.case_set import CaseSet, LeftOut, readings_of
+from benchmarks.datasets.reading.case_set import CaseSet, LeftOut, readings_of, unusable
 from benchmarks.datasets.reading.fields import ID_IN_TEXT, is_id, located, prior, slotted
 from benchmarks.datasets.reading.frames import Frames
 from benchmarks.datasets.reading.names import fold, mentions
 from benchmarks.datasets.reading.records import Place, check_object
 from benchmarks.datasets.reading.sources import DataFile
-from editing.errors import BadData, UserError
+from editing.errors import UserError
 from editing.text import EditRequest, escaped, fill, language_of_text
 
 M = 20  # candidates per probe where the file has so many answers
@@ -269,12 +268,6 @@ def choose(
         raise unusable(file.path, bad, records)
     lines = [f"{count} questions {why} are not asked" for why, count in unasked.items() if count]
     return CaseSet(tuple(cases[i] for i in sorted(cases)), tuple(bad), records, (*notes, *lines, *file.notes()))
-
-
-def unusable(path: Path, bad: Sequence[LeftOut], records: int) -> BadData:
-    """What is raised for a file whose records, or most of them, cannot be used."""
-    count = len({one.record for one in bad})
-    return BadData(f"{path}: {count} of {records} records cannot be used; fix the first: {bad[0].reason}")
 
 
 def left_out(record: int, error: UserError) -> LeftOut:
