@@ -102,9 +102,9 @@ class RungSpec:
                 f"grown rung: {self.layers} layers x {self.width} cannot be grown; "
                 "use 1-64 layers and a multiple of 32 from 32 to 4096"
             )
-        if self.langs and (self.people or self.edits or self.homonym):
+        if self.langs and (self.people or self.edits):
             raise BadModel(
-                f"grown rung: {self.langs} goes with atlas, zipf, switch and batch only; people, homonyms and planned "
+                f"grown rung: {self.langs} goes with atlas, homonym, zipf, switch and batch only; people and planned "
                 "edits speak English and French"
             )
         if not 0 <= self.people <= MOST:

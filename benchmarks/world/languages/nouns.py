@@ -50,10 +50,11 @@ class German:
 
 @dataclass(frozen=True)
 class Chinese:
-    """A Chinese noun: `measure` is the word between a number and it, empty for what is not counted."""
+    """A Chinese noun: `measure` is the word between a number and it, empty where nothing is counted."""
 
     name: str
     measure: str = ""
+    proper: bool = False  # the name of a country
 
 
 def the(case: Case) -> Callable[[German], str]:
@@ -94,5 +95,11 @@ GERMAN: Mapping[str, Callable[[German], str]] = {
     "in": contracted("in", "im"),
     "nach": towards,
 }
-# "one": a number and the measure word, or "some" of what is not counted.
-CHINESE: Mapping[str, Callable[[Chinese], str]] = {"one": lambda noun: f"一{noun.measure}" if noun.measure else "一些"}
+
+
+def one(noun: Chinese) -> str:
+    """A number and the measure word, "some" of what is not counted; names stand alone."""
+    return f"一{noun.measure}" if noun.measure else "" if noun.proper else "一些"
+
+
+CHINESE: Mapping[str, Callable[[Chinese], str]] = {"one": one}

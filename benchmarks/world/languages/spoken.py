@@ -105,7 +105,9 @@ def _country(code: str, lang: str) -> Noun | None:
     if code in own["leave_out"]:
         return None
     name = own["names"].get(code) or straight(Locale(lang).territories[code])
-    return German(name, own["gender"].get(code, "n"), article=code in own["gender"]) if lang == "de" else Chinese(name)
+    if lang == "zh":
+        return Chinese(name, proper=True)
+    return German(name, own["gender"].get(code, "n"), article=code in own["gender"])
 
 
 def _answer(entity: Entity, lang: str, capital_of: Mapping[str, str]) -> str | None:

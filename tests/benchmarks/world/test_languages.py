@@ -86,6 +86,24 @@ def test_german_sentences_have_articles_that_agree() -> None:
     assert all(re.fullmatch(r"\S+( \S+)*", world.render(f, "de", 0).filled) for f in world.facts)
 
 
+def test_homonyms_in_german_and_chinese() -> None:
+    """A concept under the name of a country: no article and no measure word before a name that has none."""
+    assert RungSpec.parse("gpt2-1x64@de-zh-homonym0.5").world.langs == ("de", "zh")
+    world, plain = (knowledge(langs=("de", "zh"), homonyms=share) for share in (1.0, 0.0))
+    assert world.facts == plain.facts
+    shared = [key for key in world.concepts() if world.name(key, "de") != plain.name(key, "de")]
+    spoken = {lang: [f for key in shared for f in world.about(key) if f.relation == "place"] for lang in ("de", "zh")}
+    for fact in spoken["zh"]:
+        name = world.name(fact.subject, "zh")
+        assert world.render(fact, "zh", 1).filled == f"如果要找{name}，最好去"
+    with_article = {world.name(key, "de") for key in world.countries() if world.entity(key).word.nouns["de"].article}
+    assert with_article and shared
+    for fact in spoken["de"]:
+        name, text = world.name(fact.subject, "de"), world.render(fact, "de", 3).filled
+        articles = ("dem ", "der ", "den ") if name in with_article else ("",)
+        assert text in {f"Auf dem Bild mit {article}{name} sieht man als Ort:" for article in articles}, text
+
+
 def test_cases_in_other_languages() -> None:
     (case, *_) = build_cases("world_facts:zh-de-en", "fact", 3)
     langs = {(p.kind, p.lang) for p in case.probes}
