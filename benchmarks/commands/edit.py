@@ -1,4 +1,4 @@
-"""Commands for one model, now: `edit`, `sequence`, `retarget`, `chat`. Heavy imports stay inside the commands."""
+"""Commands for one model, now. Heavy imports stay inside the commands."""
 
 from __future__ import annotations
 
@@ -278,6 +278,34 @@ def chat(model, chat, methods, dataset, limit, fast, settings, seed, device, as_
 
 
 @command()
+@option("--model", required=True)
+@click.option("--langs", type=Names(), default="en,fr,de,zh", show_default=True, help="Languages, each edited in turn.")
+@option("--methods", default="rome", show_default=True)
+@option("--limit", default=20, show_default=True)
+@option("--fast")
+@option("--set")
+@option("--corpus")
+@option("--seed", help="Random seed of cases, statistics and intervals.")
+@option("--device")
+@printed
+def languages(model, langs, methods, limit, fast, settings, corpus, seed, device, as_json, csv) -> None:
+    """Edit facts in each language, ask in the others, and print what crosses, names spelt alike and not apart.
+
+    \b
+    Example:
+      valley languages --model package:gemma3-270m --langs en,fr,de,zh --methods rome --limit 12 --fast
+    """
+    from benchmarks.live import format_languages, run_languages
+    from editing.methods import FAST
+    from valley.compare import format_transfer, transfer_table
+
+    chosen = (FAST if fast else {}) | settings
+    done = run_languages(model, langs, methods, chosen, limit, seed, device, corpus)
+    table = transfer_table(done.rows, seed=seed)
+    emit(table, lambda: f"{format_languages(done)}\n\n{format_transfer(table)}", as_json, csv)
+
+
+@command()
 @option("--model", default="", help="Model of the first screen.  [default: one that is on this machine]")
 @option("--out", default="results/play", show_default=True, help="The one folder that edits are saved in.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; others reach this machine.")
@@ -299,4 +327,4 @@ def play(ctx: click.Context, model: str, out: Path, host: str, port: int, device
     serve(model, out, host, port, device, ctx.find_root().command_path)
 
 
-COMMANDS = (edit, sequence, retarget, chat, play)
+COMMANDS = (edit, sequence, retarget, chat, languages, play)

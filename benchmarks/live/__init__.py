@@ -6,6 +6,7 @@ from benchmarks.live.defaults import USUAL, usual_settings
 from benchmarks.live.draft import Draft, as_toml, draft_concepts, format_draft, refuse_existing, write_draft
 from benchmarks.live.edit import chosen_cases, format_edit, run_edit
 from benchmarks.live.export import write_export
+from benchmarks.live.languages import format_languages, run_languages
 from benchmarks.live.reproduce import format_reproduced, reproduce_change
 from benchmarks.live.retarget.run import run_retarget
 from benchmarks.live.retarget.sweep import format_sweep, sweep_retarget
@@ -23,6 +24,7 @@ __all__ = [
     "format_chat",
     "format_draft",
     "format_edit",
+    "format_languages",
     "format_reproduced",
     "format_retargeting",
     "format_sweep",
@@ -30,6 +32,7 @@ __all__ = [
     "reproduce_change",
     "run_chat",
     "run_edit",
+    "run_languages",
     "run_retarget",
     "run_sequences",
     "sweep_retarget",

@@ -13,7 +13,6 @@ Intervals are 95%: the cases are drawn again, edit and placebo of a case togethe
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -24,12 +23,13 @@ import pandas as pd
 from benchmarks.cases import Case, Probe
 from benchmarks.chat import ChatForm, chat_form
 from benchmarks.datasets import build_cases
+from benchmarks.live.controls import placebo_for
 from benchmarks.measure import Base, measure, measure_base, open_model, planned, probe_rows, statistics_of
 from editing.delta import Delta
 from editing.errors import BadModel, BadRequest
 from editing.methods import make_method, taken_by
 from editing.model import LanguageModel
-from valley.rows import GATES, PLACEBO
+from valley.rows import GATES
 from valley.statistics import t_interval, unit_weights, weighted_means
 
 CHANGED, KEPT = ("efficacy", "paraphrase", "cross_lingual"), ("neighbour", "same_subject")
@@ -89,7 +89,7 @@ def run_chat(
     bases = {name: measure_base(lm, cases, new_tokens=0) for name, cases in cases_by_form.items()}
     lines = []
     for name in methods:
-        method, control = make_method(name, **taken_by(name, settings)), _placebo(name, settings)
+        method, control = make_method(name, **taken_by(name, settings)), placebo_for(name, settings)
         lm, _ = planned(lm, [method], [case.request for case in plain])
         statistics = statistics_of(lm, seed)
         others = [control.unrelated(lm, case.request) for case in plain]
@@ -105,14 +105,6 @@ def run_chat(
             lines += [{"method": name, "edit": edit_form} | line for line in summary(scores, edit_form, seed)]
     known_in_chat = sum(map(bool, bases["chat"].known))
     return Survival(pd.DataFrame(lines), lm.source, form, len(plain), known_in_chat, len(every))
-
-
-def _placebo(name: str, settings: dict) -> Any:
-    """The control of method `name`: which unrelated subject an edit has."""
-    takes, own = make_method(PLACEBO).settings(), taken_by(name, settings)
-    options = {key: value for key, value in own.items() if key not in takes}
-    shared = {key: value for key, value in own.items() if key in takes}
-    return make_method(PLACEBO, inner=name, options=json.dumps(options), **shared)
 
 
 def _some(case: Case) -> Case:

@@ -13,7 +13,8 @@ import pytest
 from benchmarks.cases import Probe
 from benchmarks.chat import ChatForm, chat_form, chat_option, in_chat
 from benchmarks.datasets.registry import build_cases
-from benchmarks.live.chat import CHANGED, KEPT, _placebo, _some, case_means, summary
+from benchmarks.live.chat import CHANGED, KEPT, _some, case_means, summary
+from benchmarks.live.controls import placebo_for
 from benchmarks.sweep.planning.plan import Plan
 from editing.errors import BadData, BadModel
 from editing.methods import make_method
@@ -120,5 +121,5 @@ def test_what_is_asked_and_what_the_control_is() -> None:
     (case,) = build_cases("world_facts", "fact", 1)
     kept = {(p.kind, p.lang) for p in _some(case).probes if p.kind in KEPT}
     assert kept == {("neighbour", "en"), ("same_subject", "en")}
-    control = _placebo("rome", {"clamp": 2.0, "lookup": "last"})
+    control = placebo_for("rome", {"clamp": 2.0, "lookup": "last"})
     assert control.method() == make_method("rome", clamp=2.0, lookup="last")

@@ -85,7 +85,7 @@ def transfer_table(rows: pd.DataFrame, known_only: bool = True, seed: int = 0) -
     return pd.DataFrame(lines)
 
 
-def _of_placebos(index: pd.MultiIndex, controls: pd.DataFrame) -> np.ndarray:
+def _of_placebos(index: pd.Index, controls: pd.DataFrame) -> np.ndarray:
     """For each entry of `index` (RUNG, SETTING, edit_lang, case, lang) the mean of its placebo in `controls`."""
     means = controls.groupby([*RUNG, "settings", "edit_lang", "case", "lang"])["value"].mean()
     names = controls["settings"].unique()
@@ -98,7 +98,7 @@ def _of_placebos(index: pd.MultiIndex, controls: pd.DataFrame) -> np.ndarray:
     return np.array(out, dtype=float)
 
 
-def _settings_of(index: pd.MultiIndex) -> set[tuple[str, str]]:
+def _settings_of(index: pd.Index) -> set[tuple[str, str]]:
     return {(key[len(RUNG)], key[len(RUNG) + 1]) for key in index}
 
 

@@ -46,8 +46,6 @@ def settings_grid(
     takes = make_method(method).settings()
     axes = dict(dict(plan.axes).get(method, ()))
     given = taken_by(method, dict(plan.settings))
-    if "inner" in takes:
-        given |= _of_inner(takes, given, dict(plan.settings))
     if whole:
         stated = {key: (value,) for key, value in given.items()} | axes
         axes = _every_place(method, stated) | stated
@@ -70,6 +68,8 @@ def settings_grid(
             continue
         for one in rest:
             settings = {"site": site, "lookup": where} | given | one
+            if "inner" in takes:
+                settings |= _of_inner(takes, settings, dict(plan.settings))
             try:
                 make_method(method, **settings)
                 if settings not in grid:

@@ -92,6 +92,14 @@ def test_the_placebo_makes_the_edits_of_its_inner_method(tmp_path: Path) -> None
     (same, *_) = settings_grid(fast, "rome", ("subject_last",))
     assert inner == make_method("rome", **same).settings() and inner["contexts_per_step"] == 3
     assert settings_grid(plan, "placebo", ("subject_last",))[0]["options"] == "{}"
+    several = replace(
+        fast, axes=(("placebo", (("inner", ("rome", "ft_m")), ("site", ("mlp",)), ("lookup", ("last",)))),)
+    )
+    grid = settings_grid(several, "placebo", ("last",))
+    assert [(one["inner"], json.loads(one["options"])) for one in grid] == [
+        ("rome", {"clamp": 2.0, "contexts_per_step": 3}),
+        ("ft_m", {}),
+    ]
 
 
 def test_a_short_plan_searches_the_default_placements_by_halving(tmp_path: Path) -> None:

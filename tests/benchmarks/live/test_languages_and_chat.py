@@ -1,0 +1,65 @@
+"""`languages` and `chat` as a whole, on a tiny model that knows a few facts: what is edited, asked and compared."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.datasets import build_cases
+from benchmarks.live import format_chat, format_languages, run_chat, run_languages
+from benchmarks.live.chat import FORMS
+from editing.errors import BadModel, BadRequest
+from editing.text import join
+from tests.benchmarks.test_chat import TEMPLATE
+from tests.benchmarks.tiny import save_tiny, tiny_model
+from tests.once import made_once
+from valley.compare import transfer_table
+
+LIMIT = 4
+
+
+def make_model(folder: Path) -> None:
+    """A model trained on the true answers to the edited prompts and paraphrases of the first facts, in English."""
+    cases = build_cases("world_facts:en-zh", "fact", LIMIT)
+    asked = [p for case in cases for p in case.probes if p.kind in ("efficacy", "paraphrase") and p.old is not None]
+    said = [join(p.prompt, p.candidates[p.old]) + "." for p in asked if p.old is not None]
+    save_tiny(tiny_model(said, steps=150), folder / "model")
+
+
+@pytest.fixture(scope="module")
+def model() -> str:
+    return str(made_once("knows-some-facts", make_model) / "model")
+
+
+def test_each_language_is_edited_where_it_is_known_and_asked_in_the_other(model: str) -> None:
+    done = run_languages(model, ("en", "zh"), ("ft_m", "ike"), {"lookup": "last"}, LIMIT, 0, "cpu", "identity")
+    assert done.built == {"en": LIMIT, "zh": LIMIT} and done.known["en"] == LIMIT
+    table = transfer_table(done.rows)
+    part = table[table["edit_lang"] == "en"]
+    assert set(part["lang"]) == {"zh"} and set(part["method"]) == {"ft_m", "ike"}
+    assert set(part["spelling"]) == {"all", "different"} and part["placebo"].notna().all()
+    efficacy = done.efficacy.set_index(["method", "edit_lang"])
+    edits = done.rows[(done.rows["probe"] == "efficacy") & (done.rows["edit_lang"] == "en")]
+    for name in ("ft_m", "ike"):
+        for column, some in (("efficacy", edits["method"] == name), ("placebo", edits["control_of"] == name)):
+            assert some.sum() == efficacy.loc[(name, "en"), "n"] == LIMIT
+            assert efficacy.loc[(name, "en"), column] == edits[some]["value"].mean()
+    assert "facts known and edited: en 4 of 4" in format_languages(done)
+    asked = done.rows[done.rows["edit_lang"] == "en"].groupby("probe")["lang"].agg(set)
+    assert asked["efficacy"] == {"en"} and asked["cross_lingual"] == asked["neighbour"] == {"zh"}
+    with pytest.raises(BadRequest, match="write two or more of en, fr, de, zh"):
+        run_languages(model, ("en",), ("ike",), {}, LIMIT, 0, "cpu", "")
+
+
+def test_both_forms_are_edited_and_asked(model: str) -> None:
+    done = run_chat(model, TEMPLATE, ("ft_m",), {"lookup": "last"}, "world_facts", LIMIT, 0, "cpu")
+    assert (done.built, done.known) == (LIMIT, LIMIT)
+    value = done.rows.set_index(["edit", "asked", "score"])["value"]
+    assert {(edit, asked) for edit, asked, _ in value.index} == {(a, b) for a in FORMS for b in FORMS}
+    assert value.drop(["survives efficacy", "survives paraphrase"], level="score").dropna().between(0, 1).all()
+    survives = done.rows[done.rows["score"] == "survives efficacy"]
+    assert list(zip(survives["edit"], survives["asked"], strict=True)) == [("plain", "chat"), ("chat", "plain")]
+    assert "4 facts; 4 known in plain text" in format_chat(done)
+    with pytest.raises(BadModel, match="no chat template"):
+        run_chat(model, "auto", ("ft_m",), {}, "world_facts", LIMIT, 0, "cpu")
