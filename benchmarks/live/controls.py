@@ -10,7 +10,7 @@ from valley.rows import PLACEBO
 
 
 def placebo_for(name: str, settings: dict) -> Any:
-    """The control of method `name`: the same edit, with those of `settings` that the method has, on something else (a `Placebo`)."""
+    """The control of method `name`: the same edit elsewhere, with what it takes of `settings` (a `Placebo`)."""
     takes, own = make_method(PLACEBO).settings(), taken_by(name, settings)
     options = {key: value for key, value in own.items() if key not in takes}
     shared = {key: value for key, value in own.items() if key in takes}
