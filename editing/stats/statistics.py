@@ -118,6 +118,17 @@ class ModelStatistics:
                     temporary.write_text(json.dumps(self._prefixes[key], ensure_ascii=False), encoding="utf-8")
         return self._prefixes[key]
 
+    def keep(self, name: str, key: str, make: Callable[[], dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+        """The tensors that `make` computes of the unedited model, made once for `key`, kept on disk as `name`."""
+        path = self._cache / f"{name}-{_short(f'{VERSION} {key}')}.safetensors"
+        if not path.is_file():
+            with atomic_file(path) as temporary:
+                tensor_files.save_file(make(), temporary)
+        try:
+            return tensor_files.load_file(path)
+        except (SafetensorError, OSError) as error:
+            raise BadData(f"{path}: damaged ({error}); delete the file, it will be made again") from error
+
     def prepare(self, sites: Iterable[Site]) -> None:
         """Make the covariances of all `sites` that are missing, in as few passes over the corpus as memory allows."""
         missing = [s for s in dict.fromkeys(sites) if s.path not in self._covariances]

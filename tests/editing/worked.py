@@ -59,7 +59,10 @@ CONTRACT_REQUESTS = tuple(dataclasses.replace(r, lookup="last") for r in WITHIN_
 # Settings that make any method quick; each takes those it has.
 QUICK = {"steps": 6, "short_prefixes": 1, "long_prefixes": 1, "prefixes": 2, "depth": 0.5, "lr": 1.0, "clamp": 20.0}
 # Where the objective is another one, the step size is; a tied head would also be moved by an edit of its row.
-OWN = {"embedding": {"lr": 0.3, "clamp": 4.0, "untied": True}}
+OWN = {
+    "embedding": {"lr": 0.3, "clamp": 4.0, "untied": True},
+    "mend": {"lr": 3e-4, "prefixes": 0, "edits": 16, "rank": 8},
+}
 # Methods that are there to do nothing useful.
 CONTROLS = {"placebo", "random_layer", "random_site"}
 # A random model does not copy from its context.

@@ -95,3 +95,9 @@ def readings_of(edits: Sequence[Edit]) -> list[str]:
         each = ", ".join(f"{lang} ({count})" for lang, count in langs.most_common())
         lines.append(f"{langs.total()} records name no language; by their script they are read as {each}")
     return lines
+
+
+def unusable(path: Path, bad: Sequence[LeftOut], records: int) -> BadData:
+    """What is raised for a file whose records, or most of them, cannot be used."""
+    count = len({one.record for one in bad})
+    return BadData(f"{path}: {count} of {records} records cannot be used; fix the first: {bad[0].reason}")

@@ -20,48 +20,19 @@ made one at a time; the preset "published" has the first two as the authors do:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, get_args
 
 from editing.delta import Delta, LowRank
 from editing.errors import BadRequest, Unreachable
 from editing.lazy import torch
 from editing.methods.base import Placement, Spanning, setting
-from editing.model import Hook, LanguageModel, Site, in_rows, only_rows
-from editing.run import Budget, first, forward, pad, with_first
+from editing.methods.fine_tuning.gradients import Features, Running, read_features
+from editing.model import LanguageModel, Site, in_rows
 from editing.stats import ModelStatistics, sample_tokens
 from editing.text import Contexts, EditRequest, Lookup, Prompt
 
 WARMUP_LENGTH = 16
-
-
-@dataclass(frozen=True, eq=False)
-class Running:
-    """Count, means (d,) and sums of squared deviations (d,) of the features of one shape so far, float64 (Welford)."""
-
-    count: int
-    mean: torch.Tensor
-    squares: torch.Tensor
-
-    @classmethod
-    def empty(cls, size: int) -> Running:
-        return cls(0, torch.zeros(size, dtype=torch.float64), torch.zeros(size, dtype=torch.float64))
-
-    def updated(self, rows: torch.Tensor, as_published: bool = False) -> Running:
-        """With the features `rows` (n, d) counted in.
-
-        The authors add n times the unbiased variance of the new rows where Welford's rule has n - 1 times.
-        """
-        rows = rows.double()
-        n, count = len(rows), self.count + len(rows)
-        shift = rows.mean(0) - self.mean
-        own = ((rows - rows.mean(0)) ** 2).sum(0) * (n / (n - 1) if as_published and n > 1 else 1)
-        squares = self.squares + own + shift**2 * self.count * n / count
-        return Running(count, self.mean + shift * n / count, squares)
-
-    def normalised(self, rows: torch.Tensor) -> torch.Tensor:
-        deviation = (self.squares / max(self.count - 1, 1)).sqrt()
-        return (rows.double() - self.mean) / (deviation + torch.finfo(torch.float32).eps)
 
 
 @dataclass(frozen=True)
@@ -78,24 +49,6 @@ class Memory:
 
     running: Mapping[tuple[int, int], Running]
     scales: Mapping[str, Scale]
-
-
-@dataclass(frozen=True, eq=False)
-class Features:
-    """Of one map, one row per position: key (N, d_in), gradient and output (N, size)."""
-
-    key: torch.Tensor
-    gradient: torch.Tensor
-    output: torch.Tensor
-
-    @classmethod
-    def together(cls, parts: Sequence[Features]) -> Features:
-        """The rows of all `parts`."""
-        return cls(*(torch.cat([getattr(p, f.name) for p in parts]) for f in fields(cls)))
-
-    def both(self) -> torch.Tensor:
-        """(N, d_in + size) keys beside gradients."""
-        return torch.cat([self.key, self.gradient], 1)
 
 
 @dataclass(frozen=True)
@@ -158,7 +111,8 @@ class UltraEdit(Spanning):
         if not requests:
             raise BadRequest(f"method {self.name}: no request in the batch; give at least one")
         contexts = self.contexts(lm, requests, statistics)
-        features = read_features(lm, contexts, self._edited(lm, requests), self._shares(contexts), self.lookup is None)
+        where = "target" if self.lookup is None else "lookup"
+        features = read_features(lm, contexts, self._edited(lm, requests), self._shares(contexts), where)
         if all(float(rows.gradient.abs().max()) == 0 for rows in features.values()):
             raise Unreachable(
                 f"request {requests[0].id!r}: no token of the target depends on the edited maps at the key's token, so "
@@ -213,81 +167,9 @@ class UltraEdit(Spanning):
             for i, row in enumerate(drawn)
         ]
         # the summed loss of a text, so that a token's gradient is as long as that of a target of one token
-        for site, features in read_features(lm, texts, sites, [[1.0]] * len(texts), True).items():
+        for site, features in read_features(lm, texts, sites, [[1.0]] * len(texts), "target").items():
             shape = (site.d_in, site.size)
             running[shape] = running.get(shape, Running.empty(sum(shape))).updated(features.both())
             rms = float(features.output.double().square().mean().sqrt())
             scales[site.path] = Scale(rms, float(features.key.double().square().sum(1).mean()))
         return Memory(running, scales)
-
-
-def read_features(
-    lm: LanguageModel,
-    requests: Sequence[Contexts],
-    sites: Sequence[Site],
-    shares: Sequence[Sequence[float]],
-    answer: bool,
-    batch_tokens: int = 4096,
-) -> dict[Site, Features]:
-    """Keys, outputs and gradients of the loss: over all prompts j of all requests i, `shares[i][j]` x the loss of each
-    token of the target.
-
-    At the answer positions, or else at the lookups.
-    """
-    rows = [
-        (p, share) for c, own in zip(requests, shares, strict=True) for p, share in zip(c.prompts, own, strict=True)
-    ]
-
-    def read(members: list[int]) -> dict[Site, Features]:
-        return _read(lm, [rows[m] for m in members], sites, answer)
-
-    budget = Budget(lm.batch_tokens(batch_tokens), "reading gradients")
-    parts = [part for _, part in budget.run([len(p.ids) for p, _ in rows], read, by_length=False)]
-    return {s: Features.together([p[s] for p in parts]) for s in sites}
-
-
-def _read(
-    lm: LanguageModel, rows: Sequence[tuple[Prompt, float]], sites: Sequence[Site], answer: bool
-) -> dict[Site, Features]:
-    batch = pad([p.ids for p, _ in rows], lm, side="right")
-    width = batch.ids.shape[1]
-    keys: dict[str, torch.Tensor] = {}
-    outputs: dict[str, torch.Tensor] = {}
-    probes: dict[str, torch.Tensor] = {}
-
-    def probe(site: Site) -> Hook:
-        def hook(module: torch.nn.Module, args: tuple, output: object) -> object:
-            hidden = first(output)
-            keys[site.path] = args[0].detach().reshape(len(rows), width, -1)
-            outputs[site.path] = hidden.detach().reshape(len(rows), width, -1)
-            probes[site.path] = torch.zeros_like(hidden, requires_grad=True)
-            return with_first(output, hidden + probes[site.path])
-
-        return site.path, hook
-
-    places = [
-        (r, p.start - 1 + t, token, share) for r, (p, share) in enumerate(rows) for t, token in enumerate(p.target)
-    ]
-    row, column, token = (torch.tensor([q[n] for q in places], device=lm.device) for n in range(3))
-    weight = torch.tensor([q[3] for q in places], device=lm.device)
-    with torch.enable_grad():
-        logits = forward(lm, batch, gather=(row, column), hooks=[probe(s) for s in sites])
-        assert logits is not None
-        loss = -(logits.float().log_softmax(-1).gather(1, token[:, None])[:, 0] * weight).sum()
-        gradients = torch.autograd.grad(loss, [probes[s.path] for s in sites])
-    if not answer:
-        row = torch.arange(len(rows), device=lm.device)
-        column = torch.tensor([p.lookup for p, _ in rows], device=lm.device)
-
-    def pick(values: torch.Tensor) -> torch.Tensor:
-        shaped = values.reshape(len(rows), width, -1)
-        return shaped[row.to(values.device), column.to(values.device)].float().cpu()
-
-    return {
-        site: Features(
-            pick(keys[site.path]),
-            only_rows(pick(gradient), site.rows),
-            only_rows(pick(outputs[site.path]), site.rows),
-        )
-        for site, gradient in zip(sites, gradients, strict=True)
-    }

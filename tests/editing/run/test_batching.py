@@ -13,7 +13,7 @@ import torch
 from editing.delta.delta import Delta, LowRank
 from editing.errors import OutOfMemory
 from editing.eval import bits_per_byte, replies, text_drift
-from editing.methods.fine_tuning.ultraedit import read_features
+from editing.methods.fine_tuning.gradients import read_features
 from editing.model.language_model import LanguageModel
 from editing.run.batching import BackedOff, Budget, is_out_of_memory
 from editing.solve.descent import Descent, adding, by_owner, descend
@@ -84,7 +84,7 @@ def keys(lm: LanguageModel) -> Sequence[np.ndarray]:
 
 def gradients(lm: LanguageModel) -> Sequence[np.ndarray]:
     contexts = [build_contexts(lm, r, (), None) for r in requests()]
-    result = read_features(lm, contexts, [lm.sites()[1]], [[1.0] * len(c.prompts) for c in contexts], True)[
+    result = read_features(lm, contexts, [lm.sites()[1]], [[1.0] * len(c.prompts) for c in contexts], "target")[
         lm.sites()[1]
     ]
     return [result.key.numpy(), result.gradient.numpy()]
