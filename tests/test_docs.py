@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import sys
@@ -16,6 +17,7 @@ from benchmarks.commands.pages import Refusal, refusals
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+NOTEBOOKS = sorted((ROOT / "docs" / "notebooks").glob("*.ipynb"))
 RESULTS = sorted((ROOT / "results").rglob("README.md"))
 CHEAP = ("list methods", "list datasets", "list ladders", "list plans")
 
@@ -60,7 +62,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 def test_every_page_is_in_the_index() -> None:
     index = set(re.findall(r"\]\(([^)#]+)", (ROOT / "docs" / "README.md").read_text()))
-    pages = {page.relative_to(ROOT / "docs").as_posix() for page in (ROOT / "docs").rglob("*.md")}
+    pages = {page.relative_to(ROOT / "docs").as_posix() for page in [*(ROOT / "docs").rglob("*.md"), *NOTEBOOKS]}
     assert index == pages - {"README.md"}
 
 
@@ -84,6 +86,31 @@ def test_make_targets_named_in_the_documents_exist() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
     named = {t for page in PAGES for t in re.findall(r"`make ([a-z-]+)`", page.read_text())}
     assert named <= targets, named - targets
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_prints_what_it_shows(path: Path, monkeypatch, capsys, own_cache) -> None:
+    """Its code, cell after cell; printed words as stored in it, numbers nearly."""
+    monkeypatch.chdir(path.parent)
+    namespace: dict = {}
+    compared = 0
+    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+        if cell["cell_type"] != "code":
+            continue
+        exec(compile("".join(cell["source"]), path.name, "exec"), namespace)
+        printed = capsys.readouterr().out
+        stored = "".join("".join(out["text"]) for out in cell["outputs"] if out["output_type"] == "stream")
+        same_text(printed, stored, 0.1)
+        compared += bool(stored)
+    assert compared >= 3
+
+
+def same_text(printed: str, stored: str, tolerance: float) -> None:
+    """Equal words; numbers with a point may differ by `tolerance`, and the blanks before them with their sign."""
+    numbers = re.compile(r" *-?\d+\.\d+")
+    assert numbers.sub(" N", printed) == numbers.sub(" N", stored)
+    for value, expected in zip(numbers.findall(printed), numbers.findall(stored), strict=True):
+        assert abs(float(value) - float(expected)) <= tolerance, printed
 
 
 @pytest.mark.slow
@@ -135,10 +162,4 @@ def test_the_python_of_the_readme_prints_what_it_says(tmp_path: Path, monkeypatc
     block, printed = re.findall(r"```python\n(.*?)```\n+```text\n(.*?)```", (ROOT / "README.md").read_text(), re.S)[0]
     monkeypatch.chdir(ROOT)
     exec(compile(block, "README.md", "exec"), {})
-    numbers = re.compile(r"-?\d+\.\d+")
-    lines, expected = capsys.readouterr().out, printed
-    assert numbers.sub("N", lines) == numbers.sub("N", expected)
-    for value, stated in zip(numbers.findall(lines), numbers.findall(expected), strict=True):
-        assert abs(float(value) - float(stated)) < 0.5, (
-            lines
-        )  # bfloat16 steps, where they are faster, move the last digits
+    same_text(capsys.readouterr().out, printed, 0.5)  # bfloat16 steps, where they are faster, move the last digits

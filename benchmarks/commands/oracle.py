@@ -155,7 +155,7 @@ def reproduce(ctx, result: Path, model: str, rungs, out: Path | None, device, as
     \b
     Examples:
       valley reproduce deltas/cheese
-      valley reproduce results/study --rungs gpt2-1x32
+      valley reproduce results/study/ends --rungs gpt2-1x32 --out results/again
     """
     if (result / "delta.json").is_file():
         if rungs or out:
@@ -179,13 +179,17 @@ def reproduce(ctx, result: Path, model: str, rungs, out: Path | None, device, as
 
 
 def _run_again(run: Path, rungs: tuple[str, ...], out: Path, device: str | None) -> Path:
-    """Carry out all that was asked of a run in the folder `out`; packed where the run is packed: the folder to read."""
+    """Carry out all that was asked of a run in the folder `out`; packed where the run is packed: the folder to read.
+
+    A run whose rows state no preset is repeated with the defaults of before there were presets.
+    """
     from dataclasses import asdict, replace
 
     from benchmarks.api import run_plan
     from benchmarks.commands.bench import bench, plan_of
+    from editing.solve import FORMER
     from valley.report import commands
-    from valley.rows import pack, plan_files, read_run_json, write_whole
+    from valley.rows import pack, plan_files, read_run, read_run_json, write_whole
     from valley.scores import AnalysisPlan
 
     about = read_run_json(run)
@@ -193,11 +197,14 @@ def _run_again(run: Path, rungs: tuple[str, ...], out: Path, device: str | None)
         raise BadRequest(f"{run}: its run.json does not say what was asked; only runs of `bench` can be repeated")
     for name, text in plan_files(about).items():
         write_whole(out / name, text)
+    states_no_preset = not read_run(run, ["settings"])["settings"].str.contains('"preset"').any()
     *lines, _ = commands(about, str(out), asdict(AnalysisPlan()))
     for line in lines:
         click.echo(line, err=True)
         context = bench.make_context("bench", shlex.split(line)[3:])
         plan = plan_of(context, context.params)
+        if states_no_preset:
+            plan = replace(plan, settings=(*plan.settings, ("preset", FORMER)))
         run_plan(replace(plan, rungs=rungs) if rungs else plan, out, device=device)
     return pack(out, out.with_name(f"{out.name}-packed")).folder if about.get("packed") else out
 

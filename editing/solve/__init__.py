@@ -2,6 +2,7 @@
 
 from editing.solve.descent import Descent, Outcome, adding, by_owner, descend, groups_of
 from editing.solve.keys import bare_weights, group_mean, mean_weights, states, type_weights
+from editing.solve.settings import FORMER
 from editing.solve.value import (
     Injection,
     Settings,
@@ -13,6 +14,7 @@ from editing.solve.value import (
 )
 
 __all__ = [
+    "FORMER",
     "Descent",
     "Injection",
     "Outcome",

@@ -17,6 +17,7 @@ def setting(default: Any, help: str, *, unit: str = "", choices: tuple[str, ...]
 
 
 SCALE_FREE, PUBLISHED = PRESETS = ("scale_free", "published")
+FORMER = "before_presets"  # stands for the defaults of before there were presets, to repeat what was made by them
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,10 @@ class Settings:
 
     @classmethod
     def with_preset(cls, **settings: Any) -> Self:
-        """With `settings`; what they leave out has the default of their preset."""
-        return cls(**(cls.of_preset(settings.get("preset", SCALE_FREE)) | settings))
+        """With `settings`; what they leave out has the default of their preset, or of FORMER."""
+        preset = settings.pop("preset", SCALE_FREE)
+        usual = cls.of_before_presets() if preset == FORMER else cls.of_preset(preset)
+        return cls(**(usual | settings))
 
     @classmethod
     def of_preset(cls, preset: str) -> dict[str, Any]:

@@ -226,7 +226,9 @@ def read_run(folder: str | Path, columns: Sequence[str] = tuple(COLUMNS), doses:
 def connect() -> duckdb.DuckDBPyConnection:
     """A DuckDB database in memory that sees no variable of the program and draws no progress bar."""
     connection = duckdb.connect(":memory:", config={"python_enable_replacements": "false"})
-    connection.execute("SET enable_progress_bar = false")
+    ((shown,),) = connection.execute("SELECT current_setting('enable_progress_bar')").fetchall()
+    if shown:  # a notebook without ipywidgets has none, and refuses the setting
+        connection.execute("SET enable_progress_bar = false")
     return connection
 
 

@@ -1,4 +1,4 @@
-"""`reproduce`: a saved change and a packed run of somebody else are made again and compared."""
+"""`reproduce`: a saved change and a packed run of somebody else are made again and compared; the run is on a board."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 from editing.delta import Delta
 from tests.benchmarks.commands.test_cli import call, refused
 from tests.benchmarks.tiny import facts, world
+from valley.rows import read_run
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -45,9 +46,25 @@ def test_a_packed_run_that_was_copied_is_made_again(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     call("pack", run, "--out", tmp_path / "packed")
     theirs = shutil.copytree(tmp_path / "packed", tmp_path / "elsewhere" / "theirs")
+    about = json.loads((theirs / "run.json").read_text())
+    (theirs / "run.json").write_text(json.dumps(about | {"machine": "Darwin arm64, 8 cores, Apple M1"}))
+    done = call("board", run, tmp_path / "elsewhere", "--min-known", 2, "--json")
+    lines = json.loads(done.stdout)
+    assert {line["run"] for line in lines} == {str(run), str(theirs)}
+    assert {line["machine"] for line in lines if line["run"] == str(theirs)} == {"Darwin arm64, 8 cores, Apple M1"}
     done = call("reproduce", theirs, "--rungs", "one", "--device", "cpu", "--json")
     assert done.exit_code == 0, done.output
     record = json.loads(done.stdout)
     assert record["identical"] is True and record["rows"] > 10
     assert "no run there" in refused("reproduce", tmp_path / "nothing")
     assert "--model is for those" in refused("reproduce", theirs, "--model", "gpt2")
+
+
+@pytest.mark.slow
+def test_a_run_from_before_there_were_presets_is_made_again(tmp_path: Path) -> None:
+    """A part of a committed run, by the defaults of its time: every answer and score is the same, or nearly."""
+    theirs = Path(__file__).resolve().parents[3] / "results" / "study" / "ends"
+    assert "preset" not in read_run(theirs, ["settings"])["settings"].iloc[0]
+    done = call("reproduce", theirs, "--rungs", "gpt2-1x32", "--out", tmp_path / "again", "--json")
+    record = json.loads(done.stdout)
+    assert done.exit_code == 0 and record["repeated"] and record["rows"] == 460 and not record["weights"]

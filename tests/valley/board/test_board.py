@@ -72,3 +72,13 @@ def test_rows_that_differ_are_counted() -> None:
     shorter = repeat(rows, rows.iloc[100:])
     assert shorter.only_first == 100 and not shorter.repeated
     assert not repeat(rows, rows.assign(value=1.0, model_hash="x")).repeated
+
+
+def test_settings_and_free_text_of_one_run_only_do_not_tell_rows_apart() -> None:
+    rows = read_run(PACKED, doses=True).iloc[:4000]
+    newer = [json.dumps(json.loads(text) | {"preset": "published"}) for text in rows["settings"]]
+    assert repeat(rows, rows.assign(settings=newer)).identical
+    assert repeat(rows, rows.assign(exact_after=float("nan"))).identical
+    assert not repeat(rows, rows.assign(hit_after=float("nan"))).identical
+    other = [json.dumps(json.loads(text) | {"seed": 7}) for text in rows["settings"]]
+    assert repeat(rows, rows.assign(settings=other)).rows < len(rows)
