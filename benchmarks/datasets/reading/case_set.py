@@ -34,12 +34,6 @@ class LeftOut:
     reason: str
 
 
-def unusable(path: Path, bad: Sequence[LeftOut], records: int) -> BadData:
-    """What is raised for a file whose records, or most of them, cannot be used."""
-    count = len({one.record for one in bad})
-    return BadData(f"{path}: {count} of {records} records cannot be used; fix the first: {bad[0].reason}")
-
-
 @dataclass(frozen=True)
 class CaseSet:
     """The cases of a data set.
