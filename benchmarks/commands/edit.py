@@ -282,13 +282,16 @@ def chat(model, chat, methods, dataset, limit, fast, settings, seed, device, as_
 @click.option("--langs", type=Names(), default="en,fr,de,zh", show_default=True, help="Languages, each edited in turn.")
 @option("--methods", default="rome", show_default=True)
 @option("--limit", default=20, show_default=True)
+@click.option(
+    "--probes", type=click.IntRange(min=1), default=2, show_default=True, help="Questions per kind and language."
+)
 @option("--fast")
 @option("--set")
 @option("--corpus")
 @option("--seed", help="Random seed of cases, statistics and intervals.")
 @option("--device")
 @printed
-def languages(model, langs, methods, limit, fast, settings, corpus, seed, device, as_json, csv) -> None:
+def languages(model, langs, methods, limit, probes, fast, settings, corpus, seed, device, as_json, csv) -> None:
     """Edit facts in each language, ask in the others, and print what crosses, names spelt alike and not apart.
 
     \b
@@ -300,7 +303,7 @@ def languages(model, langs, methods, limit, fast, settings, corpus, seed, device
     from valley.compare import format_transfer, transfer_table
 
     chosen = (FAST if fast else {}) | settings
-    done = run_languages(model, langs, methods, chosen, limit, seed, device, corpus)
+    done = run_languages(model, langs, methods, chosen, limit, probes, seed, device, corpus)
     table = transfer_table(done.rows, seed=seed)
     emit(table, lambda: f"{format_languages(done)}\n\n{format_transfer(table)}", as_json, csv)
 

@@ -26,7 +26,6 @@ from editing.model import LanguageModel
 from editing.stats import CORPUS
 
 KINDS = ("efficacy", "cross_lingual", "neighbour")
-PROBES = 2  # of a kind and language
 
 
 @dataclass(frozen=True)
@@ -54,6 +53,7 @@ def run_languages(
     methods: Sequence[str],
     settings: dict,
     limit: int,
+    probes: int,
     seed: int,
     device: str | None,
     corpus: str,
@@ -61,7 +61,8 @@ def run_languages(
     """Edit in each of `langs`, ask in the others.
 
     Args:
-        limit: facts per edited language. corpus: text of the key covariance; empty: the usual one.
+        limit: facts per edited language. probes: most questions of a kind and language.
+        corpus: text of the key covariance; empty: the usual one.
 
     Raises:
         BadRequest: fewer than two languages, one that the world does not speak, no fact that the model knows.
@@ -74,9 +75,9 @@ def run_languages(
     for lang in langs:
         order = "-".join((lang, *(other for other in langs if other != lang)))
         cases = build_cases(f"world_facts:{order}", "fact", limit, seed)
-        knows = measure_base(lm, [_asking(case, ("efficacy", "paraphrase")) for case in cases], new_tokens=0).known
+        knows = measure_base(lm, [_asking(case, ("efficacy", "paraphrase"), 2) for case in cases], new_tokens=0).known
         built[lang], known[lang] = len(cases), sum(map(bool, knows))
-        chosen = [_asking(case, KINDS) for case, yes in zip(cases, knows, strict=True) if yes]
+        chosen = [_asking(case, KINDS, probes) for case, yes in zip(cases, knows, strict=True) if yes]
         if not chosen:
             continue
         base = measure_base(lm, chosen, new_tokens=0)
@@ -107,13 +108,13 @@ def _efficacy(rows: pd.DataFrame) -> pd.DataFrame:
     return table.reset_index().rename(columns={"of": "method"})
 
 
-def _asking(case: Case, kinds: Sequence[str]) -> Case:
-    """`case` with the first PROBES of each of `kinds` and language."""
+def _asking(case: Case, kinds: Sequence[str], most: int) -> Case:
+    """`case` with the first `most` probes of each of `kinds` and language."""
     count: dict[tuple[str, str], int] = {}
     chosen: list[Probe] = []
     for p in case.probes:
         count[p.kind, p.lang] = count.get((p.kind, p.lang), 0) + 1
-        if p.kind in kinds and count[p.kind, p.lang] <= PROBES and not (p.kind == "neighbour" and _own(case, p)):
+        if p.kind in kinds and count[p.kind, p.lang] <= most and not (p.kind == "neighbour" and _own(case, p)):
             chosen.append(p)
     return replace(case, probes=tuple(chosen))
 

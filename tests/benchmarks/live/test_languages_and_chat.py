@@ -33,7 +33,7 @@ def model() -> str:
 
 
 def test_each_language_is_edited_where_it_is_known_and_asked_in_the_other(model: str) -> None:
-    done = run_languages(model, ("en", "zh"), ("ft_m", "ike"), {"lookup": "last"}, LIMIT, 0, "cpu", "identity")
+    done = run_languages(model, ("en", "zh"), ("ft_m", "ike"), {"lookup": "last"}, LIMIT, 1, 0, "cpu", "identity")
     assert done.built == {"en": LIMIT, "zh": LIMIT} and done.known["en"] == LIMIT
     table = transfer_table(done.rows)
     part = table[table["edit_lang"] == "en"]
@@ -49,7 +49,7 @@ def test_each_language_is_edited_where_it_is_known_and_asked_in_the_other(model:
     asked = done.rows[done.rows["edit_lang"] == "en"].groupby("probe")["lang"].agg(set)
     assert asked["efficacy"] == {"en"} and asked["cross_lingual"] == asked["neighbour"] == {"zh"}
     with pytest.raises(BadRequest, match="write two or more of en, fr, de, zh"):
-        run_languages(model, ("en",), ("ike",), {}, LIMIT, 0, "cpu", "")
+        run_languages(model, ("en",), ("ike",), {}, LIMIT, 1, 0, "cpu", "")
 
 
 def test_both_forms_are_edited_and_asked(model: str) -> None:
