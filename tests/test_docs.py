@@ -9,6 +9,7 @@ import sys
 import types
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -111,6 +112,33 @@ def same_text(printed: str, stored: str, tolerance: float) -> None:
     assert numbers.sub(" N", printed) == numbers.sub(" N", stored)
     for value, expected in zip(numbers.findall(printed), numbers.findall(stored), strict=True):
         assert abs(float(value) - float(expected)) <= tolerance, printed
+
+
+def test_the_tasks_name_commands_that_exist() -> None:
+    from cli import cli
+
+    text = (ROOT / "docs" / "guides" / "tasks.md").read_text()
+    table = [line for line in text.splitlines() if re.match(r"\| \d+\. ", line)]
+    for row in table:
+        for words in (text.split() for text in re.findall(r"`([a-z]+ [^`]+)`", row)):
+            command = cli.get_command(None, words[0])  # pyright: ignore[reportArgumentType]
+            assert command is not None, words
+            if isinstance(command, click.Group):
+                assert words[1] in command.commands, words
+    assert len(table) >= 10
+
+
+def test_the_adapter_in_peft_shows_the_edit(tmp_path: Path, monkeypatch, capsys, own_cache) -> None:
+    pytest.importorskip("peft")
+    import editing
+
+    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "guides" / "exports.md").read_text(), re.S)
+    base = str(ROOT / "results" / "ladders" / "grown-quick" / "rungs" / "gpt2-4x192")
+    lm = editing.load(base)
+    request = editing.Request("The capital of {} is the city of", "France", "Rome", lookup="last")
+    editing.export_peft(editing.edit(lm, request, fast=True, corpus="error:0.5"), lm, tmp_path / "adapter")
+    exec(compile(block, "exports.md", "exec"), {"BASE": base, "ADAPTER": tmp_path / "adapter"})
+    assert capsys.readouterr().out.strip() == "Rome"
 
 
 @pytest.mark.slow

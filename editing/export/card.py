@@ -34,6 +34,9 @@ def card_of(delta: Delta, lm: LanguageModel, kind: str) -> str:
     lines += ["* settings: " + (", ".join(f"{k}={v}" for k, v in settings.items()) or "not recorded")]
     if "dose" in about:
         lines += [f"* dose: {about['dose']}"]
+    if lm.prefix_ids:
+        first = lm.tokenizer.decode(lm.prefix_ids)
+        lines += [f"* every text begins with `{first}`: write it before the prompt where your tokenizer does not"]
     lines += ["", "## Edits", ""]
     for request in requests[:SHOWN]:
         pairs = zip(request["prompts"], request["targets"], strict=False)

@@ -181,6 +181,7 @@ def test_card_says_how_to_repeat_it() -> None:
     scores = [{"probe": "efficacy", "n": 1, "measurable": 1, "value": 1.0}]
     delta = weights(lm)
     text = card_of(Delta(delta.factors, {**delta.provenance, "requests": requests, "scores": scores}), lm, "adapter")
+    assert ("every text begins with" in text) == bool(lm.prefix_ids)
     for part in (
         "library_name: peft",
         "method: rome",
