@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from benchmarks.datasets.reading.sources import located
-from benchmarks.datasets.registry import ANY_FORM, CaseSet, account, read_cases
+from benchmarks.datasets.registry import ANY_FORM, CaseSet, account, forms, read_cases
 from benchmarks.edit_sets import edit_set
 
 KIND = "fact"  # what files hold; renames and retargets are made from the concept suite
@@ -19,12 +19,15 @@ def check_file(argument: str, form: str = "") -> dict[str, Any]:
     """Counts of a file in the given form, or in the one that its records are recognised as.
 
     Args:
-        argument: the path, with the form's options behind a `#`.
+        argument: the path, with the form's options behind a `#`; as in `--datasets` the form may stand before it.
 
     Raises:
         BadRequest: no such form.
         BadData: the file cannot be read, no form recognises it, or none of its records can be used.
     """
+    before, colon, path = argument.partition(":")
+    if colon and not form and before in (ANY_FORM, *forms()):
+        form, argument = before.replace(ANY_FORM, ""), path
     with _no_garbage_collection():
         case_set = read_cases(f"{form or ANY_FORM}:{argument}", KIND)
         form = form or case_set.cases[0].dataset

@@ -22,6 +22,7 @@ BOARD_COLUMNS = (
     "weights", "commit", "machine", "date", "torch", "failed",
 )  # fmt: skip
 UNKNOWN = "not recorded"
+NO_SIDE = "no placebo of this setting, or a side is not measurable"
 
 
 def board(runs: Sequence[str | Path], min_known: int | None = None, which: str | None = None) -> pd.DataFrame:
@@ -46,6 +47,8 @@ def board(runs: Sequence[str | Path], min_known: int | None = None, which: str |
         for name in SCORES:
             table[name] = scored.of(name)["value"]
         table = table.assign(low=lines["low"], high=lines["high"], cases=lines["n"], reason=lines["reason"])
+        unsaid = table[METRIC].isna() & (table["reason"] == "")
+        table.loc[unsaid, "reason"] = NO_SIDE
         facts = rows.groupby("rung")[["parameters", "model_hash"]].first()
         table["parameters"] = table["model"].map(facts["parameters"])
         table["settings"] = lines["settings"]
@@ -88,9 +91,11 @@ def format_board(table: pd.DataFrame) -> str:
     ]
     for one in shown.to_dict("records"):
         numbers = " ".join("  n/a" if pd.isna(one[name]) else f"{one[name]:5.2f}" for name in SCORES)
-        interval = f"{one['low']:.2f} to {one['high']:.2f}" if one["low"] == one["low"] else one["reason"][:12]
-        about = f"{one['run'][-24:]:24} {one['model'][:16]:16} {one['method'][:14]:14} {one['kind']:9}"
-        lines.append(f"{about} {numbers}  {interval:12}  {one['commit'][:7]:7}  {one['date']}")
+        interval = f"{one['low']:.2f} to {one['high']:.2f}" if one["low"] == one["low"] else ""
+        run = one["run"] if len(one["run"]) <= 24 else f"…{one['run'][-23:]}"
+        about = f"{run:24} {one['model'][:16]:16} {one['method'][:14]:14} {one['kind']:9}"
+        line = f"{about} {numbers}  {interval:12}  {one['commit'][:7]:7}  {one['date']}  {one['reason']}"
+        lines.append(line.rstrip())
     return "\n".join([*lines, f"{len(table)} lines out of {table['run'].nunique()} runs"])
 
 

@@ -103,3 +103,11 @@ def test_check_says_how_an_open_language_and_a_repeated_subject_are_read(tmp_pat
     lines = check_file(str(file), "easyedit")["account"]
     assert [line for line in lines if "name no language" in line and "en (2)" in line]
     assert [line for line in lines if "1 prompts name their subject more than once" in line]
+
+
+def test_a_form_may_stand_before_the_path_as_in_bench() -> None:
+    table = Path(__file__).resolve().parents[3] / "docs" / "facts.csv"
+    counts = check_file(str(table))
+    assert counts["form"] == "facts_table" and counts["cases"] == 5 and counts["probes"]["paraphrase en"] == 5
+    for before in ("facts_table", "file"):
+        assert check_file(f"{before}:{table}") == counts

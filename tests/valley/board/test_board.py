@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from tests.benchmarks.commands.test_cli import call, refused
-from valley.board import BOARD_COLUMNS, board, write_board
+from valley.board import BOARD_COLUMNS, board, format_board, write_board
 from valley.compare import repeat
 from valley.rows import RowsError, read_run
 
@@ -57,6 +57,9 @@ def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
 def test_a_line_without_a_score_says_why(copied: Path, tmp_path: Path) -> None:
     table = board([copied / "theirs"], min_known=100_000)
     assert table["score"].isna().all() and (table["reason"] != "").all()
+    few = board([copied / "theirs"], min_known=5)
+    assert ((few["reason"] != "") == few["score"].isna()).all() and few["score"].isna().any()
+    assert "no placebo" in format_board(few)
     assert "null" in write_board(table, tmp_path / "b.html").read_text()
 
 
