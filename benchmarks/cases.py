@@ -81,7 +81,21 @@ class Probe:
     calibration: tuple[str, ...] = ()
     away: bool = False
 
-    def __post_init__(self) -> None:
+    def __init__(
+        self, kind: str, prompt: str, candidates: tuple[str, ...] = (), answer: int = 0, old: int | None = None,
+        prior: str = "", lang: str = "en", aliases: tuple[str, ...] = (), about: str = "", relation: str = "",
+        rival: int | None = None, needs: tuple[Question, ...] = (), reference: str = "",
+        calibration: tuple[str, ...] = (), away: bool = False,
+    ) -> None:  # fmt: skip
+        # Written out: a data set makes half a million probes, and the one of a frozen dataclass takes thrice as long.
+        vars(self).update(
+            kind=kind, prompt=prompt, candidates=candidates, answer=answer, old=old, prior=prior, lang=lang,
+            aliases=aliases, about=about, relation=relation, rival=rival, needs=needs, reference=reference,
+            calibration=calibration, away=away,
+        )  # fmt: skip
+        self._check()
+
+    def _check(self) -> None:
         if self.kind not in KINDS:
             self._refuse(f"unknown probe kind; use one of {', '.join(KINDS)}")
         if self.kind in FREE:
@@ -90,9 +104,11 @@ class Probe:
             return
         if reason := _no_choice(self.prompt, self.candidates, self.answer):
             self._refuse(reason)
-        for name, index in (("old answer", self.old), ("rival", self.rival)):
-            if index is not None and not 0 <= index < len(self.candidates):
-                self._refuse(f"{name} {index} is not one of {len(self.candidates)} candidates")
+        count = len(self.candidates)
+        if self.old is not None and not 0 <= self.old < count:
+            self._refuse(f"old answer {self.old} is not one of {count} candidates")
+        if self.rival is not None and not 0 <= self.rival < count:
+            self._refuse(f"rival {self.rival} is not one of {count} candidates")
         if self.rival == self.answer:
             self._refuse(f"the rival {self.rival} is the answer itself; name another candidate or none")
         if self.away and self.old in (None, self.answer):

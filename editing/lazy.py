@@ -12,6 +12,19 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+
+class Later:
+    """Stands for a module until one of its attributes is used."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, attribute: str) -> Any:
+        if attribute.startswith("__") and attribute != "__version__":  # what copy or inspect ask of every object
+            raise AttributeError(attribute)
+        return getattr(import_module(self._name), attribute)
+
+
 if TYPE_CHECKING:
     import torch as torch
     import transformers as transformers
@@ -20,23 +33,11 @@ if TYPE_CHECKING:
     from transformers import cache_utils as cache_utils
     from transformers import pytorch_utils as pytorch_utils
 else:
+    torch = Later("torch")
+    nn = Later("torch.nn")
+    transformers = Later("transformers")
+    cache_utils = Later("transformers.cache_utils")
+    pytorch_utils = Later("transformers.pytorch_utils")
+    tensor_files = Later("safetensors.torch")
 
-    class _Later:
-        """Stands for a module until one of its attributes is used."""
-
-        def __init__(self, name: str) -> None:
-            self._name = name
-
-        def __getattr__(self, attribute: str) -> Any:
-            if attribute.startswith("__") and attribute != "__version__":  # what copy or inspect ask of every object
-                raise AttributeError(attribute)
-            return getattr(import_module(self._name), attribute)
-
-    torch = _Later("torch")
-    nn = _Later("torch.nn")
-    transformers = _Later("transformers")
-    cache_utils = _Later("transformers.cache_utils")
-    pytorch_utils = _Later("transformers.pytorch_utils")
-    tensor_files = _Later("safetensors.torch")
-
-__all__ = ["cache_utils", "nn", "pytorch_utils", "tensor_files", "torch", "transformers"]
+__all__ = ["Later", "cache_utils", "nn", "pytorch_utils", "tensor_files", "torch", "transformers"]

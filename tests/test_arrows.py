@@ -40,7 +40,7 @@ valley.text
 valley.verdicts
 valley.scores
 valley.rows
-valley.statistics
+valley.statistics | valley.lazy
 editing.files
 editing.errors | editing.seeds | editing.progress | editing.lazy
 """
@@ -54,7 +54,7 @@ TOP = ("benchmarks", "editing", "valley")  # the faces of the three packages, im
 # What benchmarks may know of valley, and valley of editing. KNOW_VALLEY may know every room of valley.
 KNOW_VALLEY = ("benchmarks.commands", "benchmarks.api")
 OF_VALLEY = ("valley.rows", "valley.statistics")
-OF_EDITING = ("editing.errors", "editing.files")
+OF_EDITING = ("editing.errors", "editing.files", "editing.lazy")
 
 
 def module(path) -> str:

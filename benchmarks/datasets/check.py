@@ -6,6 +6,7 @@ import gc
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from operator import attrgetter
 from typing import Any
 
 from benchmarks.datasets.reading.sources import located
@@ -48,7 +49,7 @@ def _no_garbage_collection() -> Iterator[None]:
 
 def _counts(form: str, case_set: CaseSet) -> dict[str, Any]:
     probes = [probe for case in case_set.cases for probe in case.probes]
-    kinds = Counter((probe.kind, probe.lang) for probe in probes)
+    kinds = Counter(map(attrgetter("kind", "lang"), probes))
     together = edit_set([case.request for case in case_set.cases])
     notes = [*case_set.notes, *case_set.readings, *together.notes()]
     sizes = sorted(len(probe.candidates) for probe in probes if probe.candidates)

@@ -24,6 +24,8 @@ def slot_count(template: str) -> int:
 
 def fill(template: str, subject: str) -> str:
     """The text that `template` is about `subject`."""
+    if "{{" not in template and "}}" not in template:  # the usual case
+        return template.replace(SLOT, subject)
     return _SIGN.sub(lambda sign: subject if sign[0] == SLOT else sign[0][0], template)
 
 

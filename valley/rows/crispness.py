@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pandas as pd
-
+from valley.lazy import pandas as pd
 from valley.rows.schema import RowsError
 
 CRISPNESS_FILES = ("crispness.csv", "crispness.csv.gz")  # in a run's folder: of `ladder crispness`; of `pack`

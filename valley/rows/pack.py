@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from editing.files import atomic_file, write_whole
+from valley.lazy import pandas as pd
+from valley.lazy import parquet as pq
+from valley.lazy import pyarrow as pa
 from valley.rows.crispness import CRISPNESS, CRISPNESS_FILES, crispness_of
 from valley.rows.plan_toml import write_plans
 from valley.rows.run import read_run_json

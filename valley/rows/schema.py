@@ -10,13 +10,13 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-import duckdb
 import numpy as np
-import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from editing.errors import BadData
+from valley.lazy import duckdb
+from valley.lazy import pandas as pd
+from valley.lazy import parquet as pq
+from valley.lazy import pyarrow as pa
 from valley.rows.compacted import without_leftovers
 
 SCHEMA_VERSION = 1

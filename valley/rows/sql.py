@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import duckdb
-import pandas as pd
-
 from editing.errors import BadRequest
+from valley.lazy import duckdb
+from valley.lazy import pandas as pd
 from valley.rows.schema import cell_files, connect, read_run, select_rows
 
 # What fits on a terminal.

@@ -286,17 +286,16 @@ def _summarise(
     of_group = [order[ends[i] : ends[i + 1]] for i in range(n_groups)]
     failed = []
     for i, paired in enumerate(_placebos(lines)):
-        part = of_group[i]
-        other = (
-            [j for j in np.concatenate([of_group[k] for k in paired]) if unique[j] in set(unique[part])]
-            if paired
-            else []
-        )
+        part, other = of_group[i], np.zeros(0, dtype=int)
+        if paired:
+            other = np.concatenate([of_group[k] for k in paired])
+            other = other[np.isin(unique[other], unique[part])]
         estimate = _means_of(values, every, part, other)
         failed.append(failed_gates(estimate) if summary.hidden else {})
         point[i] = _with_summary(estimate, estimate, names, summary)[0]
         if draws and n_subjects[i] > 1:
-            samples = _with_summary(_means_of(values, every, part, other, weights[unique]), estimate, names, summary)
+            means = _means_of(values, every, part, other, weights, unique)
+            samples = _with_summary(means, estimate, names, summary)
             low[i], high[i] = bounds(samples, int(n_subjects[i]))
     columns["gates"] = [json.dumps({name: round(value, 4) for name, value in one.items()}) for one in failed]
     for j, name in enumerate(shown):
@@ -366,12 +365,21 @@ def _placebos(lines: pd.DataFrame) -> list[list[int]]:
 
 
 def _means_of(
-    values: np.ndarray, names: list[str], part: np.ndarray, placebo: Sequence[int], weights: np.ndarray | None = None
+    values: np.ndarray,
+    names: list[str],
+    part: np.ndarray,
+    placebo: np.ndarray,
+    weights: np.ndarray | None = None,
+    unique: np.ndarray | None = None,
 ) -> Means:
-    """Means (1,) of the cases `part` and of the placebo's by name, or under bootstrap `weights` (cases, draws)."""
+    """Means (1,) of the lines `part` and of the placebo's by name, or (draws,) under bootstrap weights.
+
+    Args:
+        weights: (different cases, draws), as of `_weights`. unique: which of the cases each line is.
+    """
     made = []
-    for some in (part, np.asarray(placebo, dtype=int)):
-        w = np.ones((1, len(some))) if weights is None else weights[some].T
+    for some in (part, placebo):
+        w = np.ones((1, len(some))) if weights is None or unique is None else weights[unique[some]].T
         means = weighted_means(w, values[some])
         made.append({name: means[:, j] for j, name in enumerate(names)} if len(some) or some is part else {})
     return Means(*made)

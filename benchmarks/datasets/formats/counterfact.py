@@ -75,8 +75,8 @@ def read(file: DataFile, seed: int = 0, limit: int | None = None) -> CaseSet:
 def _flat(place: Place, record: Record) -> Draft:
     """The edit of a flat record. Its locality question is about another subject, even one of the same name."""
     edit = easyedit.parse(place, record)
-    same = [replace(q, kind="neighbour", about="", prior="") if q.kind == "same_subject" else q for q in edit.questions]
-    return replace(edit, questions=tuple(same))
+    same = [q._replace(kind="neighbour", about="", prior="") if q.kind == "same_subject" else q for q in edit.questions]
+    return edit._replace(questions=tuple(same))
 
 
 def nested(place: Place, record: Record, lang: str = "", strict: bool = True) -> Draft:
@@ -92,7 +92,7 @@ def nested(place: Place, record: Record, lang: str = "", strict: bool = True) ->
     for said in texts_at(place, record, "generation_prompts"):
         questions.append(Question("fluency", filled(said, edit.subject), lang=edit.lang, about=edit.subject))
     # Neighbours share the old answer; without it nothing is right for them.
-    return replace(edit, questions=tuple(questions), unanswered=0 if edit.old else len(near))
+    return edit._replace(questions=tuple(questions), unanswered=0 if edit.old else len(near))
 
 
 def one_rewrite(place: Place, record: Record) -> Record:

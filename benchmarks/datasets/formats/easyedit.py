@@ -20,7 +20,6 @@ there.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 from benchmarks.datasets.formats import fact_file, facts_table
 from benchmarks.datasets.reading.case_set import CaseSet
@@ -95,7 +94,7 @@ def with_groups(place: Place, record: Record, edit: Draft, *questions: Question)
                 every.append(make(edit, name, prompt, said))
             else:
                 unanswered += 1
-    return replace(edit, questions=tuple(every), unanswered=unanswered)
+    return edit._replace(questions=tuple(every), unanswered=unanswered)
 
 
 def parse_edit(place: Place, record: Record, lang: str = "", strict: bool = True) -> Draft:
@@ -169,11 +168,8 @@ def _portability(edit: Draft, group: str, prompt: str, said: tuple[str, ...]) ->
     else:  # a group without a name is the one that zsRE has: a question of one hop more
         kind = "multi_hop" if not low or any(part in low for part in ("reason", "hop", "composit")) else "relation"
     same = fold(said[0]) == fold(edit.target)
-    return replace(
-        keep(edit, kind, prompt, said, "" if same else f"{kind}:{edit.relation}"),
-        old=edit.old if same else "",
-        rivals=(),
-    )
+    question = keep(edit, kind, prompt, said, "" if same else f"{kind}:{edit.relation}")
+    return question._replace(old=edit.old if same else "", rivals=())
 
 
 def _locality(edit: Draft, group: str, prompt: str, said: tuple[str, ...]) -> Question:
@@ -186,7 +182,7 @@ def _locality(edit: Draft, group: str, prompt: str, said: tuple[str, ...]) -> Qu
     alike = edit.old and fold(said[0]) == fold(edit.old)
     question = keep(edit, kind, prompt, said, "" if alike or kind != "same_subject" else f"{kind}:{edit.relation}")
     if kind == "neighbour_plus":  # the subject stands only in the sentence before the question
-        question = replace(question, about="", prior="")
+        question = question._replace(about="", prior="")
     if FORGETFUL in low:
-        question = replace(question, rivals=(), aliases=(*question.aliases, edit.target))
+        question = question._replace(rivals=(), aliases=(*question.aliases, edit.target))
     return question

@@ -15,7 +15,7 @@ one.
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.datasets.formats import easyedit
@@ -147,8 +147,8 @@ def _draft(pair: Pair, lang: str, sharing: list[Pair], seed: int) -> Draft:
         for i, other in enumerate(near[:most]):
             side, edited = (other.en, pair.en) if other_lang == "en" else (other.fr, pair.fr)
             question = _question("neighbour", side, i % len(side.prompts) if other_lang == "fr" else 0)
-            questions.append(replace(question, answer=side.true, old=side.true, rivals=(edited.new, edited.true)))
-    return replace(edit, prior=home.priors[0], questions=tuple(questions))
+            questions.append(question._replace(answer=side.true, old=side.true, rivals=(edited.new, edited.true)))
+    return edit._replace(prior=home.priors[0], questions=tuple(questions))
 
 
 def _question(kind: str, side: Side, which: int) -> Question:

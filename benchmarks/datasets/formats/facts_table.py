@@ -21,7 +21,6 @@ up to four from other rows of its relation and language whose `old` is known.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from benchmarks.datasets.formats import fact_file
@@ -99,7 +98,7 @@ def _parse(place: Place, row: Any, strict: bool) -> Draft:
             questions.append(keep(edit, "neighbour", prompt, (answer,)))
         else:
             unasked += 1
-    return replace(edit, questions=tuple(questions), unanswered=unasked)
+    return edit._replace(questions=tuple(questions), unanswered=unasked)
 
 
 def _several(place: Place, row: Record, key: str) -> list[str]:
@@ -121,8 +120,8 @@ def _merged(drafts: Sequence[Draft]) -> list[Draft]:
         for other in others:
             for question in (ask_template(other, "cross_lingual", other.prompt), *other.questions):
                 kept = question.kind == "neighbour"
-                questions.append(question if kept else replace(question, kind="cross_lingual"))
-        made.append(replace(first, questions=tuple(questions)))
+                questions.append(question if kept else question._replace(kind="cross_lingual"))
+        made.append(first._replace(questions=tuple(questions)))
     return made
 
 
@@ -147,4 +146,4 @@ def _with_neighbours(edit: Draft, kin: Sequence[Draft]) -> Draft:
         )
         for one in others[:NEIGHBOURS]
     ]
-    return replace(edit, questions=(*edit.questions, *near))
+    return edit._replace(questions=(*edit.questions, *near))

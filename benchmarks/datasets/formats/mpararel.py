@@ -13,7 +13,7 @@ asked as `cross_lingual` where the new object has a name in that language.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.datasets.reading.case_set import CaseSet
@@ -140,7 +140,7 @@ def _crossed(drafts: Sequence[Draft], rows: Sequence[Row], home: str) -> list[Dr
             target = names.get((row.fact.lang, one.relation, new))
             if target and fold(target) not in map(fold, row.fact.said):
                 questions += [_cross(row.fact, template, target) for template in row.fact.templates]
-        made.append(replace(one, questions=(*one.questions, *questions)))
+        made.append(one._replace(questions=(*one.questions, *questions)))
     return made
 
 

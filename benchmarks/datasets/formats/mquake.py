@@ -97,8 +97,8 @@ def part(place: Place, record: Record, request: Record, name: str) -> Draft:
             continue
         said = _answers(place, link, "answer", f"single_hops[{i}].")
         hop = keep(edit, "neighbour", prompt, said, _last(place, record, i - 1))
-        questions.append(hop if hop.relation == edit.relation else replace(hop, rivals=()))
-    return replace(edit, questions=tuple(questions))
+        questions.append(hop if hop.relation == edit.relation else hop._replace(rivals=()))
+    return edit._replace(questions=tuple(questions))
 
 
 def alone(place: Place, record: Record, request: Record) -> Draft:
@@ -112,7 +112,7 @@ def alone(place: Place, record: Record, request: Record) -> Draft:
         Question("multi_hop", prompt, new[0], new[1:], old[0], lang=edit.lang, about=edit.subject, relation=relation)
         for prompt in texts_at(place, record, "questions")
     )
-    return replace(edit, questions=(*edit.questions, *hops))
+    return edit._replace(questions=(*edit.questions, *hops))
 
 
 def _answers(place: Place, record: Record, key: str, under: str = "") -> tuple[str, ...]:

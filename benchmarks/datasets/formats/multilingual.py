@@ -14,8 +14,6 @@ what they ask of other facts keeps its kind.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from benchmarks.datasets.formats import counterfact, easyedit, zsre
 from benchmarks.datasets.reading.case_set import CaseSet
 from benchmarks.datasets.reading.drafts import Draft, ask_template, read_file
@@ -73,9 +71,9 @@ def parse(place: Place, record: Record, lang: str = "") -> Draft:
         for question in (ask_template(other, "cross_lingual", other.prompt), *other.questions):
             hop = question.kind == "multi_hop"  # asks for another fact, in whichever language
             kind = "cross_lingual" if question.kind in GENERALISATION and not hop else question.kind
-            questions.append(replace(question, kind=kind))
+            questions.append(question._replace(kind=kind))
     name = easyedit.id_of(place, record) or edit.id
-    return replace(edit, id=name, relation=relation, questions=tuple(questions), unanswered=unanswered)
+    return edit._replace(id=name, relation=relation, questions=tuple(questions), unanswered=unanswered)
 
 
 def languages(place: Place, record: Record) -> dict[str, Record]:

@@ -103,7 +103,7 @@ def one(place: Place, record: Record) -> Draft:
         for query in _queries(place, test, "test_queries")
     ]
     whole = tuple(filter(None, questions))
-    return replace(made, questions=whole, unanswered=len(questions) - len(whole))
+    return made._replace(questions=whole, unanswered=len(questions) - len(whole))
 
 
 def _sentence(place: Place, fact: Record, key: str) -> tuple[str, tuple[str, ...]]:
@@ -164,8 +164,8 @@ def _question(place: Place, edit: Draft, group: str, query: Record) -> Question 
     name = optional_text(place, query, "second_relation", "relation", limit=ANSWER) or group
     question = keep(edit, kind, prompt, said, "" if name == edit.relation else name)
     if group == "Forgetfulness":
-        return replace(question, rivals=(), aliases=(*question.aliases, edit.target, *edit.aliases))
+        return question._replace(rivals=(), aliases=(*question.aliases, edit.target, *edit.aliases))
     if kind == "same_subject":
         return question
     own = fold(said[0]) == fold(edit.target)
-    return replace(question, rivals=(), old=edit.old if own else "")
+    return question._replace(rivals=(), old=edit.old if own else "")

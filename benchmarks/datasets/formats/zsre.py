@@ -11,8 +11,6 @@ the target. `portability` and `locality` are read as in EasyEdit's form.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from benchmarks.datasets.formats import easyedit
 from benchmarks.datasets.reading.case_set import CaseSet
 from benchmarks.datasets.reading.drafts import Draft, Question, draft, read_file
@@ -74,4 +72,4 @@ def parse(place: Place, record: Record, lang: str = "", strict: bool = True) -> 
             )
         else:
             unanswered += 1
-    return easyedit.with_groups(place, record, replace(edit, unanswered=unanswered), *questions)
+    return easyedit.with_groups(place, record, edit._replace(unanswered=unanswered), *questions)

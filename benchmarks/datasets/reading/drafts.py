@@ -10,13 +10,13 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from benchmarks.cases import FREE, Case, Probe
 from benchmarks.datasets.reading.case_set import CaseSet, LeftOut, readings_of, unusable
-from benchmarks.datasets.reading.fields import ID_IN_TEXT, is_id, located, prior, slotted
+from benchmarks.datasets.reading.fields import holds_id, is_id, located, prior, slotted
 from benchmarks.datasets.reading.frames import Frames
 from benchmarks.datasets.reading.names import fold, mentions
 from benchmarks.datasets.reading.records import Place, check_object
@@ -39,9 +39,8 @@ class HasRecord(Protocol):
 R = TypeVar("R", bound=HasRecord)
 
 
-@dataclass(frozen=True)
-class Question:
-    """A probe before its candidates are drawn.
+class Question(NamedTuple):
+    """A probe before its candidates are drawn; a tuple, because a file makes hundreds of thousands of them.
 
     Attributes:
         kind, prompt, prior, lang, about: as in `Probe`.
@@ -65,9 +64,8 @@ class Question:
     relation: str = ""
 
 
-@dataclass(frozen=True)
-class Draft:
-    """An edit as a record tells it, with the questions that judge it. The efficacy question comes by itself.
+class Draft(NamedTuple):
+    """An edit as a record states it, with the questions that judge it. The efficacy question comes by itself.
 
     Attributes:
         record: number of the record, from 1.
@@ -281,7 +279,7 @@ def _with_own_ids(drafts: Sequence[Draft]) -> list[Draft]:
     made = []
     for one in drafts:
         counts[one.id] += 1
-        made.append(one if counts[one.id] == 1 else replace(one, id=f"{one.id}~{counts[one.id]}"))
+        made.append(one if counts[one.id] == 1 else one._replace(id=f"{one.id}~{counts[one.id]}"))
     return made
 
 
@@ -344,8 +342,7 @@ class _Builder:
         one = self.draft
         case_id = f"{self.dataset}:{one.id}"
         efficacy = ask_template(one, "efficacy", one.prompt)
-        efficacy = replace(efficacy, prior=one.prior or efficacy.prior)
-        first = self._probe(efficacy)
+        first = self._probe(efficacy._replace(prior=one.prior or efficacy.prior))
         if first is None:
             self.place.refuse(f"nothing to choose from but {one.target!r:.80}", "give the old answer, or add records")
         probes = (first, *filter(None, map(self._probe, one.questions)))
@@ -368,7 +365,7 @@ class _Builder:
             old = places[fold(q.old)] if q.old else None
             self.by_question[spelled] = candidates, at, old, None if rival == at else rival
         candidates, at, old, rival = self.by_question[spelled]
-        if len(candidates) < 2 or ID_IN_TEXT.search(q.prompt):
+        if len(candidates) < 2 or holds_id(q.prompt):
             return None
         keeps = q.kind not in ("neighbour", "same_subject", "neighbour_plus")
         if old == at and keeps:
@@ -389,7 +386,9 @@ class _Builder:
                     break
                 pool = self.pools.get((q.lang, name), [])
                 for folded, said in rng.sample(pool, min(len(pool), M + len(must) + len(right))):
-                    if len(chosen) < M and folded not in right:
+                    if len(chosen) >= M:
+                        break
+                    if folded not in right:
                         chosen.setdefault(folded, said)
             drawn = list(chosen.items())
             rng.shuffle(drawn)

@@ -13,9 +13,9 @@ from typing import Any
 
 from benchmarks.datasets.reading.names import fold, mentions
 from benchmarks.datasets.reading.records import Place, Record, language_key, type_name
-from benchmarks.datasets.reading.values import Fields, is_missing
+from benchmarks.datasets.reading.values import MISSING, Fields, is_missing
 from editing.errors import BadRequest
-from editing.text import SLOT, escaped, fill, language_code, parts
+from editing.text import SLOT, escaped, language_code, parts
 
 PROMPT, ANSWER = 10_000, 500  # characters
 VALUES = ("str", "value", "label", "name", "text", "answer", "ground_truth")
@@ -29,10 +29,11 @@ ID_IN_TEXT = re.compile(r"\bQ[1-9][0-9]{3,}\b")
 def look(record: Record, *keys: str) -> tuple[str, Any]:
     """The first of `keys` that is there, with its value; the first key and None when none is."""
     for key in keys:
-        if key in record and not is_missing(record[key]):
+        value = record.get(key)
+        if value is not None and not is_missing(value):
             if isinstance(record, Fields):
                 record.of.read.add(key)
-            return key, record[key]
+            return key, value
     return keys[0], None
 
 
@@ -47,6 +48,8 @@ def text(place: Place, value: Any, key: str, limit: int = PROMPT) -> str:
     Raises:
         BadData: no text, empty, longer than `limit`, control characters or half a character in it.
     """
+    if plain := _plain(value, limit):
+        return plain
     if not isinstance(value, str):
         kind = "missing" if value is None else f"{type_name(value)}, not text"
         place.refuse(f"{key!r} is {kind}", "write it out" if value is None else 'write it in "quotes"')
@@ -62,6 +65,12 @@ def text(place: Place, value: Any, key: str, limit: int = PROMPT) -> str:
     except UnicodeEncodeError:
         place.refuse(f"{key!r} holds half of a surrogate pair", "write the character as UTF-8")
     return str(value)
+
+
+def _plain(value: Any, limit: int) -> str:
+    """`value` as `text` gives it, where it is the usual one: short, printable, no missing value; else empty."""
+    usual = type(value) is str and value.isprintable() and value not in MISSING
+    return bare if usual and len(bare := value.strip()) <= limit else ""
 
 
 def text_at(place: Place, record: Record, *keys: str, under: str = "", limit: int = PROMPT) -> str:
@@ -124,7 +133,13 @@ def texts(place: Place, value: Any, key: str) -> list[str]:
     """One text, a list of them, or none; missing items of a list are passed over."""
     if not isinstance(value, list):
         return [] if value is None else [text(place, value, key)]
-    return [text(place, item, f"{key}[{i}]") for i, item in enumerate(value, 1) if not is_missing(item)]
+    said = []
+    for i, item in enumerate(value, 1):
+        if plain := _plain(item, PROMPT):
+            said.append(plain)
+        elif not is_missing(item):
+            said.append(text(place, item, f"{key}[{i}]"))
+    return said
 
 
 def mapping(place: Place, value: Any, key: str) -> dict[str, Any]:
@@ -175,13 +190,18 @@ def located(prompt: str, subject: str, literal: bool = True) -> tuple[str, str] 
 
 
 def _slots(prompt: str) -> list[tuple[int, int]]:
+    if not ("{" in prompt or "[" in prompt or "<" in prompt):  # the usual case
+        return []
     return [slot.span() for slot in SLOTS.finditer(prompt)]
 
 
 def filled(prompt: str, subject: str) -> str:
-    """A literal text with the subject in its slot, if it has one."""
-    template = located(prompt, subject)
-    return prompt if template is None else fill(*template)
+    """A literal text that does not name the subject, with the subject in its slot; any other text as it is."""
+    slots = _slots(prompt)
+    if len(slots) != 1 or mentions(prompt, subject):
+        return prompt
+    begin, end = slots[0]
+    return prompt[:begin] + subject.strip() + prompt[end:]
 
 
 def sub_objects(record: Record) -> dict[str, Record]:
@@ -203,6 +223,11 @@ def named_language(place: Place, record: Record) -> str:
         return language_code(text(place, value, key, 100))
     except BadRequest as error:
         place.refuse(*str(error).split("; ", 1))
+
+
+def holds_id(text: str) -> bool:
+    """Whether an id of Wikidata stands somewhere in a text."""
+    return "Q" in text and ID_IN_TEXT.search(text) is not None
 
 
 def is_id(said: str) -> bool:

@@ -57,9 +57,9 @@ def mentions(text: str, name: str) -> list[Span]:
     if not name:
         return []
     spans = _as_spelled(text, name)
-    if not spans and not (text.isascii() and name.isascii()):
-        spans = _by_clusters(text, name, False)
-    return spans or _by_clusters(text, name, True)
+    if text.isascii() and name.isascii():
+        return spans or _as_spelled(text.lower(), name.lower())
+    return spans or _by_clusters(text, name, False) or _by_clusters(text, name, True)
 
 
 def _as_spelled(text: str, name: str) -> list[Span]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from benchmarks.datasets.reading.case_set import LeftOut
 from benchmarks.datasets.reading.drafts import Draft, Question, ask_template, draft, left_out
@@ -92,14 +92,14 @@ def _draft(place: Place, known: Known, t: Triple, rng: random.Random) -> Draft:
             f"relation {t.relation!r:.80} has no other object than {t.said[0]!r:.80}", "add facts of the relation"
         )
     edit = draft(place, "prompt", t.templates[0], t.subject, (new,), t.said, t.relation, t.lang, t.id)
-    edit = replace(edit, prompt=t.templates[0], subject=t.subject)
+    edit = edit._replace(prompt=t.templates[0], subject=t.subject)
     questions = [ask_template(edit, "paraphrase", template) for template in t.templates[1:]]
     for i, other in enumerate(known.neighbours(t, new, rng)):
         questions.append(_true(other, "neighbour", i, (new, t.said[0])))
     others = [other for other in known.about[t.lang, fold(t.subject)] if other.relation != t.relation]
     for i, other in enumerate(others[:SAME_SUBJECT]):
         questions.append(_true(other, "same_subject", i, ()))
-    return replace(edit, questions=tuple(questions))
+    return edit._replace(questions=tuple(questions))
 
 
 def _true(t: Triple, kind: str, turn: int, rivals: tuple[str, ...]) -> Question:
