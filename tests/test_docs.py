@@ -67,6 +67,11 @@ def test_every_page_is_in_the_index() -> None:
     assert index == pages - {"README.md"}
 
 
+def test_every_page_opens_with_what_it_is_for() -> None:
+    openings = {page: page.read_text().partition("\n\n")[2] for page in (ROOT / "docs").rglob("*.md")}
+    assert not [page for page, text in openings.items() if not text.startswith("For ")]
+
+
 @pytest.mark.parametrize("page", GENERATED)
 def test_generated_pages_are_up_to_date(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")

@@ -1,9 +1,9 @@
 "use strict";
 // The lines are data in #data; every cell is written as text.
 const lines = JSON.parse(document.getElementById("data").textContent);
-const columns = ["run", "model", "method", "kind", "score", "generalisation", "specificity", "cases", "failed", "parameters",
-  "commit", "machine", "date", "torch", "settings", "reason"];
-const titles = { failed: "failed cells", reason: "why not measured" };
+const columns = ["model", "method", "kind", "score", "generalisation", "specificity", "cases", "run", "failed", "parameters", "commit",
+  "machine", "date", "torch", "settings"];
+const titles = { failed: "failed cells" };
 const scores = new Set(["score", "generalisation", "specificity"]);
 const field = (id) => document.getElementById(id);
 let by = "score", down = true;
@@ -30,8 +30,7 @@ function written(line, name) {
   const value = line[name];
   if (value === null || value === undefined) return "n/a";
   if (!scores.has(name)) return name === "commit" ? String(value).slice(0, 10) : typeof value === "number" ? value.toLocaleString("en") : String(value);
-  const interval = name === "score" && line.low !== null ? ` (${line.low.toFixed(2)} to ${line.high.toFixed(2)})` : "";
-  return value.toFixed(2) + interval;
+  return value.toFixed(2);
 }
 function compare(a, b) {
   const [x, y] = [a[by], b[by]];
@@ -42,16 +41,22 @@ function compare(a, b) {
 function show() {
   const words = field("find").value.toLowerCase().split(/\s+/).filter(Boolean);
   const fits = (line) => ["kind", "method", "model"].every((name) => !field(name).value || line[name] === field(name).value)
-    && words.every((word) => columns.some((name) => String(line[name]).toLowerCase().includes(word)));
+    && words.every((word) => [...columns, "reason"].some((name) => String(line[name]).toLowerCase().includes(word)));
   const shown = lines.filter(fits).sort(compare);
   field("body").replaceChildren(...shown.map((line) => {
     const row = document.createElement("tr");
     for (const name of columns) {
       const cell = document.createElement("td");
-      cell.className = scores.has(name) || typeof line[name] === "number" ? "n" : name;
-      cell.textContent = written(line, name);
+      cell.className = name + (scores.has(name) || typeof line[name] === "number" ? " n" : "");
       cell.dir = "auto";
-      if (name === "settings" || name === "reason") cell.title = written(line, name);
+      if (name === "run") cell.append(...String(line.run).split(/(?<=[/\\])/).flatMap((part) => [part, document.createElement("wbr")]));
+      else cell.textContent = written(line, name);
+      if (name === "score") {
+        const more = document.createElement("small");
+        more.textContent = line.score === null ? line.reason : line.low === null ? "" : `${line.low.toFixed(2)} to ${line.high.toFixed(2)}`;
+        cell.append(more);
+      }
+      if (name === "settings") cell.title = written(line, name);
       if (scores.has(name) && line[name] !== null) {
         const bar = document.createElement("i");
         bar.style.setProperty("--share", (100 * line[name]).toFixed(1) + "%");
