@@ -120,6 +120,7 @@ def line(
     }  # fmt: skip
 
 
+ERASURES = ("ablate", "leace")  # they put no answer in place of the old one
 WRAPPING = ("sphere", "norm_anchor", "rect")  # a placebo wraps no wrapper: theirs is the inner method's
 
 
@@ -151,7 +152,7 @@ def main(out: Path, ladder: str, rungs: str, methods: str, known: int, presets_o
     """Measure what OUT.csv lacks."""
     rows: list[dict[Any, Any]] = pd.read_csv(out, keep_default_na=False).to_dict("records") if out.exists() else []
     done = {(row["rung"], row["method"], row["settings"]) for row in rows}
-    chosen = [one for one in methods.split(",") if one] or [m for m in method_names() if m not in CONTROLS]
+    chosen = [one for one in methods.split(",") if one] or [m for m in method_names() if m not in (*CONTROLS, *ERASURES)]
     for rung in present_rungs(load_ladder(ladder))[0]:
         if rungs and rung.name not in rungs.split(","):
             continue

@@ -52,6 +52,7 @@ class Documents(LoRA):
     before_presets: ClassVar[Mapping[str, Any]] = {"lr": 0.001, "steps": 30, "stop_loss": 0.0, "prefixes": 10}
 
     more_sites: str = "mlp"
+    lr: float = 0.002
     steps: int = 30
     stop_loss: float = 0.0
     prefixes: int = setting(10, "texts drawn from the model that are read beside the documents", unit="texts")
