@@ -152,7 +152,8 @@ def main(out: Path, ladder: str, rungs: str, methods: str, known: int, presets_o
     """Measure what OUT.csv lacks."""
     rows: list[dict[Any, Any]] = pd.read_csv(out, keep_default_na=False).to_dict("records") if out.exists() else []
     done = {(row["rung"], row["method"], row["settings"]) for row in rows}
-    chosen = [one for one in methods.split(",") if one] or [m for m in method_names() if m not in (*CONTROLS, *ERASURES)]
+    every = [name for name in method_names() if name not in (*CONTROLS, *ERASURES)]
+    chosen = [one for one in methods.split(",") if one] or every
     for rung in present_rungs(load_ladder(ladder))[0]:
         if rungs and rung.name not in rungs.split(","):
             continue
