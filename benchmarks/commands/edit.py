@@ -280,6 +280,7 @@ def chat(model, chat, methods, dataset, limit, fast, settings, seed, device, as_
 @command()
 @option("--model", required=True)
 @click.option("--langs", type=Names(), default="en,fr,de,zh", show_default=True, help="Languages, each edited in turn.")
+@click.option("--edited", type=Names(), default="", help="Edit in these of them only.")
 @option("--methods", default="rome", show_default=True)
 @option("--limit", default=20, show_default=True)
 @click.option(
@@ -291,7 +292,7 @@ def chat(model, chat, methods, dataset, limit, fast, settings, seed, device, as_
 @option("--seed", help="Random seed of cases, statistics and intervals.")
 @option("--device")
 @printed
-def languages(model, langs, methods, limit, probes, fast, settings, corpus, seed, device, as_json, csv) -> None:
+def languages(model, langs, edited, methods, limit, probes, fast, settings, corpus, seed, device, as_json, csv) -> None:
     """Edit facts in each language, ask in the others, and print what crosses, names spelt alike and not apart.
 
     \b
@@ -303,7 +304,7 @@ def languages(model, langs, methods, limit, probes, fast, settings, corpus, seed
     from valley.compare import format_transfer, transfer_table
 
     chosen = (FAST if fast else {}) | settings
-    done = run_languages(model, langs, methods, chosen, limit, probes, seed, device, corpus)
+    done = run_languages(model, langs, methods, chosen, limit, probes, seed, device, corpus, edited)
     table = transfer_table(done.rows, seed=seed)
     emit(table, lambda: f"{format_languages(done)}\n\n{format_transfer(table)}", as_json, csv)
 

@@ -57,8 +57,9 @@ def run_languages(
     seed: int,
     device: str | None,
     corpus: str,
+    edited: Sequence[str] = (),
 ) -> Matrix:
-    """Edit in each of `langs`, ask in the others.
+    """Edit in each of `langs`, or of `edited` alone, and ask in the others.
 
     Args:
         limit: facts per edited language. probes: most questions of a kind and language.
@@ -69,10 +70,12 @@ def run_languages(
     """
     if not languages_of("-".join(langs)):
         raise BadRequest(f"languages {','.join(langs):.40}: write two or more of en, fr, de, zh, such as en,zh")
+    if not set(edited) <= set(langs):
+        raise BadRequest(f"edited languages {','.join(edited):.40}: not all among {','.join(langs)}")
     lm = open_model(reference, device)
     statistics = statistics_of(lm, seed, corpus or CORPUS)
     built, known, records = {}, {}, []
-    for lang in langs:
+    for lang in edited or langs:
         order = "-".join((lang, *(other for other in langs if other != lang)))
         cases = build_cases(f"world_facts:{order}", "fact", limit, seed)
         knows = measure_base(lm, [_asking(case, ("efficacy", "paraphrase"), 2) for case in cases], new_tokens=0).known

@@ -2,7 +2,8 @@
 
 A case counts as spelt alike in a pair where both names are one text in the two languages (case and accents aside): the
 subject's and the new answer's. There transfer may be no more than the same tokens. It is mixed where one of them is.
-"alike - different" is the difference of the two: what the spelling adds.
+"alike - different" is the difference of the two: what the spelling adds. Where there are several pairs of languages,
+lines from "all" to "all" take their cases together.
 """
 
 from __future__ import annotations
@@ -73,9 +74,12 @@ def transfer_table(rows: pd.DataFrame, known_only: bool = True, seed: int = 0) -
     ]
     per_case["spelling"] = np.array([DIFFERENT, MIXED, ALIKE])[same]
     by = [*RUNG, *SETTING, "edit_lang", "lang"]
+    parts = [(dict(zip(by, key, strict=True)), part) for key, part in per_case.groupby(by, sort=False)]
+    for key, part in per_case.groupby([*RUNG, *SETTING], sort=False):
+        if len(part[["edit_lang", "lang"]].drop_duplicates()) > 1:
+            parts.append((dict(zip(by, (*key, EVERY, EVERY), strict=True)), part))
     lines = []
-    for key, part in per_case.groupby(by, sort=False):
-        of_key = dict(zip(by, key, strict=True))
+    for of_key, part in parts:
         groups = {name: part[part["spelling"] == name] for name in (ALIKE, MIXED, DIFFERENT)}
         for spelling, some in {EVERY: part, **groups}.items():
             if len(some):
@@ -103,11 +107,14 @@ def _settings_of(index: pd.Index) -> set[tuple[str, str]]:
 
 
 def _net(part: pd.DataFrame, seed: int) -> tuple[float, np.ndarray, int]:
-    """Mean net of the cases, its value in each draw of the cases (DRAWS, 1), how many have one."""
+    """Mean net, its value in each draw of the cases (DRAWS, 1), how many cases have one. A case that was edited in
+    several languages, or asked in several, is drawn as one."""
     values = part[["net"]].to_numpy(float)
-    samples = weighted_means(unit_weights(len(part), DRAWS, np.random.default_rng(seed)), values)
-    some = np.isfinite(values)
-    return float(np.nanmean(values)) if some.any() else np.nan, samples, int(some.sum())
+    code, cases = pd.factorize(part["case"])
+    weights = unit_weights(len(cases), DRAWS, np.random.default_rng(seed))[:, code]
+    measured = np.isfinite(values[:, 0])
+    centre = float(np.nanmean(values)) if measured.any() else np.nan
+    return centre, weighted_means(weights, values), len(set(code[measured]))
 
 
 def _difference(first: pd.DataFrame, second: pd.DataFrame, seed: int) -> dict[str, float]:

@@ -50,6 +50,8 @@ def test_each_language_is_edited_where_it_is_known_and_asked_in_the_other(model:
     assert asked["efficacy"] == {"en"} and asked["cross_lingual"] == asked["neighbour"] == {"zh"}
     with pytest.raises(BadRequest, match="write two or more of en, fr, de, zh"):
         run_languages(model, ("en",), ("ike",), {}, LIMIT, 1, 0, "cpu", "")
+    with pytest.raises(BadRequest, match="edited languages de: not all among en,zh"):
+        run_languages(model, ("en", "zh"), ("ike",), {}, LIMIT, 1, 0, "cpu", "", ("de",))
 
 
 def test_both_forms_are_edited_and_asked(model: str) -> None:

@@ -62,3 +62,17 @@ def test_the_placebo_and_what_spelling_adds() -> None:
     gain = table.loc[GAIN]
     assert gain["net"] == pytest.approx(2 / 3) and gain["n"] == 3 and gain["net_low"] < 2 / 3 < gain["net_high"]
     assert pd.isna(transfer_table(rows).set_index("spelling").loc[EVERY, "placebo"])
+
+
+def test_pairs_of_languages_are_taken_together_case_by_case() -> None:
+    rows = pd.DataFrame(
+        case("a", "France", "France", "Berlin", "Berlin", 1.0, 1.0)
+        + case("b", "Spain", "Espagne", "London", "Londres", 0.0, 1.0)
+        + case("c", "Peru", "Perou", "Rome", "Rom", 0.0, 0.5)
+    )
+    german = rows[rows["probe"] != "efficacy"].assign(lang="de")
+    table = transfer_table(pd.concat([rows, german])).set_index(["edit_lang", "lang", "spelling"])
+    alone, both = table.loc["en", "fr", EVERY], table.loc["all", "all", EVERY]
+    assert both["n"] == 6 and both["net"] == pytest.approx(alone["net"])
+    assert both["net_low"] == pytest.approx(alone["net_low"])  # no more certain: the same three cases
+    assert ("all", "all", EVERY) not in transfer_table(rows).set_index(["edit_lang", "lang", "spelling"]).index
