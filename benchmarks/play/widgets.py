@@ -17,7 +17,7 @@ from valley.rows import CONTROLS
 OWN_LAYER = "usual"
 TYPED = "typed below"
 HIGHEST_DOSE = 2.0
-PROMPT = "The food made from milk curds is called"
+PROMPT = "What do we call the dairy food made from pressed milk curds? We call it"
 HEAD = (
     "<h1>Is cheese one concept?</h1><p>Edit a language model and see what moved. Everything runs on this machine.</p>"
 )
