@@ -20,16 +20,16 @@ def localise(lm: LanguageModel, case: Case, progress: Callable[[int, int], None]
     Raises:
         BadRequest: a question that does not name what it is about.
     """
-    asked = next(probe for probe in case.probes if probe.kind == "efficacy")
+    question = next(probe for probe in case.probes if probe.kind == "efficacy")
     template = case.request.prompts[0]
     around = parts(template)
-    if around is not None and fill(template, case.request.subject) == asked.prompt:
+    if around is not None and fill(template, case.request.subject) == question.prompt:
         span = (len(around[0]), len(around[0]) + len(case.request.subject))
     else:
-        span = description_span(asked.prompt, asked.prior)
-    (logp,) = continuation_logprobs(lm, [asked.prompt], [asked.candidates], [Delta({})])
-    likeliest = max(range(len(asked.candidates)), key=lambda i: float(logp[i]))
-    return heat_map_of(lm, asked.prompt, span, asked.candidates[likeliest], progress=progress)
+        span = description_span(question.prompt, question.prior)
+    (logp,) = continuation_logprobs(lm, [question.prompt], [question.candidates], [Delta({})])
+    likeliest = max(range(len(question.candidates)), key=lambda i: float(logp[i]))
+    return heat_map_of(lm, question.prompt, span, question.candidates[likeliest], progress=progress)
 
 
 def description_span(prompt: str, prior: str) -> tuple[int, int]:

@@ -157,9 +157,9 @@ class Page:
 
     def _trace(self, session: Session, *values: Any) -> Update:
         *stated, progress = values
-        found = session.localise(self._choice(*stated), progress)
-        maps = {name: gr.Plot(heat_map_chart(found, name), visible=True) for name in found.effects}
-        return {"notice": panels.notice("traced"), "traced": panels.localiser(found), **maps}
+        heat = session.localise(self._choice(*stated), progress)
+        maps = {name: gr.Plot(heat_map_chart(heat, name), visible=True) for name in heat.effects}
+        return {"notice": panels.notice("traced"), "traced": panels.localiser(heat), **maps}
 
     def _code(self, session: Session) -> tuple[str, str]:
         device, layers = self.workshop.device, session.layers

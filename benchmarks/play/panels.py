@@ -70,10 +70,10 @@ def languages(answers: Answers) -> str:
     return str(_macros().languages(groups, LABELS, moved))
 
 
-def localiser(found: HeatMap) -> str:
+def localiser(heat: HeatMap) -> str:
     """What was traced, in words: P(answer) with and without noise, the largest effect of each map and its control."""
-    peaks = [(MAP_TITLES[name], *found.peak(name), float(abs(found.controls[name]).max())) for name in found.effects]
-    return str(_macros().localiser(found, peaks))
+    peaks = [(MAP_TITLES[name], *heat.peak(name), float(abs(heat.controls[name]).max())) for name in heat.effects]
+    return str(_macros().localiser(heat, peaks))
 
 
 def stack(edits: tuple[Edit, ...]) -> str:

@@ -139,7 +139,6 @@ class Session:
         if not newest.change.has_dose:
             raise BadRequest(f"method {newest.choice.method}: its edits have no multiples; undo it to be without it")
         newest = replace(newest, choice=newest.choice.at(float(dose)), dose=Dose(float(dose)))
-        newest.choice.__post_init__()
         self.stack = (*earlier, newest)
 
     def undo(self) -> Edit:

@@ -79,12 +79,12 @@ def heat_map_of(
     if not prompt[start:end].strip():
         raise BadRequest(f"{prompt!r:.80}: no subject between characters {start} and {end}; name what it is about")
     template = f"{escaped(prompt[:start])}{{}}{escaped(prompt[end:])}"
-    asked = tokenise(lm, template, prompt[start:end], "subject_last", answer)
-    first, behind = span_in(lm, template, prompt[start:end], asked)
-    columns = list(range(asked.start - first))
+    tokenised = tokenise(lm, template, prompt[start:end], "subject_last", answer)
+    first, behind = span_in(lm, template, prompt[start:end], tokenised)
+    columns = list(range(tokenised.start - first))
     tracing = Tracing(layers=MOST_LAYERS, seed=seed)
-    trace = tracing.trace_prompts(lm, [asked], [(first, behind)], [columns], progress)
-    tokens = tuple(lm.tokenizer.decode([asked.ids[first + column]]) for column in columns)
+    trace = tracing.trace_prompts(lm, [tokenised], [(first, behind)], [columns], progress)
+    tokens = tuple(lm.tokenizer.decode([tokenised.ids[first + column]]) for column in columns)
     names = [name for name in MAP_TITLES if (name, NONE) in trace.effects]
     return HeatMap(
         prompt,
@@ -99,16 +99,16 @@ def heat_map_of(
     )
 
 
-def heat_map_chart(found: HeatMap, name: str) -> alt.Chart:
+def heat_map_chart(heat: HeatMap, name: str) -> alt.Chart:
     """One map of MAP_TITLES: layers from left to right, tokens from top to bottom, those of the subject with a star."""
-    labels = [f"{i + 1} {text.strip() or repr(text)}{'*' * (i < found.noised)}" for i, text in enumerate(found.tokens)]
-    values, controls = found.effects[name], found.controls[name]
+    labels = [f"{i + 1} {text.strip() or repr(text)}{'*' * (i < heat.noised)}" for i, text in enumerate(heat.tokens)]
+    values, controls = heat.effects[name], heat.controls[name]
     table = pd.DataFrame(
         {"layer": layer, "token": label, "effect": values[at, column], "control": controls[at, column]}
         for column, label in enumerate(labels)
-        for at, layer in enumerate(found.layers)
+        for at, layer in enumerate(heat.layers)
     )
-    total = max(found.clean - found.noisy, SMALLEST_TOTAL)
+    total = max(heat.clean - heat.noisy, SMALLEST_TOTAL)
     colour = alt.Scale(scheme="viridis", domain=[0, total], clamp=True)
     ink = {"labelColor": INK, "titleColor": INK}
     tips = ["token", "layer", alt.Tooltip("effect", format=".3f"), alt.Tooltip("control", format=".3f")]

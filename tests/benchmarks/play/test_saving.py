@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from benchmarks.play import panels
 from benchmarks.play.answers import Answers, Bar, Bars, KindLine
 from benchmarks.play.saving import folder_of, save
+from benchmarks.readings import HeatMap
 from editing.delta import Delta
 from editing.delta.changes import LowRank
 from editing.errors import BadRequest
@@ -63,7 +65,9 @@ def test_every_panel_shows_markup_as_text() -> None:
     bars = Bars(MARKUP, "en", "efficacy", (Bar(MARKUP, 0.2, 0.9, "new"),))
     answers = Answers((row,), (KindLine("neighbour", 1, 0, 1, float("nan")),), (bars,))
     made = [part(answers) for part in (panels.bars, panels.kinds, panels.questions, panels.siblings, panels.languages)]
-    made += [panels.notice(MARKUP, "error"), panels.stack(())]
+    effects = {"mlp_effect": np.array([[0.1, 0.5]])}
+    heat = HeatMap(MARKUP, MARKUP, (MARKUP, MARKUP), 1, (0,), 0.9, 0.1, effects, effects)
+    made += [panels.notice(MARKUP, "error"), panels.stack(()), panels.localiser(heat)]
     for html in made:
         assert "<img" not in html and "49" not in html
-    assert sum("&lt;img src=x onerror=alert(1)&gt;" in html for html in made) >= 4
+    assert sum("&lt;img src=x onerror=alert(1)&gt;" in html for html in made) >= 5

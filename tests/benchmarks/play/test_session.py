@@ -106,15 +106,15 @@ def test_an_edit_of_each_kind_equals_the_command_and_the_python(choice, session,
 
 def test_the_localiser_traces_the_typed_edit_and_makes_none(session, workshop) -> None:
     heard: list[tuple[str, int, int]] = []
-    found = session.localise(fact(1), lambda *step: heard.append(step))
+    heat = session.localise(fact(1), lambda *step: heard.append(step))
     record = facts()[1]
-    assert session.stack == () and found.answer == record["old"]
-    assert found.prompt == record["prompt"].format(record["subject"])
-    assert "".join(found.tokens[: found.noised]).strip() == record["subject"]
-    assert found.clean > 0.5 and found.clean - found.noisy > 0.2
+    assert session.stack == () and heat.answer == record["old"]
+    assert heat.prompt == record["prompt"].format(record["subject"])
+    assert "".join(heat.tokens[: heat.noised]).strip() == record["subject"]
+    assert heat.clean > 0.5 and heat.clean - heat.noisy > 0.2
     traced = [step for step in heard if step[0].startswith("tracing")]
     assert traced[-1][1] == traced[-1][2] > 1
-    assert "Spain" in panels.localiser(found)
+    assert "Spain" in panels.localiser(heat)
 
     renamed = session.localise(Choice("rename", ("cheese", "fromage"), corpus=CORPUS))
     assert "".join(renamed.tokens[: renamed.noised]).strip() == "The dairy food made from pressed milk curds"
