@@ -68,13 +68,13 @@ class Choice:
         Raises:
             BadRequest: no such layer.
         """
-        chosen: dict[str, Any] = usual_settings(self.kind, self.method)
-        chosen |= taken_by(self.method, FAST) if self.fast else {}
-        if self.layer is None:
-            return chosen
-        if not 0 <= self.layer < n_layers:
-            raise BadRequest(f"layer {self.layer}: the model has layers 0 to {n_layers - 1}; choose one of them")
-        return chosen | {"depth": (self.layer + 0.5) / n_layers}  # the middle of the block: rounding cannot move it
+        place: dict[str, Any] = {}
+        if self.layer is not None:
+            if not 0 <= self.layer < n_layers:
+                raise BadRequest(f"layer {self.layer}: the model has layers 0 to {n_layers - 1}; choose one of them")
+            place = {"depth": (self.layer + 0.5) / n_layers}  # the middle of the block: rounding cannot move it
+        fast = taken_by(self.method, FAST) if self.fast else {}
+        return usual_settings(self.kind, self.method, place) | fast | place
 
     def given(self) -> tuple[str, ...]:
         """The words that this kind of edit takes."""

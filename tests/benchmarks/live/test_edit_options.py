@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from benchmarks.live import usual_settings
 from tests.benchmarks.commands.test_cli import call, refused
 from tests.benchmarks.tiny import World, world
 
@@ -34,3 +35,10 @@ def test_edit_erases_a_concept(tiny: World) -> None:
     assert edit["restored"] and edit["dose"]["value"] == 1 and edit["requests"][0]["contrast"]
     assert {"efficacy", "neighbour", "drift"} <= {row["probe"] for row in edit["summary"]}
     assert "--retarget and --erase" in refused(*common, "--retarget", "cheese=bread")
+
+
+@pytest.mark.parametrize("given", [{"site": "mlp"}, {"depth": 0.5}, {"lookup": "last"}, {"preset": "published"}])
+def test_the_usual_place_of_a_rename_is_taken_whole_or_not_at_all(given: dict) -> None:
+    assert usual_settings("rename", "rome", {"contexts_per_step": 3}) == {"site": "attn", "depth": 0.8}
+    assert usual_settings("rename", "rome", given) == {}
+    assert usual_settings("rename", "memit", {}) == {} == usual_settings("fact", "rome", {})
