@@ -11,6 +11,7 @@ from benchmarks.provenance import canonical
 from benchmarks.sweep.cell import Cell
 from editing.errors import BadRequest, Unreachable
 from editing.methods import make_method, method_names, settings_before_presets
+from editing.solve import FORMER
 from editing.stats.statistics import ModelStatistics
 from tests.editing import reference
 from tests.editing.worked import REQUESTS, distance, model, ridged
@@ -135,6 +136,13 @@ def test_moving_keeps_the_search_that_ends_lower(tmp_path: Path) -> None:
         losses = [d[i].provenance["optimiser"]["loss"] for d in (plain, last)]
         assert delta.provenance["optimiser"]["loss"] == pytest.approx(min(losses), rel=1e-4)
         assert ("moved" in delta.provenance) == (losses[1] < losses[0])
+
+
+@pytest.mark.parametrize("name", method_names())
+def test_the_former_defaults_are_named(name: str) -> None:
+    assert make_method(name, preset=FORMER).settings() == settings_before_presets(name)
+    with pytest.raises(BadRequest, match="preset"):
+        make_method(name, preset="none")
 
 
 def test_rows_from_before_there_were_presets_keep_their_address() -> None:
