@@ -17,7 +17,11 @@ from valley.rows import CONTROLS
 OWN_LAYER = "usual"
 TYPED = "typed below"
 HIGHEST_DOSE = 2.0
-PROMPT = "What do we call the dairy food made from pressed milk curds? We call it"
+# The first prompt of the example's edit: whatever the method and place, the chosen dose makes it say the new name.
+PROMPT = (
+    "The thing that opens a lock: a key. The white powder that makes food salty: salt. "
+    "The dairy food made from pressed milk curds:"
+)
 HEAD = (
     "<h1>Is cheese one concept?</h1><p>Edit a language model and see what moved. Everything runs on this machine.</p>"
 )
