@@ -259,7 +259,8 @@ def _regret(dev: pd.DataFrame, pick: dict, seed: int) -> dict[str, float]:
 
     The score is a harmonic mean of two means; a case counts by its first-order share of it at the chosen setting.
     """
-    sides = [dev.pivot_table(index="pair", columns="settings", values=side, observed=True) for side in SIDES]
+    means = dev.groupby(["pair", "settings"], observed=True)[list(SIDES)].mean()
+    sides = [means[side].dropna().unstack("settings") for side in SIDES]
     chosen = pick["settings"]
     if any(chosen not in side for side in sides):
         return {"n_dev": 0, "regret": np.nan}

@@ -93,7 +93,7 @@ def coded(frame: pd.DataFrame) -> pd.DataFrame:
     """`frame` with its text columns as categories in alphabetical order: groups and sorts go by numbers, in the same
     order."""
     texts = [name for name in frame.columns if isinstance(frame[name].dtype, pd.StringDtype)]
-    return frame.astype(dict.fromkeys(texts, "category"))
+    return frame.astype(dict.fromkeys(texts, "category")).copy()  # a copy has its numbers in one block
 
 
 def failures(rows: pd.DataFrame) -> pd.DataFrame:
@@ -206,4 +206,4 @@ def scores_of(rows: pd.DataFrame) -> pd.DataFrame:
     table = table.sort_values(unit, kind="stable", ignore_index=True)
     table = table.assign(pair=table.groupby(["ladder", "edit_kind", *CASE], observed=True).ngroup())
     texts["cluster"] = texts.pop("relation", facts["cluster"].dtype)  # `relation` is a probe kind from here on
-    return table.astype({name: dtype for name, dtype in texts.items() if name in table})
+    return table.astype({name: dtype for name, dtype in texts.items() if name in table}).copy()  # one block

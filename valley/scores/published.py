@@ -380,8 +380,10 @@ def _means_of(
     made = []
     for some in (part, placebo):
         w = np.ones((1, len(some))) if weights is None or unique is None else weights[unique[some]].T
-        means = weighted_means(w, values[some])
-        made.append({name: means[:, j] for j, name in enumerate(names)} if len(some) or some is part else {})
+        asked = np.flatnonzero(~np.isnan(values[some]).all(axis=0))  # of 40 kinds of scores a setting has 10
+        means = dict(zip(asked, weighted_means(w, values[some].take(asked, axis=1)).T, strict=True))
+        nothing = np.full(len(w), np.nan)
+        made.append({name: means.get(j, nothing) for j, name in enumerate(names)} if len(some) or some is part else {})
     return Means(*made)
 
 

@@ -45,15 +45,11 @@ def unit_weights(n: int, draws: int, rng: np.random.Generator) -> np.ndarray:
 
 def weighted_means(weights: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Mean of `values` (n_cases, k) under each draw's weights, NaN left out: (draws, k); NaN where nothing is left."""
-    asked = ~np.isnan(values).all(axis=0)  # of 40 kinds of scores a setting has 10
-    values = np.compress(asked, values, axis=1)
     present = ~np.isnan(values)
     total = weights @ np.where(present, values, 0.0)
     count = weights @ present.astype("float64")
-    means = np.full((len(weights), len(asked)), np.nan, order="F")  # whoever reads it takes single columns
     with np.errstate(invalid="ignore", divide="ignore"):
-        means[:, asked] = np.where(count > 0, total / count, np.nan)
-    return means
+        return np.where(count > 0, total / count, np.nan)
 
 
 def redraw(drawn: Sequence[np.ndarray], seed: int) -> np.ndarray:

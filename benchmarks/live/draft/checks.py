@@ -31,8 +31,15 @@ class Checked:
     of: int
 
     @property
+    def answered(self) -> bool:
+        """Whether the model answers the word, where it had something else to answer."""
+        return self.rank == 1 and self.of > 1
+
+    @property
     def comment(self) -> str:
-        fault = "" if self.rank == 1 else ": the model does not answer the word; correct it"
+        fault = "" if self.answered else ": the model does not answer the word; correct it"
+        if self.of == 1:
+            fault = ": no siblings to compare the word with; add some"
         return f"by {self.source}; log P {self.logp:.1f}, rank {self.rank} of {self.of}{fault}"
 
 

@@ -75,7 +75,7 @@ class Concept:
     @property
     def answered(self) -> int:
         """Of its texts, those that the model answers with the word."""
-        return sum(one.rank == 1 for one in (*self.definitions, *((self.cloze,) if self.cloze else ())))
+        return sum(one.answered for one in (*self.definitions, *((self.cloze,) if self.cloze else ())))
 
 
 @dataclass(frozen=True)

@@ -110,9 +110,12 @@ class Writer:
         return bool(logp[1] > logp[0])
 
     def cased(self, word: str) -> str:
-        """The word as given, or without its capital where the model rather writes it so."""
+        """The word as given, or without its capital where the model rather writes it so.
+
+        A name with a further capital, such as New York or NATO, stays as it is.
+        """
         plain = word[:1].lower() + word[1:]
-        if plain == word:
+        if plain == word or plain != plain.lower():
             return word
         (logp,) = continuation_logprobs(self.lm, [prompts_of(self.lang)["grammar"]["proper"]], [(word, plain)])
         return word if logp[0] >= logp[1] else plain

@@ -83,7 +83,8 @@ def format_draft(draft: Draft) -> str:
     lines = []
     for concept in draft.concepts[: draft.asked]:
         kin = [one.name for one in draft.concepts[draft.asked :] if one.kind == concept.kind]
-        lines.append(f"{concept.name} ({concept.kind}); siblings: {', '.join(kin) or 'those of the suite'}")
+        others = ", ".join(kin) or ("those of the suite" if concept.of_suite else "none")
+        lines.append(f"{concept.name} ({concept.kind}); siblings: {others}")
         for one in (*concept.definitions, *((concept.cloze,) if concept.cloze else ())):
             lines.append(f"  {one.text!r}  ({one.comment})")
         kept = [f"{name} {one.answer}" for name, one in (concept.attributes or {}).items() if one.kept]

@@ -43,6 +43,16 @@ def test_whole_names_are_compared_although_they_begin_alike(cities) -> None:
     assert other.rank > 1 and "does not answer the word" in other.comment
 
 
+def test_a_word_alone_is_not_answered_and_names_keep_their_capitals(cities) -> None:
+    prompt = SENTENCE.format(CITIES["Paris"])
+    (alone,) = check(cities, "Paris", [], [(CITIES["Paris"], "model", prompt, "")])
+    assert (alone.rank, alone.of, alone.answered) == (1, 1, False) and "no siblings" in alone.comment
+    writer = Writer(cities, "en", 0)
+    assert [writer.cased(name) for name in ("New York", "NATO", "McIntosh", "tea")] == [
+        "New York", "NATO", "McIntosh", "tea",
+    ]  # fmt: skip
+
+
 def test_texts_that_give_the_name_away_or_say_nothing_are_dropped_and_counted() -> None:
     from collections import Counter
 
@@ -130,3 +140,21 @@ def test_the_commands(tmp_path: Path) -> None:
     assert {"New York", "sparrow"} <= set(checked["described"]) and checked["languages"] == ["en"]
     assert "is there already" in refused("concepts", "draft", "tea", *model, "--out", out)
     assert "unknown concept 'teapot'" in refused("edit", *model, "--rename", "teapot=tea", "--concepts", out)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "pair",
+    ["New York=violoncello", "Violoncello=banjos", "sparrows=sparrow", "electric guitar=electric eel"],
+    ids=["several words and a capital", "a capital and a plural", "tokens begin alike", "first words alike"],
+)
+def test_a_rename_of_unknown_words_is_drafted_made_and_undone(pair: str) -> None:
+    rung = Path("results/ladders/grown-quick/rungs/gpt2-1x64")
+    if not rung.is_dir():
+        pytest.skip("the committed rung gpt2-1x64 is not there")
+    options = ("--method", "ft_m", "--fast", "--dose", "1", "--device", "cpu")
+    done = call("edit", "--model", f"./{rung}", "--rename", pair, *options, "--json")
+    assert done.exit_code == 0, done.output
+    record = json.loads(done.stdout)
+    efficacy = [probe for probe in record["probes"] if probe["probe"] == "efficacy"]
+    assert efficacy and all(probe["answer"] == pair.partition("=")[2] for probe in efficacy)
