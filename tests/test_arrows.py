@@ -40,7 +40,8 @@ valley.text
 valley.verdicts
 valley.scores
 valley.rows
-valley.statistics | valley.lazy
+valley.statistics
+valley.lazy
 editing.files
 editing.errors | editing.seeds | editing.progress | editing.lazy
 """

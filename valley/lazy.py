@@ -1,4 +1,4 @@
-"""pandas, pyarrow and DuckDB, imported when they are first used: a command that reads no table does not wait for them.
+"""Large libraries, imported when they are first used: a command that reads and judges no table does not wait for them.
 
 from valley.lazy import pandas as pd
 """
@@ -14,10 +14,12 @@ if TYPE_CHECKING:
     import pandas as pandas
     import pyarrow as pyarrow
     from pyarrow import parquet as parquet
+    from scipy import stats as stats
 else:
     duckdb = Later("duckdb")
     pandas = Later("pandas")
     pyarrow = Later("pyarrow")
     parquet = Later("pyarrow.parquet")
+    stats = Later("scipy.stats")
 
-__all__ = ["duckdb", "pandas", "parquet", "pyarrow"]
+__all__ = ["duckdb", "pandas", "parquet", "pyarrow", "stats"]

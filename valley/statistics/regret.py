@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.stats import chi2
+
+from valley.lazy import stats
 
 
 def selection_regret(dev: np.ndarray, rng: np.random.Generator, quantile: float = 0.975, draws: int = 200) -> float:
@@ -23,7 +24,7 @@ def selection_regret(dev: np.ndarray, rng: np.random.Generator, quantile: float 
     residual = dev - dev.mean(axis=1, keepdims=True) - means + means.mean()
     error = float((residual**2).sum() / ((n - 1) * (k - 1))) / n  # variance of one mean, without what cases share
     # An upper value: few cases often show no spread between settings at all, which is no sign that there is none.
-    signal = max(0.0, float(means.var(ddof=1)) * (k - 1) / float(chi2.ppf(0.1, k - 1)) - error)
+    signal = max(0.0, float(means.var(ddof=1)) * (k - 1) / float(stats.chi2.ppf(0.1, k - 1)) - error)
     share = signal / (signal + error) if signal + error > 0 else 0.0
     centre = means.mean() + share * (means - means.mean())
     truth = centre + np.sqrt(share * error) * rng.standard_normal((draws, k))

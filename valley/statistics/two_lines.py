@@ -8,7 +8,8 @@ rungs, and its standard errors by the known variances.
 from __future__ import annotations
 
 import numpy as np
-from scipy.stats import norm
+
+from valley.lazy import stats
 
 
 def _regress(basis: np.ndarray, y: np.ndarray, variance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -46,4 +47,4 @@ def two_lines(x: np.ndarray, y: np.ndarray, variance: np.ndarray) -> float:
     first = np.abs(_slopes(x, y, variance, float(np.median(flat))))
     share = first[1] / first.sum() if first.sum() > 0 else 0.5
     z = _slopes(x, y, variance, float(np.quantile(flat, share)))
-    return float(2 * norm.sf(np.abs(z)).max()) if z[0] < 0 < z[1] else 1.0
+    return float(2 * stats.norm.sf(np.abs(z)).max()) if z[0] < 0 < z[1] else 1.0

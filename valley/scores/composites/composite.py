@@ -43,13 +43,10 @@ class Means:
 
     def mean(self, kinds: Sequence[str], net: bool = False) -> np.ndarray:
         """Unweighted mean over the kinds that were asked; with `net`, each above placebo. NaN where none was asked."""
-        total, count = np.zeros((2, *np.shape(self.values[kinds[0]])))
-        for kind in kinds:
-            measured = ~np.isnan(self.values[kind])
-            if measured.any():
-                total += np.where(measured, self.net(kind) if net else self.values[kind], 0.0)
-                count += measured
-        return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+        parts = np.stack([self.net(kind) if net else self.values[kind] for kind in kinds])
+        measured = ~np.isnan(np.stack([self.values[kind] for kind in kinds]))
+        total = np.where(measured, parts, 0.0).sum(axis=0)
+        return np.where(measured.any(axis=0), total / np.maximum(measured.sum(axis=0), 1), np.nan)
 
 
 @dataclass(frozen=True)
