@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import altair as alt
 import pandas as pd
 
@@ -28,6 +30,7 @@ def oracle_chart(table: pd.DataFrame) -> alt.LayerChart:
 def composite_chart(table: pd.DataFrame) -> alt.HConcatChart:
     """Rank correlation of every composite with the oracle, across edits and across methods, on both halves."""
     order = table[table["view"] == "methods"].groupby("composite")["rho"].mean().sort_values(ascending=False)
+    least = min(-0.2, math.floor(5 * table["rho"].min()) / 5)
     panels = []
     for view, title in (("edits", "across the edits of one method"), ("methods", "across the methods of one rung")):
         part = table[table["view"] == view].dropna(subset=["rho"])
@@ -36,7 +39,7 @@ def composite_chart(table: pd.DataFrame) -> alt.HConcatChart:
             color=alt.Color("half:N", title="half of the seeds", scale=alt.Scale(range=list(PALETTE[:2]))),
         )
         dots = base.mark_circle(size=60).encode(
-            x=alt.X("rho:Q", title="rank correlation with the oracle score", scale=alt.Scale(domain=[-0.2, 1]))
+            x=alt.X("rho:Q", title="rank correlation with the oracle score", scale=alt.Scale(domain=[least, 1]))
         )
         panels.append(_layers([_rule(0.0), _rule(0.5), dots], 240, 320))
     return alt.hconcat(*panels)

@@ -77,7 +77,7 @@ def _rung(part: pd.DataFrame) -> list[str]:
         one = cast(Any, by_settings.loc[DEFAULT])
         cells = [_number(one[key]) for key in ("efficacy", "paraphrase", "generalisation", "neighbour", "same_subject")]
         if one["error"]:
-            cells = [one["error"].split(":", 1)[-1].strip(), *[""] * 7]
+            cells = [f"refused: {one['error'].rpartition(': ')[2]}", *[""] * 7]
         else:
             interval = f"{_number(one['composite'])} [{_number(one['low'])}, {_number(one['high'])}]"
             cells += [interval, str(int(one["moved"]) or ""), f"{one['seconds_edit']:.2f}"]
