@@ -380,8 +380,8 @@ def _means_of(
     made = []
     for some in (part, placebo):
         w = np.ones((1, len(some))) if weights is None or unique is None else weights[unique[some]].T
-        asked = np.flatnonzero(~np.isnan(values[some]).all(axis=0))  # of 40 kinds of scores a setting has 10
-        means = dict(zip(asked, weighted_means(w, values[some].take(asked, axis=1)).T, strict=True))
+        there: list[int] = np.flatnonzero(~np.isnan(values[some]).all(axis=0)).tolist()  # 10 of 40 kinds of scores
+        means = dict(zip(there, weighted_means(w, values[some].take(there, axis=1)).T, strict=True))
         nothing = np.full(len(w), np.nan)
         made.append({name: means.get(j, nothing) for j, name in enumerate(names)} if len(some) or some is part else {})
     return Means(*made)

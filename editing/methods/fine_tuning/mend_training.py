@@ -118,10 +118,12 @@ def _loss(network: Hypernetwork, lesson: Lesson, edit_weight: float) -> torch.Te
     """Eq. 4, the mean over the lesson's edits."""
     splice, spots, places = lesson.splice, lesson.spots, lesson.places
     with torch.no_grad():
-        base = splice.run((places[:, 0], places[:, 1])).float().log_softmax(-1)
+        unedited = splice.run((places[:, 0], places[:, 1]))
     where = torch.cat([spots[:, :2], places])
-    logits = splice.run((where[:, 0], where[:, 1]), _hooks(network, lesson)).float().log_softmax(-1)
-    answers, rest = logits.split([len(spots), len(places)])
+    edited = splice.run((where[:, 0], where[:, 1]), _hooks(network, lesson))
+    assert unedited is not None and edited is not None
+    base = unedited.float().log_softmax(-1)
+    answers, rest = edited.float().log_softmax(-1).split([len(spots), len(places)])
     nll = -answers.gather(1, spots[:, 2:]).mean()
     kl = (base.exp() * (base - rest)).sum(1).mean()
     return edit_weight * nll + kl
