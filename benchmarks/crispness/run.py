@@ -18,6 +18,7 @@ from benchmarks.ladders import choose_rungs
 from benchmarks.measure import open_model, statistics_of, stored_table
 from benchmarks.pictures import write_png
 from benchmarks.world import own_knowledge
+from editing.cache import cache_root
 from editing.errors import BadData, UserError
 from editing.files import atomic_file, made_folder
 from editing.model import LanguageModel
@@ -111,7 +112,7 @@ def _measured(lm: LanguageModel, concepts: Sequence[str], setup: Setup, pairs: P
         statistics = statistics_of(lm, setup.seed, setup.corpus)
         return crispness(lm, concepts, setup, statistics=statistics, pairs=pairs)
 
-    return stored_table("crispness", lm, [VERSION, list(concepts), repr(setup), repr(pairs)], measured)
+    return stored_table(cache_root() / "crispness", lm, [VERSION, list(concepts), repr(setup), repr(pairs)], measured)
 
 
 def summary(frame: pd.DataFrame) -> pd.DataFrame:

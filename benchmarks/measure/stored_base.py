@@ -44,19 +44,19 @@ def stored_base(lm: LanguageModel, cases: Sequence[Case]) -> Base:
 
 
 def stored_table(
-    folder: str, lm: LanguageModel, identity: Sequence[Any], make: Callable[[], pd.DataFrame]
+    folder: Path, lm: LanguageModel, identity: Sequence[Any], make: Callable[[], pd.DataFrame]
 ) -> pd.DataFrame:
     """The table that `make` gives, made at the first call and read from the cache from then on; one that cannot be read
     is made again.
 
     Args:
-        folder: below the cache. identity: what decides the table besides the weights and the first tokens, as JSON.
+        folder: of such tables. identity: what decides the table besides the weights and the first tokens, as JSON.
 
     Raises:
         BadData: the cache cannot be written.
     """
     key = hashlib.sha256(json.dumps([*identity, lm.prefix_ids]).encode()).hexdigest()
-    path = cache_root() / folder / f"{lm.weight_hash[:24]}-{key[:16]}.parquet"
+    path = folder / f"{lm.weight_hash[:24]}-{key[:16]}.parquet"
     try:
         return pd.read_parquet(path)
     except (OSError, ValueError):  # nothing there, or nothing readable

@@ -18,6 +18,7 @@ from benchmarks.models import parse
 from benchmarks.readings.base import NONE, Reading
 from benchmarks.readings.by_name import make_reading, reading_names
 from benchmarks.readings.prompts import Material, ReadingInput, exposure_of, ravel_material, world_material
+from editing.cache import cache_root
 from editing.errors import BadData, BadRequest, UserError
 from editing.files import atomic_file, made_folder
 from valley.rows import READINGS_FILE, read_readings
@@ -137,7 +138,7 @@ def _store(file: Path, table: pd.DataFrame) -> None:
 def _read(reading: Reading, source: ReadingInput) -> pd.DataFrame:
     """The reading of one model, or what was read before."""
     identity = [VERSION, reading.name, repr(reading), repr(source.material), repr(source.statistics.describe())]
-    return stored_table("readings", source.lm, identity, lambda: reading(source))
+    return stored_table(cache_root() / "readings", source.lm, identity, lambda: reading(source))
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:
