@@ -237,7 +237,9 @@ def weights(folder: Path) -> str:
     return hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize(
+    "architecture", [pytest.param(name, marks=() if name == "gpt2" else pytest.mark.slow) for name in ARCHITECTURES]
+)
 def test_a_rung_is_the_same_every_time_and_loads_plainly(architecture: str, tmp_path: Path) -> None:
     spec = replace(TINY, architecture=architecture)
     state = torch.random.get_rng_state()

@@ -79,6 +79,7 @@ def test_a_zipf_rung_says_what_is_known_of_the_rare_and_the_frequent(tmp_path: P
     assert "recall_by_frequency" not in read_card(grow(TINY, cache=tmp_path, progress=False))
 
 
+@pytest.mark.slow
 def test_models_along_the_training_are_rungs_of_their_own(tmp_path: Path) -> None:
     plain = grow(TINY, cache=tmp_path / "plain", progress=False)
     assert [p for p in plain.parent.iterdir() if p.is_dir()] == [plain], "only where asked for"

@@ -78,6 +78,7 @@ def test_a_watch_counts_every_stage_once() -> None:
     assert inner > watch.spent["whole", "part"].cpu  # nor in the stage around it
 
 
+@pytest.mark.slow
 def test_the_stages_of_a_sweep_are_all_of_it(tiny: World) -> None:
     before = cache_root()
     table = pipeline(tiny.model, ("rome", "ike"), 4, 2, "cpu", f"fact_file:{tiny.facts}")

@@ -92,6 +92,7 @@ def test_deltas_are_those_of_the_plain_model(
 
 # The embedding's rows and a head tied to them, shifts, codebooks, gradients and descents: every way a method reads a
 # model.
+@pytest.mark.slow
 @pytest.mark.parametrize("away", ["blocks on disk"], indirect=True)
 @pytest.mark.parametrize("method", ["memit", "embedding", "ft_l", "lora", "ultraedit", "grace", "steer"])
 def test_so_are_those_of_every_other_way_to_read_a_model(

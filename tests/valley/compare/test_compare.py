@@ -98,6 +98,7 @@ def pairs(rng: np.random.Generator, truth: float) -> tuple[pd.DataFrame, pd.Data
     return frame(*sides[0]), frame(*sides[1])
 
 
+@pytest.mark.slow
 def test_intervals_cover_the_true_difference() -> None:
     rng, hits, rounds = np.random.default_rng(5), 0, 25
     for i in range(rounds):

@@ -210,6 +210,7 @@ for (const level of ["error", "warn"]) console[level] = (...words) => problems.p
 </script>"""
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("chromium"), reason="no chromium on this machine (apt-get install chromium)")
 @pytest.mark.parametrize(
     ("rows", "filters"), [(ladder(3, kinds=("fact", "rename")), True), (hostile(), False)], ids=["plain", "hostile"]
