@@ -34,7 +34,7 @@ def test_a_line_has_both_presets_the_search_and_the_reason() -> None:
     text = page(table)
     numbers = "1.00 | 0.80 | 0.60 | 0.90 | 0.70 | 0.69 [0.50, 0.80] | 12 | 0.25"
     assert f"| `rome` | {numbers} | 0.05 | 0.01 | 0.72 (4) |" in text
-    assert "| `memit` | not reachable |" in text and f"| `lora` | {numbers} | refused |  |  |" in text
+    assert "| `memit` | refused: not reachable |" in text and f"| `lora` | {numbers} | refused |  |  |" in text
     assert "Not measured on r: `ablate`" in text
 
 
