@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any, NoReturn, get_args
@@ -163,6 +164,17 @@ class Case:
             )
         if not any(p.kind == "efficacy" for p in self.probes):
             raise BadData(f"case {self.id!r}: no efficacy probe; ask at least the edited prompt itself")
+
+
+def first_probes(probes: Sequence[Probe], most: Callable[[Probe], float]) -> tuple[Probe, ...]:
+    """The first `most(probe)` probes of each kind and language, in their order; `most` goes by these two alone."""
+    counts: Counter[tuple[str, str]] = Counter()
+    chosen = []
+    for probe in probes:
+        counts[probe.kind, probe.lang] += 1
+        if counts[probe.kind, probe.lang] <= most(probe):
+            chosen.append(probe)
+    return tuple(chosen)
 
 
 def _no_choice(prompt: str, candidates: tuple[str, ...], answer: int) -> str:

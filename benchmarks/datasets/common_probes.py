@@ -5,11 +5,11 @@ Each costs a fixed few sequences per case, so that none of them outweighs the ca
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from math import inf
 
-from benchmarks.cases import Case, Probe
+from benchmarks.cases import Case, Probe, first_probes
 from benchmarks.datasets.asking import turns
 from benchmarks.texts import ability_items, drift_texts
 from editing.text import join, sentence
@@ -26,22 +26,16 @@ def with_common_probes(cases: Sequence[Case], most: int = 0) -> tuple[Case, ...]
     """
     drift = _drift()
     out = []
+
+    def kept(probe: Probe) -> float:
+        return most if most and probe.kind != "efficacy" else inf
+
     for number, case in enumerate(cases):
-        first = _first(case.probes, most)
+        first = first_probes(case.probes, kept)
         own = {p.kind for p in first}
         derived = (*_neighbours_plus(case, first), *drift, _fluency(case), *_ability(number))
         out.append(replace(case, probes=(*first, *(p for p in derived if p.kind not in own))))
     return tuple(out)
-
-
-def _first(probes: Sequence[Probe], most: int) -> list[Probe]:
-    counts: Counter[tuple[str, str]] = Counter()
-    kept = []
-    for p in probes:
-        counts[p.kind, p.lang] += 1
-        if not most or p.kind == "efficacy" or counts[p.kind, p.lang] <= most:
-            kept.append(p)
-    return kept
 
 
 def _drift() -> tuple[Probe, ...]:

@@ -20,14 +20,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmarks.cases import Case, Probe
+from benchmarks.cases import Case, Probe, first_probes
 from benchmarks.chat import ChatForm, chat_form
 from benchmarks.datasets import build_cases
-from benchmarks.live.controls import placebo_for
 from benchmarks.measure import Base, measure, measure_base, open_model, planned, probe_rows, statistics_of
 from editing.delta import Delta
 from editing.errors import BadModel, BadRequest
-from editing.methods import make_method, taken_by
+from editing.methods import make_method, placebo_for, taken_by
 from editing.model import LanguageModel
 from valley.rows import GATES
 from valley.statistics import t_interval, unit_weights, weighted_means
@@ -109,15 +108,11 @@ def run_chat(
 
 def _some(case: Case) -> Case:
     """The first PROBES of each kind and language; what should stay in the language of the edit only."""
-    count: dict[tuple[str, str], int] = {}
-    chosen: list[Probe] = []
-    for p in case.probes:
-        key = (p.kind, p.lang)
-        count[key] = count.get(key, 0) + 1
-        wished = p.kind in CHANGED or (p.kind in KEPT and p.lang == case.request.lang)
-        if wished and count[key] <= PROBES:
-            chosen.append(p)
-    return replace(case, probes=tuple(chosen))
+
+    def most(p: Probe) -> int:
+        return PROBES if p.kind in CHANGED or (p.kind in KEPT and p.lang == case.request.lang) else 0
+
+    return replace(case, probes=first_probes(case.probes, most))
 
 
 def _scores(lm: LanguageModel, cases: Sequence[Case], base: Base, deltas: Sequence[Delta]) -> pd.DataFrame:

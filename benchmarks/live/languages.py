@@ -13,15 +13,14 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks.cases import Case, Probe
+from benchmarks.cases import Case, Probe, first_probes
 from benchmarks.datasets import build_cases
-from benchmarks.live.controls import placebo_for
 from benchmarks.measure import Base, measure, measure_base, open_model, planned, probe_rows, statistics_of
 from benchmarks.provenance import canonical
 from benchmarks.world import languages_of
 from editing.delta import Delta
 from editing.errors import BadRequest
-from editing.methods import make_method, taken_by
+from editing.methods import make_method, placebo_for, taken_by
 from editing.model import LanguageModel
 from editing.stats import CORPUS
 
@@ -111,19 +110,13 @@ def _efficacy(rows: pd.DataFrame) -> pd.DataFrame:
     return table.reset_index().rename(columns={"of": "method"})
 
 
-def _asking(case: Case, kinds: Sequence[str], most: int) -> Case:
-    """`case` with the first `most` probes of each of `kinds` and language."""
-    count: dict[tuple[str, str], int] = {}
-    chosen: list[Probe] = []
-    for p in case.probes:
-        count[p.kind, p.lang] = count.get((p.kind, p.lang), 0) + 1
-        if p.kind in kinds and count[p.kind, p.lang] <= most and not (p.kind == "neighbour" and _own(case, p)):
-            chosen.append(p)
-    return replace(case, probes=tuple(chosen))
+def _asking(case: Case, kinds: Sequence[str], number: int) -> Case:
+    """`case` with the first `number` probes of each of `kinds` and language; neighbours in the other languages only."""
 
+    def most(p: Probe) -> int:
+        return number if p.kind in kinds and not (p.kind == "neighbour" and p.lang == case.request.lang) else 0
 
-def _own(case: Case, probe: Probe) -> bool:
-    return probe.lang == case.request.lang
+    return replace(case, probes=first_probes(case.probes, most))
 
 
 def _records(

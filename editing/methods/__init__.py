@@ -2,7 +2,15 @@
 all."""
 
 from editing.methods.base import Method, Placement
-from editing.methods.by_name import FAST, make_method, method_names, registry, settings_before_presets, taken_by
+from editing.methods.by_name import (
+    FAST,
+    make_method,
+    method_names,
+    placebo_for,
+    registry,
+    settings_before_presets,
+    taken_by,
+)
 from editing.methods.locate_then_edit.moving import edits_or_reasons
 from editing.methods.locate_then_edit.spread import Spread
 from editing.methods.peers import process as easyedit_process
@@ -26,6 +34,7 @@ __all__ = [
     "make_method",
     "method_names",
     "module_names",
+    "placebo_for",
     "registry",
     "run_easyedit",
     "settings_before_presets",

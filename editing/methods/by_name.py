@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import json
 import pkgutil
 from collections.abc import Mapping
 from typing import Any
@@ -72,3 +73,11 @@ def taken_by(method: str, settings: Mapping[str, object]) -> dict:
     """Those of `settings` that the method has."""
     has = make_method(method).settings()
     return {key: value for key, value in settings.items() if key in has}
+
+
+def placebo_for(name: str, settings: Mapping[str, object]) -> Any:
+    """The control of method `name`: the same edit elsewhere, with what it takes of `settings` (a `Placebo`)."""
+    takes, own = make_method("placebo").settings(), taken_by(name, settings)
+    options = {key: value for key, value in own.items() if key not in takes}
+    shared: dict[str, Any] = {key: value for key, value in own.items() if key in takes}
+    return make_method("placebo", inner=name, options=json.dumps(options), **shared)

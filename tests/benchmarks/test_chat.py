@@ -14,10 +14,9 @@ from benchmarks.cases import Probe
 from benchmarks.chat import ChatForm, chat_form, chat_option, in_chat
 from benchmarks.datasets.registry import build_cases
 from benchmarks.live.chat import CHANGED, KEPT, _some, case_means, summary
-from benchmarks.live.controls import placebo_for
 from benchmarks.sweep.planning.plan import Plan
 from editing.errors import BadData, BadModel
-from editing.methods import make_method
+from editing.methods import make_method, placebo_for
 from editing.text import fill
 from editing.text.requests import EditRequest
 from tests.benchmarks.tiny import tiny_model

@@ -9,7 +9,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from valley.board.table import records
-from valley.rows import LABELS, write_whole
+from valley.rows import write_whole
 from valley.text import embed
 
 FOLDER = Path(__file__).parent
@@ -24,6 +24,6 @@ def write_board(table: pd.DataFrame, path: Path) -> Path:
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(FOLDER), autoescape=True, trim_blocks=True)
     text = environment.get_template("board.html").render(
         data=embed(records(table)), script=Markup((FOLDER / "board.js").read_text("utf-8")), count=len(table),
-        labels=LABELS, runs=table["run"].nunique(),
+        runs=table["run"].nunique(),
     )  # fmt: skip
     return write_whole(path, text)

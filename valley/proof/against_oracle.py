@@ -114,8 +114,8 @@ def _rhos(usable: pd.DataFrame, view: str) -> pd.DataFrame:
     for key, part in groups.groupby(by):
         if len(part) >= FEWEST and part["oracle"].nunique() > 1:
             # A composite that is the same for all says nothing of their order: 0, not missing.
-            told = part["value"].nunique() > 1
-            rho = float(cast(float, spearmanr(part["oracle"], part["value"])[0])) if told else 0.0
+            differ = part["value"].nunique() > 1
+            rho = float(cast(float, spearmanr(part["oracle"], part["value"])[0])) if differ else 0.0
             lines.append({"rung": key[0] if view != "rungs" else "", "rho": rho})
     return pd.DataFrame(lines, columns=["rung", "rho"])
 

@@ -22,14 +22,14 @@ import click
 import numpy as np
 import pandas as pd
 
-from benchmarks.cases import Case
+from benchmarks.cases import Case, first_probes
 from benchmarks.datasets import read_cases
 from benchmarks.ladders import load_ladder, present_rungs
 from benchmarks.measure import Base, measure, measure_base, open_model, probe_rows, statistics_of
 from editing.delta import Delta
 from editing.errors import UserError
 from editing.files import atomic_file
-from editing.methods import make_method, method_names
+from editing.methods import make_method, method_names, placebo_for
 from editing.model import LanguageModel
 from editing.stats import ModelStatistics
 from valley.rows import CONTROLS
@@ -62,12 +62,7 @@ def searched(method: str) -> Iterator[dict]:
 
 def asked(case: Case) -> Case:
     """The case with the first English questions of each kind."""
-    left, kept = dict(QUESTIONS), []
-    for probe in case.probes:
-        if probe.lang == "en" and left.get(probe.kind, 0):
-            left[probe.kind] -= 1
-            kept.append(probe)
-    return replace(case, probes=tuple(kept))
+    return replace(case, probes=first_probes(case.probes, lambda p: QUESTIONS.get(p.kind, 0) if p.lang == "en" else 0))
 
 
 def known_cases(lm: LanguageModel, count: int) -> tuple[list[Case], Base]:
@@ -103,9 +98,7 @@ def line(
     table = scores(lm, cases, base, deltas)
     placebo = 0.0
     if name not in (*CONTROLS, *WRAPPING):
-        options = {key: value for key, value in settings.items() if key not in ("preset", "lookup", "depth", "site")}
-        shared = {key: settings[key] for key in settings if key not in options}
-        control = make_method("placebo", inner=name, options=json.dumps(options), **shared)
+        control = placebo_for(name, settings)
         placebo = float(scores(lm, cases, base, control.each(lm, requests, statistics))["paraphrase"].mean())
     general = (table["paraphrase"] - placebo) / max(1 - placebo, 1e-9)
     special = table[["neighbour", "same_subject"]].mean(axis=1)

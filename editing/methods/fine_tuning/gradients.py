@@ -56,6 +56,11 @@ class Features:
         """The rows of all `parts`."""
         return cls(*(torch.cat([getattr(p, f.name) for p in parts]) for f in fields(cls)))
 
+    @property
+    def reached(self) -> torch.Tensor:
+        """(N,) whether the loss depends on the map's output at the position."""
+        return self.gradient.abs().amax(1) != 0
+
     def both(self) -> torch.Tensor:
         """(N, d_in + size) keys beside gradients."""
         return torch.cat([self.key, self.gradient], 1)

@@ -52,7 +52,7 @@ class Hypernetwork:
                 for other in sites:
                     if shape_name(other) == shape:
                         rows = features[other].both()
-                        running = running.updated(rows[_reached(features[other])])
+                        running = running.updated(rows[features[other].reached])
                 deviation = (running.squares / max(running.count - 1, 1)).sqrt() + torch.finfo(torch.float32).eps
                 kept = min(rank, size)
                 tensors |= {
@@ -85,10 +85,5 @@ class Hypernetwork:
         # clamp and not relu, whose slope at 0 is 0: at the start all arguments are 0, and nothing would be learnt
         h = z + (own["s1"] * (z @ v1.T @ u1.T + b) + own["o1"]).clamp(min=0)
         g = h + (own["s2"] * (h @ v2.T @ u2.T) + own["o2"]).clamp(min=0)
-        g = g * _reached(features).to(g.device)[:, None]
+        g = g * features.reached.to(g.device)[:, None]
         return g[:, : site.d_in], -own["rate"].exp() * g[:, site.d_in :]
-
-
-def _reached(features: Features) -> torch.Tensor:
-    """(N,) whether the loss depends on the map's output at the token."""
-    return features.gradient.abs().amax(1) > 0

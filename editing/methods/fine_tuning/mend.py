@@ -93,7 +93,7 @@ class Mend(Spanning, Budgeted):
         count = len(context.prompts)
         shares = [[1 / len(p.target) for p in context.prompts]]
         read = read_features(lm, [context], sites, shares, "text")
-        if all(float(features.gradient.abs().max()) == 0 for features in read.values()):
+        if not any(bool(features.reached.any()) for features in read.values()):
             raise Unreachable(
                 f"request {context.id!r}: no token of the target depends on the edited maps, so no edit there is "
                 "reachable; take another site or a lower depth"
@@ -102,7 +102,7 @@ class Mend(Spanning, Budgeted):
         with torch.no_grad():
             for site, features in read.items():
                 key_NI, value_NO = network.factors(site, features)
-                used = key_NI.abs().amax(1) > 0
+                used = features.reached
                 left = in_rows(value_NO[used] / count, site.rows, site.d_out)
                 changes[site.weight] = LowRank(left.T.contiguous(), key_NI[used].T.contiguous())
         return changes

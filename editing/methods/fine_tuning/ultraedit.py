@@ -113,7 +113,7 @@ class UltraEdit(Spanning):
         contexts = self.contexts(lm, requests, statistics)
         where = "target" if self.lookup is None else "lookup"
         features = read_features(lm, contexts, self._edited(lm, requests), self._shares(contexts), where)
-        if all(float(rows.gradient.abs().max()) == 0 for rows in features.values()):
+        if not any(bool(rows.reached.any()) for rows in features.values()):
             raise Unreachable(
                 f"request {requests[0].id!r}: no token of the target depends on the edited maps at the key's token, so "
                 "no edit there is reachable; leave lookup out or take a lower depth"
