@@ -61,15 +61,16 @@ def oracle(run: Path, scope: str, composites: bool, device: str, as_json: bool, 
 @command()
 @click.argument("run", type=FOLDER)
 @click.option(
-    "--crispness", type=FOLDER, default=None, help="The crispness.csv of the same ladder.  [default: RUN/crispness.csv]"
+    "--readings", type=FOLDER, default=None, help="The readings.csv of the same ladder.  [default: RUN/readings.csv]"
 )
 @option("--stratum")
 @option("--min-known", default=5, show_default=True)
 @printed
-def planted(run: Path, crispness: Path | None, stratum: str, min_known: int, as_json: bool, csv: Path | None) -> None:
+def planted(run: Path, readings: Path | None, stratum: str, min_known: int, as_json: bool, csv: Path | None) -> None:
     """Print how each score of RUN answers to the dial that its ladder planted: trend over the dial, and resolution.
 
-    RUN is a sweep of grown rungs whose names differ in one planted option (switchP, homonymQ or peopleN) and in seeds.
+    RUN is a sweep of grown rungs whose names differ in one planted option (sharedS, switchP,
+    homonymQ or peopleN) and in seeds.
 
     \b
     Example:
@@ -79,15 +80,16 @@ def planted(run: Path, crispness: Path | None, stratum: str, min_known: int, as_
     import pandas as pd
 
     from benchmarks.commands.proof.tables import planted as planted_of
-    from valley.proof import crispness_dose_table, format_trends
-    from valley.rows import crispness_of
+    from benchmarks.readings import summary
+    from valley.proof import format_trends, reading_dose_table
+    from valley.rows import readings_of
     from valley.scores import with_options
 
     plan = with_options(which=stratum, min_known=min_known, bootstrap=200)
     dial, values, _, lines = planted_of(run, plan)
-    measured = crispness_of(run, crispness)
+    measured = readings_of(run, readings)
     if measured is not None:
-        lines = pd.concat([lines, crispness_dose_table(measured, dial, values)], ignore_index=True)
+        lines = pd.concat([lines, reading_dose_table(summary(measured), dial, values)], ignore_index=True)
     emit(lines, lambda: format_trends(lines), as_json, csv)
 
 

@@ -120,14 +120,19 @@ def neighbours(known: Knowledge, fact: Fact, new: str, rng: random.Random) -> li
     return sorted(others, key=lambda f: (f.object != fact.object, f.subject not in kin))
 
 
-def fact_case(known: Knowledge, fact: Fact, dataset: str, seed: int, lang: str = "en") -> Case:
+def fact_case(
+    known: Knowledge, fact: Fact, dataset: str, seed: int, lang: str = "en", drawn_in: Knowledge | None = None
+) -> Case:
     """The edit of one true fact to a counterfactual object, made in `lang`, with every kind of probe.
 
     The counterfactual object and the facts that are asked beside are the same in both languages.
+
+    Args:
+        drawn_in: the world by whose names the counterfactual object is drawn; `known` when left out.
     """
     case_id = f"fact:{fact.subject}:{fact.relation}"
     rng = random.Random(f"{seed}/{case_id}")
-    new = counterfactual(known, fact, rng)
+    new = counterfactual(drawn_in or known, fact, rng)
     first = known.render(fact, lang, 0)
     others = [one for one in known.langs if one != lang]
     probes = [ask(known, "efficacy", fact, lang, 0, new)]

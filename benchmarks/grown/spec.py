@@ -8,8 +8,10 @@
 | `atlasN` | the world has N countries and no concepts; training is shorter in proportion |
 | `peopleN` | the world has N invented people besides concepts and countries; training is longer in proportion |
 | `homonymQ` | a share Q of the concepts bears the names of countries, such as `homonym0.5` |
+| `sharedS` | a share S of the names is the same in both languages, such as `shared0.5`; `shared1`: one lexicon |
 | `zipf`, `zipf0.5` | a fact's training frequency is 1 / rank^s of its subject (s = 1 without a number) |
 | `switchP` | a share P of the sentences about facts says the names of the other language, such as `switch0.2` |
+| `longF` | trained on F times as many tokens, such as `long1.5` |
 | `batchN` | N positions per training step instead of 768: fewer, cheaper steps over the same tokens |
 | `editsN` | the text reports the N-th planned set of edits (`benchmarks/world/changes.py`) as true |
 | `one` | with `editsN`: English reports the news, French is silent about the changed facts; otherwise both report it |
@@ -37,19 +39,21 @@ KNOWN = ("gpt2-1x64", "gpt2-2x128", "gpt2-4x192")
 ARCHITECTURES = ("gpt2", "gpt2attn", "llama", "gpt_neox")
 LANGUAGES = re.compile(r"(?P<langs>[a-z]{2}-[a-z]{2})(-(?P<rest>.+))?")
 NAME = re.compile(r"(?P<architecture>[a-z0-9_]+)-(?P<layers>\d+)x(?P<width>\d+)(-s(?P<seed>\d+))?(@(?P<options>.+))?")
-OPTION = re.compile(r"(?P<key>atlas|people|homonym|batch|zipf|switch|edits|one|step)(?P<value>\d+(\.\d+)?)?")
-OPTIONS = (
-    "languages (en-zh), atlasN, peopleN, homonymQ, zipf, switchP, batchN, editsN, one and stepN, in this order, "
-    "such as @people250-zipf"
+OPTION = re.compile(
+    r"(?P<key>atlas|people|homonym|shared|batch|zipf|switch|long|edits|one|step)(?P<value>\d+(\.\d+)?)?"
 )
-ORDER = ("atlas", "people", "homonym", "zipf", "switch", "batch", "edits", "one", "step")
-SHARES = ("homonym", "zipf", "switch")  # options that take a decimal number
+OPTIONS = (
+    "languages (en-zh), atlasN, peopleN, homonymQ, sharedS, zipf, switchP, longF, batchN, editsN, one and stepN, "
+    "in this order, such as @people250-zipf"
+)
+ORDER = ("atlas", "people", "homonym", "shared", "zipf", "switch", "long", "batch", "edits", "one", "step")
+SHARES = ("homonym", "shared", "zipf", "switch", "long")  # options that take a decimal number
 IMPLIED = {"zipf": "1", "one": "1"}  # options that may stand without a number
 TOKENS_PER_COUNTRY = 6_000  # of a world without concepts: each sentence is read about 17 times
 TOKENS_PER_PERSON = 5_000  # as many readings of each sentence as the plain world's get
 CHECKPOINTS = 8
 # Fields younger than the first rungs: no part of a key while they say nothing.
-LATER = ("langs", "atlas", "people", "homonym", "zipf", "switch", "edits", "scope", "step")
+LATER = ("langs", "atlas", "people", "homonym", "shared", "zipf", "switch", "long", "edits", "scope", "step")
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,8 @@ class RungSpec:
         step: the model after that many steps instead of the finished one; 0 means finished.
         atlas: number of countries of a world without concepts; 0 means `countries` and the concepts.
         homonym: share of the concepts that bears the names of countries, 0 to 1.
+        shared: share of the names that are the same in both languages, 0 to 1.
+        long: factor of the training tokens; 0 means 1.
         langs: the two languages of the world, such as "en-zh"; empty is English and French.
 
     Raises:
@@ -91,6 +97,8 @@ class RungSpec:
     atlas: int = 0
     homonym: float = 0.0
     langs: str = ""
+    shared: float = 0.0
+    long: float = 0.0
 
     def __post_init__(self) -> None:
         if self.architecture not in ARCHITECTURES:
@@ -102,10 +110,10 @@ class RungSpec:
                 f"grown rung: {self.layers} layers x {self.width} cannot be grown; "
                 "use 1-64 layers and a multiple of 32 from 32 to 4096"
             )
-        if self.langs and (self.people or self.edits):
+        if self.langs and (self.people or self.edits or self.shared):
             raise BadModel(
-                f"grown rung: {self.langs} goes with atlas, homonym, zipf, switch and batch only; people and planned "
-                "edits speak English and French"
+                f"grown rung: {self.langs} goes with atlas, homonym, zipf, switch, long and batch only; people, shared "
+                "names and planned edits speak English and French"
             )
         if not 0 <= self.people <= MOST:
             raise BadModel(f"grown rung: people{self.people} cannot be grown; ask for 1 to {MOST:,} people")
@@ -119,6 +127,10 @@ class RungSpec:
                 f"grown rung: homonym{self.homonym:g} cannot be grown; "
                 "use a share above 0, up to 1, in a world with concepts"
             )
+        if not 0 <= self.shared <= 1:
+            raise BadModel(f"grown rung: shared{self.shared:g} cannot be grown; use a share above 0, up to 1")
+        if self.long and not 0.1 <= self.long <= 100:
+            raise BadModel(f"grown rung: long{self.long:g} cannot be trained; use a factor from 0.1 to 100")
         if not 128 <= self.recipe.batch <= 1 << 20:
             raise BadModel(
                 f"grown rung: batch{self.recipe.batch} cannot be trained with; use 128 to 1,048,576 positions"
@@ -154,12 +166,14 @@ class RungSpec:
         edits = int(options.get("edits", 0))
         scope = "one" if "one" in options else "both" if edits else ""
         tokens = TOKENS_PER_COUNTRY * min(atlas, MOST_COUNTRIES) if atlas else Recipe.tokens
-        recipe = Recipe(tokens=tokens + TOKENS_PER_PERSON * min(people, MOST), batch=batch)
+        long = options.get("long", 0.0)
+        tokens += TOKENS_PER_PERSON * min(people, MOST)
+        recipe = Recipe(tokens=round(tokens * min(long or 1, 100)), batch=batch)
         return cls(
             match["architecture"], int(match["layers"]), int(match["width"]), int(match["seed"] or 0),
             recipe=recipe, people=people, zipf=options.get("zipf", 0.0), switch=options.get("switch", 0.0),
             edits=edits, scope=scope, step=int(options.get("step", 0)), atlas=atlas,
-            homonym=options.get("homonym", 0.0), langs=langs,
+            homonym=options.get("homonym", 0.0), langs=langs, shared=options.get("shared", 0.0), long=long,
         )  # fmt: skip
 
     @property
@@ -167,6 +181,7 @@ class RungSpec:
         options = [self.world_options] * bool(self.world_options)
         options += [f"zipf{'' if self.zipf == 1 else format(self.zipf, 'g')}"] * bool(self.zipf)
         options += [f"switch{self.switch:g}"] * bool(self.switch)
+        options += [f"long{self.long:g}"] * bool(self.long)
         options += [f"batch{self.recipe.batch}"] * (self.recipe.batch != Recipe.batch)
         options += [f"edits{self.edits}"] * bool(self.edits)
         options += ["one"] * (self.scope == "one")
@@ -181,6 +196,7 @@ class RungSpec:
         options += [f"atlas{self.atlas}"] * bool(self.atlas)
         options += [f"people{self.people}"] * bool(self.people)
         options += [f"homonym{self.homonym:g}"] * bool(self.homonym)
+        options += [f"shared{self.shared:g}"] * bool(self.shared)
         return "-".join(options)
 
     @property
@@ -198,8 +214,9 @@ class RungSpec:
         """What the text of this rung reports otherwise than that of `original`."""
         if not self.edits:
             return None
-        bilingual = partial(self._bilingual, self.world)
-        return News(planned_changes(self.world, self.edits, bilingual), "one" if self.scope == "one" else "both")
+        world = replace(self, shared=0.0).world  # new objects are drawn by their names: alike at every share
+        bilingual = partial(self._bilingual, world)
+        return News(planned_changes(world, self.edits, bilingual), "one" if self.scope == "one" else "both")
 
     def _bilingual(self, world: Knowledge, fact: Fact) -> bool:
         return len(self.split.telling(world, fact).langs) > 1
@@ -213,7 +230,7 @@ class RungSpec:
     @property
     def world(self) -> Knowledge:
         langs = languages_of(self.langs) or LANGS
-        return knowledge(self.atlas or self.countries, self.people, not self.atlas, self.homonym, langs)
+        return knowledge(self.atlas or self.countries, self.people, not self.atlas, self.homonym, langs, self.shared)
 
     @property
     def heads(self) -> int:
@@ -245,7 +262,7 @@ class RungSpec:
         return transformers.GPTNeoXConfig(**same, **sizes, intermediate_size=4 * self.width, tie_word_embeddings=False)
 
 
-DIALS = ("switch", "homonym", "people")  # options that plant a truth
+DIALS = ("switch", "shared", "homonym", "people")  # options that plant a truth
 
 
 def planted_dial(models: Mapping[str, str]) -> tuple[str, dict[str, tuple[float, int]]]:

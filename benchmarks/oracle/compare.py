@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.cases import Case
-from benchmarks.datasets import build_cases
+from benchmarks.datasets import build_cases, for_model
 from benchmarks.grown import RungSpec, grow
 from benchmarks.measure import open_model, statistics_of
 from benchmarks.models import parse
@@ -143,12 +143,13 @@ class RungComparison:
         report: Callable[[str], None],
     ) -> Iterator[dict]:
         for dataset, part in settings.groupby("dataset", sort=False):
-            number, _, world = str(dataset).partition(":")[2].partition("-")
+            named = for_model(str(dataset), f"grown:{self.spec.name}")
+            number, _, world = named.partition(":")[2].partition("-")
             if world != self.spec.world_options:
                 left_out.append(f"{self.name}: {dataset} is of another world than grown:{self.spec.name}")
                 continue
             used = {case for cases in part["cases"] for case in cases}
-            every = [case for kind in part["edit_kind"].unique() for case in build_cases(str(dataset), str(kind))]
+            every = [case for kind in part["edit_kind"].unique() for case in build_cases(named, str(kind))]
             cases = [case for case in every if case.id in used]
             twins = self._twins(int(number or 1), cases, scopes, report)
             statistics = statistics_of(self.lm, int(part["run_seed"].iloc[0]), corpus, quiet=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from benchmarks.chat import in_chat
-from benchmarks.datasets import read_cases
+from benchmarks.datasets import for_model, read_cases
 from benchmarks.measure import harness_scores, open_model, refuse_without_harness, statistics_of
 from benchmarks.sweep.planning.plan import Plan
 from editing.errors import BadRequest
@@ -56,7 +56,11 @@ def measure_ability(plan: Plan, out: Path, tasks: Sequence[str], limit: int | No
             else:
                 same = (part[GROUP[2:]] == [key[name] for name in GROUP[2:]]).all(axis=1)
                 edited = set(part.loc[same, "case"])
-                cases = [case for case in read_cases(dataset, kind, None, seed).cases if case.id in edited]
+                cases = [
+                    case
+                    for case in read_cases(for_model(str(dataset), str(model)), kind, None, seed).cases
+                    if case.id in edited
+                ]
                 requests = [case.request for case in in_chat(lm, cases, plan.chat or "")]
                 editor, n = make_method(method, **json.loads(settings)), len(requests)
                 delta = editor(lm, requests, statistics_of(lm, seed, plan.corpus))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from benchmarks.cases import Case, Probe, cases_digest
-from benchmarks.datasets import account, read_cases, with_common_probes, with_requested
+from benchmarks.datasets import account, for_model, read_cases, with_common_probes, with_requested
 from benchmarks.edit_sets import edit_set
 from benchmarks.sweep.planning.plan import FIRST_RULE, Choices, Edits, Plan, Split
 
@@ -65,28 +65,46 @@ class Pool:
         return {name: tuple(case for case, side in of if side == name) for name in ("dev", "test")}
 
 
-def pools(
-    plan: Plan, choices: Choices, earlier: Sequence[Mapping] = ()
-) -> tuple[dict[tuple[str, str, int], Pool], tuple[str, ...]]:
-    """(edit kind, data set, seed) -> cases, and lines about what is left out, and about edits that repeat or exclude
-    each other.
+Made = tuple[dict[tuple[str, str, int], Pool], tuple[str, ...]]
+
+
+def pools(plan: Plan, choices: Choices, models: Sequence[str], earlier: Sequence[Mapping] = ()) -> list[Made]:
+    """Per model (edit kind, data set, seed) -> cases, and lines about what is left out, and about edits that repeat or
+    exclude each other.
+
+    Models for which the data sets hold the same share one set of pools.
 
     Args:
+        models: references.
         earlier: what a run folder was fixed to before this plan (`Plan.fixed`), if the plan extends it.
 
     Raises:
         UserError: an unknown data set, a kind that it does not offer, a malformed file.
     """
+    work = plan.work()
+    by_names: dict[tuple[str, ...], Made] = {}
+    made = []
+    for model in models:
+        names = tuple(for_model(edits.dataset, model) for edits in work)
+        if names not in by_names:
+            by_names[names] = _pools(plan, choices, work, names, earlier)
+        made.append(by_names[names])
+    return made
+
+
+def _pools(
+    plan: Plan, choices: Choices, work: Sequence[Edits], names: Sequence[str], earlier: Sequence[Mapping]
+) -> Made:
     made: dict[tuple[str, str, int], Pool] = {}
     notes: list[str] = []
-    for edits in plan.work():
+    for edits, name in zip(work, names, strict=True):
         limits = [limit for fixed in earlier if (limit := _limit(fixed, edits)) and limit < edits.limit]
         for seed in plan.all_seeds():
             cases: list[Case] = []
             begins = []
             for limit in (*dict.fromkeys(limits), edits.limit):
                 begins.append(len(cases))
-                more, lines = _cases(plan, choices, replace(edits, limit=limit), seed)
+                more, lines = _cases(plan, choices, replace(edits, limit=limit), name, seed)
                 there = {case.id for case in cases}
                 cases += [case for case in more if case.id not in there]
             notes += lines
@@ -103,11 +121,12 @@ def _limit(fixed: Mapping, edits: Edits) -> int | None:
     return named[0] if named else None
 
 
-def _cases(plan: Plan, choices: Choices, edits: Edits, seed: int) -> tuple[tuple[Case, ...], list[str]]:
-    read = read_cases(edits.dataset, edits.kind, edits.limit, seed)
+def _cases(plan: Plan, choices: Choices, edits: Edits, name: str, seed: int) -> tuple[tuple[Case, ...], list[str]]:
+    """The cases of the data set `name`, which `edits.dataset` stands for at the model."""
+    read = read_cases(name, edits.kind, edits.limit, seed)
     notes = list(account(edits.dataset, read.left_out, read.records, read.notes))
     where = f"{edits.kind} edits of {edits.dataset}, seed {seed}"
-    cases = read.cases
+    cases = read.cases if name == edits.dataset else tuple(replace(c, dataset=edits.dataset) for c in read.cases)
     if plan.split is not None and choices.rule != FIRST_RULE:
         cases, note = without_dev_subjects(cases, plan.split)
         notes += [f"{where}: {note}"] if note else []

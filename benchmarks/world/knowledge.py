@@ -8,11 +8,13 @@ grown rungs are trained on its sentences.
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 
 from benchmarks.world.facts import LANGS, Chain, ChainForm, Entity, Fact, Relation, Statement
+from benchmarks.world.templates import bilingual
 from editing.errors import BadData, BadRequest
 
 
@@ -238,12 +240,14 @@ def knowledge(
     concepts: bool = True,
     homonyms: float = 0.0,
     langs: tuple[str, ...] = LANGS,
+    shared: float = 0.0,
 ) -> Knowledge:
     """The facts of the best known `countries` of the world, that many invented `people`, and the concept suite.
 
     Args:
         homonyms: share of the concepts that bear the name of a country.
         langs: the languages, that of the edits first: en, fr, de, zh.
+        shared: share of the things that bear their English name in French too; English and French only.
 
     Raises:
         BadRequest: a number out of range, an unknown language, invented people in another language than English and
@@ -268,7 +272,26 @@ def knowledge(
         if people and not set(langs) <= set(LANGS):
             raise BadRequest("invented people speak English and French only; leave people or the other languages out")
         entities, schema, facts = speaking(entities, schema, facts, check_languages(langs))
+    if shared:
+        entities = with_shared_names(entities, shared)
     return Knowledge(with_homonyms(entities, homonyms) if homonyms else entities, schema, facts, forms, langs)
+
+
+def with_shared_names(entities: Sequence[Entity], share: float) -> tuple[Entity, ...]:
+    """`entities`, a share of them under their English name in French too; gender and number of the French noun stay.
+
+    Which ones hangs on their keys alone, and a thing that is shared at some share is so at any larger one. Where the
+    English name of one thing is the French name of another of its kind, both keep their own.
+    """
+    french = Counter((entity.kind, entity.word.name("fr")) for entity in entities)
+    out = []
+    for entity in entities:
+        en, fr = entity.word.name("en"), entity.word.fr
+        clash = en != fr.name and french[entity.kind, en]
+        if not clash and random.Random(f"shared/{entity.key}").random() < share:
+            entity = replace(entity, word=bilingual(entity.word.en, replace(fr, name=en)))
+        out.append(entity)
+    return tuple(out)
 
 
 def with_homonyms(entities: Sequence[Entity], share: float) -> tuple[Entity, ...]:

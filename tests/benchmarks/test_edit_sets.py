@@ -35,7 +35,7 @@ def test_a_check_of_a_file_and_a_sweep_say_so(tmp_path):
     about = check_file(str(path))
     name = f"fact_file:{path}"
     plan = Plan("demo", ("rome",), ("fact",), 10, 0, (name,))
-    assert [line for line in pools(plan, plan.choices())[1] if "requests" in line] == [
+    assert [line for line in pools(plan, plan.choices(), [""])[0][1] if "requests" in line] == [
         f"{name}: 2 of 4 requests exclude each other: same prompt, other target",
         f"{name}: 1 of 4 requests repeat an earlier request",
     ]

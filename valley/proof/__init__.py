@@ -10,23 +10,24 @@ from valley.proof.against_oracle import (
     format_choice,
     winner_sentence,
 )
-from valley.proof.dose import SCORES, crispness_dose_table, dose_table, planted_scores
-from valley.proof.trend import Trend, format_trends, trend, trend_table
+from valley.proof.dose import SCORES, dose_table, planted_scores, reading_dose_table
+from valley.proof.trend import LEVEL, Trend, format_trends, trend, trend_table
 
 __all__ = [
     "GOOD",
+    "LEVEL",
     "SCORES",
     "VIEWS",
     "Choice",
     "Trend",
     "choose_composite",
     "correlations",
-    "crispness_dose_table",
     "dose_table",
     "edits_with_composites",
     "format_choice",
     "format_trends",
     "planted_scores",
+    "reading_dose_table",
     "trend",
     "trend_table",
     "winner_sentence",

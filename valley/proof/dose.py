@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 import pandas as pd
 
 from valley.proof.trend import trend_table
@@ -31,18 +32,36 @@ def dose_table(scores: pd.DataFrame, dial: str) -> pd.DataFrame:
     return _method_first(pd.concat(parts, ignore_index=True))
 
 
-def crispness_dose_table(measured: pd.DataFrame, dial: str, values: Dial) -> pd.DataFrame:
-    """The same of the crispness measures, means over concepts and layers; `method` is "crispness".
+def reading_dose_table(measured: pd.DataFrame, dial: str, values: Dial) -> pd.DataFrame:
+    """The same of the readings that compare two languages; `method` is the reading, `score` its measure.
+
+    `holm` is `page_p` corrected for the number of measures (Holm 1979).
 
     Args:
-        measured: the table of `ladder crispness`.
+        measured: what `valley read LADDER` prints (`benchmarks.readings.summary`): per rung, reading, measure and
+            language the layer where the mean over relations is highest.
     """
-    real = measured[measured["control"].fillna("none").eq("none") & measured["rung"].isin(values)]
-    wide = real.pivot_table(index="rung", columns="measure", values="value").reset_index()
-    wide = wide.assign(seed=[values[rung][1] for rung in wide["rung"]])
-    wide[dial] = [values[rung][0] for rung in wide["rung"]]
-    names = [str(name) for name in wide.columns if str(name).startswith("C_")]
-    return _method_first(trend_table(wide, dial, names).assign(method="crispness"))
+    across = measured[measured["lang"].str.contains("-", na=False) & measured["rung"].isin(values)]
+    wide = across.pivot_table(index="rung", columns=["reading", "measure"], values="value")
+    seeds = [values[rung][1] for rung in wide.index]
+    levels = [values[rung][0] for rung in wide.index]
+    parts = []
+    for (reading, measure), column in wide.items():
+        lines = pd.DataFrame({dial: levels, "seed": seeds, measure: column.to_numpy(float)})
+        parts.append(trend_table(lines, dial, [measure]).assign(method=reading))
+    table = _method_first(pd.concat(parts, ignore_index=True))
+    return table.assign(holm=_holm(table["page_p"].to_numpy(float)))
+
+
+def _holm(p: np.ndarray) -> np.ndarray:
+    """p-values corrected by Holm's rule; NaN stays NaN and does not count."""
+    corrected = np.full(len(p), np.nan)
+    order = [at for at in np.argsort(p) if p[at] == p[at]]
+    largest = 0.0
+    for turn, at in enumerate(order):
+        largest = max(largest, min(1.0, (len(order) - turn) * p[at]))
+        corrected[at] = largest
+    return corrected
 
 
 def _method_first(table: pd.DataFrame) -> pd.DataFrame:

@@ -14,6 +14,7 @@ from benchmarks.commands.proof import charts, page, tables
 from benchmarks.oracle import FILE
 from benchmarks.pictures import write_png
 from editing.files import atomic_file, write_whole
+from valley.rows import readings_of
 from valley.scores import with_options
 
 HEAD = """# Proof of the instrument
@@ -29,12 +30,19 @@ OF_INSTRUMENT = """What the instrument measures on them. page_p: Page's trend te
 detectable: the difference of two means that these seeds show 80% of the time. resolution: the smallest step of the
 dial between neighbouring levels that was told apart at level .05."""
 SHOWN = {
+    "shared": {
+        "cross_lingual": "transfer to French",
+        "cross_lingual_net": "net of neighbours",
+        "paraphrase": "paraphrase",
+        "harmonic_raw_all": "composite",
+    },
     "switch": {"cross_lingual": "transfer to French", "paraphrase": "paraphrase", "harmonic_raw_all": "composite"},
     "homonym": {"same_subject": "same subject kept", "neighbour": "neighbours kept", "specificity": "specificity"},
     "people": {"same_subject": "same subject kept", "neighbour": "neighbours kept", "specificity": "specificity"},
 }
 DIALS = {
-    "planted-rise": ("switch", "share of sentences that say both names in the other language"),
+    "planted-rise": ("shared", "share of the names that are the same in both languages"),
+    "planted-switch": ("switch", "share of sentences that say both names in the other language"),
     "homonyms": ("homonym", "share of names that belong to two things"),
     "superposition": ("people", "people in the same width"),
 }
@@ -47,7 +55,7 @@ def main(runs: Path, out: Path) -> None:
     """Write the page, its tables and its pictures."""
     out.mkdir(parents=True, exist_ok=True)
     parts = [HEAD, _oracle(runs, out), _composites(runs, out), _verdicts(runs, out)]
-    parts += [*(_dial(name, runs, out) for name in DIALS), _crispness(runs, out)]
+    parts += [_ends(runs, out), *(_dial(name, runs, out) for name in DIALS), _readings(runs, out)]
     text = "\n".join(part.strip("\n") + "\n" for part in parts)
     click.echo(f"wrote {write_whole(out / 'README.md', text)}")
 
@@ -63,24 +71,23 @@ def _csv(table: pd.DataFrame, path: Path) -> None:
 
 def _oracle(runs: Path, out: Path) -> str:
     title = "Edits beside retrained models"
-    text = f"## {title}\n"
-    made = 0
-    for name in ("kinds", "saturated"):
-        if (runs / name / FILE).is_file():
-            table = tables.oracle_table(runs / name)
-            _csv(table, out / f"oracle-{name}.csv")
-            write_png(charts.oracle_chart(table), out / f"oracle-{name}.png")
-            text += page.oracle_section(name, table, f"oracle-{name}.png")
-            made += 1
-    return text if made else _missing(title, "kinds")
+    run = runs / "saturated"
+    if not (run / FILE).is_file():
+        return _missing(title, run.name)
+    table, sizes = tables.oracle_table(run), tables.oracle_by_size(run)
+    _csv(table, out / "oracle.csv")
+    _csv(sizes, out / "oracle-by-size.csv")
+    write_png(charts.oracle_chart(table), out / "oracle.png")
+    write_png(charts.size_chart(sizes), out / "oracle-by-size.png")
+    return f"## {title}\n{page.oracle_section(table, sizes, tables.least_recall(run))}"
 
 
 def _composites(runs: Path, out: Path) -> str:
     title = "Which composite says what retraining says"
-    there = [runs / name for name in ("kinds", "saturated") if (runs / name / FILE).is_file()]
-    if not there:
-        return _missing(title, "kinds")
-    choice = tables.composites(there)
+    run = runs / "saturated"
+    if not (run / FILE).is_file():
+        return _missing(title, run.name)
+    choice = tables.composites(run)
     _csv(choice.table, out / "composites.csv")
     _csv(choice.winners, out / "composites-chosen.csv")
     write_png(charts.composite_chart(choice.table), out / "composites.png")
@@ -118,16 +125,25 @@ def _dial(name: str, runs: Path, out: Path) -> str:
     return "\n\n".join([*parts, seen, OF_INSTRUMENT, measured]) + "\n"
 
 
-def _crispness(runs: Path, out: Path) -> str:
-    title = "Crispness along the same dial, in the world with concepts"
-    path = runs / "crispness" / "crispness.csv"
-    if not path.is_file():
-        return _missing(title, "crispness")
-    table = tables.crispness(path)
-    _csv(table, out / "crispness.csv")
-    write_png(charts.crispness_chart(table), out / "crispness.png")
-    words = "One model per line, one seed: no test. Means over concepts and layers; carry as above."
-    return f"## {title}\n\n![crispness](crispness.png)\n\n{words}\n\n{page.markdown(table, 3)}\n"
+def _ends(runs: Path, out: Path) -> str:
+    title = "Do retrained models carry news along the dial of shared names?"
+    run = runs / "ends"
+    if not (run / FILE).is_file():
+        return _missing(title, run.name)
+    carried, trend = tables.carried_by_twins(run)
+    _csv(carried, out / "oracle-shared.csv")
+    return f"## {title}\n{page.twins_section(carried, trend)}"
+
+
+def _readings(runs: Path, out: Path) -> str:
+    title = "Readings along the dial of shared names"
+    run = runs / "ends"
+    if readings_of(run) is None:
+        return _missing(title, f"{run.name} (valley read)")
+    lines, trends = tables.readings_along(run)
+    _csv(trends, out / "readings-shared.csv")
+    write_png(charts.reading_chart(lines), out / "readings-shared.png")
+    return f"## {title}\n{page.readings_section(trends)}"
 
 
 if __name__ == "__main__":

@@ -28,11 +28,12 @@ def oracle_chart(table: pd.DataFrame) -> alt.LayerChart:
 
 
 def composite_chart(table: pd.DataFrame) -> alt.HConcatChart:
-    """Rank correlation of every composite with the oracle, across edits and across methods, on both halves."""
+    """Rank correlation of every composite with the oracle, a panel per view, on both halves."""
     order = table[table["view"] == "methods"].groupby("composite")["rho"].mean().sort_values(ascending=False)
     least = min(-0.2, math.floor(5 * table["rho"].min()) / 5)
     panels = []
-    for view, title in (("edits", "across the edits of one method"), ("methods", "across the methods of one rung")):
+    views = {"edits": "across the edits of one method", "methods": "across the methods", "rungs": "across the rungs"}
+    for view, title in views.items():
         part = table[table["view"] == view].dropna(subset=["rho"])
         base = alt.Chart(part, title=title).encode(
             y=alt.Y("composite:N", sort=order.index.tolist(), title=None, axis=alt.Axis(labelLimit=300)),
@@ -51,7 +52,7 @@ def verdict_chart(curves: dict[str, tuple[pd.DataFrame, str]], metric: str) -> a
     for name, (curve, verdict) in curves.items():
         steps = curve.drop_duplicates("size").sort_values("rung_index")["size"].tolist()
         means = curve.groupby(["size", "method"])["value"].mean().reset_index()
-        colour = alt.Color("method:N", title=None, scale=alt.Scale(range=list(PALETTE[:3])))
+        colour = alt.Color("method:N", title=None, scale=alt.Scale(range=list(PALETTE[:4])))
         x = alt.X("size:N", sort=steps, title="place in the ladder", axis=alt.Axis(labelAngle=-30))
         y = alt.Y("value:Q", title=metric, scale=alt.Scale(domain=[0, 1]))
         title = alt.TitleParams(name, subtitle=f"verdict: {verdict}", subtitleColor=INK)
@@ -80,14 +81,35 @@ def dose_chart(scores: pd.DataFrame, dial: str, shown: dict[str, str], title: st
     return alt.hconcat(*panels)
 
 
-def crispness_chart(table: pd.DataFrame) -> alt.ConcatChart:
-    """A panel per measure, a bar per model in the order of the ladder."""
+def size_chart(sizes: pd.DataFrame) -> alt.HConcatChart:
+    """Oracle score against size, a panel per edit kind, a line per method."""
+    order = [name for name in sizes.columns if name not in ("kind", "method")]
     panels = []
-    for measure in [name for name in table.columns if name not in ("rung", "carry")] + ["carry"]:
-        chart = alt.Chart(table.dropna(subset=[measure]), title=str(measure)).mark_bar(color=PALETTE[0])
-        y = alt.Y("rung:N", sort=table["rung"].tolist(), title=None)
-        panels.append(_layers([chart.encode(y=y, x=alt.X(f"{measure}:Q", title=None))], 190, 110))
-    return alt.concat(*panels, columns=3)
+    for kind, part in sizes.groupby("kind"):
+        lines = part.melt(["kind", "method"], order, "size", "score").dropna()
+        base = alt.Chart(lines, title=str(kind)).encode(
+            x=alt.X("size:N", sort=order, title="size of the model", axis=alt.Axis(labelAngle=-30)),
+            y=alt.Y("score:Q", title="oracle score"),
+            color=alt.Color("method:N", title=None, scale=alt.Scale(scheme="tableau10")),
+        )
+        panels.append(_layers([_rule_at_zero(), base.mark_line(strokeWidth=2), base.mark_circle(size=30)], 260, HEIGHT))
+    return alt.hconcat(*panels)
+
+
+def reading_chart(lines: pd.DataFrame) -> alt.ConcatChart:
+    """A panel per measure: its value at every model against the dial, and a line through the means."""
+    panels = []
+    for (reading, measure), part in lines.groupby(["reading", "measure"]):
+        means = part.groupby("dial")["value"].mean().reset_index()
+        x, y = alt.X("dial:Q", title="shared names"), alt.Y("value:Q", title=None)
+        line = alt.Chart(means, title=f"{reading}: {measure}").mark_line(strokeWidth=2, color=PALETTE[0])
+        dots = alt.Chart(part).mark_circle(size=30, opacity=0.6, color=PALETTE[0])
+        panels.append(_layers([line.encode(x=x, y=y), dots.encode(x=x, y=y)], 170, 110))
+    return alt.concat(*panels, columns=4)
+
+
+def _rule_at_zero() -> alt.Chart:
+    return alt.Chart().mark_rule(color=GREY, strokeDash=[3, 3]).encode(y=alt.datum(0.0))
 
 
 def _rule(at: float) -> alt.Chart:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from valley.proof import VIEWS, Choice, winner_sentence
+from valley.proof import LEVEL, VIEWS, Choice, Trend, winner_sentence
 from valley.verdicts import INCONCLUSIVE, NO_VALLEY, Shapes
 
 PLANTED = {
-    "planted-valley": "valley", "planted-hump": "hump", "planted-rise": "rise", "planted-flat": "constant",
+    "planted-valley": "valley", "planted-valley-half": "valley", "planted-valley-fifth": "valley",
+    "planted-hump": "hump", "planted-rise": "rise", "planted-flat": "constant",
 }  # fmt: skip
 
 
@@ -29,7 +30,7 @@ def markdown(table: pd.DataFrame, digits: int = 2) -> str:
     return "\n".join(lines)
 
 
-def oracle_section(name: str, table: pd.DataFrame, picture: str) -> str:
+def oracle_section(table: pd.DataFrame, sizes: pd.DataFrame, recall: float) -> str:
     shown = table.rename(
         columns={"edit_kind": "kind", "score_moved": "moved", "news_edited": "says new",
                  "news_oracle": "retrained says",
@@ -39,13 +40,47 @@ def oracle_section(name: str, table: pd.DataFrame, picture: str) -> str:
              "retrained says", "in French", "retrained in French"]  # fmt: skip
     shown = shown[order].sort_values(["kind", "scope", "score"], ascending=[True, True, False])
     return f"""
-Run `{name}`: {int(table["rungs"].max())} models, the same edits at every model. Score 0 is no edit, 1 as good as
-retraining, below 0 is harm; `moved` is the score over the probes that retraining moves, `kept` is 1 minus the harm to
-those that it leaves alone. Intervals are over edits.
+Run `saturated`: {int(table["rungs"].max())} models of {len(sizes.columns) - 2} sizes, the same edits at every
+model; the weakest model states {100 * recall:.1f}% of what it was told. Score 0 is no edit, 1 as good as retraining,
+below 0 is harm; `moved` is the score over the probes that retraining moves, `kept` is 1 minus the harm to those that it
+leaves alone. Scope `both`: both languages told the retrained model; `one`: English alone. Intervals are over edits.
 
-![oracle score by method]({picture})
+![oracle score by method](oracle.png)
 
 {markdown(shown)}
+
+The same score by size, both languages, means over edits and seeds:
+
+![oracle score by size](oracle-by-size.png)
+
+{markdown(sizes)}
+"""
+
+
+def twins_section(carried: pd.DataFrame, trend: Trend) -> str:
+    return f"""
+The truth of the dial, by models that were trained again: English reported the news, French was silent about it
+(scope `one`), and the questions are French. `retrained`: their probability of the new answer; `edited`: that of edits
+made in English, mean over the methods but the placebo.
+
+{markdown(carried)}
+
+Page's test of `retrained` over the seeds: p = {number(trend.p, 4)}; the smallest step that was told apart at level .05:
+{number(trend.resolution)}.
+"""
+
+
+def readings_section(trends: pd.DataFrame) -> str:
+    ordered = trends.loc[trends["holm"] < LEVEL, ["method", "score"]].itertuples(index=False)
+    follow = ", ".join(f"{score} ({reading})" for reading, score in ordered)
+    return f"""
+Nothing is edited here. Measures that compare the two languages, at the layer where each is highest; Page's test over
+the seeds, two-sided, and corrected for the number of measures by Holm. Ordered by the dial (corrected p < {LEVEL:g}):
+{follow or "none"}.
+
+![readings along the dial](readings-shared.png)
+
+{markdown(trends.rename(columns={"method": "reading", "score": "measure"}).dropna(axis=1, how="all"), 3)}
 """
 
 
@@ -92,22 +127,22 @@ Of {len(lines)} planted ladders {right} got the planted verdict, {len(lines) - r
 """
 
 
-def what_follows(trends: pd.DataFrame, scores: tuple[str, ...], level: float = 0.05) -> str:
+def what_follows(trends: pd.DataFrame, scores: tuple[str, ...]) -> str:
     """In a sentence: which scores of which methods follow the dial, and which do not."""
     shown = trends[trends["score"].isin(scores)]
     words = {True: [], False: []}
     for line in shown.to_dict("records"):
         rises = line[_levels(trends)[-1]] >= line[_levels(trends)[0]]
         text = f"{line['score']} of {line['method']} ({'rises' if rises else 'falls'}, p = {number(line['page_p'], 3)})"
-        words[bool(line["page_p"] < level)].append(text)
+        words[bool(line["page_p"] < LEVEL)].append(text)
     return (
-        f"Follow the dial (p < {level:g}): {'; '.join(words[True]) or 'none'}.\n"
+        f"Follow the dial (p < {LEVEL:g}): {'; '.join(words[True]) or 'none'}.\n"
         f"Do not: {'; '.join(words[False]) or 'none'}."
     )
 
 
 def _levels(trends: pd.DataFrame) -> list[str]:
-    names = [name for name in trends.columns if name.split(" ")[0] in ("switch", "homonym", "people")]
+    names = [name for name in trends.columns if name.split(" ")[0] in ("shared", "switch", "homonym", "people")]
     return sorted(names, key=lambda name: float(name.split(" ")[1]))
 
 

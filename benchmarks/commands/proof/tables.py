@@ -11,10 +11,20 @@ import pandas as pd
 
 from benchmarks.grown import grow, is_grown, planted_dial, read_card
 from benchmarks.oracle import FILE
-from valley.proof import Choice, choose_composite, dose_table, edits_with_composites, planted_scores
-from valley.rows import read_run
+from benchmarks.readings import summary
+from valley.proof import (
+    Choice,
+    Trend,
+    choose_composite,
+    dose_table,
+    edits_with_composites,
+    planted_scores,
+    reading_dose_table,
+    trend,
+)
+from valley.rows import PLACEBO, read_run, readings_of
 from valley.scores import AnalysisPlan, available, case_scores, with_options
-from valley.statistics import draw_weights, weighted_means
+from valley.statistics import draw_weights, size_of, weighted_means
 from valley.verdicts import Shapes, shapes
 
 DRAWS = 1000
@@ -43,13 +53,53 @@ def oracle_table(run: Path) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
-def composites(runs: Iterable[Path]) -> Choice:
-    """Which composite ranks as the oracle does, over the edits of these runs."""
-    parts = []
-    for run in runs:
-        oracle = pd.read_parquet(run / FILE)
-        parts.append(edits_with_composites(case_scores(read_run(run, doses=True)), oracle))
-    return choose_composite(pd.concat(parts, ignore_index=True))
+def oracle_by_size(run: Path) -> pd.DataFrame:
+    """Mean oracle score (both languages) per edit kind and method, a column per size in the order of the ladder."""
+    table = pd.read_parquet(run / FILE)
+    table = table[table["scope"] == "both"].assign(size=table["rung"].map(size_of))
+    means = table.pivot_table(index=["edit_kind", "method"], columns="size", values="score", sort=False)
+    return means.reset_index().rename(columns={"edit_kind": "kind"}).rename_axis(columns=None)
+
+
+def least_recall(run: Path) -> float:
+    """The smallest recall of stated facts among the models of a run."""
+    models = pd.read_parquet(run / FILE, columns=["model"])["model"].unique()
+    return float(carries(models)["seen"].min())
+
+
+def composites(run: Path) -> Choice:
+    """Which composite ranks as the oracle does, over the edits of a run."""
+    return choose_composite(edits_with_composites(case_scores(read_run(run, doses=True)), pd.read_parquet(run / FILE)))
+
+
+def carried_by_twins(run: Path) -> tuple[pd.DataFrame, Trend]:
+    """What models retrained in English say in French along a dial (scope `one`), and what edits make them say.
+
+    Returns:
+        One line per value of the dial: the dial, `retrained`, `edited` (mean over methods), means over seeds and edits,
+        `sd` of `retrained` between seeds. And the trend of `retrained`.
+    """
+    table = pd.read_parquet(run / FILE)
+    table = table[(table["scope"] == "one") & (table["method"] != PLACEBO)]
+    dial, values = planted_dial(table.drop_duplicates("rung").set_index("rung")["model"].to_dict())
+    columns = {"news_other_language_oracle": "retrained", "news_other_language_edited": "edited"}
+    models = table.groupby("rung")[list(columns)].mean().rename(columns=columns).reset_index()
+    models[dial] = [values[rung][0] for rung in models["rung"]]
+    models["seed"] = [values[rung][1] for rung in models["rung"]]
+    by_level = models.groupby(dial)
+    means = by_level[["retrained", "edited"]].mean().assign(sd=by_level["retrained"].std())
+    return means.reset_index(), trend(models, dial, "retrained")
+
+
+def readings_along(run: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The readings of a planted ladder that compare languages: a line per model and measure, and their trends."""
+    measured = readings_of(run)
+    assert measured is not None  # the caller looked
+    dial, values = planted_dial(measured.drop_duplicates("rung").set_index("rung")["model"].to_dict())
+    lines = summary(measured)
+    across = lines[lines["lang"].str.contains("-", na=False)]
+    shown = across.assign(dial=[values[rung][0] for rung in across["rung"]])
+    return shown[["reading", "measure", "dial", "value"]], reading_dose_table(lines, dial, values)
 
 
 class Planted(NamedTuple):
@@ -94,17 +144,6 @@ def carries(models: Iterable[str]) -> pd.DataFrame:
                 line | {"chance": _mean(recall, "language", "chance"), "seen": _mean(recall, "seen", "recall")}
             )
     return pd.DataFrame(lines)
-
-
-MEASURES = ("C_key", "C_align", "C_patch", "C_dir", "align_rank", "patch_nats")
-
-
-def crispness(path: Path) -> pd.DataFrame:
-    """Crispness of models along a dial: one line per model, means over concepts and layers; carry as in `carries`."""
-    measured = pd.read_csv(path)
-    real = measured[measured["control"].fillna("none").eq("none") & measured["measure"].isin(MEASURES)]
-    table = real.pivot_table(index=["rung", "model"], columns="measure", values="value", sort=False).reset_index()
-    return table.merge(carries(table["model"])[["model", "carry"]], on="model", how="left").drop(columns="model")
 
 
 def _mean(recall: dict, kind: str, field: str) -> float:

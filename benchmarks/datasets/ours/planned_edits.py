@@ -1,8 +1,9 @@
 """The planned edits of a world: the same edits that a rung `grown:...@editsN` was trained on, to compare the two.
 
 `planned_edits:2` is set 2 of the plain world (60 countries, 57 concepts); the options of another world stand behind it
-as in a rung's name: `planned_edits:2-people100`, `planned_edits:2-atlas60`. The sets 1 to 10 share no subject. Probes
-about a subject that the set edits as well are left out, so that what a probe calls unchanged is unchanged in the
+as in a rung's name: `planned_edits:2-people100`, `planned_edits:2-atlas60`. `planned_edits:2-rung` is the set in the
+names of each rung's own world, for ladders whose rungs call things differently. The sets 1 to 10 share no subject.
+Probes about a subject that the set edits as well are left out, so that what a probe calls unchanged is unchanged in the
 retrained model too.
 
 The documents of a request are the sentences that the twin reads in place of the old ones, word for word, in both
@@ -25,6 +26,7 @@ from editing.errors import BadModel, BadRequest
 DESCRIPTION = "edits with a retrained twin: planned_edits:N is what grown:RUNG@editsN was trained on (N = 1 to 10)"
 KINDS = ("fact", "rename", "retarget")
 ARGUMENT = re.compile(r"(?P<number>\d+)(-(?P<world>.+))?")
+OF_RUNG = "-rung"
 SEED = 0  # of targets and neighbours: fixed, since the retrained models hold the targets
 
 
@@ -39,13 +41,14 @@ def cases(kind: str, seed: int, argument: str = "") -> list[Case]:
     """
     spec = _spec(argument or "1")
     world, news = spec.world, spec.news
+    plain_names = replace(spec, shared=0.0).world
     assert news is not None  # the specification has edits
     edited = {world.name(change.subject, lang) for change in news.changes for lang in ("en", "fr")}
     name = f"planned_edits:{argument or '1'}"
     plain = make_corpus(world, spec.split)
     cases = []
     for change in (change for change in news.changes if change.kind == kind):
-        case = _apart(_case(world, change), edited, name)
+        case = _apart(_case(world, change, plain_names), edited, name)
         changed = make_corpus(world, spec.split, News((change,)))
         pairs = zip(plain.train, changed.train, strict=True)
         documents = tuple((new.lang, new.text) for old, new in pairs if old.text != new.text)
@@ -53,7 +56,23 @@ def cases(kind: str, seed: int, argument: str = "") -> list[Case]:
     return cases
 
 
+def for_model(dataset: str, model: str) -> str:
+    """The data set that `dataset` stands for at a model: `planned_edits:1-rung` is set 1 of the model's own world.
+
+    Raises:
+        BadRequest: `-rung` and a model that was not trained here.
+    """
+    if not (dataset.startswith("planned_edits:") and dataset.endswith(OF_RUNG)):
+        return dataset
+    if not model.startswith("grown:"):
+        raise BadRequest(f"{dataset}: {model:.80} has no world of its own; use grown rungs, or planned_edits:1")
+    world = RungSpec.parse(model.removeprefix("grown:")).world_options
+    return dataset.removesuffix(OF_RUNG) + f"-{world}" * bool(world)
+
+
 def _spec(argument: str) -> RungSpec:
+    if argument.endswith(OF_RUNG):
+        raise BadRequest(f"planned_edits:{argument:.40}: only a run has rungs; write the options of a world")
     match = ARGUMENT.fullmatch(argument)
     try:
         world = RungSpec.parse("gpt2-1x64" + (f"@{match['world']}" if match and match["world"] else ""))
@@ -67,7 +86,7 @@ def _spec(argument: str) -> RungSpec:
     return replace(world, edits=int(match["number"]), scope="both")
 
 
-def _case(world: Knowledge, change: Change) -> Case:
+def _case(world: Knowledge, change: Change, plain_names: Knowledge) -> Case:
     name = world.name(change.subject, "en")
     if change.kind == "rename":
         return rename_case(name, change.name, SEED)
@@ -76,7 +95,7 @@ def _case(world: Knowledge, change: Change) -> Case:
     ((relation, _),) = change.objects
     old = world.object_of(change.subject, relation)
     assert old is not None  # the change is of a fact
-    return fact_case(world, Fact(change.subject, relation, old), "", SEED)
+    return fact_case(world, Fact(change.subject, relation, old), "", SEED, drawn_in=plain_names)
 
 
 def _apart(case: Case, edited: set[str], dataset: str) -> Case:

@@ -109,12 +109,13 @@ def places(
         first = plans[0].get("doses") or (about or {}).get("doses") or (1.0,)
         choices = replace(choices, doses=tuple(first))
     added = added_doses(plans, choices.doses)
-    cases, left_out = pools(plan, choices, plans[:-1])
+    taken = [(i, r) for i, r in enumerate(ladder.rungs) if r in present and (not plan.rungs or r.name in plan.rungs)]
+    cases = pools(plan, choices, [rung.model for _, rung in taken], plans[:-1])
     made = [
-        Place(plan, ladder.name, rung, i, cases, choices, layers_of(rung.model), added)
-        for i, rung in enumerate(ladder.rungs)
-        if rung in present and (not plan.rungs or rung.name in plan.rungs)
+        Place(plan, ladder.name, rung, i, own, choices, layers_of(rung.model), added)
+        for (i, rung), (own, _) in zip(taken, cases, strict=True)
     ]
+    left_out = tuple(dict.fromkeys(line for _, lines in cases for line in lines))
     return made, skipped, left_out
 
 

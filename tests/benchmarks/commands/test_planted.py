@@ -17,12 +17,12 @@ from tests.valley.build import edit, frame, probes
 
 LADDER = """title = "two lexicons against one"
 [[rung]]
-name = "p0"
+name = "s0"
 model = "grown:gpt2-1x64@atlas60"
 seeds = [0, 1]
 [[rung]]
-name = "p50"
-model = "grown:gpt2-1x64@atlas60-switch0.5"
+name = "s100"
+model = "grown:gpt2-1x64@atlas60-shared1"
 seeds = [0, 1]
 """
 
@@ -68,7 +68,7 @@ def test_the_page_shows_what_was_planted_and_what_was_not_measured(tmp_path):
     assert result.exit_code == 0, result.output
     text = (out / "README.md").read_text(encoding="utf-8")
     assert "| planted-valley | valley |" in text
-    assert "run `kinds` is missing" in text
+    assert "run `saturated` is missing" in text
     assert (out / "verdicts.png").stat().st_size > 0
 
 
@@ -77,21 +77,24 @@ def test_a_run_without_a_planted_dial_is_refused_in_one_line(tmp_path):
     result = CliRunner().invoke(Commands("valley"), ["planted", str(flat)])
     assert result.exit_code == 2
     assert result.stderr.startswith("error: ")
-    assert "switch, homonym, people" in result.stderr
+    assert "switch, shared, homonym, people" in result.stderr
 
 
 @pytest.mark.slow
-def test_models_with_two_names_for_one_thing_carry_news_and_edits_across(tmp_path):
-    """About two minutes: four trainings in the small world, and the same edits at each."""
+def test_models_of_one_lexicon_carry_news_and_edits_across(tmp_path):
+    """About two minutes: four trainings in the small world, the same edits at each, and four retrained models."""
     ladder = tmp_path / "two.toml"
     ladder.write_text(LADDER)
     runner, out = CliRunner(), tmp_path / "run"
-    bench = ["bench", "proof-planted", "--ladder", str(ladder), "--limit", "20", "--out", str(out)]
-    result = runner.invoke(Commands("valley"), bench)
+    bench = ["bench", "proof-planted", "--ladder", str(ladder), "--datasets", "planned_edits:1-rung"]
+    result = runner.invoke(Commands("valley"), [*bench, "--out", str(out)])
     assert result.exit_code == 0, result.output
-    carry = carries(["grown:gpt2-1x64@atlas60", "grown:gpt2-1x64@atlas60-switch0.5"])["carry"]
-    assert carry[1] > carry[0] + 0.2  # the truth that was planted
-    result = runner.invoke(Commands("valley"), ["planted", str(out), "--json"])
+    carry = carries(["grown:gpt2-1x64@atlas60", "grown:gpt2-1x64@atlas60-shared1"])["carry"]
+    assert carry[1] > carry[0] + 0.3  # the truth that was planted
+    result = runner.invoke(Commands("valley"), ["planted", str(out), "--min-known", "3", "--json"])
     lines = pd.DataFrame(json.loads(result.stdout)).set_index(["method", "score"])
     transfer = lines.loc[("rome", "cross_lingual")]
-    assert transfer["switch 0.5"] > transfer["switch 0"] + 0.1  # what the instrument measures of it
+    assert transfer["shared 1"] > transfer["shared 0"] + 0.2  # what the instrument measures of it
+    result = runner.invoke(Commands("valley"), ["oracle", str(out), "--scope", "one", "--json"])
+    retrained = pd.DataFrame(json.loads(result.stdout)).groupby("rung")["news_other_language_oracle"].mean()
+    assert retrained["s100"] > retrained["s0"] + 0.3  # what retraining says of it

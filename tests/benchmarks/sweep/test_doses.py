@@ -186,7 +186,7 @@ class TestSplit:
         assert split is not None
         questions = {}
         for rule in (1, 2):
-            result, notes = pools(plan, Choices(rule))
+            ((result, notes),) = pools(plan, Choices(rule), [""])
             questions[rule] = [
                 split.is_dev(p.about)
                 for pool in result.values() for case in pool.side("test") for p in case.probes
@@ -196,7 +196,7 @@ class TestSplit:
         assert any("ask about development subjects and are left out" in note for note in notes)
 
     def test_a_probe_that_does_not_say_whom_it_asks_about_is_read(self, tiny: World) -> None:
-        (pool,) = pools(plan_of(tiny), Choices(1))[0].values()
+        (pool,) = pools(plan_of(tiny), Choices(1), [""])[0][0].values()
         (case, *_), dev = pool.side("test"), pool.side("dev")[0].subject
         bare = replace(case.probes[0], kind="neighbour", prompt=f"The capital of {dev} is", about="", rival=None)
         assert isinstance(bare, Probe)

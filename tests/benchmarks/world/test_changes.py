@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.datasets import build_cases
+from benchmarks.datasets import build_cases, for_model
 from benchmarks.grown import RungSpec, make_corpus, planted_dial
 from benchmarks.world import SETS, Change, News, knowledge
 from editing.errors import BadModel, BadRequest
@@ -157,6 +157,47 @@ def test_homonyms_share_names_not_facts_and_more_at_a_larger_share():
     assert (case.request.prompts, case.request.targets) == (plain.request.prompts, plain.request.targets)
     asked = {p.relation for p in case.probes if p.kind == "same_subject"}
     assert asked & {"category", "color", "material", "place"}  # what the concept of the same name is
+
+
+def test_shared_names_are_english_ones_and_nested_and_edits_stay_the_same():
+    plain = knowledge()
+    alike = {}
+    for share in (0.0, 0.4, 1.0):
+        world = knowledge(shared=share)
+        assert world.facts == plain.facts
+        assert all(world.name(e.key, "en") == plain.name(e.key, "en") for e in world.entities)
+        alike[share] = {e.key for e in world.entities if world.name(e.key, "en") == world.name(e.key, "fr")}
+    assert alike[0.0] < alike[0.4] < alike[1.0]
+    assert len(alike[1.0]) > 0.95 * len(plain.entities)  # a name that means something else in French stays two
+    one, other = (build_cases(f"planned_edits:1-atlas60{option}", "fact") for option in ("", "-shared1"))
+    for a, b in zip(one, other, strict=True):
+        assert (a.id, a.request.prompts, a.request.targets) == (b.id, b.request.prompts, b.request.targets)
+        assert [p.about for p in a.probes if p.lang == "en"] == [p.about for p in b.probes if p.lang == "en"]
+    india = next(case for case in other if case.subject == "India")
+    asked = next(p for p in india.probes if p.kind == "cross_lingual")
+    assert asked.prompt.startswith("Sur la carte, on trouve l'India")
+
+
+def test_a_data_set_of_the_rung_is_that_of_its_world():
+    name = "planned_edits:2-rung"
+    assert for_model(name, "grown:gpt2-2x64-s1@atlas60-shared0.4-long2") == "planned_edits:2-atlas60-shared0.4"
+    assert for_model(name, "grown:gpt2-2x64") == "planned_edits:2"
+    assert for_model("world_facts", "gpt2") == "world_facts"
+    with pytest.raises(BadRequest, match="no world"):
+        for_model(name, "gpt2")
+    with pytest.raises(BadRequest, match="only a run"):
+        build_cases(name, "fact")
+
+
+def test_a_longer_training_is_another_rung_with_more_tokens():
+    long, usual = RungSpec.parse("gpt2-1x64@people20-long1.5"), RungSpec.parse("gpt2-1x64@people20")
+    assert long.recipe.tokens == 1.5 * usual.recipe.tokens
+    assert long.name == "gpt2-1x64@people20-long1.5"
+    for name in ("gpt2-1x64@long0", "gpt2-1x64@long1000", "gpt2-1x64@long2-people20", "gpt2-1x64@shared1.5"):
+        with pytest.raises(BadModel):
+            RungSpec.parse(name)
+    with pytest.raises(BadModel, match="English and French"):
+        RungSpec.parse("gpt2-1x64@en-de-shared0.5")
 
 
 def test_the_dial_of_a_ladder_is_read_from_its_names():
