@@ -17,6 +17,7 @@ from valley.report.cases import shown_cases
 from valley.report.charts.common import Chart, javascript
 from valley.report.charts.depth import crispness_chart, depth_chart
 from valley.report.charts.plane import plane_chart
+from valley.report.charts.readings import readings_chart
 from valley.report.charts.specification import specification_chart
 from valley.report.charts.strength import editability_chart, kinds_chart, transfer_chart
 from valley.report.tables import curve_tables
@@ -126,6 +127,11 @@ class Report:
             made.append(depth_chart(f"depth-{i}", depths[depths["ladder"] == ladder]))
             made.append(transfer_chart(f"transfer-{i}", moved[moved["ladder"] == ladder], self.axes[ladder]))
             every = self.judged.specifications
+            if self.readings is not None:
+                edits = self.strength_points
+                made.append(
+                    readings_chart(f"readings-{i}", edits[edits["ladder"] == ladder], self.readings, self.axes[ladder])
+                )
             if every is not None:
                 curves = every.curves[every.curves["ladder"] == ladder]
                 made.append(specification_chart(f"specification-{i}", curves))
@@ -196,6 +202,7 @@ def _render(report: Report) -> str:
         commands=provenance.commands(about, f"results/{report.title}", analysis.options),
         plan=provenance.plan_text(about).splitlines(),
         crispness=report.crispness is not None,
+        readings=report.readings is not None,
     )
 
 

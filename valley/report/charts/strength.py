@@ -59,7 +59,7 @@ def transfer_chart(name: str, points: pd.DataFrame, axes: tuple[StrengthAxis, ..
     Args:
         points: `valley.scores.figure_tables.transfer_points` of one ladder.
     """
-    return _panels(
+    return panels(
         name, points, axes, sorted(set(points["direction"])), "transfer, net of siblings",
         "Line charts of cross-lingual transfer against model strength, one per direction",
         "Transfer between languages against {choice}",
@@ -73,23 +73,23 @@ def kinds_chart(name: str, points: pd.DataFrame, axes: tuple[StrengthAxis, ...])
         points: `valley.scores.figure_tables.kind_points` of one ladder.
     """
     labels = [LABELS[kind] for kind in PROBE_KINDS if kind in set(points["direction"])]
-    return _panels(
+    return panels(
         name, points.assign(direction=points["direction"].map(LABELS)), axes, labels, "above placebo, or kept",
         "Line charts of every kind of probe against model strength", "Every kind of probe against {choice}", small=True,
     )  # fmt: skip
 
 
-def _panels(
+def panels(
     name: str,
     points: pd.DataFrame,
     axes: tuple[StrengthAxis, ...],
-    panels: list[str],
+    order: list[str],
     measure: str,
     label: str,
     title: str,
     small: bool = False,
 ) -> Chart | None:
-    """A panel per `direction`, a line per edit kind; None without points."""
+    """A panel per `direction` in the given order, a line per edit kind; None without points."""
     if points.empty:
         return None
     shown = named(points)
@@ -108,7 +108,7 @@ def _panels(
         chart = (
             alt.layer(*layers, data=alt.NamedData(name=ROWS))
             .properties(width=width, height=height)
-            .facet(facet=alt.Facet("direction:N", title=None, sort=panels), columns=across)
+            .facet(facet=alt.Facet("direction:N", title=None, sort=order), columns=across)
         )
         return dress(chart)
 
