@@ -13,6 +13,8 @@ PLANTED = {
     "planted-hump": "hump", "planted-rise": "rise", "planted-flat": "constant",
 }  # fmt: skip
 
+RIGHT = {"valley": ("valley",), "hump": ("hump",), "rise": (NO_VALLEY, "logistic"), "constant": (NO_VALLEY,)}
+
 
 def number(value: object, digits: int = 2) -> str:
     if isinstance(value, str | bool | np.bool_):
@@ -114,8 +116,7 @@ def verdicts_section(verdicts: dict[str, tuple[pd.DataFrame, Shapes]]) -> str:
         sizes = curve.groupby("size")["value"].mean()
         lines.append({"ladder": name, "planted": PLANTED[name], "verdict": verdict.outcome, "in words": verdict.text,
                       "steps": len(sizes), "models": curve["rung"].nunique()})  # fmt: skip
-    expected = {"valley": "valley", "hump": "hump", "rise": NO_VALLEY, "constant": NO_VALLEY}  # a rise has no name
-    right = sum(line["verdict"] == expected[line["planted"]] for line in lines)
+    right = sum(line["verdict"] in RIGHT[line["planted"]] for line in lines)
     open_ones = sum(line["verdict"] == INCONCLUSIVE for line in lines)
     return f"""
 ![the planted ladders](verdicts.png)
