@@ -44,7 +44,7 @@ def curve(run: Path, min_known: int | None, metric: str | None, brief: bool, as_
     from valley.text import format_brief, format_summary, format_table
 
     plan = with_options(run, min_known=min_known, metric=metric)
-    rows = read_run(run, CURVE_COLUMNS, doses=True)
+    rows = read_run(run, CURVE_COLUMNS, doses=True, categories=True)
     analysis = analyse(rows, plan.min_known, plan.bootstrap, plan.seed, which=plan.which, metric=plan.metric)
     table = analysis.curve
     form = format_brief if brief else format_table
@@ -85,7 +85,7 @@ def scores(run: Path, metrics: str, metric: str | None, stratum: str, as_json: b
     from valley.scores import SCORE_COLUMNS, TABLES, former_metric, plan_caution, with_options
     from valley.text import format_scores
 
-    rows, plan = read_run(run, SCORE_COLUMNS), with_options(run, metric=metric)
+    rows, plan = read_run(run, SCORE_COLUMNS, categories=True), with_options(run, metric=metric)
     table = TABLES[metrics](rows, stratum, **({"metric": plan.metric} if metrics == "ours" else {}))
     emit(table, lambda: format_scores(table, stratum), as_json, csv)
     failed = int((rows["error"] != "").sum())

@@ -295,7 +295,8 @@ def _correlations(a: np.ndarray, b: np.ndarray, weights: np.ndarray) -> np.ndarr
 def unit_names(table: pd.DataFrame) -> pd.Series:
     """One name per case across rungs: edit kind, data set and case id."""
     first, second = CASE
-    return table["edit_kind"] + "/" + table[first] + "/" + table[second]
+    parts = [table[name].astype("str") for name in ("edit_kind", first, second)]
+    return parts[0] + "/" + parts[1] + "/" + parts[2]
 
 
 def slope(curve: Points, note: str = "") -> Finding:

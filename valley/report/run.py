@@ -42,7 +42,7 @@ def report_of(
     plan = with_options(run, min_known=min_known, which=which, metric=metric)
     caution = stored(plan, run)
     table, readings = crispness_of(run, crispness), readings_of(run)
-    rows = read_run(run, doses=True)
+    rows = read_run(run, doses=True, categories=True)
     analysis = analyse(rows, plan.min_known, plan.bootstrap, plan.seed, which=plan.which, metric=plan.metric)
     cautions = "; ".join(filter(None, (caution, former_metric(plan), analysis.note)))
     return Report(analysis, run.resolve().name, run, table, max_cases, cautions, plan, readings)
@@ -99,7 +99,7 @@ class Run:
         """
         if metrics not in TABLES:
             raise RowsError(f"no metrics {metrics!r}; use one of {', '.join(TABLES)}")
-        rows = read_run(Path(self.folder), SCORE_COLUMNS)
+        rows = read_run(Path(self.folder), SCORE_COLUMNS, categories=True)
         options = self.page.analysis.options
         return TABLES[metrics](rows, options["which"], **({"metric": options["metric"]} if metrics == "ours" else {}))
 

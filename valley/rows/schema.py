@@ -7,12 +7,13 @@ row whose `error` says why. A NaN is "not measurable" and its `reason` says why;
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from editing.errors import BadData
+from valley.lazy import compute as pc
 from valley.lazy import duckdb
 from valley.lazy import pandas as pd
 from valley.lazy import parquet as pq
@@ -188,12 +189,16 @@ def remedy(folder: str | Path) -> str:
     return PACKED_REMEDY if isinstance(about, dict) and about.get("packed") else REMEDY
 
 
-def read_run(folder: str | Path, columns: Sequence[str] = tuple(COLUMNS), doses: bool = False) -> pd.DataFrame:
+def read_run(
+    folder: str | Path, columns: Sequence[str] = tuple(COLUMNS), doses: bool = False, categories: bool = False
+) -> pd.DataFrame:
     """The cells of a run folder (`FOLDER/cells/*.parquet`) as one table in a fixed order.
 
     Args:
         columns: names of COLUMNS to read; a table of a million rows takes gigabytes with all of them.
         doses: rows at every dose. Otherwise only those at dose 1, so that a mean over rows never mixes doses.
+        categories: text columns as categories in alphabetical order, for judging large runs: less memory, and groups
+            and selections go by numbers. Two such columns cannot be compared with each other.
 
     Raises:
         RowsError: no such folder, no finished cell, an unreadable file, a newer schema, no such column.
@@ -202,25 +207,59 @@ def read_run(folder: str | Path, columns: Sequence[str] = tuple(COLUMNS), doses:
     if unknown:
         raise RowsError(f"no such column in the rows table: {', '.join(sorted(unknown))}")
     used = list(dict.fromkeys([*columns, *ORDER]))
-    select = select_rows(folder, used)
-    if not doses:
-        select = f"SELECT * FROM ({select}) WHERE dose = {FULL}"
-    connection = connect()
-    try:
-        table = connection.sql(select).to_arrow_table()
-    except duckdb.Error as error:
-        raise RowsError(
-            f"{folder}: not readable as Parquet files ({str(error).splitlines()[0]}); {remedy(folder)}"
-        ) from error
-    finally:
-        connection.close()
+    types = {name: _arrow_type(name) for name in used}
+    table = pa.concat_tables([_read_file(file, types, doses) for file in cell_files(folder)])
+    texts = [name for name in used if COLUMNS[name][0] == "string"]
+    for name in texts:
+        column = table.column(name)
+        column = _alphabetical(column) if categories else column.cast(pa.string())
+        table = table.set_column(used.index(name), name, column)
     rows = table.to_pandas(types_mapper={pa.string(): pd.StringDtype("pyarrow")}.get, self_destruct=True)
     del table
-    rows = rows.astype({name: COLUMNS[name][0] for name in used})
-    keys = [rows[name] if COLUMNS[name][0] == "int64" else rows[name].astype("category").cat.codes for name in ORDER]
+    rows = rows.astype({name: COLUMNS[name][0] for name in used if not (categories and name in texts)})
+    keys = [rows[name].astype("category").cat.codes if name in (*texts, "dose") else rows[name] for name in ORDER]
     order = np.lexsort([key.to_numpy() for key in reversed(keys)])
     rows = rows[list(columns)]
     return rows if (np.diff(order) == 1).all() else rows.take(order).reset_index(drop=True)
+
+
+def _read_file(file: Path, types: Mapping[str, pa.DataType], doses: bool) -> pa.Table:
+    """The columns `types` of one cell file; what an older file lacks is empty, NaN or FULL."""
+    footer = _footer_of(file)
+    stored = [name for name in footer.schema.names if name in types]
+    texts = [name for name in stored if COLUMNS[name][0] == "string"]
+    try:
+        with pq.ParquetFile(file, metadata=footer, read_dictionary=texts) as opened:
+            table = opened.read(stored)
+        made = {}
+        for name, kind in types.items():
+            column = table.column(name) if name in stored else pa.chunked_array([pa.nulls(len(table), kind)])
+            column = column if column.type == kind else column.cast(kind)
+            filled = FULL if name == "dose" else "" if name in ADDED and COLUMNS[name][0] == "string" else None
+            made[name] = column.fill_null(filled) if filled is not None and column.null_count else column
+        table = pa.table(made)
+    except (pa.ArrowException, OSError) as error:
+        raise RowsError(f"{file}: not a readable Parquet file ({error}); {remedy(file.parent.parent)}") from error
+    whole = doses or "dose" not in stored or pc.all(pc.equal(made["dose"], FULL)).as_py()
+    return table if whole else table.filter(pc.equal(made["dose"], FULL))
+
+
+def _arrow_type(name: str) -> pa.DataType:
+    """How a column is read: texts as numbers of their different texts."""
+    dtype = COLUMNS[name][0]
+    if dtype == "string":
+        return pa.dictionary(pa.int32(), pa.string())
+    return {"int64": pa.int64(), "float64": pa.float64(), "boolean": pa.bool_()}[dtype]
+
+
+def _alphabetical(texts: pa.ChunkedArray) -> pa.DictionaryArray:
+    """A column of dictionaries as one whose different texts are in alphabetical order; a missing text is empty."""
+    coded = texts.fill_null("").unify_dictionaries().combine_chunks()
+    names = coded.dictionary.to_pylist()
+    places = sorted(range(len(names)), key=names.__getitem__)
+    number = np.empty(len(names), dtype="int32")
+    number[places] = np.arange(len(names), dtype="int32")
+    return pa.DictionaryArray.from_arrays(number[coded.indices.to_numpy()], coded.dictionary.take(pa.array(places)))
 
 
 def connect() -> duckdb.DuckDBPyConnection:
@@ -242,7 +281,7 @@ def select_rows(folder: str | Path, columns: Sequence[str] = tuple(COLUMNS)) -> 
     files = cell_files(folder)
     stored: set[str] = set()
     for file in files:
-        stored.update(_columns_of(file))
+        stored.update(_footer_of(file).schema.names)
     names = []
     for name in columns:
         text = COLUMNS[name][0] == "string"
@@ -271,15 +310,15 @@ def cell_files(folder: str | Path) -> list[Path]:
     return files
 
 
-def _columns_of(file: Path) -> list[str]:
-    """The columns of a cell file that fits the schema, from its footer.
+def _footer_of(file: Path) -> pq.FileMetaData:
+    """The footer of a cell file that fits the schema.
 
     Raises:
         RowsError: unreadable, of a newer version, other columns.
     """
     try:
         about = pq.read_metadata(file)
-        names = about.schema.to_arrow_schema().names
+        names = about.schema.names
         version = -1
         if about.num_rows and "schema_version" in names:
             place = names.index("schema_version")
@@ -291,7 +330,7 @@ def _columns_of(file: Path) -> list[str]:
         raise RowsError(f"{file}: written by a newer version (schema {version}, this is {SCHEMA_VERSION}); update")
     if version < SCHEMA_VERSION or set(names) | set(ADDED) != set(COLUMNS):
         raise RowsError(f"{file}: columns do not fit schema {SCHEMA_VERSION}; {remedy(file.parent.parent)}")
-    return names
+    return about
 
 
 def preferred(rows: pd.DataFrame, when: str = "after") -> pd.Series:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import pandas as pd
 
 from valley.scores.composites import CASE_COLUMNS
@@ -21,28 +20,29 @@ def composite_columns(good: pd.DataFrame, languages: pd.Series) -> pd.DataFrame:
     """CASE_COLUMNS but those of doses, by unit.
 
     Args:
-        good: rows without errors, `_unit` being the number of the edited case.
-        languages: unit -> language of the edit.
+        good: rows without errors, `_unit` being the number of the edited case from 0 on, texts as categories.
+        languages: language of the edit by number.
     """
-    own = good["lang"].astype("string").to_numpy() == good["_unit"].map(languages).astype("string").to_numpy()
+    home = pd.Categorical(languages.sort_index(), categories=good["lang"].cat.categories)
+    own = good["lang"].cat.codes.to_numpy() == home.codes[good["_unit"].to_numpy()]
     kinds = [name.removesuffix(OWN) for name in CASE_COLUMNS if name.endswith(OWN)]
     chosen = good[own & good["probe"].isin(kinds)]
     table = _means(chosen, "value").reindex(columns=kinds).add_suffix(OWN)
-    columns = {name: good[name].astype("float64") if name in good else np.nan for name in OPTIONAL}
-    about = good.assign(**columns)
+    about = {kind: good[good["probe"].eq(kind)] for kind in ("efficacy", "paraphrase", "neighbour")}
+    about = {kind: part.reindex(columns=["_unit", *OPTIONAL]) for kind, part in about.items()}
     for name, kind, first, second in (
         ("es", "efficacy", "logp_after", "logp_old_after"),
         ("ps", "paraphrase", "logp_after", "logp_old_after"),
         ("ns", "neighbour", "logp_after", "logp_rival_after"),
     ):
-        part = about[about["probe"].eq(kind) & about[first].notna() & about[second].notna()]
+        part = about[kind].dropna(subset=[first, second])
         table[name] = part.assign(won=(part[first] > part[second]).astype(float)).groupby("_unit")["won"].mean()
     for name, kind, column in (
         ("reliability", "efficacy", "token_accuracy_after"),
         ("rephrase", "paraphrase", "token_accuracy_after"),
         ("locality", "neighbour", "token_agreement"),
     ):
-        table[name] = about[about["probe"].eq(kind)].groupby("_unit")[column].mean()
+        table[name] = about[kind].groupby("_unit")[column].mean()
     units = pd.Index(sorted(good["_unit"].unique()), name="_unit")
     return table.reindex(units).reindex(columns=list(CASE_COLUMNS)).astype("float64")
 

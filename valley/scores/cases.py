@@ -60,7 +60,8 @@ def check(rows: pd.DataFrame) -> pd.DataFrame:
     rows = rows[[name for name in COLUMNS if name in rows]]
     text_columns = [str(name) for name in rows if COLUMNS[str(name)][0] == "string"]
     rows = rows.assign(**{name: rows[name].fillna("") for name in text_columns if rows[name].isna().any()})
-    good = rows[rows["error"] == ""]
+    dose = ["dose"] if "dose" in rows else []
+    good = coded(without_errors(rows, [*_CHECKED, "value", *dose]))
     unknown = sorted(set(good["probe"].unique()) - set(PROBE_KINDS))
     if unknown:
         raise RowsError(f"unknown probe kind {unknown[0]!r} in the rows; use one of {', '.join(PROBE_KINDS)}")
@@ -70,8 +71,6 @@ def check(rows: pd.DataFrame) -> pd.DataFrame:
         raise RowsError(
             f"case {bad['case']!r} at {bad['rung']!r}: {bad['probe']} has value {bad['value']}, not in [0, 1]"
         )
-    dose = ["dose"] if "dose" in good else []
-    good = coded(good[[*_CHECKED, *dose]])
     twice = good.duplicated(["cell", *UNIT, "run_seed", *dose, "probe", "probe_index"])
     if twice.any():
         bad = good[twice].iloc[0]
@@ -87,6 +86,12 @@ def check(rows: pd.DataFrame) -> pd.DataFrame:
         if (n > 1).any():
             raise RowsError(f"{n.index[n > 1][0][-1]!r} has {n[n > 1].iloc[0]} values of {column}; {fix}")
     return rows
+
+
+def without_errors(rows: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
+    """`columns` of the rows of edits that did not fail."""
+    failed = (rows["error"] != "").to_numpy(dtype=bool)
+    return rows.loc[~failed, list(columns)] if failed.any() else rows[list(columns)]
 
 
 def coded(frame: pd.DataFrame) -> pd.DataFrame:
@@ -109,6 +114,11 @@ def unmeasurable(rows: pd.DataFrame) -> pd.DataFrame:
     gaps = gaps.assign(reason=gaps["reason"].where(gaps["reason"] != "", "no reason given"))
     key = [*RUNG, "edit_kind", "probe", "reason"]
     return gaps.groupby(key, observed=True).size().rename("n").reset_index()
+
+
+def unit_numbers(good: pd.DataFrame) -> pd.Series:
+    """The number of the edited case of each row, in the order of UNIT: `case_scores` has its line there."""
+    return coded(good[list(UNIT)]).groupby(list(UNIT), observed=True).ngroup()
 
 
 def edit_languages(good: pd.DataFrame, unit: Sequence[str] = UNIT) -> pd.Series:
@@ -157,7 +167,7 @@ def scores_of(rows: pd.DataFrame) -> pd.DataFrame:
     full = at_full_dose(rows)
     doses = dose_columns(rows, UNIT) if len(full) < len(rows) else None
     rows = full
-    good = rows.loc[rows["error"] == "", [*_USED, *(name for name in OPTIONAL if name in rows)]]
+    good = without_errors(rows, [*_USED, *(name for name in OPTIONAL if name in rows)])
     texts = {name: good[name].dtype for name in good.columns if isinstance(good[name].dtype, pd.StringDtype)}
     if good.empty:
         summaries = (*PROBE_KINDS, NET, "generalisation", "specificity", *CASE_COLUMNS)
@@ -172,7 +182,7 @@ def scores_of(rows: pd.DataFrame) -> pd.DataFrame:
     # Millions of rows: the eight names of a unit are numbered once, in their order, and everything else goes by the
     # number.
     good = coded(good)
-    good = good.assign(_unit=good.groupby(unit, observed=True).ngroup())
+    good["_unit"] = unit_numbers(good)
     kinds = good.groupby(["_unit", "probe"], observed=True)["value"].mean().unstack("probe")
     kinds.columns = list(kinds.columns)
     scores = kinds.reindex(columns=list(PROBE_KINDS)).astype("float64")

@@ -14,7 +14,7 @@ from functools import cache
 
 import numpy as np
 
-from valley.lazy import stats
+from valley.lazy import special
 
 
 def draw_weights(relations: Sequence[str], draws: int, seed: Sequence[int]) -> np.ndarray:
@@ -85,7 +85,7 @@ def t_interval(
 @cache
 def _quantile(level: float, degrees: int) -> float:
     """Half the width of Student's interval, in standard errors."""
-    return float(stats.t.ppf((1 + level) / 2, degrees))
+    return float(special.stdtrit(degrees, (1 + level) / 2))
 
 
 def mean_interval(
@@ -113,5 +113,5 @@ def mean_interval(
     own = float((samples - samples.mean(axis=0)).var(axis=1).sum()) / max(1, n - 1)  # of one, beyond what all share
     between = max(0.0, float(values.var(ddof=1)) - own) / n if spread and n > 1 else 0.0
     freedom = (facts + between) ** 2 / max(facts**2 / (units - 1) + between**2 / max(1, n - 1), 1e-300)
-    half = float(stats.t.ppf((1 + level) / 2, max(1.0, freedom))) * np.sqrt(facts + between)
+    half = float(special.stdtrit(max(1.0, freedom), (1 + level) / 2)) * np.sqrt(facts + between)
     return value - half, value + half

@@ -46,8 +46,10 @@ def number(value: float) -> str:
 
 def clean(text: object) -> str:
     """`text` on one line, control and bidirectional characters made visible or dropped."""
+    if (line := str(text)).isprintable():
+        return line
     out = []
-    for char in str(text):
+    for char in line:
         if char in "\n\r\t":
             out.append(" ")
         elif ord(char) < 32:
@@ -206,7 +208,8 @@ def format_gates(table: pd.DataFrame) -> list[str]:
     limits = ", ".join(f"{LABELS[kind]} {least:g}" for kind, least in GATES.items())
     out = [f"Gates: {limits} at least (efficacy above placebo where one ran); a setting that fails one scores 0."]
     failed = []
-    for line in table[table["edit_kind"] != ALL].to_dict("records"):
+    edits = table.loc[table["edit_kind"] != ALL, ["rung", "edit_kind", "method", "gates"]]
+    for line in edits[edits["gates"] != "{}"].to_dict("records"):
         gates = json.loads(line["gates"]) if line["method"] not in CONTROLS else {}
         values = ", ".join(f"{LABELS[kind]} {number(value)}" for kind, value in gates.items())
         if values:

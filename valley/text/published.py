@@ -34,8 +34,8 @@ def format_scores(table: pd.DataFrame, which: str = "known") -> str:
         ]
     out.append("")
     gaps: dict[str, list[str]] = {}
-    for line in table.to_dict("records"):
-        for name, reason in json.loads(line["gaps"]).items():
+    for text in dict.fromkeys(table["gaps"]):
+        for name, reason in json.loads(text).items():
             gaps.setdefault(f"n/a ({reason})", []).append(name)
     out += textwrap.wrap(
         f"Cases: {STRATA[which]}. Intervals: 95%, bootstrap of subjects, {table.attrs['draws']} draws.", WIDTH
@@ -56,17 +56,13 @@ def format_scores(table: pd.DataFrame, which: str = "known") -> str:
 def _block(block: pd.DataFrame, names: list[str], headings: dict[str, str]) -> list[str]:
     """Two lines per setting; scores that do not fit beside the others go into a further block below."""
     rows = [["rung", "setting", "cases", *(headings.get(name, name) for name in names)]]
-    for line, differs in zip(block.to_dict("records"), varied(block), strict=True):
+    columns = [(block[name].tolist(), block[f"{name}_low"].tolist(), block[f"{name}_high"].tolist()) for name in names]
+    about = block[["rung", "edit_kind", "method", "site", "lookup", "depth", "n_cases"]].to_dict("records")
+    for i, (line, differs) in enumerate(zip(about, varied(block), strict=True)):
         rows.append([short(clean(line["rung"]), 15), short(clean(where(line)), 22), str(line["n_cases"])])
-        rows[-1] += [_number(line[name]) for name in names]
-        rows.append(
-            [
-                "",
-                short(clean(differs), 26),
-                "",
-                *(_interval(line[f"{name}_low"], line[f"{name}_high"]) for name in names),
-            ]
-        )
+        rows[-1] += [_number(values[i]) for values, _, _ in columns]
+        intervals = (_interval(low[i], high[i]) for _, low, high in columns)
+        rows.append(["", short(clean(differs), 26), "", *intervals])
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     rows.insert(1, ["-" * width for width in widths])
     lines = []
@@ -103,12 +99,12 @@ def varied(block: pd.DataFrame) -> list[str]:
 
 
 def _interval(low: float, high: float) -> str:
-    return "" if pd.isna(low) else f"{_number(low)}–{_number(high)}"
+    return "" if low != low else f"{_number(low)}–{_number(high)}"
 
 
 def _number(value: float) -> str:
     """Two decimals without a leading zero."""
-    if pd.isna(value):
+    if value != value:  # NaN
         return "n/a"
     text = f"{round(value, 2) + 0.0:.2f}"  # -0.00 is 0.00
     return text.replace("0.", ".", 1) if text.startswith(("0.", "-0.")) else text

@@ -113,7 +113,7 @@ def test_the_kinds_of_an_evaluation_share_all_of_it() -> None:
 
 @pytest.mark.parametrize("family", ["gpt2", "llama"])
 def test_the_short_questions_find_what_the_rows_hold(family: str) -> None:
-    """`rewrite_acc`, `rephrase_acc` and `locality_acc` of valley/scores/published.py are means of these two columns."""
+    """`rewrite_acc`, `rephrase_acc` and `locality_acc` of valley/scores/published are means of these two columns."""
     lm, cases = tiny_lm(family), some(2)
     deltas, base = edits(lm, 2), measure_base(lm, cases)
     shorts = [short_of(case) for case in cases]

@@ -110,7 +110,7 @@ def fails_gates(means: Means) -> np.ndarray:
     return np.any([values < GATES[kind] for kind, values in gate_values(means).items()], axis=0)
 
 
-def failed_gates(means: Means) -> dict[str, float]:
-    """The gates that the first of these means fail, with its value."""
-    values = {kind: float(values[0]) for kind, values in gate_values(means).items()}
+def failed_gates(means: Means, place: int = 0) -> dict[str, float]:
+    """The gates that the means at one place (the first) fail, with the value."""
+    values = {kind: float(values.flat[place]) for kind, values in gate_values(means).items()}
     return {kind: value for kind, value in values.items() if value < GATES[kind]}
