@@ -6,11 +6,12 @@ A claim whose run is missing is named as not measured; nothing here trains or ed
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 import pandas as pd
 
-from benchmarks.commands.proof import charts, page, tables
+from benchmarks.commands.proof import charts, claims, page, tables
 from benchmarks.oracle import FILE
 from benchmarks.pictures import write_png
 from editing.files import atomic_file, write_whole
@@ -54,14 +55,23 @@ DIALS = {
 def main(runs: Path, out: Path) -> None:
     """Write the page, its tables and its pictures."""
     out.mkdir(parents=True, exist_ok=True)
-    parts = [HEAD, _oracle(runs, out), _composites(runs, out), _verdicts(runs, out)]
-    parts += [_ends(runs, out), *(_dial(name, runs, out) for name in DIALS), _readings(runs, out)]
+    made = [_oracle(runs, out), _composites(runs, out), _verdicts(runs, out), _ends(runs, out)]
+    made += [*(_dial(name, runs, out) for name in DIALS), _readings(runs, out)]
+    short = "\n".join(f"* {section.claim}" for section in made if section.claim)
+    parts = [HEAD, f"## In short\n\n{short}\n", *(section.text for section in made)]
     text = "\n".join(part.strip("\n") + "\n" for part in parts)
     click.echo(f"wrote {write_whole(out / 'README.md', text)}")
 
 
-def _missing(title: str, name: str) -> str:
-    return f"## {title}\n\nNot measured: run `{name}` is missing.\n"
+class Section(NamedTuple):
+    """A part of the page, and its claim in a sentence; empty where it was not measured."""
+
+    text: str
+    claim: str = ""
+
+
+def _missing(title: str, name: str) -> Section:
+    return Section(f"## {title}\n\nNot measured: run `{name}` is missing.\n")
 
 
 def _csv(table: pd.DataFrame, path: Path) -> None:
@@ -69,7 +79,7 @@ def _csv(table: pd.DataFrame, path: Path) -> None:
         table.round(4).to_csv(temporary, index=False)
 
 
-def _oracle(runs: Path, out: Path) -> str:
+def _oracle(runs: Path, out: Path) -> Section:
     title = "Edits beside retrained models"
     run = runs / "saturated"
     if not (run / FILE).is_file():
@@ -79,10 +89,11 @@ def _oracle(runs: Path, out: Path) -> str:
     _csv(sizes, out / "oracle-by-size.csv")
     write_png(charts.oracle_chart(table), out / "oracle.png")
     write_png(charts.size_chart(sizes), out / "oracle-by-size.png")
-    return f"## {title}\n{page.oracle_section(table, sizes, tables.least_recall(run))}"
+    text = page.oracle_section(table, sizes, tables.least_recall(run))
+    return Section(f"## {title}\n{text}", claims.oracle_claim(table))
 
 
-def _composites(runs: Path, out: Path) -> str:
+def _composites(runs: Path, out: Path) -> Section:
     title = "Which composite says what retraining says"
     run = runs / "saturated"
     if not (run / FILE).is_file():
@@ -91,10 +102,10 @@ def _composites(runs: Path, out: Path) -> str:
     _csv(choice.table, out / "composites.csv")
     _csv(choice.winners, out / "composites-chosen.csv")
     write_png(charts.composite_chart(choice.table), out / "composites.png")
-    return f"## {title}\n{page.composites_section(choice)}"
+    return Section(f"## {title}\n{page.composites_section(choice)}", claims.composites_claim(choice))
 
 
-def _verdicts(runs: Path, out: Path) -> str:
+def _verdicts(runs: Path, out: Path) -> Section:
     title = "Are planted shapes found, and none where nothing was planted?"
     there = {name: tables.curve_and_verdict(runs / name) for name in page.PLANTED if (runs / name / "cells").is_dir()}
     if not there:
@@ -103,10 +114,11 @@ def _verdicts(runs: Path, out: Path) -> str:
     _csv(pd.concat(curves), out / "verdicts.csv")
     drawn = {name: (curve, next(iter(judged.verdicts.values())).outcome) for name, (curve, judged) in there.items()}
     write_png(charts.verdict_chart(drawn, "transfer to French"), out / "verdicts.png")
-    return f"## {title}\n{page.verdicts_section(there)}"
+    lines = page.verdict_lines(there)
+    return Section(f"## {title}\n{page.verdicts_section(lines)}", claims.verdicts_claim(lines))
 
 
-def _dial(name: str, runs: Path, out: Path) -> str:
+def _dial(name: str, runs: Path, out: Path) -> Section:
     dial, words = DIALS[name]
     title = f"Dose-response: {words}"
     if not (runs / name / "cells").is_dir():
@@ -122,20 +134,22 @@ def _dial(name: str, runs: Path, out: Path) -> str:
     measured = page.trend_section(trends, (*shown, "generalisation", "efficacy"))
     seen = page.what_follows(trends, tuple(shown))
     parts = [f"## {title}", f"![dose-response](dose-{dial}.png)", OF_MODELS, page.markdown(means)]
-    return "\n\n".join([*parts, seen, OF_INSTRUMENT, measured]) + "\n"
+    return Section(
+        "\n\n".join([*parts, seen, OF_INSTRUMENT, measured]) + "\n", f"{words.capitalize()}: {seen.split(chr(10))[0]}"
+    )
 
 
-def _ends(runs: Path, out: Path) -> str:
+def _ends(runs: Path, out: Path) -> Section:
     title = "Do retrained models carry news along the dial of shared names?"
     run = runs / "ends"
     if not (run / FILE).is_file():
         return _missing(title, run.name)
     carried, trend = tables.carried_by_twins(run)
     _csv(carried, out / "oracle-shared.csv")
-    return f"## {title}\n{page.twins_section(carried, trend)}"
+    return Section(f"## {title}\n{page.twins_section(carried, trend)}", claims.twins_claim(carried))
 
 
-def _readings(runs: Path, out: Path) -> str:
+def _readings(runs: Path, out: Path) -> Section:
     title = "Readings along the dial of shared names"
     run = runs / "ends"
     if readings_of(run) is None:
@@ -143,7 +157,7 @@ def _readings(runs: Path, out: Path) -> str:
     lines, trends = tables.readings_along(run)
     _csv(trends, out / "readings-shared.csv")
     write_png(charts.reading_chart(lines), out / "readings-shared.png")
-    return f"## {title}\n{page.readings_section(trends)}"
+    return Section(f"## {title}\n{page.readings_section(trends)}", claims.readings_claim(trends))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from valley.proof import LEVEL, VIEWS, Choice, Trend, winner_sentence
-from valley.verdicts import INCONCLUSIVE, NO_VALLEY, Shapes
+from valley.verdicts import BEST, INCONCLUSIVE, NO_VALLEY, Shapes
 
 PLANTED = {
     "planted-valley": "valley", "planted-valley-half": "valley", "planted-valley-fifth": "valley",
@@ -109,22 +109,38 @@ Rank correlations of the composites with the oracle score, from the worst to the
 """
 
 
-def verdicts_section(verdicts: dict[str, tuple[pd.DataFrame, Shapes]]) -> str:
+def verdict_lines(verdicts: dict[str, tuple[pd.DataFrame, Shapes]]) -> pd.DataFrame:
+    """One line per planted ladder: what was planted, the verdict, prominence and p of the planted shape by the best
+    method's curve, and the verdict in words."""
     lines = []
     for name, (curve, judged) in verdicts.items():
         (verdict,) = judged.verdicts.values()
-        sizes = curve.groupby("size")["value"].mean()
-        lines.append({"ladder": name, "planted": PLANTED[name], "verdict": verdict.outcome, "in words": verdict.text,
-                      "steps": len(sizes), "models": curve["rung"].nunique()})  # fmt: skip
-    right = sum(line["verdict"] in RIGHT[line["planted"]] for line in lines)
-    open_ones = sum(line["verdict"] == INCONCLUSIVE for line in lines)
+        planted = PLANTED[name]
+        best = judged.tests[judged.tests["method"] == BEST].iloc[0]
+        shape = planted if planted in ("valley", "hump") else "valley"
+        lines.append({"ladder": name, "planted": planted, "verdict": verdict.outcome, "prominence": best[f"D_{shape}"],
+                      "p": best[f"p_{shape}"], "steps": curve["size"].nunique(), "models": curve["rung"].nunique(),
+                      "in words": verdict.text})  # fmt: skip
+    return pd.DataFrame(lines)
+
+
+def counts(lines: pd.DataFrame) -> tuple[int, int, int]:
+    """Right, wrong and inconclusive verdicts."""
+    right = sum(line["verdict"] in RIGHT[line["planted"]] for line in lines.to_dict("records"))
+    undecided = int((lines["verdict"] == INCONCLUSIVE).sum())
+    return right, len(lines) - right - undecided, undecided
+
+
+def verdicts_section(lines: pd.DataFrame) -> str:
+    right, wrong, undecided = counts(lines)
     return f"""
 ![the planted ladders](verdicts.png)
 
-Of {len(lines)} planted ladders {right} got the planted verdict, {len(lines) - right - open_ones} a wrong one and
-{open_ones} none, for the reason in the table, which also says how deep a valley would have to be.
+Of {len(lines)} planted ladders {right} got the planted verdict, {wrong} a wrong one and {undecided} none,
+for the reason in the table. Prominence (of a hump where one was planted, else of a valley) is in units of transfer,
+with its p-value, by the curve of the best method.
 
-{markdown(pd.DataFrame(lines))}
+{markdown(lines)}
 """
 
 
