@@ -36,6 +36,12 @@ TEMPORARY = "temporary"
     help="Further probes: negation, verification, reversed, challenge, long_form, decay, drift (2,000 tokens).",
 )
 @option("--chat")
+@click.option(
+    "--evaluation",
+    type=click.Choice(["bfloat16"]),
+    default=None,
+    help="Ask every question of a bfloat16 copy of the model: faster, close but not equal answers.",
+)
 @option("--datasets")
 @option("--concepts")
 @click.option(
@@ -174,6 +180,7 @@ def plan_of_flags(flags: dict[str, Any]) -> Plan:
         probes=flags["probes"],
         more_probes=flags["more_probes"],
         chat=flags["chat"] or None,
+        evaluation=flags["evaluation"],
         known=flags["known"],
         doses=flags["doses"],
         extend=flags["extend"],

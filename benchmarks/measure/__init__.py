@@ -1,5 +1,6 @@
 """What a model answers before and after an edit, as records of the rows table."""
 
+from benchmarks.measure.agreement import half_agreement
 from benchmarks.measure.answers import PRIOR_WEIGHT, Answer, Base, measure, measure_base, measure_drift, own_wordings
 from benchmarks.measure.fitting import Fitting, fit
 from benchmarks.measure.harness import harness_scores, refuse_without_harness
@@ -21,6 +22,7 @@ __all__ = [
     "drift_texts",
     "fit",
     "format_judged",
+    "half_agreement",
     "harness_scores",
     "judge_run",
     "known_hash",

@@ -39,8 +39,8 @@ class Answer:
     """What one model says to one probe.
 
     Attributes:
-        logp: (m,) nats, log P(candidate | prompt); an upper bound of it for a candidate that cannot come first or
-            second. Empty for `fluency` and `long_form`.
+        logp: (m,) nats, log P(candidate | prompt); an upper bound of it for a candidate that can neither come first
+            nor decide a margin (see `Race`). Empty for `fluency` and `long_form`.
         text: greedy continuation, None where none was read; for `fluency` and `long_form` behind its prompt.
         tokens: the tokens of each candidate.
         forced: for the candidates that a score compares, the likeliest token at each of their tokens (teacher forcing).

@@ -48,15 +48,18 @@ def statistics_of(lm: LanguageModel, seed: int, corpus: str = CORPUS, quiet: boo
 
 
 def planned(
-    lm: LanguageModel, methods: Iterable[Method], requests: Sequence[EditRequest]
+    lm: LanguageModel, methods: Iterable[Method], requests: Sequence[EditRequest], half: bool = False
 ) -> tuple[LanguageModel, MemoryPlan]:
     """`lm` with batches that fit into memory when `methods` edit it, and the plan that says so.
+
+    Args:
+        half: whether its bfloat16 copy is needed whatever the methods do.
 
     Raises:
         OutOfMemory: nothing fits; one line that says what to change.
     """
     sites: dict[Site, None] = {}
-    covariance = half = False
+    covariance = False
     for method in methods:
         covariance |= method.uses_covariance
         half |= uses_half(lm, getattr(method, "precision", "float32"))

@@ -22,7 +22,7 @@ from editing.methods import make_method, settings_before_presets
 from valley.rows import SCHEMA_VERSION
 
 # Fields that an address holds only where they say something: cells of before they came keep theirs.
-OPTIONAL = ("split", "stage", "known", "doses", "chat")
+OPTIONAL = ("split", "stage", "known", "doses", "chat", "evaluation")
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,7 @@ class Cell:
         doses: JSON list; the cell holds the rows at these multiples of its edits instead of those at dose 1, so that a
             plan with doses has the same cells as one without, and more.
         chat: form of edits and questions, as in the plan; empty is plain text.
+        evaluation: number format in which questions are asked, as in the plan; empty is the model's own.
     """
 
     ladder: str
@@ -57,6 +58,7 @@ class Cell:
     known: bool = False
     doses: str = ""
     chat: str = ""
+    evaluation: str = ""
 
     def address(self, model_hash: str, settings: str | None = None) -> str:
         """Content hash.

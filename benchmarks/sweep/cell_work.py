@@ -45,8 +45,8 @@ class Loaded:
 
     Attributes:
         columns: the columns of the rows table that the model decides.
-        bases: hash of cases -> the unedited model's answers to them, filled as cells need them.
-        knows: hash of cases -> whether it knows each fact.
+        bases: hash of cases and number format -> the unedited model's answers, filled as cells need them.
+        knows: hash of cases and number format -> whether it knows each fact.
         edits: the last edits with what identifies them, and their seconds: the next cell measures them at other doses.
             In place of an edit that cannot be reached is the reason.
         watch: what the stages of the work take.
@@ -56,11 +56,15 @@ class Loaded:
     lm: LanguageModel
     columns: dict[str, object]
     statistics: ModelStatistics
-    bases: dict[str, Base] = field(default_factory=dict)
-    knows: dict[str, tuple[bool, ...]] = field(default_factory=dict)
+    bases: dict[tuple[str, str], Base] = field(default_factory=dict)
+    knows: dict[tuple[str, str], tuple[bool, ...]] = field(default_factory=dict)
     watch: Watch = field(default_factory=Watch)
     edits: tuple[str, list[Delta | Unreachable], float] | None = None
     fits: dict[str, dict[str, Fitting]] = field(default_factory=dict)
+
+    def asked(self, cell: Cell) -> LanguageModel:
+        """The model that answers the questions of `cell`: itself, or its bfloat16 copy."""
+        return self.lm.half if cell.evaluation else self.lm
 
     def deltas(self, cell: Cell, requests: Sequence[EditRequest]) -> tuple[list[Delta | Unreachable], float]:
         """The edits of `cell`, or why there is none, and the seconds they took; those of the cell before where they are
@@ -77,10 +81,11 @@ class Loaded:
 
     def base(self, cell: Cell, cases: Sequence[Case]) -> Base:
         """The unedited model's answers to the cases of `cell` that are to be edited."""
-        if cell.cases not in self.bases:
+        key = cell.cases, cell.evaluation
+        if key not in self.bases:
             with self.watch("unedited answers"):
-                self.bases[cell.cases] = stored_base(self.lm, cases)
-        return self.bases[cell.cases]
+                self.bases[key] = stored_base(self.asked(cell), cases)
+        return self.bases[key]
 
     def fittings(self, cell: Cell, cases: Sequence[Case]) -> dict[str, Fitting]:
         """Case id -> what of the case the model can read."""
@@ -92,11 +97,12 @@ class Loaded:
         """Which cases of `cell` are to be edited: all, or those whose fact the model knows."""
         if not cell.known:
             return [True] * len(cases)
-        if cell.cases not in self.knows:
+        key = cell.cases, cell.evaluation
+        if key not in self.knows:
             with self.watch("known facts"):
-                known = measure_base(self.lm, [own_wordings(case) for case in cases], new_tokens=0).known
-            self.knows[cell.cases] = tuple(map(bool, known))
-        return list(self.knows[cell.cases])
+                known = measure_base(self.asked(cell), [own_wordings(case) for case in cases], new_tokens=0).known
+            self.knows[key] = tuple(map(bool, known))
+        return list(self.knows[key])
 
 
 def load_rung(
@@ -207,10 +213,13 @@ def _dosed_records(
     dosed = [deltas[i] if dose == FULL else deltas[i].scaled(dose) for i, dose in versions]
     # No setting is chosen by its free text, which is a fifth of an evaluation.
     new_tokens = 0 if cell.development else base.new_tokens
+    asked = loaded.asked(cell)
+    if asked is not lm:  # a copy has another hash than the model that an edit names
+        dosed = [Delta(delta.factors, context=delta.context) for delta in dosed]
     began = time.perf_counter()
     with loaded.watch("evaluation"):
-        answers = measure(lm, repeated, [base.priors[i] for i, _ in versions], dosed, new_tokens=new_tokens)
-        drifts = measure_drift(lm, repeated, dosed)
+        answers = measure(asked, repeated, [base.priors[i] for i, _ in versions], dosed, new_tokens=new_tokens)
+        drifts = measure_drift(asked, repeated, dosed)
     seconds = (time.perf_counter() - began) / len(versions)
     norms = {i: deltas[i].relative_norm(lm) for i in chosen}
     records = []

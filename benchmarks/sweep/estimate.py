@@ -94,7 +94,7 @@ def _memory(place: Place, tasks: Sequence[Task], device: str | None) -> tuple[fl
     lm = open_model(place.rung.model, device)
     methods = [make_method(cell.method, **json.loads(cell.settings)) for cell, _ in tasks]
     requests = [case.request for pool in place.pools.values() for case in pool.cases]
-    return float(lm.n_parameters), planned(lm, methods, requests)[1]
+    return float(lm.n_parameters), planned(lm, methods, requests, any(cell.evaluation for cell, _ in tasks))[1]
 
 
 def rule(task: Task, parameters: float) -> float:

@@ -19,7 +19,7 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks.measure import known_hash, planned, remember_hash, statistics_of
+from benchmarks.measure import half_agreement, known_hash, planned, remember_hash, statistics_of
 from benchmarks.models import training_tokens
 from benchmarks.provenance import canonical, commit, digest, machine, versions
 from benchmarks.sweep.cell import Cell, Task
@@ -177,6 +177,8 @@ class _Sweep:
             return True
         model, ran = loaded.lm.weight_hash, self.ran
         remember_hash(rung.model, model)
+        if self.plan.evaluation:
+            self._note_agreement(loaded, bar)
         seeds = {first: loaded}
         for seed in self.plan.all_seeds()[1:]:
             statistics = statistics_of(loaded.lm, seed, self.plan.corpus, self.quiet)
@@ -211,6 +213,13 @@ class _Sweep:
                 if self.ran > ran:
                     self._check_weights(loaded, "+".join(self.plan.methods))
                 return True
+
+    def _note_agreement(self, loaded: Loaded, bar: Any) -> None:
+        """Keep in run.json, and say, how far the bfloat16 copy is from the model."""
+        agreement = half_agreement(loaded.lm)
+        self.store.note(agreement={loaded.lm.name: asdict(agreement)})
+        if not self.quiet:
+            bar.write(f"{loaded.lm.name}: {agreement.line()}", file=sys.stderr)
 
     def _check_weights(self, loaded: Loaded, method: str) -> None:
         with self.watch("checking weights"):
@@ -293,7 +302,7 @@ class _Sweep:
             case.request for cases in {task.cell.cases: task.cases for task in missing}.values() for case in cases
         ]
         before = next(iter(seeds.values())).lm
-        lm, plan = planned(before, methods, requests)
+        lm, plan = planned(before, methods, requests, self.plan.evaluation is not None)
         if not self.quiet and not reported:
             reported.add(f"{missing[0].cell.rung} {format_plan(plan)}")
             bar.write(*reported, file=sys.stderr)

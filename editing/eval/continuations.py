@@ -5,34 +5,41 @@ Continuations of one prompt that begin alike are read together: a text serves ev
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
-from editing.eval.versions import Versions
+from editing.eval.versions import Versions, of_like_length
 from editing.lazy import torch
 from editing.run import Budget
 
 # Rows of logits held at once: 512 of a 262k vocabulary are half a gigabyte.
 LOGIT_ROWS = 512
-# Texts that are worth a pass of their own; below that, reading the weights costs more than padding.
-FEW = 24
 
 Tokens = tuple[int, ...]
-Pair = tuple[int, int]  # index of a prompt, index of one of its continuations
-Beginning = tuple[int, Tokens, list[int]]  # index of a prompt, a text behind it, the continuations that it serves
-Choice = Callable[["Race", np.ndarray, set[int]], set[int]]
+Beginning = tuple[int, Tokens, "list[Stretch]"]  # index of a prompt, a text behind it, the stretches that it serves
+
+
+class Stretch(NamedTuple):
+    """Tokens first, ..., end - 1 of continuation `text` behind prompt `prompt`."""
+
+    prompt: int
+    text: int
+    first: int
+    end: int
 
 
 @dataclass(frozen=True)
 class Race:
-    """Which continuations of one prompt must be known, where only the winner and its margin matter.
+    """Which continuations of one prompt must be known, where only the winner and some margins matter.
 
     Attributes:
         prior: (m,) nats taken off each log-probability before continuations are compared.
-        needed: indices whose log-probability must be exact whatever its rank.
+        needed: indices whose log-probability must be exact whatever its rank, and whose margin over the best of the
+            others must be.
     """
 
     prior: np.ndarray
@@ -44,6 +51,9 @@ def follow(
 ) -> tuple[list[np.ndarray], list[dict[int, Tokens]]]:
     """(m,) log P of every continuation of every prompt, and `Reply.forced`.
 
+    In a race the needed continuations are read to their ends, then one more token of every other one that can still
+    matter, then the rest of those that still can: most are out after their second token.
+
     Args:
         tokens: of every continuation of every prompt.
         races: of each prompt; None where every log-probability must be exact.
@@ -51,33 +61,37 @@ def follow(
     """
     scores = _first_tokens(read, tokens)
     forced: list[dict[int, Tokens]] = [{} for _ in tokens]
-    unread = [{c for c, t in enumerate(row) if len(t) > 1} for row in tokens]
+    unread = [{c: 1 for c, t in enumerate(row) if len(t) > 1} for row in tokens]
+
+    def advance(chosen: Sequence[Collection[int]], most: int | None = None) -> None:
+        """Read `most` further tokens of the chosen continuations of every prompt, or all that are left of them."""
+        stretches = []
+        for r, texts in enumerate(chosen):
+            for c in sorted(texts):
+                first, length = unread[r].pop(c), len(tokens[r][c])
+                end = length if most is None else min(first + most, length)
+                stretches.append(Stretch(r, c, first, end))
+                if end < length:
+                    unread[r][c] = end
+        _add_later(stretches, read, tokens, scores, forced, budget)
+
     if races is None:
-        _add_later([(r, c) for r, row in enumerate(unread) for c in sorted(row)], read, tokens, scores, forced, budget)
+        advance([list(row) for row in unread])
     elif any(tokens):
         for r, (top, race) in enumerate(zip(read.logits.argmax(-1).tolist(), races, strict=True)):
             forced[r] = {c: (top,) for c in race.needed}
-        choices: tuple[Choice, ...] = (_favourites, _challengers)
-        for choose in choices:
-            pairs = []
-            for r, race in enumerate(races):
-                chosen = choose(race, scores[r] - race.prior, unread[r])
-                unread[r] -= chosen
-                pairs += [(r, c) for c in sorted(chosen)]
-            _add_later(pairs, read, tokens, scores, forced, budget)
+        advance([unread[r].keys() & set(race.needed) for r, race in enumerate(races)])
+        for most in (1, None):
+            advance([_in_the_race(*part) for part in zip(races, scores, unread, strict=True)], most)
     return scores, forced
 
 
-def _favourites(race: Race, score: np.ndarray, unread: set[int]) -> set[int]:
-    """The two likeliest of the unread continuations, and the needed ones."""
-    best = sorted(sorted(unread), key=lambda c: -score[c])[:2]
-    return {*best} | (set(race.needed) & unread)
-
-
-def _challengers(race: Race, score: np.ndarray, unread: set[int]) -> set[int]:
-    """The unread continuations that could still beat the second best of those that are known."""
-    exact = sorted((score[c] for c in range(len(score)) if c not in unread), reverse=True)
-    return {c for c in unread if len(exact) < 2 or score[c] > exact[1]}
+def _in_the_race(race: Race, logp: np.ndarray, unread: Collection[int]) -> set[int]:
+    """The unread continuations that could still come first, or second behind a needed one, by what is read of them."""
+    score = logp - race.prior
+    exact = sorted((c for c in range(len(score)) if c not in unread), key=lambda c: -score[c])
+    rank = 1 if exact and exact[0] in race.needed else 0
+    return {c for c in unread if len(exact) <= rank or score[c] > score[exact[rank]]}
 
 
 def _first_tokens(read: Versions, tokens: Sequence[tuple[Tokens, ...]]) -> list[np.ndarray]:
@@ -91,82 +105,69 @@ def _first_tokens(read: Versions, tokens: Sequence[tuple[Tokens, ...]]) -> list[
 
 
 def _add_later(
-    pairs: Sequence[Pair],
+    stretches: Sequence[Stretch],
     read: Versions,
     tokens: Sequence[tuple[Tokens, ...]],
     scores: list[np.ndarray],
     forced: list[dict[int, Tokens]],
     budget: Budget,
 ) -> None:
-    """Add log P of the later tokens of `pairs` to `scores`, and the likeliest tokens there to `forced`."""
-    texts = _beginnings(pairs, tokens)
+    """Add log P of `stretches` to `scores`, and the likeliest tokens there to `forced`."""
+    texts = _beginnings(stretches, tokens)
 
-    def work(group: list[int], members: list[int]) -> list[tuple[Pair, float, Tokens]]:
+    def work(group: list[int], members: list[int]) -> list[tuple[Stretch, float, Tokens]]:
         return _later([texts[group[m]] for m in members], read, tokens, forced)
 
     # keys and values of a prompt are copied for every text behind it, which takes memory as tokens do
     prompt = 0 if read.past is None else read.past.mask.shape[1] // 4
-    for group in _of_like_length(texts):
+    for group in of_like_length([len(text) for _, text, _ in texts]):
         for _, results in budget.run([len(texts[m][1]) + prompt for m in group], partial(work, group)):
-            for (r, c), nats, tops in results:
-                scores[r][c] += nats
-                if c in forced[r]:
-                    forced[r][c] += tops
+            for one, nats, tops in results:
+                scores[one.prompt][one.text] += nats
+                if one.text in forced[one.prompt]:
+                    forced[one.prompt][one.text] += tops
 
 
-def _of_like_length(texts: Sequence[Beginning]) -> list[list[int]]:
-    """Indices of `texts`, shortest first, in groups of one length; fewer than FEW join the next longer ones."""
-    groups: list[list[int]] = []
-    length = -1
-    for i in sorted(range(len(texts)), key=lambda i: len(texts[i][1])):
-        if groups and (len(texts[i][1]) == length or len(groups[-1]) < FEW):
-            groups[-1].append(i)
-        else:
-            groups.append([i])
-        length = len(texts[i][1])
-    return groups
-
-
-def _beginnings(pairs: Sequence[Pair], tokens: Sequence[tuple[Tokens, ...]]) -> list[Beginning]:
-    """The texts to be read for `pairs`: all of a continuation but its last token, unless another begins with that."""
+def _beginnings(stretches: Sequence[Stretch], tokens: Sequence[tuple[Tokens, ...]]) -> list[Beginning]:
+    """The texts to be read for `stretches`: up to before the last token of each, unless another begins with that."""
     texts: list[Beginning] = []
-    by_prompt: dict[int, list[int]] = {}
-    for r, c in pairs:
-        by_prompt.setdefault(r, []).append(c)
-    for r, continuations in by_prompt.items():
+    by_prompt: dict[int, list[Stretch]] = {}
+    for one in stretches:
+        by_prompt.setdefault(one.prompt, []).append(one)
+    for r, of_prompt in by_prompt.items():
         own: list[Beginning] = []
-        for c in sorted(continuations, key=lambda c, row=tokens[r]: -len(row[c])):
-            text = tokens[r][c][:-1]
+        for one in sorted(of_prompt, key=lambda one: -one.end):
+            text = tokens[r][one.text][: one.end - 1]
             begun = next((served for _, begun, served in own if begun[: len(text)] == text), None)
             if begun is None:
-                own.append((r, text, [c]))
+                own.append((r, text, [one]))
             else:
-                begun.append(c)
+                begun.append(one)
         texts += own
     return texts
 
 
 def _later(
     texts: Sequence[Beginning], read: Versions, tokens: Sequence[tuple[Tokens, ...]], forced: list[dict[int, Tokens]]
-) -> list[tuple[Pair, float, Tokens]]:
-    """Of every pair that `texts` serve: log P of its tokens but the first, and the likeliest tokens there if `forced`
-    has the pair.
+) -> list[tuple[Stretch, float, Tokens]]:
+    """Of every stretch that `texts` serve: log P of its tokens, and the likeliest tokens there if `forced` has its
+    continuation.
     """
     device = read.lm.device
-    pairs = [(n, r, c) for n, (r, _, served) in enumerate(texts) for c in served]
-    spots = [(n, at, token) for n, r, c in pairs for at, token in enumerate(tokens[r][c][1:])]
-    owners = [i for i, (_, r, c) in enumerate(pairs) for _ in tokens[r][c][1:]]
+    stretches = [(n, one) for n, (_, _, served) in enumerate(texts) for one in served]
+    spots = [(n, at - 1, tokens[one.prompt][one.text][at]) for n, one in stretches for at in range(one.first, one.end)]
+    owners = [i for i, (_, one) in enumerate(stretches) for _ in range(one.first, one.end)]
     row, column, target = torch.tensor(spots, device=device).T
     logits = read.go_on([r for r, _, _ in texts], [text for _, text, _ in texts], (row, column))
-    nats: list[float] = [0.0] * len(pairs)
-    tops: list[Tokens] = [()] * len(pairs)
+    nats: list[float] = [0.0] * len(stretches)
+    tops: list[Tokens] = [()] * len(stretches)
     for begin in range(0, len(spots), LOGIT_ROWS):
         end = begin + LOGIT_ROWS
         part, owner = logits[begin:end].float(), owners[begin:end]
         values = part.gather(1, target[begin:end, None])[:, 0] - part.logsumexp(-1)
         for i, value in zip(owner, values.tolist(), strict=True):
             nats[i] += value
-        needed = [k for k, i in enumerate(owner) if pairs[i][2] in forced[pairs[i][1]]]
+        needed = [k for k, i in enumerate(owner) if stretches[i][1].text in forced[stretches[i][1].prompt]]
         for k, top in zip(needed, part[needed].argmax(-1).tolist() if needed else [], strict=True):
             tops[owner[k]] += (top,)
-    return [((r, c), value, top) for (_, r, c), value, top in zip(pairs, nats, tops, strict=True)]
+    return [(one, value, top) for (_, one), value, top in zip(stretches, nats, tops, strict=True)]

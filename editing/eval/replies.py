@@ -1,8 +1,8 @@
 """Questions to a model, and to many edited versions of it: log-probabilities of continuations, and greedy text.
 
 Every function takes `deltas` and `rows`: sequence i is run under `deltas[rows[i]]`, or unedited where rows[i] is -1. A
-prompt is read once for all its continuations; sequences are bucketed by length, and a bucket that does not fit into
-memory is halved (editing/run/batching.py).
+prompt is read once for all its continuations; a batch that does not fit into memory is halved
+(editing/run/batching.py).
 """
 
 from __future__ import annotations
@@ -59,9 +59,9 @@ def replies(
     tokenised as one text; its log-probability is summed over all its tokens. Without `rows`, every prompt is run under
     `deltas[0]` if there is one.
 
-    With `races`, a continuation of several tokens is followed only while it can still come first or second: the
-    log-probability of its first token bounds that of the whole. One that cannot keeps the bound, which leaves the
-    argmax of log P - prior and the margin of every needed continuation exactly as they were.
+    With `races`, a continuation of several tokens is followed only while it can still come first, or second behind a
+    needed one: what is read of it bounds the whole. One that cannot keeps the bound, which leaves the argmax of
+    log P - prior and the margin of every needed continuation exactly as they were.
     """
     rows = _rows(prompts, rows, deltas)
     prompts = _in_context(prompts, rows, deltas)
@@ -82,7 +82,7 @@ def replies(
     by_prompt: dict[int, Reply] = {}
     with torch.no_grad():
         budget = Budget(lm.batch_tokens(batch_tokens), "reading prompts")
-        for members, answers in budget.run([len(s) for s in ids], read):
+        for members, answers in budget.run([len(s) for s in ids], read, full=0.0):
             by_prompt |= dict(zip(members, answers, strict=True))
     return [replace(by_prompt[i], text=by_prompt[i].text.removeprefix(one.rest)) for i, one in enumerate(questions)]
 

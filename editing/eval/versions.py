@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 from editing.delta import Delta, delta_hooks
 from editing.lazy import cache_utils, torch
 from editing.model import Hook, LanguageModel
 from editing.run import Batch, Prefix, capture, forward, pad
 
+# Texts that are worth a pass of their own; below that, reading the weights costs more than padding.
+FEW = 24
 SHARED = 2  # versions of a text, on average, from which on its lower part is read once
 
 
@@ -67,7 +70,20 @@ class Versions:
     def read(
         cls, lm: LanguageModel, texts: Sequence[Sequence[int]], deltas: Sequence[Delta], rows: list[int]
     ) -> Versions:
-        """The texts are prompts, with at least one token."""
+        """The texts are prompts, shortest first, with at least one token.
+
+        They are read in groups of like length, with little padding, and held as one batch, so that what follows them
+        is read in few passes.
+        """
+        groups = of_like_length([len(t) for t in texts])
+        assert [i for g in groups for i in g] == list(range(len(texts)))
+        parts = [cls._read(lm, [texts[i] for i in g], deltas, [rows[i] for i in g]) for g in groups]
+        return parts[0] if len(parts) == 1 else _joined(parts)
+
+    @classmethod
+    def _read(
+        cls, lm: LanguageModel, texts: Sequence[Sequence[int]], deltas: Sequence[Delta], rows: list[int]
+    ) -> Versions:
         distinct, which = _distinct([tuple(t) for t in texts])
         start = lowest_block(lm, deltas, rows)
         hooks, record = hooks_of(lm, deltas, rows), cache_utils.DynamicCache()
@@ -114,6 +130,35 @@ class Versions:
         start = self.below.start
         keys = low.keys[:start] + self.past.keys[start:]
         return Prefix(keys, low.values[:start] + self.past.values[start:], self.past.mask)
+
+
+def of_like_length(lengths: Sequence[int]) -> list[list[int]]:
+    """Indices of texts, shortest first, in groups of one length; fewer than FEW join the next longer ones."""
+    groups: list[list[int]] = []
+    length = -1
+    for i in sorted(range(len(lengths)), key=lambda i: lengths[i]):
+        if groups and (lengths[i] == length or len(groups[-1]) < FEW):
+            groups[-1].append(i)
+        else:
+            groups.append([i])
+        length = lengths[i]
+    return groups
+
+
+def _joined(parts: Sequence[Versions]) -> Versions:
+    """Texts that were read in several batches as one batch, in the order of the parts."""
+    lower = [part.below for part in parts if part.below is not None and part.below.past is not None]
+    below = None
+    if len(lower) == len(parts) and len({one.start for one in lower}) == 1:
+        pasts, once, which = [part.past for part in parts], [one.past for one in lower if one.past is not None], []
+        for one, first in zip(lower, accumulate((len(past.mask) for past in once), initial=0), strict=False):
+            which += [first + text for text in one.which]
+        below = Below(lower[0].start, Prefix.joined(once), which)
+    else:
+        pasts = [part.whole_past() for part in parts]
+    past = Prefix.joined([one for one in pasts if one is not None])
+    rows = [row for part in parts for row in part.rows]
+    return Versions(parts[0].lm, parts[0].deltas, rows, past, torch.cat([part.logits for part in parts]), below)
 
 
 def last_logits(

@@ -72,6 +72,7 @@ class Budget:
         rows: Sequence[int] | None = None,
         names: Sequence[str] | None = None,
         by_length: bool = True,
+        full: float = FULL,
     ) -> Iterator[tuple[list[int], T]]:
         """`work(members)` for all items, in batches; yields the members (indices) of each and what `work` returned.
 
@@ -81,6 +82,7 @@ class Budget:
             rows: sequences of each item, one by default.
             names: of the items, for errors.
             by_length: shortest first, so that little is padded; otherwise in the order given.
+            full: share of a batch by length that is tokens, see FULL; 0 where `work` sees to padding itself.
 
         Raises:
             OutOfMemory: an item does not fit alone.
@@ -89,7 +91,7 @@ class Budget:
         if by_length:
             left.sort(key=lambda i: widths[i])
         while left:
-            count, tokens = self._first(left, widths, rows, FULL if by_length else 0.0)
+            count, tokens = self._first(left, widths, rows, full if by_length else 0.0)
             members = left[:count]
             done = attempt(lambda members=members: work(members))
             if done is None:

@@ -80,6 +80,20 @@ class Prefix:
 
         return Prefix(tuple(map(pick, self.keys)), tuple(map(pick, self.values)), self.mask.index_select(0, rows))
 
+    @classmethod
+    def joined(cls, parts: Sequence[Prefix]) -> Prefix:
+        """The rows of several, padded on the left to the longest."""
+        width = max(part.mask.shape[1] for part in parts)
+
+        def rows(states: Sequence[torch.Tensor | None]) -> torch.Tensor | None:
+            there = [nn.functional.pad(t, (0, 0, width - t.shape[2], 0)) for t in states if t is not None]
+            return torch.cat(there) if there else None
+
+        layers = range(len(parts[0].keys))
+        keys, values = (tuple(rows([getattr(p, n)[i] for p in parts]) for i in layers) for n in ("keys", "values"))
+        masks = [nn.functional.pad(part.mask, (width - part.mask.shape[1], 0)) for part in parts]
+        return cls(keys, values, torch.cat(masks))
+
     def above(self, start: int) -> Prefix:
         """The same for runs that begin at block `start`: keys and values of the blocks below are dropped."""
         keys, values = (tuple(t if i >= start else None for i, t in enumerate(s)) for s in (self.keys, self.values))

@@ -75,7 +75,7 @@ def facts(rows: pd.DataFrame, plan: AnalysisPlan, about: dict) -> list[tuple[str
 # Options of `bench` beside --ladder, as run.json names and the command line writes them.
 FLAGS = (
     "methods", "kinds", "limit", "probes", "more_probes", "chat", "datasets", "concepts", "sites", "corpus", "seed",
-    "doses",
+    "doses", "evaluation",
 )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from editing.files import write_whole
 SAME = {
     "title": "", "ladder": None, "rungs": [], "seeds": [0], "probes": 0, "corpus": None, "known": False,
     "concepts": "", "search": "halving", "pareto": False, "doses": None, "more_probes": None, "chat": None,
+    "evaluation": None,
 }  # fmt: skip
 FIRST_RULE = 1  # of the halving, in runs from before rules were recorded
 

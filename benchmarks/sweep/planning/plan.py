@@ -34,6 +34,7 @@ DEFAULT_DATASETS = {"fact": "world_facts", "rename": CONCEPTS, "retarget": CONCE
 
 # How settings are searched: all of them on all cases, or chosen on dev cases by halving and scored on test cases.
 SEARCHES = ("grid", "halving")
+HALF = "bfloat16"  # number format of an evaluation that is not in the model's own (`Plan.evaluation`)
 ADAPTIVE = "adaptive"  # of one model within a time budget (`valley where`)
 
 # Rules of a halving search (`benchmarks/sweep/search/races.py`). A run keeps the rule that it was begun with, so that a
@@ -44,7 +45,7 @@ FIRST_RULE, HALVING_RULE, SEARCH_RULE = RULES = 1, 2, 3
 DOSES = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
 
 
-LATER = ("doses", "search_rule", "more_probes", "chat")
+LATER = ("doses", "search_rule", "more_probes", "chat", "evaluation")
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,8 @@ class Plan:
         probes: at most so many probes per kind and language of a case; 0 means all.
         more_probes: kinds of `valley.rows.ON_REQUEST` that every case is asked besides; None asks none.
         chat: form of edits and probes: `auto` (the model's chat template), the text of a template; None is plain text.
+        evaluation: "bfloat16" asks every question of a bfloat16 copy of the model, with the edits as hooks; None asks
+            the model itself.
         concepts: file of one's own concepts, which stands for the data set `concept_suite` and, where no data sets are
             named, for the facts too. Fixed by its content.
         known: edit only the facts that the unedited model knows; the others are rows without a value, and counted.
@@ -165,6 +168,7 @@ class Plan:
     search_rule: int | None = None
     more_probes: tuple[str, ...] | None = None
     chat: str | None = None
+    evaluation: str | None = None
     extend: bool = False
     concepts: str = ""
     overrides: tuple[tuple[str, str, str], ...] = ()
@@ -199,6 +203,8 @@ class Plan:
             if name not in ON_REQUEST:
                 raise BadRequest(f"unknown kind of probe {name!r}; use one or more of {', '.join(ON_REQUEST)}")
         check_corpus(self.corpus)
+        if self.evaluation not in (None, HALF):
+            raise BadRequest(f"unknown evaluation {self.evaluation!r}; use {HALF}, or leave it out for the model's own")
         if self.limit < 1:
             raise BadRequest(f"limit {self.limit} leaves no case; give at least 1")
 

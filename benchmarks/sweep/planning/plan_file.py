@@ -103,6 +103,10 @@ class PlanFile(BaseModel, extra="forbid"):
         description='form of edits and probes: "off" (plain text), "auto" (the chat template of a model that has one), '
         "or the path of a template",
     )
+    evaluation: Literal["bfloat16"] | None = Field(
+        default=None,
+        description='"bfloat16": questions are asked of a bfloat16 copy of the model; left out: of the model itself',
+    )
     corpus: str = Field(
         default=CORPUS, description="text of statistics: samples:N, text:PATH, hub:OWNER/NAME or identity"
     )
@@ -213,6 +217,7 @@ def load_plan(path: str | Path) -> Plan:
             settings=fast_settings(tuple(file.methods)) if file.fast else (),
             probes=file.probes,
             chat=chat_option(file.chat) or None,
+            evaluation=file.evaluation,
             more_probes=None if file.more_probes is None else tuple(file.more_probes),
             title=file.title,
             rungs=tuple(file.rungs),

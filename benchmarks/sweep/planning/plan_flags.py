@@ -22,6 +22,7 @@ PLAN_OPTIONS = {
     "probes": "--probes",
     "more_probes": "--more-probes",
     "chat": "--chat",
+    "evaluation": "--evaluation",
     "sites": "--sites",
     "known": "--known",
     "concepts": "--concepts",
@@ -34,7 +35,7 @@ PLAN_OPTIONS = {
 }
 
 # Of these, those that are fields of a plan as they are given.
-AS_GIVEN = ("ladder", "probes", "more_probes", "chat", "corpus", "known", "doses", "concepts", "extend")
+AS_GIVEN = ("ladder", "probes", "more_probes", "chat", "evaluation", "corpus", "known", "doses", "concepts", "extend")
 
 
 def overridden(plan: Plan, flags: Mapping[str, Any]) -> Plan:
@@ -124,6 +125,7 @@ def _stated(plan: Plan, flags: Mapping[str, Any]) -> dict[str, str]:
         "limit": [edit.limit for edit in plan.edits],
         "probes": [plan.probes],
         "chat": ["template" if plan.chat and plan.chat != "auto" else plan.chat or "off"],
+        "evaluation": [plan.evaluation or "own"],
         "more_probes": plan.more_probes or ["none"],
         "sites": _axis(plan, "site"),
         "known": [str(plan.known).lower()],

@@ -66,6 +66,7 @@ class Place:
             known=self.plan.known,
             doses=canonical(doses) if doses else "",
             chat=self.plan.chat or "",
+            evaluation=self.plan.evaluation or "",
         )
         return Task(cell, batch.cases)
 

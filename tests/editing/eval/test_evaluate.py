@@ -12,6 +12,7 @@ import torch
 from editing.delta.delta import Delta, LowRank
 from editing.errors import BadRequest
 from editing.eval import Race, bits_per_byte, continuation_logprobs, greedy, replies, text_drift
+from editing.eval.continuations import _in_the_race
 from editing.model.language_model import LanguageModel, hash_weights
 from editing.text import join
 from tests.editing.families import SENTENCES, tiny_lm
@@ -85,39 +86,42 @@ def slow_greedy(lm: LanguageModel, prompt: str, count: int) -> str:
     return lm.tokenizer.decode(tokens[: tokens.index(0)] if 0 in tokens else tokens)
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_a_race_has_the_winner_and_the_margins_of_the_whole_field(seed: int) -> None:
-    """Only losers may be left unfinished, and what is needed is exact."""
-    lm = tiny_lm("llama", seed)
-    draw = np.random.default_rng(seed)
-    names = [
-        "Paris",
-        "Rome",
-        "Madrid",
-        "the city of Wellington",
-        "bread",
-        "cheese",
-        "flour and milk",
-        "dog",
-        "tea",
-        "x",
-    ]
-    prompts, answers = list(PROMPTS), [list(draw.permutation(names)) for _ in PROMPTS]
-    priors = [draw.normal(size=len(names)) for _ in PROMPTS]
-    whole = continuation_logprobs(lm, prompts, answers)
-    said = replies(lm, prompts, answers, races=[Race(prior, (2, 5)) for prior in priors])
-    quick = [r.logp for r in said]
+NAMES = (
+    "Paris", "Rome", "Madrid", "the city of Wellington", "bread", "cheese", "flour and milk", "dog", "tea", "x"
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_race_has_the_winner_and_the_margins_of_the_whole_field(family: str) -> None:
+    """Only losers may be left unfinished, and what is needed is exact; also of edited versions."""
+    lm = tiny_lm(family)
+    draw = np.random.default_rng(FAMILIES.index(family))
+    deltas, rows = edits(lm), [d for d in range(-1, 3) for _ in PROMPTS]
+    prompts = [*PROMPTS] * 4
+    answers = [list(draw.permutation(NAMES)) for _ in prompts]
+    priors = [draw.normal(size=len(NAMES)) for _ in prompts]
+    whole = continuation_logprobs(lm, prompts, answers, deltas, rows)
+    said = replies(lm, prompts, answers, 0, deltas, rows, races=[Race(prior, (2, 5)) for prior in priors])
     unfinished = 0
-    for full, fast, prior in zip(whole, quick, priors, strict=True):
+    for full, fast, prior in zip(whole, [r.logp for r in said], priors, strict=True):
         assert fast[[2, 5]] == pytest.approx(full[[2, 5]], rel=1e-4)
         best = int((full - prior).argmax())
         assert int((fast - prior).argmax()) == best and fast[best] == pytest.approx(full[best], rel=1e-4)
         for i in (2, 5):  # the margin: against the best of the others
-            others = [j for j in range(len(names)) if j != i]
+            others = [j for j in range(len(NAMES)) if j != i]
             assert max((fast - prior)[others]) == pytest.approx(max((full - prior)[others]), rel=1e-4)
         assert (fast >= full - 1e-3).all()  # an unfinished one keeps an upper bound
         unfinished += int((fast > full + 1e-3).sum())
     assert unfinished > 0
+
+
+def test_in_a_race_the_second_place_counts_only_behind_a_needed_one() -> None:
+    """What is not read to its end stays in the race while it can beat the winner, or the second behind a needed one."""
+    logp, unread = np.array([-1.0, -3.0, -2.0, -4.0, -0.5]), {2, 3, 4}
+    assert _in_the_race(Race(np.zeros(5), (1,)), logp, unread) == {4}
+    assert _in_the_race(Race(np.zeros(5), (0,)), logp, unread) == {2, 4}
+    assert _in_the_race(Race(np.zeros(5), (0,)), logp, {1, 2, 3, 4}) == {1, 2, 3, 4}  # no second place is known
+    assert _in_the_race(Race(np.array([0.0, 0, 0, -4, 0]), (1,)), logp, unread) == {3, 4}
 
 
 def test_without_rows_every_prompt_gets_the_one_delta() -> None:

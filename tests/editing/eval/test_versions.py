@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from editing.delta.delta import Delta, LowRank
-from editing.eval import replies, text_drift
-from editing.eval.continuations import _beginnings
+from editing.eval import replies, text_drift, versions
+from editing.eval.continuations import Stretch, _beginnings
 from editing.eval.versions import lowest_block
 from editing.model.language_model import LanguageModel
 from tests.editing.families import SENTENCES, SOME, tiny_lm
@@ -72,8 +72,29 @@ def test_an_edit_outside_the_blocks_is_below_all_of_them() -> None:
     assert [lowest_block(lm, [low, high, table], rows) for rows in ([0, 1], [1], [-1, 1], [2], [-1])] == [1, 3, 3, 0, 0]
 
 
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("family", SOME)
+def test_prompts_of_unlike_length_go_on_together(family: str, shared: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read in batches of one length and held as one, they give what each alone gives, whether or not all versions share
+    the same lower blocks."""
+    lm = tiny_lm(family)
+    deltas = [*(edit(lm, 2, 3).scaled(dose) for dose in DOSES), edit(lm, 0)]
+    asked = [(j, row) for j in range(len(PROMPTS)) for row in ([0, 1, 2, 3] if shared or j != 1 else [4])]
+    prompts, answers, rows = [PROMPTS[j] for j, _ in asked], [ANSWERS[j] for j, _ in asked], [r for _, r in asked]
+    joined, parts = versions._joined, []
+    monkeypatch.setattr(versions, "FEW", 1)
+    monkeypatch.setattr(versions, "_joined", lambda several: parts.append(joined(several)) or parts[-1])
+    together = replies(lm, prompts, answers, 3, deltas, rows)
+    assert [one.below is not None for one in parts] == [shared]
+    for i, said in enumerate(together):
+        (alone,) = replies(lm, [prompts[i]], [answers[i]], 3, [deltas[rows[i]]])
+        assert said.logp == pytest.approx(alone.logp, rel=1e-4, abs=1e-3) and said.text == alone.text
+
+
 def test_candidates_that_begin_alike_are_read_together() -> None:
     tokens = [((1, 2), (1, 2, 3), (1, 4), (5,)), ((1, 2), (7, 8, 9))]
-    pairs = [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1)]
-    served = {(r, text): sorted(c) for r, text, c in _beginnings(pairs, tokens)}
+    whole = [Stretch(r, c, 1, len(text)) for r, row in enumerate(tokens) for c, text in enumerate(row) if len(text) > 1]
+    served = {(r, text): sorted(one.text for one in ones) for r, text, ones in _beginnings(whole, tokens)}
     assert served == {(0, (1, 2)): [0, 1, 2], (1, (1,)): [0], (1, (7, 8)): [1]}
+    second = [Stretch(1, 1, 1, 2), Stretch(0, 1, 2, 3)]
+    assert [(r, text) for r, text, _ in _beginnings(second, tokens)] == [(1, (7,)), (0, (1, 2))]
