@@ -145,6 +145,8 @@ def beside(
 ) -> Iterator[Beside]:
     """EasyEdit, ours on its questions, ours on its prompts with our scores, ours on all probes, in turns.
 
+    Where bfloat16 products are faster, its questions are also asked of a bfloat16 copy.
+
     Without `base` only the same questions: our scores lean on what the unedited model says.
 
     Raises:
@@ -152,9 +154,12 @@ def beside(
     """
     shorts = [short_of(case) for case in cases]
     peer = PeerEvaluation(lm)
-    ours: dict[str, tuple[int, Callable[[], object]]] = {
-        "ours, the same questions": (sum(len(s.asked) for s in shorts), lambda: ask_short(lm, shorts, deltas))
-    }
+    plain = [Delta(delta.factors, context=delta.context) for delta in deltas]  # a copy has another hash
+    same: dict[str, Callable[[], list[Found]]] = {"ours, the same questions": lambda: ask_short(lm, shorts, deltas)}
+    if lm.half_wins:
+        same["ours, the same questions, bfloat16 copy"] = lambda: ask_short(lm.half, shorts, plain)
+    count = sum(len(s.asked) for s in shorts)
+    ours: dict[str, tuple[int, Callable[[], object]]] = {name: (count, work) for name, work in same.items()}
     if base is not None:
         six = [_at(case, priors, six_of(case)) for case, priors in zip(cases, base.priors, strict=True)]
 
@@ -181,14 +186,13 @@ def beside(
         theirs.append(took)
         for name, (_, work) in ours.items():
             times_of[name].append(spent(work))
-    note = agreement(results, ask_short(lm, shorts, deltas))
-    first = next(iter(ours))
-    yield Beside("EasyEdit", len(cases), ours[first][0], rounds, _median(theirs), 1.0, 1.0, 1.0, 1.0)
+    notes = {name: agreement(results, work()) for name, work in same.items()}
+    yield Beside("EasyEdit", len(cases), count, rounds, _median(theirs), 1.0, 1.0, 1.0, 1.0)
     for name, times in times_of.items():
         ratio, low, high = bootstrap_ratio([s.cpu for s in theirs], [s.cpu for s in times])
         wall = sum(s.wall for s in theirs) / sum(s.wall for s in times)
-        said = note if name == first else ""
-        yield Beside(name, len(cases), ours[name][0], rounds, _median(times), ratio, low, high, wall, said)
+        note = notes.get(name, "")
+        yield Beside(name, len(cases), ours[name][0], rounds, _median(times), ratio, low, high, wall, note)
 
 
 def agreement(theirs: Sequence[Found], ours: Sequence[Found]) -> str:
