@@ -1,11 +1,10 @@
 """What a model answers before and after an edit, as records of the rows table."""
 
-from benchmarks.measure.agreement import half_agreement
 from benchmarks.measure.answers import PRIOR_WEIGHT, Answer, Base, measure, measure_base, measure_drift, own_wordings
 from benchmarks.measure.fitting import Fitting, fit
 from benchmarks.measure.harness import harness_scores, refuse_without_harness
 from benchmarks.measure.judge import format_judged, judge_run
-from benchmarks.measure.known_facts import known_rates
+from benchmarks.measure.known_facts import half_agreement, known_rates
 from benchmarks.measure.known_hash import known_hash, remember_hash
 from benchmarks.measure.opening import open_model, planned, statistics_of
 from benchmarks.measure.records import DRIFT_TAU, NOT_EDITED, left_out_row, probe_rows
