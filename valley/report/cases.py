@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections import defaultdict
 from itertools import zip_longest
 
+import numpy as np
 import pandas as pd
 
 from valley.rows import LABELS, PROBE_KINDS, RUNG
-from valley.scores import UNIT, Analysis, matching
+from valley.scores import UNIT, Analysis, matching, unit_numbers, without_errors
 from valley.text import clean, short
 
 TEXT = 220  # characters of one text
@@ -33,7 +34,6 @@ CASE_TEXTS = (
 )
 PROBE_TEXTS = ("probe", "lang", "prompt", "answer", "pick_before", "pick_after", "text_after", "value", "reason")
 COLUMNS = [
-    *UNIT,
     "run_seed",
     "probe_index",
     "subject",
@@ -87,13 +87,14 @@ def shown_cases(analysis: Analysis, limit: int) -> tuple[dict, int]:
         here = matching(analysis.scores, {name: pick[name] for name in (*RUNG, "edit_kind")})
         if pick["method"]:
             here = matching(here, {"method": pick["method"], "settings": pick["settings"]})
-        groups.append(here[[*UNIT, "split", "known"]].to_dict("records"))
-    turns = [case for turn in zip_longest(*groups) for case in turn if case is not None]
+        groups.append(here[["rung", "edit_kind", "method", "case", "split", "known"]].reset_index(names="number"))
+    listed = (group.to_dict("records") for group in groups)
+    turns = [case for turn in zip_longest(*listed) for case in turn if case is not None]
     total = len(turns)
     probes = _probes(analysis.rows, turns[:limit])
     texts, out, size = Texts(), [], 0
     for case in turns[:limit]:
-        line = _case(case, probes[tuple(case[name] for name in UNIT)], texts)
+        line = _case(case, probes[case["number"]], texts)
         size += 120 + 45 * len(line[3])
         if size + texts.size > BUDGET:
             break
@@ -103,15 +104,16 @@ def shown_cases(analysis: Analysis, limit: int) -> tuple[dict, int]:
     return {"texts": texts.all, "cases": [line for _, line in out]}, total
 
 
-def _probes(rows: pd.DataFrame, cases: list[dict]) -> dict[tuple, list[dict]]:
-    """UNIT of a case -> its probes, in order."""
-    keys = [tuple(case[name] for name in UNIT) for case in cases]
-    good = rows.loc[rows["error"] == "", COLUMNS]
-    good = good[pd.MultiIndex.from_frame(good[list(UNIT)]).isin(keys)] if keys else good.iloc[:0]
+def _probes(rows: pd.DataFrame, cases: list[dict]) -> dict[int, list[dict]]:
+    """Number of a case, which is its line in the case scores, -> its probes, in order."""
+    good = without_errors(rows, [*UNIT, *COLUMNS])
+    number = unit_numbers(good).to_numpy()
+    shown = np.isin(number, [case["number"] for case in cases])
+    good = good.loc[shown, COLUMNS].assign(number=number[shown])
     good = good.sort_values(["run_seed", "probe_index"], kind="stable")
-    by_case: dict[tuple, list[dict]] = defaultdict(list)
+    by_case: dict[int, list[dict]] = defaultdict(list)
     for row in good.to_dict("records"):
-        by_case[tuple(row[name] for name in UNIT)].append({str(k): v for k, v in row.items()})
+        by_case[row["number"]].append({str(k): v for k, v in row.items()})
     return by_case
 
 

@@ -1,7 +1,7 @@
 """From rows to scores per case, the best setting per rung, and the editability curve."""
 
 from valley.scores.available import PLAN_AXES, SCORES, Available, available
-from valley.scores.cases import UNIT, case_scores, failures, unmeasurable
+from valley.scores.cases import UNIT, case_scores, failures, unit_numbers, unmeasurable, without_errors
 from valley.scores.composites import (
     CASE_COLUMNS,
     PRIMARY,
@@ -97,7 +97,9 @@ __all__ = [
     "stratum",
     "strengths",
     "transfer_points",
+    "unit_numbers",
     "units_of",
     "unmeasurable",
     "with_options",
+    "without_errors",
 ]

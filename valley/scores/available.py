@@ -259,20 +259,25 @@ def _regret(dev: pd.DataFrame, pick: dict, seed: int) -> dict[str, float]:
 
     The score is a harmonic mean of two means; a case counts by its first-order share of it at the chosen setting.
     """
-    means = dev.groupby(["pair", "settings"], observed=True)[list(SIDES)].mean()
-    sides = [means[side].dropna().unstack("settings") for side in SIDES]
-    chosen = pick["settings"]
-    if any(chosen not in side for side in sides):
+    names, setting = np.unique(dev["settings"].to_numpy(dtype=object), return_inverse=True)
+    pairs, case = np.unique(dev["pair"].to_numpy(), return_inverse=True)
+    sides = np.full((len(SIDES), len(names), len(pairs)), np.nan)
+    sides[:, setting, case] = dev[list(SIDES)].to_numpy(dtype="float64").T
+    chosen = np.flatnonzero(names == pick["settings"])
+    if not len(chosen) or np.isnan(sides[:, chosen[0]]).all(axis=1).any():
         return {"n_dev": 0, "regret": np.nan}
-    common = sides[0].dropna(subset=[chosen]).index.intersection(sides[1].dropna(subset=[chosen]).index)
-    gen, spec = (side.reindex(common).dropna(axis=1) for side in sides)
-    names = [chosen, *(name for name in gen.columns.intersection(spec.columns) if name != chosen)]
-    g, s = float(gen[chosen].mean()), float(spec[chosen].mean())
-    if g + s == 0 or len(common) < 2:
-        return {"n_dev": len(common), "regret": np.nan}
-    cases = 2 * (s**2 * gen[names].to_numpy() + g**2 * spec[names].to_numpy()) / (g + s) ** 2
+    sides = sides[:, :, ~np.isnan(sides[:, chosen[0]]).any(axis=0)]  # the cases at which the chosen one was measured
+    n_dev = sides.shape[2]
+    if n_dev < 2:
+        return {"n_dev": n_dev, "regret": np.nan}
+    others = np.flatnonzero(~np.isnan(sides).any(axis=(0, 2)))
+    gen, spec = sides[:, [*chosen, *others[others != chosen[0]]]]
+    g, s = gen[0].mean(), spec[0].mean()
+    if g + s == 0:
+        return {"n_dev": n_dev, "regret": np.nan}
+    cases = np.ascontiguousarray((2 * (s**2 * gen + g**2 * spec) / (g + s) ** 2).T)
     rng = np.random.default_rng([seed, 79, *"/".join(map(str, (pick[name] for name in PLACE))).encode()])
-    return {"n_dev": len(common), "regret": selection_regret(cases, rng)}
+    return {"n_dev": n_dev, "regret": selection_regret(cases, rng)}
 
 
 def _on_dev(prepared: _Prepared, pick: dict) -> np.ndarray:

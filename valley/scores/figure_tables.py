@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from valley.rows import ALL, METRICS, NET, PROBE_KINDS, RUNG
-from valley.scores.cases import UNIT, net_of_siblings
+from valley.scores.cases import UNIT, net_of_siblings, unit_numbers, without_errors
 from valley.scores.composites import chooser
 from valley.scores.curve import Analysis
 from valley.scores.settings import (
@@ -110,18 +110,18 @@ def transfer_points(analysis: Analysis) -> pd.DataFrame:
     The direction, such as "EN→FR", is from the language of the edit to that of the probe; net is the mean over cases of
     cross_lingual - (1 - neighbour) within the probe's language, floored at 0 like the score of the curve.
     """
-    rows = analysis.rows[analysis.rows["error"] == ""]
-    unit = list(UNIT)
-    home = analysis.scores[[*unit, "edit_lang"]].rename(columns={"edit_lang": "home"})
-    pairs = rows[rows["probe"].isin(["cross_lingual", "neighbour"])].merge(home[home["home"] != ""], on=unit)
-    pairs = pairs[pairs["lang"] != pairs["home"]]
+    good = without_errors(analysis.rows, [*UNIT, "probe", "lang", "value"])
+    number = unit_numbers(good).to_numpy()
+    pairs = good[["probe", "lang", "value"]].assign(number=number, home=analysis.scores["edit_lang"].to_numpy()[number])
+    pairs = pairs[pairs["probe"].isin(["cross_lingual", "neighbour"]) & (pairs["home"] != "")]
+    pairs = pairs[pairs["lang"].astype("str") != pairs["home"].astype("str")]
     lines, samples = [], []
     for (start, goal), part in pairs.groupby(["home", "lang"], observed=True):
-        net = net_of_siblings(part, unit).rename("net").dropna().reset_index()
+        net = net_of_siblings(part, ["number"]).rename("net").dropna()
         for line in analysis.curve[analysis.curve["method"] != ""].to_dict("records"):
             if line["edit_kind"] == ALL:
                 continue
-            used = _scored(analysis, line).merge(net, on=unit)
+            used = _scored(analysis, line).join(net, how="inner")
             if len(used) < needed(analysis.options["min_known"], line["edit_kind"]):
                 continue
             used = used.assign(**{NET: used["net"]})

@@ -132,25 +132,28 @@ def choose(scores: pd.DataFrame, tried: pd.DataFrame, which: str = "known", metr
     anyone = scores[~scores["method"].isin(CONTROLS)]
     whole_dev = group_means(anyone[anyone["split"] == "dev"], one)
     finalists = anyone.loc[anyone["split"] == "test", list(GROUP)].drop_duplicates()
+    for means in (dev, whole_dev):
+        means["tested"] = _among(means, finalists)
+        means["paired"] = paired is not None and _among(means, paired)
+    place = [*RUNG, "edit_kind"]
+    here_of = [dict(iter(means.dropna(subset=["score"]).groupby(place, observed=True))) for means in (dev, whole_dev)]
+    first_of = anyone.drop_duplicates(place).set_index(place)[list(SETTING)]
     out = []
     for row in plan.to_dict("records"):
-        key = {name: row[name] for name in (*RUNG, "edit_kind")}
+        key = tuple(row[name] for name in place)
         base = {**row, "method": "", "settings": "", "chosen_on": "", "dev_score": np.nan, "reason": ""}
         if row["scored_on"] == "all" or row["n_settings"] == 1:
-            only = matching(anyone, key)
-            if only.empty:
+            if key not in first_of.index:
                 base["reason"] = "every edit failed"
             else:
-                base |= {**only.iloc[0][list(SETTING)].to_dict(), "chosen_on": "only setting"}
+                base |= {**first_of.loc[key].to_dict(), "chosen_on": "only setting"}
             out.append(base)
             continue
-        here, chosen_on = matching(dev, key).dropna(subset=["score"]), "dev"
-        if here.empty:
-            here, chosen_on = matching(whole_dev, key).dropna(subset=["score"]), ALL_DEV
-        tested = here.merge(finalists, on=list(GROUP))
-        here = tested if len(tested) else here
-        if paired is not None and len(corrected := here.merge(paired, on=list(GROUP))):
-            here = corrected
+        here, chosen_on = here_of[0].get(key), "dev"
+        if here is None:
+            here, chosen_on = here_of[1].get(key, dev.iloc[:0]), ALL_DEV
+        for some in ("tested", "paired"):
+            here = here[here[some]] if here[some].any() else here
         here = here[here["n"] * 2 >= here["n"].max()] if len(here) else here
         if here.empty:
             base["reason"] = f"no measurable dev case to choose among {row['n_settings']} settings"
@@ -165,6 +168,12 @@ def choose(scores: pd.DataFrame, tried: pd.DataFrame, which: str = "known", metr
         out.append(base)
     return pd.DataFrame(out, columns=[*RUNG, "edit_kind", *SETTING, "n_settings", "chosen_on", "scored_on",
                                       "dev_score", "reason"])  # fmt: skip
+
+
+def _among(means: pd.DataFrame, settings: pd.DataFrame) -> np.ndarray:
+    """(lines,) bool: the group of a line is one of `settings`."""
+    groups = (pd.MultiIndex.from_frame(table[list(GROUP)].astype("object")) for table in (means, settings))
+    return next(groups).isin(next(groups))
 
 
 def with_placebo(scores: pd.DataFrame) -> pd.DataFrame:
@@ -191,13 +200,14 @@ def on_split(scores: pd.DataFrame, scored_on: str) -> pd.DataFrame:
 def pareto(points: pd.DataFrame) -> pd.DataFrame:
     """The lines of `points` that no other line beats in both generalisation and specificity, by rising specificity."""
     points = points.dropna(subset=["generalisation", "specificity"])
-    order = points.sort_values(["specificity", "generalisation", *SETTING], ascending=[False, False, True, True])
+    gen, spec = (points[side].to_numpy(dtype="float64") for side in ("generalisation", "specificity"))
+    names = [points[name].astype("category").cat.codes for name in reversed(SETTING)]
     best, keep = -np.inf, []
-    for index, value in zip(order.index, order["generalisation"], strict=True):
-        if value > best:
-            best = value
-            keep.append(index)
-    return points.loc[keep[::-1]]
+    for line in np.lexsort((*names, -gen, -spec)):
+        if gen[line] > best:
+            best = gen[line]
+            keep.append(line)
+    return points.iloc[keep[::-1]]
 
 
 class Resampler:
@@ -296,10 +306,11 @@ def placebo_of(scores: pd.DataFrame, part: pd.DataFrame) -> pd.DataFrame | None:
     """
     if part.empty:
         return None
-    here = (scores["pair"].isin(part["pair"]) & scores["method"].eq(PLACEBO)).to_numpy()
+    here = scores["method"].eq(PLACEBO).to_numpy()
     for name in RUNG:
         here = here & scores[name].eq(part[name].iloc[0]).to_numpy()
     rows = scores[here]
+    rows = rows[rows["pair"].isin(part["pair"]).to_numpy()]
     method, settings = str(part["method"].iloc[0]), str(part["settings"].iloc[0])
     rows = rows[rows["settings"].map(lambda own: is_placebo_of(str(own), method, settings)).to_numpy(dtype=bool)]
     return None if rows.empty else rows.groupby("pair")[[name for name in PARTS if name in rows]].mean().reset_index()

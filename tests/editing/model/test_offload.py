@@ -30,7 +30,10 @@ REQUESTS = [
     EditRequest("a", ("The capital of {} is",), "France", ("Rome",)),
     EditRequest("b", ("The capital of {} is the city of",), "New Zealand", ("Paris",)),
 ]
+FAMILIES = ("gpt2", "llama", "gemma2")
 LAYOUTS = ("memory", "disk", "blocks on disk")
+EVERY = [(family, layout) for family in FAMILIES for layout in LAYOUTS]
+ONE_EACH = list(zip(FAMILIES, LAYOUTS, strict=True))  # the other pairs are slow tests
 
 
 def offloaded(lm: LanguageModel, how: str, folder: Path) -> LanguageModel:
@@ -53,7 +56,7 @@ def offloaded(lm: LanguageModel, how: str, folder: Path) -> LanguageModel:
     return LanguageModel.wrap(module, lm.tokenizer, name=lm.name, prefix_ids=lm.prefix_ids)
 
 
-@pytest.fixture(scope="module", params=["gpt2", "llama", "gemma2"])
+@pytest.fixture(scope="module", params=FAMILIES)
 def plain(request: pytest.FixtureRequest) -> LanguageModel:
     tied = {"tie_word_embeddings": False} if request.param == "llama" else {}
     return tiny_lm(request.param, **tied)
@@ -84,6 +87,11 @@ def test_what_is_known_of_a_model_is_the_same(plain: LanguageModel, away: Langua
         assert torch.equal(away.values(name), weight)
 
 
+@pytest.mark.parametrize(
+    ("plain", "away"),
+    [pytest.param(*pair, marks=[] if pair in ONE_EACH else pytest.mark.slow) for pair in EVERY],
+    indirect=True,
+)
 def test_deltas_are_those_of_the_plain_model(
     plain: LanguageModel, away: LanguageModel, statistics: ModelStatistics, tmp_path: Path
 ) -> None:
