@@ -18,7 +18,7 @@ SHOWN = (*MEASURES, "align_rank", "patch_nats", "leak_translation", "leak_siblin
 
 @dataclass(frozen=True)
 class Crispness(Reading):
-    """The pairs of names of the concept suite, whatever the material."""
+    """The pairs of names of the concept suite; nothing of a grown rung whose world has none of these concepts."""
 
     name: ClassVar[str] = "crispness"
     summary: ClassVar[str] = "how far the two names of a concept are one thing"
@@ -37,8 +37,12 @@ class Crispness(Reading):
     concepts: int = setting(24, "largest number of concepts that are reported", unit="concepts")
 
     def rows(self, source: ReadingInput) -> list[Row]:
+        names = concept_names(self.concepts)
+        taught = {entity for entity, _ in source.material.exposure}
+        if taught and not taught & set(names):
+            return []  # the training text names no concept, so there is nothing to read
         setup = Setup(site=self.site, corpus=source.statistics.corpus, seed=self.seed)
-        table = crispness(source.lm, concept_names(self.concepts), setup, statistics=source.statistics)
+        table = crispness(source.lm, names, setup, statistics=source.statistics)
         table = table[table["measure"].isin(SHOWN) & (table["direction"] == "both")]
         out = []
         for record in table[table["control"] == "none"].to_dict("records"):

@@ -23,7 +23,7 @@ from editing.errors import BadData, BadRequest, UserError
 from editing.files import atomic_file, made_folder
 from valley.rows import READINGS_FILE, read_readings
 
-VERSION = 1  # raise it when the same model would give other rows than before
+VERSION = 2  # raise it when the same model would give other rows than before
 WORLD, RAVEL = "world", "ravel:"
 
 
@@ -113,7 +113,7 @@ def run_readings(
                 seconds.append((rung.name, reading.name, time.process_time() - began))
                 tables.append(table)
                 if file is not None:  # after every reading, so that what a killed run has read is kept
-                    _store(file, table)
+                    _store(file, table, rung.name, reading.name)
         except UserError as error:
             if len(chosen) == 1:
                 raise
@@ -124,13 +124,11 @@ def run_readings(
     return Read(whole, file, tuple(seconds), skipped, tuple(failed))
 
 
-def _store(file: Path, table: pd.DataFrame) -> None:
-    """Add a table of one rung and reading to the file, in place of the one that it holds of the same."""
+def _store(file: Path, table: pd.DataFrame, rung: str, reading: str) -> None:
+    """Add the table of one rung and reading to the file, in place of the one that it holds of the same."""
     if file.is_file():
         old = read_readings(file)
-        keys = set(zip(table["rung"], table["reading"], strict=True))
-        stays = [pair not in keys for pair in zip(old["rung"], old["reading"], strict=True)]
-        table = pd.concat([old[stays], table], ignore_index=True)
+        table = pd.concat([old[(old["rung"] != rung) | (old["reading"] != reading)], table], ignore_index=True)
     with atomic_file(file) as temporary:
         table.to_csv(temporary, index=False)
 

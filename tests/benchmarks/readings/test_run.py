@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -11,6 +12,7 @@ from click.testing import CliRunner
 from benchmarks.readings import make_reading, readings_chart, run_readings, summary
 from benchmarks.readings.figure import by_rung
 from benchmarks.readings.prompts import exposure_of
+from benchmarks.readings.run import _store
 from cli import cli
 from tests.benchmarks.readings.small import source
 from tests.benchmarks.tiny import world
@@ -36,6 +38,16 @@ def test_readings_made_one_after_the_other_share_a_file(folder: Path) -> None:
     again = read_readings(folder / "readings.csv")
     assert len(again) == before
     assert not again.duplicated([c for c in again.columns if c not in ("value", "n", "model", "model_hash")]).any()
+
+
+def test_crispness_is_not_read_where_training_named_no_concept(tmp_path: Path) -> None:
+    material = replace(source().material, exposure={("France", "capital"): 3.0})
+    empty = make_reading("crispness")(replace(source(), material=material))
+    assert empty.empty
+    file = tmp_path / "readings.csv"
+    _store(file, make_reading("lens")(source()).assign(rung="r", model="m"), "r", "lens")
+    _store(file, empty, "r", "lens")
+    assert read_readings(file).empty  # what was read before of the same rung and reading is gone
 
 
 def test_the_summary_has_the_best_layer_and_its_control() -> None:
