@@ -7,7 +7,15 @@ import pandas as pd
 import pytest
 
 from tests.valley.build import edit, frame, probes
-from valley.proof import choose_composite, edits_with_composites, format_choice, format_trends, trend, trend_table
+from valley.proof import (
+    choose_composite,
+    edits_with_composites,
+    format_choice,
+    format_trends,
+    reading_dose_table,
+    trend,
+    trend_table,
+)
 from valley.scores import case_scores
 
 LEVELS, SEEDS = (0.0, 0.1, 0.2, 0.5), 3
@@ -88,3 +96,22 @@ def test_edits_that_the_oracle_could_not_score_take_no_part():
     scores, oracle = run(noise=0.0)
     oracle.loc[oracle["case"] == "c0", "score"] = np.nan
     assert "c0" not in set(edits_with_composites(scores, oracle)["case"])
+
+
+def test_readings_are_held_against_the_dial_and_corrected_for_their_number():
+    rng = np.random.default_rng(0)
+    levels = {f"r{at}-s{seed}": (at / 3, seed) for at in range(4) for seed in range(3)}
+    rows = []
+    for rung, (level, _) in levels.items():
+        for reading, measure, lang, value in (
+            ("linearity", "faithfulness", "en-fr", level + 0.01 * rng.normal()),
+            ("probes", "dense", "en-fr", 0.4 + 0.01 * rng.normal()),
+            ("probes", "dense", "en", level),  # one language: not of the dial
+        ):
+            rows.append({"rung": rung, "reading": reading, "measure": measure, "lang": lang, "value": value})
+    table = reading_dose_table(pd.DataFrame(rows), "shared", levels).set_index("score")
+    assert list(table["method"]) == ["linearity", "probes"]
+    assert table.loc["faithfulness", "page_p"] < 0.001
+    assert table.loc["faithfulness", "holm"] == pytest.approx(2 * table.loc["faithfulness", "page_p"])
+    assert table.loc["dense", "holm"] == pytest.approx(table.loc["dense", "page_p"])
+    assert table.loc["dense", "shared 1"] == pytest.approx(0.4, abs=0.02)
