@@ -98,12 +98,20 @@ def composites_section(choice: Choice) -> str:
         if low == low
     )
     winners = "\n".join(f"* {winner_sentence(line)}." for line in choice.winners.to_dict("records"))
+    if choice.good:
+        decision = f"**{choice.winners['composite'].iloc[0]} wins every view** and may stand for the oracle."
+    else:
+        decision = (
+            "No composite wins every view and is good in each, so none replaces the primary one, `harmonic_net_all`."
+        )
     return f"""
 ![composites against the oracle](composites.png)
 
 Rank correlations of the composites with the oracle score, from the worst to the best one: {across}. For each view:
 
 {winners}
+
+{decision}
 
 {markdown(wide)}
 """
