@@ -8,8 +8,8 @@ from pathlib import Path
 
 # Every sub-folder of the cache that this project fills.
 PARTS = (
-    "answers", "crispness", "datasets", "grown", "hashes", "later_training", "models", "offload", "readings",
-    "statistics", "strength", "timings",
+    "agreement", "answers", "crispness", "datasets", "grown", "hashes", "later_training", "models", "offload",
+    "readings", "statistics", "strength", "timings",
 )  # fmt: skip
 SOURCE = Path(__file__).resolve().parent.parent  # the source tree, or the folder that the packages are installed in
 

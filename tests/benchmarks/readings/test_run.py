@@ -41,7 +41,7 @@ def test_readings_made_one_after_the_other_share_a_file(folder: Path) -> None:
 
 
 def test_crispness_is_not_read_where_training_named_no_concept(tmp_path: Path) -> None:
-    material = replace(source().material, exposure={("France", "capital"): 3.0})
+    material = replace(source().material, name="world", exposure={("France", "capital"): 3.0})
     empty = make_reading("crispness")(replace(source(), material=material))
     assert empty.empty
     file = tmp_path / "readings.csv"

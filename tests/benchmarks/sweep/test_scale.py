@@ -99,7 +99,11 @@ def test_workers_take_gpus_in_turn_and_share_the_cores() -> None:
 
 def earlier_address(cell: Cell, settings: str, weights: str) -> tuple[str, str]:
     """Address and slot of a cell as they were while they held all settings."""
-    about = {k: v for k, v in asdict(cell).items() if v or k not in ("split", "stage", "known", "doses", "chat")}
+    about = {
+        k: v
+        for k, v in asdict(cell).items()
+        if v or k not in ("split", "stage", "known", "doses", "chat", "evaluation")
+    }
     place = [cell.rung, cell.method, settings, cell.edit_kind, cell.dataset]
     slot = [*place, cell.seed, cell.stage] if cell.split or cell.stage else place
     return digest([about | {"settings": settings}, weights, CODE_SCHEMA, SCHEMA_VERSION]), digest(slot)
