@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     import duckdb as duckdb
     import pandas as pandas
     import pyarrow as pyarrow
-    from pyarrow import compute as compute
     from pyarrow import parquet as parquet
     from scipy import special as special
     from scipy import stats as stats
@@ -21,9 +20,8 @@ else:
     duckdb = Later("duckdb")
     pandas = Later("pandas")
     pyarrow = Later("pyarrow")
-    compute = Later("pyarrow.compute")
     parquet = Later("pyarrow.parquet")
     special = Later("scipy.special")
     stats = Later("scipy.stats")
 
-__all__ = ["compute", "duckdb", "pandas", "parquet", "pyarrow", "special", "stats"]
+__all__ = ["duckdb", "pandas", "parquet", "pyarrow", "special", "stats"]

@@ -126,7 +126,7 @@ def half_agreement(lm: LanguageModel) -> Agreement:
 
     questions = [[p.prompt, p.prior, p.candidates, p.answer] for p in probes]
     table = stored_table(cache_root() / "agreement", lm, ["bfloat16", PRIOR_WEIGHT, questions], make)
-    return Agreement(**table.iloc[0].to_dict())
+    return Agreement(**{str(name): value for name, value in table.iloc[0].items()})
 
 
 def _margins(lm: LanguageModel, probes: Sequence[Probe]) -> tuple[np.ndarray, np.ndarray]:

@@ -46,8 +46,8 @@ def reading_dose_table(measured: pd.DataFrame, dial: str, values: Dial) -> pd.Da
     seeds = [values[rung][1] for rung in wide.index]
     levels = [values[rung][0] for rung in wide.index]
     parts = []
-    for (reading, measure), column in wide.items():
-        lines = pd.DataFrame({dial: levels, "seed": seeds, measure: column.to_numpy(float)})
+    for at, (reading, measure) in enumerate(wide.columns.to_flat_index()):
+        lines = pd.DataFrame({dial: levels, "seed": seeds, measure: wide.iloc[:, at].to_numpy(float)})
         parts.append(trend_table(lines, dial, [measure]).assign(method=reading))
     table = _method_first(pd.concat(parts, ignore_index=True))
     return table.assign(holm=_holm(table["page_p"].to_numpy(float)))

@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 
 from editing.errors import BadData
-from valley.lazy import compute as pc
 from valley.lazy import duckdb
 from valley.lazy import pandas as pd
 from valley.lazy import parquet as pq
@@ -240,8 +239,8 @@ def _read_file(file: Path, types: Mapping[str, pa.DataType], doses: bool) -> pa.
         table = pa.table(made)
     except (pa.ArrowException, OSError) as error:
         raise RowsError(f"{file}: not a readable Parquet file ({error}); {remedy(file.parent.parent)}") from error
-    whole = doses or "dose" not in stored or pc.all(pc.equal(made["dose"], FULL)).as_py()
-    return table if whole else table.filter(pc.equal(made["dose"], FULL))
+    whole = doses or "dose" not in stored or bool((made["dose"].to_numpy() == FULL).all())
+    return table if whole else table.filter(pa.array(made["dose"].to_numpy() == FULL))
 
 
 def _arrow_type(name: str) -> pa.DataType:

@@ -81,7 +81,7 @@ def carried_by_twins(run: Path) -> tuple[pd.DataFrame, Trend]:
     """
     table = pd.read_parquet(run / FILE)
     table = table[(table["scope"] == "one") & (table["method"] != PLACEBO)]
-    dial, values = planted_dial(table.drop_duplicates("rung").set_index("rung")["model"].to_dict())
+    dial, values = planted_dial(_models(table))
     columns = {"news_other_language_oracle": "retrained", "news_other_language_edited": "edited"}
     models = table.groupby("rung")[list(columns)].mean().rename(columns=columns).reset_index()
     models[dial] = [values[rung][0] for rung in models["rung"]]
@@ -95,7 +95,7 @@ def readings_along(run: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The readings of a planted ladder that compare languages: a line per model and measure, and their trends."""
     measured = readings_of(run)
     assert measured is not None  # the caller looked
-    dial, values = planted_dial(measured.drop_duplicates("rung").set_index("rung")["model"].to_dict())
+    dial, values = planted_dial(_models(measured))
     lines = summary(measured)
     across = lines[lines["lang"].str.contains("-", na=False)]
     shown = across.assign(dial=[values[rung][0] for rung in across["rung"]])
@@ -144,6 +144,11 @@ def carries(models: Iterable[str]) -> pd.DataFrame:
                 line | {"chance": _mean(recall, "language", "chance"), "seen": _mean(recall, "seen", "recall")}
             )
     return pd.DataFrame(lines)
+
+
+def _models(table: pd.DataFrame) -> dict[str, str]:
+    """Rung -> model reference."""
+    return {str(rung): str(model) for rung, model in zip(table["rung"], table["model"], strict=True)}
 
 
 def _mean(recall: dict, kind: str, field: str) -> float:

@@ -81,4 +81,4 @@ def _read(edits: pd.DataFrame, title: str, of_rung: pd.Series) -> pd.DataFrame:
     of_size = of_rung.groupby([size_of(str(rung)) for rung in of_rung.index]).mean()
     names = edits["name"].astype(str)
     value = names.map(of_rung).astype(float).fillna(names.map(of_size).astype(float))
-    return _bare(edits, title).assign(value=value, method="", n_known=pd.NA)
+    return _bare(edits, title).assign(value=value, method="", n_known=float("nan"))
