@@ -6,6 +6,7 @@ import altair as alt
 import pandas as pd
 
 from benchmarks.pictures import heading, lines_of
+from valley.rows import at_best_place
 
 # Measures in one picture, and what a panel is called: the reading twins of generalisation and specificity first.
 SHOWN = {
@@ -21,21 +22,6 @@ SHOWN = {
 MEASURED = "measured"
 
 
-def by_rung(table: pd.DataFrame, lang: str) -> pd.DataFrame:
-    """rung, reading, measure, control, value: means over relations at the layer (and token) of each rung where the
-    measurement is highest, in one language; measures without a language are in all. Isolation is read where cause is
-    highest: where a state is read by nothing, swapping it leaves everything."""
-    means = table[(table["concept"].fillna("") == "") & table["lang"].fillna("").isin((lang, "", "en-fr"))]
-    means = means[(means["lang"].fillna("") != "en-fr") | (means["reading"] == "crispness") | (lang == "en-fr")]
-    keys = ["rung", "reading", "measure"]
-    place = means.assign(place=means["layer"].astype("string").fillna("") + "/" + means["position"].fillna(""))
-    values = place.groupby([*keys, "place", "control"], sort=False)["value"].mean().dropna().reset_index()
-    best = values[values["control"] == "none"].sort_values("value", ascending=False).drop_duplicates(keys)
-    cause = best[best["measure"] == "cause"]
-    best = pd.concat([best[best["measure"] != "isolation"], cause.assign(measure="isolation")])
-    return values.merge(best[[*keys, "place"]], on=[*keys, "place"])
-
-
 def _turn(controls: list[str], start: int) -> list[str]:
     """The next six controls, behind a name that takes the measurement's colour (its own, then blanks)."""
     return [controls[0] if start == 0 else " " * start, *controls[1 + start : 7 + start]]
@@ -43,7 +29,7 @@ def _turn(controls: list[str], start: int) -> list[str]:
 
 def readings_chart(table: pd.DataFrame, lang: str = "en") -> alt.FacetChart:
     """The measures of SHOWN against the models of a table."""
-    values = by_rung(table, lang)
+    values = at_best_place(table, lang)
     titles = [SHOWN.get((r, m), "") for r, m in zip(values["reading"], values["measure"], strict=True)]
     values = values.assign(title=titles, control=values["control"].replace("none", MEASURED))
     values = values[values["title"] != ""][["rung", "title", "control", "value"]]

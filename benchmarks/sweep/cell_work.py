@@ -62,7 +62,7 @@ class Loaded:
     edits: tuple[str, list[Delta | Unreachable], float] | None = None
     fits: dict[str, dict[str, Fitting]] = field(default_factory=dict)
 
-    def asked(self, cell: Cell) -> LanguageModel:
+    def answering(self, cell: Cell) -> LanguageModel:
         """The model that answers the questions of `cell`: itself, or its bfloat16 copy."""
         return self.lm.half if cell.evaluation else self.lm
 
@@ -84,7 +84,7 @@ class Loaded:
         key = cell.cases, cell.evaluation
         if key not in self.bases:
             with self.watch("unedited answers"):
-                self.bases[key] = stored_base(self.asked(cell), cases)
+                self.bases[key] = stored_base(self.answering(cell), cases)
         return self.bases[key]
 
     def fittings(self, cell: Cell, cases: Sequence[Case]) -> dict[str, Fitting]:
@@ -100,7 +100,7 @@ class Loaded:
         key = cell.cases, cell.evaluation
         if key not in self.knows:
             with self.watch("known facts"):
-                known = measure_base(self.asked(cell), [own_wordings(case) for case in cases], new_tokens=0).known
+                known = measure_base(self.answering(cell), [own_wordings(case) for case in cases], new_tokens=0).known
             self.knows[key] = tuple(map(bool, known))
         return list(self.knows[key])
 
@@ -213,13 +213,13 @@ def _dosed_records(
     dosed = [deltas[i] if dose == FULL else deltas[i].scaled(dose) for i, dose in versions]
     # No setting is chosen by its free text, which is a fifth of an evaluation.
     new_tokens = 0 if cell.development else base.new_tokens
-    asked = loaded.asked(cell)
-    if asked is not lm:  # a copy has another hash than the model that an edit names
+    answering = loaded.answering(cell)
+    if answering is not lm:  # a copy has another hash than the model that an edit names
         dosed = [Delta(delta.factors, context=delta.context) for delta in dosed]
     began = time.perf_counter()
     with loaded.watch("evaluation"):
-        answers = measure(asked, repeated, [base.priors[i] for i, _ in versions], dosed, new_tokens=new_tokens)
-        drifts = measure_drift(asked, repeated, dosed)
+        answers = measure(answering, repeated, [base.priors[i] for i, _ in versions], dosed, new_tokens=new_tokens)
+        drifts = measure_drift(answering, repeated, dosed)
     seconds = (time.perf_counter() - began) / len(versions)
     norms = {i: deltas[i].relative_norm(lm) for i in chosen}
     records = []

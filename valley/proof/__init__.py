@@ -10,7 +10,7 @@ from valley.proof.against_oracle import (
     format_choice,
     winner_sentence,
 )
-from valley.proof.dose import SCORES, dose_table, planted_scores, reading_dose_table
+from valley.proof.dose import SCORES, across_languages, dose_table, planted_scores, reading_dose_table
 from valley.proof.trend import LEVEL, Trend, format_trends, trend, trend_table
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "VIEWS",
     "Choice",
     "Trend",
+    "across_languages",
     "choose_composite",
     "correlations",
     "dose_table",

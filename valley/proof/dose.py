@@ -32,6 +32,11 @@ def dose_table(scores: pd.DataFrame, dial: str) -> pd.DataFrame:
     return _method_first(pd.concat(parts, ignore_index=True))
 
 
+def across_languages(measured: pd.DataFrame) -> pd.DataFrame:
+    """The lines of a readings summary that compare two languages."""
+    return measured[measured["lang"].str.contains("-", na=False)]
+
+
 def reading_dose_table(measured: pd.DataFrame, dial: str, values: Dial) -> pd.DataFrame:
     """The same of the readings that compare two languages; `method` is the reading, `score` its measure.
 
@@ -41,7 +46,8 @@ def reading_dose_table(measured: pd.DataFrame, dial: str, values: Dial) -> pd.Da
         measured: what `valley read LADDER` prints (`benchmarks.readings.summary`): per rung, reading, measure and
             language the layer where the mean over relations is highest.
     """
-    across = measured[measured["lang"].str.contains("-", na=False) & measured["rung"].isin(values)]
+    across = across_languages(measured)
+    across = across[across["rung"].isin(values)]
     wide = across.pivot_table(index="rung", columns=["reading", "measure"], values="value")
     seeds = [values[rung][1] for rung in wide.index]
     levels = [values[rung][0] for rung in wide.index]

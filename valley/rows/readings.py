@@ -38,3 +38,18 @@ def readings_of(run: Path, given: str | Path | None = None) -> pd.DataFrame | No
     """
     path = given or next((run / name for name in READINGS_FILES if (run / name).is_file()), None)
     return None if path is None else read_readings(Path(path))
+
+
+def at_best_place(table: pd.DataFrame, lang: str = "en") -> pd.DataFrame:
+    """rung, reading, measure, control, value: means over relations at the layer (and token) of each rung where the
+    measurement is highest, in one language; measures without a language are in all. Isolation is read where cause is
+    highest: where a state is read by nothing, swapping it leaves everything."""
+    means = table[(table["concept"].fillna("") == "") & table["lang"].fillna("").isin((lang, "", "en-fr"))]
+    means = means[(means["lang"].fillna("") != "en-fr") | (means["reading"] == "crispness") | (lang == "en-fr")]
+    keys = ["rung", "reading", "measure"]
+    place = means.assign(place=means["layer"].astype("string").fillna("") + "/" + means["position"].fillna(""))
+    values = place.groupby([*keys, "place", "control"], sort=False)["value"].mean().dropna().reset_index()
+    best = values[values["control"] == "none"].sort_values("value", ascending=False).drop_duplicates(keys)
+    cause = best[best["measure"] == "cause"]
+    best = pd.concat([best[best["measure"] != "isolation"], cause.assign(measure="isolation")])
+    return values.merge(best[[*keys, "place"]], on=[*keys, "place"])

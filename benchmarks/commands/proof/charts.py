@@ -92,7 +92,7 @@ def size_chart(sizes: pd.DataFrame) -> alt.HConcatChart:
             y=alt.Y("score:Q", title="oracle score"),
             color=alt.Color("method:N", title=None, scale=alt.Scale(scheme="tableau10")),
         )
-        panels.append(_layers([_rule_at_zero(), base.mark_line(strokeWidth=2), base.mark_circle(size=30)], 260, HEIGHT))
+        panels.append(_layers([_rule(0.0, "y"), base.mark_line(strokeWidth=2), base.mark_circle(size=30)], 260, HEIGHT))
     return alt.hconcat(*panels)
 
 
@@ -108,12 +108,9 @@ def reading_chart(lines: pd.DataFrame) -> alt.ConcatChart:
     return alt.concat(*panels, columns=4)
 
 
-def _rule_at_zero() -> alt.Chart:
-    return alt.Chart().mark_rule(color=GREY, strokeDash=[3, 3]).encode(y=alt.datum(0.0))
-
-
-def _rule(at: float) -> alt.Chart:
-    return alt.Chart().mark_rule(color=GREY, strokeDash=[3, 3]).encode(x=alt.datum(at))
+def _rule(at: float, axis: str = "x") -> alt.Chart:
+    line = alt.Chart().mark_rule(color=GREY, strokeDash=[3, 3])
+    return line.encode(x=alt.datum(at)) if axis == "x" else line.encode(y=alt.datum(at))
 
 
 def _layers(layers: list[alt.Chart], width: int, height: int) -> alt.LayerChart:

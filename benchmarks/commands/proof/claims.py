@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from benchmarks.commands.proof.page import counts, number
-from valley.proof import LEVEL, Choice, winner_sentence
+from benchmarks.commands.proof.page import counts, number, ordered_readings
+from valley.proof import Choice, winner_sentence
 
 
 def oracle_claim(table: pd.DataFrame) -> str:
@@ -20,11 +20,11 @@ def composites_claim(choice: Choice) -> str:
 
 def verdicts_claim(lines: pd.DataFrame) -> str:
     right, wrong, undecided = counts(lines)
-    found = lines[[line["verdict"] in ("valley", "hump") for line in lines.to_dict("records")]]
-    deep = f"; the shallowest one found has a prominence of {number(found['prominence'].min())}" if len(found) else ""
+    named = lines[lines["verdict"].isin(("valley", "hump"))]
+    depth = f"; the shallowest one found has a prominence of {number(named['prominence'].min())}" if len(named) else ""
     return (
         f"Of {len(lines)} planted ladders (three with a valley of different depth, a hump, a rise, a flat one) {right} "
-        f"got the planted verdict, {wrong} a wrong one, {undecided} none{deep}."
+        f"got the planted verdict, {wrong} a wrong one, {undecided} none{depth}."
     )
 
 
@@ -37,6 +37,4 @@ def twins_claim(carried: pd.DataFrame) -> str:
 
 
 def readings_claim(trends: pd.DataFrame) -> str:
-    ordered = trends[trends["holm"] < LEVEL]
-    names = ", ".join(f"{score} ({reading})" for reading, score in ordered[["method", "score"]].itertuples(index=False))
-    return f"Of {len(trends)} readings across languages ordered by that dial (Page, Holm): {names or 'none'}."
+    return f"Of {len(trends)} readings across languages ordered by that dial (Page, Holm): {ordered_readings(trends)}."

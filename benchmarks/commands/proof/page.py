@@ -72,13 +72,17 @@ Page's test of `retrained` over the seeds: p = {number(trend.p, 4)}; the smalles
 """
 
 
-def readings_section(trends: pd.DataFrame) -> str:
+def ordered_readings(trends: pd.DataFrame) -> str:
+    """The readings whose corrected p is below LEVEL, in words."""
     ordered = trends.loc[trends["holm"] < LEVEL, ["method", "score"]].itertuples(index=False)
-    follow = ", ".join(f"{score} ({reading})" for reading, score in ordered)
+    return ", ".join(f"{score} ({reading})" for reading, score in ordered) or "none"
+
+
+def readings_section(trends: pd.DataFrame) -> str:
     return f"""
 Nothing is edited here. Measures that compare the two languages, at the layer where each is highest; Page's test over
 the seeds, two-sided, and corrected for the number of measures by Holm. Ordered by the dial (corrected p < {LEVEL:g}):
-{follow or "none"}.
+{ordered_readings(trends)}.
 
 ![readings along the dial](readings-shared.png)
 
@@ -125,7 +129,7 @@ def verdict_lines(verdicts: dict[str, tuple[pd.DataFrame, Shapes]]) -> pd.DataFr
         (verdict,) = judged.verdicts.values()
         planted = PLANTED[name]
         best = judged.tests[judged.tests["method"] == BEST].iloc[0]
-        shape = planted if planted in ("valley", "hump") else "valley"
+        shape = "hump" if planted == "hump" else "valley"
         lines.append({"ladder": name, "planted": planted, "verdict": verdict.outcome, "prominence": best[f"D_{shape}"],
                       "p": best[f"p_{shape}"], "steps": curve["size"].nunique(), "models": curve["rung"].nunique(),
                       "in words": verdict.text})  # fmt: skip

@@ -15,6 +15,7 @@ from benchmarks.readings import summary
 from valley.proof import (
     Choice,
     Trend,
+    across_languages,
     choose_composite,
     dose_table,
     edits_with_composites,
@@ -97,7 +98,7 @@ def readings_along(run: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     assert measured is not None  # the caller looked
     dial, values = planted_dial(_models(measured))
     lines = summary(measured)
-    across = lines[lines["lang"].str.contains("-", na=False)]
+    across = across_languages(lines)
     shown = across.assign(dial=[values[rung][0] for rung in across["rung"]])
     return shown[["reading", "measure", "dial", "value"]], reading_dose_table(lines, dial, values)
 

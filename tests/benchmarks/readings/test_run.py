@@ -10,13 +10,12 @@ import pytest
 from click.testing import CliRunner
 
 from benchmarks.readings import make_reading, readings_chart, run_readings, summary
-from benchmarks.readings.figure import by_rung
 from benchmarks.readings.prompts import exposure_of
 from benchmarks.readings.run import _store
 from cli import cli
 from tests.benchmarks.readings.small import source
 from tests.benchmarks.tiny import world
-from valley.rows import RowsError, read_readings
+from valley.rows import RowsError, at_best_place, read_readings
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -59,7 +58,7 @@ def test_the_summary_has_the_best_layer_and_its_control() -> None:
 
 
 def test_the_picture_holds_measurement_and_controls() -> None:
-    values = by_rung(make_reading("probes")(source()), "en")
+    values = at_best_place(make_reading("probes")(source()), "en")
     dense = values[values["measure"] == "dense"]
     assert set(dense["control"]) == {"none", "random_labels", "majority"} and dense["place"].nunique() == 1
     assert "probes: accuracy" in readings_chart(make_reading("probes")(source())).to_json()

@@ -174,8 +174,8 @@ def test_shared_names_are_english_ones_and_nested_and_edits_stay_the_same():
         assert (a.id, a.request.prompts, a.request.targets) == (b.id, b.request.prompts, b.request.targets)
         assert [p.about for p in a.probes if p.lang == "en"] == [p.about for p in b.probes if p.lang == "en"]
     india = next(case for case in other if case.subject == "India")
-    asked = next(p for p in india.probes if p.kind == "cross_lingual")
-    assert asked.prompt.startswith("Sur la carte, on trouve l'India")
+    question = next(p for p in india.probes if p.kind == "cross_lingual")
+    assert question.prompt.startswith("Sur la carte, on trouve l'India")
 
 
 def test_a_data_set_of_the_rung_is_that_of_its_world():

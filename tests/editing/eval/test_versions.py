@@ -79,8 +79,12 @@ def test_prompts_of_unlike_length_go_on_together(family: str, shared: bool, monk
     the same lower blocks."""
     lm = tiny_lm(family)
     deltas = [*(edit(lm, 2, 3).scaled(dose) for dose in DOSES), edit(lm, 0)]
-    asked = [(j, row) for j in range(len(PROMPTS)) for row in ([0, 1, 2, 3] if shared or j != 1 else [4])]
-    prompts, answers, rows = [PROMPTS[j] for j, _ in asked], [ANSWERS[j] for j, _ in asked], [r for _, r in asked]
+    questions = [(j, row) for j in range(len(PROMPTS)) for row in ([0, 1, 2, 3] if shared or j != 1 else [4])]
+    prompts, answers, rows = (
+        [PROMPTS[j] for j, _ in questions],
+        [ANSWERS[j] for j, _ in questions],
+        [r for _, r in questions],
+    )
     joined, parts = versions._joined, []
     monkeypatch.setattr(versions, "FEW", 1)
     monkeypatch.setattr(versions, "_joined", lambda several: parts.append(joined(several)) or parts[-1])

@@ -6,7 +6,7 @@ import pandas as pd
 
 from valley.report.charts.common import Chart
 from valley.report.charts.strength import panels
-from valley.rows import ALL
+from valley.rows import ALL, at_best_place
 from valley.scores import StrengthAxis
 from valley.statistics import size_of
 
@@ -51,24 +51,14 @@ def readings_chart(
 
 
 def reading_values(table: pd.DataFrame) -> dict[str, pd.Series]:
-    """Title -> value by rung: the mean over relations at the layer where it is highest, English or without a language;
-    crispness between the two languages. Isolation is read where cause is highest: what nothing reads is left alone."""
-    means = table[(table["concept"] == "") & (table["control"] == "none")].dropna(subset=["value"])
-    across = means["reading"] == "crispness"
-    means = means[across | means["lang"].isin(("en", ""))]
-    means = means.assign(layer=means["layer"].fillna(-1), place=means["position"])
-    keys = ["rung", "place", "layer"]
-    values: dict[str, pd.Series] = {}
-    best: dict[str, pd.DataFrame] = {}
+    """Title -> value by rung of the measures of SHOWN, each at its best place (`valley.rows.at_best_place`)."""
+    values = at_best_place(table)
+    values = values[values["control"] == "none"]
+    shown = {}
     for (reading, measure), title in SHOWN.items():
-        part = means[(means["reading"] == reading) & (means["measure"] == measure)]
-        by_place = part.groupby(keys)["value"].mean().reset_index()
-        highest = by_place.sort_values("value", ascending=False, kind="stable").drop_duplicates("rung")
-        if measure == "isolation" and "cause" in best:
-            highest = by_place.merge(best["cause"][keys], on=keys)
-        best[measure] = highest
-        values[title] = highest.set_index("rung")["value"]
-    return values
+        part = values[(values["reading"] == reading) & (values["measure"] == measure)]
+        shown[title] = part.set_index("rung")["value"]
+    return shown
 
 
 def _bare(edits: pd.DataFrame, title: str) -> pd.DataFrame:
