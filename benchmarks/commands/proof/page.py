@@ -22,6 +22,10 @@ def number(value: object, digits: int = 2) -> str:
     return "n/a" if value is None or value != value else f"{value:.{digits}f}"
 
 
+def p_value(p: float) -> str:
+    return "p < 0.001" if p < 0.001 else f"p = {number(p, 3)}"
+
+
 def markdown(table: pd.DataFrame, digits: int = 2) -> str:
     """A pipe table; whole numbers stay whole, NaN is n/a."""
     whole = {name for name in table if pd.api.types.is_integer_dtype(table[name])}
@@ -162,7 +166,7 @@ def what_follows(trends: pd.DataFrame, scores: tuple[str, ...]) -> str:
     words = {True: [], False: []}
     for line in shown.to_dict("records"):
         rises = line[_levels(trends)[-1]] >= line[_levels(trends)[0]]
-        text = f"{line['score']} of {line['method']} ({'rises' if rises else 'falls'}, p = {number(line['page_p'], 3)})"
+        text = f"{line['score']} of {line['method']} ({'rises' if rises else 'falls'}, {p_value(line['page_p'])})"
         words[bool(line["page_p"] < LEVEL)].append(text)
     return (
         f"Follow the dial (p < {LEVEL:g}): {'; '.join(words[True]) or 'none'}.\n"
