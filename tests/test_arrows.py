@@ -69,6 +69,7 @@ def room(dotted: str) -> str:
     return ".".join(dotted.split(".")[:2])
 
 
+@cache
 def targets(path) -> list[tuple[int, str]]:
     """Line and module of every import of ours: of `from room import name` the room, where its face offers the name."""
     result = []
@@ -92,6 +93,7 @@ def face(package: str) -> tuple[str, ...]:
     return ()
 
 
+@cache
 def arrows() -> list[tuple[str, str, str]]:
     """(file, module that it imports, line as text) for every import between two rooms."""
     return [

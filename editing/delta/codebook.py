@@ -39,10 +39,6 @@ class Codebook:
     def scaled(self, factor: float) -> Codebook:
         raise ValueError("a codebook replaces outputs and cannot be scaled")
 
-    def without(self, gone: torch.Tensor) -> Codebook:
-        """The other entries. `gone` (n,) bool."""
-        return Codebook(self.keys[~gone], self.values[~gone], self.radius[~gone], self.labels[~gone])
-
     def joined(self, newer: Codebook) -> Codebook:
         """This book after each entry of `newer` was added, in their order, by the rule above."""
         entries = list(zip(self.keys, self.values, self.radius.tolist(), self.labels.tolist(), strict=True))

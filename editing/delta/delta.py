@@ -227,49 +227,6 @@ def compose(deltas: Sequence[Delta]) -> Delta:
     return Delta(factors, {"composed": [dict(d.provenance) for d in deltas], **model}, context)
 
 
-def subtract(whole: Delta, part: Delta) -> Delta:
-    """`whole` without `part`: one edit out of many undone.
-
-    Where the factors of `part` stand in `whole` as they are (they were composed), they are taken out and nothing is
-    left, not even rounding; elsewhere the -1-fold is added. Entries of codebooks and contexts can only be taken out.
-
-    Raises:
-        BadRequest: `part` has a codebook entry or a context that is not in `whole`.
-    """
-    factors: dict[str, Change] = dict(whole.factors)
-    for name, change in part.factors.items():
-        rest = _taken_out(name, factors.pop(name, None), change)
-        if rest is not None:
-            factors[name] = rest
-    context = whole.context
-    if part.context:
-        before, middle, after = context.partition(part.context)
-        if not middle:
-            raise BadRequest(f"the context {part.context!r} is not in this edit; it cannot be taken out")
-        context = f"{before.rstrip()} {after.lstrip()}".strip()
-    return Delta(factors, {"subtracted": dict(part.provenance), "from": dict(whole.provenance)}, context)
-
-
-def _taken_out(name: str, whole: Change | None, part: Change) -> Change | None:
-    """`whole` without `part`, None where nothing is left."""
-    if isinstance(part, Codebook):
-        if not isinstance(whole, Codebook):
-            raise BadRequest(f"{name}: no codebook in this edit; its entries cannot be taken out")
-        same = (whole.keys[:, None] == part.keys).all(-1) & (whole.values[:, None] == part.values).all(-1)
-        if not bool(same.any(0).all()):
-            raise BadRequest(f"{name}: an entry of the codebook is not in this edit; it cannot be taken out")
-        keep = ~same.any(1)
-        return whole.without(~keep) if bool(keep.any()) else None
-    if isinstance(whole, LowRank) and isinstance(part, LowRank):
-        for begin in range(whole.rank - part.rank + 1):
-            end = begin + part.rank
-            if torch.equal(whole.left[:, begin:end], part.left) and torch.equal(whole.right[:, begin:end], part.right):
-                left, right = (torch.cat([f[:, :begin], f[:, end:]], 1) for f in (whole.left, whole.right))
-                return LowRank(left, right) if left.shape[1] else None
-    minus = part.scaled(-1)
-    return minus if whole is None else add_changes(whole, minus)
-
-
 def oriented(lm: LanguageModel, name: str, change: LowRank | Dense) -> torch.Tensor:
     """The change in the shape the weight is stored in."""
     module = lm.module.get_submodule(name.rpartition(".")[0])

@@ -286,11 +286,6 @@ class Plan:
         return digest(self.fixed())
 
 
-def split_of(subject: str, seed: int) -> str:
-    """`dev` for about a third of all subjects, else `test`; by subject and seed alone, so the same at every rung."""
-    return _side(subject, seed, DEV_SHARE)
-
-
 def _side(value: str, seed: int, dev: float) -> str:
     first = hashlib.sha256(f"{seed}:{value}".encode("utf-8", "surrogatepass")).digest()[:8]
     return "dev" if int.from_bytes(first, "big") < dev * 2**64 else "test"

@@ -22,7 +22,6 @@ from editing.errors import BadRequest
 
 MORE = ("de", "zh")  # languages beside English and French
 ALL = ("en", "fr", *MORE)
-LEAST_CAPITAL = 2  # letters of a country's name that give a capital away (突尼斯)
 
 
 @cache

@@ -12,7 +12,7 @@ from benchmarks.commands.pages.schemas import DOCUMENTS, json_schema
 from benchmarks.plans.names import plan_names, plan_path
 from benchmarks.sweep.executors.slurm import array_script
 from benchmarks.sweep.planning.grids import settings_grid
-from benchmarks.sweep.planning.plan import Edits, Split, split_of
+from benchmarks.sweep.planning.plan import Edits, Split
 from benchmarks.sweep.planning.plan_file import load_plan, run_name
 from benchmarks.sweep.shards import Part, Shard, parse_shard, parts
 from editing.errors import BadData, BadRequest
@@ -202,7 +202,6 @@ def test_a_split_by_both_shares_neither_subject_nor_relation() -> None:
     assert min(map(len, sides.values())) > 0
     for place in (0, 1):
         assert not {pair[place] for pair in sides["dev"]} & {pair[place] for pair in sides["test"]}
-    assert all(Split(5).of(subject, relation) == split_of(subject, 5) for subject, relation in pairs)
 
 
 def test_shards_cover_everything_once() -> None:

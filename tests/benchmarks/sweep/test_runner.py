@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from benchmarks.sweep.planning.plan import Plan, split_of
+from benchmarks.sweep.planning.plan import Plan, Split
 from benchmarks.sweep.runner import Outcome, run_bench
 from editing.errors import BadData, BadRequest, UserError
 from tests.benchmarks.forks import fork
@@ -153,10 +153,10 @@ def test_mistakes_are_told_before_any_work(tiny: World, tmp_path: Path) -> None:
 
 
 def test_the_split_is_a_third_dev_and_hangs_on_subject_and_seed() -> None:
-    splits = [split_of(f"subject {i}", 0) for i in range(3000)]
+    splits = [Split(0).of(f"subject {i}", "capital") for i in range(3000)]
     assert 900 < splits.count("dev") < 1100
-    assert splits != [split_of(f"subject {i}", 1) for i in range(3000)]
-    assert split_of("cheese", 0) == split_of("cheese", 0)
+    assert splits != [Split(1).of(f"subject {i}", "capital") for i in range(3000)]
+    assert splits == [Split(0).of(f"subject {i}", "colour") for i in range(3000)]
 
 
 def test_records_that_are_left_out_are_said_and_kept_in_the_run(tiny: World, tmp_path: Path, capsys) -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from editing.delta.changes import LowRank
-from editing.delta.delta import Delta, compose, subtract
+from editing.delta.delta import Delta, compose
 from editing.errors import BadModel, UserError
 from editing.eval import continuation_logprobs
 from editing.methods import make_method
@@ -110,8 +110,6 @@ def test_an_edit_of_another_model_is_refused() -> None:
     with pytest.raises(BadModel, match="computed on another model"), compose([delta]).applied(other):
         pass
     with Delta(delta.factors).applied(other), delta.applied(lm):
-        pass
-    with subtract(compose([delta, delta]), delta).applied(lm), delta.applied(lm):
         pass
 
 
