@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.live.concepts import OpenModel
+from benchmarks.live.defaults import usual_settings
 from benchmarks.live.doubts import doubts
 from benchmarks.live.retarget.panel import GOAL, Panel, Question, retarget_panel
 from benchmarks.measure import (
@@ -136,7 +137,7 @@ def run_retarget(
     """Make the concept called `a` behave as the one called `b` in one model, by each of the methods `by` on its own.
 
     Args:
-        settings: given to every method that has them, instead of its defaults.
+        settings: given to every method that has them, instead of the usual ones of retargets.
         reference: of the model, or one that was used before.
         known: the concepts, of a file of one's own; None takes those of the suite.
         dose: "auto" or a number, for each of the edits; see editing/eval/dose.py.
@@ -157,11 +158,11 @@ def run_retarget(
     notes: list[str] = []
     for method in methods:
         began = time.perf_counter()
-        (delta,) = method.each(lm, [panel.case.request], statistics)
-        delta, chosen = at_dose(lm, delta, [panel.case.request], dose)
+        (whole,) = method.each(lm, [panel.case.request], statistics)
+        delta, chosen = at_dose(lm, whole, [panel.case.request], dose)
         deltas.append(delta)
         notes += [f"{method.name}: {doubt}" for doubt in doubts(lm, statistics, delta)]
-        place = asdict(method.placement(lm, panel.case.request))
+        place = asdict(method.placement_of(lm, panel.case.request, whole))
         seconds = time.perf_counter() - began
         norm = delta.relative_norm(lm)
         made.append(Made(method.name, method.settings(), place, norm, chosen.record(), seconds))
@@ -184,7 +185,7 @@ def run_retarget(
 
 
 def chosen_methods(by: Sequence[str], settings: Mapping[str, object]):
-    """The methods called `by` with those of `settings` that each has.
+    """The methods called `by` with those of `settings` that each has, else with what retargets usually have.
 
     Raises:
         BadRequest: none, an unknown one, or a setting that none of them has.
@@ -194,7 +195,8 @@ def chosen_methods(by: Sequence[str], settings: Mapping[str, object]):
     for key in settings:
         if not any(key in make_method(name).settings() for name in by):
             raise BadRequest(f"none of {', '.join(by)} has a setting {key!r}; see `python cli.py methods`")
-    return [make_method(name, **taken_by(name, settings)) for name in by]
+    given = {name: taken_by(name, settings) for name in by}
+    return [make_method(name, **(usual_settings("retarget", name, own) | own)) for name, own in given.items()]
 
 
 def _margins(panel: Panel, said: Sequence[Answer | None], base: Base) -> list[float]:

@@ -1,4 +1,4 @@
-"""The command `edit`: number formats of the model, and erasures."""
+"""The command `edit`: number formats of the model, erasures, and the usual settings of renames and retargets."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import json
 
 import pytest
 
-from benchmarks.live import usual_settings
+from benchmarks.live import USUAL, usual_settings
+from benchmarks.live.retarget.run import chosen_methods
+from editing.errors import BadRequest
+from editing.methods import make_method
 from tests.benchmarks.commands.test_cli import call, refused
 from tests.benchmarks.tiny import World, world
 
@@ -42,3 +45,14 @@ def test_the_usual_place_of_a_rename_is_taken_whole_or_not_at_all(given: dict) -
     assert usual_settings("rename", "rome", {"contexts_per_step": 3}) == {"site": "attn", "depth": 0.8}
     assert usual_settings("rename", "rome", given) == {}
     assert usual_settings("rename", "memit", {}) == {} == usual_settings("fact", "rome", {})
+
+
+def test_the_command_for_retargets_takes_their_usual_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `edit --retarget` does: of the usual method alone, and none of them beside a place that was given."""
+    monkeypatch.setitem(USUAL, "retarget", ("rome", {"depth": 0.1, "kl": 0.5}))
+    usual, other = chosen_methods(("rome", "memit"), {"steps": 4})
+    assert (usual.depth, usual.kl, usual.steps) == (0.1, 0.5, 4) and (other.depth, other.steps) == (None, 4)
+    (placed,) = chosen_methods(("rome",), {"depth": 0.9})
+    assert (placed.depth, placed.kl) == (0.9, make_method("rome").kl)
+    with pytest.raises(BadRequest, match="none of memit has a setting 'clmap'"):
+        chosen_methods(("memit",), {"clmap": 1.0})

@@ -1,7 +1,11 @@
-"""Trace and TraceDict behave as documented, and as baukit's where that is installed."""
+"""Trace and TraceDict behave as documented, and as baukit's own, where BAUKIT_HOME names a checkout of
+https://github.com/davidbau/baukit or the package is installed; those tests are slow ones."""
 
 from __future__ import annotations
 
+import importlib.util
+import os
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -9,7 +13,11 @@ import torch
 from torch import nn
 
 import editing.run.trace as ours
+from editing.methods import make_method
 from editing.run.trace import StopForward, Trace, TraceDict, recursive_copy
+from editing.stats.statistics import ModelStatistics
+from tests.editing.families import tiny_lm
+from tests.editing.worked import LIGHT, REQUESTS
 
 
 def network() -> nn.Sequential:
@@ -25,12 +33,23 @@ def network() -> nn.Sequential:
 X = torch.arange(8.0).reshape(2, 4)
 
 
-@pytest.fixture(params=["ours", "baukit"])
+def baukit() -> ModuleType:
+    """baukit's nethook, read from the checkout without the package's other modules, which need more than torch."""
+    home = os.environ.get("BAUKIT_HOME")
+    if not home:
+        reason = "BAUKIT_HOME names no checkout and baukit is not installed: parity is not checked"
+        return pytest.importorskip("baukit.nethook", reason=reason)
+    spec = importlib.util.spec_from_file_location("baukit_nethook", Path(home, "baukit", "nethook.py"))
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(params=["ours", pytest.param("baukit", marks=pytest.mark.slow)])
 def nethook(request: pytest.FixtureRequest) -> ModuleType:
-    """Every test that asks for this runs on our module and, where it can be imported, on the one it must resemble."""
-    if request.param == "ours":
-        return ours
-    return pytest.importorskip("baukit.nethook", reason="baukit is not installed: parity is not checked")
+    """Every test that requests this runs on our module and, where there is one, on the one it must resemble."""
+    return ours if request.param == "ours" else baukit()
 
 
 def hooks(net: nn.Module) -> int:
@@ -149,3 +168,43 @@ def test_copies_reach_into_containers() -> None:
     assert recursive_copy(deep) is deep
     with pytest.raises(TypeError):
         recursive_copy("text", clone=True)
+
+
+def test_edits_of_a_model_that_is_being_traced(nethook: ModuleType, tmp_path: Path) -> None:
+    """Open traces neither change an edit nor are disturbed by it, and they read the edited weights."""
+    lm = tiny_lm("gpt2", spread=0.05)
+    method = make_method("rome", depth=0.5, **LIGHT)
+    statistics = ModelStatistics(lm, tmp_path, "identity")
+    (alone,) = method.each(lm, REQUESTS[:1], statistics)
+    ids = torch.tensor([lm.encode("The capital of France is")])
+    (site,) = method.edited_sites(lm, REQUESTS[0])
+    with nethook.TraceDict(lm.module, [*lm.layout.blocks, site.path], retain_input=True) as traces:
+        (delta,) = method.each(lm, REQUESTS[:1], statistics)
+        with delta.applied(lm), torch.no_grad():
+            after = lm.module(ids).logits
+            inputs, output = traces[site.path].input.clone(), traces[site.path].output.clone()
+        before = lm.module(ids).logits
+    assert delta.factors.keys() == alone.factors.keys() == {site.weight}
+    assert torch.equal(delta.factors[site.weight].dense(), alone.factors[site.weight].dense())
+    weight = lm.module.get_submodule(site.path).weight.detach().T + alone.factors[site.weight].dense()
+    bias = lm.module.get_submodule(site.path).bias.detach()
+    torch.testing.assert_close(output, inputs @ weight.T + bias, rtol=1e-4, atol=1e-5)
+    assert not torch.equal(before, after) and hooks(lm.module) == 0
+
+
+def test_an_edit_through_a_trace_is_the_edit_in_the_weights(nethook: ModuleType, tmp_path: Path) -> None:
+    """What baukit's users write, an output changed by `edit_output`, gives the logits of the applied delta."""
+    lm = tiny_lm("gpt2", spread=0.05)
+    method = make_method("rome", depth=0.5, **LIGHT)
+    (delta,) = method.each(lm, REQUESTS[:1], ModelStatistics(lm, tmp_path, "identity"))
+    ids = torch.tensor([lm.encode("The capital of France is")])
+    (site,) = method.edited_sites(lm, REQUESTS[0])
+    change = delta.factors[site.weight].dense()
+    with torch.no_grad():
+        with delta.applied(lm):
+            applied = lm.module(ids).logits
+        with nethook.Trace(lm.module, site.path, retain_output=False, retain_input=True) as key:
+            lm.module(ids)
+        with nethook.Trace(lm.module, site.path, edit_output=lambda output: output + key.input @ change.T):
+            hooked = lm.module(ids).logits
+    torch.testing.assert_close(hooked, applied, rtol=1e-4, atol=1e-5)
