@@ -15,6 +15,8 @@ STUDY := results/study
 TODAY := --metric harmonic_net_all --min-known 50  # its plan is of the first analysis
 PROOF := results/proof/runs
 PLANTED := planted-valley planted-valley-half planted-valley-fifth planted-hump planted-rise planted-flat planted-switch
+SUPERPOSED := superposition superposition-wide
+OF_COUNTRIES := planned_edits:1-atlas60,planned_edits:2-atlas60,planned_edits:3-atlas60,planned_edits:4-atlas60
 
 .PHONY: demo speed gpu proof study study-tables test test-slow check gemma setup clean clean-cache
 
@@ -38,7 +40,7 @@ proof: $(READY)
 	$(PY) cli.py oracle $(PROOF)/ends --scope one > /dev/null
 	$(PY) cli.py read planted-ends --out $(PROOF)/ends > /dev/null
 	$(PY) cli.py bench proof-homonyms --out $(PROOF)/homonyms
-	$(PY) cli.py bench proof-planted --ladder superposition --datasets planned_edits:1-atlas60,planned_edits:2-atlas60,planned_edits:3-atlas60,planned_edits:4-atlas60 --out $(PROOF)/superposition
+	for run in $(SUPERPOSED); do $(PY) cli.py bench proof-planted --ladder $$run --datasets $(OF_COUNTRIES) --out $(PROOF)/$$run || exit 2; done
 	$(PY) -m benchmarks.commands.proof --runs $(PROOF) --out results/proof
 
 study: $(READY)

@@ -41,11 +41,13 @@ SHOWN = {
     "homonym": {"same_subject": "same subject kept", "neighbour": "neighbours kept", "specificity": "specificity"},
     "people": {"same_subject": "same subject kept", "neighbour": "neighbours kept", "specificity": "specificity"},
 }
+# Run -> dial, end of its files' names, words.
 DIALS = {
-    "planted-rise": ("shared", "share of the names that are the same in both languages"),
-    "planted-switch": ("switch", "share of sentences that say both names in the other language"),
-    "homonyms": ("homonym", "share of names that belong to two things"),
-    "superposition": ("people", "people in the same width"),
+    "planted-rise": ("shared", "shared", "share of the names that are the same in both languages"),
+    "planted-switch": ("switch", "switch", "share of sentences that say both names in the other language"),
+    "homonyms": ("homonym", "homonym", "share of names that belong to two things"),
+    "superposition": ("people", "people-64", "people in a width of 64"),
+    "superposition-wide": ("people", "people-128", "people in a width of 128"),
 }
 
 
@@ -119,21 +121,21 @@ def _verdicts(runs: Path, out: Path) -> Section:
 
 
 def _dial(name: str, runs: Path, out: Path) -> Section:
-    dial, words = DIALS[name]
+    dial, end, words = DIALS[name]
     title = f"Dose-response: {words}"
     if not (runs / name / "cells").is_dir():
         return _missing(title, name)
     _, _, scores, trends = tables.planted(runs / name, with_options(runs / name))
-    _csv(trends, out / f"dose-{dial}.csv")
+    _csv(trends, out / f"dose-{end}.csv")
     shown = SHOWN[dial]
-    write_png(charts.dose_chart(scores, dial, shown, words), out / f"dose-{dial}.png")
+    write_png(charts.dose_chart(scores, dial, shown, words), out / f"dose-{end}.png")
     carry = tables.carries(scores["model"])
-    _csv(carry, out / f"carry-{dial}.csv")
+    _csv(carry, out / f"carry-{end}.csv")
     truth = scores[["model", dial]].drop_duplicates().merge(carry, on="model")
     means = truth.groupby(dial)[["carry", "chance", "seen"]].mean().reset_index()
     measured = page.trend_section(trends, (*shown, "generalisation", "efficacy"))
     seen = page.what_follows(trends, tuple(shown))
-    parts = [f"## {title}", f"![dose-response](dose-{dial}.png)", OF_MODELS, page.markdown(means)]
+    parts = [f"## {title}", f"![dose-response](dose-{end}.png)", OF_MODELS, page.markdown(means)]
     return Section(
         "\n\n".join([*parts, seen, OF_INSTRUMENT, measured]) + "\n", f"{words.capitalize()}: {seen.split(chr(10))[0]}"
     )
