@@ -6,9 +6,16 @@ from benchmarks.datasets.common_probes import with_common_probes
 from benchmarks.datasets.concept_check import count_concepts, format_concepts
 from benchmarks.datasets.ours.concept_suite import differing, distant, edited_rank, rename_case, retarget_case
 from benchmarks.datasets.ours.erasures import erase_case
-from benchmarks.datasets.ours.planned_edits import for_model
 from benchmarks.datasets.probes_on_request import with_requested
-from benchmarks.datasets.registry import account, build_cases, dataset_names, describe, kinds_of, read_cases
+from benchmarks.datasets.registry import (
+    account,
+    build_cases,
+    dataset_names,
+    describe,
+    for_model,
+    kinds_of,
+    read_cases,
+)
 from benchmarks.datasets.show import format_show, show
 
 __all__ = [

@@ -121,7 +121,13 @@ def neighbours(known: Knowledge, fact: Fact, new: str, rng: random.Random) -> li
 
 
 def fact_case(
-    known: Knowledge, fact: Fact, dataset: str, seed: int, lang: str = "en", drawn_in: Knowledge | None = None
+    known: Knowledge,
+    fact: Fact,
+    dataset: str,
+    seed: int,
+    lang: str = "en",
+    drawn_in: Knowledge | None = None,
+    beside: Sequence[Fact] | None = None,
 ) -> Case:
     """The edit of one true fact to a counterfactual object, made in `lang`, with every kind of probe.
 
@@ -129,6 +135,7 @@ def fact_case(
 
     Args:
         drawn_in: the world by whose names the counterfactual object is drawn; `known` when left out.
+        beside: the facts of the `same_subject` probes; all others told under the subject's name when left out.
     """
     case_id = f"fact:{fact.subject}:{fact.relation}"
     rng = random.Random(f"{seed}/{case_id}")
@@ -145,13 +152,13 @@ def fact_case(
     probes += multi_hop(known, fact, new)
     near = neighbours(known, fact, new, rng)
     own = [f for f in known.about(fact.subject) if f.relation != fact.relation]
-    more = turns([known.namesakes(fact.subject), own])
+    same_name = turns([known.namesakes(fact.subject), own]) if beside is None else beside
     for probe_lang, counted in ((lang, "own"), *((other, "other") for other in others)):
-        beside = (f for f in near if known.speaks(probe_lang, f.relation, f.subject, f.object, new, fact.object))
-        for i, neighbour in enumerate(islice(beside, NEIGHBOURS[counted])):
+        kin = (f for f in near if known.speaks(probe_lang, f.relation, f.subject, f.object, new, fact.object))
+        for i, neighbour in enumerate(islice(kin, NEIGHBOURS[counted])):
             template = i % min(3, known.n_templates(neighbour.relation, probe_lang))
             probes.append(ask(known, "neighbour", neighbour, probe_lang, template, rivals=(new, fact.object)))
-        spoken = [f for f in more if known.speaks(probe_lang, f.relation, f.subject, f.object)]
+        spoken = [f for f in same_name if known.speaks(probe_lang, f.relation, f.subject, f.object)]
         for i, same in enumerate(spoken[: SAME_SUBJECT[counted]]):
             template = i % min(3, known.n_templates(same.relation, probe_lang))
             probes.append(ask(known, "same_subject", same, probe_lang, template))

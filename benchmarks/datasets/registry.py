@@ -1,7 +1,8 @@
 """Data sets by name. Every module of `ours/` and `formats/` is a data set with DESCRIPTION, one line of text.
 
 A module of `ours/` has KINDS (the edit kinds it offers) and `cases(kind, seed, argument) -> list[Case]`. The order of
-the cases makes every prefix a varied sample. The argument is what follows a colon in the name: `world_facts:fr`.
+the cases makes every prefix a varied sample. The argument is what follows a colon in the name: `world_facts:fr`. Where
+an argument can mean the world of the model that is edited, `for_model(argument, model)` says which it is.
 
 A module of `formats/` reads one file format into fact edits, in the order of the file. It has `recognises(record) ->
 bool` and `read(file, seed, limit) -> CaseSet`; SOURCE where the file is published, OPTIONS (a line that names them)
@@ -31,6 +32,7 @@ __all__ = [
     "build_cases",
     "dataset_names",
     "describe",
+    "for_model",
     "form_of",
     "forms",
     "kinds_of",
@@ -121,6 +123,18 @@ def form_of(file: DataFile) -> str:
 def describe(name: str) -> str:
     """One line about the data set called `name`."""
     return _module(name.partition(":")[0]).DESCRIPTION
+
+
+def for_model(name: str, model: str) -> str:
+    """The data set that `name` stands for at a model: `planned_edits:1-rung` is set 1 of the model's own world.
+
+    Raises:
+        BadRequest: the argument names the model's own world, and the model was not trained here.
+    """
+    base, colon, argument = name.partition(":")
+    if not colon or base not in _modules() or not hasattr(_module(base), "for_model"):
+        return name
+    return f"{base}:{_module(base).for_model(argument, model)}"
 
 
 def kinds_of(name: str) -> tuple[str, ...]:

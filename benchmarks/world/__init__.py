@@ -8,7 +8,7 @@ from benchmarks.world.concept_file import content_hash, read_concept_file
 from benchmarks.world.concepts import EDIT_PROMPTS, asked_by, holds
 from benchmarks.world.facts import LANGS, Chain, Fact, Relation, Statement
 from benchmarks.world.french import elides
-from benchmarks.world.knowledge import Knowledge, draw_candidates, knowledge
+from benchmarks.world.knowledge import Knowledge, draw_candidates, homonym_pairs, knowledge
 from benchmarks.world.languages.spoken import languages_of, translations
 from benchmarks.world.own_concepts import knowledge_of, own_knowledge
 from benchmarks.world.people import MOST
@@ -40,6 +40,7 @@ __all__ = [
     "draw_candidates",
     "elides",
     "holds",
+    "homonym_pairs",
     "knowledge",
     "knowledge_of",
     "languages_of",

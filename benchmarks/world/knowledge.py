@@ -294,6 +294,15 @@ def with_shared_names(entities: Sequence[Entity], share: float) -> tuple[Entity,
     return tuple(out)
 
 
+def homonym_pairs(entities: Sequence[Entity]) -> list[tuple[str, str]]:
+    """(concept, country) keys of the things that share a name at the share 1, in the order in which a rising share
+    takes them."""
+    keys = {kind: [e.key for e in entities if e.kind == kind] for kind in ("concept", "country")}
+    for kind, some in keys.items():
+        random.Random(f"homonyms/{kind}").shuffle(some)
+    return list(zip(keys["concept"], keys["country"], strict=False))
+
+
 def with_homonyms(entities: Sequence[Entity], share: float) -> tuple[Entity, ...]:
     """`entities`, a share of the concepts under the names of countries, in both languages and with their articles.
 
@@ -305,10 +314,7 @@ def with_homonyms(entities: Sequence[Entity], share: float) -> tuple[Entity, ...
     Args:
         share: 0 to 1, of as many concepts as there are countries for.
     """
-    keys = {kind: [e.key for e in entities if e.kind == kind] for kind in ("concept", "country")}
-    for kind, some in keys.items():
-        random.Random(f"homonyms/{kind}").shuffle(some)
-    pairs = list(zip(keys["concept"], keys["country"], strict=False))
+    pairs = homonym_pairs(entities)
     words = {entity.key: entity.word for entity in entities}
     taken = {concept: words[country] for concept, country in pairs[: round(share * len(pairs))]}
     return tuple(replace(e, word=taken[e.key]) if e.key in taken else e for e in entities)

@@ -38,7 +38,7 @@ SHOWN = {
         "harmonic_raw_all": "composite",
     },
     "switch": {"cross_lingual": "transfer to French", "paraphrase": "paraphrase", "harmonic_raw_all": "composite"},
-    "homonym": {"same_subject": "same subject kept", "neighbour": "neighbours kept", "specificity": "specificity"},
+    "homonym": {"same_subject": "facts of the concept kept", "neighbour": "other countries kept"},
     "people": {"same_subject": "same subject kept", "neighbour": "neighbours kept", "specificity": "specificity"},
 }
 # Run -> dial, end of its files' names, words.

@@ -56,18 +56,20 @@ def cases(kind: str, seed: int, argument: str = "") -> list[Case]:
     return cases
 
 
-def for_model(dataset: str, model: str) -> str:
-    """The data set that `dataset` stands for at a model: `planned_edits:1-rung` is set 1 of the model's own world.
+def for_model(argument: str, model: str) -> str:
+    """The argument that `1-rung` stands for at a model: set 1 of the model's own world.
 
     Raises:
         BadRequest: `-rung` and a model that was not trained here.
     """
-    if not (dataset.startswith("planned_edits:") and dataset.endswith(OF_RUNG)):
-        return dataset
+    if not argument.endswith(OF_RUNG):
+        return argument
     if not model.startswith("grown:"):
-        raise BadRequest(f"{dataset}: {model:.80} has no world of its own; use grown rungs, or planned_edits:1")
+        raise BadRequest(
+            f"planned_edits:{argument}: {model:.80} has no world of its own; use grown rungs, or planned_edits:1"
+        )
     world = RungSpec.parse(model.removeprefix("grown:")).world_options
-    return dataset.removesuffix(OF_RUNG) + f"-{world}" * bool(world)
+    return argument.removesuffix(OF_RUNG) + f"-{world}" * bool(world)
 
 
 def _spec(argument: str) -> RungSpec:

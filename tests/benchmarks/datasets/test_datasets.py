@@ -55,7 +55,7 @@ def all_cases() -> dict[tuple[str, str], list[Case]]:
 
 
 def test_the_registry_lists_every_module():
-    assert sorted((*OWN, "erasures", "planned_edits", *forms())) == list(dataset_names())
+    assert sorted((*OWN, "erasures", "homonym_edits", "planned_edits", *forms())) == list(dataset_names())
     assert {"counterfact", "easyedit", "en_fr", "fact_file", "facts_table", "lre", "mpararel", "mquake"} < set(forms())
     assert all(len(describe(name)) > 20 and "\n" not in describe(name) for name in dataset_names())
 
