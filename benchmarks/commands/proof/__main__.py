@@ -134,7 +134,7 @@ def _dial(name: str, runs: Path, out: Path) -> Section:
     truth = scores[["model", dial]].drop_duplicates().merge(carry, on="model")
     means = truth.groupby(dial)[["carry", "chance", "seen"]].mean().reset_index()
     measured = page.trend_section(trends, (*shown, "generalisation", "efficacy"))
-    seen = page.what_follows(trends, tuple(shown))
+    seen = page.what_follows(trends, shown)
     parts = [f"## {title}", f"![dose-response](dose-{end}.png)", OF_MODELS, page.markdown(means)]
     return Section(
         "\n\n".join([*parts, seen, OF_INSTRUMENT, measured]) + "\n", f"{words.capitalize()}: {seen.split(chr(10))[0]}"

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 
 from valley.proof import LEVEL, VIEWS, Choice, Trend, winner_sentence
+from valley.statistics import holm
 from valley.verdicts import BEST, INCONCLUSIVE, NO_VALLEY, Shapes
 
 PLANTED = {
@@ -160,18 +163,30 @@ with its p-value, by the curve of the best method.
 """
 
 
-def what_follows(trends: pd.DataFrame, scores: tuple[str, ...]) -> str:
-    """In a sentence: which scores of which methods follow the dial, and which do not."""
-    shown = trends[trends["score"].isin(scores)]
-    words = {True: [], False: []}
-    for line in shown.to_dict("records"):
-        rises = line[_levels(trends)[-1]] >= line[_levels(trends)[0]]
-        text = f"{line['score']} of {line['method']} ({'rises' if rises else 'falls'}, {p_value(line['page_p'])})"
-        words[bool(line["page_p"] < LEVEL)].append(text)
+def what_follows(trends: pd.DataFrame, words: Mapping[str, str]) -> str:
+    """In two lines: which scores of which methods are ordered by the dial, and which are not.
+
+    Args:
+        words: the scores that count, and what they are called. Their p-values are corrected together by Holm's method.
+    """
+    shown = trends[trends["score"].isin(list(words))]
+    levels = _levels(trends)
+    rises = shown[levels[-1]] >= shown[levels[0]]
+    shown = shown.assign(holm=holm(shown["page_p"]), way=rises.map({True: "rises", False: "falls"}))
+    ordered = shown["holm"] < LEVEL
     return (
-        f"Follow the dial (p < {LEVEL:g}): {'; '.join(words[True]) or 'none'}.\n"
-        f"Do not: {'; '.join(words[False]) or 'none'}."
+        f"Ordered by the dial (Page, corrected by Holm, p < {LEVEL:g}): {_in_words(shown[ordered], words)}.\n"
+        f"Not ordered: {_in_words(shown[~ordered], words)}."
     )
+
+
+def _in_words(trends: pd.DataFrame, words: Mapping[str, str]) -> str:
+    """Such as "transfer to French rises (rome p < 0.001, memit p = 0.002)", a part per score and direction."""
+    parts = []
+    for (score, way), lines in trends.groupby(["score", "way"], sort=False):
+        methods = ", ".join(f"{line['method']} {p_value(line['holm'])}" for line in lines.to_dict("records"))
+        parts.append(f"{words[str(score)]} {way} ({methods})")
+    return "; ".join(parts) or "none"
 
 
 def _levels(trends: pd.DataFrame) -> list[str]:
