@@ -10,7 +10,7 @@ from itertools import islice, zip_longest
 from typing import TypeVar
 
 from benchmarks.cases import Case, Probe, Question
-from benchmarks.world import Chain, Fact, Knowledge, counterfactual
+from benchmarks.world import Chain, Fact, Knowledge, counterfactual, language_name
 from editing.errors import BadRequest
 from editing.text import EditRequest
 
@@ -18,7 +18,6 @@ M = 20  # candidates per probe where the vocabulary allows
 NEIGHBOURS = {"own": 6, "other": 4}  # in the language of the edit, in the other one
 SAME_SUBJECT = {"own": 3, "other": 2}
 CROSS_LINGUAL = 3
-LANGUAGE_NAMES = {"en": "English", "fr": "French", "de": "German", "zh": "Chinese"}
 T = TypeVar("T")
 
 
@@ -205,10 +204,8 @@ def find_concept(known: Knowledge, name: str) -> str:
     for lang in known.langs[1:]:
         for key in known.concepts():
             if folded in (text.casefold() for text in known.named([key], lang)):
-                language = LANGUAGE_NAMES.get(lang, f"in {lang}")
+                language = language_name(lang)
                 here = known.name(key, home)
-                raise BadRequest(
-                    f"concept {name!r} is {language}; use its {LANGUAGE_NAMES.get(home, home)} name {here!r}"
-                )
+                raise BadRequest(f"concept {name!r} is {language}; use its {language_name(home)} name {here!r}")
     near = difflib.get_close_matches(folded, list(names), n=3, cutoff=0.5) or list(names)[:3]
     raise UnknownConcept(f"unknown concept {name!r}; the nearest known ones are {', '.join(near)}")

@@ -8,9 +8,7 @@ import altair as alt
 import pandas as pd
 
 from benchmarks.pictures import GREY, lines_of
-from benchmarks.world import LANGS
-
-LANGUAGES = {"en": "English", "fr": "French"}
+from benchmarks.world import LANGS, language_name
 
 
 def table_chart(table: pd.DataFrame, kinds: Mapping[str, str]) -> alt.HConcatChart:
@@ -19,7 +17,7 @@ def table_chart(table: pd.DataFrame, kinds: Mapping[str, str]) -> alt.HConcatCha
     Args:
         kinds: kinds of sentence whose recall is drawn, with their names in the legend.
     """
-    bits = {LANGUAGES.get(lang, lang): table[f"bits_per_byte_world_{lang}"] for lang in LANGS}
+    bits = {language_name(lang): table[f"bits_per_byte_world_{lang}"] for lang in LANGS}
     recall = {name: table[[f"recall_{kind}_{lang}" for lang in LANGS]].mean(axis=1) for kind, name in kinds.items()}
     chance = float(table[[f"chance_language_{lang}" for lang in LANGS]].to_numpy().mean())
     left = _panel(table, bits, "bits per byte (lower is stronger)", alt.Scale(zero=False))

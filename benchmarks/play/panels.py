@@ -9,12 +9,11 @@ from typing import Any
 from benchmarks.play.answers import Answers, moved
 from benchmarks.play.session import Edit
 from benchmarks.readings import MAP_TITLES, HeatMap
-from benchmarks.world import LANGS
+from benchmarks.world import LANGS, language_name
 from valley.rows import LABELS
 
 FOLDER = Path(__file__).parent
 ABOUT = ("efficacy", "paraphrase", "relation", "cross_lingual", "same_subject")  # about the edited thing itself
-NAMES = {"en": "English", "fr": "French"}
 
 
 @cache
@@ -66,7 +65,7 @@ def languages(answers: Answers) -> str:
     """Questions about the edited thing, one column per language."""
     rows = answers.of_kind(*ABOUT)
     order = dict.fromkeys((*LANGS, *(row["lang"] for row in rows)))
-    groups = [(NAMES.get(lang, lang), [row for row in rows if row["lang"] == lang]) for lang in order]
+    groups = [(language_name(lang), [row for row in rows if row["lang"] == lang]) for lang in order]
     return str(_macros().languages(groups, LABELS, moved))
 
 

@@ -9,7 +9,7 @@ from benchmarks.world.concepts import EDIT_PROMPTS, asked_by, holds
 from benchmarks.world.facts import LANGS, Chain, Fact, Relation, Statement
 from benchmarks.world.french import elides
 from benchmarks.world.knowledge import Knowledge, draw_candidates, homonym_pairs, knowledge
-from benchmarks.world.languages.spoken import languages_of, translations
+from benchmarks.world.languages.spoken import language_name, languages_of, translations
 from benchmarks.world.own_concepts import knowledge_of, own_knowledge
 from benchmarks.world.people import MOST
 from benchmarks.world.templates import Template
@@ -43,6 +43,7 @@ __all__ = [
     "homonym_pairs",
     "knowledge",
     "knowledge_of",
+    "language_name",
     "languages_of",
     "own_knowledge",
     "planned_changes",

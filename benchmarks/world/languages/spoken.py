@@ -30,6 +30,14 @@ def table(lang: str) -> dict[str, Any]:
     return tomllib.loads(files("benchmarks.world.languages").joinpath(f"{lang}.toml").read_text("utf-8"))
 
 
+@cache
+def language_name(lang: str) -> str:
+    """What a language is called in English, such as "German" for "de" (CLDR); the code itself where it is unknown."""
+    from babel import Locale
+
+    return Locale("en").languages.get(lang, lang)
+
+
 def languages_of(argument: str) -> tuple[str, ...]:
     """The languages that "de-en-zh" names; empty for any other text."""
     parts = argument.split("-")
