@@ -13,6 +13,7 @@ from editing.model.memory import (
     largest_scale,
     plan_memory,
 )
+from editing.model.norms import OutputNorm, output_norm
 from editing.model.offload import device_of, other_names, paths_of_weight, true_tensor
 from editing.model.sites import KINDS, Layout, Site, find_layout, in_rows, linear_shape, only_rows
 from editing.model.weights import WeightWriter
@@ -24,6 +25,7 @@ __all__ = [
     "LanguageModel",
     "Layout",
     "MemoryPlan",
+    "OutputNorm",
     "Site",
     "WeightWriter",
     "check_device",
@@ -40,6 +42,7 @@ __all__ = [
     "load_resolved",
     "only_rows",
     "other_names",
+    "output_norm",
     "paths_of_weight",
     "plan_memory",
     "processor",

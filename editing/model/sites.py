@@ -43,6 +43,7 @@ class Site:
         d_out: length of the whole output of the module.
         rows: which outputs belong to the site (value rows of a fused QKV map); None means all.
         transposed: the weight is stored as (d_in, d_out), as in GPT-2's Conv1D.
+        norm: path of the module that the output passes before it joins the residual stream, "" where there is none.
     """
 
     kind: str
@@ -52,6 +53,7 @@ class Site:
     d_out: int
     rows: tuple[int, ...] | None
     transposed: bool
+    norm: str = ""
 
     @property
     def weight(self) -> str:
@@ -140,10 +142,11 @@ def find_layout(model: nn.Module) -> Layout:
     if mlp is not None and _silent(model, [f"{path}.{mlp.path}" for path in paths]):
         mlp = None
     value, rows = _value_rows(model, blocks[0], order, attention)
+    norms = {linear: _behind(model, blocks[0], linear, ids) for linear in (mlp, attention) if linear}
     sites = {
-        "mlp": _in_every_block("mlp", model, paths, mlp, None),
+        "mlp": _in_every_block("mlp", model, paths, mlp, None, norms.get(mlp, "")),
         "value": _in_every_block("value", model, paths, value, rows),
-        "attn": _in_every_block("attn", model, paths, attention, None),
+        "attn": _in_every_block("attn", model, paths, attention, None, norms[attention]),
     }
     return Layout(tuple(paths), d_model, len(returned) if isinstance(returned, tuple) else 0, sites)
 
@@ -195,15 +198,21 @@ def _mixing(block: nn.Module, mixer: str) -> set[str]:
 
 
 def _in_every_block(
-    kind: str, model: nn.Module, paths: list[str], linear: _Linear | None, rows: tuple[int, ...] | None
+    kind: str,
+    model: nn.Module,
+    paths: list[str],
+    linear: _Linear | None,
+    rows: tuple[int, ...] | None,
+    norm: str = "",
 ) -> tuple[Site, ...]:
-    """The site of each block, in order; none without a `linear` map."""
+    """The site of each block, in order; none without a `linear` map. `norm`: path within the block."""
     sites = []
     for layer, path in enumerate(paths if linear else []):
         assert linear is not None
         shape = linear_shape(model.get_submodule(f"{path}.{linear.path}"))
         assert shape is not None
-        sites.append(Site(kind, layer, f"{path}.{linear.path}", shape[0], shape[1], rows, shape[2]))
+        behind = f"{path}.{norm}" if norm else ""
+        sites.append(Site(kind, layer, f"{path}.{linear.path}", shape[0], shape[1], rows, shape[2], behind))
     return tuple(sites)
 
 
@@ -279,6 +288,25 @@ def _attention_output(model: nn.Module, block: nn.Module, order: list[_Linear], 
     other[0, 0] = _ids(model, [2])[0, 0]
     before, after = _run(model, block, ids)[1], _run(model, block, other)[1]
     return next((o for o in order if not torch.equal(before[o.path][-1], after[o.path][-1])), None)
+
+
+def _behind(model: nn.Module, block: nn.Module, linear: _Linear, ids: torch.Tensor) -> str:
+    """The module of `block` that reads the very output of `linear` and changes it; "" where none does."""
+    written: list[torch.Tensor] = []
+    readers: list[str] = []
+
+    def note(path: str, args: tuple, output: object) -> None:
+        if path == linear.path and isinstance(output, torch.Tensor):
+            written.append(output)
+        elif written and args and isinstance(args[0], torch.Tensor) and isinstance(output, torch.Tensor):
+            same = args[0].data_ptr() == written[0].data_ptr() and args[0].shape == written[0].shape
+            if same and output.shape == args[0].shape and not torch.equal(output, args[0]):
+                readers.append(path)
+
+    modules = {path: module for path, module in block.named_modules() if path and not _routed(path)}
+    with torch.no_grad(), _hooked(modules, note):
+        model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False)
+    return readers[0] if readers else ""
 
 
 def _value_rows(

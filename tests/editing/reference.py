@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from scipy.optimize import brentq
 
 from editing.model.language_model import LanguageModel
 from editing.model.sites import Site
@@ -197,10 +198,10 @@ def memit(
     sites = [lm.sites(places[0].site)[layer] for layer in places[0].layers]
     block = lm.layout.blocks[sites[-1].layer]
     contexts = [texts_of(lm, r, prefixes, p.lookup) for r, p in zip(requests, places, strict=True)]
-    z = []
-    for request, place, texts in zip(requests, places, contexts, strict=True):
-        result = optimise(lm, request, texts, place.lookup, block, None, method)
-        z.append(result.v0 + result.delta)
+    z = [
+        block_target(lm, request, texts, place.lookup, sites[-1], method)
+        for request, place, texts in zip(requests, places, contexts, strict=True)
+    ]
     saved = {s.weight: lm.weight(s.weight).detach().clone() for s in sites}
     changes: dict[str, torch.Tensor] = {}
     try:
@@ -208,6 +209,7 @@ def memit(
             k = torch.stack([_type_mean(lm, texts, site) for texts in contexts], 1).double()
             now = [read(lm, [t for t in texts if t.bare], block, "output").mean(0) for texts in contexts]
             residual = (torch.stack(z, 1) - torch.stack(now, 1)).double() / (len(sites) - i)
+            residual = outputs_for(lm, site, contexts, residual, method)
             weight = weight_of_c(method, method.covariance_weight, site)
             adjusted = torch.linalg.solve(weight * c[site.path].to(lm.device) + k @ k.T, k)
             change = (residual @ adjusted.T).float()
@@ -219,6 +221,57 @@ def memit(
             for name, old in saved.items():
                 lm.weight(name).copy_(old)
     return changes
+
+
+def block_target(
+    lm: LanguageModel, request: EditRequest, texts: Sequence[Text], lookup: str, site: Site, method: Any
+) -> torch.Tensor:
+    """z: the state behind the block of the last edited `site` that makes the model say the target."""
+    block, norm = lm.layout.blocks[site.layer], norm_behind(lm, site, method)
+    if norm is None:
+        result = optimise(lm, request, texts, lookup, block, None, method)
+        return result.v0 + result.delta
+    result = optimise(lm, request, texts, lookup, site.path, None, method)
+    stream = read(lm, [t for t in texts if t.bare], block, "output").mean(0)
+    return stream + norm(result.v0 + result.delta) - norm(result.v0)
+
+
+def outputs_for(
+    lm: LanguageModel, site: Site, contexts: Sequence[Sequence[Text]], residual: torch.Tensor, method: Any
+) -> torch.Tensor:
+    """(d, n) changes of a map's output that make the changes `residual` (d, n) of the stream."""
+    norm = norm_behind(lm, site, method)
+    if norm is None:
+        return residual
+    outputs = [read(lm, [t for t in texts if t.bare], site.path, "output").mean(0) for texts in contexts]
+    return torch.stack([carried_back(norm, m, share) for m, share in zip(outputs, residual.T, strict=True)], 1)
+
+
+def norm_behind(lm: LanguageModel, site: Site, method: Any) -> Any:
+    """The norm between a map and the residual stream, by its name in the families that have one."""
+    block = lm.module.get_submodule(lm.layout.blocks[site.layer])
+    if method.preset == "published" or not hasattr(block, "post_feedforward_layernorm"):
+        return None
+    norm = block.post_feedforward_layernorm if site.kind == "mlp" else block.post_attention_layernorm
+    return lambda x: norm(x[None, None].float()).detach()[0, 0]
+
+
+def carried_back(norm: Any, m: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
+    """m' - m: m' as long as m, with norm(m') nearest to norm(m) + share.
+
+    norm(m') = g * m' / scale with one scale for all m' of a length, so it is the least squares problem min |g y - goal|
+    under |y| = radius; solved by the root of |y(mu)| - radius, y(mu) = g goal / (g^2 + mu).
+    """
+    m, goal = m.double(), norm(m).double() + share
+    scale = float((norm(torch.ones_like(m)).double() * m).norm() / norm(m).norm())
+    gain = norm(torch.ones_like(m)).double()
+    radius = float(m.norm()) / scale
+    excess = lambda mu: float((gain * goal / (gain**2 + mu)).norm()) - radius  # noqa: E731
+    mu = 0.0
+    if excess(0.0) > 0:
+        mu = brentq(excess, 0.0, float((gain * goal).norm()) / radius, xtol=1e-15, rtol=1e-14)
+    y = gain * goal / (gain**2 + mu)
+    return radius * y / y.norm() * scale - m
 
 
 def weight_of_c(method: Any, weight: float, site: Site) -> float:

@@ -53,6 +53,7 @@ def spread(
     targets: Sequence[torch.Tensor],
     share: Callable[[int], float],
     solve: Solve,
+    method: Any,
 ) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
     """The layer loop with weights really changed: dW by weight name, and the keys of the edited model by site path."""
     saved = {s.weight: lm.weight(s.weight).detach().clone() for s in sites}
@@ -62,6 +63,8 @@ def spread(
             k = torch.stack([type_mean(reference.read(lm, t, site.path, "input"), t) for t in contexts], 1).double()
             now = [reference.read(lm, [t for t in ts if t.bare], goal, "output").mean(0) for ts in contexts]
             residual = (torch.stack(list(targets), 1) - torch.stack(now, 1)).double() / share(len(sites) - i)
+            if goal in lm.layout.blocks:
+                residual = reference.outputs_for(lm, site, contexts, residual, method)
             change = solve(site, residual, k).float()
             changes[site.weight] = change
             lm.weight(site.weight).copy_(saved[site.weight] + (change.T if site.transposed else change))
@@ -79,12 +82,10 @@ def block_targets(
     lm: LanguageModel, requests: Sequence[EditRequest], contexts: Sequence[Sequence[Text]], method: Any, layer: int
 ) -> list[torch.Tensor]:
     """z of every request, at the output of block `layer`."""
-    block = lm.layout.blocks[layer]
-    result = [
-        reference.optimise(lm, r, t, method.placement(lm, r).lookup, block, None, method)
+    return [
+        reference.block_target(lm, r, t, method.placement(lm, r).lookup, lm.sites(method.site)[layer], method)
         for r, t in zip(requests, contexts, strict=True)
     ]
-    return [f.v0 + f.delta for f in result]
 
 
 def contexts_of(
@@ -108,7 +109,7 @@ def emmet(
 
     contexts, sites = contexts_of(lm, requests, method, prefixes), sites_of(lm, method, requests[0])
     targets = block_targets(lm, requests, contexts, method, sites[-1].layer)
-    return spread(lm, sites, lm.layout.blocks[sites[-1].layer], contexts, targets, float, solve)[0]
+    return spread(lm, sites, lm.layout.blocks[sites[-1].layer], contexts, targets, float, solve, method)[0]
 
 
 def memit_merge(
@@ -126,7 +127,7 @@ def memit_merge(
         weight = reference.weight_of_c(method, method.covariance_weight, site)
         return r @ k.T @ torch.inverse(weight * c[site.path].to(lm.device) + k @ k.T)
 
-    return spread(lm, sites, lm.layout.blocks[sites[-1].layer], list(merged.values()), targets, float, solve)[0]
+    return spread(lm, sites, lm.layout.blocks[sites[-1].layer], list(merged.values()), targets, float, solve, method)[0]
 
 
 def pmet(
@@ -141,7 +142,7 @@ def pmet(
         weight = reference.weight_of_c(method, method.covariance_weight, site)
         return r @ k.T @ torch.inverse(weight * c[site.path].to(lm.device) + k @ k.T)
 
-    return spread(lm, sites, goal, contexts, targets, lambda left: left**0.5, solve)[0]
+    return spread(lm, sites, goal, contexts, targets, lambda left: left**0.5, solve, method)[0]
 
 
 def _joint(
@@ -228,7 +229,7 @@ def alphaedit(
         l2 = method.l2 * unit * torch.eye(site.d_in, dtype=torch.float64, device=lm.device)
         return r @ k.T @ p @ torch.inverse(k @ k.T @ p + past[site.path] @ p + l2)
 
-    changes, keys = spread(lm, sites, lm.layout.blocks[sites[-1].layer], contexts, targets, float, solve)
+    changes, keys = spread(lm, sites, lm.layout.blocks[sites[-1].layer], contexts, targets, float, solve, method)
     return changes, {path: past[path] + k @ k.T for path, k in keys.items()}
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from editing.methods.locate_then_edit.memit import MEMIT
-from editing.model import LanguageModel
+from editing.model import LanguageModel, Site
 from editing.solve import Injection, Value, optimise_values
 from editing.text import Contexts
 
@@ -43,6 +43,10 @@ class PMET(MEMIT):
 
     def _goal(self, lm: LanguageModel, layer: int) -> str:
         return lm.sites(self.site)[layer].path
+
+    def _norm(self, lm: LanguageModel, site: Site) -> None:
+        """Its goal is the map's own output, in front of any norm."""
+        return None
 
     def _values(self, lm: LanguageModel, units: Sequence[Contexts], layer: int) -> list[Value]:
         mlp, attention = lm.sites("mlp")[layer], lm.sites("attn")[layer]

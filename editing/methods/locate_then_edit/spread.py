@@ -3,6 +3,12 @@
 For each edited layer, under the edit made so far: read the keys K and how far the states still are from their targets,
 take the layer's share R of that, and let the method solve for dW with R and K. Groups of requests are independent edits
 of one model; the requests of one group are solved for together. All groups share the forward passes.
+
+R is a change of the residual stream. Where a norm stands between the edited map and the stream (Gemma 2 and 3, OLMo 2),
+R is no change of the map's output: Gemma's stream is hundreds of times longer than what its maps write, so that dW k = R
+overwrites every output of the map. So there, delta is added in front of the norm, the target is what then comes out
+behind it, and each layer's share is carried back through its own norm (`OutputNorm.before`). The papers edit no such
+model; with the preset "published" their formula stands as it is.
 """
 
 from __future__ import annotations
@@ -17,7 +23,7 @@ from editing.errors import BadRequest
 from editing.lazy import torch
 from editing.methods.base import Spanning
 from editing.methods.locate_then_edit.moving import Moving
-from editing.model import LanguageModel, Site
+from editing.model import LanguageModel, OutputNorm, Site, output_norm
 from editing.solve import (
     Injection,
     Value,
@@ -74,8 +80,14 @@ class Spread(Moving, Spanning):
         return lm.layout.blocks[layer]
 
     def _values(self, lm: LanguageModel, units: Sequence[Contexts], layer: int) -> list[Value]:
-        """The change of the goal's output for every unit."""
-        return optimise_values(lm, units, Injection.at_block(lm, layer), self, seed=self.seed)
+        """The change of the goal's output for every unit; of the map's own where a norm follows it."""
+        site = lm.sites(self.site)[layer]
+        where = Injection.at_site(site) if self._norm(lm, site) else Injection.at_block(lm, layer)
+        return optimise_values(lm, units, where, self, seed=self.seed)
+
+    def _norm(self, lm: LanguageModel, site: Site) -> OutputNorm | None:
+        """The norm through which a share has to be carried back; None where there is none."""
+        return output_norm(lm, site) if self.relative else None
 
     def _each(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> list[Delta]:
         return self._edit(lm, [[r] for r in requests], statistics)
@@ -120,14 +132,19 @@ class Spread(Moving, Spanning):
         units = [unit for group in grouped for unit in group]
         owner = [n for n, group in enumerate(grouped) for _ in group]
         values = self._values(lm, units, layers[-1])
+        norms = [self._norm(lm, site) for site in sites]
+        change_nD = _changes(values, norms[-1])
         goal = self._goal(lm, layers[-1])
         deltas = [Delta({}) for _ in groups]
         target_nD: torch.Tensor | None = None
         for step, site in enumerate(sites):
-            key_nI, state_nD = self._look(lm, units, site, goal, deltas, owner)
+            key_nI, output_nD, state_nD = self._look(lm, units, site, goal, deltas, owner)
             if target_nD is None:
-                target_nD = state_nD + torch.stack([v.delta for v in values])
+                target_nD = state_nD + change_nD
             residual_nD = (target_nD - state_nD) / self._share(len(sites) - step)
+            norm = norms[step]
+            if norm is not None:
+                residual_nD = norm.before(output_nD, residual_nD) - output_nD
             for n in range(len(groups)):
                 members = [i for i, o in enumerate(owner) if o == n]
                 right = self._adjusted(statistics, site, key_nI[members].T, memory)
@@ -147,15 +164,26 @@ class Spread(Moving, Spanning):
         goal: str,
         deltas: Sequence[Delta],
         owner: Sequence[int],
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Keys at `site` (mean of type means) and outputs of `goal` (bare prompts), unit i under `deltas[owner[i]]`."""
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Keys at `site` (mean of type means), its outputs and those of `goal` (bare prompts), unit i under
+        `deltas[owner[i]]`."""
         prompts = [p for u in units for p in u.prompts]
         rows = [o for u, o in zip(units, owner, strict=True) for _ in u.prompts]
-        read, written = (site.path, "input"), (goal, "output")
+        read, written, reached = (site.path, "input"), (site.path, "output"), (goal, "output")
         live = deltas if any(d.factors for d in deltas) else []
-        state = states(lm, prompts, [read, written], deltas=live, rows=rows)
+        state = states(lm, prompts, list(dict.fromkeys((read, written, reached))), deltas=live, rows=rows)
         keys = group_mean(state[read], units, [type_weights(u) for u in units])
-        return keys, group_mean(state[written], units, [bare_weights(u) for u in units])
+        bare = [bare_weights(u) for u in units]
+        return keys, group_mean(state[written], units, bare), group_mean(state[reached], units, bare)
+
+
+def _changes(values: Sequence[Value], norm: OutputNorm | None) -> torch.Tensor:
+    """(n, d) float32 change of the residual stream: delta, or what of it comes out behind the norm."""
+    delta = torch.stack([v.delta for v in values])
+    if norm is None:
+        return delta
+    start = torch.stack([v.v0 for v in values])
+    return (norm(start + delta) - norm(start)).float()
 
 
 def weighted_least_squares(

@@ -33,7 +33,7 @@ COMPARED = {
     "memit_merge": ("gpt_neox", "gemma3_text"),
     "emmet": ("opt", "mistral"),
     "pmet": ("gpt2", "gemma2", "falcon", "phi"),  # it reads the attention too
-    "alphaedit": ("llama", "bloom"),
+    "alphaedit": ("llama", "bloom", "gemma2"),  # in Gemma 2 a norm stands behind the map
     "ultraedit": SOME,
 }
 # Two more facts of the subject of PAIR[1], with the same text before the subject or with another.

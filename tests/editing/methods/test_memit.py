@@ -44,7 +44,7 @@ def test_fast_equals_reference(family: str, tmp_path: Path) -> None:
     assert isinstance(together, torch.Tensor) and distance(joint.factors[name].dense(), together) > 1e-2
 
 
-@pytest.mark.parametrize("family", ["gpt2", "llama"])
+@pytest.mark.parametrize("family", ["gpt2", "llama", "gemma3_text"])
 def test_attention_output_equals_the_reference(family: str, tmp_path: Path) -> None:
     lm = model(family)
     statistics = ModelStatistics(lm, tmp_path, "samples:800")
@@ -87,3 +87,26 @@ def test_lookups_at_different_depths_are_separate_edits_or_refused(tmp_path: Pat
 def test_value_sites_are_refused() -> None:
     with pytest.raises(BadRequest, match="residual stream"):
         make_method("memit", site="value")
+
+
+@pytest.mark.parametrize("family", ["gemma3_text", "olmo2"])
+def test_behind_a_norm_the_state_reaches_its_target(family: str, tmp_path: Path) -> None:
+    """One block, one key, no weight of C: the block puts out what the search found, and the map's output keeps its
+    length. With the papers' formula the residual of the stream is the change of the map's output."""
+    lm = tiny_lm(family, spread=0.3)
+    statistics = ModelStatistics(lm, tmp_path, "identity")
+    settings = {"depth": 0.5, "span": 0.1, "prefixes": 0, "covariance_weight": 1e-9, "steps": 6, "move_above": 0.0}
+    method = make_method("memit", optimiser="adam", weight_decay=0.0, **settings)
+    (site,) = method.edited_sites(lm, REQUESTS[0])
+    block = lm.layout.blocks[site.layer]
+    texts = reference.texts_of(lm, REQUESTS[0], [], "subject_last")
+    goal = reference.block_target(lm, REQUESTS[0], texts, "subject_last", site, method)
+    start = reference.read(lm, texts, block, "output")[0]
+    length = reference.read(lm, texts, site.path, "output")[0].norm()
+    (delta,) = method.each(lm, REQUESTS[:1], statistics)
+    with delta.applied(lm):
+        reached = reference.read(lm, texts, block, "output")[0]
+        written = reference.read(lm, texts, site.path, "output")[0]
+    assert float((goal - start).norm()) > 0.1
+    torch.testing.assert_close(reached, goal, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(written.norm(), length, rtol=1e-3, atol=0)
