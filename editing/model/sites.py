@@ -142,11 +142,11 @@ def find_layout(model: nn.Module) -> Layout:
     if mlp is not None and _silent(model, [f"{path}.{mlp.path}" for path in paths]):
         mlp = None
     value, rows = _value_rows(model, blocks[0], order, attention)
-    norms = {linear: _behind(model, blocks[0], linear, ids) for linear in (mlp, attention) if linear}
+    norms = [_behind(model, blocks[0], linear, ids) if linear else "" for linear in (mlp, attention)]
     sites = {
-        "mlp": _in_every_block("mlp", model, paths, mlp, None, norms.get(mlp, "")),
+        "mlp": _in_every_block("mlp", model, paths, mlp, None, norms[0]),
         "value": _in_every_block("value", model, paths, value, rows),
-        "attn": _in_every_block("attn", model, paths, attention, None, norms[attention]),
+        "attn": _in_every_block("attn", model, paths, attention, None, norms[1]),
     }
     return Layout(tuple(paths), d_model, len(returned) if isinstance(returned, tuple) else 0, sites)
 

@@ -5,10 +5,10 @@ take the layer's share R of that, and let the method solve for dW with R and K. 
 of one model; the requests of one group are solved for together. All groups share the forward passes.
 
 R is a change of the residual stream. Where a norm stands between the edited map and the stream (Gemma 2 and 3, OLMo 2),
-R is no change of the map's output: Gemma's stream is hundreds of times longer than what its maps write, so that dW k = R
-overwrites every output of the map. So there, delta is added in front of the norm, the target is what then comes out
-behind it, and each layer's share is carried back through its own norm (`OutputNorm.before`). The papers edit no such
-model; with the preset "published" their formula stands as it is.
+it is no change of the map's output: Gemma's stream is hundreds of times longer than what its maps write, so that
+dW k = R overwrites every output of the map. So there, delta is added in front of the norm, the target is what then
+comes out behind it, and each layer's share is carried back through its own norm (`OutputNorm.before`). The papers edit
+no such model; with the preset "published" their formula stands as it is.
 """
 
 from __future__ import annotations
