@@ -137,9 +137,19 @@ def verdict_lines(verdicts: dict[str, tuple[pd.DataFrame, Shapes]]) -> pd.DataFr
         planted = PLANTED[name]
         best = judged.tests[judged.tests["method"] == BEST].iloc[0]
         shape = "hump" if planted == "hump" else "valley"
-        lines.append({"ladder": name, "planted": planted, "verdict": verdict.outcome, "prominence": best[f"D_{shape}"],
-                      "p": best[f"p_{shape}"], "steps": curve["size"].nunique(), "models": curve["rung"].nunique(),
-                      "in words": verdict.text})  # fmt: skip
+        lines.append(
+            {
+                "ladder": name,
+                "planted": planted,
+                "verdict": verdict.outcome,
+                "prominence": best[f"D_{shape}"],
+                "p": best[f"p_{shape}"],
+                "bound": verdict.bound,
+                "steps": curve["size"].nunique(),
+                "models": curve["rung"].nunique(),
+                "in words": verdict.text,
+            }
+        )
     return pd.DataFrame(lines)
 
 
@@ -156,8 +166,9 @@ def verdicts_section(lines: pd.DataFrame) -> str:
 ![the planted ladders](verdicts.png)
 
 Of {len(lines)} planted ladders {right} got the planted verdict, {wrong} a wrong one and {undecided} none,
-for the reason in the table. Prominence (of a hump where one was planted, else of a valley) is in units of transfer,
-with its p-value, by the curve of the best method.
+for the reason in the table. `logistic` is a curve that rises, or falls, all the way; `no valley` comes with the depth
+that is excluded. Prominence (of a hump where one was planted, else of a valley) is in units of transfer, with its
+p-value, by the curve of the best method; `bound`: no valley is deeper (95%).
 
 {markdown(lines)}
 """
