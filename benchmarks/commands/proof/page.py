@@ -75,9 +75,10 @@ def _why_documents_are_not_1(table: pd.DataFrame) -> str:
         return ""
     line = lines.iloc[0]
     return (
-        f"`documents` trains the base on the very sentences that report the news, and still scores "
-        f"{number(line['score'])} on facts, not 1: it gets {number(line['score_moved'])} of the way where retraining moves, but keeps only "
-        f"{number(line['kept'])} of what retraining leaves alone, since nothing else is read beside the news."
+        "`documents` trains the base on the very sentences that report the news, and still scores "
+        f"{number(line['score'])} on facts, not 1: it gets {number(line['score_moved'])} of the way where retraining "
+        f"moves, but keeps only {number(line['kept'])} of what retraining leaves alone, since nothing else is read "
+        "beside the news."
     )
 
 
