@@ -135,7 +135,9 @@ def _store(file: Path, table: pd.DataFrame, rung: str, reading: str) -> None:
 
 def _read(reading: Reading, source: ReadingInput) -> pd.DataFrame:
     """The reading of one model, or what was read before."""
-    identity = [VERSION, reading.name, repr(reading), repr(source.material), repr(source.statistics.describe())]
+    # Not `describe()`: it names the covariances used so far, so it hangs on which readings came from the cache.
+    data = (source.statistics.corpus, source.statistics.seed, source.statistics.ridge)
+    identity = [VERSION, reading.name, repr(reading), repr(source.material), repr(data)]
     return stored_table(cache_root() / "readings", source.lm, identity, lambda: reading(source))
 
 

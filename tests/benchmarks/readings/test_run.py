@@ -13,6 +13,7 @@ from benchmarks.readings import make_reading, readings_chart, run_readings, summ
 from benchmarks.readings.prompts import exposure_of
 from benchmarks.readings.run import _store
 from cli import cli
+from editing.cache import cache_root
 from tests.benchmarks.readings.small import source
 from tests.benchmarks.tiny import world
 from valley.rows import RowsError, at_best_place, read_readings
@@ -79,6 +80,17 @@ def test_the_command_prints_and_writes(tmp_path: Path) -> None:
     assert "interchange" in listed.output
     about = CliRunner().invoke(cli, ["describe", "tracing"])
     assert "indirect_effect" in about.output and "sd of embeddings" in about.output
+
+
+def test_what_was_read_is_not_read_again_whatever_was_read_with_it() -> None:
+    both = run_readings(world().model, [make_reading("interference"), make_reading("lens")], limit=30)
+    stored = {path: path.stat().st_mtime_ns for path in (cache_root() / "readings").iterdir()}
+    alone = run_readings(world().model, [make_reading("lens")], limit=30)
+    assert {path: path.stat().st_mtime_ns for path in (cache_root() / "readings").iterdir()} == stored
+    lens = both.table[both.table["reading"] == "lens"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(
+        alone.table.dropna(axis=1, how="all"), lens.dropna(axis=1, how="all"), check_dtype=False
+    )
 
 
 @pytest.mark.parametrize(
