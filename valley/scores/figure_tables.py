@@ -61,6 +61,8 @@ def editability_points(analysis: Analysis) -> pd.DataFrame:
     parts: dict[tuple, dict[str, tuple[int, tuple[np.ndarray, np.ndarray]]]] = {}  # rung -> edit kind -> units, scores
     for line in curve[(curve["edit_kind"] != ALL) & (curve["method"] != "")].to_dict("records"):
         used, rung = _scored(analysis, line), tuple(line[k] for k in RUNG)
+        if used.empty:  # chosen on development cases, and no test case is known
+            continue
         scores = analysis.resampler.metrics(used, analysis.ruler, placebo_of(analysis.scores, used))
         parts.setdefault(rung, {})[line["edit_kind"]] = units_of(used), scores
     lines, samples = [], []

@@ -44,6 +44,15 @@ def test_a_lone_model_has_the_interval_of_the_curve():
         assert made[own].to_dict() == pytest.approx(curve[its].to_dict())
 
 
+def test_an_edit_kind_without_a_known_test_case_has_no_point():
+    rows = seeded([0.8, 0.4, 0.7], 2, ("rome",), kinds=("fact", "rename"))
+    rows.loc[(rows["edit_kind"] == "rename") & (rows["split"] == "test"), "known"] = False
+    analysis = analyse(rows, 2, 50)
+    chosen = analysis.curve[analysis.curve["edit_kind"] == "rename"]
+    assert (chosen["method"] == "rome").all() and chosen["score"].isna().all()
+    assert set(editability_points(analysis)["edit_kind"]) == {"fact"}
+
+
 def bilingual(home: str, hits: list[float], kept: float) -> list[dict]:
     """Edits in one language, asked in the other; neighbours there hold with `kept`."""
     away = "fr" if home == "en" else "en"
