@@ -47,15 +47,19 @@ def heading(text: str) -> alt.TitleParams:
 
 
 def lines_of(field: str, names: list[str], columns: int = 4) -> tuple[alt.Color, alt.StrokeDash]:
-    """Colour and dash of the lines named in column `field`, one legend for both; from the eighth name on they repeat.
+    """Colour and dash of the lines named in column `field`, one legend for both.
+
+    From the eighth name on colours repeat with the next dash; the first name's colour is given to no other.
 
     Args:
         columns: names in one line of the legend.
     """
     legend = alt.Legend(title=None, symbolType="stroke", orient="bottom", direction="horizontal", columns=columns,
                         symbolOpacity=1)  # fmt: skip
-    colours = [PALETTE[i % len(PALETTE)] for i in range(len(names))]
-    dashes = [DASHES[i % len(DASHES)] for i in range(len(names))]
+    more = len(PALETTE) - 1
+    styles = [(0, 0)] + [(1 + i % more, 1 + (i + i // more) % more) for i in range(len(names) - 1)]
+    colours = [PALETTE[colour] for colour, _ in styles[: len(names)]]
+    dashes = [DASHES[dash] for _, dash in styles[: len(names)]]
     return (
         alt.Color(f"{field}:N", scale=alt.Scale(domain=names, range=colours), legend=legend),
         alt.StrokeDash(f"{field}:N", scale=alt.Scale(domain=names, range=dashes), legend=legend),
