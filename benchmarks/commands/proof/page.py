@@ -161,6 +161,7 @@ def verdict_lines(verdicts: dict[str, tuple[pd.DataFrame, Shapes]]) -> pd.DataFr
                 "prominence": best[f"D_{shape}"],
                 "p": best[f"p_{shape}"],
                 "bound": verdict.bound,
+                "detectable": verdict.detectable,
                 "steps": curve["size"].nunique(),
                 "models": curve["rung"].nunique(),
                 "in words": verdict.text,
@@ -184,7 +185,8 @@ def verdicts_section(lines: pd.DataFrame) -> str:
 Of {len(lines)} planted ladders {right} got the planted verdict, {wrong} a wrong one and {undecided} none,
 for the reason in the table. `logistic` is a curve that rises, or falls, all the way; `no valley` comes with the depth
 that is excluded. Prominence (of a hump where one was planted, else of a valley) is in units of transfer, with its
-p-value, by the curve of the best method; `bound`: no valley is deeper (95%).
+p-value, by the curve of the best method; `bound`: no valley is deeper (95%);
+`detectable`: the smallest valley that this ladder would show 80% of the time.
 
 {markdown(lines)}
 """

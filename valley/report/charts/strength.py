@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,7 @@ from valley.rows import ALL, LABELS, PROBE_KINDS
 from valley.scores import StrengthAxis
 
 NUMBERS = {"value": ".2f", "low": ".2f", "high": ".2f"}
+SMALL_LINE = 36  # letters of an axis' title below a small panel
 GAP = 0.03  # of the axis, between the names of two models
 # Share of the axis between the marks of two edit kinds of one model, so that no interval hides another.
 STEP = 0.006
@@ -104,7 +106,7 @@ def panels(
 
     def view(axis: StrengthAxis) -> dict:
         pick = alt.selection_point(fields=["kind"], bind="legend")
-        layers = _layers(alt.Chart(), axis, kinds, tips, alt.value(1.6), pick, seeds and not small, measure)
+        layers = _layers(alt.Chart(), axis, kinds, tips, alt.value(1.6), pick, seeds and not small, measure, small)
         chart = (
             alt.layer(*layers, data=alt.NamedData(name=ROWS))
             .properties(width=width, height=height)
@@ -162,13 +164,18 @@ def _layers(
     pick: alt.Parameter,
     seeds: bool,
     title: str,
+    small: bool = False,
 ) -> list[alt.Chart]:
-    """Intervals, lines and marks of the sizes; faint marks of single models where there are `seeds`."""
+    """Intervals, lines and marks of the sizes; faint marks of single models where there are `seeds`.
+
+    `small` is for panels in which the axis' title takes several lines.
+    """
     color, shape = marks(kinds)
     span: dict[str, Any] = {"type": "log", "nice": False} if axis.log else {"zero": False, "nice": True}
     scale = alt.Scale(reverse=axis.falling, padding=18, **span)
-    ticks = alt.Axis(format="~s", tickCount=6) if axis.log else alt.Axis()
-    x = alt.X(f"at_{axis.column}:Q", title=axis.title, scale=scale, axis=ticks)
+    ticks = alt.Axis(format="~s", tickCount=6) if axis.log else alt.Axis(tickCount=4) if small else alt.Axis()
+    below = textwrap.wrap(axis.title, SMALL_LINE) if small else axis.title
+    x = alt.X(f"at_{axis.column}:Q", title=below, scale=scale, axis=ticks)
     y = alt.Y("value:Q", title=title, scale=alt.Scale(domain=[0, 1]))
     base = base.transform_filter(f"isValid(datum['at_{axis.column}'])").encode(x=x, y=y, color=color)
     size = base.transform_filter("datum.role == 'size'")
