@@ -201,7 +201,7 @@ def what_follows(trends: pd.DataFrame, words: Mapping[str, str]) -> str:
     shown = trends[trends["score"].isin(list(words))]
     levels = _levels(trends)
     rises = shown[levels[-1]] >= shown[levels[0]]
-    shown = shown.assign(holm=holm(shown["page_p"]), way=rises.map({True: "rises", False: "falls"}))
+    shown = shown.assign(holm=holm(shown["page_p"].tolist()), way=rises.map({True: "rises", False: "falls"}))
     ordered = shown["holm"] < LEVEL
     return (
         f"Ordered by the dial (Page, corrected by Holm, p < {LEVEL:g}): {_in_words(shown[ordered], words)}.\n"
