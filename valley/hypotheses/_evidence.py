@@ -57,22 +57,22 @@ class Evidence:
     readings: pd.DataFrame | None = None
 
     @cached_property
-    def found(self) -> Available:
+    def scored(self) -> Available:
         return self.rows if isinstance(self.rows, Available) else available(self.rows, self.plan)
 
     @cached_property
     def specifications(self) -> Specifications:
         """The verdict under every composite."""
-        return Specifications(self.found, self.plan)
+        return Specifications(self.scored, self.plan)
 
     @cached_property
     def shapes(self) -> Shapes:
         """The tests and the verdict of every curve, by the plan."""
-        return shapes(self.found, self.plan)
+        return shapes(self.scored, self.plan)
 
     def curves(self, metric: str) -> pd.DataFrame:
         """`Available.of(metric)`: measurable lines only."""
-        table = self.found.of(metric)
+        table = self.scored.of(metric)
         return table[table["value"].notna() & table["se"].notna()]
 
     def axis_points(self, curve: pd.DataFrame, samples: np.ndarray) -> Points:
@@ -90,17 +90,17 @@ class Evidence:
 
     def samples(self, curve: pd.DataFrame, metric: str) -> np.ndarray:
         """(lines, draws) of a part of `curves(metric)`, index kept."""
-        return self.found.samples[curve.index.to_numpy(), :, SCORES.index(metric)]
+        return self.scored.samples[curve.index.to_numpy(), :, SCORES.index(metric)]
 
     @cached_property
     def edits(self) -> pd.DataFrame:
         """Case scores at each method's chosen setting, on the scored split and the plan's stratum, with `size`,
         `score`."""
-        lines = self.found.lines
+        lines = self.scored.lines
         lines = lines.loc[lines["reason"] == "", [*RUNG, "size", "edit_kind", *SETTING, "scored_on"]]
         if lines.empty:
             raise Untestable("no rung has enough cases to be scored")
-        scores = stratum(self.found.scores, self.plan.which)
+        scores = stratum(self.scored.scores, self.plan.which)
         table = scores.merge(lines, on=[*RUNG, "edit_kind", *SETTING])
         parts = [on_split(part, str(split)) for split, part in table.groupby("scored_on")]
         table = pd.concat(parts, ignore_index=True)
@@ -124,7 +124,7 @@ class Evidence:
             se, drawn (samples of one line); lines with as many cases as the plan needs.
         """
         scored = self.edits.dropna(subset=[NET])
-        lines = self.found.lines.set_index([*RUNG, "edit_kind", "method"])
+        lines = self.scored.lines.set_index([*RUNG, "edit_kind", "method"])
         out = []
         names = [*RUNG, "edit_kind", "method", "edit_lang"]
         for key, part in scored.groupby(names):
@@ -133,7 +133,7 @@ class Evidence:
             about = dict(zip(names, tuple(key), strict=True))  # pyright: ignore[reportArgumentType]
             about |= lines.xs(tuple(about[name] for name in names[:-1]))[["size", "family", *self.plan.axes]].to_dict()
             values = part[[NET]].to_numpy(dtype="float64")
-            drawn = weighted_means(self.found.resampler.weights(part), values)
+            drawn = weighted_means(self.scored.resampler.weights(part), values)
             se = float(np.nanstd(drawn, ddof=1))
             out.append(about | {"n": len(part), "value": float(values.mean()), "se": se, "drawn": drawn[:, 0]})
         return pd.DataFrame(
@@ -197,7 +197,7 @@ def mean_over_sizes(scored: Available, lines: pd.DataFrame, metric: str, seed: i
     """Mean over sizes of the mean over all `lines` of a size; bootstrap samples with sizes and seeds redrawn.
 
     Args:
-        lines: a part of `found.lines`, index kept.
+        lines: a part of `scored.lines`, index kept.
     """
     j = SCORES.index(metric)
     groups = [part for _, part in lines.groupby(["ladder", "size"], sort=False)]
@@ -208,7 +208,7 @@ def mean_over_sizes(scored: Available, lines: pd.DataFrame, metric: str, seed: i
 
 
 def scarcest(evidence: Evidence, lines: pd.DataFrame) -> tuple[int, str]:
-    """How many of what the variance of a mean over `lines` (a part of `found.lines`) rests on: sizes, or the relations
+    """How many of what the variance of a mean over `lines` (a part of `scored.lines`) rests on: sizes, or the relations
     or subjects
     of an edit kind where those are fewer. All sizes share the cases, so more sizes do not make up for few relations.
 

@@ -63,9 +63,9 @@ def test(evidence: Evidence) -> Finding:
 
 def _curves(evidence: Evidence) -> tuple[list[tuple], list[Depths]]:
     """The sizes that any curve has, and the curves of at least SIZES sizes that tried several depths."""
-    scores = evidence.found.scores.dropna(subset=["depth"])
+    scores = evidence.scored.scores.dropna(subset=["depth"])
     tried = scores[~scores["method"].isin(CONTROLS)].groupby([*RUNG, "edit_kind", "method"])["depth"].unique()
-    best = evidence.found.lines
+    best = evidence.scored.lines
     best = best[best["reason"].eq("") & best["depth"].notna()]
     keys = pd.MultiIndex.from_frame(best[[*RUNG, "edit_kind", "method"]])
     best = best.assign(tried=tried.reindex(keys).to_numpy())

@@ -22,7 +22,7 @@ def test(evidence: Evidence) -> Finding:
         raise Untestable(
             "not measurable: no random_layer rows; run bench with --methods rome,random_layer" + _key(evidence)
         )
-    effect, samples = mean_over_sizes(evidence.found, lines, "delta_layer", evidence.plan.seed)
+    effect, samples = mean_over_sizes(evidence.scored, lines, "delta_layer", evidence.plan.seed)
     note = f"mean over edit kinds and {', '.join(sorted(set(lines['method'])))}{_key(evidence)}"
     return estimate(effect, samples, *scarcest(evidence, lines), note=note)
 

@@ -21,7 +21,7 @@ MARGIN = 0.1
 
 
 def test(evidence: Evidence) -> Finding:
-    result = shapes(evidence.found, evidence.plan, whole=False)
+    result = shapes(evidence.scored, evidence.plan, whole=False)
     tests = result.tests[
         (result.tests["method"] == BEST) & result.tests["counted"].astype(bool) & (result.tests["df"] > 0)
     ]

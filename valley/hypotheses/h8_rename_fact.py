@@ -28,7 +28,7 @@ def unlike(evidence: Evidence) -> list[str]:
 
 def test(evidence: Evidence) -> Finding:
     table, j = evidence.curves("score"), SCORES.index("score")
-    scored, effects, drawn, used = evidence.found, [], [], []
+    scored, effects, drawn, used = evidence.scored, [], [], []
     for _, size in table.groupby(["ladder", "size"], sort=False):
         differences, samples = [], []
         for _, model in size.groupby("rung", sort=False):

@@ -15,7 +15,7 @@ import pandas as pd
 from scipy.stats import spearmanr
 
 from valley.rows import PLACEBO, RUNG
-from valley.scores import PARTS, Composite, Means, composites, placebo_of
+from valley.scores import PARTS, Composite, Means, composites, placebo_of, placebos
 from valley.statistics import size_of
 
 GOOD = 0.5  # rank correlation from which a composite may stand for the oracle
@@ -49,10 +49,10 @@ def edits_with_composites(scores: pd.DataFrame, oracle: pd.DataFrame, scope: str
         scores: case scores of the run (`valley.scores.case_scores`). oracle: the table of `valley oracle`.
     """
     known = scores[scores["known"]]
-    parts = []
+    parts, placebo_edits = [], placebos(known)
     for _, part in known.groupby([*RUNG, "edit_kind", "method", "settings"], observed=True):
         if part["method"].iloc[0] != PLACEBO:
-            placebo = _placebo(known, part)
+            placebo = _placebo(placebo_edits, part)
             means = Means(_values(part), {} if placebo is None else _values(placebo))
             columns = {one.name: _of_case(one, means, len(part)) for one in composites()}
             parts.append(part[EDIT].reset_index(drop=True).assign(**columns))
@@ -66,9 +66,9 @@ def _values(cases: pd.DataFrame) -> dict[str, np.ndarray]:
     return {name: cases[name].to_numpy(float) for name in PARTS if name in cases}
 
 
-def _placebo(known: pd.DataFrame, part: pd.DataFrame) -> pd.DataFrame | None:
+def _placebo(placebo_edits: dict[tuple, pd.DataFrame], part: pd.DataFrame) -> pd.DataFrame | None:
     """The placebo edits of the same method and setting, in the order of `part`; None where none ran."""
-    placebo = placebo_of(known, part)
+    placebo = placebo_of(placebo_edits, part)
     return None if placebo is None else placebo.set_index("pair").reindex(part["pair"])
 
 

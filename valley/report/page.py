@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 import jinja2
 import numpy as np
 import pandas as pd
+from altair.utils.schemapi import debug_mode
 from markupsafe import Markup
 from scipy.interpolate import PchipInterpolator
 
@@ -107,6 +108,7 @@ class Report:
         return transfer_points(self.analysis)
 
     @cached_property
+    @debug_mode(False)  # Altair checks every part against Vega-Lite's schema, for a second; a test checks the whole
     def curve_charts(self) -> dict[str, Chart]:
         """Editability against strength, and generalisation against specificity, of each ladder that has something to
         show."""
@@ -118,6 +120,7 @@ class Report:
         return {chart.name: chart for chart in made if chart is not None}
 
     @cached_property
+    @debug_mode(False)
     def charts(self) -> dict[str, Chart]:
         """Those that have something to show, by name."""
         depths, kinds, moved = depth_scores(self.analysis, self.plane), self.kind_points, self.transfer_points
@@ -155,7 +158,8 @@ def write_page(report: Report, path: Path) -> Path:
     return write_whole(path, text)
 
 
-def _render(report: Report) -> str:
+@cache
+def _template() -> jinja2.Template:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -164,12 +168,16 @@ def _render(report: Report) -> str:
         undefined=jinja2.StrictUndefined,
         finalize=lambda value: clean(value) if isinstance(value, str) and not isinstance(value, Markup) else value,
     )
+    return environment.get_template("report.html")
+
+
+def _render(report: Report) -> str:
     analysis, judged, charts = report.analysis, report.judged, report.charts
     rows, curve = analysis.rows, analysis.curve
     about = run_record(report.run)
     cases, n_cases = shown_cases(analysis, report.max_cases)
     gaps = unmeasurable(rows).groupby(["edit_kind", "probe", "reason"])["n"].sum().reset_index()
-    return environment.get_template("report.html").render(
+    return _template().render(
         title=report.title,
         css=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
         script=Markup((TEMPLATES / "report.js").read_text(encoding="utf-8")),

@@ -6,8 +6,8 @@ import json
 
 import pandas as pd
 
-from valley.rows import ALL, METRICS
-from valley.text import number, where
+from valley.rows import METRICS
+from valley.text import blocks, number, where
 
 HEAD = ("score", "generalisation", "specificity")
 
@@ -15,17 +15,10 @@ HEAD = ("score", "generalisation", "specificity")
 def curve_tables(curve: pd.DataFrame) -> list[dict]:
     """Per ladder and edit kind: `ladder`, `kind`, `metrics` (the measured ones) and `lines`."""
     tables = []
-    kinds = list(dict.fromkeys(curve["edit_kind"]))
-    if len(kinds) == 2:
-        kinds = [k for k in kinds if k != ALL]
-    for ladder in dict.fromkeys(curve["ladder"]):
-        for kind in kinds:
-            block = curve[(curve["ladder"] == ladder) & (curve["edit_kind"] == kind)]
-            if block.empty:
-                continue
-            metrics = [m for m in (*HEAD, *(m for m in METRICS if m not in HEAD)) if block[m].notna().any()]
-            lines = [_line(line, metrics) for line in block.to_dict("records")]
-            tables.append({"ladder": ladder, "kind": kind, "metrics": metrics, "lines": lines})
+    for ladder, kind, block in blocks(curve):
+        metrics = [m for m in (*HEAD, *(m for m in METRICS if m not in HEAD)) if block[m].notna().any()]
+        lines = [_line(line, metrics) for line in block.to_dict("records")]
+        tables.append({"ladder": ladder, "kind": kind, "metrics": metrics, "lines": lines})
     return tables
 
 

@@ -72,14 +72,14 @@ class Judged:
         """How many cases each stratum has, and the verdicts on the paired one, in words."""
         if self.only_controls:
             return []
-        found, plan = self.evidence.found, self.plan
-        paired = sensitivity(self.analysis.rows, found, plan)
-        return [*format_strata(strata(found), plan.which), *format_sensitivity(paired, plan)]
+        scored, plan = self.evidence.scored, self.plan
+        paired = sensitivity(self.analysis.rows, scored, plan)
+        return [*format_strata(strata(scored), plan.which), *format_sensitivity(paired, plan)]
 
     @cached_property
     def regret(self) -> list[str]:
         """What the choice of settings on few cases may cost, in words."""
-        return [] if self.only_controls else format_regret(self.evidence.found.lines)
+        return [] if self.only_controls else format_regret(self.evidence.scored.lines)
 
     @cached_property
     def grid(self) -> list[str]:

@@ -2,7 +2,6 @@
 
 from editing.files import write_whole
 from valley.rows.compacted import NOTES, PREFIX, is_compacted, notes_of, without_leftovers
-from valley.rows.crispness import crispness_of
 from valley.rows.documents import first_problem, hint, one_of
 from valley.rows.kinds import (
     ALL,
@@ -34,7 +33,7 @@ from valley.rows.kinds import (
 from valley.rows.pack import pack
 from valley.rows.plan_record import PLAN_FILE, plan_digest, store_plan, stored_plan
 from valley.rows.plan_toml import plan_files, write_plans
-from valley.rows.readings import READINGS_FILE, at_best_place, read_readings, readings_of
+from valley.rows.readings import READINGS_FILE, at_best_place, crispness_of, read_readings, readings_of
 from valley.rows.run import extension_note, read_run_json, run_record, unequal_keys
 from valley.rows.schema import (
     COLUMNS,

@@ -21,8 +21,8 @@ from editing.files import atomic_file, write_whole
 from valley.lazy import pandas as pd
 from valley.lazy import parquet as pq
 from valley.lazy import pyarrow as pa
-from valley.rows.crispness import CRISPNESS, CRISPNESS_FILES, crispness_of
 from valley.rows.plan_toml import write_plans
+from valley.rows.readings import CRISPNESS, CRISPNESS_FILES, crispness_of
 from valley.rows.run import read_run_json
 from valley.rows.schema import COLUMNS, RowsError, read_run
 

@@ -1,7 +1,8 @@
-"""Readings tables: what `read` writes into a run's folder and the judging commands take."""
+"""Tables beside the rows of a run, which the judging commands take: readings (`read` writes them) and crispness."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from valley.lazy import pandas as pd
@@ -11,6 +12,8 @@ READINGS_FILE = "readings.csv"
 READINGS_FILES = (READINGS_FILE, "readings.csv.gz")
 READINGS = ("rung", "reading", "layer", "position", "lang", "relation", "concept", "measure", "control", "value", "n")
 TEXT = ("position", "lang", "relation", "concept")
+CRISPNESS_FILES = ("crispness.csv", "crispness.csv.gz")  # of `ladder crispness`; of `pack`
+CRISPNESS = ("rung", "concept", "group", "layer", "depth", "measure", "direction", "control", "value")
 
 
 def read_readings(path: Path) -> pd.DataFrame:
@@ -19,13 +22,7 @@ def read_readings(path: Path) -> pd.DataFrame:
     Raises:
         RowsError: no such file, not CSV, or columns missing.
     """
-    try:
-        table = pd.read_csv(path, keep_default_na=True)
-    except (OSError, ValueError) as error:
-        raise RowsError(f"{path}: not readable as CSV ({error}); give the readings.csv of `valley read`") from error
-    lacking = [name for name in READINGS if name not in table]
-    if lacking:
-        raise RowsError(f"{path}: no column {lacking[0]!r}; give the readings.csv of `valley read NAME --out FOLDER`")
+    table = _read(path, READINGS, "readings.csv of `valley read NAME --out FOLDER`")
     table = table.assign(**{name: table[name].fillna("").astype(str) for name in TEXT})
     return table.assign(layer=table["layer"].astype("Int64"))
 
@@ -36,8 +33,42 @@ def readings_of(run: Path, given: str | Path | None = None) -> pd.DataFrame | No
     Raises:
         RowsError: as `read_readings`.
     """
-    path = given or next((run / name for name in READINGS_FILES if (run / name).is_file()), None)
+    path = given or _beside(run, READINGS_FILES)
     return None if path is None else read_readings(Path(path))
+
+
+def read_crispness(path: Path) -> pd.DataFrame:
+    """The table that `valley ladder crispness NAME --out FOLDER` writes.
+
+    Raises:
+        RowsError: no such file, not CSV, or columns missing.
+    """
+    return _read(path, CRISPNESS, "crispness.csv of `ladder crispness NAME --out FOLDER`")
+
+
+def crispness_of(run: Path, given: str | Path | None = None) -> pd.DataFrame | None:
+    """The crispness table to judge a run with, as `readings_of` its readings.
+
+    Raises:
+        RowsError: as `read_crispness`.
+    """
+    path = given or _beside(run, CRISPNESS_FILES)
+    return None if path is None else read_crispness(Path(path))
+
+
+def _read(path: Path, columns: Sequence[str], source: str) -> pd.DataFrame:
+    try:
+        table = pd.read_csv(path)
+    except (OSError, ValueError) as error:
+        raise RowsError(f"{path}: not readable as CSV ({error}); give the {source}") from error
+    lacking = [name for name in columns if name not in table]
+    if lacking:
+        raise RowsError(f"{path}: no column {lacking[0]!r}; give the {source}")
+    return table
+
+
+def _beside(run: Path, names: Sequence[str]) -> Path | None:
+    return next((run / name for name in names if (run / name).is_file()), None)
 
 
 def at_best_place(table: pd.DataFrame, lang: str = "en") -> pd.DataFrame:

@@ -37,6 +37,7 @@ from valley.scores.settings import (
     matching,
     on_split,
     placebo_of,
+    placebos,
     stratum,
     units_of,
 )
@@ -90,6 +91,7 @@ __all__ = [
     "matching",
     "on_split",
     "placebo_of",
+    "placebos",
     "plan_caution",
     "plan_differences",
     "points",

@@ -21,6 +21,7 @@ from valley.scores.settings import (
     BASE,
     COMPOSITES,
     GROUP,
+    Drawn,
     Resampler,
     choose,
     composites_of,
@@ -28,6 +29,7 @@ from valley.scores.settings import (
     on_split,
     pareto,
     placebo_of,
+    placebos,
     ruler_of,
     stratum,
     units_of,
@@ -167,8 +169,9 @@ class _Prepared:
 
     Attributes:
         scores: the cases of the stratum.
-        dev, used, whole_dev: `group_means` of its development cases, of all its cases, of all development cases.
-        placebos: the case scores of the placebo.
+        dev, used, whole_dev: `group_means` of its development cases, of all its cases (both with COMPOSITES), of all
+            development cases.
+        placebos: as `settings.placebos`. nothing: means of no setting.
         ruler: what generalisation, specificity and score are. chooser: the same without placebo.
     """
 
@@ -176,15 +179,15 @@ class _Prepared:
     dev: dict[tuple, pd.DataFrame]
     used: dict[tuple, pd.DataFrame]
     whole_dev: dict[tuple, pd.DataFrame]
-    placebos: pd.DataFrame
+    placebos: dict[tuple, pd.DataFrame]
+    nothing: pd.DataFrame
     ruler: Composite
     chooser: Composite
 
     def means(self, place: tuple, scored_on: str) -> pd.DataFrame:
         """Means of the settings that were tried, on the cases that choose among them."""
         searched = self.dev if scored_on == "test" else self.used
-        nothing = pd.DataFrame(columns=[*GROUP, *BASE, "n", "generalisation", "specificity", "score"])
-        return searched.get(place, self.whole_dev.get(place, nothing))
+        return searched.get(place, self.whole_dev.get(place, self.nothing))
 
 
 PLACE = [*RUNG, "edit_kind", "method"]
@@ -196,15 +199,14 @@ def _prepare(scores: pd.DataFrame, plan: AnalysisPlan, one: Composite) -> _Prepa
     by = chooser(plan.metric)
     scores = coded(scores[[*_CASE, *(name for name in STRATA if name in scores)]])
     usable = stratum(scores, plan.which)[_CASE]
-    tables = (
-        usable,
-        group_means(usable[usable["split"] == "dev"], by),
-        group_means(usable, by),
-        group_means(scores.loc[scores["split"] == "dev", _CASE], by),
+    dev, used = (
+        means.assign(**dict(zip(COMPOSITES, composites_of(means).T, strict=True)))
+        for means in (group_means(usable[usable["split"] == "dev"], by), group_means(usable, by))
     )
-    parts = [dict(iter(table.groupby(PLACE, observed=True))) for table in tables]
-    placebos = scores.loc[scores["method"] == PLACEBO, _CASE]
-    return _Prepared(*parts, placebos=placebos, ruler=one, chooser=by)  # pyright: ignore[reportArgumentType]
+    whole_dev = group_means(scores.loc[scores["split"] == "dev", _CASE], by)
+    parts = [dict(iter(table.groupby(PLACE, observed=True))) for table in (usable, dev, used, whole_dev)]
+    tables = dict(zip(("scores", "dev", "used", "whole_dev"), parts, strict=True))
+    return _Prepared(**tables, placebos=placebos(scores[_CASE]), nothing=dev.iloc[:0], ruler=one, chooser=by)
 
 
 def _line(
@@ -230,18 +232,20 @@ def _line(
         return line, value, drawn
     k = len(METRICS)
     noise = placebo_of(prepared.placebos, best)
-    value[:k], drawn[:, :k] = resampler.metrics(best, prepared.ruler, noise)
-    value[-len(COMPOSITES) :], drawn[:, -len(COMPOSITES) :] = resampler.composites(best, noise)
+    group = resampler.draw(best, noise)
+    value[:k], drawn[:, :k] = group.metrics(prepared.ruler)
+    value[-len(COMPOSITES) :], drawn[:, -len(COMPOSITES) :] = group.composites()
     line["depth"] = float(best["depth"].median())
     if pick["scored_on"] == "test":
         line |= _regret(usable[usable["split"] == "dev"], pick, plan.seed)
+    plain = Drawn(group.values)  # placebos run for the best setting only
     means = prepared.means(place, pick["scored_on"])
     front = list(pareto(means)["settings"])
     line["n_front"] = len(front)
     gen, spec = (METRICS.index(name) for name in SIDES)
     parts = [part for s in front if len(part := scored[scored["settings"] == s])]
     if len(parts) > 1:  # of one setting the hypervolume is a product, which says nothing of what else there is
-        samples_of = [resampler.metrics(part, prepared.chooser) for part in parts]  # placebos run for the best one only
+        samples_of = [resampler.draw(part).metrics(prepared.chooser) for part in parts]
         points, draws = (np.stack([f[i] for f in samples_of], axis=-2) for i in (0, 1))
         value[k + FRONT.index("e_hv")] = hypervolume(points[:, gen], points[:, spec])
         drawn[:, k + FRONT.index("e_hv")] = hypervolume(draws[:, :, gen], draws[:, :, spec])
@@ -250,7 +254,9 @@ def _line(
         value[at], drawn[:, at] = _at_specificity(means, scored, resampler, prepared.chooser, plan.spec)
     for name, control in CONTROL_OF.items():
         i = k + FRONT.index(name)
-        value[i], drawn[:, i] = _less_control(prepared, (*place[:-1], control), best, resampler, pick["scored_on"])
+        value[i], drawn[:, i] = _less_control(
+            prepared, (*place[:-1], control), best, plain, resampler, pick["scored_on"]
+        )
     return line, value, drawn
 
 
@@ -290,9 +296,7 @@ def _on_dev(prepared: _Prepared, pick: dict) -> np.ndarray:
         return out
     for name in (*SIDES, "score"):
         out[SCORES.index(name)] = means[name].iloc[0]
-    own = composites_of(means)[0]
-    places = [COMPOSITES.index(one.on_dev or one.name) for one in composites()]
-    out[-len(COMPOSITES) :] = own[places]
+    out[-len(COMPOSITES) :] = means[[one.on_dev or one.name for one in composites()]].iloc[0]
     return out
 
 
@@ -313,15 +317,15 @@ def _at_specificity(
     if chosen.empty:
         return np.full(2, np.nan), np.full((resampler.draws, 2), np.nan)
     columns = [METRICS.index("generalisation"), METRICS.index("specificity")]
-    point, sample = resampler.metrics(chosen, one)
+    point, sample = resampler.draw(chosen).metrics(one)
     return point[columns], sample[:, columns]
 
 
 def _less_control(
-    prepared: _Prepared, place: tuple, best: pd.DataFrame, resampler: Resampler, scored_on: str
+    prepared: _Prepared, place: tuple, best: pd.DataFrame, plain: Drawn, resampler: Resampler, scored_on: str
 ) -> tuple[float, np.ndarray]:
     """E(best site) - E(the control of `place`), scores without placebo on the cases both have; the control's setting
-    chosen on dev too.
+    chosen on dev too. `plain`: of `best`, without placebo.
 
     Near 0, the curve is about editability and says nothing of where a concept is (Hase et al. 2023).
     """
@@ -340,5 +344,6 @@ def _less_control(
     if both.empty:
         return nothing
     h = METRICS.index("score")
-    (one, one_drawn), (two, two_drawn) = (resampler.metrics(part, prepared.chooser) for part in (both, other))
+    groups = plain if len(both) == len(best) else resampler.draw(both), resampler.draw(other)
+    (one, one_drawn), (two, two_drawn) = (group.metrics(prepared.chooser) for group in groups)
     return float(one[h] - two[h]), one_drawn[:, h] - two_drawn[:, h]

@@ -20,7 +20,6 @@ from valley.rows import (
     KEPT,
     METRICS,
     NET,
-    PLACEBO,
     PROBE_KINDS,
     RUNG,
     SETTING,
@@ -33,6 +32,7 @@ from valley.scores.cases import NEEDED, at_full_dose, check, scores_of
 from valley.scores.composites import PRIMARY, Composite
 from valley.scores.settings import (
     GROUP,
+    Drawn,
     Resampler,
     bounds,
     choose,
@@ -42,6 +42,7 @@ from valley.scores.settings import (
     needed,
     on_split,
     placebo_of,
+    placebos,
     ruler_of,
     stratum,
     units_of,
@@ -70,7 +71,8 @@ class Analysis:
         scores: `case_scores(rows)`.
         choice: `choose(...)`, the best setting per rung and edit kind.
         curve: `curve(rows)`.
-        resampler: the bootstrap draws behind the curve.
+        resampler: the bootstrap draws behind the curve. drawn: (ladder, rung_index, rung, edit kind) -> how many units
+            were drawn, and the best setting with its placebo.
         options: min_known, draws, seed, which (stratum), methods, metric (as asked for).
         ruler: the composite that generalisation, specificity and score are of. note: why it is not that of the metric.
     """
@@ -80,6 +82,7 @@ class Analysis:
     choice: pd.DataFrame
     curve: pd.DataFrame
     resampler: Resampler
+    drawn: dict[tuple, tuple[int, Drawn]]
     options: dict
     ruler: Composite
     note: str
@@ -150,7 +153,7 @@ def analyse(
     prepared = _prepare(rows, scores, choice, resampler, which, one)
     kinds = sorted(prepared.asked, key=kind_order)
     unlike = unlike_rulers(prepared.asked)
-    lines = []
+    lines, drawn = [], {}
     for rung in _rungs(rows).to_dict("records"):
         n_errors = len(_here(prepared.errors, rung))
         per_kind = [_refused(_line(prepared, rung, kind), min_known) for kind in kinds]
@@ -158,6 +161,8 @@ def analyse(
         lines.append(total | {"metric": one.name})
         for line in per_kind:
             lines.append({k: v for k, v in line.items() if k in COLUMNS})
+            if "drawn" in line:
+                drawn[*(rung[name] for name in RUNG), line["edit_kind"]] = line["units"], line["drawn"]
     table = pd.DataFrame(lines, columns=COLUMNS)
     order = [ALL, *kinds]
     table = table.assign(_kind=[order.index(k) for k in table["edit_kind"]])
@@ -166,7 +171,7 @@ def analyse(
                "methods": None if methods is None else list(methods), "metric": metric}  # fmt: skip
     table = table.drop(columns="_kind")
     table.attrs.update(options, note=note, weights=weights_of(rows))
-    return Analysis(rows, scores, choice, table, resampler, options, one, note)
+    return Analysis(rows, scores, choice, table, resampler, drawn, options, one, note)
 
 
 def unlike_rulers(asked: dict[str, set[str]]) -> str:
@@ -207,14 +212,14 @@ class _Prepared:
 
     Attributes:
         scores: case scores by (ladder, rung_index, rung, edit kind). probes: the same of PROBE_COLUMNS of the rows.
-        placebos: the case scores of the placebo. errors: RUNG, edit_kind and error of the failed cells.
+        placebos: as `settings.placebos`. errors: RUNG, edit_kind and error of the failed cells.
         asked: edit kind -> the probe kinds that the run has for it.
         choice, resampler, which, ruler: as in `Analysis`.
     """
 
     scores: dict[tuple, pd.DataFrame]
     probes: dict[tuple, pd.DataFrame]
-    placebos: pd.DataFrame
+    placebos: dict[tuple, pd.DataFrame]
     errors: pd.DataFrame
     asked: dict[str, set[str]]
     choice: pd.DataFrame
@@ -235,7 +240,7 @@ def _prepare(
     return _Prepared(
         scores=dict(iter(scores.groupby(place, observed=True))),
         probes=dict(iter(slim.groupby(place, observed=True))),
-        placebos=scores[scores["method"] == PLACEBO],
+        placebos=placebos(scores),
         errors=rows.loc[rows["error"] != "", [*place, "error"]],
         asked={str(kind): set(part["probe"]) for kind, part in pairs.groupby("edit_kind")},
         choice=choice,
@@ -277,11 +282,18 @@ def _line(prepared: _Prepared, rung: dict, kind: str) -> dict:
     if used.empty:
         return line
     noise = placebo_of(prepared.placebos, used)
-    point, samples = resampler.metrics(used, prepared.ruler, noise)
+    drawn = resampler.draw(used, noise)
+    point, samples = drawn.metrics(prepared.ruler)
     line["gates"] = json.dumps({name: round(value, 4) for name, value in gates_failed(used, noise).items()})
     low, high = bounds(samples, units_of(used))
     line |= _estimates(point, low, high)
-    line |= {"point": point, "samples": samples, "units": units_of(used), "kinds": "+".join(measured(used))}
+    line |= {
+        "drawn": drawn,
+        "point": point,
+        "samples": samples,
+        "units": units_of(used),
+        "kinds": "+".join(measured(used)),
+    }
     gaps = _gaps(prepared, key, used, dict(zip(METRICS, point, strict=True)), noise is not None)
     line["gaps"] = json.dumps(gaps, ensure_ascii=False)
     return line

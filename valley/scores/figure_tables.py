@@ -19,7 +19,6 @@ from valley.scores.settings import (
     matching,
     needed,
     on_split,
-    placebo_of,
     stratum,
     units_of,
 )
@@ -59,12 +58,8 @@ def editability_points(analysis: Analysis) -> pd.DataFrame:
     h = METRICS.index("score")
     curve = analysis.curve
     parts: dict[tuple, dict[str, tuple[int, tuple[np.ndarray, np.ndarray]]]] = {}  # rung -> edit kind -> units, scores
-    for line in curve[(curve["edit_kind"] != ALL) & (curve["method"] != "")].to_dict("records"):
-        used, rung = _scored(analysis, line), tuple(line[k] for k in RUNG)
-        if used.empty:  # chosen on development cases, and no test case is known
-            continue
-        scores = analysis.resampler.metrics(used, analysis.ruler, placebo_of(analysis.scores, used))
-        parts.setdefault(rung, {})[line["edit_kind"]] = units_of(used), scores
+    for (*rung, kind), (units, drawn) in analysis.drawn.items():
+        parts.setdefault(tuple(rung), {})[kind] = units, drawn.metrics(analysis.ruler)
     lines, samples = [], []
     for line in curve[curve["score"].notna()].to_dict("records"):
         here = parts[tuple(line[k] for k in RUNG)]
@@ -94,9 +89,8 @@ def kind_points(analysis: Analysis) -> pd.DataFrame:
     for line in analysis.curve.to_dict("records"):
         if line["edit_kind"] == ALL or line["reason"]:
             continue
-        used = _scored(analysis, line)
-        value, drawn = analysis.resampler.kinds(used, placebo_of(analysis.scores, used))
-        units = units_of(used)
+        units, group = analysis.drawn[*(line[k] for k in RUNG), line["edit_kind"]]
+        value, drawn = group.kinds()
         low, high = bounds(drawn, units)
         about = {k: line[k] for k in (*RUNG, "edit_kind", "method", "n_known")} | {"units": units}
         for i, kind in enumerate(PROBE_KINDS):
@@ -127,7 +121,7 @@ def transfer_points(analysis: Analysis) -> pd.DataFrame:
             if len(used) < needed(analysis.options["min_known"], line["edit_kind"]):
                 continue
             used = used.assign(**{NET: used["net"]})
-            value, drawn = analysis.resampler.metrics(used, analysis.ruler)
+            value, drawn = analysis.resampler.draw(used).metrics(analysis.ruler)
             low, high = bounds(drawn, units_of(used))
             i = METRICS.index(NET)
             lines.append(

@@ -27,10 +27,7 @@ def ends_missed(rows: pd.DataFrame) -> pd.DataFrame:
         One line per ladder, method and end ("first", "last" layer): `tried`, the number of rungs that did, and
         `missed`, the names of those that did not, in their order. Methods alike at all rungs have no line.
     """
-    used = rows[(rows["error"] == "") & ~rows["method"].isin(CONTROLS)]
-    used = used[[*RUNG, "method", "depth", "n_layers"]].drop_duplicates()
-    layer = used["depth"].astype(float) * used["n_layers"].astype(float) - 0.5
-    used = used[np.isclose(layer, layer.round(), atol=1e-6) & (layer > -0.25)].assign(layer=layer)
+    used = _layers(rows)
     reached = {"first": used["layer"] < 0.5, "last": used["layer"] > used["n_layers"].astype(float) - 1.5}
     lines = []
     for (ladder, method), part in used.groupby(["ladder", "method"], sort=True):
@@ -42,6 +39,15 @@ def ends_missed(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=["ladder", "method", "end", "tried", "missed"])
 
 
+def _layers(rows: pd.DataFrame) -> pd.DataFrame:
+    """RUNG, method, depth, n_layers and `layer` (from 0) of everything that methods tried; sites at no layer are left
+    out."""
+    used = rows[(rows["error"] == "") & ~rows["method"].isin(CONTROLS)]
+    used = used[[*RUNG, "method", "depth", "n_layers"]].drop_duplicates()
+    layer = used["depth"].astype(float) * used["n_layers"].astype(float) - 0.5
+    return used[np.isclose(layer, layer.round(), atol=1e-6) & (layer > -0.25)].assign(layer=layer.round())
+
+
 def grids(rows: pd.DataFrame) -> dict[tuple[str, str], str]:
     """The layers that a method tried, by (ladder, method): two methods of one grid are one witness for a fall that the
     grid can make.
@@ -50,11 +56,7 @@ def grids(rows: pd.DataFrame) -> dict[tuple[str, str], str]:
         "" where every layer of every rung was tried, or the method has no layer: no grid can make a shape there. Else
         the depths tried at each rung, as text: equal texts are one grid.
     """
-    used = rows[(rows["error"] == "") & ~rows["method"].isin(CONTROLS)]
-    used = used[[*RUNG, "method", "depth", "n_layers"]].drop_duplicates()
-    layer = used["depth"].astype(float) * used["n_layers"].astype(float) - 0.5
-    used = used[np.isclose(layer, layer.round(), atol=1e-6) & (layer > -0.25)].assign(layer=layer.round())
-    out = {}
+    used, out = _layers(rows), {}
     for (ladder, method), part in used.groupby(["ladder", "method"], sort=True):
         by_rung = part.groupby(["rung_index", "rung"])
         complete = (by_rung["layer"].nunique() >= by_rung["n_layers"].first()).all()

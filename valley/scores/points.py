@@ -37,7 +37,7 @@ def points(analysis: Analysis) -> pd.DataFrame:
         for key, part in scored.groupby(list(GROUP), observed=True):
             if len(part) < needed(min_known, pick["edit_kind"]):
                 continue
-            point, samples = analysis.resampler.metrics(part, one)
+            point, samples = analysis.resampler.draw(part).metrics(one)
             low, high = bounds(samples, units_of(part))
             setting = key[-2:]
             line = dict(zip(GROUP, key, strict=True)) | {"n": len(part)}

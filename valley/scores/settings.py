@@ -6,8 +6,9 @@ All functions take a table and give a table. A *group* is one rung x edit kind x
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from functools import cache
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
 
 import numpy as np
 import pandas as pd
@@ -227,51 +228,68 @@ class Resampler:
             parts.append(draw_weights(part["cluster"].tolist(), draws, [seed, *f"{ladder}/{kind}".encode()]))
         order = np.argsort(np.concatenate(pairs)) if pairs else np.zeros(0, dtype=int)
         self._pairs = np.concatenate(pairs)[order] if pairs else np.zeros(0, dtype=int)
-        self._weights = (np.concatenate(parts, axis=1) if parts else np.zeros((draws, 0)))[:, order]
+        # (cases, draws), so that the weights of some cases are whole lines
+        self._weights = (np.concatenate(parts, axis=1) if parts else np.zeros((draws, 0))).T[order]
 
     def weights(self, part: pd.DataFrame) -> np.ndarray:
         """(draws, len(part)): how often each case of `part`, lines of the scores that this was made of, is drawn."""
-        return self._weights[:, np.searchsorted(self._pairs, part["pair"].to_numpy())]
+        return self._weights[np.searchsorted(self._pairs, part["pair"].to_numpy())].T
 
-    def metrics(
-        self, part: pd.DataFrame, one: Composite, placebo: pd.DataFrame | None = None
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """METRICS of one group by the composite `one`: the estimates (k,) and bootstrap samples (draws, k)."""
-        return self._made(part, placebo, lambda means, net, failed: _metrics(one, means, net, failed))
+    def draw(self, part: pd.DataFrame, placebo: pd.DataFrame | None = None) -> Drawn:
+        """The cases of one group, at least one, and every bootstrap draw of them; beside their placebo edits."""
+        noise = None if placebo is None or placebo.empty else self._means(placebo, PARTS)
+        return Drawn(self._means(part, BASE), noise)
 
-    def kinds(self, part: pd.DataFrame, placebo: pd.DataFrame | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """PROBE_KINDS of one group, those of generalisation above placebo where there is one: as `metrics`."""
-
-        def make(means: Means, _: np.ndarray, __: bool) -> np.ndarray:
-            net = GENERALISATION if means.placebo else ()
-            return np.column_stack([means.net(kind) if kind in net else means.values[kind] for kind in PROBE_KINDS])
-
-        return self._made(part, placebo, make)
-
-    def composites(self, part: pd.DataFrame, placebo: pd.DataFrame | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """COMPOSITES of one group: the estimates (k,) and bootstrap samples (draws, k). 0 where a gate fails."""
-        return self._made(
-            part, placebo, lambda means, _, failed: np.column_stack([gated(one, means, failed) for one in composites()])
-        )
-
-    def _made(
-        self, part: pd.DataFrame, placebo: pd.DataFrame | None, make: Callable[[Means, np.ndarray, bool], np.ndarray]
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """What `make` makes of the means, the net transfer and whether the estimate fails a gate: of the estimate (k,),
-        and of the bootstrapped means (draws, k)."""
-        values, noise = self._means(part, BASE), self._means(placebo, PARTS)
-        assert values is not None
-        named = [_named(v[:, :-1], None if noise is None else noise[at]) for at, v in enumerate(values)]
-        failed = bool(fails_gates(named[0])[0])
-        point, samples = (make(means, v[:, -1], failed) for means, v in zip(named, values, strict=True))
-        return point[0], samples
-
-    def _means(self, part: pd.DataFrame | None, columns: Sequence[str]) -> tuple[np.ndarray, np.ndarray] | None:
-        """(1, k) means and (draws, k) bootstrapped means of `columns`; None without cases."""
-        if part is None or part.empty:
-            return None
+    def _means(self, part: pd.DataFrame, columns: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """(1, k) means and (draws, k) bootstrapped means of `columns`."""
         values = part[list(columns)].to_numpy(dtype="float64")
         return weighted_means(np.ones((1, len(part))), values), weighted_means(self.weights(part), values)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """One group as its cases are and as each bootstrap draw has them: the means that all its scores are made of.
+
+    Every score is an estimate (k,) and its samples (draws, k).
+
+    Attributes:
+        values: means of BASE, (1, k) of the cases and (draws, k). placebo: of PARTS of the placebo edits, or None.
+    """
+
+    values: tuple[np.ndarray, np.ndarray]
+    placebo: tuple[np.ndarray, np.ndarray] | None = None
+
+    @cached_property
+    def _named(self) -> list[Means]:
+        placebo = self.placebo or (None, None)
+        return [_named(means[:, :-1], noise) for means, noise in zip(self.values, placebo, strict=True)]
+
+    @cached_property
+    def _failed(self) -> bool:
+        """Whether the estimate fails a gate."""
+        return bool(fails_gates(self._named[0])[0])
+
+    def metrics(self, one: Composite) -> tuple[np.ndarray, np.ndarray]:
+        """METRICS by the composite `one`."""
+        pairs = zip(self._named, self.values, strict=True)
+        point, samples = (_metrics(one, named, means[:, -1], self._failed) for named, means in pairs)
+        return point[0], samples
+
+    def kinds(self) -> tuple[np.ndarray, np.ndarray]:
+        """PROBE_KINDS, those of generalisation above placebo where there is one."""
+        net = () if self.placebo is None else GENERALISATION
+        point, samples = (
+            np.column_stack([named.net(kind) if kind in net else named.values[kind] for kind in PROBE_KINDS])
+            for named in self._named
+        )
+        return point[0], samples
+
+    def composites(self) -> tuple[np.ndarray, np.ndarray]:
+        """COMPOSITES, 0 where a gate fails."""
+        point, samples = (
+            np.column_stack([gated(one, named, self._failed) for one in composites()]) for named in self._named
+        )
+        return point[0], samples
 
 
 def _named(means: np.ndarray, placebo: np.ndarray | None) -> Means:
@@ -299,17 +317,21 @@ def gates_failed(part: pd.DataFrame, placebo: pd.DataFrame | None) -> dict[str, 
     return failed_gates(_named(one, other))
 
 
-def placebo_of(scores: pd.DataFrame, part: pd.DataFrame) -> pd.DataFrame | None:
+def placebos(scores: pd.DataFrame) -> dict[tuple, pd.DataFrame]:
+    """(ladder, rung_index, rung) -> the case scores of its placebo edits."""
+    return dict(iter(scores[scores["method"] == PLACEBO].groupby(list(RUNG), observed=True)))
+
+
+def placebo_of(placebos: dict[tuple, pd.DataFrame], part: pd.DataFrame) -> pd.DataFrame | None:
     """The placebo edits of the cases in `part`, which are of one rung, by the method and setting of `part`.
 
     Another method's placebo says nothing: IKE leaks otherwise than ROME. None where no placebo of them ran.
     """
     if part.empty:
         return None
-    here = scores["method"].eq(PLACEBO).to_numpy()
-    for name in RUNG:
-        here = here & scores[name].eq(part[name].iloc[0]).to_numpy()
-    rows = scores[here]
+    rows = placebos.get(tuple(part[name].iloc[0] for name in RUNG))
+    if rows is None:
+        return None
     rows = rows[rows["pair"].isin(part["pair"]).to_numpy()]
     method, settings = str(part["method"].iloc[0]), str(part["settings"].iloc[0])
     rows = rows[rows["settings"].map(lambda own: is_placebo_of(str(own), method, settings)).to_numpy(dtype=bool)]

@@ -48,9 +48,8 @@ def weighted_means(weights: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Mean of `values` (n_cases, k) under each draw's weights, NaN left out: (draws, k); NaN where nothing is left."""
     present = ~np.isnan(values)
     total = weights @ np.where(present, values, 0.0)
-    count = weights @ present.astype("float64")
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(count > 0, total / count, np.nan)
+    with np.errstate(invalid="ignore"):  # 0 / 0 where nothing is left
+        return np.divide(total, weights @ present.astype("float64"), out=total)
 
 
 def redraw(drawn: Sequence[np.ndarray], seed: int) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import textwrap
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import pandas as pd
 
@@ -79,6 +79,14 @@ def format_table(table: pd.DataFrame) -> str:
     """The table of `valley.scores.curve.curve` as text; NaN is `n/a` with a numbered footnote giving the reason."""
     notes: dict[str, int] = {}
     out = []
+    for ladder, kind, block in blocks(table):
+        out += ["", _title(clean(ladder), kind), *_block(block, notes)]
+    out += _footer(table, notes)
+    return "\n".join(out[1:])
+
+
+def blocks(table: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
+    """(ladder, edit kind, its lines of the curve); "all" only where there are several kinds."""
     kinds = list(dict.fromkeys(table["edit_kind"]))
     if len(kinds) == 2:  # one edit kind: its own block says all
         kinds = [k for k in kinds if k != ALL]
@@ -86,9 +94,7 @@ def format_table(table: pd.DataFrame) -> str:
         for kind in kinds:
             block = table[(table["ladder"] == ladder) & (table["edit_kind"] == kind)]
             if len(block):
-                out += ["", _title(clean(ladder), kind), *_block(block, notes)]
-    out += _footer(table, notes)
-    return "\n".join(out[1:])
+                yield ladder, kind, block
 
 
 def _title(ladder: str, kind: str) -> str:

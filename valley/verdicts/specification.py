@@ -27,29 +27,29 @@ class Specifications:
     """Every composite's verdict on a run.
 
     Attributes:
-        found: the scores. plan: the analysis plan; its metric is one composite among the others.
+        scored: the scores. plan: the analysis plan; its metric is one composite among the others.
     """
 
-    found: Available
+    scored: Available
     plan: AnalysisPlan
 
     @cached_property
     def judged(self) -> dict[str, Shapes]:
         """Composite -> its tests and verdicts, without what no rule uses."""
-        return {one.name: shapes(self.found, replace(self.plan, metric=one.name), whole=False) for one in composites()}
+        return {one.name: shapes(self.scored, replace(self.plan, metric=one.name), whole=False) for one in composites()}
 
     def verdict(self, composite: str, ladder: str, kind: str) -> Verdict | None:
         """None where no model's score could be measured."""
-        lines, j = self.found.lines, SCORES.index(composite)
+        lines, j = self.scored.lines, SCORES.index(composite)
         here = (lines["ladder"] == ladder) & (lines["edit_kind"] == kind)
-        if np.isnan(self.found.values[here.to_numpy(), j]).all():
+        if np.isnan(self.scored.values[here.to_numpy(), j]).all():
             return None
         return self.judged[composite].verdicts[ladder, kind]
 
     @cached_property
     def kinds(self) -> list[tuple[str, str]]:
         """The pairs of ladder and edit kind of the run."""
-        pairs = self.found.lines[["ladder", "edit_kind"]].drop_duplicates()
+        pairs = self.scored.lines[["ladder", "edit_kind"]].drop_duplicates()
         return [(str(ladder), str(kind)) for ladder, kind in pairs.itertuples(index=False, name=None)]
 
     @cached_property
@@ -76,7 +76,7 @@ class Specifications:
                 outcome, text = (
                     (UNMEASURED, "") if judged is None else (judged.outcome, judged.text.partition(UNPOWERED)[0])
                 )
-                about = (*key, one.name, one.choice, one.name in voters, outcome, self._curve(one.name, *key))
+                about = (*key, one.name, one.choice, one.name in voters, outcome, self._curves[one.name, *key])
                 lines.append((*about[:-1], about[-1]["size"].nunique(), text))
         return pd.DataFrame(lines, columns=list(TABLE))
 
@@ -85,21 +85,29 @@ class Specifications:
         """One line per ladder, edit kind, composite and size: CURVES; `strength` is log10 of the parameters."""
         parts = []
         for line in self.table.to_dict("records"):
-            curve = self._curve(line["composite"], line["ladder"], line["edit_kind"])
+            curve = self._curves[line["composite"], line["ladder"], line["edit_kind"]]
             if len(curve):
                 parts.append(curve.assign(**{name: line[name] for name in CURVES[:5]}))
         return pd.concat(parts)[list(CURVES)] if parts else pd.DataFrame(columns=list(CURVES))
 
-    def _curve(self, composite: str, ladder: str, kind: str) -> pd.DataFrame:
-        """The best method's mean score by size: size, family, strength, value, seeds."""
-        lines, j = self.found.lines, SCORES.index(composite)
-        lines = lines.assign(
-            value=self.found.values[:, j], dev=self.found.dev[:, j], strength=lines["log10_parameters"]
-        )
-        here = lines[(lines["ladder"] == ladder) & (lines["edit_kind"] == kind)].dropna(subset=["value"])
-        sizes = best_method(here).groupby(["family", "size"], sort=False)
-        means = sizes.agg(strength=("strength", "mean"), value=("value", "mean"), seeds=("value", "size")).reset_index()
-        return means.sort_values(["strength", "size"], kind="stable", ignore_index=True)
+    @cached_property
+    def _curves(self) -> dict[tuple[str, str, str], pd.DataFrame]:
+        """(composite, ladder, edit kind) -> the best method's mean score by size: size, family, strength, value,
+        seeds."""
+        lines, made = self.scored.lines.rename(columns={"log10_parameters": "strength"}), {}
+        lines = lines[["ladder", "edit_kind", "family", "size", "rung", "method", "strength"]]
+        for ladder, kind in self.kinds:
+            here = np.flatnonzero((lines["ladder"] == ladder) & (lines["edit_kind"] == kind))
+            for one in composites():
+                j = SCORES.index(one.name)
+                values = lines.iloc[here].assign(value=self.scored.values[here, j], dev=self.scored.dev[here, j])
+                sizes = best_method(values.dropna(subset=["value"])).groupby(["family", "size"], sort=False)
+                means = sizes.agg({"strength": "mean", "value": ["mean", "size"]})
+                means.columns = ["strength", "value", "seeds"]
+                made[one.name, ladder, kind] = means.reset_index().sort_values(
+                    ["strength", "size"], kind="stable", ignore_index=True
+                )
+        return made
 
 
 def what_decides(table: pd.DataFrame) -> list[str]:

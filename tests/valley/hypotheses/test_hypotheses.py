@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,8 @@ from tests.valley.build import edit, frame, probes, seeded
 from valley import hypotheses
 from valley.hypotheses._evidence import Evidence, Finding, Untestable, _correlations, association, estimate
 from valley.hypotheses.judge import INCONCLUSIVE, REFUTED, SUPPORTED, Result, format_results, holm, judge
-from valley.rows.crispness import read_crispness
+from valley.rows.plan_record import store_plan
+from valley.rows.readings import read_crispness
 from valley.rows.schema import RowsError
 from valley.scores.plan import AnalysisPlan
 from valley.verdicts import BEST, shapes
@@ -30,6 +32,22 @@ VALLEY = [0.8, 0.78, 0.6, 0.35, 0.3, 0.4, 0.62, 0.78, 0.8]
 
 def one(name: str, rows: pd.DataFrame, crispness: pd.DataFrame | None = None) -> Result:
     (result,) = judge(Evidence(rows, PLAN, crispness), (name,))
+    return result
+
+
+@cache
+def rise() -> Evidence:
+    """Two methods on facts that rise with strength: for many hypotheses something is missing."""
+    return Evidence(seeded(RISE), PLAN)
+
+
+@cache
+def valley_of_seeds() -> Evidence:
+    return Evidence(seeded(VALLEY), PLAN)
+
+
+def of(name: str, evidence: Evidence) -> Result:
+    (result,) = judge(evidence, (name,))
     return result
 
 
@@ -51,13 +69,13 @@ def test_h1_more_so_with_strength():
     assert one("H1", seeded(RISE[::-1], kinds=("retarget",))).verdict == REFUTED
     flat = one("H1", seeded([0.5] * 7, kinds=("retarget",)))
     assert flat.verdict == REFUTED and "excludes an effect of 0.1" in flat.reason
-    assert one("H1", seeded(RISE)).reason.startswith("not tested: no retarget edits")
+    assert of("H1", rise()).reason.startswith("not tested: no retarget edits")
 
 
 def test_h2_threshold_against_steady_rise():
     step = one("H2", seeded(STEP, neighbour=1.0))
     assert step.verdict == SUPPORTED and step.finding is not None and 0.5 < step.finding.effect < 0.7
-    assert one("H2", seeded(RISE)).verdict == INCONCLUSIVE
+    assert of("H2", rise()).verdict == INCONCLUSIVE
     assert one("H2", seeded([0.3] * 7)).verdict == REFUTED
     assert "5 sizes" in one("H2", seeded(STEP[:4])).reason
 
@@ -90,7 +108,7 @@ def test_h3_fact_by_fact():
     assert one("H3", by_fact(1.0, ("steer", "rome"))).verdict == SUPPORTED
     assert one("H3", by_fact(-1.0, ("steer", "rome"))).verdict == REFUTED
     assert one("H3", by_fact(0.0, ("steer", "rome"))).verdict != SUPPORTED
-    assert "needs edits by steer" in one("H3", seeded(RISE)).reason
+    assert "needs edits by steer" in of("H3", rise()).reason
 
 
 def with_depths(best: list[float]) -> pd.DataFrame:
@@ -109,7 +127,7 @@ def with_depths(best: list[float]) -> pd.DataFrame:
 def test_h4_stable_depth():
     assert one("H4", with_depths([0.5] * 7)).verdict == SUPPORTED
     assert one("H4", with_depths([0.1, 0.9, 0.3, 0.7, 0.5, 0.9, 0.1])).verdict != SUPPORTED
-    assert "more than one depth" in one("H4", seeded(RISE)).reason
+    assert "more than one depth" in of("H4", rise()).reason
 
 
 def test_h5_site_matters():
@@ -188,8 +206,8 @@ def test_h1_sees_that_a_hump_is_no_rise():
 
 def test_h7_takes_the_largest_p_over_the_axes_that_count():
     """Its code took the largest p of the block that passed, which is the least of all blocks."""
-    result = one("H7", seeded(VALLEY)).finding
-    tests = shapes(seeded(VALLEY), PLAN, whole=False).tests
+    result = of("H7", valley_of_seeds()).finding
+    tests = shapes(valley_of_seeds().scored, PLAN, whole=False).tests
     counted = tests[(tests["method"] == BEST) & tests["counted"]]
     assert result is not None and len(counted) >= 2 and result.p == counted["p_valley"].max()
     assert result.effect == counted["D_valley"].min()
@@ -205,9 +223,9 @@ def test_h8_compares_nothing_across_two_rulers():
 
 
 def test_h7_valley_follows_the_shape_rules():
-    result = one("H7", seeded(VALLEY))
+    result = of("H7", valley_of_seeds())
     assert result.verdict == SUPPORTED and result.finding is not None and result.finding.effect > 0.3
-    assert one("H7", seeded(RISE)).verdict == REFUTED
+    assert of("H7", rise()).verdict == REFUTED
     assert "tau^2" in one("H7", seeded(VALLEY, seeds=1)).reason
 
 
@@ -216,7 +234,7 @@ def test_h8_two_sided():
     assert one("H8", seeded([0.4] * 5, kinds=kinds, rename=0.2)).verdict == SUPPORTED
     assert one("H8", seeded([0.4] * 5, kinds=kinds, rename=-0.2)).verdict == SUPPORTED, "any difference is one"
     assert one("H8", seeded([0.4] * 9, kinds=kinds, luck=0.002, n_cases=96)).verdict == REFUTED
-    assert "rename and fact" in one("H8", seeded(RISE)).reason
+    assert "rename and fact" in of("H8", rise()).reason
 
 
 def test_h9_both_parts_must_pass():
@@ -248,7 +266,7 @@ def test_estimate_follows_student():
 
 def test_unknown_names_and_files_are_refused(tmp_path: Path):
     with pytest.raises(RowsError, match="H99"):
-        one("H99", seeded(RISE))
+        of("H99", rise())
     with pytest.raises(RowsError, match="not readable"):
         read_crispness(tmp_path / "gone.csv")
     (tmp_path / "bad.csv").write_text("a,b\n1,2\n")
@@ -260,6 +278,7 @@ def test_command(tmp_path: Path):
     (tmp_path / "cells").mkdir()
     rows = seeded(RISE, kinds=("fact", "retarget"))
     rows.to_parquet(tmp_path / "cells" / "a.parquet")
+    store_plan(tmp_path, {"min_known": 2, "bootstrap": 300, "draws": 400})
     done = CliRunner().invoke(cli, ["hypotheses", str(tmp_path), "--min-known", "2", "--only", "H1,H5"])
     assert done.exit_code == 0 and "H1  SUPPORTED" in done.stdout and "not tested" in done.stdout
     about = json.loads(CliRunner().invoke(cli, ["hypotheses", str(tmp_path), "--min-known", "2", "--json"]).stdout)
@@ -276,6 +295,7 @@ def test_a_crispness_table_in_the_folder_of_the_run_is_found(tmp_path: Path):
     rows.to_parquet(tmp_path / "cells" / "a.parquet")
     questions = ["hypotheses", str(tmp_path), "--min-known", "2", "--only", "H6"]
     assert "needs a crispness table" in CliRunner().invoke(cli, questions).stdout
+    assert (tmp_path / "analysis_plan.json").is_file()
     crisp(rows, 1.0).to_csv(tmp_path / "crispness.csv.gz", index=False)
     result = CliRunner().invoke(cli, questions).stdout
     assert "H6  SUPPORTED" in result
@@ -290,7 +310,7 @@ def test_the_hypothesis_in_contributing_works(tmp_path: Path, monkeypatch: pytes
     (block,) = re.findall(r"```py\n(.*?)```", page.partition("## A hypothesis")[2], re.S)
     (tmp_path / "h15_transfer.py").write_text(block)
     monkeypatch.setattr(hypotheses, "__path__", [*hypotheses.__path__, str(tmp_path)])
-    result = one("H15", seeded(RISE))
+    result = of("H15", rise())
     assert result.verdict == SUPPORTED and isinstance(result.finding, Finding)
     assert "H15 SUPPORTED" in format_results([result])
 

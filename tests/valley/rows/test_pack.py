@@ -16,8 +16,8 @@ from cli import cli
 from editing.errors import BadData
 from tests.valley.build import ladder
 from valley.report.run import report_of
-from valley.rows.crispness import read_crispness
 from valley.rows.pack import LEFT_OUT, NAME, pack, rounded
+from valley.rows.readings import read_crispness
 from valley.rows.schema import COLUMNS, RowsError, read_run
 from valley.scores.available import available
 from valley.scores.plan import stored, with_options

@@ -44,8 +44,8 @@ def test_same_cases_give_the_same_draws_at_every_rung():
     ]
     scores = case_scores(frame(*parts))
     resampler = Resampler(scores, 200, 0)
-    _, first = resampler.metrics(scores[scores["rung"] == "r0"], by_name("harmonic_raw_all"))
-    _, second = resampler.metrics(scores[scores["rung"] == "r1"], by_name("harmonic_raw_all"))
+    _, first = resampler.draw(scores[scores["rung"] == "r0"]).metrics(by_name("harmonic_raw_all"))
+    _, second = resampler.draw(scores[scores["rung"] == "r1"]).metrics(by_name("harmonic_raw_all"))
     assert np.array_equal(first, second, equal_nan=True), "equal scores differ between rungs: the draws are not paired"
 
 

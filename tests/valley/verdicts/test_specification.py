@@ -37,7 +37,7 @@ def test_a_valley_under_every_measured_composite_is_named():
 def test_each_line_is_the_verdict_of_that_composite_as_the_plan_s_metric():
     result = made(VALLEY)
     for name in ("harmonic_raw_own", "first_study"):
-        alone = shapes(result.found, replace(PLAN, metric=name), whole=False).verdicts["toy", "fact"]
+        alone = shapes(result.scored, replace(PLAN, metric=name), whole=False).verdicts["toy", "fact"]
         assert result.verdict(name, "toy", "fact").outcome == alone.outcome
 
 

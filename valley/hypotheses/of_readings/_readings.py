@@ -87,7 +87,7 @@ def by_layer(evidence: Evidence, kind: str = "fact") -> pd.DataFrame:
     Raises:
         Untestable: no model tried more than one layer.
     """
-    scores = evidence.found.scores
+    scores = evidence.scored.scores
     scores = scores[(scores["edit_kind"] == kind) & scores["method"].isin(LOCATED) & scores["known"]]
     scores = scores.dropna(subset=["depth", "generalisation", "specificity"])
     value = harmonic(scores["generalisation"].to_numpy(), scores["specificity"].to_numpy())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import altair as alt
@@ -83,6 +84,7 @@ def write_image(spec: dict, path: Path) -> Path:
     return write_whole(path, data)
 
 
+@cache
 def javascript() -> str:
     """Vega, Vega-Lite and vega-embed in one script for the Vega-Lite version Altair writes; safe inside <script>."""
     bundle = vl_convert.javascript_bundle(vl_version=vega_lite())  # pyright: ignore[reportCallIssue]
@@ -135,7 +137,7 @@ def dress(chart: alt.TopLevelMixin) -> dict:
             "gridColor": INK, "gridOpacity": 0.12, "tickOpacity": 0.5, "labelFontSize": 12, "titleFontSize": 12,
             "titleFontWeight": "normal", "labelFlush": False}  # fmt: skip
     words = {"labelColor": INK, "titleColor": INK, "labelFontSize": 12, "titleFontSize": 12}
-    spec = chart.to_dict()
+    spec = chart.to_dict(validate=False)
     spec["config"] = {
         "background": "transparent", "font": "system-ui, sans-serif", "view": {"stroke": None}, "axis": axis,
         "legend": words | {"titleFontWeight": "normal", "labelLimit": 300},

@@ -65,7 +65,7 @@ def crispness_chart(table: pd.DataFrame, rungs: list[str]) -> Chart | None:
     all concepts.
 
     Args:
-        table: a crispness table, see `valley.rows.crispness.CRISPNESS`. rungs: those that come first, in this order.
+        table: a crispness table, see `valley.rows.readings.CRISPNESS`. rungs: those that come first, in this order.
 
     Returns:
         None if it holds none of the measures.
