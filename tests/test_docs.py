@@ -94,6 +94,7 @@ def test_make_targets_named_in_the_documents_exist() -> None:
     assert named <= targets, named - targets
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_prints_what_it_shows(path: Path, monkeypatch, capsys, own_cache) -> None:
     """Its code, cell after cell; printed words as stored in it, numbers nearly."""

@@ -138,7 +138,6 @@ def test_the_command_runs_from_any_folder(installed: Path, tmp_path: Path):
         return run(installed / "bin" / "valley", *arguments, folder=elsewhere, **variables)
 
     assert "Usage: valley" in valley("--help")
-    assert "grown-quick" in valley("ladder", "list")
     assert "gpt2-2x128" in valley("bench", "quick", "--dry-run")
     assert f" bench {installed}/" in valley("slurm", "quick")
 

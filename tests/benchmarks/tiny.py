@@ -65,8 +65,9 @@ def tiny_model(texts: Sequence[str], steps: int = 0, layers: int = 2, width: int
         dropout.p = 0.0
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # so small a model only waits for its threads
+    encoded = [[0, *ids, 0] for ids in tokenizer(list(texts))["input_ids"]] if steps else []
     for step in range(steps):
-        batch = [[0, *tokenizer(t)["input_ids"], 0] for t in draw.choices(list(texts), k=32)]
+        batch = draw.choices(encoded, k=32)
         longest = max(map(len, batch))
         ids = torch.tensor([row + [0] * (longest - len(row)) for row in batch])
         labels = torch.tensor([row + [-100] * (longest - len(row)) for row in batch])

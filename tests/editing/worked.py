@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+from pathlib import Path
 
 import torch
 
@@ -12,6 +14,7 @@ from editing.model.sites import Site
 from editing.stats.statistics import ModelStatistics
 from editing.text.requests import EditRequest
 from tests.editing.families import FAMILIES, tiny_lm
+from tests.once import FOLDER
 
 # Outputs of tiny models are small, so the published weight decay (a multiple of 1 / ||v0||^2) would pin delta to zero.
 LIGHT = {"optimiser": "adam", "weight_decay": 0.002, "move_above": 0.0}
@@ -84,6 +87,11 @@ def model(family: str) -> LanguageModel:
     blocks."""
     window = {"sliding_window": 24} if "sliding_window" in FAMILIES[family].config else {}
     return tiny_lm(family, spread=0.1, **window)
+
+
+def session_statistics(lm: LanguageModel) -> ModelStatistics:
+    """Statistics from a short corpus, kept where all tests of the session find them: computed once per model."""
+    return ModelStatistics(lm, Path(os.environ[FOLDER]) / "statistics", "samples:800")
 
 
 def ridged(statistics: ModelStatistics, site: Site) -> torch.Tensor:

@@ -332,7 +332,8 @@ def test_ctrl_c_exits_130_and_says_what_is_kept(tiny: World, tmp_path: Path) -> 
         "threading.Thread(target=watch, daemon=True).start()\n"
         "from cli import cli; cli(sys.argv[2:])"
     )
-    options = ["bench", "--ladder", tiny.ladder, "--methods", "rome", "--kinds", "rename", "--limit", "2", "--out"]
+    options = ["bench", "--ladder", tiny.ladder, "--methods", "rome", "--kinds", "rename", "--limit", "2"]
+    options += ["--sites", "mlp", "--corpus", "samples:500", "--out"]
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path), *options, str(tmp_path)],
         cwd=ROOT,
@@ -349,7 +350,7 @@ def test_ctrl_c_exits_130_and_says_what_is_kept(tiny: World, tmp_path: Path) -> 
 
 def test_a_closed_pipe_is_quiet() -> None:
     done = subprocess.run(
-        f"{sys.executable} cli.py datasets | true", shell=True, cwd=ROOT, capture_output=True, text=True
+        f"{sys.executable} cli.py list plans | true", shell=True, cwd=ROOT, capture_output=True, text=True
     )
     assert done.stderr == ""
 

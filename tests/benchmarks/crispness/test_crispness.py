@@ -218,6 +218,7 @@ def test_optimised_edit_vectors_set_out_along_the_gradient(lm, statistics) -> No
     torch.testing.assert_close(result[1:2, 1:], alone, rtol=1e-2, atol=1e-4)
 
 
+@pytest.mark.parametrize("lm", ["gpt2"], indirect=True)  # nothing of it is a matter of the family
 def test_steps_change_only_the_directions(lm, statistics, frame) -> None:
     other = crispness(lm, ["cheese"], replace(SETUP, steps=2, controls=("none",)), statistics=statistics)
     assert value(other, "cheese", "C_key", 1) == value(frame, "cheese", "C_key", 1)
@@ -228,6 +229,7 @@ def test_steps_change_only_the_directions(lm, statistics, frame) -> None:
     assert np.isnan(value(other, "cheese", "C_dir", last)) and np.isnan(value(frame, "cheese", "C_dir", last))
 
 
+@pytest.mark.parametrize("lm", ["gpt2", "gemma3_text"], indirect=True)
 def test_other_sites(lm, statistics, frame) -> None:
     setup = replace(SETUP, site="value", controls=("none",))
     other = crispness(lm, ["cheese"], setup, statistics=statistics)
@@ -249,6 +251,7 @@ def test_rows_are_complete(lm, frame) -> None:
     assert set(frame[none]["measure"]) == {"C_dir"} and set(frame[none]["layer"]) == {lm.n_layers - 1}
 
 
+@pytest.mark.parametrize("lm", ["gpt2"], indirect=True)  # nothing of it is a matter of the family
 def test_same_seed_same_table(lm, statistics, frame) -> None:
     again = crispness(lm, ["cheese", "dog"], SETUP, statistics=statistics)
     pd.testing.assert_frame_equal(frame, again)

@@ -197,11 +197,11 @@ def mutate(value: Any, rng: random.Random, junk: list[Any]) -> Any:
     return rng.choice(junk)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(junk=st.lists(JSON, min_size=3, max_size=6), seed=st.integers(0, 2**32))
 @pytest.mark.parametrize("form", wild.RECORDS)
 def test_mutated_records_are_cases_or_accounted_for(tmp_path, form, junk, seed):
-    """60 files per form, each with several mutated records among good ones: thousands of records in all."""
+    """25 files per form, each with several mutated records among good ones: a thousand records in all."""
     rng = random.Random(seed)
     good = wild.RECORDS[form]()
     good = good if isinstance(good, list) else [good]
@@ -223,7 +223,7 @@ def test_mutated_records_are_cases_or_accounted_for(tmp_path, form, junk, seed):
             assert len(result.cases) + len({one.record for one in result.left_out}) == result.records
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.binary(max_size=200))
 def test_any_bytes_are_one_line(tmp_path, data):
     path = tmp_path / "facts.json"

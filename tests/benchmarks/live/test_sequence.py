@@ -31,7 +31,7 @@ def test_a_sequence_is_looked_at_and_taken_back(tmp_path: Path) -> None:
         for p in c.probes
         if p.old is not None and p.lang == "en"
     ]
-    lm = tiny_model(said, steps=250, width=64)
+    lm = tiny_model(said, steps=180, width=64)
     edited, kept = cases[:10], cases[10:]
     before = hash_weights(lm.module)
     settings = {"lookup": "last", "depth": 0.9, "covariance_weight": 1.0, "clamp": 4.0, "steps": 6, "prefixes": 1}

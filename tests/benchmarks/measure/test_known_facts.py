@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -33,22 +34,30 @@ def half_taught():
     return tiny_model(texts, steps=200)
 
 
-def test_rates_are_those_of_a_literal_count(half_taught, tmp_path: Path) -> None:
-    result = known_rates(half_taught, cache=tmp_path)
+@pytest.fixture(scope="module")
+def cache(half_taught, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache that holds the model's rates."""
+    folder = tmp_path_factory.mktemp("cache")
+    known_rates(half_taught, cache=folder)
+    return folder
+
+
+def test_rates_are_those_of_a_literal_count(half_taught, cache: Path) -> None:
+    result = known_rates(half_taught, cache=cache)
     for lang, rate in (("en", result.en), ("fr", result.fr)):
         known = 0
         for fact in sample(lang):
-            right = 0
-            for p in fact:
-                (said,) = continuation_logprobs(half_taught, [p.prompt], [p.candidates])
-                (prior,) = continuation_logprobs(half_taught, [p.prior], [p.candidates])
-                right += int(np.argmax(said - PRIOR_WEIGHT * prior)) == p.answer
-            known += right >= 2
+            candidates = [p.candidates for p in fact]
+            said = continuation_logprobs(half_taught, [p.prompt for p in fact], candidates)
+            priors = continuation_logprobs(half_taught, [p.prior for p in fact], candidates)
+            answers = [np.argmax(one - PRIOR_WEIGHT * prior) for one, prior in zip(said, priors, strict=True)]
+            known += sum(answer == p.answer for answer, p in zip(answers, fact, strict=True)) >= 2
         assert rate == pytest.approx(known / FACTS)
     assert result.en > 0.2 and result.fr < result.en and result.facts == FACTS
 
 
-def test_second_call_reads_what_the_first_wrote(half_taught, tmp_path: Path) -> None:
+def test_second_call_reads_what_the_first_wrote(half_taught, cache: Path, tmp_path: Path) -> None:
+    shutil.copytree(cache, tmp_path, dirs_exist_ok=True)
     first = known_rates(half_taught, cache=tmp_path)
     (file,) = (tmp_path / "strength").glob("known-*.json")
     file.write_text(json.dumps(first.__dict__ | {"en": 0.123}))

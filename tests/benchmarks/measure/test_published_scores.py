@@ -117,7 +117,7 @@ def test_token_accuracies_are_easyedits(lm: LanguageModel) -> None:
 
 
 def test_a_trained_model_gets_the_tokens_it_was_taught_right() -> None:
-    lm = tiny_model([f"The capital of {c} is the city of {o}." for c, o in zip("ABCD", OBJECTS, strict=False)], 300)
+    lm = tiny_model([f"The capital of {c} is the city of {o}." for c, o in zip("ABCD", OBJECTS, strict=False)], 200)
     probe = Probe("efficacy", "The capital of B is the city of", OBJECTS, 1, 0)
     case = Case("b", "fact", EditRequest("b", ("{} is",), "B", ("x",)), (probe,), "B", "r", "test")
     (answer,) = measure_base(lm, [case]).answers[0]
@@ -211,7 +211,7 @@ def test_a_hop_counts_only_where_the_unedited_model_knows_the_next() -> None:
 
 def test_padding_changes_nothing(lm: LanguageModel) -> None:
     """Prompts of many lengths in one left-padded batch, each as if it were alone."""
-    cases = [case_of(new, true, f"case {new}") for new, true in PAIRS]
+    cases = [case_of(new, true, f"case {new}") for new, true in PAIRS[:2]]
     deltas = [some_delta(lm, i) for i in range(len(cases))]
     together = rows_of(lm, cases, deltas)
     numbers = ["logp_after", "logp_rival_after", "token_accuracy_after", "token_agreement"]

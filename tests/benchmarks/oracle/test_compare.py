@@ -17,7 +17,7 @@ from benchmarks.oracle import RungComparison, format_oracle, summary
 from editing.methods import make_method
 from tests.valley.build import ladder
 
-SHORT = Recipe(tokens=4_000)
+SHORT = Recipe(tokens=2_000)
 
 
 def settings(cases: list[str], method: str, **values) -> dict:

@@ -35,6 +35,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     gc.unfreeze()
 
 
+@pytest.mark.slow
 def test_rates(bench: Bench) -> None:
     before = hash_weights(bench.lm.module)
     rows = list(rates(lambda: bench, (1, 2), Deadline(300)))

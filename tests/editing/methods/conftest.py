@@ -6,9 +6,10 @@ import pytest
 
 from editing.model.language_model import LanguageModel
 from editing.stats.statistics import ModelStatistics
+from tests.editing.worked import session_statistics
 
 
 @pytest.fixture(scope="module")
-def statistics(trained_lm: LanguageModel, tmp_path_factory: pytest.TempPathFactory) -> ModelStatistics:
-    """Statistics of the trained model from a short corpus, in a cache of the module's own."""
-    return ModelStatistics(trained_lm, tmp_path_factory.mktemp("cache"), "samples:800")
+def statistics(trained_lm: LanguageModel) -> ModelStatistics:
+    """Statistics of the trained model from a short corpus."""
+    return session_statistics(trained_lm)

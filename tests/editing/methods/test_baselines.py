@@ -19,7 +19,7 @@ from editing.run.trace import Trace
 from editing.stats.statistics import ModelStatistics
 from tests.editing import reference
 from tests.editing.families import tiny_lm
-from tests.editing.worked import PROMPTS, REQUESTS, TARGETS, model
+from tests.editing.worked import PROMPTS, REQUESTS, TARGETS, model, session_statistics
 
 
 def gain(lm: LanguageModel, deltas: list[Delta]) -> float:
@@ -60,10 +60,10 @@ def literal_direction(
 class TestSteering:
     @pytest.mark.parametrize("family", ["gpt2", "llama", "gemma2", "opt", "falcon"])
     @pytest.mark.parametrize("at", ["site", "block"])
-    def test_the_fitted_direction_equals_the_literal_one(self, family: str, at: str, tmp_path: Path) -> None:
+    def test_the_fitted_direction_equals_the_literal_one(self, family: str, at: str) -> None:
         """Full passes, torch's Adam, the vector added at every position, clamped after each step."""
         lm = model(family)
-        statistics = ModelStatistics(lm, tmp_path, "samples:800")
+        statistics = session_statistics(lm)
         method = make_method("steer", by="fit", at=at, depth=0.5, steps=6, prefixes=2, clamp=0.7, lr=0.1)
         path = lm.layout.blocks[2] if at == "block" else lm.sites("mlp")[2].path
         chosen = [REQUESTS[0], REQUESTS[2]]
@@ -84,9 +84,9 @@ class TestSteering:
         assert not torch.equal(*result)
         assert bool((torch.cosine_similarity(*result) > 0.9).all())
 
-    def test_by_value_is_what_rome_finds(self, tmp_path: Path) -> None:
+    def test_by_value_is_what_rome_finds(self) -> None:
         lm = model("llama")
-        statistics = ModelStatistics(lm, tmp_path, "samples:800")
+        statistics = session_statistics(lm)
         method = make_method("steer", by="value", optimiser="adam", depth=0.5, steps=6, prefixes=2, strength=2.0)
         (delta,) = method.each(lm, REQUESTS[:1], statistics)
         texts = reference.texts_of(lm, REQUESTS[0], statistics.prefixes({10: 2}), "subject_last")
@@ -127,9 +127,9 @@ class TestSteering:
 
 class TestEmbeddingRow:
     @pytest.mark.parametrize("family", ["gpt2", "llama", "gemma3_text", "gemma2", "opt", "bloom"])
-    def test_it_equals_the_literal_one(self, family: str, tmp_path: Path) -> None:
+    def test_it_equals_the_literal_one(self, family: str) -> None:
         lm = model(family)
-        statistics = ModelStatistics(lm, tmp_path, "samples:800")
+        statistics = session_statistics(lm)
         method = make_method("embedding", optimiser="adam", steps=6, prefixes=2, lr=0.05)
         table = lm.module.get_input_embeddings()
         path = next(p for p, m in lm.module.named_modules() if m is table)

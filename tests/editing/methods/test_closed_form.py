@@ -22,7 +22,7 @@ from editing.stats.statistics import ModelStatistics
 from editing.text.requests import EditRequest
 from tests.editing import reference_methods as slow
 from tests.editing.families import SOME
-from tests.editing.worked import REQUESTS, distance, model, ridged
+from tests.editing.worked import REQUESTS, distance, model, ridged, session_statistics
 
 SPREAD = {"depth": 0.6, "span": 0.5, "steps": 5, "prefixes": 2, "optimiser": "adam", "clamp": 0.75, "move_above": 0.0}
 PAIR = (REQUESTS[0], REQUESTS[3])
@@ -62,9 +62,9 @@ def agree(delta: Delta, expected: dict[str, torch.Tensor], within: float = 1e-4)
 
 
 @pytest.mark.parametrize("family", COMPARED["r_rome"])
-def test_r_rome(family: str, tmp_path: Path) -> None:
+def test_r_rome(family: str) -> None:
     lm = model(family)
-    statistics = ModelStatistics(lm, tmp_path, "samples:800")
+    statistics = session_statistics(lm)
     method = make_method(
         "r_rome", optimiser="adam", move_above=0.0, depth=0.5, steps=5, short_prefixes=2, long_prefixes=1
     )
@@ -80,10 +80,10 @@ def test_r_rome(family: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("family", COMPARED["memit_merge"])
-def test_memit_merge(family: str, tmp_path: Path) -> None:
+def test_memit_merge(family: str) -> None:
     """Three facts of one subject and one of another are two pairs; single edits are MEMIT's."""
     lm = model(family)
-    statistics = ModelStatistics(lm, tmp_path, "samples:800")
+    statistics = session_statistics(lm)
     method = make_method("memit_merge", covariance_weight=5.0, **SPREAD)
     plain = make_method("memit", covariance_weight=5.0, **SPREAD)
     requests = [*PAIR, *SAME]
@@ -94,18 +94,18 @@ def test_memit_merge(family: str, tmp_path: Path) -> None:
         agree(merged, {n: dense(single, n) for n in single.weights})
 
 
-def test_keys_at_the_last_token_are_not_merged(tmp_path: Path) -> None:
+def test_keys_at_the_last_token_are_not_merged() -> None:
     lm = model("llama")
-    statistics = ModelStatistics(lm, tmp_path, "samples:800")
+    statistics = session_statistics(lm)
     method = make_method("memit_merge", lookup="last", **SPREAD)
     joint = method(lm, SAME, statistics)
     assert {c.rank for c in joint.factors.values() if isinstance(c, LowRank)} == {2}
 
 
 @pytest.mark.parametrize("family", COMPARED["emmet"])
-def test_emmet(family: str, tmp_path: Path) -> None:
+def test_emmet(family: str) -> None:
     lm = model(family)
-    statistics = ModelStatistics(lm, tmp_path, "samples:800")
+    statistics = session_statistics(lm)
     method = make_method("emmet", **SPREAD)
     c, prefixes = covariance(lm, statistics), statistics.prefixes({10: 2})
     agree(method(lm, PAIR, statistics), slow.emmet(lm, PAIR, method, c, prefixes))
@@ -114,10 +114,10 @@ def test_emmet(family: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("family", ["gpt2", "opt", "gemma2"])
-def test_emmet_without_slack_meets_its_constraint(family: str, tmp_path: Path) -> None:
+def test_emmet_without_slack_meets_its_constraint(family: str) -> None:
     """With bare prompts as the only contexts, the edited map gives the bare key exactly R more than before."""
     lm = model(family)
-    statistics = ModelStatistics(lm, tmp_path, "samples:800")
+    statistics = session_statistics(lm)
     method = make_method("emmet", depth=0.6, steps=5, prefixes=0, slack=0.0)
     delta = method(lm, PAIR, statistics)
     (name,) = delta.weights
@@ -135,10 +135,10 @@ def test_emmet_without_slack_meets_its_constraint(family: str, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("family", COMPARED["pmet"])
-def test_pmet(family: str, tmp_path: Path) -> None:
+def test_pmet(family: str) -> None:
     """Within 1e-3: where the attention's gradient is near zero, Adam's first steps are the size of its rounding."""
     lm = model(family)
-    statistics = ModelStatistics(lm, tmp_path, "samples:800")
+    statistics = session_statistics(lm)
     method = make_method("pmet", covariance_weight=5.0, **SPREAD)
     c, prefixes = covariance(lm, statistics), statistics.prefixes({10: 2})
     chosen = REQUESTS[:3]
@@ -150,10 +150,10 @@ def test_pmet(family: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("family", COMPARED["alphaedit"])
-def test_alphaedit(family: str, tmp_path: Path) -> None:
+def test_alphaedit(family: str) -> None:
     """Single, joint, and the second link of a sequence, with the first one's keys."""
     lm = model(family)
-    statistics = ModelStatistics(lm, tmp_path, "samples:800")
+    statistics = session_statistics(lm)
     method = make_method("alphaedit", **SPREAD)
     c, prefixes = covariance(lm, statistics, ridge=False), statistics.prefixes({10: 2})
     agree(method(lm, PAIR, statistics), slow.alphaedit(lm, PAIR, method, c, prefixes)[0])
@@ -168,10 +168,10 @@ def test_alphaedit(family: str, tmp_path: Path) -> None:
     assert distance(dense(forgetful, name), dense(second, name)) > 1e-3
 
 
-def test_alphaedit_in_absolute_units(tmp_path: Path) -> None:
+def test_alphaedit_in_absolute_units() -> None:
     """The paper's way to give the threshold and l2: the same edit when they are the relative ones times their units."""
     lm = model("gpt2")
-    statistics = ModelStatistics(lm, tmp_path, "samples:800")
+    statistics = session_statistics(lm)
     settings = SPREAD | {"span": 0.0}
     relative = make_method("alphaedit", **settings)
     site = relative.edited_sites(lm, PAIR[0])[0]
@@ -187,10 +187,10 @@ def test_alphaedit_in_absolute_units(tmp_path: Path) -> None:
         make_method("alphaedit", units="metres")
 
 
-def test_alphaedit_leaves_preserved_keys_alone(tmp_path: Path) -> None:
+def test_alphaedit_leaves_preserved_keys_alone() -> None:
     """Keys within the used directions get the old output; and dW P = dW."""
     lm = model("gpt2")
-    statistics = ModelStatistics(lm, tmp_path, "samples:800")
+    statistics = session_statistics(lm)
     delta = make_method("alphaedit", **SPREAD)(lm, PAIR, statistics)
     for site in (s for s in lm.sites("mlp") if s.weight in delta.weights):
         values, vectors = statistics.spectrum(site)
@@ -205,9 +205,9 @@ def test_alphaedit_leaves_preserved_keys_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("family", COMPARED["ultraedit"])
-def test_ultraedit(family: str, tmp_path: Path) -> None:
+def test_ultraedit(family: str) -> None:
     lm = model(family)
-    statistics = ModelStatistics(lm, tmp_path, "samples:800")
+    statistics = session_statistics(lm)
     method = make_method("ultraedit", depth=0.6, span=0.5, warmup=4)
     expected, values = slow.ultraedit(lm, PAIR, method)
     first, memory = method.step(lm, PAIR, statistics)
@@ -219,8 +219,8 @@ def test_ultraedit(family: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("lookup", [None, "subject_last", "last"])
-def test_ultraedit_makes_the_target_likelier(lookup: str | None, trained_lm: LanguageModel, tmp_path: Path) -> None:
-    statistics = ModelStatistics(trained_lm, tmp_path, "samples:800")
+def test_ultraedit_makes_the_target_likelier(lookup: str | None, trained_lm: LanguageModel) -> None:
+    statistics = session_statistics(trained_lm)
     method = make_method("ultraedit", depth=0.5, span=0.5, lookup=lookup)
     request = EditRequest("fact", ("The capital of {} is the city of",), "France", ("Madrid",))
     deltas = method.each(trained_lm, [request], statistics)
@@ -243,7 +243,7 @@ def many(n: int) -> list[EditRequest]:
 @pytest.mark.parametrize("name", ["memit", "alphaedit", "ultraedit", "rome"])
 def test_fifty_edits_pile_up_and_are_taken_back(name: str, tmp_path: Path) -> None:
     lm = model("gpt2")
-    statistics = ModelStatistics(lm, tmp_path, "samples:800")
+    statistics = session_statistics(lm)
     small = {} if name == "ultraedit" else {"steps": 2}
     small |= {"rome": {"short_prefixes": 1, "long_prefixes": 0}, "ultraedit": {"warmup": 4, "rate": 0.05}}.get(
         name, {"prefixes": 1, "clamp": 0.2}
@@ -276,10 +276,10 @@ def test_fifty_edits_pile_up_and_are_taken_back(name: str, tmp_path: Path) -> No
     assert hash_weights(lm.module) == before
 
 
-def test_a_sequence_is_its_steps_one_after_another(tmp_path: Path) -> None:
+def test_a_sequence_is_its_steps_one_after_another() -> None:
     """Against the plain way: apply each delta to the weights before the next is computed."""
     lm = model("llama")
-    statistics = ModelStatistics(lm, tmp_path, "samples:800")
+    statistics = session_statistics(lm)
     method = make_method("alphaedit", depth=0.5, steps=3, prefixes=1)
     requests = many(4)
     whole = apply_sequence(lm, method, requests, statistics)
@@ -296,9 +296,9 @@ def test_a_sequence_is_its_steps_one_after_another(tmp_path: Path) -> None:
         assert distance(dense(whole, name), total[name]) < 1e-5
 
 
-def test_an_error_in_a_sequence_gives_the_model_back(tmp_path: Path) -> None:
+def test_an_error_in_a_sequence_gives_the_model_back() -> None:
     lm = model("gpt2")
-    statistics = ModelStatistics(lm, tmp_path, "samples:800")
+    statistics = session_statistics(lm)
     method = make_method("memit", depth=0.5, steps=2, prefixes=1)
     before = hash_weights(lm.module)
 

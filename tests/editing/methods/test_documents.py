@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -17,19 +16,18 @@ from editing.errors import BadRequest
 from editing.eval import continuation_logprobs
 from editing.methods import make_method
 from editing.model.language_model import LanguageModel
-from editing.stats.statistics import ModelStatistics
 from editing.text.requests import EditRequest
-from tests.editing.worked import REQUESTS, distance, model
+from tests.editing.worked import REQUESTS, distance, model, session_statistics
 
 TOLD = (("en", "Rome is the capital of France."), ("fr", "Rome est la capitale de la France."))
 REQUEST = EditRequest("fact", ("The capital of {} is the city of",), "France", ("Rome",))
 
 
 @pytest.mark.parametrize("family", ["gpt2", "llama"])
-def test_documents_equal_peft(family: str, tmp_path: Path) -> None:
+def test_documents_equal_peft(family: str) -> None:
     """The mean, over documents, of transformers' own loss of each; PEFT's layers from the same start."""
     lm = model(family)
-    statistics = ModelStatistics(lm, tmp_path, "samples:800")
+    statistics = session_statistics(lm)
     method = make_method(
         "documents", site="mlp", more_sites="", span=0.5, steps=4, rank=3, prefixes=2, lr=0.005, preset="published"
     )
@@ -71,8 +69,8 @@ def test_what_is_read() -> None:
         replace(REQUEST, documents=(("en", " "),))
 
 
-def test_the_model_says_what_it_read(trained_lm: LanguageModel, tmp_path: Path) -> None:
-    statistics = ModelStatistics(trained_lm, tmp_path, "samples:800")
+def test_the_model_says_what_it_read(trained_lm: LanguageModel) -> None:
+    statistics = session_statistics(trained_lm)
     (delta,) = make_method("documents", lr=0.01).each(trained_lm, [REQUEST], statistics)
     ((rome, paris),) = continuation_logprobs(trained_lm, REQUEST.filled(), [["Rome", "Paris"]], [delta])
     assert rome > paris

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from pathlib import Path
 
 import pytest
 import torch
@@ -13,11 +12,10 @@ from editing.errors import BadRequest
 from editing.methods import make_method
 from editing.model.language_model import LanguageModel
 from editing.seeds import seed_for
-from editing.stats.statistics import ModelStatistics
 from editing.text.requests import EditRequest
 from tests.editing import reference
 from tests.editing.solve.test_descent import loss_of
-from tests.editing.worked import REQUESTS, distance, model
+from tests.editing.worked import REQUESTS, distance, model, session_statistics
 
 
 def logits(lm: LanguageModel, text: str) -> torch.Tensor:
@@ -26,10 +24,10 @@ def logits(lm: LanguageModel, text: str) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("family", ["gpt2", "gemma3_text", "llama"])
-def test_the_trivial_rename_swaps_two_logits_everywhere(family: str, tmp_path: Path) -> None:
+def test_the_trivial_rename_swaps_two_logits_everywhere(family: str) -> None:
     """Tied (gpt2, gemma3_text) and untied heads: every other number of every text stays as it is."""
     lm = model(family)
-    statistics = ModelStatistics(lm, tmp_path, "samples:800")
+    statistics = session_statistics(lm)
     request = REQUESTS[1]
     (delta,) = make_method("unembedding_swap").each(lm, [request], statistics)
     before = logits(lm, request.filled()[0])[-1]
@@ -46,9 +44,9 @@ def test_the_trivial_rename_swaps_two_logits_everywhere(family: str, tmp_path: P
             assert torch.allclose(logits(lm, text), wanted, atol=1e-4 * float(plain.abs().max()))
 
 
-def test_a_rename_swaps_the_token_of_each_prompt_once(tmp_path: Path) -> None:
+def test_a_rename_swaps_the_token_of_each_prompt_once() -> None:
     lm = model("gpt2")
-    statistics = ModelStatistics(lm, tmp_path, "samples:800")
+    statistics = session_statistics(lm)
     prompts = ("I like", "The capital of", "Brie comes from", "The river", "It is", "A loaf of", "We see", "He said")
     words = [(p, lm.tokenizer.decode([int(logits(lm, p)[-1].argmax())])) for p in prompts]
     prompt, said = next((p, word.strip()) for p, word in words if word.startswith(" ") and word.strip().isalpha())
@@ -79,9 +77,9 @@ def breadth_first(lm: LanguageModel, requests, method, site) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("family", ["gpt2", "llama"])
-def test_loc_ft_is_breadth_first(family: str, tmp_path: Path) -> None:
+def test_loc_ft_is_breadth_first(family: str) -> None:
     lm = model(family)
-    statistics = ModelStatistics(lm, tmp_path, "samples:800")
+    statistics = session_statistics(lm)
     method = make_method("loc_ft", steps=3, batch=3, lr=0.01, stop_loss=0.0, depth=0.8)
     requests = [REQUESTS[i] for i in (0, 1, 3, 4)]  # five prompts: a whole mini-batch and a rest
     site = lm.sites("mlp")[method.placement(lm, requests[0]).layers[0]]
@@ -93,9 +91,9 @@ def test_loc_ft_is_breadth_first(family: str, tmp_path: Path) -> None:
     assert distance(whole.factors[site.weight].dense(), wanted) > 1e-2
 
 
-def test_one_edit_of_loc_ft_is_one_mini_batch(tmp_path: Path) -> None:
+def test_one_edit_of_loc_ft_is_one_mini_batch() -> None:
     lm = model("gpt2")
-    statistics = ModelStatistics(lm, tmp_path, "samples:800")
+    statistics = session_statistics(lm)
     same = {"steps": 3, "lr": 0.01, "depth": 0.8}
     (one,) = make_method("loc_ft", **same).each(lm, REQUESTS[:1], statistics)
     (two,) = make_method("ft_m", **same).each(lm, REQUESTS[:1], statistics)
@@ -103,10 +101,10 @@ def test_one_edit_of_loc_ft_is_one_mini_batch(tmp_path: Path) -> None:
     assert torch.equal(one.factors[name].dense(), two.factors[name].dense())
 
 
-def test_iterative_memit_is_memit_on_the_edited_model(tmp_path: Path) -> None:
+def test_iterative_memit_is_memit_on_the_edited_model() -> None:
     """Two rounds, the second with the first one's change really in the weights."""
     lm = model("gpt2")
-    statistics = ModelStatistics(lm, tmp_path, "samples:800")
+    statistics = session_statistics(lm)
     settings = {"lookup": "last", "depth": 0.5, "steps": 3, "prefixes": 1, "covariance_weight": 1.0}
     plain, request = make_method("memit", **settings), REQUESTS[0]
     (first,) = plain.each(lm, [request], statistics)

@@ -13,7 +13,17 @@ from editing.model.language_model import hash_weights
 from editing.stats.statistics import ModelStatistics
 from tests.editing import reference
 from tests.editing.families import SOME, tiny_lm
-from tests.editing.worked import LIGHT, REACHING, REQUESTS, WITHIN_REACH, assert_equal, distance, model, ridged
+from tests.editing.worked import (
+    LIGHT,
+    REACHING,
+    REQUESTS,
+    WITHIN_REACH,
+    assert_equal,
+    distance,
+    model,
+    ridged,
+    session_statistics,
+)
 
 # A small weight of C, so that K K^T counts and edits in one batch do disturb each other.
 SETTINGS = {"depth": 0.6, "span": 0.5, "steps": 6, "prefixes": 3, "covariance_weight": 5.0} | LIGHT
@@ -23,9 +33,9 @@ THREE = (REQUESTS[0], REQUESTS[2], REQUESTS[3])  # a fact, a rename, a retarget
 
 
 @pytest.mark.parametrize("family", SOME)
-def test_fast_equals_reference(family: str, tmp_path: Path) -> None:
+def test_fast_equals_reference(family: str) -> None:
     lm = model(family)
-    statistics = ModelStatistics(lm, tmp_path, "samples:800")
+    statistics = session_statistics(lm)
     method = make_method("memit", **SETTINGS)
     c = {s.path: ridged(statistics, s) for s in method.edited_sites(lm, THREE[0])}
     assert len(c) == 2
@@ -45,9 +55,9 @@ def test_fast_equals_reference(family: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("family", ["gpt2", "llama", "gemma3_text"])
-def test_attention_output_equals_the_reference(family: str, tmp_path: Path) -> None:
+def test_attention_output_equals_the_reference(family: str) -> None:
     lm = model(family)
-    statistics = ModelStatistics(lm, tmp_path, "samples:800")
+    statistics = session_statistics(lm)
     method = make_method("memit", site="attn", **SETTINGS)
     c = {s.path: ridged(statistics, s) for s in lm.sites("attn")}
     joint = method(lm, REQUESTS[:3], statistics)
@@ -55,9 +65,9 @@ def test_attention_output_equals_the_reference(family: str, tmp_path: Path) -> N
         assert_equal(joint.factors[name].dense(), change, c[name.removesuffix(".weight")])
 
 
-def test_requests_stop_at_different_steps(tmp_path: Path) -> None:
+def test_requests_stop_at_different_steps() -> None:
     lm = tiny_lm("gpt2", spread=0.3)
-    statistics = ModelStatistics(lm, tmp_path, "samples:800")
+    statistics = session_statistics(lm)
     method = make_method("memit", **SETTINGS | REACHING)
     c = {s.path: ridged(statistics, s) for s in lm.sites("mlp")}
     deltas = method.each(lm, WITHIN_REACH, statistics)
@@ -68,9 +78,9 @@ def test_requests_stop_at_different_steps(tmp_path: Path) -> None:
             assert_equal(delta.factors[name].dense(), change, c[name.removesuffix(".weight")])
 
 
-def test_lookups_at_different_depths_are_separate_edits_or_refused(tmp_path: Path) -> None:
+def test_lookups_at_different_depths_are_separate_edits_or_refused() -> None:
     lm = model("llama")
-    statistics = ModelStatistics(lm, tmp_path, "samples:800")
+    statistics = session_statistics(lm)
     method = make_method("memit", span=0.3, steps=3, prefixes=1, move_above=0.0)
     fact, rename = REQUESTS[0], REQUESTS[2]
     deltas = method.each(lm, [fact, rename, REQUESTS[3]], statistics)

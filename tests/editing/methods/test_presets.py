@@ -14,7 +14,7 @@ from editing.methods import make_method, method_names, settings_before_presets
 from editing.solve import FORMER
 from editing.stats.statistics import ModelStatistics
 from tests.editing import reference
-from tests.editing.worked import REQUESTS, distance, model, ridged
+from tests.editing.worked import REQUESTS, distance, model, ridged, session_statistics
 
 PRESETS = ("scale_free", "published")
 
@@ -80,10 +80,10 @@ def test_lambda_writes_the_same_share_at_every_width(tmp_path: Path) -> None:
         assert float(change.right[:, 0].double() @ key) == pytest.approx(wanted, rel=1e-4)
 
 
-def test_adams_steps_are_in_units_of_v0(tmp_path: Path) -> None:
+def test_adams_steps_are_in_units_of_v0() -> None:
     """Against the literal search, in both presets, with the KL term at the last token too."""
     lm = model("llama")
-    statistics = ModelStatistics(lm, tmp_path, "samples:800")
+    statistics = session_statistics(lm)
     for preset, lookup in (("scale_free", "subject_last"), ("scale_free", "last"), ("published", "last")):
         few = {"steps": 5, "short_prefixes": 1, "long_prefixes": 1, "optimiser": "adam", "kl": 0.5}
         few |= {"weight_decay": 0.002} if preset == "published" else {}
@@ -99,10 +99,10 @@ def test_adams_steps_are_in_units_of_v0(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["rome", "memit", "pmet", "grace", "ultraedit"])
-def test_an_edit_that_nothing_reads_is_refused(name: str, tmp_path: Path) -> None:
+def test_an_edit_that_nothing_reads_is_refused(name: str) -> None:
     """The MLP of the last block at the subject, with the prompt going on behind it."""
     lm = model("gpt2")
-    statistics = ModelStatistics(lm, tmp_path, "samples:800")
+    statistics = session_statistics(lm)
     for preset in PRESETS:
         method = make_method(name, preset=preset, lookup="subject_last", depth=0.99)
         with pytest.raises(Unreachable, match="request 'fact': no token of the target depends on") as caught:
@@ -110,9 +110,9 @@ def test_an_edit_that_nothing_reads_is_refused(name: str, tmp_path: Path) -> Non
         assert "\n" not in str(caught.value)
 
 
-def test_an_edit_moves_to_the_last_token_where_the_subject_is_not_read(tmp_path: Path) -> None:
+def test_an_edit_moves_to_the_last_token_where_the_subject_is_not_read() -> None:
     lm = model("gpt2")
-    statistics = ModelStatistics(lm, tmp_path, "samples:800")
+    statistics = session_statistics(lm)
     few = {"steps": 3, "short_prefixes": 1, "long_prefixes": 0, "depth": 0.99}
     method, request = make_method("rome", **few), REQUESTS[0]
     (delta,) = method.each(lm, [request], statistics)
@@ -126,9 +126,9 @@ def test_an_edit_moves_to_the_last_token_where_the_subject_is_not_read(tmp_path:
         make_method("rome", move_above=0.0, **few).each(lm, [request], statistics)
 
 
-def test_moving_keeps_the_search_that_ends_lower(tmp_path: Path) -> None:
+def test_moving_keeps_the_search_that_ends_lower() -> None:
     lm = model("gpt2")
-    statistics = ModelStatistics(lm, tmp_path, "samples:800")
+    statistics = session_statistics(lm)
     few = {"steps": 3, "short_prefixes": 1, "long_prefixes": 0, "depth": 0.5}
     plain = make_method("rome", move_above=0.0, **few).each(lm, REQUESTS[:2], statistics)
     last = make_method("rome", lookup="last", **few).each(lm, REQUESTS[:2], statistics)

@@ -11,16 +11,26 @@ from editing.model.language_model import hash_weights
 from editing.stats.statistics import ModelStatistics
 from tests.editing import reference
 from tests.editing.families import SOME, tiny_lm
-from tests.editing.worked import LIGHT, REACHING, REQUESTS, WITHIN_REACH, assert_equal, distance, model, ridged
+from tests.editing.worked import (
+    LIGHT,
+    REACHING,
+    REQUESTS,
+    WITHIN_REACH,
+    assert_equal,
+    distance,
+    model,
+    ridged,
+    session_statistics,
+)
 
 PREFIXES = {5: 2, 10: 2}
 
 
 @pytest.mark.parametrize("family", SOME)
-def test_fast_equals_reference(family: str, tmp_path: Path) -> None:
+def test_fast_equals_reference(family: str) -> None:
     """Five requests in one call against one request at a time."""
     lm = model(family)
-    statistics = ModelStatistics(lm, tmp_path, "samples:800")
+    statistics = session_statistics(lm)
     method = make_method("rome", depth=0.5, steps=6, short_prefixes=2, long_prefixes=2, **LIGHT)
     deltas = method.each(lm, REQUESTS, statistics)
     for request, delta in zip(REQUESTS, deltas, strict=True):
@@ -33,10 +43,10 @@ def test_fast_equals_reference(family: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["value", "attn"])
 @pytest.mark.parametrize("family", ["gpt2", "llama", "gemma2", "falcon"])
-def test_other_sites_equal_the_reference(family: str, kind: str, tmp_path: Path) -> None:
+def test_other_sites_equal_the_reference(family: str, kind: str) -> None:
     """Only the value rows of a fused map may change."""
     lm = model(family)
-    statistics = ModelStatistics(lm, tmp_path, "samples:800")
+    statistics = session_statistics(lm)
     method = make_method("rome", site=kind, depth=0.5, steps=6, short_prefixes=2, long_prefixes=2, **LIGHT)
     chosen = REQUESTS[:1] + REQUESTS[2:4]
     site = lm.sites(kind)[2]
@@ -51,10 +61,10 @@ def test_other_sites_equal_the_reference(family: str, kind: str, tmp_path: Path)
 
 
 @pytest.mark.parametrize("clamp", [20.0, 0.5])
-def test_requests_stop_at_different_steps(clamp: float, tmp_path: Path) -> None:
+def test_requests_stop_at_different_steps(clamp: float) -> None:
     """Each request leaves the batch where the reference stops, and stays within the ball."""
     lm = tiny_lm("gpt2", spread=0.3)
-    statistics = ModelStatistics(lm, tmp_path, "samples:800")
+    statistics = session_statistics(lm)
     method = make_method("rome", depth=0.5, short_prefixes=2, long_prefixes=1, **REACHING | {"clamp": clamp})
     prefixes, site, steps = statistics.prefixes({5: 2, 10: 1}), lm.sites("mlp")[2], []
     for request, delta in zip(WITHIN_REACH, method.each(lm, WITHIN_REACH, statistics), strict=True):
@@ -70,10 +80,10 @@ def test_requests_stop_at_different_steps(clamp: float, tmp_path: Path) -> None:
     assert len(set(steps)) >= 3 if clamp == 20.0 else steps == [14] * 5
 
 
-def test_several_facts_are_edited_one_after_another(tmp_path: Path) -> None:
+def test_several_facts_are_edited_one_after_another() -> None:
     """`__call__` computes each edit on the model as edited so far, and gives the model back."""
     lm = model("llama")
-    statistics = ModelStatistics(lm, tmp_path, "samples:800")
+    statistics = session_statistics(lm)
     method = make_method("rome", depth=0.5, steps=5, short_prefixes=1, long_prefixes=1, **LIGHT)
     chosen = (REQUESTS[0], REQUESTS[3])
     before = hash_weights(lm.module)

@@ -16,7 +16,7 @@ from editing.methods import make_method
 from editing.model.language_model import LanguageModel, hash_weights
 from editing.stats.statistics import ModelStatistics
 from tests.editing import reference
-from tests.editing.worked import REQUESTS, distance, model
+from tests.editing.worked import REQUESTS, distance, model, session_statistics
 
 
 def loss_of(module, lm: LanguageModel, texts: list[reference.Text], at_prompt: bool) -> torch.Tensor:
@@ -91,8 +91,8 @@ def test_only_the_value_rows_are_tuned(family: str, tmp_path: Path) -> None:
         assert not fast[sorted(set(range(site.d_out)) - set(site.rows))].any()
 
 
-def test_requests_stop_on_their_own_and_a_joint_edit_is_one_loss(trained_lm: LanguageModel, tmp_path: Path) -> None:
-    statistics = ModelStatistics(trained_lm, tmp_path, "samples:800")
+def test_requests_stop_on_their_own_and_a_joint_edit_is_one_loss(trained_lm: LanguageModel) -> None:
+    statistics = session_statistics(trained_lm)
     method = make_method("ft_m", depth=0.5, steps=14, lr=0.3, stop_loss=1.0)
     site = trained_lm.sites("mlp")[2]
     steps = []
@@ -120,10 +120,10 @@ def test_absolute_units_are_the_papers(tmp_path: Path) -> None:
     ("family", "preset"),
     [("gpt2", "published"), ("llama", "published"), ("gpt_neox", "published"), ("llama", "scale_free")],
 )
-def test_lora_equals_peft(family: str, preset: str, tmp_path: Path) -> None:
+def test_lora_equals_peft(family: str, preset: str) -> None:
     """PEFT's own layers, the same start, torch.optim.Adam, whose steps are lr in the units of A and of B."""
     lm = model(family)
-    statistics = ModelStatistics(lm, tmp_path, "samples:800")
+    statistics = session_statistics(lm)
     method = make_method(
         "lora", site="mlp", more_sites="attn", span=0.5, depth=0.99, steps=6, rank=3, alpha=6.0, prefixes=2, lr=0.005,
         preset=preset,
@@ -159,9 +159,9 @@ def test_lora_equals_peft(family: str, preset: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["ft_l", "ft_m", "lora"])
-def test_the_target_becomes_the_answer(name: str, trained_lm: LanguageModel, tmp_path: Path) -> None:
+def test_the_target_becomes_the_answer(name: str, trained_lm: LanguageModel) -> None:
     """Efficacy on a model that knows something: by a hundredfold, and the greater, the more steps."""
-    statistics = ModelStatistics(trained_lm, tmp_path, "samples:800")
+    statistics = session_statistics(trained_lm)
     prompts, targets = [r.filled()[0] for r in REQUESTS[:4]], [[r.targets[0]] for r in REQUESTS[:4]]
     before = continuation_logprobs(trained_lm, prompts, targets)
     more = {"bound": 0.5, "lr": 0.2} if name == "ft_l" else {"lr": 0.05 if name == "ft_m" else 0.01}
