@@ -23,7 +23,7 @@ import json
 import sys
 import time
 import types
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +122,7 @@ def run(job: dict, home: Path) -> dict[str, Any]:
     began = time.process_time()
     hparams = make_hparams(getattr(module, settings), job["hparams"])
     give_covariances(package, job, model)
+    give_steps(package, hparams)
     contexts = give_contexts(package, job, model, tokenizer, hparams)
     prepared = time.process_time() - began
     original = {name: value.detach().clone() for name, value in model.named_parameters()}
@@ -138,7 +139,7 @@ def run(job: dict, home: Path) -> dict[str, Any]:
             restore(model, original)
             continue
         spent = {"cpu_seconds": time.process_time() - cpu, "wall_seconds": time.perf_counter() - wall}
-        edited = edited.merge_and_unload() if hasattr(edited, "merge_and_unload") else edited
+        edited = unwrapped(edited)
         if not isinstance(edited, torch.nn.Module) or not hasattr(edited, "named_parameters"):
             edits.append({"error": f"{type(edited).__name__} is no model with other weights"})
             continue
@@ -150,6 +151,15 @@ def run(job: dict, home: Path) -> dict[str, Any]:
     save_file(tensors, job["tensors"])
     versions = {"torch": torch.__version__, "transformers": transformers.__version__}
     return {"edits": edits, "contexts": contexts, "prepare_cpu_seconds": prepared, "versions": versions}
+
+
+def unwrapped(edited: Any) -> Any:
+    """The model with its adapters merged, and without the mark that it has any, by which the next edit would go on."""
+    if not hasattr(edited, "merge_and_unload"):
+        return edited
+    merged = edited.merge_and_unload()
+    vars(merged).pop("peft_config", None)
+    return merged
 
 
 def make_hparams(kind: Any, values: dict) -> Any:
@@ -223,6 +233,14 @@ def give_covariances(package: str, job: dict, model: Any) -> None:
             vars(module)["get_inv_cov"] = get_inv_cov
             for path in job["covariances"] or ():  # before the edits, whose seconds are counted
                 inverse(path)
+
+
+def give_steps(package: str, hparams: Any) -> None:
+    """Tell AdaLoRA its number of steps: current versions of peft refuse it otherwise, and EasyEdit never does. The
+    number is for the schedule of ranks, which EasyEdit never runs, so that nothing else depends on it."""
+    for module in files_of(package):
+        if hasattr(module, "AdaLoraConfig"):
+            vars(module)["AdaLoraConfig"] = partial(module.AdaLoraConfig, total_step=hparams.num_steps)
 
 
 def give_contexts(package: str, job: dict, model: Any, tokenizer: Any, hparams: Any) -> Any:

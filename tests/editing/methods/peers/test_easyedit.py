@@ -184,7 +184,7 @@ def test_changes_of_weights_come_back_as_deltas(tmp_path: Path, monkeypatch: pyt
 
 @needs_peer
 @pytest.mark.slow
-@pytest.mark.parametrize("editor", ["ROME", "R-ROME", "MEMIT", "EMMET", "PMET", "FT", "AlphaEdit"])
+@pytest.mark.parametrize("editor", ["ROME", "R-ROME", "MEMIT", "EMMET", "PMET", "FT", "LoRA", "AlphaEdit"])
 @pytest.mark.parametrize("family", ["gpt2", "llama"])
 def test_the_real_editors_run(editor: str, family: str, tmp_path: Path) -> None:
     lm = tiny(family)
@@ -201,3 +201,18 @@ def test_the_real_editors_run(editor: str, family: str, tmp_path: Path) -> None:
             continuation_logprobs(lm, prompts, targets, [delta], [0]),
         )
         assert edited[0] != base[0]  # PMET at its published weight of the covariance moves it by 5e-7
+
+
+@needs_peer
+@pytest.mark.slow
+def test_each_edit_of_lora_begins_on_the_unedited_model(tmp_path: Path) -> None:
+    lm = tiny("llama")
+    statistics = ModelStatistics(lm, tmp_path / "cache", "identity")
+    method = make_method("easyedit:LoRA")
+    (_, second), (alone,) = method.each(lm, REQUESTS, statistics), method.each(lm, REQUESTS[1:], statistics)
+    assert second.weights == alone.weights and len(alone.weights) == 2 * lm.n_layers  # query and value maps
+    for name, change in alone.factors.items():
+        assert isinstance(change, LowRank | Dense)
+        other = second.factors[name]
+        assert isinstance(other, LowRank | Dense) and int(torch.linalg.matrix_rank(change.dense(), rtol=1e-3)) <= 12
+        torch.testing.assert_close(other.dense(), change.dense(), rtol=1e-3, atol=1e-5)
