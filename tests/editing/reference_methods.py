@@ -275,7 +275,7 @@ def ultraedit(
         h_hat, g_hat = hat[:, : site.d_in], hat[:, site.d_in :]
         rms = torch.cat([w[site.path][2] for w in warm]).square().mean().sqrt()
         square = torch.cat([w[site.path][0] for w in warm]).square().sum(1).mean()
-        v = -method.rate * rms / site.d_in * (h_hat * h_hat).sum(1, keepdim=True) * g_hat
+        v = -method.rate / len(sites) * rms / site.d_in * (h_hat * h_hat).sum(1, keepdim=True) * g_hat
         inner = h.T @ h + method.ridge * square * torch.eye(site.d_in, dtype=torch.float64, device=lm.device)
         changes[site.weight] = torch.linalg.solve(inner, h.T @ v).T.float()
     return changes, everything

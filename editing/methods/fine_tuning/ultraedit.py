@@ -11,7 +11,8 @@ made one at a time; the preset "published" has the first two as the authors do:
 - The statistics start with the tokens of `warmup` texts drawn from the model itself. The authors start from nothing, so
   that their first turn is 100 edits; with a single token in one map the normalised features would be zero.
 - With `units` relative, v = -rate * s * (||h^||^2 / d_in) * g^ with s the root mean square of the map's outputs over
-  the warm-up, and the ridge is a multiple of the mean squared length of the warm-up's keys.
+  the warm-up, and the ridge is a multiple of the mean squared length of the warm-up's keys. The edited layers share the
+  rate: what they write adds up in the stream, and a run of blocks is one layer in a small model and five in SmolLM2.
 - The edited maps are always of one kind of site, where the authors choose gate and up projections for Llama and Gemma.
 - `lookup` left out means the answer positions of the paper (EasyEdit's settings take every token of the sequence);
   given, it means that position alone.
@@ -68,7 +69,7 @@ class UltraEdit(Spanning):
 
     lookup: str | None = setting(None, "keys' token; unset: the answer's", choices=get_args(Lookup))
     prefixes: int = 0
-    rate: float = setting(0.3, "change of the output for a normalised gradient and key of ones", unit="output RMS")
+    rate: float = setting(0.3, "change of all outputs for a normalised gradient and key of ones", unit="output RMS")
     ridge: float = setting(0.1, "weight of ||dW||^2", unit="mean ||key||^2")
     units: str = setting("relative", "scale of rate and ridge", choices=("relative", "absolute"))
     warmup: int = setting(32, "texts of 16 tokens that start the running statistics", unit="texts")
@@ -125,7 +126,9 @@ class UltraEdit(Spanning):
                 rows.both(), self.units == "absolute"
             )
         factors = {
-            site.weight: self._solve(site, rows, running[site.d_in, site.size], known.scales[site.path])
+            site.weight: self._solve(
+                site, rows, running[site.d_in, site.size], known.scales[site.path], self._share(len(features))
+            )
             for site, rows in features.items()
         }
         return Delta(factors, self.provenance(lm, list(requests), statistics)), Memory(running, known.scales)
@@ -141,10 +144,14 @@ class UltraEdit(Spanning):
             return [[1 / tokens] * len(c.prompts) for c in contexts]
         return [[1 / (len(c.prompts) * len(p.target)) for p in c.prompts] for c in contexts]
 
-    def _solve(self, site: Site, features: Features, running: Running, scale: Scale) -> LowRank:
+    def _share(self, layers: int) -> float:
+        """The part of the rate that one of several edited layers has."""
+        return 1 / layers if self.units == "relative" and self.relative else 1.0
+
+    def _solve(self, site: Site, features: Features, running: Running, scale: Scale, share: float) -> LowRank:
         hidden, gradient = running.normalised(features.both()).split([site.d_in, site.size], 1)
         unit, square = (scale.output_rms / site.d_in, scale.key_square) if self.units == "relative" else (1.0, 1.0)
-        value_ND = in_rows(-self.rate * unit * (hidden**2).sum(1, keepdim=True) * gradient, site.rows, site.d_out)
+        value_ND = in_rows(-self.rate * share * unit * (hidden**2).sum(1, keepdim=True) * gradient, site.rows, site.d_out)
         # V^T H (H^T H + r I)^-1 = V^T (H H^T + r I)^-1 H
         key = features.key.double()
         inner = key @ key.T + self.ridge * square * torch.eye(len(key), dtype=torch.float64)
