@@ -151,7 +151,9 @@ class UltraEdit(Spanning):
     def _solve(self, site: Site, features: Features, running: Running, scale: Scale, share: float) -> LowRank:
         hidden, gradient = running.normalised(features.both()).split([site.d_in, site.size], 1)
         unit, square = (scale.output_rms / site.d_in, scale.key_square) if self.units == "relative" else (1.0, 1.0)
-        value_ND = in_rows(-self.rate * share * unit * (hidden**2).sum(1, keepdim=True) * gradient, site.rows, site.d_out)
+        value_ND = in_rows(
+            -self.rate * share * unit * (hidden**2).sum(1, keepdim=True) * gradient, site.rows, site.d_out
+        )
         # V^T H (H^T H + r I)^-1 = V^T (H H^T + r I)^-1 H
         key = features.key.double()
         inner = key @ key.T + self.ridge * square * torch.eye(len(key), dtype=torch.float64)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from benchmarks.speed.methods.settings import harmonic, searched
-from benchmarks.speed.methods.table import DEFAULT, PAGE, PUBLISHED, TABLE, page
+from benchmarks.speed.methods.table import BELOW, DEFAULT, PAGE, PUBLISHED, TABLE, page
 from editing.methods import make_method, method_names
 
 
@@ -19,7 +19,7 @@ def test_a_line_has_both_presets_the_search_and_the_reason() -> None:
     line = {"rung": "r", "n": 12, "efficacy": 1.0, "paraphrase": 0.8, "neighbour": 0.9, "same_subject": 0.7}
     line |= {"placebo": 0.5, "generalisation": 0.6, "specificity": 0.8, "composite": 0.69, "low": 0.5, "high": 0.8}
     line |= {"seconds_edit": 0.25, "moved": 12, "error": ""}
-    low = {"efficacy": 0.05, "composite": 0.01}
+    low = {"efficacy": 0.05, "composite": 0.01, "low": 0.0, "high": 0.02}
     table = pd.DataFrame(
         [
             line | {"method": "rome", "settings": DEFAULT},
@@ -33,9 +33,10 @@ def test_a_line_has_both_presets_the_search_and_the_reason() -> None:
     )
     text = page(table)
     numbers = "1.00 | 0.80 | 0.60 | 0.90 | 0.70 | 0.69 [0.50, 0.80] | 12 | 0.25"
-    assert f"| `rome` | {numbers} | 0.05 | 0.01 | 0.72 (4) |" in text
-    assert "| `memit` | refused: not reachable |" in text and f"| `lora` | {numbers} | refused |  |  |" in text
+    assert f"| `rome` | {numbers} | 0.05 | 0.01 [0.00, 0.02] | 0.25 | 0.72 (4) |" in text
+    assert "| `memit` | refused: not reachable |" in text and f"| `lora` | {numbers} | refused |  |  |  |" in text
     assert "Not measured on r: `ablate`" in text
+    assert f"- `memit` (r refused): {BELOW['memit']}" in text and "- `rome` (r" not in text
 
 
 def test_what_is_searched_are_settings_that_the_methods_take() -> None:
