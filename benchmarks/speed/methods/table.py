@@ -48,17 +48,17 @@ BELOW = {
     "memit_merge": "As MEMIT, whose single edits are the same.",
     "memit_iterative": UNMOVED + "`move_above` .3 moves it: efficacy 1.00. On gpt2-1x64 not followed up.",
     "emmet": UNMOVED + "`move_above` .3 moves it: efficacy 1.00.",
-    "pmet": "The search ends at .03 to .06 nats with changes of attention and MLP together; as in the paper only the MLP's "
-    "part is written, and alone it is not enough.",
+    "pmet": "The search ends at .03 to .06 nats with changes of attention and MLP together; as in the paper only the "
+    "MLP's part is written, and alone it is not enough.",
     "norm_anchor": "The new output is as long as the old one by construction; ROME's is two to five times as long.",
-    "lre": "No loss is minimised; the change is what the inverse of an affine map proposes. With one block nothing is read "
-    "at the subject.",
+    "lre": "No loss is minimised; the change is what the inverse of an affine map proposes. With one block nothing is "
+    "read at the subject.",
     "ike": "Grown rungs have read no text in which a statement decides a later answer; SmolLM2 follows half of them.",
-    "steer": "One vector for all positions, at most as long as the output (`clamp` 1): the search ends at 1.4 to 6.5 nats. "
-    "With `clamp` 4 efficacy is 1.00 and .03 of the neighbours are kept.",
+    "steer": "One vector for all positions, at most as long as the output (`clamp` 1): the search ends at 1.4 to 6.5 "
+    "nats. With `clamp` 4 efficacy is 1.00 and .03 of the neighbours are kept.",
     "ft_l": "1 of 12 edits; not followed up.",
-    "ultraedit": "One step of one length for every edit: 1 of 12 needs a longer one. Rate .5 reaches 1.00 on gpt2-2x128 and "
-    "gpt2-4x192, at lower composites.",
+    "ultraedit": "One step of one length for every edit: 1 of 12 needs a longer one. Rate .5 reaches 1.00 on "
+    "gpt2-2x128 and gpt2-4x192, at lower composites.",
     "mend": "A network trained on edits of other facts; 1 of 12 edits is too weak. Not followed up.",
     "embedding": "One row of the table is all that changes; 1 of 8 edits of SmolLM2, not followed up.",
     "unembedding_swap": "Two rows exchanged: it has no settings.",
@@ -101,7 +101,7 @@ def _below(table: pd.DataFrame) -> list[str]:
     for name, own in missed.groupby("method", sort=True):
         values = (_number(value) or "refused" for value in own["efficacy"])
         where = ", ".join(f"{rung} {value}" for rung, value in zip(own["rung"], values, strict=True))
-        lines.append(f"- `{name}` ({where}): {BELOW[str(name)]}")
+        lines.append(f"- `{name}` ({where}): {BELOW.get(str(name), 'Not followed up.')}")
     return [*lines, ""]
 
 
