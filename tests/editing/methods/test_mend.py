@@ -14,10 +14,10 @@ from editing.methods.fine_tuning.gradients import Features, read_features
 from editing.methods.fine_tuning.hypernetwork import Hypernetwork, shape_name
 from editing.methods.fine_tuning.mend_training import TARGET, _lessons, _loss, train
 from editing.model.language_model import LanguageModel
+from editing.stats.statistics import ModelStatistics
 from editing.text import build_contexts
 from editing.text.requests import EditRequest
 from tests.editing.families import tiny_lm
-from tests.editing.worked import session_statistics
 
 REQUEST = EditRequest("fact", ("The capital of {} is the city of",), "France", ("Rome and Paris",), lookup="last")
 SMALL = make_method("mend", steps=12, edits=12, batch=4, rank=5)
@@ -114,11 +114,11 @@ def test_training_lowers_the_loss_and_is_repeatable() -> None:
 
 def test_the_network_is_trained_once_and_kept(tmp_path: Path) -> None:
     lm = tiny_lm("gpt2", spread=0.3)
-    statistics = session_statistics(lm)
+    statistics = ModelStatistics(lm, tmp_path, "samples:800")
     (one,) = SMALL.each(lm, [REQUEST], statistics)
     (kept,) = tmp_path.rglob("mend-*.safetensors")
     made = kept.stat().st_mtime_ns
-    (two,) = SMALL.each(lm, [REQUEST], session_statistics(lm))
+    (two,) = SMALL.each(lm, [REQUEST], ModelStatistics(lm, tmp_path, "samples:800"))
     assert kept.stat().st_mtime_ns == made
     for name in one.weights:
         assert torch.equal(one.factors[name].dense(), two.factors[name].dense())
