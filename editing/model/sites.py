@@ -1,7 +1,7 @@
 """Where a model can be edited, found by what its modules do and not by what they are called.
 
 A decoder block reads the residual stream and writes to it through two linear maps: the attention's output projection
-and the MLP's down-projection. Three tiny forward passes tell which they are:
+and the MLP's down-projection. Four tiny forward passes tell which they are, and what follows them:
 
 1. Two tokens, hooks on every linear map: which run, in which order, and which write `d_model` numbers.
 2. The first token is changed: in block 0 the first map whose input at the second token changes sits after the
@@ -10,6 +10,7 @@ and the MLP's down-projection. Three tiny forward passes tell which they are:
    An MLP whose down-projection is exactly zero in every block does not count: the model is attention-only.
 3. One token: its attention weight is 1 whatever query and key are, so only value rows of the maps before the output
    projection have a gradient. This finds `v_proj` as well as the value third of a fused or interleaved QKV map.
+4. A module of block 0 that reads what one of the two maps wrote, and changes it, is the norm behind that map.
 
 In a mixture of experts the routed experts are no sites: which of them runs depends on the token, and the router may
 choose others after an edit. Its attention has the same sites as any other, and a shared expert's down-projection, which
@@ -20,7 +21,7 @@ State-space, hybrid, encoder-decoder and encoder-only models are refused with `N
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -142,11 +143,11 @@ def find_layout(model: nn.Module) -> Layout:
     if mlp is not None and _silent(model, [f"{path}.{mlp.path}" for path in paths]):
         mlp = None
     value, rows = _value_rows(model, blocks[0], order, attention)
-    norms = [_behind(model, blocks[0], linear, ids) if linear else "" for linear in (mlp, attention)]
+    norms = _norms(model, blocks[0], [linear.path for linear in (mlp, attention) if linear], ids)
     sites = {
-        "mlp": _in_every_block("mlp", model, paths, mlp, None, norms[0]),
-        "value": _in_every_block("value", model, paths, value, rows),
-        "attn": _in_every_block("attn", model, paths, attention, None, norms[1]),
+        "mlp": _in_every_block("mlp", model, paths, mlp, None, norms),
+        "value": _in_every_block("value", model, paths, value, rows, norms),
+        "attn": _in_every_block("attn", model, paths, attention, None, norms),
     }
     return Layout(tuple(paths), d_model, len(returned) if isinstance(returned, tuple) else 0, sites)
 
@@ -203,15 +204,15 @@ def _in_every_block(
     paths: list[str],
     linear: _Linear | None,
     rows: tuple[int, ...] | None,
-    norm: str = "",
+    norms: Mapping[str, str],
 ) -> tuple[Site, ...]:
-    """The site of each block, in order; none without a `linear` map. `norm`: path within the block."""
+    """The site of each block, in order; none without a `linear` map. `norms`: as `_norms` gives them."""
     sites = []
     for layer, path in enumerate(paths if linear else []):
         assert linear is not None
         shape = linear_shape(model.get_submodule(f"{path}.{linear.path}"))
         assert shape is not None
-        behind = f"{path}.{norm}" if norm else ""
+        behind = f"{path}.{norms[linear.path]}" if linear.path in norms else ""
         sites.append(Site(kind, layer, f"{path}.{linear.path}", shape[0], shape[1], rows, shape[2], behind))
     return tuple(sites)
 
@@ -290,23 +291,27 @@ def _attention_output(model: nn.Module, block: nn.Module, order: list[_Linear], 
     return next((o for o in order if not torch.equal(before[o.path][-1], after[o.path][-1])), None)
 
 
-def _behind(model: nn.Module, block: nn.Module, linear: _Linear, ids: torch.Tensor) -> str:
-    """The module of `block` that reads the very output of `linear` and changes it; "" where none does."""
-    written: list[torch.Tensor] = []
-    readers: list[str] = []
+def _norms(model: nn.Module, block: nn.Module, linears: Sequence[str], ids: torch.Tensor) -> dict[str, str]:
+    """Linear map -> the module that reads its very output and changes it; none where there is no such module. Paths
+    are within `block`."""
+    written: dict[str, torch.Tensor] = {}
+    readers: dict[str, str] = {}
 
     def note(path: str, args: tuple, output: object) -> None:
-        if path == linear.path and isinstance(output, torch.Tensor):
-            written.append(output)
-        elif written and args and isinstance(args[0], torch.Tensor) and isinstance(output, torch.Tensor):
-            same = args[0].data_ptr() == written[0].data_ptr() and args[0].shape == written[0].shape
-            if same and output.shape == args[0].shape and not torch.equal(output, args[0]):
-                readers.append(path)
+        if not isinstance(output, torch.Tensor):
+            return
+        if args and isinstance(args[0], torch.Tensor) and output.shape == args[0].shape:
+            for linear, own in written.items():
+                same = args[0].data_ptr() == own.data_ptr() and args[0].shape == own.shape
+                if same and not torch.equal(output, args[0]):
+                    readers.setdefault(linear, path)
+        if path in linears:
+            written[path] = output
 
     modules = {path: module for path, module in block.named_modules() if path and not _routed(path)}
     with torch.no_grad(), _hooked(modules, note):
         model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False)
-    return readers[0] if readers else ""
+    return readers
 
 
 def _value_rows(
