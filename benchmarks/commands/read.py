@@ -47,8 +47,7 @@ def read_command(
     chosen = make_readings(readings, {"seed": seed} | settings)
     result = run_readings(name, chosen, rungs=rungs, data=data, limit=limit or 0, out=out, device=device, seed=seed)
     text = format_read(result)
-    chart = readings_chart(result.table)
-    if out is not None and chart is not None:
+    if out is not None and (chart := readings_chart(result.table)) is not None:
         write_png(chart, out / "readings.png")
         text += f"\nwrote {out / 'readings.png'}"
     emit(result.table, lambda: text, as_json, csv, table=summary(result.table))
