@@ -10,6 +10,7 @@ from itertools import islice, zip_longest
 from typing import TypeVar
 
 from benchmarks.cases import Case, Probe, Question
+from benchmarks.grown import RungSpec
 from benchmarks.world import Chain, Fact, Knowledge, counterfactual, language_name
 from editing.errors import BadRequest
 from editing.text import EditRequest
@@ -23,6 +24,19 @@ T = TypeVar("T")
 
 class UnknownConcept(BadRequest):
     """A concept that neither the suite nor a file describes."""
+
+
+def grown_rung(dataset: str, model: str) -> RungSpec:
+    """The rung whose own world `dataset` stands for.
+
+    Raises:
+        BadRequest: a model that was not trained here.
+    """
+    if not model.startswith("grown:"):
+        raise BadRequest(
+            f"{dataset}: {model:.80} has no world of its own; use grown rungs, or {dataset.partition(':')[0]}:1"
+        )
+    return RungSpec.parse(model.removeprefix("grown:"))
 
 
 def turns(groups: Iterable[Sequence[T]]) -> list[T]:

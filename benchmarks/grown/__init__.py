@@ -12,12 +12,13 @@ from benchmarks.grown.corpus import KINDS, Corpus, make_corpus
 from benchmarks.grown.frequency import frequencies
 from benchmarks.grown.recall import measure_recall
 from benchmarks.grown.rungs import ground, grow, is_grown, read_card
-from benchmarks.grown.spec import KNOWN, RungSpec, build, planted_dial
+from benchmarks.grown.spec import DIALS, KNOWN, RungSpec, build, planted_dial
 
 if TYPE_CHECKING:
     from benchmarks.grown.train import Trainer, one_torch_thread
 
 __all__ = [
+    "DIALS",
     "KINDS",
     "KNOWN",
     "Corpus",

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from benchmarks.world import LANGS, Fact, Knowledge, News, Statement, translations
+from benchmarks.world import LANGS, Fact, Knowledge, News, Statement, language_name, translations
 from editing.errors import BadData
 from editing.text import join
 
@@ -203,7 +203,7 @@ def translation_templates(lang: str, other: str) -> tuple[str, ...]:
     if (lang, other) in (LANGS, LANGS[::-1]):
         return TRANSLATIONS[lang]
     if lang == "en":
-        name = {"de": "German", "zh": "Chinese"}[other]
+        name = language_name(other)
         speakers = {"de": "Germans", "zh": "Chinese"}[other]
         return (
             f"The {name} word for {{}} is",

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from benchmarks.grown import DIALS
 from valley.proof import LEVEL, VIEWS, Choice, Trend, winner_sentence
 from valley.statistics import holm
 from valley.verdicts import BEST, INCONCLUSIVE, NO_VALLEY, Shapes
@@ -219,7 +220,7 @@ def _in_words(trends: pd.DataFrame, words: Mapping[str, str]) -> str:
 
 
 def _levels(trends: pd.DataFrame) -> list[str]:
-    names = [name for name in trends.columns if name.split(" ")[0] in ("shared", "switch", "homonym", "people")]
+    names = [name for name in trends.columns if name.split(" ")[0] in DIALS]
     return sorted(names, key=lambda name: float(name.split(" ")[1]))
 
 

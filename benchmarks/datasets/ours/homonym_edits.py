@@ -2,8 +2,8 @@
 
 In a world `@homonymQ` a share Q of the concepts is called as a country is (benchmarks/world/knowledge.py). Each case
 edits a fact of one of those countries; its `same_subject` probes are the facts of the concept that shares the country's
-name at Q = 1, under the name that it has in the world at hand. So the questions are about the same things at every
-share, and at share 0 the two names differ: what is lost of the concept's facts as the share rises is what the edit does
+name at Q = 1, under the name that it has at share Q. So the questions are about the same things at every share, and at
+share 0 the two names differ: what is lost of the concept's facts as the share rises is what the edit does
 through the name.
 
 `homonym_edits:0.5` has the names of share .5, `homonym_edits:rung` those of each rung's own world.
@@ -12,8 +12,7 @@ through the name.
 from __future__ import annotations
 
 from benchmarks.cases import Case
-from benchmarks.datasets.asking import fact_case, turns
-from benchmarks.grown import RungSpec
+from benchmarks.datasets.asking import fact_case, grown_rung, turns
 from benchmarks.world import homonym_pairs, knowledge
 from editing.errors import BadRequest
 
@@ -55,9 +54,7 @@ def for_model(argument: str, model: str) -> str:
     """
     if argument != OF_RUNG:
         return argument
-    if not model.startswith("grown:"):
-        raise BadRequest(f"homonym_edits:rung: {model:.80} has no world of its own; use grown rungs")
-    return f"{RungSpec.parse(model.removeprefix('grown:')).homonym:g}"
+    return f"{grown_rung('homonym_edits:rung', model).homonym:g}"
 
 
 def _share(argument: str) -> float:

@@ -17,7 +17,7 @@ import re
 from dataclasses import replace
 
 from benchmarks.cases import Case
-from benchmarks.datasets.asking import fact_case
+from benchmarks.datasets.asking import fact_case, grown_rung
 from benchmarks.datasets.ours.concept_suite import rename_case, retarget_case
 from benchmarks.grown import RungSpec, make_corpus
 from benchmarks.world import SETS, Change, Fact, Knowledge, News, distant
@@ -64,11 +64,7 @@ def for_model(argument: str, model: str) -> str:
     """
     if not argument.endswith(OF_RUNG):
         return argument
-    if not model.startswith("grown:"):
-        raise BadRequest(
-            f"planned_edits:{argument}: {model:.80} has no world of its own; use grown rungs, or planned_edits:1"
-        )
-    world = RungSpec.parse(model.removeprefix("grown:")).world_options
+    world = grown_rung(f"planned_edits:{argument}", model).world_options
     return argument.removesuffix(OF_RUNG) + f"-{world}" * bool(world)
 
 

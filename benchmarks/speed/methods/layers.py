@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.measure import open_model, statistics_of
-from benchmarks.speed.methods.settings import harmonic, known_cases, scores
+from benchmarks.speed.methods.settings import harmonic, known_cases, scores, specificity
 from editing.methods import make_method, taken_by
 from valley.statistics import t_interval
 
@@ -41,8 +41,7 @@ class Effect:
 
 def per_case(table: pd.DataFrame) -> Scores:
     """Generalisation and specificity of each case, 0 where nothing could be asked."""
-    special = table[["neighbour", "same_subject"]].mean(axis=1)
-    return np.nan_to_num(table["paraphrase"].to_numpy(float)), np.nan_to_num(special.to_numpy(float))
+    return np.nan_to_num(table["paraphrase"].to_numpy(float)), np.nan_to_num(specificity(table).to_numpy(float))
 
 
 def composite(scored: Scores, weights: np.ndarray) -> float:

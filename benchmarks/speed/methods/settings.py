@@ -101,7 +101,7 @@ def line(
         control = placebo_for(name, settings)
         placebo = float(scores(lm, cases, base, control.each(lm, requests, statistics))["paraphrase"].mean())
     general = (table["paraphrase"] - placebo) / max(1 - placebo, 1e-9)
-    special = table[["neighbour", "same_subject"]].mean(axis=1)
+    special = specificity(table)
     composite = harmonic(general.mean(), special.mean())
     low, high = _interval(general.to_numpy(), special.to_numpy())
     means = {kind: round(float(table[kind].mean()), 4) for kind in QUESTIONS}
@@ -111,6 +111,11 @@ def line(
         "specificity": round(float(special.mean()), 4), "composite": round(composite, 4), "low": round(low, 4),
         "high": round(high, 4), "seconds_edit": round(seconds, 3), "moved": moved, "error": "",
     }  # fmt: skip
+
+
+def specificity(table: pd.DataFrame) -> pd.Series:
+    """Of each case of `scores`, the mean of neighbours and same subject."""
+    return table[["neighbour", "same_subject"]].mean(axis=1)
 
 
 ERASURES = ("ablate", "leace")  # they put no answer in place of the old one
