@@ -1,12 +1,14 @@
 """Write results/proof from the runs of `make proof`: python -m benchmarks.commands.proof
 
-A claim whose run is missing is named as not measured; nothing here trains or edits.
+A section whose run is missing stays as the page has it, or says that it was not measured; nothing here trains or edits.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import click
 import pandas as pd
@@ -18,6 +20,7 @@ from editing.files import atomic_file, write_whole
 from valley.rows import readings_of
 from valley.scores import with_options
 
+SHORT = "In short"
 HEAD = """# Proof of the instrument
 
 Written by `make proof` (`python -m benchmarks.commands.proof`); the tables are the CSV files beside this page. What the
@@ -51,29 +54,53 @@ DIALS = {
 }
 
 
+@dataclass(frozen=True)
+class Section:
+    """A part of the page, and its claim in a sentence. No text: its run is missing."""
+
+    title: str
+    run: str
+    text: str = ""
+    claim: str = ""
+
+
 @click.command()
 @click.option("--runs", type=click.Path(path_type=Path), default=Path("results/proof/runs"), show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), default=Path("results/proof"), show_default=True)
 def main(runs: Path, out: Path) -> None:
-    """Write the page, its tables and its pictures."""
+    """Write the page, its tables and its pictures; a section whose run is missing stays as it is."""
     out.mkdir(parents=True, exist_ok=True)
     made = [_oracle(runs, out), _composites(runs, out), _verdicts(runs, out), _ends(runs, out)]
     made += [*(_dial(name, runs, out) for name in DIALS), _readings(runs, out)]
-    short = "\n".join(f"* {section.claim}" for section in made if section.claim)
-    parts = [HEAD, f"## In short\n\n{short}\n", *(section.text for section in made)]
+    file = out / "README.md"
+    before = sections_of(file.read_text()) if file.is_file() else {}
+    sections = [_kept(section, before) for section in made]
+    short = "\n".join(f"* {_link(section.title)}: {section.claim}" for section in sections if section.claim)
+    parts = [HEAD, f"## {SHORT}\n\n{short}\n", *(f"## {s.title}\n\n{s.text.strip(chr(10))}" for s in sections)]
     text = "\n".join(part.strip("\n") + "\n" for part in parts)
-    click.echo(f"wrote {write_whole(out / 'README.md', text)}")
+    click.echo(f"wrote {write_whole(file, text)}")
 
 
-class Section(NamedTuple):
-    """A part of the page, and its claim in a sentence; empty where it was not measured."""
+def sections_of(page_text: str) -> dict[str, Section]:
+    """The sections of a page that was written before, by title."""
+    parts = dict(re.findall(r"^## (.+)\n((?:(?!## ).*\n?)*)", page_text, re.MULTILINE))
+    claims_of = dict(re.findall(r"^\* \[(.+)\]\(#.*?\): (.+)$", parts.pop(SHORT, ""), re.MULTILINE))
+    return {title: Section(title, "", text.strip("\n"), claims_of.get(title, "")) for title, text in parts.items()}
 
-    text: str
-    claim: str = ""
+
+def _kept(section: Section, before: Mapping[str, Section]) -> Section:
+    if section.text:
+        return section
+    if section.title in before:
+        click.echo(f"run {section.run} is missing: section {section.title!r} stays as it is", err=True)
+        return before[section.title]
+    return Section(section.title, section.run, f"Not measured: run `{section.run}` is missing.")
 
 
-def _missing(title: str, name: str) -> Section:
-    return Section(f"## {title}\n\nNot measured: run `{name}` is missing.\n")
+def _link(title: str) -> str:
+    """A link to a section of the same page."""
+    anchor = re.sub(r"[^a-z0-9 -]", "", title.lower()).replace(" ", "-")
+    return f"[{title}](#{anchor})"
 
 
 def _csv(table: pd.DataFrame, path: Path) -> None:
@@ -85,46 +112,46 @@ def _oracle(runs: Path, out: Path) -> Section:
     title = "Edits beside retrained models"
     run = runs / "saturated"
     if not (run / FILE).is_file():
-        return _missing(title, run.name)
+        return Section(title, run.name)
     table, sizes = tables.oracle_table(run), tables.oracle_by_size(run)
     _csv(table, out / "oracle.csv")
     _csv(sizes, out / "oracle-by-size.csv")
     write_png(charts.oracle_chart(table), out / "oracle.png")
     write_png(charts.size_chart(sizes), out / "oracle-by-size.png")
     text = page.oracle_section(table, sizes, tables.least_recall(run))
-    return Section(f"## {title}\n{text}", claims.oracle_claim(table))
+    return Section(title, run.name, text, claims.oracle_claim(table))
 
 
 def _composites(runs: Path, out: Path) -> Section:
     title = "Which composite says what retraining says"
     run = runs / "saturated"
     if not (run / FILE).is_file():
-        return _missing(title, run.name)
+        return Section(title, run.name)
     choice = tables.composites(run)
     _csv(choice.table, out / "composites.csv")
     _csv(choice.winners, out / "composites-chosen.csv")
     write_png(charts.composite_chart(choice.table), out / "composites.png")
-    return Section(f"## {title}\n{page.composites_section(choice)}", claims.composites_claim(choice))
+    return Section(title, run.name, page.composites_section(choice), claims.composites_claim(choice))
 
 
 def _verdicts(runs: Path, out: Path) -> Section:
     title = "Are planted shapes found, and none where nothing was planted?"
     there = {name: tables.curve_and_verdict(runs / name) for name in page.PLANTED if (runs / name / "cells").is_dir()}
     if not there:
-        return _missing(title, "planted-valley")
+        return Section(title, "planted-valley")
     curves = [curve.assign(ladder=name) for name, (curve, _) in there.items()]
     _csv(pd.concat(curves), out / "verdicts.csv")
     drawn = {name: (curve, next(iter(judged.verdicts.values())).outcome) for name, (curve, judged) in there.items()}
     write_png(charts.verdict_chart(drawn, "transfer to French"), out / "verdicts.png")
     lines = page.verdict_lines(there)
-    return Section(f"## {title}\n{page.verdicts_section(lines)}", claims.verdicts_claim(lines))
+    return Section(title, "planted-valley", page.verdicts_section(lines), claims.verdicts_claim(lines))
 
 
 def _dial(name: str, runs: Path, out: Path) -> Section:
     dial, end, words = DIALS[name]
     title = f"Dose-response: {words}"
     if not (runs / name / "cells").is_dir():
-        return _missing(title, name)
+        return Section(title, name)
     _, _, scores, trends = tables.planted(runs / name, with_options(runs / name))
     _csv(trends, out / f"dose-{end}.csv")
     shown = SHOWN[dial]
@@ -135,31 +162,30 @@ def _dial(name: str, runs: Path, out: Path) -> Section:
     means = truth.groupby(dial)[["carry", "chance", "seen"]].mean().reset_index()
     measured = page.trend_section(trends, (*shown, "generalisation", "efficacy"))
     seen = page.what_follows(trends, shown)
-    parts = [f"## {title}", f"![dose-response](dose-{end}.png)", OF_MODELS, page.markdown(means)]
-    return Section(
-        "\n\n".join([*parts, seen, OF_INSTRUMENT, measured]) + "\n", f"{words.capitalize()}: {seen.split(chr(10))[0]}"
-    )
+    parts = [f"![dose-response](dose-{end}.png)", OF_MODELS, page.markdown(means)]
+    text = "\n\n".join([*parts, seen, OF_INSTRUMENT, measured])
+    return Section(title, name, text, seen.splitlines()[0])
 
 
 def _ends(runs: Path, out: Path) -> Section:
     title = "Do retrained models carry news along the dial of shared names?"
     run = runs / "ends"
     if not (run / FILE).is_file():
-        return _missing(title, run.name)
+        return Section(title, run.name)
     carried, trend = tables.carried_by_twins(run)
     _csv(carried, out / "oracle-shared.csv")
-    return Section(f"## {title}\n{page.twins_section(carried, trend)}", claims.twins_claim(carried))
+    return Section(title, run.name, page.twins_section(carried, trend), claims.twins_claim(carried))
 
 
 def _readings(runs: Path, out: Path) -> Section:
     title = "Readings along the dial of shared names"
     run = runs / "ends"
     if readings_of(run) is None:
-        return _missing(title, f"{run.name} (valley read)")
+        return Section(title, f"{run.name} (valley read)")
     lines, trends = tables.readings_along(run)
     _csv(trends, out / "readings-shared.csv")
     write_png(charts.reading_chart(lines), out / "readings-shared.png")
-    return Section(f"## {title}\n{page.readings_section(trends)}", claims.readings_claim(trends))
+    return Section(title, run.name, page.readings_section(trends), claims.readings_claim(trends))
 
 
 if __name__ == "__main__":

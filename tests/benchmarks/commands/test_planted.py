@@ -98,3 +98,15 @@ def test_models_of_one_lexicon_carry_news_and_edits_across(tmp_path):
     result = runner.invoke(Commands("valley"), ["oracle", str(out), "--scope", "one", "--json"])
     retrained = pd.DataFrame(json.loads(result.stdout)).groupby("rung")["news_other_language_oracle"].mean()
     assert retrained["s100"] > retrained["s0"] + 0.3  # what retraining says of it
+
+
+def test_the_page_of_the_proof_keeps_sections_whose_runs_are_missing(tmp_path: Path) -> None:
+    """The committed page, written again where no run is at hand, is the same; an empty folder says "not measured"."""
+    committed = (Path(__file__).parents[3] / "results" / "proof" / "README.md").read_text()
+    (tmp_path / "page").mkdir()
+    (tmp_path / "page" / "README.md").write_text(committed)
+    for folder in ("page", "empty"):
+        done = CliRunner().invoke(main, ["--runs", str(tmp_path / "none"), "--out", str(tmp_path / folder)])
+        assert done.exit_code == 0, done.output
+    assert (tmp_path / "page" / "README.md").read_text() == committed
+    assert (tmp_path / "empty" / "README.md").read_text().count("Not measured: run") == committed.count("\n## ") - 1
