@@ -82,6 +82,7 @@ class Setup:
         steps: passes of the search for each edit vector of C_dir; 0 takes the gradient, the direction it sets out in.
         controls: which of CONTROLS; "none" is always measured.
         seed: of partners, base prompts, random weights and the statistics.
+        layers: which are read; all when empty.
     """
 
     site: str = "mlp"
@@ -89,6 +90,7 @@ class Setup:
     steps: int = 0
     controls: tuple[str, ...] = CONTROLS
     seed: int = 0
+    layers: tuple[int, ...] = ()
 
 
 def crispness(
@@ -138,7 +140,7 @@ def _measure(
 ) -> list[dict]:
     one, two = pairs.langs
     there, back = f"{one}-{two}", f"{two}-{one}"
-    sites = lm.sites(setup.site)
+    sites = [site for site in lm.sites(setup.site) if not setup.layers or site.layer in setup.layers]
     layers = [site.layer for site in sites]
     statistics.prepare(sites)
     both = {lang: frames(lm, pairs, lang) for lang in pairs.langs}

@@ -33,6 +33,7 @@ class Crispness(Reading):
         "leak_siblings": "share that other names of its type in the other language receive",
     }
 
+    layers: int = 8
     site: str = setting("mlp", "kind of map whose keys are read", choices=("mlp", "value", "attn"))
     concepts: int = setting(24, "largest number of concepts that are reported", unit="concepts")
 
@@ -41,7 +42,8 @@ class Crispness(Reading):
         taught = {entity for entity, _ in source.material.exposure}
         if source.material.name == "world" and taught and not taught & set(names):
             return []  # the training text names no concept, so there is nothing to read
-        setup = Setup(site=self.site, corpus=source.statistics.corpus, seed=self.seed)
+        layers = tuple(self.chosen_layers(0, source.lm.n_layers - 1))
+        setup = Setup(site=self.site, corpus=source.statistics.corpus, seed=self.seed, layers=layers)
         table = crispness(source.lm, names, setup, statistics=source.statistics)
         table = table[table["measure"].isin(SHOWN) & (table["direction"] == "both")]
         out = []

@@ -21,8 +21,7 @@ import numpy as np
 import torch
 
 from benchmarks.readings.base import Reading, Row, row
-from benchmarks.readings.prompts import Prepared, ReadingInput
-from benchmarks.readings.prompts.prepared import in_batches
+from benchmarks.readings.prompts import Answers, Prepared, ReadingInput, block_states
 from benchmarks.readings.prompts.rotations import (
     Training,
     class_subspace,
@@ -31,7 +30,7 @@ from benchmarks.readings.prompts.rotations import (
     random_subspace,
     swapped,
 )
-from benchmarks.readings.prompts.swaps import Swap, draw_swaps, known_entities, tokenised
+from benchmarks.readings.prompts.swaps import Swap, base_key, base_prompt, draw_swaps, known_entities
 from editing.seeds import seed_for
 from editing.solve import setting
 
@@ -56,7 +55,8 @@ class Interchange(Reading):
     relations: int = setting(6, "largest number of attributes, those with most known entities; 0: all")
     swaps: int = setting(64, "swaps per attribute in training, and in each test", unit="swaps")
     folds: int = setting(2, "folds of entities; each is tested with the subspace of the others")
-    steps: int = setting(40, "steps of the search for the subspace")
+    steps: int = setting(40, "largest number of steps of the search for the subspace")
+    enough: float = setting(0.2, "mean loss of a pass over the swaps at which the search ends", unit="nats")
     lr: float = setting(0.02, "learning rate of that search")
 
     def rows(self, source: ReadingInput) -> list[Row]:
@@ -80,36 +80,41 @@ class Interchange(Reading):
         ways = [(first, first)] + [
             way for other in source.material.langs[1:2] for way in ((other, other), (first, other))
         ]
-        hits: dict[tuple[int, str, str, str], list[tuple[str, bool]]] = {}
-        for number, held in enumerate(folds):
+        drawn = []
+        for held in folds:
             learned = [name for name in entities if name not in set(held)]
             train = draw_swaps(source, relation, learned, (first, first), self.swaps, rng)
-            tests = {way: draw_swaps(source, relation, held, way, self.swaps, rng) for way in ways}
-            if not train or not tests[first, first]:
+            drawn.append((train, {way: draw_swaps(source, relation, held, way, self.swaps, rng) for way in ways}))
+        sets = [swaps for train, tests in drawn for swaps in (train, *tests.values())]
+        if not any(sets):
+            return []
+        ready = iter(_Swaps.read(source, sets, layers))
+        hits: dict[tuple[int, str, str, str], list[tuple[str, bool]]] = {}
+        for number in range(len(folds)):
+            train, tests = next(ready), {way: next(ready) for way in ways}
+            if not train.swaps or not tests[first, first].swaps:
                 continue
-            prepared = _Swaps.of(source, train)
-            ready = {way: _Swaps.of(source, test) for way, test in tests.items() if test}
             for layer in layers:
                 seed = seed_for(self.seed, f"interchange/{relation}/{layer}/{number}")
-                for control, basis in self._subspaces(prepared, layer, seed).items():
-                    for way, swaps in ready.items():
+                for control, basis in self._subspaces(train, layer, seed).items():
+                    for way, test in tests.items():
                         lang = way[1] if way[0] == way[1] else "-".join(way)
-                        for swap, exact in zip(swaps.swaps, swaps.exact(layer, basis), strict=True):
+                        for swap, exact in zip(test.swaps, test.exact(layer, basis), strict=True):
                             measure = "cause" if swap.moves else "isolation"
                             hits.setdefault((layer, lang, measure, control), []).append((swap.entity, exact))
         return self._table(relation, hits)
 
     def _subspaces(self, swaps: _Swaps, layer: int, seed: int) -> dict[str, torch.Tensor | None]:
         """Control -> orthonormal basis; None is the whole state."""
-        states = swaps.sources.at_cut(layer).float()
+        states = swaps.states[layer]
         d = states.shape[1]
         k = min(d, max(1, round(self.rank * d)))
         labels = [swap.answer for swap in swaps.swaps]
         means = class_subspace(states, labels, k)
-        training = Training(self.steps, self.lr)
+        training = Training(self.steps, self.lr, enough=self.enough)
 
         def loss(basis: torch.Tensor, members: list[int]) -> torch.Tensor:
-            return -swaps.logp(layer, basis, members).mean()
+            return -swaps.answers(layer, basis, members).logp.mean()
 
         return {
             "none": learn_subspace(loss, means, len(swaps.swaps), training, seed),
@@ -135,33 +140,56 @@ class Interchange(Reading):
 
 @dataclass(frozen=True)
 class _Swaps:
-    """Swaps with base and source prompts read once."""
+    """n swaps whose prompts have been read.
+
+    Attributes:
+        bases: the base prompts of these and of other swaps, each once. rows: which of them each swap has, (n,).
+        states: layer -> (n, d) states of the source prompts at the subject's last token.
+    """
 
     swaps: Sequence[Swap]
     bases: Prepared
-    sources: Prepared
+    rows: list[int]
+    states: dict[int, torch.Tensor]
 
     @classmethod
-    def of(cls, source: ReadingInput, swaps: Sequence[Swap]) -> _Swaps:
-        bases, sources = tokenised(source, swaps)
-        return cls(swaps, Prepared.of(source.lm, bases), Prepared.of(source.lm, sources))
+    def read(cls, source: ReadingInput, sets: Sequence[Sequence[Swap]], layers: Sequence[int]) -> list[_Swaps]:
+        """Several sets of swaps; a prompt that some of them share is read once."""
+        every = [swap for swaps in sets for swap in swaps]
+        bases = {key: number for number, key in enumerate(dict.fromkeys(map(base_key, every)))}
+        sources = {place: number for number, place in enumerate(dict.fromkeys(swap.source for swap in every))}
+        prepared = Prepared.of(source.lm, [base_prompt(source, *key) for key in bases])
+        states = block_states(source.lm, [source.prompts[place] for place in sources], layers)
+        out = []
+        for swaps in sets:
+            own = states[[sources[swap.source] for swap in swaps]]
+            by_layer = {layer: own[:, at] for at, layer in enumerate(layers)}
+            out.append(cls(swaps, prepared, [bases[base_key(swap)] for swap in swaps], by_layer))
+        return out
 
     def hidden(self, layer: int, basis: torch.Tensor | None, members: list[int]) -> torch.Tensor:
         """(m, S, d) states behind `layer` of the base prompts, those at the cut swapped."""
-        hidden = self.bases.behind[layer + 1][members].clone()
-        put = self.sources.at_cut(layer)[members]
+        hidden = self.bases.behind[layer + 1][[self.rows[m] for m in members]]
+        put = self.states[layer][members].to(hidden.device, hidden.dtype)
         if basis is not None:
             put = swapped(hidden[:, 0], put, basis.to(hidden.device, hidden.dtype))
         return torch.cat([put[:, None], hidden[:, 1:]], 1)
 
-    def exact(self, layer: int, basis: torch.Tensor | None, batch: int = 64) -> list[bool]:
-        """Whether the answers after the swaps are the expected ones."""
-        out: list[bool] = []
-        with torch.no_grad():
-            for members in in_batches(len(self.swaps), batch):
-                out += self.bases.answers(layer, members, self.hidden(layer, basis, members)).exact.tolist()
-        return out
+    def answers(self, layer: int, basis: torch.Tensor | None, members: list[int]) -> Answers:
+        """What is answered after the swaps `members`, judged by the answers that are expected."""
+        return self.bases.answers_by_length(
+            layer, [self.rows[m] for m in members], lambda part: self.hidden(layer, basis, [members[i] for i in part])
+        )
 
-    def logp(self, layer: int, basis: torch.Tensor, members: list[int]) -> torch.Tensor:
-        """(m,) log-probability of the expected answers after the swaps."""
-        return self.bases.answers(layer, members, self.hidden(layer, basis, members)).logp
+    def exact(self, layer: int, basis: torch.Tensor | None) -> list[bool]:
+        """Whether the answers after the swaps are the expected ones; swaps that were drawn twice are run once."""
+        first: dict[tuple[int, int], int] = {}
+        same_as = [
+            first.setdefault((r, s.source), m) for m, (r, s) in enumerate(zip(self.rows, self.swaps, strict=True))
+        ]
+        if not first:
+            return []
+        distinct = list(first.values())
+        with torch.no_grad():
+            hits = dict(zip(distinct, self.answers(layer, basis, distinct).exact.tolist(), strict=True))
+        return [hits[m] for m in same_as]

@@ -24,11 +24,11 @@ import numpy as np
 import torch
 
 from benchmarks.readings.base import Reading, Row, row
-from benchmarks.readings.prompts import Prepared, ReadingInput
-from benchmarks.readings.prompts.prepared import in_batches
+from benchmarks.readings.prompts import Answers, Prepared, ReadingInput
+from benchmarks.readings.prompts.prepared import BATCH_TOKENS
 from editing.errors import NoSite
 from editing.model import Hook, LanguageModel
-from editing.run import capture, first, with_first
+from editing.run import Budget, capture, first, with_first
 from editing.seeds import seed_for
 from editing.solve import setting
 from editing.text import Prompt, parts
@@ -49,6 +49,7 @@ class Tracing(Reading):
         "attribution": "first-order estimate of the indirect effect on log P(answer), nats",
     }
 
+    layers: int = 8
     facts: int = setting(8, "largest number of facts per relation and language", unit="facts")
     noise: float = setting(3.0, "noise on the subject's embeddings", unit="sd of embeddings")
     draws: int = setting(2, "draws of the noise per fact")
@@ -197,16 +198,11 @@ class Tracing(Reading):
 
             return path, hook
 
-        n, tokens = columns.shape
-        table = []
-        # One question is run with all its tokens in one batch; of several, all questions are run with one token.
-        for group in in_batches(tokens, tokens if n == 1 else 1):
-            rows = list(range(n)) * len(group)
-            at_token = columns[:, group].T.reshape(-1)
-            hooks = [hook_of(paths[at], outputs[at][rows], at_token) for at in range(low, high + 1)]
-            with torch.no_grad():
-                table.append(prepared.answers(low - 1, rows, noisy[low][rows], hooks).logp.exp().reshape(-1, n))
-        return torch.cat(table).T
+        def read(rows: list[int], at: torch.Tensor) -> Answers:
+            hooks = [hook_of(paths[n], outputs[n][rows], at) for n in range(low, high + 1)]
+            return prepared.answers(low - 1, rows, noisy[low][rows], hooks)
+
+        return _by_place(prepared, columns, read)
 
 
 @dataclass(frozen=True)
@@ -261,22 +257,39 @@ def with_noise(prepared: Prepared, spans: Sequence[tuple[int, int]], scale: floa
     return hidden
 
 
-def _restored(
-    prepared: Prepared, noisy: tuple, put: tuple, columns: torch.Tensor, layer: int, batch: int = 128
-) -> torch.Tensor:
+def _restored(prepared: Prepared, noisy: tuple, put: tuple, columns: torch.Tensor, layer: int) -> torch.Tensor:
     """(n, T) P(answer) of the noisy run with the state behind `layer` at one token replaced by that of `put`."""
-    n = len(prepared.prompts)
-    jobs = [(r, token) for r in range(n) for token in range(columns.shape[1])]
-    out = torch.empty(len(jobs), dtype=torch.float64)
-    for members in in_batches(len(jobs), batch):
-        rows = [jobs[m][0] for m in members]
-        at = torch.tensor([int(columns[jobs[m][0], jobs[m][1]]) for m in members])
+
+    def read(rows: list[int], at: torch.Tensor) -> Answers:
         hidden = noisy[layer + 1][rows].clone()
         index = torch.arange(len(rows))
         hidden[index, at] = put[layer + 1][rows][index, at].to(hidden.dtype)
+        return prepared.answers(layer, rows, hidden)
+
+    return _by_place(prepared, columns, read)
+
+
+def _by_place(
+    prepared: Prepared, columns: torch.Tensor, read: Callable[[list[int], torch.Tensor], Answers]
+) -> torch.Tensor:
+    """(n, T) P(answer) at every question's columns (n, T); a token that stands in several of them is run once.
+
+    Args:
+        read: questions (m,) and the column of each (m,) -> their answers.
+    """
+    places = sorted({(r, c) for r, row in enumerate(columns.tolist()) for c in row})
+    widths = [len(prepared.prompts[r].ids) - prepared.cuts[r] for r, _ in places]
+    found: dict[tuple[int, int], float] = {}
+
+    def run(members: list[int]) -> list[float]:
+        rows, at = [places[m][0] for m in members], torch.tensor([places[m][1] for m in members])
         with torch.no_grad():
-            out[members] = prepared.answers(layer, rows, hidden).logp.exp().cpu()
-    return out.reshape(n, -1)
+            return read(rows, at).logp.exp().tolist()
+
+    for members, values in Budget(prepared.lm.batch_tokens(BATCH_TOKENS), "tracing").run(widths, run):
+        found |= dict(zip([places[m] for m in members], values, strict=True))
+    table = [[found[r, c] for c in row] for r, row in enumerate(columns.tolist())]
+    return torch.tensor(table, dtype=torch.float64)
 
 
 def _attribution(prepared: Prepared, noisy: tuple, put: tuple, columns: torch.Tensor) -> torch.Tensor:

@@ -32,6 +32,10 @@ class Batch:
     def size(self) -> int:
         return self.ids.shape[0]
 
+    def narrowed(self, width: int) -> Batch:
+        """The first `width` columns; of a batch padded on the right, with `width` its longest sequence, the same."""
+        return Batch(self.ids[:, :width], self.mask[:, :width], self.positions[:, :width])
+
 
 def pad(
     sequences: Sequence[Sequence[int]], lm: LanguageModel, *, side: str, first: torch.Tensor | None = None

@@ -6,16 +6,18 @@ cut on are run (`editing.run.Splice`): what stands left of it does not change.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 
 from benchmarks.readings.prompts.answers import Answers, target_places
 from editing.model import Hook, LanguageModel
-from editing.run import Splice, capture, first, forward, with_first
+from editing.run import Budget, Splice, capture, first, forward, with_first
 from editing.solve import states
 from editing.text import Prompt
+
+BATCH_TOKENS = 1024  # products of fewer rows are slower than the padding that smaller batches save
 
 
 @dataclass(frozen=True)
@@ -58,8 +60,11 @@ class Prepared:
         hooks: Sequence[Hook] = (),
     ) -> torch.Tensor:
         """Logits at the `gather` places (rows among `rows`, columns from the cut on) when the state behind `layer` of
-        the prompts `rows` (m,) is `hidden` (m, S, d_model). Differentiable in `hidden` and in what `hooks` add."""
+        the prompts `rows` (m,) is `hidden` (m, S, d_model). Differentiable in `hidden` and in what `hooks` add; these
+        see as many columns as the longest of the prompts has."""
         part, blocks = self.splice.select(rows), self.lm.layout.blocks
+        width = int(part.batch.mask.sum(1).max())
+        batch, hidden = part.batch.narrowed(width), hidden[:, :width]
         start, hooks = layer + 1, list(hooks)
         if start == len(blocks):  # behind the last block there is no block to enter
             start = layer
@@ -68,7 +73,7 @@ class Prepared:
                 return with_first(output, hidden.to(first(output).dtype))
 
             hooks.append((blocks[layer], put))
-        logits = forward(self.lm, part.batch, past=part.past, start=start, hidden=hidden, gather=gather, hooks=hooks)
+        logits = forward(self.lm, batch, past=part.past, start=start, hidden=hidden, gather=gather, hooks=hooks)
         assert logits is not None
         return logits
 
@@ -79,10 +84,28 @@ class Prepared:
         return row, column - cuts[row], token
 
     def answers(self, layer: int, rows: Sequence[int], hidden: torch.Tensor, hooks: Sequence[Hook] = ()) -> Answers:
-        """The answers of the prompts `rows` under changed states; see `run`."""
+        """The answers of the prompts `rows` under changed states, all in one batch; see `run`."""
         row, column, token = self.places(rows)
         index = torch.tensor(list(rows), device=self.lm.device)
         return Answers.of(self.run(layer, index, hidden, (row, column), hooks), row, token, len(rows))
+
+    def answers_by_length(
+        self, layer: int, rows: Sequence[int], hidden_of: Callable[[list[int]], torch.Tensor]
+    ) -> Answers:
+        """The same in batches of prompts of about one length, so that little is padded.
+
+        Args:
+            hidden_of: numbers of some of `rows` -> (m, S, d_model) their states behind `layer`.
+        """
+
+        def read(members: list[int]) -> Answers:
+            return self.answers(layer, [rows[m] for m in members], hidden_of(members))
+
+        widths = [len(self.prompts[i].ids) - self.cuts[i] for i in rows]
+        budget = Budget(self.lm.batch_tokens(BATCH_TOKENS), "asking under changed states")
+        parts = list(budget.run(widths, read))
+        order = torch.tensor([m for members, _ in parts for m in members], device=self.lm.device).argsort()
+        return Answers(*(torch.cat([getattr(a, key) for _, a in parts])[order] for key in ("logp", "exact")))
 
 
 def _outputs(lm: LanguageModel, splice: Splice, hidden: torch.Tensor) -> list[torch.Tensor]:

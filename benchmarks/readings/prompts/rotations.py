@@ -10,11 +10,13 @@ import torch
 
 @dataclass(frozen=True)
 class Training:
-    """steps of Adam with learning rate lr, on `batch` swaps each."""
+    """At most `steps` of Adam with learning rate lr, on `batch` swaps each; they end behind the first pass over all
+    swaps whose mean loss is below `enough`."""
 
     steps: int = 50
     lr: float = 0.02
     batch: int = 24
+    enough: float = 0.0
 
 
 def swapped(base: torch.Tensor, source: torch.Tensor, basis: torch.Tensor) -> torch.Tensor:
@@ -35,14 +37,20 @@ def learn_subspace(
     free = start.clone().requires_grad_(True)
     optimiser = torch.optim.Adam([free], lr=training.lr)
     order: list[int] = []
+    losses: list[float] = []
+    a_pass = -(-n // training.batch)
     for _ in range(training.steps):
         if len(order) < min(training.batch, n):
             order += torch.randperm(n, generator=generator).tolist()
         members, order = order[: training.batch], order[training.batch :]
         optimiser.zero_grad()
         with torch.enable_grad():
-            loss(orthonormal(free), members).backward()
+            value = loss(orthonormal(free), members)
+            value.backward()
         optimiser.step()
+        losses.append(float(value.detach()))
+        if len(losses) % a_pass == 0 and sum(losses[-a_pass:]) < a_pass * training.enough:
+            break
     return orthonormal(free.detach())
 
 

@@ -82,10 +82,12 @@ def draw_swaps(
     return out
 
 
-def tokenised(source: ReadingInput, swaps: Sequence[Swap]) -> tuple[list[Prompt], list[Prompt]]:
-    """Base prompts with the expected answers behind them, and source prompts."""
-    bases = []
-    for swap in swaps:
-        question = source.question(swap.base)
-        bases.append(tokenise(source.lm, question.template, question.subject, "subject_last", swap.target))
-    return bases, [source.prompts[swap.source] for swap in swaps]
+def base_key(swap: Swap) -> tuple[int, str]:
+    """What the base prompt of a swap is made of: swaps with the same key read the same text."""
+    return swap.base, swap.target
+
+
+def base_prompt(source: ReadingInput, base: int, target: str) -> Prompt:
+    """The prompt of a question with the expected answer behind it."""
+    question = source.question(base)
+    return tokenise(source.lm, question.template, question.subject, "subject_last", target)

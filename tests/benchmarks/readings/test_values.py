@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from benchmarks.readings import make_reading
+from benchmarks.readings.interchange import _Swaps
 from benchmarks.readings.interference import mean_squared_cosine, off_diagonal_mean
 from benchmarks.readings.linearity import affine_maps
 from benchmarks.readings.prompts import Prepared, answer_scores, block_states, ravel_material, read_out
@@ -20,7 +23,7 @@ from benchmarks.readings.prompts.rotations import (
     random_subspace,
     swapped,
 )
-from benchmarks.readings.prompts.swaps import draw_swaps
+from benchmarks.readings.prompts.swaps import base_key, base_prompt, draw_swaps
 from benchmarks.readings.tracing import TOKENS, subject_span, token_columns, with_noise
 from editing.errors import BadData
 from tests.benchmarks.readings.small import source
@@ -215,6 +218,67 @@ def test_swaps_ask_for_what_the_source_entity_has() -> None:
             assert base.relation == "colour" and base.answer != swap.answer and swap.target != base.target
         else:
             assert base.relation == "home" and swap.target == base.target
+
+
+def test_the_search_ends_with_the_first_pass_that_is_good_enough() -> None:
+    """Ten swaps in batches of four make a pass of three steps."""
+
+    def steps_with(enough: float) -> int:
+        calls = []
+
+        def loss(basis: torch.Tensor, members: list[int]) -> torch.Tensor:
+            calls.append(1.0 if len(calls) < 3 else 0.1)
+            return calls[-1] + 0 * basis.sum()
+
+        learn_subspace(loss, random_subspace(6, 2, 0), 10, Training(steps=12, batch=4, enough=enough), 0)
+        return len(calls)
+
+    assert [steps_with(enough) for enough in (0.0, 0.2, 2.0)] == [12, 6, 3]
+
+
+def test_a_swap_equals_a_plain_run_with_a_hook() -> None:
+    """Two sets that share prompts, one swap drawn twice: log-probabilities and answers are those of single runs."""
+    src, layer = source(), 0
+    entities = sorted({q.entity for q in src.material.questions})
+    drawn = draw_swaps(src, "colour", entities, ("en", "en"), 8, np.random.default_rng(0))
+    sets = _Swaps.read(src, [drawn[:9], [*drawn[5:], drawn[5]]], [layer])
+    basis = random_subspace(src.lm.d_model, src.lm.d_model // 2, 3)
+    for read in sets:
+        assert len(read.bases.prompts) < sum(len(one.swaps) for one in sets)
+        with torch.no_grad():
+            answers = read.answers(layer, basis, list(range(len(read.swaps))))
+        for number, swap in enumerate(read.swaps):
+            prompt, other = base_prompt(src, *base_key(swap)), src.prompts[swap.source]
+            put = block_states(src.lm, [other], [layer])[0, 0]
+
+            def exchange(module, args, output, prompt=prompt, put=put):
+                value = (output[0] if isinstance(output, tuple) else output).clone()
+                value[:, prompt.lookup] = swapped(value[:, prompt.lookup], put[None], basis)
+                return (value, *output[1:]) if isinstance(output, tuple) else value
+
+            logits = plain(prompt.ids, [(src.lm.layout.blocks[layer], exchange)])
+            said = logits.argmax(-1)[prompt.start - 1 :].tolist()
+            expected = sum(
+                float(logits.log_softmax(-1)[prompt.start - 1 + t, token]) for t, token in enumerate(prompt.target)
+            )
+            assert float(answers.logp[number]) == pytest.approx(expected, abs=1e-4)
+            assert bool(answers.exact[number]) == (said == list(prompt.target))
+        assert read.exact(layer, basis) == answers.exact.tolist()
+
+
+def test_answers_by_length_equal_those_of_one_batch() -> None:
+    src = source()
+    prompts = sorted(src.prompts[:40:5], key=lambda p: -len(p.ids))
+    prepared = Prepared.of(src.lm, prompts, [2] * len(prompts))  # other numbers of tokens behind the cut
+    assert len({len(p.ids) for p in prompts}) > 1
+    small = replace(src.lm, batch_scale=0.01)  # about ten tokens in a batch
+    rows = [3, 0, 7, 5, 1, 1]
+    hidden = prepared.behind[1][rows] + 0.1
+    with torch.no_grad():
+        whole = prepared.answers(0, rows, hidden)
+        parts = replace(prepared, lm=small).answers_by_length(0, rows, lambda members: hidden[members])
+    torch.testing.assert_close(parts.logp, whole.logp, rtol=1e-4, atol=1e-4)
+    assert parts.exact.tolist() == whole.exact.tolist()
 
 
 def test_ravel_is_read(shared_data) -> None:
