@@ -18,6 +18,7 @@ import pandas as pd
 
 from benchmarks.measure import open_model, statistics_of
 from benchmarks.speed.methods.settings import harmonic, known_cases, scores, specificity
+from editing.errors import Unreachable
 from editing.methods import make_method, taken_by
 from valley.statistics import t_interval
 
@@ -94,7 +95,11 @@ def main(model: str, method: str, known: int, every: int, lookups: str, contexts
         for lookup in lookups.split(","):
             given: dict[str, Any] = {"depth": (layer + 0.5) / lm.n_layers, "lookup": lookup}
             given |= taken_by(method, {"contexts_per_step": contexts})
-            deltas = make_method(method, **given).each(lm, [case.request for case in cases], statistics)
+            try:
+                deltas = make_method(method, **given).each(lm, [case.request for case in cases], statistics)
+            except Unreachable:  # behind the last block nothing is read of the subject: no place to choose
+                click.echo(f"layer {layer} {lookup}: no answer depends on it")
+                continue
             table = scores(lm, cases, base, deltas)
             tables[layer, lookup] = per_case(table)
             whole = composite(tables[layer, lookup], np.full(len(cases), 1 / len(cases)))
