@@ -9,6 +9,7 @@ resamples facts, with Student's t over them; the places stay chosen.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,10 +17,13 @@ import click
 import numpy as np
 import pandas as pd
 
-from benchmarks.measure import open_model, statistics_of
+from benchmarks.cases import Case
+from benchmarks.measure import measure_base, open_model, statistics_of
 from benchmarks.speed.methods.settings import harmonic, known_cases, scores, specificity
 from editing.errors import Unreachable
 from editing.methods import make_method, taken_by
+from editing.model import LanguageModel
+from editing.stats import ModelStatistics
 from valley.statistics import t_interval
 
 DRAWS = 200
@@ -78,6 +82,30 @@ def effect_of(tables: dict[Place, Scores]) -> Effect:
     return Effect(at, drawn, at - drawn, float(low[0]), float(high[0]), tuple(best for best, _ in chosen))
 
 
+def at_every_place(
+    lm: LanguageModel,
+    cases: Sequence[Case],
+    statistics: ModelStatistics,
+    method: str,
+    every: int,
+    lookups: Sequence[str],
+    contexts: int,
+) -> Iterator[tuple[Place, pd.DataFrame | None]]:
+    """Every place with the scores of the edits made there, by case; None where no answer depends on the place, as
+    behind the last block at the subject's token."""
+    base = measure_base(lm, cases, new_tokens=0)
+    for layer in range(every // 2, lm.n_layers, every):
+        for lookup in lookups:
+            given: dict[str, Any] = {"depth": (layer + 0.5) / lm.n_layers, "lookup": lookup}
+            given |= taken_by(method, {"contexts_per_step": contexts})
+            try:
+                deltas = make_method(method, **given).each(lm, [case.request for case in cases], statistics)
+            except Unreachable:
+                yield (layer, lookup), None
+            else:
+                yield (layer, lookup), scores(lm, cases, base, deltas)
+
+
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--model", required=True, help="Model reference.")
 @click.option("--method", default="rome", show_default=True, help="Method that edits one layer.")
@@ -89,21 +117,15 @@ def main(model: str, method: str, known: int, every: int, lookups: str, contexts
     """Print the composite at every place, and the effect."""
     lm = open_model(model, None)
     statistics = statistics_of(lm, 0, quiet=True)
-    cases, base = known_cases(lm, known)
+    cases, _ = known_cases(lm, known)
     tables: dict[Place, Scores] = {}
-    for layer in range(every // 2, lm.n_layers, every):
-        for lookup in lookups.split(","):
-            given: dict[str, Any] = {"depth": (layer + 0.5) / lm.n_layers, "lookup": lookup}
-            given |= taken_by(method, {"contexts_per_step": contexts})
-            try:
-                deltas = make_method(method, **given).each(lm, [case.request for case in cases], statistics)
-            except Unreachable:  # behind the last block nothing is read of the subject: no place to choose
-                click.echo(f"layer {layer} {lookup}: no answer depends on it")
-                continue
-            table = scores(lm, cases, base, deltas)
-            tables[layer, lookup] = per_case(table)
-            whole = composite(tables[layer, lookup], np.full(len(cases), 1 / len(cases)))
-            click.echo(f"layer {layer} {lookup}: composite {whole:.2f}, efficacy {table['efficacy'].mean():.2f}")
+    for place, table in at_every_place(lm, cases, statistics, method, every, lookups.split(","), contexts):
+        if table is None:
+            click.echo(f"layer {place[0]} {place[1]}: no answer depends on it")
+            continue
+        tables[place] = per_case(table)
+        whole = composite(tables[place], np.full(len(cases), 1 / len(cases)))
+        click.echo(f"layer {place[0]} {place[1]}: composite {whole:.2f}, efficacy {table['efficacy'].mean():.2f}")
     one = effect_of(tables)
     click.echo(
         f"{len(cases)} facts: chosen {one.chosen:.2f} ({one.places}), random layer {one.random:.2f}, "

@@ -6,13 +6,30 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.speed.methods.layers import Scores, composite, effect_of, per_case
+from benchmarks.datasets import read_cases
+from benchmarks.models import load_model
+from benchmarks.speed.methods.layers import Scores, at_every_place, composite, effect_of, per_case
+from editing.stats import ModelStatistics
+from tests.benchmarks.tiny import world
+
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def scored(paraphrase: float, kept: float = 1.0, cases: int = 24, seed: int = 0) -> Scores:
     draw = np.random.default_rng(seed).random((cases, 3))
     values = (draw < np.array([paraphrase, kept, kept])).astype(float)
     return per_case(pd.DataFrame(values, columns=["paraphrase", "neighbour", "same_subject"]))
+
+
+def test_every_place_is_scored_and_one_that_nothing_reads_is_not() -> None:
+    lm = load_model(world().model)
+    cases = read_cases(world().facts, "fact", 2, 0).cases
+    statistics = ModelStatistics(lm, corpus="samples:1500")
+    found = dict(at_every_place(lm, cases, statistics, "rome", 1, ("subject_last", "last"), 1))
+    assert set(found) == {(layer, lookup) for layer in (0, 1) for lookup in ("subject_last", "last")}
+    assert [place for place, table in found.items() if table is None] == [(1, "subject_last")]
+    reached = found[1, "last"]
+    assert reached is not None and len(reached) == 2 and reached["efficacy"].max() == 1.0
 
 
 def test_composite_by_hand() -> None:
