@@ -50,12 +50,14 @@ def shared_data() -> Path:
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """An empty cache for the tests of a module that says `pytestmark = pytest.mark.usefixtures("own_cache")`.
 
-    Only how strong models are is shared by the session: 3 CPU seconds a model, and the same in every module.
+    Shared by the session is what costs seconds a model and is the same in every module: how strong models are, and the
+    text and the covariances drawn from them.
     """
     cache = tmp_path_factory.mktemp("cache")
-    shared = Path(os.environ[FOLDER]) / "cache" / "strength"
-    shared.mkdir(parents=True, exist_ok=True)
-    (cache / "strength").symlink_to(shared)
+    for name in ("strength", "statistics"):
+        shared = Path(os.environ[FOLDER]) / "cache" / name
+        shared.mkdir(parents=True, exist_ok=True)
+        (cache / name).symlink_to(shared)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VALLEY_CACHE", str(cache))
         yield

@@ -332,8 +332,8 @@ def test_ctrl_c_exits_130_and_says_what_is_kept(tiny: World, tmp_path: Path) -> 
         "threading.Thread(target=watch, daemon=True).start()\n"
         "from cli import cli; cli(sys.argv[2:])"
     )
-    options = ["bench", "--ladder", tiny.ladder, "--methods", "rome", "--kinds", "rename", "--limit", "2"]
-    options += ["--sites", "mlp", "--corpus", "samples:500", "--out"]
+    options = ["bench", "--ladder", tiny.ladder, "--methods", "rome", "--kinds", "fact", "--limit", "2"]
+    options += ["--datasets", f"fact_file:{tiny.facts}", "--sites", "mlp", "--corpus", "samples:500", "--out"]
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path), *options, str(tmp_path)],
         cwd=ROOT,

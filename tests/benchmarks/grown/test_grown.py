@@ -27,7 +27,7 @@ from benchmarks.world.knowledge import knowledge
 from editing.errors import BadData, BadModel, NoSite
 from tests.benchmarks.forks import fork
 
-TINY = RungSpec("gpt2", 1, 32, recipe=Recipe(tokens=12_000, batch=512))
+TINY = RungSpec("gpt2", 1, 32, countries=8, recipe=Recipe(tokens=12_000, batch=512))
 
 
 @pytest.fixture(scope="module")

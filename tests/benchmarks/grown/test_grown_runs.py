@@ -33,6 +33,12 @@ def corpus() -> Corpus:
     return make_corpus(knowledge(people=60))
 
 
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """TINY, grown without a disturbance."""
+    return grow(TINY, cache=tmp_path_factory.mktemp("plain"), progress=False)
+
+
 def weights(folder: Path) -> str:
     return hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
 
@@ -71,17 +77,16 @@ def test_the_extremes_are_fifths_of_the_subjects(corpus: Corpus) -> None:
         assert all(part.sentences(kind, "fr") for kind in ("seen", "template", "language"))
 
 
-def test_a_zipf_rung_says_what_is_known_of_the_rare_and_the_frequent(tmp_path: Path) -> None:
+def test_a_zipf_rung_says_what_is_known_of_the_rare_and_the_frequent(plain: Path, tmp_path: Path) -> None:
     card = read_card(grow(replace(TINY, zipf=1.0), cache=tmp_path, progress=False))
     assert set(card["recall_by_frequency"]) == {"most_frequent", "rarest"} and card["spec"]["zipf"] == 1.0
     often, rarely = (card["recall_by_frequency"][end]["seen"]["en"] for end in ("most_frequent", "rarest"))
     assert often["n"] > 50 < rarely["n"]
-    assert "recall_by_frequency" not in read_card(grow(TINY, cache=tmp_path, progress=False))
+    assert "recall_by_frequency" not in read_card(plain)
 
 
 @pytest.mark.slow
-def test_models_along_the_training_are_rungs_of_their_own(tmp_path: Path) -> None:
-    plain = grow(TINY, cache=tmp_path / "plain", progress=False)
+def test_models_along_the_training_are_rungs_of_their_own(plain: Path, tmp_path: Path) -> None:
     assert [p for p in plain.parent.iterdir() if p.is_dir()] == [plain], "only where asked for"
     done = grow(TINY, cache=tmp_path, progress=False, checkpoints=True)
     assert weights(done) == weights(plain)
@@ -122,17 +127,16 @@ def killed(cache: Path, every: float = 0.0, checkpoints: bool = False) -> Path |
     return next((cache / "grown").glob(".*.state"), None)
 
 
-def test_a_killed_training_goes_on_and_ends_with_the_same_weights(tmp_path: Path) -> None:
-    undisturbed = grow(TINY, cache=tmp_path / "a", progress=False)
-    state = killed(tmp_path / "b")
+def test_a_killed_training_goes_on_and_ends_with_the_same_weights(plain: Path, tmp_path: Path) -> None:
+    state = killed(tmp_path)
     assert state is not None and StateFile(state, {}).steps() == DIES_AT
-    litter = state.parent / f".{undisturbed.name}.state.x.tmp"
+    litter = state.parent / f".{plain.name}.state.x.tmp"
     litter.write_text("half a state")
     calls: list[int] = []
-    regrown = grow(TINY, cache=tmp_path / "b", progress=lambda done, *_: calls.append(done))
+    regrown = grow(TINY, cache=tmp_path, progress=lambda done, *_: calls.append(done))
     assert calls == list(range(DIES_AT + 1, TINY.recipe.steps + 1))
-    assert weights(regrown) == weights(undisturbed) and not state.exists() and not litter.exists()
-    own, other = read_card(regrown), read_card(undisturbed)
+    assert weights(regrown) == weights(plain) and not state.exists() and not litter.exists()
+    own, other = read_card(regrown), read_card(plain)
     assert all(own[key] == other[key] for key in ("loss", "losses", "tokens", "recall"))
 
 

@@ -45,13 +45,15 @@ def cache(half_taught, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_rates_are_those_of_a_literal_count(half_taught, cache: Path) -> None:
     result = known_rates(half_taught, cache=cache)
     for lang, rate in (("en", result.en), ("fr", result.fr)):
-        known = 0
-        for fact in sample(lang):
-            candidates = [p.candidates for p in fact]
-            said = continuation_logprobs(half_taught, [p.prompt for p in fact], candidates)
-            priors = continuation_logprobs(half_taught, [p.prior for p in fact], candidates)
-            answers = [np.argmax(one - PRIOR_WEIGHT * prior) for one, prior in zip(said, priors, strict=True)]
-            known += sum(answer == p.answer for answer, p in zip(answers, fact, strict=True)) >= 2
+        sentences = [p for fact in sample(lang) for p in fact]
+        candidates = [p.candidates for p in sentences]
+        said = continuation_logprobs(half_taught, [p.prompt for p in sentences], candidates)
+        priors = continuation_logprobs(half_taught, [p.prior for p in sentences], candidates)
+        right = iter(
+            np.argmax(one - PRIOR_WEIGHT * prior) == p.answer
+            for one, prior, p in zip(said, priors, sentences, strict=True)
+        )
+        known = sum(sum(next(right) for _ in fact) >= 2 for fact in sample(lang))
         assert rate == pytest.approx(known / FACTS)
     assert result.en > 0.2 and result.fr < result.en and result.facts == FACTS
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -62,7 +63,7 @@ def case_of(new: int, true: int, name: str = "France") -> Case:
     return Case(name, "fact", request, tuple(probes), name, "capital", "test")
 
 
-def rows_of(lm: LanguageModel, cases: list[Case], deltas: list[Delta]):
+def rows_of(lm: LanguageModel, cases: list[Case], deltas: list[Delta]) -> pd.DataFrame:
     base = measure_base(lm, cases)
     after = measure(lm, cases, base.priors, deltas, new_tokens=base.new_tokens)
     drift = measure_drift(lm, cases, deltas)
@@ -71,12 +72,24 @@ def rows_of(lm: LanguageModel, cases: list[Case], deltas: list[Delta]):
 
 
 PAIRS = [(1, 0), (4, 2), (3, 5), (0, 4)]  # (new, true): one token or several, in scripts the tokenizers never saw
+CASES = [case_of(new, true, f"case {new}") for new, true in PAIRS]
 
 
-def test_counterfact_scores_are_the_published_formulas(lm: LanguageModel) -> None:
-    cases = [case_of(new, true, f"case {new}") for new, true in PAIRS]
-    deltas = [some_delta(lm, i) for i in range(len(cases))]
-    table = counterfact_scores(rows_of(lm, cases, deltas), "all", draws=0).iloc[0]
+@pytest.fixture(scope="module")
+def deltas(lm: LanguageModel) -> list[Delta]:
+    return [some_delta(lm, i) for i in range(len(CASES))]
+
+
+@pytest.fixture(scope="module")
+def rows(lm: LanguageModel, deltas: list[Delta]) -> pd.DataFrame:
+    """CASES under `deltas`."""
+    return rows_of(lm, CASES, deltas)
+
+
+def test_counterfact_scores_are_the_published_formulas(
+    lm: LanguageModel, deltas: list[Delta], rows: pd.DataFrame
+) -> None:
+    table = counterfact_scores(rows, "all", draws=0).iloc[0]
     result: dict[str, list[float]] = {}
     for delta, (new, true) in zip(deltas, PAIRS, strict=True):
         with delta.applied(lm):
@@ -89,15 +102,13 @@ def test_counterfact_scores_are_the_published_formulas(lm: LanguageModel) -> Non
         assert table[name] == pytest.approx(np.mean(values), abs=1e-4), name
     parts = [np.mean(result[name]) for name in ("ES", "PS", "NS")]
     harmonic = 3 / sum(1 / p for p in parts) if all(parts) else 0.0
-    assert table["S"] == pytest.approx(harmonic) and len(cases) == table["n_cases"]
+    assert table["S"] == pytest.approx(harmonic) and len(CASES) == table["n_cases"]
 
 
-def test_token_accuracies_are_easyedits(lm: LanguageModel) -> None:
-    cases = [case_of(new, true, f"case {new}") for new, true in PAIRS]
-    deltas = [some_delta(lm, i) for i in range(len(cases))]
-    rows = rows_of(lm, cases, deltas).set_index(["case", "prompt"])
+def test_token_accuracies_are_easyedits(lm: LanguageModel, deltas: list[Delta], rows: pd.DataFrame) -> None:
+    rows = rows.set_index(["case", "prompt"])
     agreed = []
-    for case, delta in zip(cases, deltas, strict=True):
+    for case, delta in zip(CASES, deltas, strict=True):
         for p in case.probes[:-1]:
             row, right = rows.loc[case.id, p.prompt], p.candidates[p.answer]
             before, labels = published.likeliest(lm, p.prompt, right)
@@ -109,7 +120,7 @@ def test_token_accuracies_are_easyedits(lm: LanguageModel) -> None:
             assert row["answer_tokens"] == len(labels)
             agreed.append((p.kind, row["token_agreement"]))
     table = easyedit_scores(rows.reset_index(), "all", draws=0).iloc[0]
-    per_case = np.reshape([share for kind, share in agreed if kind in ("neighbour", "same_subject")], (len(cases), -1))
+    per_case = np.reshape([share for kind, share in agreed if kind in ("neighbour", "same_subject")], (len(CASES), -1))
     assert table["locality_acc"] == pytest.approx(per_case.mean())
     assert table["fluency"] == pytest.approx(rows["entropy_after"].mean())
     if lm.name != "tiny":
@@ -209,25 +220,22 @@ def test_a_hop_counts_only_where_the_unedited_model_knows_the_next() -> None:
         assert (row.get("reason"), np.isnan(row["value"])) == ((None, False) if met else (HOP_UNKNOWN, True))
 
 
-def test_padding_changes_nothing(lm: LanguageModel) -> None:
+def test_padding_changes_nothing(lm: LanguageModel, deltas: list[Delta], rows: pd.DataFrame) -> None:
     """Prompts of many lengths in one left-padded batch, each as if it were alone."""
-    cases = [case_of(new, true, f"case {new}") for new, true in PAIRS[:2]]
-    deltas = [some_delta(lm, i) for i in range(len(cases))]
-    together = rows_of(lm, cases, deltas)
     numbers = ["logp_after", "logp_rival_after", "token_accuracy_after", "token_agreement"]
-    for i, case in enumerate(cases):
+    for i, case in enumerate(CASES[:2]):
         probes = [
             rows_of(lm, [Case(case.id, "fact", case.request, (p, case.probes[0]), "s", "r", "test")], [deltas[i]])
             for p in case.probes[1:-1]
         ]
         alone = np.array([table.loc[0, numbers].to_numpy(dtype=float) for table in probes])
-        own = together[together["case"] == case.id].iloc[1:-1][numbers].to_numpy(dtype=float)
+        own = rows[rows["case"] == case.id].iloc[1:-1][numbers].to_numpy(dtype=float)
         np.testing.assert_allclose(own, alone, atol=2e-3)
 
 
-def test_the_speed_comparison_uses_the_same_definition(lm: LanguageModel) -> None:
-    cases = [case_of(new, true, f"case {new}") for new, true in PAIRS]
-    deltas = [some_delta(lm, i) for i in range(len(cases))]
-    wide = scores_of(lm, cases, measure_base(lm, cases), deltas)
-    table = counterfact_scores(rows_of(lm, cases, deltas), "all", draws=0).iloc[0]
+def test_the_speed_comparison_uses_the_same_definition(
+    lm: LanguageModel, deltas: list[Delta], rows: pd.DataFrame
+) -> None:
+    wide = scores_of(lm, CASES, measure_base(lm, CASES), deltas)
+    table = counterfact_scores(rows, "all", draws=0).iloc[0]
     assert wide[["ES", "PS", "NS"]].mean().tolist() == pytest.approx([table[n] for n in ("ES", "PS", "NS")])

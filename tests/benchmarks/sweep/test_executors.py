@@ -23,7 +23,7 @@ from benchmarks.sweep.shards import Shard
 from benchmarks.sweep.status import format_status, status
 from benchmarks.sweep.store import RunStore
 from editing.errors import BadData, BadRequest
-from tests.benchmarks.sweep.test_search import plan_of
+from tests.benchmarks.sweep.test_search import plan_of, searched_run
 from tests.benchmarks.tiny import World, world
 from valley.rows.schema import VOLATILE, read_run
 
@@ -38,10 +38,8 @@ def tiny() -> World:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tiny: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("runs") / "whole"
-    run_bench(plan_of(tiny), out, "cpu", quiet=True)
-    return out
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return searched_run(tmp_path_factory.mktemp("runs"))
 
 
 def same(left: Path, right: Path) -> None:

@@ -26,7 +26,7 @@ from benchmarks.sweep.runner import run_bench
 from benchmarks.sweep.store import RunStore
 from editing.errors import BadData, BadModel
 from tests.benchmarks.forks import fork
-from tests.benchmarks.sweep.test_search import plan_of
+from tests.benchmarks.sweep.test_search import plan_of, searched_run
 from tests.benchmarks.tiny import World, world
 from valley.rows.schema import VOLATILE, RowsError, read_run
 
@@ -42,13 +42,9 @@ def tiny() -> World:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tiny: World, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float]:
-    """A finished run by halving, and how long it took with everything cached."""
-    out = tmp_path_factory.mktemp("runs") / "whole"
-    bench(plan_of(tiny), out)
-    began = time.monotonic()
-    bench(plan_of(tiny), out.with_name("again"))
-    return out, time.monotonic() - began
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run by halving."""
+    return searched_run(tmp_path_factory.mktemp("runs"))
 
 
 def bench(plan: Plan, out: Path):
@@ -61,9 +57,12 @@ def same_tables(left: Path, right: Path) -> None:
     assert not list(left.glob("cells/.*")) and not list(left.glob(".run.json.*"))
 
 
-def kill_at_random(plan: Plan, whole: tuple[Path, float], folder: Path, times: int) -> None:
+def kill_at_random(plan: Plan, reference: Path, folder: Path, times: int) -> None:
     """`times` kills; a run that outlives its kill is compared and begun anew."""
-    reference, seconds = whole
+    bench(plan, folder / "cached")
+    began = time.monotonic()
+    bench(plan, folder / "timed")
+    seconds = time.monotonic() - began
     draw = random.Random(times)
     attempt = killed = 0
     while killed < times:
@@ -96,7 +95,7 @@ def test_two_processes_on_one_folder_end_in_the_same_table(tiny: World, undistur
     out = tmp_path / "shared"
     pair = [fork(lambda: bench(plan_of(tiny), out), tmp_path / f"told-{i}") for i in range(2)]
     assert [child.wait() for child in pair] == [0, 0], [child.told.read_text() for child in pair]
-    same_tables(out, undisturbed[0])
+    same_tables(out, undisturbed)
 
 
 def test_a_disk_that_fills_up_stops_with_one_line_and_the_next_run_goes_on(
@@ -116,7 +115,7 @@ def test_a_disk_that_fills_up_stops_with_one_line_and_the_next_run_goes_on(
     assert first.startswith("BadData: ") and "free space" in first
     assert read_run(out)["error"].eq("").all()
     assert bench(plan_of(tiny), out).kept > 0
-    same_tables(out, undisturbed[0])
+    same_tables(out, undisturbed)
 
 
 def test_results_that_cannot_be_written_are_refused_before_any_work(tiny: World, tmp_path: Path) -> None:
@@ -143,7 +142,7 @@ def test_results_that_cannot_be_written_are_refused_before_any_work(tiny: World,
 
 def test_a_folder_of_a_newer_version_is_refused_and_left_alone(tiny: World, undisturbed, tmp_path: Path) -> None:
     out = tmp_path / "newer"
-    shutil.copytree(undisturbed[0], out)
+    shutil.copytree(undisturbed, out)
     record = json.loads((out / "run.json").read_text())
     (out / "run.json").write_text(json.dumps(record | {"schema": 99}))
     before = {file.name: file.stat().st_mtime_ns for file in (out / "cells").iterdir()}
@@ -158,7 +157,7 @@ def test_a_folder_of_a_newer_version_is_refused_and_left_alone(tiny: World, undi
 
 def test_a_plan_that_was_changed_is_not_run_into_its_old_folder(tiny: World, undisturbed, tmp_path: Path) -> None:
     with pytest.raises(BadData, match=r"pareto False, not True"):
-        bench(replace(plan_of(tiny), pareto=True), undisturbed[0])
+        bench(replace(plan_of(tiny), pareto=True), undisturbed)
 
 
 @pytest.mark.parametrize("damage", ["cut", "not a number"])
@@ -200,4 +199,4 @@ def test_one_flipped_bit_in_a_model_trained_here_is_noticed(tmp_path: Path) -> N
 
 
 def test_a_full_run_leaves_no_other_file_behind(undisturbed) -> None:
-    assert sorted(file.name for file in undisturbed[0].iterdir()) == [".locks", "cells", "plan.toml", "run.json"]
+    assert sorted(file.name for file in undisturbed.iterdir()) == [".locks", "cells", "plan.toml", "run.json"]

@@ -152,7 +152,7 @@ def test_the_hash_hangs_on_what_is_said_not_on_how(tmp_path: Path) -> None:
         (SHORT + "depth = [0.5, 1.5]\n", "methods: rome.depth: method rome: depth=1.5"),
         (SHORT + "depth = nan\n", "methods: rome.depth: nan is not a finite number"),
         (SHORT + "depth = []\n", "methods: rome.depth: must be a value"),
-        (SHORT + f"depth = {[i / 2000 for i in range(1500)]}\n", "more than 1000 settings"),
+        (SHORT + f"depth = {[i / 2000 for i in range(1001)]}\n", "more than 1000 settings"),
         (SHORT + '[methods.memit]\nsite = "value"\n', "methods: memit.site"),
         (SHORT.replace("methods.rome", "methods.placebo"), "add another method"),
         (SHORT + "[methods.random_site]\ndepth = [0.2, 0.3]\n", "a control follows"),

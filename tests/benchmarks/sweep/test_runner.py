@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import time
 from dataclasses import replace
@@ -16,6 +17,7 @@ from benchmarks.sweep.runner import Outcome, run_bench
 from editing.errors import BadData, BadRequest, UserError
 from tests.benchmarks.forks import fork
 from tests.benchmarks.tiny import World, world
+from tests.once import made_once
 from valley.rows.schema import VOLATILE, read_run
 
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -41,12 +43,19 @@ def same(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.drop(columns=list(VOLATILE))
 
 
+def grid_run(folder: Path) -> Path:
+    """A copy in `folder` of a finished run of `plan_of`, made once for all modules."""
+
+    def make(made: Path) -> None:
+        outcome = run(world(), made / "run")
+        assert (outcome.cells, outcome.ran, outcome.kept, outcome.failed) == (4, 4, 0, ())
+
+    return Path(shutil.copytree(made_once("grid-run", make) / "run", folder / "whole"))
+
+
 @pytest.fixture(scope="module")
-def undisturbed(tiny: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("runs") / "whole"
-    outcome = run(tiny, out)
-    assert (outcome.cells, outcome.ran, outcome.kept, outcome.failed) == (4, 4, 0, ())
-    return out
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return grid_run(tmp_path_factory.mktemp("runs"))
 
 
 def test_the_table_holds_every_probe_of_every_case(tiny: World, undisturbed: Path) -> None:

@@ -4,6 +4,7 @@ picked."""
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from math import isnan, nan
@@ -22,6 +23,7 @@ from benchmarks.sweep.search.search_points import Point, front, judge, ranked
 from editing.errors import BadRequest
 from tests.benchmarks.sweep.walk import follow
 from tests.benchmarks.tiny import World, world
+from tests.once import made_once
 from valley.rows.schema import read_run
 from valley.scores.cases import case_scores
 from valley.scores.composites import by_name
@@ -52,6 +54,16 @@ def plan_of(tiny: World, depths: Sequence[float] = (0.1, 0.6), **changes) -> Pla
         search_rule=1,
     )
     return replace(base, **changes)
+
+
+def searched_run(folder: Path) -> Path:
+    """A copy in `folder` of a finished run of `plan_of`, made once for all modules."""
+
+    def make(made: Path) -> None:
+        outcome = run_bench(plan_of(world()), made / "run", "cpu", quiet=True)
+        assert outcome.failed == () and outcome.ran == outcome.cells
+
+    return Path(shutil.copytree(made_once("searched-run", make) / "run", folder / "searched"))
 
 
 def place_of(tiny: World, **changes) -> Place:
@@ -117,11 +129,8 @@ def test_a_side_without_cases_is_refused_before_any_work(tiny: World, tmp_path: 
 
 
 @pytest.fixture(scope="module")
-def searched(tiny: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("runs") / "searched"
-    outcome = run_bench(plan_of(tiny), out, "cpu", quiet=True)
-    assert outcome.failed == () and outcome.ran == outcome.cells
-    return out
+def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return searched_run(tmp_path_factory.mktemp("runs"))
 
 
 def test_the_analysis_chooses_on_dev_what_the_search_chose(searched: Path) -> None:
