@@ -43,10 +43,6 @@ class Prepared:
         behind = [splice.hidden, *_outputs(lm, splice, splice.hidden)]
         return cls(lm, tuple(prompts), tuple(cuts), splice, tuple(behind))
 
-    def at_cut(self, layer: int) -> torch.Tensor:
-        """(n, d_model) states behind `layer` at the cuts."""
-        return self.behind[layer + 1][:, 0]
-
     def outputs(self, hidden: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """The states behind every layer from -1 on, when `hidden` (n, S, d_model) enters the first block."""
         return (hidden, *_outputs(self.lm, self.splice, hidden))
