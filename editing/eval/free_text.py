@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from editing.eval.versions import Versions, hooks_of
 from editing.lazy import cache_utils, torch
-from editing.run import Batch, forward
+from editing.run import Batch, Reread, StepCache, forward
 
 
 def free_text(read: Versions, new_tokens: int) -> list[str]:
@@ -31,10 +31,14 @@ def _likeliest(read: Versions, count: int, ends: set[int]) -> torch.Tensor:
     if past is None or count == 1:
         return token
     tokens, mask, position = [token], past.mask, past.lengths()
-    cache = cache_utils.DynamicCache()
-    for layer, (key, value) in enumerate(zip(past.keys, past.values, strict=True)):
-        cache.update(key, value, layer)  # pyright: ignore[reportArgumentType]
     hooks = hooks_of(lm, read.deltas, read.rows)
+    if isinstance(past, Reread):
+        cache = StepCache()
+        forward(lm, Batch(past.ids, past.mask, past.positions), record=cache, hooks=hooks)
+    else:
+        cache = cache_utils.DynamicCache()
+        for layer, (key, value) in enumerate(zip(past.keys, past.values, strict=True)):
+            cache.update(key, value, layer)  # pyright: ignore[reportArgumentType]
     last = torch.tensor(sorted(ends), device=token.device)
     ended = torch.isin(token, last)
     for _ in range(count - 1):

@@ -14,7 +14,7 @@ from itertools import accumulate
 from editing.delta import Delta, delta_hooks
 from editing.lazy import cache_utils, torch
 from editing.model import Hook, LanguageModel
-from editing.run import Batch, Prefix, capture, forward, pad
+from editing.run import Batch, Prefix, Reread, capture, forward, left_of, pad
 
 # Texts that are worth a pass of their own; below that, reading the weights costs more than padding.
 FEW = 24
@@ -55,14 +55,15 @@ class Versions:
     """B texts that were read together, each under its own edit.
 
     Attributes:
-        past: their keys and values, in the blocks from `below.start` on where there is a `below`.
+        past: their keys and values, in the blocks from `below.start` on where there is a `below`; the texts themselves
+            where a model has recurrent blocks.
         logits: (B, vocabulary) behind each.
     """
 
     lm: LanguageModel
     deltas: Sequence[Delta]
     rows: list[int]
-    past: Prefix | None
+    past: Prefix | Reread | None
     logits: torch.Tensor
     below: Below | None
 
@@ -85,20 +86,25 @@ class Versions:
         cls, lm: LanguageModel, texts: Sequence[Sequence[int]], deltas: Sequence[Delta], rows: list[int]
     ) -> Versions:
         distinct, which = _distinct([tuple(t) for t in texts])
-        start = lowest_block(lm, deltas, rows)
-        hooks, record = hooks_of(lm, deltas, rows), cache_utils.DynamicCache()
+        hooks = hooks_of(lm, deltas, rows)
+        if lm.layout.recurrent:
+            batch = pad(texts, lm, side="left")
+            logits = forward(lm, batch, hooks=hooks)
+            assert logits is not None
+            return cls(lm, deltas, rows, Reread(batch.ids, batch.mask) if batch.ids.shape[1] else None, logits, None)
+        start, record = lowest_block(lm, deltas, rows), cache_utils.DynamicCache()
         if not start or SHARED * len(distinct) > len(texts):
             batch, below = pad(texts, lm, side="left"), None
             logits = forward(lm, batch, record=record, hooks=hooks)
         else:
             first, once = cache_utils.DynamicCache(), pad(distinct, lm, side="left")
             hidden = _entering(lm, start, once, None, first)
-            below = Below(start, _prefix(lm, first, once.mask), which)
+            below = Below(start, _prefix(lm, once, first), which)
             index = torch.tensor(which, device=lm.device)
             batch = _chosen(once, index)
             logits = forward(lm, batch, record=record, start=start, hidden=hidden[index.to(hidden.device)], hooks=hooks)
         assert logits is not None
-        return cls(lm, deltas, rows, _prefix(lm, record, batch.mask), logits, below)
+        return cls(lm, deltas, rows, _prefix(lm, batch, record), logits, below)
 
     def go_on(
         self, owners: Sequence[int], texts: Sequence[Sequence[int]], spots: tuple[torch.Tensor, torch.Tensor]
@@ -122,9 +128,9 @@ class Versions:
         assert logits is not None
         return logits
 
-    def whole_past(self) -> Prefix | None:
+    def whole_past(self) -> Prefix | Reread | None:
         """Keys and values of every block, those below `below.start` repeated for each version."""
-        if self.below is None or self.below.past is None or self.past is None:
+        if self.below is None or self.below.past is None or not isinstance(self.past, Prefix):
             return self.past
         low = self.below.past.select(torch.tensor(self.below.which, device=self.lm.device))
         start = self.below.start
@@ -156,7 +162,9 @@ def _joined(parts: Sequence[Versions]) -> Versions:
         below = Below(lower[0].start, Prefix.joined(once), which)
     else:
         pasts = [part.whole_past() for part in parts]
-    past = Prefix.joined([one for one in pasts if one is not None])
+    there = [one for one in pasts if one is not None]
+    again = [one for one in there if isinstance(one, Reread)]
+    past = Reread.joined(again) if again else Prefix.joined([one for one in there if isinstance(one, Prefix)])
     rows = [row for part in parts for row in part.rows]
     return Versions(parts[0].lm, parts[0].deltas, rows, past, torch.cat([part.logits for part in parts]), below)
 
@@ -187,13 +195,10 @@ def _entering(lm: LanguageModel, start: int, batch: Batch, past: Prefix | None, 
     return store[path, "output"]
 
 
-def _prefix(lm: LanguageModel, record, mask: torch.Tensor) -> Prefix | None:
-    """What a run has recorded; None where it read no token."""
-    if not mask.shape[1]:
-        return None
-    layers: list = record.layers
-    missing = (None,) * (len(lm.layout.blocks) - len(layers))
-    return Prefix(tuple(t.keys for t in layers) + missing, tuple(t.values for t in layers) + missing, mask)
+def _prefix(lm: LanguageModel, batch: Batch, record: object) -> Prefix | None:
+    past = left_of(lm, batch, record)
+    assert not isinstance(past, Reread)
+    return past
 
 
 def _chosen(batch: Batch, index: torch.Tensor) -> Batch:

@@ -15,7 +15,8 @@ from editing.model.memory import (
 )
 from editing.model.norms import OutputNorm, output_norm
 from editing.model.offload import device_of, other_names, paths_of_weight, true_tensor
-from editing.model.sites import KINDS, Layout, Site, find_layout, in_rows, linear_shape, only_rows
+from editing.model.probing import linear_shape, own_cache
+from editing.model.sites import KINDS, Layout, Site, find_layout, in_rows, only_rows
 from editing.model.weights import WeightWriter
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "only_rows",
     "other_names",
     "output_norm",
+    "own_cache",
     "paths_of_weight",
     "plan_memory",
     "processor",

@@ -1,18 +1,33 @@
 """Forward passes through part of a model: batches, cached prefixes, only the blocks above an edit."""
 
 from editing.run.batching import Budget, attempt
-from editing.run.forward import Batch, Prefix, capture, first, forward, pad, prefill, read_beginnings, with_first
+from editing.run.forward import (
+    Batch,
+    Prefix,
+    capture,
+    first,
+    forward,
+    left_of,
+    pad,
+    prefill,
+    read_beginnings,
+    with_first,
+)
+from editing.run.reread import Reread, StepCache
 from editing.run.splice import Splice
 
 __all__ = [
     "Batch",
     "Budget",
     "Prefix",
+    "Reread",
     "Splice",
+    "StepCache",
     "attempt",
     "capture",
     "first",
     "forward",
+    "left_of",
     "pad",
     "prefill",
     "read_beginnings",

@@ -4,7 +4,8 @@ An edit at block L and position p changes nothing below L and nothing left of p.
 computed once (`Prefix`), the hidden state entering block L is computed once, and a step of an optimiser runs the blocks
 from L up on the few tokens from p on (`Splice` in editing/run/splice.py). Works for every family transformers offers,
 because it drives the model's own forward: blocks below L are skipped, block L's input is replaced, and the
-language-model head gets only the positions whose logits are needed.
+language-model head gets only the positions whose logits are needed. In models with recurrent blocks what stands left is
+read again instead (editing/run/reread.py).
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from inspect import signature
+from typing import Any
 
 from editing.delta import ChangeHook
 from editing.errors import BadRequest
 from editing.lazy import cache_utils, nn, torch
 from editing.model import Hook, LanguageModel, hooked
+from editing.run.reread import Entering, Reread, StepCache, on_last
 
 
 @dataclass(frozen=True)
@@ -197,8 +200,8 @@ def forward(
     lm: LanguageModel,
     batch: Batch,
     *,
-    past: Prefix | None = None,
-    record: cache_utils.Cache | None = None,
+    past: Prefix | Reread | None = None,
+    record: cache_utils.Cache | Entering | StepCache | None = None,
     start: int = 0,
     hidden: torch.Tensor | None = None,
     gather: tuple[torch.Tensor, torch.Tensor] | None = None,
@@ -208,7 +211,8 @@ def forward(
     """Run the model on `batch` behind `past`.
 
     Args:
-        record: a cache that receives keys and values: an empty one, or `past.cache()` beside `past`.
+        record: a cache that receives keys and values: an empty one, or `past.cache()` beside `past`; or what collects
+            the states that enter the blocks; or the model's own cache, which is read and extended.
         start, hidden: skip the blocks below `start` and feed it `hidden` (B, T, d_model).
         gather: (N,) rows and (N,) columns of the positions whose logits are returned; None means all last columns.
         hooks: forward hooks by module path.
@@ -223,8 +227,10 @@ def forward(
     if gather is None:
         rows = torch.arange(batch.size, device=lm.device)
         gather = rows, torch.full_like(rows, batch.ids.shape[1] - 1)
-    cache = past.cache() if record is None and past is not None else record
-    arguments = _arguments(lm, batch, past, cache)
+    if isinstance(past, Reread):
+        batch, hidden, gather, hooks = _with_left(past, batch, start, hidden, gather, hooks)
+        past = None
+    arguments = _arguments(lm, batch, past, record)
     hooks = _for_head(lm, hooks, gather[0])
     if stop is not None:
         hooks.append((stop, _halt))
@@ -234,19 +240,51 @@ def forward(
             stack.enter_context(_from_block(lm, start, hidden))
         stack.enter_context(hooked(lm, hooks))
         stack.enter_context(_gathered(lm, *gather))
+        if isinstance(record, Entering):
+            for path in lm.layout.blocks:
+                handle = lm.module.get_submodule(path).register_forward_pre_hook(record, with_kwargs=True)
+                stack.callback(handle.remove)
         try:
-            return lm.module(**arguments).logits[0].to(lm.device)
+            output = lm.module(**arguments)
         except _Stop:
             return None
+    if isinstance(record, StepCache):
+        record.keep(output)
+    return output.logits[0].to(lm.device)
+
+
+def _with_left(
+    left: Reread,
+    batch: Batch,
+    start: int,
+    hidden: torch.Tensor | None,
+    gather: tuple[torch.Tensor, torch.Tensor],
+    hooks: Sequence[Hook],
+) -> tuple[Batch, torch.Tensor | None, tuple[torch.Tensor, torch.Tensor], Sequence[Hook]]:
+    """The arguments of `forward` with the columns of `left` before those of `batch`."""
+    hooks = on_last(hooks, batch.size, batch.ids.shape[1])
+    if hidden is not None:
+        entering = left.entering[start]
+        assert entering is not None
+        hidden = torch.cat([entering.to(hidden.device, hidden.dtype), hidden], 1)
+    pairs = ((left.ids, batch.ids), (left.mask, batch.mask), (left.positions, batch.positions))
+    whole = Batch(*(torch.cat(pair, 1) for pair in pairs))
+    return whole, hidden, (gather[0], gather[1] + left.ids.shape[1]), hooks
 
 
 def _arguments(
-    lm: LanguageModel, batch: Batch, past: Prefix | None, cache: cache_utils.Cache | None
+    lm: LanguageModel, batch: Batch, past: Prefix | None, record: cache_utils.Cache | Entering | StepCache | None
 ) -> dict[str, object]:
     """The keyword arguments of the module's forward, by the names that this model has for them."""
     names = signature(lm.module.forward).parameters
     mask = batch.mask if past is None else torch.cat([past.mask, batch.mask], 1)
-    arguments: dict[str, object] = {"input_ids": batch.ids, "attention_mask": mask, "use_cache": cache is not None}
+    cache = record
+    if isinstance(record, Entering | StepCache):
+        cache = record.cache if isinstance(record, StepCache) else None
+    elif record is None and past is not None:
+        cache = past.cache()
+    used = cache is not None or isinstance(record, StepCache)
+    arguments: dict[str, object] = {"input_ids": batch.ids, "attention_mask": mask, "use_cache": used}
     if "position_ids" in names:
         arguments["position_ids"] = batch.positions
     if cache is not None:
@@ -265,7 +303,7 @@ def prefill(
     hooks: Sequence[Hook] = (),
     logits: bool = False,
     stop: str | None = None,
-) -> tuple[Prefix | None, torch.Tensor | None]:
+) -> tuple[Prefix | Reread | None, torch.Tensor | None]:
     """Keys and values of whole sequences for all blocks up to `stop`; with `logits`, also those at the last tokens.
 
     Sequences may be empty (their rows are fully masked); if all are, there is no prefix and None is returned.
@@ -273,13 +311,21 @@ def prefill(
     if not any(len(s) for s in sequences):
         return None, None
     batch = pad(sequences, lm, side="left")
-    record = cache_utils.DynamicCache()
-    blocks = lm.layout.blocks
-    stop = None if logits else stop or blocks[-1]
+    record = Entering() if lm.layout.recurrent else cache_utils.DynamicCache()
+    stop = None if logits else stop or lm.layout.blocks[-1]
     out = forward(lm, batch, record=record, hooks=hooks, stop=stop)
+    return left_of(lm, batch, record), out
+
+
+def left_of(lm: LanguageModel, batch: Batch, record: Any) -> Prefix | Reread | None:
+    """What a run of `batch` has recorded, to be put before other batches; None where it read no token."""
+    if not batch.ids.shape[1]:
+        return None
+    if isinstance(record, Entering):
+        return Reread(batch.ids, batch.mask, tuple(record.states))
     layers: list = record.layers
-    missing = (None,) * (len(blocks) - len(layers))
-    return Prefix(tuple(t.keys for t in layers) + missing, tuple(t.values for t in layers) + missing, batch.mask), out
+    missing = (None,) * (len(lm.layout.blocks) - len(layers))
+    return Prefix(tuple(t.keys for t in layers) + missing, tuple(t.values for t in layers) + missing, batch.mask)
 
 
 def read_beginnings(
@@ -288,17 +334,23 @@ def read_beginnings(
     """The first heads[i] tokens of every sequence, each distinct beginning read once.
 
     Returns:
-        The distinct beginnings and which one each sequence has, (B,) long; None where there is little to share.
+        The distinct beginnings and which one each sequence has, (B,) long; None where there is little to share, or
+        what stands left is read again anyway.
     """
+    if lm.layout.recurrent:
+        return None
     beginnings: dict[tuple[int, ...], int] = {}
     which = [beginnings.setdefault(tuple(s[:h]), len(beginnings)) for s, h in zip(sequences, heads, strict=True)]
     if 2 * len(beginnings) > len(sequences):
         return None
     past, _ = prefill(lm, list(beginnings), stop=stop)
+    assert not isinstance(past, Reread)
     return None if past is None else (past, torch.tensor(which, device=past.mask.device))
 
 
-def prefill_shared(lm: LanguageModel, sequences: Sequence[Sequence[int]], heads: Sequence[int]) -> Prefix | None:
+def prefill_shared(
+    lm: LanguageModel, sequences: Sequence[Sequence[int]], heads: Sequence[int]
+) -> Prefix | Reread | None:
     """The same as `prefill`, with the first heads[i] tokens of each sequence read once for all that begin alike."""
     beginnings = read_beginnings(lm, sequences, heads)
     if beginnings is None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from editing.lazy import torch
 from editing.model import Hook, LanguageModel
 from editing.run.forward import Batch, Prefix, forward, pad, prefill_shared
+from editing.run.reread import Reread
 
 
 @dataclass(frozen=True)
@@ -19,14 +20,14 @@ class Splice:
     """B prepared sequences; column 0 of `batch` is each one's lookup position.
 
     Attributes:
-        past: keys and values left of the lookup, None where no sequence has any.
+        past: what stands left of the lookup, None where no sequence has anything there.
         batch: the tokens from the lookup on, right-padded (B, S).
         hidden: (B, S, d_model) state entering block `start`; None with `start=-1`, which runs from the embedding.
     """
 
     lm: LanguageModel
     start: int
-    past: Prefix | None
+    past: Prefix | Reread | None
     batch: Batch
     hidden: torch.Tensor | None
 
@@ -62,7 +63,8 @@ class Splice:
                 forward(lm, batch, past=past, stop=lm.layout.blocks[start])
             finally:
                 handle.remove()
-        return cls(lm, start, None if past is None else past.above(start), batch, entering[0])
+        hidden = entering[0][:, entering[0].shape[1] - batch.ids.shape[1] :]
+        return cls(lm, start, None if past is None else past.above(start), batch, hidden)
 
     def select(self, rows: torch.Tensor) -> Splice:
         """Some of the sequences, in any order."""

@@ -8,7 +8,7 @@ from functools import partial
 from editing.errors import OutOfMemory
 from editing.lazy import cache_utils, torch
 from editing.model import LanguageModel
-from editing.run import Batch, attempt, forward
+from editing.run import Batch, StepCache, attempt, forward
 
 # How the MEMIT code begins its contexts; a bare document separator often leads into code or lists.
 OPENINGS = ("The", "Therefore", "Because", "I", "You")
@@ -30,7 +30,7 @@ def sample_tokens(
     `on_step` is called with the number of tokens drawn in each step. Ancestral sampling at temperature 1 from all
     tokens, or from the `top_k` likeliest. Same seed and same kind of device, same tokens: a GPU draws for itself, so
     that no step sends a vocabulary of scores to the host. With `read_once` the opening is read once for all texts,
-    which is faster where it is long, and may draw other tokens by rounding.
+    which is faster where it is long, and may draw other tokens by rounding; with recurrent blocks it is read for each.
 
     Raises:
         OutOfMemory: `count` texts do not fit.
@@ -38,8 +38,9 @@ def sample_tokens(
     place = lm.device if lm.device.type == "cuda" else torch.device("cpu")
     generator = torch.Generator(place).manual_seed(seed)
     head = lm.encode(opening) if opening else list(lm.prefix_ids) or [lm.pad_id]
-    step = torch.tensor([head] * (1 if read_once else count), device=lm.device)
-    cache = cache_utils.DynamicCache()
+    recurrent = lm.layout.recurrent
+    step = torch.tensor([head] * (1 if read_once and not recurrent else count), device=lm.device)
+    cache = StepCache() if recurrent else cache_utils.DynamicCache()
     drawn = []
     start = 0
     with torch.no_grad():
@@ -59,7 +60,7 @@ def sample_tokens(
                 )
             (logits,) = done
             assert logits is not None
-            if texts < count:  # the opening, read once
+            if texts < count and isinstance(cache, cache_utils.DynamicCache):  # the opening, read once
                 logits = logits.expand(count, -1)
                 cache.batch_repeat_interleave(count)
             scores = logits.float().to(place)

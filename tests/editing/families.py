@@ -52,6 +52,21 @@ class Family:
     config: dict[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Hybrid:
+    """A family with blocks that are no attention, every other one here; paths within a block.
+
+    Attributes:
+        mlp: "" where some blocks have only routed experts. mixer: the output projection of the first block.
+        output: that of the second, an attention.
+    """
+
+    mlp: str
+    mixer: str
+    config: dict[str, Any]
+    output: str = "self_attn.o_proj"
+
+
 LLAMA = Family("model.layers.{}.mlp.down_proj", "model.layers.{}.self_attn.v_proj")
 SLIDING = Family(LLAMA.mlp, LLAMA.value, config={"sliding_window": 5})
 GEMMA = Family(LLAMA.mlp, LLAMA.value, config={"sliding_window": 5, "query_pre_attn_scalar": HEAD})
@@ -101,7 +116,7 @@ FAMILIES: dict[str, Family] = {
 }
 
 # Mixtures of experts: every block's attention can be edited, and the MLP that runs for every token where there is one.
-# `mlp` is "" where routed experts are all there is, or where the first blocks are dense.
+# `mlp` is "" where routed experts are all there is.
 FOUR = {"num_experts_per_tok": 2, "moe_intermediate_size": 16, "num_experts": 4}
 ROUTED = Family("", LLAMA.value, config=FOUR)
 LOCAL = Family("", LLAMA.value, config={"num_local_experts": 4, "num_experts_per_tok": 2})
@@ -127,7 +142,7 @@ EXPERTS: dict[str, Family] = {
         config=LOCAL.config | {"interleave_moe_layer_step": 1},
     ),
     "glm4_moe": Family(
-        "",
+        "model.layers.{}.mlp.shared_experts.down_proj",  # the first block is dense
         LLAMA.value,
         config=FOUR | {"n_routed_experts": 4, "n_group": 1, "topk_group": 1, "first_k_dense_replace": 1},
     ),
@@ -152,6 +167,39 @@ ALIKE: dict[str, Family] = {
     "biogpt": Family("biogpt.layers.{}.fc2", "biogpt.layers.{}.self_attn.v_proj"),
 }
 
+# Hybrids: some blocks are no attention.
+LINEAR = {
+    "linear_num_value_heads": 4, "linear_num_key_heads": 2, "linear_key_head_dim": 8, "linear_value_head_dim": 8,
+    "layer_types": ["linear_attention", "full_attention"] * 2,
+}  # fmt: skip
+STATE_SPACE = {"mamba_n_heads": 4, "mamba_d_state": 8, "mamba_d_head": 16, "mamba_expand": 2}
+HYBRIDS: dict[str, Hybrid] = {
+    "qwen3_next": Hybrid(
+        "mlp.shared_expert.down_proj", "linear_attn.out_proj", FOUR | {"shared_expert_intermediate_size": 24} | LINEAR
+    ),
+    "qwen3_5_text": Hybrid("mlp.down_proj", "linear_attn.out_proj", LINEAR),
+    "lfm2": Hybrid(
+        "feed_forward.w2",
+        "conv.out_proj",
+        {"layer_types": ["conv", "full_attention"] * 2, "block_auto_adjust_ff_dim": False},
+        output="self_attn.out_proj",
+    ),
+    "granitemoehybrid": Hybrid(
+        "shared_mlp.output_linear",
+        "mamba.out_proj",
+        STATE_SPACE
+        | {"layer_types": ["mamba", "attention"] * 2, "shared_intermediate_size": 24}
+        | {"num_local_experts": 0},
+    ),
+    "bamba": Hybrid("feed_forward.down_proj", "mamba.out_proj", STATE_SPACE | {"attn_layer_indices": [1, 3]}),
+    "falcon_h1": Hybrid("feed_forward.down_proj", "self_attn.o_proj", STATE_SPACE | {"mamba_d_ssm": 64}),
+    "jamba": Hybrid("", "mamba.out_proj", {"num_experts": 2, "attn_layer_period": 2, "attn_layer_offset": 1}),
+    "minimax": Hybrid("", "self_attn.o_proj", {}, output="self_attn.out_proj"),
+    "olmo_hybrid": Hybrid(
+        "mlp.down_proj", "linear_attn.o_proj", {"layer_types": ["linear_attention", "full_attention"] * 2}
+    ),
+}
+
 # Families that between them have every trap: Conv1D, fused QKV, flattened input, grouped heads, sliding window, ALiBi,
 # learned and rotary positions, norms behind the down-projection, parallel blocks, soft-capped logits.
 SOME = ("gpt2", "gpt_neox", "opt", "llama", "gemma2", "gemma3_text", "bloom", "falcon", "mistral", "phi")
@@ -173,15 +221,14 @@ class Refused:
 
 
 REFUSED: dict[str, Refused] = {
-    "mamba": Refused("state space|attention|built unlike", config={"state_size": 4}),
-    "rwkv": Refused("state space|attention", config={"attention_hidden_size": 32, "context_length": 16}),
+    "mamba": Refused("no block keeps keys and values", config={"state_size": 4}),
+    "rwkv": Refused("no block keeps keys and values", config={"attention_hidden_size": 32, "context_length": 16}),
     "t5": Refused("encoder-decoder", AutoModelForSeq2SeqLM, {"d_kv": 8, "d_ff": 48}),
     "bart": Refused("encoder-decoder", AutoModelForSeq2SeqLM, {"encoder_layers": 2, "decoder_layers": 2}),
     "bert": Refused("looks ahead", AutoModelForMaskedLM),
     "openai-gpt": Refused("a block returns a list"),
-    "qwen3_next": Refused("state space", config={"num_experts": 2}),
-    "minimax": Refused("built unlike the first"),
-    "jamba": Refused("state space|hybrid", config={"num_experts": 2, "attn_layer_period": 2, "attn_layer_offset": 1}),
+    "nemotron_h": Refused("no attention output projection"),
+    "recurrent_gemma": Refused("no cache"),
 }
 
 
@@ -217,7 +264,7 @@ def random_module(family: str, vocabulary: int = 99, seed: int = 0, spread: floa
         arguments.pop("head_dim", None)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        row = (FAMILIES | EXPERTS | ALIKE).get(family)
+        row = (FAMILIES | EXPERTS | ALIKE | HYBRIDS).get(family)
         own = row.config if row else {}
         return AutoModelForCausalLM.from_config(config(**arguments | own | settings)).eval()
 

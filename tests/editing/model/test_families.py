@@ -18,6 +18,7 @@ from tests.editing.families import (
     ALIKE,
     EXPERTS,
     FAMILIES,
+    HYBRIDS,
     LAYERS,
     REFUSED,
     WIDTH,
@@ -53,11 +54,28 @@ def test_sites_of_other_families_and_a_spliced_edit_of_their_attention(family: s
     lm, row = wrapped(family), (EXPERTS | ALIKE)[family]
     assert [s.path for s in lm.sites("value")] == [row.value.format(i) for i in range(LAYERS)]
     if row.mlp:
-        assert [s.path for s in lm.sites("mlp")] == [row.mlp.format(i) for i in range(LAYERS)]
+        dense = 1 if family == "glm4_moe" else 0  # its first block has no experts
+        assert [s.path for s in lm.sites("mlp")][dense:] == [row.mlp.format(i) for i in range(dense, LAYERS)]
     else:
         with pytest.raises(NoSite, match="no site of kind 'mlp'; use one of value, attn"):
             lm.sites("mlp")
     for kind in ("attn", *(("mlp",) if row.mlp else ())):
+        check_splice(lm, kind)
+
+
+@pytest.mark.parametrize("family", HYBRIDS)
+def test_sites_of_hybrids_and_a_spliced_edit_of_each(family: str) -> None:
+    lm, row = wrapped(family), HYBRIDS[family]
+    assert lm.layout.recurrent
+    blocks = lm.layout.blocks
+    outputs = [row.mixer, row.output] * (LAYERS // 2)
+    assert [s.path for s in lm.sites("attn")] == [f"{b}.{path}" for b, path in zip(blocks, outputs, strict=True)]
+    if row.mlp:
+        assert [s.path for s in lm.sites("mlp")] == [f"{block}.{row.mlp}" for block in blocks]
+    else:
+        with pytest.raises(NoSite, match="no site of kind 'mlp'; use one of attn"):
+            lm.sites("mlp")
+    for kind in ("block", "attn", *(("mlp",) if row.mlp else ())):
         check_splice(lm, kind)
 
 
