@@ -10,7 +10,7 @@ class UserError(Exception):
 
 
 class NoSite(UserError):
-    """The model has no linear map of the requested kind (mixture of experts, encoder-decoder, Mamba...)."""
+    """The model has no linear map of the requested kind (routed experts, encoder-decoders, Mamba...)."""
 
 
 class BadRequest(UserError):

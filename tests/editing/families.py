@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
+import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
@@ -203,6 +204,12 @@ HYBRIDS: dict[str, Hybrid] = {
 # Families that between them have every trap: Conv1D, fused QKV, flattened input, grouped heads, sliding window, ALiBi,
 # learned and rotary positions, norms behind the down-projection, parallel blocks, soft-capped logits.
 SOME = ("gpt2", "gpt_neox", "opt", "llama", "gemma2", "gemma3_text", "bloom", "falcon", "mistral", "phi")
+
+# One hybrid of each kind: short convolutions, and slow, linear attention, a state space, one beside every attention.
+SOME_HYBRIDS: tuple[Any, ...] = (
+    "lfm2",
+    *(pytest.param(name, marks=pytest.mark.slow) for name in ("qwen3_next", "granitemoehybrid", "falcon_h1")),
+)
 
 
 @dataclass(frozen=True)

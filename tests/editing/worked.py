@@ -13,7 +13,7 @@ from editing.model.language_model import LanguageModel
 from editing.model.sites import Site
 from editing.stats.statistics import ModelStatistics
 from editing.text.requests import EditRequest
-from tests.editing.families import FAMILIES, tiny_lm
+from tests.editing.families import FAMILIES, HYBRIDS, tiny_lm
 from tests.once import FOLDER
 
 # Outputs of tiny models are small, so the published weight decay (a multiple of 1 / ||v0||^2) would pin delta to zero.
@@ -85,7 +85,7 @@ def quick(name: str, **more: object) -> Method:
 def model(family: str) -> LanguageModel:
     """A random model in which an edit at half depth reaches the answer; a window of 5 would hide it in the last
     blocks."""
-    window = {"sliding_window": 24} if "sliding_window" in FAMILIES[family].config else {}
+    window = {"sliding_window": 24} if "sliding_window" in (FAMILIES | HYBRIDS)[family].config else {}
     return tiny_lm(family, spread=0.1, **window)
 
 

@@ -129,7 +129,7 @@ def families_page() -> str:
     from editing.model import find_layout
 
     try:
-        from tests.editing.families import ALIKE, EXPERTS, FAMILIES, REFUSED, random_module, refused_module
+        from tests.editing.families import ALIKE, EXPERTS, FAMILIES, HYBRIDS, REFUSED, random_module, refused_module
     except ImportError as error:
         raise BadModel("families: tests/ is missing; run this in a checkout of the repository") from error
 
@@ -149,10 +149,16 @@ def families_page() -> str:
         "attention is edited",
         "as any other, and a shared expert, which runs for every token, is its MLP site.",
         "",
+        "In a hybrid some blocks are no attention but a state space, a linear attention or a short convolution. "
+        "Their output",
+        "projection is their attention site. What stands left of an edit is read again in every pass, since such a "
+        "state cannot",
+        "be shared between texts: edits take about as many more tokens as their prompts have before the subject.",
+        "",
         "| family | MLP site | value site | attention site | output embedding | blocks return |",
         "|---|---|---|---|---|---|",
     ]
-    for name in FAMILIES | ALIKE | EXPERTS:
+    for name in FAMILIES | ALIKE | EXPERTS | HYBRIDS:
         module = random_module(name)
         layout = find_layout(module)
         sites = " | ".join(_site(layout, kind) for kind in ("mlp", "value", "attn"))
@@ -169,12 +175,12 @@ def families_page() -> str:
 
 
 def _site(layout: Layout, kind: str) -> str:
-    """The module of a site within its block, and which of its outputs belong to the site."""
-    if not layout.sites[kind]:
-        return "none"
-    site = layout.sites[kind][0]
-    path = site.path.removeprefix(f"{layout.blocks[0]}.")
-    return f"`{path}`{', stored transposed' if site.transposed else ''}{_rows(site)}"
+    """The modules of a site within its blocks, and which of their outputs belong to the site."""
+    cells = [
+        f"`{site.path.removeprefix(f'{block}.')}`{', stored transposed' if site.transposed else ''}{_rows(site)}"
+        for block, site in zip(layout.blocks, layout.sites[kind], strict=False)
+    ]
+    return " or ".join(dict.fromkeys(cells)) or "none"
 
 
 def _rows(site: Site) -> str:

@@ -15,7 +15,7 @@ from editing.eval import Race, bits_per_byte, continuation_logprobs, greedy, rep
 from editing.eval.continuations import _in_the_race
 from editing.model.language_model import LanguageModel, hash_weights
 from editing.text import join
-from tests.editing.families import SENTENCES, tiny_lm
+from tests.editing.families import SENTENCES, SOME_HYBRIDS, tiny_lm
 
 FAMILIES = ("gpt2", "llama", "opt", "gemma3_text", "bloom", "gpt_neox", "falcon", "mistral")
 PROMPTS = ("The capital of France is", "La capitale de l'", "I", "The dairy food made from milk curds is called the")
@@ -28,7 +28,8 @@ def edits(lm: LanguageModel) -> list[Delta]:
     result = []
     for rank in (1, 2, 3):
         factors = {}
-        for site in (lm.sites("mlp")[1], lm.sites("value")[2]):
+        kind = "value" if lm.layout.sites["value"] else "attn"
+        for site in (lm.sites("mlp")[1], lm.sites(kind)[2]):
             left, right = (torch.randn(n, rank, generator=draw) for n in (site.d_out, site.d_in))
             factors[site.weight] = LowRank(left, 0.3 * right)
         result.append(Delta(factors))
@@ -43,7 +44,7 @@ def slow_logprob(lm: LanguageModel, prompt: str, answer: str) -> float:
     return sum(float(log_p[i - 1, whole[i]]) for i in range(len(start), len(whole)))
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", [*FAMILIES, *SOME_HYBRIDS])
 def test_one_pass_equals_one_by_one(family: str) -> None:
     lm = tiny_lm(family)
     deltas, before = edits(lm), hash_weights(lm.module)
@@ -91,11 +92,11 @@ NAMES = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", [*FAMILIES, "lfm2"])
 def test_a_race_has_the_winner_and_the_margins_of_the_whole_field(family: str) -> None:
     """Only losers may be left unfinished, and what is needed is exact; also of edited versions."""
     lm = tiny_lm(family)
-    draw = np.random.default_rng(FAMILIES.index(family))
+    draw = np.random.default_rng([*FAMILIES, "lfm2"].index(family))
     deltas, rows = edits(lm), [d for d in range(-1, 3) for _ in PROMPTS]
     prompts = [*PROMPTS] * 4
     answers = [list(draw.permutation(NAMES)) for _ in prompts]

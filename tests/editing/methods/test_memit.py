@@ -12,7 +12,7 @@ from editing.methods import make_method
 from editing.model.language_model import hash_weights
 from editing.stats.statistics import ModelStatistics
 from tests.editing import reference
-from tests.editing.families import SOME, tiny_lm
+from tests.editing.families import SOME, SOME_HYBRIDS, tiny_lm
 from tests.editing.worked import (
     LIGHT,
     REACHING,
@@ -32,7 +32,7 @@ SETTINGS = {"depth": 0.6, "span": 0.5, "steps": 6, "prefixes": 3, "covariance_we
 THREE = (REQUESTS[0], REQUESTS[2], REQUESTS[3])  # a fact, a rename, a retarget
 
 
-@pytest.mark.parametrize("family", SOME)
+@pytest.mark.parametrize("family", [*SOME, *SOME_HYBRIDS])
 def test_fast_equals_reference(family: str) -> None:
     lm = model(family)
     statistics = session_statistics(lm)

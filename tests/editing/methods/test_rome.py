@@ -10,7 +10,7 @@ from editing.methods import make_method
 from editing.model.language_model import hash_weights
 from editing.stats.statistics import ModelStatistics
 from tests.editing import reference
-from tests.editing.families import SOME, tiny_lm
+from tests.editing.families import SOME, SOME_HYBRIDS, tiny_lm
 from tests.editing.worked import (
     LIGHT,
     REACHING,
@@ -26,7 +26,7 @@ from tests.editing.worked import (
 PREFIXES = {5: 2, 10: 2}
 
 
-@pytest.mark.parametrize("family", SOME)
+@pytest.mark.parametrize("family", [*SOME, *SOME_HYBRIDS])
 def test_fast_equals_reference(family: str) -> None:
     """Five requests in one call against one request at a time."""
     lm = model(family)
