@@ -145,7 +145,11 @@ class Values(NamedTuple):
 
 
 def values_of(probe: Probe, order: list[Linear], output: Linear) -> Values:
-    """What the output projection `output` reads at one token; `order`: the maps of the block as they run."""
+    """What the output projection `output` reads at one token; `order`: the maps of the block as they run.
+
+    Several maps may have a gradient there: the values, and a gate that they are multiplied with. The values are those
+    that the input of the output projection is proportional to (Euler: gradient times value is that input again).
+    """
     outputs: dict[str, torch.Tensor] = {}
     inputs: dict[str, torch.Tensor] = {}
     earlier = order[: order.index(output)]
@@ -161,19 +165,19 @@ def values_of(probe: Probe, order: list[Linear], output: Linear) -> Values:
     with torch.enable_grad(), watched(modules, note):
         probe.forward(tokens(probe.model, [1]))
     mixed = inputs[output.path]
-    if not mixed.requires_grad:
+    if not earlier or not mixed.requires_grad:
         return Values()
     weights = torch.linspace(1.0, 2.0, mixed.numel(), device=mixed.device, dtype=mixed.dtype).reshape(mixed.shape)
     gradients = torch.autograd.grad(mixed, [outputs[o.path] for o in earlier], weights, allow_unused=True)
-    sizes = {
-        linear: gradient.reshape(-1, linear.d_out).abs().amax(0)
-        for linear, gradient in zip(earlier, gradients, strict=True)
-        if gradient is not None
-    }
+    by_map = {linear: g for linear, g in zip(earlier, gradients, strict=True) if g is not None}
+    sizes = {linear: g.reshape(-1, linear.d_out).abs().amax(0) for linear, g in by_map.items()}
     largest = max((float(size.max()) for size in sizes.values()), default=0.0)
     with_queries = any(float(size.max()) < 1e-4 * largest for size in sizes.values())
-    for linear, size in reversed(sizes.items()):
-        rows = tuple(int(i) for i in torch.nonzero(size > 1e-4 * size.max()).flatten())
-        if rows:
-            return Values(linear, None if len(rows) == linear.d_out else rows, with_queries)
-    return Values(with_queries=with_queries)
+    read = [linear for linear in reversed(sizes) if float(sizes[linear].max()) > 0]
+    if not read:
+        return Values(with_queries=with_queries)
+    whole = float((weights * mixed).detach().sum())
+    parts = {linear: float((by_map[linear] * outputs[linear.path]).detach().sum()) for linear in read}
+    value = next((linear for linear in read if abs(parts[linear] - whole) < 1e-3 * abs(whole)), read[0])
+    rows = tuple(int(i) for i in torch.nonzero(sizes[value] > 1e-4 * sizes[value].max()).flatten())
+    return Values(value, None if len(rows) == value.d_out else rows, with_queries)

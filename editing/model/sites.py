@@ -1,7 +1,7 @@
 """Where a model can be edited, found by what its modules do and not by what they are called.
 
 A decoder block reads the residual stream and writes to it through two linear maps: the attention's output projection
-and the MLP's down-projection. Four tiny forward passes tell which they are, and what follows them:
+and the MLP's down-projection. A few tiny forward passes tell which they are, and what follows them:
 
 1. Two tokens, hooks on every linear map: which run, in which order, and which write `d_model` numbers.
 2. The first token is changed: the first map whose input at the second token changes sits after the attention has mixed
@@ -9,7 +9,8 @@ and the MLP's down-projection. Four tiny forward passes tell which they are, and
    down-projection.
    An MLP whose down-projection is exactly zero in every block does not count: the model is attention-only.
 3. One token: its attention weight is 1 whatever query and key are, so only value rows of the maps before the output
-   projection have a gradient. This finds `v_proj` as well as the value third of a fused or interleaved QKV map.
+   projection have a gradient, and what is read is proportional to them. This finds `v_proj` as well as the value third
+   of a fused or interleaved QKV map, and no gate.
 4. A module of the block that reads what one of the two maps wrote, and changes it, is the norm behind that map.
 
 This is done once for each way of building a block, while that block reads what the first one reads. In a hybrid some
@@ -143,14 +144,17 @@ def find_layout(model: nn.Module) -> Layout:
     _refuse_other_kinds(model, name)
     paths = _block_paths(model, int(model.config.get_text_config().num_hidden_layers))  # pyright: ignore
     blocks = [model.get_submodule(path) for path in paths]
-    returned = Probe(model, blocks[0], blocks[0]).run(tokens(model, [1, 3]))[2]
+    try:
+        returned = Probe(model, blocks[0], blocks[0]).run(tokens(model, [1, 3]))[2]
+    except (ValueError, TypeError, NotImplementedError) as error:  # raised by the code of a family
+        raise NoSite(f"{name}: does not run on plain tokens ({_first_line(error)})") from error
     hidden = returned[0] if isinstance(returned, tuple) else returned
     if not isinstance(hidden, torch.Tensor):
         raise NoSite(f"{name}: a block returns a {type(returned).__name__}, where a tensor or a tuple is expected")
     _check_causal(model, name)
     keep = _keep_keys(model, blocks)
     if not any(keep):
-        raise NoSite(f"{name}: no block keeps keys and values: a state space, not attention")
+        raise NoSite(f"{name}: no block keeps keys and values: a state space, or attention without a cache")
     builds = [*zip(map(_build, blocks), keep, strict=True)]
     parts: dict[tuple[_Build, bool], _Found] = {}
     for build, block in zip(builds, blocks, strict=True):
@@ -183,19 +187,21 @@ def _build(block: nn.Module) -> _Build:
 
 
 def _keep_keys(model: nn.Module, blocks: Sequence[nn.Module]) -> list[bool]:
-    """Whether each block keeps keys and values; not tried where all blocks are built alike of plain linear maps."""
-    builds = {_build(block) for block in blocks}
-    if len(builds) == 1 and not next(iter(builds)).wide:
-        return [True] * len(blocks)
+    """Whether each block keeps keys and values."""
     ids = tokens(model, [1, 3])
     try:
         with torch.no_grad():
             out = model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=True)
     except Exception as error:  # whatever transformers' code for this family raises
-        raise NoSite(f"{type(model).__name__}: runs with no cache in this version of transformers ({error})") from error
+        name = type(model).__name__
+        raise NoSite(f"{name}: runs with no cache in this version of transformers ({_first_line(error)})") from error
     keys = [getattr(layer, "keys", None) for layer in getattr(own_cache(out), "layers", [])]
     keys += [None] * (len(blocks) - len(keys))
     return [isinstance(k, torch.Tensor) and k.shape[-2:-1] == ids.shape[1:] for k in keys]
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 def _find(probe: Probe, d_model: int, *, keeps: bool, name: str) -> _Found:

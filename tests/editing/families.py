@@ -254,19 +254,26 @@ def expected_rows(family: Family) -> tuple[int, ...] | None:
     return None
 
 
-def random_module(family: str, vocabulary: int = 99, seed: int = 0, spread: float = 0.2, **settings: Any) -> Any:
-    """A random model of `family`: 4 blocks of width 32, 4 heads, 2 key-value heads where the family has such."""
-    config = CONFIG_MAPPING[family]
+def _sizes(known: Any, vocabulary: int) -> dict[str, Any]:
+    """The small sizes that the configuration `known` has names for."""
     shared: dict[str, Any] = {
         "hidden_size": WIDTH, "n_embd": WIDTH, "d_model": WIDTH, "word_embed_proj_dim": WIDTH,
         "num_hidden_layers": LAYERS, "n_layer": LAYERS, "n_layers": LAYERS, "num_layers": LAYERS,
         "num_attention_heads": HEADS, "n_head": HEADS, "n_heads": HEADS, "num_key_value_heads": 2,
         "intermediate_size": 48, "ffn_dim": 48, "head_dim": HEAD, "rotary_dim": 4,
         "vocab_size": vocabulary, "max_position_embeddings": 128, "n_positions": 128,
-        "pad_token_id": 0, "bos_token_id": 0, "eos_token_id": 0, "initializer_range": spread,
+        "pad_token_id": 0, "bos_token_id": 0, "eos_token_id": 0,
     }  # fmt: skip
+    return {k: v for k, v in shared.items() if hasattr(known, k)}
+
+
+def random_module(family: str, vocabulary: int = 99, seed: int = 0, spread: float = 0.2, **settings: Any) -> Any:
+    """A random model of `family`: 4 blocks of width 32, 4 heads, 2 key-value heads where the family has such."""
+    config = CONFIG_MAPPING[family]
     known = config()
-    arguments = {k: v for k, v in shared.items() if hasattr(known, k)}
+    arguments = _sizes(known, vocabulary)
+    if hasattr(known, "initializer_range"):
+        arguments["initializer_range"] = spread
     if family == "falcon":
         arguments.pop("head_dim", None)
     with torch.random.fork_rng():
@@ -274,6 +281,44 @@ def random_module(family: str, vocabulary: int = 99, seed: int = 0, spread: floa
         row = (FAMILIES | EXPERTS | ALIKE | HYBRIDS).get(family)
         own = row.config if row else {}
         return AutoModelForCausalLM.from_config(config(**arguments | own | settings)).eval()
+
+
+# Names of sizes that families of AutoModelForCausalLM have beside those of `random_module`.
+SMALL: dict[str, Any] = {
+    "num_experts": 4, "n_routed_experts": 4, "num_local_experts": 4, "moe_num_experts": 4, "num_experts_per_tok": 2,
+    "moe_topk": 2, "moe_k": 2, "n_group": 1, "topk_group": 1, "n_shared_experts": 1, "moe_intermediate_size": 16,
+    "shared_expert_intermediate_size": 24, "moe_shared_expert_intermediate_size": 24, "shared_intermediate_size": 24,
+    "q_lora_rank": 16, "kv_lora_rank": 16, "qk_rope_head_dim": 4, "qk_nope_head_dim": 4, "v_head_dim": 8,
+    "index_n_heads": 2, "index_head_dim": 8, "index_topk": 4, "global_head_dim": HEAD,
+    "linear_num_value_heads": 4, "linear_num_key_heads": 2, "linear_key_head_dim": 8, "linear_value_head_dim": 8,
+    "mamba_n_heads": 4, "mamba_d_state": 8, "mamba_d_head": 16, "mamba_expand": 2, "hidden_size_per_layer_input": 8,
+    "vocab_size_per_layer_input": 99, "decoder_layers": LAYERS, "decoder_attention_heads": HEADS, "decoder_ffn_dim": 48,
+    "is_decoder": True,
+}  # fmt: skip
+MOST = 4_000_000  # parameters of a model that is made to look at
+
+
+def any_module(family: str) -> Any:
+    """A random model of any family of AutoModelForCausalLM, as small as the names of its settings allow.
+
+    Raises:
+        ValueError: it has more than MOST parameters, or its configuration does not accept these sizes.
+    """
+    try:
+        known = CONFIG_MAPPING[family]()
+        sizes = _sizes(known, 99) | {k: v for k, v in SMALL.items() if hasattr(known, k)}
+        if "kv_lora_rank" in sizes:  # there the width of a head follows from its parts
+            sizes.pop("head_dim", None)
+        config = CONFIG_MAPPING[family](**sizes)
+        with torch.device("meta"):
+            size = sum(p.numel() for p in AutoModelForCausalLM.from_config(config).parameters())
+        if size > MOST:
+            raise ValueError(f"{size / 1e6:.0f} million parameters with the sizes that are known here")
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            return AutoModelForCausalLM.from_config(config).eval()
+    except Exception as error:  # whatever the code of this family raises
+        raise ValueError(str(error).strip().split("\n")[0] or type(error).__name__) from error
 
 
 def refused_module(family: str) -> Any:

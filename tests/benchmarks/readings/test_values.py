@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.crispness.pairs import fitting
 from benchmarks.readings import make_reading
 from benchmarks.readings.interchange import _Swaps
 from benchmarks.readings.interference import mean_squared_cosine, off_diagonal_mean
@@ -27,6 +28,7 @@ from benchmarks.readings.prompts.swaps import base_key, base_prompt, draw_swaps
 from benchmarks.readings.tracing import TOKENS, subject_span, token_columns, with_noise
 from editing.errors import BadData
 from tests.benchmarks.readings.small import source
+from tests.editing.families import tiny_lm
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -300,3 +302,22 @@ def test_ravel_names_what_is_wrong(tmp_path) -> None:
     (tmp_path / "ravel_city_entity_attributes.json").write_text("[]")
     with pytest.raises(BadData, match="no table of entities"):
         ravel_material(tmp_path, "city")
+
+
+@pytest.mark.parametrize("family", ["llama", "lfm2"])
+def test_a_state_put_behind_any_layer_gives_what_a_plain_run_gives(family: str) -> None:
+    """Also where a block keeps no keys and values: everything left of the cut is read again then."""
+    lm = tiny_lm(family)
+    texts = ("The capital of France is", "The dairy food made from milk curds is called the")
+    prompts = [fitting(lm, text, "", "last", " Paris") for text in texts]
+    prepared = Prepared.of(lm, prompts, [2, 4])
+    row, column, token = prepared.places([0, 1])
+    index = torch.arange(2)
+    with torch.no_grad():
+        whole = [lm.module(input_ids=torch.tensor([p.ids])).logits[0].log_softmax(-1) for p in prompts]
+    cuts = torch.tensor(prepared.cuts)
+    for layer in range(-1, lm.n_layers):
+        with torch.no_grad():
+            logits = prepared.run(layer, index, prepared.behind[layer + 1], (row, column))
+        for n, (r, c, t) in enumerate(zip(row.tolist(), (column + cuts[row]).tolist(), token.tolist(), strict=True)):
+            assert float(logits[n].log_softmax(-1)[t]) == pytest.approx(float(whole[r][c, t]), abs=1e-4)

@@ -1,0 +1,116 @@
+"""The pages of model families: what the site finder makes of tiny random models of each."""
+
+from __future__ import annotations
+
+from benchmarks.commands.pages.markdown import cell, note
+from editing.errors import BadModel, NoSite
+from editing.model import Layout, Site, find_layout
+
+KINDS = ("mlp", "value", "attn")
+SOURCE = "the site finder on tiny random models"
+ABOUT = """A family is a `model_type` of transformers. Sites are found by probing the model, not from this list: one
+that is not listed may work too, and is refused with a reason where it does not. The table says that the finder and the
+tests pass on a random model of 4 blocks; it says nothing about the quality of edits on trained models.
+
+In a mixture of experts the routed experts are no sites: which of them runs depends on the token. Its attention is
+edited as any other, and a shared expert, which runs for every token, is its MLP site.
+
+In a hybrid some blocks are no attention but a state space, a linear attention or a short convolution. Their output
+projection is their attention site. What stands left of an edit is read again in every pass, since such a state cannot
+be shared between texts: edits take about as many more tokens as their prompts have before the subject.
+
+What the finder makes of every other family of `AutoModelForCausalLM` is in [all families](all-families.md).
+"""
+ABOUT_ALL = """Every `model_type` that `AutoModelForCausalLM` of transformers {version} makes a model of, but for those
+of [model families](families.md), which the tests edit. Here the site finder alone was run, on a random model whose
+sizes are made small by the names that its configuration has for them. Where that is not possible nothing is known.
+"""
+
+
+def families_page() -> str:
+    """Markdown: what the site finder makes of a tiny random model of each family of the tests.
+
+    Raises:
+        BadModel: not in a checkout, where the tests with those models are.
+    """
+    families = _families()
+    lines = ["# Model families", "", note("seeing whether a model can be edited, and where", SOURCE), ABOUT]
+    lines += [
+        "| family | MLP site | value site | attention site | output embedding | blocks return |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name in families.FAMILIES | families.ALIKE | families.EXPERTS | families.HYBRIDS:
+        module = families.random_module(name)
+        layout = find_layout(module)
+        sites = " | ".join(_site(layout, kind) for kind in KINDS)
+        tied = module.get_output_embeddings().weight is module.get_input_embeddings().weight
+        returned = f"tuple of {layout.tuple_output}" if layout.tuple_output else "tensor"
+        lines.append(f"| `{name}` | {sites} | {'tied' if tied else 'separate'} | {returned} |")
+    lines += ["", "## Refused", "", "| family | reason |", "|---|---|"]
+    for name in families.REFUSED:
+        try:
+            find_layout(families.refused_module(name))
+        except NoSite as error:
+            lines.append(f"| `{name}` | {cell(str(error))} |")
+    return "\n".join(lines) + "\n"
+
+
+def all_families_page() -> str:
+    """Markdown: what the site finder makes of every other family of AutoModelForCausalLM; a minute or two of CPU.
+
+    Raises:
+        BadModel: not in a checkout, where the tests with those models are.
+    """
+    import transformers
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+    families = _families()
+    tested = families.FAMILIES | families.ALIKE | families.EXPERTS | families.HYBRIDS | families.REFUSED
+    about = ABOUT_ALL.format(version=transformers.__version__)
+    lines = ["# All families", "", note("seeing whether the sites of a model are found", SOURCE), about]
+    found, refused, unknown = [], [], []
+    for name in sorted(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES):
+        if name in tested:
+            continue
+        try:
+            module = families.any_module(name)
+        except ValueError as error:
+            unknown.append(f"| `{name}` | {cell(str(error))[:160]} |")
+            continue
+        try:
+            layout = find_layout(module)
+            found.append(f"| `{name}` | {' | '.join(_site(layout, kind) for kind in KINDS)} |")
+        except NoSite as error:
+            refused.append(f"| `{name}` | {cell(str(error))} |")
+        except RuntimeError as error:  # the model's own forward, with these sizes
+            unknown.append(f"| `{name}` | {cell(str(error).splitlines()[0])[:160]} |")
+    lines += ["## Sites found", "", "| family | MLP site | value site | attention site |", "|---|---|---|---|", *found]
+    for title, rows in (("Refused", refused), ("No small model could be made", unknown)):
+        lines += ["", f"## {title}", "", "| family | reason |", "|---|---|", *rows]
+    return "\n".join(lines) + "\n"
+
+
+def _families():
+    try:
+        from tests.editing import families
+    except ImportError as error:
+        raise BadModel("families: tests/ is missing; run this in a checkout of the repository") from error
+    return families
+
+
+def _site(layout: Layout, kind: str) -> str:
+    """The modules of a site within its blocks, and which of their outputs belong to the site."""
+    cells = [
+        f"`{site.path.removeprefix(f'{block}.')}`{', stored transposed' if site.transposed else ''}{_rows(site)}"
+        for block, site in zip(layout.blocks, layout.sites[kind], strict=False)
+    ]
+    return " or ".join(dict.fromkeys(cells)) or "none"
+
+
+def _rows(site: Site) -> str:
+    if site.rows is None:
+        return ""
+    rows = list(site.rows)
+    if rows == list(range(rows[0], rows[-1] + 1)):
+        return f", fused: outputs {rows[0]}-{rows[-1]} of {site.d_out}"
+    return f", fused and interleaved: {len(rows)} of {site.d_out} outputs"
