@@ -15,7 +15,7 @@ from editing.model.memory import (
 )
 from editing.model.norms import OutputNorm, output_norm
 from editing.model.offload import device_of, other_names, paths_of_weight, true_tensor
-from editing.model.probing import linear_shape, own_cache
+from editing.model.probing import entering, linear_shape, own_cache, with_entering
 from editing.model.sites import KINDS, Layout, Site, find_layout, in_rows, only_rows
 from editing.model.weights import WeightWriter
 
@@ -32,6 +32,7 @@ __all__ = [
     "check_device",
     "covariance_groups",
     "device_of",
+    "entering",
     "find_layout",
     "format_plan",
     "free_memory",
@@ -50,4 +51,5 @@ __all__ = [
     "processor",
     "true_tensor",
     "weight_versions",
+    "with_entering",
 ]

@@ -53,6 +53,16 @@ def own_cache(output: Any) -> Any:
     return output.get(name)
 
 
+def entering(args: tuple, kwargs: dict) -> torch.Tensor:
+    """The hidden state that enters a block, of the arguments that a pre-hook of it gets."""
+    return args[0] if args else kwargs["hidden_states"]
+
+
+def with_entering(args: tuple, kwargs: dict, hidden: torch.Tensor) -> tuple[tuple, dict]:
+    """The same arguments with `hidden` in place of that state."""
+    return ((hidden, *args[1:]), kwargs) if args else (args, {**kwargs, "hidden_states": hidden})
+
+
 @contextmanager
 def watched(modules: dict[str, nn.Module], note) -> Iterator[None]:
     """`note(path, inputs, output)` is called when one of `modules` (path -> module) has run."""
@@ -74,13 +84,13 @@ class Probe:
 
     def forward(self, ids: torch.Tensor) -> None:
         """One pass."""
-        entering: list[torch.Tensor] = []
+        states: list[torch.Tensor] = []
 
         def note(_module: nn.Module, args: tuple, kwargs: dict) -> None:
-            entering.append(args[0] if args else kwargs["hidden_states"])
+            states.append(entering(args, kwargs))
 
         def replace(_module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
-            return ((entering[0], *args[1:]), kwargs) if args else (args, {**kwargs, "hidden_states": entering[0]})
+            return with_entering(args, kwargs, states[0])
 
         handles = []
         if self.block is not self.first:

@@ -144,10 +144,12 @@ def find_layout(model: nn.Module) -> Layout:
     _refuse_other_kinds(model, name)
     paths = _block_paths(model, int(model.config.get_text_config().num_hidden_layers))  # pyright: ignore
     blocks = [model.get_submodule(path) for path in paths]
+    ids, first = tokens(model, [1, 3]), Probe(model, blocks[0], blocks[0])
     try:
-        returned = Probe(model, blocks[0], blocks[0]).run(tokens(model, [1, 3]))[2]
+        run = first.run(ids)
     except (ValueError, TypeError, NotImplementedError) as error:  # raised by the code of a family
         raise NoSite(f"{name}: does not run on plain tokens ({_first_line(error)})") from error
+    returned = run[2]
     hidden = returned[0] if isinstance(returned, tuple) else returned
     if not isinstance(hidden, torch.Tensor):
         raise NoSite(f"{name}: a block returns a {type(returned).__name__}, where a tensor or a tuple is expected")
@@ -157,9 +159,13 @@ def find_layout(model: nn.Module) -> Layout:
         raise NoSite(f"{name}: no block keeps keys and values: a state space, or attention without a cache")
     builds = [*zip(map(_build, blocks), keep, strict=True)]
     parts: dict[tuple[_Build, bool], _Found] = {}
-    for build, block in zip(builds, blocks, strict=True):
-        if build not in parts:
-            parts[build] = _find(Probe(model, blocks[0], block), hidden.shape[-1], keeps=build[1], name=name)
+    for (build, keeps), block in zip(builds, blocks, strict=True):
+        if (build, keeps) not in parts:
+            probe = first if block is blocks[0] else Probe(model, blocks[0], block)
+            order, inputs, _ = run if probe is first else probe.run(ids)
+            if not build.wide:  # state spaces use maps by their weights alone
+                _refuse_idle(block, order, name)
+            parts[build, keeps] = _find(probe, order, inputs, hidden.shape[-1], bool(build.wide), keeps, name)
     found = [parts[build] for build in builds]
     mlp = [one.mlp for one in found]
     if _silent(model, [f"{path}.{linear.path}" for path, linear in zip(paths, mlp, strict=True) if linear]):
@@ -204,19 +210,26 @@ def _first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
-def _find(probe: Probe, d_model: int, *, keeps: bool, name: str) -> _Found:
-    """What one block holds; `keeps`: keys and values.
+def _find(
+    probe: Probe,
+    order: list[Linear],
+    inputs: Mapping[str, torch.Tensor],
+    d_model: int,
+    wide: bool,
+    keeps: bool,
+    name: str,
+) -> _Found:
+    """What one block holds.
+
+    Args:
+        order, inputs: of its linear maps on tokens 1 and 3, as `Probe.run` gives them. wide: whether it has wide
+            parameters, see `_Build`. keeps: whether it keeps keys and values.
 
     Raises:
-        NoSite: a map that does not run, or no output projection behind what mixes positions.
+        NoSite: there is no output projection behind what mixes positions.
     """
-    ids, other = tokens(probe.model, [1, 3]), tokens(probe.model, [2, 3])
-    order, before, _ = probe.run(ids)
-    wide = bool(_build(probe.block).wide)
-    if not wide:  # state spaces use maps by their weights alone
-        _refuse_idle(probe.block, order, name)
-    after = probe.run(other)[1]
-    mixed = [o for o in order if not torch.equal(before[o.path][-1], after[o.path][-1])]
+    other = probe.run(tokens(probe.model, [2, 3]))[1]
+    mixed = [o for o in order if not torch.equal(inputs[o.path][-1], other[o.path][-1])]
     outputs = [o for o in (mixed if wide else mixed[:1]) if o.d_out == d_model]
     if not outputs:
         raise NoSite(f"{name}: no attention output projection was found")
@@ -227,7 +240,7 @@ def _find(probe: Probe, d_model: int, *, keeps: bool, name: str) -> _Found:
     value = values.get(mixer.path, Values())
     later = order[order.index(mixer) + 1 :]
     mlp = next((o for o in reversed(later) if o.d_out == d_model), None)
-    norms = norms_behind(probe, [linear.path for linear in (mlp, mixer) if linear], ids)
+    norms = norms_behind(probe, [linear.path for linear in (mlp, mixer) if linear], tokens(probe.model, [1, 3]))
     return _Found(mixer, mlp, value.linear, value.rows, norms)
 
 

@@ -19,7 +19,7 @@ from typing import Any
 from editing.delta import ChangeHook
 from editing.errors import BadRequest
 from editing.lazy import cache_utils, nn, torch
-from editing.model import Hook, LanguageModel, hooked
+from editing.model import Hook, LanguageModel, hooked, with_entering
 from editing.run.reread import Entering, Reread, StepCache, on_last
 
 
@@ -153,7 +153,7 @@ def _from_block(lm: LanguageModel, start: int, hidden: torch.Tensor) -> Iterator
         return (hidden_states, *[None] * (filler - 1)) if filler else hidden_states
 
     def replace(module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
-        return ((hidden, *args[1:]), kwargs) if args else (args, {**kwargs, "hidden_states": hidden})
+        return with_entering(args, kwargs, hidden)
 
     handle = blocks[start].register_forward_pre_hook(replace, with_kwargs=True)
     saved: list[object] = []  # accelerate keeps its own forward on the instance

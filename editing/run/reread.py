@@ -12,7 +12,7 @@ from typing import Any
 
 from editing.delta import ChangeHook
 from editing.lazy import nn, torch
-from editing.model import Hook, own_cache
+from editing.model import Hook, entering, own_cache
 
 
 @dataclass(frozen=True)
@@ -59,13 +59,13 @@ class Reread:
 
 
 class Entering:
-    """Collects what enters every block during a run, for `Reread`."""
+    """A pre-hook of blocks that collects what enters each of them during a run."""
 
     def __init__(self) -> None:
         self.states: list[torch.Tensor] = []
 
     def __call__(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
-        self.states.append(args[0] if args else kwargs["hidden_states"])
+        self.states.append(entering(args, kwargs))
 
 
 class StepCache:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from editing.lazy import torch
 from editing.model import Hook, LanguageModel
 from editing.run.forward import Batch, Prefix, forward, pad, prefill_shared
-from editing.run.reread import Reread
+from editing.run.reread import Entering, Reread
 
 
 @dataclass(frozen=True)
@@ -53,17 +53,15 @@ class Splice:
             batch = pad(right, lm, side="right", first=first)
             if start < 0:
                 return cls(lm, start, past, batch, None)
-            entering: list[torch.Tensor] = []
-
-            def note(module: torch.nn.Module, args: tuple, kwargs: dict) -> None:
-                entering.append(args[0] if args else kwargs["hidden_states"])
-
-            handle = lm.module.get_submodule(lm.layout.blocks[start]).register_forward_pre_hook(note, with_kwargs=True)
+            entering = Entering()
+            block = lm.module.get_submodule(lm.layout.blocks[start])
+            handle = block.register_forward_pre_hook(entering, with_kwargs=True)
             try:
                 forward(lm, batch, past=past, stop=lm.layout.blocks[start])
             finally:
                 handle.remove()
-        hidden = entering[0][:, entering[0].shape[1] - batch.ids.shape[1] :]
+        (hidden,) = entering.states
+        hidden = hidden[:, hidden.shape[1] - batch.ids.shape[1] :]
         return cls(lm, start, None if past is None else past.above(start), batch, hidden)
 
     def select(self, rows: torch.Tensor) -> Splice:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from benchmarks.commands.pages.markdown import cell, note
 from editing.errors import BadModel, NoSite
-from editing.model import Layout, Site, find_layout
+from editing.model import KINDS, Layout, Site, find_layout
 
-KINDS = ("mlp", "value", "attn")
 SOURCE = "the site finder on tiny random models"
 ABOUT = """A family is a `model_type` of transformers. Sites are found by probing the model, not from this list: one
 that is not listed may work too, and is refused with a reason where it does not. The table says that the finder and the

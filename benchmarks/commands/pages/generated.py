@@ -18,6 +18,7 @@ from typing import Any
 
 import click
 
+from benchmarks.commands.pages.families import all_families_page, families_page
 from benchmarks.commands.pages.markdown import cell, note
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -111,20 +112,6 @@ def _type(about: dict[str, Any]) -> str:
 
 def _default(value: Any) -> str:
     return "" if value is None else f"`{json.dumps(value, ensure_ascii=False)}`"
-
-
-def families_page() -> str:
-    """Markdown: docs/reference/families.md."""
-    from benchmarks.commands.pages.families import families_page
-
-    return families_page()
-
-
-def all_families_page() -> str:
-    """Markdown: docs/reference/all-families.md."""
-    from benchmarks.commands.pages.families import all_families_page
-
-    return all_families_page()
 
 
 def errors_page() -> str:
