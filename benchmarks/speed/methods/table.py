@@ -145,7 +145,7 @@ def _best(own: pd.DataFrame) -> str:
     searched = own[~own["settings"].isin([DEFAULT, PUBLISHED])]
     if not len(searched):
         return ""
-    reaching = own[(own["error"] == "") & (own["efficacy"] >= 0.95)]
+    reaching = own[(own["error"] == "") & (own["efficacy"] >= ENOUGH)]
     best = "none reaches .95" if reaching.empty else _number(reaching["composite"].max())
     return f"{best} ({len(own)})"
 
