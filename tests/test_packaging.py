@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+import cli
 from benchmarks import VERSION
 from benchmarks.provenance import PACKAGES
 from editing.cache import SOURCE
@@ -77,6 +78,18 @@ def test_what_tests_import_is_required_for_development():
     assert imported("tests") - set(requirements("requirements.txt")) <= set(development)
     assert not set(development) & set(requirements("requirements.txt"))
     assert named(PROJECT["optional-dependencies"]["dev"]) == development
+
+
+@pytest.mark.parametrize(("before", "after"), [("", "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_idle_threads_sleep_unless_the_user_says_otherwise(monkeypatch: pytest.MonkeyPatch, before: str, after: str):
+    monkeypatch.setenv("OMP_WAIT_POLICY", before)
+    if not before:
+        monkeypatch.delenv("OMP_WAIT_POLICY")
+    monkeypatch.setattr("sys.argv", ["valley", "--version"])
+    with pytest.raises(SystemExit) as done:
+        cli.main()
+    assert done.value.code == 0
+    assert os.environ["OMP_WAIT_POLICY"] == after
 
 
 def test_the_version_is_had_without_torch():
