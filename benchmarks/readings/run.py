@@ -21,9 +21,10 @@ from benchmarks.readings.prompts import Material, ReadingInput, exposure_of, rav
 from editing.cache import cache_root
 from editing.errors import BadData, BadRequest, UserError
 from editing.files import atomic_file, made_folder
-from valley.rows import READINGS_FILE, read_readings
+from valley.rows import READINGS_FILE, at_highest, read_readings
 
 VERSION = 2  # raise it when the same model would give other rows than before
+NO_LAYER = -2  # stands for "no layer" in tables grouped by it; -1 is the embedding
 WORLD, RAVEL = "world", "ravel:"
 
 
@@ -142,28 +143,19 @@ def _read(reading: Reading, source: ReadingInput) -> pd.DataFrame:
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:
-    """Per rung, reading, measure and language: the layer where the mean over relations is highest, its value, and the
-    controls' means there. Isolation is read where cause is highest: what nothing reads is always left alone."""
+    """Per rung, reading, measure and language: the layer where the mean over relations is highest
+    (`valley.rows.at_highest`), its value, and the controls' means there."""
     means = table[table["concept"].fillna("") == ""].dropna(subset=["value"])
     keys = ["rung", "reading", "measure", "lang", "position"]
-    records, of_cause = [], {}
-    for about, part in means.groupby(keys, sort=False, dropna=False):
-        by_layer = part.assign(layer=part["layer"].fillna(-2)).pivot_table(
-            index="layer", columns="control", values="value", aggfunc="mean"
-        )
-        if NONE not in by_layer or by_layer[NONE].isna().all():
-            continue
-        layer = cast(Any, by_layer[NONE].idxmax())
-        place = (about[0], about[3], about[4])  # pyright: ignore[reportIndexIssue]
-        if "cause" in about:
-            of_cause[place] = layer
-        if "isolation" in about:
-            layer = of_cause.get(place, layer)
-        controls = by_layer.loc[layer].drop(NONE).dropna()
-        record = dict(zip(keys, about, strict=True))  # pyright: ignore[reportArgumentType]
-        record |= {"layer": "" if layer == -2 else int(layer), "value": float(cast(Any, by_layer.loc[layer, NONE]))}
-        record |= {"control": ", ".join(f"{name} {value:.3g}" for name, value in controls.items())}
-        records.append(record)
+    means = means.fillna({"lang": "", "position": "", "layer": NO_LAYER})
+    values = means.groupby([*keys, "layer", "control"], sort=False)["value"].mean().reset_index()
+    records = []
+    for about, part in at_highest(values, keys, "layer").groupby([*keys, "layer"], sort=False):
+        *names, layer = cast(Any, about)
+        by_control = part.set_index("control")["value"].sort_index()
+        record = dict(zip(keys, names, strict=True)) | {"layer": "" if layer == NO_LAYER else int(layer)}
+        record |= {"value": by_control.pop(NONE)}
+        records.append(record | {"control": ", ".join(f"{name} {value:.3g}" for name, value in by_control.items())})
     return pd.DataFrame(records)
 
 

@@ -33,7 +33,7 @@ from valley.rows.kinds import (
 from valley.rows.pack import pack
 from valley.rows.plan_record import PLAN_FILE, plan_digest, store_plan, stored_plan
 from valley.rows.plan_toml import plan_files, write_plans
-from valley.rows.readings import READINGS_FILE, at_best_place, crispness_of, read_readings, readings_of
+from valley.rows.readings import READINGS_FILE, at_best_place, at_highest, crispness_of, read_readings, readings_of
 from valley.rows.run import extension_note, read_run_json, run_record, unequal_keys
 from valley.rows.schema import (
     COLUMNS,
@@ -84,6 +84,7 @@ __all__ = [
     "all_rows",
     "ask_rows",
     "at_best_place",
+    "at_highest",
     "crispness_of",
     "extension_note",
     "first_problem",

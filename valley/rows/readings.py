@@ -73,14 +73,21 @@ def _beside(run: Path, names: Sequence[str]) -> Path | None:
 
 def at_best_place(table: pd.DataFrame, lang: str = "en") -> pd.DataFrame:
     """rung, reading, measure, control, value: means over relations at the layer (and token) of each rung where the
-    measurement is highest, in one language; measures without a language are in all. Isolation is read where cause is
-    highest: where a state is read by nothing, swapping it leaves everything."""
+    measurement is highest (`at_highest`), in one language; measures without a language are in all."""
     means = table[(table["concept"].fillna("") == "") & table["lang"].fillna("").isin((lang, "", "en-fr"))]
     means = means[(means["lang"].fillna("") != "en-fr") | (means["reading"] == "crispness") | (lang == "en-fr")]
     keys = ["rung", "reading", "measure"]
     place = means.assign(place=means["layer"].astype("string").fillna("") + "/" + means["position"].fillna(""))
     values = place.groupby([*keys, "place", "control"], sort=False)["value"].mean().dropna().reset_index()
-    best = values[values["control"] == "none"].sort_values("value", ascending=False).drop_duplicates(keys)
+    return at_highest(values, keys, "place")
+
+
+def at_highest(values: pd.DataFrame, keys: Sequence[str], place: str) -> pd.DataFrame:
+    """The rows of each group of `keys` at the `place` where its measurement (control "none") is highest, the first of
+    equal ones. Isolation is read where cause is highest: where a state is read by nothing, swapping it leaves
+    everything."""
+    order = values[values["control"] == "none"].sort_values("value", ascending=False, kind="stable")
+    best = order.drop_duplicates(list(keys))
     cause = best[best["measure"] == "cause"]
     best = pd.concat([best[best["measure"] != "isolation"], cause.assign(measure="isolation")])
-    return values.merge(best[[*keys, "place"]], on=[*keys, "place"])
+    return values.merge(best[[*keys, place]], on=[*keys, place])

@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 import json
 import shutil
+import tomllib
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,6 +22,7 @@ from editing.files import atomic_file
 from editing.methods import make_method, method_names
 
 TABLE, PAGE = ROOT / "results" / "methods.csv", ROOT / "docs" / "reference" / "methods.md"
+REASONS = ROOT / "results" / "methods_below.toml"  # method -> why its default misses ENOUGH, where that was looked into
 DEFAULT, PUBLISHED = "{}", json.dumps({"preset": "published"})
 HEAD = """# Methods
 
@@ -37,32 +39,6 @@ composite among those that reach efficacy .95. A dozen facts rank methods roughl
 the intervals mean nothing.
 """
 ENOUGH = 0.95
-# Why a method's default misses ENOUGH somewhere. Measured on gpt2-4x192, the same 12 facts, unless said otherwise.
-UNMOVED = "1 of 12 edits stays at the subject: its search for v* ends between .3 and .7 nats, below `move_above`. "
-AT_LAST = "All 12 edits move to the last token; for one of them the search ends at .48 nats even there."
-BELOW = {
-    "rome": AT_LAST,
-    "r_rome": AT_LAST,
-    "rect": "ROME's edits (see there) without their smaller entries; not followed up.",
-    "memit": UNMOVED + "`move_above` .3 moves it: efficacy 1.00, paraphrase .83.",
-    "memit_merge": "As MEMIT, whose single edits are the same.",
-    "memit_iterative": UNMOVED + "`move_above` .3 moves it: efficacy 1.00. On gpt2-1x64 not followed up.",
-    "emmet": UNMOVED + "`move_above` .3 moves it: efficacy 1.00.",
-    "pmet": "The search ends at .03 to .06 nats with changes of attention and MLP together; as in the paper only the "
-    "MLP's part is written, and alone it is not enough.",
-    "norm_anchor": "The new output is as long as the old one by construction; ROME's is two to five times as long.",
-    "lre": "No loss is minimised; the change is what the inverse of an affine map proposes. With one block nothing is "
-    "read at the subject.",
-    "ike": "Grown rungs have read no text in which a statement decides a later answer; SmolLM2 follows half of them.",
-    "steer": "One vector for all positions, at most as long as the output (`clamp` 1): the search ends at 1.4 to 6.5 "
-    "nats. With `clamp` 4 efficacy is 1.00 and .03 of the neighbours are kept.",
-    "ft_l": "1 of 12 edits; not followed up.",
-    "ultraedit": "One step of one length for every edit: 1 of 12 needs a longer one. Rate .5 reaches 1.00 on "
-    "gpt2-2x128 and gpt2-4x192, at lower composites.",
-    "mend": "A network trained on edits of other facts; 1 of 12 edits is too weak. Not followed up.",
-    "embedding": "One row of the table is all that changes; 1 of 8 edits of SmolLM2, not followed up.",
-    "unembedding_swap": "Two rows exchanged: it has no settings.",
-}
 WHY = """
 **Why a published preset does nothing here.** Constants in absolute units were chosen for models of billions of \
 parameters: a lambda of 15,000 lets one key of a small model write q / (q + 15,000) of its residual, q being about \
@@ -97,11 +73,12 @@ def _below(table: pd.DataFrame) -> list[str]:
     missed = table[(table["settings"] == DEFAULT) & ~(table["efficacy"] >= ENOUGH)]
     if missed.empty:
         return []
+    reasons = tomllib.loads(REASONS.read_text(encoding="utf-8"))
     lines = [f"## Defaults below efficacy {ENOUGH:.2f}".replace("0.", "."), ""]
     for name, own in missed.groupby("method", sort=True):
         values = (_number(value) or "refused" for value in own["efficacy"])
         where = ", ".join(f"{rung} {value}" for rung, value in zip(own["rung"], values, strict=True))
-        lines.append(f"- `{name}` ({where}): {BELOW.get(str(name), 'Not followed up.')}")
+        lines.append(f"- `{name}` ({where}): {reasons.get(str(name), 'Not followed up.')}")
     return [*lines, ""]
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import tomllib
+
 import pandas as pd
 
 from benchmarks.speed.methods.settings import harmonic, searched
-from benchmarks.speed.methods.table import BELOW, DEFAULT, PAGE, PUBLISHED, TABLE, page
+from benchmarks.speed.methods.table import DEFAULT, PAGE, PUBLISHED, REASONS, TABLE, page
 from editing.methods import make_method, method_names
 
 
@@ -36,7 +38,7 @@ def test_a_line_has_both_presets_the_search_and_the_reason() -> None:
     assert f"| `rome` | {numbers} | 0.05 | 0.01 [0.00, 0.02] | 0.25 | 0.72 (4) |" in text
     assert "| `memit` | refused: not reachable |" in text and f"| `lora` | {numbers} | refused |  |  |  |" in text
     assert "Not measured on r: `ablate`" in text
-    assert f"- `memit` (r refused): {BELOW['memit']}" in text and "- `rome` (r" not in text
+    assert f"- `memit` (r refused): {tomllib.loads(REASONS.read_text())['memit']}" in text and "- `rome` (r" not in text
 
 
 def test_what_is_searched_are_settings_that_the_methods_take() -> None:
