@@ -25,7 +25,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(search, "PLACES", PLACES)
     monkeypatch.setattr(search, "DEVELOPMENT", (1, 2))
     monkeypatch.setattr(search, "TEST", 2)
-    monkeypatch.setitem(USUAL, "rename", PLACES["rename"][1][:1] + ({},))
+    monkeypatch.setitem(USUAL, "rename", (*PLACES["rename"][1][:1], {}))
     return world()
 
 
