@@ -294,9 +294,9 @@ def _on_dev(prepared: _Prepared, pick: dict) -> np.ndarray:
     means = None if means is None else means[means["settings"] == pick["settings"]]
     if means is None or means.empty:
         return out
-    for name in (*SIDES, "score"):
-        out[SCORES.index(name)] = means[name].iloc[0]
-    out[-len(COMPOSITES) :] = means[[one.on_dev or one.name for one in composites()]].iloc[0]
+    sides = (*SIDES, "score")
+    out[[SCORES.index(name) for name in sides]] = means[list(sides)].to_numpy()[0]
+    out[-len(COMPOSITES) :] = means[[one.on_dev or one.name for one in composites()]].to_numpy()[0]
     return out
 
 

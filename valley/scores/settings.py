@@ -202,9 +202,9 @@ def pareto(points: pd.DataFrame) -> pd.DataFrame:
     """The lines of `points` that no other line beats in both generalisation and specificity, by rising specificity."""
     points = points.dropna(subset=["generalisation", "specificity"])
     gen, spec = (points[side].to_numpy(dtype="float64") for side in ("generalisation", "specificity"))
-    names = [points[name].astype("category").cat.codes for name in reversed(SETTING)]
+    names = list(zip(*(points[name].tolist() for name in SETTING), strict=True))
     best, keep = -np.inf, []
-    for line in np.lexsort((*names, -gen, -spec)):
+    for line in sorted(range(len(points)), key=lambda line: (-spec[line], -gen[line], names[line])):
         if gen[line] > best:
             best = gen[line]
             keep.append(line)
@@ -334,7 +334,8 @@ def placebo_of(placebos: dict[tuple, pd.DataFrame], part: pd.DataFrame) -> pd.Da
         return None
     rows = rows[rows["pair"].isin(part["pair"]).to_numpy()]
     method, settings = str(part["method"].iloc[0]), str(part["settings"].iloc[0])
-    rows = rows[rows["settings"].map(lambda own: is_placebo_of(str(own), method, settings)).to_numpy(dtype=bool)]
+    own = [name for name in rows["settings"].unique() if is_placebo_of(str(name), method, settings)]
+    rows = rows[rows["settings"].isin(own).to_numpy()]
     return None if rows.empty else rows.groupby("pair")[[name for name in PARTS if name in rows]].mean().reset_index()
 
 
