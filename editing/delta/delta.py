@@ -21,7 +21,7 @@ from editing.delta.rounding import Lost, stochastic
 from editing.errors import BadData, BadModel, BadRequest
 from editing.files import atomic_file
 from editing.lazy import tensor_files, torch
-from editing.model import Hook, LanguageModel, hooked, linear_shape, paths_of_weight
+from editing.model import Hook, LanguageModel, expert_at, hooked, linear_shape, paths_of_weight
 from editing.seeds import seed_for
 
 FORMAT = 1
@@ -229,7 +229,7 @@ def compose(deltas: Sequence[Delta]) -> Delta:
 
 def oriented(lm: LanguageModel, name: str, change: LowRank | Dense) -> torch.Tensor:
     """The change in the shape the weight is stored in."""
-    module = lm.module.get_submodule(name.rpartition(".")[0])
+    module = lm.submodule(name.rpartition(".")[0])
     stored = tuple(lm.weight(name).shape)
     shape = linear_shape(module)
     if shape is None and not isinstance(module, torch.nn.Embedding):
@@ -246,7 +246,7 @@ def oriented(lm: LanguageModel, name: str, change: LowRank | Dense) -> torch.Ten
 def _modules(lm: LanguageModel, name: str) -> list[str]:
     """Paths of the modules a change acts on: the one module, or all that share its weight (embedding and tied head)."""
     path, _, what = name.rpartition(".")
-    if what == "output":
+    if what == "output" or expert_at(lm.module, path):
         return [path]
     return paths_of_weight(lm.module, name)
 
@@ -254,7 +254,7 @@ def _modules(lm: LanguageModel, name: str) -> list[str]:
 def _single_hook(lm: LanguageModel, name: str, change: Change) -> Hook:
     """A hook for whatever batch comes: every sequence gets the same change."""
     (path,) = _modules(lm, name)
-    module = lm.module.get_submodule(path)
+    module = lm.submodule(path)
 
     def hook(module_: torch.nn.Module, args: tuple, output: Any) -> object:
         return ChangeHook(module, [change], torch.zeros(1, dtype=torch.long))(module_, args, output)
@@ -279,5 +279,5 @@ def delta_hooks(lm: LanguageModel, deltas: Sequence[Delta], rows: Sequence[int] 
     for name in dict.fromkeys(n for d in deltas for n in d.factors):
         changes = [d.factors.get(name) for d in deltas]
         for path in _modules(lm, name):
-            hooks.append((path, ChangeHook(lm.module.get_submodule(path), changes, index)))
+            hooks.append((path, ChangeHook(lm.submodule(path), changes, index)))
     return hooks

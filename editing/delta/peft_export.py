@@ -19,7 +19,7 @@ from editing.delta.delta import Delta
 from editing.errors import BadData, BadModel, BadRequest
 from editing.files import atomic_file
 from editing.lazy import nn, tensor_files, torch
-from editing.model import LanguageModel, linear_shape, paths_of_weight
+from editing.model import LanguageModel, expert_at, linear_shape, paths_of_weight
 
 CONFIG, TENSORS = "adapter_config.json", "adapter_model.safetensors"
 HEAD = "base_model.model."
@@ -70,6 +70,8 @@ def export_peft(
     errors: dict[str, float] = {}
     for name, change in delta.factors.items():
         path = name.rpartition(".")[0]
+        if expert_at(lm.module, path):
+            raise BadRequest(f"{name}: one of a block's routed experts, a slice of a parameter; use `export merged`")
         module = _module(lm, name)
         if isinstance(module, nn.Embedding):
             if path in rows:

@@ -44,7 +44,7 @@ def export_plain(delta: Delta, lm: LanguageModel, folder: Path) -> Path:
         rule, parts = RULES[type(change)]
         for part in parts:
             tensors[f"{path}.{part}"] = getattr(change, part).contiguous().cpu()
-        shape = linear_shape(lm.module.get_submodule(path))
+        shape = linear_shape(lm.submodule(path))
         changes.append(
             {
                 "module": path,

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, get_args
 
 from editing.delta import Delta, compose
 from editing.errors import BadRequest
-from editing.model import KINDS, LanguageModel, Site
+from editing.model import EXPERT, KINDS, LanguageModel, Site
 from editing.solve import Settings, setting
 from editing.stats import ModelStatistics
 from editing.text import Contexts, EditRequest, Lookup, build_contexts
@@ -38,8 +38,10 @@ class Method(Settings, ABC):
     beside_weights: ClassVar[bool] = False
     # Whether an edit needs the key covariance of the sites it changes.
     uses_covariance: ClassVar[bool] = True
+    # Whether it can change a routed expert, where the user chooses that site.
+    edits_experts: ClassVar[bool] = False
 
-    site: str = setting("mlp", "kind of map that is edited", choices=KINDS)
+    site: str = setting("mlp", "kind of map that is edited", choices=(*KINDS, EXPERT))
     lookup: str | None = setting(None, "key's token; unset: as requested", choices=get_args(Lookup))
     depth: float | None = setting(None, "last edited block; unset: the default of the lookup", unit="of blocks")
     seed: int = setting(0, "random seed of all draws")
@@ -48,6 +50,11 @@ class Method(Settings, ABC):
         super().__post_init__()
         if self.depth is not None and self.depth >= 1:
             raise self.refuse("depth", "a fraction of the layer count, below 1")
+        if self.site == EXPERT and not self.edits_experts:
+            raise BadRequest(
+                f"method {self.name}: site={EXPERT!r}; it changes no routed expert, rome and r_rome do (also inside a "
+                f"control or wrapper); use one of {', '.join(KINDS)} here"
+            )
 
     @property
     def placed_by(self) -> tuple[str, ...]:
@@ -69,10 +76,13 @@ class Method(Settings, ABC):
         Raises:
             NoSite: the model has no such site.
         """
-        lm.sites(self.site)
+        if self.site != EXPERT:
+            lm.sites(self.site)
         lookup = self.lookup or request.lookup
         depth = self.depth if self.depth is not None else self.default_depth[lookup]
         layers = self._layers(lm.n_layers, depth)
+        if self.site == EXPERT:
+            lm.expert_site(layers[-1], 0)
         return Placement(self.site, lookup, layers, (layers[-1] + 0.5) / lm.n_layers)
 
     def placement_of(self, lm: LanguageModel, request: EditRequest, delta: Delta) -> Placement:

@@ -1,6 +1,7 @@
 """One loaded language model: its weights, where it can be edited, and how much memory it takes."""
 
 from editing.model.bfloat16 import processor
+from editing.model.experts import Expert, expert_at, routing
 from editing.model.hooks import Hook, hooked
 from editing.model.language_model import LanguageModel, hash_weights, weight_versions
 from editing.model.load import check_device, load_resolved
@@ -15,13 +16,15 @@ from editing.model.memory import (
 )
 from editing.model.norms import OutputNorm, output_norm
 from editing.model.offload import device_of, other_names, paths_of_weight, true_tensor
-from editing.model.probing import entering, linear_shape, own_cache, with_entering
-from editing.model.sites import KINDS, Layout, Site, find_layout, in_rows, only_rows
+from editing.model.probing import entering, find_experts, linear_shape, own_cache, routed, with_entering
+from editing.model.sites import EXPERT, KINDS, Layout, Site, find_layout, in_rows, only_rows
 from editing.model.weights import WeightWriter
 
 __all__ = [
+    "EXPERT",
     "KINDS",
     "USABLE",
+    "Expert",
     "Hook",
     "LanguageModel",
     "Layout",
@@ -33,6 +36,8 @@ __all__ = [
     "covariance_groups",
     "device_of",
     "entering",
+    "expert_at",
+    "find_experts",
     "find_layout",
     "format_plan",
     "free_memory",
@@ -49,6 +54,8 @@ __all__ = [
     "paths_of_weight",
     "plan_memory",
     "processor",
+    "routed",
+    "routing",
     "true_tensor",
     "weight_versions",
     "with_entering",

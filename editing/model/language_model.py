@@ -11,10 +11,12 @@ from typing import Any
 
 from editing.errors import BadModel, NoSite
 from editing.lazy import nn, torch
+from editing.model import experts
 from editing.model.bfloat16 import LEAST_GAIN, NARROWEST, bfloat16_gain
 from editing.model.offload import device_of, is_dispatched, is_offloaded, other_names, true_tensor
-from editing.model.sites import KINDS, Layout, Site, find_layout
-from editing.model.weights import ModelState, WeightWriter, writing
+from editing.model.probing import find_experts, routed
+from editing.model.sites import EXPERT, KINDS, Layout, Site, find_layout
+from editing.model.weights import ModelState, WeightWriter, unedited, writing
 from editing.references import quiet_transformers
 
 
@@ -178,13 +180,49 @@ class LanguageModel:
             raise NoSite(f"{self.name} has no site of kind {kind!r}; use one of {present}")
         return sites
 
-    def weight(self, name: str) -> nn.Parameter:
+    @cached_property
+    def experts(self) -> tuple[str, ...]:
+        """Path of the module that holds the routed experts of each block, "" where there is none to edit."""
+        return find_experts(self.module, self.layout.blocks)
+
+    def expert_site(self, layer: int, index: int) -> Site:
+        """The down-projection of one routed expert of one block.
+
+        Raises:
+            NoSite: the block has no routed experts, none that are understood, or fewer.
+            BadModel: the weights are offloaded.
+        """
+        if self.offloaded:
+            raise BadModel(f"{self.name}: its weights are offloaded; routed experts are edited in a whole model only")
+        if not any(self.experts):
+            names = (name for name, _ in self.module.named_parameters())
+            reason = "its experts are built in another way" if any(map(routed, names)) else "it is dense"
+            raise NoSite(f"{self.name} has no routed experts that can be edited: {reason}; use site mlp, value or attn")
+        path = self.experts[layer]
+        if not path:
+            have = ", ".join(str(i) for i, p in enumerate(self.experts) if p)
+            raise NoSite(f"{self.name}: block {layer} has no routed experts; blocks {have} have, set depth")
+        count = len(self.module.get_submodule(path).down_proj)
+        if index >= count:
+            raise NoSite(
+                f"{self.name}: block {layer} has experts 0 to {count - 1}, no expert {index}; use one of these"
+            )
+        own = f"{path}.{index}.down_proj"
+        d_in, d_out, transposed = self.submodule(own).shape
+        return Site(EXPERT, layer, own, d_in, d_out, None, transposed)
+
+    def submodule(self, path: str) -> Any:
+        """The module at `path`; an `Expert` where that is the down-projection of a routed one."""
+        return experts.submodule(self.module, path)
+
+    def weight(self, name: str) -> torch.Tensor:
         """The parameter called `name`; empty (meta) where it is offloaded, see `values`."""
-        return self.module.get_parameter(name)
+        return experts.parameter(self.module, name)
 
     def values(self, name: str) -> torch.Tensor:
         """The values of the parameter called `name`, to be read only; off the offload map where it is offloaded."""
-        return true_tensor(self.module, name).detach()
+        expert = experts.expert_at(self.module, name.removesuffix(".weight"))
+        return true_tensor(self.module, name).detach() if expert is None else expert.weight
 
     def encode(self, text: str) -> list[int]:
         """`prefix_ids` and the tokens of `text`."""
@@ -230,6 +268,10 @@ class LanguageModel:
             UserError: on the way out, if an edit made after this one is still in the weights; both are undone then.
         """
         return writing(self.module, self.state, self.name)
+
+    def unedited(self) -> AbstractContextManager[None]:
+        """The weights without the edits that are open, for the length of a `with` block."""
+        return unedited(self.state)
 
     @property
     def half(self) -> LanguageModel:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from editing.lazy import nn, pytorch_utils, torch
+from editing.model.experts import Expert, holds_experts, routing
 from editing.model.offload import device_of
+
+LIKENESS = 0.02  # largest relative error of the sum of a module's experts; bfloat16 rounds by .004
 
 
 @dataclass(frozen=True)
@@ -21,13 +24,13 @@ class Linear:
     transposed: bool
 
 
-def linear_shape(module: nn.Module) -> tuple[int, int, bool] | None:
+def linear_shape(module: nn.Module | Expert) -> tuple[int, int, bool] | None:
     """(d_in, d_out, stored transposed) of a linear map, None for any other module."""
     if isinstance(module, nn.Linear):
         return module.in_features, module.out_features, False
     if isinstance(module, pytorch_utils.Conv1D):
         return module.weight.shape[0], module.weight.shape[1], True
-    return None
+    return module.shape if isinstance(module, Expert) else None
 
 
 def routed(path: str) -> bool:
@@ -191,3 +194,45 @@ def values_of(probe: Probe, order: list[Linear], output: Linear) -> Values:
     value = next((linear for linear in read if abs(parts[linear] - whole) < 1e-3 * abs(whole)), read[0])
     rows = tuple(int(i) for i in torch.nonzero(sizes[value] > 1e-4 * sizes[value].max()).flatten())
     return Values(value, None if len(rows) == value.d_out else rows, with_queries)
+
+
+def find_experts(model: nn.Module, blocks: Sequence[str]) -> tuple[str, ...]:
+    """Path of the experts' module of each block, "" where a block has none that is understood.
+
+    A module is understood where the sum of its experts, each by `Expert`, is what it puts out.
+    """
+    found = dict.fromkeys(blocks, "")
+
+    def compare(block: str, path: str) -> Callable:
+        def hook(module: nn.Module, args: tuple, output: Any) -> None:
+            if len(args) == 3 and all(isinstance(t, torch.Tensor) for t in (*args, output)):
+                ours = _sum_of_experts(module, args)
+                theirs = output.reshape(ours.shape).to(ours.dtype)
+                if float((ours - theirs).norm()) <= LIKENESS * float(theirs.norm()):
+                    found[block] = path
+
+        return hook
+
+    handles = [
+        module.register_forward_hook(compare(block, f"{block}.{path}"))
+        for block in blocks
+        for path, module in model.get_submodule(block).named_modules()
+        if holds_experts(module)
+    ]
+    ids = tokens(model, [1, 3])
+    try:
+        if handles:
+            with torch.no_grad():
+                model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return tuple(found.values())
+
+
+def _sum_of_experts(module: Any, args: tuple) -> torch.Tensor:
+    """(N, d_out) the output of an experts' module."""
+    hidden, weights = args[0].reshape(-1, args[0].shape[-1]), routing(module, args)
+    experts = [Expert(module, int(i)) for i in torch.nonzero(weights.any(0)).flatten()]
+    parts = [weights[:, e.index, None] * e.output(e.key(hidden)) for e in experts]
+    return torch.stack(parts).sum(0)

@@ -17,9 +17,9 @@ This is done once for each way of building a block, while that block reads what 
 blocks keep no keys and values but a state (state spaces, linear attentions, short convolutions): the output projection
 of such a block is its "attn", and there is no "value".
 
-In a mixture of experts the routed experts are no sites: which of them runs depends on the token, and the router may
-choose others after an edit. Its attention has the same sites as any other, and a shared expert's down-projection, which
-runs for every token, is its "mlp". Where some blocks have no such map, the kind is missing.
+In a mixture of experts the attention has the same sites as any other, and a shared expert's down-projection, which
+runs for every token, is its "mlp". Where some blocks have no such map, the kind is missing. A routed expert runs for
+the tokens that are sent to it, so that it is a site only where it is chosen (editing/model/experts.py).
 
 Models without any attention, encoder-decoders and encoder-only models are refused with `NoSite`.
 """
@@ -47,6 +47,7 @@ from editing.model.probing import (
 )
 
 KINDS = ("mlp", "value", "attn")
+EXPERT = "expert"  # a kind by choice only: one of a block's routed experts, see `LanguageModel.expert_site`
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,8 @@ class Site:
     """A linear map y = W k of one block that an edit may change.
 
     Attributes:
-        kind: "mlp" (down-projection), "value" (attention value projection) or "attn" (attention output projection).
+        kind: "mlp" (down-projection), "value" (attention value projection), "attn" (attention output projection) or
+            "expert" (down-projection of a routed expert).
         layer: index of the block.
         path: module path; the weight is the parameter `path + ".weight"`.
         d_in: length of the key k.

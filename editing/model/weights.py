@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 from editing.errors import UserError
 from editing.lazy import nn, torch
+from editing.model.experts import parameter
 
 
 class ModelState:
@@ -62,7 +63,7 @@ class WeightWriter:
     def original(self, name: str) -> torch.Tensor:
         """The weight as it was when this edit first came to it."""
         if name not in self._originals:
-            self._originals[name] = self._module.get_parameter(name).detach().clone()
+            self._originals[name] = parameter(self._module, name).detach().clone()
         return self._originals[name]
 
     def write(self, name: str, values: torch.Tensor) -> None:
@@ -75,12 +76,16 @@ class WeightWriter:
         for name, values in reversed(self._originals.items()):
             self._copy(name, values)
 
+    def now(self) -> dict[str, torch.Tensor]:
+        """The values of all weights that this edit has written, as they are now."""
+        return {name: parameter(self._module, name).detach().clone() for name in self._originals}
+
     def _copy(self, name: str, values: torch.Tensor) -> None:
         with torch.no_grad():
-            weight = self._module.get_parameter(name)
+            weight = parameter(self._module, name)
             weight.copy_(values)
             if self._state.half is not None:
-                self._state.half.get_parameter(name).copy_(weight)
+                parameter(self._state.half, name).copy_(weight)
 
 
 @contextmanager
@@ -97,6 +102,20 @@ def writing(module: nn.Module, state: ModelState, name: str) -> Iterator[WeightW
                 f"{name}: an edit was taken out while {inside} made after it remained; all of them are out now; "
                 "take out the latest first, as nested `with` blocks do"
             )
+
+
+@contextmanager
+def unedited(state: ModelState) -> Iterator[None]:
+    """See `LanguageModel.unedited`."""
+    edited = [(writer, writer.now()) for writer in state.writers]
+    for writer, _ in reversed(edited):
+        writer.restore()
+    try:
+        yield
+    finally:
+        for writer, values in edited:
+            for name, tensor in values.items():
+                writer.write(name, tensor)
 
 
 def _close(writers: list[WeightWriter], writer: WeightWriter) -> int:

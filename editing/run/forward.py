@@ -19,7 +19,7 @@ from typing import Any
 from editing.delta import ChangeHook
 from editing.errors import BadRequest
 from editing.lazy import cache_utils, nn, torch
-from editing.model import Hook, LanguageModel, hooked, with_entering
+from editing.model import Hook, LanguageModel, hooked, routing, with_entering
 from editing.run.reread import Entering, Reread, StepCache, on_last
 
 
@@ -189,9 +189,7 @@ def _for_head(lm: LanguageModel, hooks: Sequence[Hook], rows: torch.Tensor) -> l
     """`hooks`, where those that give every sequence its own change know which sequence a gathered state belongs to."""
     head = lm.module.get_output_embeddings()
     return [
-        (path, hook.for_rows(rows))
-        if isinstance(hook, ChangeHook) and lm.module.get_submodule(path) is head
-        else (path, hook)
+        (path, hook.for_rows(rows)) if isinstance(hook, ChangeHook) and lm.submodule(path) is head else (path, hook)
         for path, hook in hooks
     ]
 
@@ -366,13 +364,14 @@ def prefill_shared(
 
 
 def capture(path: str, side: str, store: dict[tuple[str, str], torch.Tensor], width: int) -> Hook:
-    """A hook that keeps a module's "input" or "output" in `store[path, side]` as (B, T, .), also where OPT flattens it.
+    """A hook that keeps a module's "input" or "output" in `store[path, side]` as (B, T, .), also where OPT flattens it;
+    of a module of routed experts also "routing", the router's weights.
 
     `width` is the number of columns T of the batch.
     """
 
     def hook(module: nn.Module, args: tuple, output: object) -> None:
-        value = args[0] if side == "input" else first(output)
+        value = routing(module, args) if side == "routing" else args[0] if side == "input" else first(output)
         store[path, side] = value.reshape(-1, width, value.shape[-1]).detach()
 
     return path, hook

@@ -2,6 +2,7 @@
 
 from editing.solve.descent import Descent, Outcome, adding, by_owner, descend, groups_of
 from editing.solve.keys import bare_weights, group_mean, mean_weights, states, type_weights
+from editing.solve.routing import AUTO, routes
 from editing.solve.settings import FORMER
 from editing.solve.value import (
     Injection,
@@ -14,6 +15,7 @@ from editing.solve.value import (
 )
 
 __all__ = [
+    "AUTO",
     "FORMER",
     "Descent",
     "Injection",
@@ -29,6 +31,7 @@ __all__ = [
     "groups_of",
     "mean_weights",
     "optimise_values",
+    "routes",
     "setting",
     "states",
     "type_weights",

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from editing.lazy import torch
-from editing.model import Hook, LanguageModel, Site
+from editing.model import Expert, Hook, LanguageModel, Site
 from editing.run import Budget, forward, pad
 
 
@@ -20,7 +20,7 @@ class Covariance:
 
     Attributes:
         matrix: (d_in, d_in) float32, uncentred.
-        tokens: number of keys.
+        tokens: number of keys; of a routed expert, those of the tokens that are sent to it.
         error: half of the relative Frobenius distance between the two halves of the corpus.
     """
 
@@ -51,36 +51,41 @@ def covariances(
     order = sorted({s.path: s for s in sites}.values(), key=lambda s: s.layer)
     last_block = lm.layout.blocks[order[-1].layer]
 
-    def read(members: list[int]) -> tuple[int, dict[str, torch.Tensor]]:
-        """Tokens of a batch, and k k^T summed over them by path."""
+    def read(members: list[int]) -> dict[str, tuple[int, torch.Tensor]]:
+        """Keys of a batch, and k k^T summed over them, by path."""
         batch = pad([sequences[i] for i in members], lm, side="right")
         mask = batch.mask.reshape(-1).bool()
-        products: dict[str, torch.Tensor] = {}
+        products: dict[str, tuple[int, torch.Tensor]] = {}
         forward(lm, batch, hooks=[_multiplying(s.path, mask, products) for s in order], stop=last_block)
-        return int(mask.sum()), products
+        return products
 
     place = sums_on or torch.device("cpu")
     sums = {s.path: torch.zeros(2, s.d_in, s.d_in, dtype=torch.float64, device=place) for s in order}
-    counts, done = [0, 0], 0
+    counts, done = {s.path: [0, 0] for s in order}, 0
     budget = Budget(lm.batch_tokens(batch_tokens), "accumulating covariances")
     with torch.no_grad():
-        for i, (members, (tokens, products)) in enumerate(budget.run([len(s) for s in sequences], read)):
-            counts[i % 2] += tokens
+        for i, (members, products) in enumerate(budget.run([len(s) for s in sequences], read)):
             for path in list(products):
-                sums[path][i % 2] += products.pop(path).to(place)
+                keys, product = products.pop(path)
+                counts[path][i % 2] += keys
+                sums[path][i % 2] += product.to(place)
             done += len(members)
             if progress:
                 progress(done, len(sequences))
     # popped: of wide sites there is no room for a second copy
-    return {s.path: _covariance(sums.pop(s.path), counts) for s in order}
+    return {s.path: _covariance(sums.pop(s.path), counts[s.path]) for s in order}
 
 
-def _multiplying(path: str, mask: torch.Tensor, products: dict[str, torch.Tensor]) -> Hook:
-    """A hook that puts the sum of k k^T over the real tokens of a batch into `products[path]`; mask (B T,)."""
+def _multiplying(path: str, mask: torch.Tensor, products: dict[str, tuple[int, torch.Tensor]]) -> Hook:
+    """A hook that puts the number of keys k of a batch's real tokens and the sum of k k^T into `products[path]`; mask
+    (B T,)."""
 
-    def hook(module: torch.nn.Module, args: tuple, output: object) -> None:
-        key_ND = args[0].reshape(-1, args[0].shape[-1])[mask.to(args[0].device)].float()
-        products[path] = key_ND.T @ key_ND
+    def hook(module: torch.nn.Module | Expert, args: tuple, output: object) -> None:
+        here = mask.to(args[0].device)
+        if isinstance(module, Expert):
+            here = here & (args[1][:, 0] != 0)
+        key_ND = args[0].reshape(-1, args[0].shape[-1])[here].float()
+        products[path] = len(key_ND), key_ND.T @ key_ND
 
     return path, hook
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from editing.errors import BadData, BadRequest
+from editing.model import EXPERT, Site
 from editing.stats.covariance import Covariance
 
 LEAST_TOKENS = 1.0  # per dimension of the key; fewer are refused where C is inverted
@@ -27,19 +28,26 @@ SMALL_COSINE = 0.05
 LARGE_NORM = 2.0  # of a change, relative to the weights it changes; the edits measured stay below 1
 
 
-def refuse_few_tokens(path: str, covariance: Covariance, corpus: str) -> None:
-    """Refuse a covariance that cannot have full rank. The identity, made of no tokens, passes.
+def refuse_few_tokens(site: Site, covariance: Covariance, corpus: str) -> None:
+    """Refuse a covariance that cannot have full rank. The identity, which is read from no tokens, passes.
 
     Raises:
         BadData: fewer than LEAST_TOKENS per dimension.
     """
     width = len(covariance.matrix)
-    if 0 < covariance.tokens < LEAST_TOKENS * width:
+    if corpus == "identity" or covariance.tokens >= LEAST_TOKENS * width:
+        return
+    if site.kind == EXPERT:
         raise BadData(
-            f"corpus {corpus}: {covariance.tokens:,} tokens for the {width:,} dimensions of {path}; a key covariance "
-            f"needs one token per dimension at least, better {FEW_TOKENS:.0f}; take a longer text, "
-            f"samples:{int(FEW_TOKENS) * width}, or identity"
+            f"corpus {corpus}: {covariance.tokens:,} of its tokens are sent to {site.path}, whose keys have {width:,} "
+            f"dimensions; a key covariance needs one token per dimension at least, better {FEW_TOKENS:.0f}; take a "
+            "longer text, an expert that is sent more, or identity"
         )
+    raise BadData(
+        f"corpus {corpus}: {covariance.tokens:,} tokens for the {width:,} dimensions of {site.path}; a key covariance "
+        f"needs one token per dimension at least, better {FEW_TOKENS:.0f}; take a longer text, "
+        f"samples:{int(FEW_TOKENS) * width}, or identity"
+    )
 
 
 def covariance_warnings(used: Mapping[str, Covariance], corpus: str) -> list[str]:

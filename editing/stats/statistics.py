@@ -130,7 +130,10 @@ class ModelStatistics:
             raise BadData(f"{path}: damaged ({error}); delete the file, it will be made again") from error
 
     def prepare(self, sites: Iterable[Site]) -> None:
-        """Make the covariances of all `sites` that are missing, in as few passes over the corpus as memory allows."""
+        """Make the covariances of all `sites` that are missing, in as few passes over the corpus as memory allows.
+
+        Edits that are in the weights at the moment are taken out for that time.
+        """
         missing = [s for s in dict.fromkeys(sites) if s.path not in self._covariances]
         if not missing:
             return
@@ -138,6 +141,11 @@ class ModelStatistics:
             for site in missing:
                 self._covariances[site.path] = Covariance(torch.eye(site.d_in), 0, 0.0)
             return
+        with self.lm.unedited():
+            self._make(missing)
+
+    def _make(self, missing: list[Site]) -> None:
+        """Read the covariances of `missing` sites from disk, or make them."""
         texts = self._texts()
         limit = f" {self._hub.tokens}" if self._hub else ""
         # Keys come from bfloat16 passes where those are faster; the products are summed in float32 and float64
@@ -201,7 +209,7 @@ class ModelStatistics:
             BadData: the corpus has fewer tokens than C has dimensions.
         """
         if site.path not in self._factors:
-            refuse_few_tokens(site.path, self.covariance(site), self.corpus)
+            refuse_few_tokens(site, self.covariance(site), self.corpus)
             matrix = self.covariance(site).matrix.to(self._device, torch.float64)
             matrix.diagonal().add_(self.ridge * matrix.diagonal().mean())
             self._factors[site.path] = torch.linalg.cholesky(matrix)
@@ -214,7 +222,7 @@ class ModelStatistics:
         is ten thousand.
         """
         if site.path not in self._spectra:
-            refuse_few_tokens(site.path, self.covariance(site), self.corpus)
+            refuse_few_tokens(site, self.covariance(site), self.corpus)
             matrix = self.covariance(site).matrix
             path = None if self._folder is None else self._folder / f"{site.path}.spectrum.safetensors"
             stored = None if path is None else _read_spectrum(path)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from benchmarks.commands.pages.markdown import cell, note
 from editing.errors import BadModel, NoSite
-from editing.model import KINDS, Layout, Site, find_layout
+from editing.model import KINDS, Layout, Site, find_experts, find_layout, routed
 
 SOURCE = "the site finder on tiny random models"
 ABOUT = """A family is a `model_type` of transformers. Sites are found by probing the model, not from this list: one
 that is not listed may work too, and is refused with a reason where it does not. The table says that the finder and the
 tests pass on a random model of 4 blocks; it says nothing about the quality of edits on trained models.
 
-In a mixture of experts the routed experts are no sites: which of them runs depends on the token. Its attention is
-edited as any other, and a shared expert, which runs for every token, is its MLP site.
+In a mixture of experts the attention is edited as any other, and a shared expert, which runs for every token, is the
+MLP site. A routed expert is edited by choice only (`--set site=expert`, by `rome` and `r_rome`), where the experts of a
+block are one module of transformers and the sum of its experts, computed one by one, is what it puts out.
 
 In a hybrid some blocks are no attention but a state space, a linear attention or a short convolution. Their output
 projection is their attention site. What stands left of an edit is read again in every pass, since such a state cannot
@@ -35,13 +38,13 @@ def families_page() -> str:
     families = _families()
     lines = ["# Model families", "", note("seeing whether a model can be edited, and where", SOURCE), ABOUT]
     lines += [
-        "| family | MLP site | value site | attention site | output embedding | blocks return |",
-        "|---|---|---|---|---|---|",
+        "| family | MLP site | value site | attention site | routed experts | output embedding | blocks return |",
+        "|---|---|---|---|---|---|---|",
     ]
     for name in families.FAMILIES | families.ALIKE | families.EXPERTS | families.HYBRIDS:
         module = families.random_module(name)
         layout = find_layout(module)
-        sites = " | ".join(_site(layout, kind) for kind in KINDS)
+        sites = _sites(module, layout)
         tied = module.get_output_embeddings().weight is module.get_input_embeddings().weight
         returned = f"tuple of {layout.tuple_output}" if layout.tuple_output else "tensor"
         lines.append(f"| `{name}` | {sites} | {'tied' if tied else 'separate'} | {returned} |")
@@ -78,12 +81,13 @@ def all_families_page() -> str:
             continue
         try:
             layout = find_layout(module)
-            found.append(f"| `{name}` | {' | '.join(_site(layout, kind) for kind in KINDS)} |")
+            found.append(f"| `{name}` | {_sites(module, layout)} |")
         except NoSite as error:
             refused.append(f"| `{name}` | {cell(str(error))} |")
         except RuntimeError as error:  # the model's own forward, with these sizes
             unknown.append(f"| `{name}` | {cell(str(error).splitlines()[0])[:160]} |")
-    lines += ["## Sites found", "", "| family | MLP site | value site | attention site |", "|---|---|---|---|", *found]
+    lines += ["## Sites found", "", "| family | MLP site | value site | attention site | routed experts |"]
+    lines += ["|---|---|---|---|---|", *found]
     for title, rows in (("Refused", refused), ("No small model could be made", unknown)):
         lines += ["", f"## {title}", "", "| family | reason |", "|---|---|", *rows]
     return "\n".join(lines) + "\n"
@@ -95,6 +99,24 @@ def _families():
     except ImportError as error:
         raise BadModel("families: tests/ is missing; run this in a checkout of the repository") from error
     return families
+
+
+def _sites(module: Any, layout: Layout) -> str:
+    """The cells of all kinds of sites."""
+    return " | ".join([*(_site(layout, kind) for kind in KINDS), _experts(module, layout)])
+
+
+def _experts(module: Any, layout: Layout) -> str:
+    """The modules with routed experts that can be edited, within their blocks."""
+    paths = find_experts(module, layout.blocks)
+    cells = {
+        f"`{path.removeprefix(f'{block}.')}`{' in some blocks' if '' in paths else ''}"
+        for block, path in zip(layout.blocks, paths, strict=True)
+        if path
+    }
+    if not cells and any(routed(name) for name, _ in module.named_parameters()):
+        return "refused: built in another way"
+    return " or ".join(sorted(cells)) or "none"
 
 
 def _site(layout: Layout, kind: str) -> str:

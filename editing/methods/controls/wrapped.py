@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from editing.delta import Delta
 from editing.errors import BadRequest
@@ -18,6 +18,8 @@ from editing.text import EditRequest
 @dataclass(frozen=True)
 class Wrapped(Method):
     """`preset`, `site`, `lookup`, `depth` and `seed` are passed to the inner method, with `options`."""
+
+    edits_experts: ClassVar[bool] = True  # the inner method refuses where it does not
 
     inner: str = setting("rome", "name of the method that makes the edit")
     options: str = setting("{}", "other settings of the inner method, a JSON object")

@@ -5,15 +5,33 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
 
 from editing.delta import Delta, LowRank
 from editing.methods.base import setting
 from editing.methods.locate_then_edit.moving import Moving
 from editing.methods.sequence import apply_sequence
-from editing.model import LanguageModel, in_rows, only_rows
-from editing.solve import Injection, bare_weights, group_mean, mean_weights, optimise_values, states
+from editing.model import EXPERT, LanguageModel, Site, in_rows, only_rows
+from editing.solve import (
+    AUTO,
+    Injection,
+    bare_weights,
+    group_mean,
+    mean_weights,
+    optimise_values,
+    routes,
+    states,
+)
 from editing.stats import ModelStatistics, cosine_warning
 from editing.text import Contexts, EditRequest, build_contexts
+
+
+class _Place(NamedTuple):
+    """Where one request is edited: the site, the contexts that take part, what the provenance says of the choice."""
+
+    site: Site
+    contexts: Contexts
+    note: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -23,34 +41,87 @@ class RankOne(Moving):
     short_prefixes: int = setting(10, "drawn contexts of about 5 tokens beside the bare prompt", unit="contexts")
     long_prefixes: int = setting(10, "drawn contexts of about 10 tokens beside the bare prompt", unit="contexts")
 
+    expert: int | str = setting(AUTO, "at site expert: index of the expert; auto: greatest router weight at the key")
+
+    edits_experts: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if isinstance(self.expert, str) and self.expert != AUTO:
+            raise self.refuse("expert", f"{AUTO} or the index of an expert")
+
     @abstractmethod
     def _anchor(self, request: Contexts) -> list[float]:
         """Weights of the contexts in the key that is mapped to v* exactly."""
 
+    def edited_sites(self, lm: LanguageModel, request: EditRequest) -> tuple[Site, ...]:
+        if self.site != EXPERT:
+            return super().edited_sites(lm, request)
+        layers = self.placement(lm, request).layers
+        return () if self.expert == AUTO else tuple(lm.expert_site(layer, int(self.expert)) for layer in layers)
+
+    def prepare(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> None:
+        if self.site == EXPERT:  # what is chosen for a request is known when its contexts are read
+            statistics.prepare(dict.fromkeys(place.site for place in self._places(lm, requests, statistics)))
+        else:
+            super().prepare(lm, requests, statistics)
+
     def _each(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> list[Delta]:
+        places = self._places(lm, requests, statistics)
+        statistics.prepare(dict.fromkeys(place.site for place in places))
         deltas: list[Delta | None] = [None] * len(requests)
+        for site in dict.fromkeys(place.site for place in places):
+            members = [i for i, place in enumerate(places) if place.site == site]
+            made = self._at(lm, site, [requests[i] for i in members], [places[i] for i in members], statistics)
+            for i, delta in zip(members, made, strict=True):
+                deltas[i] = delta
+        return [d for d in deltas if d is not None]
+
+    def _places(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> list[_Place]:
+        """Where each request is edited."""
+        places: dict[int, _Place] = {}
         prefixes = statistics.prefixes({5: self.short_prefixes, 10: self.long_prefixes})
         for (layer,), members in self.by_layers(lm, requests).items():
-            site = lm.sites(self.site)[layer]
             contexts = [build_contexts(lm, requests[i], prefixes, self.lookup) for i in members]
-            inputs, outputs = (site.path, "input"), (site.path, "output")
-            state = states(lm, [p for c in contexts for p in c.prompts], [inputs, outputs])
-            key_nI = group_mean(state[inputs], contexts, [mean_weights(c) for c in contexts])
-            anchor_nI = group_mean(state[inputs], contexts, [self._anchor(c) for c in contexts])
-            # v* was found from the bare prompts' output, the anchor's own output is what the change starts from
-            start_nD = group_mean(state[outputs], contexts, [bare_weights(c) for c in contexts])
-            gap_nD = start_nD - group_mean(state[outputs], contexts, [self._anchor(c) for c in contexts])
-            u_In = statistics.solve(site, key_nI.T)
-            u_In = (u_In / u_In.norm(dim=0)).float()
-            values = optimise_values(lm, contexts, Injection.at_site(site), self, seed=self.seed)
-            for j, i in enumerate(members):
-                scale = float(u_In[:, j] @ anchor_nI[j])
-                doubt = cosine_warning(requests[i].id, scale, float(anchor_nI[j].norm()))
-                left = in_rows((values[j].delta + only_rows(gap_nD[j], site.rows)) / scale, site.rows, site.d_out)
-                provenance = self.provenance(lm, [requests[i]], statistics) | {"optimiser": values[j].note()}
-                provenance |= {"warnings": [doubt]} if doubt else {}
-                deltas[i] = Delta({site.weight: LowRank(left[:, None], u_In[:, j : j + 1].clone())}, provenance)
-        return [d for d in deltas if d is not None]
+            if self.site == EXPERT:
+                found = routes(lm, layer, contexts, self.expert)
+                places |= {
+                    i: _Place(r.site, r.contexts, {"expert": r.note()}) for i, r in zip(members, found, strict=True)
+                }
+            else:
+                site = lm.sites(self.site)[layer]
+                places |= {i: _Place(site, c, {}) for i, c in zip(members, contexts, strict=True)}
+        return [places[i] for i in range(len(requests))]
+
+    def _at(
+        self,
+        lm: LanguageModel,
+        site: Site,
+        requests: Sequence[EditRequest],
+        places: Sequence[_Place],
+        statistics: ModelStatistics,
+    ) -> list[Delta]:
+        """Single edits at one site."""
+        contexts = [place.contexts for place in places]
+        inputs, outputs = (site.path, "input"), (site.path, "output")
+        state = states(lm, [p for c in contexts for p in c.prompts], [inputs, outputs])
+        key_nI = group_mean(state[inputs], contexts, [mean_weights(c) for c in contexts])
+        anchor_nI = group_mean(state[inputs], contexts, [self._anchor(c) for c in contexts])
+        # v* was found from the bare prompts' output, the anchor's own output is what the change starts from
+        start_nD = group_mean(state[outputs], contexts, [bare_weights(c) for c in contexts])
+        gap_nD = start_nD - group_mean(state[outputs], contexts, [self._anchor(c) for c in contexts])
+        u_In = statistics.solve(site, key_nI.T)
+        u_In = (u_In / u_In.norm(dim=0)).float()
+        values = optimise_values(lm, contexts, Injection.at_site(site), self, seed=self.seed)
+        deltas = []
+        for j, request in enumerate(requests):
+            scale = float(u_In[:, j] @ anchor_nI[j])
+            doubt = cosine_warning(request.id, scale, float(anchor_nI[j].norm()))
+            left = in_rows((values[j].delta + only_rows(gap_nD[j], site.rows)) / scale, site.rows, site.d_out)
+            provenance = self.provenance(lm, [request], statistics) | {"optimiser": values[j].note()}
+            provenance |= places[j].note | ({"warnings": [doubt]} if doubt else {})
+            deltas.append(Delta({site.weight: LowRank(left[:, None], u_In[:, j : j + 1].clone())}, provenance))
+        return deltas
 
     def __call__(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> Delta:
         """One edit after another, each computed on the model as edited so far (as the ROME code does)."""

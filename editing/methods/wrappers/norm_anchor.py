@@ -37,7 +37,7 @@ class NormAnchor(Reworked):
         self, lm: LanguageModel, name: str, change: WeightChange, requests: Sequence[EditRequest], lookup: str
     ) -> WeightChange:
         path = name.removesuffix(".weight")
-        if linear_shape(lm.module.get_submodule(path)) is None:
+        if linear_shape(lm.submodule(path)) is None:
             raise BadRequest(f"method {self.name}: {name} is no linear map and reads no key; take another inner method")
         contexts = [build_contexts(lm, r, (), lookup) for r in requests]
         places = [(path, "input"), (path, "output")]

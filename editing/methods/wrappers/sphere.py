@@ -50,7 +50,7 @@ class Sphere(Reworked):
 
 def oriented_weight(lm: LanguageModel, name: str) -> torch.Tensor:
     """(d_out, d_in) the weight called `name` as it is now, float32 in main memory."""
-    shape = linear_shape(lm.module.get_submodule(name.removesuffix(".weight")))
+    shape = linear_shape(lm.submodule(name.removesuffix(".weight")))
     stored = lm.values(name).float().cpu()
     return stored.T if shape is not None and shape[2] else stored
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from editing.errors import BadData, BadRequest
+from editing.model import EXPERT, Site
 from editing.stats.covariance import Covariance
 from editing.stats.guards import (
     FEW_TOKENS,
@@ -31,10 +33,13 @@ def covariance(tokens: int, width: int = 8, error: float = 0.01) -> Covariance:
 
 
 def test_a_corpus_smaller_than_the_keys_is_refused() -> None:
+    site = Site("mlp", 0, "a.b", 8, 8, None, False)
     with pytest.raises(BadData, match=r"7 tokens for the 8 dimensions of a.b; .* take a longer text, samples:32"):
-        refuse_few_tokens("a.b", covariance(7), "text:x")
-    refuse_few_tokens("a.b", covariance(8), "text:x")
-    refuse_few_tokens("a.b", covariance(0), "identity")
+        refuse_few_tokens(site, covariance(7), "text:x")
+    refuse_few_tokens(site, covariance(8), "text:x")
+    refuse_few_tokens(site, covariance(0), "identity")
+    with pytest.raises(BadData, match=r"corpus text:x: 0 of its tokens are sent to a.b, whose keys have 8 dimensions"):
+        refuse_few_tokens(replace(site, kind=EXPERT), covariance(0), "text:x")
 
 
 @pytest.mark.parametrize("width", [8, 64])
