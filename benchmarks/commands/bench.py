@@ -45,7 +45,7 @@ TEMPORARY = "temporary"
 @option("--datasets")
 @option("--concepts")
 @click.option(
-    "--sites", type=Names(), default="mlp,value", show_default=True, help="Sites in a block: mlp, value, attn."
+    "--sites", type=Names(), default="mlp,value", show_default=True, help="Sites in a block: mlp, value, attn, expert."
 )
 @click.option("--known", is_flag=True, help="Edit only facts that the unedited model knows; the others are counted.")
 @option("--fast")

@@ -19,7 +19,7 @@ from benchmarks.readings import Reading, make_reading, reading_names
 from benchmarks.text import aligned, format_pairs, format_value
 from editing.errors import BadRequest, NoSite
 from editing.methods import Method, easyedit_editors, is_easyedit, make_method, method_names
-from editing.model import KINDS, LanguageModel
+from editing.model import EXPERT, KINDS, LanguageModel
 from editing.references import known_packages
 from valley.rows import MEANINGS
 
@@ -209,9 +209,18 @@ def describe_model(reference: str, device: str | None = None) -> dict[str, objec
         "width": lm.d_model,
         "dtype": str(lm.dtype).removeprefix("torch."),
         "prefix": lm.tokenizer.decode(lm.prefix_ids) if lm.prefix_ids else "",  # tokens put before every text
-        "sites": [_site(lm, kind) for kind in KINDS],
+        "sites": [*(_site(lm, kind) for kind in KINDS), *_experts(lm)],
     }
     return about | asdict(strength(lm))
+
+
+def _experts(lm: LanguageModel) -> list[Entry]:
+    """The routed experts that can be edited, as one entry; none where there are none."""
+    sites = [site for layer, path in enumerate(lm.experts) if path for site in lm.expert_sites(layer)]
+    if not sites:
+        return []
+    first = sites[0]
+    return [{"kind": EXPERT, "count": len(sites), "first": first.path, "d_in": first.d_in, "d_out": first.d_out}]
 
 
 def _site(lm: LanguageModel, kind: str) -> Entry:

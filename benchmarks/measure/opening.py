@@ -10,7 +10,7 @@ from benchmarks.models import load_model
 from editing.errors import UserError
 from editing.lazy import torch
 from editing.methods import Method
-from editing.model import KINDS, LanguageModel, MemoryPlan, Site, plan_memory
+from editing.model import EXPERT, KINDS, LanguageModel, MemoryPlan, Site, plan_memory
 from editing.progress import progress
 from editing.solve import uses_half
 from editing.stats import CORPUS, ModelStatistics
@@ -66,6 +66,9 @@ def planned(
         for request in requests:
             with suppress(UserError):  # what cannot be placed fails in its own cell, with its reason
                 place = method.placement(lm, request)
+                if place.site == EXPERT:  # each request may be sent to another one
+                    sites |= dict.fromkeys(lm.expert_sites(place.layers[0])[: len(requests)])
+                    continue
                 kind = place.site if place.site in KINDS else "attn"  # below the blocks: as much as the lowest of them
                 layers = place.layers if place.site in KINDS else (0,)
                 sites |= dict.fromkeys(lm.sites(kind)[layer] for layer in layers)

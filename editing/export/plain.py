@@ -12,7 +12,7 @@ from editing.delta import Affine, Codebook, Delta, Dense, LowRank, Shift, TokenS
 from editing.errors import BadData
 from editing.files import atomic_file, write_whole
 from editing.lazy import tensor_files, torch
-from editing.model import LanguageModel, linear_shape
+from editing.model import LanguageModel, expert_at, linear_shape
 
 TENSORS, PAGE = "change.safetensors", "change.json"
 # Kind of change -> what to do with its tensors; y and k are the module's output and input, one position each.
@@ -52,6 +52,7 @@ def export_plain(delta: Delta, lm: LanguageModel, folder: Path) -> Path:
                 "tensors": {part: f"{path}.{part}" for part in parts},
                 "stored_transposed": bool(shape and shape[2]),
             }
+            | _slice(lm, path)
         )
     with atomic_file(folder / TENSORS) as file:
         tensor_files.save_file(tensors, file, metadata={"format": "pt"})
@@ -65,3 +66,11 @@ def export_plain(delta: Delta, lm: LanguageModel, folder: Path) -> Path:
     }
     write_whole(folder / PAGE, json.dumps(page, indent=2, ensure_ascii=False) + "\n")
     return folder
+
+
+def _slice(lm: LanguageModel, path: str) -> dict[str, object]:
+    """Where the weight of a routed expert is found: an index into the first dimension of a parameter."""
+    expert = expert_at(lm.module, path)
+    if expert is None:
+        return {}
+    return {"slice_of": path.replace(f".{expert.index}.down_proj", ".down_proj"), "index": expert.index}

@@ -82,7 +82,7 @@ class Method(Settings, ABC):
         depth = self.depth if self.depth is not None else self.default_depth[lookup]
         layers = self._layers(lm.n_layers, depth)
         if self.site == EXPERT:
-            lm.expert_site(layers[-1], 0)
+            lm.expert_sites(layers[-1])
         return Placement(self.site, lookup, layers, (layers[-1] + 0.5) / lm.n_layers)
 
     def placement_of(self, lm: LanguageModel, request: EditRequest, delta: Delta) -> Placement:

@@ -183,13 +183,13 @@ class LanguageModel:
     @cached_property
     def experts(self) -> tuple[str, ...]:
         """Path of the module that holds the routed experts of each block, "" where there is none to edit."""
-        return find_experts(self.module, self.layout.blocks)
+        return ("",) * self.n_layers if self.offloaded else find_experts(self.module, self.layout.blocks)
 
-    def expert_site(self, layer: int, index: int) -> Site:
-        """The down-projection of one routed expert of one block.
+    def expert_sites(self, layer: int) -> tuple[Site, ...]:
+        """The down-projections of the routed experts of one block.
 
         Raises:
-            NoSite: the block has no routed experts, none that are understood, or fewer.
+            NoSite: the block has none, or none that are understood.
             BadModel: the weights are offloaded.
         """
         if self.offloaded:
@@ -202,14 +202,24 @@ class LanguageModel:
         if not path:
             have = ", ".join(str(i) for i, p in enumerate(self.experts) if p)
             raise NoSite(f"{self.name}: block {layer} has no routed experts; blocks {have} have, set depth")
-        count = len(self.module.get_submodule(path).down_proj)
-        if index >= count:
-            raise NoSite(
-                f"{self.name}: block {layer} has experts 0 to {count - 1}, no expert {index}; use one of these"
-            )
-        own = f"{path}.{index}.down_proj"
-        d_in, d_out, transposed = self.submodule(own).shape
-        return Site(EXPERT, layer, own, d_in, d_out, None, transposed)
+        first = self.submodule(f"{path}.0.down_proj")
+        d_in, d_out, transposed = first.shape
+        return tuple(
+            Site(EXPERT, layer, f"{path}.{index}.down_proj", d_in, d_out, None, transposed)
+            for index in range(len(first.module.down_proj))
+        )
+
+    def expert_site(self, layer: int, index: int) -> Site:
+        """The down-projection of one of them.
+
+        Raises:
+            NoSite: as `expert_sites`, or the block has fewer.
+        """
+        sites = self.expert_sites(layer)
+        if index >= len(sites):
+            last = len(sites) - 1
+            raise NoSite(f"{self.name}: block {layer} has experts 0 to {last}, no expert {index}; use one of these")
+        return sites[index]
 
     def submodule(self, path: str) -> Any:
         """The module at `path`; an `Expert` where that is the down-projection of a routed one."""

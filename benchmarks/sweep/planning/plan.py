@@ -178,7 +178,7 @@ class Plan:
         checks = (
             ("method", self.methods, (*method_names(), *filter(is_easyedit, self.methods))),
             ("edit kind", self.kinds, get_args(EditKind)),
-            ("site", self.sites, (*SITES, "attn")),
+            ("site", self.sites, (*SITES, "attn", "expert")),
         )
         for what, named, there in checks:
             if not named:

@@ -41,7 +41,7 @@ class RankOne(Moving):
     short_prefixes: int = setting(10, "drawn contexts of about 5 tokens beside the bare prompt", unit="contexts")
     long_prefixes: int = setting(10, "drawn contexts of about 10 tokens beside the bare prompt", unit="contexts")
 
-    expert: int | str = setting(AUTO, "at site expert: index of the expert; auto: greatest router weight at the key")
+    expert: int | str = setting(AUTO, "routed expert at site expert, its index; auto: by the router")
 
     edits_experts: ClassVar[bool] = True
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from editing.delta.peft_export import export_peft
 from editing.errors import BadData, BadModel, BadRequest, NoSite, Unreachable
 from editing.eval import continuation_logprobs
 from editing.export.merged import export_merged
+from editing.export.plain import export_plain
 from editing.methods import make_method
 from editing.model.language_model import LanguageModel, hash_weights
 from editing.run.forward import forward, pad
@@ -224,6 +226,9 @@ def test_the_edit_makes_its_fact_and_is_saved_composed_and_merged(tmp_path: Path
         assert torch.allclose(merged(input_ids=ids).logits, lm.module(input_ids=ids).logits, atol=1e-5)
     with pytest.raises(BadRequest, match="one of a block's routed experts"):
         export_peft(delta, lm, tmp_path / "adapter")
+    (about,) = json.loads((export_plain(delta, lm, tmp_path / "plain") / "change.json").read_text())["changes"]
+    index = delta.provenance["expert"]["index"]
+    assert (about["slice_of"], about["index"]) == (f"model.layers.{LAYER}.mlp.experts.down_proj", index)
 
 
 def test_controls_and_wrappers_of_rank_one_edits_take_experts() -> None:
