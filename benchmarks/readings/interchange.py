@@ -35,6 +35,7 @@ from editing.seeds import seed_for
 from editing.solve import setting
 
 LEAST = 6  # entities that an attribute needs
+DEEP = 8  # blocks; of models with more, `ends` decides on the first and the last of the layers
 CONTROLS = ("none", "mean_difference", "pca", "full", "random")
 PER_CONCEPT = ("none", "full")  # controls that have a row per entity
 
@@ -51,6 +52,7 @@ class Interchange(Reading):
     }
 
     layers: int = 4
+    ends: bool = setting(False, "whether the ends of the layers are read in models of more than 8 blocks too")
     rank: float = setting(0.125, "dimensions of the subspace", unit="of the width")
     relations: int = setting(6, "largest number of attributes, those with most known entities; 0: all")
     swaps: int = setting(64, "swaps per attribute in training, and in each test", unit="swaps")
@@ -61,7 +63,7 @@ class Interchange(Reading):
 
     def rows(self, source: ReadingInput) -> list[Row]:
         lm, first = source.lm, source.material.langs[0]
-        layers = self.chosen_layers(-1, lm.n_layers - 2)  # what stands behind the last block is read by nothing
+        layers = self.places(lm.n_layers)
         known = {relation: known_entities(source, relation, first) for relation in source.material.relations}
         ranked = sorted(known, key=lambda relation: -len(known[relation]))
         out = []
@@ -71,6 +73,14 @@ class Interchange(Reading):
             else:
                 out += self._relation(source, relation, known[relation], layers)
         return out
+
+    def places(self, blocks: int) -> list[int]:
+        """The layers that are read, -1 for the embedding; what stands behind the last block is read by nothing."""
+        layers = self.chosen_layers(-1, blocks - 2)
+        if not self.layers or self.ends or blocks <= DEEP or len(layers) <= 2:
+            return layers
+        # The search at the embedding costs as much as at all the others; at the other end nothing is left to find.
+        return layers[1:-1]
 
     def _relation(self, source: ReadingInput, relation: str, entities: list[str], layers: list[int]) -> list[Row]:
         rng = np.random.default_rng(seed_for(self.seed, f"interchange/{relation}"))

@@ -10,7 +10,7 @@ import torch
 
 from benchmarks.crispness.pairs import fitting
 from benchmarks.readings import make_reading
-from benchmarks.readings.interchange import _Swaps
+from benchmarks.readings.interchange import Interchange, _Swaps
 from benchmarks.readings.interference import mean_squared_cosine, off_diagonal_mean
 from benchmarks.readings.linearity import affine_maps
 from benchmarks.readings.prompts import Prepared, answer_scores, block_states, ravel_material, read_out
@@ -321,3 +321,10 @@ def test_a_state_put_behind_any_layer_gives_what_a_plain_run_gives(family: str) 
             logits = prepared.run(layer, index, prepared.behind[layer + 1], (row, column))
         for n, (r, c, t) in enumerate(zip(row.tolist(), (column + cuts[row]).tolist(), token.tolist(), strict=True)):
             assert float(logits[n].log_softmax(-1)[t]) == pytest.approx(float(whole[r][c, t]), abs=1e-4)
+
+
+def test_interchange_leaves_the_ends_out_in_deep_models_only() -> None:
+    reading = Interchange()
+    assert reading.places(2) == [-1, 0] and reading.places(8) == reading.chosen_layers(-1, 6) == [-1, 1, 4, 6]
+    assert reading.places(30) == [9, 18] and replace(reading, ends=True).places(30) == [-1, 9, 18, 28]
+    assert replace(reading, layers=0).places(30) == list(range(-1, 29))
