@@ -26,7 +26,9 @@ class Later:
             raise AttributeError(attribute)
         if self._module is None:
             self._module = import_module(self._name)
-        return getattr(self._module, attribute)
+        value = getattr(self._module, attribute)
+        vars(self)[attribute] = value  # found at once from now on: models ask for torch's functions all the time
+        return value
 
 
 if TYPE_CHECKING:

@@ -50,11 +50,11 @@ def shared_data() -> Path:
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """An empty cache for the tests of a module that says `pytestmark = pytest.mark.usefixtures("own_cache")`.
 
-    Shared by the session is what costs seconds a model and is the same in every module: how strong models are, and the
-    text and the covariances drawn from them.
+    Shared by the session is what costs seconds a model and is the same in every module: how strong models are, what they
+    answer unedited, and the text and the covariances drawn from them.
     """
     cache = tmp_path_factory.mktemp("cache")
-    for name in ("strength", "statistics"):
+    for name in ("strength", "statistics", "answers", "agreement"):
         shared = Path(os.environ[FOLDER]) / "cache" / name
         shared.mkdir(parents=True, exist_ok=True)
         (cache / name).symlink_to(shared)

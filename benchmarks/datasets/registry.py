@@ -15,6 +15,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import pkgutil
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 
@@ -49,6 +50,7 @@ def dataset_names() -> tuple[str, ...]:
     return tuple(sorted(_modules()))
 
 
+@cache
 def _modules() -> dict[str, str]:
     """Short name -> module name of every data set."""
     return {

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections.abc import Mapping
 from dataclasses import fields
+from functools import cache
+from types import MappingProxyType
 from typing import Any
 
 from benchmarks.readings.base import Reading
 from editing.errors import BadRequest
 
 
-def registry() -> dict[str, type[Reading]]:
+@cache
+def registry() -> Mapping[str, type[Reading]]:
     """Every reading, by name. A new one is one new file beside this; nothing else is touched."""
     package = importlib.import_module("benchmarks.readings")
     readings: dict[str, type[Reading]] = {}
@@ -19,7 +23,7 @@ def registry() -> dict[str, type[Reading]]:
         for value in vars(importlib.import_module(module.name)).values():
             if isinstance(value, type) and issubclass(value, Reading) and value.name:
                 readings[value.name] = value
-    return dict(sorted(readings.items()))
+    return MappingProxyType(dict(sorted(readings.items())))
 
 
 def reading_names() -> tuple[str, ...]:

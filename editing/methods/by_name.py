@@ -7,6 +7,8 @@ import importlib
 import json
 import pkgutil
 from collections.abc import Mapping
+from functools import cache
+from types import MappingProxyType
 from typing import Any
 
 from editing.errors import BadRequest
@@ -18,7 +20,8 @@ from editing.methods.peers.easyedit import PREFIX, easyedit_class, is_easyedit
 FAST = {"contexts_per_step": 3, "precision": "auto"}
 
 
-def registry() -> dict[str, type[Method]]:
+@cache
+def registry() -> Mapping[str, type[Method]]:
     """Every concrete method below this package, by name. A new method is one new file there; nothing else is
     touched."""
     package = importlib.import_module("editing.methods")
@@ -27,7 +30,7 @@ def registry() -> dict[str, type[Method]]:
         for value in vars(importlib.import_module(module.name)).values():
             if isinstance(value, type) and issubclass(value, Method) and value.name:
                 methods[value.name] = value
-    return dict(sorted(methods.items()))
+    return MappingProxyType(dict(sorted(methods.items())))
 
 
 def method_names() -> tuple[str, ...]:

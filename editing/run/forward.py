@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from inspect import signature
 from typing import Any
 
@@ -274,7 +275,7 @@ def _arguments(
     lm: LanguageModel, batch: Batch, past: Prefix | None, record: cache_utils.Cache | Entering | StepCache | None
 ) -> dict[str, object]:
     """The keyword arguments of the module's forward, by the names that this model has for them."""
-    names = signature(lm.module.forward).parameters
+    names = _argument_names(type(lm.module))
     mask = batch.mask if past is None else torch.cat([past.mask, batch.mask], 1)
     cache = record
     if isinstance(record, Entering | StepCache):
@@ -288,6 +289,12 @@ def _arguments(
     if cache is not None:
         arguments["cache" if "cache" in names else "past_key_values"] = cache  # transformers 5.24 renames it
     return arguments
+
+
+@cache
+def _argument_names(kind: type[nn.Module]) -> frozenset[str]:
+    """Of the forward of a model class; looking them up costs as much as a small block."""
+    return frozenset(signature(kind.forward).parameters)
 
 
 def _halt(module: nn.Module, args: tuple, output: object) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
+from functools import cache
 from typing import Any, ClassVar, Self, get_args, get_type_hints
 
 from editing.errors import BadRequest
@@ -77,7 +78,7 @@ class Settings:
                 setattr(cls, key, field(default=default, metadata=inherited[key].metadata))
 
     def __post_init__(self) -> None:
-        hints = get_type_hints(type(self))
+        hints = _hints(type(self))
         for one in fields(self):
             value, allowed = getattr(self, one.name), get_args(hints[one.name]) or (hints[one.name],)
             number = isinstance(value, int | float) and not isinstance(value, bool)
@@ -94,6 +95,12 @@ class Settings:
         """The error that says what the setting `key` must be."""
         method = f"method {self.name}: " if self.name else ""
         return BadRequest(f"{method}{key}={getattr(self, key)!r}; it must be {need}")
+
+
+@cache
+def _hints(kind: type[Settings]) -> dict[str, Any]:
+    """The types of a class's fields; reading the annotations costs more than checking the values."""
+    return get_type_hints(kind)
 
 
 @dataclass(frozen=True)

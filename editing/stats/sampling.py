@@ -87,7 +87,7 @@ def sample_prefixes(lm: LanguageModel, counts: dict[int, int], *, seed: int) -> 
             continue
         per_opening = -(-number // len(OPENINGS))
         drawn: list[list[str]] = []
-        for i, opening in enumerate(OPENINGS):
+        for i, opening in enumerate(OPENINGS[:number]):
             rows = sample_tokens(
                 lm, 4 * per_opening, length - 1, seed=seed + 100 * length + i, top_k=5, opening=opening
             )

@@ -205,6 +205,10 @@ HYBRIDS: dict[str, Hybrid] = {
 # learned and rotary positions, norms behind the down-projection, parallel blocks, soft-capped logits.
 SOME = ("gpt2", "gpt_neox", "opt", "llama", "gemma2", "gemma3_text", "bloom", "falcon", "mistral", "phi")
 
+# Those of them that differ in what a token reads of the tokens before it: learned positions, with an offset, sliding
+# windows, ALiBi, one head of keys and values for all.
+BY_CACHE = ("gpt2", "opt", "gemma3_text", "bloom", "falcon")
+
 # One hybrid of each kind: short convolutions, and slow, linear attention, a state space, one beside every attention.
 SOME_HYBRIDS: tuple[Any, ...] = (
     "lfm2",

@@ -191,17 +191,26 @@ def rome(
 
 
 def memit(
-    lm: LanguageModel, requests: Sequence[EditRequest], method: Any, c: dict[str, torch.Tensor], prefixes: Sequence[str]
+    lm: LanguageModel,
+    requests: Sequence[EditRequest],
+    method: Any,
+    c: dict[str, torch.Tensor],
+    prefixes: Sequence[str],
+    targets: dict[str, torch.Tensor] | None = None,
 ) -> dict[str, torch.Tensor]:
-    """(d_out, d_in) change per weight name, of all requests jointly; `c` by site path. The model is restored."""
+    """(d_out, d_in) change per weight name, of all requests jointly; `c` by site path. The model is restored.
+
+    `targets` keeps z by request from one call to the next: it does not depend on the other requests.
+    """
     places = [method.placement(lm, r) for r in requests]
     sites = [lm.sites(places[0].site)[layer] for layer in places[0].layers]
     block = lm.layout.blocks[sites[-1].layer]
     contexts = [texts_of(lm, r, prefixes, p.lookup) for r, p in zip(requests, places, strict=True)]
-    z = [
-        block_target(lm, request, texts, place.lookup, sites[-1], method)
-        for request, place, texts in zip(requests, places, contexts, strict=True)
-    ]
+    targets = {} if targets is None else targets
+    for request, place, texts in zip(requests, places, contexts, strict=True):
+        if request.id not in targets:
+            targets[request.id] = block_target(lm, request, texts, place.lookup, sites[-1], method)
+    z = [targets[request.id] for request in requests]
     saved = {s.weight: lm.weight(s.weight).detach().clone() for s in sites}
     changes: dict[str, torch.Tensor] = {}
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub import constants
 
 import editing
 from editing.errors import BadRequest
@@ -28,18 +28,20 @@ delta.save("rome-france"); editing.export_peft(delta, lm, "adapter")
 """
 
 
-def test_the_script_runs_anywhere(trained_lm, tmp_path: Path) -> None:
+def test_the_script_runs_anywhere(
+    trained_lm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """On a small model in a hub cache under that name, and on the CPU where there is no GPU; nothing else is
     changed."""
     save_tiny(trained_lm, tmp_path / "model")
     lay_out(tmp_path / "hub", "HuggingFaceTB/SmolLM2-135M", tmp_path / "model")
     script = SCRIPT if torch.cuda.is_available() else SCRIPT.replace('"cuda"', '"cpu"')
-    places = {"HF_HUB_CACHE": str(tmp_path / "hub"), "VALLEY_CACHE": str(tmp_path / "cache"), "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [sys.executable, "-c", script], cwd=tmp_path, env=os.environ | places, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    assert re.match(r"\[\{'Italy': -[\d.]+, 'France': -[\d.]+\}\]\n", done.stdout), done.stdout
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setenv("VALLEY_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    exec(script, {})
+    said = capsys.readouterr().out
+    assert re.match(r"\[\{'Italy': -[\d.]+, 'France': -[\d.]+\}\]\n", said), said
     assert (tmp_path / "rome-france" / "delta.json").is_file()
     assert (tmp_path / "adapter" / "adapter_config.json").is_file()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -90,8 +91,16 @@ def model(family: str) -> LanguageModel:
 
 
 def session_statistics(lm: LanguageModel) -> ModelStatistics:
-    """Statistics from a short corpus, kept where all tests of the session find them: computed once per model."""
-    return ModelStatistics(lm, Path(os.environ[FOLDER]) / "statistics", "samples:800")
+    """Statistics from a short corpus, kept where all tests of the session find them: computed once per model.
+
+    The corpus is drawn from one model for all: drawing it takes longer than most tests.
+    """
+    return ModelStatistics(lm, Path(os.environ[FOLDER]) / "statistics", "samples:800", sampler=_sampler())
+
+
+@cache
+def _sampler() -> LanguageModel:
+    return tiny_lm("gpt2")
 
 
 def ridged(statistics: ModelStatistics, site: Site) -> torch.Tensor:

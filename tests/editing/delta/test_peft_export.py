@@ -20,9 +20,8 @@ from editing.eval import continuation_logprobs
 from editing.methods import make_method
 from editing.model.hooks import hooked
 from editing.model.language_model import LanguageModel
-from editing.stats.statistics import ModelStatistics
 from tests.editing.families import tiny_lm
-from tests.editing.worked import REQUESTS
+from tests.editing.worked import REQUESTS, session_statistics
 
 TEXT = "The capital of New Zealand is the city of Madrid and Brie comes from Italy"
 # GPT-2 (Conv1D, fused QKV, tied head), Llama (own maps, untied), NeoX (interleaved QKV), Gemma 3 (scaled and tied
@@ -44,8 +43,8 @@ def base(lm: LanguageModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def deltas(lm: LanguageModel, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Delta]:
-    statistics = ModelStatistics(lm, tmp_path_factory.mktemp("cache"), "samples:800")
+def deltas(lm: LanguageModel) -> dict[str, Delta]:
+    statistics = session_statistics(lm)
 
     def one(name: str, request: int = 0, **settings) -> Delta:
         return make_method(name, steps=4, **settings).each(lm, [REQUESTS[request]], statistics)[0]

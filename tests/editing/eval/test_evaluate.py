@@ -15,9 +15,8 @@ from editing.eval import Race, bits_per_byte, continuation_logprobs, greedy, rep
 from editing.eval.continuations import _in_the_race
 from editing.model.language_model import LanguageModel, hash_weights
 from editing.text import join
-from tests.editing.families import SENTENCES, SOME_HYBRIDS, tiny_lm
+from tests.editing.families import BY_CACHE, SENTENCES, SOME_HYBRIDS, tiny_lm
 
-FAMILIES = ("gpt2", "llama", "opt", "gemma3_text", "bloom", "gpt_neox", "falcon", "mistral")
 PROMPTS = ("The capital of France is", "La capitale de l'", "I", "The dairy food made from milk curds is called the")
 ANSWERS = (("Paris", "Rome and more", "x"), ("Italie", "Espagne"), ("like tea", "z"), ("cheese",))
 
@@ -44,7 +43,7 @@ def slow_logprob(lm: LanguageModel, prompt: str, answer: str) -> float:
     return sum(float(log_p[i - 1, whole[i]]) for i in range(len(start), len(whole)))
 
 
-@pytest.mark.parametrize("family", [*FAMILIES, *SOME_HYBRIDS])
+@pytest.mark.parametrize("family", [*BY_CACHE, *SOME_HYBRIDS])
 def test_one_pass_equals_one_by_one(family: str) -> None:
     lm = tiny_lm(family)
     deltas, before = edits(lm), hash_weights(lm.module)
@@ -92,11 +91,11 @@ NAMES = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("family", [*FAMILIES, "lfm2"])
+@pytest.mark.parametrize("family", [*BY_CACHE, "lfm2"])
 def test_a_race_has_the_winner_and_the_margins_of_the_whole_field(family: str) -> None:
     """Only losers may be left unfinished, and what is needed is exact; also of edited versions."""
     lm = tiny_lm(family)
-    draw = np.random.default_rng([*FAMILIES, "lfm2"].index(family))
+    draw = np.random.default_rng([*BY_CACHE, "lfm2"].index(family))
     deltas, rows = edits(lm), [d for d in range(-1, 3) for _ in PROMPTS]
     prompts = [*PROMPTS] * 4
     answers = [list(draw.permutation(NAMES)) for _ in prompts]
@@ -176,7 +175,7 @@ def test_a_random_model_needs_as_many_bits_as_a_uniform_one(trained_lm: Language
     assert bits_per_byte(trained_lm, SENTENCES[0]) < uniform / 5
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", BY_CACHE)
 def test_the_likeliest_tokens_are_those_of_teacher_forcing(family: str) -> None:
     """At each token of a needed continuation, whatever the batches, and whether or not it could still win."""
     lm = tiny_lm(family)

@@ -34,7 +34,7 @@ COMPARED = {
     "emmet": ("opt", "mistral"),
     "pmet": ("gpt2", "gemma2", "falcon", "phi"),  # it reads the attention too
     "alphaedit": ("llama", "bloom", "gemma2"),  # in Gemma 2 a norm stands behind the map
-    "ultraedit": SOME,
+    "ultraedit": ("gpt2", "gemma2", "falcon", "opt"),
 }
 # Two more facts of the subject of PAIR[1], with the same text before the subject or with another.
 SAME = (
@@ -241,7 +241,7 @@ def many(n: int) -> list[EditRequest]:
 
 
 @pytest.mark.parametrize("name", ["memit", "alphaedit", "ultraedit", "rome"])
-def test_fifty_edits_pile_up_and_are_taken_back(name: str, tmp_path: Path) -> None:
+def test_many_edits_pile_up_and_are_taken_back(name: str, tmp_path: Path) -> None:
     lm = model("gpt2")
     statistics = session_statistics(lm)
     small = {} if name == "ultraedit" else {"steps": 2}
@@ -255,7 +255,7 @@ def test_fifty_edits_pile_up_and_are_taken_back(name: str, tmp_path: Path) -> No
 
     def look(step: Step) -> None:
         done.append(step.done)
-        if step.done % 20 == 0:
+        if step.done % 12 == 0:
             edited = lm.module(input_ids=torch.tensor([lm.encode(text[0])])).logits
             so_far = step.so_far()
             with step.unedited() as plain:
@@ -265,11 +265,11 @@ def test_fifty_edits_pile_up_and_are_taken_back(name: str, tmp_path: Path) -> No
                     again = lm.module(input_ids=torch.tensor([lm.encode(text[0])])).logits
             assert torch.allclose(edited, again, atol=1e-4 * float(edited.abs().max()))
 
-    whole = apply_sequence(lm, method, many(50), statistics, batch=2, on_step=look)
+    whole = apply_sequence(lm, method, many(36), statistics, batch=2, on_step=look)
     assert hash_weights(lm.module) == before
-    assert done == list(range(2, 51, 2)) and len(drift) == 2 and min(drift) > 0
-    assert all(isinstance(c, Dense) for c in whole.factors.values())  # rank 50 of 32
-    assert whole.provenance["mode"] == "sequential" and len(whole.provenance["requests"]) == 50
+    assert done == list(range(2, 37, 2)) and len(drift) == 3 and min(drift) > 0
+    assert all(isinstance(c, Dense) for c in whole.factors.values())  # rank 36 of 32
+    assert whole.provenance["mode"] == "sequential" and len(whole.provenance["requests"]) == 36
     saved = Delta.load(whole.save(tmp_path / "delta"))
     with saved.applied(lm):
         assert hash_weights(lm.module) != before

@@ -29,6 +29,7 @@ from tests.editing.worked import (
     NOT_MOVING,
     distance,
     quick,
+    session_statistics,
 )
 
 METHODS = tuple(registry())
@@ -41,8 +42,8 @@ def lm() -> LanguageModel:
 
 
 @pytest.fixture(scope="module")
-def statistics(lm: LanguageModel, tmp_path_factory: pytest.TempPathFactory) -> ModelStatistics:
-    return ModelStatistics(lm, tmp_path_factory.mktemp("cache"), "samples:800")
+def statistics(lm: LanguageModel) -> ModelStatistics:
+    return session_statistics(lm)
 
 
 @pytest.fixture(scope="module")
@@ -73,9 +74,12 @@ def test_there_are_methods() -> None:
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_the_model_is_left_as_it_was(name: str, lm: LanguageModel, statistics: ModelStatistics) -> None:
+def test_same_seed_same_bits_and_the_model_is_left_as_it_was(
+    name: str, lm: LanguageModel, statistics: ModelStatistics, edits: dict[str, list[Delta]]
+) -> None:
     before, answer, method = hash_weights(lm.module), logits(lm), quick(name)
-    method.each(lm, REQUESTS[:1], statistics)
+    again = method.each(lm, REQUESTS, statistics)
+    assert all(same(one, two) for one, two in zip(edits[name], again, strict=True))
     method(lm, REQUESTS[:2], statistics)
     assert hash_weights(lm.module) == before == lm.weight_hash
     assert torch.equal(logits(lm), answer)
@@ -86,10 +90,10 @@ def test_the_model_is_left_as_it_was(name: str, lm: LanguageModel, statistics: M
 def test_the_model_is_left_as_it_was_when_the_method_fails(
     name: str, lm: LanguageModel, statistics: ModelStatistics
 ) -> None:
-    """The head fails at each of the first runs in turn, as an interrupt would."""
+    """The head fails at one of the first runs, as an interrupt would."""
     before, answer, method = hash_weights(lm.module), logits(lm), quick(name)
     failed = 0
-    for allowed in (0, 1, 3, 6):
+    for allowed in (0, 1, 5):
         runs = 0
 
         def fail(module: torch.nn.Module, args: tuple, output: object, allowed: int = allowed) -> None:
@@ -109,18 +113,10 @@ def test_the_model_is_left_as_it_was_when_the_method_fails(
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_same_seed_same_bits(
-    name: str, lm: LanguageModel, statistics: ModelStatistics, edits: dict[str, list[Delta]]
-) -> None:
-    again = quick(name).each(lm, REQUESTS, statistics)
-    assert all(same(one, two) for one, two in zip(edits[name], again, strict=True))
-
-
-@pytest.mark.parametrize("name", METHODS)
 def test_edits_computed_together_are_independent(
     name: str, lm: LanguageModel, statistics: ModelStatistics, edits: dict[str, list[Delta]]
 ) -> None:
-    for request, together in zip(REQUESTS, edits[name], strict=True):
+    for request, together in ((REQUESTS[0], edits[name][0]), (REQUESTS[2], edits[name][2])):
         (alone,) = quick(name).each(lm, [request], statistics)
         assert alone.weights == together.weights and alone.context == together.context
         for place in alone.weights:

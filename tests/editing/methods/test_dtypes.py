@@ -20,7 +20,7 @@ from editing.references import with_dtype
 from editing.stats.statistics import ModelStatistics
 from tests.benchmarks.tiny import save_tiny
 from tests.editing.families import tiny_lm
-from tests.editing.worked import CONTRACT_REQUESTS, quick
+from tests.editing.worked import CONTRACT_REQUESTS, quick, session_statistics
 
 FORMATS = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 # Adam's steps of a random model overflow here; they say so in one line.
@@ -34,12 +34,15 @@ def lm(request: pytest.FixtureRequest) -> LanguageModel:
 
 
 @pytest.fixture(scope="module")
-def statistics(lm: LanguageModel, tmp_path_factory: pytest.TempPathFactory) -> ModelStatistics:
-    return ModelStatistics(lm, tmp_path_factory.mktemp("cache"), "samples:800")
+def statistics(lm: LanguageModel) -> ModelStatistics:
+    return session_statistics(lm)
 
 
 @pytest.mark.parametrize("name", tuple(registry()))
 def test_every_method_edits_and_is_reverted(name: str, lm: LanguageModel, statistics: ModelStatistics) -> None:
+    """All of them in bfloat16; in float16 those that may overflow and the two whose solvers the others share."""
+    if lm.name == "float16" and (lm.name, name) not in MAY_OVERFLOW and name not in ("rome", "memit"):
+        pytest.skip("no solver of its own")
     before = hash_weights(lm.module)
     try:
         (delta,) = quick(name, steps=3).each(lm, CONTRACT_REQUESTS[:1], statistics)
@@ -83,7 +86,7 @@ def test_float32_loses_nothing_worth_a_line() -> None:
 @pytest.mark.parametrize("dtype", FORMATS.values(), ids=FORMATS)
 def test_stochastic_rounding_keeps_the_mean(dtype: torch.dtype) -> None:
     values = torch.tensor([1.003, -1.003, 0.1, 7e-3, -3.0, 0.0, 2.0**-130 if dtype == torch.bfloat16 else 2.0**-26])
-    drawn = torch.stack([stochastic(values, dtype, seed).float() for seed in range(4000)])
+    drawn = torch.stack([stochastic(values, dtype, seed).float() for seed in range(1000)])
     for value, column in zip(values, drawn.T, strict=True):
         kinds = column.unique()
         below, above = float(kinds.min()), float(kinds.max())

@@ -33,11 +33,6 @@ def lm(trained_lm: LanguageModel) -> LanguageModel:
     return trained_lm
 
 
-@pytest.fixture(scope="module")
-def statistics(lm: LanguageModel, tmp_path_factory) -> ModelStatistics:
-    return ModelStatistics(lm, tmp_path_factory.mktemp("cache"), "samples:800")
-
-
 def literal_states(lm: LanguageModel, names: tuple[str, ...], path: str) -> torch.Tensor:
     """(texts, d_model) behind one module at the last token of each name; without drawn texts."""
     outputs = []

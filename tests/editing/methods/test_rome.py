@@ -28,12 +28,12 @@ PREFIXES = {5: 2, 10: 2}
 
 @pytest.mark.parametrize("family", [*SOME, *SOME_HYBRIDS])
 def test_fast_equals_reference(family: str) -> None:
-    """Five requests in one call against one request at a time."""
+    """Several requests in one call against one request at a time; all kinds of them in two families."""
     lm = model(family)
     statistics = session_statistics(lm)
     method = make_method("rome", depth=0.5, steps=6, short_prefixes=2, long_prefixes=2, **LIGHT)
-    deltas = method.each(lm, REQUESTS, statistics)
-    for request, delta in zip(REQUESTS, deltas, strict=True):
+    chosen = REQUESTS if family in ("gpt2", "gemma3_text") else REQUESTS[1:4]
+    for request, delta in zip(chosen, method.each(lm, chosen, statistics), strict=True):
         site = lm.sites("mlp")[method.placement(lm, request).layers[0]]
         assert delta.weights == (site.weight,)
         c = ridged(statistics, site)
@@ -41,8 +41,10 @@ def test_fast_equals_reference(family: str) -> None:
         assert_equal(delta.factors[site.weight].dense(), slow, c)
 
 
-@pytest.mark.parametrize("kind", ["value", "attn"])
-@pytest.mark.parametrize("family", ["gpt2", "llama", "gemma2", "falcon"])
+@pytest.mark.parametrize(
+    ("family", "kind"),
+    [("gpt2", "value"), ("llama", "value"), ("falcon", "value"), ("gpt2", "attn"), ("gemma2", "attn")],
+)
 def test_other_sites_equal_the_reference(family: str, kind: str) -> None:
     """Only the value rows of a fused map may change."""
     lm = model(family)
@@ -67,7 +69,8 @@ def test_requests_stop_at_different_steps(clamp: float) -> None:
     statistics = session_statistics(lm)
     method = make_method("rome", depth=0.5, short_prefixes=2, long_prefixes=1, **REACHING | {"clamp": clamp})
     prefixes, site, steps = statistics.prefixes({5: 2, 10: 1}), lm.sites("mlp")[2], []
-    for request, delta in zip(WITHIN_REACH, method.each(lm, WITHIN_REACH, statistics), strict=True):
+    chosen = WITHIN_REACH if clamp == 20.0 else WITHIN_REACH[:2]
+    for request, delta in zip(chosen, method.each(lm, chosen, statistics), strict=True):
         slow = reference.rome(lm, request, method, ridged(statistics, site), prefixes)
         texts = reference.texts_of(lm, request, prefixes, "last")
         result = reference.optimise(lm, request, texts, "last", site.path, None, method)
@@ -77,7 +80,7 @@ def test_requests_stop_at_different_steps(clamp: float) -> None:
         assert note["delta_norm"] <= clamp * float(result.v0.norm()) * (1 + 1e-5)
         assert_equal(delta.factors[site.weight].dense(), slow, ridged(statistics, site))
         steps.append(result.steps)
-    assert len(set(steps)) >= 3 if clamp == 20.0 else steps == [14] * 5
+    assert len(set(steps)) >= 3 if clamp == 20.0 else steps == [14] * 2
 
 
 def test_several_facts_are_edited_one_after_another() -> None:

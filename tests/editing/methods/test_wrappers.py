@@ -14,7 +14,7 @@ from editing.methods.wrappers.sphere import oriented_weight
 from editing.model.language_model import LanguageModel
 from editing.stats.statistics import ModelStatistics
 from tests.editing import reference
-from tests.editing.worked import REQUESTS, distance, model
+from tests.editing.worked import REQUESTS, distance, model, session_statistics
 
 FEW = {"rome": {"steps": 3, "short_prefixes": 1, "long_prefixes": 1}, "memit": {"steps": 3, "prefixes": 1}}
 FEW["ft_m"] = {"steps": 3}
@@ -26,8 +26,8 @@ def lm(request: pytest.FixtureRequest) -> LanguageModel:
 
 
 @pytest.fixture(scope="module")
-def statistics(lm: LanguageModel, tmp_path_factory: pytest.TempPathFactory) -> ModelStatistics:
-    return ModelStatistics(lm, tmp_path_factory.mktemp("cache"), "samples:800")
+def statistics(lm: LanguageModel) -> ModelStatistics:
+    return session_statistics(lm)
 
 
 def both(wrapper: str, inner: str, lm, statistics, **settings) -> list[tuple[str, torch.Tensor, torch.Tensor]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import cache
 
 import pytest
 import torch
@@ -29,8 +30,10 @@ from tests.editing.families import (
 )
 
 
-def wrapped(family: str, **settings: object) -> LanguageModel:
-    return LanguageModel.wrap(random_module(family, **settings), tokenizer(), name=family, prefix_ids=(1,))
+@cache
+def wrapped(family: str) -> LanguageModel:
+    """One model for all tests of a family; they put back what they change."""
+    return LanguageModel.wrap(random_module(family), tokenizer(), name=family, prefix_ids=(1,))
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -19,7 +19,7 @@ from editing.delta.delta import Delta
 from editing.delta.peft_export import export_peft
 from editing.errors import BadModel
 from editing.eval import replies, text_drift
-from editing.methods import make_method
+from editing.methods import make_method, taken_by
 from editing.methods.sequence import apply_sequence
 from editing.model.language_model import LanguageModel
 from editing.stats.statistics import ModelStatistics
@@ -34,6 +34,12 @@ FAMILIES = ("gpt2", "llama", "gemma2")
 LAYOUTS = ("memory", "disk", "blocks on disk")
 EVERY = [(family, layout) for family in FAMILIES for layout in LAYOUTS]
 ONE_EACH = list(zip(FAMILIES, LAYOUTS, strict=True))  # the other pairs are slow tests
+PAIRS = pytest.mark.parametrize(
+    ("plain", "away"),
+    [pytest.param(*pair, marks=[] if pair in ONE_EACH else pytest.mark.slow) for pair in EVERY],
+    indirect=True,
+)
+FEW = {"steps": 5, "short_prefixes": 1, "long_prefixes": 1, "prefixes": 1}
 
 
 def offloaded(lm: LanguageModel, how: str, folder: Path) -> LanguageModel:
@@ -59,7 +65,7 @@ def offloaded(lm: LanguageModel, how: str, folder: Path) -> LanguageModel:
 @pytest.fixture(scope="module", params=FAMILIES)
 def plain(request: pytest.FixtureRequest) -> LanguageModel:
     tied = {"tie_word_embeddings": False} if request.param == "llama" else {}
-    return tiny_lm(request.param, **tied)
+    return tiny_lm(request.param, n_positions=40, max_position_embeddings=40, **tied)
 
 
 @pytest.fixture(params=LAYOUTS)
@@ -69,11 +75,11 @@ def away(plain: LanguageModel, request: pytest.FixtureRequest, tmp_path: Path) -
 
 @pytest.fixture(scope="module")
 def statistics(plain: LanguageModel, tmp_path_factory: pytest.TempPathFactory) -> ModelStatistics:
-    return ModelStatistics(plain, tmp_path_factory.mktemp("statistics"), "samples:400")
+    return ModelStatistics(plain, tmp_path_factory.mktemp("statistics"), "samples:200")
 
 
 def edits(name: str, lm: LanguageModel, statistics: ModelStatistics) -> list[Delta]:
-    return make_method(name).each(lm, REQUESTS, statistics)
+    return make_method(name, **taken_by(name, FEW)).each(lm, REQUESTS, statistics)
 
 
 def test_what_is_known_of_a_model_is_the_same(plain: LanguageModel, away: LanguageModel) -> None:
@@ -87,11 +93,7 @@ def test_what_is_known_of_a_model_is_the_same(plain: LanguageModel, away: Langua
         assert torch.equal(away.values(name), weight)
 
 
-@pytest.mark.parametrize(
-    ("plain", "away"),
-    [pytest.param(*pair, marks=[] if pair in ONE_EACH else pytest.mark.slow) for pair in EVERY],
-    indirect=True,
-)
+@PAIRS
 def test_deltas_are_those_of_the_plain_model(
     plain: LanguageModel, away: LanguageModel, statistics: ModelStatistics, tmp_path: Path
 ) -> None:
@@ -111,7 +113,7 @@ def test_so_are_those_of_every_other_way_to_read_a_model(
 
 def same_edits(method: str, plain: LanguageModel, away: LanguageModel, statistics: ModelStatistics, folder: Path):
     """Deltas, the answers under them and the drift are equal, and the weights of both are untouched."""
-    own = ModelStatistics(away, folder, "samples:400")
+    own = ModelStatistics(away, folder, "samples:200", sampler=plain)
     expected, result = edits(method, plain, statistics), edits(method, away, own)
     for one, two in zip(expected, result, strict=True):
         assert one.weights == two.weights
@@ -132,6 +134,7 @@ def same_edits(method: str, plain: LanguageModel, away: LanguageModel, statistic
     assert away.weight_hash == LanguageModel.wrap(away.module, away.tokenizer).weight_hash
 
 
+@PAIRS
 def test_the_model_runs_as_before_after_its_blocks_were_short_circuited(
     plain: LanguageModel, away: LanguageModel, statistics: ModelStatistics
 ) -> None:
@@ -144,6 +147,7 @@ def test_the_model_runs_as_before_after_its_blocks_were_short_circuited(
     assert any(p.is_meta for p in away.module.parameters()), "the weights are put away again"
 
 
+@PAIRS
 def test_changes_in_place_are_refused(
     plain: LanguageModel, away: LanguageModel, statistics: ModelStatistics, tmp_path: Path
 ) -> None:
@@ -168,6 +172,7 @@ def delta_of_hooks(lm: LanguageModel) -> Delta:
     return Delta({f"{lm.sites()[1].path}.output": Shift(torch.ones(lm.d_model))})
 
 
+@PAIRS
 def test_an_adapter_holds_the_same_rows(
     plain: LanguageModel, away: LanguageModel, statistics: ModelStatistics, tmp_path: Path
 ) -> None:

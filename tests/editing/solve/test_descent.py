@@ -58,17 +58,21 @@ def fine_tuned(lm: LanguageModel, requests, method, site, *, at_prompt: bool) ->
     return (change.T if site.transposed else change), steps
 
 
-@pytest.mark.parametrize("name", ["ft_l", "ft_m"])
-@pytest.mark.parametrize("family", ["gpt2", "gpt_neox", "llama", "opt", "gemma2", "bloom", "falcon", "mistral"])
+@pytest.mark.parametrize(
+    ("family", "name"),
+    [(family, "ft_l") for family in ("gpt2", "llama", "opt", "falcon")]
+    + [(family, "ft_m") for family in ("gpt2", "gpt_neox", "gemma2", "bloom", "mistral")],
+)
 def test_fine_tuning_equals_torch(family: str, name: str, tmp_path: Path) -> None:
     """All requests in one descent against one at a time."""
     lm = model(family)
     method = make_method(name, depth=0.5, steps=6, lr=0.05)
     before = hash_weights(lm.module)
-    deltas = method.each(lm, REQUESTS, ModelStatistics(lm, tmp_path, "identity"))
+    chosen = (REQUESTS[0], *REQUESTS[2:4])
+    deltas = method.each(lm, chosen, ModelStatistics(lm, tmp_path, "identity"))
     assert hash_weights(lm.module) == before
     site = lm.sites("mlp")[2]
-    for request, delta in zip(REQUESTS, deltas, strict=True):
+    for request, delta in zip(chosen, deltas, strict=True):
         slow, steps = fine_tuned(lm, [request], method, site, at_prompt=name == "ft_l")
         assert delta.weights == (site.weight,) and delta.provenance["optimiser"]["steps"] == steps
         assert distance(delta.factors[site.weight].dense(), slow) < 1e-3
@@ -128,9 +132,10 @@ def test_lora_equals_peft(family: str, preset: str) -> None:
         "lora", site="mlp", more_sites="attn", span=0.5, depth=0.99, steps=6, rank=3, alpha=6.0, prefixes=2, lr=0.005,
         preset=preset,
     )  # fmt: skip
-    deltas = method.each(lm, REQUESTS, statistics)
+    chosen = (REQUESTS[0], *REQUESTS[2:4])
+    deltas = method.each(lm, chosen, statistics)
     sites = [lm.sites(kind)[layer] for kind in ("mlp", "attn") for layer in (2, 3)]
-    for request, delta in zip(REQUESTS, deltas, strict=True):
+    for request, delta in zip(chosen, deltas, strict=True):
         assert set(delta.weights) == {s.weight for s in sites}
         config = LoraConfig(
             r=3, lora_alpha=6, target_modules=[s.path for s in sites], fan_in_fan_out=sites[0].transposed

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import torch
 
@@ -14,12 +12,11 @@ from editing.run.forward import forward, pad, prefill, prefill_shared
 from editing.solve.keys import states
 from editing.solve.solvers import _least_norm
 from editing.solve.value import Injection, ValueSettings, optimise_values
-from editing.stats.statistics import ModelStatistics
 from editing.text.contexts import build_contexts
 from editing.text.requests import EditRequest
 from tests.editing import reference
 from tests.editing.families import FAMILIES, tiny_lm
-from tests.editing.worked import REQUESTS
+from tests.editing.worked import REQUESTS, session_statistics
 
 PREFIXES = ("The river runs through the old town", "Zoe likes tea", "I", "Because the dog barks at the baker")
 
@@ -100,8 +97,8 @@ def test_the_step_is_the_damped_least_norm_one() -> None:
         assert torch.allclose(result[n].double(), primal, atol=1e-5)
 
 
-def test_every_method_that_searches_takes_the_optimiser(trained_lm: LanguageModel, tmp_path: Path) -> None:
-    statistics = ModelStatistics(trained_lm, tmp_path, "samples:400")
+def test_every_method_that_searches_takes_the_optimiser(trained_lm: LanguageModel) -> None:
+    statistics = session_statistics(trained_lm)
     request = REQUESTS[0]
     norms = {}
     for optimiser in ("adam", "gauss_newton"):

@@ -19,7 +19,7 @@ from tests.editing.families import tiny_lm
 
 @pytest.fixture(scope="module")
 def lm() -> LanguageModel:
-    return tiny_lm("gpt2")
+    return tiny_lm("gpt2", n_positions=40, max_position_embeddings=40)  # a text is drawn in 39 steps
 
 
 def rounds_used(statistics: ModelStatistics, path: str) -> int:

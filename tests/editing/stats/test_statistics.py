@@ -14,10 +14,12 @@ from editing.stats.covariance import covariances
 from editing.stats.statistics import ModelStatistics
 from tests.editing.families import SENTENCES, tiny_lm
 
+SHORT = {"n_positions": 40, "max_position_embeddings": 40}  # a text is drawn in 39 steps
+
 
 @pytest.fixture(scope="module")
 def lm() -> LanguageModel:
-    return tiny_lm("gpt2")
+    return tiny_lm("gpt2", **SHORT)
 
 
 def literal(lm: LanguageModel, sequences: list[list[int]], path: str, d_in: int) -> torch.Tensor:
@@ -86,7 +88,7 @@ def test_second_time_comes_from_the_cache(lm: LanguageModel, tmp_path: Path, mon
     with pytest.raises(AssertionError, match="computed again"):
         ModelStatistics(lm, tmp_path, "samples:500", seed=1).prepare(sites)
     with pytest.raises(AssertionError, match="computed again"):
-        ModelStatistics(tiny_lm("gpt2", seed=1), tmp_path, "samples:500").prepare(sites)
+        ModelStatistics(tiny_lm("gpt2", seed=1, **SHORT), tmp_path, "samples:500").prepare(sites)
 
 
 def test_same_seed_same_numbers_in_another_cache(lm: LanguageModel, tmp_path: Path) -> None:
@@ -101,7 +103,7 @@ def test_same_seed_same_numbers_in_another_cache(lm: LanguageModel, tmp_path: Pa
 
 def test_samples_of_another_model(lm: LanguageModel, tmp_path: Path) -> None:
     """The text is the sampler's, the keys are the model's own, and neither is taken for the other later."""
-    other = tiny_lm("gpt2", seed=5)
+    other = tiny_lm("gpt2", seed=5, **SHORT)
     site = lm.sites()[1]
     theirs = ModelStatistics(other, tmp_path, "samples:600")
     theirs.covariance(other.sites()[1])
@@ -169,7 +171,7 @@ def test_text_corpora(lm: LanguageModel, tmp_path: Path) -> None:
     by_folder = ModelStatistics(lm, tmp_path / "2", f"text:{folder}").covariance(site)
     assert torch.equal(by_file.matrix, by_folder.matrix)
     ids = lm.tokenizer(text)["input_ids"]
-    pieces = [[0, *ids[i : i + 127]] for i in range(0, len(ids), 127)]  # the model has 128 positions
+    pieces = [[0, *ids[i : i + 39]] for i in range(0, len(ids), 39)]  # the model has 40 positions
     slow = literal(lm, pieces, site.path, site.d_in)
     assert float((by_file.matrix.double() - slow).norm() / slow.norm()) < 1e-5
     (folder / "a.txt").write_text(text + " More.", encoding="utf-8")
