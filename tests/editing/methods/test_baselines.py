@@ -250,9 +250,7 @@ def test_all_kinds_of_change_in_one_batch(family: str, tmp_path: Path) -> None:
     few = {"steps": 3, "short_prefixes": 1, "long_prefixes": 1}
     few |= {"prefixes": 1}
     own = {"embedding": {"clamp": 20.0}, "ft_m": {"lr": 0.05}, "lora": {"more_sites": "mlp", "steps": 8, "lr": 0.01}}
-    deltas = [
-        make_method(n, **taken_by(n, few | own.get(n, {}))).each(lm, REQUESTS[1:2], statistics)[0] for n in names
-    ]
+    deltas = [make_method(n, **taken_by(n, few | own.get(n, {}))).each(lm, REQUESTS[1:2], statistics)[0] for n in names]
     deltas += make_method("embedding", untied=True, steps=3, prefixes=1).each(lm, REQUESTS[1:2], statistics)
     deltas += make_method("steer", at="block", by="means").each(lm, REQUESTS[1:2], statistics)
     # several kinds at one place: a dense and a low-rank change of an embedding, and both shifts of its output
