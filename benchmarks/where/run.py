@@ -18,6 +18,7 @@ from editing.stats import CORPUS
 from valley.rows import read_run
 
 FILE = "where.toml"
+DOSES = (0.5, 0.75, 1.0, 1.5)
 COARSE_MAP = {"layers": 8, "facts": 2, "draws": 1}  # of the localiser, whose map is a picture and no choice
 MAP_FACTS = 4  # per relation
 
@@ -85,6 +86,8 @@ def run_where(
         probes=1,
         search=ADAPTIVE,
         budget=budget,
+        known=True,
+        doses=DOSES,
         split=Split(seed),
     )
     outcome = run_bench(plan, out, device, quiet)

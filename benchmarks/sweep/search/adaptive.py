@@ -1,17 +1,19 @@
-"""An adaptive search of one rung within a time budget: coarse layers first, then finer ones about the best, then other
-methods at the best place, then doses on test cases.
+"""An adaptive search of one rung within a time budget: coarse layers of one site first, then its other sites, finer
+layers and other methods at the best places, then doses on test cases.
 
 For each kind of edit, with the plan's first method:
 
-1. every site and lookup at COARSE layers, evenly spaced, first and last among them, on the first BATCH development
-   cases, one layer at a time so that a search cut short has seen all depths alike;
-2. rounds: the better half stays (at least KEPT), untried layers half way to the tried neighbours of the best two join,
-   and all are measured on BATCH more cases, until neither cases nor untried layers are left;
+1. the first site, with every lookup, at COARSE layers, evenly spaced, first and last among them, on the first BATCH
+   development cases, one layer at a time so that a search cut short has seen all depths alike;
+2. rounds: the better half stays (at least KEPT), the other sites at the places of the best two join once, and untried
+   layers half way to the tried neighbours of the best two; all are measured on BATCH more cases, until neither cases
+   nor untried places are left. Nothing is dropped before a case is measured whose fact the model knows;
 3. the other methods at the two best places;
-4. the FINALISTS best on the test cases, at every dose of the plan.
+4. the FINALISTS best on the test cases, BATCH at a time, at every dose of the plan.
 
-Steps 1 to 3 stop where their share of the budget is spent; step 4 is always made. Everything is a cell of the run
-folder, so that a search that was killed, or is given more time, begins with what is there.
+Steps 1 to 3 stop where their share of the budget is spent, step 4 where all of it is and ENOUGH known test cases of
+each kind are measured. Everything is a cell of the run folder, so that a search that was killed, or is given more time,
+begins with what is there.
 """
 
 from __future__ import annotations
@@ -28,7 +30,8 @@ from benchmarks.sweep.search.search_points import ranked
 from editing.errors import BadRequest
 from editing.methods import make_method, taken_by
 
-COARSE, BATCH, KEPT, FINALISTS = 5, 4, 3, 2
+COARSE, BATCH, KEPT, FINALISTS = 5, 6, 3, 2
+ENOUGH = 3  # known test cases, below which a spent budget does not end step 4
 SEARCH_SHARE = 0.6  # of the budget, for steps 1 to 3 of all kinds
 Setting = tuple[str, dict]  # method and its settings
 
@@ -39,7 +42,8 @@ class Hunt:
 
     Attributes:
         grid: every setting of the first method. alive: those still in the running, all measured on the same batches.
-        batches: how many batches of cases `alive` are measured on. over: says that the time is spent.
+        batches: how many batches of cases `alive` are measured on. known: cases of them whose fact the model knows.
+        over: says that the time is spent.
     """
 
     place: Place
@@ -49,6 +53,7 @@ class Hunt:
     alive: list[Setting] = field(default_factory=list)
     tried: list[Setting] = field(default_factory=list)
     batches: int = 1
+    known: int = 0
 
     def tasks(self, settings: Sequence[Setting], first: int, last: int) -> list[Task]:
         """The development tasks of settings in the batches numbered from `first` below `last`."""
@@ -69,6 +74,7 @@ class Hunt:
     def order(self, read: Read) -> list[Setting]:
         """`alive`, the best first; what failed is left out."""
         points = [read(self.tasks([one], 0, self.batches)) for one in self.alive]
+        self.known = max((point.known for point in points), default=0)
         return [self.alive[i] for i in ranked(points) if not points[i].failed]
 
     def coarse(self) -> list[list[Setting]]:
@@ -77,8 +83,16 @@ class Hunt:
         count = min(COARSE, len(depths))
         chosen = [depths[round(i * (len(depths) - 1) / max(1, count - 1))] for i in range(count)]
         spread = sorted(dict.fromkeys(chosen), key=lambda depth: (chosen.index(depth) % 2, depth))
+        method, site = self.place.plan.methods[0], self.grid[0].get("site")
+        own = [one for one in self.grid if one.get("site") == site]
+        return [[(method, one) for one in own if (one.get("depth") or 0.0) == depth] for depth in spread]
+
+    def other_sites(self, best: Sequence[Setting]) -> list[Setting]:
+        """Untried settings at the lookup and layer of the best ones, at other sites."""
+        places = [{key: value for key, value in chosen.items() if key != "site"} for _, chosen in best]
         method = self.place.plan.methods[0]
-        return [[(method, one) for one in self.grid if (one.get("depth") or 0.0) == depth] for depth in spread]
+        there = [(method, one) for one in self.grid if {k: v for k, v in one.items() if k != "site"} in places]
+        return [one for one in there if one not in self.tried]
 
     def finer(self, best: Sequence[Setting]) -> list[Setting]:
         """Untried settings half way between the best and their tried neighbours at the same site and lookup."""
@@ -123,12 +137,16 @@ class Hunt:
             self.alive += settings
             self.tried += settings
         assert read is not None
+        moved = False  # to the other sites
         while not self.over():
             order = self.order(read)
             if not order:
                 return []
-            self.alive = order[: max(KEPT, (len(order) + 1) // 2)]
-            fresh = self.finer(self.alive[:2])
+            fresh: list[Setting] = []
+            if self.known or not self.more_cases:
+                self.alive = order[: max(KEPT, (len(order) + 1) // 2)]
+                fresh = self.finer(self.alive[:2]) + ([] if moved else self.other_sites(self.alive[:2]))
+                moved = True
             if fresh:
                 read = yield self.tasks(fresh, 0, self.batches)
                 self.alive += fresh
@@ -163,10 +181,18 @@ def adaptive(place: Place) -> Generator[list[Task], Read, None]:
         grid = list(place.grid(kind, place.plan.methods[0]))
         hunt = Hunt(place, kind, lambda deadline=deadline: time.monotonic() > deadline, grid)
         best[kind] = yield from hunt.run()
-    yield [
-        task
-        for kind, settings in best.items()
-        for pool in place.of(kind)
-        for method, chosen in settings[:FINALISTS]
-        for task in place.dosed(pool, method, chosen, place.pools[pool].batch("test"), "test")
-    ]
+    known = dict.fromkeys(best, 0)
+    for first in range(0, max(len(cases.side("test")) for cases in place.pools.values()), BATCH):
+        for kind, settings in best.items():
+            if time.monotonic() > began + seconds and known[kind] >= ENOUGH:
+                continue
+            tasks = [
+                task
+                for pool in place.of(kind)
+                if (batch := place.pools[pool].batch("test", first, first + BATCH)).cases
+                for method, chosen in settings[:FINALISTS]
+                for task in place.dosed(pool, method, chosen, batch, "test")
+            ]
+            if tasks:
+                read = yield tasks
+                known[kind] += read(tasks[:1]).known

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from benchmarks.sweep import ADAPTIVE, Plan, Split
 from benchmarks.sweep.search import adaptive as search
-from benchmarks.sweep.search.adaptive import BATCH, FINALISTS, adaptive
+from benchmarks.sweep.search.adaptive import BATCH, COARSE, FINALISTS, adaptive
 from benchmarks.sweep.search.place import places
 from benchmarks.sweep.search.search_points import Point
 from benchmarks.where import choices, read_choice, write_choices
@@ -71,6 +71,33 @@ def test_the_planted_layer_is_found_without_trying_every_layer(layer: int) -> No
     assert len(tried) < 2 * 2 * LAYERS / 2
 
 
+def test_the_other_site_is_found_behind_the_first(layer: int = 11) -> None:
+    goal = (layer + 0.5) / LAYERS
+
+    def score(method: str, settings: dict) -> float:
+        return (0.9 if settings["site"] == "value" else 0.5) - abs(settings["depth"] - goal)
+
+    steps = walk(adaptive(place()), score)
+    assert {json.loads(task.cell.settings)["site"] for task in steps[0]} == {"mlp"}
+    first = json.loads(steps[-1][0].cell.settings)
+    assert (first["site"], int(first["depth"] * LAYERS)) == ("value", layer)
+
+
+def test_nothing_is_dropped_before_a_known_case() -> None:
+    """The first batch holds no fact that the model knows."""
+    schedule = adaptive(place())
+    steps = [next(schedule)]
+
+    def unknown(tasks):
+        return Point(known=0)
+
+    while len(steps) < COARSE + 1:
+        steps.append(schedule.send(unknown))
+    settings = [{task.cell.settings for task in step} for step in steps]
+    assert settings[-1] == set().union(*settings[:-1])
+    assert {task.cell.stage for task in steps[-1]} == {"dev 2"}
+
+
 def test_a_better_method_at_the_best_place_wins() -> None:
     steps = walk(adaptive(place()), lambda method, settings: 0.8 if method == "memit" else 0.5 - settings["depth"] / 9)
     assert steps[-1][0].cell.method == "memit"
@@ -86,8 +113,9 @@ def test_a_spent_budget_ends_the_search_and_still_makes_the_test_cases(monkeypat
     monkeypatch.setattr(search.time, "monotonic", lambda: 30.0 * next(clock))
     long = walk(adaptive(place(budget=60)), lambda method, settings: 0.5)
     short = walk(adaptive(place(budget=0.5)), lambda method, settings: 0.5)
-    assert len(short) < len(long)
-    assert {task.cell.stage for task in short[-1]} == {"test"}
+    tests = [[step for step in steps if step[0].cell.stage == "test"] for steps in (long, short)]
+    assert len(short) - len(tests[1]) < len(long) - len(tests[0])
+    assert len(tests[1]) == 1 < len(tests[0])
     assert all(len(task.cases) <= BATCH for task in short[0])
 
 
