@@ -4,10 +4,11 @@ layers and other methods at the best places, then doses on test cases.
 For each kind of edit, with the plan's first method:
 
 1. the first site, with every lookup, at COARSE layers, evenly spaced, first and last among them, on the first BATCH
-   development cases, one layer at a time so that a search cut short has seen all depths alike;
-2. rounds: the better half stays (at least KEPT), the other sites at the places of the best two join once, and untried
-   layers half way to the tried neighbours of the best two; all are measured on BATCH more cases, until neither cases
-   nor untried places are left. Nothing is dropped before a case is measured whose fact the model knows;
+   development cases, one layer at a time so that a search cut short has seen all depths alike; development cases are
+   asked only what the score counts, in the language of the edit;
+2. rounds: the better half stays (at least SURVIVORS), the other sites at the places of the best two join once, and
+   untried layers half way to the tried neighbours of the best two; all are measured on BATCH more cases, until neither
+   cases nor untried places are left. Nothing is dropped before a case is measured whose fact the model knows;
 3. the other methods at the two best places;
 4. the FINALISTS best on the test cases, BATCH at a time, at every dose of the plan.
 
@@ -20,18 +21,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf
 
+from benchmarks.cases import Case
 from benchmarks.sweep.cell import Task
+from benchmarks.sweep.pools import Batch
 from benchmarks.sweep.search.place import Place
 from benchmarks.sweep.search.races import Read
 from benchmarks.sweep.search.search_points import ranked
 from editing.errors import BadRequest
 from editing.methods import make_method, taken_by
+from valley.rows import IN_LANGUAGE, KEPT
 
-COARSE, BATCH, KEPT, FINALISTS = 5, 6, 3, 2
+COARSE, BATCH, SURVIVORS, FINALISTS = 5, 4, 3, 2
 ENOUGH = 3  # known test cases, below which a spent budget does not end step 4
+COUNTED = ("efficacy", *IN_LANGUAGE, *KEPT)  # probes of development cases
 SEARCH_SHARE = 0.6  # of the budget, for steps 1 to 3 of all kinds
 Setting = tuple[str, dict]  # method and its settings
 
@@ -54,6 +59,7 @@ class Hunt:
     tried: list[Setting] = field(default_factory=list)
     batches: int = 1
     known: int = 0
+    made: dict[tuple, Batch] = field(default_factory=dict, repr=False)
 
     def tasks(self, settings: Sequence[Setting], first: int, last: int) -> list[Task]:
         """The development tasks of settings in the batches numbered from `first` below `last`."""
@@ -62,8 +68,15 @@ class Hunt:
             for pool in self.place.of(self.kind)
             for method, chosen in settings
             for number in range(first, last)
-            if (batch := self.place.pools[pool].batch("dev", BATCH * number, BATCH * (number + 1))).cases
+            if (batch := self.batch(pool, number)).cases
         ]
+
+    def batch(self, pool: tuple[str, str, int], number: int) -> Batch:
+        """The development cases numbered from BATCH * `number`, with the probes that a ranking needs."""
+        if (pool, number) not in self.made:
+            cases = self.place.pools[pool].side("dev")[BATCH * number : BATCH * (number + 1)]
+            self.made[pool, number] = Batch(tuple(_counted(case) for case in cases))
+        return self.made[pool, number]
 
     @property
     def more_cases(self) -> bool:
@@ -144,7 +157,7 @@ class Hunt:
                 return []
             fresh: list[Setting] = []
             if self.known or not self.more_cases:
-                self.alive = order[: max(KEPT, (len(order) + 1) // 2)]
+                self.alive = order[: max(SURVIVORS, (len(order) + 1) // 2)]
                 fresh = self.finer(self.alive[:2]) + ([] if moved else self.other_sites(self.alive[:2]))
                 moved = True
             if fresh:
@@ -161,6 +174,11 @@ class Hunt:
             read = yield self.tasks(others, 0, self.batches)
             self.alive += others
         return self.order(read)
+
+
+def _counted(case: Case) -> Case:
+    lang = case.request.lang
+    return replace(case, probes=tuple(p for p in case.probes if p.kind in COUNTED and p.lang == lang))
 
 
 def adaptive(place: Place) -> Generator[list[Task], Read, None]:
