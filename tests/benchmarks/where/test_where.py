@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from benchmarks.sweep import ADAPTIVE, Plan, Split
 from benchmarks.sweep.search import adaptive as search
-from benchmarks.sweep.search.adaptive import BATCH, COARSE, FINALISTS, adaptive
+from benchmarks.sweep.search.adaptive import BATCH, COARSE, COUNTED, FINALISTS, adaptive
 from benchmarks.sweep.search.place import places
 from benchmarks.sweep.search.search_points import Point
 from benchmarks.where import choices, read_choice, write_choices
@@ -117,6 +117,8 @@ def test_a_spent_budget_ends_the_search_and_still_makes_the_test_cases(monkeypat
     assert len(short) - len(tests[1]) < len(long) - len(tests[0])
     assert len(tests[1]) == 1 < len(tests[0])
     assert all(len(task.cases) <= BATCH for task in short[0])
+    searched, tested = ({p.kind for task in short[at] for case in task.cases for p in case.probes} for at in (0, -1))
+    assert searched < set(COUNTED) and not tested <= set(COUNTED)
 
 
 def test_a_search_without_test_cases_is_refused() -> None:
