@@ -199,18 +199,27 @@ def adaptive(place: Place) -> Generator[list[Task], Read, None]:
         grid = list(place.grid(kind, place.plan.methods[0]))
         hunt = Hunt(place, kind, lambda deadline=deadline: time.monotonic() > deadline, grid)
         best[kind] = yield from hunt.run()
-    known = dict.fromkeys(best, 0)
+    yield from _tests(place, {kind: settings[:FINALISTS] for kind, settings in best.items()}, began + seconds)
+
+
+def _tests(place: Place, finalists: dict[str, list[Setting]], deadline: float) -> Generator[list[Task], Read, None]:
+    """Step 4. All finalists of a kind meet the same cases, but where the first batch of the best one ends behind the
+    deadline, the others meet none."""
+    known = dict.fromkeys(finalists, 0)
     for first in range(0, max(len(cases.side("test")) for cases in place.pools.values()), BATCH):
-        for kind, settings in best.items():
-            if time.monotonic() > began + seconds and known[kind] >= ENOUGH:
+        for kind in finalists:
+            if known[kind] >= ENOUGH and time.monotonic() > deadline:
                 continue
-            tasks = [
-                task
-                for pool in place.of(kind)
-                if (batch := place.pools[pool].batch("test", first, first + BATCH)).cases
-                for method, chosen in settings[:FINALISTS]
-                for task in place.dosed(pool, method, chosen, batch, "test")
-            ]
-            if tasks:
-                read = yield tasks
-                known[kind] += read(tasks[:1]).known
+            for one in list(finalists[kind]):
+                if first == 0 and one is not finalists[kind][0] and time.monotonic() > deadline:
+                    finalists[kind].remove(one)
+                    continue
+                tasks = [
+                    task
+                    for pool in place.of(kind)
+                    if (batch := place.pools[pool].batch("test", first, first + BATCH)).cases
+                    for task in place.dosed(pool, *one, batch, "test")
+                ]
+                read = (yield tasks) if tasks else None
+                if read is not None and one is finalists[kind][0]:
+                    known[kind] += read(tasks[:1]).known
