@@ -76,24 +76,23 @@ class TestDoses:
         norm = tested.groupby(["settings", "case", "dose"], observed=True)["edit_norm"].first().unstack("dose")
         np.testing.assert_allclose(norm.div(norm[1.0], axis=0), [list(DOSES)] * len(norm), rtol=1e-9)
 
-    def test_dose_one_is_bit_for_bit_what_a_run_without_doses_measures(
+    def test_doses_measured_together_are_those_measured_one_at_a_time(
         self, tiny: World, dosed: Path, tmp_path: Path
     ) -> None:
+        """Dose 1 bit for bit what a run without doses measures; dose 2 what is added to that run afterwards."""
         run_bench(plan_of(tiny, doses=(1.0,)), tmp_path, "cpu", quiet=True)
         pd.testing.assert_frame_equal(
             measured(tmp_path), read_run(dosed).drop(columns=[*VOLATILE, "cell"]), check_exact=True
         )
         plain = {file.name for file in (tmp_path / "cells").iterdir()}
         assert plain < {file.name for file in (dosed / "cells").iterdir()}, "the cells of dose 1 keep their addresses"
-
-    def test_doses_measured_together_are_those_measured_one_at_a_time(
-        self, tiny: World, dosed: Path, tmp_path: Path
-    ) -> None:
-        run_bench(plan_of(tiny, doses=(2.0,)), tmp_path, "cpu", quiet=True)
-        together = read_run(dosed, doses=True).query("dose == 2").reset_index(drop=True)
-        alone = read_run(tmp_path, doses=True).query("dose == 2").reset_index(drop=True)
-        left_out = [*VOLATILE, "cell"]
-        pd.testing.assert_frame_equal(alone.drop(columns=left_out), together.drop(columns=left_out), atol=1e-4)
+        run_bench(plan_of(tiny, doses=(1.0, 2.0), extend=True), tmp_path, "cpu", quiet=True)
+        together, alone = (
+            read_run(folder, doses=True).query("dose == 2").drop(columns=[*VOLATILE, "cell", "extension"])
+            for folder in (dosed, tmp_path)
+        )
+        assert len(alone) > 0
+        pd.testing.assert_frame_equal(alone.reset_index(drop=True), together.reset_index(drop=True), atol=1e-4)
 
     def test_what_has_no_dose_is_measured_as_it_is(self, tiny: World) -> None:
         plan = plan_of(tiny, methods=("ike", "grace", "rome"), axes=(("ike", ()), ("grace", ()), ("rome", ())))
@@ -210,12 +209,13 @@ class TestExtension:
     def test_a_run_is_extended_by_cases_methods_and_doses_and_keeps_its_plan_and_rows(
         self, tiny: World, tmp_path: Path
     ) -> None:
-        small = plan_of(tiny, edits=(Edits("fact", f"fact_file:{tiny.facts}", 4),), doses=(1.0,), methods=("rome",))
-        small = replace(small, axes=small.axes[:1])
+        axes = (("rome", (("lookup", ("last",)), ("site", ("mlp",)), ("steps", (6,)))), ("random_layer", ()))
+        few = (Edits("fact", f"fact_file:{tiny.facts}", 4),)
+        small = plan_of(tiny, edits=few, doses=(1.0,), methods=("rome",), axes=axes[:1])
         run_bench(small, tmp_path, "cpu", quiet=True)
         before, first = measured(tmp_path), json.loads((tmp_path / "run.json").read_text())
         stamps = {file.name: file.stat().st_mtime_ns for file in (tmp_path / "cells").iterdir()}
-        larger = plan_of(tiny, doses=(1.0, 2.0))
+        larger = plan_of(tiny, doses=(1.0, 2.0), axes=axes)
         with pytest.raises(BadData, match=r"holds another run .* or --extend to add to it"):
             run_bench(larger, tmp_path, "cpu", quiet=True)
         outcome = run_bench(replace(larger, extend=True), tmp_path, "cpu", quiet=True)

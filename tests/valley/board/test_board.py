@@ -64,7 +64,7 @@ def test_a_line_without_a_score_says_why(copied: Path, tmp_path: Path) -> None:
 
 
 def test_rows_that_differ_are_counted() -> None:
-    rows = read_run(PACKED, doses=True)
+    rows = read_run(PACKED, doses=True).iloc[:4000]
     assert repeat(rows, rows).identical
     other = rows.copy()
     first = other.index[other["value"].notna()][:10]
