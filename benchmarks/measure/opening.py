@@ -71,6 +71,6 @@ def planned(
                     continue
                 kind = place.site if place.site in KINDS else "attn"  # below the blocks: as much as the lowest of them
                 layers = place.layers if place.site in KINDS else (0,)
-                sites |= dict.fromkeys(lm.sites(kind)[layer] for layer in layers)
+                sites |= dict.fromkeys(lm.site(kind, layer) for layer in layers)
     plan = plan_memory(lm, tuple(sites), covariance=covariance, half=half)
     return lm.with_batches(plan.batch_scale), plan

@@ -76,13 +76,14 @@ class Method(Settings, ABC):
         Raises:
             NoSite: the model has no such site.
         """
-        if self.site != EXPERT:
-            lm.sites(self.site)
         lookup = self.lookup or request.lookup
         depth = self.depth if self.depth is not None else self.default_depth[lookup]
         layers = self._layers(lm.n_layers, depth)
-        if self.site == EXPERT:
-            lm.expert_sites(layers[-1])
+        for layer in layers:
+            if self.site == EXPERT:
+                lm.expert_sites(layer)
+            else:
+                lm.site(self.site, layer)
         return Placement(self.site, lookup, layers, (layers[-1] + 0.5) / lm.n_layers)
 
     def placement_of(self, lm: LanguageModel, request: EditRequest, delta: Delta) -> Placement:
@@ -98,7 +99,7 @@ class Method(Settings, ABC):
         if not self.uses_covariance:
             return ()
         place = self.placement(lm, request)
-        return tuple(lm.sites(place.site)[layer] for layer in place.layers)
+        return tuple(lm.site(place.site, layer) for layer in place.layers)
 
     def by_layers(self, lm: LanguageModel, requests: Sequence[EditRequest]) -> dict[tuple[int, ...], list[int]]:
         """Indices of `requests` by the blocks that are edited for them."""

@@ -167,7 +167,7 @@ class LanguageModel:
             )
 
     def sites(self, kind: str = "mlp") -> tuple[Site, ...]:
-        """The sites of one kind, one per block.
+        """The sites of one kind, one per block; "value" only of the blocks that have attention values.
 
         Raises:
             NoSite: unknown kind, or the model has none of it (an attention-only model has no "mlp").
@@ -179,6 +179,24 @@ class LanguageModel:
             present = ", ".join(k for k, v in self.layout.sites.items() if v)
             raise NoSite(f"{self.name} has no site of kind {kind!r}; use one of {present}")
         return sites
+
+    def site(self, kind: str, layer: int) -> Site:
+        """The site of one block.
+
+        Raises:
+            NoSite: as `sites`, or this block has none.
+        """
+        by_layer = {site.layer: site for site in self.sites(kind)}
+        if layer not in by_layer:
+            have = ", ".join(map(str, by_layer))
+            raise NoSite(f"{self.name}: block {layer} has no site of kind {kind!r}; blocks {have} have, set depth")
+        return by_layer[layer]
+
+    def layers_with(self, kind: str) -> list[int]:
+        """The blocks that have a site of this kind."""
+        if kind == EXPERT:
+            return [layer for layer, path in enumerate(self.experts) if path]
+        return [site.layer for site in self.layout.sites.get(kind, ())]
 
     @cached_property
     def experts(self) -> tuple[str, ...]:

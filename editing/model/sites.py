@@ -15,7 +15,7 @@ and the MLP's down-projection. A few tiny forward passes tell which they are, an
 
 This is done once for each way of building a block, while that block reads what the first one reads. In a hybrid some
 blocks keep no keys and values but a state (state spaces, linear attentions, short convolutions): the output projection
-of such a block is its "attn", and there is no "value".
+of such a block is its "attn", and it has no "value".
 
 In a mixture of experts the attention has the same sites as any other, and a shared expert's down-projection, which
 runs for every token, is its "mlp". Where some blocks have no such map, the kind is missing. A routed expert runs for
@@ -108,6 +108,7 @@ class Layout:
     """Block paths, sites by kind, and how a block returns its output.
 
     Attributes:
+        sites: of every block; "value" of the blocks that have attention values.
         tuple_output: 0: a block returns a tensor; n: a tuple of n whose first is the hidden state.
         recurrent: whether some blocks hold a state other than keys and values.
     """
@@ -174,10 +175,12 @@ def find_layout(model: nn.Module) -> Layout:
         mlp = [None] * len(found)
     norms = [one.norms for one in found]
     sites = {
-        "mlp": _in_every_block("mlp", model, paths, mlp, norms),
-        "value": _in_every_block("value", model, paths, [one.value for one in found], norms, [o.rows for o in found]),
-        "attn": _in_every_block("attn", model, paths, [one.mixer for one in found], norms),
+        "mlp": _sites("mlp", model, paths, mlp, norms),
+        "value": _sites("value", model, paths, [one.value for one in found], norms, [one.rows for one in found]),
+        "attn": _sites("attn", model, paths, [one.mixer for one in found], norms),
     }
+    if len(sites["mlp"]) < len(paths):  # a method's default place would be missing in some blocks
+        sites["mlp"] = ()
     recurrent = any(build.wide or not keeps for build, keeps in builds)
     return Layout(tuple(paths), hidden.shape[-1], len(returned) if isinstance(returned, tuple) else 0, sites, recurrent)
 
@@ -263,7 +266,7 @@ def _refuse_idle(block: nn.Module, order: list[Linear], name: str) -> None:
         raise NoSite(f"{name}: linear map {idle[0]} did not run on a plain input: an optional branch")
 
 
-def _in_every_block(
+def _sites(
     kind: str,
     model: nn.Module,
     paths: Sequence[str],
@@ -271,11 +274,11 @@ def _in_every_block(
     norms: Sequence[Mapping[str, str]],
     rows: Sequence[tuple[int, ...] | None] | None = None,
 ) -> tuple[Site, ...]:
-    """The site of each block, in order; none where a block has none. `norms`: of each block, see `norms_behind`."""
+    """The sites of the blocks that have one, in order. `norms`: of each block, see `norms_behind`."""
     sites = []
     for layer, (path, linear, behind) in enumerate(zip(paths, linears, norms, strict=True)):
         if linear is None:
-            return ()
+            continue
         shape = linear_shape(model.get_submodule(f"{path}.{linear.path}"))
         assert shape is not None
         norm = f"{path}.{behind[linear.path]}" if linear.path in behind else ""

@@ -59,13 +59,14 @@ class Hybrid:
 
     Attributes:
         mlp: "" where some blocks have only routed experts. mixer: the output projection of the first block.
-        output: that of the second, an attention.
+        output: that of the second, an attention. values: the blocks with attention values, each by a map of its own.
     """
 
     mlp: str
     mixer: str
     config: dict[str, Any]
     output: str = "self_attn.o_proj"
+    values: tuple[int, ...] = (1, 3)
 
 
 LLAMA = Family("model.layers.{}.mlp.down_proj", "model.layers.{}.self_attn.v_proj")
@@ -193,9 +194,11 @@ HYBRIDS: dict[str, Hybrid] = {
         | {"num_local_experts": 0},
     ),
     "bamba": Hybrid("feed_forward.down_proj", "mamba.out_proj", STATE_SPACE | {"attn_layer_indices": [1, 3]}),
-    "falcon_h1": Hybrid("feed_forward.down_proj", "self_attn.o_proj", STATE_SPACE | {"mamba_d_ssm": 64}),
+    "falcon_h1": Hybrid(
+        "feed_forward.down_proj", "self_attn.o_proj", STATE_SPACE | {"mamba_d_ssm": 64}, values=(0, 1, 2, 3)
+    ),
     "jamba": Hybrid("", "mamba.out_proj", {"num_experts": 2, "attn_layer_period": 2, "attn_layer_offset": 1}),
-    "minimax": Hybrid("", "self_attn.o_proj", {}, output="self_attn.out_proj"),
+    "minimax": Hybrid("", "self_attn.o_proj", {}, output="self_attn.out_proj", values=(0, 2)),
     "olmo_hybrid": Hybrid(
         "mlp.down_proj", "linear_attn.o_proj", {"layer_types": ["linear_attention", "full_attention"] * 2}
     ),

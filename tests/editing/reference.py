@@ -172,7 +172,7 @@ def rome(
     `inverse` is that of `c`, kept from an earlier request as the ROME code keeps it.
     """
     place = method.placement(lm, request)
-    site = lm.sites(place.site)[place.layers[0]]
+    site = lm.site(place.site, place.layers[0])
     rows = None if site.rows is None else list(site.rows)
     texts = texts_of(lm, request, prefixes, place.lookup)
     keys = read(lm, texts, site.path, "input")

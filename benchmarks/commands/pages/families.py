@@ -18,7 +18,8 @@ MLP site. A routed expert is edited by choice only (`--set site=expert`, by `rom
 block are one module of transformers and the sum of its experts, computed one by one, is what it puts out.
 
 In a hybrid some blocks are no attention but a state space, a linear attention or a short convolution. Their output
-projection is their attention site. What stands left of an edit is read again in every pass, since such a state cannot
+projection is their attention site; a value site is there in the blocks that are attention, and refused in the others
+by the number of the block. What stands left of an edit is read again in every pass, since such a state cannot
 be shared between texts: edits take about as many more tokens as their prompts have before the subject.
 
 What the finder makes of every other family of `AutoModelForCausalLM` is in [all families](all-families.md).
@@ -121,9 +122,11 @@ def _experts(module: Any, layout: Layout) -> str:
 
 def _site(layout: Layout, kind: str) -> str:
     """The modules of a site within its blocks, and which of their outputs belong to the site."""
+    some = " in some blocks" if len(layout.sites[kind]) < len(layout.blocks) else ""
     cells = [
-        f"`{site.path.removeprefix(f'{block}.')}`{', stored transposed' if site.transposed else ''}{_rows(site)}"
-        for block, site in zip(layout.blocks, layout.sites[kind], strict=False)
+        f"`{site.path.removeprefix(f'{layout.blocks[site.layer]}.')}`{some}"
+        f"{', stored transposed' if site.transposed else ''}{_rows(site)}"
+        for site in layout.sites[kind]
     ]
     return " or ".join(dict.fromkeys(cells)) or "none"
 

@@ -34,8 +34,9 @@ class RandomLayer(Wrapped):
     draw: str = setting("", "name of the set of cases that share one draw; a sweep fills it in")
 
     def layer(self, lm: LanguageModel) -> int:
-        """The drawn block of this model, 0 to n_layers - 1."""
-        return seed_for(self.seed, f"random layer {self.draw}") % lm.n_layers
+        """The drawn block of this model, among those that have the inner method's site."""
+        layers = lm.layers_with(self.method().site) or range(lm.n_layers)
+        return layers[seed_for(self.seed, f"random layer {self.draw}") % len(layers)]
 
     def made_by(self, lm: LanguageModel) -> Method:
         """The inner method at the drawn block."""

@@ -33,7 +33,7 @@ class RandomSite(ROME):
 
     def placement(self, lm: LanguageModel, request: EditRequest) -> Placement:
         usual = super().placement(lm, request)
-        layers = [i for i in range(lm.n_layers) if i not in usual.layers] or list(usual.layers)
+        layers = [i for i in lm.layers_with(usual.site) if i not in usual.layers] or list(usual.layers)
         layer = layers[seed_for(self.seed, f"layer {request.id}") % len(layers)]
         return Placement(usual.site, usual.lookup, (layer,), (layer + 0.5) / lm.n_layers)
 

@@ -40,7 +40,7 @@ class FineTuning(Tuning):
     prefixes: int = 0
 
     def _sites(self, lm: LanguageModel, layers: tuple[int, ...]) -> list[Site]:
-        return [lm.sites(self.site)[layer] for layer in layers]
+        return [lm.site(self.site, layer) for layer in layers]
 
     def _parameters(self, sites: Sequence[Site]) -> int:
         return sum(s.size * s.d_in for s in sites)

@@ -61,7 +61,7 @@ class LoRA(Tuning, Spanning):
         return tuple(dict.fromkeys([self.site, *(k for k in more if k)]))
 
     def _sites(self, lm: LanguageModel, layers: tuple[int, ...]) -> list[Site]:
-        return [lm.sites(kind)[layer] for kind in self._kinds() for layer in layers]
+        return [lm.site(kind, layer) for kind in self._kinds() for layer in layers]
 
     def _parameters(self, sites: Sequence[Site]) -> int:
         return sum((s.size + s.d_in) * self.rank for s in sites)

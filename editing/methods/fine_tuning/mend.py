@@ -59,7 +59,7 @@ class Mend(Spanning, Budgeted):
         contexts = self.contexts(lm, requests, statistics)
         deltas: dict[int, Delta] = {}
         for layers, members in self.by_layers(lm, requests).items():
-            sites = [lm.sites(self.site)[layer] for layer in layers]
+            sites = [lm.site(self.site, layer) for layer in layers]
             network, loss = self._network(lm, sites, statistics)
             for i in members:
                 made = self.provenance(lm, [requests[i]], statistics) | {"optimiser": {"loss": loss}}
@@ -69,7 +69,7 @@ class Mend(Spanning, Budgeted):
     def prepare(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> None:
         """Train the network on the unedited model."""
         for layers in self.by_layers(lm, requests):
-            self._network(lm, [lm.sites(self.site)[layer] for layer in layers], statistics)
+            self._network(lm, [lm.site(self.site, layer) for layer in layers], statistics)
 
     def _network(
         self, lm: LanguageModel, sites: Sequence[Site], statistics: ModelStatistics

@@ -103,7 +103,7 @@ class UltraEdit(Spanning):
 
     def _edited(self, lm: LanguageModel, requests: Sequence[EditRequest]) -> list[Site]:
         places = [self.placement(lm, r) for r in requests]
-        return list(dict.fromkeys(lm.sites(p.site)[layer] for p in places for layer in p.layers))
+        return list(dict.fromkeys(lm.site(p.site, layer) for p in places for layer in p.layers))
 
     def _turn(
         self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics, known: Memory

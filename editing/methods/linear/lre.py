@@ -56,7 +56,7 @@ class LRE(Prefixed):
 
     def _edit(self, lm: LanguageModel, request: EditRequest, statistics: ModelStatistics) -> Delta:
         place = self.placement(lm, request)
-        site = lm.sites(place.site)[place.layers[0]]
+        site = lm.site(place.site, place.layers[0])
         (context,) = self.contexts(lm, [request], statistics)
         inputs = (site.path, "input")
         read = states(lm, list(context.prompts), [inputs])[inputs]

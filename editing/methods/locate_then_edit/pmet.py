@@ -42,14 +42,14 @@ class PMET(MEMIT):
         return left**0.5
 
     def _goal(self, lm: LanguageModel, layer: int) -> str:
-        return lm.sites(self.site)[layer].path
+        return lm.site(self.site, layer).path
 
     def _norm(self, lm: LanguageModel, site: Site) -> None:
         """Its goal is the map's own output, in front of any norm."""
         return None
 
     def _values(self, lm: LanguageModel, units: Sequence[Contexts], layer: int) -> list[Value]:
-        mlp, attention = lm.sites("mlp")[layer], lm.sites("attn")[layer]
+        mlp, attention = lm.site("mlp", layer), lm.site("attn", layer)
         places = (Injection.at_site(mlp), Injection.at_site(attention))
         values = optimise_values(lm, units, places, self, seed=self.seed)
         width = mlp.size

@@ -89,7 +89,7 @@ class RankOne(Moving):
                     i: _Place(r.site, r.contexts, {"expert": r.note()}) for i, r in zip(members, found, strict=True)
                 }
             else:
-                site = lm.sites(self.site)[layer]
+                site = lm.site(self.site, layer)
                 places |= {i: _Place(site, c, {}) for i, c in zip(members, contexts, strict=True)}
         return [places[i] for i in range(len(requests))]
 

@@ -81,7 +81,7 @@ class Spread(Moving, Spanning):
 
     def _values(self, lm: LanguageModel, units: Sequence[Contexts], layer: int) -> list[Value]:
         """The change of the goal's output for every unit; of the map's own where a norm follows it."""
-        site = lm.sites(self.site)[layer]
+        site = lm.site(self.site, layer)
         where = Injection.at_site(site) if self._norm(lm, site) else Injection.at_block(lm, layer)
         return optimise_values(lm, units, where, self, seed=self.seed)
 
@@ -126,7 +126,7 @@ class Spread(Moving, Spanning):
         statistics: ModelStatistics,
         memory: Memory | None,
     ) -> list[Delta]:
-        sites = [lm.sites(self.site)[layer] for layer in layers]
+        sites = [lm.site(self.site, layer) for layer in layers]
         statistics.prepare(sites)
         grouped = [self._units(g, self.contexts(lm, g, statistics)) for g in groups]
         units = [unit for group in grouped for unit in group]

@@ -75,7 +75,7 @@ class GRACE(ValueSettings, Method):
         """Per request its site and a book with one entry per prompt, before any splitting."""
         by_request: dict[int, tuple[Site, Codebook, dict]] = {}
         for (layer,), members in self.by_layers(lm, requests).items():
-            site = lm.sites(self.site)[layer]
+            site = lm.site(self.site, layer)
             if site.rows is not None:
                 raise BadRequest(
                     f"method grace: {site.path} holds queries and keys beside the values; use site mlp or attn"

@@ -55,14 +55,14 @@ class Steer(ValueSettings, Prefixed):
         for (layer,), members in self.by_layers(lm, requests).items():
             where = Injection.at_block(lm, layer)
             if self.at == "site":
-                where = Injection.at_site(lm.sites(self.site)[layer])
+                where = Injection.at_site(lm.site(self.site, layer))
             chosen = [requests[i] for i in members]
             contexts = self.contexts(lm, chosen, statistics)
             directions = {"value": self._values, "means": self._means, "fit": self._fit}[self.by](
                 lm, chosen, contexts, where
             )
             for i, (direction, note) in zip(members, directions, strict=True):
-                vector = in_rows(self.strength * direction, where.rows, lm.sites(self.site)[layer].d_out)
+                vector = in_rows(self.strength * direction, where.rows, lm.site(self.site, layer).d_out)
                 made = self.provenance(lm, [requests[i]], statistics) | {"optimiser": note}
                 deltas[i] = Delta({f"{where.path}.output": Shift(vector)}, made)
         return [d for d in deltas if d is not None]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from editing.errors import NoSite
 from editing.methods import make_method
 from editing.model.language_model import hash_weights
 from editing.stats.statistics import ModelStatistics
@@ -60,6 +61,25 @@ def test_other_sites_equal_the_reference(family: str, kind: str) -> None:
         if site.rows is not None:
             others = sorted(set(range(site.d_out)) - set(site.rows))
             assert not fast[others].any()
+
+
+@pytest.mark.parametrize("family", SOME_HYBRIDS)
+def test_values_of_hybrids_equal_the_reference(family: str) -> None:
+    """In the blocks that have them; elsewhere the edit is refused by the number of the block."""
+    lm = model(family)
+    statistics = session_statistics(lm)
+    method = make_method("rome", site="value", depth=0.3, steps=6, short_prefixes=2, long_prefixes=2, **LIGHT)
+    (delta,) = method.each(lm, REQUESTS[:1], statistics)
+    site = lm.site("value", 1)
+    assert delta.weights == (site.weight,)
+    c = ridged(statistics, site)
+    slow = reference.rome(lm, REQUESTS[0], method, c, statistics.prefixes(PREFIXES))
+    assert_equal(delta.factors[site.weight].dense(), slow, c)
+    if len(lm.sites("value")) < lm.n_layers:
+        with pytest.raises(NoSite, match="block 2 has no site of kind 'value'; blocks 1, 3 have, set depth"):
+            make_method("rome", site="value", depth=0.5).each(lm, REQUESTS[:1], statistics)
+        layers = {make_method("random_layer", site="value", draw=str(i)).layer(lm) for i in range(20)}
+        assert layers == {1, 3}
 
 
 @pytest.mark.parametrize("clamp", [20.0, 0.5])

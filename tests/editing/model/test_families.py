@@ -73,10 +73,15 @@ def test_sites_of_hybrids_and_a_spliced_edit_of_each(family: str) -> None:
     blocks = lm.layout.blocks
     outputs = [row.mixer, row.output] * (LAYERS // 2)
     assert [s.path for s in lm.sites("attn")] == [f"{b}.{path}" for b, path in zip(blocks, outputs, strict=True)]
+    values = {site.layer: site.path for site in lm.sites("value")}
+    assert values == {i: f"{blocks[i]}.self_attn.v_proj" for i in row.values}
+    for layer in set(range(LAYERS)) - set(row.values):
+        with pytest.raises(NoSite, match=f"block {layer} has no site of kind 'value'; blocks ., . have, set depth"):
+            lm.site("value", layer)
     if row.mlp:
         assert [s.path for s in lm.sites("mlp")] == [f"{block}.{row.mlp}" for block in blocks]
     else:
-        with pytest.raises(NoSite, match="no site of kind 'mlp'; use one of attn"):
+        with pytest.raises(NoSite, match="no site of kind 'mlp'; use one of value, attn"):
             lm.sites("mlp")
     for kind in ("block", "attn", *(("mlp",) if row.mlp else ())):
         check_splice(lm, kind)
