@@ -60,14 +60,9 @@ def run(tiny: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def test_help_is_fast_and_plain() -> None:
-    seconds = []
-    for _ in range(3):
-        began = time.perf_counter()
-        done = subprocess.run([sys.executable, "cli.py", "--help"], cwd=ROOT, capture_output=True, text=True)
-        seconds.append(time.perf_counter() - began)
-    assert all(command in done.stdout for command in COMMANDS)
-    assert min(seconds) < 0.5
+def test_help_names_every_command_and_each_has_its_own() -> None:
+    shown = call("--help").stdout
+    assert all(command in shown for command in COMMANDS)
     for command in COMMANDS:
         assert call(command, "--help").exit_code == 0
 
