@@ -106,14 +106,15 @@ class ModelStatistics:
         return f"ModelStatistics({self.lm.name!r}, {self.corpus!r}, seed={self.seed}, {sites}, in {self._cache})"
 
     def prefixes(self, counts: dict[int, int]) -> tuple[str, ...]:
-        """Sampled texts to put before a prompt; `counts` maps a length in tokens to how many."""
+        """Texts of the unedited model to put before a prompt; `counts` maps a length in tokens to how many."""
         key = json.dumps(counts, sort_keys=True)
         if key not in self._prefixes:
             path = self._cache / f"prefixes-{_short(f'{VERSION} {self.seed} {key} {self.lm.prefix_ids}')}.json"
             if path.is_file():
                 self._prefixes[key] = tuple(_read_list(path, str))
             else:
-                self._prefixes[key] = sample_prefixes(self.lm, counts, seed=self.seed)
+                with self.lm.unedited():
+                    self._prefixes[key] = sample_prefixes(self.lm, counts, seed=self.seed)
                 with atomic_file(path) as temporary:
                     temporary.write_text(json.dumps(self._prefixes[key], ensure_ascii=False), encoding="utf-8")
         return self._prefixes[key]

@@ -11,6 +11,7 @@ import torch
 from editing.errors import BadData, BadRequest
 from editing.model.language_model import LanguageModel
 from editing.stats.covariance import covariances
+from editing.stats.sampling import sample_prefixes
 from editing.stats.statistics import ModelStatistics
 from tests.editing.families import SENTENCES, tiny_lm
 
@@ -206,3 +207,16 @@ def test_a_spectrum_is_kept_on_disk(lm: LanguageModel, tmp_path: Path) -> None:
     file.write_bytes(b"nonsense")
     with pytest.raises(BadData, match="damaged spectrum"):
         ModelStatistics(lm, tmp_path, "samples:400").spectrum(site)
+
+
+def test_prefixes_are_those_of_the_unedited_model(tmp_path: Path) -> None:
+    """Where they are first drawn while an edit is in the weights."""
+    lm = tiny_lm("gpt2", **SHORT)
+    counts = {5: 4}
+    expected = ModelStatistics(lm, tmp_path / "one", "samples:400").prefixes(counts)
+    weight = lm.sites("mlp")[0].weight
+    with lm.writing() as weights:
+        weights.write(weight, 50 * torch.randn(lm.values(weight).shape, generator=torch.Generator().manual_seed(0)))
+        edited = sample_prefixes(lm, counts, seed=0)
+        got = ModelStatistics(lm, tmp_path / "two", "samples:400").prefixes(counts)
+    assert got == expected != edited
