@@ -24,7 +24,7 @@ from valley.rows.schema import RowsError
 from valley.scores.plan import AnalysisPlan
 from valley.verdicts import BEST, shapes
 
-PLAN = AnalysisPlan(min_known=2, bootstrap=300, draws=400)
+PLAN = AnalysisPlan(min_known=2, bootstrap=100, draws=200)
 RISE = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7]
 STEP = [0.1, 0.1, 0.11, 0.1, 0.7, 0.7, 0.71]
 VALLEY = [0.8, 0.78, 0.6, 0.35, 0.3, 0.4, 0.62, 0.78, 0.8]
@@ -278,7 +278,7 @@ def test_command(tmp_path: Path):
     (tmp_path / "cells").mkdir()
     rows = seeded(RISE, kinds=("fact", "retarget"))
     rows.to_parquet(tmp_path / "cells" / "a.parquet")
-    store_plan(tmp_path, {"min_known": 2, "bootstrap": 300, "draws": 400})
+    store_plan(tmp_path, {"min_known": 2, "bootstrap": 100, "draws": 200})
     done = CliRunner().invoke(cli, ["hypotheses", str(tmp_path), "--min-known", "2", "--only", "H1,H5"])
     assert done.exit_code == 0 and "H1  SUPPORTED" in done.stdout and "not tested" in done.stdout
     about = json.loads(CliRunner().invoke(cli, ["hypotheses", str(tmp_path), "--min-known", "2", "--json"]).stdout)
