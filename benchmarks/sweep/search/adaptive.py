@@ -3,9 +3,9 @@ layers and other methods at the best places, then doses on test cases.
 
 For each kind of edit, with the plan's first method:
 
-1. the first site, with every lookup, at COARSE layers, evenly spaced, first and last among them, on the first BATCH
-   development cases, one layer at a time so that a search cut short has seen all depths alike; development cases are
-   asked only what the score counts, in the language of the edit;
+1. the first site that the model has, with every lookup, at COARSE layers, evenly spaced, first and last among them, on
+   the first BATCH development cases, one layer at a time so that a search cut short has seen all depths alike;
+   development cases are asked only what the score counts, in the language of the edit;
 2. rounds: the better half stays (at least SURVIVORS), the other sites at the places of the best two join once, and
    untried layers half way to the tried neighbours of the best two; all are measured on BATCH more cases, until neither
    cases nor untried places are left. Nothing is dropped before a case is measured whose fact the model knows;
@@ -90,13 +90,13 @@ class Hunt:
         self.known = max((point.known for point in points), default=0)
         return [self.alive[i] for i in ranked(points) if not points[i].failed]
 
-    def coarse(self) -> list[list[Setting]]:
-        """The settings of step 1, one list per layer: the outermost first, then those between them."""
+    def coarse(self, site: str | None) -> list[list[Setting]]:
+        """The settings of step 1 at a site, one list per layer: the outermost first, then those between them."""
         depths = sorted({one.get("depth") or 0.0 for one in self.grid})
         count = min(COARSE, len(depths))
         chosen = [depths[round(i * (len(depths) - 1) / max(1, count - 1))] for i in range(count)]
         spread = sorted(dict.fromkeys(chosen), key=lambda depth: (chosen.index(depth) % 2, depth))
-        method, site = self.place.plan.methods[0], self.grid[0].get("site")
+        method = self.place.plan.methods[0]
         own = [one for one in self.grid if one.get("site") == site]
         return [[(method, one) for one in own if (one.get("depth") or 0.0) == depth] for depth in spread]
 
@@ -143,12 +143,16 @@ class Hunt:
     def run(self) -> Generator[list[Task], Read, list[Setting]]:
         """Steps 1 to 3; the settings still in the running, the best first."""
         read: Read | None = None
-        for settings in self.coarse():
-            if read is not None and self.over():
+        for site in dict.fromkeys(one.get("site") for one in self.grid):
+            for settings in self.coarse(site):
+                if read is not None and self.over():
+                    break
+                read = yield self.tasks(settings, 0, 1)
+                self.alive += settings
+                self.tried += settings
+            assert read is not None
+            if self.order(read):  # a model may lack a site
                 break
-            read = yield self.tasks(settings, 0, 1)
-            self.alive += settings
-            self.tried += settings
         assert read is not None
         moved = False  # to the other sites
         while not self.over():
