@@ -222,7 +222,7 @@ def _tests(place: Place, finalists: dict[str, list[Setting]], deadline: float) -
                     task
                     for pool in place.of(kind)
                     if (batch := place.pools[pool].batch("test", first, first + BATCH)).cases
-                    for task in place.dosed(pool, *one, batch, "test")
+                    for task in place.dosed(pool, *one, batch, f"test {first // BATCH + 1}")
                 ]
                 read = (yield tasks) if tasks else None
                 if read is not None and one is finalists[kind][0]:

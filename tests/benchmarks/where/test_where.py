@@ -55,7 +55,7 @@ def walk(schedule, score):
 
 def on_test(steps):
     """The tasks on test cases, those of the best setting first."""
-    return [task for step in steps for task in step if task.cell.stage == "test"]
+    return [task for step in steps for task in step if task.cell.stage.startswith("test")]
 
 
 @pytest.mark.parametrize("layer", [0, 5, 11, 17, 23])
@@ -71,6 +71,7 @@ def test_the_planted_layer_is_found_without_trying_every_layer(layer: int) -> No
     first = json.loads(final[0].cell.settings)
     assert (first["site"], first["lookup"], int(first["depth"] * LAYERS)) == ("mlp", "last", layer)
     assert len({(task.cell.method, task.cell.settings) for task in final}) == FINALISTS
+    assert len({task.cell.slot() for task in final}) == len(final)  # no cell replaces another one
     tried = {task.cell.settings for step in steps for task in step if task.cell.method == "rome"}
     assert len(tried) < 2 * 2 * LAYERS / 2
 
@@ -118,7 +119,7 @@ def test_a_spent_budget_ends_the_search_and_still_makes_the_test_cases(monkeypat
     monkeypatch.setattr(search.time, "monotonic", lambda: 30.0 * next(clock))
     long = walk(adaptive(place(budget=60)), lambda method, settings: 0.5)
     short = walk(adaptive(place(budget=0.5)), lambda method, settings: 0.5)
-    tests = [[step for step in steps if step[0].cell.stage == "test"] for steps in (long, short)]
+    tests = [[step for step in steps if step[0].cell.stage.startswith("test")] for steps in (long, short)]
     assert len(short) - len(tests[1]) < len(long) - len(tests[0])
     assert len(tests[1]) == 1 < len(tests[0])
     assert all(len(task.cases) <= BATCH for task in short[0])
