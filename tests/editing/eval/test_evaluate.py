@@ -27,7 +27,7 @@ def edits(lm: LanguageModel) -> list[Delta]:
     result = []
     for rank in (1, 2, 3):
         factors = {}
-        kind = "value" if lm.layout.sites["value"] else "attn"
+        kind = "value" if len(lm.layout.sites["value"]) == lm.n_layers else "attn"  # hybrids have some values only
         for site in (lm.sites("mlp")[1], lm.sites(kind)[2]):
             left, right = (torch.randn(n, rank, generator=draw) for n in (site.d_out, site.d_in))
             factors[site.weight] = LowRank(left, 0.3 * right)
