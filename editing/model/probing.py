@@ -201,7 +201,7 @@ def find_experts(model: nn.Module, blocks: Sequence[str]) -> tuple[str, ...]:
 
     A module is understood where the sum of its experts, each by `Expert`, is what it puts out.
     """
-    found = dict.fromkeys(blocks, "")
+    path_of = dict.fromkeys(blocks, "")
 
     def compare(block: str, path: str) -> Callable:
         def hook(module: nn.Module, args: tuple, output: Any) -> None:
@@ -209,7 +209,7 @@ def find_experts(model: nn.Module, blocks: Sequence[str]) -> tuple[str, ...]:
                 ours = _sum_of_experts(module, args)
                 theirs = output.reshape(ours.shape).to(ours.dtype)
                 if float((ours - theirs).norm()) <= LIKENESS * float(theirs.norm()):
-                    found[block] = path
+                    path_of[block] = path
 
         return hook
 
@@ -227,7 +227,7 @@ def find_experts(model: nn.Module, blocks: Sequence[str]) -> tuple[str, ...]:
     finally:
         for handle in handles:
             handle.remove()
-    return tuple(found.values())
+    return tuple(path_of.values())
 
 
 def _sum_of_experts(module: Any, args: tuple) -> torch.Tensor:

@@ -16,11 +16,8 @@ def main() -> None:
     parser.add_argument("--corpus", default=CORPUS, help="text of the key covariance")
     parser.add_argument("--test-only", action="store_true", help="no choice: today's defaults on the test concepts")
     given = parser.parse_args()
-    print(
-        summary(run(given.model, given.out, given.corpus, not given.test_only)).to_string(
-            index=False, float_format="%.2f"
-        )
-    )
+    table = run(given.model, given.out, given.corpus, search=not given.test_only)
+    print(summary(table).to_string(index=False, float_format="%.2f"))
 
 
 if __name__ == "__main__":

@@ -102,9 +102,8 @@ class Hunt:
 
     def other_sites(self, best: Sequence[Setting]) -> list[Setting]:
         """Untried settings at the lookup and layer of the best ones, at other sites."""
-        places = [{key: value for key, value in chosen.items() if key != "site"} for _, chosen in best]
         method = self.place.plan.methods[0]
-        there = [(method, one) for one in self.grid if {k: v for k, v in one.items() if k != "site"} in places]
+        there = [(method, one) for one in self.grid if any(one == here | {"site": one.get("site")} for _, here in best)]
         return [one for one in there if one not in self.tried]
 
     def finer(self, best: Sequence[Setting]) -> list[Setting]:

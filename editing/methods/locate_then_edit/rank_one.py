@@ -84,9 +84,9 @@ class RankOne(Moving):
         for (layer,), members in self.by_layers(lm, requests).items():
             contexts = [build_contexts(lm, requests[i], prefixes, self.lookup) for i in members]
             if self.site == EXPERT:
-                found = routes(lm, layer, contexts, self.expert)
+                choices = routes(lm, layer, contexts, self.expert)
                 places |= {
-                    i: _Place(r.site, r.contexts, {"expert": r.note()}) for i, r in zip(members, found, strict=True)
+                    i: _Place(r.site, r.contexts, {"expert": r.note()}) for i, r in zip(members, choices, strict=True)
                 }
             else:
                 site = lm.site(self.site, layer)
