@@ -38,6 +38,7 @@ from benchmarks.crispness.measures import (
 from benchmarks.crispness.pairs import Pairs, concept_pairs, facts, frames
 from benchmarks.crispness.patching import patch, source_states
 from benchmarks.crispness.reading import gradient_vectors, name_states, optimised_vectors, untrained
+from editing.errors import BadRequest
 from editing.model import LanguageModel
 from editing.stats import ModelStatistics
 
@@ -109,7 +110,7 @@ def crispness(
         statistics: of `lm`; made by `setup` when missing.
 
     Raises:
-        BadRequest: an unknown concept. NoSite: the model has no sites of that kind.
+        BadRequest: an unknown concept; a layer without such a site. NoSite: the model has no sites of that kind.
     """
     setup, pairs = setup or Setup(), pairs or concept_pairs()
     chosen = pairs.chosen(concepts)
@@ -142,6 +143,9 @@ def _measure(
     there, back = f"{one}-{two}", f"{two}-{one}"
     sites = [site for site in lm.sites(setup.site) if not setup.layers or site.layer in setup.layers]
     layers = [site.layer for site in sites]
+    if lacking := sorted(set(setup.layers) - set(layers)):
+        places = ", ".join(map(str, lacking))
+        raise BadRequest(f"{lm.name}: no site {setup.site} in layer {places}; leave it out of the layers")
     statistics.prepare(sites)
     both = {lang: frames(lm, pairs, lang) for lang in pairs.langs}
     keys, outputs = name_states(lm, both[one] + both[two], sites)

@@ -9,12 +9,13 @@ from benchmarks.measure.known_hash import known_hash, remember_hash
 from benchmarks.measure.opening import open_model, planned, statistics_of
 from benchmarks.measure.records import DRIFT_TAU, NOT_EDITED, left_out_row, probe_rows
 from benchmarks.measure.stored_base import stored_base, stored_table
-from benchmarks.measure.strength import drift_texts, strength, text_bits_per_byte
+from benchmarks.measure.strength import STRENGTHS, drift_texts, strength, strengths, text_bits_per_byte
 
 __all__ = [
     "DRIFT_TAU",
     "NOT_EDITED",
     "PRIOR_WEIGHT",
+    "STRENGTHS",
     "Answer",
     "Base",
     "Fitting",
@@ -40,5 +41,6 @@ __all__ = [
     "stored_base",
     "stored_table",
     "strength",
+    "strengths",
     "text_bits_per_byte",
 ]

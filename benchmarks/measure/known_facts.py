@@ -8,7 +8,6 @@ how far answers in bfloat16 are from the model's own (`half_agreement`).
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -21,10 +20,10 @@ from benchmarks.cases import Probe
 from benchmarks.datasets import ask, turns
 from benchmarks.measure.answers import KNOWN_SHARE, PRIOR_WEIGHT
 from benchmarks.measure.stored_base import stored_table
+from benchmarks.measure.strength import kept
 from benchmarks.world import knowledge
 from editing.cache import cache_root
 from editing.eval import continuation_logprobs
-from editing.files import atomic_file
 from editing.model import LanguageModel
 
 FACTS, SENTENCES = 40, 3
@@ -62,16 +61,11 @@ def known_rates(lm: LanguageModel, *, cache: Path | None = None) -> KnownRates:
         [lang, p.prompt, p.prior, p.candidates, p.answer] for lang, facts in samples.items() for f in facts for p in f
     ]
     key = json.dumps([content, PRIOR_WEIGHT, KNOWN_SHARE, lm.prefix_ids])
-    digest = hashlib.sha256(key.encode()).hexdigest()
-    path = (cache or cache_root()) / "strength" / f"known-{lm.weight_hash[:24]}-{digest[:16]}.json"
-    try:
-        return KnownRates(**json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        pass  # nothing readable there: measured (again)
-    rates = KnownRates(_share(lm, samples["en"]), _share(lm, samples["fr"]), FACTS)
-    with atomic_file(path) as temporary:
-        temporary.write_text(json.dumps(rates.__dict__), encoding="utf-8")
-    return rates
+
+    def make() -> dict[str, float]:
+        return asdict(KnownRates(_share(lm, samples["en"]), _share(lm, samples["fr"]), FACTS))
+
+    return kept("known-", lm, key, lambda found: KnownRates(**found), make, cache)
 
 
 def _share(lm: LanguageModel, facts: list[list[Probe]]) -> float:

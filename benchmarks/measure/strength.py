@@ -1,16 +1,19 @@
 """How strong a model is, before any edit: bits per byte on fixed English and French text, and its size.
 
-Bytes, not tokens, so that tokenizers do not matter. Cached by weight hash and text hash.
+Bytes, not tokens, so that tokenizers do not matter. Kept by weight hash and text hash: in the cache, and for the rungs
+of the demo in strengths.toml beside this file, measured once by `python -m benchmarks.ladders.strengths`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import tomllib
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from benchmarks.texts import LANGUAGES, drift_texts, strength_text
 from editing.cache import cache_root
@@ -19,11 +22,12 @@ from editing.model import other_names
 
 if TYPE_CHECKING:
     from benchmarks.grown import Corpus
-
-if TYPE_CHECKING:
     from editing.model import LanguageModel
 
-__all__ = ["Strength", "drift_texts", "strength", "text_bits_per_byte"]
+__all__ = ["STRENGTHS", "Strength", "drift_texts", "kept", "strength", "strengths", "text_bits_per_byte"]
+
+T = TypeVar("T")
+STRENGTHS = Path(__file__).with_name("strengths.toml")
 
 
 @dataclass(frozen=True)
@@ -58,25 +62,22 @@ def strength(lm: LanguageModel, *, cache: Path | None = None) -> Strength:
         BadData: the cache cannot be written.
     """
     texts = {lang: (strength_text(lang), world_sentences(lang)) for lang in LANGUAGES}
-    digest = hashlib.sha256(json.dumps([texts, lm.prefix_ids]).encode()).hexdigest()
-    path = (cache or cache_root()) / "strength" / f"{lm.weight_hash[:24]}-{digest[:16]}.json"
-    known = _read(path)
-    if known is not None:
-        return known
-    from editing.eval import bits_per_byte
 
-    measured = Strength(
-        bits_per_byte_en=float(bits_per_byte(lm, texts["en"][0])),
-        bits_per_byte_fr=float(bits_per_byte(lm, texts["fr"][0])),
-        bits_per_byte_world_en=float(bits_per_byte(lm, texts["en"][1])),
-        bits_per_byte_world_fr=float(bits_per_byte(lm, texts["fr"][1])),
-        parameters=lm.n_parameters,
-        parameters_without_embeddings=lm.n_parameters - _embedding_parameters(lm),
-        n_layers=lm.n_layers,
-    )
-    with atomic_file(path) as temporary:
-        temporary.write_text(json.dumps(asdict(measured)), encoding="utf-8")
-    return measured
+    def make() -> dict[str, float]:
+        from editing.eval import bits_per_byte
+
+        measured = Strength(
+            bits_per_byte_en=float(bits_per_byte(lm, texts["en"][0])),
+            bits_per_byte_fr=float(bits_per_byte(lm, texts["fr"][0])),
+            bits_per_byte_world_en=float(bits_per_byte(lm, texts["en"][1])),
+            bits_per_byte_world_fr=float(bits_per_byte(lm, texts["fr"][1])),
+            parameters=lm.n_parameters,
+            parameters_without_embeddings=lm.n_parameters - _embedding_parameters(lm),
+            n_layers=lm.n_layers,
+        )
+        return asdict(measured)
+
+    return kept("", lm, json.dumps([texts, lm.prefix_ids]), lambda found: Strength(**found), make, cache)
 
 
 def text_bits_per_byte(lm: LanguageModel, text: str, *, cache: Path | None = None) -> float:
@@ -85,26 +86,48 @@ def text_bits_per_byte(lm: LanguageModel, text: str, *, cache: Path | None = Non
     Raises:
         BadData: the cache cannot be written.
     """
-    digest = hashlib.sha256(json.dumps([text, lm.prefix_ids]).encode()).hexdigest()
-    path = (cache or cache_root()) / "strength" / f"text-{lm.weight_hash[:24]}-{digest[:16]}.json"
-    try:
-        return float(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        pass  # nothing readable there: measured (again)
-    from editing.eval import bits_per_byte
 
-    measured = float(bits_per_byte(lm, text))
+    def make() -> float:
+        from editing.eval import bits_per_byte
+
+        return float(bits_per_byte(lm, text))
+
+    return kept("text-", lm, json.dumps([text, lm.prefix_ids]), float, make, cache)
+
+
+def kept(
+    kind: str, lm: LanguageModel, content: str, read: Callable[[Any], T], make: Callable[[], Any], cache: Path | None
+) -> T:
+    """What was measured of these weights with this content: from the cache, from `STRENGTHS`, or made now and cached.
+
+    Args:
+        kind: begins the name of the measurement.
+        content: all that was asked; its hash is part of the name.
+        read: the result from what JSON gives back; a file that it cannot read is measured again.
+        make: measures, as something that JSON holds.
+        cache: cache root instead of `cache_root()` and `STRENGTHS`.
+
+    Raises:
+        BadData: the cache cannot be written.
+    """
+    name = f"{kind}{lm.weight_hash[:24]}-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
+    path = (cache or cache_root()) / "strength" / f"{name}.json"
+    try:
+        return read(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        pass  # nothing readable there
+    if cache is None and (known := strengths().get(name)) is not None:
+        return read(known)
+    measured = make()
     with atomic_file(path) as temporary:
         temporary.write_text(json.dumps(measured), encoding="utf-8")
-    return measured
+    return read(measured)
 
 
-def _read(path: Path) -> Strength | None:
-    """What an earlier call wrote; None where there is nothing readable (it is then measured again)."""
-    try:
-        return Strength(**json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        return None
+@cache
+def strengths() -> dict[str, Any]:
+    """`STRENGTHS`: name of the measurement -> what JSON would hold of it."""
+    return tomllib.loads(STRENGTHS.read_text(encoding="utf-8"))
 
 
 def _embedding_parameters(lm: LanguageModel) -> int:

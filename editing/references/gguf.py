@@ -11,8 +11,10 @@ import mmap
 import re
 import shutil
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from editing.errors import BadData, BadModel
@@ -197,7 +199,7 @@ def _read_and_save(label: str, path: Path, header: Header, folder: Path) -> None
         raise BadModel(
             f"{label}: transformers cannot read GGUF architecture {header.architecture!r}; use the model's safetensors"
         )
-    with quiet_transformers():
+    with quiet_transformers(), _read_once():
         try:
             module = AutoModelForCausalLM.from_pretrained(
                 path.parent,
@@ -217,6 +219,22 @@ def _read_and_save(label: str, path: Path, header: Header, folder: Path) -> None
             tokenizer.save_pretrained(folder)
         except SafetensorError as error:
             raise BadData(f"{folder.parent}: cannot write there ({error}); free space or set VALLEY_CACHE") from error
+
+
+@contextmanager
+def _read_once() -> Iterator[None]:
+    """transformers reads the header three times and builds the table of names once a module: half of a conversion."""
+    import gguf
+
+    names = "GGUFReader", "get_tensor_name_map"
+    own = {name: getattr(gguf, name) for name in names}
+    try:
+        for name in names:
+            setattr(gguf, name, lru_cache(own[name]))
+        yield
+    finally:
+        for name in names:
+            setattr(gguf, name, own[name])
 
 
 def _verify(label: str, folder: Path) -> None:

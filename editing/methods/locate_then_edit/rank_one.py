@@ -61,9 +61,7 @@ class RankOne(Moving):
         return () if self.expert == AUTO else tuple(lm.expert_site(layer, int(self.expert)) for layer in layers)
 
     def prepare(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> None:
-        if self.site == EXPERT:  # what is chosen for a request is known when its contexts are read
-            statistics.prepare(dict.fromkeys(place.site for place in self._places(lm, requests, statistics)))
-        else:
+        if self.site != EXPERT:  # an expert is known when the contexts of its request are read, in `_each`
             super().prepare(lm, requests, statistics)
 
     def _each(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> list[Delta]:

@@ -245,6 +245,12 @@ def test_other_sites(lm, statistics, frame) -> None:
     assert np.isfinite(value(other, "cheese", "C_dir", lm.n_layers - 1))
 
 
+@pytest.mark.parametrize("lm", ["gpt2"], indirect=True)  # nothing of it is a matter of the family
+def test_a_layer_without_the_site_is_refused(lm, statistics) -> None:
+    with pytest.raises(BadRequest, match="no site mlp in layer 7"):
+        crispness(lm, ["cheese"], replace(SETUP, layers=(0, 7)), statistics=statistics, pairs=FEW)
+
+
 def test_rows_are_complete(lm, frame) -> None:
     assert list(frame.columns) == list(COLUMNS)
     assert set(frame["measure"]) == {*MEASURES, *PARTS} and set(frame["control"]) == set(CONTROLS)

