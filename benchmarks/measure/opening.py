@@ -16,6 +16,8 @@ from editing.solve import uses_half
 from editing.stats import CORPUS, ModelStatistics
 from editing.text import EditRequest
 
+UNITS = {"sampling": "tokens", "covariance": "sequences"}
+
 
 class _Bar:
     """A progress callback that shows one bar per label."""
@@ -26,7 +28,7 @@ class _Bar:
 
     def __call__(self, label: str, done: int, total: int) -> None:
         if self._bar is None or self._label != label:
-            self._bar, self._label = progress(total, f"{label}: ", "tokens", leave=False), label
+            self._bar, self._label = progress(total, f"{label}: ", UNITS[label], leave=False), label
         self._bar.update(done - self._bar.n)
         if done >= total:
             self._bar.close()

@@ -65,7 +65,7 @@ class ModelStatistics:
             named).
         seed: of the samples and prefixes.
         ridge: added to C's diagonal, as a share of its mean, before a solve.
-        progress: called as progress(label, done, total).
+        progress: called as progress(label, done, total): "sampling" in tokens, "covariance" in sequences.
         memory: returns the free bytes where the model runs; None means measured on the machine.
         sampler: the model to draw "samples:N" or "error:E" from instead of `lm`; it has the same tokenizer.
 
