@@ -17,7 +17,7 @@ from editing.errors import BadData
 from editing.files import atomic_file
 from editing.methods import make_method
 from valley.rows import IN_LANGUAGE, KEPT
-from valley.statistics import weighted_means
+from valley.statistics import harmonic, weighted_means
 
 PLACES = ("site", "lookup", "depth")
 DRAWS = 1000  # of the bootstrap over cases
@@ -64,7 +64,7 @@ def choices(rows: pd.DataFrame, seed: int = 0) -> list[Choice]:
             continue
         known = part[part["known"].fillna(False).astype(bool)]
         drawn = scores_drawn(known if point.known else part, seed)
-        low, high = np.quantile(drawn, (0.025, 0.975)) if not point.gated else (0.0, 0.0)
+        low, high = np.nanquantile(drawn, (0.025, 0.975)) if not point.gated else (0.0, 0.0)
         n = point.known or len(part[["dataset", "case"]].drop_duplicates())
         usual = make_method(str(method)).settings()
         changed = {key: value for key, value in json.loads(str(settings)).items() if value != usual.get(key)}
@@ -86,15 +86,11 @@ def scores_drawn(rows: pd.DataFrame, seed: int) -> np.ndarray:
 
     def side(names: Sequence[str]) -> np.ndarray:
         values = kinds.reindex(columns=[name for name in names if name in kinds]).to_numpy(dtype="float64")
-        return np.nanmean(weighted_means(weights, values), axis=1)  # a draw may hold no case with a kind
+        means = weighted_means(weights, values)
+        with np.errstate(invalid="ignore"):  # a draw may hold no case with a kind, or with any
+            return np.nansum(means, axis=1) / np.isfinite(means).sum(axis=1)
 
     return harmonic(side(IN_LANGUAGE), side(KEPT))
-
-
-def harmonic(a: Any, b: Any) -> Any:
-    """2ab / (a + b), 0 where both are 0."""
-    total = np.asarray(a) + np.asarray(b)
-    return np.where(total > 0, 2 * np.asarray(a) * np.asarray(b) / np.where(total > 0, total, 1), 0.0)
 
 
 def best(ranked: Sequence[Choice]) -> dict[str, Choice]:

@@ -22,8 +22,8 @@ import pandas as pd
 
 from valley.hypotheses import INCONCLUSIVE, REFUTED, SUPPORTED, Evidence, hypotheses, judge
 from valley.rows import NET, PROBE_KINDS
-from valley.scores import BASE, PLAN_AXES, SCORES, AnalysisPlan, Available, Resampler, chooser, harmonic
-from valley.statistics import weighted_means
+from valley.scores import BASE, PLAN_AXES, SCORES, AnalysisPlan, Available, Resampler, chooser
+from valley.statistics import harmonic, weighted_means
 from valley.verdicts import Rate
 
 PLAN = AnalysisPlan(min_known=10, bootstrap=200, draws=300)

@@ -26,8 +26,8 @@ from valley.rows import (
     RowsError,
     kind_order,
 )
-from valley.scores import case_scores, choose, harmonic, matching, on_split, units_of
-from valley.statistics import draw_weights, mean_interval, size_of, weighted_means
+from valley.scores import case_scores, choose, matching, on_split, units_of
+from valley.statistics import draw_weights, harmonic, mean_interval, size_of, weighted_means
 
 BY = ("method", "ladder", "kind")
 PAIRING = ("method", "setting")

@@ -12,8 +12,8 @@ import pandas as pd
 from scipy.stats import rankdata, t
 
 from valley.rows import CASE, NET, RUNG, SETTING
-from valley.scores import SCORES, AnalysisPlan, Available, available, harmonic, on_split, stratum
-from valley.statistics import Points, points, redraw, unit_weights, weighted_means
+from valley.scores import SCORES, AnalysisPlan, Available, available, on_split, stratum
+from valley.statistics import Points, harmonic, points, redraw, unit_weights, weighted_means
 from valley.verdicts import Shapes, Specifications, shapes
 
 # Weight edits that write a value at the key of a chosen site (locate, then edit): what sites, keys and leaks say

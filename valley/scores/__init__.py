@@ -11,7 +11,6 @@ from valley.scores.composites import (
     chooser,
     composites,
     defensible,
-    harmonic,
     insensitive_to,
 )
 from valley.scores.curve import CURVE_COLUMNS, Analysis, analyse
@@ -84,7 +83,6 @@ __all__ = [
     "format_ends",
     "format_regret",
     "former_metric",
-    "harmonic",
     "insensitive_to",
     "is_placebo_of",
     "kind_points",

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from valley.rows import CONTROLS, METRICS, PLACEBO, RANDOM_LAYER, RANDOM_SITE, RUNG, SETTING, STRATA, RowsError
+from valley.rows import METRICS, RANDOM_LAYER, RANDOM_SITE, RUNG, SETTING, STRATA, RowsError
 from valley.scores.cases import at_full_dose, check, coded, scores_of
 from valley.scores.composites import Composite, by_name, chooser, composites
 from valley.scores.grid import grids
@@ -118,15 +118,14 @@ def available(rows: pd.DataFrame, plan: AnalysisPlan | None = None, scores: pd.D
     one, note = ruler_of(plan.metric, scores)
     prepared = _prepare(scores, plan, one)
     lines, values, samples, dev = [], [], [], []
-    for method in sorted(set(tried["method"]) - set(CONTROLS)):
-        part, its = scores[scores["method"].isin([method, PLACEBO])], tried[tried["method"] == method]
-        for pick in choose(part, its, plan.which, plan.metric).to_dict("records"):
-            line, value, drawn = _line(prepared, pick | {"method": method}, resampler, plan)
-            line["grid"] = layers.get((line["ladder"], method), "")
-            lines.append(line | strength.loc[tuple(line[k] for k in RUNG)].to_dict())
-            values.append(value)
-            samples.append(drawn)
-            dev.append(_on_dev(prepared, pick | {"method": method}))
+    for pick in choose(scores, tried, plan.which, plan.metric, by=["method"]).to_dict("records"):
+        line, value, drawn = _line(prepared, pick, resampler, plan)
+        line["grid"] = layers.get((line["ladder"], line["method"]), "")
+        lines.append(line | strength.loc[tuple(line[k] for k in RUNG)].to_dict())
+        values.append(value)
+        samples.append(drawn)
+        chosen = *(pick[name] for name in PLACE), pick["settings"]
+        dev.append(prepared.on_dev[pick["scored_on"]].get(chosen, np.full(len(SCORES), np.nan)))
     if not lines:
         raise RowsError("the run has no method that edits, only controls; run bench with a method such as rome")
     table = pd.DataFrame(lines)
@@ -171,6 +170,7 @@ class _Prepared:
         scores: the cases of the stratum.
         dev, used, whole_dev: `group_means` of its development cases, of all its cases (both with COMPOSITES), of all
             development cases.
+        on_dev: by what the test scores ("test": `dev`, "all": `used`), the (SCORES,) of every PLACE and its settings.
         placebos: as `settings.placebos`. nothing: means of no setting.
         ruler: what generalisation, specificity and score are. chooser: the same without placebo.
     """
@@ -179,6 +179,7 @@ class _Prepared:
     dev: dict[tuple, pd.DataFrame]
     used: dict[tuple, pd.DataFrame]
     whole_dev: dict[tuple, pd.DataFrame]
+    on_dev: dict[str, dict[tuple, np.ndarray]]
     placebos: dict[tuple, pd.DataFrame]
     nothing: pd.DataFrame
     ruler: Composite
@@ -206,7 +207,19 @@ def _prepare(scores: pd.DataFrame, plan: AnalysisPlan, one: Composite) -> _Prepa
     whole_dev = group_means(scores.loc[scores["split"] == "dev", _CASE], by)
     parts = [dict(iter(table.groupby(PLACE, observed=True))) for table in (usable, dev, used, whole_dev)]
     tables = dict(zip(("scores", "dev", "used", "whole_dev"), parts, strict=True))
-    return _Prepared(**tables, placebos=placebos(scores[_CASE]), nothing=dev.iloc[:0], ruler=one, chooser=by)
+    on_dev = {"test": _scores_of(dev), "all": _scores_of(used)}
+    return _Prepared(
+        **tables, on_dev=on_dev, placebos=placebos(scores[_CASE]), nothing=dev.iloc[:0], ruler=one, chooser=by
+    )
+
+
+def _scores_of(means: pd.DataFrame) -> dict[tuple, np.ndarray]:
+    """(PLACE, settings) -> (SCORES,) of its line of `means`; NaN for what chooses nothing."""
+    values = np.full((len(means), len(SCORES)), np.nan)
+    sides = (*SIDES, "score")
+    values[:, [SCORES.index(name) for name in sides]] = means[list(sides)].to_numpy()
+    values[:, -len(COMPOSITES) :] = means[[one.on_dev or one.name for one in composites()]].to_numpy()
+    return dict(zip(means[[*PLACE, "settings"]].itertuples(index=False, name=None), values, strict=True))
 
 
 def _line(
@@ -284,20 +297,6 @@ def _regret(dev: pd.DataFrame, pick: dict, seed: int) -> dict[str, float]:
     cases = np.ascontiguousarray((2 * (s**2 * gen + g**2 * spec) / (g + s) ** 2).T)
     rng = np.random.default_rng([seed, 79, *"/".join(map(str, (pick[name] for name in PLACE))).encode()])
     return {"n_dev": n_dev, "regret": selection_regret(cases, rng)}
-
-
-def _on_dev(prepared: _Prepared, pick: dict) -> np.ndarray:
-    """(SCORES,) of the chosen setting on the cases that choose; NaN where it has none there."""
-    out = np.full(len(SCORES), np.nan)
-    searched = prepared.dev if pick["scored_on"] == "test" else prepared.used
-    means = searched.get(tuple(pick[name] for name in PLACE))
-    means = None if means is None else means[means["settings"] == pick["settings"]]
-    if means is None or means.empty:
-        return out
-    sides = (*SIDES, "score")
-    out[[SCORES.index(name) for name in sides]] = means[list(sides)].to_numpy()[0]
-    out[-len(COMPOSITES) :] = means[[one.on_dev or one.name for one in composites()]].to_numpy()[0]
-    return out
 
 
 def _at_specificity(

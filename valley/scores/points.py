@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 
 from valley.rows import CONTROLS, METRICS, RUNG, SETTING, kind_order
+from valley.scores.cases import coded
 from valley.scores.composites import chooser
 from valley.scores.curve import Analysis
-from valley.scores.settings import GROUP, bounds, group_means, matching, needed, on_split, pareto, stratum, units_of
+from valley.scores.settings import GROUP, bounds, group_means, needed, on_split, pareto, stratum, units_of
 
 SCORES = ("generalisation", "specificity", "score")
 
@@ -25,9 +26,11 @@ def points(analysis: Analysis) -> pd.DataFrame:
     which, min_known = analysis.options["which"], analysis.options["min_known"]
     one = chooser(analysis.options["metric"])
     lines: list[dict] = []
-    usable = stratum(analysis.scores, which)
+    place = [*RUNG, "edit_kind"]
+    usable = coded(stratum(analysis.scores, which))
+    at = dict(iter(usable.groupby(place, observed=True)))
     for pick in analysis.choice.to_dict("records"):
-        here = matching(usable, {name: pick[name] for name in (*RUNG, "edit_kind")})
+        here = at.get(tuple(pick[name] for name in place), usable.iloc[:0])
         scored = on_split(here, pick["scored_on"])
         basis = here[here["split"] == "dev"] if pick["scored_on"] == "test" else scored
         means = group_means(basis, one)

@@ -44,6 +44,7 @@ from valley.statistics import draw_weights, t_interval, weighted_means
 GROUP: tuple[str, ...] = (*RUNG, "edit_kind", *SETTING)
 PARTS = (*PROBE_KINDS, *CASE_COLUMNS)  # what composites are made of
 BASE = (*PARTS, NET)  # means of case scores, from which METRICS and COMPOSITES follow
+_OF_EDIT, _OF_PLACEBO = pd.Index(BASE), pd.Index(PARTS)  # made once: pandas makes it of a list of names in every call
 COMPOSITES = tuple(one.name for one in composites())
 CONCEPTS = 20  # cases that a rung must have of edits whose subject is a concept, of which there are few
 
@@ -91,24 +92,30 @@ def gated(one: Composite, means: Means, failed: np.ndarray | bool) -> np.ndarray
     return np.where(failed & ~np.isnan(made), 0.0, made) if one.gated else made
 
 
-def candidates(scores: pd.DataFrame, tried: pd.DataFrame) -> pd.DataFrame:
+def candidates(tried: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame:
     """Per ladder, rung and edit kind: how many settings were tried, and which split scores them.
 
     When no rung of a ladder tried more than one setting of an edit kind nothing is chosen, so all cases count.
     Otherwise every rung of that ladder and kind is scored on test, so that rungs are compared on the same cases.
 
     Args:
-        scores: case scores.
         tried: rows (RUNG, edit_kind, SETTING) of everything tried, failed cells too.
+        by: further columns that are counted apart, as of `choose`.
     """
     tried = tried[~tried["method"].isin(CONTROLS) & (tried["method"] != "")]
     settings = tried.drop_duplicates(list(GROUP))
-    count = settings.groupby([*RUNG, "edit_kind"], observed=True).size().rename("n_settings").reset_index()
-    most = count.groupby(["ladder", "edit_kind"])["n_settings"].transform("max")
+    count = settings.groupby([*RUNG, "edit_kind", *by], observed=True).size().rename("n_settings").reset_index()
+    most = count.groupby(["ladder", "edit_kind", *by])["n_settings"].transform("max")
     return count.assign(scored_on=np.where(most > 1, "test", "all"))
 
 
-def choose(scores: pd.DataFrame, tried: pd.DataFrame, which: str = "known", metric: str = PRIMARY) -> pd.DataFrame:
+def choose(
+    scores: pd.DataFrame,
+    tried: pd.DataFrame,
+    which: str = "known",
+    metric: str = PRIMARY,
+    by: Sequence[str] = (),
+) -> pd.DataFrame:
     """The best setting of each rung and edit kind: highest score on the dev cases of the stratum, by the composite of
     `metric` without placebo.
 
@@ -118,12 +125,15 @@ def choose(scores: pd.DataFrame, tried: pd.DataFrame, which: str = "known", metr
     placebo, settings whose own placebo ran are taken before the others. Ties go to the higher generalisation, then to
     the name. Controls (placebo) are never chosen.
 
+    Args:
+        by: further columns of SETTING whose values are chosen among apart: `("method",)` gives each method its best.
+
     Returns:
-        one line per rung and edit kind: SETTING (empty when none could be chosen), n_settings, chosen_on, scored_on,
-        dev_score, reason.
+        one line per rung, edit kind and `by`: SETTING (empty when none could be chosen), n_settings, chosen_on,
+        scored_on, dev_score, reason.
     """
     one = chooser(metric)
-    plan = candidates(scores, tried)
+    plan = candidates(tried, by)
     strata = [name for name in STRATA if name in scores]
     paired = with_placebo(scores) if ruler(metric).net else None
     scores = coded(scores[[*GROUP, "split", *strata, *(name for name in BASE if name in scores)]])
@@ -136,13 +146,13 @@ def choose(scores: pd.DataFrame, tried: pd.DataFrame, which: str = "known", metr
     for means in (dev, whole_dev):
         means["tested"] = _among(means, finalists)
         means["paired"] = paired is not None and _among(means, paired)
-    place = [*RUNG, "edit_kind"]
+    place = [*RUNG, "edit_kind", *by]
     here_of = [dict(iter(means.dropna(subset=["score"]).groupby(place, observed=True))) for means in (dev, whole_dev)]
-    first_of = anyone.drop_duplicates(place).set_index(place)[list(SETTING)]
+    first_of = anyone.drop_duplicates(place).set_index(place, drop=False)[list(SETTING)]
     out = []
     for row in plan.to_dict("records"):
         key = tuple(row[name] for name in place)
-        base = {**row, "method": "", "settings": "", "chosen_on": "", "dev_score": np.nan, "reason": ""}
+        base = {"method": "", "settings": "", **row, "chosen_on": "", "dev_score": np.nan, "reason": ""}
         if row["scored_on"] == "all" or row["n_settings"] == 1:
             if key not in first_of.index:
                 base["reason"] = "every edit failed"
@@ -237,12 +247,12 @@ class Resampler:
 
     def draw(self, part: pd.DataFrame, placebo: pd.DataFrame | None = None) -> Drawn:
         """The cases of one group, at least one, and every bootstrap draw of them; beside their placebo edits."""
-        noise = None if placebo is None or placebo.empty else self._means(placebo, PARTS)
-        return Drawn(self._means(part, BASE), noise)
+        noise = None if placebo is None or placebo.empty else self._means(placebo, _OF_PLACEBO)
+        return Drawn(self._means(part, _OF_EDIT), noise)
 
-    def _means(self, part: pd.DataFrame, columns: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    def _means(self, part: pd.DataFrame, columns: pd.Index) -> tuple[np.ndarray, np.ndarray]:
         """(1, k) means and (draws, k) bootstrapped means of `columns`."""
-        values = part[list(columns)].to_numpy(dtype="float64")
+        values = part[columns].to_numpy(dtype="float64")
         return weighted_means(np.ones((1, len(part))), values), weighted_means(self.weights(part), values)
 
 

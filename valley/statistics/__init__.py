@@ -2,6 +2,7 @@
 
 from valley.statistics.bootstrap import (
     draw_weights,
+    harmonic,
     mean_interval,
     redraw,
     t_interval,
@@ -37,6 +38,7 @@ __all__ = [
     "compare",
     "draw_weights",
     "drawn_errors",
+    "harmonic",
     "holm",
     "hypervolume",
     "mean_interval",

@@ -52,6 +52,12 @@ def weighted_means(weights: np.ndarray, values: np.ndarray) -> np.ndarray:
         return np.divide(total, weights @ present.astype("float64"), out=total)
 
 
+def harmonic(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """2ab / (a + b); 0 where both are 0; NaN where one is."""
+    total = a + b
+    return np.where(total == 0, 0.0, 2 * a * b / np.where(total == 0, 1.0, total))
+
+
 def redraw(drawn: Sequence[np.ndarray], seed: int) -> np.ndarray:
     """(draws,) mean over redrawn sizes of the mean over redrawn seeds; `drawn` has (seeds, draws) samples per size."""
     rng = np.random.default_rng([seed, 77])

@@ -59,17 +59,18 @@ def isotonic(y: np.ndarray, weights: np.ndarray) -> np.ndarray:
     By the min-max formula, fit_i = max_{a<=i} min_{b>=i} mean(y_a..y_b) (Barlow et al. 1972, theorem 1.4), which equals
     the pool-adjacent-violators algorithm and needs no loop over curves.
     """
-    y, weights = np.broadcast_arrays(np.asarray(y, float), np.asarray(weights, float))
-    zero = np.zeros((*y.shape[:-1], 1))
-    total = np.concatenate([zero, np.cumsum(y * weights, axis=-1)], axis=-1)
-    mass = np.concatenate([zero, np.cumsum(weights, axis=-1)], axis=-1)
-    n = y.shape[-1]
-    out = np.full(y.shape, -np.inf)
+    y, weights = np.asarray(y, float), np.asarray(weights, float)
+    shape, n = np.broadcast_shapes(y.shape, weights.shape), y.shape[-1]
+    total, mass = (np.zeros((n + 1, *one.shape[:-1])) for one in (y * weights, weights))
+    for sums, terms in ((total, y * weights), (mass, weights)):  # rungs first: every step works on whole arrays
+        np.cumsum(np.moveaxis(terms, -1, 0), axis=0, out=sums[1:])
+    out = np.full((n, *shape[:-1]), -np.inf)
     for a in range(n):
-        means = (total[..., a + 1 :] - total[..., a : a + 1]) / (mass[..., a + 1 :] - mass[..., a : a + 1])
-        lower = np.minimum.accumulate(means[..., ::-1], axis=-1)[..., ::-1]
-        out[..., a:] = np.maximum(out[..., a:], lower)
-    return out
+        lower = np.full(shape[:-1], np.inf)
+        for b in range(n - 1, a - 1, -1):
+            lower = np.minimum(lower, (total[b + 1] - total[a]) / (mass[b + 1] - mass[a]))
+            out[b] = np.maximum(out[b], lower)
+    return np.ascontiguousarray(np.moveaxis(out, 0, -1))
 
 
 def best_monotone(y: np.ndarray, variance: np.ndarray) -> np.ndarray:

@@ -159,6 +159,14 @@ def test_the_choice_is_the_best_setting_and_dose_on_known_cases(tmp_path: Path) 
         read_choice(tmp_path / "bad.toml", "fact")
 
 
+@pytest.mark.filterwarnings("error")
+def test_an_interval_where_few_cases_have_a_neighbour() -> None:
+    table = rows()
+    table = table[(table["probe"] != "neighbour") | table["case"].isin(["c1", "c2"])]  # some draws hold neither case
+    chosen = best(choices(table))["fact"]
+    assert 0 < chosen.low <= chosen.score <= chosen.high < 1
+
+
 def test_where_on_a_small_model_and_what_takes_its_file(tmp_path: Path) -> None:
     """Searched, stopped by its budget, begun again (nothing is measured twice), and taken by edit and bench."""
     arguments = ["where", world().model, "--kinds", "fact", "--budget", "0.05", "--limit", "9", "--no-map"]

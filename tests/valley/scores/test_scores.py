@@ -13,9 +13,9 @@ from tests.valley.build import NAN, edit, failed, frame, ladder, probes
 from valley.rows import kinds
 from valley.rows.schema import RowsError
 from valley.scores.cases import case_scores, failures, unmeasurable
-from valley.scores.composites import harmonic
 from valley.scores.curve import COLUMNS, curve
 from valley.scores.settings import pareto
+from valley.statistics import harmonic
 from valley.text.curve import format_table
 
 

@@ -8,8 +8,7 @@ from scipy.stats import t
 
 from valley.hypotheses._evidence import LOCATED, Evidence, Finding, Untestable, best_layers, by_student
 from valley.rows import RUNG
-from valley.scores import harmonic
-from valley.statistics import size_of
+from valley.statistics import harmonic, size_of
 
 NONE = "none"
 

@@ -6,7 +6,6 @@ from valley.scores.composites.composite import (
     Means,
     failed_gates,
     fails_gates,
-    harmonic,
 )
 from valley.scores.composites.registry import FORMER, PRIMARY, by_name, chooser, composites, ruler
 from valley.scores.composites.sensitivity import defensible, falls_with_collateral, insensitive_to
@@ -24,7 +23,6 @@ __all__ = [
     "failed_gates",
     "fails_gates",
     "falls_with_collateral",
-    "harmonic",
     "insensitive_to",
     "ruler",
 ]

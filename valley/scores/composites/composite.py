@@ -79,12 +79,6 @@ class Composite:
         return self.function(means)
 
 
-def harmonic(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """2ab / (a + b); 0 where both are 0; NaN where one is."""
-    total = a + b
-    return np.where(total == 0, 0.0, 2 * a * b / np.where(total == 0, 1.0, total))
-
-
 def gen_and_spec(
     means: Means, net: bool = False, own: bool = False, kept: Sequence[str] = KEPT
 ) -> tuple[np.ndarray, np.ndarray]:

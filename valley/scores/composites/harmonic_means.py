@@ -7,7 +7,8 @@ from functools import partial
 
 import numpy as np
 
-from valley.scores.composites.composite import KEPT, Composite, Means, gen_and_spec, harmonic
+from valley.scores.composites.composite import KEPT, Composite, Means, gen_and_spec
+from valley.statistics import harmonic
 
 OTHERS = tuple(kind for kind in KEPT if kind != "same_subject")
 

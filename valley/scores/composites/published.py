@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from valley.scores.composites.composite import Composite, Means, harmonic
+from valley.scores.composites.composite import Composite, Means
+from valley.statistics import harmonic
 
 
 def counterfact_s(means: Means) -> np.ndarray:
