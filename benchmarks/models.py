@@ -22,7 +22,7 @@ LAYER_KEYS = ("num_hidden_layers", "n_layer", "num_layers", "n_layers")
 
 
 def resolve(
-    reference: str, *, cache: Path | None = None, progress: Callable[..., None] | bool | None = None
+    reference: str | Path, *, cache: Path | None = None, progress: Callable[..., None] | bool | None = None
 ) -> Resolved:
     """Finds, fetches, converts or grows the model of a reference, and checks its files.
 
@@ -36,7 +36,7 @@ def resolve(
     """
     parsed = parse(reference)
     if parsed.dtype:
-        plain = resolve(reference.strip().removesuffix(f"#{parsed.dtype}"), cache=cache, progress=progress)
+        plain = resolve(str(reference).strip().removesuffix(f"#{parsed.dtype}"), cache=cache, progress=progress)
         return replace(plain, reference=f"{plain.reference}#{parsed.dtype}", dtype=parsed.dtype)
     if parsed.kind != "grown":
         return resolve_foreign(reference, cache=cache, progress=progress)
@@ -48,7 +48,7 @@ def resolve(
 
 
 def load_model(
-    reference: str,
+    reference: str | Path,
     *,
     device: str | None = "cpu",
     dtype: str | None = None,

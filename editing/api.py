@@ -10,7 +10,7 @@ print(editing.ask(lm, ["Paris is in"], [["Italy", "France"]], delta))
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from editing.delta import Delta
@@ -19,7 +19,7 @@ from editing.eval import AUTO, at_dose, check_dose, replies
 from editing.methods import FAST, make_method, taken_by
 from editing.model import LanguageModel
 from editing.stats import CORPUS, ModelStatistics
-from editing.text import EditRequest, Lookup, slot_count
+from editing.text import EditRequest, Lookup, check_text, slot_count
 
 
 def request(
@@ -47,8 +47,7 @@ def request(
     Raises:
         BadRequest: as `EditRequest`.
     """
-    prompts = (prompt,) if isinstance(prompt, str) else tuple(prompt)
-    targets = (target,) if isinstance(target, str) else tuple(target)
+    prompts, targets = _texts("prompt", prompt), _texts("target", target)
     if lookup is None:
         lookup = "subject_last" if any(slot_count(text) for text in prompts) else "last"
     name = id or f"{subject or (prompts[0] if prompts else '')} -> {', '.join(targets)}"
@@ -56,15 +55,27 @@ def request(
     return EditRequest(name, prompts, subject, targets, lookup, lang, **more)  # type: ignore[arg-type]
 
 
+def _texts(what: str, value: object) -> tuple[str, ...]:
+    """One text, or several, as a tuple.
+
+    Raises:
+        BadRequest: something else.
+    """
+    texts = (value,) if isinstance(value, str) or not isinstance(value, Iterable) else tuple(value)
+    for text in texts:
+        check_text(what, text)
+    return texts  # type: ignore[return-value]
+
+
 def edit(
     lm: LanguageModel,
-    requests: EditRequest | Sequence[EditRequest],
+    requests: EditRequest | Iterable[EditRequest],
     method: str = "rome",
     *,
     fast: bool = False,
     statistics: ModelStatistics | None = None,
-    corpus: str = CORPUS,
-    seed: int = 0,
+    corpus: str | None = None,
+    seed: int | None = None,
     dose: str | float = AUTO,
     **settings: Any,
 ) -> Delta:
@@ -77,29 +88,38 @@ def edit(
             fraction of the time. A setting given as well wins.
         statistics: of `lm`, to share between calls; by default made for this one from `corpus` and `seed` (and kept on
             disk).
-        corpus: text of the key covariance, see `ModelStatistics`.
+        corpus: text of the key covariance, see `ModelStatistics`; "samples:20000" by default.
+        seed: of the samples and prefixes, 0 by default.
         dose: multiple of the change. "auto" is the smallest at which the requests' own prompts give the target with a
             margin (editing/eval/dose.py), 1 the change as the method makes it.
         settings: of the method, instead of its defaults.
 
     Raises:
-        BadRequest: no request, an unknown method or setting, a request that cannot be carried out, a dose that is none.
+        BadRequest: no request, an unknown method or setting, a request that cannot be carried out, a dose that is none;
+            statistics of another model, or together with a corpus or seed.
         UserError: as the method.
     """
-    batch = [requests] if isinstance(requests, EditRequest) else list(requests)
+    batch = [requests] if isinstance(requests, EditRequest) or not isinstance(requests, Iterable) else list(requests)
     if not batch:
         raise BadRequest("no request to edit; give at least one editing.Request")
+    for one in batch:
+        if not isinstance(one, EditRequest):
+            raise BadRequest(f"request {one!r:.80}: not an editing.Request; write Request(prompt, subject, target)")
     dose = check_dose(dose)
     chosen = (taken_by(method, FAST) if fast else {}) | settings
-    statistics = statistics or ModelStatistics(lm, corpus=corpus, seed=seed)
+    if statistics is None:
+        statistics = ModelStatistics(lm, corpus=CORPUS if corpus is None else corpus, seed=seed or 0)
+    elif corpus is not None or seed is not None:
+        raise BadRequest("statistics, and a corpus or seed; the statistics have theirs, give one or the other")
+    statistics.refuse_other(lm)
     delta = make_method(method, **chosen)(lm, batch, statistics)
     return at_dose(lm, delta, batch, dose)[0]
 
 
 def ask(
     lm: LanguageModel,
-    prompts: Sequence[str],
-    candidates: Sequence[Sequence[str]],
+    prompts: Iterable[str],
+    candidates: Iterable[Iterable[str]],
     delta: Delta | None = None,
 ) -> list[dict[str, float]]:
     """log P(candidate | prompt) in nats, summed over the candidate's tokens: one dict per prompt, candidates as keys.
@@ -110,11 +130,20 @@ def ask(
         delta: asks the model under this change; without it, the model as it is.
 
     Raises:
-        BadRequest: not as many lists of candidates as prompts; a prompt longer than the model reads.
+        BadRequest: not as many lists of candidates as prompts, an empty candidate, something else than texts or than a
+            Delta; a prompt longer than the model reads.
     """
-    if isinstance(prompts, str) or len(prompts) != len(candidates):
-        raise BadRequest(f"{len(candidates)} lists of candidates; give a list of prompts and one list for each of them")
-    answers = replies(lm, prompts, candidates, deltas=[delta] if delta is not None else [])
-    return [
-        dict(zip(texts, map(float, reply.logp), strict=True)) for texts, reply in zip(candidates, answers, strict=True)
-    ]
+    lists = [one if isinstance(one, str) else list(one) for one in candidates]
+    texts = [prompts] if isinstance(prompts, str) else list(prompts)
+    if isinstance(prompts, str) or len(texts) != len(lists) or any(isinstance(one, str) for one in lists):
+        raise BadRequest(f"{len(lists)} lists of candidates; give a list of prompts and one list for each of them")
+    for text, answers in zip(texts, lists, strict=True):
+        check_text("prompt", text)
+        for answer in answers:
+            check_text("candidate", answer)
+            if not answer.strip():
+                raise BadRequest(f"prompt {text!r:.80}: an empty candidate; give the text of an answer")
+    if not isinstance(delta, Delta | None):
+        raise BadRequest(f"delta {delta!r:.80}: not a Delta; give what `edit` returned, or Delta.load(FOLDER)")
+    found = replies(lm, texts, lists, deltas=[delta] if delta is not None else [])
+    return [dict(zip(one, map(float, reply.logp), strict=True)) for one, reply in zip(lists, found, strict=True)]

@@ -57,10 +57,11 @@ def export_peft(
 
     Raises:
         BadRequest: the delta has a part without an adapter form, or a dense one that needs a higher rank.
-        BadModel: the delta does not fit the model.
+        BadModel: the delta was computed on another model, or does not fit this one.
         BadData: the folder holds other files, or cannot be written.
     """
     folder = _checked_folder(Path(folder))
+    lm.refuse_delta_of(delta.provenance.get("model_hash"))
     if delta.context:
         raise BadRequest("this edit is a text before the prompt, not a change of weights; no adapter can hold it")
     if not delta.factors:

@@ -147,7 +147,12 @@ class Method(Settings, ABC):
     def provenance(
         self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics
     ) -> dict[str, Any]:
-        """How a delta was made, as it is saved with it."""
+        """How a delta was made, as it is saved with it.
+
+        Raises:
+            BadRequest: statistics of another model.
+        """
+        statistics.refuse_other(lm)
         return {
             "method": self.name,
             "settings": self.settings(),

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from editing.errors import BadModel, NoSite
+from editing.errors import BadModel, BadRequest, NoSite
 from editing.lazy import nn, torch
 from editing.model import experts
 from editing.model.bfloat16 import LEAST_GAIN, NARROWEST, bfloat16_gain
@@ -148,9 +148,10 @@ class LanguageModel:
     def weight_hash(self) -> str:
         """sha256 of names, types, shapes and bytes of all weights, offloaded or not.
 
-        Taken at the first call and kept: a model in use is known by its unedited weights.
+        Taken at the first call, without the edits that are applied then, and kept.
         """
-        return hash_weights(self.module)
+        with self.unedited():
+            return hash_weights(self.module)
 
     def refuse_delta_of(self, model_hash: str | None) -> None:
         """Check that an edit was computed on this model, by the hash in its provenance; None is not checked.
@@ -158,9 +159,7 @@ class LanguageModel:
         Raises:
             BadModel: the edit was computed on other weights.
         """
-        if model_hash is None or (self.state.writers and "weight_hash" not in vars(self)):
-            return  # the hash of a model that carries edits would be of the edited weights
-        if model_hash != self.weight_hash:
+        if model_hash is not None and model_hash != self.weight_hash:
             raise BadModel(
                 f"{self.name}: this delta was computed on another model (weights {model_hash[:12]}, "
                 f"here {self.weight_hash[:12]}); load that model, or use `Delta(delta.factors)` to apply it here anyway"
@@ -258,8 +257,19 @@ class LanguageModel:
 
     def generate(self, prompt: str, new_tokens: int = 20) -> str:
         """The greedy continuation of `prompt`, at most `new_tokens` tokens, cut at end-of-text; under `Delta.applied`
-        the edited one. A blank that ends the prompt is left to the model, which writes it with the next word."""
+        the edited one. A blank that ends the prompt is left to the model, which writes it with the next word.
+
+        Raises:
+            BadRequest: fewer than one new token, or no room for them behind the prompt.
+        """
+        if new_tokens < 1:
+            raise BadRequest(f"new_tokens={new_tokens}; give at least 1")
         ids = torch.tensor([self.encode(prompt.removesuffix(" ") or prompt)], device=self.device)
+        if ids.shape[1] + new_tokens > self.max_length:
+            raise BadRequest(
+                f"a prompt of {ids.shape[1]} tokens that ends {prompt[-40:]!r} and {new_tokens} new ones: "
+                f"the model reads {self.max_length}; shorten the prompt or take fewer new tokens"
+            )
         mask = torch.ones_like(ids)
         with torch.no_grad(), quiet_transformers():
             out = self.module.generate(

@@ -116,7 +116,7 @@ def find_device(device: str | None) -> torch.device:
 
 
 def load(
-    reference: str, *, device: str | None = None, dtype: str | None = None, cache: Path | None = None
+    reference: str | Path, *, device: str | None = None, dtype: str | None = None, cache: Path | None = None
 ) -> LanguageModel:
     """The model of a reference: a hub id, a local folder, `gguf:PATH` or `package:NAME`; see
     `editing/references/reference.py`.

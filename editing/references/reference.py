@@ -15,6 +15,7 @@ Code that came with a model is never run and pickled weights are never read.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Callable, Sequence
@@ -76,12 +77,16 @@ def with_dtype(reference: str, dtype: str) -> str:
     return reference if sign and there in DTYPES else f"{reference}#{dtype}"
 
 
-def parse(reference: str) -> Parsed:
-    """The form of a reference.
+def parse(reference: str | os.PathLike[str]) -> Parsed:
+    """The form of a reference; a path object is a folder.
 
     Raises:
         BadModel: none of the known forms.
     """
+    if isinstance(reference, os.PathLike):
+        return Parsed("folder", os.fspath(reference))
+    if not isinstance(reference, str):
+        raise BadModel(f"model {reference!r:.80}: not a model reference; write {FORMS}")
     text = reference.strip()
     if not text or any(ord(char) < 32 for char in text):
         raise BadModel(f"model {reference!r:.80}: not a model reference; write {FORMS}")
@@ -103,7 +108,10 @@ def parse(reference: str) -> Parsed:
 
 
 def resolve(
-    reference: str, *, cache: Path | None = None, progress: Callable[..., None] | bool | None = None
+    reference: str | os.PathLike[str],
+    *,
+    cache: Path | None = None,
+    progress: Callable[..., None] | bool | None = None,
 ) -> Resolved:
     """Finds, fetches or converts the model of a reference, and checks its files.
 
@@ -118,7 +126,7 @@ def resolve(
     parsed, root = parse(reference), cache or cache_root()
     show = progress is not False
     if parsed.dtype:
-        plain = resolve(reference.strip().removesuffix(f"#{parsed.dtype}"), cache=cache, progress=progress)
+        plain = resolve(str(reference).strip().removesuffix(f"#{parsed.dtype}"), cache=cache, progress=progress)
         return replace(plain, reference=f"{plain.reference}#{parsed.dtype}", dtype=parsed.dtype)
     if parsed.kind == "hub":
         return _hub(parsed.name)

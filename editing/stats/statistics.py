@@ -105,6 +105,18 @@ class ModelStatistics:
         sites = f"{len(self._covariances)} covariances"
         return f"ModelStatistics({self.lm.name!r}, {self.corpus!r}, seed={self.seed}, {sites}, in {self._cache})"
 
+    def refuse_other(self, lm: LanguageModel) -> None:
+        """Check that these are statistics of `lm`: those of another model of its shape would fit without an error.
+
+        Raises:
+            BadRequest: they are of other weights.
+        """
+        if self.lm is not lm and self.lm.weight_hash != lm.weight_hash:
+            raise BadRequest(
+                f"statistics of {self.lm.name} (weights {self.lm.weight_hash[:12]}), but the model is {lm.name} "
+                f"({lm.weight_hash[:12]}); make them with Statistics(lm) of that model"
+            )
+
     def prefixes(self, counts: dict[int, int]) -> tuple[str, ...]:
         """Texts of the unedited model to put before a prompt; `counts` maps a length in tokens to how many."""
         key = json.dumps(counts, sort_keys=True)

@@ -3,7 +3,7 @@
 from editing.text.borders import border, join, question, sentence, unspaced
 from editing.text.contexts import Contexts, build_contexts
 from editing.text.languages import essence_of, find_language, language_code, language_of_text
-from editing.text.requests import EditRequest, Lookup
+from editing.text.requests import EditRequest, Lookup, check_text
 from editing.text.slots import SLOT, escaped, fill, parts, slot_count
 from editing.text.tokens import Asked, Prompt, continuation_ids, divided, prompt_answers, tokenise, whole_ids
 
@@ -16,6 +16,7 @@ __all__ = [
     "Prompt",
     "border",
     "build_contexts",
+    "check_text",
     "continuation_ids",
     "divided",
     "escaped",

@@ -18,6 +18,18 @@ from editing.text.slots import fill, slot_count
 Lookup = Literal["subject_last", "last"]
 
 
+def check_text(what: str, text: object) -> None:
+    """Check that `text` is one that a tokenizer takes.
+
+    Raises:
+        BadRequest: no string, or one with half a character (a lone surrogate).
+    """
+    if not isinstance(text, str):
+        raise BadRequest(f"{what} {text!r:.80}: a {type(text).__name__}; give a text")
+    if any("\ud800" <= char <= "\udfff" for char in text):
+        raise BadRequest(f"{what} {text!r:.80}: holds half a character (a lone surrogate); decode the text as UTF-8")
+
+
 @dataclass(frozen=True, repr=False)
 class EditRequest:
     """One change of one model, independent of which model and which method.
@@ -38,7 +50,7 @@ class EditRequest:
             in the prompts' slot instead of it.
 
     Raises:
-        BadRequest: an unknown language, a prompt without exactly one slot, an empty subject or target, a wrong number
+        BadRequest: something else than texts, an unknown language, a prompt without exactly one slot, an empty subject or target, a wrong number
             of targets.
     """
 
@@ -55,6 +67,9 @@ class EditRequest:
         def refuse(why: str, fix: str) -> BadRequest:
             return BadRequest(f"request {self.id!r}: {why}; {fix}")
 
+        for what, texts in (("subject", (self.subject,)), ("prompt", self.prompts), ("target", self.targets)):
+            for text in texts:
+                check_text(f"request {self.id!r}: {what}", text)
         object.__setattr__(self, "lang", language_code(self.lang))
         if not self.prompts:
             raise refuse("no prompt", "give at least one")

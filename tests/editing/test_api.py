@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 import subprocess
 import sys
@@ -93,3 +94,70 @@ def test_the_face_names_what_it_has() -> None:
     code = "import sys, editing, benchmarks, valley; print([m for m in ('torch', 'pandas') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+CAPITAL = editing.Request("The capital of {} is the city of", "France", "Rome", lookup="last")
+QUICK = {"short_prefixes": 0, "long_prefixes": 0, "dose": 1}
+
+
+def test_a_folder_may_be_a_path_object(trained_lm, tmp_path: Path) -> None:
+    save_tiny(trained_lm, tmp_path / "model")
+    assert editing.load(tmp_path / "model").weight_hash == trained_lm.weight_hash
+    with pytest.raises(editing.UserError, match="not a model reference"):
+        editing.load(None)  # type: ignore[arg-type]
+
+
+def test_statistics_of_another_model_are_refused(trained_lm) -> None:
+    """They have the shape of this one's, so that nothing else would notice."""
+    module = copy.deepcopy(trained_lm.module)
+    with torch.no_grad():
+        next(module.parameters()).mul_(1.5)
+    other = editing.LanguageModel(module, trained_lm.tokenizer, name="other")
+    theirs = editing.Statistics(other, corpus="identity")
+    with pytest.raises(BadRequest, match="statistics of other"):
+        editing.edit(trained_lm, CAPITAL, statistics=theirs, **QUICK)
+    with pytest.raises(BadRequest, match="statistics of other"):
+        editing.make_method("rome", short_prefixes=0, long_prefixes=0)(trained_lm, [CAPITAL], theirs)
+    ours = editing.Statistics(trained_lm, corpus="identity")
+    with pytest.raises(BadRequest, match="one or the other"):
+        editing.edit(trained_lm, CAPITAL, statistics=ours, corpus="samples:2000", **QUICK)
+    delta = editing.edit(trained_lm, CAPITAL, statistics=ours, **QUICK)
+    with pytest.raises(editing.UserError, match="computed on another model"):
+        editing.export_peft(delta, other, "nowhere")
+
+
+def test_the_weight_hash_is_of_the_unedited_model_whenever_it_is_taken(trained_lm) -> None:
+    delta = editing.edit(trained_lm, CAPITAL, corpus="identity", **QUICK)
+    fresh = editing.LanguageModel(copy.deepcopy(trained_lm.module), trained_lm.tokenizer, name="fresh")
+    with editing.Delta(delta.factors).applied(fresh):
+        assert fresh.weight_hash == trained_lm.weight_hash
+
+
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda lm: editing.ask(lm, ["Paris is in"], ["Italy"]), "one list for each"),
+        (lambda lm: editing.ask(lm, ["Paris is in"], [["Italy", ""]]), "empty candidate"),
+        (lambda lm: editing.ask(lm, [None], [["Italy"]]), "give a text"),
+        (lambda lm: editing.ask(lm, ["Paris is in"], [["Italy"]], "delta"), "not a Delta"),
+        (lambda lm: editing.ask(lm, ["\ud800"], [["Italy"]]), "half a character"),
+        (lambda lm: editing.Request("The capital of {} is", "France", 3), "give a text"),
+        (lambda lm: editing.Request(b"The capital of {} is", "France", "Rome"), "give a text"),
+        (lambda lm: editing.Request("The capital of {} is", "Fr\ud800", "Rome"), "half a character"),
+        (lambda lm: editing.edit(lm, {"prompt": "The capital of {} is"}), "not an editing.Request"),
+        (lambda lm: editing.edit(lm, None), "not an editing.Request"),
+        (lambda lm: lm.generate("Paris is in", 0), "at least 1"),
+        (lambda lm: lm.generate("Paris is in", lm.max_length), "the model reads"),
+    ],
+)
+def test_values_of_the_wrong_type_are_refused(trained_lm, call, message: str) -> None:
+    with pytest.raises(BadRequest, match=message):
+        call(trained_lm)
+
+
+def test_prompts_and_requests_may_come_from_generators(trained_lm) -> None:
+    prompt = "The capital of France is the city of"
+    lists = [["Rome", "Paris"]]
+    assert editing.ask(trained_lm, iter([prompt]), (iter(one) for one in lists)) == editing.ask(
+        trained_lm, [prompt], lists
+    )
