@@ -33,6 +33,7 @@ from editing.text import fill
 
 DESCRIPTION = "your own facts as a table of ten columns (facts_table:PATH), CSV, TSV or JSONL"
 COLUMNS = ("id", "lang", "relation", "subject", "prompt", "target", "old", "aliases", "paraphrases", "neighbours")
+ONE = COLUMNS[:7]  # one text each
 NEEDED = ("subject", "prompt", "target")
 NEIGHBOURS = 4
 BETWEEN, ARROW = "|", "=>"
@@ -49,11 +50,14 @@ def read(file: DataFile, seed: int = 0, limit: int | None = None) -> CaseSet:
     Raises:
         BadData: the first fault of the file, naming file, record, column and fix.
     """
-    ids: set[str] = set()
+    said: dict[str, set[str]] = {}
 
     def parse(place: Place, row: Any) -> Draft:
-        made = _parse(place, row, strict=str(look(row, "id")[1]) not in ids)
-        ids.add(made.id)
+        made = _parse(place, row, strict=str(look(row, "id")[1]) not in said)
+        if made.lang in said.setdefault(made.id, set()):
+            fix = "give every fact an id of its own, or name the language of the row as lang"
+            place.refuse(f"id {made.id!r} has a row in {made.lang} already", fix)
+        said[made.id].add(made.lang)
         return made
 
     drafts, bad = collect(str(file.path), file.records, parse)
@@ -71,7 +75,7 @@ def read(file: DataFile, seed: int = 0, limit: int | None = None) -> CaseSet:
 
 def _parse(place: Place, row: Any, strict: bool) -> Draft:
     """A row; only the first one of an id is edited, so only there the prompt must name the subject."""
-    cell = {key: text(place, value, key) for key in COLUMNS if isinstance(value := look(row, key)[1], str)}
+    cell = {key: text(place, value, key) for key in ONE if (value := look(row, key)[1]) is not None}
     for key in NEEDED:
         if key not in cell:
             place.refuse(f"no {key!r}", f"fill the column {key}")
