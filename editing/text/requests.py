@@ -50,8 +50,8 @@ class EditRequest:
             in the prompts' slot instead of it.
 
     Raises:
-        BadRequest: something else than texts, an unknown language, a prompt without exactly one slot, an empty subject or target, a wrong number
-            of targets.
+        BadRequest: something else than texts, an unknown language, a prompt without exactly one slot, an empty subject
+            or target, a wrong number of targets.
     """
 
     id: str

@@ -91,6 +91,21 @@ def test_tables_of_any_delimiter_are_tables_of_facts(tmp_path, name, mark):
     assert all(any(probe.kind == "neighbour" for probe in case.probes) for case in made)
 
 
+def test_rows_of_one_id_are_one_fact_only_where_their_languages_differ(tmp_path):
+    """Other people's files number relations or repeat an id: three facts would become one with two 'translations'."""
+    rows = [
+        {"id": 1, "lang": lang, "subject": subject, "prompt": prompt, "target": "Rome", "old": "Paris"}
+        for lang, subject, prompt in (
+            ("en", "France", "The capital of {} is"),
+            ("fr", "la France", "La capitale de {} est"),
+            ("en", "Gaul", "The capital of {} is"),
+        )
+    ]
+    made = read_cases(f"facts_table:{wild.write(tmp_path, rows)}", "fact")
+    assert len(made.cases) == 1 and {p.lang for p in made.cases[0].probes if p.kind == "cross_lingual"} == {"fr"}
+    assert [(one.record, "id '1' has a row in en already" in one.reason) for one in made.left_out] == [(3, True)]
+
+
 def test_one_of_several_splits_is_chosen(tmp_path):
     path = wild.write(tmp_path, {"train": FACTS, "test": FACTS[:3]})
     with pytest.raises(
