@@ -47,7 +47,19 @@ class Doses(click.ParamType):
             raise BadRequest(f"--doses {value}: write numbers with commas, such as 0.5,1,2") from None
 
 
-FOLDER = click.Path(path_type=Path)
+class Folder(click.Path):
+    """A path to write to. An empty one, as an unset variable of a shell gives it, would be the current folder."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            raise BadRequest(f"{param.opts[0] if param else 'path'} is empty; name a file or folder")
+        return super().convert(value, param, ctx)
+
+
+FOLDER = Folder()
 
 # The options that several commands take, each described once. `option` makes one of them, with changes for a command.
 TABLE: dict[str, dict[str, Any]] = {

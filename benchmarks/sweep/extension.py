@@ -47,13 +47,19 @@ def chain_of(folder: Path, fixed: dict, about: Mapping, extend: bool) -> Chain:
         extend: whether a plan that holds all of the last one, and more, is to extend the run.
 
     Raises:
-        BadData: another plan than those of the run, or one that leaves out or changes something of it; a packed run.
+        BadData: another plan than those of the run, or one that leaves out or changes something of it; a packed run;
+            a plan that was changed by hand.
     """
     if not about:
         return Chain((fixed,))
     if about.get("packed"):
         raise BadData(f"{folder}: a packed run, to which nothing can be added; use another --out")
     plans = [about.get("plan", fixed), *(one["plan"] for one in about.get("extensions", []))]
+    hashes = [about.get("plan_hash"), *(one["plan_hash"] for one in about.get("extensions", []))]
+    if any(known and known != digest(plan) for known, plan in zip(hashes, plans, strict=True)):
+        raise BadData(
+            f"{folder}/run.json: a plan in it and its hash differ, so it was changed by hand; restore the file"
+        )
     for number, plan in enumerate(plans, 1):
         if not _unlike(plan, fixed):
             return Chain(tuple(plans[:number]))

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
 from benchmarks.sweep.run_folder.cell_files import notes_in
@@ -55,6 +57,9 @@ def status(folder: Path) -> Status:
     times: list[float] = []
     for file in without_leftovers(sorted((folder / "cells").glob("*.parquet"))):
         try:
+            if about.get("packed"):
+                states |= _in_packed(file)
+                continue
             notes = notes_in(file)
             states |= {address: "failed" if note["failed"] else "done" for address, note in notes.items()}
             if not is_compacted(file) and "done" in states[file.stem]:
@@ -83,6 +88,14 @@ def status(folder: Path) -> Status:
         about.get("fixed_at", ""),
         about.get("commit", ""),
     )
+
+
+def _in_packed(file: Path) -> dict[str, str]:
+    """What became of each cell of a packed run, which keeps rows only: one failed where every row of it says so."""
+    table = pq.read_table(file, columns=["cell", "error"])
+    good = pc.equal(pc.fill_null(table["error"], ""), "")
+    cells = pa.table({"cell": table["cell"], "good": good}).group_by("cell").aggregate([("good", "any")])
+    return {one["cell"]: "done" if one["good_any"] else "failed" for one in cells.to_pylist()}
 
 
 def _held(lock: Path) -> bool:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,8 @@ def pack(run: Path, out: Path) -> Packed:
         raise RowsError(f"{out}: holds the cells of a run; give --out another folder")
     rows = rounded(read_run(run, doses=True))
     about = read_run_json(run)
+    if (out / "run.json").is_file() and not _of_one_run(about, read_run_json(out)):
+        raise RowsError(f"{out}: holds another run, packed; give --out another folder")
     table = pa.Table.from_pandas(rows, preserve_index=False)
 
     with atomic_file(cells / NAME) as temporary:
@@ -84,6 +87,11 @@ def pack(run: Path, out: Path) -> Packed:
     write_plans(about, out)
     before = sum(file.stat().st_size for file in (run / "cells").glob("*.parquet"))
     return Packed(out, len(rows), before, (cells / NAME).stat().st_size)
+
+
+def _of_one_run(one: Mapping, other: Mapping) -> bool:
+    """Whether two run.json are of the same run, at whatever point of its progress."""
+    return all(one.get(key) == other.get(key) for key in ("plan", "fixed_at"))
 
 
 def rounded(rows: pd.DataFrame) -> pd.DataFrame:

@@ -75,7 +75,8 @@ def check(rows: pd.DataFrame) -> pd.DataFrame:
     if twice.any():
         bad = good[twice].iloc[0]
         raise RowsError(
-            f"case {bad['case']!r} at {bad['rung']!r}: {bad['probe']} {bad['probe_index']} is in the rows twice"
+            f"case {bad['case']!r} at {bad['rung']!r}: {bad['probe']} {bad['probe_index']} is in the rows "
+            f"twice; remove the copy of cell {str(bad['cell'])[:12]} from the run's cells"
         )
     for key, column, fix in (
         (RUNG, "model_hash", "name the rungs apart"),

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 
 import numpy as np
 from scipy.stats import binomtest
@@ -134,8 +135,8 @@ def power(
     """
     if rungs < 3:
         raise RowsError(f"--rungs {rungs}: a valley needs at least 3 rungs")
-    if seeds < 1 or sd <= 0 or depth <= 0 or not 0 < level < 1:
-        raise RowsError("power: seeds must be 1 or more, sd and depth above 0, level between 0 and 1")
+    if seeds < 1 or not 0 < sd < inf or not 0 < depth < inf or not 0 < level < 1:
+        raise RowsError("power: seeds must be 1 or more, sd and depth above 0 and finite, level between 0 and 1")
     variance, df = np.full(rungs, sd**2 / seeds), float(rungs * (seeds - 1)) if seeds > 1 else np.inf
     monotone = {"flat": np.zeros(rungs), "decline": depth * np.exp(-4 * np.linspace(0, 1, rungs))}
     return Power(

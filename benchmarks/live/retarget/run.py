@@ -194,7 +194,7 @@ def chosen_methods(by: Sequence[str], settings: Mapping[str, object]):
         raise BadRequest("no method to retarget by; name one or several, such as --by rome,steer")
     for key in settings:
         if not any(key in make_method(name).settings() for name in by):
-            raise BadRequest(f"none of {', '.join(by)} has a setting {key!r}; see `python cli.py methods`")
+            raise BadRequest(f"none of {', '.join(by)} has a setting {key!r}; see `python cli.py describe {by[0]}`")
     given = {name: taken_by(name, settings) for name in by}
     return [make_method(name, **(usual_settings("retarget", name, own) | own)) for name, own in given.items()]
 

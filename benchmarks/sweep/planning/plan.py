@@ -188,9 +188,9 @@ class Plan:
                     raise BadRequest(f"unknown {what} {name!r}; use one or more of {', '.join(there)}")
         for key, _ in self.settings:
             if not any(key in make_method(name).settings() for name in self.methods):
-                raise BadRequest(
-                    f"none of {', '.join(self.methods)} has a setting {key!r}; see `python cli.py methods`"
-                )
+                methods = ", ".join(self.methods)
+                fix = f"see `python cli.py describe {self.methods[0]}`"
+                raise BadRequest(f"none of {methods} has a setting {key!r}; {fix}")
         if self.search not in (*SEARCHES, ADAPTIVE):
             raise BadRequest(f"unknown search {self.search!r}; use one of {', '.join(SEARCHES)}")
         if self.search_rule not in (None, *RULES):

@@ -102,7 +102,8 @@ def _at_sites(plan: Plan) -> Plan:
 def _with_setting(plan: Plan, key: str, value: object) -> Plan:
     takers = [name for name in plan.methods if key in make_method(name).settings()]
     if not takers:
-        raise BadRequest(f"none of {', '.join(plan.methods)} has a setting {key!r}; see `python cli.py methods`")
+        methods = ", ".join(plan.methods)
+        raise BadRequest(f"none of {methods} has a setting {key!r}; see `python cli.py describe {plan.methods[0]}`")
     for name in takers:
         make_method(name, **{key: value})  # refuses a value that does not fit
         plan = _with_axis(plan, name, key, (value,))

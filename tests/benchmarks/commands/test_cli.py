@@ -214,6 +214,7 @@ def test_bench_mistakes_are_one_line_before_any_work(tiny: World, tmp_path: Path
     assert not (tmp_path / "out").exists()
     assert "cannot write" in bench(out=tmp_path / "file")
     assert "cannot write" in bench(out="/proc/run")
+    assert "--out is empty" in bench(out="")  # an unset variable of a shell, not the current folder
     assert (tmp_path / "file").read_text() == ""
     assert "--out" in refused("bench")
 

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import shlex
+import shutil
 from datetime import datetime
 from pathlib import Path
 
@@ -204,3 +205,19 @@ def test_status_merge_and_slurm(plan: Path, run: Path, tmp_path: Path) -> None:
     assert "--shard ${SLURM_ARRAY_TASK_ID}/8" in (tmp_path / "job.sh").read_text()
     assert "no run there" in refused("status", tmp_path)
     assert "memory" in refused("slurm", plan, "--memory", "much", "--out", tmp_path)
+
+
+def test_the_status_of_a_packed_run_is_that_of_the_run(run: Path, tmp_path: Path) -> None:
+    call("pack", run, "--out", tmp_path / "packed")
+    text = call("status", tmp_path / "packed").stdout
+    assert "6 of 6 cells done, 0 failed" in text and "unreadable" not in text
+
+
+def test_a_plan_changed_by_hand_is_not_gone_on_with(plan: Path, run: Path, tmp_path: Path) -> None:
+    """Whoever changes run.json and the plan alike would put cells of another plan beside the old hash."""
+    shutil.copytree(run, tmp_path / "run")
+    text = (run / "run.json").read_text()
+    (tmp_path / "run" / "run.json").write_text(text.replace('"corpus": "samples:500"', '"corpus": "samples:600"'))
+    (tmp_path / "new.toml").write_text(plan.read_text().replace("samples:500", "samples:600"))
+    message = refused("bench", tmp_path / "new.toml", "--out", tmp_path / "run", "--device", "cpu")
+    assert "changed by hand" in message

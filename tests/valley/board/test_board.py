@@ -60,6 +60,9 @@ def test_a_line_without_a_score_says_why(copied: Path, tmp_path: Path) -> None:
     few = board([copied / "theirs"], min_known=5)
     assert ((few["reason"] != "") == few["score"].isna()).all() and few["score"].isna().any()
     assert "no placebo" in format_board(few)
+    one, two = (few.iloc[:1].assign(model=f"./models/a-long-folder/gpt2-{size}") for size in ("1x64", "2x128"))
+    text = format_board(pd.concat([one, two]))  # folders share their beginning
+    assert "gpt2-1x64" in text and "gpt2-2x128" in text
     assert "null" in write_board(table, tmp_path / "b.html").read_text()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -93,6 +94,12 @@ def test_nothing_is_overwritten_or_added(run: Path, tmp_path: Path) -> None:
     with pytest.raises(RowsError, match="no such run folder"):
         pack(tmp_path / "gone", tmp_path / "packed")
     pack(run, tmp_path / "packed")
+    pack(run, tmp_path / "packed")  # the same run, perhaps further on
+    shutil.copytree(run, tmp_path / "second")
+    about = json.loads((run / "run.json").read_text()) | {"fixed_at": "1999-01-01T00:00:00+00:00"}
+    (tmp_path / "second" / "run.json").write_text(json.dumps(about))
+    with pytest.raises(RowsError, match="another run, packed"):
+        pack(tmp_path / "second", tmp_path / "packed")
     with pytest.raises(BadData, match="packed run"):
         RunStore(tmp_path / "packed", {"ladder": "toy"}, {}, {})
 

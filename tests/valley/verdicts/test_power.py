@@ -47,6 +47,13 @@ def test_detectable_depth_is_detected_at_the_target_rate():
 
 
 def test_bad_designs_are_refused_in_one_line():
-    for bad in ((2, 3, 0.03, 0.2), (8, 0, 0.03, 0.2), (8, 3, 0.0, 0.2), (8, 3, 0.03, -1.0)):
+    for bad in (
+        (2, 3, 0.03, 0.2),
+        (8, 0, 0.03, 0.2),
+        (8, 3, 0.0, 0.2),
+        (8, 3, 0.03, -1.0),
+        (8, 3, 0.03, np.nan),
+        (8, 3, np.inf, 0.2),
+    ):
         with pytest.raises(RowsError):
             power(*bad)
