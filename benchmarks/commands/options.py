@@ -4,6 +4,7 @@ imports."""
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import asdict, is_dataclass
 from functools import partial
@@ -47,19 +48,7 @@ class Doses(click.ParamType):
             raise BadRequest(f"--doses {value}: write numbers with commas, such as 0.5,1,2") from None
 
 
-class Folder(click.Path):
-    """A path to write to. An empty one, as an unset variable of a shell gives it, would be the current folder."""
-
-    def __init__(self) -> None:
-        super().__init__(path_type=Path)
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if value == "":
-            raise BadRequest(f"{param.opts[0] if param else 'path'} is empty; name a file or folder")
-        return super().convert(value, param, ctx)
-
-
-FOLDER = Folder()
+FOLDER = click.Path(path_type=Path)
 
 # The options that several commands take, each described once. `option` makes one of them, with changes for a command.
 TABLE: dict[str, dict[str, Any]] = {
@@ -198,6 +187,15 @@ class Command(click.Command):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.params += verbosity()
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click, but an empty argument, which an unset variable of a shell leaves, is a mistake: as a path it would
+        be the current folder, elsewhere as if it had not been given."""
+        for before, word in zip(["", *args], args, strict=False):
+            if not word or re.fullmatch(r"--[\w-]+=", word):
+                name = word.rstrip("=") or (before if before.startswith("-") else "an argument")
+                raise BadRequest(f"{name} is empty; write its value, or leave it out")
+        return super().parse_args(ctx, args)
 
 
 class Group(click.Group):

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
@@ -92,10 +91,13 @@ def status(folder: Path) -> Status:
 
 def _in_packed(file: Path) -> dict[str, str]:
     """What became of each cell of a packed run, which keeps rows only: one failed where every row of it says so."""
-    table = pq.read_table(file, columns=["cell", "error"])
-    good = pc.equal(pc.fill_null(table["error"], ""), "")
-    cells = pa.table({"cell": table["cell"], "good": good}).group_by("cell").aggregate([("good", "any")])
-    return {one["cell"]: "done" if one["good_any"] else "failed" for one in cells.to_pylist()}
+    states: dict[str, str] = {}
+    for row in pq.read_table(file, columns=["cell", "error"]).to_pylist():
+        if not row["error"]:
+            states[row["cell"]] = "done"
+        else:
+            states.setdefault(row["cell"], "failed")
+    return states
 
 
 def _held(lock: Path) -> bool:

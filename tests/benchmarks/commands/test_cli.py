@@ -215,6 +215,8 @@ def test_bench_mistakes_are_one_line_before_any_work(tiny: World, tmp_path: Path
     assert "cannot write" in bench(out=tmp_path / "file")
     assert "cannot write" in bench(out="/proc/run")
     assert "--out is empty" in bench(out="")  # an unset variable of a shell, not the current folder
+    assert "--save is empty" in refused("edit", "--model", "x", "--rename", "a=b", "--save=")
+    assert "an argument is empty" in refused("curve", "")
     assert (tmp_path / "file").read_text() == ""
     assert "--out" in refused("bench")
 
