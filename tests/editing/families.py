@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
-import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
@@ -213,10 +212,7 @@ SOME = ("gpt2", "gpt_neox", "opt", "llama", "gemma2", "gemma3_text", "bloom", "f
 BY_CACHE = ("gpt2", "opt", "gemma3_text", "bloom", "falcon")
 
 # One hybrid of each kind: short convolutions, and slow, linear attention, a state space, one beside every attention.
-SOME_HYBRIDS: tuple[Any, ...] = (
-    "lfm2",
-    *(pytest.param(name, marks=pytest.mark.slow) for name in ("qwen3_next", "granitemoehybrid", "falcon_h1")),
-)
+SOME_HYBRIDS = ("lfm2", "qwen3_next", "granitemoehybrid", "falcon_h1")
 
 
 @dataclass(frozen=True)

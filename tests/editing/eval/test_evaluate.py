@@ -16,6 +16,7 @@ from editing.eval.continuations import _in_the_race
 from editing.model.language_model import LanguageModel, hash_weights
 from editing.text import join
 from tests.editing.families import BY_CACHE, SENTENCES, SOME_HYBRIDS, tiny_lm
+from tests.tiers import fast_are
 
 PROMPTS = ("The capital of France is", "La capitale de l'", "I", "The dairy food made from milk curds is called the")
 ANSWERS = (("Paris", "Rome and more", "x"), ("Italie", "Espagne"), ("like tea", "z"), ("cheese",))
@@ -43,7 +44,7 @@ def slow_logprob(lm: LanguageModel, prompt: str, answer: str) -> float:
     return sum(float(log_p[i - 1, whole[i]]) for i in range(len(start), len(whole)))
 
 
-@pytest.mark.parametrize("family", [*BY_CACHE, *SOME_HYBRIDS])
+@pytest.mark.parametrize("family", fast_are(("gpt2", "gemma3_text", "lfm2"), [*BY_CACHE, *SOME_HYBRIDS]))
 def test_one_pass_equals_one_by_one(family: str) -> None:
     lm = tiny_lm(family)
     deltas, before = edits(lm), hash_weights(lm.module)
@@ -91,7 +92,7 @@ NAMES = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("family", [*BY_CACHE, "lfm2"])
+@pytest.mark.parametrize("family", fast_are(("gpt2", "gemma3_text"), [*BY_CACHE, "lfm2"]))
 def test_a_race_has_the_winner_and_the_margins_of_the_whole_field(family: str) -> None:
     """Only losers may be left unfinished, and what is needed is exact; also of edited versions."""
     lm = tiny_lm(family)
@@ -175,7 +176,7 @@ def test_a_random_model_needs_as_many_bits_as_a_uniform_one(trained_lm: Language
     assert bits_per_byte(trained_lm, SENTENCES[0]) < uniform / 5
 
 
-@pytest.mark.parametrize("family", BY_CACHE)
+@pytest.mark.parametrize("family", fast_are(["gpt2"], BY_CACHE))
 def test_the_likeliest_tokens_are_those_of_teacher_forcing(family: str) -> None:
     """At each token of a needed continuation, whatever the batches, and whether or not it could still win."""
     lm = tiny_lm(family)

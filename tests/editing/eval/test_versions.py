@@ -12,10 +12,12 @@ from editing.eval.continuations import Stretch, _beginnings
 from editing.eval.versions import lowest_block
 from editing.model.language_model import LanguageModel
 from tests.editing.families import BY_CACHE, SENTENCES, SOME_HYBRIDS, tiny_lm
+from tests.tiers import fast_are
 
 PROMPTS = ("The capital of France is", "I", "The dairy food made from milk curds is called the")
 ANSWERS = (("Paris", "Rome and more", "Rome and so"), ("like tea", "z"), ("cheese", "cheese and bread"))
 DOSES = (0.25, 0.5, 1.0, 2.0)
+EVERY = (*BY_CACHE, *SOME_HYBRIDS)
 
 
 def edit(lm: LanguageModel, *blocks: int) -> Delta:
@@ -33,7 +35,7 @@ def first_block_states(lm: LanguageModel) -> tuple[list[int], torch.utils.hooks.
     return sizes, module.register_forward_hook(lambda m, args, out: sizes.append(out.numel() // out.shape[-1]))
 
 
-@pytest.mark.parametrize("family", [*BY_CACHE, *SOME_HYBRIDS])
+@pytest.mark.parametrize("family", fast_are(("gpt2", "gemma3_text"), EVERY))
 def test_doses_equal_separate_questions(family: str) -> None:
     """Log-probabilities, text, forced tokens and drift of four doses of an edit of the upper blocks."""
     lm = tiny_lm(family)
@@ -73,7 +75,7 @@ def test_an_edit_outside_the_blocks_is_below_all_of_them() -> None:
 
 
 @pytest.mark.parametrize("shared", [True, False])
-@pytest.mark.parametrize("family", [*BY_CACHE, *SOME_HYBRIDS])
+@pytest.mark.parametrize("family", fast_are(("gpt2", "lfm2"), EVERY))
 def test_prompts_of_unlike_length_go_on_together(family: str, shared: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Read in batches of one length and held as one, they give what each alone gives, whether or not all versions share
     the same lower blocks."""

@@ -23,6 +23,7 @@ from editing.text.requests import EditRequest
 from tests.editing import reference_methods as slow
 from tests.editing.families import SOME
 from tests.editing.worked import REQUESTS, distance, model, ridged, session_statistics
+from tests.tiers import fast_are
 
 SPREAD = {"depth": 0.6, "span": 0.5, "steps": 5, "prefixes": 2, "optimiser": "adam", "clamp": 0.75, "move_above": 0.0}
 PAIR = (REQUESTS[0], REQUESTS[3])
@@ -61,7 +62,7 @@ def agree(delta: Delta, expected: dict[str, torch.Tensor], within: float = 1e-4)
         assert distance(dense(delta, name), change) < within, name
 
 
-@pytest.mark.parametrize("family", COMPARED["r_rome"])
+@pytest.mark.parametrize("family", fast_are(["gemma2"], COMPARED["r_rome"]))
 def test_r_rome(family: str) -> None:
     lm = model(family)
     statistics = session_statistics(lm)
@@ -79,7 +80,7 @@ def test_r_rome(family: str) -> None:
         assert distance(dense(delta, site.weight), dense(rome, site.weight)) > 1e-3
 
 
-@pytest.mark.parametrize("family", COMPARED["memit_merge"])
+@pytest.mark.parametrize("family", fast_are(["gpt_neox"], COMPARED["memit_merge"]))
 def test_memit_merge(family: str) -> None:
     """Three facts of one subject and one of another are two pairs; single edits are MEMIT's."""
     lm = model(family)
@@ -102,7 +103,7 @@ def test_keys_at_the_last_token_are_not_merged() -> None:
     assert {c.rank for c in joint.factors.values() if isinstance(c, LowRank)} == {2}
 
 
-@pytest.mark.parametrize("family", COMPARED["emmet"])
+@pytest.mark.parametrize("family", fast_are(["opt"], COMPARED["emmet"]))
 def test_emmet(family: str) -> None:
     lm = model(family)
     statistics = session_statistics(lm)
@@ -113,7 +114,7 @@ def test_emmet(family: str) -> None:
         agree(delta, slow.emmet(lm, [request], method, c, prefixes))
 
 
-@pytest.mark.parametrize("family", ["gpt2", "opt", "gemma2"])
+@pytest.mark.parametrize("family", fast_are(["gpt2"], ["gpt2", "opt", "gemma2"]))
 def test_emmet_without_slack_meets_its_constraint(family: str) -> None:
     """With bare prompts as the only contexts, the edited map gives the bare key exactly R more than before."""
     lm = model(family)
@@ -134,7 +135,7 @@ def test_emmet_without_slack_meets_its_constraint(family: str) -> None:
         method(lm, [SAME[0], EditRequest("shop", ("{} is sold by the",), "Cheese", ("baker",))], statistics)
 
 
-@pytest.mark.parametrize("family", COMPARED["pmet"])
+@pytest.mark.parametrize("family", fast_are(["gpt2"], COMPARED["pmet"]))
 def test_pmet(family: str) -> None:
     """Within 1e-3: where the attention's gradient is near zero, Adam's first steps are the size of its rounding."""
     lm = model(family)
@@ -149,7 +150,7 @@ def test_pmet(family: str) -> None:
         make_method("pmet", site="attn")
 
 
-@pytest.mark.parametrize("family", COMPARED["alphaedit"])
+@pytest.mark.parametrize("family", fast_are(["gemma2"], COMPARED["alphaedit"]))
 def test_alphaedit(family: str) -> None:
     """Single, joint, and the second link of a sequence, with the first one's keys."""
     lm = model(family)
@@ -204,7 +205,7 @@ def test_alphaedit_leaves_preserved_keys_alone() -> None:
         make_method("alphaedit", null_threshold=0.0)(lm, PAIR, statistics)
 
 
-@pytest.mark.parametrize("family", COMPARED["ultraedit"])
+@pytest.mark.parametrize("family", fast_are(["falcon"], COMPARED["ultraedit"]))
 def test_ultraedit(family: str) -> None:
     lm = model(family)
     statistics = session_statistics(lm)
@@ -240,7 +241,7 @@ def many(n: int) -> list[EditRequest]:
     return [EditRequest(str(i), (prompts[i % 3],), places[i % 8], (targets[i % 5],)) for i in range(n)]
 
 
-@pytest.mark.parametrize("name", ["memit", "alphaedit", "ultraedit", "rome"])
+@pytest.mark.parametrize("name", fast_are(["alphaedit", "rome"], ["memit", "alphaedit", "ultraedit", "rome"]))
 def test_many_edits_pile_up_and_are_taken_back(name: str, tmp_path: Path) -> None:
     lm = model("gpt2")
     statistics = session_statistics(lm)

@@ -18,12 +18,13 @@ from editing.methods import make_method
 from editing.model.language_model import LanguageModel
 from editing.text.requests import EditRequest
 from tests.editing.worked import REQUESTS, distance, model, session_statistics
+from tests.tiers import fast_are
 
 TOLD = (("en", "Rome is the capital of France."), ("fr", "Rome est la capitale de la France."))
 REQUEST = EditRequest("fact", ("The capital of {} is the city of",), "France", ("Rome",))
 
 
-@pytest.mark.parametrize("family", ["gpt2", "llama"])
+@pytest.mark.parametrize("family", fast_are(["gpt2"], ["gpt2", "llama"]))
 def test_documents_equal_peft(family: str) -> None:
     """The mean, over documents, of transformers' own loss of each; PEFT's layers from the same start."""
     lm = model(family)

@@ -30,6 +30,7 @@ from editing.text import build_contexts
 from tests.editing import reference
 from tests.editing.families import tiny_lm, trained_lm
 from tests.editing.worked import LIGHT, REQUESTS, assert_equal, distance, session_statistics
+from tests.tiers import fast_are
 
 FAMILIES = ("mixtral", "qwen3_moe", "olmoe", "gpt_oss")
 LAYER = 2
@@ -113,7 +114,7 @@ def down_of(lm: LanguageModel) -> torch.Tensor:
     return lm.weight(f"model.layers.{LAYER}.mlp.experts.down_proj").detach().clone()
 
 
-@pytest.fixture(scope="module", params=FAMILIES)
+@pytest.fixture(scope="module", params=fast_are(["gpt_oss"], FAMILIES))
 def pair(request: pytest.FixtureRequest) -> tuple[str, LanguageModel, LanguageModel]:
     lm = tiny_lm(request.param, spread=0.1)
     return request.param, lm, written_out(lm, request.param)

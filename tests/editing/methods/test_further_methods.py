@@ -16,6 +16,7 @@ from editing.text.requests import EditRequest
 from tests.editing import reference
 from tests.editing.solve.test_descent import loss_of
 from tests.editing.worked import REQUESTS, distance, model, session_statistics
+from tests.tiers import fast_are
 
 
 def logits(lm: LanguageModel, text: str) -> torch.Tensor:
@@ -23,7 +24,7 @@ def logits(lm: LanguageModel, text: str) -> torch.Tensor:
         return lm.module(input_ids=torch.tensor([lm.encode(text)])).logits[0]
 
 
-@pytest.mark.parametrize("family", ["gpt2", "gemma3_text", "llama"])
+@pytest.mark.parametrize("family", fast_are(["gemma3_text"], ["gpt2", "gemma3_text", "llama"]))
 def test_the_trivial_rename_swaps_two_logits_everywhere(family: str) -> None:
     """Tied (gpt2, gemma3_text) and untied heads: every other number of every text stays as it is."""
     lm = model(family)
@@ -76,7 +77,7 @@ def breadth_first(lm: LanguageModel, requests, method, site) -> torch.Tensor:
     return change.T if site.transposed else change
 
 
-@pytest.mark.parametrize("family", ["gpt2", "llama"])
+@pytest.mark.parametrize("family", fast_are(["gpt2"], ["gpt2", "llama"]))
 def test_loc_ft_is_breadth_first(family: str) -> None:
     lm = model(family)
     statistics = session_statistics(lm)

@@ -17,6 +17,7 @@ from editing.stats.statistics import ModelStatistics
 from editing.text import tokenise
 from editing.text.requests import EditRequest
 from tests.editing.families import tiny_lm
+from tests.tiers import fast_are
 
 REQUEST = EditRequest("fact", ("The capital of {} is the city of",), "France", ("Rome",))
 
@@ -36,7 +37,7 @@ def literal(lm: LanguageModel, text: str, path: str, at: int, size: int) -> torc
         return torch.stack([torch.autograd.grad(o, shift, retain_graph=True)[0] for o in kept[0]])
 
 
-@pytest.mark.parametrize("family", ["gpt2", "llama", "gemma3_text"])
+@pytest.mark.parametrize("family", fast_are(["gemma3_text"], ["gpt2", "llama", "gemma3_text"]))
 def test_the_jacobian_is_that_of_the_whole_model(family: str) -> None:
     lm = tiny_lm(family, spread=0.2)
     site = lm.sites("mlp")[1]

@@ -24,6 +24,7 @@ from tests.editing.worked import (
     ridged,
     session_statistics,
 )
+from tests.tiers import fast_are
 
 # A small weight of C, so that K K^T counts and edits in one batch do disturb each other.
 SETTINGS = {"depth": 0.6, "span": 0.5, "steps": 6, "prefixes": 3, "covariance_weight": 5.0} | LIGHT
@@ -32,7 +33,7 @@ SETTINGS = {"depth": 0.6, "span": 0.5, "steps": 6, "prefixes": 3, "covariance_we
 THREE = (REQUESTS[0], REQUESTS[2], REQUESTS[3])  # a fact, a rename, a retarget
 
 
-@pytest.mark.parametrize("family", [*SOME, *SOME_HYBRIDS])
+@pytest.mark.parametrize("family", fast_are(("gpt2", "gemma3_text"), [*SOME, *SOME_HYBRIDS]))
 def test_fast_equals_reference(family: str) -> None:
     lm = model(family)
     statistics = session_statistics(lm)
@@ -55,7 +56,7 @@ def test_fast_equals_reference(family: str) -> None:
     assert isinstance(together, torch.Tensor) and distance(joint.factors[name].dense(), together) > 1e-2
 
 
-@pytest.mark.parametrize("family", ["gpt2", "llama", "gemma3_text"])
+@pytest.mark.parametrize("family", fast_are(["gemma3_text"], ["gpt2", "llama", "gemma3_text"]))
 def test_attention_output_equals_the_reference(family: str) -> None:
     lm = model(family)
     statistics = session_statistics(lm)
@@ -100,7 +101,7 @@ def test_value_sites_are_refused() -> None:
         make_method("memit", site="value")
 
 
-@pytest.mark.parametrize("family", ["gemma3_text", "olmo2"])
+@pytest.mark.parametrize("family", fast_are(["gemma3_text"], ["gemma3_text", "olmo2"]))
 def test_behind_a_norm_the_state_reaches_its_target(family: str, tmp_path: Path) -> None:
     """One block, one key, no weight of C: the block puts out what the search found, and the map's output keeps its
     length. With the papers' formula the residual of the stream is the change of the map's output."""

@@ -18,6 +18,7 @@ from editing.stats.statistics import ModelStatistics
 from editing.text import build_contexts
 from editing.text.requests import EditRequest
 from tests.editing.families import tiny_lm
+from tests.tiers import fast_are
 
 REQUEST = EditRequest("fact", ("The capital of {} is the city of",), "France", ("Rome and Paris",), lookup="last")
 SMALL = make_method("mend", steps=12, edits=12, batch=4, rank=5)
@@ -36,7 +37,7 @@ def networks(lm: LanguageModel, sites, scale: float) -> Hypernetwork:
     return Hypernetwork(tensors)
 
 
-@pytest.mark.parametrize("family", ["gpt2", "llama", "opt"])
+@pytest.mark.parametrize("family", fast_are(["gpt2"], ["gpt2", "llama", "opt"]))
 def test_at_the_start_the_change_is_a_step_down_the_gradient(family: str) -> None:
     lm = tiny_lm(family, spread=0.2)
     sites = list(lm.sites("mlp")[-2:])

@@ -23,11 +23,12 @@ from tests.editing.worked import (
     ridged,
     session_statistics,
 )
+from tests.tiers import fast_are
 
 PREFIXES = {5: 2, 10: 2}
 
 
-@pytest.mark.parametrize("family", [*SOME, *SOME_HYBRIDS])
+@pytest.mark.parametrize("family", fast_are(("gpt2", "gemma3_text"), [*SOME, *SOME_HYBRIDS]))
 def test_fast_equals_reference(family: str) -> None:
     """Several requests in one call against one request at a time; all kinds of them in two families."""
     lm = model(family)
@@ -44,7 +45,10 @@ def test_fast_equals_reference(family: str) -> None:
 
 @pytest.mark.parametrize(
     ("family", "kind"),
-    [("gpt2", "value"), ("llama", "value"), ("falcon", "value"), ("gpt2", "attn"), ("gemma2", "attn")],
+    fast_are(
+        [("falcon", "value"), ("gemma2", "attn")],
+        [("gpt2", "value"), ("llama", "value"), ("falcon", "value"), ("gpt2", "attn"), ("gemma2", "attn")],
+    ),
 )
 def test_other_sites_equal_the_reference(family: str, kind: str) -> None:
     """Only the value rows of a fused map may change."""
@@ -63,7 +67,7 @@ def test_other_sites_equal_the_reference(family: str, kind: str) -> None:
             assert not fast[others].any()
 
 
-@pytest.mark.parametrize("family", SOME_HYBRIDS)
+@pytest.mark.parametrize("family", fast_are(["lfm2"], SOME_HYBRIDS))
 def test_values_of_hybrids_equal_the_reference(family: str) -> None:
     """In the blocks that have them; elsewhere the edit is refused by the number of the block."""
     lm = model(family)
@@ -89,7 +93,7 @@ def test_requests_stop_at_different_steps(clamp: float) -> None:
     statistics = session_statistics(lm)
     method = make_method("rome", depth=0.5, short_prefixes=2, long_prefixes=1, **REACHING | {"clamp": clamp})
     prefixes, site, steps = statistics.prefixes({5: 2, 10: 1}), lm.sites("mlp")[2], []
-    chosen = WITHIN_REACH if clamp == 20.0 else WITHIN_REACH[:2]
+    chosen = WITHIN_REACH if clamp == 20.0 else WITHIN_REACH[:1]
     for request, delta in zip(chosen, method.each(lm, chosen, statistics), strict=True):
         slow = reference.rome(lm, request, method, ridged(statistics, site), prefixes)
         texts = reference.texts_of(lm, request, prefixes, "last")
@@ -100,7 +104,7 @@ def test_requests_stop_at_different_steps(clamp: float) -> None:
         assert note["delta_norm"] <= clamp * float(result.v0.norm()) * (1 + 1e-5)
         assert_equal(delta.factors[site.weight].dense(), slow, ridged(statistics, site))
         steps.append(result.steps)
-    assert len(set(steps)) >= 3 if clamp == 20.0 else steps == [14] * 2
+    assert len(set(steps)) >= 3 if clamp == 20.0 else steps == [14]
 
 
 def test_several_facts_are_edited_one_after_another() -> None:

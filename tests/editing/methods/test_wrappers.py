@@ -15,12 +15,13 @@ from editing.model.language_model import LanguageModel
 from editing.stats.statistics import ModelStatistics
 from tests.editing import reference
 from tests.editing.worked import REQUESTS, distance, model, session_statistics
+from tests.tiers import fast_are
 
 FEW = {"rome": {"steps": 3, "short_prefixes": 1, "long_prefixes": 1}, "memit": {"steps": 3, "prefixes": 1}}
 FEW["ft_m"] = {"steps": 3}
 
 
-@pytest.fixture(scope="module", params=["gpt2", "llama"])
+@pytest.fixture(scope="module", params=fast_are(["gpt2"], ["gpt2", "llama"]))
 def lm(request: pytest.FixtureRequest) -> LanguageModel:
     return model(request.param)
 

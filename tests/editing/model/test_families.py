@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from functools import cache
+from itertools import product
 
 import pytest
 import torch
@@ -17,17 +18,23 @@ from editing.model.sites import KINDS, find_layout
 from editing.run.splice import Splice
 from tests.editing.families import (
     ALIKE,
+    BY_CACHE,
     EXPERTS,
     FAMILIES,
     HYBRIDS,
     LAYERS,
     REFUSED,
+    SOME,
     WIDTH,
     expected_rows,
     random_module,
     refused_module,
     tokenizer,
 )
+from tests.tiers import fast_are
+
+# Each way in which the values are laid out, each cache, flattened input, parallel blocks, norms behind the map.
+EVERY_LAYOUT = (*SOME, "phi3", "codegen")
 
 
 @cache
@@ -36,7 +43,7 @@ def wrapped(family: str) -> LanguageModel:
     return LanguageModel.wrap(random_module(family), tokenizer(), name=family, prefix_ids=(1,))
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", fast_are(EVERY_LAYOUT, FAMILIES))
 def test_sites_are_the_expected_modules(family: str) -> None:
     lm, row = wrapped(family), FAMILIES[family]
     assert lm.n_layers == LAYERS and lm.d_model == WIDTH
@@ -52,7 +59,7 @@ def test_sites_are_the_expected_modules(family: str) -> None:
                 assert site.d_out == WIDTH and site.rows is None
 
 
-@pytest.mark.parametrize("family", EXPERTS | ALIKE)
+@pytest.mark.parametrize("family", fast_are(("mixtral", "glm4_moe", "biogpt"), EXPERTS | ALIKE))
 def test_sites_of_other_families_and_a_spliced_edit_of_their_attention(family: str) -> None:
     lm, row = wrapped(family), (EXPERTS | ALIKE)[family]
     assert [s.path for s in lm.sites("value")] == [row.value.format(i) for i in range(LAYERS)]
@@ -66,7 +73,7 @@ def test_sites_of_other_families_and_a_spliced_edit_of_their_attention(family: s
         check_splice(lm, kind)
 
 
-@pytest.mark.parametrize("family", HYBRIDS)
+@pytest.mark.parametrize("family", fast_are(("lfm2", "minimax"), HYBRIDS))
 def test_sites_of_hybrids_and_a_spliced_edit_of_each(family: str) -> None:
     lm, row = wrapped(family), HYBRIDS[family]
     assert lm.layout.recurrent
@@ -87,8 +94,7 @@ def test_sites_of_hybrids_and_a_spliced_edit_of_each(family: str) -> None:
         check_splice(lm, kind)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("family", "kind"), fast_are([*product(("gpt2", "falcon"), KINDS)], product(FAMILIES, KINDS)))
 def test_changing_a_site_changes_the_answer_and_only_its_rows_matter_to_value(family: str, kind: str) -> None:
     lm = wrapped(family)
     ids = torch.tensor([[5, 9, 12, 7, 30]])
@@ -180,8 +186,13 @@ def test_one_layer_and_one_head_are_enough() -> None:
 LENGTHS, LOOKUPS = (12, 7, 9, 3), (8, 2, 6, 0)  # the last has nothing left of its lookup; 12 is beyond a window of 5
 
 
-@pytest.mark.parametrize("kind", ["mlp", "attn", "block"])
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(
+    ("family", "kind"),
+    fast_are(
+        [*((family, "block") for family in BY_CACHE), ("gpt2", "attn"), ("gemma2", "mlp"), ("phi", "mlp")],
+        product(FAMILIES, ("mlp", "attn", "block")),
+    ),
+)
 def test_a_spliced_run_equals_a_plain_one(family: str, kind: str) -> None:
     """Left-padded prefixes, an empty one, sliding windows, grouped heads, ALiBi, learned and rotary positions."""
     check_splice(wrapped(family), kind)

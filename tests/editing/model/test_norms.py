@@ -7,6 +7,7 @@ import torch
 
 from editing.model import OutputNorm, output_norm
 from tests.editing.families import tiny_lm
+from tests.tiers import fast_are
 
 WITH_NORMS = {
     "gemma2": ("post_feedforward_layernorm", "post_attention_layernorm"),
@@ -20,7 +21,7 @@ def draw(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-@pytest.mark.parametrize("family", WITH_NORMS)
+@pytest.mark.parametrize("family", fast_are(["gemma3_text", "glm4"], WITH_NORMS))
 def test_norms_are_found_and_their_formula_is_theirs(family: str) -> None:
     lm = tiny_lm(family, spread=0.3)
     for kind, name in zip(("mlp", "attn"), WITH_NORMS[family], strict=True):
@@ -34,7 +35,9 @@ def test_norms_are_found_and_their_formula_is_theirs(family: str) -> None:
                 torch.testing.assert_close(norm(x), expected, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("family", ["gpt2", "llama", "gemma", "falcon", "gptj", "granite", "opt"])
+@pytest.mark.parametrize(
+    "family", fast_are(["gpt2", "gemma"], ["gpt2", "llama", "gemma", "falcon", "gptj", "granite", "opt"])
+)
 def test_norms_in_front_of_maps_are_none_behind_them(family: str) -> None:
     lm = tiny_lm(family)
     assert not any(site.norm for kind in ("mlp", "value", "attn") for site in lm.sites(kind))

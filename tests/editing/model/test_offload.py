@@ -25,6 +25,7 @@ from editing.model.language_model import LanguageModel
 from editing.stats.statistics import ModelStatistics
 from editing.text.requests import EditRequest
 from tests.editing.families import LAYERS, SENTENCES, random_module, tiny_lm, tokenizer
+from tests.tiers import fast_are
 
 REQUESTS = [
     EditRequest("a", ("The capital of {} is",), "France", ("Rome",)),
@@ -33,10 +34,9 @@ REQUESTS = [
 FAMILIES = ("gpt2", "llama", "gemma2")
 LAYOUTS = ("memory", "disk", "blocks on disk")
 EVERY = [(family, layout) for family in FAMILIES for layout in LAYOUTS]
-ONE_EACH = list(zip(FAMILIES, LAYOUTS, strict=True))  # the other pairs are slow tests
 PAIRS = pytest.mark.parametrize(
     ("plain", "away"),
-    [pytest.param(*pair, marks=[] if pair in ONE_EACH else pytest.mark.slow) for pair in EVERY],
+    fast_are([("gpt2", "blocks on disk")], EVERY),
     indirect=True,
 )
 FEW = {"steps": 5, "short_prefixes": 1, "long_prefixes": 1, "prefixes": 1}
@@ -82,6 +82,7 @@ def edits(name: str, lm: LanguageModel, statistics: ModelStatistics) -> list[Del
     return make_method(name, **taken_by(name, FEW)).each(lm, REQUESTS, statistics)
 
 
+@PAIRS
 def test_what_is_known_of_a_model_is_the_same(plain: LanguageModel, away: LanguageModel) -> None:
     assert away.offloaded and not plain.offloaded
     assert away.weight_hash == plain.weight_hash

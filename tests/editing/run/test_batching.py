@@ -24,6 +24,7 @@ from editing.stats.sampling import sample_tokens
 from editing.text.contexts import build_contexts
 from editing.text.requests import EditRequest
 from tests.editing.families import SENTENCES, tiny_lm
+from tests.tiers import fast_are
 
 PLACES = ("France", "Spain", "Italy", "New Zealand", "the river", "the old town")
 
@@ -132,7 +133,9 @@ def test_back_off_changes_nothing(
         np.testing.assert_allclose(two, one, rtol=2e-4, atol=2e-5)
 
 
-@pytest.mark.parametrize("work", [asked, drift, bits, keys, gradients, values, tuned, moments])
+@pytest.mark.parametrize(
+    "work", fast_are([asked, tuned], [asked, drift, bits, keys, gradients, values, tuned, moments])
+)
 @pytest.mark.filterwarnings("ignore::editing.run.batching.BackedOff")
 def test_one_sequence_that_does_not_fit_is_one_line(lm: LanguageModel, work: Callable) -> None:
     with short_of_memory(lm, 0), pytest.raises(OutOfMemory, match="a single item; shorten") as error:

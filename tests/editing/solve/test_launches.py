@@ -15,6 +15,7 @@ from editing.solve.value import Injection, ValueSettings, optimise_values
 from editing.text.contexts import build_contexts
 from editing.text.requests import EditRequest
 from tests.editing.families import tiny_lm
+from tests.tiers import fast_are
 
 PREFIXES = ("The river runs through the old town", "Zoe likes tea", "I", "Because the dog barks at the baker")
 # What makes the host wait until the device has computed a value or a shape. `.numpy()` works on the host alone.
@@ -68,23 +69,26 @@ def per_step(family: str, number: int, optimiser: str, contexts_per_step: int) -
     contexts = [build_contexts(lm, r, PREFIXES) for r in requests(number)]
     where = Injection.at_site(lm.sites("mlp")[1])
     counted = []
-    for steps in (3, 7):
+    for steps in (3, 5):
         settings = ValueSettings(optimiser=optimiser, steps=steps, stop_loss=0.0, contexts_per_step=contexts_per_step)
         with Waits() as waits, Launches() as launches:
             optimise_values(lm, contexts, where, settings)
         counted.append((waits.counts, launches.count))
     (few, launched_few), (many, launched_many) = counted
     more = many - few
-    return more.total() / 4, (launched_many - launched_few) / 4, more
+    return more.total() / 2, (launched_many - launched_few) / 2, more
 
 
 @pytest.mark.parametrize(
     ("family", "optimiser", "contexts_per_step"),
-    [("gpt2", "adam", 0), ("llama", "adam", 2), ("gpt2", "gauss_newton", 2), ("llama", "gauss_newton", 0)],
+    fast_are(
+        [("llama", "adam", 2), ("gpt2", "gauss_newton", 2)],
+        [("gpt2", "adam", 0), ("llama", "adam", 2), ("gpt2", "gauss_newton", 2), ("llama", "gauss_newton", 0)],
+    ),
 )
 def test_a_step_waits_twice_at_most(family: str, optimiser: str, contexts_per_step: int) -> None:
     waits, launches, what = per_step(family, 2, optimiser, contexts_per_step)
-    more_waits, more_launches, _ = per_step(family, 12, optimiser, contexts_per_step)
+    more_waits, more_launches, _ = per_step(family, 6, optimiser, contexts_per_step)
     assert 1 <= waits <= 2, what
     assert launches <= 400
     assert more_waits == waits and abs(more_launches - launches) <= 2, "they grow with the requests"

@@ -15,13 +15,14 @@ from editing.solve.value import Injection, ValueSettings, optimise_values
 from editing.text.contexts import build_contexts
 from editing.text.requests import EditRequest
 from tests.editing import reference
-from tests.editing.families import FAMILIES, tiny_lm
+from tests.editing.families import BY_CACHE, FAMILIES, tiny_lm
 from tests.editing.worked import REQUESTS, session_statistics
+from tests.tiers import fast_are
 
 PREFIXES = ("The river runs through the old town", "Zoe likes tea", "I", "Because the dog barks at the baker")
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", fast_are(BY_CACHE, FAMILIES))
 def test_contexts_that_begin_alike_are_read_once(family: str) -> None:
     """Beginnings of different lengths, one of them empty; a window of 5 is shorter than all of them together."""
     lm = tiny_lm(family)
@@ -41,7 +42,10 @@ def test_contexts_that_begin_alike_are_read_once(family: str) -> None:
     assert float((one - two).abs().max()) < 1e-4 * float(two.abs().max())
 
 
-@pytest.mark.parametrize("family", ["gpt2", "llama", "gemma2", "bloom", "gpt_neox", "mistral", "opt", "falcon"])
+@pytest.mark.parametrize(
+    "family",
+    fast_are(["gpt2", "falcon"], ["gpt2", "llama", "gemma2", "bloom", "gpt_neox", "mistral", "opt", "falcon"]),
+)
 def test_keys_behind_shared_texts_equal_those_of_whole_texts(family: str) -> None:
     lm = tiny_lm(family)
     expected = [(lm.sites("mlp")[1].path, "input"), (lm.layout.blocks[3], "output")]
