@@ -12,7 +12,8 @@ import subprocess
 import sys
 import tomllib
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,12 @@ def named(lines: Iterable[str]) -> dict[str, str]:
     return {plain(re.split(r"[\[<>=!~ ]", line)[0]): line for line in lines}
 
 
+@cache
+def distributions() -> Mapping[str, list[str]]:
+    """Module -> the distributions that have it; every installed file is looked at."""
+    return importlib.metadata.packages_distributions()
+
+
 def imported(*folders: str) -> set[str]:
     """Distributions that the files of these folders import, inside functions too."""
     modules = set()
@@ -60,7 +67,7 @@ def imported(*folders: str) -> set[str]:
                 modules |= {alias.name.partition(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and not node.level:
                 modules.add((node.module or "").partition(".")[0])
-    known = importlib.metadata.packages_distributions()
+    known = distributions()
     foreign = modules - set(sys.stdlib_module_names) - {*PACKAGES, "cli", "tests"}
     return {plain(known.get(module, [module])[0]) for module in foreign}
 
@@ -142,6 +149,7 @@ def test_the_wheel_holds_the_program_and_nothing_else(wheel: Path):
     assert {f"{package}/py.typed" for package in PACKAGES} <= names
 
 
+@pytest.mark.slow  # an installation and four processes, two of which import torch
 def test_the_command_runs_from_any_folder(installed: Path, tmp_path: Path):
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()

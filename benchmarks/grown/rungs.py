@@ -17,6 +17,7 @@ import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ from filelock import FileLock
 from benchmarks.grown.corpus import Corpus, make_corpus
 from benchmarks.grown.frequency import extremes, frequencies
 from benchmarks.grown.recall import measure_recall
+from benchmarks.grown.recipe import Recipe
 from benchmarks.grown.resume import EVERY, StateFile
 from benchmarks.grown.spec import ARCHITECTURES, KNOWN, RungSpec, build
 from editing.cache import cache_root
@@ -54,14 +56,22 @@ class Ground:
     key: str
 
 
-def ground(spec: RungSpec) -> Ground:
-    """The text and the tokenizer of a rung."""
+@lru_cache(maxsize=2)  # the rungs of a ladder mostly grow on one text, and each is looked for before it is loaded
+def _plain_text(spec: RungSpec) -> tuple[Corpus, Any]:
+    """The text without news, and the tokenizer trained on it."""
     from benchmarks.grown.tokenizer import train_tokenizer
 
-    plain = make_corpus(spec.world, spec.split, switch=spec.switch)
-    corpus = make_corpus(spec.world, spec.split, spec.news, spec.switch) if spec.edits else plain
+    corpus = make_corpus(spec.world, spec.split, switch=spec.switch)
+    return corpus, train_tokenizer(corpus.texts, spec.vocabulary, spec.recipe.length)
+
+
+def ground(spec: RungSpec) -> Ground:
+    """The text and the tokenizer of a rung."""
+    same = {"architecture": "gpt2", "layers": 1, "width": 32, "seed": 0, "zipf": 0.0, "long": 0.0}
+    recipe = Recipe(length=spec.recipe.length)
+    plain, tokenizer = _plain_text(replace(spec, **same, edits=0, scope="", step=0, recipe=recipe))
     # News is written in the tokens of the world without it, so that both models answer in the same tokens.
-    tokenizer = train_tokenizer(plain.texts, spec.vocabulary, spec.recipe.length)
+    corpus = make_corpus(spec.world, spec.split, spec.news, spec.switch) if spec.edits else plain
     parts = [spec.identity(), corpus.hash, tokenizer.backend_tokenizer.to_str(), TRAINER_VERSION]
     return Ground(corpus, tokenizer, hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest())
 

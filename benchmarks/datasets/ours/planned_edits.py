@@ -45,15 +45,28 @@ def cases(kind: str, seed: int, argument: str = "") -> list[Case]:
     assert news is not None  # the specification has edits
     edited = {world.name(change.subject, lang) for change in news.changes for lang in ("en", "fr")}
     name = f"planned_edits:{argument or '1'}"
-    plain = make_corpus(world, spec.split)
+    changes = tuple(change for change in news.changes if change.kind == kind)
+    documents = _documents(spec, changes)
     cases = []
-    for change in (change for change in news.changes if change.kind == kind):
+    for change in changes:
         case = _apart(_case(world, change, plain_names), edited, name)
-        changed = make_corpus(world, spec.split, News((change,)))
-        pairs = zip(plain.train, changed.train, strict=True)
-        documents = tuple((new.lang, new.text) for old, new in pairs if old.text != new.text)
-        cases.append(replace(case, request=replace(case.request, documents=documents)))
+        cases.append(replace(case, request=replace(case.request, documents=tuple(documents[change.subject]))))
     return cases
+
+
+def _documents(spec: RungSpec, changes: tuple[Change, ...]) -> dict[str, list[tuple[str, str]]]:
+    """Subject -> (language, text) of the sentences that its change alone makes other.
+
+    A change touches the facts of its subject, or what gives its English name as the answer: no sentence has two.
+    """
+    world = spec.world
+    subjects = {world.name(change.subject, "en"): change.subject for change in changes}
+    documents: dict[str, list[tuple[str, str]]] = {change.subject: [] for change in changes}
+    plain, changed = (make_corpus(world, spec.split, told) for told in (None, News(changes)))
+    for old, new in zip(plain.train, changed.train, strict=True):
+        if old.text != new.text:
+            documents[old.fact.subject if old.fact else subjects[old.target]].append((new.lang, new.text))
+    return documents
 
 
 def for_model(argument: str, model: str) -> str:

@@ -159,6 +159,7 @@ def test_ladder_of_hub_models_offline(tiny: World, tmp_path: Path, monkeypatch: 
     assert "not in the local hub cache" in refused("ladder", "crispness", "nobody/gone")
 
 
+@pytest.mark.slow  # the fast tests have it with a file of concepts: test_own_concepts.py
 def test_ladder_crispness(tiny: World, tmp_path: Path) -> None:
     options = ("--corpus", "samples:600", "--device", "cpu", "--out", tmp_path / "out", "--concepts", "cheese")
     done = call("ladder", "crispness", tiny.model, *options, "--json")
@@ -167,6 +168,9 @@ def test_ladder_crispness(tiny: World, tmp_path: Path) -> None:
     assert {"C_key", "C_align", "C_patch"} <= {row["measure"] for row in outcome["summary"]}
     assert all(Path(file).is_file() for file in outcome["files"])
     assert {"none", "untrained", "random", "shuffled"} <= set(outcome["summary"][0])
+
+
+def test_mistakes_of_ladder_crispness_are_one_line(tiny: World) -> None:
     assert "chese" in refused("ladder", "crispness", tiny.model, "--concepts", "chese")
     assert "samples:NUMBER" in refused("ladder", "crispness", tiny.model, "--corpus", "wiki", "--device", "cpu")
 

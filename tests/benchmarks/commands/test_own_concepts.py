@@ -44,4 +44,7 @@ def test_crispness_of_own_concepts(concepts: Path, tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     table = pd.read_csv(tmp_path / "out" / "crispness.csv")
     assert set(table["concept"]) == {"violoncello"} and {"C_key", "C_align"} <= set(table["measure"])
-    assert {row["concept"] for row in json.loads(done.stdout)["summary"]} == {"violoncello"}
+    outcome = json.loads(done.stdout)
+    assert {row["concept"] for row in outcome["summary"]} == {"violoncello"}
+    assert {"none", "untrained", "random", "shuffled"} <= set(outcome["summary"][0])
+    assert all(Path(file).is_file() for file in outcome["files"])

@@ -29,6 +29,7 @@ from editing.errors import BadModel, BadRequest
 from editing.model.language_model import LanguageModel
 from editing.stats.statistics import ModelStatistics
 from tests.editing.families import random_module, tiny_lm
+from tests.tiers import fast_are
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -42,7 +43,7 @@ FEW = replace(PAIRS, keys=KEYS, groups=GROUPS)
 SETUP = Setup(corpus="samples:1500")
 
 
-@pytest.fixture(scope="module", params=FAMILIES)
+@pytest.fixture(scope="module", params=fast_are(["gpt2"], FAMILIES))
 def lm(request: pytest.FixtureRequest) -> LanguageModel:
     lengths = {"max_position_embeddings": 512} | ({"n_positions": 512} if request.param == "gpt2" else {})
     return tiny_lm(request.param, **lengths)
@@ -234,7 +235,7 @@ def test_steps_change_only_the_directions(lm, statistics, frame) -> None:
     assert np.isnan(value(other, "cheese", "C_dir", last)) and np.isnan(value(frame, "cheese", "C_dir", last))
 
 
-@pytest.mark.parametrize("lm", ["gpt2", "gemma3_text"], indirect=True)
+@pytest.mark.parametrize("lm", fast_are(["gpt2"], ["gpt2", "gemma3_text"]), indirect=True)
 def test_other_sites(lm, statistics, frame) -> None:
     setup = replace(SETUP, site="value", controls=("none",))
     other = crispness(lm, ["cheese"], setup, statistics=statistics, pairs=FEW)

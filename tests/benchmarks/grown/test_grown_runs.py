@@ -140,6 +140,7 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_weights(plain: Path, t
     assert all(own[key] == other[key] for key in ("loss", "losses", "tokens", "recall"))
 
 
+@pytest.mark.slow
 def test_without_a_state_a_killed_training_begins_anew(tmp_path: Path) -> None:
     assert killed(tmp_path, every=1000.0) is None
     calls: list[int] = []

@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks.live.defaults import USUAL, search
 from tests.benchmarks.tiny import World, world
+from tests.tiers import fast_are
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -36,18 +37,22 @@ def test_development_concepts_are_no_test_concepts() -> None:
         assert not {case.id for case in development} & {case.id for case in test}
 
 
-def test_the_best_place_on_development_concepts_meets_the_test_concepts(tiny: World, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", fast_are(["retarget"], search.KINDS))
+def test_the_best_place_on_development_concepts_meets_the_test_concepts(
+    kind: str, tiny: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "KINDS", (kind,))
     lines = search.run(tiny.model, tmp_path, CORPUS)
     assert set(lines.groupby(["stage", "kind", "method", "settings", "case"]).size()) == {len(search.RULES)}
-    for kind in search.KINDS:
-        development, test = search.split(kind)
-        ranks = search.ranked(search.Table(next(tmp_path.glob("*.csv"))), kind, development)
-        met = lines[(lines["stage"] == "test") & (lines["kind"] == kind)]
-        assert set(met["case"]) == {case.id for case in test}
-        before_and_controls = {PLACES[kind][0], *search.CONTROLS[kind]}
-        assert set(zip(met["method"], met["settings"], strict=True)) == {ranks[0][0].place} | before_and_controls
+    development, test = search.split(kind)
+    ranks = search.ranked(search.Table(next(tmp_path.glob("*.csv"))), kind, development)
+    met = lines[lines["stage"] == "test"]
+    assert set(met["kind"]) == {kind} and set(met["case"]) == {case.id for case in test}
+    before_and_controls = {PLACES[kind][0], *search.CONTROLS[kind]}
+    assert set(zip(met["method"], met["settings"], strict=True)) == {ranks[0][0].place} | before_and_controls
 
 
+@pytest.mark.slow
 def test_the_test_alone_measures_todays_default_and_goes_on_where_it_stopped(tiny: World, tmp_path: Path) -> None:
     lines = search.run(tiny.model, tmp_path, CORPUS, search=False)
     assert set(lines["stage"]) == {"test"}

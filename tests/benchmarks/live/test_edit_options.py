@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +12,7 @@ from benchmarks.live.retarget.run import chosen_methods
 from editing.errors import BadRequest
 from editing.methods import make_method
 from tests.benchmarks.commands.test_cli import call, refused
-from tests.benchmarks.tiny import World, world
+from tests.benchmarks.tiny import World, facts, world
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -21,8 +22,20 @@ def tiny() -> World:
     return world()
 
 
-def test_edit_in_another_number_format(tiny: World) -> None:
-    common = ("edit", "--fact", tiny.facts, "--device", "cpu", "--set", "lookup=last", "--set", "steps=4", "--json")
+def test_edit_in_another_number_format(tiny: World, tmp_path: Path) -> None:
+    (tmp_path / "one.json").write_text(json.dumps(facts()[:1]))
+    common = (
+        "edit",
+        "--fact",
+        tmp_path / "one.json",
+        "--device",
+        "cpu",
+        "--set",
+        "lookup=last",
+        "--set",
+        "steps=4",
+        "--json",
+    )
     half = json.loads(call(*common, "--model", tiny.model, "--dtype", "bfloat16").stdout)
     assert half["model"]["reference"] == f"{tiny.model}#bfloat16" and half["restored"]
     assert any("bfloat16 weights: " in note and "lost to rounding" in note for note in half["notes"])

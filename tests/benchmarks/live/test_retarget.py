@@ -95,6 +95,7 @@ def test_margins_are_those_of_changed_weights(tiny: World, done: Retargeting) ->
     assert gone.max() > 0.1, "an edit that changes nothing would agree with anything"
 
 
+@pytest.mark.slow
 def test_no_edit_moves_nothing_and_keeps_everything(tiny: World) -> None:
     still = run_retarget(tiny.model, "cheese", "dog", ("steer",), {**QUICK, "strength": 0.0}, "cpu", corpus=CORPUS)
     assert np.allclose(moved(still.questions).dropna(), 0, atol=1e-4)

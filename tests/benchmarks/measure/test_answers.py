@@ -21,28 +21,21 @@ from benchmarks.measure.answers import (
 )
 from benchmarks.measure.records import NOT_FINITE, UNKNOWN, begins_with, probe_rows
 from benchmarks.measure.stored_base import stored_base
+from benchmarks.models import load_model
 from editing.delta.delta import Delta, LowRank
 from editing.errors import BadData
 from editing.model.language_model import LanguageModel
 from editing.text.requests import EditRequest
-from tests.benchmarks.tiny import tiny_model
+from tests.benchmarks.tiny import COUNTRIES, EN, world
 
-CITIES: dict[str, str] = {
-    "France": "Paris",
-    "Spain": "Madrid",
-    "Italy": "Rome",
-    "Peru": "Lima",
-    "Chile": "Santiago",
-    "Japan": "Tokyo",
-}
-PROMPT, PRIOR = "The capital of {} is the city of", "The capital is the city of"
+CITIES = {country: capital for country, (capital, _) in COUNTRIES.items()}
+PROMPT, PRIOR = EN, "The capital is the city of"
 CANDIDATES = tuple(CITIES.values())
 
 
 @pytest.fixture(scope="module")
 def lm() -> LanguageModel:
-    texts = [PROMPT.format(c) + " " + city for c, city in CITIES.items()]
-    return tiny_model([*texts, "A quiet river runs through the old town."], steps=400)
+    return load_model(world().model)
 
 
 def probe(kind: str, country: str, answer: str, old: str | None, **more: object) -> Probe:

@@ -24,6 +24,7 @@ from tests.benchmarks import published
 from tests.benchmarks.tiny import tiny_model
 from tests.editing.families import random_module
 from tests.editing.text.test_tokens import KINDS
+from tests.tiers import fast_are
 from tests.valley.build import edit, frame
 from valley.scores.published import counterfact_scores, easyedit_scores
 
@@ -37,7 +38,7 @@ PROMPTS = {
 }
 
 
-@pytest.fixture(scope="module", params=[*KINDS, "no blank in tokens"])
+@pytest.fixture(scope="module", params=fast_are(["byte-level", "words"], [*KINDS, "no blank in tokens"]))
 def lm(request: pytest.FixtureRequest) -> LanguageModel:
     """Byte-level (blanks lead tokens), SentencePiece-like with byte fallback, words (blanks belong to no token)."""
     if request.param == "no blank in tokens":
@@ -220,6 +221,7 @@ def test_a_hop_counts_only_where_the_unedited_model_knows_the_next() -> None:
         assert (row.get("reason"), np.isnan(row["value"])) == ((None, False) if met else (HOP_UNKNOWN, True))
 
 
+@pytest.mark.slow
 def test_padding_changes_nothing(lm: LanguageModel, deltas: list[Delta], rows: pd.DataFrame) -> None:
     """Prompts of many lengths in one left-padded batch, each as if it were alone."""
     numbers = ["logp_after", "logp_rival_after", "token_accuracy_after", "token_agreement"]

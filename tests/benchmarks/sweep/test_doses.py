@@ -76,6 +76,7 @@ class TestDoses:
         norm = tested.groupby(["settings", "case", "dose"], observed=True)["edit_norm"].first().unstack("dose")
         np.testing.assert_allclose(norm.div(norm[1.0], axis=0), [list(DOSES)] * len(norm), rtol=1e-9)
 
+    @pytest.mark.slow
     def test_doses_measured_together_are_those_measured_one_at_a_time(
         self, tiny: World, dosed: Path, tmp_path: Path
     ) -> None:

@@ -65,6 +65,7 @@ def test_more_shards_than_rungs_cut_a_grid_by_cells(tiny: World, tmp_path: Path)
     assert counts == [2, 2, 2, 2] and run_bench(plan, tmp_path, "cpu", quiet=True).kept == 8
 
 
+@pytest.mark.slow
 def test_what_is_free_is_done_before_a_cell_in_work_is_waited_for(
     tiny: World, undisturbed: Path, tmp_path: Path
 ) -> None:

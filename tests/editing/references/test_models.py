@@ -121,12 +121,12 @@ def test_hub_id_from_the_local_cache(hub: Path) -> None:
 
 
 def test_hub_id_in_a_fresh_process_offline(tiny: Path, tmp_path: Path) -> None:
-    lay_out(tmp_path / "home" / "hub", "nobody/tiny", tiny)
-    code = "from benchmarks.models import load_model; print(load_model('nobody/tiny').n_layers)"
+    folder = lay_out(tmp_path / "home" / "hub", "nobody/tiny", tiny)
+    code = "from editing.references import resolve; print(resolve('nobody/tiny').folder)"
     keep = {key: value for key, value in os.environ.items() if key != "HF_HUB_CACHE"}
     environment = keep | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "home")}
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True)
-    assert done.stdout.split() == ["2"], done.stderr
+    assert done.stdout.split() == [str(folder)], done.stderr
 
 
 def test_unknown_hub_id_offline_fails_at_once(hub: Path) -> None:
