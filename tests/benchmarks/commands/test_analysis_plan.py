@@ -40,14 +40,9 @@ def test_the_sweep_stores_the_plan_once(tiny: World, tmp_path: Path) -> None:
     line = refused(*arguments(tiny, run, "--min-known", "3"))
     assert "min_known 3, not 1" in line
     assert (run / FILE).read_text() == text
-    cautions = [line for line in call("curve", run, "--min-known", "1").output.splitlines() if "Caution" in line]
-    assert len(cautions) == 1 and "the run has no placebo edits" in cautions[0]
-    for command in (("curve", run), ("shape", run), ("hypotheses", run), ("editability", run)):
-        assert "min_known 2, not 1" in call(*command, "--min-known", "2").output, command
-    assert "min_known 2, not 1" in call("compare", run, run, "--stratum", "all", "--min-known", "2").output
 
 
-def test_a_plan_file_states_how_the_run_is_judged(tiny: World, tmp_path: Path) -> None:
+def test_a_plan_file_states_how_the_run_is_judged_and_other_judgements_say_so(tiny: World, tmp_path: Path) -> None:
     plan, run = tmp_path / "plan.toml", tmp_path / "run"
     text = f"""
         ladder = "{tiny.ladder}"
@@ -61,7 +56,12 @@ def test_a_plan_file_states_how_the_run_is_judged(tiny: World, tmp_path: Path) -
         """
     plan.write_text(text + "min_knwon = 2")
     assert "min_knwon" in refused("bench", plan, "--out", run)
-    plan.write_text(text + 'min_known = 2\nwhich = "all"')
+    plan.write_text(text + 'min_known = 1\nwhich = "all"\ndraws = 50\nbootstrap = 50')
     assert call("bench", plan, "--out", run, "--device", "cpu").exit_code == 0
     kept = json.loads((run / FILE).read_text())["plan"]
-    assert (kept["min_known"], kept["which"]) == (2, "all")
+    assert (kept["min_known"], kept["which"]) == (1, "all")
+    cautions = [line for line in call("curve", run, "--min-known", "1").output.splitlines() if "Caution" in line]
+    assert len(cautions) == 1 and "the run has no placebo edits" in cautions[0]
+    for command in (("curve", run), ("shape", run), ("hypotheses", run), ("editability", run)):
+        assert "min_known 2, not 1" in call(*command, "--min-known", "2").output, command
+    assert "min_known 2, not 1" in call("compare", run, run, "--stratum", "all", "--min-known", "2").output

@@ -24,6 +24,7 @@ from editing.model import hash_weights
 from tests.benchmarks.commands.test_cli import call
 from tests.benchmarks.tiny import facts, world
 from tests.same import same_changes
+from tests.tiers import fast_are
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 CORPUS = "samples:256"
@@ -84,16 +85,19 @@ def test_a_stack_of_edits_is_what_the_shown_python_and_commands_make(session, tm
 
 @pytest.mark.parametrize(
     "choice",
-    [
-        fact(0, dose=0.5),
-        Choice("rename", ("cheese", "fromage"), corpus=CORPUS),
-        Choice("retarget", ("cheese", "car"), corpus=CORPUS),
-        Choice("erase", ("cheese", ""), method="leace", corpus=CORPUS),
-    ],
+    fast_are(
+        [Choice("retarget", ("cheese", "car"), corpus=CORPUS)],
+        [
+            fact(0, dose=0.5),
+            Choice("rename", ("cheese", "fromage"), corpus=CORPUS),
+            Choice("retarget", ("cheese", "car"), corpus=CORPUS),
+            Choice("erase", ("cheese", ""), method="leace", corpus=CORPUS),
+        ],
+    ),
     ids=lambda choice: choice.kind,
 )
 def test_an_edit_of_each_kind_equals_the_command_and_the_python(choice, session, tmp_path, monkeypatch) -> None:
-    """The kinds one by one; the stack above shows that their sum is equal too."""
+    """The kinds one by one; the stack above holds the other three, and shows that their sum is equal too."""
     session.make(choice)
     python, commands = code(session)
     monkeypatch.chdir(tmp_path)
