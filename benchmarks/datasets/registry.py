@@ -15,7 +15,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import pkgutil
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from types import ModuleType
 
@@ -144,6 +144,12 @@ def kinds_of(name: str) -> tuple[str, ...]:
     return _kinds(_module(_resolved(name)[0]))
 
 
+@lru_cache(maxsize=6)  # asked for again with every edit of a session, and a limit is cut from the whole
+def _whole(name: str, kind: str, seed: int) -> tuple[Case, ...]:
+    """The cases of one of our own data sets without an argument; with one, they may be of a file that changes."""
+    return tuple(_module(name).cases(kind, seed, ""))
+
+
 def _kinds(module: ModuleType) -> tuple[str, ...]:
     return getattr(module, "KINDS", FACTS)
 
@@ -175,7 +181,7 @@ def read_cases(name: str, kind: str, limit: int | None = None, seed: int = 0, mo
     if limit is not None and limit < 1:
         raise BadRequest(f"limit {limit}: ask for at least one case")
     if not hasattr(module, "read"):
-        cases = module.cases(kind, seed, argument)
+        cases = module.cases(kind, seed, argument) if argument else _whole(base, kind, seed)
         return CaseSet(tuple(cases[:limit]), records=len(cases))
     file = file or located(base, argument, getattr(module, "SOURCE", None))
     if file.options and not hasattr(module, "OPTIONS"):

@@ -7,15 +7,16 @@ from collections import Counter
 import pytest
 
 from benchmarks.cases import SPECIFICITY, Case
+from benchmarks.datasets.ours import concept_suite, people_facts, world_facts
 from benchmarks.datasets.ours.concept_suite import rename_case, retarget_case
 from benchmarks.datasets.registry import build_cases, dataset_names, describe, forms, kinds_of
 from benchmarks.world.concepts import EDIT_PROMPTS
 from benchmarks.world.knowledge import knowledge
 from editing.errors import BadRequest
 
-OWN = ("concept_suite", "people_facts", "world_facts")
-FEW_PEOPLE = "people_facts:40"  # the default of 250 takes seconds to build each time
+OWN = {"concept_suite": concept_suite, "people_facts": people_facts, "world_facts": world_facts}
 SETS = [(name, kind) for name in OWN for kind in kinds_of(name)]
+FEW = {"people_facts": "40"}  # arguments; the default of 250 people takes seconds to build
 WANTED = {
     "fact": {
         ("efficacy", "en"): 1,
@@ -51,7 +52,7 @@ def object_name(subject: str, relation: str, lang: str) -> str:
 
 @pytest.fixture(scope="module")
 def all_cases() -> dict[tuple[str, str], list[Case]]:
-    return {(name, kind): build_cases(name, kind) for name, kind in SETS}
+    return {(name, kind): OWN[name].cases(kind, 0, FEW.get(name, "")) for name, kind in SETS}
 
 
 def test_the_registry_lists_every_module():
@@ -102,10 +103,9 @@ def test_efficacy_asks_the_request(all_cases, key):
 
 @pytest.mark.parametrize("key", SETS, ids="-".join)
 def test_same_seed_same_cases_and_limit_is_a_prefix(all_cases, key):
-    name, kind = key
-    name, cases = (FEW_PEOPLE, build_cases(FEW_PEOPLE, kind)) if name == "people_facts" else (name, all_cases[key])
-    assert build_cases(name, kind, seed=0) == cases
-    assert build_cases(name, kind, limit=5) == cases[:5]
+    (name, kind), cases = key, all_cases[key]
+    name = f"{name}:{FEW[name]}" if name in FEW else name
+    assert build_cases(name, kind, limit=5, seed=0) == cases[:5]
     if kind != "rename":
         again = {case.id: case.request.targets for case in build_cases(name, kind, seed=1)}
         assert again != {case.id: case.request.targets for case in cases}
@@ -150,8 +150,8 @@ def test_neighbours_answer_truly_and_share_the_old_object_first(all_cases):
 
 
 def test_people_are_asked_through_chains(all_cases):
-    known, cases = knowledge(people=250), all_cases["people_facts", "fact"]
-    assert len(cases) >= 1000 and len({case.relation for case in cases[:6]}) == 6
+    known, cases = knowledge(people=40), all_cases["people_facts", "fact"]
+    assert len(cases) == 240 and len({case.relation for case in cases[:6]}) == 6
     questions = set()
     for case in cases:
         hops = [probe for probe in case.probes if probe.kind == "multi_hop"]
@@ -166,8 +166,12 @@ def test_people_are_asked_through_chains(all_cases):
                     key = known.object_of(key, relation)
                 assert probe.candidates[index] == known.name(key, probe.lang)
     assert questions == {(relation, lang) for relation in ("born_in", "employer") for lang in ("en", "fr")}
-    few = build_cases("people_facts:40", "fact")
-    assert len(few) == 240 and {case.id for case in few} < {case.id for case in cases}
+
+
+@pytest.mark.slow
+def test_a_larger_world_has_the_cases_of_a_smaller_one(all_cases):
+    few, cases = all_cases["people_facts", "fact"], build_cases("people_facts", "fact")
+    assert len(cases) >= 1000 and {case.id for case in few} < {case.id for case in cases}
 
 
 def test_no_other_data_set_has_questions_of_several_hops(all_cases):

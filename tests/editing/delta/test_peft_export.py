@@ -22,6 +22,7 @@ from editing.model.hooks import hooked
 from editing.model.language_model import LanguageModel
 from tests.editing.families import tiny_lm
 from tests.editing.worked import REQUESTS, session_statistics
+from tests.tiers import fast_are
 
 TEXT = "The capital of New Zealand is the city of Madrid and Brie comes from Italy"
 # GPT-2 (Conv1D, fused QKV, tied head), Llama (own maps, untied), NeoX (interleaved QKV), Gemma 3 (scaled and tied
@@ -29,7 +30,7 @@ TEXT = "The capital of New Zealand is the city of Madrid and Brie comes from Ita
 LAYOUTS = ("gpt2", "llama", "gpt_neox", "gemma3_text")
 
 
-@pytest.fixture(scope="module", params=LAYOUTS)
+@pytest.fixture(scope="module", params=fast_are(["gpt2", "gemma3_text"], LAYOUTS))
 def lm(request: pytest.FixtureRequest) -> LanguageModel:
     return tiny_lm(request.param, spread=0.05)
 

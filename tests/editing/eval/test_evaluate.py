@@ -44,7 +44,7 @@ def slow_logprob(lm: LanguageModel, prompt: str, answer: str) -> float:
     return sum(float(log_p[i - 1, whole[i]]) for i in range(len(start), len(whole)))
 
 
-@pytest.mark.parametrize("family", fast_are(("gpt2", "gemma3_text", "lfm2"), [*BY_CACHE, *SOME_HYBRIDS]))
+@pytest.mark.parametrize("family", fast_are(("gpt2", "gemma3_text"), [*BY_CACHE, *SOME_HYBRIDS]))
 def test_one_pass_equals_one_by_one(family: str) -> None:
     lm = tiny_lm(family)
     deltas, before = edits(lm), hash_weights(lm.module)

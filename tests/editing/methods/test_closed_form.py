@@ -241,7 +241,7 @@ def many(n: int) -> list[EditRequest]:
     return [EditRequest(str(i), (prompts[i % 3],), places[i % 8], (targets[i % 5],)) for i in range(n)]
 
 
-@pytest.mark.parametrize("name", fast_are(["alphaedit", "rome"], ["memit", "alphaedit", "ultraedit", "rome"]))
+@pytest.mark.parametrize("name", fast_are(["alphaedit"], ["memit", "alphaedit", "ultraedit", "rome"]))
 def test_many_edits_pile_up_and_are_taken_back(name: str, tmp_path: Path) -> None:
     lm = model("gpt2")
     statistics = session_statistics(lm)

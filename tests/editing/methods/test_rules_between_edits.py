@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 
 from editing.delta import Codebook, Dense, LowRank
-from editing.methods import apply_sequence, make_method, method_names
+from editing.methods import apply_sequence, make_method, method_names, taken_by
 from editing.methods.base import Method
 from tests.editing.worked import CONTRACT_REQUESTS
 
@@ -14,6 +16,11 @@ from tests.editing.worked import CONTRACT_REQUESTS
 def has_rule(name: str) -> bool:
     method = make_method(name)
     return type(method).step is not Method.step or method.beside_weights
+
+
+def few_steps(name: str) -> Method:
+    few = {"steps": 6, "prefixes": 1, "short_prefixes": 1, "long_prefixes": 1}
+    return make_method(name, **taken_by(name, few | {"options": json.dumps(taken_by("rome", few))}))
 
 
 WITH_RULE = [name for name in method_names() if has_rule(name)]
@@ -25,7 +32,7 @@ def test_the_methods_with_a_rule_are_known():
 
 @pytest.mark.parametrize("name", WITH_RULE)
 def test_one_call_is_a_sequence_of_one_batch(trained_lm, statistics, name):
-    method = make_method(name)
+    method = few_steps(name)
     called = method(trained_lm, CONTRACT_REQUESTS, statistics)
     piled = apply_sequence(trained_lm, method, CONTRACT_REQUESTS, statistics, batch=3)
     assert called.factors.keys() == piled.factors.keys()
@@ -39,7 +46,7 @@ def test_one_call_is_a_sequence_of_one_batch(trained_lm, statistics, name):
 
 @pytest.mark.parametrize("name", [name for name in WITH_RULE if make_method(name).beside_weights])
 def test_a_memory_beside_the_weights_does_not_depend_on_the_batches(trained_lm, statistics, name):
-    method = make_method(name)
+    method = few_steps(name)
     (one,) = method(trained_lm, CONTRACT_REQUESTS, statistics).factors.values()
     (each,) = apply_sequence(trained_lm, method, CONTRACT_REQUESTS, statistics, batch=1).factors.values()
     assert_same_book(one, each)
