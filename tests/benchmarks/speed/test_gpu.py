@@ -48,6 +48,7 @@ def test_rates(bench: Bench) -> None:
     assert hash_weights(bench.lm.module) == before
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_into_the_time_is_named(bench: Bench) -> None:
     rows = list(rates(lambda: bench, (1, 4), Deadline(0.01)))
     assert next(r.note for r in rows if r.what == "memit" and r.number == 4).startswith("left out: needs about")
@@ -113,6 +114,7 @@ def test_the_command_ends_in_time_and_says_what_it_left_out(tmp_path: Path) -> N
     assert len(parts) == 6 and parts[0]["rows"] and parts[-1]["error"].startswith("left out")
 
 
+@pytest.mark.slow
 def test_nothing_else_need_be_installed() -> None:
     hidden = "; ".join(f"sys.modules[{name!r}] = None" for name in MISSING)
     script = f"import sys; {hidden}; import benchmarks.speed.gpu"

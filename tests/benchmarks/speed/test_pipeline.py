@@ -42,6 +42,7 @@ from editing.errors import BadData, BadRequest
 from editing.model.language_model import LanguageModel
 from tests.benchmarks.tiny import World, world
 from tests.editing.families import random_module, tiny_lm, tokenizer
+from tests.tiers import fast_are
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -101,6 +102,7 @@ def test_a_pipeline_without_a_known_fact_is_refused(tiny: World) -> None:
         pipeline(str(tiny.folder / "one"), ("ike",), 2, 1, "cpu", "world_facts")
 
 
+@pytest.mark.slow
 def test_the_kinds_of_an_evaluation_share_all_of_it() -> None:
     lm, cases = tiny_lm("gpt2"), some(2)
     parts = by_kind(lm, cases, measure_base(lm, cases), edits(lm, 2), rounds=2)
@@ -111,7 +113,7 @@ def test_the_kinds_of_an_evaluation_share_all_of_it() -> None:
     assert questions == sum(len(case.probes) for case in cases)
 
 
-@pytest.mark.parametrize("family", ["gpt2", "llama"])
+@pytest.mark.parametrize("family", fast_are(["gpt2"], ["gpt2", "llama"]))
 def test_the_short_questions_find_what_the_rows_hold(family: str) -> None:
     """`rewrite_acc`, `rephrase_acc` and `locality_acc` of valley/scores/published are means of these two columns."""
     lm, cases = tiny_lm(family), some(2)

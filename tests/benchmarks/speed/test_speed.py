@@ -38,6 +38,7 @@ def test_a_ratio_is_slow_over_fast_in_turns() -> None:
     assert row.slow == pytest.approx(row.fast * row.ratio, rel=0.5) and row.note == "False"
 
 
+@pytest.mark.slow
 def test_peaks() -> None:
     assert timed(CPU, lambda: burn(20))[0] > 0
     peak = peak_memory(CPU, lambda: torch.ones(64, 2**20).sum())

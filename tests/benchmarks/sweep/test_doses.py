@@ -207,6 +207,7 @@ class TestSplit:
 
 
 class TestExtension:
+    @pytest.mark.slow
     def test_a_run_is_extended_by_cases_methods_and_doses_and_keeps_its_plan_and_rows(
         self, tiny: World, tmp_path: Path
     ) -> None:

@@ -47,6 +47,7 @@ def same(left: Path, right: Path) -> None:
     pd.testing.assert_frame_equal(one, other, check_exact=True)
 
 
+@pytest.mark.slow
 def test_shards_share_a_folder_or_are_merged(tiny: World, undisturbed: Path, tmp_path: Path) -> None:
     for i in (1, 2):
         run_bench(plan_of(tiny), tmp_path / f"node-{i}", "cpu", quiet=True, part=Shard(i, 2))

@@ -133,7 +133,6 @@ def test_charts_and_tables_as_files(report: Report, tmp_path: Path):
         "report-specification-0.svg",
     ]  # fmt: skip
     assert all("currentColor" not in p.read_text() and p.read_text().startswith("<svg") for p in paths)
-    assert all(p.read_bytes().startswith(b"\x89PNG") for p in write_charts(report, tmp_path, "png"))
     curve = pd.read_csv(next(p for p in write_tables(report, tmp_path) if p.name == "report-curve.csv"))
     assert curve["score"].tolist() == pytest.approx(report.analysis.curve["score"].tolist())
 

@@ -8,6 +8,7 @@ from click.testing import CliRunner
 
 from cli import cli
 from tests.valley.build import edit, frame, probes
+from valley.rows.plan_record import store_plan
 from valley.scores.grid import ends_missed, format_ends
 
 
@@ -52,6 +53,7 @@ def test_each_method_is_looked_at_alone_and_one_without_layers_or_a_control_not_
 def test_judgements_print_it(tmp_path: Path):
     (tmp_path / "cells").mkdir()
     frame([*tried(0, 2, [0, 1]), *tried(1, 6, [1, 5])]).to_parquet(tmp_path / "cells" / "one.parquet")
+    store_plan(tmp_path, {"min_known": 1, "draws": 20, "bootstrap": 20})
     for command in ("editability", "shape"):
         text = CliRunner().invoke(cli, [command, str(tmp_path), "--min-known", "1"], catch_exceptions=False)
         assert text.exit_code == 0, text.output
