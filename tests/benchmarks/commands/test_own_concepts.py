@@ -25,8 +25,8 @@ def concepts(tmp_path: Path) -> Path:
 
 def test_a_sweep_edits_own_concepts(concepts: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    options = ("--methods", "embedding", "--kinds", "rename,fact", "--limit", 2, "--probes", 1, "--corpus", "identity")
-    sweep = ("bench", "--model", world().model, *options, "--device", "cpu", "--out", out)
+    options = ("--methods", "embedding", "--kinds", "rename,fact", "--limit", 1, "--probes", 1, "--corpus", "identity")
+    sweep = ("bench", "--model", world().folder / "one", *options, "--device", "cpu", "--out", out)
     done = call(*sweep, "--concepts", concepts, "--json")
     assert done.exit_code == 0, done.output
     rows = read_run(out)
@@ -40,7 +40,7 @@ def test_a_sweep_edits_own_concepts(concepts: Path, tmp_path: Path) -> None:
 
 def test_crispness_of_own_concepts(concepts: Path, tmp_path: Path) -> None:
     options = ("--corpus", "identity", "--device", "cpu", "--out", tmp_path / "out")
-    done = call("ladder", "crispness", world().model, "--concepts", concepts, *options, "--json")
+    done = call("ladder", "crispness", world().folder / "one", "--concepts", concepts, *options, "--json")
     assert done.exit_code == 0, done.output
     table = pd.read_csv(tmp_path / "out" / "crispness.csv")
     assert set(table["concept"]) == {"violoncello"} and {"C_key", "C_align"} <= set(table["measure"])

@@ -38,9 +38,9 @@ def test_a_saved_change_is_made_again_bit_for_bit(tmp_path: Path) -> None:
 
 
 def test_a_packed_run_that_was_copied_is_made_again(tmp_path: Path) -> None:
-    run = tmp_path / "run"
+    run, ladder = tmp_path / "run", world().write_ladder("packed", one=str(world().folder / "one"))
     done = call(
-        "bench", "--ladder", world().ladder, "--methods", "rome", "--kinds", "fact", "--sites", "mlp", "--limit", 3,
+        "bench", "--ladder", ladder, "--methods", "rome", "--kinds", "fact", "--sites", "mlp", "--limit", 3,
         "--datasets", f"fact_file:{world().facts}", "--corpus", "samples:256", "--fast", "--device", "cpu", "--out", run,
     )  # fmt: skip
     assert done.exit_code == 0, done.output

@@ -42,7 +42,7 @@ def tiny() -> World:
 
 def test_a_finished_run_says_so_without_torch(tiny: World, tmp_path: Path) -> None:
     ladder = tiny.write_ladder("single", one=str(tiny.folder / "one"))
-    methods = ("--methods", "rome,ft_l", "--kinds", "fact", "--sites", "mlp", "--limit", "1")
+    methods = ("--methods", "rome", "--kinds", "fact", "--sites", "mlp", "--limit", "1")
     options = ("--datasets", f"fact_file:{tiny.facts}", "--corpus", "samples:500", "--out", tmp_path, "--json")
     arguments = ("bench", "--ladder", ladder, *methods, *options)
     done = call(*arguments, "--device", "cpu")

@@ -208,11 +208,10 @@ def test_the_edit_makes_its_fact_and_is_saved_composed_and_merged(tmp_path: Path
     request = dataclasses.replace(REQUESTS[0], lookup="last")
     other = dataclasses.replace(REQUESTS[3], lookup="last", prompts=("{} is sold by the",), targets=("baker",))
     before = hash_weights(lm.module)
-    for name in ("rome", "r_rome"):
-        method = make_method(name, site="expert", depth=0.5, short_prefixes=2, long_prefixes=2)
-        delta = method.each(lm, [request], statistics)[0]
-        ((fact, usual),) = continuation_logprobs(lm, request.filled(), [["Madrid", "Wellington"]], [delta])
-        assert fact > usual, name
+    method = make_method("r_rome", site="expert", depth=0.5, short_prefixes=2, long_prefixes=2)
+    delta = method.each(lm, [request], statistics)[0]
+    ((fact, usual),) = continuation_logprobs(lm, request.filled(), [["Madrid", "Wellington"]], [delta])
+    assert fact > usual
     same = Delta.load(delta.save(tmp_path / "delta"))
     assert same.weights == delta.weights and same.provenance["expert"] == delta.provenance["expert"]
     both = method(lm, [request, other], statistics)
