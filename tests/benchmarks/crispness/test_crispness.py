@@ -310,6 +310,7 @@ def word_model(shared: bool) -> LanguageModel:
     return LanguageModel.wrap(module, tokenizer, name="words")
 
 
+@pytest.mark.slow
 def test_names_that_share_a_row_are_maximally_crisp_and_shuffled_pairs_are_not(tmp_path: Path) -> None:
     result = {}
     for shared in (True, False):

@@ -138,10 +138,10 @@ def test_pairs_have_two_halves(text: str) -> None:
 def test_the_commands(tmp_path: Path) -> None:
     out = tmp_path / "mine.toml"
     model = ("--model", world().model, "--device", "cpu")
-    done = call("concepts", "draft", "New York=sparrow", *model, "--out", out)
+    done = call("concepts", "draft", "sparrow", *model, "--out", out)
     assert done.exit_code == 0 and f"wrote {out}" in done.stdout
     checked = json.loads(call("concepts", "check", out, "--json").stdout)
-    assert {"New York", "sparrow"} <= set(checked["described"]) and checked["languages"] == ["en"]
+    assert "sparrow" in checked["described"] and checked["languages"] == ["en"]
     assert "is there already" in refused("concepts", "draft", "tea", *model, "--out", out)
     assert "unknown concept 'teapot'" in refused("edit", *model, "--rename", "teapot=tea", "--concepts", out)
 

@@ -9,7 +9,6 @@ import pytest
 
 from benchmarks.live.defaults import USUAL, search
 from tests.benchmarks.tiny import World, world
-from tests.tiers import fast_are
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -37,7 +36,8 @@ def test_development_concepts_are_no_test_concepts() -> None:
         assert not {case.id for case in development} & {case.id for case in test}
 
 
-@pytest.mark.parametrize("kind", fast_are(["retarget"], search.KINDS))
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", search.KINDS)
 def test_the_best_place_on_development_concepts_meets_the_test_concepts(
     kind: str, tiny: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

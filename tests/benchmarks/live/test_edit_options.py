@@ -24,18 +24,8 @@ def tiny() -> World:
 
 def test_edit_in_another_number_format(tiny: World, tmp_path: Path) -> None:
     (tmp_path / "one.json").write_text(json.dumps(facts()[:1]))
-    common = (
-        "edit",
-        "--fact",
-        tmp_path / "one.json",
-        "--device",
-        "cpu",
-        "--set",
-        "lookup=last",
-        "--set",
-        "steps=4",
-        "--json",
-    )
+    common = ("edit", "--fact", tmp_path / "one.json", "--device", "cpu", "--corpus", "identity")
+    common += ("--set", "lookup=last", "--set", "steps=4", "--json")
     half = json.loads(call(*common, "--model", tiny.model, "--dtype", "bfloat16").stdout)
     assert half["model"]["reference"] == f"{tiny.model}#bfloat16" and half["restored"]
     assert any("bfloat16 weights: " in note and "lost to rounding" in note for note in half["notes"])

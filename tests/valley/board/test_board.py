@@ -57,13 +57,17 @@ def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
 def test_a_line_without_a_score_says_why(copied: Path, tmp_path: Path) -> None:
     table = board([copied / "theirs"], min_known=100_000)
     assert table["score"].isna().all() and (table["reason"] != "").all()
+    assert "null" in write_board(table, tmp_path / "b.html").read_text()
+
+
+@pytest.mark.slow
+def test_some_lines_have_a_score_and_others_a_reason(copied: Path) -> None:
     few = board([copied / "theirs"], min_known=5)
     assert ((few["reason"] != "") == few["score"].isna()).all() and few["score"].isna().any()
     assert "no placebo" in format_board(few)
     one, two = (few.iloc[:1].assign(model=f"./models/a-long-folder/gpt2-{size}") for size in ("1x64", "2x128"))
     text = format_board(pd.concat([one, two]))  # folders share their beginning
     assert "gpt2-1x64" in text and "gpt2-2x128" in text
-    assert "null" in write_board(table, tmp_path / "b.html").read_text()
 
 
 def test_rows_that_differ_are_counted() -> None:

@@ -213,6 +213,7 @@ def test_association_has_power_and_keeps_its_level():
     assert np.mean(null) <= 0.12 and np.mean(effect) >= 0.8
 
 
+@pytest.mark.slow
 def test_h1_sees_that_a_hump_is_no_rise():
     hump = [0.1, 0.3, 0.6, 0.8, 0.6, 0.3, 0.35, 0.4]
     result = one("H1", seeded(hump, kinds=("retarget",)))
@@ -229,17 +230,27 @@ def test_h7_takes_the_largest_p_over_the_axes_that_count():
 
 
 def test_h8_compares_nothing_across_two_rulers():
-    """A kind of probe that one kind of edit was not asked made the difference; transfer is no part of the score."""
+    """A kind of probe that one kind of edit was not asked made the difference."""
     rows = seeded([0.4] * 5, kinds=("fact", "rename"), rename=0.2)
     renames = rows["edit_kind"].eq("rename")
     found = one("H8", rows[~(renames & rows["probe"].eq("relation"))])
     assert found.verdict == INCONCLUSIVE and "not comparable" in found.reason and "relation" in found.reason
+
+
+@pytest.mark.slow
+def test_h8_transfer_is_no_part_of_the_score():
+    rows = seeded([0.4] * 5, kinds=("fact", "rename"), rename=0.2)
+    renames = rows["edit_kind"].eq("rename")
     assert one("H8", rows[~(renames & rows["probe"].eq("cross_lingual"))]).verdict == SUPPORTED
 
 
 def test_h7_valley_follows_the_shape_rules():
     result = of("H7", valley_of_seeds())
     assert result.verdict == SUPPORTED and result.finding is not None and result.finding.effect > 0.3
+
+
+@pytest.mark.slow
+def test_h7_refuted_or_of_one_seed():
     assert of("H7", rise()).verdict == REFUTED
     assert "tau^2" in one("H7", seeded(VALLEY, seeds=1)).reason
 
