@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("own_cache")
 def test_a_saved_change_is_made_again_bit_for_bit(tmp_path: Path) -> None:
     for name, record in zip(("one", "two"), facts(), strict=False):
         (tmp_path / f"{name}.json").write_text(json.dumps([record]))
-    usual = ("edit", "--model", world().model, "--corpus", "samples:256", "--fast")
+    usual = ("edit", "--model", world().model, "--corpus", "identity", "--fast")
     call(*usual, "--fact", tmp_path / "one.json", "--dose", "0.75", "--save", tmp_path / "first")
     call(*usual, "--fact", tmp_path / "two.json", "--add", tmp_path / "first", "--save", tmp_path / "both")
     for name in ("first", "both"):
