@@ -215,6 +215,7 @@ def test_a_rung_that_fails_is_told_and_the_others_go_on(tiny: World, tmp_path: P
     assert [line["rung"] for line in outcome["rungs"]] == ["one"] and "rung gone" in outcome["failed"][0]
 
 
+@pytest.mark.slow
 def test_json_on_the_command_line(tiny: World) -> None:
     result = call("retarget", "--model", tiny.model, "--from", "cheese", "--to", "dog", "--by", "steer", "--fast",
                   "--set", "steps=2", "--corpus", CORPUS, "--device", "cpu", "--json")  # fmt: skip

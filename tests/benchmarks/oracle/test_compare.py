@@ -18,7 +18,6 @@ from editing.methods import make_method
 from tests.valley.build import ladder
 
 SHORT = Recipe(tokens=2_000)
-DATASET = "planned_edits:1-atlas20"
 
 
 def settings(cases: list[str], method: str, **values) -> dict:
@@ -26,14 +25,14 @@ def settings(cases: list[str], method: str, **values) -> dict:
     return {
         "rung": "short", "rung_index": 0, "model": "", "run_seed": 0, "method": method,
         "settings": json.dumps(made.settings()), "site": "mlp", "lookup": "last", "edit_kind": "fact",
-        "dataset": DATASET, "cases": cases, "cells": ["c"],
+        "dataset": "planned_edits:1", "cases": cases, "cells": ["c"],
     }  # fmt: skip
 
 
 def test_each_edit_is_compared_with_the_model_of_its_scope():
-    spec = RungSpec("gpt2", 1, 32, atlas=20, recipe=SHORT)
+    spec = RungSpec("gpt2", 1, 32, recipe=SHORT)
     lm = open_model(str(grow(spec, progress=False)), "cpu")
-    ids = [case.id for case in build_cases(DATASET, "fact")]
+    ids = [case.id for case in build_cases("planned_edits:1", "fact")]
     run = pd.DataFrame([settings(ids[:2], "ft_m", lookup="last", steps=2), settings(ids, "ike")])
     left_out: list[str] = []
     trained: list[str] = []
@@ -41,7 +40,7 @@ def test_each_edit_is_compared_with_the_model_of_its_scope():
     table = pd.DataFrame(one.records(run, ("one",), "identity", left_out, trained.append))
     assert left_out == []
     assert table.groupby("method").size().to_dict() == {"ft_m": 2, "ike": len(ids)}
-    assert trained == ["short: grown:gpt2-1x32@atlas20-edits1-one", "short: grown:gpt2-1x32-s1@atlas20-edits1-one"]
+    assert trained == ["short: grown:gpt2-1x32@edits1-one", "short: grown:gpt2-1x32-s1@edits1-one"]
     assert (table["floor"] > 0).all()  # the second seed is another model
     assert table["d_base"].nunique() == len(ids)
     lines = summary(table)

@@ -100,6 +100,7 @@ def test_two_processes_on_one_folder_end_in_the_same_table(tiny: World, undistur
     same_tables(out, undisturbed)
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_stops_with_one_line_and_the_next_run_goes_on(
     tiny: World, undisturbed, tmp_path: Path
 ) -> None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 import torch
 
 from editing.delta import Codebook, Dense, LowRank
 from editing.methods import apply_sequence, make_method, method_names, taken_by
 from editing.methods.base import Method
-from tests.editing.worked import CONTRACT_REQUESTS
+from tests.editing.worked import CONTRACT_REQUESTS, distance
 
 
 def has_rule(name: str) -> bool:
@@ -20,7 +18,7 @@ def has_rule(name: str) -> bool:
 
 def few_steps(name: str) -> Method:
     few = {"steps": 6, "prefixes": 1, "short_prefixes": 1, "long_prefixes": 1}
-    return make_method(name, **taken_by(name, few | {"options": json.dumps(taken_by("rome", few))}))
+    return make_method(name, **taken_by(name, few | {"options": '{"steps": 6}'}))
 
 
 WITH_RULE = [name for name in method_names() if has_rule(name)]
@@ -39,7 +37,7 @@ def test_one_call_is_a_sequence_of_one_batch(trained_lm, statistics, name):
     for place, change in called.factors.items():
         other = piled.factors[place]
         if isinstance(change, LowRank | Dense) and isinstance(other, LowRank | Dense):
-            assert torch.allclose(change.dense(), other.dense(), atol=1e-6)
+            assert distance(change.dense(), other.dense()) < 1e-4
         else:
             assert_same_book(change, other)
 

@@ -37,6 +37,7 @@ def test_a_reading_stands_at_its_best_layer_and_isolation_at_that_of_cause():
     assert values["linearity: faithfulness"].empty  # a control is no reading
 
 
+@pytest.mark.slow
 def test_the_figure_has_edits_and_readings_of_the_same_models(tmp_path: Path):
     (tmp_path / "cells").mkdir()
     ladder(3).to_parquet(tmp_path / "cells" / "a.parquet")
