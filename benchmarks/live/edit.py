@@ -9,10 +9,11 @@ from __future__ import annotations
 import shutil
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import isnan, nan
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -305,13 +306,16 @@ def _mean(values: Sequence[float]) -> float:
     return float(np.mean(there)) if there else nan
 
 
+def where_edited(place: Mapping[str, Any], n_layers: int) -> str:
+    """Site, position and layers of an edit in words; an embedding has no layer."""
+    layers = ", ".join(map(str, place["layers"]))
+    return f"{place['site']} at {place['lookup']}" + (f", layer {layers} of {n_layers}" if layers else "")
+
+
 def format_edit(edit: LiveEdit) -> str:
     """The edit as text for a terminal."""
-    place = edit.placement
-    where = (
-        f"{place['site']} at {place['lookup']}, layer {', '.join(map(str, place['layers']))} of {edit.model['layers']}"
-    )
     lines = [f"{edit.model['reference']}  ({edit.model['source']}, weights {edit.model['hash'][:12]})"]
+    where = where_edited(edit.placement, edit.model["layers"])
     lines.append(f"{edit.method}: {where}; relative norm of the change {edit.edit_norm:.4f}")
     lines.append(edit.dose["line"])
     lines += [f"note: {note}" for note in edit.notes]

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from benchmarks.live.edit import where_edited
 from benchmarks.live.retarget.agreement import Agreement, agreements
 from benchmarks.live.retarget.panel import GOAL, SHARED
 from benchmarks.live.retarget.run import Made, Retargeting, plain_records
@@ -53,8 +54,7 @@ def format_agreement(one: Agreement) -> str:
 
 
 def _head(done: Retargeting, one: Made) -> str:
-    place, layers = one.placement, ", ".join(map(str, one.placement["layers"]))
-    where = f"{place['site']} at {place['lookup']}" + (f", layer {layers} of {done.model['layers']}" if layers else "")
+    where = where_edited(one.placement, done.model["layers"])
     size = f"relative norm of the change {one.edit_norm:.4f}" if one.edit_norm else "no weight is changed"
     return f"{one.by}: {where}; {size}; {one.seconds:.1f} s\n{one.dose['line']}"
 
