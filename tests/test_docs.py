@@ -193,7 +193,6 @@ def test_the_python_of_runs_works(tmp_path: Path, monkeypatch, capsys) -> None:
     assert (tmp_path / "run" / "report.html").is_file()
 
 
-@pytest.mark.slow  # 15 CPU-seconds, most of them statistics; tests/editing/test_api.py has each of its calls
 def test_the_python_of_the_readme_prints_what_it_says(tmp_path: Path, monkeypatch, capsys) -> None:
     block, printed = re.findall(r"```python\n(.*?)```\n+```text\n(.*?)```", (ROOT / "README.md").read_text(), re.S)[0]
     monkeypatch.chdir(ROOT)
