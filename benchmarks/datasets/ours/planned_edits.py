@@ -62,7 +62,7 @@ def _documents(spec: RungSpec, changes: tuple[Change, ...]) -> dict[str, list[tu
     world = spec.world
     subjects = {world.name(change.subject, "en"): change.subject for change in changes}
     documents: dict[str, list[tuple[str, str]]] = {change.subject: [] for change in changes}
-    plain, changed = (make_corpus(world, spec.split, told) for told in (None, News(changes)))
+    plain, changed = (make_corpus(world, spec.split, added) for added in (None, News(changes)))
     for old, new in zip(plain.train, changed.train, strict=True):
         if old.text != new.text:
             documents[old.fact.subject if old.fact else subjects[old.target]].append((new.lang, new.text))
