@@ -137,13 +137,15 @@ def ask(
     texts = [prompts] if isinstance(prompts, str) else list(prompts)
     if isinstance(prompts, str) or len(texts) != len(lists) or any(isinstance(one, str) for one in lists):
         raise BadRequest(f"{len(lists)} lists of candidates; give a list of prompts and one list for each of them")
-    for text, answers in zip(texts, lists, strict=True):
+    for text, choices in zip(texts, lists, strict=True):
         check_text("prompt", text)
-        for answer in answers:
-            check_text("candidate", answer)
-            if not answer.strip():
+        for choice in choices:
+            check_text("candidate", choice)
+            if not choice.strip():
                 raise BadRequest(f"prompt {text!r:.80}: an empty candidate; give the text of an answer")
     if not isinstance(delta, Delta | None):
         raise BadRequest(f"delta {delta!r:.80}: not a Delta; give what `edit` returned, or Delta.load(FOLDER)")
-    found = replies(lm, texts, lists, deltas=[delta] if delta is not None else [])
-    return [dict(zip(one, map(float, reply.logp), strict=True)) for one, reply in zip(lists, found, strict=True)]
+    answers = replies(lm, texts, lists, deltas=[delta] if delta is not None else [])
+    return [
+        dict(zip(choices, map(float, answer.logp), strict=True)) for choices, answer in zip(lists, answers, strict=True)
+    ]

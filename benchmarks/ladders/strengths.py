@@ -6,6 +6,7 @@ What it holds of other models stays; a changed text or question makes other name
 from __future__ import annotations
 
 import argparse
+import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,10 +23,10 @@ def main(references: Sequence[str]) -> None:
         lm = open_model(reference, "cpu")
         entries = {name: entry for name, entry in entries.items() if lm.weight_hash[:24] not in name}
         with tempfile.TemporaryDirectory() as folder:
-            measured = [strength(lm, cache=Path(folder)), known_rates(lm, cache=Path(folder))]
-            names = [file.stem for file in (Path(folder) / "strength").iterdir()]
-        known, prose = sorted(names, key=lambda name: not name.startswith("known-"))
-        entries |= {prose: measured[0].__dict__, known: measured[1].__dict__}
+            strength(lm, cache=Path(folder))
+            known_rates(lm, cache=Path(folder))
+            files = (Path(folder) / "strength").iterdir()
+            entries |= {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in files}
     lines = [HEADER]
     for name in sorted(entries):
         lines += [f'\n["{name}"]\n', *(f"{key} = {value!r}\n" for key, value in entries[name].items())]

@@ -42,8 +42,8 @@ class Crispness(Reading):
         taught = {entity for entity, _ in source.material.exposure}
         if source.material.name == "world" and taught and not taught & set(names):
             return []  # the training text names no concept, so there is nothing to read
-        sites = source.lm.sites(self.site)  # a hybrid has some of them in some blocks only
-        layers = tuple(sites[i].layer for i in self.chosen_layers(0, len(sites) - 1))
+        there = source.lm.layers_with(self.site)
+        layers = tuple(there[i] for i in self.chosen_layers(0, len(there) - 1))
         setup = Setup(site=self.site, corpus=source.statistics.corpus, seed=self.seed, layers=layers)
         table = crispness(source.lm, names, setup, statistics=source.statistics)
         table = table[table["measure"].isin(SHOWN) & (table["direction"] == "both")]

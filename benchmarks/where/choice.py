@@ -86,9 +86,8 @@ def scores_drawn(rows: pd.DataFrame, seed: int) -> np.ndarray:
 
     def side(names: Sequence[str]) -> np.ndarray:
         values = kinds.reindex(columns=[name for name in names if name in kinds]).to_numpy(dtype="float64")
-        means = weighted_means(weights, values)
-        with np.errstate(invalid="ignore"):  # a draw may hold no case with a kind, or with any
-            return np.nansum(means, axis=1) / np.isfinite(means).sum(axis=1)
+        by_kind = weighted_means(weights, values).T
+        return weighted_means(np.ones((1, len(by_kind))), by_kind)[0]  # a draw may hold no case with a kind
 
     return harmonic(side(IN_LANGUAGE), side(KEPT))
 

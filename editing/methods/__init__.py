@@ -10,6 +10,7 @@ from editing.methods.by_name import (
     registry,
     settings_before_presets,
     taken_by,
+    takers,
 )
 from editing.methods.locate_then_edit.moving import edits_or_reasons
 from editing.methods.locate_then_edit.spread import Spread
@@ -39,4 +40,5 @@ __all__ = [
     "run_easyedit",
     "settings_before_presets",
     "taken_by",
+    "takers",
 ]

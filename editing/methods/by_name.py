@@ -6,7 +6,7 @@ import dataclasses
 import importlib
 import json
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from types import MappingProxyType
 from typing import Any
@@ -76,6 +76,20 @@ def taken_by(method: str, settings: Mapping[str, object]) -> dict:
     """Those of `settings` that the method has."""
     has = make_method(method).settings()
     return {key: value for key, value in settings.items() if key in has}
+
+
+def takers(methods: Sequence[str], setting: str) -> list[str]:
+    """Those of `methods` that have the setting.
+
+    Raises:
+        BadRequest: none has it.
+    """
+    found = [name for name in methods if setting in make_method(name).settings()]
+    if not found:
+        raise BadRequest(
+            f"none of {', '.join(methods)} has a setting {setting!r}; see `python cli.py describe {methods[0]}`"
+        )
+    return found
 
 
 def placebo_for(name: str, settings: Mapping[str, object]) -> Any:

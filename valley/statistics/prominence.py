@@ -61,9 +61,7 @@ def isotonic(y: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """
     y, weights = np.asarray(y, float), np.asarray(weights, float)
     shape, n = np.broadcast_shapes(y.shape, weights.shape), y.shape[-1]
-    total, mass = (np.zeros((n + 1, *one.shape[:-1])) for one in (y * weights, weights))
-    for sums, terms in ((total, y * weights), (mass, weights)):  # rungs first: every step works on whole arrays
-        np.cumsum(np.moveaxis(terms, -1, 0), axis=0, out=sums[1:])
+    total, mass = _sums(y * weights), _sums(weights)
     out = np.full((n, *shape[:-1]), -np.inf)
     for a in range(n):
         lower = np.full(shape[:-1], np.inf)
@@ -71,6 +69,13 @@ def isotonic(y: np.ndarray, weights: np.ndarray) -> np.ndarray:
             lower = np.minimum(lower, (total[b + 1] - total[a]) / (mass[b + 1] - mass[a]))
             out[b] = np.maximum(out[b], lower)
     return np.ascontiguousarray(np.moveaxis(out, 0, -1))
+
+
+def _sums(terms: np.ndarray) -> np.ndarray:
+    """(..., n) -> (n + 1, ...): running sums from 0. Rungs come first: every step works on whole arrays."""
+    sums = np.zeros((terms.shape[-1] + 1, *terms.shape[:-1]))
+    np.cumsum(np.moveaxis(terms, -1, 0), axis=0, out=sums[1:])
+    return sums
 
 
 def best_monotone(y: np.ndarray, variance: np.ndarray) -> np.ndarray:

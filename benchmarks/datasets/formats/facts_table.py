@@ -50,14 +50,14 @@ def read(file: DataFile, seed: int = 0, limit: int | None = None) -> CaseSet:
     Raises:
         BadData: the first fault of the file, naming file, record, column and fix.
     """
-    said: dict[str, set[str]] = {}
+    languages: dict[str, set[str]] = {}
 
     def parse(place: Place, row: Any) -> Draft:
-        made = _parse(place, row, strict=str(look(row, "id")[1]) not in said)
-        if made.lang in said.setdefault(made.id, set()):
+        made = _parse(place, row, strict=str(look(row, "id")[1]) not in languages)
+        if made.lang in languages.setdefault(made.id, set()):
             fix = "give every fact an id of its own, or name the language of the row as lang"
             place.refuse(f"id {made.id!r} has a row in {made.lang} already", fix)
-        said[made.id].add(made.lang)
+        languages[made.id].add(made.lang)
         return made
 
     drafts, bad = collect(str(file.path), file.records, parse)

@@ -32,7 +32,7 @@ from benchmarks.provenance import versions
 from benchmarks.world import Knowledge
 from editing.errors import BadRequest
 from editing.eval import AUTO, at_dose, check_dose
-from editing.methods import make_method, taken_by
+from editing.methods import make_method, taken_by, takers
 from editing.model import format_plan
 from editing.stats import CORPUS
 
@@ -193,8 +193,7 @@ def chosen_methods(by: Sequence[str], settings: Mapping[str, object]):
     if not by:
         raise BadRequest("no method to retarget by; name one or several, such as --by rome,steer")
     for key in settings:
-        if not any(key in make_method(name).settings() for name in by):
-            raise BadRequest(f"none of {', '.join(by)} has a setting {key!r}; see `python cli.py describe {by[0]}`")
+        takers(by, key)  # refuses one that no method has
     given = {name: taken_by(name, settings) for name in by}
     return [make_method(name, **(usual_settings("retarget", name, own) | own)) for name, own in given.items()]
 

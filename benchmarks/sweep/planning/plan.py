@@ -19,7 +19,7 @@ from benchmarks.datasets import kinds_of
 from benchmarks.provenance import canonical, digest
 from benchmarks.world import content_hash
 from editing.errors import BadRequest
-from editing.methods import is_easyedit, make_method, method_names
+from editing.methods import is_easyedit, method_names, takers
 from editing.stats import CORPUS, check_corpus
 from editing.text import EditRequest
 from valley.rows import ON_REQUEST
@@ -187,10 +187,7 @@ class Plan:
                 if name not in there:
                     raise BadRequest(f"unknown {what} {name!r}; use one or more of {', '.join(there)}")
         for key, _ in self.settings:
-            if not any(key in make_method(name).settings() for name in self.methods):
-                methods = ", ".join(self.methods)
-                fix = f"see `python cli.py describe {self.methods[0]}`"
-                raise BadRequest(f"none of {methods} has a setting {key!r}; {fix}")
+            takers(self.methods, key)  # refuses one that no method has
         if self.search not in (*SEARCHES, ADAPTIVE):
             raise BadRequest(f"unknown search {self.search!r}; use one of {', '.join(SEARCHES)}")
         if self.search_rule not in (None, *RULES):

@@ -9,7 +9,7 @@ from typing import Any
 from benchmarks.sweep.planning.plan import DEFAULT_DATASETS, Edits, Plan
 from benchmarks.sweep.planning.plan_file import check_whole, fast_settings
 from editing.errors import BadRequest
-from editing.methods import make_method
+from editing.methods import make_method, takers
 from valley.rows import CONTROLS
 
 # Parameters of `bench` that say what to do -> their option.
@@ -100,11 +100,7 @@ def _at_sites(plan: Plan) -> Plan:
 
 
 def _with_setting(plan: Plan, key: str, value: object) -> Plan:
-    takers = [name for name in plan.methods if key in make_method(name).settings()]
-    if not takers:
-        methods = ", ".join(plan.methods)
-        raise BadRequest(f"none of {methods} has a setting {key!r}; see `python cli.py describe {plan.methods[0]}`")
-    for name in takers:
+    for name in takers(plan.methods, key):
         make_method(name, **{key: value})  # refuses a value that does not fit
         plan = _with_axis(plan, name, key, (value,))
     return plan
