@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any, NoReturn, get_args
 
-from benchmarks.provenance import digest
 from editing.errors import BadData
+from editing.files import digest
 from editing.text import EditRequest
 from valley.rows import PROBE_KINDS as KINDS
 from valley.rows import SPECIFICITY, EditKind

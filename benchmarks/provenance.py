@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import platform
 import subprocess
@@ -76,15 +75,6 @@ def _git(root: Path, *arguments: str) -> str:
 
 # Raise it when the same cell would give other rows than before: scoring, probes, engine.
 CODE_SCHEMA = 3
-
-
-def canonical(value: object) -> str:
-    """JSON text that is equal for equal values."""
-    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-
-
-def digest(value: object) -> str:
-    return hashlib.sha256(canonical(value).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _content(root: Path) -> str:

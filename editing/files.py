@@ -1,7 +1,10 @@
-"""Files and folders appear whole or not at all: written beside their place, then moved there."""
+"""Files and folders that appear whole or not at all (written beside their place, then moved there), and hashes of
+values."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import shutil
 import tempfile
@@ -111,3 +114,13 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         raise BadData(f"{path}: cannot write there ({error.strerror}); choose another folder or free space") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def canonical(value: object) -> str:
+    """JSON text that is equal for equal values."""
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+
+
+def digest(value: object) -> str:
+    """SHA-256 of the canonical JSON text of a value."""
+    return hashlib.sha256(canonical(value).encode("utf-8", "surrogatepass")).hexdigest()

@@ -16,10 +16,10 @@ import pandas as pd
 from benchmarks.cases import Case, Probe, first_probes
 from benchmarks.datasets import build_cases
 from benchmarks.measure import Base, measure, measure_base, open_model, planned, probe_rows, statistics_of
-from benchmarks.provenance import canonical
 from benchmarks.world import languages_of
 from editing.delta import Delta
 from editing.errors import BadRequest
+from editing.files import canonical
 from editing.methods import make_method, placebo_for, taken_by
 from editing.model import LanguageModel
 from editing.stats import CORPUS

@@ -25,10 +25,10 @@ from benchmarks.datasets import build_cases
 from benchmarks.edit_sets import edit_set
 from benchmarks.measure import drift_texts, measure, measure_base, open_model, own_wordings, statistics_of
 from benchmarks.pictures import heading, lines_of, write_png
-from benchmarks.provenance import CODE_SCHEMA, commit, digest, versions
+from benchmarks.provenance import CODE_SCHEMA, commit, versions
 from editing.errors import BadData, BadRequest, UserError
 from editing.eval import bits_per_byte, text_drift
-from editing.files import atomic_file
+from editing.files import atomic_file, digest
 from editing.methods import Step, apply_sequence, make_method, taken_by
 from editing.model import LanguageModel, hash_weights
 from editing.progress import progress

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from benchmarks.provenance import CODE_SCHEMA, digest, versions
+from benchmarks.provenance import CODE_SCHEMA, versions
 from benchmarks.texts import LANGUAGES, strength_text
 from editing.cache import cache_root
 from editing.delta import Delta, LowRank
-from editing.files import atomic_folder
+from editing.files import atomic_folder, digest
 from editing.lazy import torch
 from editing.model import LanguageModel, Site, hooked
 from editing.seeds import seed_for

@@ -18,10 +18,10 @@ import pandas as pd
 
 from benchmarks.cases import Case, case_record
 from benchmarks.measure.answers import Answer, Base, measure_base
-from benchmarks.provenance import CODE_SCHEMA, digest, versions
+from benchmarks.provenance import CODE_SCHEMA, versions
 from editing.cache import cache_root
 from editing.errors import BadData
-from editing.files import atomic_file
+from editing.files import atomic_file, digest
 from editing.model import LanguageModel
 
 

@@ -17,9 +17,8 @@ from benchmarks.measure import open_model, statistics_of
 from benchmarks.models import parse
 from benchmarks.oracle.distance import probabilities
 from benchmarks.oracle.score import scores_of_case
-from benchmarks.provenance import digest
 from editing.errors import BadData, UserError
-from editing.files import atomic_file
+from editing.files import atomic_file, digest
 from editing.methods import make_method
 from editing.model import LanguageModel
 from editing.stats import CORPUS

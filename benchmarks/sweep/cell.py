@@ -16,8 +16,9 @@ from functools import cache
 from typing import NamedTuple
 
 from benchmarks.cases import Case
-from benchmarks.provenance import CODE_SCHEMA, canonical, digest
+from benchmarks.provenance import CODE_SCHEMA
 from benchmarks.sweep.planning.plan import Split
+from editing.files import canonical, digest
 from editing.methods import make_method, settings_before_presets
 from valley.rows import SCHEMA_VERSION
 

@@ -27,11 +27,11 @@ from benchmarks.measure import (
     stored_base,
     strength,
 )
-from benchmarks.provenance import canonical
 from benchmarks.sweep.cell import Cell, Task
 from benchmarks.watch import Watch
 from editing.delta import Delta
 from editing.errors import Unreachable, UserError
+from editing.files import canonical
 from editing.methods import edits_or_reasons, make_method
 from editing.model import LanguageModel, Site
 from editing.stats import ModelStatistics

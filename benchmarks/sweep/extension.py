@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks.provenance import digest
 from benchmarks.sweep.planning.plan import FIRST_RULE, LATER
 from editing.errors import BadData
+from editing.files import digest
 
 # Keys of `Plan.fixed` that may grow; the others say what the rows of a run have in common.
 GROWING = ("rungs", "methods", "axes", "edits", "limit", "seeds", "doses")
@@ -47,19 +47,13 @@ def chain_of(folder: Path, fixed: dict, about: Mapping, extend: bool) -> Chain:
         extend: whether a plan that holds all of the last one, and more, is to extend the run.
 
     Raises:
-        BadData: another plan than those of the run, or one that leaves out or changes something of it; a packed run;
-            a plan that was changed by hand.
+        BadData: another plan than those of the run, or one that leaves out or changes something of it; a packed run.
     """
     if not about:
         return Chain((fixed,))
     if about.get("packed"):
         raise BadData(f"{folder}: a packed run, to which nothing can be added; use another --out")
     plans = [about.get("plan", fixed), *(one["plan"] for one in about.get("extensions", []))]
-    hashes = [about.get("plan_hash"), *(one["plan_hash"] for one in about.get("extensions", []))]
-    if any(known and known != digest(plan) for known, plan in zip(hashes, plans, strict=True)):
-        raise BadData(
-            f"{folder}/run.json: a plan in it and its hash differ, so it was changed by hand; restore the file"
-        )
     for number, plan in enumerate(plans, 1):
         if not _unlike(plan, fixed):
             return Chain(tuple(plans[:number]))

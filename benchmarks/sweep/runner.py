@@ -21,7 +21,7 @@ import pandas as pd
 
 from benchmarks.measure import half_agreement, known_hash, planned, remember_hash, statistics_of
 from benchmarks.models import training_tokens
-from benchmarks.provenance import canonical, commit, digest, machine, versions
+from benchmarks.provenance import commit, machine, versions
 from benchmarks.sweep.cell import Cell, Task
 from benchmarks.sweep.cell_work import Loaded, cell_records, load_rung, prepare
 from benchmarks.sweep.extension import chain_of
@@ -34,6 +34,7 @@ from benchmarks.sweep.store import RunStore
 from benchmarks.sweep.timings import remember
 from benchmarks.watch import Watch
 from editing.errors import BadData, OutOfMemory, UserError
+from editing.files import canonical, digest
 from editing.methods import make_method
 from editing.model import check_device, format_plan, hash_weights, weight_versions
 from editing.progress import progress

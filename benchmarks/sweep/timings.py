@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from benchmarks.provenance import digest
 from benchmarks.sweep.cell import Cell
 from editing.cache import cache_root
-from editing.files import atomic_file
+from editing.files import atomic_file, digest
 
 
 def remember(cell: Cell, seconds: float) -> None:

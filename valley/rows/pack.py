@@ -24,8 +24,8 @@ from valley.lazy import parquet as pq
 from valley.lazy import pyarrow as pa
 from valley.rows.plan_toml import write_plans
 from valley.rows.readings import CRISPNESS, CRISPNESS_FILES, crispness_of
-from valley.rows.run import read_run_json
-from valley.rows.schema import COLUMNS, RowsError, read_run
+from valley.rows.run import RowsError, read_run_json
+from valley.rows.schema import COLUMNS, read_run
 
 DIGITS = 4
 # What a rung is: exact, since curves are drawn over it.

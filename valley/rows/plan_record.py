@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from editing.files import atomic_file
-from valley.rows.schema import RowsError
+from valley.rows.run import RowsError
 
 PLAN_FILE = "analysis_plan.json"
 

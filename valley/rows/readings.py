@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from valley.lazy import pandas as pd
-from valley.rows.schema import RowsError
+from valley.rows.run import RowsError
 
 READINGS_FILE = "readings.csv"
 READINGS_FILES = (READINGS_FILE, "readings.csv.gz")

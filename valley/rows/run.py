@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
-from valley.rows.schema import RowsError
+from editing.errors import BadData
+from editing.files import digest
 
 RUN_JSON = "run.json"
+
+
+class RowsError(BadData):
+    """A run folder or table that cannot be read as rows; one line that names the file and the fix."""
 
 
 def read_run_json(folder: Path) -> dict:
     """The run.json of a run folder.
 
     Raises:
-        RowsError: no run there, or a run.json that is not a JSON object.
+        RowsError: no run there, a run.json that is not a JSON object, or a plan in it that was changed by hand.
     """
     path = Path(folder) / RUN_JSON
     try:
@@ -25,7 +31,20 @@ def read_run_json(folder: Path) -> dict:
         raise RowsError(f"{path}: not a readable run.json ({error!s:.80}); restore it from a copy") from error
     if not isinstance(about, dict):
         raise RowsError(f"{path}: not a readable run.json (not an object); restore it from a copy")
+    if _changed_by_hand(about):
+        raise RowsError(f"{path}: a plan in it and its hash differ, so it was changed by hand; restore the file")
     return about
+
+
+def _changed_by_hand(about: Mapping) -> bool:
+    """Whether the plan of a run.json, or that of an extension, does not have the hash that stands beside it."""
+    try:
+        return any(
+            "plan" in one and one.get("plan_hash", "") not in ("", digest(one["plan"]))
+            for one in (about, *about.get("extensions", ()))
+        )
+    except (TypeError, AttributeError):  # a list of extensions that is none
+        return True
 
 
 def run_record(folder: Path | None) -> dict:

@@ -6,18 +6,17 @@ row whose `error` says why. A NaN is "not measurable" and its `reason` says why;
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from editing.errors import BadData
 from valley.lazy import duckdb
 from valley.lazy import pandas as pd
 from valley.lazy import parquet as pq
 from valley.lazy import pyarrow as pa
 from valley.rows.compacted import without_leftovers
+from valley.rows.run import RowsError, run_record
 
 SCHEMA_VERSION = 1
 
@@ -146,10 +145,6 @@ ADDED = (
 FULL = 1.0  # the dose of every row of a file that states none
 
 
-class RowsError(BadData):
-    """A run folder or table that cannot be read as rows; one line that names the file and the fix."""
-
-
 def to_frame(records: list[dict]) -> pd.DataFrame:
     """`records` as a table of exactly COLUMNS; a missing value becomes NaN/NA or an empty string.
 
@@ -181,11 +176,7 @@ PACKED_REMEDY = "this is a packed run: restore the file from its source"
 def remedy(folder: str | Path) -> str:
     """What to do about a damaged cell file of a run folder: a packed run may be the only copy, so it is never to be
     deleted."""
-    try:
-        about = json.loads((Path(folder) / "run.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # no run.json that could say so
-        about = None
-    return PACKED_REMEDY if isinstance(about, dict) and about.get("packed") else REMEDY
+    return PACKED_REMEDY if run_record(Path(folder)).get("packed") else REMEDY
 
 
 def read_run(
@@ -200,12 +191,13 @@ def read_run(
             and selections go by numbers. Two such columns cannot be compared with each other.
 
     Raises:
-        RowsError: no such folder, no finished cell, an unreadable file, a newer schema, no such column.
+        RowsError: no such folder, no finished cell, an unreadable file, a newer schema, no such column, an answer
+            twice.
     """
     unknown = set(columns) - set(COLUMNS)
     if unknown:
         raise RowsError(f"no such column in the rows table: {', '.join(sorted(unknown))}")
-    used = list(dict.fromkeys([*columns, *ORDER]))
+    used = list(dict.fromkeys([*columns, *ORDER, "dataset"]))
     types = {name: _arrow_type(name) for name in used}
     table = pa.concat_tables([_read_file(file, types, doses) for file in cell_files(folder)])
     texts = [name for name in used if COLUMNS[name][0] == "string"]
@@ -216,10 +208,36 @@ def read_run(
     rows = table.to_pandas(types_mapper={pa.string(): pd.StringDtype("pyarrow")}.get, self_destruct=True)
     del table
     rows = rows.astype({name: COLUMNS[name][0] for name in used if not (categories and name in texts)})
-    keys = [rows[name].astype("category").cat.codes if name in (*texts, "dose") else rows[name] for name in ORDER]
-    order = np.lexsort([key.to_numpy() for key in reversed(keys)])
+    keys = [
+        (rows[name].astype("category").cat.codes if name in (*texts, "dose") else rows[name]).to_numpy()
+        for name in (*ORDER, "dataset")
+    ]
+    order = np.lexsort(keys[::-1])
+    _refuse_copies(folder, rows, keys, order)
     rows = rows[list(columns)]
     return rows if (np.diff(order) == 1).all() else rows.take(order).reset_index(drop=True)
+
+
+def _refuse_copies(folder: str | Path, rows: pd.DataFrame, keys: Sequence[np.ndarray], order: np.ndarray) -> None:
+    """Refuse a run that holds one answer twice, since every mean would count it twice.
+
+    Args:
+        keys: what names an answer, one array per column. order: of the rows, by these keys.
+
+    Raises:
+        RowsError: a cell file was copied within the folder, or two runs were put together without `merge`.
+    """
+    same = np.ones(max(len(order) - 1, 0), dtype=bool)
+    for key in keys:
+        placed = key[order]
+        same &= placed[1:] == placed[:-1]
+    if same.any():
+        first = rows.iloc[order[same.argmax()]]
+        raise RowsError(
+            f"{folder}/cells: holds an answer twice (rung {first['rung']}, method {first['method']}, case "
+            f"{first['case']}, probe {first['probe_index']}); delete the copied cell file, "
+            "or bring runs together with `merge`"
+        )
 
 
 def _read_file(file: Path, types: Mapping[str, pa.DataType], doses: bool) -> pa.Table:
@@ -298,11 +316,12 @@ def cell_files(folder: str | Path) -> list[Path]:
     """The Parquet files of a run folder, by name.
 
     Raises:
-        RowsError: no such folder, no finished cell.
+        RowsError: no such folder, no finished cell, a run.json that is damaged or was changed by hand.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise RowsError(f"{folder}: no such run folder; make one with `python cli.py bench --out {folder}`")
+    run_record(folder)
     files = without_leftovers(sorted((folder / "cells").glob("*.parquet")))
     if not files:
         raise RowsError(f"{folder}: no finished cell in it yet; run `python cli.py bench --out {folder}`")

@@ -23,11 +23,10 @@ from benchmarks.live.retarget.panel import retarget_panel
 from benchmarks.live.retarget.run import STEERING, Retargeting, chosen_methods, run_retarget
 from benchmarks.live.retarget.scores import summary
 from benchmarks.live.retarget.table import cell, with_interval
-from benchmarks.provenance import canonical
 from benchmarks.world import Knowledge
 from editing.errors import BadData, UserError
 from editing.eval import AUTO, check_dose
-from editing.files import atomic_file
+from editing.files import atomic_file, canonical
 from editing.stats import CORPUS
 
 VERSION = 2  # raise it when the same model would give other lines than before

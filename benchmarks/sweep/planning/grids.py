@@ -7,9 +7,9 @@ import json
 from collections.abc import Mapping, Sequence
 from itertools import product
 
-from benchmarks.provenance import canonical
 from benchmarks.sweep.planning.plan import Plan
 from editing.errors import BadRequest
+from editing.files import canonical
 from editing.methods import make_method, taken_by
 
 # The default grid of a search by the first rule and of a grid search, the same at every rung. A one-layer transformer

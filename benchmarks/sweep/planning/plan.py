@@ -16,9 +16,9 @@ from typing import get_args
 
 from benchmarks.cases import EditKind
 from benchmarks.datasets import kinds_of
-from benchmarks.provenance import canonical, digest
 from benchmarks.world import content_hash
 from editing.errors import BadRequest
+from editing.files import canonical, digest
 from editing.methods import is_easyedit, method_names, takers
 from editing.stats import CORPUS, check_corpus
 from editing.text import EditRequest

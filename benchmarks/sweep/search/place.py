@@ -7,13 +7,13 @@ from dataclasses import asdict, dataclass, field, replace
 
 from benchmarks.ladders import Rung, load_ladder, present_rungs
 from benchmarks.models import layers_of
-from benchmarks.provenance import canonical
 from benchmarks.sweep.cell import Cell, Task
 from benchmarks.sweep.extension import added_doses
 from benchmarks.sweep.planning.grids import settings_grid
 from benchmarks.sweep.planning.plan import FIRST_RULE, Choices, Plan, lookups
 from benchmarks.sweep.pools import Batch, Pool, pools
 from editing.errors import BadRequest
+from editing.files import canonical
 from editing.methods import make_method
 
 # (edit kind, data set, seed) -> its cases.

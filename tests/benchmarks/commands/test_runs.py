@@ -213,7 +213,7 @@ def test_the_status_of_a_packed_run_is_that_of_the_run(run: Path, tmp_path: Path
     assert "6 of 6 cells done, 0 failed" in text and "unreadable" not in text
 
 
-def test_a_plan_changed_by_hand_is_not_gone_on_with(plan: Path, run: Path, tmp_path: Path) -> None:
+def test_a_plan_changed_by_hand_is_neither_gone_on_with_nor_judged(plan: Path, run: Path, tmp_path: Path) -> None:
     """Whoever changes run.json and the plan alike would put cells of another plan beside the old hash."""
     shutil.copytree(run, tmp_path / "run")
     text = (run / "run.json").read_text()
@@ -221,3 +221,5 @@ def test_a_plan_changed_by_hand_is_not_gone_on_with(plan: Path, run: Path, tmp_p
     (tmp_path / "new.toml").write_text(plan.read_text().replace("samples:500", "samples:600"))
     message = refused("bench", tmp_path / "new.toml", "--out", tmp_path / "run", "--device", "cpu")
     assert "changed by hand" in message
+    for command in ("curve", "scores", "rows", "report", "status", "hypotheses"):
+        assert "changed by hand" in refused(command, tmp_path / "run"), command

@@ -20,6 +20,7 @@ from benchmarks.sweep.search.place import Place, places
 from benchmarks.sweep.search.races import FINALISTS, Race, doubling
 from benchmarks.sweep.search.search_points import Point
 from editing.errors import BadData, BadRequest
+from editing.files import digest
 from tests.benchmarks.sweep.walk import follow
 from tests.benchmarks.tiny import World, world
 from valley.rows.schema import VOLATILE, read_run
@@ -238,10 +239,10 @@ class TestExtension:
 
     def test_a_judgement_says_that_the_run_was_extended(self, tmp_path: Path) -> None:
         assert stored(AnalysisPlan(), tmp_path) == "" == plan_caution(tmp_path)
-        extension = {"time": "2026-01-02", "plan_hash": "ab" * 32, "adds": ["limit: 4 -> 6"], "plan": {}}
+        extension = {"time": "2026-01-02", "plan_hash": digest({}), "adds": ["limit: 4 -> 6"], "plan": {}}
         (tmp_path / "run.json").write_text(json.dumps({"extensions": [extension]}))
         for caution in (stored(AnalysisPlan(), tmp_path), plan_caution(tmp_path)):
-            assert caution.startswith("the run was extended, 2026-01-02 (plan abababababababab): limit")
+            assert caution.startswith(f"the run was extended, 2026-01-02 (plan {digest({})[:16]}): limit")
         caution = plan_caution(tmp_path, min_known=3)
         assert "another analysis plan" in caution and "the run was extended" in caution
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from benchmarks.measure.known_hash import known_hash
-from benchmarks.provenance import CODE_SCHEMA, canonical, digest
+from benchmarks.provenance import CODE_SCHEMA
 from benchmarks.sweep.cell import Cell
 from benchmarks.sweep.executors.local import gpu_of, threads_of
 from benchmarks.sweep.planning.plan import Plan
@@ -25,6 +25,7 @@ from benchmarks.sweep.search.schedule import walk
 from benchmarks.sweep.shards import Shard
 from benchmarks.watch import Watch
 from editing.errors import BadModel
+from editing.files import canonical, digest
 from editing.model.language_model import weight_versions
 from tests.benchmarks.sweep.test_runner import grid_run
 from tests.benchmarks.sweep.test_runner import plan_of as grid_plan

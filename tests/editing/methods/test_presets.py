@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.provenance import canonical
 from benchmarks.sweep.cell import Cell
 from editing.errors import BadRequest, Unreachable
+from editing.files import canonical
 from editing.methods import make_method, method_names, settings_before_presets
 from editing.solve import FORMER
 from editing.stats.statistics import ModelStatistics

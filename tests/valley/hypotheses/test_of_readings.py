@@ -36,8 +36,9 @@ def run(depths: tuple[float, ...] = (0.5,), best: float = 0.5) -> pd.DataFrame:
                 level = 0.2 + 0.5 * (c % RELATIONS) / RELATIONS + 0.1 * (c // RELATIONS) / 3 - abs(depth - best)
                 level += rng.normal(0, 0.02)
                 kept = float(np.clip(level + 0.05 * r, 0, 1))
-                values = probes(efficacy=[1.0], paraphrase=[float(np.clip(level, 0, 1))], neighbour=[kept])
-                values += probes(cross_lingual_fr=[float(np.clip(level, 0, 1))], neighbour_fr=[1.0])
+                reached = float(np.clip(level, 0, 1))
+                values = probes(efficacy=[1.0], paraphrase=[reached], neighbour=[kept], cross_lingual_fr=[reached],
+                                neighbour_fr=[1.0])  # fmt: skip
                 parts.append(edit(
                     f"c{c:02d}", values, rung=f"m{r}", rung_index=r, bits_per_byte_en=3 - r / 5, depth=depth,
                     settings=json.dumps({"depth": depth}), relation=f"r{c % RELATIONS}", subject=f"C{c:02d}",

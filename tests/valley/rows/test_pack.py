@@ -15,6 +15,7 @@ from benchmarks.sweep.run_folder.merge import merge
 from benchmarks.sweep.store import RunStore
 from cli import cli
 from editing.errors import BadData
+from editing.files import digest
 from tests.valley.build import ladder
 from valley.report.run import report_of
 from valley.rows.pack import LEFT_OUT, NAME, pack, rounded
@@ -22,6 +23,8 @@ from valley.rows.readings import read_crispness
 from valley.rows.schema import COLUMNS, RowsError, read_run
 from valley.scores.available import available
 from valley.scores.plan import stored, with_options
+
+PLAN = {"ladder": "toy"}
 
 
 @pytest.fixture
@@ -33,7 +36,7 @@ def run(tmp_path: Path) -> Path:
     (folder / "cells").mkdir(parents=True)
     for i, (_, part) in enumerate(rows.groupby("rung")):
         part.to_parquet(folder / "cells" / f"{i}.parquet", index=False)
-    (folder / "run.json").write_text(json.dumps({"plan": {"ladder": "toy"}, "plan_hash": "abc"}), encoding="utf-8")
+    (folder / "run.json").write_text(json.dumps({"plan": PLAN, "plan_hash": digest(PLAN)}), encoding="utf-8")
     return folder
 
 
@@ -48,7 +51,7 @@ def test_a_packed_run_is_judged_as_the_whole_one(run: Path, tmp_path: Path) -> N
     kept = [name for name in COLUMNS if COLUMNS[name][0] != "float64" and name not in LEFT_OUT]
     pd.testing.assert_frame_equal(packed[kept], whole[kept])
     about = json.loads((tmp_path / "packed" / "run.json").read_text("utf-8"))
-    assert about["plan_hash"] == "abc" and about["packed"]["left_out"] == list(LEFT_OUT)
+    assert about["plan_hash"] == digest(PLAN) and about["packed"]["left_out"] == list(LEFT_OUT)
 
 
 def test_crispness_is_packed_as_far_as_it_is_read(run: Path, tmp_path: Path) -> None:
@@ -129,3 +132,9 @@ def test_a_table_by_another_plan_than_the_stored_one_says_so(run: Path) -> None:
         result = CliRunner().invoke(cli, ["scores", str(run), *options])
         assert result.exit_code == 0, result.output
         assert ("Caution: this follows another analysis plan" in result.output) == said
+
+
+def test_a_copied_cell_is_refused_and_not_counted_twice(run: Path) -> None:
+    shutil.copy(run / "cells" / "1.parquet", run / "cells" / "1 (copy).parquet")
+    with pytest.raises(RowsError, match=r"cells: holds an answer twice \(rung .*delete the copied cell file"):
+        read_run(run)
