@@ -19,7 +19,7 @@ from editing.eval import AUTO, at_dose, check_dose, replies
 from editing.methods import FAST, make_method, taken_by
 from editing.model import LanguageModel
 from editing.stats import CORPUS, ModelStatistics
-from editing.text import EditRequest, Lookup, check_text, slot_count
+from editing.text import EditRequest, Lookup, check_text, edit_set, slot_count
 
 
 def request(
@@ -95,8 +95,8 @@ def edit(
         settings: of the method, instead of its defaults.
 
     Raises:
-        BadRequest: no request, an unknown method or setting, a request that cannot be carried out, a dose that is none;
-            statistics of another model, or together with a corpus or seed.
+        BadRequest: no request, an unknown method or setting, a request that cannot be carried out, two requests that
+            exclude each other, a dose that is none; statistics of another model, or together with a corpus or seed.
         UserError: as the method.
     """
     batch = [requests] if isinstance(requests, EditRequest) or not isinstance(requests, Iterable) else list(requests)
@@ -105,6 +105,9 @@ def edit(
     for one in batch:
         if not isinstance(one, EditRequest):
             raise BadRequest(f"request {one!r:.80}: not an editing.Request; write Request(prompt, subject, target)")
+    if excluding := edit_set(batch).excluding:
+        names = ", ".join(repr(batch[i].id) for i in excluding[:4])
+        raise BadRequest(f"requests {names}: the same prompt with different targets; no change makes both, keep one")
     dose = check_dose(dose)
     chosen = (taken_by(method, FAST) if fast else {}) | settings
     if statistics is None:

@@ -22,7 +22,7 @@ benchmarks.measure
 benchmarks.models | benchmarks.datasets
 benchmarks.grown | benchmarks.texts | benchmarks.plans
 benchmarks.chat
-benchmarks.world | benchmarks.cases | benchmarks.edit_sets
+benchmarks.world | benchmarks.cases
 benchmarks.provenance | benchmarks.text | benchmarks.watch | benchmarks.pictures
 editing.api | editing.easyedit
 editing.methods

@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmarks.datasets.reading.sources import located
 from benchmarks.datasets.registry import ANY_FORM, CaseSet, account, forms, read_cases
-from benchmarks.edit_sets import edit_set
+from editing.text import edit_set
 
 KIND = "fact"  # what files hold; renames and retargets are made from the concept suite
 

@@ -21,7 +21,6 @@ from benchmarks.cases import KINDS as PROBE_KINDS
 from benchmarks.cases import Case
 from benchmarks.chat import in_chat
 from benchmarks.datasets import account, erase_case, read_cases, rename_case, retarget_case, with_common_probes
-from benchmarks.edit_sets import edit_set
 from benchmarks.live.concepts import OpenModel, concepts_for, halves
 from benchmarks.live.doubts import doubts
 from benchmarks.measure import measure, measure_base, measure_drift, planned, probe_rows, statistics_of
@@ -35,6 +34,7 @@ from editing.files import atomic_file
 from editing.methods import make_method
 from editing.model import LanguageModel, format_plan, hash_weights
 from editing.stats import CORPUS, check_corpus
+from editing.text import edit_set
 
 SHOWN = ("probe", "lang", "prompt", "answer", "old", "pick_before", "pick_after", "text_before", "text_after")
 SCORED = (

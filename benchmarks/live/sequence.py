@@ -22,7 +22,6 @@ import pandas as pd
 
 from benchmarks.cases import Case
 from benchmarks.datasets import build_cases
-from benchmarks.edit_sets import edit_set
 from benchmarks.measure import drift_texts, measure, measure_base, open_model, own_wordings, statistics_of
 from benchmarks.pictures import heading, lines_of, write_png
 from benchmarks.provenance import CODE_SCHEMA, commit, versions
@@ -33,6 +32,7 @@ from editing.methods import Step, apply_sequence, make_method, taken_by
 from editing.model import LanguageModel, hash_weights
 from editing.progress import progress
 from editing.stats import ModelStatistics
+from editing.text import edit_set
 
 ASKED = 150  # cases asked at a checkpoint, evenly spaced where there are more
 RECENT = 10

@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.cases import Case
-from benchmarks.edit_sets import edit_set
 from benchmarks.live import OpenModel
 from benchmarks.measure import Base, measure_base, planned
 from benchmarks.play.answers import Answers, answers_of
@@ -25,6 +24,7 @@ from editing.errors import BadRequest
 from editing.eval import Dose, at_dose
 from editing.methods import make_method
 from editing.model import LanguageModel
+from editing.text import edit_set
 
 TOKENS = 40  # of a free text
 AT_ONCE = 4  # tokens written before others may use the model

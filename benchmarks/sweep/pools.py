@@ -9,8 +9,8 @@ from functools import cached_property
 
 from benchmarks.cases import Case, Probe, cases_digest
 from benchmarks.datasets import account, for_model, read_cases, with_common_probes, with_requested
-from benchmarks.edit_sets import edit_set
 from benchmarks.sweep.planning.plan import FIRST_RULE, Choices, Edits, Plan, Split
+from editing.text import edit_set
 
 NEIGHBOURS = ("neighbour", "neighbour_plus")
 

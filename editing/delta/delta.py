@@ -155,8 +155,11 @@ class Delta:
         """Write `delta.safetensors` into `folder`, then `delta.json` with its hash.
 
         Raises:
+            BadRequest: not the name of a folder.
             BadData: the folder holds other files, or cannot be written.
         """
+        if not isinstance(folder, (str, Path)) or not str(folder):
+            raise BadRequest(f"folder {folder!r:.80}: not the name of a folder; write a text or a path")
         folder = Path(folder)
         refuse_foreign_folder(folder)
         tensors = {

@@ -42,8 +42,10 @@ def method_class(name: str) -> type[Method]:
     """The class of the method called `name`; `easyedit:EDITOR` is one of EasyEdit's editors.
 
     Raises:
-        BadRequest: unknown name.
+        BadRequest: unknown name, or none.
     """
+    if not isinstance(name, str):
+        raise BadRequest(f"method {name!r:.80}: not a name; write one of {', '.join(registry())}")
     if is_easyedit(name):
         return easyedit_class(name)
     methods = registry()

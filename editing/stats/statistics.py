@@ -37,6 +37,8 @@ def check_corpus(corpus: str) -> None:
     Raises:
         BadRequest: another form than those of `ModelStatistics`.
     """
+    if not isinstance(corpus, str):
+        raise BadRequest(f"corpus {corpus!r:.80}: not a text; write samples:NUMBER or another of its forms")
     kind, _, value = corpus.partition(":")
     fits = {
         "identity": not value,
@@ -70,7 +72,7 @@ class ModelStatistics:
         sampler: the model to draw "samples:N" or "error:E" from instead of `lm`; it has the same tokenizer.
 
     Raises:
-        BadRequest: a corpus of another form.
+        BadRequest: a corpus of another form, a seed that is no whole number.
         BadData: a hub data set that is not there.
     """
 
@@ -86,6 +88,8 @@ class ModelStatistics:
         sampler: LanguageModel | None = None,
     ) -> None:
         check_corpus(corpus)
+        if not isinstance(seed, int) or isinstance(seed, bool):
+            raise BadRequest(f"seed {seed!r:.80}: write a whole number")
         kind, _, value = corpus.partition(":")
         self._hub = HubCorpus.parse(value) if kind == "hub" else None
         self._files = self._hub.files() if self._hub else []

@@ -2,6 +2,7 @@
 
 from editing.text.borders import border, join, question, sentence, unspaced
 from editing.text.contexts import Contexts, build_contexts
+from editing.text.edit_sets import EditSet, edit_set
 from editing.text.languages import essence_of, find_language, language_code, language_of_text
 from editing.text.requests import EditRequest, Lookup, check_text
 from editing.text.slots import SLOT, escaped, fill, parts, slot_count
@@ -12,6 +13,7 @@ __all__ = [
     "Asked",
     "Contexts",
     "EditRequest",
+    "EditSet",
     "Lookup",
     "Prompt",
     "border",
@@ -19,6 +21,7 @@ __all__ = [
     "check_text",
     "continuation_ids",
     "divided",
+    "edit_set",
     "escaped",
     "essence_of",
     "fill",

@@ -6,6 +6,7 @@ import copy
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -146,6 +147,11 @@ def test_the_weight_hash_is_of_the_unedited_model_whenever_it_is_taken(trained_l
         (lambda lm: editing.Request("The capital of {} is", "Fr\ud800", "Rome"), "half a character"),
         (lambda lm: editing.edit(lm, {"prompt": "The capital of {} is"}), "not an editing.Request"),
         (lambda lm: editing.edit(lm, None), "not an editing.Request"),
+        (lambda lm: editing.edit(lm, [CAPITAL, replace(CAPITAL, id="b", targets=("Oslo",))]), "no change makes both"),
+        (lambda lm: editing.edit(lm, CAPITAL, seed="a"), "whole number"),
+        (lambda lm: editing.edit(lm, CAPITAL, corpus=3), "not a text"),
+        (lambda lm: editing.edit(lm, CAPITAL, method=None), "not a name"),
+        (lambda lm: editing.Delta({}).save(None), "not the name of a folder"),
         (lambda lm: lm.generate("Paris is in", 0), "at least 1"),
         (lambda lm: lm.generate("Paris is in", lm.max_length), "the model reads"),
     ],

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 
 from benchmarks.datasets import check_file
-from benchmarks.edit_sets import edit_set
 from benchmarks.sweep import Plan
 from benchmarks.sweep.pools import pools
-from editing.text import EditRequest
+from editing.text import EditRequest, edit_set
 
 
 def request(subject: str, target: str, prompt: str = "The capital of {} is") -> EditRequest:

@@ -1,4 +1,4 @@
-"""Edits that are asked for together: which of them say the same twice, and which exclude each other.
+"""Edits that are made together: which of them say the same twice, and which exclude each other.
 
 Two requests are about one fact where their prompts, subject filled in, and their language are the same but for case and
 blanks. With the same target one of them is a duplicate; with different targets they exclude each other: together no
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from editing.text import EditRequest
+from editing.text.requests import EditRequest
 
 
 @dataclass(frozen=True)
