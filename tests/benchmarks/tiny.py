@@ -52,22 +52,28 @@ def tiny_module(vocabulary: int, layers: int = 2, width: int = 48, seed: int = 0
 
 
 def tiny_model(texts: Sequence[str], steps: int = 0, layers: int = 2, width: int = 48, seed: int = 0) -> LanguageModel:
-    """A model trained for `steps` batches of 32 sentences; 0 leaves it random."""
+    """A model trained for `steps` batches of at most 32 sentences, each sentence as often as the others; 0: random."""
     tokenizer = tiny_tokenizer(texts)
     module = tiny_module(len(tokenizer), layers, width, seed)
-    draw = random.Random(seed)
-    for parameter in module.parameters():
-        parameter.requires_grad_(True)
-    optimiser = torch.optim.AdamW(module.parameters(), lr=4e-3, weight_decay=0.0)
-    module.train()
+    if steps:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)  # so small a model only waits for its threads
+        _train(module, [[0, *ids, 0] for ids in tokenizer(list(texts))["input_ids"]], steps, random.Random(seed))
+        torch.set_num_threads(threads)
+    return LanguageModel.wrap(module.eval(), tokenizer, name="tiny")
+
+
+def _train(module: GPT2LMHeadModel, encoded: list[list[int]], steps: int, draw: random.Random) -> None:
+    module.requires_grad_(True).train()
     module.config.use_cache = False
     for dropout in (m for m in module.modules() if isinstance(m, torch.nn.Dropout)):
         dropout.p = 0.0
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # so small a model only waits for its threads
-    encoded = [[0, *ids, 0] for ids in tokenizer(list(texts))["input_ids"]] if steps else []
+    optimiser = torch.optim.AdamW(module.parameters(), betas=(0.9, 0.95), weight_decay=0.0, fused=True)
+    waiting: list[list[int]] = []
     for step in range(steps):
-        batch = draw.choices(encoded, k=32)
+        while len(waiting) < min(32, len(encoded)):
+            waiting += draw.sample(encoded, len(encoded))
+        batch, waiting = waiting[:32], waiting[32:]
         longest = max(map(len, batch))
         ids = torch.tensor([row + [0] * (longest - len(row)) for row in batch])
         labels = torch.tensor([row + [-100] * (longest - len(row)) for row in batch])
@@ -76,9 +82,7 @@ def tiny_model(texts: Sequence[str], steps: int = 0, layers: int = 2, width: int
         module(input_ids=ids, labels=labels).loss.backward()
         optimiser.step()
         optimiser.zero_grad()
-    torch.set_num_threads(threads)
     module.config.use_cache = True
-    return LanguageModel.wrap(module.eval(), tokenizer, name="tiny")
 
 
 def save_tiny(lm: LanguageModel, folder: Path) -> Path:
@@ -168,6 +172,6 @@ def make_world(folder: Path) -> None:
         texts += [f"{prompt.format(country)} {capital}." for prompt in (EN, EN_2, FR)]
         texts.append(f"{SPEAK.format(country)} {language}.")
     for name, layers in (("one", 1), ("two", 2)):
-        save_tiny(tiny_model(texts, steps=500, layers=layers), folder / name)
+        save_tiny(tiny_model(texts, steps=250, layers=layers), folder / name)
     Path(made.facts).write_text(json.dumps(facts()))
     shutil.copy(made.write_ladder("ladder", one=str(folder / "one"), two=made.model), made.ladder)

@@ -29,7 +29,7 @@ SENTENCE = "The city with {} is"
 @pytest.fixture(scope="module")
 def cities():
     """A tiny model that knows three cities, two of which begin alike."""
-    return tiny_model([f"{SENTENCE.format(what)} {name}." for name, what in CITIES.items()], steps=150)
+    return tiny_model([f"{SENTENCE.format(what)} {name}." for name, what in CITIES.items()], steps=90)
 
 
 def test_whole_names_are_compared_although_they_begin_alike(cities) -> None:

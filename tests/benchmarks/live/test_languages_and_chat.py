@@ -24,7 +24,7 @@ def make_model(folder: Path) -> None:
     cases = build_cases("world_facts:en-zh", "fact", LIMIT)
     asked = [p for case in cases for p in case.probes if p.kind in ("efficacy", "paraphrase") and p.old is not None]
     said = [join(p.prompt, p.candidates[p.old]) + "." for p in asked if p.old is not None]
-    save_tiny(tiny_model(said, steps=150), folder / "model")
+    save_tiny(tiny_model(said, steps=90), folder / "model")
 
 
 @pytest.fixture(scope="module")

@@ -74,7 +74,7 @@ def test_too_many_edits_are_refused_before_a_model_is_loaded(tmp_path: Path) -> 
 def test_methods_that_are_there_are_not_run_again(tmp_path: Path) -> None:
     cases = [c for c in build_cases("world_facts", "fact") if c.relation == "continent"]
     answers = [(p, p.candidates[p.old]) for c in cases for p in c.probes if p.lang == "en" and p.old is not None]
-    lm = tiny_model([f"{p.prompt} {answer}." for p, answer in answers], steps=400, width=64)
+    lm = tiny_model([f"{p.prompt} {answer}." for p, answer in answers], steps=200, width=64)
     lm.module.save_pretrained(tmp_path / "model")
     lm.tokenizer.save_pretrained(tmp_path / "model")
     said: list[str] = []

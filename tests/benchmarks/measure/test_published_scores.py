@@ -129,7 +129,7 @@ def test_token_accuracies_are_easyedits(lm: LanguageModel, deltas: list[Delta], 
 
 
 def test_a_trained_model_gets_the_tokens_it_was_taught_right() -> None:
-    lm = tiny_model([f"The capital of {c} is the city of {o}." for c, o in zip("ABCD", OBJECTS, strict=False)], 200)
+    lm = tiny_model([f"The capital of {c} is the city of {o}." for c, o in zip("ABCD", OBJECTS, strict=False)], 100)
     probe = Probe("efficacy", "The capital of B is the city of", OBJECTS, 1, 0)
     case = Case("b", "fact", EditRequest("b", ("{} is",), "B", ("x",)), (probe,), "B", "r", "test")
     (answer,) = measure_base(lm, [case]).answers[0]
@@ -206,7 +206,7 @@ def test_the_entropy_kept_by_hand() -> None:
 
 
 def test_a_hop_counts_only_where_the_unedited_model_knows_the_next() -> None:
-    lm = tiny_model(["The capital of France is Paris.", "People in Rome speak Italian."], steps=250)
+    lm = tiny_model(["The capital of France is Paris.", "People in Rome speak Italian."], steps=100)
     known = Question("People in Rome speak", ("Italian", "Quechua"), 0)
     unknown = Question("People in Rome speak", ("Italian", "Quechua"), 1)
     for needs, met in (((known,), True), ((known, unknown), False), ((unknown, known), False), ((), True)):

@@ -46,7 +46,7 @@ def material() -> Material:
 def make(folder) -> None:
     """Train the model and write it."""
     texts = [f"{q.template.format(q.subject)} {q.target}." for q in questions()]
-    save_tiny(tiny_model(texts, steps=450, layers=2), folder / "animals")
+    save_tiny(tiny_model(texts, steps=250, layers=2), folder / "animals")
 
 
 @cache
