@@ -53,8 +53,11 @@ study-tables: $(READY)
 	$(PY) cli.py report $(STUDY) $(TODAY) --png --svg --csv --md
 	$(PY) cli.py editability $(STUDY) $(TODAY) --csv $(STUDY)/editability.csv > /dev/null
 
+# Of pytest's plugins xdist alone is used, the files of the others would be rewritten; child processes read what is compiled.
+test: export PYTEST_DISABLE_PLUGIN_AUTOLOAD := 1
+test: export PYTHONDONTWRITEBYTECODE :=
 test: $(READY)
-	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(PY) -m pytest -n 2 --dist worksteal -m "not slow"
+	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(PY) -m pytest -p xdist.plugin -n 2 --dist loadfile -m "not slow"
 
 test-slow: $(READY)
 	HF_HUB_OFFLINE=1 $(PY) -m pytest -m slow

@@ -20,7 +20,7 @@ def answered(model: Any, tokenizer: Any, sentences: Sequence[Sentence], batch: i
     head = model.get_output_embeddings()
     for start in range(0, len(order), batch):
         part = order[start : start + batch]
-        whole = [whole_ids(tokenizer, sentences[i].prompt, sentences[i].target) for i in part]
+        whole = whole_ids(tokenizer, [(sentences[i].prompt, sentences[i].target) for i in part])
         texts = [text for text, _ in whole]
         ids = torch.full((len(part), 1 + max(map(len, texts))), tokenizer.eos_token_id)
         places = torch.zeros_like(ids, dtype=torch.bool)

@@ -11,7 +11,7 @@ import random
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 
 from benchmarks.world.facts import LANGS, Chain, ChainForm, Entity, Fact, Relation, Statement
 from benchmarks.world.templates import bilingual
@@ -151,7 +151,7 @@ class Knowledge:
         `target` and `include` are names in `lang` (a target from outside the vocabulary is kept as it is). The rest is
         drawn by a generator seeded with the relation and the target, so it is the same at every rung.
         """
-        return draw_candidates(self._choices[relation, lang], (target, *include), m, f"{relation}/{lang}/{target}")
+        return _drawn(self._choices[relation, lang], (target, *include), m, f"{relation}/{lang}/{target}")
 
     def elicit(self, concept: str, lang: str) -> tuple[str, ...]:
         """Texts whose right continuation is the concept's name; none where the concept is not described."""
@@ -220,6 +220,12 @@ class Knowledge:
         """The other entities of the same kind and group."""
         one = self._entity[concept]
         return tuple(e.key for e in self.entities if e.kind == one.kind and e.group == one.group and e.key != concept)
+
+
+@lru_cache(maxsize=10_000)
+def _drawn(names: tuple[str, ...], must: tuple[str, ...], m: int, seed: str) -> tuple[str, ...]:
+    """`draw_candidates`, once for all the questions that share an answer."""
+    return draw_candidates(names, must, m, seed)
 
 
 def draw_candidates(names: Iterable[str], must: Iterable[str], m: int, seed: str) -> tuple[str, ...]:

@@ -51,20 +51,22 @@ def pad(
     """
     width = max((len(s) for s in sequences), default=0)
     starts = [0] * len(sequences) if first is None else first.tolist()
+    longest = lm.max_length
     for start, sequence in zip(starts, sequences, strict=True):
-        if start + len(sequence) > lm.max_length:
+        if start + len(sequence) > longest:
             tail = lm.tokenizer.decode(sequence[-12:])
             raise BadRequest(
-                f"a text of {start + len(sequence)} tokens that ends {tail!r:.80}: the model reads {lm.max_length}; "
+                f"a text of {start + len(sequence)} tokens that ends {tail!r:.80}: the model reads {longest}; "
                 "shorten prompt, target or context"
             )
-    ids = torch.full((len(sequences), width), lm.pad_id, dtype=torch.long)
-    mask = torch.zeros_like(ids)
-    for i, sequence in enumerate(sequences):
-        n = len(sequence)
-        columns = slice(width - n, width) if side == "left" else slice(0, n)
-        ids[i, columns] = torch.tensor(sequence, dtype=torch.long)
-        mask[i, columns] = 1
+    empty = [lm.pad_id] * width
+    if side == "left":
+        rows = [[*empty[len(s) :], *s] for s in sequences]
+        real = [[0] * (width - len(s)) + [1] * len(s) for s in sequences]
+    else:
+        rows = [[*s, *empty[len(s) :]] for s in sequences]
+        real = [[1] * len(s) + [0] * (width - len(s)) for s in sequences]
+    ids, mask = (torch.tensor(table, dtype=torch.long).reshape(len(sequences), width) for table in (rows, real))
     positions = (mask.cumsum(1) - 1).clamp(min=0)
     ids, mask, positions = ids.to(lm.device), mask.to(lm.device), positions.to(lm.device)
     if first is not None:

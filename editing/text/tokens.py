@@ -122,15 +122,17 @@ def prompt_answers(lm: LanguageModel, prompts: Sequence[str], answers: Sequence[
 
 def continuation_ids(lm: LanguageModel, prompt: str, continuation: str) -> tuple[int, ...]:
     """The tokens of `continuation` behind `prompt`, from the token that holds its first character."""
-    ids, start = whole_ids(lm.tokenizer, prompt, continuation)
+    ((ids, start),) = whole_ids(lm.tokenizer, [(prompt, continuation)])
     return tuple(ids[start:])
 
 
-def whole_ids(tokenizer: Any, prompt: str, answer: str) -> tuple[list[int], int]:
-    """The tokens of prompt and answer as one text, and which of them is the answer's first."""
-    head, tail = divided(prompt, answer)
-    whole = tokenizer(head + tail, add_special_tokens=False, return_offsets_mapping=True)
-    return whole["input_ids"], _answer_start(whole["offset_mapping"], len(head))
+def whole_ids(tokenizer: Any, pairs: Sequence[tuple[str, str]]) -> list[tuple[list[int], int]]:
+    """The tokens of each prompt and answer as one text, and which of them is the answer's first."""
+    divisions = [divided(prompt, answer) for prompt, answer in pairs]
+    texts = [head + tail for head, tail in divisions]
+    whole = tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True)
+    read = zip(whole["input_ids"], whole["offset_mapping"], divisions, strict=True)
+    return [(ids, _answer_start(offsets, len(head))) for ids, offsets, (head, _) in read]
 
 
 def _start(lm: LanguageModel, prompt: Sequence[int], text: str, ids: Sequence[int], edge: int) -> int:

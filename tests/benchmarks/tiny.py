@@ -45,6 +45,7 @@ def tiny_module(vocabulary: int, layers: int = 2, width: int = 48, seed: int = 0
                 n_embd=width,
                 n_head=2,
                 n_positions=512,
+                activation_function="gelu_pytorch_tanh",  # the same function as GPT-2's in one step
                 bos_token_id=0,
                 eos_token_id=0,
             )
@@ -64,10 +65,9 @@ def tiny_model(texts: Sequence[str], steps: int = 0, layers: int = 2, width: int
 
 
 def _train(module: GPT2LMHeadModel, encoded: list[list[int]], steps: int, draw: random.Random) -> None:
-    module.requires_grad_(True).train()
+    """Without dropout: `module` stays in evaluation."""
+    module.requires_grad_(True).eval()
     module.config.use_cache = False
-    for dropout in (m for m in module.modules() if isinstance(m, torch.nn.Dropout)):
-        dropout.p = 0.0
     optimiser = torch.optim.AdamW(module.parameters(), betas=(0.9, 0.95), weight_decay=0.0, fused=True)
     waiting: list[list[int]] = []
     for step in range(steps):

@@ -118,14 +118,15 @@ def available(rows: pd.DataFrame, plan: AnalysisPlan | None = None, scores: pd.D
     one, note = ruler_of(plan.metric, scores)
     prepared = _prepare(scores, plan, one)
     lines, values, samples, dev = [], [], [], []
-    for pick in choose(scores, tried, plan.which, plan.metric, by=["method"]).to_dict("records"):
+    chosen = choose(scores, tried, plan.which, plan.metric, ["method"], (prepared.on_stratum, prepared.on_whole))
+    for pick in chosen.to_dict("records"):
         line, value, drawn = _line(prepared, pick, resampler, plan)
         line["grid"] = layers.get((line["ladder"], line["method"]), "")
         lines.append(line | strength.loc[tuple(line[k] for k in RUNG)].to_dict())
         values.append(value)
         samples.append(drawn)
-        chosen = *(pick[name] for name in PLACE), pick["settings"]
-        dev.append(prepared.on_dev[pick["scored_on"]].get(chosen, np.full(len(SCORES), np.nan)))
+        best = *(pick[name] for name in PLACE), pick["settings"]
+        dev.append(prepared.on_dev[pick["scored_on"]].get(best, np.full(len(SCORES), np.nan)))
     if not lines:
         raise RowsError("the run has no method that edits, only controls; run bench with a method such as rome")
     table = pd.DataFrame(lines)
@@ -169,9 +170,9 @@ class _Prepared:
     Attributes:
         scores: the cases of the stratum.
         dev, used, whole_dev: `group_means` of its development cases, of all its cases (both with COMPOSITES), of all
-            development cases.
+            development cases. on_stratum, on_whole: `dev` and `whole_dev` in one table.
         on_dev: by what the test scores ("test": `dev`, "all": `used`), the (SCORES,) of every PLACE and its settings.
-        placebos: as `settings.placebos`. nothing: means of no setting.
+        placebos: as `settings.placebos`.
         ruler: what generalisation, specificity and score are. chooser: the same without placebo.
     """
 
@@ -181,14 +182,15 @@ class _Prepared:
     whole_dev: dict[tuple, pd.DataFrame]
     on_dev: dict[str, dict[tuple, np.ndarray]]
     placebos: dict[tuple, pd.DataFrame]
-    nothing: pd.DataFrame
+    on_stratum: pd.DataFrame
+    on_whole: pd.DataFrame
     ruler: Composite
     chooser: Composite
 
     def means(self, place: tuple, scored_on: str) -> pd.DataFrame:
         """Means of the settings that were tried, on the cases that choose among them."""
         searched = self.dev if scored_on == "test" else self.used
-        return searched.get(place, self.whole_dev.get(place, self.nothing))
+        return searched.get(place, self.whole_dev.get(place, self.on_stratum.iloc[:0]))
 
 
 PLACE = [*RUNG, "edit_kind", "method"]
@@ -209,7 +211,13 @@ def _prepare(scores: pd.DataFrame, plan: AnalysisPlan, one: Composite) -> _Prepa
     tables = dict(zip(("scores", "dev", "used", "whole_dev"), parts, strict=True))
     on_dev = {"test": _scores_of(dev), "all": _scores_of(used)}
     return _Prepared(
-        **tables, on_dev=on_dev, placebos=placebos(scores[_CASE]), nothing=dev.iloc[:0], ruler=one, chooser=by
+        **tables,
+        on_dev=on_dev,
+        placebos=placebos(scores[_CASE]),
+        on_stratum=dev,
+        on_whole=whole_dev,
+        ruler=one,
+        chooser=by,
     )
 
 

@@ -36,6 +36,9 @@ def composite_columns(good: pd.DataFrame, languages: pd.Series) -> pd.DataFrame:
         ("ns", "neighbour", "logp_after", "logp_rival_after"),
     ):
         part = about[kind].dropna(subset=[first, second])
+        if part.empty:  # rows without these numbers
+            table[name] = float("nan")
+            continue
         table[name] = part.assign(won=(part[first] > part[second]).astype(float)).groupby("_unit")["won"].mean()
     for name, kind, column in (
         ("reliability", "efficacy", "token_accuracy_after"),

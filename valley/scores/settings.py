@@ -115,6 +115,7 @@ def choose(
     which: str = "known",
     metric: str = PRIMARY,
     by: Sequence[str] = (),
+    means: tuple[pd.DataFrame, pd.DataFrame] | None = None,
 ) -> pd.DataFrame:
     """The best setting of each rung and edit kind: highest score on the dev cases of the stratum, by the composite of
     `metric` without placebo.
@@ -127,6 +128,8 @@ def choose(
 
     Args:
         by: further columns of SETTING whose values are chosen among apart: `("method",)` gives each method its best.
+        means: `group_means` by that composite of the dev cases of the stratum, and of all dev cases, where they are
+            there already.
 
     Returns:
         one line per rung, edit kind and `by`: SETTING (empty when none could be chosen), n_settings, chosen_on,
@@ -135,19 +138,22 @@ def choose(
     one = chooser(metric)
     plan = candidates(tried, by)
     strata = [name for name in STRATA if name in scores]
-    paired = with_placebo(scores) if ruler(metric).net else None
+    paired = _groups(with_placebo(scores)) if ruler(metric).net else {}
     scores = coded(scores[[*GROUP, "split", *strata, *(name for name in BASE if name in scores)]])
-    usable = stratum(scores, which)
-    usable = usable[~usable["method"].isin(CONTROLS)]
-    dev = group_means(usable[usable["split"] == "dev"], one)
     anyone = scores[~scores["method"].isin(CONTROLS)]
-    whole_dev = group_means(anyone[anyone["split"] == "dev"], one)
-    finalists = anyone.loc[anyone["split"] == "test", list(GROUP)].drop_duplicates()
-    for means in (dev, whole_dev):
-        means["tested"] = _among(means, finalists)
-        means["paired"] = paired is not None and _among(means, paired)
+    if means is None:
+        on_dev = anyone[anyone["split"] == "dev"]
+        means = group_means(stratum(on_dev, which), one), group_means(on_dev, one)
+    finalists = _groups(anyone[anyone["split"] == "test"].drop_duplicates(list(GROUP)))
     place = [*RUNG, "edit_kind", *by]
-    here_of = [dict(iter(means.dropna(subset=["score"]).groupby(place, observed=True))) for means in (dev, whole_dev)]
+    here_of = []
+    for table in means:
+        table = table[~table["method"].isin(CONTROLS) & table["score"].notna()]
+        groups = _groups(table)
+        table = table.assign(
+            tested=[group in finalists for group in groups], paired=[group in paired for group in groups]
+        )
+        here_of.append(dict(iter(table.groupby(place, observed=True))))
     first_of = anyone.drop_duplicates(place).set_index(place, drop=False)[list(SETTING)]
     out = []
     for row in plan.to_dict("records"):
@@ -162,13 +168,13 @@ def choose(
             continue
         here, chosen_on = here_of[0].get(key), "dev"
         if here is None:
-            here, chosen_on = here_of[1].get(key, dev.iloc[:0]), ALL_DEV
-        for some in ("tested", "paired"):
-            here = here[here[some]] if here[some].any() else here
-        here = here[here["n"] * 2 >= here["n"].max()] if len(here) else here
-        if here.empty:
+            here, chosen_on = here_of[1].get(key), ALL_DEV
+        if here is None:
             base["reason"] = f"no measurable dev case to choose among {row['n_settings']} settings"
         else:
+            for some in ("tested", "paired"):
+                here = here[here[some]] if here[some].any() else here
+            here = here[here["n"] * 2 >= here["n"].max()]
             order = ["score", "generalisation", *SETTING]
             best = here.sort_values(order, ascending=[False, False, True, True], kind="stable").iloc[0]
             base |= {
@@ -181,10 +187,9 @@ def choose(
                                       "dev_score", "reason"])  # fmt: skip
 
 
-def _among(means: pd.DataFrame, settings: pd.DataFrame) -> np.ndarray:
-    """(lines,) bool: the group of a line is one of `settings`."""
-    groups = (pd.MultiIndex.from_frame(table[list(GROUP)].astype("object")) for table in (means, settings))
-    return next(groups).isin(next(groups))
+def _groups(table: pd.DataFrame) -> dict[tuple, None]:
+    """The GROUP of every line, in order; each once."""
+    return dict.fromkeys(zip(*(table[name].tolist() for name in GROUP), strict=True))
 
 
 def with_placebo(scores: pd.DataFrame) -> pd.DataFrame:
@@ -192,6 +197,8 @@ def with_placebo(scores: pd.DataFrame) -> pd.DataFrame:
     place = [*RUNG, "edit_kind"]
     placebos = scores.loc[scores["method"] == PLACEBO, [*place, "settings"]].drop_duplicates()
     others = scores.loc[~scores["method"].isin(CONTROLS), list(GROUP)].drop_duplicates()
+    if placebos.empty:
+        return others.iloc[:0]
     both = others.merge(placebos, on=place, suffixes=("", "_placebo"))
     names = both[["settings_placebo", *SETTING]].itertuples(index=False, name=None)
     return both.loc[[is_placebo_of(*map(str, name)) for name in names], list(GROUP)].drop_duplicates()

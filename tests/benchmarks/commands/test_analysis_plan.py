@@ -19,39 +19,47 @@ def tiny() -> World:
     return world()
 
 
-def arguments(tiny: World, out: Path, *more: object) -> tuple[object, ...]:
-    kinds = ("--methods", "rome", "--kinds", "fact", "--sites", "mlp", "--limit", "2", "--corpus", "samples:500")
-    data = ("--datasets", f"fact_file:{tiny.facts}", "--device", "cpu", "--out", out)
-    return ("bench", "--ladder", tiny.ladder, *kinds, *data, *more)
+@pytest.fixture(scope="module")
+def ladder(tiny: World) -> str:
+    return tiny.write_ladder("planned", two=tiny.model)
 
 
-def test_the_sweep_stores_the_plan_once(tiny: World, tmp_path: Path) -> None:
+def arguments(tiny: World, ladder: str, out: Path, *more: object) -> tuple[object, ...]:
+    kinds = ("--methods", "rome", "--kinds", "fact", "--sites", "mlp", "--limit", "2", "--set", "steps=2")
+    data = ("--datasets", f"fact_file:{tiny.facts}", "--corpus", "samples:500", "--device", "cpu", "--out", out)
+    return ("bench", "--ladder", ladder, *kinds, *data, *more)
+
+
+def test_the_sweep_stores_the_plan_once(tiny: World, ladder: str, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    line = refused(*arguments(tiny, run, "--metric", "fame"))
+    line = refused(*arguments(tiny, ladder, run, "--metric", "fame"))
     assert "fame" in line and not run.exists()
-    done = call(*arguments(tiny, run, "--min-known", "1"))
+    done = call(*arguments(tiny, ladder, run, "--min-known", "1"))
     assert done.exit_code == 0, done.output
     text = (run / FILE).read_text()
     kept = json.loads(text)["plan"]
     assert (kept["min_known"], kept["which"]) == (1, "known")
     first_cell = min(file.stat().st_mtime_ns for file in (run / "cells").glob("*.parquet"))
     assert (run / FILE).stat().st_mtime_ns < first_cell
-    assert call(*arguments(tiny, run)).exit_code == 0  # goes on; nothing else is stated
-    line = refused(*arguments(tiny, run, "--min-known", "3"))
+    assert call(*arguments(tiny, ladder, run)).exit_code == 0  # goes on; nothing else is stated
+    line = refused(*arguments(tiny, ladder, run, "--min-known", "3"))
     assert "min_known 3, not 1" in line
     assert (run / FILE).read_text() == text
 
 
-def test_a_plan_file_states_how_the_run_is_judged_and_other_judgements_say_so(tiny: World, tmp_path: Path) -> None:
+def test_a_plan_file_states_how_the_run_is_judged_and_other_judgements_say_so(
+    tiny: World, ladder: str, tmp_path: Path
+) -> None:
     plan, run = tmp_path / "plan.toml", tmp_path / "run"
     text = f"""
-        ladder = "{tiny.ladder}"
+        ladder = "{ladder}"
         corpus = "samples:500"
         search = "grid"
         edits = [{{ kind = "fact", dataset = "fact_file:{tiny.facts}", limit = 2 }}]
         [methods.rome]
         site = "mlp"
         lookup = "last"
+        steps = 2
         [analysis]
         """
     plan.write_text(text + "min_knwon = 2")

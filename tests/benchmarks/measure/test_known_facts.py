@@ -31,7 +31,7 @@ def half_taught():
     texts = []
     for i, fact in enumerate(sample("en")):
         texts += [join(p.prompt, p.candidates[p.answer]) + "." for p in (fact if i % 2 else fact[:1])]
-    return tiny_model(texts, steps=200)
+    return tiny_model(texts, steps=100)
 
 
 @pytest.fixture(scope="module")

@@ -4,29 +4,23 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from benchmarks.sweep.planning.plan import Plan
 from benchmarks.sweep.run_folder.compact import compact
 from benchmarks.sweep.run_folder.merge import merge
 from benchmarks.sweep.runner import run_bench
 from benchmarks.sweep.status import status
 from benchmarks.sweep.store import RunStore
 from editing.errors import BadData
+from tests.benchmarks.sweep.test_runner import grid_run, plan_of
 from tests.benchmarks.tiny import World, world
 from valley.rows import ask_rows, pack
 from valley.rows.schema import read_run
 
 pytestmark = pytest.mark.usefixtures("own_cache")
-
-
-def plan_of(tiny: World, **changes: object) -> Plan:
-    base = Plan(tiny.ladder, ("rome",), ("fact",), 2, 0, (f"fact_file:{tiny.facts}",), ("mlp",), "samples:500")
-    return replace(base, **changes)  # pyright: ignore[reportArgumentType]
 
 
 @pytest.fixture(scope="module")
@@ -35,10 +29,8 @@ def tiny() -> World:
 
 
 @pytest.fixture(scope="module")
-def whole(tiny: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("runs") / "whole"
-    assert run_bench(plan_of(tiny), out, "cpu", quiet=True).ran == 4
-    return out
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return grid_run(tmp_path_factory.mktemp("runs"))
 
 
 @pytest.fixture

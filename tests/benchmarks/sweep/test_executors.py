@@ -17,6 +17,7 @@ import pytest
 from benchmarks.sweep.executors.execute import execute
 from benchmarks.sweep.executors.slurm import array_script
 from benchmarks.sweep.executors.workers import Workers
+from benchmarks.sweep.planning.plan import Edits
 from benchmarks.sweep.run_folder.merge import merge
 from benchmarks.sweep.runner import run_bench
 from benchmarks.sweep.shards import Shard
@@ -61,7 +62,8 @@ def test_shards_share_a_folder_or_are_merged(tiny: World, undisturbed: Path, tmp
 
 
 def test_more_shards_than_rungs_cut_a_grid_by_cells(tiny: World, tmp_path: Path) -> None:
-    plan = replace(plan_of(tiny), search="grid", methods=("rome",))
+    few = (Edits("fact", f"fact_file:{tiny.facts}", 2),)
+    plan = replace(plan_of(tiny), search="grid", methods=("rome",), edits=few, split=None)
     counts = [run_bench(plan, tmp_path, "cpu", quiet=True, part=Shard(i + 1, 4)).ran for i in range(4)]
     assert counts == [2, 2, 2, 2] and run_bench(plan, tmp_path, "cpu", quiet=True).kept == 8
 
@@ -96,7 +98,7 @@ def test_what_is_free_is_done_before_a_cell_in_work_is_waited_for(
 
 def test_only_runs_of_one_plan_are_merged(tiny: World, undisturbed: Path, tmp_path: Path) -> None:
     other = replace(plan_of(tiny), search="grid", probes=1)
-    run_bench(other, tmp_path / "other", "cpu", quiet=True, part=Shard(1, 4))
+    assert run_bench(other, tmp_path / "other", "cpu", quiet=True, part=Shard(1, 24)).ran == 1
     with pytest.raises(BadData, match=r"probes 0, not 1; search 'halving', not 'grid'"):
         merge([undisturbed, tmp_path / "other"], tmp_path / "out")
     with pytest.raises(BadData, match="no run there"):

@@ -21,7 +21,7 @@ import torch
 from benchmarks.grown import RungSpec, grow
 from benchmarks.grown.train import Recipe
 from benchmarks.models import load_model
-from benchmarks.sweep.planning.plan import Plan
+from benchmarks.sweep.planning.plan import Edits, Plan
 from benchmarks.sweep.runner import run_bench
 from benchmarks.sweep.store import RunStore
 from editing.errors import BadData, BadModel
@@ -176,7 +176,8 @@ def test_a_broken_model_is_error_rows_and_the_other_rung_is_measured(damage: str
             lm.module.get_output_embeddings().weight[5] = float("nan")
         lm.module.save_pretrained(broken)
     ladder = tiny.write_ladder(f"broken {damage}", broken=str(broken), two=tiny.model)
-    plan = replace(plan_of(tiny), ladder=ladder, methods=("rome",), search="grid")
+    few = (Edits("fact", f"fact_file:{tiny.facts}", 2),)
+    plan = replace(plan_of(tiny), ladder=ladder, methods=("rome",), search="grid", edits=few, split=None)
     outcome = bench(plan, tmp_path / "run")
     rows = read_run(tmp_path / "run")
     bad = rows[rows["rung"] == "broken"]

@@ -35,6 +35,9 @@ def plan_of(tiny: World, **changes: object) -> Plan:
     return replace(base, **changes)  # pyright: ignore[reportArgumentType]
 
 
+QUICK = {"settings": (("steps", 2),)}  # where what is edited is not looked at
+
+
 def run(tiny: World, out: Path, **changes: object) -> Outcome:
     return run_bench(plan_of(tiny, **changes), out, "cpu", quiet=True)
 
@@ -94,16 +97,16 @@ def test_a_second_run_runs_nothing_and_a_deleted_cell_alone_is_made_again(tiny: 
 
 def test_a_folder_can_be_widened_but_not_mixed(tiny: World, tmp_path: Path) -> None:
     one = tiny.write_ladder("single", two=tiny.model)
-    assert run(tiny, tmp_path, ladder=one, limit=2).ran == 2
-    assert run(tiny, tmp_path, ladder=one, limit=2, sites=("mlp", "value")).ran == 1
+    assert run(tiny, tmp_path, ladder=one, limit=2, **QUICK).ran == 2
+    assert run(tiny, tmp_path, ladder=one, limit=2, sites=("mlp", "value"), **QUICK).ran == 1
     with pytest.raises(BadData, match="limit 2, not 3"):
-        run(tiny, tmp_path, ladder=one, limit=3)
+        run(tiny, tmp_path, ladder=one, limit=3, **QUICK)
 
 
 def test_memory_is_planned_aloud_before_a_rung_and_not_where_nothing_is_left(
     tiny: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    plan = plan_of(tiny, ladder=tiny.write_ladder("aloud", two=tiny.model), limit=1)
+    plan = plan_of(tiny, ladder=tiny.write_ladder("aloud", two=tiny.model), limit=1, **QUICK)
     for times in (1, 0):
         run_bench(plan, tmp_path, "cpu")
         result = capsys.readouterr()
@@ -113,18 +116,18 @@ def test_memory_is_planned_aloud_before_a_rung_and_not_where_nothing_is_left(
 def test_a_failing_cell_is_one_error_row_and_the_next_run_tries_again(tiny: World, tmp_path: Path) -> None:
     ladder = tiny.write_ladder("later", two=tiny.model, late=str(tmp_path / "late"))
     out = tmp_path / "run"
-    first = run(tiny, out, ladder=ladder, limit=2)
+    first = run(tiny, out, ladder=ladder, limit=2, **QUICK)
     rows = read_run(out)
     assert (first.ran, len(first.failed)) == (2, 2)
     assert all("late" in line and "\n" not in line for line in first.failed)
     failed = rows[rows["error"] != ""]
     assert failed["rung"].tolist() == ["late", "late"] and failed["probe"].eq("").all()
     (tmp_path / "late").symlink_to(tiny.folder / "one")
-    second = run(tiny, out, ladder=ladder, limit=2)
+    second = run(tiny, out, ladder=ladder, limit=2, **QUICK)
     assert (second.ran, second.kept, second.failed) == (2, 2, ())
     assert read_run(out)["error"].eq("").all()
     (tmp_path / "late").unlink()  # gone again: what was measured stays
-    third = run(tiny, out, ladder=ladder, limit=2)
+    third = run(tiny, out, ladder=ladder, limit=2, **QUICK)
     assert (third.ran, third.kept, third.failed) == (0, 4, ())
 
 
@@ -182,7 +185,7 @@ def test_records_that_are_left_out_are_said_and_kept_in_the_run(tiny: World, tmp
     path = tmp_path / "mine.json"
     path.write_text(json.dumps([*records, {**records[0], "subject": "Peru"}]))
     out = tmp_path / "run"
-    plan = plan_of(tiny, datasets=(str(path),))
+    plan = plan_of(tiny, datasets=(str(path),), **QUICK)
     outcome = run_bench(plan, out, "cpu")
     assert outcome.failed == () and outcome.ran == 4 and read_run(out)["case"].nunique() == 3
     reason, total = outcome.left_out
@@ -197,7 +200,7 @@ def test_only_known_facts_are_edited_and_the_others_counted(tiny: World, tmp_pat
         record["old"] = next(r["old"] for r in records if r["old"] not in (record["old"], record["target"]))
     (tmp_path / "facts.json").write_text(json.dumps(records))
     changes = {
-        "ladder": tiny.write_ladder("knows", two=tiny.model), "datasets": (f"fact_file:{tmp_path / 'facts.json'}",),
+        "ladder": tiny.write_ladder("knows", two=tiny.model), "datasets": (f"fact_file:{tmp_path / 'facts.json'}",), **QUICK,
     }  # fmt: skip
     for name, known in (("all", False), ("known", True)):
         run(tiny, tmp_path / name, known=known, **changes)

@@ -38,7 +38,7 @@ def tiny() -> World:
 
 
 def plan_of(tiny: World, depths: Sequence[float] = (0.1, 0.6), **changes) -> Plan:
-    axes = (("lookup", ("subject_last", "last")), ("depth", tuple(depths)), ("site", ("mlp",)), ("steps", (6,)))
+    axes = (("lookup", ("subject_last", "last")), ("depth", tuple(depths)), ("site", ("mlp",)), ("steps", (3,)))
     base = Plan(
         tiny.ladder,
         ("rome", "placebo", "random_site"),
@@ -89,7 +89,7 @@ def test_the_best_setting_survives_and_only_it_meets_the_test_cases(tiny: World)
     by_method = {task.cell.method: json.loads(task.cell.settings) for task in test}
     assert len(test) == 3 and by_method["rome"]["depth"] == 0.2 and by_method["rome"]["lookup"] == "last"
     assert by_method["placebo"]["inner"] == "rome" and by_method["placebo"]["depth"] == 0.2
-    assert json.loads(by_method["placebo"]["options"])["steps"] == 6 and by_method["random_site"]["steps"] == 6
+    assert json.loads(by_method["placebo"]["options"])["steps"] == 3 and by_method["random_site"]["steps"] == 3
     values = {case.id for step in dev for task in step for case in task.cases}
     questions = {case.id for task in test for case in task.cases}
     assert values and questions and not values & questions and {task.cell.stage for task in test} == {"test"}

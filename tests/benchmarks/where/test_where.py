@@ -181,7 +181,7 @@ def test_where_on_a_small_model_and_what_takes_its_file(tmp_path: Path) -> None:
     edited = CliRunner().invoke(cli, ["edit", "--model", world().model, "--fact", world().facts, "--at", file])
     assert edited.exit_code == 0, edited.output
     taken = ["bench", "--model", world().model, "--at", file, "--out", str(tmp_path / "bench"), "--limit", "2"]
-    taken += ["--datasets", world().facts]
+    taken += ["--datasets", world().facts, "--corpus", "samples:500"]
     swept = CliRunner().invoke(cli, [*taken, "--kinds", "fact"])
     assert swept.exit_code == 0, swept.output
     refused = CliRunner().invoke(cli, taken)

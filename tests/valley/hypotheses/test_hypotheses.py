@@ -305,9 +305,9 @@ def test_unknown_names_and_files_are_refused(tmp_path: Path):
 
 def test_command(tmp_path: Path):
     (tmp_path / "cells").mkdir()
-    rows = seeded(RISE, kinds=("fact", "retarget"))
+    rows = seeded(RISE, kinds=("fact", "retarget"), n_cases=12)
     rows.to_parquet(tmp_path / "cells" / "a.parquet")
-    store_plan(tmp_path, {"min_known": 2, "bootstrap": 100, "draws": 200})
+    store_plan(tmp_path, {"min_known": 2, "bootstrap": 50, "draws": 100})
     done = CliRunner().invoke(cli, ["hypotheses", str(tmp_path), "--min-known", "2", "--only", "H1,H5"])
     assert done.exit_code == 0 and "H1  SUPPORTED" in done.stdout and "not tested" in done.stdout
     about = json.loads(CliRunner().invoke(cli, ["hypotheses", str(tmp_path), "--min-known", "2", "--json"]).stdout)

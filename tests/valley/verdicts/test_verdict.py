@@ -24,7 +24,7 @@ from valley.verdicts.shape import format_shapes, shapes
 from valley.verdicts.verdict import BEST, INCONCLUSIVE, NO_VALLEY, verdict
 
 VALLEY = [0.8, 0.78, 0.6, 0.35, 0.3, 0.4, 0.62, 0.78, 0.8]
-PLAN = AnalysisPlan(min_known=2, bootstrap=200, draws=400)
+PLAN = AnalysisPlan(min_known=2, bootstrap=100, draws=200)
 
 
 def table_of(*lines: dict) -> pd.DataFrame:
@@ -178,8 +178,8 @@ def test_an_older_run_keeps_the_metric_of_its_plan_and_says_so(tmp_path: Path):
 
 def test_commands(tmp_path: Path):
     (tmp_path / "cells").mkdir()
-    seeded(VALLEY[:4]).to_parquet(tmp_path / "cells" / "a.parquet")
-    store_plan(tmp_path, {"min_known": 2, "bootstrap": 200, "draws": 400})
+    seeded(VALLEY[:4], n_cases=12).to_parquet(tmp_path / "cells" / "a.parquet")
+    store_plan(tmp_path, {"min_known": 2, "bootstrap": 50, "draws": 100})
     done = CliRunner().invoke(cli, ["shape", str(tmp_path), "--min-known", "2"])
     assert done.exit_code == 0 and "no valley deeper than" in done.stdout
     again = CliRunner().invoke(cli, ["shape", str(tmp_path), "--min-known", "3", "--json"])
