@@ -1,7 +1,7 @@
 """From rows to scores per case, the best setting per rung, and the editability curve."""
 
 from valley.scores.available import PLAN_AXES, SCORES, Available, available
-from valley.scores.cases import UNIT, case_scores, failures, unit_numbers, unmeasurable, without_errors
+from valley.scores.cases import UNIT, case_scores, failures, matching, unit_numbers, unmeasurable, without_errors
 from valley.scores.composites import (
     CASE_COLUMNS,
     PRIMARY,
@@ -33,7 +33,6 @@ from valley.scores.settings import (
     Resampler,
     choose,
     is_placebo_of,
-    matching,
     on_split,
     placebo_of,
     placebos,

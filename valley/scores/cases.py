@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from valley.rows import (
@@ -100,6 +101,13 @@ def coded(frame: pd.DataFrame) -> pd.DataFrame:
     order."""
     texts = [name for name in frame.columns if isinstance(frame[name].dtype, pd.StringDtype)]
     return frame.astype(dict.fromkeys(texts, "category")).copy()  # a copy has its numbers in one block
+
+
+def matching(frame: pd.DataFrame, key: dict) -> pd.DataFrame:
+    keep = np.ones(len(frame), dtype=bool)
+    for name, value in key.items():
+        keep &= (frame[name] == value).to_numpy(dtype=bool)
+    return frame[keep]
 
 
 def failures(rows: pd.DataFrame) -> pd.DataFrame:

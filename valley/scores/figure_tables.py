@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from valley.rows import ALL, METRICS, NET, PROBE_KINDS, RUNG
-from valley.scores.cases import UNIT, net_of_siblings, unit_numbers, without_errors
+from valley.scores.cases import UNIT, matching, net_of_siblings, unit_numbers, without_errors
 from valley.scores.composites import chooser
 from valley.scores.curve import Analysis
 from valley.scores.settings import (
@@ -16,7 +16,6 @@ from valley.scores.settings import (
     bounds,
     group_means,
     kind_mean,
-    matching,
     needed,
     on_split,
     stratum,

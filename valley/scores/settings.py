@@ -204,13 +204,6 @@ def with_placebo(scores: pd.DataFrame) -> pd.DataFrame:
     return both.loc[[is_placebo_of(*map(str, name)) for name in names], list(GROUP)].drop_duplicates()
 
 
-def matching(frame: pd.DataFrame, key: dict) -> pd.DataFrame:
-    keep = np.ones(len(frame), dtype=bool)
-    for name, value in key.items():
-        keep &= (frame[name] == value).to_numpy(dtype=bool)
-    return frame[keep]
-
-
 def on_split(scores: pd.DataFrame, scored_on: str) -> pd.DataFrame:
     return scores if scored_on == "all" else scores[scores["split"] == scored_on]
 
