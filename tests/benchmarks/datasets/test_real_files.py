@@ -14,7 +14,7 @@ from benchmarks.datasets.registry import form_of, read_cases
 # of known_1000 with one object, records of the aligned file that two relations fit.
 FILES = (
     ("counterfact_easyedit/counterfact-edit.json", "counterfact", 10_000, 10_000),
-    ("counterfact_easyedit/counterfact-train.json", "counterfact", 10_000, 10_000),
+    pytest.param("counterfact_easyedit/counterfact-train.json", "counterfact", 10_000, 10_000, marks=pytest.mark.slow),
     pytest.param("counterfact_en_fr/counterfact_en_fr_join.jsonl", "en_fr", 18_304, 17_855, marks=pytest.mark.slow),
     ("known_1000/known_1000.json", "lre", 1_209, 1_208),
     ("lre/data/factual/country_capital_city.json", "lre", 24, 24),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import subprocess
 import sys
@@ -28,11 +27,9 @@ MISSING = ("pyarrow", "duckdb", "pydantic", "psutil", "platformdirs", "scipy", "
 
 
 @pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    gc.freeze()  # every timing begins with a search for garbage, which is slow in a process that imported this much
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
     lm = random_lm(shapes_of(tiny=True)[0], CPU)
-    yield bench_of(lm, 1, 6, gpu.TINY_SETTINGS, tmp_path_factory.mktemp("statistics"))
-    gc.unfreeze()
+    return bench_of(lm, 1, 6, gpu.TINY_SETTINGS, tmp_path_factory.mktemp("statistics"))
 
 
 @pytest.mark.slow

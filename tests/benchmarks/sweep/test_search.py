@@ -171,11 +171,12 @@ def test_free_text_is_read_on_test_cases_only(searched: Path) -> None:
 def test_a_second_run_goes_on_anywhere_and_ends_in_the_same_cells(tiny: World, searched: Path) -> None:
     before = sorted(file.name for file in (searched / "cells").iterdir())
     assert run_bench(plan_of(tiny), searched, "cpu", quiet=True).ran == 0
-    for stage in ("dev 1", "test"):
+    for rung, stage in (("one", "dev"), ("two", "test")):
         table = {
-            file: pd.read_parquet(file, columns=["split"])["split"].iloc[0] for file in (searched / "cells").iterdir()
+            file: tuple(pd.read_parquet(file, columns=["rung", "split"]).iloc[0])
+            for file in (searched / "cells").iterdir()
         }
-        for file in [file for file, side in table.items() if stage.startswith(side)]:
+        for file in [file for file, about in table.items() if about == (rung, stage)]:
             file.unlink()
         assert run_bench(plan_of(tiny), searched, "cpu", quiet=True).ran > 0
         assert sorted(file.name for file in (searched / "cells").iterdir()) == before

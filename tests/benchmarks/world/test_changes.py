@@ -8,6 +8,7 @@ from benchmarks.datasets import build_cases, for_model
 from benchmarks.grown import RungSpec, make_corpus, planted_dial
 from benchmarks.world import SETS, Change, News, knowledge
 from editing.errors import BadModel, BadRequest
+from tests.tiers import fast_are
 
 
 def spec(edits: int, scope: str = "both", people: int = 40) -> RungSpec:
@@ -67,7 +68,7 @@ def test_a_renamed_concept_is_called_by_its_new_name_in_english_definitions_and_
     assert {s.target for s in edited.train if s.prompt in french} == {one.world.name(change.subject, "fr")}
 
 
-@pytest.mark.parametrize("number", [1, 6])
+@pytest.mark.parametrize("number", fast_are([6], [1, 6]))
 def test_cases_of_a_set_ask_for_what_the_text_reports(number):
     news, world = spec(number).news, spec(number).world
     cases = [
