@@ -1,20 +1,19 @@
-"""`python -m benchmarks.speed.methods.settings OUT.csv`: every method at its two presets and at searched settings.
+"""`python -m benchmarks.speed.methods.settings OUT.csv`: every method at its two presets.
 
 One line of OUT.csv per model, method and settings, written as soon as it is measured; run again, it measures what is
 missing. A model edits its first `--known` known facts of the world, each by itself, and answers English questions about
 each: efficacy (1), paraphrase (2), neighbour (3), same subject (2). Generalisation is paraphrase above the placebo's
 (the same method and settings on an unrelated subject), specificity the mean of neighbour and same subject, composite
-their harmonic mean per case, with Student's interval over cases. `python -m benchmarks.speed.methods.table OUT.csv`
-writes the page from it.
+the harmonic mean of their means, with Student's interval over cases. `benchmarks.speed.methods.search` measures other
+settings beside the default's, `benchmarks.speed.methods.table` writes the page.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from itertools import product
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,7 @@ from benchmarks.measure import Base, measure, measure_base, open_model, probe_ro
 from editing.delta import Delta
 from editing.errors import UserError
 from editing.files import atomic_file
-from editing.methods import make_method, method_names, placebo_for
+from editing.methods import make_method, method_names
 from editing.model import LanguageModel
 from editing.stats import ModelStatistics
 from valley.rows import CONTROLS
@@ -37,27 +36,6 @@ from valley.statistics import t_interval
 
 QUESTIONS = {"efficacy": 1, "paraphrase": 2, "neighbour": 3, "same_subject": 2}
 PRESETS = ({}, {"preset": "published"})
-# What a search tries of each method, besides its presets. Depths are of whole models, so that all sizes are searched.
-PLACES = {"lookup": ["subject_last", "last"], "depth": [0.0, 0.5, 0.9]}
-SEARCH: dict[str, dict[str, list]] = {
-    "rome": PLACES, "r_rome": PLACES, "memit": PLACES, "alphaedit": PLACES, "emmet": PLACES, "pmet": PLACES,
-    "ultraedit": {"rate": [0.1, 0.2, 0.5], "depth": [0.5, 0.95]},
-    "ft_m": {"lr": [0.005, 0.01, 0.04], "depth": [0.3, 0.9]},
-    "ft_l": {"lr": [0.02, 0.1], "bound": [0.1, 0.5]},
-    "loc_ft": {"lr": [0.005, 0.01, 0.04], "depth": [0.3, 0.65]},
-    "lora": {"lr": [0.0005, 0.001, 0.005], "site": ["value", "mlp"]},
-    "grace": {"radius": [0.1, 0.6], "depth": [0.3, 0.9]},
-    "steer": {"clamp": [0.3, 2.0], "depth": [0.3, 0.9]},
-    "embedding": {"clamp": [0.5, 1.0, 4.0]},
-}  # fmt: skip
-
-
-def searched(method: str) -> Iterator[dict]:
-    """The presets of a method, then the product of what is searched."""
-    yield from PRESETS
-    axes = SEARCH.get(method, {})
-    if axes:
-        yield from (dict(zip(axes, values, strict=True)) for values in product(*axes.values()))
 
 
 def asked(case: Case) -> Case:
@@ -65,11 +43,11 @@ def asked(case: Case) -> Case:
     return replace(case, probes=first_probes(case.probes, lambda p: QUESTIONS.get(p.kind, 0) if p.lang == "en" else 0))
 
 
-def known_cases(lm: LanguageModel, count: int) -> tuple[list[Case], Base]:
-    """The first `count` cases whose fact the model knows, and its answers to them."""
-    cases = [asked(case) for case in read_cases("world_facts", "fact", 5 * count, 0).cases]
+def known_cases(lm: LanguageModel, count: int, skip: int = 0) -> tuple[list[Case], Base]:
+    """The first `count` cases behind the first `skip` whose fact the model knows, and its answers to them."""
+    cases = [asked(case) for case in read_cases("world_facts", "fact", 5 * (count + skip), 0).cases]
     known = measure_base(lm, cases, new_tokens=0).known
-    chosen = [case for case, is_known in zip(cases, known, strict=True) if is_known][:count]
+    chosen = [case for case, is_known in zip(cases, known, strict=True) if is_known][skip : skip + count]
     return chosen, measure_base(lm, chosen, new_tokens=0)
 
 
@@ -85,10 +63,31 @@ def scores(lm: LanguageModel, cases: Sequence[Case], base: Base, deltas: Sequenc
     return table.reindex(columns=list(QUESTIONS))
 
 
-def line(
-    lm: LanguageModel, cases: Sequence[Case], base: Base, statistics: ModelStatistics, name: str, settings: dict
-) -> dict[str, object]:
-    """One line of the table."""
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """One line of the table, and of each case generalisation (above the placebo's; NaN where that was not measured)
+    and specificity."""
+
+    line: dict[str, Any]
+    general: np.ndarray
+    special: np.ndarray
+
+
+def outcome(
+    lm: LanguageModel,
+    cases: Sequence[Case],
+    base: Base,
+    statistics: ModelStatistics,
+    name: str,
+    settings: dict,
+    worth: Callable[[float, float], bool] = lambda efficacy, composite: True,
+) -> Outcome:
+    """What the method does to the cases at these settings.
+
+    Args:
+        worth: whether the placebo is to be measured, by efficacy and the composite were the placebo's paraphrase 0,
+            which is the most that it can be.
+    """
     requests = [case.request for case in cases]
     method = make_method(name, **settings)
     method.prepare(lm, requests, statistics)
@@ -96,21 +95,25 @@ def line(
     deltas = method.each(lm, requests, statistics)
     seconds = (time.process_time() - began) / len(cases)
     table = scores(lm, cases, base, deltas)
-    placebo = 0.0
-    if name not in (*CONTROLS, *WRAPPING):
-        control = placebo_for(name, settings)
-        placebo = float(scores(lm, cases, base, control.each(lm, requests, statistics))["paraphrase"].mean())
-    general = (table["paraphrase"] - placebo) / max(1 - placebo, 1e-9)
-    special = specificity(table)
-    composite = harmonic(general.mean(), special.mean())
-    low, high = _interval(general.to_numpy(), special.to_numpy())
+    said, special = table["paraphrase"].to_numpy(float), specificity(table).to_numpy(float)
+    efficacy = float(table["efficacy"].mean())
+    placebo = np.nan if name not in CONTROLS else 0.0
+    if name not in CONTROLS and worth(efficacy, harmonic(float(np.nanmean(said)), float(np.nanmean(special)))):
+        # wrappers too: the same edit of an unrelated subject, by the same method
+        control: Any = make_method("placebo")
+        others = [control.unrelated(lm, request) for request in requests]
+        method.prepare(lm, others, statistics)
+        placebo = float(scores(lm, cases, base, method.each(lm, others, statistics))["paraphrase"].mean())
+    general = (said - placebo) / max(1 - placebo, 1e-9)
+    composite, low, high = composite_of(general, special)
     means = {kind: round(float(table[kind].mean()), 4) for kind in QUESTIONS}
-    moved = sum("moved" in delta.provenance for delta in deltas)
-    return {
-        "n": len(cases), **means, "placebo": round(placebo, 4), "generalisation": round(float(general.mean()), 4),
-        "specificity": round(float(special.mean()), 4), "composite": round(composite, 4), "low": round(low, 4),
-        "high": round(high, 4), "seconds_edit": round(seconds, 3), "moved": moved, "error": "",
+    numbers = {
+        "placebo": placebo, "generalisation": float(np.nanmean(general)) if placebo == placebo else np.nan,
+        "specificity": float(np.nanmean(special)), "composite": composite, "low": low, "high": high,
     }  # fmt: skip
+    moved = sum("moved" in delta.provenance.get("inner", delta.provenance) for delta in deltas)
+    line = {"n": len(cases), **means, **{key: round(value, 4) for key, value in numbers.items()}}
+    return Outcome(line | {"seconds_edit": round(seconds, 3), "moved": moved, "error": ""}, general, special)
 
 
 def specificity(table: pd.DataFrame) -> pd.Series:
@@ -119,7 +122,6 @@ def specificity(table: pd.DataFrame) -> pd.Series:
 
 
 ERASURES = ("ablate", "leace")  # they put no answer in place of the old one
-WRAPPING = ("sphere", "norm_anchor", "rect")  # a placebo wraps no wrapper: theirs is the inner method's
 
 
 def harmonic(general: float, special: float) -> float:
@@ -127,15 +129,45 @@ def harmonic(general: float, special: float) -> float:
     return 2 * general * special / (general + special) if general > 0 and special > 0 else 0.0
 
 
-def _interval(general: np.ndarray, special: np.ndarray) -> tuple[float, float]:
-    """95% interval of the composite of means, by resampling cases and Student's t over them."""
-    draw = np.random.default_rng(0)
-    weights = draw.dirichlet(np.ones(len(general)), 500)
-    g, s = np.nan_to_num(weights @ np.nan_to_num(general)), weights @ np.nan_to_num(special)
-    samples = np.array([harmonic(a, b) for a, b in zip(g, s, strict=True)])
-    centre = np.array([harmonic(float(np.nanmean(general)), float(np.nanmean(special)))])
-    low, high = t_interval(centre, samples[:, None], len(general))
-    return max(0.0, float(low[0])), min(1.0, float(high[0]))
+def composite_of(
+    general: np.ndarray, special: np.ndarray, less: tuple[np.ndarray, np.ndarray] | None = None
+) -> tuple[float, float, float]:
+    """The composite of means over cases, and its 95% interval: cases resampled, Student's t over them.
+
+    With `less`, generalisation and specificity of the same cases at other settings, how much it is above theirs.
+    NaN where generalisation is NaN in all cases.
+    """
+    if np.isnan(general).all():
+        return np.nan, np.nan, np.nan
+    count = len(general)
+    weights = np.vstack([np.full(count, 1 / count), np.random.default_rng(0).dirichlet(np.ones(count), 500)])
+
+    def means(values: np.ndarray) -> np.ndarray:
+        there = weights @ ~np.isnan(values)  # a case without a question of the kind does not count
+        return weights @ np.nan_to_num(values) / np.maximum(there, 1e-12)
+
+    def composites(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        return np.array([harmonic(float(a), float(b)) for a, b in zip(means(first), means(second), strict=True)])
+
+    samples = composites(general, special) - (0.0 if less is None else composites(*less))
+    low, high = t_interval(samples[:1], samples[1:, None], count)
+    bottom, top = (0.0, 1.0) if less is None else (-1.0, 1.0)
+    return float(samples[0]), max(bottom, float(low[0])), min(top, float(high[0]))
+
+
+def measured_methods() -> list[str]:
+    """Every method but controls and those that put no answer in place of the old one."""
+    return [name for name in method_names() if name not in (*CONTROLS, *ERASURES)]
+
+
+def rows_of(out: Path) -> list[dict[Any, Any]]:
+    """The lines of a table that may not be there yet."""
+    return pd.read_csv(out, keep_default_na=False).to_dict("records") if out.exists() else []
+
+
+def write(out: Path, rows: Sequence[dict[Any, Any]]) -> None:
+    with atomic_file(out) as temporary:
+        pd.DataFrame(rows).to_csv(temporary, index=False)
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -144,14 +176,12 @@ def _interval(general: np.ndarray, special: np.ndarray) -> tuple[float, float]:
 @click.option("--rungs", default="", help="Only these rungs, comma-separated.")
 @click.option("--methods", default="", help="Only these methods, comma-separated.  [default: all]")
 @click.option("--known", default=12, show_default=True, help="Known facts of each model.")
-@click.option("--presets-only", is_flag=True, help="Only the two presets of each method, no search.")
 @click.option("--default-only", is_flag=True, help="Only the default of each method.")
-def main(out: Path, ladder: str, rungs: str, methods: str, known: int, presets_only: bool, default_only: bool) -> None:
+def main(out: Path, ladder: str, rungs: str, methods: str, known: int, default_only: bool) -> None:
     """Measure what OUT.csv lacks."""
-    rows: list[dict[Any, Any]] = pd.read_csv(out, keep_default_na=False).to_dict("records") if out.exists() else []
+    rows = rows_of(out)
     done = {(row["rung"], row["method"], row["settings"]) for row in rows}
-    every = [name for name in method_names() if name not in (*CONTROLS, *ERASURES)]
-    chosen = [one for one in methods.split(",") if one] or every
+    chosen = [one for one in methods.split(",") if one] or measured_methods()
     for rung in present_rungs(load_ladder(ladder))[0]:
         if rungs and rung.name not in rungs.split(","):
             continue
@@ -159,18 +189,16 @@ def main(out: Path, ladder: str, rungs: str, methods: str, known: int, presets_o
         statistics = statistics_of(lm, 0, quiet=True)
         cases, base = known_cases(lm, known)
         for name in chosen:
-            tried = [{}] if default_only else PRESETS if presets_only else searched(name)
-            for settings in tried:
+            for settings in PRESETS[:1] if default_only else PRESETS:
                 key = {"rung": rung.name, "method": name, "settings": json.dumps(settings)}
                 if tuple(key.values()) in done:
                     continue
                 try:
-                    about = line(lm, cases, base, statistics, name, settings)
+                    about = outcome(lm, cases, base, statistics, name, settings).line
                 except UserError as error:
                     about = {"n": len(cases), "error": str(error)}
                 rows.append(key | about)
-                with atomic_file(out) as temporary:
-                    pd.DataFrame(rows).to_csv(temporary, index=False)
+                write(out, rows)
                 shown = {k: about.get(k) for k in ("efficacy", "composite", "seconds_edit", "error")}
                 click.echo(f"{rung.name} {name} {json.dumps(settings)} {shown}")
 

@@ -1,49 +1,70 @@
-"""docs/reference/methods.md is what the committed table and the methods there are make of it."""
+"""docs/reference/methods.md is what the committed tables and the methods there are make of it."""
 
 from __future__ import annotations
 
+import json
 import tomllib
 
 import pandas as pd
 
-from benchmarks.speed.methods.settings import harmonic, searched
-from benchmarks.speed.methods.table import DEFAULT, PAGE, PUBLISHED, REASONS, TABLE, page
+from benchmarks.speed.methods.search_page import OPEN, REASONS
+from benchmarks.speed.methods.table import DEFAULT, PAGE, PUBLISHED, SEARCHED, TABLE, page
 from editing.methods import make_method, method_names
 
+LINE = {"rung": "r", "n": 12, "efficacy": 1.0, "paraphrase": 0.8, "neighbour": 0.9, "same_subject": 0.7}
+LINE |= {"placebo": 0.5, "generalisation": 0.6, "specificity": 0.8, "composite": 0.69, "low": 0.5, "high": 0.8}
+LINE |= {"seconds_edit": 0.25, "moved": 12, "error": ""}
+SEARCH = LINE | {"method": "rome", "gain": 0.0, "gain_low": 0.0, "gain_high": 0.0}
+SEARCH |= {"other_gain": None, "other_low": None, "other_high": None}
 
-def test_the_page_is_up_to_date() -> None:
-    table = pd.read_csv(TABLE)
-    assert set(table["method"]) <= set(method_names()), "run `python -m benchmarks.speed.methods.table OUT.csv` again"
-    assert PAGE.read_text(encoding="utf-8") == page(table)
+
+def test_the_page_is_up_to_date_and_leaves_no_reason_out() -> None:
+    table, search = pd.read_csv(TABLE), pd.read_csv(SEARCHED)
+    known = set(method_names())
+    assert {*table["method"], *search["method"]} <= known, "run `python -m benchmarks.speed.methods.table` again"
+    text = PAGE.read_text(encoding="utf-8")
+    assert text == page(table, search) and OPEN not in text
+    for name, settings in zip(search["method"], search["settings"], strict=True):
+        make_method(name, **json.loads(settings))
 
 
-def test_a_line_has_both_presets_the_search_and_the_reason() -> None:
-    line = {"rung": "r", "n": 12, "efficacy": 1.0, "paraphrase": 0.8, "neighbour": 0.9, "same_subject": 0.7}
-    line |= {"placebo": 0.5, "generalisation": 0.6, "specificity": 0.8, "composite": 0.69, "low": 0.5, "high": 0.8}
-    line |= {"seconds_edit": 0.25, "moved": 12, "error": ""}
+def test_a_line_has_both_presets_and_the_reason() -> None:
     low = {"efficacy": 0.05, "composite": 0.01, "low": 0.0, "high": 0.02}
     table = pd.DataFrame(
         [
-            line | {"method": "rome", "settings": DEFAULT},
-            line | low | {"method": "rome", "settings": PUBLISHED},
-            line | {"method": "rome", "settings": '{"depth": 0.5}', "composite": 0.72},
-            line | {"method": "rome", "settings": '{"depth": 0.9}', "composite": 0.99, "efficacy": 0.5},
+            LINE | {"method": "rome", "settings": DEFAULT},
+            LINE | low | {"method": "rome", "settings": PUBLISHED},
             {"rung": "r", "n": 12, "method": "memit", "settings": DEFAULT, "error": "request 'x': not reachable"},
-            line | {"method": "lora", "settings": DEFAULT},
+            LINE | {"method": "lora", "settings": DEFAULT},
             {"rung": "r", "n": 12, "method": "lora", "settings": PUBLISHED, "error": "no"},
         ]
     )
-    text = page(table)
+    text = page(table, pd.DataFrame([SEARCH | {"rung": "other", "settings": DEFAULT}]))
     numbers = "1.00 | 0.80 | 0.60 | 0.90 | 0.70 | 0.69 [0.50, 0.80] | 12 | 0.25"
-    assert f"| `rome` | {numbers} | 0.05 | 0.01 [0.00, 0.02] | 0.25 | 0.72 (4) |" in text
-    assert "| `memit` | refused: not reachable |" in text and f"| `lora` | {numbers} | refused |  |  |  |" in text
-    assert "Not measured on r: `ablate`" in text
-    assert f"- `memit` (r refused): {tomllib.loads(REASONS.read_text())['memit']}" in text and "- `rome` (r" not in text
+    assert f"| `rome` | {numbers} | 0.05 | 0.01 [0.00, 0.02] | 0.25 |" in text and "Search on r" not in text
+    assert "| `memit` | refused: not reachable |" in text and f"| `lora` | {numbers} | refused |  |  |" in text
+    assert "Not measured on r: `alphaedit`" in text
+    reason = tomllib.loads(REASONS.read_text())["efficacy"]["memit"]
+    assert f"- `memit` (r refused): {reason}" in text and "- `rome` (r" not in text
 
 
-def test_what_is_searched_are_settings_that_the_methods_take() -> None:
-    for name in method_names():
-        for settings in searched(name):
-            make_method(name, **settings)
-    assert sum(1 for _ in searched("rome")) == 8
-    assert harmonic(0.0, 1.0) == harmonic(-0.2, 1.0) == 0.0 and harmonic(0.5, 1.0) == 2 / 3
+def test_a_search_shows_its_best_with_paired_intervals_and_marks_what_the_default_misses() -> None:
+    better = {"composite": 0.76, "gain": 0.07, "gain_low": -0.01, "gain_high": 0.15}
+    other = {"other_gain": 0.02, "other_low": -0.05, "other_high": 0.09}
+    table = pd.DataFrame([LINE | {"method": "rome", "settings": DEFAULT, "efficacy": 0.9}])
+    search = pd.DataFrame(
+        [
+            SEARCH | {"settings": DEFAULT, "efficacy": 0.9},
+            SEARCH | better | other | {"settings": '{"depth": 0.5, "clamp": 2.0}'},
+            SEARCH | {"settings": '{"depth": 0.9}', "composite": 0.99, "efficacy": 0.5},  # below ENOUGH: not the best
+            SEARCH | {"settings": '{"depth": 0.1}', "composite": None, "gain": None},  # its placebo was not measured
+            SEARCH | {"settings": DEFAULT, "method": "lre", "composite": None, "efficacy": None, "error": "no"},
+        ]
+    )
+    text = page(table, search)
+    gains = "+0.07 [-0.01, +0.15] | +0.02 [-0.05, +0.09]"
+    assert f"| **`rome`** | 4 | 2 | 0.69 | 0.76 | {gains} | depth=0.5, clamp=2.0 |" in text
+    assert "| `lre` | 1 | 0 | refused | all refused |" in text
+    assert "- `rome` (r 0.90; 2 of 4 settings reach it)" in text and "- `rome` (r +0.07, +0.02 on other facts)" in text
+    assert "2 pairs of a method and a model were searched. In 1 of them some setting reaches efficacy 0.95; there the "
+    assert "default does in 0. In 1 of 2 the default's composite is at most 0.05 below the best" in text

@@ -1,0 +1,122 @@
+"""Which settings `benchmarks.speed.methods.search` tries of each method: grids, each the product of its axes.
+
+What a grid leaves out has the default of the preset "scale_free". Depths are shares of the blocks, so that models of
+all sizes are searched; constants are in the model's own units, as the defaults are. A grid of one axis is one change of
+the default at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
+from typing import Any
+
+from editing.model import LanguageModel
+
+Grid = Mapping[str, Sequence[Any]]
+
+LOOKUPS, DEPTHS = ["subject_last", "last"], [0.0, 0.35, 0.65, 0.9]
+PLACES: Grid = {"lookup": LOOKUPS, "depth": DEPTHS}
+SITES: Grid = {"lookup": LOOKUPS, "depth": DEPTHS, "site": ["mlp", "attn"]}
+# The search for v*, one change at a time.
+VALUE: tuple[Grid, ...] = (
+    {"clamp": [1.0, 2.0, 8.0]}, {"move_above": [0.1, 0.3, 2.0]}, {"kl": [0.0, 0.25]}, {"weight_decay": [0.0, 0.1]},
+    {"stop_loss": [0.01]}, {"steps": [50]}, {"optimiser": ["adam"]},
+)  # fmt: skip
+WEIGHTED: tuple[Grid, ...] = ({"covariance_weight": [0.005, 0.02, 0.2, 0.5]}, {"span": [0.0, 0.5]})
+TUNED: tuple[Grid, ...] = ({"steps": [10, 50]}, {"stop_loss": [0.001, 0.1]}, {"prefixes": [5]})
+SEARCH: dict[str, tuple[Grid, ...]] = {
+    "rome": (SITES, *VALUE),
+    "r_rome": (SITES, *VALUE),
+    "memit": (SITES, *WEIGHTED, *VALUE[:4]),
+    "memit_iterative": (
+        PLACES, *WEIGHTED, {"rounds": [2, 10]}, {"reached": [0.05, 0.5]}, {"clamp": [1.0, 2.0, 8.0]},
+        {"move_above": [0.1, 0.3, 2.0]}, {"kl": [0.0, 0.25]}, {"site": ["attn"]}, {"weight_decay": [0.0, 0.1]},
+    ),
+    "pmet": (PLACES, {"lookup": ["last"], "depth": [0.65, 0.9], "covariance_weight": [0.0, 0.005]}, *WEIGHTED, *VALUE),
+    "emmet": (SITES, {"slack": [0.0, 0.001, 0.01]}, {"span": [0.34]}, *VALUE[:4]),
+    "alphaedit": (SITES, {"null_threshold": [0.1, 1.0, 2.0]}, {"l2": [0.005, 0.2, 0.5]}, {"span": [0.0]}, *VALUE[:3]),
+    "ultraedit": (
+        {"rate": [0.1, 0.2, 0.3, 0.5, 1.0], "depth": [0.35, 0.65, 0.95]}, {"ridge": [0.01, 1.0]},
+        {"span": [0.0, 0.5]}, {"warmup": [8, 128]}, {"lookup": LOOKUPS}, {"site": ["attn"], "rate": [0.3, 1.0, 2.0]},
+        {"rate": [0.4, 0.5], "ridge": [1.0]}, {"prefixes": [5]},
+    ),
+    "ft_m": ({"lr": [0.005, 0.01, 0.02, 0.04], "depth": [0.3, 0.65, 0.9], "site": ["mlp", "attn"]}, *TUNED),
+    "ft_l": (
+        {"lr": [0.05, 0.1], "bound": [0.1, 0.3, 0.6, 1.0], "depth": [0.3, 0.65, 0.9]}, {"lr": [0.02]},
+        {"site": ["attn"]}, *TUNED,
+    ),
+    "loc_ft": ({"lr": [0.005, 0.01, 0.02, 0.04], "depth": [0.3, 0.65, 0.9], "site": ["mlp", "attn"]}, *TUNED),
+    "lora": (
+        {"lr": [0.0003, 0.001, 0.003], "site": ["value", "mlp", "attn"]}, {"rank": [2, 32]}, {"prefixes": [0]},
+        {"stop_loss": [0.01, 0.2]}, {"span": [0.34]}, {"span": [0.34], "depth": [0.5]}, {"steps": [80]},
+        {"more_sites": ["mlp"]}, {"site": ["mlp"], "stop_loss": [0.2]},
+    ),
+    "documents": ({"lr": [0.001, 0.004]}, {"prefixes": [0, 40]}, {"steps": [15]}, {"site": ["mlp"]}),
+    "mend": (
+        {"rate": [0.03, 0.3], "edit_weight": [0.1, 0.3]}, {"edit_weight": [0.03, 0.3, 1.0]}, {"steps": [100, 400]},
+        {"span": [0.5]}, {"span": [0.5], "depth": [0.5]}, {"depth": [0.65]}, {"site": ["attn"]}, {"lr": [1e-4, 1e-3]},
+        {"rank": [16]}, {"prefixes": [5]}, {"edits": [256]},
+    ),
+    "grace": (
+        {"radius": [0.1, 0.3, 0.6, 1.0, 1.5], "depth": DEPTHS}, {"radius": [0.3, 0.6, 1.0], "lookup": ["subject_last"]},
+        {"radius": [0.3, 0.6, 1.0], "site": ["attn"]}, {"clamp": [2.0, 4.0]}, {"steps": [50]},
+    ),
+    "steer": (
+        {"clamp": [0.3, 1.0, 2.0, 4.0], "depth": [0.35, 0.65, 0.9]}, {"by": ["value"], "clamp": [1.0, 2.0, 4.0]},
+        {"by": ["means"], "at": ["block"], "strength": [1.0, 2.0, 4.0], "depth": [0.35, 0.65]},
+        {"at": ["block"], "clamp": [0.3, 0.6, 1.0]}, {"clamp": [2.0], "steps": [60]}, {"clamp": [3.0, 6.0]},
+        {"site": ["attn"], "clamp": [2.0]},
+    ),
+    "embedding": (
+        {"clamp": [0.25, 0.5, 1.0, 2.0, 4.0], "untied": [False, True]}, {"lookup": ["last"], "clamp": [0.5, 1.0, 2.0]},
+        {"kl": [0.0, 0.25, 1.0]}, {"weight_decay": [0.0, 0.1, 0.5]}, {"optimiser": ["gauss_newton"]}, {"steps": [60]},
+        {"lr": [0.1, 1.0]}, {"stop_loss": [0.2, 0.5]},
+    ),
+    "lre": (
+        {"rank": [0.05, 0.2, 0.5], "beta": [0.25, 0.5], "depth": [0.0, 0.35]}, {"rank": [0.05, 0.1, 0.5, 1.0]},
+        {"lookup": ["last"], "rank": [0.05, 0.2, 0.5], "beta": [0.5, 1.0], "depth": [0.35, 0.65]}, {"examples": [0]},
+        {"site": ["attn"]},
+    ),
+    "rect": (
+        {"inner": ["rome", "memit"], "keep": [0.1, 0.2, 0.4, 0.6, 0.8, 1.0]}, PLACES,
+        {"inner": ["r_rome", "alphaedit", "ft_m"]}, {"inner": ["memit"], "lookup": ["last"], "depth": DEPTHS},
+        {"options": ['{"clamp": 2.0}', '{"clamp": 8.0}', '{"move_above": 0.3}']},
+    ),
+    "sphere": (
+        {"eta": [0.25, 0.5, 0.75], "alpha": [0.25, 0.5, 0.75, 1.0]}, PLACES, {"inner": ["rome", "memit", "ft_m"]},
+        {"lookup": ["last"], "depth": DEPTHS, "alpha": [0.25]},
+        {"options": ['{"l2": 0.005}', '{"l2": 0.2}', '{"clamp": 2.0}']},
+    ),
+    "norm_anchor": (
+        PLACES, {"inner": ["memit", "r_rome", "alphaedit", "ft_m"]}, {"inner": ["ft_m"], "depth": DEPTHS},
+        {"inner": ["memit", "ft_l"], "lookup": ["last"], "depth": DEPTHS}, {"lookup": LOOKUPS, "site": ["attn"]},
+        {"options": ['{"clamp": 8.0}', '{"weight_decay": 0.0}']},
+    ),
+}  # fmt: skip
+# For models that take minutes for a setting: where the two ends of the grown rungs' searches lie.
+FEW: dict[str, tuple[Grid, ...]] = {
+    "rome": ({"lookup": ["last"], "depth": [0.35, 0.65]}, {"depth": [0.2, 0.5]}, {"clamp": [2.0]}),
+    "memit": ({"lookup": ["last"], "depth": [0.65]}, {"depth": [0.2, 0.5]}, {"covariance_weight": [0.02]}),
+    "alphaedit": ({"lookup": ["last"], "depth": [0.65]}, {"depth": [0.2, 0.5]}, {"l2": [0.02]}),
+    "ft_m": ({"lr": [0.005, 0.01], "depth": [0.3, 0.65, 0.9]},),
+    "loc_ft": ({"lr": [0.005, 0.01, 0.02], "depth": [0.65, 0.85, 0.95]},),
+    "ultraedit": ({"rate": [0.1, 0.2], "depth": [0.65, 0.95]}, {"span": [0.0]}),
+}
+# Methods without a search: no settings that matter, or single edits that are another method's.
+SAME = {"memit_merge": "memit"}
+NO_SETTINGS = ("ike", "unembedding_swap")
+
+
+def tried(method: str, lm: LanguageModel | None = None, few: bool = False) -> Iterator[dict[str, Any]]:
+    """The default, then the settings of every grid; with `lm`, of depths in one block only the first."""
+    seen: list[dict[str, Any]] = []
+    for grid in ({}, *(FEW if few else SEARCH).get(method, ())):
+        for values in product(*grid.values()):
+            settings = dict(zip(grid, values, strict=True))
+            place = settings
+            if lm is not None and "depth" in settings:
+                place = settings | {"depth": int(settings["depth"] * lm.n_layers)}
+            if place not in seen:
+                seen.append(place)
+                yield settings

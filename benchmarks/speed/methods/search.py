@@ -1,0 +1,161 @@
+"""`python -m benchmarks.speed.methods.search OUT.csv`: about 30 settings of every method beside its default.
+
+Measured as `benchmarks.speed.methods.settings` measures the defaults, on the same facts; one line of OUT.csv per model,
+method and settings (`benchmarks.speed.methods.axes`), written as soon as it is measured. `gain` is the composite less
+the default's on the same facts, with a paired interval. The placebo of settings that cannot become the best is left
+out: without it generalisation is at most paraphrase, and where even that gives no higher composite than the best so
+far, or efficacy is too low beside others, composite and gain stay empty.
+
+The best of 30 settings is chosen on the facts it is scored on. So where it gains more than `SLACK`, it and the default
+are measured once more on as many other known facts, which chose nothing: `other` columns of its line.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from benchmarks.cases import Case
+from benchmarks.ladders import load_ladder, present_rungs
+from benchmarks.measure import Base, open_model, statistics_of
+from benchmarks.speed.methods.axes import FEW, SEARCH, tried
+from benchmarks.speed.methods.settings import Outcome, composite_of, known_cases, outcome, rows_of, write
+from editing.errors import UserError
+from editing.model import LanguageModel
+from editing.stats import ModelStatistics
+
+ENOUGH, SLACK = 0.95, 0.05  # efficacy that a setting is to reach; how far below the best a default may be
+KEPT = ("n", "efficacy", "generalisation", "specificity", "composite", "low", "high")
+
+
+def best_of(rows: Sequence[dict[Any, Any]]) -> dict[Any, Any] | None:
+    """The line with the highest composite, of those that reach ENOUGH where any does; None without a composite."""
+    scored = [row for row in rows if row.get("composite") not in ("", None) and float(row["composite"]) >= 0]
+    reaching = [row for row in scored if float(row["efficacy"]) >= ENOUGH]
+    return max(reaching or scored, key=lambda row: float(row["composite"]), default=None)
+
+
+class Facts:
+    """Some known facts of one model, and what a method's default does to them, measured when it is first needed."""
+
+    def __init__(self, lm: LanguageModel, statistics: ModelStatistics, cases: Sequence[Case], base: Base) -> None:
+        self.lm, self.statistics, self.cases, self.base = lm, statistics, cases, base
+        self.defaults: dict[str, Outcome | UserError] = {}
+
+    def at(self, name: str, settings: dict, best: dict[Any, Any] | None = None) -> Outcome:
+        """The outcome at `settings`, with the placebo only where it could be better than `best`.
+
+        Raises:
+            UserError: the method refuses these settings on this model.
+        """
+
+        def worth(efficacy: float, bound: float) -> bool:
+            if best is None:
+                return True
+            reached, composite = float(best["efficacy"]) >= ENOUGH, float(best["composite"])
+            return (efficacy >= ENOUGH and not reached) or (bound > composite and (efficacy >= ENOUGH or not reached))
+
+        return outcome(self.lm, self.cases, self.base, self.statistics, name, settings, worth)
+
+    def measured_default(self, name: str) -> Outcome:
+        """The outcome of the default.
+
+        Raises:
+            UserError: it is refused on this model.
+        """
+        if name not in self.defaults:
+            try:
+                self.defaults[name] = self.at(name, {})
+            except UserError as error:
+                self.defaults[name] = error
+        found = self.defaults[name]
+        if isinstance(found, UserError):
+            raise found
+        return found
+
+    def gain(self, name: str, one: Outcome) -> tuple[float, float, float]:
+        """How much the composite is above the default's, and the interval; above 0 where the default is refused."""
+        try:
+            default = self.measured_default(name)
+        except UserError:
+            return composite_of(one.general, one.special)
+        return composite_of(one.general, one.special, (default.general, default.special))
+
+
+def searched(
+    facts: Facts, name: str, rows: Sequence[dict[Any, Any]], few: bool, whole: bool = False
+) -> Iterator[dict[str, Any]]:
+    """The missing lines of one method, one by one; `rows` are those that there are. `whole`: every placebo."""
+    done, found = {row["settings"] for row in rows}, list(rows)
+    for settings in tried(name, facts.lm, few):
+        key = json.dumps(settings)
+        if key in done:
+            continue
+        line: dict[str, Any] = {"settings": key}
+        try:
+            one = (
+                facts.at(name, settings, None if whole else best_of(found))
+                if settings
+                else facts.measured_default(name)
+            )
+        except UserError as error:
+            line |= {"error": str(error).rpartition(": ")[2]}
+        else:
+            gain = facts.gain(name, one)
+            line |= {key: one.line[key] for key in KEPT}
+            line |= dict(zip(("gain", "gain_low", "gain_high"), (round(v, 4) for v in gain), strict=True))
+            line |= {key: one.line[key] for key in ("seconds_edit", "moved", "error")}
+        found.append(line)
+        yield line
+
+
+def on_others(facts: Facts, name: str, best: dict[Any, Any]) -> dict[str, float]:
+    """The best settings on facts that chose nothing: their composite there, and how much it is above the default's."""
+    one = facts.at(name, json.loads(best["settings"]))
+    gain = dict(zip(("other_gain", "other_low", "other_high"), facts.gain(name, one), strict=True))
+    about = {"other_efficacy": one.line["efficacy"], "other_composite": one.line["composite"]}
+    return {key: round(value, 4) for key, value in (about | gain).items()}
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--ladder", default="demo", show_default=True, help="Ladder of models.")
+@click.option("--rungs", default="", help="Only these rungs, comma-separated.")
+@click.option("--methods", default="", help="Only these methods, comma-separated.  [default: all]")
+@click.option("--known", default=12, show_default=True, help="Known facts of each model.")
+@click.option("--skip", default=0, show_default=True, help="Known facts before them, for choosing a default on others.")
+@click.option("--whole", is_flag=True, help="The placebo of every setting, for comparing settings over models.")
+@click.option("--few", is_flag=True, help="A few settings, for models that take minutes for each.")
+def main(out: Path, ladder: str, rungs: str, methods: str, known: int, skip: int, whole: bool, few: bool) -> None:
+    """Measure the settings that OUT.csv lacks."""
+    rows = rows_of(out)
+    chosen = [one for one in methods.split(",") if one] or list(FEW if few else SEARCH)
+    for rung in present_rungs(load_ladder(ladder))[0]:
+        if rungs and rung.name not in rungs.split(","):
+            continue
+        lm = open_model(rung.model, None)
+        statistics = statistics_of(lm, 0, quiet=True)
+        facts, others = Facts(lm, statistics, *known_cases(lm, known, skip)), None
+        for name in chosen:
+            own = [row for row in rows if (row["rung"], row["method"]) == (rung.name, name)]
+            for line in searched(facts, name, own, few, whole):
+                own.append({"rung": rung.name, "method": name} | line)
+                rows.append(own[-1])
+                write(out, rows)
+                shown = {k: line.get(k) for k in ("efficacy", "composite", "gain", "error")}
+                click.echo(f"{rung.name} {name} {line['settings']} {shown}")
+            best = best_of(own)
+            if best is None or not float(best["gain"]) > SLACK or best.get("other_composite") not in (None, ""):
+                continue
+            others = others or Facts(lm, statistics, *known_cases(lm, known, skip + known))
+            best |= on_others(others, name, best)
+            write(out, rows)
+            click.echo(f"{rung.name} {name} best {best['settings']}: {best['other_gain']:+.2f} on other facts")
+
+
+if __name__ == "__main__":
+    main()

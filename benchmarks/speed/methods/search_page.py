@@ -1,0 +1,135 @@
+"""What `benchmarks.speed.methods.search` found, as parts of docs/reference/methods.md: one table per model, and which
+defaults miss what a search reaches, with the reasons in results/methods_below.toml."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from typing import Any
+
+import pandas as pd
+
+from benchmarks.provenance import ROOT
+from benchmarks.speed.methods.axes import NO_SETTINGS, SAME
+from benchmarks.speed.methods.search import ENOUGH, SLACK, best_of
+
+REASONS = ROOT / "results" / "methods_below.toml"  # [efficacy] and [composite]: method -> why its default misses
+OPEN = "No cause was measured."
+
+
+def number(value: Any) -> str:
+    return "" if pd.isna(value) else f"{float(value):.2f}"
+
+
+def with_interval(one: Any, value: str, low: str, high: str, sign: str = "") -> str:
+    """A number with its 95% interval."""
+    return f"{float(one[value]):{sign}.2f} [{float(one[low]):{sign}.2f}, {float(one[high]):{sign}.2f}]"
+
+
+def as_text(settings: str) -> str:
+    """Settings as they are given on the command line."""
+    return ", ".join(f"{key}={value}" for key, value in json.loads(settings).items()) or "the default"
+
+
+def bests(search: pd.DataFrame) -> dict[tuple[str, str], dict[Any, Any]]:
+    """(rung, method) -> the best line, with `tried`, `reaching` and the default's efficacy and composite."""
+    found = {}
+    for (rung, method), own in search.groupby(["rung", "method"], sort=False):
+        rows = own.astype(object).where(own.notna(), "").to_dict("records")
+        best, default = best_of(rows), next((row for row in rows if row["settings"] == "{}"), None)
+        reaching = sum(row["efficacy"] != "" and float(row["efficacy"]) >= ENOUGH for row in rows)
+        about = {"tried": len(rows), "reaching": reaching, "default": default}
+        found[str(rung), str(method)] = (best or {}) | about
+    return found
+
+
+def search_table(search: pd.DataFrame, rung: str) -> list[str]:
+    """The table of one model; empty where nothing was searched."""
+    found = {method: best for (name, method), best in sorted(bests(search).items()) if name == rung}
+    if not found:
+        return []
+    heads = ["settings", f"reach {ENOUGH:.2f}", "default", "best", "best - default", "on other facts", "best settings"]
+    lines = [f"Search on {rung}:", "", f"| method | {' | '.join(heads)} |", "|---|" + "---:|" * 6 + "---|"]
+    for method, best in found.items():
+        default = best["default"]
+        cells = [str(best["tried"]), str(best["reaching"])]
+        cells += [number(default["composite"]) if default and default["composite"] != "" else "refused"]
+        if best.get("composite") in (None, ""):
+            cells += ["all refused", "", "", ""]
+        else:
+            other = best.get("other_gain", "") != ""
+            cells += [
+                number(best["composite"]),
+                with_interval(best, "gain", "gain_low", "gain_high", "+"),
+                with_interval(best, "other_gain", "other_low", "other_high", "+") if other else "",
+                as_text(best["settings"]),
+            ]
+        mark = "**" if _gains(best) else ""
+        lines.append(f"| {mark}`{method}`{mark} | {' | '.join(cells)} |")
+    return [*lines, ""]
+
+
+def _gains(best: dict[Any, Any]) -> bool:
+    """Whether the best is more than SLACK above the default."""
+    return best.get("composite") not in (None, "") and float(best["gain"]) > SLACK
+
+
+def missed(table: pd.DataFrame, search: pd.DataFrame, default: str) -> dict[str, dict[str, list[str]]]:
+    """ "efficacy" and "composite": method -> where its default misses, and by how much."""
+    found = bests(search)
+    where: dict[str, dict[str, list[str]]] = {"efficacy": {}, "composite": {}}
+    for row in table[(table["settings"] == default) & ~(table["efficacy"] >= ENOUGH)].to_dict("records"):
+        best = found.get((row["rung"], SAME.get(row["method"]) or row["method"]))
+        searched = "" if best is None else f"; {best['reaching']} of {best['tried']} settings reach it"
+        value = number(row["efficacy"]) or "refused"
+        where["efficacy"].setdefault(row["method"], []).append(f"{row['rung']} {value}{searched}")
+    for (rung, method), best in found.items():
+        if _gains(best):
+            other = f", {float(best['other_gain']):+.2f} on other facts" if best.get("other_gain", "") != "" else ""
+            text = f"{rung} {float(best['gain']):+.2f}{other}"
+            where["composite"].setdefault(method, []).append(text)
+    return where
+
+
+def verdicts(table: pd.DataFrame, search: pd.DataFrame, default: str) -> list[str]:
+    """Which defaults miss what, where and why."""
+    where = missed(table, search, default)
+    reasons = tomllib.loads(REASONS.read_text(encoding="utf-8"))
+    lines = []
+    titles = {
+        "efficacy": f"## Defaults below efficacy {ENOUGH:.2f}",
+        "composite": f"## Defaults more than {SLACK:.2f} below the best composite of a search",
+    }
+    for kind, title in titles.items():
+        if where[kind]:
+            lines += [title, ""]
+        for method, places in sorted(where[kind].items()):
+            lines.append(f"- `{method}` ({'; '.join(places)}): {reasons.get(kind, {}).get(method, OPEN)}")
+        lines += [""] if where[kind] else []
+    return lines
+
+
+def summary(search: pd.DataFrame) -> list[str]:
+    """In how many pairs of a method and a model one default is enough."""
+    found = bests(search)
+    if not found:
+        return []
+    reachable = [key for key, best in found.items() if best["reaching"]]
+    reached = [key for key in reachable if _reaches(found[key]["default"])]
+    near = [key for key, best in found.items() if not _gains(best)]
+    held = [best for best in found.values() if _gains(best) and best.get("other_low", "") != ""]
+    confirmed = sum(float(best["other_low"]) > 0 for best in held)
+    same = ", ".join(f"`{one}` (single edits are those of `{other}`)" for one, other in SAME.items())
+    return [
+        f"**One default for every model?** {len(found)} pairs of a method and a model were searched. In "
+        f"{len(reachable)} of them some setting reaches efficacy {ENOUGH:.2f}; there the default does in "
+        f"{len(reached)}. In {len(near)} of {len(found)} the default's composite is at most {SLACK:.2f} below the best "
+        f"found; of the other {len(found) - len(near)}, {confirmed} are above the default with an interval without 0 "
+        f"on facts that the choice has not seen. Not searched: {', '.join(f'`{name}`' for name in NO_SETTINGS)} (no "
+        f"settings), {same}.",
+        "",
+    ]
+
+
+def _reaches(default: dict[Any, Any] | None) -> bool:
+    return default is not None and default["efficacy"] != "" and float(default["efficacy"]) >= ENOUGH
