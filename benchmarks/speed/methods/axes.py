@@ -17,25 +17,26 @@ Grid = Mapping[str, Sequence[Any]]
 
 LOOKUPS, DEPTHS = ["subject_last", "last"], [0.0, 0.35, 0.65, 0.9]
 PLACES: Grid = {"lookup": LOOKUPS, "depth": DEPTHS}
-SITES: Grid = {"lookup": LOOKUPS, "depth": DEPTHS, "site": ["mlp", "attn"]}
+ATTENTION: Grid = {"site": ["attn"], "lookup": ["last"], "depth": DEPTHS}
 # The search for v*, one change at a time.
 VALUE: tuple[Grid, ...] = (
-    {"clamp": [1.0, 2.0, 8.0]}, {"move_above": [0.1, 0.3, 2.0]}, {"kl": [0.0, 0.25]}, {"weight_decay": [0.0, 0.1]},
-    {"stop_loss": [0.01]}, {"steps": [50]}, {"optimiser": ["adam"]},
+    {"move_above": [0.3]}, {"clamp": [1.0, 2.0, 8.0]}, {"steps": [50]}, {"weight_decay": [0.0, 0.1]},
+    {"kl": [0.0, 0.25]}, {"move_above": [0.1, 2.0]}, {"stop_loss": [0.01]}, {"optimiser": ["adam"]},
 )  # fmt: skip
 WEIGHTED: tuple[Grid, ...] = ({"covariance_weight": [0.005, 0.02, 0.2, 0.5]}, {"span": [0.0, 0.5]})
 TUNED: tuple[Grid, ...] = ({"steps": [10, 50]}, {"stop_loss": [0.001, 0.1]}, {"prefixes": [5]})
 SEARCH: dict[str, tuple[Grid, ...]] = {
-    "rome": (SITES, *VALUE),
-    "r_rome": (SITES, *VALUE),
-    "memit": (SITES, *WEIGHTED, *VALUE[:4]),
+    "rome": (PLACES, *VALUE, ATTENTION),
+    "r_rome": (PLACES, *VALUE, ATTENTION),
+    "memit": (PLACES, *WEIGHTED, *VALUE[:6], ATTENTION),
     "memit_iterative": (
-        PLACES, *WEIGHTED, {"rounds": [2, 10]}, {"reached": [0.05, 0.5]}, {"clamp": [1.0, 2.0, 8.0]},
-        {"move_above": [0.1, 0.3, 2.0]}, {"kl": [0.0, 0.25]}, {"site": ["attn"]}, {"weight_decay": [0.0, 0.1]},
+        PLACES, *WEIGHTED, {"rounds": [2, 10]}, {"reached": [0.05, 0.5]}, *VALUE[:2], {"site": ["attn"]}, *VALUE[3:6],
     ),
     "pmet": (PLACES, {"lookup": ["last"], "depth": [0.65, 0.9], "covariance_weight": [0.0, 0.005]}, *WEIGHTED, *VALUE),
-    "emmet": (SITES, {"slack": [0.0, 0.001, 0.01]}, {"span": [0.34]}, *VALUE[:4]),
-    "alphaedit": (SITES, {"null_threshold": [0.1, 1.0, 2.0]}, {"l2": [0.005, 0.2, 0.5]}, {"span": [0.0]}, *VALUE[:3]),
+    "emmet": (PLACES, {"slack": [0.0, 0.001, 0.01]}, {"span": [0.34]}, *VALUE[:6], ATTENTION),
+    "alphaedit": (
+        PLACES, {"null_threshold": [0.1, 1.0, 2.0]}, {"l2": [0.005, 0.2, 0.5]}, {"span": [0.0]}, *VALUE[:5], ATTENTION,
+    ),
     "ultraedit": (
         {"rate": [0.1, 0.2, 0.3, 0.5, 1.0], "depth": [0.35, 0.65, 0.95]}, {"ridge": [0.01, 1.0]},
         {"span": [0.0, 0.5]}, {"warmup": [8, 128]}, {"lookup": LOOKUPS}, {"site": ["attn"], "rate": [0.3, 1.0, 2.0]},
@@ -52,7 +53,7 @@ SEARCH: dict[str, tuple[Grid, ...]] = {
         {"stop_loss": [0.01, 0.2]}, {"span": [0.34]}, {"span": [0.34], "depth": [0.5]}, {"steps": [80]},
         {"more_sites": ["mlp"]}, {"site": ["mlp"], "stop_loss": [0.2]},
     ),
-    "documents": ({"lr": [0.001, 0.004]}, {"prefixes": [0, 40]}, {"steps": [15]}, {"site": ["mlp"]}),
+    "documents": ({"lr": [0.001, 0.004]}, {"steps": [15]}, {"site": ["mlp"]}),
     "mend": (
         {"rate": [0.03, 0.3], "edit_weight": [0.1, 0.3]}, {"edit_weight": [0.03, 0.3, 1.0]}, {"steps": [100, 400]},
         {"span": [0.5]}, {"span": [0.5], "depth": [0.5]}, {"depth": [0.65]}, {"site": ["attn"]}, {"lr": [1e-4, 1e-3]},
@@ -79,14 +80,14 @@ SEARCH: dict[str, tuple[Grid, ...]] = {
         {"site": ["attn"]},
     ),
     "rect": (
-        {"inner": ["rome", "memit"], "keep": [0.1, 0.2, 0.4, 0.6, 0.8, 1.0]}, PLACES,
+        {"keep": [0.1, 0.2, 0.6, 0.8, 1.0]}, PLACES, {"inner": ["memit"], "keep": [0.2, 0.4, 0.8]},
         {"inner": ["r_rome", "alphaedit", "ft_m"]}, {"inner": ["memit"], "lookup": ["last"], "depth": DEPTHS},
         {"options": ['{"clamp": 2.0}', '{"clamp": 8.0}', '{"move_above": 0.3}']},
     ),
     "sphere": (
-        {"eta": [0.25, 0.5, 0.75], "alpha": [0.25, 0.5, 0.75, 1.0]}, PLACES, {"inner": ["rome", "memit", "ft_m"]},
-        {"lookup": ["last"], "depth": DEPTHS, "alpha": [0.25]},
+        {"alpha": [0.25, 0.75, 1.0]}, {"eta": [0.25, 0.75]}, PLACES, {"inner": ["rome", "memit", "ft_m"]},
         {"options": ['{"l2": 0.005}', '{"l2": 0.2}', '{"clamp": 2.0}']},
+        {"eta": [0.25, 0.75], "alpha": [0.25, 0.75, 1.0]},
     ),
     "norm_anchor": (
         PLACES, {"inner": ["memit", "r_rome", "alphaedit", "ft_m"]}, {"inner": ["ft_m"], "depth": DEPTHS},
@@ -94,8 +95,10 @@ SEARCH: dict[str, tuple[Grid, ...]] = {
         {"options": ['{"clamp": 8.0}', '{"weight_decay": 0.0}']},
     ),
 }  # fmt: skip
-# For models that take minutes for a setting: where the two ends of the grown rungs' searches lie.
+# For models that take minutes a setting: other places, and what the searches of small models found.
 FEW: dict[str, tuple[Grid, ...]] = {
+    "grace": ({"radius": [0.3, 0.6, 1.0]},),
+    "embedding": ({"clamp": [2.0]}, {"optimiser": ["gauss_newton"], "clamp": [1.0, 2.0]}),
     "rome": ({"lookup": ["last"], "depth": [0.35, 0.65]}, {"depth": [0.2, 0.5]}, {"clamp": [2.0]}),
     "memit": ({"lookup": ["last"], "depth": [0.65]}, {"depth": [0.2, 0.5]}, {"covariance_weight": [0.02]}),
     "alphaedit": ({"lookup": ["last"], "depth": [0.65]}, {"depth": [0.2, 0.5]}, {"l2": [0.02]}),

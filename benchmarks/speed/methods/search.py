@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -87,11 +88,15 @@ class Facts:
 
 
 def searched(
-    facts: Facts, name: str, rows: Sequence[dict[Any, Any]], few: bool, whole: bool = False
+    facts: Facts, name: str, rows: Sequence[dict[Any, Any]], few: bool, whole: bool = False, most: int = 1000
 ) -> Iterator[dict[str, Any]]:
-    """The missing lines of one method, one by one; `rows` are those that there are. `whole`: every placebo."""
+    """The missing lines of one method, one by one; `rows` are those that there are.
+
+    Args:
+        whole: whether every placebo is measured. most: how many settings are tried.
+    """
     done, found = {row["settings"] for row in rows}, list(rows)
-    for settings in tried(name, facts.lm, few):
+    for settings in islice(tried(name, facts.lm, few), most):
         key = json.dumps(settings)
         if key in done:
             continue
@@ -129,8 +134,11 @@ def on_others(facts: Facts, name: str, best: dict[Any, Any]) -> dict[str, float]
 @click.option("--known", default=12, show_default=True, help="Known facts of each model.")
 @click.option("--skip", default=0, show_default=True, help="Known facts before them, for choosing a default on others.")
 @click.option("--whole", is_flag=True, help="The placebo of every setting, for comparing settings over models.")
+@click.option("--most", default=1000, help="Only the first so many settings of each method.")
 @click.option("--few", is_flag=True, help="A few settings, for models that take minutes for each.")
-def main(out: Path, ladder: str, rungs: str, methods: str, known: int, skip: int, whole: bool, few: bool) -> None:
+def main(
+    out: Path, ladder: str, rungs: str, methods: str, known: int, skip: int, whole: bool, most: int, few: bool
+) -> None:
     """Measure the settings that OUT.csv lacks."""
     rows = rows_of(out)
     chosen = [one for one in methods.split(",") if one] or list(FEW if few else SEARCH)
@@ -142,7 +150,7 @@ def main(out: Path, ladder: str, rungs: str, methods: str, known: int, skip: int
         facts, others = Facts(lm, statistics, *known_cases(lm, known, skip)), None
         for name in chosen:
             own = [row for row in rows if (row["rung"], row["method"]) == (rung.name, name)]
-            for line in searched(facts, name, own, few, whole):
+            for line in searched(facts, name, own, few, whole, most):
                 own.append({"rung": rung.name, "method": name} | line)
                 rows.append(own[-1])
                 write(out, rows)

@@ -33,13 +33,14 @@ class EmbeddingRow(ValueSettings, Prefixed):
     summary: ClassVar[str] = "the embedding row of the subject's last token, with ROME's objective"
     uses_covariance: ClassVar[bool] = False
 
-    published: ClassVar[Mapping[str, Any]] = {"lr": 0.1}
+    published: ClassVar[Mapping[str, Any]] = {"lr": 0.1, "clamp": 2.0}
 
     untied: bool = setting(False, "separation from a tied head, which stays as it is")
     # Gauss-Newton made edits that lose their target on the trained model of the tests.
     optimiser: str = "adam"
     steps: int = 25
-    clamp: float = 2.0
+    # a row as long again carries the target; a longer one answers all questions about the subject with it
+    clamp: float = 1.0
 
     @property
     def placed_by(self) -> tuple[str, ...]:

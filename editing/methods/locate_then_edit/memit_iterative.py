@@ -50,7 +50,7 @@ class MEMITIterative(MEMIT):
     def _further(
         self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics, first: Delta
     ) -> Delta:
-        """The sum of `first` and what the further rounds add."""
+        """The sum of `first` and what the further rounds add; the provenance has the loss of an undone round too."""
         rounds, losses = [first], [loss_under(lm, requests, first)]
         lookup = "last" if "moved" in first.provenance else self.lookup
         while losses[-1] >= self.reached and len(rounds) < self.rounds:
@@ -58,6 +58,9 @@ class MEMITIterative(MEMIT):
             with so_far.applied(lm):
                 rounds.append(replace(self, lookup=lookup)._edit(lm, [requests], statistics)[0])
             losses.append(loss_under(lm, requests, Delta(compose(rounds).factors)))
+            if self.relative and losses[-1] > losses[-2]:
+                rounds.pop()
+                break
         optimiser = [r.provenance["optimiser"] for r in rounds]
         provenance = {**first.provenance, "optimiser": optimiser, "losses": losses}
         return Delta(compose(rounds).factors, provenance)

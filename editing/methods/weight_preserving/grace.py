@@ -6,7 +6,8 @@ value. How a new entry settles among the others is said in `editing/delta/codebo
 
 The key is read at the prompt's last token, as in the paper's and EasyEdit's code, whatever the request's lookup, unless
 `lookup` says otherwise. The paper's key is a layer's input and its radius absolute; here the key is the input of the
-edited map and `radius` a share of the key's length, so that one setting serves a ladder (`units`). Values are v0 +
+edited map and `radius` a share of the key's length, so that one setting serves a ladder (`units`): at .3 no other
+wording of a fact falls into the ball, at 1 other facts do (results/methods_search.csv). Values are v0 +
 delta with delta from ROME's search without KL term. The weights stay as they are: this is the memory baseline, exact
 where it fires and blind elsewhere.
 """
@@ -44,7 +45,7 @@ class GRACE(ValueSettings, Method):
     }  # fmt: skip
 
     lookup: str | None = setting("last", "key's token; null: as requested", choices=get_args(Lookup))
-    radius: float = setting(0.3, "radius of a new entry, epsilon_init", unit="||key||")
+    radius: float = setting(0.8, "radius of a new entry, epsilon_init", unit="||key||")
     units: str = setting("relative", "scale of the radius", choices=("relative", "absolute"))
     steps: int = 25
     kl: float = 0.0

@@ -176,8 +176,35 @@ class TestEmbeddingRow:
             method = make_method("embedding", untied=untied, clamp=20.0)
             assert gain(trained_lm, method.each(trained_lm, REQUESTS[:4], statistics)) > 1
 
+    @pytest.mark.parametrize("factor", [1.0, 30.0])
+    def test_a_row_is_lengthened_by_at_most_itself_in_a_table_of_any_scale(self, factor: float) -> None:
+        lm = model("gpt2")
+        table = lm.module.get_input_embeddings()
+        with torch.no_grad():
+            table.weight.mul_(factor)
+        settings = {"steps": 4, "prefixes": 0, "lr": 2.0}  # long steps, so that the bound acts
+        (delta,) = make_method("embedding", **settings).each(lm, REQUESTS[1:2], session_statistics(lm))
+        change = delta.factors["transformer.wte.weight"].dense()
+        token = int(change.abs().sum(1).argmax())
+        bound = make_method("embedding", preset="published").settings()["clamp"] / 2 * float(table.weight[token].norm())
+        assert float(change[token].norm()) == pytest.approx(bound, rel=1e-4)
+
 
 class TestCodebook:
+    @pytest.mark.parametrize("factor", [1.0, 30.0])
+    def test_by_default_it_fires_at_keys_nearer_than_most_of_their_length(self, factor: float) -> None:
+        lm = model("gpt2")
+        site = lm.sites("mlp")[2]
+        activation = lm.module.get_submodule(site.path.replace("c_proj", "act"))
+        activation.register_forward_hook(lambda module, args, output: output * factor)
+        (delta,) = make_method("grace", depth=0.5, steps=2).each(lm, REQUESTS[1:2], session_statistics(lm))
+        (book,) = delta.factors.values()
+        assert isinstance(book, Codebook)
+        key, stray = book.keys[0], torch.randn(book.keys.shape[1], generator=torch.Generator().manual_seed(0))
+        near, far = (key + share * key.norm() * stray / stray.norm() for share in (0.75, 0.85))
+        inside = [float((x - key).norm()) <= float(book.radius[0]) for x in (near, far)]
+        assert inside == [True, False]
+
     def test_it_answers_where_it_fires_and_is_blind_elsewhere(self, trained_lm, statistics) -> None:
         deltas = make_method("grace", radius=0.05).each(trained_lm, REQUESTS[:4], statistics)
         assert gain(trained_lm, deltas) > 3

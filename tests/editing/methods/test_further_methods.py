@@ -10,6 +10,7 @@ import torch
 from editing.delta import LowRank, TokenShift
 from editing.errors import BadRequest
 from editing.methods import make_method
+from editing.methods.locate_then_edit.memit_iterative import loss_under
 from editing.model.language_model import LanguageModel
 from editing.seeds import seed_for
 from editing.text.requests import EditRequest
@@ -121,3 +122,17 @@ def test_iterative_memit_is_memit_on_the_edited_model() -> None:
     assert torch.equal(once.factors[name].dense(), first.factors[name].dense())
     with pytest.raises(BadRequest, match="rounds"):
         make_method("memit_iterative", rounds=0)
+
+
+def test_a_round_of_iterative_memit_that_raises_the_loss_is_undone() -> None:
+    lm = model("gpt2")
+    statistics = session_statistics(lm)
+    settings = {"lookup": "last", "depth": 0.5, "steps": 3, "prefixes": 1, "reached": 0.0, "covariance_weight": 0.0}
+    far = settings | {"clamp": 400.0, "lr": 100.0, "optimiser": "adam"}  # overshoots, further with each round
+    request = REQUESTS[0]
+    (delta,) = make_method("memit_iterative", **far).each(lm, [request], statistics)
+    losses, rounds = delta.provenance["losses"], delta.provenance["optimiser"]
+    assert losses[-1] > losses[-2] and len(rounds) == len(losses) - 1 < 5
+    assert loss_under(lm, [request], delta) == pytest.approx(min(losses), abs=1e-4)
+    (published,) = make_method("memit_iterative", **far, preset="published", rounds=3).each(lm, [request], statistics)
+    assert len(published.provenance["losses"]) == len(published.provenance["optimiser"]) == 3
