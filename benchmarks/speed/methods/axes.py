@@ -98,13 +98,17 @@ SEARCH: dict[str, tuple[Grid, ...]] = {
 # For models that take minutes a setting: other places, and what the searches of small models found.
 FEW: dict[str, tuple[Grid, ...]] = {
     "grace": ({"radius": [0.3, 0.6, 1.0]},),
-    "embedding": ({"clamp": [2.0]}, {"optimiser": ["gauss_newton"], "clamp": [1.0, 2.0]}),
-    "rome": ({"lookup": ["last"], "depth": [0.35, 0.65]}, {"depth": [0.2, 0.5]}, {"clamp": [2.0]}),
+    "ft_l": (
+        {"lr": [0.02], "bound": [0.6], "depth": [0.65, 0.85]},
+        {"lr": [0.05, 0.01], "bound": [0.3], "depth": [0.85]},
+    ),
+    "embedding": ({"clamp": [2.0]}, {"optimiser": ["gauss_newton"]}),
+    "ft_m": ({"lr": [0.02, 0.01], "depth": [0.85]}, {"lr": [0.01]}),
+    "loc_ft": ({"lr": [0.01]}, {"depth": [0.65, 0.95]}),
+    "ultraedit": ({"rate": [0.1, 0.2]}, {"depth": [0.65]}),
+    "rome": ({"lookup": ["last"], "depth": [0.65]}, {"depth": [0.2, 0.5]}, {"clamp": [2.0]}),
     "memit": ({"lookup": ["last"], "depth": [0.65]}, {"depth": [0.2, 0.5]}, {"covariance_weight": [0.02]}),
     "alphaedit": ({"lookup": ["last"], "depth": [0.65]}, {"depth": [0.2, 0.5]}, {"l2": [0.02]}),
-    "ft_m": ({"lr": [0.005, 0.01], "depth": [0.3, 0.65, 0.9]},),
-    "loc_ft": ({"lr": [0.005, 0.01, 0.02], "depth": [0.65, 0.85, 0.95]},),
-    "ultraedit": ({"rate": [0.1, 0.2], "depth": [0.65, 0.95]}, {"span": [0.0]}),
 }
 # Methods without a search: no settings that matter, or single edits that are another method's.
 SAME = {"memit_merge": "memit"}

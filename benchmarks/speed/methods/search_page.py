@@ -75,9 +75,10 @@ def _gains(best: dict[Any, Any]) -> bool:
 
 
 def missed(table: pd.DataFrame, search: pd.DataFrame, default: str) -> dict[str, dict[str, list[str]]]:
-    """ "efficacy" and "composite": method -> where its default misses, and by how much."""
+    """Method -> where its default misses, and by how much: "efficacy"; "composite", where the gain of the best holds on
+    other facts or was not measured there; "chance", where it does not hold."""
     found = bests(search)
-    where: dict[str, dict[str, list[str]]] = {"efficacy": {}, "composite": {}}
+    where: dict[str, dict[str, list[str]]] = {"efficacy": {}, "composite": {}, "chance": {}}
     for row in table[(table["settings"] == default) & ~(table["efficacy"] >= ENOUGH)].to_dict("records"):
         best = found.get((row["rung"], SAME.get(row["method"]) or row["method"]))
         searched = "" if best is None else f"; {best['reaching']} of {best['tried']} settings reach it"
@@ -85,9 +86,12 @@ def missed(table: pd.DataFrame, search: pd.DataFrame, default: str) -> dict[str,
         where["efficacy"].setdefault(row["method"], []).append(f"{row['rung']} {value}{searched}")
     for (rung, method), best in found.items():
         if _gains(best):
-            other = f", {float(best['other_gain']):+.2f} on other facts" if best.get("other_gain", "") != "" else ""
-            text = f"{rung} {float(best['gain']):+.2f}{other}"
-            where["composite"].setdefault(method, []).append(text)
+            other = best.get("other_gain", "")
+            kind = "chance" if other != "" and float(other) <= SLACK else "composite"
+            text = f"{rung} {float(best['gain']):+.2f}" + (
+                f", {float(other):+.2f} on other facts" if other != "" else ""
+            )
+            where[kind].setdefault(method, []).append(text)
     return where
 
 
@@ -106,6 +110,9 @@ def verdicts(table: pd.DataFrame, search: pd.DataFrame, default: str) -> list[st
         for method, places in sorted(where[kind].items()):
             lines.append(f"- `{method}` ({'; '.join(places)}): {reasons.get(kind, {}).get(method, OPEN)}")
         lines += [""] if where[kind] else []
+    if where["chance"]:
+        places = "; ".join(f"`{method}` {', '.join(places)}" for method, places in sorted(where["chance"].items()))
+        lines += [f"The best of the search is not more than {SLACK:.2f} better on other facts: {places}.", ""]
     return lines
 
 
@@ -116,17 +123,15 @@ def summary(search: pd.DataFrame) -> list[str]:
         return []
     reachable = [key for key, best in found.items() if best["reaching"]]
     reached = [key for key in reachable if _reaches(found[key]["default"])]
-    near = [key for key, best in found.items() if not _gains(best)]
-    held = [best for best in found.values() if _gains(best) and best.get("other_low", "") != ""]
-    confirmed = sum(float(best["other_low"]) > 0 for best in held)
+    better = [best for best in found.values() if _gains(best)]
+    holds = sum(best.get("other_gain", "") != "" and float(best["other_gain"]) > SLACK for best in better)
     same = ", ".join(f"`{one}` (single edits are those of `{other}`)" for one, other in SAME.items())
     return [
         f"**One default for every model?** {len(found)} pairs of a method and a model were searched. In "
         f"{len(reachable)} of them some setting reaches efficacy {ENOUGH:.2f}; there the default does in "
-        f"{len(reached)}. In {len(near)} of {len(found)} the default's composite is at most {SLACK:.2f} below the best "
-        f"found; of the other {len(found) - len(near)}, {confirmed} are above the default with an interval without 0 "
-        f"on facts that the choice has not seen. Not searched: {', '.join(f'`{name}`' for name in NO_SETTINGS)} (no "
-        f"settings), {same}.",
+        f"{len(reached)}. In {len(found) - len(better)} of {len(found)} the default's composite is at most {SLACK:.2f} "
+        f"below the best found; in {holds} of the other {len(better)} that holds on facts that the choice has not "
+        f"seen. Not searched: {', '.join(f'`{name}`' for name in NO_SETTINGS)} (no settings), {same}.",
         "",
     ]
 
