@@ -21,6 +21,7 @@ from benchmarks.speed.device.rates import METHODS, rates
 from benchmarks.speed.device.record import Deadline, Part, Row, run
 from editing.model import hash_weights
 
+pytestmark = pytest.mark.usefixtures("little_to_search")
 CPU = torch.device("cpu")
 # What a lent machine may lack: everything but torch, transformers, safetensors, numpy, pandas, click and their needs.
 MISSING = ("pyarrow", "duckdb", "pydantic", "psutil", "platformdirs", "scipy", "babel", "accelerate", "pytest")

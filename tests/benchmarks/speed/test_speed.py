@@ -20,6 +20,7 @@ from editing.stats.statistics import ModelStatistics
 from tests.editing import reference_evaluate
 from tests.editing.families import SENTENCES, tiny_lm
 
+pytestmark = pytest.mark.usefixtures("little_to_search")
 CPU = torch.device("cpu")
 
 

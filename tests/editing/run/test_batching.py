@@ -26,6 +26,7 @@ from editing.text.requests import EditRequest
 from tests.editing.families import SENTENCES, tiny_lm
 from tests.tiers import fast_are
 
+pytestmark = pytest.mark.usefixtures("little_to_search")
 PLACES = ("France", "Spain", "Italy", "New Zealand", "the river", "the old town")
 
 
