@@ -138,6 +138,33 @@ def test_moving_keeps_the_search_that_ends_lower() -> None:
         assert ("moved" in delta.provenance) == (losses[1] < losses[0])
 
 
+def test_what_moves_is_decided_by_the_loss_at_the_subject() -> None:
+    lm = model("gpt2")
+    statistics = session_statistics(lm)
+    few = {"steps": 3, "short_prefixes": 1, "long_prefixes": 0, "depth": 0.5}
+    (plain,) = make_method("rome", move_above=0.0, **few).each(lm, REQUESTS[:1], statistics)
+    loss = plain.provenance["optimiser"]["loss"]
+    for threshold, moves in ((loss + 0.01, False), (loss - 0.01, True)):
+        (delta,) = make_method("rome", move_above=threshold, **few).each(lm, REQUESTS[:1], statistics)
+        assert ("moved" in delta.provenance) == moves
+    for settings in (make_method(name).settings() for name in method_names()):
+        if settings.get("move_above"):  # an edit that was finished stays
+            assert settings["stop_loss"] < settings["move_above"] == 0.1
+
+
+def test_a_rank_one_edit_may_be_longer_than_the_published_one() -> None:
+    """On a model whose logits are bounded a search for v* goes as far as the clamp lets it."""
+    lm = model("gpt2")
+    statistics = session_statistics(lm)
+    few = {"steps": 30, "short_prefixes": 0, "long_prefixes": 0, "depth": 0.5, "lookup": "last", "weight_decay": 0.0}
+    published = make_method("rome", preset="published").settings()["clamp"]
+    norms = [
+        make_method("rome", **few, **own).each(lm, REQUESTS[:1], statistics)[0].provenance["optimiser"]["delta_norm"]
+        for own in ({"clamp": published}, {})
+    ]
+    assert 1.2 * norms[0] < norms[1] <= 2.001 * norms[0]
+
+
 @pytest.mark.parametrize("name", method_names())
 def test_the_former_defaults_are_named(name: str) -> None:
     assert make_method(name, preset=FORMER).settings() == settings_before_presets(name)
