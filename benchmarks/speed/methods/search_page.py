@@ -22,7 +22,9 @@ def number(value: Any) -> str:
 
 
 def with_interval(one: Any, value: str, low: str, high: str, sign: str = "") -> str:
-    """A number with its 95% interval."""
+    """A number with its 95% interval, where it has one."""
+    if one[low] == "" or pd.isna(one[low]):
+        return f"{float(one[value]):{sign}.2f}"
     return f"{float(one[value]):{sign}.2f} [{float(one[low]):{sign}.2f}, {float(one[high]):{sign}.2f}]"
 
 

@@ -27,8 +27,7 @@ class LocFT(FineTuning):
 
     name: ClassVar[str] = "loc_ft"
     summary: ClassVar[str] = "breadth-first mini-batch fine-tuning of one late map (Yang et al. 2025)"
-    default_depth: ClassVar[dict[str, float]] = {"subject_last": 0.85, "last": 0.85}
-    published: ClassVar[Mapping[str, Any]] = {"lr": 0.0005}
+    published: ClassVar[Mapping[str, Any]] = {"depth": 0.85}
 
     lr: float = 0.02
     batch: int = setting(8, "prompts of one step; 0: all", unit="prompts")

@@ -70,7 +70,7 @@ def fine_tuned(lm: LanguageModel, requests, method, site, *, at_prompt: bool) ->
 def test_fine_tuning_equals_torch(family: str, name: str, tmp_path: Path) -> None:
     """All requests in one descent against one at a time."""
     lm = model(family)
-    method = make_method(name, depth=0.5, steps=6, lr=0.05)
+    method = make_method(name, depth=0.5, steps=6, lr=0.05, bound=0.3 if name == "ft_l" else 0.0)
     before = hash_weights(lm.module)
     chosen = (REQUESTS[0], *REQUESTS[2:4])
     deltas = method.each(lm, chosen, ModelStatistics(lm, tmp_path, "identity"))
@@ -176,13 +176,27 @@ def test_the_target_becomes_the_answer(name: str, trained_lm: LanguageModel) -> 
     statistics = session_statistics(trained_lm)
     prompts, targets = [r.filled()[0] for r in REQUESTS[:4]], [[r.targets[0]] for r in REQUESTS[:4]]
     before = continuation_logprobs(trained_lm, prompts, targets)
-    more = {"bound": 0.5, "lr": 0.2} if name == "ft_l" else {"lr": 0.05 if name == "ft_m" else 0.01}
+    more = {"bound": 0.5, "lr": 0.2, "depth": 0.65} if name == "ft_l" else {"lr": 0.05 if name == "ft_m" else 0.01}
     reached = []
     for steps in (3, 12):
         deltas = make_method(name, steps=steps, **more).each(trained_lm, REQUESTS[:4], statistics)
         after = continuation_logprobs(trained_lm, prompts, targets, deltas, range(4))
         reached.append(sum(float(a[0] - b[0]) for a, b in zip(after, before, strict=True)) / 4)
     assert reached[1] > reached[0] > 0 and reached[1] > 4.6, reached
+
+
+def test_by_default_one_weight_of_a_late_block_is_tuned_and_no_bound_stops_it(tmp_path: Path) -> None:
+    """FT-L's and FT-M's place is LocFT's; 25 steps of the default's rate stay inside FT-L's bound."""
+    lm = model("gpt2")
+    statistics = ModelStatistics(lm, tmp_path, "identity")
+    names = {make_method(name, steps=1).each(lm, REQUESTS[:1], statistics)[0].weights for name in ("ft_l", "ft_m")}
+    assert names == {make_method("loc_ft", steps=1).each(lm, REQUESTS[:1], statistics)[0].weights}
+    free, bound = (
+        make_method("ft_l", stop_loss=0.0, **own).each(lm, REQUESTS[:1], statistics)[0] for own in ({"bound": 0.0}, {})
+    )
+    (name,) = bound.weights
+    assert torch.equal(free.factors[name].dense(), bound.factors[name].dense())
+    assert make_method("ft_m", preset="published").settings()["depth"] == 0.65
 
 
 def test_bad_settings() -> None:
