@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.provenance import ROOT
-from benchmarks.speed.methods.axes import NO_SETTINGS, SAME
+from benchmarks.speed.methods.axes import NO_SETTINGS, SAME, SEARCH
 from benchmarks.speed.methods.search import ENOUGH, SLACK, best_of
 
 REASONS = ROOT / "results" / "methods_below.toml"  # [efficacy] and [composite]: method -> why its default misses
@@ -68,7 +68,8 @@ def search_table(search: pd.DataFrame, rung: str) -> list[str]:
             ]
         mark = "**" if _gains(best) else ""
         lines.append(f"| {mark}`{method}`{mark} | {' | '.join(cells)} |")
-    return [*lines, ""]
+    lacking = ", ".join(f"`{name}`" for name in sorted(set(SEARCH) - set(found)))
+    return [*lines, "", *([f"Not searched on {rung}: {lacking}.", ""] if lacking else [])]
 
 
 def _gains(best: dict[Any, Any]) -> bool:

@@ -35,17 +35,17 @@ benchmarks.speed.methods.search OUT.csv` (other settings), which measure what is
 
 Single edits of known world facts, each asked English questions: efficacy (1 question a fact), paraphrase (2), \
 neighbours (3), same subject (2). Generalisation is paraphrase above the placebo's: the same method and settings on an \
-unrelated subject. Specificity is the mean of neighbours and same subject. Composite is the harmonic mean of the two, \
-with its 95% interval over the facts. Seconds are of processor time. Of the preset `published` (the papers' numbers, \
-in absolute units) the page has efficacy, composite and cost. A dozen facts rank methods roughly; differences within \
-the intervals mean nothing.
+unrelated subject (of SmolLM2's wrappers the inner method's, which is 0). Specificity is the mean of neighbours and \
+same subject. Composite is the harmonic mean of the two, with its 95% interval over the facts. Seconds are of \
+processor time. Of the preset `published` (the papers' numbers, in absolute units) the page has efficacy, composite \
+and cost. A dozen facts rank methods roughly; differences within the intervals mean nothing.
 
-The search tries about 30 settings a method (benchmarks/speed/methods/axes.py): places, and constants in the model's \
+The search tries up to 32 settings a method (benchmarks/speed/methods/axes.py): places, and constants in the model's \
 own units. **Its best is chosen on the facts that it is scored on**, which favours the search: of 30 tries on a dozen \
 facts some look better by chance. "Best - default" is on these facts, resampled together for both (paired); its \
-interval does not know of the choice. Where it is above .05 (bold), both were measured once more on as many other \
-known facts, which chose nothing: that column is the fair one. The best is taken among the settings that reach \
-efficacy .95, where any does.
+interval does not know of the choice (it is left out where the default has changed since). Where it is above .05 \
+(bold), both were measured once more on as many other known facts, which chose nothing: that column is the fair one. \
+The best is taken among the settings that reach efficacy .95, where any does.
 """
 WHY = """
 **Why a published preset does nothing here.** Constants in absolute units were chosen for models of billions of \

@@ -65,6 +65,7 @@ def test_a_search_shows_its_best_with_paired_intervals_and_marks_what_the_defaul
     gains = "+0.07 [-0.01, +0.15] | +0.06 [-0.05, +0.09]"
     assert f"| **`rome`** | 4 | 2 | 0.69 | 0.76 | {gains} | depth=0.5, clamp=2.0 |" in text
     assert "| `lre` | 1 | 0 | refused | all refused |" in text
+    assert "Not searched on r: `alphaedit`, " in text and "`lre`, `memit`" not in text
     assert "- `rome` (r 0.90; 2 of 4 settings reach it)" in text and "- `rome` (r +0.07, +0.06 on other facts)" in text
     assert "2 pairs of a method and a model were searched. In 1 of them some setting reaches" in text
     assert "the default does in 0. In 1 of 2 the default's composite is at most 0.05 below the best found; in 1" in text
