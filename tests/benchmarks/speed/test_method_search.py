@@ -74,19 +74,21 @@ def test_a_paired_interval_is_narrower_than_the_two_alone() -> None:
 
 @pytest.mark.usefixtures("own_cache")
 def test_lines_have_their_gain_and_only_possible_bests_a_placebo(monkeypatch: pytest.MonkeyPatch) -> None:
-    strong = {"lr": [0.05], "steps": [60, 1]}
-    monkeypatch.setitem(SEARCH, "ft_m", (strong, {"site": ["expert"]}, strong | {"steps": [60], "prefixes": [0]}))
-    lines = list(searched(facts(), "ft_m", [], few=False))
-    default, better, one_step, refused, same = lines
-    assert default["settings"] == "{}" and default["gain"] == 0.0 and default["efficacy"] < 0.95
-    assert better["efficacy"] == 1.0 and better["gain"] == pytest.approx(better["composite"] - default["composite"])
-    assert best_of(lines) is better
+    weak, strong = {"lr": [1e-4], "steps": [1]}, {"lr": [0.1], "steps": [40]}
+    monkeypatch.setitem(SEARCH, "loc_ft", (strong, weak, {"site": ["expert"]}, strong | {"prefixes": [0]}))
+    lines = list(searched(facts(), "loc_ft", [], few=False))
+    default, _, one_step, refused, same = lines
+    assert default["settings"] == "{}" and default["gain"] == 0.0 and default["composite"] > 0
     assert one_step["efficacy"] < 0.95 and np.isnan(one_step["composite"]) and np.isnan(one_step["gain"])
     assert "expert" in refused["error"] and "efficacy" not in refused
     assert same["efficacy"] == 1.0 and np.isnan(same["composite"]), "no better, even without a placebo"
-    assert list(searched(facts(), "ft_m", lines, few=False)) == []
-    again = on_others(facts(), "ft_m", better)
-    assert again["other_gain"] == pytest.approx(better["gain"]) and again["other_efficacy"] == 1.0
+    assert list(searched(facts(), "loc_ft", lines, few=False)) == []
+    every = list(searched(facts(), "loc_ft", [], few=False, whole=True, most=3))
+    assert len(every) == 3 and every[2]["composite"] < default["composite"]
+    for line in every:
+        assert line["gain"] == pytest.approx(line["composite"] - default["composite"], abs=2e-4)
+    again = on_others(facts(), "loc_ft", every[1])
+    assert again["other_gain"] == pytest.approx(every[1]["gain"]) and again["other_efficacy"] == 1.0
 
 
 @pytest.mark.usefixtures("own_cache")

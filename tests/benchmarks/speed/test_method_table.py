@@ -34,7 +34,7 @@ def test_a_line_has_both_presets_and_the_reason() -> None:
         [
             LINE | {"method": "rome", "settings": DEFAULT},
             LINE | low | {"method": "rome", "settings": PUBLISHED},
-            {"rung": "r", "n": 12, "method": "memit", "settings": DEFAULT, "error": "request 'x': not reachable"},
+            {"rung": "r", "n": 12, "method": "pmet", "settings": DEFAULT, "error": "request 'x': not reachable"},
             LINE | {"method": "lora", "settings": DEFAULT},
             {"rung": "r", "n": 12, "method": "lora", "settings": PUBLISHED, "error": "no"},
         ]
@@ -42,10 +42,10 @@ def test_a_line_has_both_presets_and_the_reason() -> None:
     text = page(table, pd.DataFrame([SEARCH | {"rung": "other", "settings": DEFAULT}]))
     numbers = "1.00 | 0.80 | 0.60 | 0.90 | 0.70 | 0.69 [0.50, 0.80] | 12 | 0.25"
     assert f"| `rome` | {numbers} | 0.05 | 0.01 [0.00, 0.02] | 0.25 |" in text and "Search on r" not in text
-    assert "| `memit` | refused: not reachable |" in text and f"| `lora` | {numbers} | refused |  |  |" in text
+    assert "| `pmet` | refused: not reachable |" in text and f"| `lora` | {numbers} | refused |  |  |" in text
     assert "Not measured on r: `alphaedit`" in text
-    reason = tomllib.loads(REASONS.read_text())["efficacy"]["memit"]
-    assert f"- `memit` (r refused): {reason}" in text and "- `rome` (r" not in text
+    reason = tomllib.loads(REASONS.read_text())["efficacy"]["pmet"]
+    assert f"- `pmet` (r refused): {reason}" in text and "- `rome` (r" not in text
 
 
 def test_a_search_shows_its_best_with_paired_intervals_and_marks_what_the_default_misses() -> None:
@@ -65,7 +65,7 @@ def test_a_search_shows_its_best_with_paired_intervals_and_marks_what_the_defaul
     gains = "+0.07 [-0.01, +0.15] | +0.06 [-0.05, +0.09]"
     assert f"| **`rome`** | 4 | 2 | 0.69 | 0.76 | {gains} | depth=0.5, clamp=2.0 |" in text
     assert "| `lre` | 1 | 0 | refused | all refused |" in text
-    assert "Not searched on r: `alphaedit`, " in text and "`lre`, `memit`" not in text
+    assert "Not searched on r: `alphaedit`, " in text and "`lora`, `memit`, `memit_iterative`, `mend`" in text
     assert "- `rome` (r 0.90; 2 of 4 settings reach it)" in text and "- `rome` (r +0.07, +0.06 on other facts)" in text
     assert "2 pairs of a method and a model were searched. In 1 of them some setting reaches" in text
     assert "the default does in 0. In 1 of 2 the default's composite is at most 0.05 below the best found; in 1" in text
