@@ -9,7 +9,7 @@ from collections.abc import Mapping
 USUAL: dict[str, tuple[str, dict]] = {
     "fact": ("rome", {}),
     "rename": ("rome", {"site": "attn", "depth": 0.8}),
-    "retarget": ("embedding", {"clamp": 2.0, "untied": True}),
+    "retarget": ("embedding", {"clamp": 2.0, "optimiser": "adam", "untied": True}),
     "erase": ("ablate", {}),
 }
 

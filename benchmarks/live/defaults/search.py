@@ -54,8 +54,8 @@ PLACES: dict[str, tuple[Place, ...]] = {
         ("rome", '{"depth": 0.5}'),
         ("rome", '{"depth": 0.35, "site": "attn"}'),
         ("rome", '{"depth": 0.8, "lookup": "last"}'),
-        ("embedding", '{"clamp": 2.0}'),
-        ("embedding", '{"clamp": 2.0, "untied": true}'),
+        ("embedding", '{"clamp": 2.0, "optimiser": "adam"}'),
+        ("embedding", '{"clamp": 2.0, "optimiser": "adam", "untied": true}'),
     ),
 }
 # Measured on the test concepts beside the chosen place: the edit that any better one has to beat.

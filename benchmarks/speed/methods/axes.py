@@ -71,8 +71,8 @@ SEARCH: dict[str, tuple[Grid, ...]] = {
     ),
     "embedding": (
         {"clamp": [0.25, 0.5, 1.0, 2.0, 4.0], "untied": [False, True]}, {"lookup": ["last"], "clamp": [0.5, 1.0, 2.0]},
-        {"kl": [0.0, 0.25, 1.0]}, {"weight_decay": [0.0, 0.1, 0.5]}, {"optimiser": ["gauss_newton"]}, {"steps": [60]},
-        {"lr": [0.1, 1.0]}, {"stop_loss": [0.2, 0.5]},
+        {"kl": [0.0, 0.25, 1.0]}, {"weight_decay": [0.0, 0.1, 0.5]}, {"optimiser": ["adam"], "lr": [0.1, 0.3, 1.0]},
+        {"steps": [60]}, {"stop_loss": [0.2, 0.5]},
     ),
     "lre": (
         {"rank": [0.05, 0.2, 0.5], "beta": [0.25, 0.5], "depth": [0.0, 0.35]}, {"rank": [0.05, 0.1, 0.5, 1.0]},
@@ -102,7 +102,7 @@ FEW: dict[str, tuple[Grid, ...]] = {
         {"lr": [0.02], "bound": [0.6], "depth": [0.65, 0.85]},
         {"lr": [0.05, 0.01], "bound": [0.3], "depth": [0.85]},
     ),
-    "embedding": ({"clamp": [2.0]}, {"optimiser": ["gauss_newton"]}),
+    "embedding": ({"clamp": [2.0]}, {"optimiser": ["adam"]}),
     "ft_m": ({"lr": [0.02, 0.01], "depth": [0.85]}, {"lr": [0.01]}),
     "loc_ft": ({"lr": [0.01]}, {"depth": [0.65, 0.95]}),
     "ultraedit": ({"rate": [0.1, 0.2]}, {"depth": [0.65]}),
