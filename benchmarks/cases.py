@@ -203,11 +203,11 @@ def cases_digest(cases: Sequence[Case]) -> str:
 def case_record(case: Case) -> dict[str, Any]:
     """A case as plain values, so that cells and answers of before keep their addresses.
 
-    Documents are left out: they follow from the world that a case is made of. Fields of LATER are left out where they
-    say nothing.
+    Documents and texts to keep are left out: they follow from the world that a case is made of. Fields of LATER are
+    left out where they say nothing.
     """
     record = asdict(case)
-    del record["request"]["documents"]
+    del record["request"]["documents"], record["request"]["keep"]
     for part in (record["request"], *record["probes"]):
         for key in [key for key, usual in LATER.items() if key in part and part[key] == usual]:
             del part[key]

@@ -35,7 +35,8 @@ class ChatForm:
     def request(self, request: EditRequest) -> EditRequest:
         """The same edit, made where the model replies."""
         before, after = escaped(self.before), escaped(self.after)
-        return replace(request, prompts=tuple(f"{before}{prompt}{after}" for prompt in request.prompts))
+        prompts = tuple(f"{before}{prompt}{after}" for prompt in request.prompts)
+        return replace(request, prompts=prompts, keep=tuple(map(self.text, request.keep)))
 
     def probe(self, probe: Probe) -> Probe:
         """The same question, asked as a message."""

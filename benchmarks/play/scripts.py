@@ -55,6 +55,7 @@ def _request(request: EditRequest) -> list[str]:
         f"    lang={request.lang!r},",
         f"    id={request.id!r},  # seeds the draws of this edit",
         *([f"    contrast={list(request.contrast)!r},"] if request.contrast else []),
+        *([f"    keep={list(request.keep)!r},"] if request.keep else []),
         *([f"    documents={list(request.documents)!r},"] if request.documents else []),
         ")",
     ]

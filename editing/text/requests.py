@@ -48,6 +48,8 @@ class EditRequest:
             empty where there is nothing but the prompts.
         contrast: other things of the subject's kind, for methods that erase what sets the subject apart; each may stand
             in the prompts' slot instead of it.
+        keep: texts whose last token is to be read as before, such as prompts of the same form about other things, for
+            methods that weigh them (`keep_weight`).
 
     Raises:
         BadRequest: something else than texts, an unknown language, a prompt without exactly one slot, an empty subject
@@ -62,12 +64,18 @@ class EditRequest:
     lang: str = "en"
     documents: tuple[tuple[str, str], ...] = ()
     contrast: tuple[str, ...] = ()
+    keep: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         def refuse(why: str, fix: str) -> BadRequest:
             return BadRequest(f"request {self.id!r}: {why}; {fix}")
 
-        for what, texts in (("subject", (self.subject,)), ("prompt", self.prompts), ("target", self.targets)):
+        for what, texts in (
+            ("subject", (self.subject,)),
+            ("prompt", self.prompts),
+            ("target", self.targets),
+            ("text to keep", self.keep),
+        ):
             for text in texts:
                 check_text(f"request {self.id!r}: {what}", text)
         object.__setattr__(self, "lang", language_code(self.lang))
@@ -94,6 +102,8 @@ class EditRequest:
             if not text.strip():
                 raise refuse("empty document", "write a text in which the edit is true")
             language_code(lang)
+        if any(not text.strip() for text in self.keep):
+            raise refuse("an empty text to keep", "write texts that end where the model is to go on as before")
         if any(not name.strip() or name == self.subject for name in self.contrast):
             raise refuse("an empty contrast, or the subject itself", "name other things of its kind")
 

@@ -35,6 +35,7 @@ NEEDS = {
     "retarget": "give them answers by relation that another concept answers differently",
 }
 SIBLINGS = 4
+KEPT = 32  # other concepts whose definitions a rename is to leave alone
 REQUEST_RELATIONS = 3
 # Edited first are relations whose prompts leave little choice; what is left (category, colour) is held out.
 EDITED_FIRST = ("activity", "person", "place", "material", "category", "color")
@@ -161,8 +162,23 @@ def rename_case(old: str, new: str, seed: int = 0, known: Knowledge | None = Non
         for at in range(len(known.elicit(key, lang))):
             name = known.name(key, lang)
             probes.append(_named(known, "same_subject", key, at, lang, name, name, kin_there))
-    request = EditRequest(case_id, texts[:EDIT_PROMPTS], "", (new,), "last", home)
+    kept = _other_definitions(known, {key, *known.siblings(key)}, {old, new}, f"{seed}/{case_id}/keep")
+    request = EditRequest(case_id, texts[:EDIT_PROMPTS], "", (new,), "last", home, keep=kept)
     return Case(case_id, "rename", request, tuple(probes), old, f"{TYPE}:{known.entity(key).group}", NAME, seed)
+
+
+def _other_definitions(known: Knowledge, but: set[str], names: set[str], seed: str) -> tuple[str, ...]:
+    """The eliciting texts of the edit's frames for up to KEPT concepts, none of them of `but` or called as in `names`.
+
+    Siblings are not among them, so what is asked about siblings stays held out.
+    """
+    home = known.langs[0]
+    others = [
+        key for key in known.concepts()
+        if key not in but and known.elicit(key, home) and known.name(key, home) not in names
+    ]  # fmt: skip
+    chosen = random.Random(seed).sample(others, min(KEPT, len(others)))
+    return tuple(text for key in chosen for text in known.elicit(key, home)[:EDIT_PROMPTS])
 
 
 def edited_rank(relation: str) -> int:

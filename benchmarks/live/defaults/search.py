@@ -46,6 +46,8 @@ PLACES: dict[str, tuple[Place, ...]] = {
         ("rome", '{"depth": 0.65, "site": "attn"}'),
         ("rome", '{"depth": 0.8, "site": "attn"}'),
         ("rome", '{"depth": 0.9, "site": "attn"}'),
+        *(("rome", f'{{"depth": {depth}, "keep_weight": 1.0}}') for depth in (0.5, 0.65, 0.8, 0.9, 0.97)),
+        *(("rome", f'{{"depth": {depth}, "keep_weight": 1.0, "site": "attn"}}') for depth in (0.65, 0.8, 0.9)),
     ),
     "retarget": (
         ("rome", "{}"),

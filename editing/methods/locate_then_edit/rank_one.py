@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 from editing.delta import Delta, LowRank
+from editing.errors import BadRequest
+from editing.lazy import torch
 from editing.methods.base import setting
 from editing.methods.locate_then_edit.moving import Moving
 from editing.methods.sequence import apply_sequence
@@ -17,9 +20,11 @@ from editing.solve import (
     Injection,
     bare_weights,
     group_mean,
+    kept_keys,
     mean_weights,
     optimise_values,
     routes,
+    solve_keeping,
     states,
 )
 from editing.stats import ModelStatistics, cosine_warning
@@ -45,12 +50,15 @@ class RankOne(Moving):
     short_prefixes: int = setting(10, "drawn contexts of about 5 tokens beside the bare prompt", unit="contexts")
     long_prefixes: int = setting(10, "drawn contexts of about 10 tokens beside the bare prompt", unit="contexts")
 
+    keep_weight: float = setting(0.0, "weight of the request's texts to keep in the covariance; 0: none", unit="corpus")
     expert: int | str = setting(AUTO, "routed expert at site expert, its index; auto: by the router")
 
     edits_experts: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not 0 <= self.keep_weight < math.inf:
+            raise self.refuse("keep_weight", "a number from 0 on")
         if isinstance(self.expert, str) and self.expert != AUTO:
             raise self.refuse("expert", f"{AUTO} or the index of an expert")
 
@@ -112,7 +120,7 @@ class RankOne(Moving):
         # v* was found from the bare prompts' output, the anchor's own output is what the change starts from
         start_nD = group_mean(state[outputs], contexts, [bare_weights(c) for c in contexts])
         gap_nD = start_nD - group_mean(state[outputs], contexts, [self._anchor(c) for c in contexts])
-        u_In = statistics.solve(site, key_nI.T)
+        u_In = self._directions(lm, site, requests, key_nI.T, statistics)
         u_In = (u_In / u_In.norm(dim=0)).float()
         values = optimise_values(lm, contexts, Injection.at_site(site), self, seed=self.seed)
         deltas = []
@@ -121,9 +129,36 @@ class RankOne(Moving):
             doubt = cosine_warning(request.id, scale, float(anchor_nI[j].norm()))
             left = in_rows((values[j].delta + only_rows(gap_nD[j], site.rows)) / scale, site.rows, site.d_out)
             provenance = self.provenance(lm, [request], statistics) | {"optimiser": values[j].note()}
+            provenance |= {"kept_texts": len(request.keep)} if self.keep_weight else {}
             provenance |= places[j].note | ({"warnings": [doubt]} if doubt else {})
             deltas.append(Delta({site.weight: LowRank(left[:, None], u_In[:, j : j + 1].clone())}, provenance))
         return deltas
+
+    def _directions(
+        self,
+        lm: LanguageModel,
+        site: Site,
+        requests: Sequence[EditRequest],
+        keys: torch.Tensor,
+        statistics: ModelStatistics,
+    ) -> torch.Tensor:
+        """(d_in, n): C^-1 keys (d_in, n), C of request i with what its texts to keep add to it.
+
+        Raises:
+            BadRequest: `keep_weight` for a request without texts to keep.
+        """
+        if not self.keep_weight:
+            return statistics.solve(site, keys)
+        for request in requests:
+            if not request.keep:
+                raise BadRequest(f"request {request.id!r}: no texts to keep; give it some, or keep_weight=0")
+        rows = {text: row for row, text in enumerate(dict.fromkeys(text for r in requests for text in r.keep))}
+        kept_kI = kept_keys(lm, site, list(rows))
+        columns = [
+            solve_keeping(statistics, site, keys[:, [j]], kept_kI[[rows[text] for text in r.keep]], self.keep_weight)
+            for j, r in enumerate(requests)
+        ]
+        return torch.cat(columns, dim=1)
 
     def __call__(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> Delta:
         """One edit after another, each computed on the model as edited so far (as the ROME code does)."""

@@ -1,0 +1,63 @@
+"""Texts that an edit is to leave alone, as a part of its key covariance.
+
+A rank-one change acts on a state k by u . k with u = C^-1 k*. Prompts of one form have most of their key in common, and
+C of general text hardly counts that part, so the change of one such prompt acts on all of them. The keys of kept texts,
+n x d_in, add their second moment D: u = (C + w c D)^-1 k*, where c brings D to C's mean diagonal and w has no unit. It
+is the preservation term of MEMIT (Meng et al. 2023, eq. 14, K0) with the kept texts beside the corpus.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from editing.lazy import torch
+from editing.model import LanguageModel, Site
+from editing.solve.keys import states
+from editing.stats import ModelStatistics
+from editing.text import Prompt, escaped, tokenise
+
+
+def kept_keys(lm: LanguageModel, site: Site, texts: Sequence[str]) -> torch.Tensor:
+    """(len(texts), d_in) float32: what `site` reads at the last token of each text; what texts begin with alike is read
+    once."""
+    prompts = [tokenise(lm, escaped(text), "", "last") for text in texts]
+    return states(lm, _beginning_alike(prompts), [(site.path, "input")])[site.path, "input"]
+
+
+def _beginning_alike(prompts: Sequence[Prompt]) -> list[Prompt]:
+    """The prompts with `head` set to the tokens that all of the same form begin with; a form is its first tokens."""
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for i, prompt in enumerate(prompts):
+        groups.setdefault(prompt.ids[:FORM], []).append(i)
+    out = list(prompts)
+    for members in groups.values():
+        columns = enumerate(zip(*(prompts[i].ids[: prompts[i].lookup] for i in members), strict=False))
+        head = next((at for at, tokens in columns if len(set(tokens)) > 1), min(prompts[i].lookup for i in members))
+        for i in members:
+            one = prompts[i]
+            out[i] = Prompt(one.ids, one.lookup, one.start, one.target, head)
+    return out
+
+
+FORM = 4  # tokens by which texts of one form are recognised
+
+
+def solve_keeping(
+    statistics: ModelStatistics, site: Site, keys: torch.Tensor, kept: torch.Tensor, weight: float
+) -> torch.Tensor:
+    """(C + weight c D)^-1 keys, see the head of this file, by the Woodbury identity from one factor of C.
+
+    Args:
+        keys: (d_in, m). kept: (n, d_in), n > 0. weight: above 0.
+
+    Returns:
+        (d_in, m), float64.
+    """
+    kept_In = kept.T.double()
+    mean_square = float((kept_In**2).mean())
+    scale = weight * float(statistics.covariance(site).matrix.diagonal().double().mean()) / (mean_square * len(kept))
+    solved = statistics.solve(site, torch.cat([keys.double(), kept_In], dim=1))
+    keys_Im, kept_solved_In = solved[:, : keys.shape[1]], solved[:, keys.shape[1] :]
+    inner_nn = kept_In.T @ kept_solved_In
+    inner_nn.diagonal().add_(1 / scale)
+    return keys_Im - kept_solved_In @ torch.linalg.solve(inner_nn, kept_In.T @ keys_Im)
