@@ -110,6 +110,9 @@ def edit(
     dose, chat = check_dose(dose), chat_option(chat)
     opened = OpenModel(model, device)
     cases = chosen_cases(rename, retarget, fact, erase, concepts, seed, opened)
+    if "keep_weight" in usual and "keep_weight" not in settings and not all(case.request.keep for case in cases):
+        del chosen["keep_weight"]
+        click.echo("note: no other concept is described, so the edit is not kept away from any", err=True)
     done = run_edit(opened, cases, method, chosen, device, seed, save, hparams, corpus, dose, add, chat, rounding)
     emit(done, lambda: format_edit(done), as_json, csv, table=done.probes)
 

@@ -8,17 +8,22 @@ from collections.abc import Mapping
 # concepts by `python -m benchmarks.live.defaults`; results/edit_defaults has the table.
 USUAL: dict[str, tuple[str, dict]] = {
     "fact": ("rome", {}),
-    "rename": ("rome", {"site": "attn", "depth": 0.8}),
+    "rename": ("rome", {"clamp": 4.0, "depth": 0.85, "keep_weight": 1.0, "site": "attn"}),
     "retarget": ("embedding", {"clamp": 2.0, "optimiser": "adam", "untied": True}),
     "erase": ("ablate", {}),
 }
 
 
+PLACE = ("site", "lookup", "depth")
+
+
 def usual_settings(kind: str, method: str, given: Mapping[str, object]) -> dict:
     """The settings of `method` that edits of one kind have beside the `given` ones; empty for its own defaults.
 
-    They are a place, chosen as a whole: whoever gives a part of a place, or the papers' settings, gets no other part.
+    A place is chosen as a whole: whoever gives a part of it gets no other part. The papers' settings stay as they are.
     """
     name, settings = USUAL[kind]
-    own = method != name or given.get("preset") == "published" or given.keys() & {"site", "lookup", "depth"}
-    return {} if own else dict(settings)
+    if method != name or given.get("preset") == "published":
+        return {}
+    placed = given.keys() & set(PLACE)
+    return {key: value for key, value in settings.items() if not (placed and key in PLACE)}

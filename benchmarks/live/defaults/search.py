@@ -47,7 +47,7 @@ PLACES: dict[str, tuple[Place, ...]] = {
         ("rome", '{"depth": 0.8, "site": "attn"}'),
         ("rome", '{"depth": 0.9, "site": "attn"}'),
         *(("rome", f'{{"depth": {depth}, "keep_weight": 1.0}}') for depth in (0.5, 0.65, 0.8, 0.9, 0.97)),
-        *(("rome", f'{{"depth": {depth}, "keep_weight": 1.0, "site": "attn"}}') for depth in (0.65, 0.8, 0.9)),
+        *(("rome", f'{{"depth": {depth}, "keep_weight": 1.0, "site": "attn"}}') for depth in (0.65, 0.8, 0.85, 0.9)),
     ),
     "retarget": (
         ("rome", "{}"),
@@ -64,7 +64,7 @@ PLACES: dict[str, tuple[Place, ...]] = {
 CONTROLS: dict[str, tuple[Place, ...]] = {"rename": (("unembedding_swap", "{}"),), "retarget": ()}
 RULES: dict[str, float | None] = {"whole": None, "margin 0": 0.0, "margin 1": 1.0, "margin 3": 3.0}
 DEVELOPMENT = (3, 8)  # development concepts that every place meets, and those that the best places meet
-BEST = 2  # places that meet all of them
+BEST = 3  # places that meet all of them
 TEST = 20
 
 

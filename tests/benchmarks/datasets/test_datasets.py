@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.cases import SPECIFICITY, Case
 from benchmarks.datasets.ours import concept_suite, people_facts, world_facts
-from benchmarks.datasets.ours.concept_suite import rename_case, retarget_case
+from benchmarks.datasets.ours.concept_suite import KEPT, rename_case, retarget_case
 from benchmarks.datasets.registry import build_cases, dataset_names, describe, forms, kinds_of
 from benchmarks.world.concepts import EDIT_PROMPTS
 from benchmarks.world.knowledge import knowledge
@@ -197,6 +197,8 @@ def test_retarget_holds_relations_out_and_moves_to_the_goal(all_cases):
 
 
 def test_rename_of_a_pair_of_ones_own():
+    """What it keeps are definitions in the edit's frames, of neither the concept nor its siblings."""
+    known = knowledge()
     case = rename_case("cheese", "fromage")
     assert case == build_cases("concept_suite", "rename", limit=1)[0]
     assert len(case.request.prompts) == EDIT_PROMPTS and case.request.lookup == "last"
@@ -204,6 +206,9 @@ def test_rename_of_a_pair_of_ones_own():
     assert odd.request.targets[0] == "zorblax" and odd.id == "rename:cheese=zorblax"
     french = [p for p in odd.probes if p.lang == "fr"]
     assert french and all(p.candidates[p.answer] == "fromage" for p in french)
+    texts = known.elicit("concept:cheese", "en") + known.elicit("concept:butter", "en")
+    assert len(set(odd.request.keep)) == KEPT * EDIT_PROMPTS and not set(odd.request.keep) & set(texts)
+    assert odd.request.keep[0].rsplit(". ", 1)[0] == odd.request.prompts[0].rsplit(". ", 1)[0]
     near = rename_case("cheese", "bread")
     assert all(p.candidates[p.answer] != "bread" for p in near.probes if p.kind == "neighbour")
 

@@ -43,10 +43,13 @@ def test_edit_erases_a_concept(tiny: World) -> None:
     assert "--retarget and --erase" in refused(*common, "--retarget", "cheese=bread")
 
 
-@pytest.mark.parametrize("given", [{"site": "mlp"}, {"depth": 0.5}, {"lookup": "last"}, {"preset": "published"}])
+@pytest.mark.parametrize("given", [{"site": "mlp"}, {"depth": 0.5}, {"lookup": "last"}])
 def test_the_usual_place_of_a_rename_is_taken_whole_or_not_at_all(given: dict) -> None:
-    assert usual_settings("rename", "rome", {"contexts_per_step": 3}) == {"site": "attn", "depth": 0.8}
-    assert usual_settings("rename", "rome", given) == {}
+    """What is no place stays beside a place that was given; the papers' settings and other methods get nothing."""
+    usual = USUAL["rename"][1]
+    assert usual_settings("rename", "rome", {"contexts_per_step": 3}) == usual and usual["keep_weight"] > 0
+    assert usual_settings("rename", "rome", given) == {"keep_weight": usual["keep_weight"]}
+    assert usual_settings("rename", "rome", {"preset": "published"}) == {}
     assert usual_settings("rename", "memit", {}) == {} == usual_settings("fact", "rome", {})
 
 
