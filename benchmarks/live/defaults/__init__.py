@@ -14,16 +14,14 @@ USUAL: dict[str, tuple[str, dict]] = {
 }
 
 
-PLACE = ("site", "lookup", "depth")
-
-
 def usual_settings(kind: str, method: str, given: Mapping[str, object]) -> dict:
     """The settings of `method` that edits of one kind have beside the `given` ones; empty for its own defaults.
 
-    A place is chosen as a whole: whoever gives a part of it gets no other part. The papers' settings stay as they are.
+    They are a place, chosen as a whole: whoever gives a part of a place gets no other part, only the weight of the
+    texts that an edit keeps away from. The papers' settings stay as they are.
     """
     name, settings = USUAL[kind]
     if method != name or given.get("preset") == "published":
         return {}
-    placed = given.keys() & set(PLACE)
-    return {key: value for key, value in settings.items() if not (placed and key in PLACE)}
+    placed = given.keys() & {"site", "lookup", "depth"}
+    return {key: value for key, value in settings.items() if not placed or key == "keep_weight"}
