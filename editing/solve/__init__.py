@@ -1,8 +1,7 @@
 """The optimisation inside methods: keys, the value v*, gradient descent."""
 
 from editing.solve.descent import Descent, Outcome, adding, by_owner, descend, groups_of
-from editing.solve.keeping import kept_keys, solve_keeping
-from editing.solve.keys import bare_weights, group_mean, mean_weights, states, type_weights
+from editing.solve.keys import bare_weights, group_mean, kept_keys, mean_weights, states, type_weights
 from editing.solve.routing import AUTO, routes
 from editing.solve.settings import FORMER
 from editing.solve.value import (
@@ -35,7 +34,6 @@ __all__ = [
     "optimise_values",
     "routes",
     "setting",
-    "solve_keeping",
     "states",
     "type_weights",
     "uses_half",

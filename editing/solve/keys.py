@@ -6,9 +6,11 @@ from collections.abc import Sequence
 
 from editing.delta import Delta, delta_hooks
 from editing.lazy import torch
-from editing.model import LanguageModel
+from editing.model import LanguageModel, Site
 from editing.run import Budget, Prefix, attempt, capture, forward, pad, read_beginnings
-from editing.text import Contexts, Prompt
+from editing.text import Contexts, Prompt, escaped, tokenise
+
+FORM = 4  # tokens by which texts of one form are recognised
 
 
 def states(
@@ -74,6 +76,28 @@ def _last(lm: LanguageModel, paths: Sequence[str]) -> str:
     blocks = lm.layout.blocks
     layer = max(next((i for i, b in enumerate(blocks) if p == b or p.startswith(f"{b}.")), 0) for p in paths)
     return blocks[layer]
+
+
+def kept_keys(lm: LanguageModel, site: Site, texts: Sequence[str]) -> torch.Tensor:
+    """(len(texts), d_in) float32: what `site` reads at the last token of each text; what texts begin with alike is read
+    once."""
+    prompts = [tokenise(lm, escaped(text), "", "last") for text in texts]
+    return states(lm, _beginning_alike(prompts), [(site.path, "input")])[site.path, "input"]
+
+
+def _beginning_alike(prompts: Sequence[Prompt]) -> list[Prompt]:
+    """The prompts with `head` set to the tokens that all of the same form begin with; a form is its first tokens."""
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for i, prompt in enumerate(prompts):
+        groups.setdefault(prompt.ids[:FORM], []).append(i)
+    out = list(prompts)
+    for members in groups.values():
+        columns = enumerate(zip(*(prompts[i].ids[: prompts[i].lookup] for i in members), strict=False))
+        head = next((at for at, tokens in columns if len(set(tokens)) > 1), min(prompts[i].lookup for i in members))
+        for i in members:
+            one = prompts[i]
+            out[i] = Prompt(one.ids, one.lookup, one.start, one.target, head)
+    return out
 
 
 def group_mean(values: torch.Tensor, requests: Sequence[Contexts], weights: Sequence[Sequence[float]]) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 from editing.stats.covariance import covariances
 from editing.stats.guards import cosine_warning, norm_warning
+from editing.stats.keeping import solve_keeping
 from editing.stats.sampling import sample_tokens
 from editing.stats.statistics import CORPUS, ModelStatistics, check_corpus
 
@@ -13,4 +14,5 @@ __all__ = [
     "covariances",
     "norm_warning",
     "sample_tokens",
+    "solve_keeping",
 ]

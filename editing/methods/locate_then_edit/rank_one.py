@@ -24,10 +24,9 @@ from editing.solve import (
     mean_weights,
     optimise_values,
     routes,
-    solve_keeping,
     states,
 )
-from editing.stats import ModelStatistics, cosine_warning
+from editing.stats import ModelStatistics, cosine_warning, solve_keeping
 from editing.text import Contexts, EditRequest, build_contexts
 
 

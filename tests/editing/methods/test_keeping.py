@@ -9,7 +9,8 @@ import torch
 
 from editing.errors import BadRequest
 from editing.methods import make_method
-from editing.solve import kept_keys, solve_keeping, states
+from editing.solve import kept_keys, states
+from editing.stats import solve_keeping
 from editing.text import EditRequest, escaped, tokenise
 from tests.editing.families import tiny_lm
 from tests.editing.worked import ridged

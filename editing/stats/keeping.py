@@ -8,38 +8,9 @@ is the preservation term of MEMIT (Meng et al. 2023, eq. 14, K0) with the kept t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from editing.lazy import torch
-from editing.model import LanguageModel, Site
-from editing.solve.keys import states
-from editing.stats import ModelStatistics
-from editing.text import Prompt, escaped, tokenise
-
-
-def kept_keys(lm: LanguageModel, site: Site, texts: Sequence[str]) -> torch.Tensor:
-    """(len(texts), d_in) float32: what `site` reads at the last token of each text; what texts begin with alike is read
-    once."""
-    prompts = [tokenise(lm, escaped(text), "", "last") for text in texts]
-    return states(lm, _beginning_alike(prompts), [(site.path, "input")])[site.path, "input"]
-
-
-def _beginning_alike(prompts: Sequence[Prompt]) -> list[Prompt]:
-    """The prompts with `head` set to the tokens that all of the same form begin with; a form is its first tokens."""
-    groups: dict[tuple[int, ...], list[int]] = {}
-    for i, prompt in enumerate(prompts):
-        groups.setdefault(prompt.ids[:FORM], []).append(i)
-    out = list(prompts)
-    for members in groups.values():
-        columns = enumerate(zip(*(prompts[i].ids[: prompts[i].lookup] for i in members), strict=False))
-        head = next((at for at, tokens in columns if len(set(tokens)) > 1), min(prompts[i].lookup for i in members))
-        for i in members:
-            one = prompts[i]
-            out[i] = Prompt(one.ids, one.lookup, one.start, one.target, head)
-    return out
-
-
-FORM = 4  # tokens by which texts of one form are recognised
+from editing.model import Site
+from editing.stats.statistics import ModelStatistics
 
 
 def solve_keeping(
