@@ -104,7 +104,7 @@ def edit(
 
     kind = "rename" if rename else "retarget" if retarget else "erase" if erase else "fact"
     method = method_of(hparams) if hparams else method or USUAL[kind][0]
-    usual = {} if hparams else usual_settings(kind, method, settings)
+    usual = {} if hparams or at else usual_settings(kind, method, settings)
     chosen = usual | (taken_by(method, FAST) if fast else {}) | settings
     make_method(method, **chosen)  # refuses a wrong setting before a draft is made
     dose, chat = check_dose(dose), chat_option(chat)

@@ -53,6 +53,17 @@ def test_the_usual_place_of_a_rename_is_taken_whole_or_not_at_all(given: dict) -
     assert usual_settings("rename", "memit", {}) == {} == usual_settings("fact", "rome", {})
 
 
+def test_a_place_that_where_chose_is_taken_as_it_was_measured(tiny: World, tmp_path: Path) -> None:
+    """The usual settings of a rename, `keep_weight` too, belong to another place and dose."""
+    (tmp_path / "where.toml").write_text(
+        '[rename]\nmethod = "rome"\ndose = 0.5\ndepth = 0.5\nlookup = "last"\nsteps = 2\n'
+    )
+    common = ("edit", "--model", tiny.model, "--rename", "cheese=fromage", "--device", "cpu", "--corpus", "identity")
+    edit = json.loads(call(*common, "--at", tmp_path / "where.toml", "--json").stdout)
+    assert edit["dose"]["value"] == 0.5 and edit["settings"]["depth"] == 0.5
+    assert edit["settings"]["keep_weight"] == 0 and edit["settings"]["clamp"] == make_method("rome").settings()["clamp"]
+
+
 def test_the_command_for_retargets_takes_their_usual_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     """As `edit --retarget` does: of the usual method alone, and none of them beside a place that was given."""
     monkeypatch.setitem(USUAL, "retarget", ("rome", {"depth": 0.1, "kl": 0.5}))
