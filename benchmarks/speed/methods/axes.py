@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any
 
+from editing.methods import make_method
 from editing.model import LanguageModel
 
 Grid = Mapping[str, Sequence[Any]]
@@ -20,8 +21,8 @@ PLACES: Grid = {"lookup": LOOKUPS, "depth": DEPTHS}
 ATTENTION: Grid = {"site": ["attn"], "lookup": ["last"], "depth": DEPTHS}
 # The search for v*, one change at a time.
 VALUE: tuple[Grid, ...] = (
-    {"move_above": [0.3]}, {"clamp": [1.0, 2.0, 8.0]}, {"steps": [50]}, {"weight_decay": [0.0, 0.1]},
-    {"kl": [0.0, 0.25]}, {"move_above": [0.1, 2.0]}, {"stop_loss": [0.01]}, {"optimiser": ["adam"]},
+    {"move_above": [0.3]}, {"clamp": [1.0, 2.0, 4.0, 8.0]}, {"steps": [50]}, {"weight_decay": [0.0, 0.1]},
+    {"kl": [0.0, 0.25]}, {"move_above": [0.7, 2.0]}, {"stop_loss": [0.01]}, {"optimiser": ["adam"]},
 )  # fmt: skip
 WEIGHTED: tuple[Grid, ...] = ({"covariance_weight": [0.005, 0.02, 0.2, 0.5]}, {"span": [0.0, 0.5]})
 TUNED: tuple[Grid, ...] = ({"steps": [10, 50]}, {"stop_loss": [0.001, 0.1]}, {"prefixes": [5]})
@@ -116,14 +117,16 @@ NO_SETTINGS = ("ike", "unembedding_swap")
 
 
 def tried(method: str, lm: LanguageModel | None = None, few: bool = False) -> Iterator[dict[str, Any]]:
-    """The default, then the settings of every grid; with `lm`, of depths in one block only the first."""
+    """The default, then the settings of every grid that differ from it; with `lm`, of depths in one block only the
+    first."""
+    default = make_method(method).settings()
     seen: list[dict[str, Any]] = []
     for grid in ({}, *(FEW if few else SEARCH).get(method, ())):
         for values in product(*grid.values()):
             settings = dict(zip(grid, values, strict=True))
-            place = settings
-            if lm is not None and "depth" in settings:
-                place = settings | {"depth": int(settings["depth"] * lm.n_layers)}
-            if place not in seen:
-                seen.append(place)
+            changed = {key: value for key, value in settings.items() if default[key] != value}
+            if lm is not None and "depth" in changed:
+                changed["depth"] = int(changed["depth"] * lm.n_layers)
+            if changed not in seen:
+                seen.append(changed)
                 yield settings

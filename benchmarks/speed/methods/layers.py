@@ -19,7 +19,7 @@ import pandas as pd
 
 from benchmarks.cases import Case
 from benchmarks.measure import measure_base, open_model, statistics_of
-from benchmarks.speed.methods.settings import harmonic, known_cases, scores, specificity
+from benchmarks.speed.methods.settings import composites, known_cases, scores, specificity
 from editing.errors import Unreachable
 from editing.methods import make_method, taken_by
 from editing.model import LanguageModel
@@ -51,7 +51,7 @@ def per_case(table: pd.DataFrame) -> Scores:
 
 def composite(scored: Scores, weights: np.ndarray) -> float:
     """The harmonic mean of paraphrase and specificity, over cases weighted by `weights` (sum 1)."""
-    return harmonic(float(weights @ scored[0]), float(weights @ scored[1]))
+    return float(composites(weights @ scored[0], weights @ scored[1]))
 
 
 def effect_of(tables: dict[Place, Scores]) -> Effect:

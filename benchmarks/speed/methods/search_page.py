@@ -127,14 +127,18 @@ def summary(search: pd.DataFrame) -> list[str]:
     reachable = [key for key, best in found.items() if best["reaching"]]
     reached = [key for key in reachable if _reaches(found[key]["default"])]
     better = [best for best in found.values() if _gains(best)]
-    holds = sum(best.get("other_gain", "") != "" and float(best["other_gain"]) > SLACK for best in better)
+    there = [best for best in better if best.get("other_gain", "") != ""]
+    holds = [best for best in there if float(best["other_gain"]) > SLACK]
+    certain = sum(float(best["other_low"]) > 0 for best in holds)
     same = ", ".join(f"`{one}` (single edits are those of `{other}`)" for one, other in SAME.items())
     return [
         f"**One default for every model?** {len(found)} pairs of a method and a model were searched. In "
         f"{len(reachable)} of them some setting reaches efficacy {ENOUGH:.2f}; there the default does in "
         f"{len(reached)}. In {len(found) - len(better)} of {len(found)} the default's composite is at most {SLACK:.2f} "
-        f"below the best found; in {holds} of the other {len(better)} that holds on facts that the choice has not "
-        f"seen. Not searched: {', '.join(f'`{name}`' for name in NO_SETTINGS)} (no settings), {same}.",
+        f"below the best found. Of the other {len(better)} defaults, {len(holds)} are more than {SLACK:.2f} below it "
+        f"on facts that chose nothing, too ({certain} with an interval above 0), {len(there) - len(holds)} are not, "
+        f"and {len(better) - len(there)} were not measured there. Not searched: "
+        f"{', '.join(f'`{name}`' for name in NO_SETTINGS)} (no settings), {same}.",
         "",
     ]
 

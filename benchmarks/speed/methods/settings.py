@@ -32,7 +32,7 @@ from editing.methods import make_method, method_names
 from editing.model import LanguageModel
 from editing.stats import ModelStatistics
 from valley.rows import CONTROLS
-from valley.statistics import t_interval
+from valley.statistics import harmonic, t_interval, weighted_means
 
 QUESTIONS = {"efficacy": 1, "paraphrase": 2, "neighbour": 3, "same_subject": 2}
 PRESETS = ({}, {"preset": "published"})
@@ -98,7 +98,7 @@ def outcome(
     said, special = table["paraphrase"].to_numpy(float), specificity(table).to_numpy(float)
     efficacy = float(table["efficacy"].mean())
     placebo = np.nan if name not in CONTROLS else 0.0
-    if name not in CONTROLS and worth(efficacy, harmonic(float(np.nanmean(said)), float(np.nanmean(special)))):
+    if name not in CONTROLS and worth(efficacy, float(composites(np.nanmean(said), np.nanmean(special)))):
         # wrappers too: the same edit of an unrelated subject, by the same method
         control: Any = make_method("placebo")
         others = [control.unrelated(lm, request) for request in requests]
@@ -124,9 +124,9 @@ def specificity(table: pd.DataFrame) -> pd.Series:
 ERASURES = ("ablate", "leace")  # they put no answer in place of the old one
 
 
-def harmonic(general: float, special: float) -> float:
-    """The harmonic mean; 0 where generalisation is not above the placebo's."""
-    return 2 * general * special / (general + special) if general > 0 and special > 0 else 0.0
+def composites(general: Any, special: Any) -> np.ndarray:
+    """The harmonic mean of both; 0 where generalisation is not above the placebo's."""
+    return harmonic(np.maximum(general, 0), np.maximum(special, 0))
 
 
 def composite_of(
@@ -142,14 +142,10 @@ def composite_of(
     count = len(general)
     weights = np.vstack([np.full(count, 1 / count), np.random.default_rng(0).dirichlet(np.ones(count), 500)])
 
-    def means(values: np.ndarray) -> np.ndarray:
-        there = weights @ ~np.isnan(values)  # a case without a question of the kind does not count
-        return weights @ np.nan_to_num(values) / np.maximum(there, 1e-12)
+    def drawn(*both: np.ndarray) -> np.ndarray:
+        return composites(*weighted_means(weights, np.column_stack(both)).T)
 
-    def composites(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-        return np.array([harmonic(float(a), float(b)) for a, b in zip(means(first), means(second), strict=True)])
-
-    samples = composites(general, special) - (0.0 if less is None else composites(*less))
+    samples = drawn(general, special) - (0.0 if less is None else drawn(*less))
     low, high = t_interval(samples[:1], samples[1:, None], count)
     bottom, top = (0.0, 1.0) if less is None else (-1.0, 1.0)
     return float(samples[0]), max(bottom, float(low[0])), min(top, float(high[0]))

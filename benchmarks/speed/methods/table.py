@@ -44,7 +44,7 @@ The search tries up to 32 settings a method (benchmarks/speed/methods/axes.py): 
 own units. **Its best is chosen on the facts that it is scored on**, which favours the search: of 30 tries on a dozen \
 facts some look better by chance. "Best - default" is on these facts, resampled together for both (paired); its \
 interval does not know of the choice (it is left out where the default has changed since). Where it is above .05 \
-(bold), both were measured once more on as many other known facts, which chose nothing: that column is the fair one. \
+(bold), both are measured once more on as many other known facts, which chose nothing: that column is the fair one. \
 The best is taken among the settings that reach efficacy .95, where any does.
 """
 WHY = """

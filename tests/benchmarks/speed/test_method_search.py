@@ -15,7 +15,7 @@ from benchmarks.measure import measure_base
 from benchmarks.models import load_model
 from benchmarks.speed.methods.axes import FEW, NO_SETTINGS, SAME, SEARCH, tried
 from benchmarks.speed.methods.search import Facts, best_of, on_others, searched
-from benchmarks.speed.methods.settings import composite_of, harmonic, measured_methods, outcome
+from benchmarks.speed.methods.settings import composite_of, composites, measured_methods, outcome
 from editing.methods import make_method
 from editing.stats import ModelStatistics
 from tests.benchmarks.tiny import world
@@ -34,8 +34,8 @@ def test_every_method_is_searched_at_settings_that_it_takes() -> None:
         for name in FEW if few else SEARCH:
             settings = list(tried(name, few=few))
             assert settings[0] == {} and len(settings) == len({json.dumps(one) for one in settings})
-            for one in settings:
-                make_method(name, **one)
+            methods = [make_method(name, **one) for one in settings]
+            assert all(one not in methods[:i] for i, one in enumerate(methods)), f"{name}: measured twice"
     for name in set(SEARCH) - {"documents", "lora", "mend"}:  # a training a setting: fewer
         assert 25 <= sum(1 for _ in tried(name)) <= 35, name
 
@@ -60,22 +60,20 @@ def test_a_paired_interval_is_narrower_than_the_two_alone() -> None:
     draw = np.random.default_rng(0)
     general, special = draw.random(12), draw.random(12)
     composite, low, high = composite_of(general, special)
-    assert composite == pytest.approx(harmonic(float(general.mean()), float(special.mean()))) and low < composite < high
+    assert composite == pytest.approx(composites(general.mean(), special.mean())) and low < composite < high
     gain, below, above = composite_of(np.minimum(general + 0.1, 1), special, (general, special))
     assert 0 < below < gain < above and above - below < (high - low) / 2
     assert composite_of(general, special, (general, special)) == (0.0, 0.0, 0.0)
     assert np.isnan(composite_of(general * np.nan, special)).all()
     missing = np.where(np.arange(12) == 0, np.nan, general)
-    assert composite_of(missing, special)[0] == pytest.approx(
-        harmonic(float(np.nanmean(missing)), float(special.mean()))
-    )
-    assert harmonic(0.0, 1.0) == harmonic(-0.2, 1.0) == 0.0 and harmonic(0.5, 1.0) == 2 / 3
+    assert composite_of(missing, special)[0] == pytest.approx(composites(np.nanmean(missing), special.mean()))
+    assert composites(0.0, 1.0) == composites(-0.2, 1.0) == 0.0 and composites(0.5, 1.0) == 2 / 3
 
 
 @pytest.mark.usefixtures("own_cache")
 def test_lines_have_their_gain_and_only_possible_bests_a_placebo(monkeypatch: pytest.MonkeyPatch) -> None:
     weak, strong = {"lr": [1e-4], "steps": [1]}, {"lr": [0.1], "steps": [40]}
-    monkeypatch.setitem(SEARCH, "loc_ft", (strong, weak, {"site": ["expert"]}, strong | {"prefixes": [0]}))
+    monkeypatch.setitem(SEARCH, "loc_ft", (strong, weak, {"site": ["expert"]}, strong | {"batch": [9]}))
     lines = list(searched(facts(), "loc_ft", [], few=False))
     default, _, one_step, refused, same = lines
     assert default["settings"] == "{}" and default["gain"] == 0.0 and default["composite"] > 0

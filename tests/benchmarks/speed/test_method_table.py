@@ -7,7 +7,7 @@ import tomllib
 
 import pandas as pd
 
-from benchmarks.speed.methods.search_page import OPEN, REASONS
+from benchmarks.speed.methods.search_page import OPEN, REASONS, missed
 from benchmarks.speed.methods.table import DEFAULT, PAGE, PUBLISHED, SEARCHED, TABLE, page
 from editing.methods import make_method, method_names
 
@@ -18,12 +18,15 @@ SEARCH = LINE | {"method": "rome", "gain": 0.0, "gain_low": 0.0, "gain_high": 0.
 SEARCH |= {"other_gain": None, "other_low": None, "other_high": None}
 
 
-def test_the_page_is_up_to_date_and_leaves_no_reason_out() -> None:
+def test_the_page_is_up_to_date_and_has_every_reason_and_no_other() -> None:
     table, search = pd.read_csv(TABLE), pd.read_csv(SEARCHED)
     known = set(method_names())
     assert {*table["method"], *search["method"]} <= known, "run `python -m benchmarks.speed.methods.table` again"
     text = PAGE.read_text(encoding="utf-8")
     assert text == page(table, search) and OPEN not in text
+    where = missed(table, search, DEFAULT)
+    for kind, reasons in tomllib.loads(REASONS.read_text(encoding="utf-8")).items():
+        assert set(reasons) == set(where[kind]), f"[{kind}]: reasons for what is not missed"
     for name, settings in zip(search["method"], search["settings"], strict=True):
         make_method(name, **json.loads(settings))
 
@@ -68,7 +71,10 @@ def test_a_search_shows_its_best_with_paired_intervals_and_marks_what_the_defaul
     assert "Not searched on r: `alphaedit`, " in text and "`lora`, `memit`, `memit_iterative`, `mend`" in text
     assert "- `rome` (r 0.90; 2 of 4 settings reach it)" in text and "- `rome` (r +0.07, +0.06 on other facts)" in text
     assert "2 pairs of a method and a model were searched. In 1 of them some setting reaches" in text
-    assert "the default does in 0. In 1 of 2 the default's composite is at most 0.05 below the best found; in 1" in text
+    assert "the default does in 0. In 1 of 2 the default's composite is at most 0.05 below the best found. " in text
+    assert "Of the other 1 defaults, 1 are more than 0.05 below it on facts that chose nothing, too" in text
+    assert "(0 with an interval above 0), 0 are not, and 0 were not measured there" in text
     search.loc[1, "other_gain"] = 0.04
     text = page(table, search)
     assert "better on other facts: `rome` r +0.07, +0.04 on other facts." in text and "- `rome` (r +0.07" not in text
+    assert "0 are more than 0.05 below it" in text and "1 are not" in text
