@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from editing.delta import Delta, delta_hooks
 from editing.lazy import torch
@@ -79,8 +80,8 @@ def _last(lm: LanguageModel, paths: Sequence[str]) -> str:
 
 
 def kept_keys(lm: LanguageModel, site: Site, texts: Sequence[str]) -> torch.Tensor:
-    """(len(texts), d_in) float32: what `site` reads at the last token of each text; what texts begin with alike is read
-    once."""
+    """(len(texts), d_in) float32: what `site` reads at the last token of each text; a beginning that texts share is
+    read once."""
     prompts = [tokenise(lm, escaped(text), "", "last") for text in texts]
     return states(lm, _beginning_alike(prompts), [(site.path, "input")])[site.path, "input"]
 
@@ -95,8 +96,7 @@ def _beginning_alike(prompts: Sequence[Prompt]) -> list[Prompt]:
         columns = enumerate(zip(*(prompts[i].ids[: prompts[i].lookup] for i in members), strict=False))
         head = next((at for at, tokens in columns if len(set(tokens)) > 1), min(prompts[i].lookup for i in members))
         for i in members:
-            one = prompts[i]
-            out[i] = Prompt(one.ids, one.lookup, one.start, one.target, head)
+            out[i] = replace(prompts[i], head=head)
     return out
 
 

@@ -43,7 +43,7 @@ def _changed_by_hand(about: Mapping) -> bool:
             "plan" in one and one.get("plan_hash", "") not in ("", digest(one["plan"]))
             for one in (about, *about.get("extensions", ()))
         )
-    except (TypeError, AttributeError):  # a list of extensions that is none
+    except (TypeError, AttributeError):  # `extensions` is not a list of objects
         return True
 
 

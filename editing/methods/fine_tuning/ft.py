@@ -24,7 +24,7 @@ from editing.solve import Descent, Outcome, adding, by_owner, descend
 @dataclass(frozen=True)
 class FineTuning(Tuning):
     """Settings shared by both forms. The peers' number of steps is kept; the layer is a late one, where LocFT edits: at
-    the peers' (21 of 32, the preset "published") neighbours of the fact change with it on models of 30 layers.
+    the peers' layer (21 of 32, the preset "published") an edit of a model of 30 layers changes more of its neighbours.
 
     `lr` and `bound` are relative to the weight's root mean square, so that one setting serves a ladder, or absolute, as
     the papers give them and the preset "published" has them.
@@ -81,9 +81,9 @@ class FineTuning(Tuning):
 
 @dataclass(frozen=True)
 class FTL(FineTuning):
-    """FT-L. In ROME's GPT-2 XL (5e-4 absolute for both) the bound is as large as one step; smaller models need more: at
-    15 steps' some edits of every rung with more than one block miss their target. So it is 30 here, which acts where
-    more than the default's 25 steps are made.
+    """FT-L. In ROME's GPT-2 XL (5e-4 absolute for both) the bound is as large as one step. Smaller models need more:
+    with a bound of 15 steps some edits of every rung with more than one block miss their target. The default is 30
+    steps, so that it acts only where more than the default's 25 steps are made.
     """
 
     name: ClassVar[str] = "ft_l"

@@ -37,8 +37,8 @@ class EmbeddingRow(ValueSettings, Prefixed):
 
     untied: bool = setting(False, "separation from a tied head, which stays as it is")
     steps: int = 25
-    # A row as long again carries the target; a longer one answers all questions about the subject with it. Gauss-Newton
-    # ends at shorter rows than Adam; at twenty times the row it loses its targets on the trained model of the tests.
+    # A change as long as the row is enough for the target; with a longer one the model gives the target to every
+    # question about the subject. Gauss-Newton ends at shorter changes than Adam.
     clamp: float = 1.0
 
     @property

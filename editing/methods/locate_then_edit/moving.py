@@ -3,9 +3,9 @@
 In large models the subject's last token carries what the model knows of it (Meng et al. 2022, figure 1); models of a
 few layers read little or nothing of the MLPs there, and the search for v* ends far from the target. No depth makes up
 for that, so where a request's lookup is left to the method, an edit whose search ends above `move_above` is made at
-the last token instead, if the search ends lower there: an edit that ends at half a nat in the search often misses its
-target in the weights, which write a share of it only. The delta's provenance says so under "moved"; `placement_of`
-gives the place. Only edits made one by one move: a batch has one place.
+the last token instead, if the search ends lower there. The threshold is low, because the weights write only a share of
+v*: an edit whose search ends at half a nat often misses its target. The delta's provenance says so under "moved";
+`placement_of` gives the place. Only edits made one by one move: a batch has one place.
 """
 
 from __future__ import annotations

@@ -6,10 +6,10 @@ value. How a new entry settles among the others is said in `editing/delta/codebo
 
 The key is read at the prompt's last token, as in the paper's and EasyEdit's code, whatever the request's lookup, unless
 `lookup` says otherwise. The paper's key is a layer's input and its radius absolute; here the key is the input of the
-edited map and `radius` a share of the key's length, so that one setting serves a ladder (`units`): at .3 no other
-wording of a fact falls into the ball, at 1 other facts do (results/methods_search.csv). Values are v0 +
-delta with delta from ROME's search without KL term. The weights stay as they are: this is the memory baseline, exact
-where it fires and blind elsewhere.
+edited map and `radius` a share of the key's length, so that one setting serves a ladder (`units`): at .3 hardly any
+other wording of a fact falls into the ball, at 1 other facts do (LOG.md, 2026-11-29). Values are v0 + delta with delta
+from ROME's search without KL term. The weights stay as they are: this is the memory baseline, exact where it fires and
+blind elsewhere.
 """
 
 from __future__ import annotations
