@@ -49,7 +49,7 @@ class RankOne(Moving):
     short_prefixes: int = setting(10, "drawn contexts of about 5 tokens beside the bare prompt", unit="contexts")
     long_prefixes: int = setting(10, "drawn contexts of about 10 tokens beside the bare prompt", unit="contexts")
 
-    keep_weight: float = setting(0.0, "weight of the request's texts to keep in the covariance; 0: none", unit="corpus")
+    keep_weight: float = setting(0.0, "weight of the request's kept texts in the covariance; 0: none", unit="corpus")
     expert: int | str = setting(AUTO, "routed expert at site expert, its index; auto: by the router")
 
     edits_experts: ClassVar[bool] = True
