@@ -90,10 +90,11 @@ def edit(
         raise BadRequest(
             f"--at {at} and {'--hparams' if hparams else '--method'} both say how to edit; give one of them"
         )
+    kind = "rename" if rename else "retarget" if retarget else "erase" if erase else "fact"
     if at:
         from benchmarks.where import read_choice
 
-        method, best_dose, placed = read_choice(at, "rename" if rename else "retarget" if retarget else "fact")
+        method, best_dose, placed = read_choice(at, kind)
         settings, dose = placed | settings, best_dose if dose == "auto" else dose
 
     from benchmarks.chat import chat_option
@@ -102,7 +103,6 @@ def edit(
     from editing.eval import check_dose
     from editing.methods import FAST, make_method, taken_by
 
-    kind = "rename" if rename else "retarget" if retarget else "erase" if erase else "fact"
     method = method_of(hparams) if hparams else method or USUAL[kind][0]
     usual = {} if hparams or at else usual_settings(kind, method, settings)
     chosen = usual | (taken_by(method, FAST) if fast else {}) | settings

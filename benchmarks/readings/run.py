@@ -71,6 +71,8 @@ def material_of(data: str, reference: str, limit: int = 0, seed: int = 0) -> Mat
         return replace(world_material(known, limit), exposure=exposure_of(reference))
     if data.startswith(RAVEL):
         folder, _, kind = data.removeprefix(RAVEL).partition("#")
+        if not folder:
+            raise BadRequest(f"--data {data!r:.80}: no folder; write ravel:FOLDER#KIND such as ravel:ravel/data#city")
         return ravel_material(Path(folder).expanduser(), kind or "city", limit or 200, seed=seed)
     raise BadRequest(f"--data {data!r:.80}: write world, or ravel:FOLDER#KIND such as ravel:ravel/data#city")
 
@@ -99,6 +101,8 @@ def run_readings(
         UserError: no such ladder, rung or data; a folder that cannot be written; before any work where it can be.
     """
     chosen, skipped = choose_rungs(name, rungs)
+    if data != WORLD:
+        material_of(data, "", limit, seed)  # of no model: a mistake in it is one before any work, not one per rung
     say = say or (lambda line: print(line, file=sys.stderr))
     tables, seconds, failed = [], [], []
     file = None if out is None else made_folder(out) / READINGS_FILE

@@ -24,7 +24,7 @@ from benchmarks.sweep.search.schedule import walk
 from benchmarks.sweep.timings import recall
 from editing.errors import UserError
 from editing.methods import make_method
-from editing.model import MemoryPlan, format_plan
+from editing.model import MemoryPlan, check_device, format_plan
 from valley.rows import CONTROLS, run_record
 
 # Of the rule: operations a second of a common machine, tokens of a context, tokens of a probe with its candidates.
@@ -65,6 +65,7 @@ def estimate(
     Raises:
         UserError: as `run_bench` before any work.
     """
+    check_device(device)
     about = run_record(out)
     chain = chain_of(out or Path(), plan.fixed(), about, extend=True)
     rungs, skipped, left_out = places(plan, about, chain.plans)

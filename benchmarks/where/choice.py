@@ -6,6 +6,7 @@ import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.sweep import case_means, judge_setting
-from editing.errors import BadData
+from editing.errors import BadData, BadRequest
 from editing.files import atomic_file
 from editing.methods import make_method
 from valley.rows import IN_LANGUAGE, KEPT
@@ -113,7 +114,7 @@ def read_choice(file: str | Path, kind: str) -> tuple[str, float, dict[str, Any]
     """Method, dose and settings for a kind of edit, from a file of `valley where`.
 
     Raises:
-        BadData: a file that cannot be read, or says nothing of this kind. BadRequest: a wrong method or setting.
+        BadData: a file that cannot be read, says nothing of this kind, or has a wrong method, setting or dose.
     """
     try:
         table = tomllib.loads(Path(file).read_text(encoding="utf-8"))
@@ -128,5 +129,11 @@ def read_choice(file: str | Path, kind: str) -> tuple[str, float, dict[str, Any]
             f"{file}: no table [{kind}] with a method, it has {there}; run `valley where` with --kinds {kind}"
         )
     settings = {key: value for key, value in entry.items() if key not in ("method", "dose")}
-    make_method(entry["method"], **settings)
-    return entry["method"], float(entry.get("dose", 1.0)), settings
+    try:
+        make_method(entry["method"], **settings)
+    except BadRequest as error:
+        raise BadData(f"{file}: [{kind}]: {error}") from error
+    dose = entry.get("dose", 1.0)
+    if isinstance(dose, bool) or not isinstance(dose, int | float) or not 0 <= dose < inf:
+        raise BadData(f"{file}: [{kind}]: dose is {dose!r:.40}; write a number from 0 on, such as 0.5")
+    return entry["method"], float(dose), settings

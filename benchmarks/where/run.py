@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 
 import pandas as pd
 
+from benchmarks.ladders import choose_rungs
 from benchmarks.readings import make_reading, run_readings
 from benchmarks.sweep import ADAPTIVE, Plan, Split, run_bench
 from benchmarks.text import aligned
 from benchmarks.where.choice import Choice, best, choices, write_choices
-from editing.errors import BadData
+from editing.errors import BadData, BadRequest
 from editing.methods import FAST
 from editing.stats import CORPUS
 from valley.rows import read_run
@@ -71,8 +73,14 @@ def run_where(
         localiser: whether to read the map of causal tracing too.
 
     Raises:
-        UserError: no such model, method or kind; nothing could be measured.
+        UserError: no such model, method or kind; several models; a budget that is no number of minutes; nothing could
+            be measured.
     """
+    if not 0 <= budget < inf:
+        raise BadRequest(f"--budget {budget}: write minutes from 0 on; 0 is no limit")
+    rungs = [rung.name for rung in choose_rungs(model)[0]]
+    if len(rungs) > 1:
+        raise BadRequest(f"{model} is a ladder of {len(rungs)} models ({', '.join(rungs):.80}); name one model")
     plan = Plan(
         ladder=model,
         methods=tuple(methods),

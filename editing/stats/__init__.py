@@ -5,6 +5,7 @@ from editing.stats.guards import cosine_warning, norm_warning
 from editing.stats.keeping import solve_keeping
 from editing.stats.sampling import sample_tokens
 from editing.stats.statistics import CORPUS, ModelStatistics, check_corpus
+from editing.stats.text_corpus import refuse_missing_text
 
 __all__ = [
     "CORPUS",
@@ -13,6 +14,7 @@ __all__ = [
     "cosine_warning",
     "covariances",
     "norm_warning",
+    "refuse_missing_text",
     "sample_tokens",
     "solve_keeping",
 ]

@@ -24,6 +24,7 @@ from editing.stats.error_corpus import LIMIT, ROUND, covariances_to_error, parse
 from editing.stats.guards import covariance_warnings, refuse_few_tokens
 from editing.stats.hub_corpus import HubCorpus
 from editing.stats.sampling import sample_prefixes, sample_tokens
+from editing.stats.text_corpus import read_texts
 
 # Text of the models' covariances: 20,000 tokens drawn from each model itself, so that no rung needs outside data.
 CORPUS = "samples:20000"
@@ -283,19 +284,7 @@ class ModelStatistics:
         kind, _, value = self.corpus.partition(":")
         if self._hub:
             return self._hub.read(self._files, lambda text: len(self._tokens(text)))
-        if kind != "text":
-            return []
-        path = Path(value)
-        files = sorted(path.glob("**/*.txt")) if path.is_dir() else [path]
-        try:
-            texts = [f.read_text(encoding="utf-8") for f in files]
-        except (OSError, UnicodeDecodeError) as error:
-            raise BadData(
-                f"corpus {value}: cannot be read ({error}); name a UTF-8 text file or a folder of .txt"
-            ) from error
-        if not any(t.strip() for t in texts):
-            raise BadData(f"corpus {value}: holds no text; name a UTF-8 text file or a folder of .txt files")
-        return texts
+        return read_texts(value) if kind == "text" else []
 
     def sequences(self) -> list[list[int]]:
         """The corpus as token sequences of at most SAMPLE_LENGTH that fit the model, each behind the model's prefix."""

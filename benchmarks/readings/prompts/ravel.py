@@ -24,8 +24,9 @@ def ravel_material(folder: Path, kind: str = "city", entities: int = 200, wordin
     """
     if kind not in KINDS:
         raise BadData(f"ravel: no kind {kind!r:.60}; use one of {', '.join(KINDS)}")
-    attributes = _table(folder / f"ravel_{kind}_entity_attributes.json")
-    prompts = _table(folder / f"ravel_{kind}_attribute_to_prompts.json")
+    attributes = _attributes(folder / f"ravel_{kind}_entity_attributes.json")
+    file = folder / f"ravel_{kind}_attribute_to_prompts.json"
+    prompts = _prompts(file)
     names = sorted(attributes)
     chosen = random.Random(f"{seed}/ravel/{kind}").sample(names, min(entities, len(names)))
     questions = []
@@ -37,7 +38,34 @@ def ravel_material(folder: Path, kind: str = "city", entities: int = 200, wordin
                 answer = attributes[entity].get(relation, "")
                 if answer:
                     questions.append(Question(entity, kind, relation, answer, "en", wording, template, entity, answer))
+    if not questions:
+        raise BadData(
+            f"{file}: none of its attributes ({', '.join(prompts):.80}) is one of the entities'; name RAVEL's"
+        )
     return Material(f"ravel:{kind}", ("en",), tuple(questions))
+
+
+def _attributes(path: Path) -> dict[str, dict[str, str]]:
+    """entity -> attribute -> answer, "" where it has none."""
+    table = _table(path)
+    for entity, answers in table.items():
+        if not isinstance(answers, dict):
+            raise BadData(f'{path}: {entity!r:.60}: write its attributes as {{"Country": "France"}}')
+        for relation, answer in answers.items():
+            if not isinstance(answer, str):
+                raise BadData(f'{path}: {entity!r:.60}: {relation} is {answer!r:.40}; write one text, "" for none')
+    return table
+
+
+def _prompts(path: Path) -> dict[str, list[str]]:
+    """attribute -> prompts, one of them at least with one place for the entity."""
+    table = _table(path)
+    for relation, texts in table.items():
+        if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+            raise BadData(f"{path}: {relation!r:.60}: write a list of prompts")
+        if not any(text.count(SLOT) == 1 for text in texts):
+            raise BadData(f"{path}: {relation!r:.60}: no prompt has the entity's place {SLOT} once; write one with it")
+    return table
 
 
 def _table(path: Path) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from benchmarks.sweep.pools import Batch, Pool, pools
 from editing.errors import BadRequest
 from editing.files import canonical
 from editing.methods import make_method
+from editing.stats import refuse_missing_text
 
 # (edit kind, data set, seed) -> its cases.
 Pools = Mapping[tuple[str, str, int], Pool]
@@ -97,8 +98,9 @@ def places(
         plans: what that folder is fixed to, this plan last (`Chain.plans`).
 
     Raises:
-        UserError: no such ladder, rung, data set or kind of edit; too few cases.
+        UserError: no such ladder, rung, data set, kind of edit or text of the corpus; too few cases.
     """
+    refuse_missing_text(plan.corpus)
     ladder = load_ladder(plan.ladder)
     for name in plan.rungs:
         if name not in {rung.name for rung in ladder.rungs}:

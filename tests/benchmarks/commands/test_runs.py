@@ -82,6 +82,22 @@ def test_a_dry_run_says_where_its_figures_come_from(plan: Path, run: Path, tmp_p
     assert "by a rule, roughly" in call("bench", changed, "--dry-run", "--out", tmp_path, "--device", "cpu").stdout
 
 
+@pytest.mark.parametrize("dry", [["--dry-run"], [], ["--workers", "2"]])
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--corpus", "text:nowhere.txt"], "corpus nowhere.txt: cannot be read"),
+        (["--device", "cuda:99"], "--device cuda:99: PyTorch sees"),
+    ],
+)
+def test_what_is_not_here_is_refused_before_any_work(
+    plan: Path, tmp_path: Path, dry: list[str], flags: list[str], message: str
+) -> None:
+    done = call("bench", plan, "--out", tmp_path / "run", *flags, *dry)
+    assert done.exit_code == 2 and message in done.stderr
+    assert not (tmp_path / "run" / "cells").exists()
+
+
 def test_a_dry_run_trains_nothing(plan: Path, tiny: World, tmp_path: Path) -> None:
     ladder = tiny.write_ladder("grown", small="grown:gpt2-1x64", gone="nobody/nothing")
     small = tmp_path / "small.toml"

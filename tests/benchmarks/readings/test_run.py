@@ -100,6 +100,7 @@ def test_what_was_read_is_not_read_again_whatever_was_read_with_it() -> None:
         (["--readings", "lens", "--set", "noise=1"], "none of lens has this setting"),
         (["--data", "people"], "write world, or ravel:FOLDER#KIND"),
         (["--data", "ravel:nowhere#city"], "name the folder of RAVEL's files"),
+        (["--data", "ravel:"], "no folder; write ravel:FOLDER#KIND"),
         (["--rungs", "three"], "no rung 'three'"),
     ],
 )

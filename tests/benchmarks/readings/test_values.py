@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -301,6 +302,23 @@ def test_ravel_names_what_is_wrong(tmp_path) -> None:
         ravel_material(tmp_path, "city")
     (tmp_path / "ravel_city_entity_attributes.json").write_text("[]")
     with pytest.raises(BadData, match="no table of entities"):
+        ravel_material(tmp_path, "city")
+
+
+@pytest.mark.parametrize(
+    ("attributes", "prompts", "message"),
+    [
+        ({"Rome": None}, {"Country": ["%s is in"]}, "'Rome': write its attributes as"),
+        ({"Rome": {"Country": ["Italy"]}}, {"Country": ["%s is in"]}, "'Rome': Country is .*write one text"),
+        ({"Rome": {"Country": "Italy"}}, {"Country": "%s is in"}, "'Country': write a list of prompts"),
+        ({"Rome": {"Country": "Italy"}}, {"Country": ["Rome is in"]}, "'Country': no prompt has the entity's place %s"),
+        ({"Rome": {"Country": "Italy"}}, {"Language": ["In %s they speak"]}, "none of its attributes .Language."),
+    ],
+)
+def test_ravel_names_a_wrong_record(tmp_path, attributes: dict, prompts: dict, message: str) -> None:
+    (tmp_path / "ravel_city_entity_attributes.json").write_text(json.dumps(attributes))
+    (tmp_path / "ravel_city_attribute_to_prompts.json").write_text(json.dumps(prompts))
+    with pytest.raises(BadData, match=message):
         ravel_material(tmp_path, "city")
 
 

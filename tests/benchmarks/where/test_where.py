@@ -154,9 +154,32 @@ def test_the_choice_is_the_best_setting_and_dose_on_known_cases(tmp_path: Path) 
     assert read_choice(tmp_path / "where.toml", "fact") == ("rome", 0.5, {"depth": 0.25, "lookup": "last"})
     with pytest.raises(BadData, match=r"no table \[rename\]"):
         read_choice(tmp_path / "where.toml", "rename")
-    (tmp_path / "bad.toml").write_text('[fact]\nmethod = "rome"\nheat = 1\n')
-    with pytest.raises(BadRequest, match="no setting 'heat'"):
-        read_choice(tmp_path / "bad.toml", "fact")
+    for line, message in {
+        "heat = 1": "no setting 'heat'",
+        'dose = "much"': "dose is 'much'; write a number",
+        "dose = nan": "dose is nan",
+        "dose = true": "dose is True",
+    }.items():
+        (tmp_path / "bad.toml").write_text(f'[fact]\nmethod = "rome"\n{line}\n')
+        with pytest.raises(BadData, match=rf"bad.toml: \[fact\]: .*{message}"):
+            read_choice(tmp_path / "bad.toml", "fact")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["where", "LADDER", "--out", "OUT"], "is a ladder of 2 models (one, two); name one model"),
+        (["where", "MODEL", "--budget", "nan", "--out", "OUT"], "--budget nan: write minutes from 0 on"),
+        (["edit", "--model", "MODEL", "--erase", "cheese", "--at", "FILE"], "no table [erase] with a method"),
+    ],
+)
+def test_a_slip_is_refused_before_any_work(tmp_path: Path, arguments: list[str], message: str) -> None:
+    (tmp_path / "where.toml").write_text('[fact]\nmethod = "rome"\n')
+    names = {"LADDER": world().ladder, "MODEL": world().model, "FILE": str(tmp_path / "where.toml")}
+    names["OUT"] = str(tmp_path / "run")
+    result = CliRunner().invoke(cli, [names.get(one, one) for one in arguments])
+    assert result.exit_code == 2 and message in result.output
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.filterwarnings("error")
