@@ -30,8 +30,8 @@ def request(
     lookup: Lookup | None = None,
     lang: str = "en",
     id: str = "",
-    contrast: Sequence[str] = (),
-    keep: Sequence[str] = (),
+    contrast: str | Sequence[str] = (),
+    keep: str | Sequence[str] = (),
     documents: Sequence[tuple[str, str]] = (),
 ) -> EditRequest:
     """One change of a model: behind `prompt`, about `subject`, it should say `target`.
@@ -43,7 +43,7 @@ def request(
         lookup: "subject_last" (default where the prompts have a slot) or "last".
         lang: the language of the prompts, a code or a name: "fr", "French".
         id: a name for errors and records, and the seed of the edit's draws; by default made of subject and target.
-        contrast, keep, documents: as in `EditRequest`.
+        contrast, keep, documents: as in `EditRequest`; one text may stand for a list of one.
 
     Raises:
         BadRequest: as `EditRequest`.
@@ -52,7 +52,8 @@ def request(
     if lookup is None:
         lookup = "subject_last" if any(slot_count(text) for text in prompts) else "last"
     name = id or f"{subject or (prompts[0] if prompts else '')} -> {', '.join(targets)}"
-    more = {"contrast": tuple(contrast), "keep": tuple(keep), "documents": tuple(map(tuple, documents))}
+    more = {"contrast": _texts("contrast", contrast), "keep": _texts("text to keep", keep)}
+    more["documents"] = tuple(map(tuple, documents))
     return EditRequest(name, prompts, subject, targets, lookup, lang, **more)  # type: ignore[arg-type]
 
 

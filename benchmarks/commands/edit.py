@@ -217,7 +217,9 @@ def retarget(
     """
     if bool(model) == bool(ladder):
         raise BadRequest(
-            f"{'--model and --ladder both name' if model else 'nothing names'} the model; give one of them"
+            "--model and --ladder both name the model; give one of them"
+            if model
+            else "nothing names the model; give --model REF, or --ladder NAME"
         )
     if not ladder and (out or rungs):
         raise BadRequest(f"{'--out' if out else '--rungs'} needs --ladder; for one model, --json prints everything")

@@ -27,7 +27,7 @@ from benchmarks.pictures import heading, lines_of, write_png
 from benchmarks.provenance import CODE_SCHEMA, commit, versions
 from editing.errors import BadData, BadRequest, UserError
 from editing.eval import bits_per_byte, text_drift
-from editing.files import atomic_file, digest
+from editing.files import atomic_file, digest, made_folder
 from editing.methods import Step, apply_sequence, make_method, taken_by
 from editing.model import LanguageModel, hash_weights
 from editing.progress import progress
@@ -181,7 +181,10 @@ def run_sequences(
     untouched = [c for c in cases if c.subject in apart]
     chosen = [c for c in cases if c.subject not in apart][:edits]
     if len(chosen) < edits:
-        raise BadRequest(f"data set {dataset} has {len(chosen)} facts to edit, {edits} were asked for; lower --edits")
+        few = f"data set {dataset} has {len(cases)} facts, {len(untouched)} of them kept apart as not to be edited"
+        fix = f"lower --edits to {len(chosen)}" if chosen else "add facts about a second subject"
+        raise BadRequest(f"{few}; {edits} edits need more; {fix}")
+    made_folder(out)
     for note in edit_set([case.request for case in chosen]).notes():
         say(f"{dataset}: {note}")
     lm = open_model(reference, device)

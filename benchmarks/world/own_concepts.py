@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.world.concept_file import read_concept_file
-from benchmarks.world.concepts import Form, attributes, check_entry, load_concepts, make_concept, suite_tables
+from benchmarks.world.concepts import NEUTRAL, Form, attributes, check_entry, load_concepts, make_concept, suite_tables
 from benchmarks.world.facts import LANGS, Entity, Fact, Relation
 from benchmarks.world.french import Noun
 from benchmarks.world.knowledge import Knowledge
@@ -35,11 +35,16 @@ def knowledge_of(file: Mapping[str, Any], where: str) -> Knowledge:
     types = head["types"] | file["types"] if langs[0] == LANGS[0] else file["types"]
     concepts: list[Entity] = []
     stated: list[tuple[str, str, str]] = []
-    for entry in file["concept"]:
-        name = f"{where}: concept {entry.get(langs[0], '?')!r:.60}"
+    _check_elicit(file["elicit"], langs, where)
+    for number, entry in enumerate(file["concept"], 1):
+        other = next((entry[lang] for lang in langs if lang in entry), "")
+        name = f"{where}: concept {entry.get(langs[0], other)!r:.60}" if other else f"{where}: concept {number}"
         _check_values(name, entry, form)
         check_entry(name, entry, form)
-        concept = make_concept(f"concept:{_key(entry[langs[0]])}", entry, form)
+        try:
+            concept = make_concept(f"concept:{_key(entry[langs[0]])}", entry, form)
+        except BadData as error:  # a marker that is none, in a definition
+            raise BadData(f"{name}: {error}") from error
         if any(concept.key == other.key for other in concepts):
             raise BadData(f"{name}: described twice; leave one of the entries out")
         concepts.append(concept)
@@ -95,6 +100,20 @@ def _schema(tables: Mapping[str, Any], langs: Sequence[str], where: str) -> tupl
         if LANGUAGE.fullmatch(name) and name in langs:
             raise BadData(f"{where}: relations.{name}: also the code of a language; give the relation another name")
     return tuple(schema.values())
+
+
+def _check_elicit(elicit: Mapping[str, Any], langs: Sequence[str], where: str) -> None:
+    """Raises `BadData` for a key that nothing reads, a value of another form, a frame without its definition."""
+    keys = [f"{key}_{lang}" for lang in langs for key in ("frames", "frames_proper", "empty", "cloze_prior")]
+    keys.append(f"frames_{NEUTRAL}")
+    for key, value in elicit.items():
+        if key not in keys:
+            raise BadData(f"{where}: elicit: unknown key {key!r:.60}; use one of {', '.join(keys)}")
+        if isinstance(value, list) != key.startswith("frames_"):
+            raise BadData(f"{where}: elicit.{key}: must be {'one text' if isinstance(value, list) else 'a list'}")
+        for number, frame in enumerate(value if isinstance(value, list) else (), 1):
+            if "<def>" not in frame["text"].lower():
+                raise BadData(f"{where}: elicit.{key} {number}: no <def> in {frame['text']!r:.60}; write its place")
 
 
 def _check_values(where: str, entry: Mapping[str, Any], form: Form) -> None:

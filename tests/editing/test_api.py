@@ -97,6 +97,11 @@ def test_the_face_names_what_it_has() -> None:
     assert done.stdout == "[]\n"
 
 
+def test_one_text_to_keep_is_a_list_of_one() -> None:
+    request = editing.Request("The capital of {} is", "France", "Rome", keep="Spain", contrast="Italy")
+    assert (request.keep, request.contrast) == (("Spain",), ("Italy",))
+
+
 CAPITAL = editing.Request("The capital of {} is the city of", "France", "Rome", lookup="last")
 QUICK = {"short_prefixes": 0, "long_prefixes": 0, "dose": 1}
 
@@ -143,6 +148,7 @@ def test_the_weight_hash_is_of_the_unedited_model_whenever_it_is_taken(trained_l
         (lambda lm: editing.ask(lm, ["Paris is in"], [["Italy"]], "delta"), "not a Delta"),
         (lambda lm: editing.ask(lm, ["\ud800"], [["Italy"]]), "half a character"),
         (lambda lm: editing.Request("The capital of {} is", "France", 3), "give a text"),
+        (lambda lm: editing.Request("The capital of {} is", "France", "Rome", keep=7), "text to keep 7: .*give a text"),
         (lambda lm: editing.Request(b"The capital of {} is", "France", "Rome"), "give a text"),
         (lambda lm: editing.Request("The capital of {} is", "Fr\ud800", "Rome"), "half a character"),
         (lambda lm: editing.edit(lm, {"prompt": "The capital of {} is"}), "not an editing.Request"),

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import sys
 import time
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from multiprocessing import util
 from pathlib import Path
 
 from benchmarks.sweep.executors.workers import Workers
@@ -17,6 +21,8 @@ from benchmarks.sweep.runner import run_bench
 from benchmarks.sweep.search.place import places
 from benchmarks.sweep.shards import Part, parts
 from editing.progress import progress
+
+INTERRUPTED = 130
 
 
 @dataclass(frozen=True)
@@ -45,14 +51,20 @@ def run_parts(plan: Plan, out: Path, workers: Workers, device: str | None, quiet
         ProcessPoolExecutor(count, mp_context=spawn, initializer=_bind, initargs=(numbers, count, device)) as pool,
         progress(len(pieces), unit="parts", show=not quiet) as bar,
     ):
-        futures = [pool.submit(work, plan, out, device, part) for part in pieces]
+        others = multiprocessing.active_children()
         try:
+            with _interrupts_held():
+                futures = [pool.submit(_part, plan, out, device, part) for part in pieces]
             for future in as_completed(futures):
                 ran += future.result()
                 bar.update()
         except BrokenProcessPool:
             bar.write("a worker died; this process goes on with what is left", file=sys.stderr)
         except BaseException:
+            for worker in multiprocessing.active_children():
+                if worker not in others and worker.pid:  # a terminal interrupts them as well, `kill -INT` does not
+                    with suppress(ProcessLookupError):
+                        os.kill(worker.pid, signal.SIGINT)
             pool.shutdown(cancel_futures=True)
             raise
     return Parted(ran, time.perf_counter() - began)
@@ -86,6 +98,35 @@ def gpu_of(number: int, gpus: int, visible: str = "") -> str:
 def threads_of(count: int, cores: int) -> int:
     """Threads of each of `count` workers."""
     return max(1, cores // count)
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """A process started in the block holds SIGINT back until it unblocks it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _part(plan: Plan, out: Path, device: str | None, part: Part) -> int:
+    """`work` in a worker. An interrupt ends the worker without a traceback, and before it takes another part."""
+    signal.signal(signal.SIGINT, _interrupt_once)
+    try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        return work(plan, out, device, part)
+    except KeyboardInterrupt:
+        util._exit_function()  # as a process of multiprocessing ends: its semaphores are given back
+        os._exit(INTERRUPTED)
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a worker without work has nothing to interrupt
+
+
+def _interrupt_once(number: int, frame: object) -> None:
+    """A second interrupt must not stop what the first one puts in order."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def work(plan: Plan, out: Path, device: str | None, part: Part) -> int:

@@ -228,7 +228,7 @@ def test_json_on_the_command_line(tiny: World) -> None:
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ((), "nothing names the model; give one of them"),
+        ((), "nothing names the model; give --model REF"),
         (("--model", "gpt2", "--ladder", "demo"), "--model and --ladder both name the model"),
         (("--model", "gpt2", "--out", "x"), "--out needs --ladder"),
         (("--model", "gpt2", "--methods", "romeo"), "romeo"),

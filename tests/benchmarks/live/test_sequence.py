@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -15,7 +16,7 @@ from cli import cli
 from editing.errors import BadData, BadRequest
 from editing.model.language_model import hash_weights
 from editing.stats.statistics import ModelStatistics
-from tests.benchmarks.tiny import tiny_model, world
+from tests.benchmarks.tiny import facts, tiny_model, world
 
 
 def test_checkpoints_are_log_spaced() -> None:
@@ -64,8 +65,15 @@ def test_nothing_known_apart_is_refused(tmp_path: Path) -> None:
 
 
 def test_too_many_edits_are_refused_before_a_model_is_loaded(tmp_path: Path) -> None:
-    with pytest.raises(BadRequest, match=r"has \d+ facts to edit, 99999 were asked for"):
+    with pytest.raises(
+        BadRequest, match=r"has \d+ facts, \d+ of them kept apart .*; 99999 edits need more; lower --edits"
+    ):
         run_sequences("no/such-model", ["rome"], 99999, tmp_path)
+    (tmp_path / "one.json").write_text(json.dumps(facts()[:1]))
+    with pytest.raises(BadRequest, match=r"has 1 facts, 1 of them kept apart .*; add facts about a second subject"):
+        run_sequences("no/such-model", ["rome"], 1, tmp_path, dataset=str(tmp_path / "one.json"))
+    with pytest.raises(BadData, match=r"one.json: cannot write there"):
+        run_sequences("no/such-model", ["rome"], 1, tmp_path / "one.json")
     done = CliRunner().invoke(cli, ["sequence", "--model", "x", "--methods", "rom", "--out", str(tmp_path)])
     assert done.exit_code == 2 and "rom" in done.output
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -15,6 +16,7 @@ import psutil
 import pytest
 
 from benchmarks.sweep.executors.execute import execute
+from benchmarks.sweep.executors.local import _interrupt_once, _interrupts_held
 from benchmarks.sweep.executors.slurm import array_script
 from benchmarks.sweep.executors.workers import Workers
 from benchmarks.sweep.planning.plan import Edits
@@ -124,6 +126,37 @@ def test_status_tells_done_failed_running_and_left(tiny: World, undisturbed: Pat
     assert (status(tmp_path).unreadable, status(tmp_path).done) == (1, half.done - 1)
     with pytest.raises(BadData, match="no run there"):
         status(tmp_path / "cells")
+
+
+def test_processes_start_with_interrupts_held() -> None:
+    code = "import signal; print(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, []))"
+    with _interrupts_held():
+        held = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    after = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (held.stdout.strip(), after.stdout.strip()) == ("True", "False")
+
+
+def test_a_second_interrupt_is_not_heard() -> None:
+    before = signal.signal(signal.SIGINT, _interrupt_once)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [4, 8, 12])
+def test_interrupted_workers_end_without_a_traceback(tiny: World, tmp_path: Path, seconds: float) -> None:
+    """Only the parent is interrupted, as by `kill -INT`: while workers start, or at work."""
+    command = [sys.executable, "cli.py", "bench", "--ladder", tiny.ladder, "--datasets", tiny.facts, "--kinds", "fact"]
+    command += ["--workers", "2", "--out", str(tmp_path / "run")]
+    parent = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    time.sleep(seconds)
+    parent.send_signal(signal.SIGINT)
+    said, _ = parent.communicate(timeout=60)
+    assert parent.returncode == 130 and "run the same command to go on" in said and "Traceback" not in said
 
 
 @pytest.mark.slow

@@ -144,7 +144,17 @@ def test_other_languages_and_relations(tmp_path: Path) -> None:
         (('cloze_fr = "Elle prend son archet et joue du"', ""), "no 'cloze_fr'; write one sentence"),
         (('color = "brown"', "color = 3"), "color"),
         (('color = "brown"', 'color = ["brown"]'), "color must be one text, is .'brown'.; change it"),
-        (('en = "violoncello"', 'es = "violoncello"'), "no 'en'; write the name in that language"),
+        (
+            ('en = "violoncello"', 'es = "violoncello"'),
+            "concept 'violoncelle': no 'en'; write the name in that language",
+        ),
+        (('"the low strings"', '"the low {strings}"'), "concept 'violoncello': .*unknown marker {strings}"),
+        (("[[concept]]", "[elicit]\nfoo = 'x'\n[[concept]]"), "elicit: unknown key 'foo'; use one of frames_en"),
+        (("[[concept]]", "[elicit]\nframes_en = 'x'\n[[concept]]"), "elicit.frames_en: must be a list"),
+        (
+            ("[[concept]]", "[elicit]\nframes_en = [{ text = 'It is', definition = 0 }]\n[[concept]]"),
+            "elicit.frames_en 1: no <def> in 'It is'; write its place",
+        ),
         (("[[concept]]", "[[concept]"), "not readable as TOML"),
         (("[[concept]]", 'languages = ["en", "en"]\n[[concept]]'), "languages: must be different codes"),
         (
