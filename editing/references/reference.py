@@ -102,6 +102,8 @@ def parse(reference: str | os.PathLike[str]) -> Parsed:
         return Parsed("folder", text)
     if text.endswith(".gguf"):
         raise BadModel(f"model {text!r:.120}: to read a GGUF file write gguf:{text:.120}")
+    if text.count("/") > 1 and os.path.isdir(text):
+        raise BadModel(f"model {text!r:.120}: to read a folder write ./{text:.120}")
     if not _HUB.fullmatch(text) or ".." in text or "--" in text.partition("@")[0]:
         raise BadModel(f"model {text!r:.120}: not a model reference; write {FORMS}")
     return Parsed("hub", text)

@@ -305,3 +305,10 @@ def test_unknown_device_and_dtype(tiny: Path) -> None:
         load_model(str(tiny), device="abacus")
     with pytest.raises(BadModel, match="unknown dtype"):
         load_model(str(tiny), dtype="int3")
+
+
+def test_a_folder_without_its_dot_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a" / "b" / "model").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BadModel, match=r"to read a folder write \./a/b/model"):
+        parse("a/b/model")
