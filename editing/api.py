@@ -52,9 +52,9 @@ def request(
     if lookup is None:
         lookup = "subject_last" if any(slot_count(text) for text in prompts) else "last"
     name = id or f"{subject or (prompts[0] if prompts else '')} -> {', '.join(targets)}"
-    more = {"contrast": _texts("contrast", contrast), "keep": _texts("text to keep", keep)}
-    more["documents"] = tuple(map(tuple, documents))
-    return EditRequest(name, prompts, subject, targets, lookup, lang, **more)  # type: ignore[arg-type]
+    texts = tuple(map(tuple, documents))
+    contrasted, kept = _texts("contrast", contrast), _texts("text to keep", keep)
+    return EditRequest(name, prompts, subject, targets, lookup, lang, texts, contrasted, kept)  # type: ignore[arg-type]
 
 
 def _texts(what: str, value: object) -> tuple[str, ...]:

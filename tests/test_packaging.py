@@ -87,16 +87,27 @@ def test_what_tests_import_is_required_for_development():
     assert named(PROJECT["optional-dependencies"]["dev"]) == development
 
 
-@pytest.mark.parametrize(("before", "after"), [("", "PASSIVE"), ("ACTIVE", "ACTIVE")])
-def test_idle_threads_sleep_unless_the_user_says_otherwise(monkeypatch: pytest.MonkeyPatch, before: str, after: str):
-    monkeypatch.setenv("OMP_WAIT_POLICY", before)
+@pytest.mark.parametrize(
+    ("name", "before", "after"),
+    [
+        ("OMP_WAIT_POLICY", "", "PASSIVE"),
+        ("OMP_WAIT_POLICY", "ACTIVE", "ACTIVE"),
+        ("OPENBLAS_NUM_THREADS", "", "1"),
+        ("OPENBLAS_NUM_THREADS", "2", "2"),
+    ],
+)
+def test_threads_do_not_spin_unless_the_user_says_otherwise(
+    monkeypatch: pytest.MonkeyPatch, name: str, before: str, after: str
+):
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    monkeypatch.setenv(name, before)
     if not before:
-        monkeypatch.delenv("OMP_WAIT_POLICY")
+        monkeypatch.delenv(name)
     monkeypatch.setattr("sys.argv", ["valley", "--version"])
     with pytest.raises(SystemExit) as done:
         cli.main()
     assert done.value.code == 0
-    assert os.environ["OMP_WAIT_POLICY"] == after
+    assert os.environ[name] == after
 
 
 def test_the_version_is_had_without_torch():

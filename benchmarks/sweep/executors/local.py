@@ -117,7 +117,8 @@ def _part(plan: Plan, out: Path, device: str | None, part: Part) -> int:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         return work(plan, out, device, part)
     except KeyboardInterrupt:
-        util._exit_function()  # as a process of multiprocessing ends: its semaphores are given back
+        # as a process of multiprocessing ends: its semaphores are given back
+        util._exit_function()  # pyright: ignore[reportAttributeAccessIssue]
         os._exit(INTERRUPTED)
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a worker without work has nothing to interrupt
