@@ -141,12 +141,15 @@ def format_where(result: Where) -> str:
         places = ", ".join(f"{p} {layer} ({v:.3f})" for layer, p, v in top.itertuples(index=False, name=None))
         lines.append(f"localiser (causal tracing, layer of the largest effect per token): {places}")
     lines += [f"failed: {line}" for line in result.failed[:5]]
-    lines.append(f"wrote {result.file}; use it with: valley edit --model {result.model} --at {result.file}")
+    lines.append(
+        f"wrote {result.file}; use it with: valley edit --model {result.model} --at {result.file} and --fact, --rename "
+        "or --retarget"
+    )
     lines += [f"  {kind}: valley edit --model {result.model} {one.line}" for kind, one in result.chosen.items()]
     return "\n".join(lines)
 
 
 def _line(one: Choice) -> tuple[str, ...]:
-    site, lookup = one.settings.get("site", "mlp"), one.settings.get("lookup") or "as asked"
+    site, lookup = one.settings.get("site", "mlp"), one.settings.get("lookup") or "the request's"
     scores = (f"{one.generalisation:.3f}", f"{one.specificity:.3f}", f"{one.score:.3f} ({one.low:.3f}-{one.high:.3f})")
     return one.kind, one.method, site, lookup, f"{one.layer} of {one.layers}", f"{one.dose:g}", *scores, str(one.n)
