@@ -21,10 +21,9 @@ from typing import Any
 import click
 
 from benchmarks.cases import Case
-from benchmarks.ladders import load_ladder, present_rungs
-from benchmarks.measure import Base, open_model, statistics_of
+from benchmarks.measure import Base
 from benchmarks.speed.methods.axes import FEW, SEARCH, tried
-from benchmarks.speed.methods.settings import Outcome, composite_of, known_cases, outcome, rows_of, write
+from benchmarks.speed.methods.settings import Outcome, composite_of, known_cases, opened, outcome, rows_of, write
 from editing.errors import UserError
 from editing.model import LanguageModel
 from editing.stats import ModelStatistics
@@ -73,10 +72,10 @@ class Facts:
                 self.defaults[name] = self.at(name, {})
             except UserError as error:
                 self.defaults[name] = error
-        found = self.defaults[name]
-        if isinstance(found, UserError):
-            raise found
-        return found
+        default = self.defaults[name]
+        if isinstance(default, UserError):
+            raise default
+        return default
 
     def gain(self, name: str, one: Outcome) -> tuple[float, float, float]:
         """How much the composite is above the default's, and the interval; above 0 where the default is refused."""
@@ -95,7 +94,7 @@ def searched(
     Args:
         whole: whether every placebo is measured. most: how many settings are tried.
     """
-    done, found = {row["settings"] for row in rows}, list(rows)
+    done, lines = {row["settings"] for row in rows}, list(rows)
     for settings in islice(tried(name, facts.lm, few), most):
         key = json.dumps(settings)
         if key in done:
@@ -103,7 +102,7 @@ def searched(
         line: dict[str, Any] = {"settings": key}
         try:
             one = (
-                facts.at(name, settings, None if whole else best_of(found))
+                facts.at(name, settings, None if whole else best_of(lines))
                 if settings
                 else facts.measured_default(name)
             )
@@ -114,7 +113,7 @@ def searched(
             line |= {key: one.line[key] for key in KEPT}
             line |= dict(zip(("gain", "gain_low", "gain_high"), (round(v, 4) for v in gain), strict=True))
             line |= {key: one.line[key] for key in ("seconds_edit", "moved", "error")}
-        found.append(line)
+        lines.append(line)
         yield line
 
 
@@ -142,27 +141,23 @@ def main(
     """Measure the settings that OUT.csv lacks."""
     rows = rows_of(out)
     chosen = [one for one in methods.split(",") if one] or list(FEW if few else SEARCH)
-    for rung in present_rungs(load_ladder(ladder))[0]:
-        if rungs and rung.name not in rungs.split(","):
-            continue
-        lm = open_model(rung.model, None)
-        statistics = statistics_of(lm, 0, quiet=True)
+    for rung, lm, statistics in opened(ladder, rungs):
         facts, others = Facts(lm, statistics, *known_cases(lm, known, skip)), None
         for name in chosen:
-            own = [row for row in rows if (row["rung"], row["method"]) == (rung.name, name)]
+            own = [row for row in rows if (row["rung"], row["method"]) == (rung, name)]
             for line in searched(facts, name, own, few, whole, most):
-                own.append({"rung": rung.name, "method": name} | line)
+                own.append({"rung": rung, "method": name} | line)
                 rows.append(own[-1])
                 write(out, rows)
                 shown = {k: line.get(k) for k in ("efficacy", "composite", "gain", "error")}
-                click.echo(f"{rung.name} {name} {line['settings']} {shown}")
+                click.echo(f"{rung} {name} {line['settings']} {shown}")
             best = best_of(own)
             if best is None or not float(best["gain"]) > SLACK or best.get("other_composite") not in (None, ""):
                 continue
             others = others or Facts(lm, statistics, *known_cases(lm, known, skip + known))
             best |= on_others(others, name, best)
             write(out, rows)
-            click.echo(f"{rung.name} {name} best {best['settings']}: {best['other_gain']:+.2f} on other facts")
+            click.echo(f"{rung} {name} best {best['settings']}: {best['other_gain']:+.2f} on other facts")
 
 
 if __name__ == "__main__":

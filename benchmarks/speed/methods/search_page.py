@@ -35,24 +35,24 @@ def as_text(settings: str) -> str:
 
 def bests(search: pd.DataFrame) -> dict[tuple[str, str], dict[Any, Any]]:
     """(rung, method) -> the best line, with `tried`, `reaching` and the default's efficacy and composite."""
-    found = {}
+    best_lines = {}
     for (rung, method), own in search.groupby(["rung", "method"], sort=False):
         rows = own.astype(object).where(own.notna(), "").to_dict("records")
         best, default = best_of(rows), next((row for row in rows if row["settings"] == "{}"), None)
         reaching = sum(row["efficacy"] != "" and float(row["efficacy"]) >= ENOUGH for row in rows)
         about = {"tried": len(rows), "reaching": reaching, "default": default}
-        found[str(rung), str(method)] = (best or {}) | about
-    return found
+        best_lines[str(rung), str(method)] = (best or {}) | about
+    return best_lines
 
 
 def search_table(search: pd.DataFrame, rung: str) -> list[str]:
     """The table of one model; empty where nothing was searched."""
-    found = {method: best for (name, method), best in sorted(bests(search).items()) if name == rung}
-    if not found:
+    best_lines = {method: best for (name, method), best in sorted(bests(search).items()) if name == rung}
+    if not best_lines:
         return []
     heads = ["settings", f"reach {ENOUGH:.2f}", "default", "best", "best - default", "on other facts", "best settings"]
     lines = [f"Search on {rung}:", "", f"| method | {' | '.join(heads)} |", "|---|" + "---:|" * 6 + "---|"]
-    for method, best in found.items():
+    for method, best in best_lines.items():
         default = best["default"]
         cells = [str(best["tried"]), str(best["reaching"])]
         cells += [number(default["composite"]) if default and default["composite"] != "" else "refused"]
@@ -68,7 +68,7 @@ def search_table(search: pd.DataFrame, rung: str) -> list[str]:
             ]
         mark = "**" if _gains(best) else ""
         lines.append(f"| {mark}`{method}`{mark} | {' | '.join(cells)} |")
-    lacking = ", ".join(f"`{name}`" for name in sorted(set(SEARCH) - set(found)))
+    lacking = ", ".join(f"`{name}`" for name in sorted(set(SEARCH) - set(best_lines)))
     return [*lines, "", *([f"Not searched on {rung}: {lacking}.", ""] if lacking else [])]
 
 
@@ -80,14 +80,14 @@ def _gains(best: dict[Any, Any]) -> bool:
 def missed(table: pd.DataFrame, search: pd.DataFrame, default: str) -> dict[str, dict[str, list[str]]]:
     """Method -> where its default misses, and by how much: "efficacy"; "composite", where the gain of the best holds on
     other facts or was not measured there; "chance", where it does not hold."""
-    found = bests(search)
+    best_lines = bests(search)
     where: dict[str, dict[str, list[str]]] = {"efficacy": {}, "composite": {}, "chance": {}}
     for row in table[(table["settings"] == default) & ~(table["efficacy"] >= ENOUGH)].to_dict("records"):
-        best = found.get((row["rung"], SAME.get(row["method"]) or row["method"]))
+        best = best_lines.get((row["rung"], SAME.get(row["method"]) or row["method"]))
         searched = "" if best is None else f"; {best['reaching']} of {best['tried']} settings reach it"
         value = number(row["efficacy"]) or "refused"
         where["efficacy"].setdefault(row["method"], []).append(f"{row['rung']} {value}{searched}")
-    for (rung, method), best in found.items():
+    for (rung, method), best in best_lines.items():
         if _gains(best):
             other = best.get("other_gain", "")
             kind = "chance" if other != "" and float(other) <= SLACK else "composite"
@@ -121,22 +121,23 @@ def verdicts(table: pd.DataFrame, search: pd.DataFrame, default: str) -> list[st
 
 def summary(search: pd.DataFrame) -> list[str]:
     """In how many pairs of a method and a model one default is enough."""
-    found = bests(search)
-    if not found:
+    best_lines = bests(search)
+    if not best_lines:
         return []
-    reachable = [key for key, best in found.items() if best["reaching"]]
-    reached = [key for key in reachable if _reaches(found[key]["default"])]
-    better = [best for best in found.values() if _gains(best)]
+    reachable = [key for key, best in best_lines.items() if best["reaching"]]
+    reached = [key for key in reachable if _reaches(best_lines[key]["default"])]
+    better = [best for best in best_lines.values() if _gains(best)]
     there = [best for best in better if best.get("other_gain", "") != ""]
     holds = [best for best in there if float(best["other_gain"]) > SLACK]
     certain = sum(float(best["other_low"]) > 0 for best in holds)
     same = ", ".join(f"`{one}` (single edits are those of `{other}`)" for one, other in SAME.items())
     return [
-        f"**One default for every model?** {len(found)} pairs of a method and a model were searched. In "
+        f"**One default for every model?** {len(best_lines)} pairs of a method and a model were searched. In "
         f"{len(reachable)} of them some setting reaches efficacy {ENOUGH:.2f}; there the default does in "
-        f"{len(reached)}. In {len(found) - len(better)} of {len(found)} the default's composite is at most {SLACK:.2f} "
-        f"below the best found. Of the other {len(better)} defaults, {len(holds)} are more than {SLACK:.2f} below it "
-        f"on facts that chose nothing, too ({certain} with an interval above 0), {len(there) - len(holds)} are not, "
+        f"{len(reached)}. In {len(best_lines) - len(better)} of {len(best_lines)} the default's composite is at most "
+        f"{SLACK:.2f} below the best found. Of the other {len(better)} defaults, {len(holds)} are more than "
+        f"{SLACK:.2f} below it on facts that chose nothing, too ({certain} with an interval above 0), "
+        f"{len(there) - len(holds)} are not, "
         f"and {len(better) - len(there)} were not measured there. Not searched: "
         f"{', '.join(f'`{name}`' for name in NO_SETTINGS)} (no settings), {same}.",
         "",

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -156,6 +156,14 @@ def measured_methods() -> list[str]:
     return [name for name in method_names() if name not in (*CONTROLS, *ERASURES)]
 
 
+def opened(ladder: str, rungs: str) -> Iterator[tuple[str, LanguageModel, ModelStatistics]]:
+    """Name, model and statistics of the present rungs of a ladder, one after another; `rungs` names some of them."""
+    for rung in present_rungs(load_ladder(ladder))[0]:
+        if not rungs or rung.name in rungs.split(","):
+            lm = open_model(rung.model, None)
+            yield rung.name, lm, statistics_of(lm, 0, quiet=True)
+
+
 def rows_of(out: Path) -> list[dict[Any, Any]]:
     """The lines of a table that may not be there yet."""
     return pd.read_csv(out, keep_default_na=False).to_dict("records") if out.exists() else []
@@ -178,15 +186,11 @@ def main(out: Path, ladder: str, rungs: str, methods: str, known: int, default_o
     rows = rows_of(out)
     done = {(row["rung"], row["method"], row["settings"]) for row in rows}
     chosen = [one for one in methods.split(",") if one] or measured_methods()
-    for rung in present_rungs(load_ladder(ladder))[0]:
-        if rungs and rung.name not in rungs.split(","):
-            continue
-        lm = open_model(rung.model, None)
-        statistics = statistics_of(lm, 0, quiet=True)
+    for rung, lm, statistics in opened(ladder, rungs):
         cases, base = known_cases(lm, known)
         for name in chosen:
             for settings in PRESETS[:1] if default_only else PRESETS:
-                key = {"rung": rung.name, "method": name, "settings": json.dumps(settings)}
+                key = {"rung": rung, "method": name, "settings": json.dumps(settings)}
                 if tuple(key.values()) in done:
                     continue
                 try:
@@ -196,7 +200,7 @@ def main(out: Path, ladder: str, rungs: str, methods: str, known: int, default_o
                 rows.append(key | about)
                 write(out, rows)
                 shown = {k: about.get(k) for k in ("efficacy", "composite", "seconds_edit", "error")}
-                click.echo(f"{rung.name} {name} {json.dumps(settings)} {shown}")
+                click.echo(f"{rung} {name} {json.dumps(settings)} {shown}")
 
 
 if __name__ == "__main__":
