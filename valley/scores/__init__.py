@@ -26,19 +26,8 @@ from valley.scores.plan import (
 )
 from valley.scores.points import points
 from valley.scores.published import PLACE, SCORE_COLUMNS, TABLES
-from valley.scores.settings import (
-    BASE,
-    CONCEPTS,
-    PARTS,
-    Resampler,
-    choose,
-    is_placebo_of,
-    on_split,
-    placebo_of,
-    placebos,
-    stratum,
-    units_of,
-)
+from valley.scores.resampling import BASE, PARTS, Resampler, units_of
+from valley.scores.settings import CONCEPTS, choose, is_placebo_of, on_split, placebo_of, placebos, stratum
 from valley.scores.sizes import editability, format_editability, format_regret
 from valley.scores.strengths import AXES, DEMANDS, StrengthAxis, axes_of, strengths
 

@@ -17,25 +17,10 @@ from valley.scores.cases import at_full_dose, check, coded, scores_of
 from valley.scores.composites import Composite, by_name, chooser, composites
 from valley.scores.grid import grids
 from valley.scores.plan import AnalysisPlan
-from valley.scores.settings import (
-    BASE,
-    COMPOSITES,
-    GROUP,
-    Drawn,
-    Resampler,
-    choose,
-    composites_of,
-    group_means,
-    on_split,
-    pareto,
-    placebo_of,
-    placebos,
-    ruler_of,
-    stratum,
-    units_of,
-)
+from valley.scores.resampling import BASE, COMPOSITES, Drawn, Resampler, bounds, composites_of, units_of
+from valley.scores.settings import GROUP, choose, group_means, on_split, pareto, placebo_of, placebos, ruler_of, stratum
 from valley.scores.strengths import counted_rate, family_of, foreign_to_prose, strange_to_sentences
-from valley.statistics import hypervolume, selection_regret, size_of, t_interval
+from valley.statistics import hypervolume, selection_regret, size_of
 
 # From the front of settings, beside the METRICS of the best one.
 FRONT = ("e_hv", "gen_at_spec", "spec_at_spec", "delta_loc", "delta_layer")
@@ -90,9 +75,8 @@ class Available:
         j = self.column(metric)
         drawn = self.samples[:, :, j]
         low, high, se = np.full((3, len(drawn)), np.nan)
-        for i, units in enumerate(self.lines["units"]):
-            sides = t_interval(self.values[i : i + 1, j], drawn[i][:, None], int(units))
-            low[i], high[i] = (float(np.clip(side[0], -1, 1)) for side in sides)
+        for i, (units, cases) in enumerate(zip(self.lines["units"], self.lines["n"], strict=True)):
+            (low[i],), (high[i],) = bounds(drawn[i][:, None], int(units), int(cases), self.values[i : i + 1, j])
             if not np.isnan(low[i]):
                 se[i] = np.nanstd(drawn[i], ddof=1)
         return self.lines.assign(value=self.values[:, j], se=se, low=low, high=high, dev=self.dev[:, j])

@@ -30,14 +30,11 @@ from valley.rows import (
 from valley.scores.case_columns import OPTIONAL
 from valley.scores.cases import NEEDED, at_full_dose, check, scores_of
 from valley.scores.composites import PRIMARY, Composite
+from valley.scores.resampling import Drawn, Resampler, bounds, kind_mean, units_of
 from valley.scores.settings import (
     GROUP,
-    Drawn,
-    Resampler,
-    bounds,
     choose,
     gates_failed,
-    kind_mean,
     measured,
     needed,
     on_split,
@@ -45,7 +42,6 @@ from valley.scores.settings import (
     placebos,
     ruler_of,
     stratum,
-    units_of,
 )
 from valley.scores.strengths import AXES
 
@@ -285,7 +281,7 @@ def _line(prepared: _Prepared, rung: dict, kind: str) -> dict:
     drawn = resampler.draw(used, noise)
     point, samples = drawn.metrics(prepared.ruler)
     line["gates"] = json.dumps({name: round(value, 4) for name, value in gates_failed(used, noise).items()})
-    low, high = bounds(samples, units_of(used))
+    low, high = bounds(samples, units_of(used), len(used))
     line |= _estimates(point, low, high)
     line |= {
         "drawn": drawn,
@@ -370,7 +366,7 @@ def _overall(rung: dict, per_kind: list[dict], n_errors: int, unlike: str) -> di
     if refused:
         return line
     point, samples = kind_mean([(part["point"], part["samples"]) for part in per_kind])
-    low, high = bounds(samples, min(part["units"] for part in per_kind))
+    low, high = bounds(samples, *(min(part[name] for part in per_kind) for name in ("units", "n_used")))
     gaps = {}
     for metric in (m for m, value in zip(METRICS, point, strict=True) if np.isnan(value)):
         whose: dict[str, list[str]] = {}

@@ -11,16 +11,8 @@ from valley.rows import ALL, METRICS, NET, PROBE_KINDS, RUNG
 from valley.scores.cases import UNIT, matching, net_of_siblings, unit_numbers, without_errors
 from valley.scores.composites import chooser
 from valley.scores.curve import Analysis
-from valley.scores.settings import (
-    GROUP,
-    bounds,
-    group_means,
-    kind_mean,
-    needed,
-    on_split,
-    stratum,
-    units_of,
-)
+from valley.scores.resampling import bounds, kind_mean, units_of
+from valley.scores.settings import GROUP, group_means, needed, on_split, stratum
 from valley.scores.sizes import ALL_SIZES, sizes
 from valley.scores.strengths import AXES, strengths
 from valley.statistics import size_of
@@ -90,7 +82,7 @@ def kind_points(analysis: Analysis) -> pd.DataFrame:
             continue
         units, group = analysis.drawn[*(line[k] for k in RUNG), line["edit_kind"]]
         value, drawn = group.kinds()
-        low, high = bounds(drawn, units)
+        low, high = bounds(drawn, units, group.cases)
         about = {k: line[k] for k in (*RUNG, "edit_kind", "method", "n_known")} | {"units": units}
         for i, kind in enumerate(PROBE_KINDS):
             if not np.isnan(value[i]):
@@ -121,7 +113,7 @@ def transfer_points(analysis: Analysis) -> pd.DataFrame:
                 continue
             used = used.assign(**{NET: used["net"]})
             value, drawn = analysis.resampler.draw(used).metrics(analysis.ruler)
-            low, high = bounds(drawn, units_of(used))
+            low, high = bounds(drawn, units_of(used), len(used))
             i = METRICS.index(NET)
             lines.append(
                 {k: line[k] for k in (*RUNG, "edit_kind", "method")}

@@ -9,7 +9,8 @@ from valley.rows import CONTROLS, METRICS, RUNG, SETTING, kind_order
 from valley.scores.cases import coded
 from valley.scores.composites import chooser
 from valley.scores.curve import Analysis
-from valley.scores.settings import GROUP, bounds, group_means, needed, on_split, pareto, stratum, units_of
+from valley.scores.resampling import bounds, units_of
+from valley.scores.settings import GROUP, group_means, needed, on_split, pareto, stratum
 
 SCORES = ("generalisation", "specificity", "score")
 
@@ -41,7 +42,7 @@ def points(analysis: Analysis) -> pd.DataFrame:
             if len(part) < needed(min_known, pick["edit_kind"]):
                 continue
             point, samples = analysis.resampler.draw(part).metrics(one)
-            low, high = bounds(samples, units_of(part))
+            low, high = bounds(samples, units_of(part), len(part))
             setting = key[-2:]
             line = dict(zip(GROUP, key, strict=True)) | {"n": len(part)}
             for name in SCORES:

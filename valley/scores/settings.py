@@ -1,4 +1,4 @@
-"""How editable a rung is: mean scores per setting, the best setting chosen on dev, the Pareto front, intervals.
+"""How editable a rung is: mean scores per setting, the best setting chosen on dev, the Pareto front, controls.
 
 All functions take a table and give a table. A *group* is one rung x edit kind x method x setting.
 """
@@ -7,18 +7,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache
 
 import numpy as np
 import pandas as pd
 
 from valley.rows import (
     ALL_DEV,
-    CASE,
     CONTROLS,
-    GENERALISATION,
-    METRICS,
     NET,
     PLACEBO,
     PROBE_KINDS,
@@ -29,23 +25,16 @@ from valley.rows import (
 )
 from valley.scores.cases import coded
 from valley.scores.composites import (
-    CASE_COLUMNS,
     PRIMARY,
     Composite,
-    Means,
     chooser,
-    composites,
     failed_gates,
     fails_gates,
     ruler,
 )
-from valley.statistics import draw_weights, t_interval, weighted_means
+from valley.scores.resampling import BASE, PARTS, gated, named_means
 
 GROUP: tuple[str, ...] = (*RUNG, "edit_kind", *SETTING)
-PARTS = (*PROBE_KINDS, *CASE_COLUMNS)  # what composites are made of
-BASE = (*PARTS, NET)  # means of case scores, from which METRICS and COMPOSITES follow
-_OF_EDIT, _OF_PLACEBO = pd.Index(BASE), pd.Index(PARTS)  # made once: pandas makes it of a list of names in every call
-COMPOSITES = tuple(one.name for one in composites())
 CONCEPTS = 20  # cases that a rung must have of edits whose subject is a concept, of which there are few
 
 
@@ -80,16 +69,10 @@ def group_means(scores: pd.DataFrame, one: Composite) -> pd.DataFrame:
     grouped = scores.groupby(list(GROUP), observed=True)
     means = grouped[[name for name in BASE if name in scores]].mean()
     means[NET] = means[NET].clip(lower=0)
-    named = _named(means.reindex(columns=list(PARTS)).to_numpy(dtype="float64"), None)
+    named = named_means(means.reindex(columns=list(PARTS)).to_numpy(dtype="float64"), None)
     means["generalisation"], means["specificity"] = one.parts(named)
     means["score"] = gated(one, named, fails_gates(named))
     return means.assign(n=grouped.size()).reset_index()
-
-
-def gated(one: Composite, means: Means, failed: np.ndarray | bool) -> np.ndarray:
-    """(n,) of the composite, 0 where a gate is failed; NaN stays."""
-    made = one(means)
-    return np.where(failed & ~np.isnan(made), 0.0, made) if one.gated else made
 
 
 def candidates(tried: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame:
@@ -221,110 +204,11 @@ def pareto(points: pd.DataFrame) -> pd.DataFrame:
     return points.iloc[keep[::-1]]
 
 
-class Resampler:
-    """Bootstrap weights of every case of a run, drawn once, so that all rungs and settings see the same draws.
-
-    Edit kinds are resampled each on their own (their cases are never exchanged), cases within relations.
-    """
-
-    def __init__(self, scores: pd.DataFrame, draws: int, seed: int) -> None:
-        if draws < 0:
-            raise RowsError(f"draws is {draws}; give 0 (no intervals) or more")
-        self.draws = draws
-        parts, pairs = [], []
-        cases = scores.drop_duplicates("pair").sort_values(["ladder", "edit_kind", "cluster", *CASE], kind="stable")
-        for (ladder, kind), part in cases.groupby(["ladder", "edit_kind"], observed=True):
-            pairs.append(part["pair"].to_numpy())
-            parts.append(draw_weights(part["cluster"].tolist(), draws, [seed, *f"{ladder}/{kind}".encode()]))
-        order = np.argsort(np.concatenate(pairs)) if pairs else np.zeros(0, dtype=int)
-        self._pairs = np.concatenate(pairs)[order] if pairs else np.zeros(0, dtype=int)
-        # (cases, draws), so that the weights of some cases are whole lines
-        self._weights = (np.concatenate(parts, axis=1) if parts else np.zeros((draws, 0))).T[order]
-
-    def weights(self, part: pd.DataFrame) -> np.ndarray:
-        """(draws, len(part)): how often each case of `part`, lines of the scores that this was made of, is drawn."""
-        return self._weights[np.searchsorted(self._pairs, part["pair"].to_numpy())].T
-
-    def draw(self, part: pd.DataFrame, placebo: pd.DataFrame | None = None) -> Drawn:
-        """The cases of one group, at least one, and every bootstrap draw of them; beside their placebo edits."""
-        noise = None if placebo is None or placebo.empty else self._means(placebo, _OF_PLACEBO)
-        return Drawn(self._means(part, _OF_EDIT), noise)
-
-    def _means(self, part: pd.DataFrame, columns: pd.Index) -> tuple[np.ndarray, np.ndarray]:
-        """(1, k) means and (draws, k) bootstrapped means of `columns`."""
-        values = part[columns].to_numpy(dtype="float64")
-        return weighted_means(np.ones((1, len(part))), values), weighted_means(self.weights(part), values)
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """One group as its cases are and as each bootstrap draw has them: the means that all its scores are made of.
-
-    Every score is an estimate (k,) and its samples (draws, k).
-
-    Attributes:
-        values: means of BASE, (1, k) of the cases and (draws, k). placebo: of PARTS of the placebo edits, or None.
-    """
-
-    values: tuple[np.ndarray, np.ndarray]
-    placebo: tuple[np.ndarray, np.ndarray] | None = None
-
-    @cached_property
-    def _named(self) -> list[Means]:
-        placebo = self.placebo or (None, None)
-        return [_named(means[:, :-1], noise) for means, noise in zip(self.values, placebo, strict=True)]
-
-    @cached_property
-    def _failed(self) -> bool:
-        """Whether the estimate fails a gate."""
-        return bool(fails_gates(self._named[0])[0])
-
-    def metrics(self, one: Composite) -> tuple[np.ndarray, np.ndarray]:
-        """METRICS by the composite `one`."""
-        pairs = zip(self._named, self.values, strict=True)
-        point, samples = (_metrics(one, named, means[:, -1], self._failed) for named, means in pairs)
-        return point[0], samples
-
-    def kinds(self) -> tuple[np.ndarray, np.ndarray]:
-        """PROBE_KINDS, those of generalisation above placebo where there is one."""
-        net = () if self.placebo is None else GENERALISATION
-        point, samples = (
-            np.column_stack([named.net(kind) if kind in net else named.values[kind] for kind in PROBE_KINDS])
-            for named in self._named
-        )
-        return point[0], samples
-
-    def composites(self) -> tuple[np.ndarray, np.ndarray]:
-        """COMPOSITES, 0 where a gate fails."""
-        point, samples = (
-            np.column_stack([gated(one, named, self._failed) for one in composites()]) for named in self._named
-        )
-        return point[0], samples
-
-
-def _named(means: np.ndarray, placebo: np.ndarray | None) -> Means:
-    named = [{} if one is None else {name: one[:, at] for at, name in enumerate(PARTS)} for one in (means, placebo)]
-    return Means(*named)
-
-
-def _metrics(one: Composite, means: Means, net: np.ndarray, failed: bool) -> np.ndarray:
-    """(n, len(METRICS)): probe kinds as they are, the transfer floored at 0, the sides of the composite and itself."""
-    sides = (*one.parts(means), gated(one, means, failed))
-    return np.column_stack([*(means.values[kind] for kind in PROBE_KINDS), np.maximum(net, 0), *sides])
-
-
-def composites_of(means: pd.DataFrame) -> np.ndarray:
-    """(lines, len(COMPOSITES)) of lines that `group_means` gave, without placebo: what is above placebo is NaN."""
-    named = _named(means.reindex(columns=list(PARTS)).to_numpy(dtype="float64"), None)
-    failed = fails_gates(named)
-    return np.column_stack([gated(one, named, failed) for one in composites()])
-
-
 def gates_failed(part: pd.DataFrame, placebo: pd.DataFrame | None) -> dict[str, float]:
     """The gates that the cases of one group fail, with the value."""
     one, other = (None if p is None else p[list(PARTS)].mean().to_numpy(dtype="float64")[None] for p in (part, placebo))
     assert one is not None
-    return failed_gates(_named(one, other))
+    return failed_gates(named_means(one, other))
 
 
 def placebos(scores: pd.DataFrame) -> dict[tuple, pd.DataFrame]:
@@ -358,41 +242,6 @@ def is_placebo_of(placebo: str, method: str, settings: str) -> bool:
     stated = {name: own[name] for name in ("site", "lookup", "depth") if name in own}
     stated |= json.loads(own.get("options") or "{}")
     return all(other.get(name) == value for name, value in stated.items())
-
-
-def kind_mean(parts: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-    """Unweighted mean over edit kinds of (estimates, samples).
-
-    A metric measured for some kinds only is the mean of those; generalisation, specificity and score need every kind.
-    """
-    strict = [METRICS.index(m) for m in ("generalisation", "specificity", "score")]
-    out = []
-    for arrays in ([p for p, _ in parts], [s for _, s in parts]):
-        total = _nanmean(np.stack(arrays))
-        total[..., strict] = np.stack(arrays)[..., strict].mean(axis=0)
-        out.append(total)
-    return out[0], out[1]
-
-
-def _nanmean(stack: np.ndarray) -> np.ndarray:
-    present = ~np.isnan(stack)
-    count = present.sum(axis=0)
-    total = np.where(present, stack, 0.0).sum(axis=0)
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
-
-
-def units_of(part: pd.DataFrame) -> int:
-    """What the bootstrap of these cases draws: their relations, or the cases where all are of one relation."""
-    relations = part["cluster"].nunique()
-    return relations if relations > 1 else len(part)
-
-
-def bounds(samples: np.ndarray, units: int) -> tuple[np.ndarray, np.ndarray]:
-    """95% interval of each metric, by Student's t over the units that were drawn; NaN from fewer than two."""
-    with np.errstate(invalid="ignore"):
-        centre = np.nansum(samples, axis=0) / np.maximum(np.isfinite(samples).sum(axis=0), 1)
-    low, high = t_interval(centre, samples, units)
-    return np.clip(low, -1, 1), np.clip(high, -1, 1)
 
 
 def measured(part: pd.DataFrame) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from valley.statistics.bootstrap import (
     draw_weights,
     harmonic,
+    interval_of_equals,
     mean_interval,
     redraw,
     t_interval,
@@ -41,6 +42,7 @@ __all__ = [
     "harmonic",
     "holm",
     "hypervolume",
+    "interval_of_equals",
     "mean_interval",
     "noise",
     "points",

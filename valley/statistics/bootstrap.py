@@ -87,6 +87,16 @@ def t_interval(
     return value - half, value + half
 
 
+def interval_of_equals(value: np.ndarray, cases: int, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+    """Interval of the mean of a score in [0, 1] that was the same, `value` (k,), in all of `cases` independent cases.
+
+    With the share of other cases at most p = 1 - ((1 - level) / 2)^(1 / cases), the exact bound of Clopper and Pearson
+    (1934) for none among them, and those at an end of the scale: [value (1 - p), value + p (1 - value)].
+    """
+    share = 1 - ((1 - level) / 2) ** (1 / cases)
+    return value * (1 - share), value + share * (1 - value)
+
+
 @cache
 def _quantile(level: float, degrees: int) -> float:
     """Half the width of Student's interval, in standard errors."""

@@ -6,6 +6,7 @@ import json
 import textwrap
 import unicodedata
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import pandas as pd
 
@@ -216,8 +217,7 @@ def format_gates(table: pd.DataFrame) -> list[str]:
     failed = []
     edits = table.loc[table["edit_kind"] != ALL, ["rung", "edit_kind", "method", "gates"]]
     for line in edits[edits["gates"] != "{}"].to_dict("records"):
-        gates = json.loads(line["gates"]) if line["method"] not in CONTROLS else {}
-        values = ", ".join(f"{LABELS[kind]} {number(value)}" for kind, value in gates.items())
+        values = failed_gates_of(line)
         if values:
             failed.append(f"{clean(line['rung'])}, {line['edit_kind']} by {clean(line['method'])} ({values})")
     if failed:
@@ -226,6 +226,12 @@ def format_gates(table: pd.DataFrame) -> list[str]:
     elif len(table):
         out[0] += " None fails."
     return out
+
+
+def failed_gates_of(line: Mapping[str, Any]) -> str:
+    """The gates that a line of a curve or of `scores` fails, with the values; "" where none, or of a control."""
+    gates = json.loads(line["gates"]) if line["method"] not in CONTROLS else {}
+    return ", ".join(f"{LABELS[kind]} {number(value)}" for kind, value in gates.items())
 
 
 def unlike_kinds(table: pd.DataFrame) -> dict[str, str]:

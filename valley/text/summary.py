@@ -10,7 +10,7 @@ import textwrap
 import pandas as pd
 
 from valley.rows import ALL
-from valley.text.curve import WIDTH, clean, number, short
+from valley.text.curve import WIDTH, clean, failed_gates_of, number, short
 
 SUMMARIES = ("generalisation", "specificity", "score")
 REASONS = 3  # at most so many different reasons are listed
@@ -41,9 +41,10 @@ def _best(measured: pd.DataFrame) -> list[str]:
         text += f", 95% interval {low}–{high}" if pd.notna(best["score_low"]) else ""
         worst = lines.loc[lines["score"].idxmin()]
         if len(lines) > 1:
-            apart = worst["score_high"] < best["score_low"]
+            gates = failed_gates_of(worst.to_dict())
+            apart = "a clear difference" if worst["score_high"] < best["score_low"] else "within the intervals"
             lowest = f"lowest {clean(worst['rung'])} {number(worst['score'])}"
-            text += f"; {lowest}, {'a clear difference' if apart else 'within the intervals'}"
+            text += f"; {lowest}, {f'as it fails a gate: {gates}' if gates else apart}"
         parts.append(f"{text})")
     return [f"Highest score: {'; '.join(parts)}."]
 
@@ -84,8 +85,8 @@ def format_summary(table: pd.DataFrame) -> str:
 
 
 def format_brief(table: pd.DataFrame) -> str:
-    """One line per model and edit kind: known cases, method, generalisation, specificity, score with its
-    interval."""
+    """One line per model and edit kind: known cases, method, generalisation, specificity, score with its interval, or
+    with the gate for which it is 0."""
     head = ["edits", "model", "method", "known", "general.", "specific.", "score"]
     rows = [head]
     for line in table[table["edit_kind"] != ALL].to_dict("records"):
@@ -93,7 +94,10 @@ def format_brief(table: pd.DataFrame) -> str:
         row.append(f"{line['n_known']}/{line['n_cases']}")
         for name in SUMMARIES:
             row.append("n/a" if pd.isna(line[name]) else number(line[name]))
-        if pd.notna(line["score_low"]):
+        gates = failed_gates_of(line)
+        if gates:
+            row[-1] += f" fails a gate: {gates}"
+        elif pd.notna(line["score_low"]):
             row[-1] += f" {number(line['score_low'])}–{number(line['score_high'])}"
         rows.append(row)
     widths = [max(len(row[i]) for row in rows) for i in range(len(head))]

@@ -21,7 +21,8 @@ from valley.scores.composites import (
     falls_with_collateral,
     insensitive_to,
 )
-from valley.scores.settings import COMPOSITES, is_placebo_of
+from valley.scores.resampling import COMPOSITES
+from valley.scores.settings import is_placebo_of
 
 PLAN = AnalysisPlan(min_known=2, bootstrap=50)
 NEIGHBOURS = {"neighbour": [0.5], "neighbour_plus": [1.0], "same_subject": [0.75], "drift": [1.0]}

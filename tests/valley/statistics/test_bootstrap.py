@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from tests.valley.build import edit, frame, ladder, probes
 from valley.calibration.intervals import coverage, coverage_available
 from valley.scores.cases import case_scores
 from valley.scores.composites import by_name
 from valley.scores.curve import curve
-from valley.scores.settings import Resampler
+from valley.scores.resampling import Resampler, bounds
 from valley.statistics import mean_interval, selection_regret
 from valley.statistics.bootstrap import draw_weights, weighted_means
 
@@ -59,6 +60,18 @@ def test_seed_decides():
 def test_intervals_hold_the_truth_with_few_relations(relations: int, shared: float):
     """Before: .82 to .92 with four relations, by percentiles of a two-level bootstrap."""
     assert coverage(relations, shared, 200).value >= 0.91
+
+
+def test_cases_that_are_all_equal_have_the_interval_of_a_share() -> None:
+    """Three hits of three say little; the bound is that of a binomial test which no hit (no miss) would just pass."""
+    samples = np.tile([0.0, 1.0, 0.5], (50, 1))
+    low, high = bounds(samples, 3, 3)
+    share = stats.binomtest(0, 3).proportion_ci(0.95).high
+    assert np.allclose(low, [0, 1 - share, 0.5 * (1 - share)]) and np.allclose(high, [share, 1, 0.5 + 0.5 * share])
+    low, high = bounds(samples, 9, 300)
+    assert np.all(high - low < 0.013)
+    spread = samples + np.linspace(-0.01, 0.01, 50)[:, None]
+    assert np.all(np.subtract(*reversed(bounds(spread, 3, 3))) < 0.06)
 
 
 def test_the_regret_of_a_choice_widens_the_interval_of_what_is_available():

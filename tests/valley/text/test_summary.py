@@ -16,7 +16,7 @@ def line(rung: str, kind: str, mean: float, *, spec: float = 0.6, gen: float = 0
     """A line of a curve; every interval reaches .05 to both sides."""
     values = {"generalisation": gen, "specificity": spec, "score": mean}
     record: dict[str, object] = {"ladder": "toy", "rung": rung, "edit_kind": kind, "method": "rome", "reason": ""}
-    record |= {"n_known": 3, "n_cases": 4}
+    record |= {"n_known": 3, "n_cases": 4, "gates": "{}"}
     for name, value in values.items():
         record |= {name: value, f"{name}_low": value - 0.05, f"{name}_high": value + 0.05}
     return record | more
@@ -38,6 +38,13 @@ def test_the_best_model_of_each_kind_and_whether_the_worst_is_apart() -> None:
     assert "fact edits on large by rome (.82, 95% interval .77–.87; lowest small .30, a clear difference)" in best
     assert "rename edits on small by rome (.70, 95% interval .65–.75; lowest large .66, within the intervals)" in best
     assert ".99" not in best
+
+
+def test_a_score_that_a_gate_sets_to_0_names_the_gate_in_place_of_an_interval() -> None:
+    lines = table(line("small", "fact", 0.8), line("large", "fact", 0.0, gates='{"efficacy": 0.6667}'))
+    (best, *_) = summary(lines)
+    assert "lowest large .00, as it fails a gate: efficacy .67)" in best and "clear" not in best
+    assert format_brief(lines).splitlines()[-1].endswith(".00 fails a gate: efficacy .67")
 
 
 def test_generalisation_and_specificity_differ_only_beyond_their_intervals() -> None:

@@ -20,7 +20,8 @@ from valley.rows import NET, PROBE_KINDS, preferred, probability_margin, weights
 from valley.scores.cases import NEEDED, UNIT, at_full_dose, check, coded, scores_of, unit_numbers, without_errors
 from valley.scores.composites import CASE_COLUMNS, PRIMARY, Composite, Means
 from valley.scores.published.settings_table import Summary, summarise
-from valley.scores.settings import gated, ruler_of, stratum
+from valley.scores.resampling import gated
+from valley.scores.settings import ruler_of, stratum
 
 PLACE = ("site", "lookup", "depth")
 

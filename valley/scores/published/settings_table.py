@@ -12,7 +12,8 @@ import pandas as pd
 from valley.rows import CONTROLS, PLACEBO, RUNG, SETTING, RowsError, kind_order
 from valley.scores.cases import coded
 from valley.scores.composites import Means, failed_gates, fails_gates
-from valley.scores.settings import bounds, is_placebo_of
+from valley.scores.resampling import bounds
+from valley.scores.settings import is_placebo_of
 from valley.statistics import draw_weights, weighted_means
 
 GROUP: tuple[str, ...] = (*RUNG, "edit_kind", "dataset", *SETTING)
@@ -87,7 +88,7 @@ def summarise(
             w = [weights[unique[some[:, 0]]].T for some in (part, placebo)]
             means = _means_of(values, every, part, placebo, w)
             samples = _with_summary(means, failed, names, summary, there)
-            sides = bounds(samples.reshape(draws, -1), subjects_there)
+            sides = bounds(samples.reshape(draws, -1), subjects_there, subjects_there)
             at = np.ix_(settings, there)
             low[at], high[at] = (side.reshape(len(settings), -1) for side in sides)
     columns["gates"] = [json.dumps({name: round(value, 4) for name, value in one.items()}) for one in gates]
