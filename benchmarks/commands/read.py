@@ -22,7 +22,12 @@ from benchmarks.commands.options import FAILED, Names, command, emit, option, pr
     metavar="DATA",
     help="Facts that are asked: world, or ravel:FOLDER#KIND with the files of RAVEL.",
 )
-@click.option("--limit", type=click.IntRange(min=1), default=None, help="At most this many facts per relation.")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    default=None,
+    help="At most this many facts per relation; of RAVEL, entities that the model knows.  [default of RAVEL: 24]",
+)
 @option("--set", help="Setting of every reading that has it; repeatable.")
 @option("--out", default=None, help="Folder of readings.csv and readings.png; that of a run, for its hypotheses.")
 @option("--seed", help="Random seed of all draws.")
@@ -44,12 +49,14 @@ def read_command(
     from benchmarks.pictures import write_png
     from benchmarks.readings import format_read, make_readings, readings_chart, run_readings, summary
 
-    chosen = make_readings(readings, {"seed": seed} | settings)
+    chosen = make_readings(readings, {"seed": seed} | settings, data)
     result = run_readings(name, chosen, rungs=rungs, data=data, limit=limit or 0, out=out, device=device, seed=seed)
     text = format_read(result)
     if out is not None and (chart := readings_chart(result.table)) is not None:
         write_png(chart, out / "readings.png")
         text += f"\nwrote {out / 'readings.png'}"
+    for line in result.found if as_json else ():
+        click.echo(line, err=True)
     emit(result.table, lambda: text, as_json, csv, table=summary(result.table))
     ctx.exit(FAILED if result.failed else 0)
 

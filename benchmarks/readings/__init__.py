@@ -4,7 +4,7 @@ from benchmarks.readings.base import COLUMNS, Reading
 from benchmarks.readings.by_name import make_reading, reading_names, registry
 from benchmarks.readings.figure import readings_chart
 from benchmarks.readings.heat_map import MAP_TITLES, HeatMap, heat_map_chart, heat_map_of
-from benchmarks.readings.run import Read, format_read, make_readings, material_of, run_readings, summary
+from benchmarks.readings.run import Read, format_read, make_readings, run_readings, summary
 
 __all__ = [
     "COLUMNS",
@@ -17,7 +17,6 @@ __all__ = [
     "heat_map_of",
     "make_reading",
     "make_readings",
-    "material_of",
     "reading_names",
     "readings_chart",
     "registry",

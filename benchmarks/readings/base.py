@@ -31,10 +31,14 @@ class Reading(Settings, ABC):
 
     Attributes:
         summary: one line, a noun phrase. measures: measure -> what it is, its range, its source.
+        world_only: whether it asks about the world's concepts whatever the facts are. version: raised when the same
+            model gives other rows than before.
     """
 
     summary: ClassVar[str] = ""
     measures: ClassVar[dict[str, str]] = {}
+    world_only: ClassVar[bool] = False
+    version: ClassVar[int] = 2
 
     layers: int = setting(0, "largest number of layers read, evenly spaced; 0: all", unit="layers")
     seed: int = setting(0, "random seed of all draws")

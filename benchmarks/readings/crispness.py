@@ -33,6 +33,8 @@ class Crispness(Reading):
         "leak_siblings": "share that other names of its type in the other language receive",
     }
 
+    world_only: ClassVar[bool] = True
+
     layers: int = 8
     site: str = setting("mlp", "kind of map whose keys are read", choices=("mlp", "value", "attn"))
     concepts: int = setting(24, "largest number of concepts that are reported", unit="concepts")

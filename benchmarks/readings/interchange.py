@@ -37,7 +37,7 @@ from editing.solve import setting
 LEAST = 6  # entities that an attribute needs
 DEEP = 8  # blocks; of models with more, `ends` decides on the first and the last of the layers
 CONTROLS = ("none", "mean_difference", "pca", "full", "random")
-PER_CONCEPT = ("none", "full")  # controls that have a row per entity
+PER_CONCEPT = ("none", "full", "random")  # controls that have a row per entity
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,8 @@ class Interchange(Reading):
         "cause": "share of swaps after which the attribute is that of the source entity",
         "isolation": "share of swaps after which the other attributes are unchanged",
     }
+
+    version: ClassVar[int] = 3
 
     layers: int = 4
     ends: bool = setting(False, "whether the ends of the layers are read in models of more than 8 blocks too")

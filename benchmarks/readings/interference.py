@@ -56,6 +56,8 @@ class Interference(Reading):
         lm, sites = source.lm, source.lm.sites(self.site)
         places = source.choose(lang=lang)
         entities = list(dict.fromkeys(source.entities(places)))
+        if len(entities) < 2:
+            return [row("key_overlap", float("nan"), lang=lang, n=len(entities))]
         member = torch.tensor([entities.index(name) for name in source.entities(places)])
         keys = states(lm, [source.prompts[i] for i in places], [(site.path, "input") for site in sites])
         chosen = [sites[layer] for layer in self.chosen_layers(0, len(sites) - 1)]

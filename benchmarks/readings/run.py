@@ -17,13 +17,20 @@ from benchmarks.measure import open_model, statistics_of, stored_table
 from benchmarks.models import parse
 from benchmarks.readings.base import NONE, Reading
 from benchmarks.readings.by_name import make_reading, reading_names
-from benchmarks.readings.prompts import Material, ReadingInput, exposure_of, ravel_material, world_material
+from benchmarks.readings.prompts import (
+    Material,
+    Ravel,
+    ReadingInput,
+    exposure_of,
+    known_material,
+    read_ravel,
+    world_material,
+)
 from editing.cache import cache_root
 from editing.errors import BadData, BadRequest, UserError
 from editing.files import atomic_file, made_folder
-from valley.rows import READINGS_FILE, at_highest, read_readings
+from valley.rows import READINGS_FILE, at_highest, interval_over_entities, read_readings
 
-VERSION = 2  # raise it when the same model would give other rows than before
 NO_LAYER = -2  # stands for "no layer" in tables grouped by it; -1 is the embedding
 WORLD, RAVEL = "world", "ravel:"
 
@@ -31,22 +38,23 @@ WORLD, RAVEL = "world", "ravel:"
 @dataclass(frozen=True)
 class Read:
     """What a run gave: the table (COLUMNS), the file written, seconds of the CPU per rung and reading, a line per
-    optional rung left out and per rung that failed."""
+    attribute whose known entities were searched, per optional rung left out and per rung that failed."""
 
     table: pd.DataFrame
     file: Path | None
     seconds: tuple[tuple[str, str, float], ...]
+    found: tuple[str, ...]
     skipped: tuple[str, ...]
     failed: tuple[str, ...]
 
 
-def make_readings(names: Sequence[str], settings: Mapping[str, object]) -> list[Reading]:
-    """The readings called `names`, all of them when empty; each takes those of `settings` that it has.
+def make_readings(names: Sequence[str], settings: Mapping[str, object], data: str = WORLD) -> list[Reading]:
+    """The readings called `names`, all that can read `data` when empty; each takes those of `settings` that it has.
 
     Raises:
         BadRequest: unknown names, a setting that none of them has.
     """
-    chosen = list(names) or list(reading_names())
+    chosen = list(names) or [name for name in reading_names() if data == WORLD or not make_reading(name).world_only]
     known = {name: make_reading(name) for name in chosen}
     taken = {name: [key for key in settings if hasattr(one, key)] for name, one in known.items()}
     for key in settings:
@@ -55,26 +63,28 @@ def make_readings(names: Sequence[str], settings: Mapping[str, object]) -> list[
     return [make_reading(name, **{key: settings[key] for key in keys}) for name, keys in taken.items()]
 
 
-def material_of(data: str, reference: str, limit: int = 0, seed: int = 0) -> Material:
-    """The questions that a model is read with.
-
-    Args:
-        data: "world" (for a grown rung, the world that it was trained on, with the exposure of its facts), or
-            "ravel:FOLDER#KIND" with RAVEL's files. limit: facts per relation, or entities; 0 means the default.
+def ravel_of(data: str) -> Ravel | None:
+    """RAVEL's entities for "ravel:FOLDER#KIND"; None for "world".
 
     Raises:
         BadRequest: data of another form. BadData: files that cannot be read.
     """
     if data == WORLD:
-        parsed = parse(reference)
-        known = RungSpec.parse(parsed.name).world if parsed.kind == "grown" else None
-        return replace(world_material(known, limit), exposure=exposure_of(reference))
-    if data.startswith(RAVEL):
-        folder, _, kind = data.removeprefix(RAVEL).partition("#")
-        if not folder:
-            raise BadRequest(f"--data {data!r:.80}: no folder; write ravel:FOLDER#KIND such as ravel:ravel/data#city")
-        return ravel_material(Path(folder).expanduser(), kind or "city", limit or 200, seed=seed)
-    raise BadRequest(f"--data {data!r:.80}: write world, or ravel:FOLDER#KIND such as ravel:ravel/data#city")
+        return None
+    if not data.startswith(RAVEL):
+        raise BadRequest(f"--data {data!r:.80}: write world, or ravel:FOLDER#KIND such as ravel:ravel/data#city")
+    folder, _, kind = data.removeprefix(RAVEL).partition("#")
+    if not folder:
+        raise BadRequest(f"--data {data!r:.80}: no folder; write ravel:FOLDER#KIND such as ravel:ravel/data#city")
+    return read_ravel(Path(folder).expanduser(), kind or "city")
+
+
+def world_of(reference: str, limit: int = 0) -> Material:
+    """The world's facts, at most `limit` per relation unless that is 0; for a grown rung those of the world that it was
+    trained on, with their exposure."""
+    parsed = parse(reference)
+    known = RungSpec.parse(parsed.name).world if parsed.kind == "grown" else None
+    return replace(world_material(known, limit), exposure=exposure_of(reference))
 
 
 def run_readings(
@@ -93,24 +103,32 @@ def run_readings(
 
     Args:
         name: a ladder's name or file, or a model reference. rungs: only these of the ladder.
-        data, limit: see `material_of`.
+        data: see `ravel_of`. limit: facts per relation of the world, or entities per attribute that the model knows; 0
+            means the default.
         out: folder of readings.csv; rows of other rungs and readings that it already holds stay.
         say: called with one line per rung; None writes it to stderr.
 
     Raises:
         UserError: no such ladder, rung or data; a folder that cannot be written; before any work where it can be.
+        KeyboardInterrupt: with a message that says what is kept.
     """
     chosen, skipped = choose_rungs(name, rungs)
-    if data != WORLD:
-        material_of(data, "", limit, seed)  # of no model: a mistake in it is one before any work, not one per rung
+    ravel = ravel_of(data)
+    if ravel is not None and (other := [one.name for one in readings if one.world_only]):
+        raise BadRequest(f"reading {other[0]} asks about the world's concepts only; leave it out, or use --data world")
     say = say or (lambda line: print(line, file=sys.stderr))
-    tables, seconds, failed = [], [], []
+    tables, seconds, found, failed = [], [], [], []
     file = None if out is None else made_folder(out) / READINGS_FILE
     for number, rung in enumerate(chosen, 1):
         say(f"rung {number} of {len(chosen)}: {rung.name}")
         try:
-            material = material_of(data, rung.model, limit, seed)
-            lm = open_model(rung.model, device)
+            if ravel is None:
+                material = world_of(rung.model, limit)
+                lm = open_model(rung.model, device)
+            else:
+                lm = open_model(rung.model, device)
+                material, examined = known_material(lm, ravel, limit, seed)
+                found += [f"{rung.name}, {material.name}, {one.line}" for one in examined]
             source = ReadingInput(lm, material, statistics_of(lm, seed))
             for reading in readings:
                 began = time.process_time()
@@ -119,6 +137,10 @@ def run_readings(
                 tables.append(table)
                 if file is not None:  # after every reading, so that what a killed run has read is kept
                     _store(file, table, rung.name, reading.name)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(
+                f"interrupted; {len(tables)} readings are done and kept; run the same command to go on"
+            ) from None
         except UserError as error:
             if len(chosen) == 1:
                 raise
@@ -126,7 +148,7 @@ def run_readings(
     if not tables:
         raise BadData(f"{name}: no rung could be read; {[*skipped, *failed, 'it has none'][0]}")
     whole = pd.concat(tables, ignore_index=True)
-    return Read(whole, file, tuple(seconds), skipped, tuple(failed))
+    return Read(whole, file, tuple(seconds), tuple(found), skipped, tuple(failed))
 
 
 def _store(file: Path, table: pd.DataFrame, rung: str, reading: str) -> None:
@@ -142,31 +164,44 @@ def _read(reading: Reading, source: ReadingInput) -> pd.DataFrame:
     """The reading of one model, or what was read before."""
     # Not `describe()`: it names the covariances used so far, so it hangs on which readings came from the cache.
     data = (source.statistics.corpus, source.statistics.seed, source.statistics.ridge)
-    identity = [VERSION, reading.name, repr(reading), repr(source.material), repr(data)]
+    identity = [reading.version, reading.name, repr(reading), repr(source.material), repr(data)]
     return stored_table(cache_root() / "readings", source.lm, identity, lambda: reading(source))
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:
     """Per rung, reading, measure and language: the layer where the mean over relations is highest
-    (`valley.rows.at_highest`), its value, and the controls' means there."""
-    means = table[table["concept"].fillna("") == ""].dropna(subset=["value"])
+    (`valley.rows.at_highest`), its value with its 95% interval over entities where their rows are there, and the
+    controls' means there."""
+    table = table.assign(concept=table["concept"].fillna("")).dropna(subset=["value"])
+    table = table.fillna({"lang": "", "position": "", "layer": NO_LAYER})
     keys = ["rung", "reading", "measure", "lang", "position"]
-    means = means.fillna({"lang": "", "position": "", "layer": NO_LAYER})
+    means = table[table["concept"] == ""]
     values = means.groupby([*keys, "layer", "control"], sort=False)["value"].mean().reset_index()
     records = []
     for about, part in at_highest(values, keys, "layer").groupby([*keys, "layer"], sort=False):
         *names, layer = cast(Any, about)
+        place = dict(zip(keys, names, strict=True)) | {"layer": layer}
+        measure = place.pop("measure")
         by_control = part.set_index("control")["value"].sort_index()
+        low, high = interval_over_entities(table, place, measure, NONE)
         record = dict(zip(keys, names, strict=True)) | {"layer": "" if layer == NO_LAYER else int(layer)}
-        record |= {"value": by_control.pop(NONE)}
-        records.append(record | {"control": ", ".join(f"{name} {value:.3g}" for name, value in by_control.items())})
+        record |= {"value": by_control.pop(NONE), "low": low, "high": high}
+        controls = []
+        for name, value in by_control.items():
+            low, high = interval_over_entities(table, place, measure, str(name))
+            controls.append(f"{name} {value:.3g}" + ("" if low != low else f" ({low:.3g} to {high:.3g})"))
+        records.append(record | {"control": ", ".join(controls)})
     return pd.DataFrame(records)
 
 
 def format_read(read: Read) -> str:
     """The summary as text for a terminal."""
     shown = summary(read.table)
-    lines = [shown.to_string(index=False, float_format=lambda v: f"{v:.3f}") if len(shown) else "nothing measurable"]
+    lines = [
+        shown.to_string(index=False, float_format=lambda v: f"{v:.3f}", na_rep="")
+        if len(shown)
+        else "nothing measurable"
+    ]
     spent: dict[str, float] = {}
     for _, reading, seconds in read.seconds:
         spent[reading] = spent.get(reading, 0.0) + seconds
@@ -175,7 +210,18 @@ def format_read(read: Read) -> str:
     if len(few):
         places = few[["reading", "relation", "lang"]].drop_duplicates()
         lines.append(f"not measurable, too few known facts: {len(places)} places of reading, relation and language")
-    lines += [*read.skipped, *read.failed]
+        lines += _counts(few)
+    lines += [*read.found, *read.skipped, *read.failed]
     if read.file is not None:
         lines.append(f"wrote {read.file}")
     return "\n".join(lines)
+
+
+def _counts(few: pd.DataFrame) -> list[str]:
+    """A line per rung, reading and language: how many facts or entities there were of each relation."""
+    lines = []
+    for (rung, reading, lang), part in few.groupby(["rung", "reading", "lang"], sort=False):
+        counts = part.groupby("relation", sort=False)["n"].max()
+        there = ", ".join(f"{relation} {n}" for relation, n in counts.items())
+        lines.append(f"  {rung}, {reading}, {lang}, facts or entities there: {there}")
+    return lines

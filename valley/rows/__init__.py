@@ -33,7 +33,15 @@ from valley.rows.kinds import (
 from valley.rows.pack import pack
 from valley.rows.plan_record import PLAN_FILE, plan_digest, store_plan, stored_plan
 from valley.rows.plan_toml import plan_files, write_plans
-from valley.rows.readings import READINGS_FILE, at_best_place, at_highest, crispness_of, read_readings, readings_of
+from valley.rows.readings import (
+    READINGS_FILE,
+    at_best_place,
+    at_highest,
+    crispness_of,
+    interval_over_entities,
+    read_readings,
+    readings_of,
+)
 from valley.rows.run import RowsError, extension_note, read_run_json, run_record, unequal_keys
 from valley.rows.schema import (
     COLUMNS,
@@ -89,6 +97,7 @@ __all__ = [
     "first_problem",
     "format_rows",
     "hint",
+    "interval_over_entities",
     "is_compacted",
     "kind_order",
     "notes_of",

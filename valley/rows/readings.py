@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+import numpy as np
 
 from valley.lazy import pandas as pd
 from valley.rows.run import RowsError
@@ -12,6 +14,8 @@ READINGS_FILE = "readings.csv"
 READINGS_FILES = (READINGS_FILE, "readings.csv.gz")
 READINGS = ("rung", "reading", "layer", "position", "lang", "relation", "concept", "measure", "control", "value", "n")
 TEXT = ("position", "lang", "relation", "concept")
+DRAWS = 1000  # of the bootstrap over entities
+OF_ONE = {"faithfulness": "faithful"}  # measures whose rows of single entities have another name
 CRISPNESS_FILES = ("crispness.csv", "crispness.csv.gz")  # of `ladder crispness`; of `pack`
 CRISPNESS = ("rung", "concept", "group", "layer", "depth", "measure", "direction", "control", "value")
 
@@ -91,3 +95,28 @@ def at_highest(values: pd.DataFrame, keys: Sequence[str], place: str) -> pd.Data
     cause = best[best["measure"] == "cause"]
     best = pd.concat([best[best["measure"] != "isolation"], cause.assign(measure="isolation")])
     return values.merge(best[[*keys, place]], on=[*keys, place])
+
+
+def interval_over_entities(
+    table: pd.DataFrame, where: Mapping[str, object], measure: str, control: str, seed: int = 0
+) -> tuple[float, float]:
+    """2.5% and 97.5% of the mean over relations when the entities of each are drawn again; NaN without rows of single
+    entities.
+
+    Args:
+        where: column -> value that the rows of one place have.
+    """
+    rows = table[(table["measure"] == OF_ONE.get(measure, measure)) & (table["control"] == control)]
+    for column, value in where.items():
+        rows = rows[rows[column] == value]
+    rows = rows[rows["concept"] != ""]
+    if rows.empty:
+        return float("nan"), float("nan")
+    drawn = []
+    for number, (_, part) in enumerate(rows.groupby("relation", sort=True)):
+        values, weights = part["value"].to_numpy(dtype="float64"), part["n"].to_numpy(dtype="float64")
+        rng = np.random.default_rng([seed, number, len(values)])
+        times = rng.multinomial(len(values), np.full(len(values), 1 / len(values)), size=DRAWS) * weights
+        drawn.append(times @ values / times.sum(1))
+    low, high = np.quantile(np.mean(drawn, axis=0), (0.025, 0.975))
+    return float(low), float(high)

@@ -4,11 +4,12 @@ representations"): entities with several attributes and prompts for each, from t
 from __future__ import annotations
 
 import json
-import random
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.readings.prompts.material import Material, Question
+from benchmarks.readings.prompts.material import Question
 from editing.errors import BadData
 from editing.text import escaped
 
@@ -16,33 +17,51 @@ KINDS = ("city", "nobel_prize_winner", "occupation", "physical_object", "verb")
 SLOT = "%s"
 
 
-def ravel_material(folder: Path, kind: str = "city", entities: int = 200, wordings: int = 3, seed: int = 0) -> Material:
-    """`entities` drawn at random, each asked for every attribute in the first `wordings` prompts of the file.
+@dataclass(frozen=True)
+class Ravel:
+    """The entities of one kind.
+
+    Attributes:
+        answers: entity -> attribute -> answer, "" where it has none.
+        templates: attribute -> its prompts with one slot `{}`; only attributes that an entity has.
+    """
+
+    kind: str
+    answers: Mapping[str, Mapping[str, str]]
+    templates: Mapping[str, tuple[str, ...]]
+
+    def question(self, entity: str, relation: str, wording: int) -> Question:
+        """One attribute of an entity, asked in the prompt of this number."""
+        answer, template = self.answers[entity][relation], self.templates[relation][wording]
+        return Question(entity, self.kind, relation, answer, "en", wording, template, entity, answer)
+
+    def having(self, relation: str) -> list[str]:
+        """The entities with an answer, by name."""
+        return sorted(name for name, answers in self.answers.items() if answers.get(relation))
+
+
+def read_ravel(folder: Path, kind: str = "city") -> Ravel:
+    """The entities and prompts of a kind; prompts without exactly one place for the entity are left out.
 
     Raises:
         BadData: an unknown kind of entity, a file that is missing or not of this form.
     """
     if kind not in KINDS:
         raise BadData(f"ravel: no kind {kind!r:.60}; use one of {', '.join(KINDS)}")
-    attributes = _attributes(folder / f"ravel_{kind}_entity_attributes.json")
+    answers = _attributes(folder / f"ravel_{kind}_entity_attributes.json")
     file = folder / f"ravel_{kind}_attribute_to_prompts.json"
     prompts = _prompts(file)
-    names = sorted(attributes)
-    chosen = random.Random(f"{seed}/ravel/{kind}").sample(names, min(entities, len(names)))
-    questions = []
-    for relation, texts in prompts.items():
-        for wording, text in enumerate([t for t in texts if t.count(SLOT) == 1][:wordings]):
-            # A blank at the end belongs to the answer, see editing/text/tokens.py.
-            template = escaped(text).replace(SLOT, "{}")
-            for entity in chosen:
-                answer = attributes[entity].get(relation, "")
-                if answer:
-                    questions.append(Question(entity, kind, relation, answer, "en", wording, template, entity, answer))
-    if not questions:
+    # A blank at the end belongs to the answer, see editing/text/tokens.py.
+    templates = {
+        relation: tuple(escaped(text).replace(SLOT, "{}") for text in texts if text.count(SLOT) == 1)
+        for relation, texts in prompts.items()
+        if any(own.get(relation) for own in answers.values())
+    }
+    if not templates:
         raise BadData(
             f"{file}: none of its attributes ({', '.join(prompts):.80}) is one of the entities'; name RAVEL's"
         )
-    return Material(f"ravel:{kind}", ("en",), tuple(questions))
+    return Ravel(kind, answers, templates)
 
 
 def _attributes(path: Path) -> dict[str, dict[str, str]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +13,7 @@ from benchmarks.readings import make_reading
 from benchmarks.readings.interchange import Interchange, _Swaps
 from benchmarks.readings.interference import mean_squared_cosine, off_diagonal_mean
 from benchmarks.readings.linearity import affine_maps
-from benchmarks.readings.prompts import Prepared, answer_scores, block_states, ravel_material, read_out
+from benchmarks.readings.prompts import Prepared, answer_scores, block_states, read_out
 from benchmarks.readings.prompts.linear_maps import fit_classes, most_telling, predict
 from benchmarks.readings.prompts.rotations import (
     Training,
@@ -27,7 +26,6 @@ from benchmarks.readings.prompts.rotations import (
 )
 from benchmarks.readings.prompts.swaps import base_key, base_prompt, draw_swaps
 from benchmarks.readings.tracing import TOKENS, subject_span, token_columns, with_noise
-from editing.errors import BadData
 from tests.benchmarks.readings.small import source
 from tests.editing.families import tiny_lm
 
@@ -282,44 +280,6 @@ def test_answers_by_length_equal_those_of_one_batch() -> None:
         parts = replace(prepared, lm=small).answers_by_length(0, rows, lambda members: hidden[members])
     torch.testing.assert_close(parts.logp, whole.logp, rtol=1e-4, atol=1e-4)
     assert parts.exact.tolist() == whole.exact.tolist()
-
-
-def test_ravel_is_read(shared_data) -> None:
-    folder = shared_data / "ravel"
-    if not folder.is_dir():
-        pytest.skip(f"no RAVEL at {folder}")
-    material = ravel_material(folder, "physical_object", entities=20, wordings=2)
-    assert {"Category", "Color", "Size", "Texture"} == set(material.relations)
-    assert len({q.entity for q in material.questions}) == 20
-    assert all(q.template.replace("{{", "").replace("}}", "").count("{}") == 1 for q in material.questions)
-    assert material == ravel_material(folder, "physical_object", entities=20, wordings=2)
-
-
-def test_ravel_names_what_is_wrong(tmp_path) -> None:
-    with pytest.raises(BadData, match="no kind 'planet'"):
-        ravel_material(tmp_path, "planet")
-    with pytest.raises(BadData, match="name the folder of RAVEL's files"):
-        ravel_material(tmp_path, "city")
-    (tmp_path / "ravel_city_entity_attributes.json").write_text("[]")
-    with pytest.raises(BadData, match="no table of entities"):
-        ravel_material(tmp_path, "city")
-
-
-@pytest.mark.parametrize(
-    ("attributes", "prompts", "message"),
-    [
-        ({"Rome": None}, {"Country": ["%s is in"]}, "'Rome': write its attributes as"),
-        ({"Rome": {"Country": ["Italy"]}}, {"Country": ["%s is in"]}, "'Rome': Country is .*write one text"),
-        ({"Rome": {"Country": "Italy"}}, {"Country": "%s is in"}, "'Country': write a list of prompts"),
-        ({"Rome": {"Country": "Italy"}}, {"Country": ["Rome is in"]}, "'Country': no prompt has the entity's place %s"),
-        ({"Rome": {"Country": "Italy"}}, {"Language": ["In %s they speak"]}, "none of its attributes .Language."),
-    ],
-)
-def test_ravel_names_a_wrong_record(tmp_path, attributes: dict, prompts: dict, message: str) -> None:
-    (tmp_path / "ravel_city_entity_attributes.json").write_text(json.dumps(attributes))
-    (tmp_path / "ravel_city_attribute_to_prompts.json").write_text(json.dumps(prompts))
-    with pytest.raises(BadData, match=message):
-        ravel_material(tmp_path, "city")
 
 
 @pytest.mark.parametrize("family", ["llama", "lfm2"])
