@@ -64,7 +64,7 @@ def read_command(
 @command("where")
 @click.argument("model")
 @click.option("--kinds", type=Names(), default="fact,rename,retarget", show_default=True, help="Edit kinds.")
-@option("--methods", default="rome,memit", show_default=True)
+@option("--methods", default="", help="Methods.  [default: rome,memit and what `edit` uses]")
 @option("--datasets")
 @click.option(
     "--budget", type=click.FloatRange(min=0), default=10, show_default=True, help="Minutes of the search; 0: no limit."

@@ -126,8 +126,9 @@ class _Sweep:
         asked = asdict(plan)
         if not plan.analysis:
             asked.pop("analysis")
-        if not plan.budget:
-            asked.pop("budget")
+        for key in ("budget", "starts"):
+            if not getattr(plan, key):
+                asked.pop(key)
         if overrides := asked.pop("overrides"):
             about["overrides"] = {option: {"plan": stated, "taken": taken} for option, stated, taken in overrides}
         self.store = RunStore(out, chain.plans[0], asked, about, chain.entry)

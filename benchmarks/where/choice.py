@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from benchmarks.live import usual_settings
 from benchmarks.sweep import case_means, judge_setting
 from editing.errors import BadData, BadRequest
 from editing.files import atomic_file
@@ -20,7 +21,7 @@ from editing.methods import make_method
 from valley.rows import IN_LANGUAGE, KEPT
 from valley.statistics import harmonic, weighted_means
 
-PLACES = ("site", "lookup", "depth")
+LAYERED = ("mlp", "value", "attn", "expert")  # sites that a block has one of
 DRAWS = 1000  # of the bootstrap over cases
 
 
@@ -29,14 +30,17 @@ class Choice:
     """One setting of one method at one dose, on the known test cases of a kind of edit.
 
     Attributes:
-        settings: those that differ from the method's defaults. layer: number of the last edited block.
+        settings: those that differ from the method's defaults, and those that `edit` would otherwise add. site, lookup:
+            of the edits. layer: number of the last edited block; None for a method that edits none.
         score, low, high: harmonic mean of generalisation and specificity, with its 95% interval over cases. n: cases.
     """
 
     kind: str
     method: str
     settings: dict[str, Any]
-    layer: int
+    site: str
+    lookup: str
+    layer: int | None
     layers: int
     dose: float
     generalisation: float
@@ -45,6 +49,11 @@ class Choice:
     low: float
     high: float
     n: int
+
+    @property
+    def place(self) -> str:
+        """The layer and site in words."""
+        return self.site if self.layer is None else f"layer {self.layer} ({self.site})"
 
     @property
     def line(self) -> str:
@@ -68,11 +77,13 @@ def choices(rows: pd.DataFrame, seed: int = 0) -> list[Choice]:
         low, high = np.nanquantile(drawn, (0.025, 0.975)) if not point.gated else (0.0, 0.0)
         n = point.known or len(part[["dataset", "case"]].drop_duplicates())
         usual = make_method(str(method)).settings()
-        changed = {key: value for key, value in json.loads(str(settings)).items() if value != usual.get(key)}
-        layers = int(part["n_layers"].iloc[0])
+        added = usual_settings(str(kind), str(method), {"site": ""})  # by `edit`, beside a stated place
+        changed = {k: v for k, v in json.loads(str(settings)).items() if v != usual.get(k) or k in added}
+        layers, row = int(part["n_layers"].iloc[0]), known.iloc[0] if len(known) else part.iloc[0]
+        layer = int(row["depth"] * layers) if row["site"] in LAYERED else None
         measured.append(
             Choice(
-                str(kind), str(method), changed, int(part["depth"].iloc[0] * layers), layers, float(str(dose)),
+                str(kind), str(method), changed, str(row["site"]), str(row["lookup"]), layer, layers, float(str(dose)),
                 point.generalisation, point.specificity, point.score, float(low), float(high), n,
             )
         )  # fmt: skip
@@ -105,7 +116,7 @@ def write_choices(chosen: Mapping[str, Choice], model: str, file: Path) -> None:
         lines += [f"[{kind}]", f"method = {json.dumps(one.method)}", f"dose = {one.dose:g}"]
         lines += [f"{key} = {json.dumps(value)}" for key, value in one.settings.items() if value is not None]
         about = f"harmonic mean {one.score:.3f} ({one.low:.3f} to {one.high:.3f}) on {one.n} cases"
-        lines += [f"# layer {one.layer} of {one.layers}; {about}", ""]
+        lines += [f"# {one.place}, {one.layers} layers in all; {about}", ""]
     with atomic_file(file) as temporary:
         temporary.write_text("\n".join(lines), encoding="utf-8")
 

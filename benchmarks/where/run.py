@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
@@ -10,16 +10,18 @@ from pathlib import Path
 import pandas as pd
 
 from benchmarks.ladders import choose_rungs
+from benchmarks.live import USUAL
 from benchmarks.readings import make_reading, run_readings
 from benchmarks.sweep import ADAPTIVE, Plan, Split, run_bench
 from benchmarks.text import aligned
 from benchmarks.where.choice import Choice, best, choices, write_choices
 from editing.errors import BadData, BadRequest
-from editing.methods import FAST
+from editing.methods import FAST, taken_by
 from editing.stats import CORPUS
 from valley.rows import read_run
 
 FILE = "where.toml"
+METHODS = ("rome", "memit")
 DOSES = (0.5, 0.75, 1.0, 1.5)
 COARSE_MAP = {"layers": 8, "facts": 2, "draws": 1}  # of the localiser, whose map is a picture and no choice
 MAP_FACTS = 4  # per relation
@@ -54,7 +56,7 @@ def run_where(
     out: Path,
     *,
     kinds: Sequence[str] = ("fact", "rename", "retarget"),
-    methods: Sequence[str] = ("rome", "memit"),
+    methods: Sequence[str] = (),
     datasets: Sequence[str] = (),
     budget: float = 10.0,
     limit: int = 36,
@@ -68,7 +70,8 @@ def run_where(
 
     Args:
         datasets: sources of the cases, as in `bench`; empty takes those of the project.
-        methods: the first one searches the places, the others are tried at the best ones.
+        methods: the first one searches the places, the others are tried at the best ones; empty means METHODS, and what
+            `edit` does where nothing is stated is tried beside them.
         budget: minutes of the search; 0 is no limit. limit: cases per kind, a third of them to choose on.
         localiser: whether to read the map of causal tracing too.
 
@@ -83,7 +86,7 @@ def run_where(
         raise BadRequest(f"{model} is a ladder of {len(rungs)} models ({', '.join(rungs):.80}); name one model")
     plan = Plan(
         ladder=model,
-        methods=tuple(methods),
+        methods=tuple(methods) or METHODS,
         kinds=tuple(kinds),
         limit=limit,
         seed=seed,
@@ -97,6 +100,7 @@ def run_where(
         known=True,
         doses=DOSES,
         split=Split(seed),
+        starts=() if methods else tuple(usual_starts(kinds, fast)),
     )
     outcome = run_bench(plan, out, device, quiet)
     every = choices(read_run(out, doses=True), seed)
@@ -109,6 +113,14 @@ def run_where(
     file = Path(out) / FILE
     write_choices(chosen, model, file)
     return Where(model, chosen, tuple(every), _map(model, device, seed, localiser), file, outcome.failed)
+
+
+def usual_starts(kinds: Sequence[str], fast: bool) -> Iterator[tuple[str, str, tuple[tuple[str, object], ...]]]:
+    """Kind, method and settings of `edit` where nothing is stated; of the kinds where these are not a method's own."""
+    for kind in kinds:
+        method, settings = USUAL[kind]
+        if settings:
+            yield kind, method, tuple(sorted(((taken_by(method, FAST) if fast else {}) | settings).items()))
 
 
 def _map(model: str, device: str | None, seed: int, localiser: bool) -> pd.DataFrame:
@@ -130,12 +142,10 @@ def format_where(result: Where) -> str:
     lines = aligned(rows)
     for kind, one in result.chosen.items():
         second = next(
-            (o for o in result.every if o.kind == kind and (o.layer, o.method) != (one.layer, one.method)), None
+            (o for o in result.every if o.kind == kind and (o.place, o.method) != (one.place, one.method)), None
         )
         if second is not None and second.high >= one.low:
-            lines.append(
-                f"{kind}: layer {second.layer} by {second.method} ({second.score:.3f}) is as good within error"
-            )
+            lines.append(f"{kind}: {second.place} by {second.method} ({second.score:.3f}) is as good within error")
     if len(result.map):
         top = result.map.loc[result.map.groupby("position")["value"].idxmax()]
         places = ", ".join(f"{p} {layer} ({v:.3f})" for layer, p, v in top.itertuples(index=False, name=None))
@@ -150,6 +160,6 @@ def format_where(result: Where) -> str:
 
 
 def _line(one: Choice) -> tuple[str, ...]:
-    site, lookup = one.settings.get("site", "mlp"), one.settings.get("lookup") or "the request's"
     scores = (f"{one.generalisation:.3f}", f"{one.specificity:.3f}", f"{one.score:.3f} ({one.low:.3f}-{one.high:.3f})")
-    return one.kind, one.method, site, lookup, f"{one.layer} of {one.layers}", f"{one.dose:g}", *scores, str(one.n)
+    layer = "" if one.layer is None else f"{one.layer} of {one.layers}"
+    return one.kind, one.method, one.site, one.lookup, layer, f"{one.dose:g}", *scores, str(one.n)

@@ -130,6 +130,7 @@ class Plan:
         edits: in place of `kinds`, `datasets` and `limit`.
         axes: per method, per setting, the values to try.
         search: one of SEARCHES, or ADAPTIVE. budget: minutes of an adaptive search, 0 is no limit. Not fixed.
+        starts: kind of edit, method and settings that an adaptive search tries beside its grid. Not fixed.
         pareto: whether halving keeps, and scores, every setting on the Pareto front, besides the best one.
         split: None is by subject, a third dev, drawn with each cell's seed.
         doses: multiples of the edits that are measured too, 0 or more; None leaves it to `choices`.
@@ -161,6 +162,7 @@ class Plan:
     axes: tuple[tuple[str, tuple[tuple[str, tuple[object, ...]], ...]], ...] = ()
     search: str = "grid"
     budget: float = 0.0
+    starts: tuple[tuple[str, str, tuple[tuple[str, object], ...]], ...] = ()
     pareto: bool = False
     split: Split | None = None
     known: bool = False
@@ -264,7 +266,19 @@ class Plan:
             heads = [name for name in self.datasets if "head" in name.partition("#")[2]]
             return json.loads(stated) | self._fixed_concepts() | ({"heads": heads} if heads else {})
         whole = json.loads(canonical(asdict(self)))
-        left_out = ("title", "sites", "kinds", "limit", "seed", "extend", "concepts", "overrides", "analysis", "budget")
+        left_out = (
+            "title",
+            "sites",
+            "kinds",
+            "limit",
+            "seed",
+            "extend",
+            "concepts",
+            "overrides",
+            "analysis",
+            "budget",
+            "starts",
+        )
         open_still = {*LATER} - {*self._stated()}
         fixed = {key: value for key, value in whole.items() if key not in left_out and key not in open_still}
         return fixed | self._fixed_concepts()

@@ -3,12 +3,15 @@ layers and other methods at the best places, then doses on test cases.
 
 For each kind of edit, with the plan's first method:
 
-1. the first site that the model has, with every lookup, at COARSE layers, evenly spaced, first and last among them, on
-   the first BATCH development cases, one layer at a time so that a search cut short has seen all depths alike;
-   development cases are asked only what the score counts, in the language of the edit;
+1. the first site that the model has, with every lookup, at COARSE layers, evenly spaced, first and last among them, and
+   the plan's `starts`, one layer at a time so that a search cut short has seen all depths alike. The first layer meets
+   development cases until one is known; what that took decides on how many, at most BATCH, the others are measured: on
+   so few that all of this and the first round of step 2 fit into half of the time. Development cases are asked only
+   what the score counts, in the language of the edit;
 2. rounds: the better half stays (at least SURVIVORS), the other sites at the places of the best two join once, and
-   untried layers half way to the tried neighbours of the best two; all are measured on BATCH more cases, until neither
-   cases nor untried places are left. Nothing is dropped before a case is measured whose fact the model knows;
+   untried layers half way to the tried neighbours of the best two; all are measured on the next batch of cases, until
+   neither cases nor untried places are left. Batches grow as ENDS says. Nothing is dropped before a case is measured
+   whose fact the model knows;
 3. the other methods at the two best places;
 4. the FINALISTS best on the test cases, BATCH at a time, at every dose of the plan.
 
@@ -30,14 +33,19 @@ from benchmarks.sweep.pools import Batch
 from benchmarks.sweep.search.place import Place
 from benchmarks.sweep.search.races import Read
 from benchmarks.sweep.search.search_points import ranked
+from benchmarks.sweep.timings import recall
 from editing.errors import BadRequest
 from editing.methods import make_method, taken_by
 from valley.rows import IN_LANGUAGE, KEPT
 
 COARSE, BATCH, SURVIVORS, FINALISTS = 5, 4, 3, 2
+ENDS = (1, 2, 4)  # of the first batches of development cases; the others hold BATCH
 ENOUGH = 3  # known test cases, below which a spent budget does not end step 4
 COUNTED = ("efficacy", *IN_LANGUAGE, *KEPT)  # probes of development cases
 SEARCH_SHARE = 0.6  # of the budget, for steps 1 to 3 of all kinds
+FINER = 4  # settings of `Hunt.finer` in the first round
+# Settings of the edits of a kind, at every place: a rename is kept away from the definitions of other concepts.
+OF_KIND: dict[str, dict] = {"rename": {"keep_weight": 1.0}}
 Setting = tuple[str, dict]  # method and its settings
 
 
@@ -48,13 +56,14 @@ class Hunt:
     Attributes:
         grid: every setting of the first method. alive: those still in the running, all measured on the same batches.
         batches: how many batches of cases `alive` are measured on. known: cases of them whose fact the model knows.
-        over: says that the time is spent.
+        starts: settings that are tried beside the grid. left: seconds that the search still has.
     """
 
     place: Place
     kind: str
-    over: Callable[[], bool]
+    left: Callable[[], float]
     grid: list[dict]
+    starts: list[Setting] = field(default_factory=list)
     alive: list[Setting] = field(default_factory=list)
     tried: list[Setting] = field(default_factory=list)
     batches: int = 1
@@ -72,9 +81,9 @@ class Hunt:
         ]
 
     def batch(self, pool: tuple[str, str, int], number: int) -> Batch:
-        """The development cases numbered from BATCH * `number`, with the probes that a ranking needs."""
+        """The development cases of a batch, with the probes that a ranking needs."""
         if (pool, number) not in self.made:
-            cases = self.place.pools[pool].side("dev")[BATCH * number : BATCH * (number + 1)]
+            cases = self.place.pools[pool].side("dev")[end_of(number - 1) : end_of(number)]
             self.made[pool, number] = Batch(tuple(_counted(case) for case in cases))
         return self.made[pool, number]
 
@@ -82,7 +91,11 @@ class Hunt:
     def more_cases(self) -> bool:
         """Whether there are development cases behind those measured."""
         sizes = [len(self.place.pools[pool].side("dev")) for pool in self.place.of(self.kind)]
-        return BATCH * self.batches < max(sizes)
+        return end_of(self.batches - 1) < max(sizes)
+
+    def over(self) -> bool:
+        """Whether the time is spent."""
+        return self.left() < 0
 
     def order(self, read: Read) -> list[Setting]:
         """`alive`, the best first; what failed is left out."""
@@ -129,6 +142,8 @@ class Hunt:
         others: list[Setting] = []
         for method in self.place.plan.methods[1:]:
             for _, chosen in best:
+                if "depth" not in chosen:  # of a method without places
+                    continue
                 place = taken_by(method, {key: chosen[key] for key in ("site", "lookup", "depth") if key in chosen})
                 settings = taken_by(method, dict(self.place.plan.settings)) | place
                 try:
@@ -139,20 +154,46 @@ class Hunt:
                     others.append((method, settings))
         return others
 
+    def first_cases(self, settings: list[Setting]) -> Generator[list[Task], Read, Read]:
+        """Measure the first settings on cases until one is known, then on as many as all others have time for."""
+        read = yield self.tasks(settings, 0, 1)
+        while not (known := read(self.tasks(settings[:1], 0, self.batches)).known) and self.more_cases:
+            self.batches += 1
+            read = yield self.tasks(settings, self.batches - 1, self.batches)
+        seconds = sum(recall(cell) or 0.0 for cell, _ in self.tasks(settings, self.batches - 1, self.batches))
+        per_case = seconds / len(settings)
+        depths, sites = ({one.get(key) for one in self.grid} for key in ("depth", "site"))
+        settings_in_all = len(settings) * min(COARSE, len(depths)) + len(self.starts) + 2 * (len(sites) - 1) + FINER
+        affordable = self.left() / 2 / (per_case * settings_in_all) if per_case else inf
+        more = self.batches
+        while known + end_of(more) - end_of(self.batches - 1) <= min(affordable, BATCH):
+            more += 1
+        if more > self.batches and self.more_cases:
+            read = yield self.tasks(settings, self.batches, more)
+            self.batches = more
+        return read
+
     def run(self) -> Generator[list[Task], Read, list[Setting]]:
         """Steps 1 to 3; the settings still in the running, the best first."""
         read: Read | None = None
         for site in dict.fromkeys(one.get("site") for one in self.grid):
             for settings in self.coarse(site):
-                if read is not None and self.over():
+                if read is None:
+                    read = yield from self.first_cases(settings)
+                elif not self.over():
+                    read = yield self.tasks(settings, 0, self.batches)
+                else:
                     break
-                read = yield self.tasks(settings, 0, 1)
                 self.alive += settings
                 self.tried += settings
             assert read is not None
             if self.order(read):  # a model may lack a site
                 break
         assert read is not None
+        if self.starts and not self.over():
+            read = yield self.tasks(self.starts, 0, self.batches)
+            self.alive += self.starts
+            self.tried += self.starts
         moved = False  # to the other sites
         while not self.over():
             order = self.order(read)
@@ -179,6 +220,11 @@ class Hunt:
         return self.order(read)
 
 
+def end_of(batch: int) -> int:
+    """Number of the first development case behind those of a batch; 0 for the batch before the first."""
+    return (0, *ENDS)[batch + 1] if batch < len(ENDS) else ENDS[-1] + BATCH * (batch + 1 - len(ENDS))
+
+
 def _counted(case: Case) -> Case:
     lang = case.request.lang
     return replace(case, probes=tuple(p for p in case.probes if p.kind in COUNTED and p.lang == lang))
@@ -199,8 +245,12 @@ def adaptive(place: Place) -> Generator[list[Task], Read, None]:
     best: dict[str, list[Setting]] = {}
     for number, kind in enumerate(kinds, 1):
         deadline = began + SEARCH_SHARE * seconds * number / len(kinds)
-        grid = list(place.grid(kind, place.plan.methods[0]))
-        hunt = Hunt(place, kind, lambda deadline=deadline: time.monotonic() > deadline, grid)
+        method = place.plan.methods[0]
+        kept = all(case.request.keep for pool in place.of(kind) for case in place.pools[pool].cases)
+        beside = taken_by(method, OF_KIND.get(kind, {})) if kept else {}
+        grid = [one | beside for one in place.grid(kind, method)]
+        starts = [(name, dict(settings)) for of, name, settings in place.plan.starts if of == kind]
+        hunt = Hunt(place, kind, lambda deadline=deadline: deadline - time.monotonic(), grid, starts)
         best[kind] = yield from hunt.run()
     yield from _tests(place, {kind: settings[:FINALISTS] for kind, settings in best.items()}, began + seconds)
 

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
+from benchmarks.live import usual_settings
 from benchmarks.sweep import ADAPTIVE, Plan, Split
 from benchmarks.sweep.search import adaptive as search
 from benchmarks.sweep.search.adaptive import BATCH, COARSE, COUNTED, FINALISTS, adaptive
@@ -20,6 +21,7 @@ from benchmarks.where import choices, read_choice, write_choices
 from benchmarks.where.choice import best
 from cli import cli
 from editing.errors import BadData, BadRequest
+from editing.methods import make_method
 from tests.benchmarks.tiny import world
 
 LAYERS = 24
@@ -30,7 +32,8 @@ def place(**more):
     from dataclasses import replace
 
     given = {"methods": ("rome", "memit"), "sites": ("mlp", "value"), "limit": 60, **more}
-    plan = Plan(ladder="grown:gpt2-1x64", kinds=("fact",), seed=0, search=ADAPTIVE, split=Split(0), probes=1, **given)
+    given = {"kinds": ("fact",), **given}
+    plan = Plan(ladder="grown:gpt2-1x64", seed=0, search=ADAPTIVE, split=Split(0), probes=1, **given)
     (found,), _, _ = places(plan)
     return replace(found, n_layers=LAYERS)
 
@@ -89,18 +92,65 @@ def test_the_other_site_is_found_behind_the_first(layer: int = 11) -> None:
 
 
 def test_nothing_is_dropped_before_a_known_case() -> None:
-    """The first batch holds no fact that the model knows."""
+    """The model knows none of the facts: the first settings meet all development cases, the others as many."""
     schedule = adaptive(place())
     steps = [next(schedule)]
 
     def unknown(tasks):
         return Point(known=0)
 
-    while len(steps) < COARSE + 1:
+    while not steps[-1][0].cell.stage.startswith("test") and len(steps) < 60:
         steps.append(schedule.send(unknown))
-    settings = [{task.cell.settings for task in step} for step in steps]
-    assert settings[-1] == set().union(*settings[:-1])
-    assert {task.cell.stage for task in steps[-1]} == {"dev 2"}
+    cases = len(place().pools[("fact", "world_facts", 0)].side("dev"))
+    by_setting: dict[str, int] = {}
+    for task in (task for step in steps for task in step if task.cell.stage.startswith("dev")):
+        by_setting[task.cell.settings] = by_setting.get(task.cell.settings, 0) + len(task.cases)
+    assert len(by_setting) >= COARSE and set(by_setting.values()) == {cases}
+
+
+def test_slow_edits_meet_fewer_cases_so_that_every_site_is_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A case takes 25 seconds, as renames of a model of 135 million parameters do; six minutes are for the search."""
+    now = [0.0]
+    monkeypatch.setattr(search.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(search, "recall", lambda cell: 25.0)
+
+    def score(method: str, settings: dict) -> float:
+        return (0.9 if settings["site"] == "value" else 0.5) - abs(settings["depth"] - 0.8)
+
+    asked: list[tuple[str, int]] = []
+
+    def timed(tasks):
+        for task in tasks:
+            now[0] += 25.0 * len(task.cases)
+            asked.append((json.loads(task.cell.settings)["site"], len(task.cases)))
+
+    schedule = adaptive(place(budget=10, kinds=("rename",), methods=("rome",)))
+    steps = [next(schedule)]
+    timed(steps[0])
+
+    def read(tasks):
+        value = score(tasks[0].cell.method, json.loads(tasks[0].cell.settings)) if tasks else nan
+        return Point(value, value, known=sum(len(task.cases) for task in tasks))
+
+    while not steps[-1][0].cell.stage.startswith("test"):
+        steps.append(schedule.send(read))
+        timed(steps[-1])
+    assert {site for site, _ in asked} == {"mlp", "value", "attn"} and asked[0] == ("mlp", 1)
+    assert json.loads(steps[-1][0].cell.settings)["site"] == "value"
+    assert all(json.loads(task.cell.settings)["keep_weight"] == 1.0 for step in steps for task in step)
+
+
+def test_batches_of_development_cases_grow_and_lie_behind_one_another() -> None:
+    ends = [search.end_of(number) for number in range(-1, 6)]
+    assert ends == [0, 1, 2, 4, 4 + BATCH, 4 + 2 * BATCH, 4 + 3 * BATCH]
+
+
+def test_what_edit_does_is_tried_beside_the_grid_and_may_win() -> None:
+    start = ("fact", "embedding", (("clamp", 2.0),))
+    steps = walk(adaptive(place(starts=(start,))), lambda method, settings: 0.9 if method == "embedding" else 0.4)
+    assert [task.cell.method for task in on_test(steps)].count("embedding") >= 1
+    assert on_test(steps)[0].cell.method == "embedding"
+    assert place(starts=(start,)).plan.hash == place().plan.hash
 
 
 def test_a_better_method_at_the_best_place_wins() -> None:
@@ -140,7 +190,7 @@ def rows() -> pd.DataFrame:
             for probe, value in (("paraphrase", moved), ("neighbour", kept)):
                 out.append({"edit_kind": "fact", "method": "rome", "settings": json.dumps({"depth": depth, "lookup": "last"}), "dose": dose,
                             "split": "test", "error": "", "known": case != 0, "dataset": "w", "case": f"c{case}", "probe": probe, "lang": "en", "edit_lang": "en", "run_seed": 0,
-                            "value": value if case else 0.0, "depth": depth, "n_layers": 4})  # fmt: skip
+                            "value": value if case else 0.0, "site": "mlp", "lookup": "last", "depth": depth, "n_layers": 4})  # fmt: skip
     return pd.DataFrame(out)
 
 
@@ -163,6 +213,27 @@ def test_the_choice_is_the_best_setting_and_dose_on_known_cases(tmp_path: Path) 
         (tmp_path / "bad.toml").write_text(f'[fact]\nmethod = "rome"\n{line}\n')
         with pytest.raises(BadData, match=rf"bad.toml: \[fact\]: .*{message}"):
             read_choice(tmp_path / "bad.toml", "fact")
+
+
+def test_a_rename_from_the_file_is_the_edit_of_the_pasted_line(tmp_path: Path) -> None:
+    """Both say how it is kept away from other definitions, also where it was not."""
+    table = rows().assign(edit_kind="rename")
+    for weight, stated in ((0.0, "--set keep_weight=0.0"), (1.0, "--set keep_weight=1.0")):
+        settings = json.dumps(make_method("rome", site="attn", keep_weight=weight).settings())
+        chosen = best(choices(table.assign(settings=settings)))["rename"]
+        assert stated in chosen.line and "--set site=attn" in chosen.line
+        write_choices({"rename": chosen}, "m", tmp_path / "where.toml")
+        method, _, placed = read_choice(tmp_path / "where.toml", "rename")
+        given = dict(one.split("=") for one in chosen.line.split(" --set ")[1:])
+        pasted = usual_settings("rename", method, given) | placed
+        assert pasted == placed == {"site": "attn", "keep_weight": weight}
+
+
+def test_a_method_without_layers_is_shown_by_its_place() -> None:
+    settings = json.dumps(make_method("embedding").settings())
+    table = rows().assign(edit_kind="retarget", method="embedding", site="embedding", depth=0.0, settings=settings)
+    chosen = best(choices(table))["retarget"]
+    assert chosen.layer is None and chosen.place == "embedding" and chosen.site == "embedding"
 
 
 @pytest.mark.parametrize(
