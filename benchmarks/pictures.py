@@ -49,7 +49,8 @@ def heading(text: str) -> alt.TitleParams:
 def lines_of(field: str, names: list[str], columns: int = 4) -> tuple[alt.Color, alt.StrokeDash]:
     """Colour and dash of the lines named in column `field`, one legend for both.
 
-    From the eighth name on colours repeat with the next dash; the first name's colour is given to no other.
+    From the eighth name on colours repeat darker, then lighter, with the next dash; the first name's colour is given to
+    no other.
 
     Args:
         columns: names in one line of the legend.
@@ -57,10 +58,17 @@ def lines_of(field: str, names: list[str], columns: int = 4) -> tuple[alt.Color,
     legend = alt.Legend(title=None, symbolType="stroke", orient="bottom", direction="horizontal", columns=columns,
                         symbolOpacity=1)  # fmt: skip
     more = len(PALETTE) - 1
-    styles = [(0, 0)] + [(1 + i % more, 1 + (i + i // more) % more) for i in range(len(names) - 1)]
-    colours = [PALETTE[colour] for colour, _ in styles[: len(names)]]
-    dashes = [DASHES[dash] for _, dash in styles[: len(names)]]
+    styles = [(0, 0, 0)] + [(1 + i % more, i // more, 1 + (i + i // more) % more) for i in range(len(names) - 1)]
+    colours = [shade(PALETTE[colour], turn) for colour, turn, _ in styles[: len(names)]]
+    dashes = [DASHES[dash] for _, _, dash in styles[: len(names)]]
     return (
         alt.Color(f"{field}:N", scale=alt.Scale(domain=names, range=colours), legend=legend),
         alt.StrokeDash(f"{field}:N", scale=alt.Scale(domain=names, range=dashes), legend=legend),
     )
+
+
+def shade(colour: str, turn: int) -> str:
+    """`colour` as "#rrggbb": itself, darker, lighter, in turns."""
+    light, weight = ((0, 0.0), (0, 0.45), (255, 0.55))[turn % 3]
+    parts = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return "#" + "".join(f"{round(part + weight * (light - part)):02X}" for part in parts)

@@ -18,6 +18,15 @@ def format_value(value: object) -> str:
     return f"{value:.4f}" if isinstance(value, float) else f"{value:,}"
 
 
+def short(text: str, width: int, end: bool = False) -> str:
+    """At most `width` characters of a text on one line, its beginning or its `end`, with a mark where some are left
+    out."""
+    line = " ".join(text.split())
+    if len(line) <= width:
+        return line
+    return f"…{line[1 - width :]}" if end else f"{line[: width - 1]}…"
+
+
 def aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
     """Rows of cells as lines whose columns are aligned."""
     widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]

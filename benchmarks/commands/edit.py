@@ -226,13 +226,15 @@ def retarget(
 
     from editing.eval import check_dose
     from editing.methods import FAST, make_method
-    from editing.stats import CORPUS
+    from editing.stats import CORPUS, check_corpus, refuse_missing_text
 
-    dose = check_dose(dose)
+    dose, corpus = check_dose(dose), corpus or CORPUS
+    check_corpus(corpus)
+    refuse_missing_text(corpus)  # before a draft needs the model
     if fast:  # only what some method has; a wrong key in --set is still refused
         known = {key for name in methods for key in make_method(name).settings()}
         settings = {key: value for key, value in FAST.items() if key in known} | settings
-    work = (methods, settings, device, seed, corpus or CORPUS)
+    work = (methods, settings, device, seed, corpus)
 
     from benchmarks.live import OpenModel, concepts_for
 

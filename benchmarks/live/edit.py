@@ -25,6 +25,7 @@ from benchmarks.live.concepts import OpenModel, concepts_for, halves
 from benchmarks.live.doubts import doubts
 from benchmarks.measure import measure, measure_base, measure_drift, planned, probe_rows, statistics_of
 from benchmarks.provenance import versions
+from benchmarks.text import short
 from benchmarks.world import knowledge, own_knowledge
 from editing.delta import Delta, compose, refuse_foreign_folder
 from editing.easyedit import Hparams, method_of, read_hparams
@@ -349,12 +350,6 @@ def format_edit(edit: LiveEdit) -> str:
     return "\n".join(lines)
 
 
-def _tail(prompt: str, width: int = 100) -> str:
-    """The end of a long prompt: what it asks stands there."""
-    line = " ".join(prompt.split())
-    return line if len(line) <= width else "..." + line[3 - width :]
-
-
 def _format_probe(row: dict) -> list[str]:
     if row["probe"] == "drift":
         kept = "not measurable" if row["value"] is None else f"kept {row['value']:.3f}"
@@ -368,4 +363,4 @@ def _format_probe(row: dict) -> list[str]:
     mark = {None: "?", 1.0: "+", 0.0: "-"}[row["value"]]
     said = [f"{row[f'pick_{when}']} ({row[f'text_{when}'].strip()[:40]!r})" for when in ("before", "after")]
     why = f"   ({row['reason']})" if row["value"] is None else ""
-    return [f"  {mark} [{row['lang']}] {_tail(row['prompt'])}", f"      {said[0]}  ->  {said[1]}{why}"]
+    return [f"  {mark} [{row['lang']}] {short(row['prompt'], 100, end=True)}", f"      {said[0]}  ->  {said[1]}{why}"]

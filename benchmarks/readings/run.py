@@ -127,7 +127,9 @@ def run_readings(
                 lm = open_model(rung.model, device)
             else:
                 lm = open_model(rung.model, device)
+                began = time.process_time()
                 material, examined = known_material(lm, ravel, limit, seed)
+                seconds.append((rung.name, "known entities", time.process_time() - began))
                 found += [f"{rung.name}, {material.name}, {one.line}" for one in examined]
             source = ReadingInput(lm, material, statistics_of(lm, seed))
             for reading in readings:

@@ -14,6 +14,7 @@ import pandas as pd
 
 from valley.rows import RowsError, read_run, run_record
 from valley.scores import available, with_options
+from valley.text import short
 
 METRIC = "score"
 SCORES = ("generalisation", "specificity", METRIC)
@@ -92,15 +93,11 @@ def format_board(table: pd.DataFrame) -> str:
     for one in shown.to_dict("records"):
         numbers = " ".join("  n/a" if pd.isna(one[name]) else f"{one[name]:5.2f}" for name in SCORES)
         interval = f"{one['low']:.2f} to {one['high']:.2f}" if one["low"] == one["low"] else ""
-        about = f"{_end(one['run'], 24):24} {_end(one['model'], 16):16} {one['method'][:14]:14} {one['kind']:9}"
+        run, model = short(one["run"], 24, end=True), short(one["model"], 16, end=True)  # paths differ at their ends
+        about = f"{run:24} {model:16} {one['method'][:14]:14} {one['kind']:9}"
         line = f"{about} {numbers}  {interval:12}  {one['commit'][:7]:7}  {one['date']}  {one['reason']}"
         lines.append(line.rstrip())
     return "\n".join([*lines, f"{len(table)} lines out of {table['run'].nunique()} runs"])
-
-
-def _end(text: str, width: int) -> str:
-    """The end of a path, where it differs from others."""
-    return text if len(text) <= width else f"…{text[1 - width :]}"
 
 
 def records(table: pd.DataFrame) -> list[dict]:

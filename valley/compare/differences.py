@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from valley.rows import CASE, read_run_json, unequal_keys
+from valley.text import short
 
 PARTS = ("plan", "asked", "versions", "skipped", "schema")
 # A question that is the same asks this.
@@ -90,4 +91,4 @@ def _short(value: object) -> str:
         return "nothing"
     text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
     text = text.replace('"', "") or "nothing"
-    return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
+    return short(text, SHOWN)

@@ -60,8 +60,11 @@ def clean(text: object) -> str:
     return "".join(out)
 
 
-def short(text: str, width: int) -> str:
-    return text if len(text) <= width else text[: width - 1] + "…"
+def short(text: str, width: int, end: bool = False) -> str:
+    """At most `width` characters of a text, its beginning or its `end`, with a mark where some are left out."""
+    if len(text) <= width:
+        return text
+    return f"…{text[1 - width :]}" if end else f"{text[: width - 1]}…"
 
 
 def where(line: dict) -> str:

@@ -10,6 +10,7 @@ from benchmarks.live.retarget.agreement import Agreement, agreements
 from benchmarks.live.retarget.panel import GOAL, SHARED
 from benchmarks.live.retarget.run import Made, Retargeting, plain_records
 from benchmarks.live.retarget.scores import by_relation, by_sibling, summary
+from benchmarks.text import short
 
 WIDTH = 22
 
@@ -63,7 +64,7 @@ def _relations(table: pd.DataFrame) -> list[str]:
     head = f"{'relation':<10} {'asked':<9} {'':2} {'answer before -> after':<{2 * WIDTH}}"
     lines = [f"{head} {'as goal':>8} {'moved':>6} {'siblings':>8} {'net':>6}"]
     for row in table.to_dict("records"):
-        said = f"{_cut(row['pick_before'])} -> {_cut(row['pick_after'])}"
+        said = f"{short(row['pick_before'], 16)} -> {short(row['pick_after'], 16)}"
         stays = f"  (stays {row['own']})" if row["role"] == SHARED else f"  (goal {row['goal']})"
         hits = f"{row['hits_before']}>{row['hits_after']}/{row['n']}"
         numbers = [cell(row[name]) for name in ("moved", "siblings", "net")]
@@ -122,9 +123,5 @@ def cell(value: float) -> str:
     return "n/a" if pd.isna(value) else f"{round(value, 2) + 0.0:.2f}"  # + 0.0: no "-0.00"
 
 
-def _cut(text: str, width: int = 16) -> str:
-    return text if len(text) <= width else text[: width - 1] + "…"
-
-
 def _tail(text: str, width: int = 70) -> str:
-    return repr(_cut(" ".join(text.split()), width))
+    return repr(short(text, width))

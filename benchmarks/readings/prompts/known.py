@@ -19,6 +19,7 @@ from benchmarks.measure import stored_table
 from benchmarks.readings.prompts.answers import answer_scores, common_beginnings
 from benchmarks.readings.prompts.material import Material
 from benchmarks.readings.prompts.ravel import Ravel
+from benchmarks.text import short
 from editing.cache import cache_root
 from editing.files import digest
 from editing.model import LanguageModel
@@ -55,12 +56,13 @@ class Examined:
     def line(self) -> str:
         """The counts as a sentence."""
         left = self.entities - self.without - self.asked
-        enough = f"the {self.kept} that are sought were found" if self.kept >= self.sought else "the search ends there"
-        rest = f"{left:,} were not examined, as {enough}" if left else "no more are left"
+        enough = "that is enough" if self.kept >= self.sought else f"at most {MOST} per entity sought are examined"
+        rest = f"{left:,} were not examined ({enough})" if left else "no more are left"
         without = f"; {self.without:,} have no answer in the file" if self.without else ""
+        prompt = short(self.template.replace("{{", "{").replace("}}", "}"), 60, end=True)
         return (
             f"{self.relation}: {self.kept} known entities are read; {self.known:,} of {self.asked:,} examined are "
-            f"known, {rest}{without}; best prompt {self.template!r:.60}"
+            f"known, {rest}{without}; best prompt: {prompt}"
         )
 
 

@@ -82,6 +82,12 @@ def test_a_dry_run_says_where_its_figures_come_from(plan: Path, run: Path, tmp_p
     assert "by a rule, roughly" in call("bench", changed, "--dry-run", "--out", tmp_path, "--device", "cpu").stdout
 
 
+def test_a_dry_run_says_that_a_corpus_of_the_hub_was_not_checked(tmp_path: Path) -> None:
+    about = ("--kinds", "fact", "--methods", "rome", "--limit", "1", "--corpus", "hub:nobody/nothing")
+    text = call("bench", "--model", "grown:gpt2-1x64", *about, "--dry-run", "--out", tmp_path / "none").stdout
+    assert "corpus hub:nobody/nothing: not checked" in text
+
+
 @pytest.mark.parametrize("dry", [["--dry-run"], [], ["--workers", "2"]])
 @pytest.mark.parametrize(
     ("flags", "message"),

@@ -237,6 +237,9 @@ def test_json_on_the_command_line(tiny: World) -> None:
         (("--model", "nobody/gone", "--to", "breed"), "not in the local hub cache"),  # before anything is drafted
         (("--model", "gpt2", "--to", "cheese"), "choose another pair"),
         (("--sweep", "demos"), "demo"),
+        (("--model", "nobody/gone", "--corpus", "text:/nope"), "/nope"),  # before the model
+        (("--ladder", "demo", "--corpus", "text:/nope"), "/nope"),
+        (("--model", "nobody/gone", "--corpus", "samples:many"), "samples:NUMBER"),
     ],
 )
 def test_mistakes_are_one_line(more: tuple[str, ...], message: str) -> None:

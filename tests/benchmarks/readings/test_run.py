@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
 
+from benchmarks.pictures import lines_of
 from benchmarks.readings import make_reading, readings_chart, run_readings, summary
 from benchmarks.readings.prompts import exposure_of
 from benchmarks.readings.run import _store
@@ -16,7 +18,7 @@ from cli import cli
 from editing.cache import cache_root
 from tests.benchmarks.readings.small import source
 from tests.benchmarks.tiny import world
-from valley.rows import RowsError, at_best_place, read_readings
+from valley.rows import RowsError, at_best_place, interval_over_entities, read_readings
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -65,6 +67,26 @@ def test_the_picture_holds_measurement_and_controls() -> None:
     chart = readings_chart(make_reading("probes")(source()))
     assert chart is not None and "probes: accuracy" in chart.to_json()
     assert readings_chart(make_reading("lens")(source()).assign(rung="r")) is None  # no panel shows the lens
+
+
+def test_no_two_controls_share_a_colour() -> None:
+    names = ["measured", *(f"control {n}" for n in range(15))]
+    colours, dashes = (one.to_dict()["scale"]["range"] for one in lines_of("control", names))
+    assert len(set(colours)) == len(names) and len(set(zip(colours, map(tuple, dashes), strict=True))) == len(names)
+    assert all(len(colour) == 7 and int(colour[1:], 16) >= 0 for colour in colours)
+
+
+def test_the_summary_has_an_interval_over_entities_where_they_have_rows() -> None:
+    table = make_reading("linearity", layers=2)(source()).assign(rung="r")
+    shown = summary(table)
+    one = shown[(shown["measure"] == "faithfulness") & (shown["lang"] == "en")].iloc[0]
+    assert one["low"] <= one["value"] <= one["high"] and "constant" in one["control"] and " to " in one["control"]
+    place = {"rung": "r", "reading": "linearity", "lang": "en", "layer": one["layer"]}
+    own = table[(table["measure"] == "faithful") & (table["lang"] == "en") & (table["layer"] == one["layer"])]
+    own = own[own["control"] == "none"]
+    assert interval_over_entities(table, place, "faithfulness", "none") == (one["low"], one["high"])
+    fixed = interval_over_entities(own.assign(value=1.0), {}, "faithfulness", "none")
+    assert fixed == (1.0, 1.0) and np.isnan(interval_over_entities(own, {}, "faithfulness", "constant")).all()
 
 
 def test_the_command_prints_and_writes(tmp_path: Path) -> None:
