@@ -1,8 +1,8 @@
 """Which entities of RAVEL a model knows: the prompts of each attribute that it answers best, then entities in a random
 order until enough are known.
 
-Known is RAVEL's rule (Huang et al. 2024, section 3): greedy decoding gives the answer of the file, every token of it.
-Prompts are chosen by successive halving, all of them on a few entities, the better ones on more. Entities known by
+RAVEL is likewise cut to the entities and prompts that a model answers before it is measured (Huang et al. 2024). Known is
+what greedy decoding answers with the text of the file, every token of it, as in all readings here. Prompts are chosen by successive halving, all of them on a few entities, the better ones on more. Entities known by
 another attribute are asked first: a swap needs an entity with two known attributes.
 """
 
