@@ -1,7 +1,7 @@
 """Which entities of RAVEL a model knows: the prompts of each attribute that it answers best, then entities in a random
 order until enough are known.
 
-RAVEL is likewise cut to the entities and prompts that a model answers (Huang et al. 2024). Known is what greedy decoding
+RAVEL too is cut to the entities and prompts that a model answers (Huang et al. 2024). Known is what greedy decoding
 answers with the text of the file, every token of it, as in all readings here. Prompts are chosen by successive halving,
 all of them on a few entities, the better ones on more. Entities known by another attribute are asked first: a swap
 needs an entity with two known attributes.
