@@ -36,7 +36,7 @@ from benchmarks.crispness.measures import (
     rank_alignment,
 )
 from benchmarks.crispness.pairs import Pairs, concept_pairs, facts, frames
-from benchmarks.crispness.patching import patch, source_states
+from benchmarks.crispness.patching import patch, read_texts
 from benchmarks.crispness.reading import gradient_vectors, name_states, optimised_vectors, untrained
 from editing.errors import BadRequest
 from editing.model import LanguageModel
@@ -201,8 +201,9 @@ def _patch_tables(lm, pairs: Pairs, chosen, partners, layers, seed: int) -> dict
     """Direction -> what patching gave for every (source, name) the chosen concepts and their controls need."""
     names = {(i, draws[0][i]) for draws in partners.values() for i in chosen}
     jobs = sorted(names | {(other, j) for _, j in names for other in pairs.patch_others(j, seed)})
+    texts = {lang: read_texts(lm, pairs, lang, layers, jobs, seed) for lang in pairs.langs}
     return {
-        f"{source}-{into}": patch(lm, pairs, into, source_states(lm, pairs, source, layers), layers, jobs, seed)
+        f"{source}-{into}": patch(lm, pairs, texts[into], texts[source], layers, jobs, seed)
         for source, into in (pairs.langs, pairs.langs[::-1])
     }
 

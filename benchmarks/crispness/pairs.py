@@ -11,7 +11,7 @@ from benchmarks.datasets import differing, distant, edited_rank, turns
 from benchmarks.world import Knowledge, Relation, Template, knowledge
 from editing.errors import BadData, BadModel, BadRequest
 from editing.model import LanguageModel
-from editing.text import Prompt, tokenise
+from editing.text import Prompt, tokenise, with_beginnings
 
 OTHERS, BASES = 3, 2  # per name: other concepts whose state is patched in, and prompts it is patched into
 # The first English template is written for edits (some show examples); the second says what the first French one says.
@@ -136,18 +136,14 @@ def frames(lm: LanguageModel, pairs: Pairs, lang: str) -> list[list[Prompt]]:
     known = pairs.known
     relations = [known.relation(r) for r in known.relations() if known.relation(r).subject_kind == "concept"]
     relations = [r for r in relations if all(r.templates(one) for one in pairs.langs)]
-    return [
-        [
-            fitting(
-                lm,
-                _template(r, lang).prompt(known.entity(key).word),
-                pairs.name(i, lang),
-                "subject_last",
-            )
-            for r in relations
-        ]
+    asked = [
+        (_template(r, lang).prompt(known.entity(key).word), pairs.name(i, lang))
         for i, key in enumerate(pairs.keys)
+        for r in relations
     ]
+    prompts = [fitting(lm, template, name, "subject_last") for template, name in asked]
+    prompts = with_beginnings(prompts, [template for template, _ in asked])
+    return [prompts[at : at + len(relations)] for at in range(0, len(prompts), len(relations))]
 
 
 def _number(relation: Relation, lang: str) -> int:

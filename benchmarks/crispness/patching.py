@@ -16,7 +16,6 @@ import torch
 from benchmarks.crispness.pairs import Pairs, fitting
 from editing.model import Hook, LanguageModel
 from editing.run import Budget, Splice, capture, first, forward, with_first
-from editing.solve import states
 from editing.text import Prompt
 
 
@@ -40,54 +39,69 @@ class Patched:
         return table[source, name], sum(rest) / len(rest)
 
 
-def source_states(lm: LanguageModel, pairs: Pairs, lang: str, layers: Sequence[int]) -> torch.Tensor:
-    """(n, layers, d_model): outputs of the blocks at the last token of each concept's first eliciting text."""
-    prompts = [fitting(lm, pairs.known.elicit(key, lang)[0], "", "last") for key in pairs.keys]
-    places = [(lm.layout.blocks[layer], "output") for layer in layers]
-    outputs = states(lm, prompts, places)
-    return torch.stack([outputs[w] for w in places], 1)
+@dataclass(frozen=True)
+class Texts:
+    """The first eliciting texts of some concepts in one language, read once, each with a name behind it.
+
+    Attributes:
+        prompts: r of them. rows: (name, concept asked for) -> its prompt. of: concept -> a prompt that asks for it.
+        splice: the prompts cut at the last tokens of the texts.
+        behind: per block up to the last that is patched, (r, S, d_model) its output from there on.
+    """
+
+    prompts: tuple[Prompt, ...]
+    rows: dict[tuple[int, int], int]
+    of: dict[int, int]
+    splice: Splice
+    behind: tuple[torch.Tensor, ...]
+
+
+def read_texts(
+    lm: LanguageModel, pairs: Pairs, lang: str, layers: Sequence[int], jobs: Sequence[tuple[int, int]], seed: int = 0
+) -> Texts:
+    """The texts in `lang` that the (source, name) pairs of `jobs` need, as prompts of `lang` and as sources in it."""
+    needed = [
+        (name, base) for name in dict.fromkeys(name for _, name in jobs) for base in pairs.patch_bases(name, seed)
+    ]
+    of = {base: row for row, (_, base) in enumerate(needed)}
+    for source in dict.fromkeys(source for source, _ in jobs):
+        if source not in of:
+            of[source] = len(needed)
+            needed.append((source, source))
+    texts = [(name, pairs.known.elicit(pairs.keys[base], lang)[0]) for name, base in needed]
+    prompts = [fitting(lm, text, "", "last", pairs.name(name, lang)) for name, text in texts]
+    lookups = [p.lookup for p in prompts]
+    splice = Splice.prepare(lm, [p.ids for p in prompts], lookups, 0, lookups)
+    store: dict[tuple[str, str], torch.Tensor] = {}
+    blocks, last = lm.layout.blocks, max(layers)
+    with torch.no_grad():
+        hooks = [capture(block, "output", store, splice.batch.ids.shape[1]) for block in blocks[: last + 1]]
+        anywhere = torch.zeros(1, dtype=torch.long, device=lm.device)
+        splice.run((anywhere, anywhere), hooks, stop=blocks[last])
+    rows = {pair: row for row, pair in enumerate(needed)}
+    return Texts(tuple(prompts), rows, of, splice, tuple(store[b, "output"] for b in blocks[: last + 1]))
 
 
 def patch(
     lm: LanguageModel,
     pairs: Pairs,
-    lang: str,
-    sources: torch.Tensor,
+    into: Texts,
+    sources: Texts,
     layers: Sequence[int],
     jobs: Sequence[tuple[int, int]],
     seed: int = 0,
     *,
     batch_tokens: int = 512,
 ) -> Patched:
-    """Patch states into prompts of the language `lang`.
+    """Patch the states behind `layers` at the last tokens of the texts `sources` into the texts `into`.
 
     Args:
-        sources: (n, layers, d_model), see `source_states` (of the other language).
-        jobs: (source, name) pairs of concepts.
+        jobs: (source, name) pairs of concepts, those that both were read for.
     """
-    rows: dict[tuple[int, int], int] = {}
-    prompts: list[Prompt] = []
-    for name in dict.fromkeys(name for _, name in jobs):
-        for base in pairs.patch_bases(name, seed):
-            rows[name, base] = len(prompts)
-            text = pairs.known.elicit(pairs.keys[base], lang)[0]
-            prompts.append(fitting(lm, text, "", "last", pairs.name(name, lang)))
-    work = [(source, name, rows[name, base]) for source, name in jobs for base in pairs.patch_bases(name, seed)]
-    lookups = [p.lookup for p in prompts]
-    splice = Splice.prepare(lm, [p.ids for p in prompts], lookups, 0, lookups)
-    assert splice.hidden is not None
-    width = splice.batch.ids.shape[1]
-    read_states: dict[tuple[str, str], torch.Tensor] = {}
-    blocks = lm.layout.blocks
-    last = max(layers)
-    with torch.no_grad():
-        hooks = [capture(blocks[i], "output", read_states, width) for i in range(last)]
-        anywhere = torch.zeros(1, dtype=torch.long, device=lm.device)
-        splice.run((anywhere, anywhere), hooks, stop=blocks[last])
+    work = [(source, name, into.rows[name, base]) for source, name in jobs for base in pairs.patch_bases(name, seed)]
     tables, logs = [], []
-    for at, layer in enumerate(layers):
-        entering = splice.hidden if layer == 0 else read_states[blocks[layer - 1], "output"]
-        logp = _at_layer(lm, splice, entering, blocks[layer], layer, sources[:, at], work, prompts, batch_tokens)
+    for layer in layers:
+        logp = _at_layer(lm, into, sources, layer, work, batch_tokens)
         tables.append(_means(work, logp.exp()))
         logs.append(_means(work, logp))
     return Patched(tuple(tables), tuple(logs))
@@ -102,23 +116,18 @@ def _means(work: Sequence[tuple[int, int, int]], values: torch.Tensor) -> dict[t
 
 
 def _at_layer(
-    lm: LanguageModel,
-    splice: Splice,
-    entering: torch.Tensor,
-    block: str,
-    layer: int,
-    sources: torch.Tensor,
-    work: Sequence[tuple[int, int, int]],
-    prompts: Sequence[Prompt],
-    batch_tokens: int,
+    lm: LanguageModel, into: Texts, sources: Texts, layer: int, work: Sequence[tuple[int, int, int]], batch_tokens: int
 ) -> torch.Tensor:
     """(len(work),) float64 log P(name) with the state of (source, name, row) in place of column 0 behind one block."""
+    prompts, block = into.prompts, lm.layout.blocks[layer]
+    entering = into.splice.hidden if layer == 0 else into.behind[layer - 1]
+    assert entering is not None
 
     def read(members: list[int]) -> torch.Tensor:
         chosen = [work[i] for i in members]
         rows = torch.tensor([row for _, _, row in chosen], device=lm.device)
-        part = splice.select(rows)
-        put = sources[[source for source, _, _ in chosen]]
+        part = into.splice.select(rows)
+        put = sources.behind[layer][[sources.of[source] for source, _, _ in chosen], 0]
 
         def replace(module: torch.nn.Module, args: tuple, output: object) -> object:
             value = first(output).clone()

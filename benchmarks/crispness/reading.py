@@ -10,7 +10,7 @@ import torch
 
 from editing.errors import BadModel
 from editing.model import Hook, LanguageModel, Site
-from editing.run import Budget, first, forward, pad, with_first
+from editing.run import Budget, Splice, first, with_first
 from editing.seeds import seed_for
 from editing.solve import Injection, ValueSettings, optimise_values, states
 from editing.text import Contexts, Prompt
@@ -67,10 +67,13 @@ def gradient_vectors(
 
     def read(members: list[int]) -> list[torch.Tensor]:
         chosen = [prompts[i] for i in members]
-        batch = pad([p.ids for p in chosen], lm, side="right")
+        lookups = [p.lookup for p in chosen]
+        splice = Splice.prepare(lm, [p.ids for p in chosen], lookups, -1)  # nothing left of the lookups is changed
         rows = torch.arange(len(chosen), device=lm.device)
-        lookups = torch.tensor([p.lookup for p in chosen], device=lm.device)
-        places = [(r, p.start - 1 + t, token) for r, p in enumerate(chosen) for t, token in enumerate(p.target)]
+        first_column = torch.zeros_like(rows)
+        places = [
+            (r, p.start - 1 + t - p.lookup, token) for r, p in enumerate(chosen) for t, token in enumerate(p.target)
+        ]
         row, column, token = torch.tensor(places, device=lm.device).T
         leaves = [
             torch.zeros(len(chosen), s.d_out, device=lm.device, dtype=lm.dtype, requires_grad=True) for s in sites
@@ -80,15 +83,14 @@ def gradient_vectors(
             def hook(module: torch.nn.Module, args: tuple, output: object) -> object:
                 value = first(output)
                 shaped = value.reshape(len(chosen), -1, value.shape[-1])
-                moved = shaped.index_put((rows, lookups), leaf.to(value.device), accumulate=True)
+                moved = shaped.index_put((rows, first_column), leaf.to(value.device), accumulate=True)
                 return with_first(output, moved.reshape(value.shape))
 
             return site.path, hook
 
         with torch.enable_grad():
             hooks = [add(s, leaf) for s, leaf in zip(sites, leaves, strict=True)]
-            logits = forward(lm, batch, gather=(row, column), hooks=hooks)
-            assert logits is not None
+            logits = splice.run((row, column), hooks)
             log_p = logits.float().log_softmax(-1)[torch.arange(len(row), device=lm.device), token]
             by_row = torch.autograd.grad(log_p.sum(), leaves)
         stacked = torch.stack([g[:, s.row_index(g.device)] for g, s in zip(by_row, sites, strict=True)], 1)

@@ -14,7 +14,7 @@ other noise: what restoring no knowledge does.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
@@ -106,20 +106,23 @@ class Tracing(Reading):
         scale = self.noise * float(subjects.float().std())
         at = torch.tensor(columns)
         layers = self.chosen_layers(0, lm.n_layers - 1)
-        steps, total = count(1), self.draws * 2 * len(layers) * (2 if self._paths(lm) else 1)
+        steps, total = count(1), self.draws * len(layers) * (2 if self._paths(lm) else 1)
 
         def step() -> None:
             if progress is not None:
                 progress(next(steps), total)
 
-        runs = [self._one_draw(prepared, spans, at, scale, draw, step) for draw in range(self.draws)]
+        last, rows = lm.n_layers - 1, list(range(len(prompts)))
+        clean = prepared.answers(last, rows, prepared.behind[-1]).logp.exp()
+        outputs = self._map_outputs(prepared, prepared.behind[0])
+        runs = [self._one_draw(prepared, spans, at, scale, draw, outputs, step) for draw in range(self.draws)]
 
         def mean(values: list[torch.Tensor]) -> np.ndarray:
             return torch.stack(values).mean(0).numpy()
 
         return Trace(
             layers,
-            mean([r.clean for r in runs]),
+            clean.numpy(),
             mean([r.noisy for r in runs]),
             mean([r.other for r in runs]),
             {key: mean([r.effects[key] for r in runs]) for key in runs[0].effects},
@@ -132,35 +135,39 @@ class Tracing(Reading):
         columns: torch.Tensor,
         scale: float,
         draw: int,
+        outputs: list[torch.Tensor],
         step: Callable[[], None],
     ) -> _Draw:
+        """The effects under one draw of the noise; `outputs` of the maps in the clean run."""
         lm, n = prepared.lm, len(prepared.prompts)
         rows = list(range(n))
-        noisy, other = (
-            prepared.outputs(with_noise(prepared, spans, scale, seed_for(self.seed, f"tracing/{draw}/{which}")))
-            for which in (0, 1)
+        spoilt, elsewhere = (
+            with_noise(prepared, spans, scale, seed_for(self.seed, f"tracing/{draw}/{which}")) for which in (0, 1)
         )
-        clean_p = prepared.answers(-1, rows, prepared.behind[0]).logp.exp()
-        noisy_p, other_p = (prepared.answers(-1, rows, states[0]).logp.exp() for states in (noisy, other))
+        noisy, other = _noisy_runs(prepared, spoilt, columns), prepared.outputs(elsewhere)
+        noisy_p, other_p = (
+            prepared.answers(lm.n_layers - 1, rows, states[-1]).logp.exp() for states in (noisy.behind, other)
+        )
+        puts = {"none": prepared.behind, "other_noise": other}
         layers = self.chosen_layers(0, lm.n_layers - 1)
         effects: dict[tuple[str, str], torch.Tensor] = {}
 
-        def by_layer(restored: Callable[[int], torch.Tensor]) -> torch.Tensor:
+        def by_layer(measure: str, restored: Callable[[int], torch.Tensor]) -> None:
             table = []
             for layer in layers:
-                table.append(restored(layer) - noisy_p[:, None])
+                table.append(restored(layer) - noisy_p[None, :, None])
                 step()
-            return torch.stack(table, 1)
+            effects.update(
+                {(measure, control): torch.stack([t[k] for t in table], 1) for k, control in enumerate(puts)}
+            )
 
-        for control, put in (("none", prepared.behind), ("other_noise", other)):
-            effects["indirect_effect", control] = by_layer(partial(_restored, prepared, noisy, put, columns))
-            gradients = _attribution(prepared, noisy, put, columns)
+        by_layer("indirect_effect", partial(_restored, noisy, list(puts.values()), columns))
+        for control, gradients in zip(puts, _attribution(prepared, noisy.behind, puts.values(), columns), strict=True):
             effects["attribution", control] = gradients[:, layers]
-            if self._paths(lm):
-                outputs = self._map_outputs(prepared, put[0])
-                put_back = partial(self._maps_restored, prepared, noisy, outputs, columns)
-                effects["mlp_effect", control] = by_layer(put_back)
-        return _Draw(clean_p, noisy_p, other_p, effects)
+        if self._paths(lm):
+            maps = [outputs, self._map_outputs(prepared, elsewhere)]
+            by_layer("mlp_effect", partial(self._maps_restored, noisy, maps, columns))
+        return _Draw(noisy_p, other_p, effects)
 
     def _paths(self, lm: LanguageModel) -> list[str]:
         try:
@@ -169,40 +176,48 @@ class Tracing(Reading):
             return []
 
     def _map_outputs(self, prepared: Prepared, hidden: torch.Tensor) -> list[torch.Tensor]:
-        """Outputs (n, S, d_model) of the edited map of every block, when `hidden` enters the first."""
+        """Outputs (n, S, d_model) of the edited map of every block, when `hidden` enters the first; empty for a model
+        without such maps."""
+        paths = self._paths(prepared.lm)
+        if not paths:
+            return []
         store: dict[tuple[str, str], torch.Tensor] = {}
         everything = torch.arange(len(prepared.prompts), device=prepared.lm.device)
         anywhere = torch.zeros(1, dtype=torch.long, device=prepared.lm.device)
-        paths = self._paths(prepared.lm)
         hooks = [capture(path, "output", store, hidden.shape[1]) for path in paths]
         with torch.no_grad():
             prepared.run(-1, everything, hidden, (anywhere, anywhere), hooks)
         return [store[path, "output"] for path in paths]
 
     def _maps_restored(
-        self, prepared: Prepared, noisy: tuple, outputs: list[torch.Tensor], columns: torch.Tensor, layer: int
+        self, noisy: _Noisy, maps: Sequence[list[torch.Tensor]], columns: torch.Tensor, layer: int
     ) -> torch.Tensor:
-        """(n, T) P(answer) with the outputs of a window of maps around `layer` put back at one token."""
-        lm = prepared.lm
+        """(K, n, T) P(answer) with the outputs of a window of maps around `layer` put back at one token, from each of
+        K runs."""
+        lm = noisy.prepared.lm
         half = (max(1, round(self.window * lm.n_layers)) - 1) / 2
         low, high = max(0, int(np.ceil(layer - half))), min(lm.n_layers - 1, int(np.floor(layer + half)))
         paths = self._paths(lm)
 
-        def hook_of(path: str, value: torch.Tensor, at: torch.Tensor) -> Hook:
+        def hook_of(path: str, put: torch.Tensor, at: torch.Tensor) -> Hook:
             def hook(module: torch.nn.Module, args: tuple, output: object) -> object:
                 old = first(output)
-                shaped = old.reshape(value.shape[0], -1, old.shape[-1]).clone()
-                index = torch.arange(len(shaped))
-                shaped[index, at] = value[index, at].to(shaped.dtype)
+                shaped = old.reshape(len(put), -1, old.shape[-1]).clone()
+                shaped[torch.arange(len(shaped)), at] = put.to(shaped.dtype)
                 return with_first(output, shaped.reshape(old.shape))
 
             return path, hook
 
-        def read(rows: list[int], at: torch.Tensor) -> Answers:
-            hooks = [hook_of(paths[n], outputs[n][rows], at) for n in range(low, high + 1)]
-            return prepared.answers(low - 1, rows, noisy[low][rows], hooks)
+        def read(run: Prepared, at: torch.Tensor, from_: list[int], rows: list[int], places: list[int]) -> Answers:
+            hooks = [
+                hook_of(
+                    paths[i], torch.stack([maps[k][i][r, c] for k, r, c in zip(from_, rows, places, strict=True)]), at
+                )
+                for i in range(low, high + 1)
+            ]
+            return run.answers(low - 1, rows, run.behind[low][rows], hooks)
 
-        return _by_place(prepared, columns, read)
+        return _by_place(noisy, columns, len(maps), read)
 
 
 @dataclass(frozen=True)
@@ -219,7 +234,6 @@ class Trace:
 
 @dataclass(frozen=True)
 class _Draw:
-    clean: torch.Tensor
     noisy: torch.Tensor
     other: torch.Tensor
     effects: dict[tuple[str, str], torch.Tensor]
@@ -257,43 +271,75 @@ def with_noise(prepared: Prepared, spans: Sequence[tuple[int, int]], scale: floa
     return hidden
 
 
-def _restored(prepared: Prepared, noisy: tuple, put: tuple, columns: torch.Tensor, layer: int) -> torch.Tensor:
-    """(n, T) P(answer) of the noisy run with the state behind `layer` at one token replaced by that of `put`."""
+@dataclass(frozen=True)
+class _Noisy:
+    """The run with noise, ready to be gone on with at T tokens of each of n prompts.
 
-    def read(rows: list[int], at: torch.Tensor) -> Answers:
-        hidden = noisy[layer + 1][rows].clone()
-        index = torch.arange(len(rows))
-        hidden[index, at] = put[layer + 1][rows][index, at].to(hidden.dtype)
-        return prepared.answers(layer, rows, hidden)
+    Attributes:
+        prepared: the clean prompts. behind: the states of the noisy run, per layer from -1 on.
+        runs: per token, the noisy run cut where something is put back, and the column of that, (n,).
+    """
 
-    return _by_place(prepared, columns, read)
+    prepared: Prepared
+    behind: tuple[torch.Tensor, ...]
+    runs: tuple[tuple[Prepared, torch.Tensor], ...]
 
 
-def _by_place(
-    prepared: Prepared, columns: torch.Tensor, read: Callable[[list[int], torch.Tensor], Answers]
-) -> torch.Tensor:
-    """(n, T) P(answer) at every question's columns (n, T); a token that stands in several of them is run once.
+def _noisy_runs(prepared: Prepared, hidden: torch.Tensor, columns: torch.Tensor) -> _Noisy:
+    """What is put back at a token changes nothing left of it, so runs begin there; but where blocks hold another state
+    than keys and values, they begin at the subject."""
+    tokens = list(columns.T)
+    if prepared.lm.layout.recurrent:
+        behind = prepared.outputs(hidden)
+        whole = Prepared(prepared.lm, prepared.prompts, prepared.cuts, prepared.splice, behind)
+        return _Noisy(prepared, behind, tuple((whole, column) for column in tokens))
+    behind, made = prepared.recut(hidden, tokens)
+    start = torch.zeros(len(columns), dtype=torch.long)
+    return _Noisy(prepared, behind, tuple((run, start) for run in made))
+
+
+def _restored(noisy: _Noisy, puts: Sequence[tuple], columns: torch.Tensor, layer: int) -> torch.Tensor:
+    """(K, n, T) P(answer) of the noisy run with the state behind `layer` at one token replaced by that of each of K
+    runs."""
+
+    def read(run: Prepared, at: torch.Tensor, from_: list[int], rows: list[int], places: list[int]) -> Answers:
+        hidden = run.behind[layer + 1][rows].clone()
+        put = [puts[k][layer + 1][r, c] for k, r, c in zip(from_, rows, places, strict=True)]
+        hidden[torch.arange(len(rows)), at] = torch.stack(put).to(hidden.dtype)
+        return run.answers(layer, rows, hidden)
+
+    return _by_place(noisy, columns, len(puts), read)
+
+
+def _by_place(noisy: _Noisy, columns: torch.Tensor, count: int, read: Callable[..., Answers]) -> torch.Tensor:
+    """(count, n, T) P(answer) at every question's columns (n, T), once for each of `count` runs that something is put
+    back from; a token that stands in several columns is run once.
 
     Args:
-        read: questions (m,) and the column of each (m,) -> their answers.
+        read: a run, the column in it of each item, numbers of the runs put back from, of the questions, and the
+            questions' columns -> the items' answers.
     """
-    places = sorted({(r, c) for r, row in enumerate(columns.tolist()) for c in row})
-    widths = [len(prepared.prompts[r].ids) - prepared.cuts[r] for r, _ in places]
-    found: dict[tuple[int, int], float] = {}
+    lm, table = noisy.prepared.lm, columns.tolist()
+    found: dict[tuple[int, int, int], float] = {}
+    for token, (run, start) in enumerate(noisy.runs):
+        items = [
+            (k, r, row[token]) for r, row in enumerate(table) if row[token] not in row[:token] for k in range(count)
+        ]
+        widths = [len(run.prompts[r].ids) - run.cuts[r] for _, r, _ in items]
 
-    def run(members: list[int]) -> list[float]:
-        rows, at = [places[m][0] for m in members], torch.tensor([places[m][1] for m in members])
-        with torch.no_grad():
-            return read(rows, at).logp.exp().tolist()
+        def work(members: list[int], run=run, start=start, items=items) -> list[float]:
+            from_, rows, places = (list(part) for part in zip(*(items[m] for m in members), strict=True))
+            with torch.no_grad():
+                return read(run, start[rows], from_, rows, places).logp.exp().tolist()
 
-    for members, values in Budget(prepared.lm.batch_tokens(BATCH_TOKENS), "tracing").run(widths, run):
-        found |= dict(zip([places[m] for m in members], values, strict=True))
-    table = [[found[r, c] for c in row] for r, row in enumerate(columns.tolist())]
-    return torch.tensor(table, dtype=torch.float64)
+        for members, values in Budget(lm.batch_tokens(BATCH_TOKENS), "tracing").run(widths, work):
+            found |= dict(zip([items[m] for m in members], values, strict=True))
+    values = [[[found[k, r, c] for c in row] for r, row in enumerate(table)] for k in range(count)]
+    return torch.tensor(values, dtype=torch.float64)
 
 
-def _attribution(prepared: Prepared, noisy: tuple, put: tuple, columns: torch.Tensor) -> torch.Tensor:
-    """(n, layers, T) (state put back - noisy state) . gradient of log P(answer) in the noisy run."""
+def _attribution(prepared: Prepared, noisy: tuple, puts: Iterable[tuple], columns: torch.Tensor) -> list[torch.Tensor]:
+    """For each of `puts` (n, layers, T): (state put back - noisy state) . gradient of the noisy run's log P(answer)."""
     lm, n = prepared.lm, len(prepared.prompts)
     kept: dict[int, torch.Tensor] = {}
 
@@ -308,12 +354,14 @@ def _attribution(prepared: Prepared, noisy: tuple, put: tuple, columns: torch.Te
         start = noisy[0].clone().requires_grad_(True)
         answers = prepared.answers(-1, list(range(n)), start, [keep(layer) for layer in range(lm.n_layers)])
         answers.logp.sum().backward()
-    out = torch.empty(n, lm.n_layers, columns.shape[1])
-    rows = torch.arange(n)
-    for layer in range(lm.n_layers):
-        gradient = kept[layer].grad
-        assert gradient is not None
-        estimate = ((put[layer + 1] - noisy[layer + 1]) * gradient).sum(-1)
-        for token in range(columns.shape[1]):
-            out[:, layer, token] = estimate[rows, columns[:, token]].cpu()
-    return out
+    rows = torch.arange(n)[:, None]
+    tables = []
+    for put in puts:
+        out = torch.empty(n, lm.n_layers, columns.shape[1])
+        for layer in range(lm.n_layers):
+            gradient = kept[layer].grad
+            assert gradient is not None
+            estimate = ((put[layer + 1] - noisy[layer + 1]) * gradient).sum(-1)
+            out[:, layer] = estimate[rows, columns].cpu()
+        tables.append(out)
+    return tables

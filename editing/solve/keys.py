@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from editing.delta import Delta, delta_hooks
 from editing.lazy import torch
 from editing.model import LanguageModel, Site
 from editing.run import Budget, Prefix, attempt, capture, forward, pad, read_beginnings
-from editing.text import Contexts, Prompt, escaped, tokenise
+from editing.text import Contexts, Prompt, escaped, tokenise, with_beginnings
 
 FORM = 4  # tokens by which texts of one form are recognised
 
@@ -83,21 +82,9 @@ def kept_keys(lm: LanguageModel, site: Site, texts: Sequence[str]) -> torch.Tens
     """(len(texts), d_in) float32: what `site` reads at the last token of each text; a beginning that texts share is
     read once."""
     prompts = [tokenise(lm, escaped(text), "", "last") for text in texts]
-    return states(lm, _beginning_alike(prompts), [(site.path, "input")])[site.path, "input"]
-
-
-def _beginning_alike(prompts: Sequence[Prompt]) -> list[Prompt]:
-    """The prompts with `head` set to the tokens that all of the same form begin with; a form is its first tokens."""
-    groups: dict[tuple[int, ...], list[int]] = {}
-    for i, prompt in enumerate(prompts):
-        groups.setdefault(prompt.ids[:FORM], []).append(i)
-    out = list(prompts)
-    for members in groups.values():
-        columns = enumerate(zip(*(prompts[i].ids[: prompts[i].lookup] for i in members), strict=False))
-        head = next((at for at, tokens in columns if len(set(tokens)) > 1), min(prompts[i].lookup for i in members))
-        for i in members:
-            out[i] = replace(prompts[i], head=head)
-    return out
+    return states(lm, with_beginnings(prompts, [prompt.ids[:FORM] for prompt in prompts]), [(site.path, "input")])[
+        site.path, "input"
+    ]
 
 
 def group_mean(values: torch.Tensor, requests: Sequence[Contexts], weights: Sequence[Sequence[float]]) -> torch.Tensor:

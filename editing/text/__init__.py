@@ -6,7 +6,16 @@ from editing.text.edit_sets import EditSet, edit_set
 from editing.text.languages import essence_of, find_language, language_code, language_of_text
 from editing.text.requests import EditRequest, Lookup, check_text
 from editing.text.slots import SLOT, escaped, fill, parts, slot_count
-from editing.text.tokens import Asked, Prompt, continuation_ids, divided, prompt_answers, tokenise, whole_ids
+from editing.text.tokens import (
+    Asked,
+    Prompt,
+    continuation_ids,
+    divided,
+    prompt_answers,
+    tokenise,
+    whole_ids,
+    with_beginnings,
+)
 
 __all__ = [
     "SLOT",
@@ -37,4 +46,5 @@ __all__ = [
     "tokenise",
     "unspaced",
     "whole_ids",
+    "with_beginnings",
 ]

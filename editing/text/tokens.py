@@ -11,8 +11,9 @@ scripts without blanks, belongs to the answer with all its characters.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import Any
 
 from editing.errors import BadRequest
@@ -155,3 +156,14 @@ def _characters(lm: LanguageModel, text: str, tokens: int) -> int:
     """How many characters the first tokens of `text` hold."""
     offsets = lm.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
     return offsets[tokens - 1][1] if tokens else 0
+
+
+def with_beginnings(prompts: Sequence[Prompt], groups: Sequence[Hashable]) -> list[Prompt]:
+    """The prompts with `head` set to the first tokens that all prompts of a group share, those from the lookup on not
+    counted."""
+    shared: dict[Hashable, tuple[int, ...]] = {}
+    for prompt, group in zip(prompts, groups, strict=True):
+        begun = shared.get(group, prompt.ids)
+        alike = (a == b for a, b in zip(begun, prompt.ids[: prompt.lookup], strict=False))
+        shared[group] = tuple(begun[: sum(takewhile(bool, alike))])
+    return [replace(prompt, head=len(shared[group])) for prompt, group in zip(prompts, groups, strict=True)]

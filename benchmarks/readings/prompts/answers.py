@@ -3,9 +3,8 @@ when the end of the model reads it."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import takewhile
 
 import torch
 
@@ -40,46 +39,25 @@ def target_places(prompts: Sequence[Prompt], device: torch.device) -> tuple[torc
     return row, column, token
 
 
-def answer_scores(
-    lm: LanguageModel, prompts: Sequence[Prompt], heads: Sequence[int] | None = None, *, batch_tokens: int = 4096
-) -> Answers:
-    """The answers of the unchanged model to prompts with targets.
-
-    Args:
-        heads: of each prompt how many of its first tokens are read once for all prompts of a batch that begin with
-            them, fewer than stand before its target.
-    """
+def answer_scores(lm: LanguageModel, prompts: Sequence[Prompt], *, batch_tokens: int = 4096) -> Answers:
+    """The answers of the unchanged model to prompts with targets. Beginnings that several of them share (`Prompt.head`)
+    are read once."""
 
     def read(members: list[int]) -> Answers:
         part = [prompts[i] for i in members]
         row, column, token = target_places(part, lm.device)
+        heads = [p.head for p in part]
         with torch.no_grad():
-            if heads is None:
-                logits = forward(lm, pad([p.ids for p in part], lm, side="right"), gather=(row, column))
-            else:
-                cuts = [heads[i] for i in members]
-                splice = Splice.prepare(lm, [p.ids for p in part], cuts, -1, cuts)
-                logits = splice.run((row, column - torch.tensor(cuts, device=lm.device)[row]))
-        assert logits is not None
+            splice = Splice.prepare(lm, [p.ids for p in part], heads, -1, heads)
+            logits = splice.run((row, column - torch.tensor(heads, device=lm.device)[row]))
         return Answers.of(logits, row, token, len(part))
 
     logp = torch.empty(len(prompts), dtype=torch.float64)
     exact = torch.empty(len(prompts), dtype=torch.bool)
     budget = Budget(lm.batch_tokens(batch_tokens), "asking facts")
-    widths = [len(p.ids) - head for p, head in zip(prompts, heads or [0] * len(prompts), strict=True)]
-    for members, answers in budget.run(widths, read):
+    for members, answers in budget.run([len(p.ids) - p.head for p in prompts], read):
         logp[members], exact[members] = answers.logp.cpu(), answers.exact.cpu()
     return Answers(logp, exact)
-
-
-def common_beginnings(prompts: Sequence[Prompt], groups: Sequence[Hashable]) -> list[int]:
-    """How many first tokens each prompt shares with all prompts of its group, those from its lookup on not counted."""
-    shortest: dict[Hashable, tuple[int, ...]] = {}
-    for prompt, group in zip(prompts, groups, strict=True):
-        begun = shortest.get(group, prompt.ids)
-        alike = (a == b for a, b in zip(begun, prompt.ids[: prompt.lookup], strict=False))
-        shortest[group] = tuple(begun[: sum(takewhile(bool, alike))])
-    return [len(shortest[group]) for group in groups]
 
 
 def read_out(lm: LanguageModel, states: torch.Tensor, *, batch: int = 512) -> torch.Tensor:

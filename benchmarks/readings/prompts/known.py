@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from benchmarks.measure import stored_table
-from benchmarks.readings.prompts.answers import answer_scores, common_beginnings
+from benchmarks.readings.prompts.answers import answer_scores
 from benchmarks.readings.prompts.material import Material
 from benchmarks.readings.prompts.ravel import Ravel
 from benchmarks.text import short
@@ -25,7 +25,7 @@ from editing.cache import cache_root
 from editing.files import digest
 from editing.model import LanguageModel
 from editing.progress import progress
-from editing.text import tokenise
+from editing.text import tokenise, with_beginnings
 
 VERSION = 1  # raise it when the same model and files would give other entities than before
 LIMIT = 24  # known entities of an attribute where no other number is given
@@ -110,8 +110,8 @@ def _examine(lm: LanguageModel, ravel: Ravel, relation: str, names: Sequence[str
         nonlocal table
         questions = [ravel.question(name, relation, wording) for wording, name in pairs]
         prompts = [tokenise(lm, q.template, q.subject, "subject_last", q.target) for q in questions]
-        heads = common_beginnings(prompts, [wording for wording, _ in pairs])
-        right = answer_scores(lm, prompts, heads).exact.tolist()
+        prompts = with_beginnings(prompts, [wording for wording, _ in pairs])
+        right = answer_scores(lm, prompts).exact.tolist()
         new = pd.DataFrame(pairs, columns=["wording", "entity"]).assign(right=right)
         table = pd.concat([table, new], ignore_index=True) if len(table) else new
 

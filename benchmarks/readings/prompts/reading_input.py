@@ -12,7 +12,7 @@ from benchmarks.readings.prompts.answers import answer_scores
 from benchmarks.readings.prompts.material import Material, Question
 from editing.model import LanguageModel
 from editing.stats import ModelStatistics
-from editing.text import Prompt, tokenise
+from editing.text import Prompt, tokenise, with_beginnings
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,14 +25,15 @@ class ReadingInput:
 
     @cached_property
     def prompts(self) -> tuple[Prompt, ...]:
-        """Every question as tokens, its lookup at the last token of the subject.
+        """Every question as tokens, its lookup at the last token of the subject, its head what all questions of its
+        template begin with.
 
         Raises:
             BadRequest: a template without its subject.
         """
-        return tuple(
-            tokenise(self.lm, q.template, q.subject, "subject_last", q.target) for q in self.material.questions
-        )
+        questions = self.material.questions
+        prompts = [tokenise(self.lm, q.template, q.subject, "subject_last", q.target) for q in questions]
+        return tuple(with_beginnings(prompts, [q.template for q in questions]))
 
     @cached_property
     def right(self) -> np.ndarray:

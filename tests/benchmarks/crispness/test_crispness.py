@@ -23,7 +23,7 @@ from benchmarks.crispness.measures import (
     rank_alignment,
 )
 from benchmarks.crispness.pairs import Pairs, concept_pairs, facts, frames
-from benchmarks.crispness.patching import patch, source_states
+from benchmarks.crispness.patching import patch, read_texts
 from benchmarks.crispness.reading import gradient_vectors, optimised_vectors, untrained
 from editing.errors import BadModel, BadRequest
 from editing.model.language_model import LanguageModel
@@ -181,7 +181,8 @@ class OneBase(Pairs):
 def test_a_state_patched_into_its_own_place_changes_nothing(lm) -> None:
     pairs = OneBase(FEW.known, FEW.keys, FEW.groups)
     (base,), layers = pairs.patch_bases(0, 0), range(lm.n_layers)
-    result = patch(lm, pairs, "fr", source_states(lm, pairs, "fr", layers), layers, [(base, 0)])
+    texts = read_texts(lm, pairs, "fr", layers, [(base, 0)])
+    result = patch(lm, pairs, texts, texts, layers, [(base, 0)])
     text = pairs.known.elicit(pairs.keys[base], "fr")[0]
     start, whole = lm.encode(text), lm.encode(text + " fromage")
     with torch.no_grad():
@@ -383,4 +384,4 @@ def test_partners() -> None:
 
 def test_a_short_context_is_told() -> None:
     with pytest.raises(BadModel, match="longer context"):
-        source_states(tiny_lm("gpt2"), PAIRS, "fr", [0])
+        read_texts(tiny_lm("gpt2"), PAIRS, "fr", [0], [(i, 0) for i in range(PAIRS.n)])

@@ -12,10 +12,9 @@ from click.testing import CliRunner
 
 from benchmarks.crispness.pairs import fitting
 from benchmarks.readings.prompts import answer_scores, known, known_material, read_ravel
-from benchmarks.readings.prompts.answers import common_beginnings
 from cli import cli
 from editing.errors import BadData
-from editing.text import tokenise
+from editing.text import tokenise, with_beginnings
 from tests.benchmarks.readings.small import COLOURS, HOMES, NAMES, TEMPLATES, make, source
 from tests.editing.families import tiny_lm
 from tests.once import made_once
@@ -157,13 +156,14 @@ def test_beginnings_read_once_change_no_answer(family: str) -> None:
     texts = ("The capital of France is", "The capital of Italy is", "The dairy food made from milk is called the")
     prompts = [fitting(lm, text, "", "last", " Paris") for text in texts]
     prompts[:2] = [tokenise(lm, "The capital of {} is", name, "subject_last", " Paris") for name in ("France", "Italy")]
-    heads = common_beginnings(prompts, [0, 0, 1])
-    assert 0 < heads[0] == heads[1] <= prompts[0].lookup and heads[2] == prompts[2].lookup
-    whole, parts = answer_scores(lm, prompts), answer_scores(lm, prompts, heads)
+    shared = with_beginnings(prompts, [0, 0, 1])
+    assert 0 < shared[0].head == shared[1].head <= prompts[0].lookup and shared[2].head == prompts[2].lookup
+    whole, parts = answer_scores(lm, [replace(p, head=0) for p in prompts]), answer_scores(lm, shared)
     assert torch.equal(whole.exact, parts.exact)
     torch.testing.assert_close(whole.logp, parts.logp, atol=1e-4, rtol=0)
 
 
 def test_a_group_of_one_is_cut_at_its_lookup() -> None:
     prompt = tokenise(source().lm, "The colour of the {} is", "heron", "subject_last", "red")
-    assert common_beginnings([prompt, replace(prompt, ids=(*prompt.ids, 1))], ["a", "b"]) == [prompt.lookup] * 2
+    longer = replace(prompt, ids=(*prompt.ids, 1))
+    assert [p.head for p in with_beginnings([prompt, longer], ["a", "b"])] == [prompt.lookup] * 2
