@@ -40,8 +40,8 @@ class Examined:
 
     Attributes:
         entities: in the file. without: of these, how many have no answer there. asked: examined, in the best prompt.
-        known: of these, answered right. kept: of these, how many are read. sought: how many there should be.
-        template: the best prompt.
+        known: of these, answered right. kept: of these, how many are read. answers: how many different answers
+            these have. sought: how many entities there should be. template: the best prompt.
     """
 
     relation: str
@@ -50,6 +50,7 @@ class Examined:
     asked: int
     known: int
     kept: int
+    answers: int
     sought: int
     template: str
 
@@ -62,8 +63,8 @@ class Examined:
         without = f"; {self.without:,} have no answer in the file" if self.without else ""
         prompt = short(self.template.replace("{{", "{").replace("}}", "}"), 60, end=True)
         return (
-            f"{self.relation}: {self.kept} known entities are read; {self.known:,} of {self.asked:,} examined are "
-            f"known, {rest}{without}; best prompt: {prompt}"
+            f"{self.relation}: {self.kept} known entities with {self.answers} answers are read; {self.known:,} of "
+            f"{self.asked:,} examined are known, {rest}{without}; best prompt: {prompt}"
         )
 
 
@@ -96,7 +97,8 @@ def known_material(
             kept = known[:limit]
             found.update(kept)
             questions += [ravel.question(name, relation, wording) for wording in best for name in kept]
-            counts = (len(order), len(order) - len(names), len(own), len(known), len(kept), limit)
+            different = len({ravel.answers[name][relation] for name in kept})
+            counts = (len(order), len(order) - len(names), len(own), len(known), len(kept), different, limit)
             examined.append(Examined(relation, *counts, templates[best[0]]))
             bar.update(1)
     return Material(f"ravel:{ravel.kind}", ("en",), tuple(questions)), tuple(examined)

@@ -89,7 +89,10 @@ def test_the_entities_that_the_model_knows_are_found_and_counted(folder: Path) -
     home = by_name["home"]
     assert (home.entities, home.without, home.asked) == (len(NAMES) + len(UNKNOWN), 1, len(NAMES) + len(UNKNOWN) - 1)
     assert home.known == home.kept == len(right - {"donkey"}) and home.template in TEMPLATES["home", "en"]
-    assert by_name["age"].known == 0 and "age: 0 known entities are read; 0 of 15 examined" in by_name["age"].line
+    assert (
+        by_name["age"].known == 0
+        and "age: 0 known entities with 0 answers are read; 0 of 15 examined" in by_name["age"].line
+    )
     assert not any(q.entity in UNKNOWN or q.relation == "age" for q in material.questions)
     assert "1 have no answer in the file" in home.line and "no more are left" in home.line
 
@@ -133,8 +136,8 @@ def test_the_command_says_how_many_are_known_and_what_could_not_be_read(folder: 
     arguments = ["read", model, "--data", f"ravel:{folder}", "--limit", "9"]
     result = CliRunner().invoke(cli, [*arguments, "--readings", "linearity,interference,tracing"])
     assert result.exit_code == 0, result.output
-    assert "ravel:city, colour: 9 known entities are read" in result.output
-    assert "ravel:city, age: 0 known entities are read; 0 of 15 examined are known" in result.output
+    assert "ravel:city, colour: 9 known entities with 4 answers are read" in result.output
+    assert "ravel:city, age: 0 known entities with 0 answers are read; 0 of 15 examined are known" in result.output
     few = CliRunner().invoke(cli, [*arguments[:-1], "5", "--readings", "linearity,interchange"])
     assert few.exit_code == 0 and "linearity, en, facts or entities there: colour 1, home 1" in few.output, few.output
     refused = CliRunner().invoke(cli, [*arguments, "--readings", "crispness"])
@@ -147,7 +150,7 @@ def test_nothing_known_is_said_and_no_error(folder: Path) -> None:
     model = str(made_once("readings-model", make) / "animals")
     result = CliRunner().invoke(cli, ["read", model, "--data", f"ravel:{folder}#city"])
     assert result.exit_code == 0, result.output
-    assert "age: 0 known entities are read; 0 of 12 examined are known" in result.output
+    assert "age: 0 known entities with 0 answers are read; 0 of 12 examined are known" in result.output
 
 
 @pytest.mark.parametrize("family", ["llama", "lfm2"])
