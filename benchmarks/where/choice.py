@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,8 @@ class Choice:
     Attributes:
         settings: those that differ from the method's defaults, and those that `edit` would otherwise add. site, lookup:
             of the edits. layer: number of the last edited block; None for a method that edits none.
+        close: whether the best choice of the kind is not surely better on the same cases (the 95% interval of the
+            difference holds 0).
         score, low, high: harmonic mean of generalisation and specificity, with its 95% interval over cases. n: cases.
     """
 
@@ -49,6 +51,7 @@ class Choice:
     low: float
     high: float
     n: int
+    close: bool = True
 
     @property
     def place(self) -> str:
@@ -73,21 +76,29 @@ def choices(rows: pd.DataFrame, seed: int = 0) -> list[Choice]:
         if point.score != point.score:
             continue
         known = part[part["known"].fillna(False).astype(bool)]
-        drawn = scores_drawn(known if point.known else part, seed)
-        low, high = np.nanquantile(drawn, (0.025, 0.975)) if not point.gated else (0.0, 0.0)
+        drawn = scores_drawn(known if point.known else part, seed) * (not point.gated)
+        low, high = np.nanquantile(drawn, (0.025, 0.975))
         n = point.known or len(part[["dataset", "case"]].drop_duplicates())
         usual = make_method(str(method)).settings()
         added = usual_settings(str(kind), str(method), {"site": ""})  # by `edit`, beside a stated place
         changed = {k: v for k, v in json.loads(str(settings)).items() if v != usual.get(k) or k in added}
         layers, row = int(part["n_layers"].iloc[0]), known.iloc[0] if len(known) else part.iloc[0]
         layer = int(row["depth"] * layers) if row["site"] in LAYERED else None
-        measured.append(
-            Choice(
-                str(kind), str(method), changed, str(row["site"]), str(row["lookup"]), layer, layers, float(str(dose)),
-                point.generalisation, point.specificity, point.score, float(low), float(high), n,
-            )
+        one = Choice(
+            str(kind), str(method), changed, str(row["site"]), str(row["lookup"]), layer, layers, float(str(dose)),
+            point.generalisation, point.specificity, point.score, float(low), float(high), n,
         )  # fmt: skip
-    return sorted(measured, key=lambda one: (one.kind, -one.score, abs(one.dose - 1)))
+        measured.append((one, drawn))
+    measured.sort(key=lambda pair: (pair[0].kind, -pair[0].score, abs(pair[0].dose - 1)))
+    first = {one.kind: (one, drawn) for one, drawn in reversed(measured)}
+    return [replace(one, close=_close(first[one.kind], (one, drawn))) for one, drawn in measured]
+
+
+def _close(best: tuple[Choice, np.ndarray], other: tuple[Choice, np.ndarray]) -> bool:
+    """`Choice.close`. The same number of cases has the same draws; with another number, whether the intervals meet."""
+    if best[0].n != other[0].n:
+        return other[0].high >= best[0].low
+    return bool(np.nanquantile(best[1] - other[1], 0.025) <= 0)
 
 
 def scores_drawn(rows: pd.DataFrame, seed: int) -> np.ndarray:

@@ -144,7 +144,7 @@ def format_where(result: Where) -> str:
         second = next(
             (o for o in result.every if o.kind == kind and (o.place, o.method) != (one.place, one.method)), None
         )
-        if second is not None and second.high >= one.low:
+        if second is not None and second.close:
             lines.append(f"{kind}: {second.place} by {second.method} ({second.score:.3f}) is as good within error")
     if len(result.map):
         top = result.map.loc[result.map.groupby("position")["value"].idxmax()]

@@ -215,6 +215,16 @@ def test_the_choice_is_the_best_setting_and_dose_on_known_cases(tmp_path: Path) 
             read_choice(tmp_path / "bad.toml", "fact")
 
 
+def test_a_setting_that_loses_on_every_case_is_not_as_good_within_error() -> None:
+    """Cases differ by much more than the settings do, so the intervals overlap."""
+    table = rows()
+    table = table[table["dose"] == 1.0]
+    spread = table["case"].str[1:].astype(int) / 20
+    for gap, close in ((0.05, False), (0.0, True)):
+        measured = choices(table.assign(value=0.3 + spread - gap * (table["depth"] == 0.75)))
+        assert measured[1].high >= measured[0].low and measured[1].close is close and measured[0].close
+
+
 def test_a_rename_from_the_file_is_the_edit_of_the_pasted_line(tmp_path: Path) -> None:
     """Both say how it is kept away from other definitions, also where it was not."""
     table = rows().assign(edit_kind="rename")
