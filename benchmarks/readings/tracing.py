@@ -34,6 +34,7 @@ from editing.solve import setting
 from editing.text import Prompt, parts
 
 TOKENS = ("subject_first", "subject_last", "after", "last")
+Item = tuple[int, int, int]  # numbers of a run that something is put back from, of a question, and a column of it
 
 
 @dataclass(frozen=True)
@@ -144,10 +145,8 @@ class Tracing(Reading):
         spoilt, elsewhere = (
             with_noise(prepared, spans, scale, seed_for(self.seed, f"tracing/{draw}/{which}")) for which in (0, 1)
         )
-        noisy, other = _noisy_runs(prepared, spoilt, columns), prepared.outputs(elsewhere)
-        noisy_p, other_p = (
-            prepared.answers(lm.n_layers - 1, rows, states[-1]).logp.exp() for states in (noisy.behind, other)
-        )
+        noisy, other = prepared.outputs(spoilt), prepared.outputs(elsewhere)
+        noisy_p, other_p = (prepared.answers(lm.n_layers - 1, rows, states[-1]).logp.exp() for states in (noisy, other))
         puts = {"none": prepared.behind, "other_noise": other}
         layers = self.chosen_layers(0, lm.n_layers - 1)
         effects: dict[tuple[str, str], torch.Tensor] = {}
@@ -161,12 +160,12 @@ class Tracing(Reading):
                 {(measure, control): torch.stack([t[k] for t in table], 1) for k, control in enumerate(puts)}
             )
 
-        by_layer("indirect_effect", partial(_restored, noisy, list(puts.values()), columns))
-        for control, gradients in zip(puts, _attribution(prepared, noisy.behind, puts.values(), columns), strict=True):
+        by_layer("indirect_effect", partial(_restored, prepared, noisy, list(puts.values()), columns))
+        for control, gradients in zip(puts, _attribution(prepared, noisy, puts.values(), columns), strict=True):
             effects["attribution", control] = gradients[:, layers]
         if self._paths(lm):
             maps = [outputs, self._map_outputs(prepared, elsewhere)]
-            by_layer("mlp_effect", partial(self._maps_restored, noisy, maps, columns))
+            by_layer("mlp_effect", partial(self._maps_restored, prepared, noisy, maps, columns))
         return _Draw(noisy_p, other_p, effects)
 
     def _paths(self, lm: LanguageModel) -> list[str]:
@@ -190,11 +189,16 @@ class Tracing(Reading):
         return [store[path, "output"] for path in paths]
 
     def _maps_restored(
-        self, noisy: _Noisy, maps: Sequence[list[torch.Tensor]], columns: torch.Tensor, layer: int
+        self,
+        prepared: Prepared,
+        noisy: tuple,
+        maps: Sequence[list[torch.Tensor]],
+        columns: torch.Tensor,
+        layer: int,
     ) -> torch.Tensor:
         """(K, n, T) P(answer) with the outputs of a window of maps around `layer` put back at one token, from each of
         K runs."""
-        lm = noisy.prepared.lm
+        lm = prepared.lm
         half = (max(1, round(self.window * lm.n_layers)) - 1) / 2
         low, high = max(0, int(np.ceil(layer - half))), min(lm.n_layers - 1, int(np.floor(layer + half)))
         paths = self._paths(lm)
@@ -208,16 +212,13 @@ class Tracing(Reading):
 
             return path, hook
 
-        def read(run: Prepared, at: torch.Tensor, from_: list[int], rows: list[int], places: list[int]) -> Answers:
-            hooks = [
-                hook_of(
-                    paths[i], torch.stack([maps[k][i][r, c] for k, r, c in zip(from_, rows, places, strict=True)]), at
-                )
-                for i in range(low, high + 1)
-            ]
-            return run.answers(low - 1, rows, run.behind[low][rows], hooks)
+        def read(items: list[Item]) -> Answers:
+            rows, at = [r for _, r, _ in items], torch.tensor([c for _, _, c in items])
+            puts = {i: torch.stack([maps[k][i][r, c] for k, r, c in items]) for i in range(low, high + 1)}
+            hooks = [hook_of(paths[i], put, at) for i, put in puts.items()]
+            return prepared.answers(low - 1, rows, noisy[low][rows], hooks)
 
-        return _by_place(noisy, columns, len(maps), read)
+        return _by_place(prepared, columns, len(maps), read)
 
 
 @dataclass(frozen=True)
@@ -271,70 +272,38 @@ def with_noise(prepared: Prepared, spans: Sequence[tuple[int, int]], scale: floa
     return hidden
 
 
-@dataclass(frozen=True)
-class _Noisy:
-    """The run with noise, ready to be gone on with at T tokens of each of n prompts.
-
-    Attributes:
-        prepared: the clean prompts. behind: the states of the noisy run, per layer from -1 on.
-        runs: per token, the noisy run cut where something is put back, and the column of that, (n,).
-    """
-
-    prepared: Prepared
-    behind: tuple[torch.Tensor, ...]
-    runs: tuple[tuple[Prepared, torch.Tensor], ...]
-
-
-def _noisy_runs(prepared: Prepared, hidden: torch.Tensor, columns: torch.Tensor) -> _Noisy:
-    """What is put back at a token changes nothing left of it, so runs begin there; but where blocks hold another state
-    than keys and values, they begin at the subject."""
-    tokens = list(columns.T)
-    if prepared.lm.layout.recurrent:
-        behind = prepared.outputs(hidden)
-        whole = Prepared(prepared.lm, prepared.prompts, prepared.cuts, prepared.splice, behind)
-        return _Noisy(prepared, behind, tuple((whole, column) for column in tokens))
-    behind, made = prepared.recut(hidden, tokens)
-    start = torch.zeros(len(columns), dtype=torch.long)
-    return _Noisy(prepared, behind, tuple((run, start) for run in made))
-
-
-def _restored(noisy: _Noisy, puts: Sequence[tuple], columns: torch.Tensor, layer: int) -> torch.Tensor:
+def _restored(
+    prepared: Prepared, noisy: tuple, puts: Sequence[tuple], columns: torch.Tensor, layer: int
+) -> torch.Tensor:
     """(K, n, T) P(answer) of the noisy run with the state behind `layer` at one token replaced by that of each of K
     runs."""
 
-    def read(run: Prepared, at: torch.Tensor, from_: list[int], rows: list[int], places: list[int]) -> Answers:
-        hidden = run.behind[layer + 1][rows].clone()
-        put = [puts[k][layer + 1][r, c] for k, r, c in zip(from_, rows, places, strict=True)]
-        hidden[torch.arange(len(rows)), at] = torch.stack(put).to(hidden.dtype)
-        return run.answers(layer, rows, hidden)
+    def read(items: list[Item]) -> Answers:
+        rows, at = [r for _, r, _ in items], torch.tensor([c for _, _, c in items])
+        hidden = noisy[layer + 1][rows].clone()
+        put = torch.stack([puts[k][layer + 1][r, c] for k, r, c in items])
+        hidden[torch.arange(len(rows)), at] = put.to(hidden.dtype)
+        return prepared.answers(layer, rows, hidden)
 
-    return _by_place(noisy, columns, len(puts), read)
+    return _by_place(prepared, columns, len(puts), read)
 
 
-def _by_place(noisy: _Noisy, columns: torch.Tensor, count: int, read: Callable[..., Answers]) -> torch.Tensor:
+def _by_place(
+    prepared: Prepared, columns: torch.Tensor, count: int, read: Callable[[list[Item]], Answers]
+) -> torch.Tensor:
     """(count, n, T) P(answer) at every question's columns (n, T), once for each of `count` runs that something is put
-    back from; a token that stands in several columns is run once.
+    back from; a token that stands in several columns is run once."""
+    items = sorted({(k, r, c) for r, row in enumerate(columns.tolist()) for c in row for k in range(count)})
+    widths = [len(prepared.prompts[r].ids) - prepared.cuts[r] for _, r, _ in items]
+    found: dict[Item, float] = {}
 
-    Args:
-        read: a run, the column in it of each item, numbers of the runs put back from, of the questions, and the
-            questions' columns -> the items' answers.
-    """
-    lm, table = noisy.prepared.lm, columns.tolist()
-    found: dict[tuple[int, int, int], float] = {}
-    for token, (run, start) in enumerate(noisy.runs):
-        items = [
-            (k, r, row[token]) for r, row in enumerate(table) if row[token] not in row[:token] for k in range(count)
-        ]
-        widths = [len(run.prompts[r].ids) - run.cuts[r] for _, r, _ in items]
+    def run(members: list[int]) -> list[float]:
+        with torch.no_grad():
+            return read([items[m] for m in members]).logp.exp().tolist()
 
-        def work(members: list[int], run=run, start=start, items=items) -> list[float]:
-            from_, rows, places = (list(part) for part in zip(*(items[m] for m in members), strict=True))
-            with torch.no_grad():
-                return read(run, start[rows], from_, rows, places).logp.exp().tolist()
-
-        for members, values in Budget(lm.batch_tokens(BATCH_TOKENS), "tracing").run(widths, work):
-            found |= dict(zip([items[m] for m in members], values, strict=True))
-    values = [[[found[k, r, c] for c in row] for r, row in enumerate(table)] for k in range(count)]
+    for members, values in Budget(prepared.lm.batch_tokens(BATCH_TOKENS), "tracing").run(widths, run):
+        found |= dict(zip([items[m] for m in members], values, strict=True))
+    values = [[[found[k, r, c] for c in row] for r, row in enumerate(columns.tolist())] for k in range(count)]
     return torch.tensor(values, dtype=torch.float64)
 
 

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 import torch
 
 from benchmarks.readings.prompts.answers import Answers, target_places
-from editing.lazy import cache_utils
 from editing.model import Hook, LanguageModel
-from editing.run import Batch, Budget, Prefix, Splice, capture, first, forward, with_first
+from editing.run import Budget, Splice, capture, first, forward, with_first
 from editing.solve import states
 from editing.text import Prompt
 
@@ -48,32 +47,6 @@ class Prepared:
     def outputs(self, hidden: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """The states behind every layer from -1 on, when `hidden` (n, S, d_model) enters the first block."""
         return (hidden, *_outputs(self.lm, self.splice, hidden))
-
-    def recut(
-        self, hidden: torch.Tensor, columns: Sequence[torch.Tensor]
-    ) -> tuple[tuple[torch.Tensor, ...], list[Prepared]]:
-        """`outputs` of `hidden`, and the prompts as they are read then, cut again: for each of `columns` (n,) so many
-        tokens behind the cuts. Runs with a state changed there read nothing left of it.
-
-        Only where blocks hold keys and values (not `layout.recurrent`).
-        """
-        batch, blocks = self.splice.batch, len(self.lm.layout.blocks)
-        past = self.splice.past or Prefix((None,) * blocks, (None,) * blocks, batch.mask[:, :0])
-        assert isinstance(past, Prefix)
-        cache, width = past.cache(), batch.ids.shape[1]
-        behind = (hidden, *_outputs(self.lm, self.splice, hidden, cache))
-        numbers = torch.arange(width, device=batch.ids.device)
-        made = []
-        for column in columns:
-            at = column.to(numbers.device)[:, None]
-            index, there = (numbers + at).clamp(max=width - 1), numbers + at < width
-            ids, mask, positions = (t.gather(1, index) for t in (batch.ids, batch.mask, batch.positions))
-            later = Batch(ids, mask * there, positions)
-            left = past.extended(cache, batch.mask * (numbers < at))
-            moved = tuple(value.gather(1, index[..., None].expand(-1, -1, value.shape[-1])) for value in behind)
-            cuts = tuple(cut + step for cut, step in zip(self.cuts, column.tolist(), strict=True))
-            made.append(Prepared(self.lm, self.prompts, cuts, Splice(self.lm, 0, left, later, moved[0]), moved))
-        return behind, made
 
     def run(
         self,
@@ -132,18 +105,16 @@ class Prepared:
         return Answers(*(torch.cat([getattr(a, key) for _, a in parts])[order] for key in ("logp", "exact")))
 
 
-def _outputs(
-    lm: LanguageModel, splice: Splice, hidden: torch.Tensor, cache: cache_utils.Cache | None = None
-) -> list[torch.Tensor]:
-    """(n, S, d_model) outputs of all blocks when `hidden` enters the first one; `cache` receives keys and values."""
+def _outputs(lm: LanguageModel, splice: Splice, hidden: torch.Tensor) -> list[torch.Tensor]:
+    """(n, S, d_model) outputs of all blocks when `hidden` enters the first one."""
     store: dict[tuple[str, str], torch.Tensor] = {}
     blocks, width = lm.layout.blocks, splice.batch.ids.shape[1]
     anywhere = torch.zeros(1, dtype=torch.long, device=lm.device)
     hooks = [capture(block, "output", store, width) for block in blocks]
     with torch.no_grad():
         forward(
-            lm, splice.batch, past=splice.past, record=cache, start=0, hidden=hidden, gather=(anywhere, anywhere),
-            hooks=hooks, stop=blocks[-1],
+            lm, splice.batch, past=splice.past, start=0, hidden=hidden, gather=(anywhere, anywhere), hooks=hooks,
+            stop=blocks[-1],
         )  # fmt: skip
     return [store[block, "output"] for block in blocks]
 

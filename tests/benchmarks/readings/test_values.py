@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from benchmarks.crispness.pairs import fitting
-from benchmarks.readings import make_reading, tracing
+from benchmarks.readings import make_reading
 from benchmarks.readings.interchange import Interchange, _Swaps
 from benchmarks.readings.interference import mean_squared_cosine, off_diagonal_mean
 from benchmarks.readings.linearity import affine_maps
@@ -25,8 +25,7 @@ from benchmarks.readings.prompts.rotations import (
     swapped,
 )
 from benchmarks.readings.prompts.swaps import base_key, base_prompt, draw_swaps
-from benchmarks.readings.tracing import TOKENS, span_in, subject_span, token_columns, with_noise
-from editing.text import tokenise
+from benchmarks.readings.tracing import TOKENS, subject_span, token_columns, with_noise
 from tests.benchmarks.readings.small import source
 from tests.editing.families import tiny_lm
 
@@ -151,34 +150,11 @@ def test_a_restored_state_equals_a_plain_run_with_hooks() -> None:
         restored = probability(prompt, [(embedding, spoil), (lm.layout.blocks[layer], put_back)])
         effect = trace.effects["indirect_effect", "none"][row, layer, token]
         assert effect == pytest.approx(restored - spoilt, abs=1e-5)
-
-
-@pytest.mark.parametrize("family", ["gpt2", "llama", "gemma3_text", "opt"])
-def test_runs_that_begin_where_a_state_is_put_back_equal_runs_from_the_subject(
-    family: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The slow form, which models with another state than keys and values take, reads all tokens of the subject."""
-    lm = tiny_lm(family)
-    names = ("France", "the United Kingdom", "Burkina Faso")
-    template = "The capital of {} is the city of"
-    prompts = [tokenise(lm, template, name, "subject_last", " Paris") for name in names]
-    spans = [span_in(lm, template, name, prompt) for name, prompt in zip(names, prompts, strict=True)]
-    columns = [token_columns(prompt, span) for prompt, span in zip(prompts, spans, strict=True)]
-    reading = make_reading("tracing", draws=2, noise=1.0)
-    fast = reading.trace_prompts(lm, prompts, spans, columns)
-
-    def from_the_subject(prepared, hidden, columns):
-        behind = prepared.outputs(hidden)
-        whole = replace(prepared, behind=behind)
-        return tracing._Noisy(prepared, behind, tuple((whole, column) for column in columns.T))
-
-    monkeypatch.setattr(tracing, "_noisy_runs", from_the_subject)
-    slow = reading.trace_prompts(lm, prompts, spans, columns)
-    assert fast.effects.keys() == slow.effects.keys() and len(fast.effects) == 6
-    for key, values in slow.effects.items():
-        np.testing.assert_allclose(fast.effects[key], values, atol=1e-6)
-    for name in ("clean", "noisy", "other"):
-        np.testing.assert_allclose(getattr(fast, name), getattr(slow, name), atol=1e-6)
+        path = lm.sites("mlp")[layer].path
+        clean.clear()
+        plain(prompt.ids, [(path, keep)])
+        restored = probability(prompt, [(embedding, spoil), (path, put_back)])
+        assert trace.effects["mlp_effect", "none"][row, layer, token] == pytest.approx(restored - spoilt, abs=1e-5)
 
 
 def test_restoring_every_subject_token_at_the_embedding_restores_the_answer() -> None:
