@@ -1,6 +1,7 @@
 """Log-probabilities of continuations behind prompts that were read: first tokens of all, later tokens of few.
 
-Continuations of one prompt that begin alike are read together: a text serves every continuation that it begins with.
+Continuations of one prompt that begin alike are read together, also those of several questions: a text serves every
+continuation that it begins with, and the logits at a token all that go on from there.
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ Beginning = tuple[int, Tokens, "list[Stretch]"]  # index of a prompt, a text beh
 
 
 class Stretch(NamedTuple):
-    """Tokens first, ..., end - 1 of continuation `text` behind prompt `prompt`."""
+    """Tokens first, ..., end - 1 of continuation `text` of question `question`."""
 
-    prompt: int
+    question: int
     text: int
     first: int
     end: int
@@ -47,24 +48,29 @@ class Race:
 
 
 def follow(
-    read: Versions, tokens: Sequence[tuple[Tokens, ...]], races: Sequence[Race] | None, budget: Budget
+    read: Versions,
+    owners: Sequence[int],
+    tokens: Sequence[tuple[Tokens, ...]],
+    races: Sequence[Race] | None,
+    budget: Budget,
 ) -> tuple[list[np.ndarray], list[dict[int, Tokens]]]:
-    """(m,) log P of every continuation of every prompt, and `Reply.forced`.
+    """(m,) log P of every continuation of every question, and `Reply.forced`.
 
     In a race the needed continuations are read to their ends, then one more token of every other one that can still
     matter, then the rest of those that still can: most are out after their second token.
 
     Args:
-        tokens: of every continuation of every prompt.
-        races: of each prompt; None where every log-probability must be exact.
+        owners: index in `read` of the prompt of each question.
+        tokens: of every continuation of every question.
+        races: of each question; None where every log-probability must be exact.
         budget: of what is read behind the prompts.
     """
-    scores = _first_tokens(read, tokens)
+    scores = _first_tokens(read, owners, tokens)
     forced: list[dict[int, Tokens]] = [{} for _ in tokens]
     unread = [{c: 1 for c, t in enumerate(row) if len(t) > 1} for row in tokens]
 
     def advance(chosen: Sequence[Collection[int]], most: int | None = None) -> None:
-        """Read `most` further tokens of the chosen continuations of every prompt, or all that are left of them."""
+        """Read `most` further tokens of the chosen continuations of every question, or all that are left."""
         stretches = []
         for r, texts in enumerate(chosen):
             for c in sorted(texts):
@@ -73,13 +79,14 @@ def follow(
                 stretches.append(Stretch(r, c, first, end))
                 if end < length:
                     unread[r][c] = end
-        _add_later(stretches, read, tokens, scores, forced, budget)
+        _add_later(stretches, read, owners, tokens, scores, forced, budget)
 
     if races is None:
         advance([list(row) for row in unread])
     elif any(tokens):
-        for r, (top, race) in enumerate(zip(read.logits.argmax(-1).tolist(), races, strict=True)):
-            forced[r] = {c: (top,) for c in race.needed}
+        likeliest = read.logits.argmax(-1).tolist()
+        for r, (owner, race) in enumerate(zip(owners, races, strict=True)):
+            forced[r] = {c: (likeliest[owner],) for c in race.needed}
         advance([unread[r].keys() & set(race.needed) for r, race in enumerate(races)])
         for most in (1, None):
             advance([_in_the_race(*part) for part in zip(races, scores, unread, strict=True)], most)
@@ -94,9 +101,9 @@ def _in_the_race(race: Race, logp: np.ndarray, unread: Collection[int]) -> set[i
     return {c for c in unread if len(exact) <= rank or score[c] > score[exact[rank]]}
 
 
-def _first_tokens(read: Versions, tokens: Sequence[tuple[Tokens, ...]]) -> list[np.ndarray]:
+def _first_tokens(read: Versions, owners: Sequence[int], tokens: Sequence[tuple[Tokens, ...]]) -> list[np.ndarray]:
     """(m,) log P of the first token of every continuation; only these leave the device."""
-    spots = [(r, t[0]) for r, row in enumerate(tokens) for t in row]
+    spots = [(owner, t[0]) for owner, row in zip(owners, tokens, strict=True) for t in row]
     if not spots:
         return [np.zeros(0)] * len(tokens)
     row, token = torch.tensor(spots, device=read.logits.device).T
@@ -107,13 +114,14 @@ def _first_tokens(read: Versions, tokens: Sequence[tuple[Tokens, ...]]) -> list[
 def _add_later(
     stretches: Sequence[Stretch],
     read: Versions,
+    owners: Sequence[int],
     tokens: Sequence[tuple[Tokens, ...]],
     scores: list[np.ndarray],
     forced: list[dict[int, Tokens]],
     budget: Budget,
 ) -> None:
     """Add log P of `stretches` to `scores`, and the likeliest tokens there to `forced`."""
-    texts = _beginnings(stretches, tokens)
+    texts = _beginnings(stretches, owners, tokens)
 
     def work(group: list[int], members: list[int]) -> list[tuple[Stretch, float, Tokens]]:
         return _later([texts[group[m]] for m in members], read, tokens, forced)
@@ -123,27 +131,29 @@ def _add_later(
     for group in of_like_length([len(text) for _, text, _ in texts]):
         for _, results in budget.run([len(texts[m][1]) + prompt for m in group], partial(work, group)):
             for one, nats, tops in results:
-                scores[one.prompt][one.text] += nats
-                if one.text in forced[one.prompt]:
-                    forced[one.prompt][one.text] += tops
+                scores[one.question][one.text] += nats
+                if one.text in forced[one.question]:
+                    forced[one.question][one.text] += tops
 
 
-def _beginnings(stretches: Sequence[Stretch], tokens: Sequence[tuple[Tokens, ...]]) -> list[Beginning]:
+def _beginnings(
+    stretches: Sequence[Stretch], owners: Sequence[int], tokens: Sequence[tuple[Tokens, ...]]
+) -> list[Beginning]:
     """The texts to be read for `stretches`: up to before the last token of each, unless another begins with that."""
     texts: list[Beginning] = []
     by_prompt: dict[int, list[Stretch]] = {}
     for one in stretches:
-        by_prompt.setdefault(one.prompt, []).append(one)
-    for r, of_prompt in by_prompt.items():
-        own: list[Beginning] = []
+        by_prompt.setdefault(owners[one.question], []).append(one)
+    for prompt, of_prompt in by_prompt.items():
+        serving: dict[Tokens, list[Stretch]] = {}  # every beginning of the texts so far -> what its text serves
         for one in sorted(of_prompt, key=lambda one: -one.end):
-            text = tokens[r][one.text][: one.end - 1]
-            begun = next((served for _, begun, served in own if begun[: len(text)] == text), None)
-            if begun is None:
-                own.append((r, text, [one]))
-            else:
-                begun.append(one)
-        texts += own
+            text = tokens[one.question][one.text][: one.end - 1]
+            if text not in serving:
+                served: list[Stretch] = []
+                texts.append((prompt, text, served))
+                for end in range(1, len(text) + 1):
+                    serving.setdefault(text[:end], served)
+            serving[text].append(one)
     return texts
 
 
@@ -155,19 +165,27 @@ def _later(
     """
     device = read.lm.device
     stretches = [(n, one) for n, (_, _, served) in enumerate(texts) for one in served]
-    spots = [(n, at - 1, tokens[one.prompt][one.text][at]) for n, one in stretches for at in range(one.first, one.end)]
-    owners = [i for i, (_, one) in enumerate(stretches) for _ in range(one.first, one.end)]
-    row, column, target = torch.tensor(spots, device=device).T
+    spots: dict[tuple[int, int], int] = {}  # row and column of the logits -> their place
+    pairs = [
+        (spots.setdefault((n, at - 1), len(spots)), tokens[one.question][one.text][at])
+        for n, one in stretches
+        for at in range(one.first, one.end)
+    ]
+    row, column = torch.tensor(list(spots), device=device).T
     logits = read.go_on([r for r, _, _ in texts], [text for _, text, _ in texts], (row, column))
-    nats: list[float] = [0.0] * len(stretches)
-    tops: list[Tokens] = [()] * len(stretches)
+    place, target = torch.tensor(pairs, device=device).T
+    values, tops = torch.zeros(len(pairs)), torch.zeros(len(spots), dtype=torch.long)
     for begin in range(0, len(spots), LOGIT_ROWS):
-        end = begin + LOGIT_ROWS
-        part, owner = logits[begin:end].float(), owners[begin:end]
-        values = part.gather(1, target[begin:end, None])[:, 0] - part.logsumexp(-1)
-        for i, value in zip(owner, values.tolist(), strict=True):
-            nats[i] += value
-        needed = [k for k, i in enumerate(owner) if stretches[i][1].text in forced[stretches[i][1].prompt]]
-        for k, top in zip(needed, part[needed].argmax(-1).tolist() if needed else [], strict=True):
-            tops[owner[k]] += (top,)
-    return [(one, value, top) for (_, one), value, top in zip(stretches, nats, tops, strict=True)]
+        part = logits[begin : begin + LOGIT_ROWS].float()
+        inside = (place >= begin) & (place < begin + LOGIT_ROWS)
+        at = place[inside] - begin
+        values[inside.cpu()] = (part[at, target[inside]] - part.logsumexp(-1)[at]).cpu()
+        tops[begin : begin + LOGIT_ROWS] = part.argmax(-1).cpu()
+    nats, likeliest, results, first = values.tolist(), tops.tolist(), [], 0
+    for _, one in stretches:
+        own = range(first, first + one.end - one.first)
+        first = own.stop
+        forcing = one.text in forced[one.question]
+        top = tuple(likeliest[pairs[i][0]] for i in own) if forcing else ()
+        results.append((one, sum(nats[i] for i in own), top))
+    return results

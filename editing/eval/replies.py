@@ -8,7 +8,7 @@ prompt is read once for all its continuations; a batch that does not fit into me
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -52,8 +52,8 @@ def replies(
     races: Sequence[Race] | None = None,
     batch_tokens: int = BATCH_TOKENS,
 ) -> list[Reply]:
-    """log P(continuation | prompt) and the greedy continuation of every prompt, `new_tokens` long; prompts are read
-    once.
+    """log P(continuation | prompt) and the greedy continuation of every prompt, `new_tokens` long; a prompt of
+    several questions is read once.
 
     A continuation is joined to its prompt by a blank where one belongs (editing/text/borders.py), and both are
     tokenised as one text; its log-probability is summed over all its tokens. Without `rows`, every prompt is run under
@@ -71,20 +71,27 @@ def replies(
     for i, (row, texts) in enumerate(zip(rows, tokens, strict=True)):
         if row >= 0 and deltas[row].context:
             ids[i] = _fitting(lm, ids[i], deltas[row].context, max(map(len, texts), default=1))
+    asked: dict[tuple[int, tuple[int, ...]], list[int]] = {}  # version and prompt -> its questions
+    for i, row in enumerate(rows):
+        asked.setdefault((row, tuple(ids[i])), []).append(i)
+    texts = list(asked)
     later = Budget(lm.batch_tokens(batch_tokens), "reading continuations")
 
-    def read(members: list[int]) -> list[Reply]:
-        read = Versions.read(lm, [ids[i] for i in members], deltas, [rows[i] for i in members])
-        texts = [tokens[i] for i in members]
-        scores, forced = follow(read, texts, None if races is None else [races[i] for i in members], later)
-        return [Reply(*parts) for parts in zip(scores, free_text(read, new_tokens), texts, forced, strict=True)]
+    def read(members: list[int]) -> list[tuple[int, Reply]]:
+        read = Versions.read(lm, [texts[m][1] for m in members], deltas, [texts[m][0] for m in members])
+        lines = free_text(read, new_tokens)
+        owners, chosen = zip(*((o, i) for o, m in enumerate(members) for i in asked[texts[m]]), strict=True)
+        own = [tokens[i] for i in chosen]
+        scores, forced = follow(read, owners, own, None if races is None else [races[i] for i in chosen], later)
+        written = [lines[o].removeprefix(questions[i].rest) for o, i in zip(owners, chosen, strict=True)]
+        return list(zip(chosen, map(Reply, scores, written, own, forced), strict=True))
 
-    by_prompt: dict[int, Reply] = {}
+    by_question: dict[int, Reply] = {}
     with torch.no_grad():
         budget = Budget(lm.batch_tokens(batch_tokens), "reading prompts")
-        for members, answers in budget.run([len(s) for s in ids], read, full=0.0):
-            by_prompt |= dict(zip(members, answers, strict=True))
-    return [replace(by_prompt[i], text=by_prompt[i].text.removeprefix(one.rest)) for i, one in enumerate(questions)]
+        for _, answers in budget.run([len(text) for _, text in texts], read, full=0.0):
+            by_question |= dict(answers)
+    return [by_question[i] for i in range(len(rows))]
 
 
 def continuation_logprobs(

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from editing.delta import Delta, delta_hooks
+from editing.eval.beginnings import shared_beginnings
 from editing.lazy import cache_utils, torch
 from editing.model import Hook, LanguageModel
 from editing.run import Batch, Prefix, Reread, capture, forward, left_of, pad
@@ -71,15 +72,29 @@ class Versions:
     def read(
         cls, lm: LanguageModel, texts: Sequence[Sequence[int]], deltas: Sequence[Delta], rows: list[int]
     ) -> Versions:
-        """The texts are prompts, shortest first, with at least one token.
+        """The texts are prompts with at least one token.
 
         They are read in groups of like length, with little padding, and held as one batch, so that what follows them
-        is read in few passes.
+        is read in few passes. Beginnings that many share are read first, once.
         """
-        groups = of_like_length([len(t) for t in texts])
-        assert [i for g in groups for i in g] == list(range(len(texts)))
-        parts = [cls._read(lm, [texts[i] for i in g], deltas, [rows[i] for i in g]) for g in groups]
-        return parts[0] if len(parts) == 1 else _joined(parts)
+        heads = [0] * len(texts) if lm.layout.recurrent else shared_beginnings(texts, rows)
+        whole = [i for i, head in enumerate(heads) if not head]
+        parts: list[Versions] = []
+        order: list[int] = []
+        for group in of_like_length([len(texts[i]) for i in whole]):
+            chosen = [whole[g] for g in group]
+            parts.append(cls._read(lm, [texts[i] for i in chosen], deltas, [rows[i] for i in chosen]))
+            order += chosen
+        cut = [i for i, head in enumerate(heads) if head]
+        if cut:
+            begun, owners = _distinct([(rows[i], tuple(texts[i][: heads[i]])) for i in cut])
+            first = cls.read(lm, [text for _, text in begun], deltas, [row for row, _ in begun])
+            for group in of_like_length([len(texts[i]) - heads[i] for i in cut]):
+                chosen = [cut[g] for g in group]
+                parts.append(first._read_on([owners[g] for g in group], [texts[i][heads[i] :] for i in chosen]))
+                order += chosen
+        joined = parts[0] if len(parts) == 1 else _joined(parts)
+        return joined if order == list(range(len(texts))) else joined._select(order)
 
     @classmethod
     def _read(
@@ -110,23 +125,56 @@ class Versions:
         self, owners: Sequence[int], texts: Sequence[Sequence[int]], spots: tuple[torch.Tensor, torch.Tensor]
     ) -> torch.Tensor:
         """(N, vocabulary) logits at the (N,) rows and columns of `spots`; text i is read behind owners[i] of these."""
-        lm, index = self.lm, torch.tensor(owners, device=self.lm.device)
-        past = None if self.past is None else self.past.select(index)
-        hooks = hooks_of(lm, self.deltas, [self.rows[o] for o in owners])
+        index = torch.tensor(owners, device=self.lm.device)
+        return self._behind(owners, texts, spots, None if self.past is None else self.past.select(index), False)[0]
+
+    def _read_on(self, owners: Sequence[int], texts: Sequence[Sequence[int]]) -> Versions:
+        """Text i and owners[i] of these as one text."""
+        assert isinstance(self.past, Prefix)
+        past = self.past.select(torch.tensor(owners, device=self.lm.device))
+        last = torch.tensor([len(t) - 1 for t in texts], device=self.lm.device)
+        spots = torch.arange(len(texts), device=self.lm.device), last
+        logits, read, below = self._behind(owners, texts, spots, past, True)
+        return Versions(self.lm, self.deltas, [self.rows[o] for o in owners], read, logits, below)
+
+    def _behind(
+        self,
+        owners: Sequence[int],
+        texts: Sequence[Sequence[int]],
+        spots: tuple[torch.Tensor, torch.Tensor],
+        past: Prefix | Reread | None,
+        keep: bool,
+    ) -> tuple[torch.Tensor, Prefix | None, Below | None]:
+        """See `go_on`; `past` is that of the owners. With `keep`, also the keys and values of the whole."""
+        lm, hooks = self.lm, hooks_of(self.lm, self.deltas, [self.rows[o] for o in owners])
+        kept = past.cache() if keep and isinstance(past, Prefix) else None
+        start, hidden, below = 0, None, None
         if self.below is None or self.below.past is None:
             batch = pad(texts, lm, side="right", first=None if past is None else past.lengths())
-            logits = forward(lm, batch, past=past, gather=spots, hooks=hooks)
         else:
-            begun = self.below.which
+            begun, start = self.below.which, self.below.start
             distinct, which = _distinct([(begun[o], tuple(t)) for o, t in zip(owners, texts, strict=True)])
             lower = self.below.past.select(torch.tensor([b for b, _ in distinct], device=lm.device))
             once = pad([t for _, t in distinct], lm, side="right", first=lower.lengths())
-            hidden = _entering(lm, self.below.start, once, lower, None)
+            first = lower.cache() if keep else None
+            hidden = _entering(lm, start, once, lower, first)
             place = torch.tensor(which, device=lm.device)
             batch, hidden = _chosen(once, place), hidden[place.to(hidden.device)]
-            logits = forward(lm, batch, past=past, start=self.below.start, hidden=hidden, gather=spots, hooks=hooks)
+            below = None if first is None else Below(start, lower.extended(first, once.mask), which)
+        logits = forward(lm, batch, past=past, record=kept, start=start, hidden=hidden, gather=spots, hooks=hooks)
         assert logits is not None
-        return logits
+        whole = None if kept is None or not isinstance(past, Prefix) else past.extended(kept, batch.mask)
+        return logits, whole, below
+
+    def _select(self, order: Sequence[int]) -> Versions:
+        """The same texts, where text order[i] of those given was read as the i-th."""
+        index = torch.tensor(order, device=self.logits.device).argsort()
+        place = index.tolist()
+        below = None
+        if self.below is not None:
+            below = Below(self.below.start, self.below.past, [self.below.which[i] for i in place])
+        past = None if self.past is None else self.past.select(index.to(self.lm.device))
+        return Versions(self.lm, self.deltas, [self.rows[i] for i in place], past, self.logits[index], below)
 
     def whole_past(self) -> Prefix | Reread | None:
         """Keys and values of every block, those below `below.start` repeated for each version."""

@@ -13,7 +13,7 @@ from editing.run.forward import (
     read_beginnings,
     with_first,
 )
-from editing.run.reread import Reread, StepCache
+from editing.run.reread import Reread, StepCache, step_cache
 from editing.run.splice import Splice
 
 __all__ = [
@@ -31,5 +31,6 @@ __all__ = [
     "pad",
     "prefill",
     "read_beginnings",
+    "step_cache",
     "with_first",
 ]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
 
 from editing.delta.delta import Delta, LowRank
-from editing.eval import replies, text_drift, versions
+from editing.eval import Race, beginnings, replies, text_drift, versions
+from editing.eval.beginnings import shared_beginnings
 from editing.eval.continuations import Stretch, _beginnings
 from editing.eval.versions import lowest_block
 from editing.model.language_model import LanguageModel
@@ -100,7 +103,94 @@ def test_prompts_of_unlike_length_go_on_together(family: str, shared: bool, monk
 def test_candidates_that_begin_alike_are_read_together() -> None:
     tokens = [((1, 2), (1, 2, 3), (1, 4), (5,)), ((1, 2), (7, 8, 9))]
     whole = [Stretch(r, c, 1, len(text)) for r, row in enumerate(tokens) for c, text in enumerate(row) if len(text) > 1]
-    served = {(r, text): sorted(one.text for one in ones) for r, text, ones in _beginnings(whole, tokens)}
+    served = {(r, text): sorted(one.text for one in ones) for r, text, ones in _beginnings(whole, [0, 1], tokens)}
     assert served == {(0, (1, 2)): [0, 1, 2], (1, (1,)): [0], (1, (7, 8)): [1]}
     second = [Stretch(1, 1, 1, 2), Stretch(0, 1, 2, 3)]
-    assert [(r, text) for r, text, _ in _beginnings(second, tokens)] == [(1, (7,)), (0, (1, 2))]
+    assert [(r, text) for r, text, _ in _beginnings(second, [0, 1], tokens)] == [(1, (7,)), (0, (1, 2))]
+    one_prompt = [(r, text, [tuple(one)[:2] for one in ones]) for r, text, ones in _beginnings(whole, [5, 5], tokens)]
+    assert one_prompt == [(5, (1, 2), [(0, 1), (0, 0), (0, 2), (1, 0)]), (5, (7, 8), [(1, 1)])]
+
+
+LIKE = (
+    "The capital of France is the city of",
+    "The capital of France is called",
+    "The capital of France is",
+    "The capital of Spain is",
+    "Cheese is sold by the",
+    "The capital",
+)
+
+
+@pytest.mark.parametrize("doses", [(1.0,), DOSES])
+@pytest.mark.parametrize("family", fast_are(("gpt2", "gemma3_text"), EVERY))
+def test_shared_beginnings_equal_separate_prompts(
+    family: str, doses: tuple[float, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beginnings read once, also where the doses of an edit share the lower blocks: log-probabilities, forced tokens
+    and texts of each prompt alone."""
+    lm = tiny_lm(family)
+    deltas = [edit(lm, 2, 3).scaled(dose) for dose in doses]
+    rows, prompts = [d for d in range(len(doses)) for _ in LIKE], LIKE * len(doses)
+    lengths = []
+
+    def cut(texts: list, of_rows: list) -> list[int]:
+        lengths.extend(shared_beginnings(texts, of_rows))
+        return lengths[-len(texts) :]
+
+    monkeypatch.setattr(versions, "shared_beginnings", cut)
+    monkeypatch.setattr(beginnings, "SAVED", 0)
+    together = replies(lm, prompts, [ANSWERS[0]] * len(prompts), 3, deltas, rows)
+    monkeypatch.setattr(versions, "shared_beginnings", lambda texts, of_rows: [0] * len(texts))
+    for prompt, row, said in zip(prompts, rows, together, strict=True):
+        (alone,) = replies(lm, [prompt], [ANSWERS[0]], 3, [deltas[row]])
+        assert said.logp == pytest.approx(alone.logp, rel=1e-4, abs=1e-3) and said.text == alone.text
+    assert any(lengths) != lm.layout.recurrent
+
+
+def test_shared_beginnings_are_read_once() -> None:
+    """A context of an edit before every prompt: as many states in the first block as context and prompts have."""
+    lm = tiny_lm("llama")
+    context = " ".join(SENTENCES[:3])
+    deltas = [Delta({}, context=context)]
+    sizes, handle = first_block_states(lm)
+    said = replies(lm, PROMPTS * 8, [()] * 24, 0, deltas)
+    handle.remove()
+    rest = sum(len(lm.encode(f"{context} {p}")) - len(lm.encode(context)) for p in PROMPTS)
+    assert len(said) == 24 and sum(sizes) <= len(lm.encode(context)) + 3 * rest
+
+
+def test_shared_beginnings_save_the_most_tokens() -> None:
+    """Beside every way of cutting sorted texts into stretches, and none where too little is saved."""
+    draw = np.random.default_rng(0)
+    for _ in range(20):
+        texts = sorted(tuple(draw.integers(0, 2, draw.integers(4, 9)).tolist()) for _ in range(7))
+        saved = sum((end - begin - 1) * length for begin, end, length in beginnings._stretches(texts))
+        assert saved == max(_saved(texts, cuts) for cuts in range(2 ** (len(texts) - 1)))
+    assert shared_beginnings([[1, 2, 3, 4], [1, 2, 3, 5], [1, 2, 3, 4, 5]], [0, 0, 0]) == [3, 3, 3]
+    assert shared_beginnings([[1, 2, 3, 4], [1, 2, 3, 5]], [0, 1]) == [0, 0]
+    assert shared_beginnings([[1, 2, 3, 4, 5, 6, 7, 8], [1, 2, 3, 5, 5, 5, 5, 5]], [0, 0]) == [0, 0]
+
+
+def _saved(texts: list[tuple[int, ...]], cuts: int) -> int:
+    """Tokens saved where the bits of `cuts` say behind which texts a stretch ends."""
+    borders = [0, *(i + 1 for i in range(len(texts) - 1) if cuts >> i & 1), len(texts)]
+    total = 0
+    for begin, end in pairwise(borders):
+        part = texts[begin:end]
+        length = min(min(map(len, part)) - 1, *(beginnings._alike(part[0], other) for other in part))
+        total += (len(part) - 1) * length if length >= beginnings.LEAST else 0
+    return total
+
+
+def test_questions_of_one_prompt_read_it_once() -> None:
+    """Questions with other candidates behind the same prompt: what each alone gives, for the states of one."""
+    lm = tiny_lm("gpt2")
+    answers = [ANSWERS[0], ("Paris and more", "Rome and more"), ("Rome",)]
+    races = [Race(np.zeros(len(row)), (0,)) for row in answers]
+    apart = [replies(lm, PROMPTS[:1], [row], 2, races=[race])[0] for row, race in zip(answers, races, strict=True)]
+    sizes, handle = first_block_states(lm)
+    together = replies(lm, PROMPTS[:1] * 3, answers, 2, races=races)
+    handle.remove()
+    assert sizes[0] == len(lm.encode(PROMPTS[0]))
+    for one, many in zip(apart, together, strict=True):
+        assert one.logp == pytest.approx(many.logp, abs=1e-4) and (one.text, one.forced) == (many.text, many.forced)
