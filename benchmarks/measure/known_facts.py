@@ -23,7 +23,7 @@ from benchmarks.measure.stored_base import stored_table
 from benchmarks.measure.strength import kept
 from benchmarks.world import knowledge
 from editing.cache import cache_root
-from editing.eval import continuation_logprobs
+from editing.eval import Race, continuation_logprobs, replies
 from editing.model import LanguageModel
 
 FACTS, SENTENCES = 40, 3
@@ -70,14 +70,13 @@ def known_rates(lm: LanguageModel, *, cache: Path | None = None) -> KnownRates:
 
 def _share(lm: LanguageModel, facts: list[list[Probe]]) -> float:
     probes = [p for fact in facts for p in fact]
-    priors = list(dict.fromkeys((p.prior, p.candidates) for p in probes))
-    questions = [(p.prompt, p.candidates) for p in probes] + priors
-    logp = continuation_logprobs(lm, [prompt for prompt, _ in questions], [names for _, names in questions])
-    prior = dict(zip(priors, logp[len(probes) :], strict=True))
-    right = [
-        int(np.argmax(said - PRIOR_WEIGHT * prior[p.prior, p.candidates])) == p.answer
-        for p, said in zip(probes, logp[: len(probes)], strict=True)
-    ]
+    texts = list(dict.fromkeys((p.prior, p.candidates) for p in probes))
+    logp = continuation_logprobs(lm, [text for text, _ in texts], [names for _, names in texts])
+    table = dict(zip(texts, logp, strict=True))
+    priors = [PRIOR_WEIGHT * table[p.prior, p.candidates] for p in probes]
+    races = [Race(prior) for prior in priors]  # only the winner matters
+    said = replies(lm, [p.prompt for p in probes], [p.candidates for p in probes], races=races)
+    right = [int(np.argmax(r.logp - q)) == p.answer for p, r, q in zip(probes, said, priors, strict=True)]
     hits = np.array(right).reshape(len(facts), -1).sum(1)
     return float((hits >= KNOWN_SHARE * SENTENCES).mean())
 

@@ -12,7 +12,7 @@ from editing.delta.delta import Delta, LowRank
 from editing.eval import Race, beginnings, replies, text_drift, versions
 from editing.eval.beginnings import shared_beginnings
 from editing.eval.continuations import Stretch, _beginnings
-from editing.eval.versions import lowest_block
+from editing.eval.versions import lowest_block, of_like_length
 from editing.model.language_model import LanguageModel
 from tests.editing.families import BY_CACHE, SENTENCES, SOME_HYBRIDS, tiny_lm
 from tests.tiers import fast_are
@@ -91,13 +91,30 @@ def test_prompts_of_unlike_length_go_on_together(family: str, shared: bool, monk
         [r for _, r in questions],
     )
     joined, parts = versions._joined, []
-    monkeypatch.setattr(versions, "FEW", 1)
+    monkeypatch.setattr(versions, "PASS", 0)
     monkeypatch.setattr(versions, "_joined", lambda several: parts.append(joined(several)) or parts[-1])
     together = replies(lm, prompts, answers, 3, deltas, rows)
     assert [one.below is not None for one in parts] == [shared and not lm.layout.recurrent]
     for i, said in enumerate(together):
         (alone,) = replies(lm, [prompts[i]], [answers[i]], 3, [deltas[rows[i]]])
         assert said.logp == pytest.approx(alone.logp, rel=1e-4, abs=1e-3) and said.text == alone.text
+
+
+def test_groups_of_like_length_cost_the_least() -> None:
+    """Beside every way of cutting the lengths, in their order, into groups."""
+    draw = np.random.default_rng(0)
+    for number in (1, 20, 60):
+        lengths = draw.integers(1, 9, number).tolist()
+        groups = of_like_length(lengths)
+        assert sorted(i for group in groups for i in group) == list(range(number))
+        assert [lengths[i] for group in groups for i in group] == sorted(lengths)
+        kinds = sorted(set(lengths))
+        costs = []
+        for cuts in range(2 ** (len(kinds) - 1)):
+            borders = [-1, *(kinds[i] for i in range(len(kinds) - 1) if cuts >> i & 1), kinds[-1]]
+            costs.append(sum(28 + b * sum(a < n <= b for n in lengths) for a, b in pairwise(borders)))
+        assert sum(28 + len(group) * max(lengths[i] for i in group) for group in groups) == min(costs)
+    assert of_like_length([]) == []
 
 
 def test_candidates_that_begin_alike_are_read_together() -> None:
