@@ -18,7 +18,7 @@ from editing.lazy import cache_utils, torch
 from editing.model import Hook, LanguageModel
 from editing.run import Batch, Prefix, Reread, capture, forward, left_of, pad
 
-# What a pass costs beside its tokens, in tokens, mostly to read the weights (SmolLM2, one thread: 8 x 1 and 8 x 8 tokens).
+# What a pass costs beside its tokens, in tokens, mostly to read the weights (SmolLM2, one thread, 8 and 64 tokens).
 PASS = 28
 SHARED = 2  # versions of a text, on average, from which on its lower part is read once
 
