@@ -1,6 +1,6 @@
 """What every method costs and gives.
 
-`settings` measures every method at its two presets and has what all measurements share, `search` measures other
-settings (`axes` lists them), `layers` other places; `table` writes docs/reference/methods.md, with `search_page` for
+`presets` measures every method at its two presets and has what all measurements share, `search` measures other
+settings (`grids` lists them), `layers` other places; `table` writes docs/reference/methods.md, with `search_page` for
 the parts about the search.
 """

@@ -1,7 +1,7 @@
 """`python -m benchmarks.speed.methods.layers --model REF`: does the chosen layer beat a random one (H5)?
 
 One method edits known facts of one model at every layer (or every `--every`-th) and lookup position, as
-`benchmarks.speed.methods.settings` asks them. The facts are halved by turns: one half chooses the best place, and the
+`benchmarks.speed.methods.presets` asks them. The facts are halved by turns: one half chooses the best place, and the
 best lookup at each layer; the other half gives the scores. The effect is the composite at the chosen place less the
 mean over all layers, each at its own best lookup: what a layer drawn at random gives on average. Its interval
 resamples facts, with Student's t over them; the places stay chosen.
@@ -19,7 +19,7 @@ import pandas as pd
 
 from benchmarks.cases import Case
 from benchmarks.measure import measure_base, open_model, statistics_of
-from benchmarks.speed.methods.settings import composites, known_cases, scores, specificity
+from benchmarks.speed.methods.presets import composites, known_cases, scores, specificity
 from editing.errors import Unreachable
 from editing.methods import make_method, taken_by
 from editing.model import LanguageModel

@@ -1,7 +1,7 @@
 """`python -m benchmarks.speed.methods.search OUT.csv`: about 30 settings of every method beside its default.
 
-Measured as `benchmarks.speed.methods.settings` measures the defaults, on the same facts; one line of OUT.csv per model,
-method and settings (`benchmarks.speed.methods.axes`), written as soon as it is measured. `gain` is the composite less
+Measured as `benchmarks.speed.methods.presets` measures the defaults, on the same facts; one line of OUT.csv per model,
+method and settings (`benchmarks.speed.methods.grids`), written as soon as it is measured. `gain` is the composite less
 the default's on the same facts, with a paired interval. The placebo of settings that cannot become the best is left
 out: without it generalisation is at most paraphrase, and where even that gives no higher composite than the best so
 far, or efficacy is too low beside others, composite and gain stay empty.
@@ -22,8 +22,8 @@ import click
 
 from benchmarks.cases import Case
 from benchmarks.measure import Base
-from benchmarks.speed.methods.axes import FEW, SEARCH, tried
-from benchmarks.speed.methods.settings import Outcome, composite_of, known_cases, opened, outcome, rows_of, write
+from benchmarks.speed.methods.grids import FEW, SEARCH, tried
+from benchmarks.speed.methods.presets import Outcome, composite_of, known_cases, opened, outcome, rows_of, write
 from editing.errors import UserError
 from editing.model import LanguageModel
 from editing.stats import ModelStatistics

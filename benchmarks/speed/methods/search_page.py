@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.provenance import ROOT
-from benchmarks.speed.methods.axes import NO_SETTINGS, SAME, SEARCH
+from benchmarks.speed.methods.grids import NO_SETTINGS, SAME, SEARCH
 from benchmarks.speed.methods.search import ENOUGH, SLACK, best_of
 
 REASONS = ROOT / "results" / "methods_below.toml"  # [efficacy] and [composite]: method -> why its default misses

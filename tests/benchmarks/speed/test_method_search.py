@@ -13,9 +13,9 @@ import pytest
 from benchmarks.datasets import read_cases
 from benchmarks.measure import measure_base
 from benchmarks.models import load_model
-from benchmarks.speed.methods.axes import FEW, NO_SETTINGS, SAME, SEARCH, tried
+from benchmarks.speed.methods.grids import FEW, NO_SETTINGS, SAME, SEARCH, tried
+from benchmarks.speed.methods.presets import composite_of, composites, measured_methods, outcome
 from benchmarks.speed.methods.search import Facts, best_of, on_others, searched
-from benchmarks.speed.methods.settings import composite_of, composites, measured_methods, outcome
 from editing.methods import make_method
 from editing.stats import ModelStatistics
 from tests.benchmarks.tiny import world

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.speed.methods.settings OUT.csv`: every method at its two presets.
+"""`python -m benchmarks.speed.methods.presets OUT.csv`: every method at its two presets.
 
 One line of OUT.csv per model, method and settings, written as soon as it is measured; run again, it measures what is
 missing. A model edits its first `--known` known facts of the world, each by itself, and answers English questions about
