@@ -91,12 +91,12 @@ def check_dose(dose: str | float) -> str | float:
 
 
 def at_dose(
-    lm: LanguageModel, delta: Delta, requests: Sequence[EditRequest], dose: str | float = AUTO, margin: float = MARGIN
+    lm: LanguageModel, delta: Delta, requests: Sequence[EditRequest], dose: str | float = AUTO
 ) -> tuple[Delta, Dose]:
     """`delta`, made for `requests`, at a dose: a number, or the smallest that does what is asked ("auto").
 
-    Dose 1 gives the change itself. An edit without multiples (in context, by a codebook) stays as it is where the dose
-    is "auto" or 1.
+    The margin is the one that the change was made for, where its method has one. Dose 1 gives the change itself. An
+    edit without multiples (in context, by a codebook) stays as it is where the dose is "auto" or 1.
 
     Raises:
         BadRequest: no such dose, or a number for an edit without multiples.
@@ -104,6 +104,7 @@ def at_dose(
     dose = check_dose(dose)
     if dose == AUTO and not delta.has_dose:
         return delta, Dose(None)
+    margin = float(delta.provenance.get("margin", MARGIN))
     chosen = smallest_dose(lm, delta, requests, margin) if dose == AUTO else Dose(float(dose))
     assert chosen.value is not None
     scaled = delta if chosen.value == 1 else delta.scaled(chosen.value)

@@ -17,11 +17,12 @@ from editing.model.memory import (
 from editing.model.norms import OutputNorm, output_norm
 from editing.model.offload import device_of, other_names, paths_of_weight, true_tensor
 from editing.model.probing import entering, find_experts, linear_shape, own_cache, routed, with_entering
-from editing.model.sites import EXPERT, KINDS, Layout, Site, find_layout, in_rows, only_rows
+from editing.model.sites import EXPERT, HEAD, KINDS, Layout, Site, find_layout, head_site, in_rows, only_rows
 from editing.model.weights import WeightWriter
 
 __all__ = [
     "EXPERT",
+    "HEAD",
     "KINDS",
     "USABLE",
     "Expert",
@@ -42,6 +43,7 @@ __all__ = [
     "format_plan",
     "free_memory",
     "hash_weights",
+    "head_site",
     "hooked",
     "in_rows",
     "largest_scale",

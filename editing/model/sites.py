@@ -28,7 +28,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from editing.errors import NoSite
 from editing.lazy import nn, torch
@@ -48,6 +48,7 @@ from editing.model.probing import (
 
 KINDS = ("mlp", "value", "attn")
 EXPERT = "expert"  # a kind by choice only: one of a block's routed experts, see `LanguageModel.expert_site`
+HEAD = "head"  # a kind for methods only: the map to the logits, behind all blocks, see `head_site`
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,8 @@ class Site:
     """A linear map y = W k of one block that an edit may change.
 
     Attributes:
-        kind: "mlp" (down-projection), "value" (attention value projection), "attn" (attention output projection) or
-            "expert" (down-projection of a routed expert).
+        kind: "mlp" (down-projection), "value" (attention value projection), "attn" (attention output projection),
+            "expert" (down-projection of a routed expert) or "head" (the map to the logits).
         layer: index of the block.
         path: module path; the weight is the parameter `path + ".weight"`.
         d_in: length of the key k.
@@ -183,6 +184,14 @@ def find_layout(model: nn.Module) -> Layout:
         sites["mlp"] = ()
     recurrent = any(build.wide or not keeps for build, keeps in builds)
     return Layout(tuple(paths), hidden.shape[-1], len(returned) if isinstance(returned, tuple) else 0, sites, recurrent)
+
+
+def head_site(model: nn.Module, n_layers: int) -> Site:
+    """The map from the last states to the logits, as a site behind the `n_layers` blocks."""
+    head: Any = model.get_output_embeddings()  # pyright: ignore[reportCallIssue]
+    path = next(path for path, module in model.named_modules() if module is head)
+    d_out, d_in = head.weight.shape
+    return Site(HEAD, n_layers, path, d_in, d_out, None, False)
 
 
 class _Build(NamedTuple):

@@ -1,18 +1,8 @@
 """Forward passes through part of a model: batches, cached prefixes, only the blocks above an edit."""
 
 from editing.run.batching import Budget, attempt
-from editing.run.forward import (
-    Batch,
-    Prefix,
-    capture,
-    first,
-    forward,
-    left_of,
-    pad,
-    prefill,
-    read_beginnings,
-    with_first,
-)
+from editing.run.capture import capture, first, with_first
+from editing.run.forward import Batch, Prefix, forward, left_of, pad, prefill, read_beginnings
 from editing.run.reread import Reread, StepCache, step_cache
 from editing.run.splice import Splice
 

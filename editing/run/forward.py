@@ -10,7 +10,7 @@ read again instead (editing/run/reread.py).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -20,7 +20,7 @@ from typing import Any
 from editing.delta import ChangeHook
 from editing.errors import BadRequest
 from editing.lazy import cache_utils, nn, torch
-from editing.model import Hook, LanguageModel, hooked, routing, with_entering
+from editing.model import Hook, LanguageModel, hooked, with_entering
 from editing.run.reread import Entering, Reread, StepCache, on_last
 
 
@@ -208,6 +208,7 @@ def forward(
     gather: tuple[torch.Tensor, torch.Tensor] | None = None,
     hooks: Sequence[Hook] = (),
     stop: str | None = None,
+    head: bool = True,
 ) -> torch.Tensor | None:
     """Run the model on `batch` behind `past`.
 
@@ -218,6 +219,7 @@ def forward(
         gather: (N,) rows and (N,) columns of the positions whose logits are returned; None means all last columns.
         hooks: forward hooks by module path.
         stop: path of the last module that is needed; the run ends behind it and None is returned.
+        head: False ends the run before the head and returns what it reads, (N, d_model).
 
     Returns:
         (N, vocabulary) logits in the model's type, or None with `stop`.
@@ -245,10 +247,14 @@ def forward(
             for path in lm.layout.blocks:
                 handle = lm.module.get_submodule(path).register_forward_pre_hook(record, with_kwargs=True)
                 stack.callback(handle.remove)
+        states: list[torch.Tensor] = []
+        if not head:
+            handle = lm.module.get_output_embeddings().register_forward_pre_hook(_before_head(states))
+            stack.callback(handle.remove)
         try:
             output = lm.module(**arguments)
         except _Stop:
-            return None
+            return states[0].to(lm.device) if states else None
     if isinstance(record, StepCache):
         record.keep(output)
     return output.logits[0].to(lm.device)
@@ -301,6 +307,16 @@ def _argument_names(kind: type[nn.Module]) -> frozenset[str]:
 
 def _halt(module: nn.Module, args: tuple, output: object) -> None:
     raise _Stop
+
+
+def _before_head(states: list[torch.Tensor]) -> Callable[[nn.Module, tuple], None]:
+    """A hook that keeps what the head reads at the gathered positions, and ends the run."""
+
+    def hook(module: nn.Module, args: tuple) -> None:
+        states.append(args[0][0])
+        raise _Stop
+
+    return hook
 
 
 def prefill(
@@ -370,27 +386,3 @@ def prefill_shared(
     batch, cache = pad(rest, lm, side="right", first=past.lengths()), past.cache()
     forward(lm, batch, past=past, record=cache, stop=lm.layout.blocks[-1])
     return past.extended(cache, batch.mask)
-
-
-def capture(path: str, side: str, store: dict[tuple[str, str], torch.Tensor], width: int) -> Hook:
-    """A hook that keeps a module's "input" or "output" in `store[path, side]` as (B, T, .), also where OPT flattens it;
-    of a module of routed experts also "routing", the router's weights.
-
-    `width` is the number of columns T of the batch.
-    """
-
-    def hook(module: nn.Module, args: tuple, output: object) -> None:
-        value = routing(module, args) if side == "routing" else args[0] if side == "input" else first(output)
-        store[path, side] = value.reshape(-1, width, value.shape[-1]).detach()
-
-    return path, hook
-
-
-def first(output: object) -> torch.Tensor:
-    """The hidden state of what a block returned: the tensor itself, or the first of a tuple."""
-    return output[0] if isinstance(output, tuple) else output  # pyright: ignore[reportReturnType]
-
-
-def with_first(output: object, value: torch.Tensor) -> object:
-    """`output` with its hidden state replaced."""
-    return (value, *output[1:]) if isinstance(output, tuple) else value

@@ -2,6 +2,7 @@
 
 from editing.solve.descent import Descent, Outcome, adding, by_owner, descend, groups_of
 from editing.solve.keys import bare_weights, group_mean, kept_keys, mean_weights, states, type_weights
+from editing.solve.least_change import LeastChange, least_change
 from editing.solve.routing import AUTO, routes
 from editing.solve.settings import FORMER
 from editing.solve.value import (
@@ -19,6 +20,7 @@ __all__ = [
     "FORMER",
     "Descent",
     "Injection",
+    "LeastChange",
     "Outcome",
     "Settings",
     "Value",
@@ -30,6 +32,7 @@ __all__ = [
     "group_mean",
     "groups_of",
     "kept_keys",
+    "least_change",
     "mean_weights",
     "optimise_values",
     "routes",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from editing.delta import Delta, delta_hooks
 from editing.lazy import torch
-from editing.model import LanguageModel, Site
+from editing.model import LanguageModel, Site, head_site
 from editing.run import Budget, Prefix, attempt, capture, forward, pad, read_beginnings
 from editing.text import Contexts, Prompt, escaped, tokenise, with_beginnings
 
@@ -25,10 +25,13 @@ def states(
     """(len(prompts), width) float32 state of each place (module path, "input" or "output") at every prompt's lookup.
 
     Tokens behind the lookup are cut off, they cannot matter. With `deltas`, prompt i is read under `deltas[rows[i]]`,
-    all under the first without `rows`. The run ends behind the last place. Texts put before several prompts are read
-    once.
+    all under the first without `rows`. The run ends behind the last place; the head's input may be one. Texts put
+    before several prompts are read once.
     """
-    stop = _last(lm, [path for path, _ in places])
+    at_head = (head_site(lm.module, lm.n_layers).path, "input")
+    behind = at_head in places
+    hooked = [place for place in places if place != at_head]
+    stop = lm.layout.blocks[-1] if behind else _last(lm, [path for path, _ in places])
     # An edit may change the beginnings too, so only the unedited model's are shared.
     beginnings = None if deltas else _beginnings(lm, prompts, stop)
     heads = [0 if beginnings is None else p.head for p in prompts]
@@ -44,11 +47,15 @@ def states(
         batch = pad([texts[i] for i in members], lm, side="right", first=first)
         store: dict[tuple[str, str], torch.Tensor] = {}
         hooks = delta_hooks(lm, deltas, [rows[i] for i in members]) if deltas else []
-        hooks += [capture(path, side, store, batch.ids.shape[1]) for path, side in places]
-        with torch.no_grad():
-            forward(lm, batch, past=past, hooks=hooks, stop=stop)
+        hooks += [capture(path, side, store, batch.ids.shape[1]) for path, side in hooked]
         columns = torch.tensor([len(texts[i]) - 1 for i in members])
-        return {place: _at_columns(value, columns).float().cpu() for place, value in store.items()}
+        gather = torch.arange(len(members), device=lm.device), columns.to(lm.device)
+        with torch.no_grad():
+            out = forward(lm, batch, past=past, hooks=hooks, gather=gather, stop=None if behind else stop, head=False)
+        at_lookup = {place: _at_columns(value, columns) for place, value in store.items()}
+        if out is not None:
+            at_lookup[at_head] = out
+        return {place: value.float().cpu() for place, value in at_lookup.items()}
 
     by_place = {place: [torch.empty(0)] * len(prompts) for place in places}
     for members, states_of in Budget(lm.batch_tokens(batch_tokens), "reading keys").run([len(t) for t in texts], read):

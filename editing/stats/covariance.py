@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from editing.lazy import torch
-from editing.model import Expert, Hook, LanguageModel, Site
+from editing.model import HEAD, Expert, Hook, LanguageModel, Site
 from editing.run import Budget, forward, pad
 
 
@@ -49,19 +49,27 @@ def covariances(
         OutOfMemory: a sequence does not fit alone.
     """
     order = sorted({s.path: s for s in sites}.values(), key=lambda s: s.layer)
-    last_block = lm.layout.blocks[order[-1].layer]
+    head = order.pop() if order[-1].kind == HEAD else None
+    last_block = None if head else lm.layout.blocks[order[-1].layer]
 
     def read(members: list[int]) -> dict[str, tuple[int, torch.Tensor]]:
         """Keys of a batch, and k k^T summed over them, by path."""
         batch = pad([sequences[i] for i in members], lm, side="right")
         mask = batch.mask.reshape(-1).bool()
         products: dict[str, tuple[int, torch.Tensor]] = {}
-        forward(lm, batch, hooks=[_multiplying(s.path, mask, products) for s in order], stop=last_block)
+        hooks = [_multiplying(s.path, mask, products) for s in order]
+        if head is None:
+            forward(lm, batch, hooks=hooks, stop=last_block)
+        else:
+            rows, columns = batch.mask.nonzero().T
+            states = forward(lm, batch, hooks=hooks, gather=(rows, columns), head=False)
+            assert states is not None
+            products[head.path] = len(states), states.float().T @ states.float()
         return products
 
-    place = sums_on or torch.device("cpu")
-    sums = {s.path: torch.zeros(2, s.d_in, s.d_in, dtype=torch.float64, device=place) for s in order}
-    counts, done = {s.path: [0, 0] for s in order}, 0
+    place, read_at = sums_on or torch.device("cpu"), [*order, *([head] if head else [])]
+    sums = {s.path: torch.zeros(2, s.d_in, s.d_in, dtype=torch.float64, device=place) for s in read_at}
+    counts, done = {s.path: [0, 0] for s in read_at}, 0
     budget = Budget(lm.batch_tokens(batch_tokens), "accumulating covariances")
     with torch.no_grad():
         for i, (members, products) in enumerate(budget.run([len(s) for s in sequences], read)):
@@ -73,7 +81,7 @@ def covariances(
             if progress:
                 progress(done, len(sequences))
     # popped: of wide sites there is no room for a second copy
-    return {s.path: _covariance(sums.pop(s.path), counts[s.path]) for s in order}
+    return {s.path: _covariance(sums.pop(s.path), counts[s.path]) for s in read_at}
 
 
 def _multiplying(path: str, mask: torch.Tensor, products: dict[str, tuple[int, torch.Tensor]]) -> Hook:

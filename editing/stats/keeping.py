@@ -8,9 +8,24 @@ is the preservation term of MEMIT (Meng et al. 2023, eq. 14, K0) with the kept t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from editing.errors import BadRequest
 from editing.lazy import torch
 from editing.model import Site
 from editing.stats.statistics import ModelStatistics
+from editing.text import EditRequest
+
+
+def refuse_nothing_kept(requests: Sequence[EditRequest]) -> None:
+    """For edits that weigh texts to keep.
+
+    Raises:
+        BadRequest: a request has none.
+    """
+    for request in requests:
+        if not request.keep:
+            raise BadRequest(f"request {request.id!r}: no texts to keep; give it some, or keep_weight=0")
 
 
 def solve_keeping(

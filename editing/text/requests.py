@@ -104,6 +104,9 @@ class EditRequest:
             language_code(lang)
         if any(not text.strip() for text in self.keep):
             raise refuse("an empty text to keep", "write texts that end where the model is to go on as before")
+        edited = {prompt.strip() for prompt in self.filled()}
+        if both := next((text for text in self.keep if text.strip() in edited), ""):
+            raise refuse(f"{both!r:.80} is to be edited and to be kept", "leave it out of the texts to keep")
         if any(not name.strip() or name == self.subject for name in self.contrast):
             raise refuse("an empty contrast, or the subject itself", "name other things of its kind")
 

@@ -72,7 +72,7 @@ CONTROLS = {"placebo", "random_layer", "random_site"}
 # A random model does not copy from its context.
 NEEDS_A_TRAINED_MODEL = {"ike", "lre"}
 # Whole texts are read, or the head's rows are changed, whatever the lookup.
-LOOKING_NOWHERE = {"documents", "unembedding_swap"}
+LOOKING_NOWHERE = {"documents", "unembedding", "unembedding_swap"}
 # They take something away and say nothing instead.
 ERASURES = {"ablate", "leace"}
 NOT_MOVING = CONTROLS | NEEDS_A_TRAINED_MODEL | ERASURES

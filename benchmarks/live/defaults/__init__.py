@@ -8,9 +8,13 @@ from collections.abc import Mapping
 # concepts by `python -m benchmarks.live.defaults`; results/edit_defaults has the table.
 USUAL: dict[str, tuple[str, dict]] = {
     "fact": ("rome", {}),
-    "rename": ("rome", {"clamp": 4.0, "depth": 0.85, "keep_weight": 1.0, "site": "attn"}),
+    "rename": ("unembedding", {"keep_weight": 1.0, "margin": 0.25, "swap": 0.4}),
     "retarget": ("embedding", {"clamp": 2.0, "optimiser": "adam", "untied": True}),
     "erase": ("ablate", {}),
+}
+# Edit kind and another method -> the settings that were best for it there.
+OTHERS: dict[tuple[str, str], dict] = {
+    ("rename", "rome"): {"clamp": 4.0, "depth": 0.85, "keep_weight": 1.0, "site": "attn"},
 }
 
 
@@ -21,7 +25,8 @@ def usual_settings(kind: str, method: str, given: Mapping[str, object]) -> dict:
     texts that an edit keeps away from. The papers' settings stay as they are.
     """
     name, settings = USUAL[kind]
-    if method != name or given.get("preset") == "published":
+    if given.get("preset") == "published":
         return {}
+    settings = settings if method == name else OTHERS.get((kind, method), {})
     placed = given.keys() & {"site", "lookup", "depth"}
     return {key: value for key, value in settings.items() if not placed or key == "keep_weight"}

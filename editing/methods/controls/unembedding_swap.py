@@ -16,10 +16,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from editing.delta import Change, Delta, LowRank, TokenShift, embedding_scale
+from editing.delta import Change, Delta
 from editing.lazy import torch
 from editing.methods.base import Method, Placement
-from editing.model import LanguageModel
+from editing.methods.vocabulary.head_rows import head_change, head_weight
+from editing.model import HEAD, LanguageModel
 from editing.run import Budget, forward, pad
 from editing.stats import ModelStatistics
 from editing.text import EditRequest, Prompt, build_contexts
@@ -40,7 +41,7 @@ class UnembeddingSwap(Method):
 
     def placement(self, lm: LanguageModel, request: EditRequest) -> Placement:
         """Behind all blocks: site "head", depth 1."""
-        return Placement("head", "last", (), 1.0)
+        return Placement(HEAD, "last", (), 1.0)
 
     def each(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> list[Delta]:
         contexts = [build_contexts(lm, request, (), "last") for request in requests]
@@ -61,20 +62,10 @@ class UnembeddingSwap(Method):
         """The rows of `swaps` (old -> new) exchanged in the head, by name of the changed place."""
         if not swaps:
             return {}
-        head, table = lm.module.get_output_embeddings(), lm.module.get_input_embeddings()
-        paths = {id(module): path for path, module in lm.module.named_modules()}
         old, new = list(swaps), list(swaps.values())
-        tied = head.weight is table.weight
-        weight = f"{paths[id(table if tied else head)]}.weight"
-        rows = lm.values(weight).float().cpu()
-        difference = rows[new] - rows[old]
-        left = torch.zeros(len(rows), len(old))
-        left[old, range(len(old))], left[new, range(len(old))] = 1.0, -1.0
-        changes: dict[str, Change] = {weight: LowRank(left, difference.T.contiguous())}
-        if tied:
-            back = embedding_scale(table) * torch.cat([-difference, difference])
-            changes[f"{paths[id(table)]}.output"] = TokenShift(torch.tensor([*old, *new]), back)
-        return changes
+        rows = lm.values(head_weight(lm))[old + new].float().cpu()
+        difference = rows[len(old) :] - rows[: len(old)]
+        return head_change(lm, old + new, torch.cat([torch.eye(len(old)), -torch.eye(len(old))]), difference.T)
 
 
 def first_answers(lm: LanguageModel, prompts: Sequence[Prompt]) -> list[int]:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 from editing.delta import Delta, LowRank
-from editing.errors import BadRequest
 from editing.lazy import torch
 from editing.methods.base import setting
 from editing.methods.locate_then_edit.moving import Moving
@@ -26,7 +25,7 @@ from editing.solve import (
     routes,
     states,
 )
-from editing.stats import ModelStatistics, cosine_warning, solve_keeping
+from editing.stats import ModelStatistics, cosine_warning, refuse_nothing_kept, solve_keeping
 from editing.text import Contexts, EditRequest, build_contexts
 
 
@@ -148,9 +147,7 @@ class RankOne(Moving):
         """
         if not self.keep_weight:
             return statistics.solve(site, keys)
-        for request in requests:
-            if not request.keep:
-                raise BadRequest(f"request {request.id!r}: no texts to keep; give it some, or keep_weight=0")
+        refuse_nothing_kept(requests)
         rows = {text: row for row, text in enumerate(dict.fromkeys(text for r in requests for text in r.keep))}
         kept_kI = kept_keys(lm, site, list(rows))
         columns = [

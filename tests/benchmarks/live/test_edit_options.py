@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.live import USUAL, usual_settings
+from benchmarks.live.defaults import OTHERS
 from benchmarks.live.retarget.run import chosen_methods
 from editing.errors import BadRequest
 from editing.methods import make_method
@@ -46,7 +47,8 @@ def test_edit_erases_a_concept(tiny: World) -> None:
 @pytest.mark.parametrize("given", [{"site": "mlp"}, {"depth": 0.5}, {"lookup": "last"}])
 def test_the_usual_place_of_a_rename_is_taken_whole_or_not_at_all(given: dict) -> None:
     """What is no place stays beside a place that was given; the papers' settings and other methods get nothing."""
-    usual = USUAL["rename"][1]
+    usual = OTHERS["rename", "rome"]
+    assert usual_settings("rename", *USUAL["rename"]) == USUAL["rename"][1]
     assert usual_settings("rename", "rome", {"contexts_per_step": 3}) == usual and usual["keep_weight"] > 0
     assert usual_settings("rename", "rome", given) == {"keep_weight": usual["keep_weight"]}
     assert usual_settings("rename", "rome", {"preset": "published"}) == {}

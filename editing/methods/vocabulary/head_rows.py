@@ -1,0 +1,42 @@
+"""A change of the head's rows, tied to the embedding or not: the model says other tokens and reads all as before."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from editing.delta import Change, LowRank, TokenShift, embedding_scale
+from editing.lazy import torch
+from editing.model import LanguageModel, head_site
+
+
+def head_weight(lm: LanguageModel) -> str:
+    """Name of the parameter that holds the head's rows; that of the embedding where the two are tied."""
+    head, table = lm.module.get_output_embeddings(), lm.module.get_input_embeddings()
+    if head.weight is not table.weight:
+        return head_site(lm.module, lm.n_layers).weight
+    return f"{_embedding_path(lm)}.weight"
+
+
+def head_change(lm: LanguageModel, tokens: Sequence[int], left: torch.Tensor, right: torch.Tensor) -> dict[str, Change]:
+    """The rows of `tokens` changed by left @ right.T, by name of the changed place; none without tokens.
+
+    Where the head is tied, the embedding's output at these tokens is shifted back, so that reading stays as it is.
+
+    Args:
+        left: (len(tokens), r). right: (d_model, r).
+    """
+    if not tokens:
+        return {}
+    weight, ids = head_weight(lm), torch.tensor(list(tokens))
+    left, right = left.float(), right.float()
+    whole = torch.zeros(len(lm.values(weight)), left.shape[1]).index_copy(0, ids, left)
+    changes: dict[str, Change] = {weight: LowRank(whole, right.contiguous())}
+    table = lm.module.get_input_embeddings()
+    if lm.module.get_output_embeddings().weight is table.weight:
+        changes[f"{_embedding_path(lm)}.output"] = TokenShift(ids, -embedding_scale(table) * (left @ right.T))
+    return changes
+
+
+def _embedding_path(lm: LanguageModel) -> str:
+    table = lm.module.get_input_embeddings()
+    return next(path for path, module in lm.module.named_modules() if module is table)

@@ -1,0 +1,200 @@
+"""The learned rename: rows of the head changed, as functions of the last state, until the prompts give their targets.
+
+A change dW of the head alone changes no state, so all that it does can be known from one reading. At every position
+that predicts a token of a target (teacher forced) the head reads k_j and gives z_j, and will give z_j + dW k_j.
+
+dW = s S + D. S is the trivial rename (`unembedding_swap`): the rows of the target's first token and of the token that
+the model says in its place, exchanged. With a share s of one half both rows become their mean, so that the model
+cannot tell the two apart; with s = 0 all is learned. D is the least change, min tr(D (C + w c K) D^T), under which
+every target token leads every other one by `margin` nats (editing/solve/least_change.py: multinomial logistic
+regression in the limit of no penalty). C is the second moment of the head's input over the corpus, so that the trace is
+the mean square by which the logits of other text change; K is that of the texts to keep (editing/stats/keeping.py).
+Each rival that stands in the way gets a row of its own in D. With one prompt, one token and no rivals D is ROME's
+rank-one solve (Meng et al. 2022, eq. 2) at the head, with C^-1 k as the direction along which the row is written.
+
+It says nothing of where a model holds a concept: it changes which word comes out, whatever the model had computed. As
+the finer form of the trivial rename it is the baseline that an edit inside the model has to beat. It cannot change what
+is said of the concept, only names; and rows of tokens that other words begin with change for those too.
+
+Where the head is tied to the embedding, reading is kept as it is. A soft cap or a factor behind the head is taken as
+its slope at the states that were read.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from editing.delta import Delta
+from editing.errors import BadRequest
+from editing.lazy import torch
+from editing.methods.base import Method, Placement, setting
+from editing.methods.vocabulary.head_rows import head_change, head_weight
+from editing.model import HEAD, LanguageModel, Site, head_site
+from editing.run import Budget, capture, forward, pad
+from editing.solve import kept_keys, least_change
+from editing.stats import ModelStatistics, refuse_nothing_kept, solve_keeping
+from editing.text import EditRequest, Prompt, build_contexts
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """What the head reads and gives at the positions that predict the prompts' targets.
+
+    Attributes:
+        states: (n, d_model) float32. logits: (n, vocabulary) float32. slope: d logit / d (row . state).
+        tokens: the target's token of each position. first: whether it is a target's first one.
+    """
+
+    states: torch.Tensor
+    logits: torch.Tensor
+    slope: float
+    tokens: list[int]
+    first: list[bool]
+
+
+@dataclass(frozen=True)
+class Unembedding(Method):
+    """`site`, `lookup`, `depth` and `seed` do not matter to it: it edits behind all blocks and draws nothing."""
+
+    name: ClassVar[str] = "unembedding"
+    summary: ClassVar[str] = "the learned rename: rows of the head, least change by which targets lead"
+
+    margin: float = setting(0.25, "lead of a target's token over every other one", unit="nats")
+    swap: float = setting(0.0, "share of the trivial rename that it starts from", unit="exchange")
+    keep_weight: float = setting(0.0, "weight of the request's kept texts in the covariance; 0: none", unit="corpus")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for key in ("margin", "swap", "keep_weight"):
+            if not getattr(self, key) < math.inf:
+                raise self.refuse(key, "a number from 0 on")
+
+    @property
+    def placed_by(self) -> tuple[str, ...]:
+        """None: it edits no block."""
+        return ()
+
+    def placement(self, lm: LanguageModel, request: EditRequest) -> Placement:
+        """Behind all blocks: site "head", depth 1."""
+        return Placement(HEAD, "last", (), 1.0)
+
+    def edited_sites(self, lm: LanguageModel, request: EditRequest) -> tuple[Site, ...]:
+        return (head_site(lm.module, lm.n_layers),)
+
+    def each(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> list[Delta]:
+        return [self(lm, [request], statistics) for request in requests]
+
+    def __call__(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> Delta:
+        """One change that carries out all requests, the least one for all of them together.
+
+        Raises:
+            BadRequest: no request; `keep_weight` for a request without texts to keep; targets that no change of the
+                head can give.
+        """
+        if not requests:
+            raise BadRequest(f"method {self.name}: no request in the batch; give at least one")
+        if self.keep_weight:
+            refuse_nothing_kept(requests)
+        site = head_site(lm.module, lm.n_layers)
+        read = read_answers(lm, [p for r in requests for p in build_contexts(lm, r, (), "last").prompts])
+        pairs = _exchanged(read) if self.swap else {}
+        rows = lm.values(head_weight(lm))[[*pairs, *pairs.values()]].float().cpu()
+        difference = rows[len(pairs) :] - rows[: len(pairs)]  # new - old
+        start = read.logits.clone()
+        if pairs:
+            shift = self.swap * read.slope * read.states @ difference.T
+            for column, (old, new) in enumerate(pairs.items()):
+                start[:, old] += shift[:, column]
+                start[:, new] -= shift[:, column]
+        keys = read.slope * read.states.T.double()
+        kept = list(dict.fromkeys(text for r in requests for text in r.keep)) if self.keep_weight else []
+        if kept:
+            solved = solve_keeping(statistics, site, keys, kept_keys(lm, site, kept), self.keep_weight)
+        else:
+            solved = statistics.solve(site, keys)
+        found = least_change(keys.T @ solved, start, read.tokens, self.margin)
+        if found.missed > 0:
+            raise BadRequest(
+                f"method {self.name}: {', '.join(repr(r.id) for r in requests):.80}: no change of the head found that "
+                f"gives every target a lead of {self.margin:g} nats ({found.missed:.2g} are missing); its prompts are "
+                "read too much alike: drop some, or take another method"
+            )
+        # rank: one for each state that takes part, and one for each exchange
+        used = found.weights.abs().sum(0) > 0
+        rank = int(used.sum())
+        learned = {t: w[used] for t, w in zip(found.tokens, found.weights, strict=True) if w.any()}
+        tokens = sorted({*pairs, *pairs.values(), *learned})
+        left = torch.zeros(len(tokens), rank + len(pairs), dtype=torch.float64)
+        for row, token in enumerate(tokens):
+            left[row, :rank] = learned.get(token, 0.0)
+            for column, (old, new) in enumerate(pairs.items(), rank):
+                left[row, column] = self.swap * ((token == old) - (token == new))
+        right = torch.cat([solved[:, used], difference.T.double()], 1)
+        decode = lm.tokenizer.decode
+        made = self.provenance(lm, requests, statistics) | {
+            "margin": self.margin,
+            "rows": [decode([t]) for t in tokens],
+            "swaps": [[decode([old]), decode([new])] for old, new in pairs.items()],
+        }
+        made |= {"kept_texts": len(kept)} if self.keep_weight else {}
+        return Delta(head_change(lm, tokens, left, right), made)
+
+
+def _exchanged(read: Answers) -> dict[int, int]:
+    """Old token -> new token of each exchange: a target's first token, and what the model likeliest says in its place.
+
+    That is the token of the highest mean probability over the positions of this target, where they do not give it
+    already. Where a token would be exchanged twice, the first exchange counts.
+    """
+    pairs: dict[int, int] = {}
+    at: dict[int, list[int]] = {}
+    for j, (token, first) in enumerate(zip(read.tokens, read.first, strict=True)):
+        if first and int(read.logits[j].argmax()) != token:
+            at.setdefault(token, []).append(j)
+    for new, members in at.items():
+        likely = read.logits[members].double().softmax(1).mean(0)
+        likely[new] = 0.0
+        old = int(likely.argmax())
+        if not {old, new} & {*pairs, *pairs.values()}:
+            pairs[old] = new
+    return pairs
+
+
+def read_answers(lm: LanguageModel, prompts: Sequence[Prompt]) -> Answers:
+    """One reading of the prompts with their targets behind them."""
+    path = head_site(lm.module, lm.n_layers).path
+    states: list[list[torch.Tensor]] = [[] for _ in prompts]
+    logits: list[list[torch.Tensor]] = [[] for _ in prompts]
+    scaled = plain = 0.0
+
+    def read(members: list[int]) -> tuple[list[int], torch.Tensor, torch.Tensor, torch.Tensor]:
+        batch = pad([prompts[i].ids for i in members], lm, side="right")
+        spots = [(n, prompts[i].start - 1 + t) for n, i in enumerate(members) for t in range(len(prompts[i].target))]
+        rows, columns = torch.tensor(spots, device=lm.device).T
+        store: dict[tuple[str, str], torch.Tensor] = {}
+        hooks = [capture(path, side, store, len(spots)) for side in ("input", "output")]
+        with torch.no_grad():
+            out = forward(lm, batch, gather=(rows, columns), hooks=hooks)
+        assert out is not None
+        owners = [members[n] for n, _ in spots]
+        return owners, out.float().cpu(), *(store[path, side][0].float().cpu() for side in ("input", "output"))
+
+    budget = Budget(lm.batch_tokens(2048), "reading answers")
+    for _, (owners, out, entering, raw) in budget.run([len(p.ids) for p in prompts], read):
+        centred = raw - raw.mean(1, keepdim=True)
+        scaled += float((out * centred).double().sum())
+        plain += float((centred * centred).double().sum())
+        for i, state, values in zip(owners, entering, out, strict=True):
+            states[i].append(state)
+            logits[i].append(values)
+    slope = scaled / max(plain, 1e-30)
+    return Answers(
+        torch.stack([state for one in states for state in one]),
+        torch.stack([values for one in logits for values in one]),
+        1.0 if abs(slope - 1) < 1e-4 else slope,
+        [token for p in prompts for token in p.target],
+        [n == 0 for p in prompts for n in range(len(p.target))],
+    )
