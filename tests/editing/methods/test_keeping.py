@@ -80,6 +80,9 @@ def test_what_cannot_be_kept_is_refused(trained_lm, statistics) -> None:
     for value in (-1.0, float("nan"), float("inf")):
         with pytest.raises(BadRequest, match="keep_weight"):
             make_method("rome", keep_weight=value)
+    for text in (RENAME.prompts[0], f" {RENAME.prompts[0]} "):
+        with pytest.raises(BadRequest, match="to be edited and to be kept; leave it out"):
+            replace(RENAME, keep=(*KEEP, text))
     for text, why in (("", "empty text to keep"), (3, "give a text"), ("\ud800", "half a character")):
         with pytest.raises(BadRequest, match=why):
             replace(RENAME, keep=(text,))

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from editing.errors import BadData, BadRequest
+from editing.model import head_site
 from editing.model.language_model import LanguageModel
 from editing.stats.covariance import covariances
 from editing.stats.sampling import sample_prefixes
@@ -44,6 +45,7 @@ def test_covariance_equals_a_literal_loop(family: str) -> None:
     lm = tiny_lm(family)
     sequences = [lm.encode(s)[: 5 + 3 * i] for i, s in enumerate(SENTENCES)]
     sites = [lm.sites("mlp")[0], lm.sites("mlp")[2], lm.sites("value")[1], lm.sites("attn")[2]]
+    sites.append(head_site(lm.module, lm.n_layers))
     result = covariances(lm, sequences, sites, batch_tokens=60)
     assert set(result) == {s.path for s in sites}
     for site in sites:
