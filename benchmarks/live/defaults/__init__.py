@@ -8,7 +8,7 @@ from collections.abc import Mapping
 # concepts by `python -m benchmarks.live.defaults`; results/edit_defaults has the table.
 USUAL: dict[str, tuple[str, dict]] = {
     "fact": ("rome", {}),
-    "rename": ("unembedding", {"keep_weight": 1.0, "margin": 0.25, "pull": 1.0}),
+    "rename": ("unembedding", {"keep_weight": 1.0, "margin": 0.5, "pull": 0.5}),
     "retarget": ("embedding", {"clamp": 2.0, "optimiser": "adam", "untied": True}),
     "erase": ("ablate", {}),
 }

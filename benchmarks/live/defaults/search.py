@@ -56,7 +56,7 @@ PLACES: dict[str, tuple[Place, ...]] = {
         *(_rome(depth=depth, site="attn") for depth in (0.65, 0.8, 0.9)),
         *(_rome(depth=depth, keep_weight=1.0) for depth in (0.5, 0.65, 0.8, 0.9, 0.97)),
         *(_rome(depth=depth, keep_weight=1.0, site="attn") for depth in (0.65, 0.8, 0.85, 0.9)),
-        *(_head(pull, margin) for pull in (0.0, 0.2, 0.4, 0.6, 0.8, 1.0) for margin in (0.25, 0.5)),
+        *(_head(pull, margin) for pull in (0.0, 0.25, 0.5, 0.75, 1.0) for margin in (0.25, 0.5, 1.0)),
     ),
     "retarget": (
         _rome(),

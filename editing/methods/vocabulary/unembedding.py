@@ -63,7 +63,7 @@ class Unembedding(Method):
     name: ClassVar[str] = "unembedding"
     summary: ClassVar[str] = "the learned rename: rows of the head, least change by which targets lead"
 
-    margin: float = setting(0.25, "lead of a target's token over every other one", unit="nats")
+    margin: float = setting(0.5, "lead of a target's token over every other one", unit="nats")
     pull: float = setting(0.0, "share of the way that the old token's row is moved to the new one's", unit="way")
     keep_weight: float = setting(0.0, "weight of the request's kept texts in the covariance; 0: none", unit="corpus")
 
