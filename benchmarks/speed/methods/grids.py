@@ -75,6 +75,7 @@ SEARCH: dict[str, tuple[Grid, ...]] = {
         {"kl": [0.0, 0.25, 1.0]}, {"weight_decay": [0.0, 0.1, 0.5]}, {"optimiser": ["adam"], "lr": [0.1, 0.3, 1.0]},
         {"steps": [60]}, {"stop_loss": [0.2, 0.5]},
     ),
+    "unembedding": ({"margin": [0.5, 1.0, 2.0, 4.0, 6.0, 8.0], "pull": [0.0, 0.5]},),
     "lre": (
         {"rank": [0.05, 0.2, 0.5], "beta": [0.25, 0.5], "depth": [0.0, 0.35]}, {"rank": [0.05, 0.1, 0.5, 1.0]},
         {"lookup": ["last"], "rank": [0.05, 0.2, 0.5], "beta": [0.5, 1.0], "depth": [0.35, 0.65]}, {"examples": [0]},

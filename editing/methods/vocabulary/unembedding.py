@@ -24,7 +24,7 @@ its slope at the states that were read.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -63,7 +63,8 @@ class Unembedding(Method):
     name: ClassVar[str] = "unembedding"
     summary: ClassVar[str] = "the learned rename: rows of the head, least change by which targets lead"
 
-    margin: float = setting(0.5, "lead of a target's token over every other one", unit="nats")
+    # For facts; a rename, whose prompts are all of one kind, is made with less (benchmarks/live/defaults).
+    margin: float = setting(6.0, "lead of a target's token over every other one", unit="nats")
     pull: float = setting(0.0, "share of the way that the old token's row is moved to the new one's", unit="way")
     keep_weight: float = setting(0.0, "weight of the request's kept texts in the covariance; 0: none", unit="corpus")
 
@@ -86,7 +87,8 @@ class Unembedding(Method):
         return (head_site(lm.module, lm.n_layers),)
 
     def each(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> list[Delta]:
-        return [self(lm, [request], statistics) for request in requests]
+        kept = self._kept(lm, requests)
+        return [self._joint(lm, [request], statistics, kept) for request in requests]
 
     def __call__(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> Delta:
         """One change that carries out all requests, the least one for all of them together.
@@ -97,8 +99,24 @@ class Unembedding(Method):
         """
         if not requests:
             raise BadRequest(f"method {self.name}: no request in the batch; give at least one")
-        if self.keep_weight:
-            refuse_nothing_kept(requests)
+        return self._joint(lm, requests, statistics, self._kept(lm, requests))
+
+    def _kept(self, lm: LanguageModel, requests: Sequence[EditRequest]) -> dict[str, torch.Tensor]:
+        """(d_model,) what the head reads at the last token of each text to keep, where they are weighed; read once."""
+        if not self.keep_weight:
+            return {}
+        refuse_nothing_kept(requests)
+        texts = list(dict.fromkeys(text for r in requests for text in r.keep))
+        return dict(zip(texts, kept_keys(lm, head_site(lm.module, lm.n_layers), texts), strict=True)) if texts else {}
+
+    def _joint(
+        self,
+        lm: LanguageModel,
+        requests: Sequence[EditRequest],
+        statistics: ModelStatistics,
+        kept: Mapping[str, torch.Tensor],
+    ) -> Delta:
+        """The change for all of `requests`; `kept` as `_kept` gives them."""
         site = head_site(lm.module, lm.n_layers)
         read = read_answers(lm, [p for r in requests for p in build_contexts(lm, r, (), "last").prompts])
         pairs = _replaced(read) if self.pull else {}
@@ -108,9 +126,10 @@ class Unembedding(Method):
         if pairs:
             start[:, list(pairs)] += self.pull * read.slope * read.states @ difference.T
         keys = read.slope * read.states.T.double()
-        kept = list(dict.fromkeys(text for r in requests for text in r.keep)) if self.keep_weight else []
-        if kept:
-            solved = solve_keeping(statistics, site, keys, kept_keys(lm, site, kept), self.keep_weight)
+        own = list(dict.fromkeys(text for r in requests for text in r.keep)) if self.keep_weight else []
+        if own:
+            states = torch.stack([kept[text] for text in own])
+            solved = solve_keeping(statistics, site, keys, states, self.keep_weight)
         else:
             solved = statistics.solve(site, keys)
         found = least_change(keys.T @ solved, start, read.tokens, self.margin)
@@ -137,7 +156,7 @@ class Unembedding(Method):
             "rows": [decode([t]) for t in tokens],
             "replaced": [[decode([old]), decode([new])] for old, new in pairs.items()],
         }
-        made |= {"kept_texts": len(kept)} if self.keep_weight else {}
+        made |= {"kept_texts": len(own)} if self.keep_weight else {}
         return Delta(head_change(lm, tokens, left, right), made)
 
 
