@@ -25,7 +25,8 @@ from benchmarks.provenance import commit, machine, versions
 from benchmarks.sweep.cell import Cell, Task
 from benchmarks.sweep.cell_work import Loaded, cell_records, load_rung, prepare
 from benchmarks.sweep.extension import chain_of
-from benchmarks.sweep.planning.plan import Plan
+from benchmarks.sweep.planning.plan import ADAPTIVE, Plan
+from benchmarks.sweep.search.adaptive import needed_soon
 from benchmarks.sweep.search.place import Place, places, recorded
 from benchmarks.sweep.search.schedule import steps, walk
 from benchmarks.sweep.search.search_points import Point, judge
@@ -186,6 +187,7 @@ class _Sweep:
             statistics = statistics_of(loaded.lm, seed, self.plan.corpus, self.quiet)
             seeds[seed] = replace(loaded, statistics=statistics, bases={})
         reported: set[str] = set()
+        soon = needed_soon(place) if self.plan.search == ADAPTIVE else []
         while True:
             self._rename_earlier(tasks, model)
             missing = [task for task in tasks if self._open(task.cell, task.cell.address(model))]
@@ -199,11 +201,13 @@ class _Sweep:
                 with suppress(
                     Exception
                 ):  # only a saving of passes: what is wrong fails again in its cell, with its reason
-                    prepare([task for task in missing if task.cell.seed == seed], tasks_of_seed)
+                    needed = (*missing, *soon) if missing else ()
+                    prepare([task for task in needed if task.cell.seed == seed], tasks_of_seed)
                 note = tasks_of_seed.statistics.format()
                 if note and note not in reported and not self.quiet:
                     reported.add(note)
                     bar.write(f"{rung.name} {note}", file=sys.stderr)
+            soon = [] if missing else soon
             taken = [task for task in tasks if not self._cell(task, seeds[task.cell.seed], bar, wait=False)]
             if taken and not wait:
                 return False

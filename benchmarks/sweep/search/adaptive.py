@@ -245,14 +245,30 @@ def adaptive(place: Place) -> Generator[list[Task], Read, None]:
     best: dict[str, list[Setting]] = {}
     for number, kind in enumerate(kinds, 1):
         deadline = began + SEARCH_SHARE * seconds * number / len(kinds)
-        method = place.plan.methods[0]
-        kept = all(case.request.keep for pool in place.of(kind) for case in place.pools[pool].cases)
-        beside = taken_by(method, OF_KIND.get(kind, {})) if kept else {}
-        grid = [one | beside for one in place.grid(kind, method)]
-        starts = [(name, dict(settings)) for of, name, settings in place.plan.starts if of == kind]
-        hunt = Hunt(place, kind, lambda deadline=deadline: deadline - time.monotonic(), grid, starts)
-        best[kind] = yield from hunt.run()
+        best[kind] = yield from hunt_for(place, kind, deadline).run()
     yield from _tests(place, {kind: settings[:FINALISTS] for kind, settings in best.items()}, began + seconds)
+
+
+def hunt_for(place: Place, kind: str, deadline: float = inf) -> Hunt:
+    """The search for one kind of edit until `deadline`, in seconds of `time.monotonic`."""
+    method = place.plan.methods[0]
+    kept = all(case.request.keep for pool in place.of(kind) for case in place.pools[pool].cases)
+    beside = taken_by(method, OF_KIND.get(kind, {})) if kept else {}
+    grid = [one | beside for one in place.grid(kind, method)]
+    starts = [(name, dict(settings)) for of, name, settings in place.plan.starts if of == kind]
+    return Hunt(place, kind, lambda: deadline - time.monotonic(), grid, starts)
+
+
+def needed_soon(place: Place) -> list[Task]:
+    """Tasks at every site and lookup of the coarse layers: their covariances are made in one pass over the corpus,
+    which takes little more than one site's, instead of a pass for each step."""
+    tasks: list[Task] = []
+    for kind in dict.fromkeys(pool[0] for pool in place.pools):
+        hunt = hunt_for(place, kind)
+        for site in dict.fromkeys(one.get("site") for one in hunt.grid):
+            tasks += [task for settings in hunt.coarse(site) for task in hunt.tasks(settings, 0, 1)]
+        tasks += hunt.tasks(hunt.starts, 0, 1)
+    return tasks
 
 
 def _tests(place: Place, finalists: dict[str, list[Setting]], deadline: float) -> Generator[list[Task], Read, None]:

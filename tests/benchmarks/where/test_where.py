@@ -22,6 +22,7 @@ from benchmarks.where.choice import best
 from cli import cli
 from editing.errors import BadData, BadRequest
 from editing.methods import make_method
+from editing.stats import statistics
 from tests.benchmarks.tiny import world
 
 LAYERS = 24
@@ -269,6 +270,25 @@ def test_an_interval_where_few_cases_have_a_neighbour() -> None:
     table = table[(table["probe"] != "neighbour") | table["case"].isin(["c1", "c2"])]  # some draws hold neither case
     chosen = best(choices(table))["fact"]
     assert 0 < chosen.low <= chosen.score <= chosen.high < 1
+
+
+def test_the_first_layers_of_every_site_share_one_pass_over_the_corpus(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VALLEY_CACHE", str(tmp_path / "cache"))
+    passes: list[list[str]] = []
+    made = statistics.covariances
+
+    def counted(lm, sequences, sites, **more):
+        passes.append([site.kind for site in sites])
+        return made(lm, sequences, sites, **more)
+
+    monkeypatch.setattr(statistics, "covariances", counted)
+    arguments = ["where", world().model, "--kinds", "fact", "--budget", "0.05", "--limit", "9", "--no-map"]
+    arguments += ["--methods", "rome", "--out", str(tmp_path / "run"), "--datasets", world().facts]
+    result = CliRunner().invoke(cli, arguments)
+    assert result.exit_code == 0, result.output
+    assert len(passes) == 1 and set(passes[0]) == {"mlp", "value", "attn"}
 
 
 def test_where_on_a_small_model_and_what_takes_its_file(tmp_path: Path) -> None:
