@@ -25,6 +25,7 @@ METHODS = ("rome", "memit")
 DOSES = (0.5, 0.75, 1.0, 1.5)
 COARSE_MAP = {"layers": 8, "facts": 2, "draws": 1}  # of the localiser, whose map is a picture and no choice
 MAP_FACTS = 4  # per relation
+PROBES = 3  # of a kind and language: an edit costs several times as much as its questions
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def run_where(
         sites=("mlp", "value", "attn"),
         corpus=CORPUS,
         settings=tuple(FAST.items()) if fast else (),
-        probes=1,
+        probes=PROBES,
         search=ADAPTIVE,
         budget=budget,
         known=True,

@@ -6,8 +6,8 @@ For each kind of edit, with the plan's first method:
 1. the first site that the model has, with every lookup, at COARSE layers, evenly spaced, first and last among them, and
    the plan's `starts`, one layer at a time so that a search cut short has seen all depths alike. The first layer meets
    development cases until one is known; what that took decides on how many, at most BATCH, the others are measured: on
-   so few that all of this and the first round of step 2 fit into half of the time. Development cases are asked only
-   what the score counts, in the language of the edit;
+   so few that all of this and the first round of step 2 fit into half of the time. Cases are asked only what the score
+   counts, in the language of the edit, test cases also what may fail a gate (drift, fluency, ability), once each;
 2. rounds: the better half stays (at least SURVIVORS), the other sites at the places of the best two join once, and
    untried layers half way to the tried neighbours of the best two; all are measured on the next batch of cases, until
    neither cases nor untried places are left. Batches grow as ENDS says. Nothing is dropped before a case is measured
@@ -23,7 +23,7 @@ begins with what is there.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from math import inf
 
@@ -36,12 +36,12 @@ from benchmarks.sweep.search.search_points import ranked
 from benchmarks.sweep.timings import recall
 from editing.errors import BadRequest
 from editing.methods import make_method, taken_by
-from valley.rows import IN_LANGUAGE, KEPT
+from valley.rows import GATES, IN_LANGUAGE, KEPT
 
 COARSE, BATCH, SURVIVORS, FINALISTS = 5, 4, 3, 2
 ENDS = (1, 2, 4)  # of the first batches of development cases; the others hold BATCH
 ENOUGH = 3  # known test cases, below which a spent budget does not end step 4
-COUNTED = ("efficacy", *IN_LANGUAGE, *KEPT)  # probes of development cases
+COUNTED = ("efficacy", *IN_LANGUAGE, *KEPT)  # probes that are asked, of test cases one of each other gate too
 SEARCH_SHARE = 0.6  # of the budget, for steps 1 to 3 of all kinds
 FINER = 4  # settings of `Hunt.finer` in the first round
 # Settings of the edits of a kind, at every place: a rename is kept away from the definitions of other concepts.
@@ -81,7 +81,7 @@ class Hunt:
         ]
 
     def batch(self, pool: tuple[str, str, int], number: int) -> Batch:
-        """The development cases of a batch, with the probes that a ranking needs."""
+        """The development cases of a batch."""
         if (pool, number) not in self.made:
             cases = self.place.pools[pool].side("dev")[end_of(number - 1) : end_of(number)]
             self.made[pool, number] = Batch(tuple(_counted(case) for case in cases))
@@ -225,9 +225,12 @@ def end_of(batch: int) -> int:
     return (0, *ENDS)[batch + 1] if batch < len(ENDS) else ENDS[-1] + BATCH * (batch + 1 - len(ENDS))
 
 
-def _counted(case: Case) -> Case:
-    lang = case.request.lang
-    return replace(case, probes=tuple(p for p in case.probes if p.kind in COUNTED and p.lang == lang))
+def _counted(case: Case, gates: Iterable[str] = ()) -> Case:
+    """The case with the probes that the score counts, and the first one of each of `gates`."""
+    own = [p for p in case.probes if p.lang == case.request.lang]
+    counted = [p for p in own if p.kind in COUNTED]
+    firsts = [next((p for p in own if p.kind == kind), None) for kind in gates if kind not in COUNTED]
+    return replace(case, probes=(*counted, *filter(None, firsts)))
 
 
 def adaptive(place: Place) -> Generator[list[Task], Read, None]:
@@ -283,12 +286,12 @@ def _tests(place: Place, finalists: dict[str, list[Setting]], deadline: float) -
                 if first == 0 and one is not finalists[kind][0] and time.monotonic() > deadline:
                     finalists[kind].remove(one)
                     continue
-                tasks = [
-                    task
-                    for pool in place.of(kind)
-                    if (batch := place.pools[pool].batch("test", first, first + BATCH)).cases
-                    for task in place.dosed(pool, *one, batch, f"test {first // BATCH + 1}")
-                ]
+                tasks: list[Task] = []
+                for pool in place.of(kind):
+                    cases = place.pools[pool].side("test")[first : first + BATCH]
+                    if cases:
+                        batch = Batch(tuple(_counted(case, GATES) for case in cases))
+                        tasks += place.dosed(pool, *one, batch, f"test {first // BATCH + 1}")
                 read = (yield tasks) if tasks else None
                 if read is not None and one is finalists[kind][0]:
                     known[kind] += read(tasks[:1]).known

@@ -24,6 +24,7 @@ from editing.errors import BadData, BadRequest
 from editing.methods import make_method
 from editing.stats import statistics
 from tests.benchmarks.tiny import world
+from valley.rows import GATES
 
 LAYERS = 24
 
@@ -175,7 +176,8 @@ def test_a_spent_budget_ends_the_search_and_still_makes_the_test_cases(monkeypat
     assert len(tests[1]) == 1 < len(tests[0])
     assert all(len(task.cases) <= BATCH for task in short[0])
     searched, tested = ({p.kind for task in short[at] for case in task.cases for p in case.probes} for at in (0, -1))
-    assert searched < set(COUNTED) and not tested <= set(COUNTED)
+    assert {"efficacy", "paraphrase", "neighbour"} <= searched <= set(COUNTED)
+    assert {*COUNTED, *GATES} >= tested > searched and {"drift", "fluency"} <= tested
 
 
 def test_a_search_without_test_cases_is_refused() -> None:
