@@ -3,11 +3,12 @@ layers and other methods at the best places, then doses on test cases.
 
 For each kind of edit, with the plan's first method:
 
-1. the first site that the model has, with every lookup, at COARSE layers, evenly spaced, first and last among them, and
-   the plan's `starts`, one layer at a time so that a search cut short has seen all depths alike. The first layer meets
-   development cases until one is known; what that took decides on how many, at most BATCH, the others are measured: on
-   so few that all of this and the first round of step 2 fit into half of the time. Cases are asked only what the score
-   counts, in the language of the edit, test cases also what may fail a gate (drift, fluency, ability), once each;
+1. the first site that the model has, with every lookup, at COARSE layers, evenly spaced, first and last among them, one
+   layer at a time so that a search cut short has seen all depths alike; behind the first of them the plan's `starts`.
+   The first layer meets development cases until it has a score; what that took decides on how many, at most BATCH, the
+   others are measured: on so few that all of this and the first round of step 2 fit into half of the time. Cases are
+   asked only what the score counts, in the language of the edit, test cases also what may fail a gate (drift, fluency,
+   ability), once each;
 2. rounds: the better half stays (at least SURVIVORS), the other sites at the places of the best two join once, and
    untried layers half way to the tried neighbours of the best two; all are measured on the next batch of cases, until
    neither cases nor untried places are left. Batches grow as ENDS says. Nothing is dropped before a case is measured
@@ -155,9 +156,15 @@ class Hunt:
         return others
 
     def first_cases(self, settings: list[Setting]) -> Generator[list[Task], Read, Read]:
-        """Measure the first settings on cases until one is known, then on as many as all others have time for."""
+        """Measure the first settings on cases until they have a score, or on BATCH known ones; then on as many as
+        all others have time for."""
         read = yield self.tasks(settings, 0, 1)
-        while not (known := read(self.tasks(settings[:1], 0, self.batches)).known) and self.more_cases:
+        while True:
+            points = [read(self.tasks([one], 0, self.batches)) for one in settings]
+            known = max(point.known for point in points)
+            scored = any(point.score == point.score for point in points)  # a case may have no neighbour to ask about
+            if known >= (1 if scored else BATCH) or not self.more_cases or all(point.failed for point in points):
+                break
             self.batches += 1
             read = yield self.tasks(settings, self.batches - 1, self.batches)
         seconds = sum(recall(cell) or 0.0 for cell, _ in self.tasks(settings, self.batches - 1, self.batches))
@@ -180,6 +187,10 @@ class Hunt:
             for settings in self.coarse(site):
                 if read is None:
                     read = yield from self.first_cases(settings)
+                    if self.starts:
+                        read = yield self.tasks(self.starts, 0, self.batches)
+                        self.alive += self.starts
+                        self.tried += self.starts
                 elif not self.over():
                     read = yield self.tasks(settings, 0, self.batches)
                 else:
@@ -187,13 +198,9 @@ class Hunt:
                 self.alive += settings
                 self.tried += settings
             assert read is not None
-            if self.order(read):  # a model may lack a site
+            if any(one not in self.starts for one in self.order(read)):  # a model may lack a site
                 break
         assert read is not None
-        if self.starts and not self.over():
-            read = yield self.tasks(self.starts, 0, self.batches)
-            self.alive += self.starts
-            self.tried += self.starts
         moved = False  # to the other sites
         while not self.over():
             order = self.order(read)

@@ -142,6 +142,23 @@ def test_slow_edits_meet_fewer_cases_so_that_every_site_is_reached(monkeypatch: 
     assert all(json.loads(task.cell.settings)["keep_weight"] == 1.0 for step in steps for task in step)
 
 
+def test_the_first_layer_meets_cases_until_it_has_a_score() -> None:
+    """The first two cases ask about nothing that should stay."""
+    schedule = adaptive(place(starts=(("fact", "embedding", ()),)))
+    steps = [next(schedule)]
+
+    def read(tasks):
+        cases = sum(len(task.cases) for task in tasks)
+        return Point(0.5, 0.5 if cases > 2 else nan, known=cases)
+
+    while len(steps) < 5:
+        steps.append(schedule.send(read))
+    stages = [({task.cell.method for task in step}, {task.cell.stage for task in step}) for step in steps]
+    assert stages[:3] == [({"rome"}, {f"dev {number}"}) for number in (1, 2, 3)]
+    assert stages[3] == ({"embedding"}, {"dev 1", "dev 2", "dev 3"})  # what edit does, before other layers
+    assert stages[4][0] == {"rome"} and stages[4][1] == {"dev 1", "dev 2", "dev 3"}
+
+
 def test_batches_of_development_cases_grow_and_lie_behind_one_another() -> None:
     ends = [search.end_of(number) for number in range(-1, 6)]
     assert ends == [0, 1, 2, 4, 4 + BATCH, 4 + 2 * BATCH, 4 + 3 * BATCH]
