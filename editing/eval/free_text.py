@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from editing.eval.versions import Versions, hooks_of
-from editing.lazy import torch
-from editing.run import Batch, Reread, forward, step_cache
+from editing.lazy import cache_utils, torch
+from editing.run import Batch, Reread, StepCache, forward
 
 
 def free_text(read: Versions, new_tokens: int) -> list[str]:
@@ -32,10 +32,11 @@ def _likeliest(read: Versions, count: int, ends: set[int]) -> torch.Tensor:
         return token
     tokens, mask, position = [token], past.mask, past.lengths()
     hooks = hooks_of(lm, read.deltas, read.rows)
-    cache = step_cache(isinstance(past, Reread))
     if isinstance(past, Reread):
+        cache = StepCache()
         forward(lm, Batch(past.ids, past.mask, past.positions), record=cache, hooks=hooks)
     else:
+        cache = cache_utils.DynamicCache()
         for layer, (key, value) in enumerate(zip(past.keys, past.values, strict=True)):
             cache.update(key, value, layer)  # pyright: ignore[reportArgumentType]
     last = torch.tensor(sorted(ends), device=token.device)

@@ -3,7 +3,7 @@
 from editing.run.batching import Budget, attempt
 from editing.run.capture import capture, first, with_first
 from editing.run.forward import Batch, Prefix, forward, left_of, pad, prefill, read_beginnings
-from editing.run.reread import Reread, StepCache, step_cache
+from editing.run.reread import Reread, StepCache
 from editing.run.splice import Splice
 
 __all__ = [
@@ -21,6 +21,5 @@ __all__ = [
     "pad",
     "prefill",
     "read_beginnings",
-    "step_cache",
     "with_first",
 ]

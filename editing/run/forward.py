@@ -115,7 +115,7 @@ class Prefix:
 
     def cache(self) -> cache_utils.Cache:
         """The same as transformers take them."""
-        from editing.run.cache_layers import FixedLayer
+        from editing.run.fixed_layer import FixedLayer
 
         length = self.mask.shape[1]
         return cache_utils.Cache(layers=[FixedLayer(k, v, length) for k, v in zip(self.keys, self.values, strict=True)])

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from editing.delta import ChangeHook
-from editing.lazy import cache_utils, nn, torch
+from editing.lazy import nn, torch
 from editing.model import Hook, entering, own_cache
 
 
@@ -77,15 +77,6 @@ class StepCache:
     def keep(self, output: Any) -> None:
         """Takes the cache of what the model returned."""
         self.cache = own_cache(output)
-
-
-def step_cache(recurrent: bool) -> Any:
-    """An empty cache for texts that are read, or written, one token after another."""
-    if recurrent:
-        return StepCache()
-    from editing.run.cache_layers import GrowingLayer
-
-    return cache_utils.Cache(layer_class_to_replicate=GrowingLayer)
 
 
 def on_last(hooks: Sequence[Hook], size: int, width: int) -> list[Hook]:

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from functools import partial
 
 from editing.errors import OutOfMemory
-from editing.lazy import torch
+from editing.lazy import cache_utils, torch
 from editing.model import LanguageModel
-from editing.run import Batch, attempt, forward, step_cache
+from editing.run import Batch, StepCache, attempt, forward
 
 # How the MEMIT code begins its contexts; a bare document separator often leads into code or lists.
 OPENINGS = ("The", "Therefore", "Because", "I", "You")
@@ -40,7 +40,7 @@ def sample_tokens(
     head = lm.encode(opening) if opening else list(lm.prefix_ids) or [lm.pad_id]
     recurrent = lm.layout.recurrent
     step = torch.tensor([head] * (1 if read_once and not recurrent else count), device=lm.device)
-    cache = step_cache(recurrent)
+    cache = StepCache() if recurrent else cache_utils.DynamicCache()
     drawn = []
     start = 0
     with torch.no_grad():
@@ -60,7 +60,7 @@ def sample_tokens(
                 )
             (logits,) = done
             assert logits is not None
-            if texts < count:  # the opening, read once
+            if texts < count and isinstance(cache, cache_utils.DynamicCache):  # the opening, read once
                 logits = logits.expand(count, -1)
                 cache.batch_repeat_interleave(count)
             scores = logits.float().to(place)
