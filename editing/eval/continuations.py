@@ -17,8 +17,8 @@ from editing.eval.versions import Versions, of_like_length
 from editing.lazy import torch
 from editing.run import Budget
 
-# Rows of logits held at once: 512 of a 262k vocabulary are half a gigabyte.
-LOGIT_ROWS = 512
+# Rows of logits held at once: 256 of a 262k vocabulary are a quarter of a gigabyte.
+LOGIT_ROWS = 256
 
 Tokens = tuple[int, ...]
 Beginning = tuple[int, Tokens, "list[Stretch]"]  # index of a prompt, a text behind it, the stretches that it serves

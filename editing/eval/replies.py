@@ -22,6 +22,7 @@ from editing.run import Budget
 from editing.text import join, prompt_answers
 
 BATCH_TOKENS = 4096
+CPU_TOKENS = 1024  # of continuations in a pass on a CPU: as fast as 4096 (SmolLM2), in a third of the memory
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,8 @@ def replies(
     for i, row in enumerate(rows):
         asked.setdefault((row, tuple(ids[i])), []).append(i)
     texts = list(asked)
-    later = Budget(lm.batch_tokens(batch_tokens), "reading continuations")
+    at_once = min(batch_tokens, CPU_TOKENS) if lm.device.type == "cpu" else batch_tokens
+    later = Budget(lm.batch_tokens(at_once), "reading continuations")
 
     def read(members: list[int]) -> list[tuple[int, Reply]]:
         read = Versions.read(lm, [texts[m][1] for m in members], deltas, [texts[m][0] for m in members])
