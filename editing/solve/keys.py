@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from editing.delta import Delta, delta_hooks
 from editing.lazy import torch
-from editing.model import LanguageModel, Site, head_site
+from editing.model import LanguageModel, Site
 from editing.run import Budget, Prefix, attempt, capture, forward, pad, read_beginnings
 from editing.text import Contexts, Prompt, escaped, tokenise, with_beginnings
 
@@ -28,10 +28,10 @@ def states(
     all under the first without `rows`. The run ends behind the last place; the head's input may be one. Texts put
     before several prompts are read once.
     """
-    at_head = (head_site(lm.module, lm.n_layers).path, "input")
-    behind = at_head in places
+    head = lm.module.get_output_embeddings()
+    at_head = next((p for p in places if p[1] == "input" and lm.submodule(p[0]) is head), None)
     hooked = [place for place in places if place != at_head]
-    stop = lm.layout.blocks[-1] if behind else _last(lm, [path for path, _ in places])
+    stop = lm.layout.blocks[-1] if at_head else _last(lm, [path for path, _ in places])
     # An edit may change the beginnings too, so only the unedited model's are shared.
     beginnings = None if deltas else _beginnings(lm, prompts, stop)
     heads = [0 if beginnings is None else p.head for p in prompts]
@@ -51,9 +51,9 @@ def states(
         columns = torch.tensor([len(texts[i]) - 1 for i in members])
         gather = torch.arange(len(members), device=lm.device), columns.to(lm.device)
         with torch.no_grad():
-            out = forward(lm, batch, past=past, hooks=hooks, gather=gather, stop=None if behind else stop, head=False)
+            out = forward(lm, batch, past=past, hooks=hooks, gather=gather, stop=None if at_head else stop, head=False)
         at_lookup = {place: _at_columns(value, columns) for place, value in store.items()}
-        if out is not None:
+        if at_head is not None and out is not None:
             at_lookup[at_head] = out
         return {place: value.float().cpu() for place, value in at_lookup.items()}
 
