@@ -9,7 +9,7 @@ from pathlib import Path
 # Every sub-folder of the cache that this project fills.
 PARTS = (
     "agreement", "answers", "crispness", "datasets", "grown", "hashes", "later_training", "models", "offload",
-    "readings", "statistics", "strength", "timings",
+    "ravel", "readings", "statistics", "strength", "timings",
 )  # fmt: skip
 SOURCE = Path(__file__).resolve().parent.parent  # the source tree, or the folder that the packages are installed in
 
