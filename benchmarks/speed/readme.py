@@ -29,10 +29,13 @@ def table(record: dict) -> str:
         f"on {record['device']}; "
         f"{record['seconds are']}-seconds; torch {record['versions']['torch']}. "
         "Slow is the literal way (tests/editing/reference.py), in turns with ours in one process.",
-        "",
-        "| stage | slow | ours | per | at a time | ratio | (range, rounds) | results |",
-        "|---|---:|---:|---|---:|---:|---|---|",
     ]
+    if record["ratios"]:
+        lines += [
+            "",
+            "| stage | slow | ours | per | at a time | ratio | (range, rounds) | results |",
+            "|---|---:|---:|---|---:|---:|---|---|",
+        ]
     for raw in record["ratios"]:
         row = Ratio(**raw)
         lines.append(
