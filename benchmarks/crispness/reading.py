@@ -91,6 +91,7 @@ def gradient_vectors(
         with torch.enable_grad():
             hooks = [add(s, leaf) for s, leaf in zip(sites, leaves, strict=True)]
             logits = splice.run((row, column), hooks)
+            assert logits is not None
             log_p = logits.float().log_softmax(-1)[torch.arange(len(row), device=lm.device), token]
             by_row = torch.autograd.grad(log_p.sum(), leaves)
         stacked = torch.stack([g[:, s.row_index(g.device)] for g, s in zip(by_row, sites, strict=True)], 1)

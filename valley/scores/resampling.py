@@ -162,10 +162,9 @@ def bounds(
     It lies around `centre` (k,), or the mean of the draws. Where all draws are the same, so are the cases, which states
     no spread: there the interval is what so many equal cases allow (`interval_of_equals`), not a single point.
     """
-    if centre is None:
-        centre = np.nansum(samples, axis=0) / np.maximum(np.isfinite(samples).sum(axis=0), 1)
-    low, high = t_interval(centre, samples, units)
-    equal = (high - low < EQUAL) & (centre > -EQUAL) & (centre < 1 + EQUAL)
-    least, most = interval_of_equals(centre, max(cases, 1))
+    mean = np.nansum(samples, axis=0) / np.maximum(np.isfinite(samples).sum(axis=0), 1) if centre is None else centre
+    low, high = t_interval(mean, samples, units)
+    equal = (high - low < EQUAL) & (mean > -EQUAL) & (mean < 1 + EQUAL)
+    least, most = interval_of_equals(mean, max(cases, 1))
     low, high = np.where(equal, least, low), np.where(equal, most, high)
     return np.clip(low, -1, 1), np.clip(high, -1, 1)

@@ -231,7 +231,7 @@ def format_gates(table: pd.DataFrame) -> list[str]:
     return out
 
 
-def failed_gates_of(line: Mapping[str, Any]) -> str:
+def failed_gates_of(line: Mapping[Any, Any]) -> str:
     """The gates that a line of a curve or of `scores` fails, with the values; "" where none, or of a control."""
     gates = json.loads(line["gates"]) if line["method"] not in CONTROLS else {}
     return ", ".join(f"{LABELS[kind]} {number(value)}" for kind, value in gates.items())

@@ -50,6 +50,7 @@ def answer_scores(lm: LanguageModel, prompts: Sequence[Prompt], *, batch_tokens:
         with torch.no_grad():
             splice = Splice.prepare(lm, [p.ids for p in part], heads, -1, heads)
             logits = splice.run((row, column - torch.tensor(heads, device=lm.device)[row]))
+        assert logits is not None
         return Answers.of(logits, row, token, len(part))
 
     logp = torch.empty(len(prompts), dtype=torch.float64)

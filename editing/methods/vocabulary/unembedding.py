@@ -195,7 +195,8 @@ def read_answers(lm: LanguageModel, prompts: Sequence[Prompt]) -> Answers:
             out = forward(lm, batch, gather=(rows, columns), hooks=hooks)
         assert out is not None
         owners = [members[n] for n, _ in spots]
-        return owners, out.float().cpu(), *(store[path, side][0].float().cpu() for side in ("input", "output"))
+        entering, raw = (store[path, side][0].float().cpu() for side in ("input", "output"))
+        return owners, out.float().cpu(), entering, raw
 
     budget = Budget(lm.batch_tokens(2048), "reading answers")
     for _, (owners, out, entering, raw) in budget.run([len(p.ids) for p in prompts], read):
