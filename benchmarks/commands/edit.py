@@ -226,11 +226,10 @@ def retarget(
 
     from editing.eval import check_dose
     from editing.methods import FAST, make_method
-    from editing.stats import CORPUS, check_corpus, refuse_missing_text
+    from editing.stats import CORPUS, refuse_missing_corpus
 
     dose, corpus = check_dose(dose), corpus or CORPUS
-    check_corpus(corpus)
-    refuse_missing_text(corpus)  # before a draft needs the model
+    refuse_missing_corpus(corpus)  # before a draft needs the model
     if fast:  # only what some method has; a wrong key in --set is still refused
         known = {key for name in methods for key in make_method(name).settings()}
         settings = {key: value for key, value in FAST.items() if key in known} | settings

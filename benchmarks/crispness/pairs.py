@@ -136,13 +136,13 @@ def frames(lm: LanguageModel, pairs: Pairs, lang: str) -> list[list[Prompt]]:
     known = pairs.known
     relations = [known.relation(r) for r in known.relations() if known.relation(r).subject_kind == "concept"]
     relations = [r for r in relations if all(r.templates(one) for one in pairs.langs)]
-    asked = [
+    questions = [
         (_template(r, lang).prompt(known.entity(key).word), pairs.name(i, lang))
         for i, key in enumerate(pairs.keys)
         for r in relations
     ]
-    prompts = [fitting(lm, template, name, "subject_last") for template, name in asked]
-    prompts = with_beginnings(prompts, [template for template, _ in asked])
+    prompts = [fitting(lm, template, name, "subject_last") for template, name in questions]
+    prompts = with_beginnings(prompts, [template for template, _ in questions])
     return [prompts[at : at + len(relations)] for at in range(0, len(prompts), len(relations))]
 
 

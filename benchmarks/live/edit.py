@@ -34,7 +34,7 @@ from editing.eval import AUTO, at_dose, check_dose
 from editing.files import atomic_file
 from editing.methods import make_method
 from editing.model import LanguageModel, format_plan, hash_weights
-from editing.stats import CORPUS, check_corpus, refuse_missing_text
+from editing.stats import CORPUS, refuse_missing_corpus
 from editing.text import edit_set
 
 SHOWN = ("probe", "lang", "prompt", "answer", "old", "pick_before", "pick_after", "text_before", "text_after")
@@ -156,8 +156,7 @@ def run_edit(
     editor = make_method(method_of(hparams) if hparams else method, **(settings or {}))
     dose = check_dose(dose)
     if corpus:
-        check_corpus(corpus)
-        refuse_missing_text(corpus)
+        refuse_missing_corpus(corpus)
     if save:
         _check_folder(Path(save))
     clock = [time.perf_counter()]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
+from editing.text import shared_length
+
 LEAST = 3  # tokens of a beginning that is read by itself
 SAVED = 1 / 4  # share of the tokens that must be saved: the rest is read in more and smaller passes
 
@@ -31,13 +33,13 @@ def shared_beginnings(texts: Sequence[Sequence[int]], rows: Sequence[int]) -> li
 def _stretches(texts: Sequence[Sequence[int]]) -> list[tuple[int, int, int]]:
     """(begin, end, length) of the stretches of sorted `texts` that share their first `length` tokens, by dynamic
     programming over where the last stretch begins."""
-    alike = [0, *(_alike(a, b) for a, b in pairwise(texts))]
+    shared = [0, *(shared_length(a, b) for a, b in pairwise(texts))]
     most, last = [0], [(0, 0)]  # tokens saved in the first n texts; begin and length of the stretch that ends there
     for end in range(1, len(texts) + 1):
         best, stretch = most[end - 1], (end - 1, 0)
         length = len(texts[end - 1]) - 1
         for begin in range(end - 2, -1, -1):
-            length = min(length, alike[begin + 1], len(texts[begin]) - 1)
+            length = min(length, shared[begin + 1], len(texts[begin]) - 1)
             if length < LEAST:
                 break
             saved = most[begin] + (end - begin - 1) * length
@@ -52,8 +54,3 @@ def _stretches(texts: Sequence[Sequence[int]]) -> list[tuple[int, int, int]]:
             stretches.append((begin, end, length))
         end = begin
     return stretches
-
-
-def _alike(one: Sequence[int], two: Sequence[int]) -> int:
-    """The number of first tokens that two texts share."""
-    return next((i for i, (a, b) in enumerate(zip(one, two, strict=False)) if a != b), min(len(one), len(two)))

@@ -72,17 +72,17 @@ def replies(
     for i, (row, texts) in enumerate(zip(rows, tokens, strict=True)):
         if row >= 0 and deltas[row].context:
             ids[i] = _fitting(lm, ids[i], deltas[row].context, max(map(len, texts), default=1))
-    asked: dict[tuple[int, tuple[int, ...]], list[int]] = {}  # version and prompt -> its questions
+    questions_of: dict[tuple[int, tuple[int, ...]], list[int]] = {}  # version and prompt -> its questions
     for i, row in enumerate(rows):
-        asked.setdefault((row, tuple(ids[i])), []).append(i)
-    texts = list(asked)
+        questions_of.setdefault((row, tuple(ids[i])), []).append(i)
+    texts = list(questions_of)
     at_once = min(batch_tokens, CPU_TOKENS) if lm.device.type == "cpu" else batch_tokens
     later = Budget(lm.batch_tokens(at_once), "reading continuations")
 
     def read(members: list[int]) -> list[tuple[int, Reply]]:
         read = Versions.read(lm, [texts[m][1] for m in members], deltas, [texts[m][0] for m in members])
         lines = free_text(read, new_tokens)
-        owners, chosen = zip(*((o, i) for o, m in enumerate(members) for i in asked[texts[m]]), strict=True)
+        owners, chosen = zip(*((o, i) for o, m in enumerate(members) for i in questions_of[texts[m]]), strict=True)
         own = [tokens[i] for i in chosen]
         scores, forced = follow(read, owners, own, None if races is None else [races[i] for i in chosen], later)
         written = [lines[o].removeprefix(questions[i].rest) for o, i in zip(owners, chosen, strict=True)]

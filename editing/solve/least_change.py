@@ -55,7 +55,7 @@ def least_change(gram: torch.Tensor, logits: torch.Tensor, targets: list[int], m
     weights = torch.zeros(len(tokens), n, dtype=torch.float64)
     missed = float("inf")
     for _ in range(ROUNDS):
-        now = logits.double()
+        now = logits.to(torch.float64, copy=True)
         now[:, tokens] += gram @ weights.T
         others = now.clone()
         others[every, own] = -torch.inf

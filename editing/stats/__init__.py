@@ -4,8 +4,7 @@ from editing.stats.covariance import covariances
 from editing.stats.guards import cosine_warning, norm_warning
 from editing.stats.keeping import refuse_nothing_kept, solve_keeping
 from editing.stats.sampling import sample_tokens
-from editing.stats.statistics import CORPUS, ModelStatistics, check_corpus
-from editing.stats.text_corpus import refuse_missing_text
+from editing.stats.statistics import CORPUS, ModelStatistics, check_corpus, refuse_missing_corpus
 
 __all__ = [
     "CORPUS",
@@ -14,7 +13,7 @@ __all__ = [
     "cosine_warning",
     "covariances",
     "norm_warning",
-    "refuse_missing_text",
+    "refuse_missing_corpus",
     "refuse_nothing_kept",
     "sample_tokens",
     "solve_keeping",

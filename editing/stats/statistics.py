@@ -55,6 +55,18 @@ def check_corpus(corpus: str) -> None:
         )
 
 
+def refuse_missing_corpus(corpus: str) -> None:
+    """Refuse what is not the name of a corpus, or "text:PATH" without a text at PATH, before a model is loaded.
+
+    Raises:
+        BadRequest: as `check_corpus`. BadData: as `read_texts`.
+    """
+    check_corpus(corpus)
+    kind, _, value = corpus.partition(":")
+    if kind == "text":
+        read_texts(value)
+
+
 class ModelStatistics:
     """Prefixes, covariances and their Cholesky factors of one model.
 

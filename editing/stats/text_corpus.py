@@ -24,14 +24,3 @@ def read_texts(value: str) -> list[str]:
     if not any(t.strip() for t in texts):
         raise BadData(f"corpus {value}: holds no text; name a UTF-8 text file or a folder of .txt files")
     return texts
-
-
-def refuse_missing_text(corpus: str) -> None:
-    """Refuse a corpus "text:PATH" without a text at PATH, before a model is loaded; any other corpus passes.
-
-    Raises:
-        BadData: as `read_texts`.
-    """
-    kind, _, value = corpus.partition(":")
-    if kind == "text":
-        read_texts(value)

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
-from itertools import takewhile
 from typing import Any
 
 from editing.errors import BadRequest
@@ -158,12 +157,16 @@ def _characters(lm: LanguageModel, text: str, tokens: int) -> int:
     return offsets[tokens - 1][1] if tokens else 0
 
 
+def shared_length(one: Sequence[int], two: Sequence[int]) -> int:
+    """The number of first tokens that two texts share."""
+    return next((i for i, (a, b) in enumerate(zip(one, two, strict=False)) if a != b), min(len(one), len(two)))
+
+
 def with_beginnings(prompts: Sequence[Prompt], groups: Sequence[Hashable]) -> list[Prompt]:
     """The prompts with `head` set to the first tokens that all prompts of a group share, those from the lookup on not
     counted."""
     shared: dict[Hashable, tuple[int, ...]] = {}
     for prompt, group in zip(prompts, groups, strict=True):
         begun = shared.get(group, prompt.ids)
-        alike = (a == b for a, b in zip(begun, prompt.ids[: prompt.lookup], strict=False))
-        shared[group] = tuple(begun[: sum(takewhile(bool, alike))])
+        shared[group] = tuple(begun[: shared_length(begun, prompt.ids[: prompt.lookup])])
     return [replace(prompt, head=len(shared[group])) for prompt, group in zip(prompts, groups, strict=True)]

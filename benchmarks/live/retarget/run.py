@@ -34,7 +34,7 @@ from editing.errors import BadRequest
 from editing.eval import AUTO, at_dose, check_dose
 from editing.methods import make_method, taken_by, takers
 from editing.model import format_plan
-from editing.stats import CORPUS, check_corpus, refuse_missing_text
+from editing.stats import CORPUS, refuse_missing_corpus
 
 STEERING = "steer"
 # A question whose own answer and goal the unedited model tells apart by less, in nats, has no way to go: its share
@@ -148,8 +148,7 @@ def run_retarget(
     """
     panel, settings, dose = retarget_panel(a, b, seed, known), settings or {}, check_dose(dose)
     methods = chosen_methods(by, settings)
-    check_corpus(corpus)
-    refuse_missing_text(corpus)
+    refuse_missing_corpus(corpus)
     model = reference if isinstance(reference, OpenModel) else OpenModel(reference, device)
     lm = model()
     lm, plan = planned(lm, methods, [panel.case.request])

@@ -27,7 +27,7 @@ from benchmarks.world import Knowledge
 from editing.errors import BadData, UserError
 from editing.eval import AUTO, check_dose
 from editing.files import atomic_file, canonical
-from editing.stats import CORPUS, check_corpus, refuse_missing_text
+from editing.stats import CORPUS, refuse_missing_corpus
 
 VERSION = 2  # raise it when the same model would give other lines than before
 TABLE = "retarget.csv"
@@ -81,8 +81,7 @@ def sweep_retarget(
     say = say or (lambda line: print(line, file=sys.stderr))
     chosen, skipped = choose_rungs(ladder, rungs)
     panel = retarget_panel(a, b, seed, known)
-    check_corpus(corpus)
-    refuse_missing_text(corpus)
+    refuse_missing_corpus(corpus)
     methods = {method.name: method.settings() for method in chosen_methods(by, settings or {})}
     about = {"concept": panel.concept, "goal": panel.goal, "methods": methods, "seed": seed, "corpus": corpus}
     about |= {"dose": check_dose(dose)}

@@ -39,7 +39,7 @@ class Examined:
     """How the entities of one attribute were found.
 
     Attributes:
-        entities: in the file. without: of these, how many have no answer there. asked: examined, in the best prompt.
+        entities: in the file. without: of these, how many have no answer there. examined: asked in the best prompt.
         known: of these, answered right. kept: of these, how many are read. answers: how many different answers
             these have. sought: how many entities there should be. template: the best prompt.
     """
@@ -47,7 +47,7 @@ class Examined:
     relation: str
     entities: int
     without: int
-    asked: int
+    examined: int
     known: int
     kept: int
     answers: int
@@ -57,14 +57,14 @@ class Examined:
     @property
     def line(self) -> str:
         """The counts as a sentence."""
-        left = self.entities - self.without - self.asked
+        left = self.entities - self.without - self.examined
         enough = "that is enough" if self.kept >= self.sought else f"at most {MOST} per entity sought are examined"
         rest = f"{left:,} were not examined ({enough})" if left else "no more are left"
         without = f"; {self.without:,} have no answer in the file" if self.without else ""
         prompt = short(self.template.replace("{{", "{").replace("}}", "}"), 60, end=True)
         return (
             f"{self.relation}: {self.kept} known entities with {self.answers} answers are read; {self.known:,} of "
-            f"{self.asked:,} examined are known, {rest}{without}; best prompt: {prompt}"
+            f"{self.examined:,} examined are known, {rest}{without}; best prompt: {prompt}"
         )
 
 
@@ -86,8 +86,8 @@ def known_material(
         for relation, templates in ravel.templates.items():
             # A stable sort: entities known by more attributes first, the others as drawn.
             names = sorted((name for name in order if ravel.answers[name].get(relation)), key=lambda name: -found[name])
-            asked = [(name, ravel.answers[name][relation]) for name in names]
-            identity = [VERSION, ravel.kind, relation, digest([templates, asked, TRIALS, BATCH, MOST]), limit]
+            answers = [(name, ravel.answers[name][relation]) for name in names]
+            identity = [VERSION, ravel.kind, relation, digest([templates, answers, TRIALS, BATCH, MOST]), limit]
             table = stored_table(
                 cache_root() / "ravel", lm, identity, lambda r=relation, n=names: _examine(lm, ravel, r, n, limit)
             )

@@ -15,7 +15,7 @@ from benchmarks.sweep.pools import Batch, Pool, pools
 from editing.errors import BadRequest
 from editing.files import canonical
 from editing.methods import make_method
-from editing.stats import refuse_missing_text
+from editing.stats import refuse_missing_corpus
 
 # (edit kind, data set, seed) -> its cases.
 Pools = Mapping[tuple[str, str, int], Pool]
@@ -100,7 +100,7 @@ def places(
     Raises:
         UserError: no such ladder, rung, data set, kind of edit or text of the corpus; too few cases.
     """
-    refuse_missing_text(plan.corpus)
+    refuse_missing_corpus(plan.corpus)
     ladder = load_ladder(plan.ladder)
     for name in plan.rungs:
         if name not in {rung.name for rung in ladder.rungs}:

@@ -18,30 +18,20 @@ from typing import ClassVar
 
 from editing.delta import Change, Delta
 from editing.lazy import torch
-from editing.methods.base import Method, Placement
-from editing.methods.vocabulary.head_rows import head_change, head_weight
-from editing.model import HEAD, LanguageModel
+from editing.methods.vocabulary.head_rows import HeadRows, head_change, head_weight
+from editing.model import LanguageModel
 from editing.run import Budget, forward, pad
 from editing.stats import ModelStatistics
 from editing.text import EditRequest, Prompt, build_contexts
 
 
 @dataclass(frozen=True)
-class UnembeddingSwap(Method):
+class UnembeddingSwap(HeadRows):
     """It has no settings of its own; `site`, `lookup`, `depth` and `seed` do not matter to it."""
 
     name: ClassVar[str] = "unembedding_swap"
     summary: ClassVar[str] = "baseline: the trivial rename, two rows of the head swapped"
     uses_covariance: ClassVar[bool] = False
-
-    @property
-    def placed_by(self) -> tuple[str, ...]:
-        """None: it edits no block."""
-        return ()
-
-    def placement(self, lm: LanguageModel, request: EditRequest) -> Placement:
-        """Behind all blocks: site "head", depth 1."""
-        return Placement(HEAD, "last", (), 1.0)
 
     def each(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> list[Delta]:
         contexts = [build_contexts(lm, request, (), "last") for request in requests]

@@ -1,12 +1,30 @@
-"""A change of the head's rows, tied to the embedding or not: the model says other tokens and reads all as before."""
+"""Methods that change rows of the head, tied to the embedding or not, so that the model says other tokens and reads all
+as before."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from editing.delta import Change, LowRank, TokenShift, embedding_scale
 from editing.lazy import torch
-from editing.model import LanguageModel, head_site
+from editing.methods.base import Method, Placement
+from editing.model import HEAD, LanguageModel, head_site
+from editing.text import EditRequest
+
+
+@dataclass(frozen=True)
+class HeadRows(Method):
+    """A method that edits behind all blocks."""
+
+    @property
+    def placed_by(self) -> tuple[str, ...]:
+        """None: it edits no block."""
+        return ()
+
+    def placement(self, lm: LanguageModel, request: EditRequest) -> Placement:
+        """Behind all blocks: site "head", depth 1."""
+        return Placement(HEAD, "last", (), 1.0)
 
 
 def head_weight(lm: LanguageModel) -> str:

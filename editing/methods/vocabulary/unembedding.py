@@ -31,9 +31,9 @@ from typing import ClassVar
 from editing.delta import Delta
 from editing.errors import BadRequest
 from editing.lazy import torch
-from editing.methods.base import Method, Placement, setting
-from editing.methods.vocabulary.head_rows import head_change, head_weight
-from editing.model import HEAD, LanguageModel, Site, head_site
+from editing.methods.base import setting
+from editing.methods.vocabulary.head_rows import HeadRows, head_change, head_weight
+from editing.model import LanguageModel, Site, head_site
 from editing.run import Budget, capture, forward, pad
 from editing.solve import kept_keys, least_change
 from editing.stats import ModelStatistics, refuse_nothing_kept, solve_keeping
@@ -57,7 +57,7 @@ class Answers:
 
 
 @dataclass(frozen=True)
-class Unembedding(Method):
+class Unembedding(HeadRows):
     """`site`, `lookup`, `depth` and `seed` do not matter to it: it edits behind all blocks and draws nothing."""
 
     name: ClassVar[str] = "unembedding"
@@ -73,15 +73,6 @@ class Unembedding(Method):
         for key in ("margin", "pull", "keep_weight"):
             if not getattr(self, key) < math.inf:
                 raise self.refuse(key, "a number from 0 on")
-
-    @property
-    def placed_by(self) -> tuple[str, ...]:
-        """None: it edits no block."""
-        return ()
-
-    def placement(self, lm: LanguageModel, request: EditRequest) -> Placement:
-        """Behind all blocks: site "head", depth 1."""
-        return Placement(HEAD, "last", (), 1.0)
 
     def edited_sites(self, lm: LanguageModel, request: EditRequest) -> tuple[Site, ...]:
         return (head_site(lm.module, lm.n_layers),)

@@ -87,7 +87,7 @@ def test_the_entities_that_the_model_knows_are_found_and_counted(folder: Path) -
     right = {q.entity for i, q in enumerate(source().material.questions) if q.relation == "home" and source().right[i]}
     assert {q.entity for q in material.questions if q.relation == "home"} == right - {"donkey"}
     home = by_name["home"]
-    assert (home.entities, home.without, home.asked) == (len(NAMES) + len(UNKNOWN), 1, len(NAMES) + len(UNKNOWN) - 1)
+    assert (home.entities, home.without, home.examined) == (len(NAMES) + len(UNKNOWN), 1, len(NAMES) + len(UNKNOWN) - 1)
     assert home.known == home.kept == len(right - {"donkey"}) and home.template in TEMPLATES["home", "en"]
     assert (
         by_name["age"].known == 0
@@ -105,7 +105,7 @@ def test_the_search_ends_with_enough_and_asks_known_entities_first(
     material, examined = known_material(source().lm, read_ravel(folder), 4)
     names = [{q.entity for q in material.questions if q.relation == relation} for relation in ("colour", "home")]
     assert len(names[0]) == len(names[1]) == 4 and len(names[0] & names[1]) >= 3  # the donkey may be among the first
-    assert examined[0].asked < examined[0].entities and "were not examined (that is enough)" in examined[0].line
+    assert examined[0].examined < examined[0].entities and "were not examined (that is enough)" in examined[0].line
     assert {q.wording for q in material.questions} == {1, 2}  # not the prompt that gives no answer
     again, _ = known_material(source().lm, read_ravel(folder), 4)
     assert again == material

@@ -194,7 +194,7 @@ def _saved(texts: list[tuple[int, ...]], cuts: int) -> int:
     total = 0
     for begin, end in pairwise(borders):
         part = texts[begin:end]
-        length = min(min(map(len, part)) - 1, *(beginnings._alike(part[0], other) for other in part))
+        length = min(min(map(len, part)) - 1, *(beginnings.shared_length(part[0], other) for other in part))
         total += (len(part) - 1) * length if length >= beginnings.LEAST else 0
     return total
 

@@ -72,8 +72,8 @@ def test_it_is_the_literal_solution(family: str) -> None:
     learned = literal_change(
         state[None].numpy(), metric.numpy(), (logits + pulled @ state)[None].numpy(), [target], 0.5
     )
-    wanted = pulled + torch.from_numpy(learned)
-    assert float((dense(lm, delta) - wanted).norm() / wanted.norm()) < 0.01
+    expected = pulled + torch.from_numpy(learned)
+    assert float((dense(lm, delta) - expected).norm() / expected.norm()) < 0.01
     assert delta.provenance["replaced"] == [[lm.tokenizer.decode([old]), lm.tokenizer.decode([target])]]
 
 
