@@ -174,12 +174,22 @@ def write(out: Path, rows: Sequence[dict[Any, Any]]) -> None:
         pd.DataFrame(rows).to_csv(temporary, index=False)
 
 
+def measuring(command: Callable) -> Callable:
+    """The arguments that all commands that measure methods have: the table, the models, the methods, the facts."""
+    parameters = (
+        click.argument("out", type=click.Path(path_type=Path)),
+        click.option("--ladder", default="demo", show_default=True, help="Ladder of models."),
+        click.option("--rungs", default="", help="Only these rungs, comma-separated."),
+        click.option("--methods", default="", help="Only these methods, comma-separated.  [default: all]"),
+        click.option("--known", default=12, show_default=True, help="Known facts of each model."),
+    )
+    for parameter in reversed(parameters):
+        command = parameter(command)
+    return command
+
+
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("out", type=click.Path(path_type=Path))
-@click.option("--ladder", default="demo", show_default=True, help="Ladder of models.")
-@click.option("--rungs", default="", help="Only these rungs, comma-separated.")
-@click.option("--methods", default="", help="Only these methods, comma-separated.  [default: all]")
-@click.option("--known", default=12, show_default=True, help="Known facts of each model.")
+@measuring
 @click.option("--default-only", is_flag=True, help="Only the default of each method.")
 def main(out: Path, ladder: str, rungs: str, methods: str, known: int, default_only: bool) -> None:
     """Measure what OUT.csv lacks."""

@@ -23,7 +23,16 @@ import click
 from benchmarks.cases import Case
 from benchmarks.measure import Base
 from benchmarks.speed.methods.grids import FEW, SEARCH, tried
-from benchmarks.speed.methods.presets import Outcome, composite_of, known_cases, opened, outcome, rows_of, write
+from benchmarks.speed.methods.presets import (
+    Outcome,
+    composite_of,
+    known_cases,
+    measuring,
+    opened,
+    outcome,
+    rows_of,
+    write,
+)
 from editing.errors import UserError
 from editing.model import LanguageModel
 from editing.stats import ModelStatistics
@@ -126,11 +135,7 @@ def on_others(facts: Facts, name: str, best: dict[Any, Any]) -> dict[str, float]
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("out", type=click.Path(path_type=Path))
-@click.option("--ladder", default="demo", show_default=True, help="Ladder of models.")
-@click.option("--rungs", default="", help="Only these rungs, comma-separated.")
-@click.option("--methods", default="", help="Only these methods, comma-separated.  [default: all]")
-@click.option("--known", default=12, show_default=True, help="Known facts of each model.")
+@measuring
 @click.option("--skip", default=0, show_default=True, help="Known facts before them, for choosing a default on others.")
 @click.option("--whole", is_flag=True, help="The placebo of every setting, for comparing settings over models.")
 @click.option("--most", default=1000, help="Only the first so many settings of each method.")
