@@ -123,7 +123,7 @@ class Probe:
         return self.kind not in SPECIFICITY
 
     @property
-    def asked_freely(self) -> bool:
+    def has_free_text(self) -> bool:
         """Whether a model could come upon the answer by itself; questions of ability are choices, their wordings are
         ours, and so are yes and no."""
         return bool(self.candidates) and self.kind not in ("ability", "negation", "verification", "long_form")

@@ -39,7 +39,7 @@ class ChatForm:
         return replace(request, prompts=prompts, keep=tuple(map(self.text, request.keep)))
 
     def probe(self, probe: Probe) -> Probe:
-        """The same question, asked as a message."""
+        """The same question as a message."""
         if probe.kind == "drift":
             return probe
         needs = tuple(replace(one, prompt=self.text(one.prompt), prior=self.text(one.prior)) for one in probe.needs)

@@ -181,7 +181,7 @@ def reproduce(ctx, result: Path, model: str, rungs, out: Path | None, device, as
 
 
 def _run_again(run: Path, rungs: tuple[str, ...], out: Path, device: str | None) -> Path:
-    """Carry out all that was asked of a run in the folder `out`; packed where the run is packed: the folder to read.
+    """Repeat what was requested of a run in the folder `out`; packed where the run is packed: the folder to read.
 
     A run whose rows state no preset is repeated with the defaults of before there were presets.
     """
@@ -196,7 +196,7 @@ def _run_again(run: Path, rungs: tuple[str, ...], out: Path, device: str | None)
 
     about = read_run_json(run)
     if not about.get("asked"):
-        raise BadRequest(f"{run}: its run.json does not say what was asked; only runs of `bench` can be repeated")
+        raise BadRequest(f"{run}: its run.json does not say what was requested; only runs of `bench` can be repeated")
     for name, text in plan_files(about).items():
         write_whole(out / name, text)
     states_no_preset = not read_run(run, ["settings"])["settings"].str.contains('"preset"').any()

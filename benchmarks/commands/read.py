@@ -20,7 +20,7 @@ from benchmarks.commands.options import FAILED, Names, command, emit, option, pr
     default="world",
     show_default=True,
     metavar="DATA",
-    help="Facts that are asked: world, or ravel:FOLDER#KIND with the files of RAVEL.",
+    help="Facts that are evaluated: world, or ravel:FOLDER#KIND with the files of RAVEL.",
 )
 @click.option(
     "--limit",

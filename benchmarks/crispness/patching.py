@@ -3,7 +3,7 @@
 A text that makes the model say a concept's name in one language ("The dairy food made from milk curds is called") is
 read up to its last token; the output of block l there replaces the one in a text of the other language that asks for
 another concept. After Dumas et al. 2024, "Separating tongue from thought" (arXiv 2411.08745), with texts that define
-the concept in place of a word to translate, so that models without few-shot translation can be asked too.
+the concept in place of a word to translate, so that models without few-shot translation can be measured too.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Patched:
     """Of P(name | source's state patched in), per layer and (source, name): means over the name's base prompts.
 
     Attributes:
-        probability: of P itself. nats: of log P, which still tells states apart where P is tiny.
+        probability: of P itself. nats: of log P, which still distinguishes states where P is tiny.
     """
 
     probability: tuple[dict[tuple[int, int], float], ...]
@@ -44,7 +44,7 @@ class Texts:
     """The first eliciting texts of some concepts in one language, read once, each with a name behind it.
 
     Attributes:
-        prompts: r of them. rows: (name, concept asked for) -> its prompt. of: concept -> a prompt that asks for it.
+        prompts: r of them. rows: (name, concept requested) -> its prompt. of: concept -> a prompt that asks for it.
         splice: the prompts cut at the last tokens of the texts.
         behind: per block up to the last that is patched, (r, S, d_model) its output from there on.
     """

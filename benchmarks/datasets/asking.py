@@ -144,11 +144,11 @@ def fact_case(
 ) -> Case:
     """The edit of one true fact to a counterfactual object, made in `lang`, with every kind of probe.
 
-    The counterfactual object and the facts that are asked beside are the same in both languages.
+    The counterfactual object and the facts that are evaluated beside are the same in both languages.
 
     Args:
         drawn_in: the world by whose names the counterfactual object is drawn; `known` when left out.
-        beside: the facts of the `same_subject` probes; all others told under the subject's name when left out.
+        beside: the facts of the `same_subject` probes; all others stated under the subject's name when left out.
     """
     case_id = f"fact:{fact.subject}:{fact.relation}"
     rng = random.Random(f"{seed}/{case_id}")

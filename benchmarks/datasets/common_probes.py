@@ -53,7 +53,7 @@ def _neighbours_plus(case: Case, probes: Sequence[Probe]) -> list[Probe]:
     """The first neighbour probe of each language with the sentence of the edit before it.
 
     CounterFact+ (Hoelscher-Obermaier et al. 2023, "Detecting Edit Failures In Large Language Models", section 3). The
-    unedited model is asked behind the same sentence, so what the sentence alone does is not held against the edit.
+    unedited model is queried behind the same sentence, so what the sentence alone does is not held against the edit.
     """
     first = {p.lang: p for p in reversed(probes) if p.kind == "neighbour"}
     return [

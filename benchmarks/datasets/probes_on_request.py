@@ -8,7 +8,7 @@ long_form: the model goes on writing about the subject; the old and new answers 
 drift: all of our prose, 2,000 tokens or more per language, besides the sentence that every case reads.
 decay: the edited prompt itself, behind later training on unrelated text (`benchmarks/measure/later_training.py`).
 
-All are asked in the language of the edit. A case of which one cannot be made goes without it, and is counted.
+All are evaluated in the language of the edit. A case of which one cannot be made goes without it, and is counted.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Wording = dict[str, str]
 
 
 def with_requested(cases: Sequence[Case], kinds: Sequence[str]) -> tuple[tuple[Case, ...], tuple[str, ...]]:
-    """`cases`, each with the probes of `kinds` behind its own, and lines about what could not be asked."""
+    """`cases`, each with the probes of `kinds` behind its own, and lines about what could not be evaluated."""
     others: dict[str, dict[str, str]] = {}  # relation -> subject -> its new answer
     for case in cases:
         if case.request.subject:
@@ -47,7 +47,7 @@ def with_requested(cases: Sequence[Case], kinds: Sequence[str]) -> tuple[tuple[C
             if reason:
                 lacking[kind, reason] += 1
         out.append(replace(case, probes=(*case.probes, *more)))
-    notes = [f"{kind}: not asked of {count} of {len(cases)} cases: {why}" for (kind, why), count in lacking.items()]
+    notes = [f"{kind}: left out of {count} of {len(cases)} cases: {why}" for (kind, why), count in lacking.items()]
     return tuple(out), tuple(notes)
 
 

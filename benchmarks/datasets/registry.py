@@ -144,7 +144,7 @@ def kinds_of(name: str) -> tuple[str, ...]:
     return _kinds(_module(_resolved(name)[0]))
 
 
-@lru_cache(maxsize=6)  # asked for again with every edit of a session, and a limit is cut from the whole
+@lru_cache(maxsize=6)  # requested again with every edit of a session, and a limit is cut from the whole
 def _whole(name: str, kind: str, seed: int) -> tuple[Case, ...]:
     """The cases of one of our own data sets without an argument; with one, they may be of a file that changes."""
     return tuple(_module(name).cases(kind, seed, ""))

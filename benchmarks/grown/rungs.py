@@ -183,7 +183,7 @@ def _train(
     identity = {"key": on.key, "device": device.type, "products": str(trainer.dtype)}
     state = StateFile(place.root / f".{place.folder(spec).name}.state", identity, every)
     if any(step <= state.steps() and not place.has(one) for step, one in along.items()):
-        state.drop()  # the models along the way were not asked for when this training began
+        state.drop()  # the models along the way were not requested when this training began
     clock = Stopwatch(state.load(trainer))
     shown = not (callable(progress) or progress is False)
     bar = progress_bar(spec.recipe.steps, f"growing {spec.name}: ", "steps", done=trainer.done, show=shown)

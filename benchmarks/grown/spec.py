@@ -65,7 +65,7 @@ class RungSpec:
         layers, width: number of blocks and size of the residual stream; width is a multiple of 32 (one head per 32).
         seed: of the initial weights and of the order of the sentences.
         countries, people: size of the world. split: which facts the text states, and how. recipe: how it is trained.
-        zipf: exponent of the frequencies of the facts' subjects; 0 tells all equally often.
+        zipf: exponent of the frequencies of the facts' subjects; 0 states all equally often.
         switch: share of the sentences about facts that say the names of the other language, 0 to .5.
         edits: number of the planned set of edits that the world's text reports as true; 0 means none.
         scope: which languages report them, `both` or `one`; empty without edits.

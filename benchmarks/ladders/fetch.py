@@ -44,7 +44,7 @@ class Need:
 
 
 def hours_of(parameters: int) -> float:
-    """Hours on one H100 of EDITS edits by METHODS methods, asked at DOSES doses, with the statistics."""
+    """Hours on one H100 of EDITS edits by METHODS methods, evaluated at DOSES doses, with the statistics."""
     search = 4 * STEPS * CONTEXTS * CONTEXT_TOKENS
     questions = 2 * QUESTIONS * QUESTION_TOKENS * DOSES
     return parameters * (EDITS * METHODS * (search + questions) + 2 * STATISTICS_TOKENS) / RATE / 3600

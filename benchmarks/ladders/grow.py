@@ -75,7 +75,7 @@ def grow_ladder(
 
 
 def grown_rungs(name: str, rungs: Sequence[str] = ()) -> list[tuple[Rung, RungSpec]]:
-    """The rungs of ladder `name`, or only those asked for, that are trained here, and what each is.
+    """The rungs of ladder `name`, or only those requested, that are trained here, and what each is.
 
     Raises:
         UserError: no such ladder or rung, or none of them is grown here.

@@ -1,4 +1,4 @@
-"""Edits in plain text and in chat form, each asked both ways: what of an edit survives in the other form.
+"""Edits in plain text and in chat form, each evaluated both ways: what of an edit survives in the other form.
 
 Beside each edit stands its placebo: the same edit by the same method on an unrelated subject, made in the same form.
 Per method, form of the edit and form of the questions, over the facts that the unedited model knows in plain text:
@@ -98,9 +98,9 @@ def run_chat(
             edits = method.each(lm, requests, statistics)
             placebos = method.each(lm, control_requests, statistics)
             scores = {}
-            for asked in FORMS:
-                work = lm, cases_by_form[asked], bases[asked]
-                scores[asked] = _scores(*work, edits), _scores(*work, placebos)
+            for question_form in FORMS:
+                work = lm, cases_by_form[question_form], bases[question_form]
+                scores[question_form] = _scores(*work, edits), _scores(*work, placebos)
             lines += [{"method": name, "edit": edit_form} | line for line in summary(scores, edit_form, seed)]
     known_in_chat = sum(map(bool, bases["chat"].known))
     return Survival(pd.DataFrame(lines), lm.source, form, len(plain), known_in_chat, len(every))
@@ -136,11 +136,11 @@ def summary(scores: dict[str, tuple[pd.DataFrame, pd.DataFrame]], edit_form: str
     """
     n = len(scores[edit_form][0])
     weights = np.vstack([np.ones(n), unit_weights(n, DRAWS, np.random.default_rng(seed))])  # first: the estimate itself
-    values = {asked: _score_samples(weights, *pair) for asked, pair in scores.items()}
+    values = {name: _score_samples(weights, *pair) for name, pair in scores.items()}
     lines = []
-    for asked, samples in values.items():
-        counts = scores[asked][0].notna().sum()
-        if asked != edit_form:
+    for question_form, samples in values.items():
+        counts = scores[question_form][0].notna().sum()
+        if question_form != edit_form:
             for kind in SURVIVING:
                 own = values[edit_form][f"net {kind}"]
                 share = np.where(own >= LEAST, samples[f"net {kind}"] / np.maximum(own, LEAST), np.nan)
@@ -150,7 +150,8 @@ def summary(scores: dict[str, tuple[pd.DataFrame, pd.DataFrame]], edit_form: str
             most = np.inf if score.startswith("survives") else 1.0
             line = {"value": drawn[0], "low": max(0.0, low), "high": min(most, high)}
             line = {name: float(value) for name, value in line.items()}
-            lines.append({"asked": asked, "score": score, **line, "n": int(counts.get(score.split()[-1], n))})
+            known = int(counts.get(score.split()[-1], n))
+            lines.append({"evaluated": question_form, "score": score, **line, "n": known})
     return lines
 
 
@@ -180,11 +181,13 @@ def format_chat(outcome: Survival) -> str:
         "specificity": "specificity", "composite": "composite", "survives efficacy": "survives",
     }  # fmt: skip
     table, out = outcome.rows, [f"{outcome.model}; chat form: {outcome.form.text('PROMPT')!r}"]
-    out.append(f"{'method':<10}{'edit in':<9}{'asked in':<10}" + "".join(f"{title:>19}" for title in columns.values()))
-    for (method, edit_form, asked), part in table.groupby(["method", "edit", "asked"], sort=False):
+    out.append(
+        f"{'method':<10}{'edit in':<9}{'evaluated in':<14}" + "".join(f"{title:>19}" for title in columns.values())
+    )
+    for (method, edit_form, question_form), part in table.groupby(["method", "edit", "evaluated"], sort=False):
         cells = {row["score"]: _cell(row["value"], row["low"], row["high"]) for row in part.to_dict("records")}
         line = "".join(f"{cells.get(score, ''):>19}" for score in columns)
-        out.append(f"{method:<10}{edit_form:<9}{asked:<10}{line}")
+        out.append(f"{method:<10}{edit_form:<9}{question_form:<14}{line}")
     out += [
         f"{outcome.built} facts; {outcome.known} known in plain text and edited; {outcome.known_in_chat} in chat too",
         "efficacy, paraphrase, cross-lingual: above the placebo of the same method and form; specificity: neighbours",

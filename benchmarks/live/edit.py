@@ -78,7 +78,7 @@ class LiveEdit:
     restored: bool
     saved: str
     versions: dict[str, str]
-    form: str = "weights"  # or "hooks": where the edit was when the probes were asked
+    form: str = "weights"  # or "hooks": where the edit was when the probes were evaluated
     notes: tuple[str, ...] = ()
 
     def as_json(self) -> dict:
@@ -144,9 +144,9 @@ def run_edit(
     `corpus` is the text of the covariance (see `ModelStatistics`) instead of the file's or the usual one.
     `dose` is "auto" or a number, see editing/eval/dose.py.
     `add` names saved changes of the same model that stand in its weights beside the new one; that one is computed on
-    the unedited model, and their sum is asked and saved.
+    the unedited model, and their sum is evaluated and saved.
     `chat` is the form of edit and probes, see benchmarks/chat.py.
-    `rounding` says how the change is written into 16-bit weights while the probes are asked: to the "nearest" value,
+    `rounding` says how the change is written into 16-bit weights while probes are evaluated: to the "nearest" value,
     "stochastic" (with `seed`), or not at all but as "hooks".
 
     Raises:
@@ -340,7 +340,7 @@ def format_edit(edit: LiveEdit) -> str:
     if edit.saved:
         lines.append(f"saved the change to {edit.saved}")
     if edit.form == "hooks":
-        lines.append("the edit ran as hooks and changed no weight (asked for, or the weights are offloaded)")
+        lines.append("the edit ran as hooks and changed no weight (requested, or the weights are offloaded)")
     lines.append(
         f"the model's weights were restored bit for bit (sha256 {edit.model['hash'][:12]} before and after)"
         if edit.restored

@@ -1,7 +1,7 @@
-"""Edits made in each of some languages, asked in all the others, beside their placebos: what crosses, and by spelling.
+"""Edits made in each of some languages, evaluated in the others, beside placebos: what crosses, and by spelling.
 
 The cases are those of `world_facts:A-B-C`, with the edited language first, and of them those that the unedited model
-knows. Only what transfer is made of is asked (the edited prompt, the fact in the other languages, siblings there), no
+knows. Only what makes up transfer is measured (the edited prompt, the fact in the other languages, siblings there), no
 free text, so that a matrix of languages costs a few seconds per edit; `bench` asks everything.
 """
 

@@ -1,7 +1,7 @@
-"""Edits that pile up: the same model edited again and again, and what is left of it after 1, 3, 10... edits.
+"""Sequential edits: the same model edited again and again, and what is left of it after 1, 3, 10... edits.
 
-At every checkpoint: do the latest and all earlier edits still hold (efficacy of the newest TENTH of a checkpoint, of
-all so far, and of their paraphrases), do facts that nobody edited stay (specificity), how far has unrelated text moved
+At every checkpoint: do the latest and all earlier edits still hold (efficacy of the latest RECENT, of all so far,
+and of their paraphrases), do facts that nobody edited stay (specificity), how far has unrelated text moved
 (KL in nats per token, bits per byte).
 """
 
@@ -34,7 +34,7 @@ from editing.progress import progress
 from editing.stats import ModelStatistics
 from editing.text import edit_set
 
-ASKED = 150  # cases asked at a checkpoint, evenly spaced where there are more
+MOST_CASES = 150  # cases evaluated at a checkpoint, evenly spaced where there are more
 RECENT = 10
 Z95 = 1.96
 TABLE, RECORD, PICTURE = "sequence.csv", "sequence.json", "sequence.png"
@@ -43,14 +43,14 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Piling:
+class SequenceResult:
     """Outcome of one sequence.
 
     Attributes:
         rows: one line per checkpoint and score: method, edits, score, value, low, high (95%, Wilson where it is a
             share), n.
         about: overwritten and duplicates (edits that a later one undoes, or that repeat an earlier one; absent where
-            there are none), seconds (of all edits together, without the looking), restored (whether the weights
+            there are none), seconds (of all edits together, without measuring), restored (whether the weights
             afterwards have their old bytes), and what the sequence was made with.
     """
 
@@ -64,7 +64,7 @@ def checkpoints(edits: int) -> tuple[int, ...]:
     return tuple(sorted({1, *(s for s in steps if s < edits), edits}))
 
 
-def pile_up(
+def edit_in_sequence(
     lm: LanguageModel,
     method: str,
     settings: dict,
@@ -74,8 +74,8 @@ def pile_up(
     *,
     batch: int = 1,
     note: Callable[[int, int], None] | None = None,
-) -> Piling:
-    """Edit `cases` one after another (`batch` at a time) and look at the checkpoints.
+) -> SequenceResult:
+    """Edit `cases` one after another (`batch` at a time) and measure at the checkpoints.
 
     Args:
         untouched: cases about other subjects whose efficacy prompts must keep their old answers; only known ones count.
@@ -85,73 +85,92 @@ def pile_up(
         BadRequest: nothing to edit, or no untouched fact that the model knows.
     """
     before = hash_weights(lm.module)
-    cases, untouched = [own_wordings(c) for c in cases], [own_wordings(c) for c in untouched]
-    base = measure_base(lm, [*cases, *untouched])
-    first_base = {c.id: i for i, c in enumerate([*cases, *untouched])}
-    kept = [c for c in untouched if base.known[first_base[c.id]]]
-    if not kept:
-        raise BadRequest(f"{lm.name} knows none of the facts kept apart; take a stronger model or other facts")
-    texts = [t for some in drift_texts().values() for t in some[:1]]
-    langs = list(drift_texts())
-    stops = set(checkpoints(len(cases)))
-    rows: list[dict] = []
-    looked = 0.0
-
-    def share(done: int, some: Sequence[Case], keep: bool = False, **kinds: str) -> None:
-        """A row per probe kind -> name of its score: how many of `some` give the new answer, or with `keep` the old
-        one."""
-        priors = [base.priors[first_base[c.id]] for c in some]
-        answers = measure(lm, some, priors, new_tokens=0)
-        hits: dict[str, list[bool]] = {score: [] for score in kinds.values()}
-        for case, prior, said in zip(some, priors, answers, strict=True):
-            for p, q, a in zip(case.probes, prior, said, strict=True):
-                if p.kind in kinds and q is not None and a is not None:
-                    hits[kinds[p.kind]].append(int(np.argmax(a.logp - q)) == (p.old if keep else p.answer))
-        rows.extend({"edits": done, "score": score, **_wilson(sum(h), len(h))} for score, h in hits.items() if h)
-
-    def look(step: Step) -> None:
-        nonlocal looked
-        if note:
-            note(step.done, len(cases))
-        reached = [w for w in stops if step.done - batch < w <= step.done]
-        if not reached:
-            return
-        began = time.perf_counter()
-        done = step.done
-        # What a later edit of the same fact undid is no failure of the earlier one.
-        overwritten = set(edit_set([case.request for case in cases[:done]]).overwritten)
-        sofar = [case for i, case in enumerate(cases[:done]) if i not in overwritten]
-        share(done, _spread(sofar, ASKED), efficacy="efficacy, all so far", paraphrase="paraphrase, all so far")
-        share(done, sofar[-RECENT:], efficacy=f"efficacy, latest {RECENT}")
-        if overwritten:
-            older = [cases[i] for i in sorted(overwritten)]
-            share(done, _spread(older, ASKED), efficacy="overwritten edits still said")
-        share(done, _spread(kept, ASKED), keep=True, efficacy="untouched facts")
-        for name, text in zip(langs, texts, strict=True):
-            rows.append(
-                {"edits": done, "score": f"bits per byte {name}", "value": bits_per_byte(step.lm, text), "n": 1}
-            )
-        delta = step.so_far()
-        with step.unedited() as plain:
-            kl = text_drift(plain, texts, [delta])[0][0]
-        rows.extend(
-            {"edits": done, "score": f"drift {name}, nats", "value": float(v), "n": 1}
-            for name, v in zip(langs, kl, strict=True)
-        )
-        looked += time.perf_counter() - began
-
-    for name, text in zip(langs, texts, strict=True):
-        rows.append({"edits": 0, "score": f"bits per byte {name}", "value": bits_per_byte(lm, text), "n": 1})
+    requests = [case.request for case in cases]
+    measured = _Checkpoints(lm, cases, untouched, batch, note)
     began = time.perf_counter()
-    apply_sequence(
-        lm, make_method(method, **settings), [c.request for c in cases], statistics, batch=batch, on_step=look
-    )
-    seconds = time.perf_counter() - began - looked
-    table = pd.DataFrame(rows).assign(method=method)
-    together = edit_set([case.request for case in cases])
+    apply_sequence(lm, make_method(method, **settings), requests, statistics, batch=batch, on_step=measured)
+    seconds = time.perf_counter() - began - measured.seconds
+    together = edit_set(requests)
     about = {"overwritten": len(together.overwritten), "duplicates": len(together.duplicates)}
     about = {key: count for key, count in about.items() if count}
-    return Piling(table, about | {"seconds": round(seconds, 2), "restored": hash_weights(lm.module) == before})
+    about |= {"seconds": round(seconds, 2), "restored": hash_weights(lm.module) == before}
+    return SequenceResult(pd.DataFrame(measured.rows).assign(method=method), about)
+
+
+class _Checkpoints:
+    """Called after every batch of a sequence; measures where the number of edits passes a checkpoint.
+
+    Attributes:
+        rows: one per checkpoint and score, as in `SequenceResult`. seconds: that measuring took.
+
+    Raises:
+        BadRequest: no untouched fact that the model knows.
+    """
+
+    def __init__(
+        self,
+        lm: LanguageModel,
+        cases: Sequence[Case],
+        untouched: Sequence[Case],
+        batch: int,
+        note: Callable[[int, int], None] | None,
+    ) -> None:
+        self.lm, self.batch, self.note = lm, batch, note
+        self.cases = [own_wordings(c) for c in cases]
+        every = [*self.cases, *(own_wordings(c) for c in untouched)]
+        base = measure_base(lm, every)
+        self.priors = {case.id: prior for case, prior in zip(every, base.priors, strict=True)}
+        pairs = zip(every[len(cases) :], base.known[len(cases) :], strict=True)
+        self.kept = [case for case, known in pairs if known]
+        if not self.kept:
+            raise BadRequest(f"{lm.name} knows none of the facts kept apart; take a stronger model or other facts")
+        self.texts = {lang: texts[0] for lang, texts in drift_texts().items()}
+        self.stops = set(checkpoints(len(cases)))
+        self.seconds = 0.0
+        self.rows: list[dict] = []
+        self._bits(lm, 0)
+
+    def __call__(self, step: Step) -> None:
+        if self.note:
+            self.note(step.done, len(self.cases))
+        if not any(step.done - self.batch < stop <= step.done for stop in self.stops):
+            return
+        began = time.perf_counter()
+        self._answers(step.done)
+        self._bits(step.lm, step.done)
+        with step.unedited() as plain:
+            drift = text_drift(plain, list(self.texts.values()), [step.so_far()])[0][0]
+        for lang, nats in zip(self.texts, drift, strict=True):
+            self.rows.append({"edits": step.done, "score": f"drift {lang}, nats", "value": float(nats), "n": 1})
+        self.seconds += time.perf_counter() - began
+
+    def _answers(self, done: int) -> None:
+        # What a later edit of the same fact undid is no failure of the earlier one.
+        overwritten = set(edit_set([case.request for case in self.cases[:done]]).overwritten)
+        standing = [case for i, case in enumerate(self.cases[:done]) if i not in overwritten]
+        all_so_far = {"efficacy": "efficacy, all so far", "paraphrase": "paraphrase, all so far"}
+        self._shares(done, _spread(standing, MOST_CASES), all_so_far)
+        self._shares(done, standing[-RECENT:], {"efficacy": f"efficacy, latest {RECENT}"})
+        if overwritten:
+            older = [self.cases[i] for i in sorted(overwritten)]
+            self._shares(done, _spread(older, MOST_CASES), {"efficacy": "overwritten edits still said"})
+        self._shares(done, _spread(self.kept, MOST_CASES), {"efficacy": "untouched facts"}, keep=True)
+
+    def _shares(self, done: int, cases: Sequence[Case], scores: dict[str, str], keep: bool = False) -> None:
+        """A row per probe kind -> name of its score: the share of new answers, or with `keep` of old ones."""
+        priors = [self.priors[case.id] for case in cases]
+        hits: dict[str, list[bool]] = {score: [] for score in scores.values()}
+        for case, prior, answers in zip(cases, priors, measure(self.lm, cases, priors, new_tokens=0), strict=True):
+            for probe, habit, answer in zip(case.probes, prior, answers, strict=True):
+                if probe.kind in scores and habit is not None and answer is not None:
+                    given = int(np.argmax(answer.logp - habit))
+                    hits[scores[probe.kind]].append(given == (probe.old if keep else probe.answer))
+        self.rows.extend({"edits": done, "score": name, **_wilson(sum(h), len(h))} for name, h in hits.items() if h)
+
+    def _bits(self, lm: LanguageModel, done: int) -> None:
+        for lang, text in self.texts.items():
+            score, value = f"bits per byte {lang}", bits_per_byte(lm, text)
+            self.rows.append({"edits": done, "score": score, "value": value, "n": 1})
 
 
 def run_sequences(
@@ -172,20 +191,13 @@ def run_sequences(
     A method that fails is reported in its line and left out; the others go on.
 
     Raises:
-        UserError: no such model, method or data set; fewer edits there than asked for; all methods failed.
+        UserError: no such model, method or data set; fewer edits there than requested; all methods failed.
     """
     for name in methods:
         make_method(name, **taken_by(name, settings or {}))
-    cases = build_cases(dataset, "fact", None, seed)
-    apart = set(_spread(sorted({c.subject for c in cases}), max(1, len({c.subject for c in cases}) // 10)))
-    untouched = [c for c in cases if c.subject in apart]
-    chosen = [c for c in cases if c.subject not in apart][:edits]
-    if len(chosen) < edits:
-        few = f"data set {dataset} has {len(cases)} facts, {len(untouched)} of them kept apart as not to be edited"
-        fix = f"lower --edits to {len(chosen)}" if chosen else "add facts about a second subject"
-        raise BadRequest(f"{few}; {edits} edits need more; {fix}")
+    edited, untouched = _edited_and_untouched(dataset, edits, seed)
     made_folder(out)
-    for note in edit_set([case.request for case in chosen]).notes():
+    for note in edit_set([case.request for case in edited]).notes():
         say(f"{dataset}: {note}")
     lm = open_model(reference, device)
     statistics = statistics_of(lm, seed)
@@ -197,17 +209,17 @@ def run_sequences(
         key = digest([reference, lm.weight_hash, dataset, edits, batch, seed, name, values, CODE_SCHEMA])
         if name in made and made[name].about["key"] == key:
             say(f"{name}: in {out} already")
-            paths = paths or write_pilings(made, out, title)
+            paths = paths or write_sequences(made, out, title)
             continue
         with progress(edits, f"{name}: ", "edits", leave=False) as bar:
             try:
-                piling = pile_up(
-                    lm, name, values, chosen, untouched, statistics, batch=batch, note=partial(_advance, bar)
+                result = edit_in_sequence(
+                    lm, name, values, edited, untouched, statistics, batch=batch, note=partial(_advance, bar)
                 )
             except UserError as error:
                 say(f"{name}: failed: {error}")
                 continue
-        piling.about.update(
+        result.about.update(
             {
                 "key": key,
                 "model": reference,
@@ -221,18 +233,34 @@ def run_sequences(
                 "commit": commit(),
             }
         )
-        made[name] = piling
-        paths = write_pilings(made, out, title)
-        last = piling.rows[piling.rows["edits"] == edits].set_index("score")["value"]
-        scores = ", ".join(f"{score} {value:.2f}" for score, value in last.items())
-        seconds, restored = piling.about["seconds"], piling.about["restored"]
-        say(
-            f"{name}: {edits} edits in {seconds:.0f} s ({1000 * seconds / edits:.0f} ms each); {scores}; "
-            f"weights {'restored bit for bit' if restored else 'NOT restored'}"
-        )
+        made[name] = result
+        paths = write_sequences(made, out, title)
+        say(f"{name}: {_line(result, edits)}")
     if not paths:
         raise BadRequest("every method failed; see the lines above")
     return paths
+
+
+def _edited_and_untouched(dataset: str, edits: int, seed: int) -> tuple[list[Case], list[Case]]:
+    """The first `edits` facts of nine tenths of the subjects, and all facts of the others."""
+    cases = build_cases(dataset, "fact", None, seed)
+    subjects = sorted({case.subject for case in cases})
+    apart = set(_spread(subjects, max(1, len(subjects) // 10)))
+    untouched = [case for case in cases if case.subject in apart]
+    edited = [case for case in cases if case.subject not in apart][:edits]
+    if len(edited) < edits:
+        few = f"data set {dataset} has {len(cases)} facts, {len(untouched)} of them kept apart as not to be edited"
+        fix = f"lower --edits to {len(edited)}" if edited else "add facts about a second subject"
+        raise BadRequest(f"{few}; {edits} edits need more; {fix}")
+    return edited, untouched
+
+
+def _line(result: SequenceResult, edits: int) -> str:
+    last = result.rows[result.rows["edits"] == edits].set_index("score")["value"]
+    scores = ", ".join(f"{score} {value:.2f}" for score, value in last.items())
+    seconds = result.about["seconds"]
+    restored = "restored bit for bit" if result.about["restored"] else "NOT restored"
+    return f"{edits} edits in {seconds:.0f} s ({1000 * seconds / edits:.0f} ms each); {scores}; weights {restored}"
 
 
 def _advance(bar: Any, done: int, total: int) -> None:
@@ -254,7 +282,7 @@ def _wilson(hits: int, n: int) -> dict:
     return {"value": p, "low": (centre - spread) / scale, "high": (centre + spread) / scale, "n": n}
 
 
-def _read(out: Path) -> dict[str, Piling]:
+def _read(out: Path) -> dict[str, SequenceResult]:
     """The sequences that a folder holds already, by method.
 
     Raises:
@@ -265,21 +293,21 @@ def _read(out: Path) -> dict[str, Piling]:
     try:
         table = pd.read_csv(out / TABLE)
         record = json.loads((out / RECORD).read_text(encoding="utf-8"))
-        return {name: Piling(table[table["method"] == name], about) for name, about in record.items()}
+        return {name: SequenceResult(table[table["method"] == name], about) for name, about in record.items()}
     except (OSError, ValueError, KeyError, AttributeError) as error:
         raise BadData(
             f"{out / RECORD}: damaged ({error}); delete it and sequence.csv, or take another folder"
         ) from error
 
 
-def write_pilings(pilings: dict[str, Piling], out: Path, title: str) -> list[Path]:
+def write_sequences(results: dict[str, SequenceResult], out: Path, title: str) -> list[Path]:
     """OUT/sequence.csv, .json and .png: every score against the number of edits, one line per method."""
-    table = pd.concat([t.rows for t in pilings.values()], ignore_index=True)
+    table = pd.concat([t.rows for t in results.values()], ignore_index=True)
     paths = [out / name for name in (TABLE, RECORD, PICTURE)]
     with atomic_file(paths[0]) as temporary:
         table.to_csv(temporary, index=False, float_format="%.5g")
     with atomic_file(paths[1]) as temporary:
-        temporary.write_text(json.dumps({n: p.about for n, p in pilings.items()}, indent=1), encoding="utf-8")
+        temporary.write_text(json.dumps({n: p.about for n, p in results.items()}, indent=1), encoding="utf-8")
     write_png(sequence_chart(table, title), paths[2])
     return paths
 
@@ -288,7 +316,7 @@ def sequence_chart(table: pd.DataFrame, title: str) -> alt.ConcatChart:
     """A panel per share, with its 95% intervals shaded, and per drift; a line per method.
 
     Args:
-        table: rows of `Piling`, of all methods.
+        table: rows of `SequenceResult`, of all methods.
     """
     methods = sorted(set(table["method"]))
     edited = table[table["edits"] > 0]

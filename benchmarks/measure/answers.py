@@ -151,7 +151,7 @@ def measure(
         priors: per case, per probe, what is taken off each candidate's log-probability (`Base.priors`). It decides
             which candidates can still win; the others keep an upper bound of their log-probability (see `Race`).
         deltas: the edits. Empty: the model as it stands.
-        of: per case, the index of the delta it is asked under; default, delta i for case i.
+        of: per case, the index of the delta it is evaluated under; default, delta i for case i.
         new_tokens: length of the greedy continuations; default, as long as the longest answer needs; 0 leaves them out.
 
     Returns:
@@ -229,7 +229,7 @@ def _measure_writing(
 
 
 def _question(row: int, p: Probe, later: Mapping[int, int]) -> tuple[int, str, str, tuple[str, ...]]:
-    """What is asked of which delta; `later`: of a delta, the one with later training added, which `decay` asks."""
+    """What is evaluated under which delta; `later`: a delta with later training added, for `decay`."""
     return later.get(row, row) if p.kind == "decay" else row, p.prompt, p.prior, p.candidates
 
 
@@ -254,7 +254,7 @@ def measure_drift(
 
 def continuation_length(lm: LanguageModel, cases: Sequence[Case]) -> int:
     """Tokens a greedy continuation needs to hold the longest answer of `cases` and show where it ends."""
-    pairs = {(p.prompt, p.candidates[p.answer]) for case in cases for p in case.probes if p.asked_freely}
+    pairs = {(p.prompt, p.candidates[p.answer]) for case in cases for p in case.probes if p.has_free_text}
     longest = max((len(continuation_ids(lm, prompt, answer)) for prompt, answer in pairs), default=0)
     return min(max(longest + 2, MIN_NEW_TOKENS), MAX_NEW_TOKENS)
 

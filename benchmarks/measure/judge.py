@@ -1,7 +1,7 @@
 """A judge of free text: a model that says whether an answer states the target. Only where the user names one.
 
-A model reference is asked here, by the likelihoods of yes and no; an address is an OpenAI-compatible server, asked once
-per answer at temperature 0, with the key in OPENAI_API_KEY where it needs one. Nothing is sent anywhere by default.
+A model reference is loaded here, by the likelihoods of yes and no; an address is an OpenAI-compatible server, queried
+once per answer at temperature 0, with the key in OPENAI_API_KEY where it needs one. Nothing is sent by default.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def judged(judge: str, answers: Sequence[tuple[str, str, str]], device: str | No
         address, _, name = judge.partition("#")
         if not name:
             raise BadRequest(f"--by {judge}: no model; write the address with its name behind a #, as {judge}#NAME")
-        return [_asked(address.rstrip("/"), name, question) for question in questions]
+        return [_verdict(address.rstrip("/"), name, question) for question in questions]
     lm = open_model(judge, device)
     scores = continuation_logprobs(lm, questions, [("yes", "no")] * len(questions))
     # A judge's habit of saying yes is taken off: the same question about no text at all.
@@ -53,7 +53,7 @@ def judged(judge: str, answers: Sequence[tuple[str, str, str]], device: str | No
     return [bool((score[0] - score[1]) > (usual[0] - usual[1])) for score, usual in pairs]
 
 
-def _asked(address: str, name: str, question: str) -> bool:
+def _verdict(address: str, name: str, question: str) -> bool:
     body = {"model": name, "temperature": 0, "max_tokens": 4, "messages": [{"role": "user", "content": question}]}
     headers = {"Content-Type": "application/json"}
     if key := os.environ.get("OPENAI_API_KEY"):

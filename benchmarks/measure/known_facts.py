@@ -1,8 +1,8 @@
 """How many facts of the world a model knows: a third strength axis, beside bits per byte and size.
 
-A fixed sample of the world facts (countries, CLDR and GeoNames) is asked in three sentences each, in English and in
+A fixed sample of the world facts (countries, CLDR and GeoNames) is evaluated in three sentences each, in English and in
 French; a fact is known when at least two thirds of its sentences are answered right among up to 20 candidates, scored
-as every probe is (benchmarks/measure/answers.py). Cached by weight hash and by what is asked. The same questions say
+as every probe is (benchmarks/measure/answers.py). Cached by weight hash and by the questions. The same questions say
 how far answers in bfloat16 are from the model's own (`half_agreement`).
 """
 
@@ -98,8 +98,8 @@ class Agreement:
     def line(self) -> str:
         """One line for a terminal."""
         return (
-            f"questions are asked in bfloat16: {self.same} of {self.questions} unedited answers are those of the model "
-            f"itself, margins change by {self.typical:.2g} nats (largest {self.largest:.2g})"
+            f"questions are evaluated in bfloat16: {self.same} of {self.questions} unedited answers are the "
+            f"model's, margins change by {self.typical:.2g} nats (largest {self.largest:.2g})"
         )
 
 

@@ -1,4 +1,4 @@
-"""Later training on unrelated text, as a change that is added to an edit: what `decay` probes are asked behind.
+"""Later training on unrelated text, as a change that is added to an edit: what `decay` probes are evaluated behind.
 
 Low-rank adapters (Hu et al. 2022, eq. 3) of every MLP output map are trained with Adam on our own prose, which states
 no fact of the worlds. The training starts at the unedited model, so that one training serves every edit; that an edit

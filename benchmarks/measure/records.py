@@ -36,7 +36,7 @@ def probe_rows(
     """One record per probe with the columns of `valley.rows.schema.COLUMNS` that a probe decides."""
     records = []
     for index, (p, before, prior, now) in enumerate(zip(case.probes, answers, priors, after, strict=True)):
-        record = _asked(index, p)
+        record = _question(index, p)
         if p.kind == "drift":
             record |= _drift_record(drift[p.prompt])
         elif p.kind in WRITTEN:
@@ -56,15 +56,15 @@ def left_out_row(case: Case, reason: str = NOT_EDITED) -> dict:
 
 
 def unmeasured_row(index: int, p: Probe, reason: str) -> dict:
-    """The record of a probe that is not asked: it counts, and has no value."""
+    """The record of a probe that is not evaluated: it counts, and has no value."""
     answers = {}
     if p.candidates:
         answers = {"answer": p.candidates[p.answer], "old": "" if p.old is None else p.candidates[p.old]}
-    return _asked(index, p) | answers | {"value": nan, "reason": reason}
+    return _question(index, p) | answers | {"value": nan, "reason": reason}
 
 
-def _asked(index: int, p: Probe) -> dict:
-    """What was asked, as columns."""
+def _question(index: int, p: Probe) -> dict:
+    """What was evaluated, as columns."""
     return {
         "probe": p.kind,
         "probe_index": index,
@@ -156,7 +156,7 @@ def _candidate_record(p: Probe, before: Answer, prior: np.ndarray, now: Answer) 
                 said.forced.get(p.answer, ()), said.tokens[p.answer] if said.tokens else ()
             ),
             f"text_{when}": said.text or "",
-            f"exact_{when}": _exact(p, said.text) if p.asked_freely and said.text is not None else nan,
+            f"exact_{when}": _exact(p, said.text) if p.has_free_text and said.text is not None else nan,
         }
     right_before = picks["before"] == (p.answer if p.old is None else p.old)
     if picks["before"] is None or picks["after"] is None:

@@ -102,7 +102,7 @@ def kept(
 
     Args:
         kind: begins the name of the measurement.
-        content: all that was asked; its hash is part of the name.
+        content: all that was requested; its hash is part of the name.
         read: the result from what JSON gives back; a file that it cannot read is measured again.
         make: measures, as something that JSON holds.
         cache: cache root instead of `cache_root()` and `STRENGTHS`.
@@ -147,7 +147,7 @@ SENTENCES = 200
 def world_sentences(lang: str) -> tuple[str, ...]:
     """200 true sentences about concepts and countries in the wording that is held back from every grown rung.
 
-    Fixed text of another kind: short statements of facts, which rungs grown on that world read well and prose tells
+    Fixed text of another kind: short statements of facts, which rungs grown on that world read well and prose shows
     nothing about.
     """
     held = _world().sentences("template", lang)

@@ -62,7 +62,7 @@ def compare_run(
     Args:
         run: folder of a run with the data set `planned_edits:N`, on grown rungs.
         scopes: `both`: both languages reported the news to the retrained model; `one`: English alone did.
-        report: called with one line per model before it is trained or asked.
+        report: called with one line per model before it is trained or evaluated.
 
     Returns:
         One row per edit, setting and scope: _SETTING, case, subject, relation, scope, second_seed, cells, and the

@@ -20,7 +20,7 @@ def probabilities(
     """Per case, per probe: (m,) P(candidate) among the probe's candidates, full strings; None without candidates.
 
     Args:
-        deltas: one per case, under which it is asked; none for the model as it stands.
+        deltas: one per case, under which it is evaluated; none for the model as it stands.
     """
     places = [(i, j) for i, case in enumerate(cases) for j, p in enumerate(case.probes) if p.candidates]
     probes = [cases[i].probes[j] for i, j in places]

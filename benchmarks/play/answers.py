@@ -38,7 +38,7 @@ class Bars:
 
 @dataclass(frozen=True)
 class KindLine:
-    """One kind of probe: how many were asked and measurable, how many answers moved, the mean score (NaN: none)."""
+    """One kind of probe: how many were evaluated and measurable, how many answers moved, the mean score (NaN: none)."""
 
     kind: str
     count: int
@@ -67,11 +67,11 @@ class Answers:
 
 
 def answers_of(lm: LanguageModel, case: Case, base: Base, change: Delta) -> Answers:
-    """Ask the questions of `case` with `change` in the weights; offloaded models are asked through hooks."""
+    """Ask the questions of `case` with `change` in the weights; offloaded models are queried through hooks."""
     shown = _shown(case)
     before = _probabilities(lm, shown, Delta({}))
     with nullcontext() if lm.offloaded else change.applied(lm):
-        # What the weights hold is not asked for again; a context stands in the text only.
+        # What the weights hold is not requested again; a context stands in the text only.
         outside = change if lm.offloaded else Delta({}, {}, change.context)
         after = measure(lm, [case], base.priors, [outside], [0], base.new_tokens)
         bars = _sorted_bars(shown, before, _probabilities(lm, shown, outside))

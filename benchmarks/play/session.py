@@ -35,7 +35,7 @@ class Edit:
     """One edit of the stack.
 
     Attributes:
-        choice: what was asked for, its dose a number where the edit has doses.
+        choice: what was requested, its dose a number where the edit has doses.
         case: the request and its questions.
         change: at dose 1; it was computed once, on the unedited model.
         place: where the method edits, in words. dose: how the dose was chosen.

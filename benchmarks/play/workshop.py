@@ -95,7 +95,7 @@ class Workshop:
         return self._statistics[key]
 
     def report(self, label: str, done: int = 0, total: int = 0) -> None:
-        """Tells whoever works now how far the work is; a total of 0 is unknown."""
+        """Reports how far the work is; a total of 0 is unknown."""
         if self._listener is not None:
             self._listener(label, done, total)
 

@@ -1,4 +1,4 @@
-"""Readings: what a model holds of a concept, asked without changing a weight; one file per reading, model -> rows."""
+"""Readings: what a model holds of a concept, read without changing a weight; one file per reading, model -> rows."""
 
 from benchmarks.readings.base import COLUMNS, Reading
 from benchmarks.readings.by_name import make_reading, reading_names, registry

@@ -85,7 +85,7 @@ def row(
     control: str = NONE,
     n: int = 1,
 ) -> Row:
-    """One row. `lang`: "fr", or "en-fr" for what was learned or read in English and asked in French. `n`: how many
+    """One row. `lang`: "fr", or "en-fr" for what was learned or read in English and evaluated in French. `n`: how many
     facts, pairs or entities the value is a mean of."""
     return {
         "layer": layer, "position": position, "lang": lang, "relation": relation, "concept": concept,

@@ -1,8 +1,8 @@
 """Probes: whether an entity's category or attribute can be read linearly off its state, in one language and the other.
 
 Dense probes read the output of a block at the last token of the name; k-sparse ones the k inputs of the block's edited
-map (neurons of the MLP) that tell the classes apart best (Gurnee et al. 2023). Entities are held out in folds: a probe
-is trained on some entities in the first language and asked about others, in both languages. The mean state of each
+map (neurons of the MLP) that distinguish the classes best (Gurnee et al. 2023). Entities are held out in folds: a probe
+is trained on some entities in the first language and tested on others, in both languages. The mean state of each
 language is taken off, as a constant difference between languages would hide what they share.
 
 A probe with enough weights also learns labels that mean nothing. `dense_recall` asks about the entities of the training
@@ -33,7 +33,7 @@ class Probes(Reading):
     """Classes are the answers of a relation that at least LEAST entities share."""
 
     name: ClassVar[str] = "probes"
-    summary: ClassVar[str] = "linear probes for category and attributes, asked in the other language too"
+    summary: ClassVar[str] = "linear probes for category and attributes, evaluated in the other language too"
     measures: ClassVar[dict[str, str]] = {
         "dense": "accuracy of a linear probe of the block's output on entities that it was not trained on",
         "sparse": "the same for the best k neurons that enter the edited map of the block",

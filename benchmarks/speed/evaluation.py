@@ -25,12 +25,12 @@ from editing.model import LanguageModel
 SIX = {"efficacy": 1, "paraphrase": 2, "neighbour": 3}
 DRAWS = 2000
 FREE_TEXT = "free text"
-Asked = tuple[Case, list[np.ndarray | None]]  # a case and, per probe, its prior
+Questions = tuple[Case, list[np.ndarray | None]]  # a case and, per probe, its prior
 
 
 @dataclass(frozen=True)
 class Part:
-    """What the questions of one kind cost, asked on their own; medians over rounds.
+    """What the questions of one kind cost, evaluated separately; medians over rounds.
 
     Attributes:
         questions: of all cases together.
@@ -49,7 +49,7 @@ class Beside:
     """One way of evaluating the same edits beside EasyEdit's.
 
     Attributes:
-        cases: edits. questions: prompts asked of all of them together.
+        cases: edits. questions: prompts of all of them together.
         spent: median over rounds, for all edits.
         cpu_ratio, wall_ratio: their seconds over ours, sums over rounds; low, high: 95% bootstrap interval over rounds
             of cpu_ratio.
@@ -68,7 +68,7 @@ class Beside:
     note: str = ""
 
 
-def only(case: Case, priors: Sequence[np.ndarray | None], kinds: set[str]) -> Asked:
+def only(case: Case, priors: Sequence[np.ndarray | None], kinds: set[str]) -> Questions:
     """`case` and its priors with only the probes of some kinds."""
     return _at(case, priors, [i for i, p in enumerate(case.probes) if p.kind in kinds])
 
@@ -125,13 +125,13 @@ def short_of(case: Case) -> Short:
 
 def ask_short(lm: LanguageModel, shorts: Sequence[Short], deltas: Sequence[Delta]) -> list[Found]:
     """What EasyEdit's evaluation finds about each edit, in passes over all of them."""
-    rows = [i for i, short in enumerate(shorts) for _ in short.asked]
-    pairs = [pair for short in shorts for pair in short.asked]
+    rows = [i for i, short in enumerate(shorts) for _ in short.questions]
+    pairs = [pair for short in shorts for pair in short.questions]
     race = Race(np.zeros(1), (0,))
     said = replies(lm, [p for p, _ in pairs], [(t,) for _, t in pairs], 0, deltas, rows, races=[race] * len(pairs))
     answers, at = [], 0
     for short in shorts:
-        own = said[at : at + len(short.asked)]
+        own = said[at : at + len(short.questions)]
         at += len(own)
         border = 1 + len(short.rephrase)
         shares = [float(np.mean(np.equal(r.forced[0], r.tokens[0]))) for r in own[:border]]
@@ -145,7 +145,7 @@ def beside(
 ) -> Iterator[Beside]:
     """EasyEdit, ours on its questions, ours on its prompts with our scores, ours on all probes, in turns.
 
-    Where bfloat16 products are faster, its questions are also asked of a bfloat16 copy.
+    Where bfloat16 products are faster, its questions are also evaluated on a bfloat16 copy.
 
     Without `base` only the same questions: our scores lean on what the unedited model says.
 
@@ -158,7 +158,7 @@ def beside(
     same: dict[str, Callable[[], list[Found]]] = {"ours, the same questions": lambda: ask_short(lm, shorts, deltas)}
     if lm.half_wins:
         same["ours, the same questions, bfloat16 copy"] = lambda: ask_short(lm.half, shorts, plain)
-    count = sum(len(s.asked) for s in shorts)
+    count = sum(len(s.questions) for s in shorts)
     ours: dict[str, tuple[int, Callable[[], object]]] = {name: (count, work) for name, work in same.items()}
     if base is not None:
         six = [_at(case, priors, six_of(case)) for case, priors in zip(cases, base.priors, strict=True)]
@@ -222,7 +222,7 @@ def spent(work: Callable[[], object]) -> Spent:
     return Spent.now() - began
 
 
-def _at(case: Case, priors: Sequence[np.ndarray | None], kept: Sequence[int]) -> Asked:
+def _at(case: Case, priors: Sequence[np.ndarray | None], kept: Sequence[int]) -> Questions:
     """`case` with some of its probes; efficacy probes stay, without a prior (so not measured) where not in `kept`."""
     there = [i for i, p in enumerate(case.probes) if i in kept or p.kind == "efficacy"]
     return replace(case, probes=tuple(case.probes[i] for i in there)), [priors[i] if i in kept else None for i in there]

@@ -76,7 +76,7 @@ def _stages(table: pd.DataFrame) -> list[str]:
     lines = [
         "",
         "A sweep from the model's files to rows on disk: the known ones of the facts edited one by one with the fast "
-        "settings and asked all their probes.",
+        "settings and evaluated on all their probes.",
         f"{edits} edits ({done.iloc[0]} facts, {len(done)} methods) in {cpu:.0f} CPU-seconds ({wall:.0f} s wall): "
         f"**{edits / cpu:.3g} cases/s, {_questions(first) / cpu:.3g} probes/s**.",
     ]
@@ -124,8 +124,8 @@ def _kinds(table: pd.DataFrame) -> list[str]:
     cases = int(table["cases"].iloc[0])
     lines = [
         "",
-        f"The evaluation of {cases} ROME edits, each kind asked on its own (the pipeline asks all in the same passes); "
-        "free text is what the greedy continuations of all candidate questions add.",
+        f"The evaluation of {cases} ROME edits, each kind evaluated separately (the pipeline evaluates all in "
+        "the same passes); free text is what the greedy continuations of all candidate questions add.",
         "",
         "| kind | probes per case | CPU-s per case | share |",
         "|---|---:|---:|---:|",

@@ -48,7 +48,7 @@ def compare_quality(
     """Every variant of ROME against the first one, on the first `number` facts that the model knows.
 
     Raises:
-        BadRequest: the model knows fewer facts than asked for.
+        BadRequest: the model knows fewer facts than requested.
     """
     variants = EDITS if variants is None else variants
     cases, base = known_cases(lm, number)
@@ -81,7 +81,7 @@ def known_cases(lm: LanguageModel, number: int) -> tuple[list[Case], Base]:
             cases = cases[:number]
             return cases, measure_base(lm, cases)
     raise BadRequest(
-        f"{lm.name} knows {len(cases)} of {len(candidates)} facts, {number} were asked for; lower --quality"
+        f"{lm.name} knows {len(cases)} of {len(candidates)} facts, {number} were requested; lower --quality"
     )
 
 

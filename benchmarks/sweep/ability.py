@@ -66,7 +66,7 @@ def measure_ability(plan: Plan, out: Path, tasks: Sequence[str], limit: int | No
                 delta = editor(lm, requests, statistics_of(lm, seed, plan.corpus))
                 with delta.applied(lm):
                     records = harness_scores(lm, tasks, limit)
-            named = [key | {"edits": n, "asked_as": _asked(tasks, record["task"])} | record for record in records]
+            named = [key | {"edits": n, "asked_as": _task_named(tasks, record["task"])} | record for record in records]
             table = pd.concat([table, pd.DataFrame(named)], ignore_index=True)
             write_whole(path, table.to_csv(index=False, lineterminator="\n").encode())
     return table
@@ -79,7 +79,7 @@ def _there(table: pd.DataFrame, key: dict) -> list[str]:
     return list(table.loc[same, "asked_as"])
 
 
-def _asked(tasks: Sequence[str], name: str) -> str:
+def _task_named(tasks: Sequence[str], name: str) -> str:
     """The task as it was named on the command line; of a group, the group."""
     return next((task for task in tasks if Path(task).stem == name or task == name), tasks[0])
 

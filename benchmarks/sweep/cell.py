@@ -40,7 +40,7 @@ class Cell:
         doses: JSON list; the cell holds the rows at these multiples of its edits instead of those at dose 1, so that a
             plan with doses has the same cells as one without, and more.
         chat: form of edits and questions, as in the plan; empty is plain text.
-        evaluation: number format in which questions are asked, as in the plan; empty is the model's own.
+        evaluation: number format in which questions are evaluated, as in the plan; empty is the model's own.
     """
 
     ladder: str

@@ -147,7 +147,7 @@ def without_dev_subjects(cases: Sequence[Case], split: Split) -> tuple[tuple[Cas
     """The cases, those of the test side without neighbour probes about subjects of the development side, and a line
     about what is left out.
 
-    Settings were chosen by what edits did to development subjects; asked again in a test case, they would not be
+    Settings were chosen by what edits did to development subjects; evaluated again in a test case, they would not be
     unseen. A subject's side hangs on its name alone, so that a case keeps its probes whatever other cases there are;
     where a probe does not say whom it asks about, the subjects of these cases are looked for in its prompt.
     """

@@ -1,6 +1,6 @@
 """The sweep: every cell of a plan that a run folder lacks, one model in memory at a time.
 
-Per rung the model, its strength and its statistics are made once; per cases the unedited model is asked once; every
+Per rung the model, its strength and its statistics are made once; per cases the unedited model is queried once; every
 method and setting then pays only for itself. What is measured next, `search/schedule.py` says from what is in the
 folder. A cell that fails becomes one error row and the sweep goes on; the next run tries it again.
 """
@@ -81,7 +81,7 @@ def run_bench(
         watch: records what the stages of the sweep take.
 
     Raises:
-        UserError: something asked for does not exist or the folder cannot be used (both before any work); disk full.
+        UserError: something requested does not exist or the folder cannot be used (both before any work); disk full.
         KeyboardInterrupt: with a message that says what is kept.
     """
     sweep = _Sweep(plan, Path(out), device, quiet, verbose, part, retry, watch or Watch())
@@ -124,15 +124,15 @@ class _Sweep:
         self.stamp = {"versions": versions(), "commit": commit()}
         about = self.stamp | {"machine": machine(), "skipped": self.skipped + self.left_out, "expected": sum(whole)}
         about |= {"plan_hash": digest(chain.plans[0]), **recorded(plan, run_record(out))}
-        asked = asdict(plan)
+        request = asdict(plan)
         if not plan.analysis:
-            asked.pop("analysis")
+            request.pop("analysis")
         for key in ("budget", "starts"):
             if not getattr(plan, key):
-                asked.pop(key)
-        if overrides := asked.pop("overrides"):
+                request.pop(key)
+        if overrides := request.pop("overrides"):
             about["overrides"] = {option: {"plan": stated, "taken": taken} for option, stated, taken in overrides}
-        self.store = RunStore(out, chain.plans[0], asked, about, chain.entry)
+        self.store = RunStore(out, chain.plans[0], request, about, chain.entry)
         if plan.analysis:
             store_plan(out, dict(plan.analysis))
         self.ran, self.kept = 0, 0

@@ -96,7 +96,7 @@ def _in_packed(file: Path) -> dict[str, str]:
 
 
 def _held(lock: Path) -> bool:
-    """Whether a living process holds a claim; one that cannot be asked, in a folder we may not write, counts as
+    """Whether a living process holds a claim; one that cannot be examined, in a folder we may not write, counts as
     free."""
     probe = FileLock(lock)
     try:
@@ -117,7 +117,7 @@ def _rate(times: Sequence[float]) -> float | None:
 
 
 def format_status(state: Status) -> str:
-    """One line for counts, one for the pace, one for what was asked."""
+    """One line for counts, one for the pace, one for what was requested."""
     counts = f"{state.done} of {state.expected} cells done, {state.failed} failed, {state.running} running"
     lines = [f"{state.folder}: {counts}, {state.left} left"]
     if state.unreadable:

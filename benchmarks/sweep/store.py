@@ -1,6 +1,6 @@
 """A run folder that survives anything: one Parquet file per finished cell, written whole or not at all.
 
-    RUN/run.json             what was asked, versions, rungs left out
+    RUN/run.json             what was requested, versions, rungs left out
     RUN/plan.toml            the plan, of a run by a plan file: with what flags changed
     RUN/cells/<hash>.parquet one finished cell (a failed cell is one error row)
     RUN/cells/compact-<hash>.parquet  many finished cells (`benchmarks/sweep/run_folder/compact.py`)
@@ -38,7 +38,7 @@ class RunStore:
 
     Args:
         fixed: what every run into this folder must share (`Plan.fixed`).
-        asked: what this run adds; kept in run.json.
+        request: what this run adds; kept in run.json.
         about: further facts for run.json (versions, commit).
         extension: what this run adds to a finished one (`benchmarks/sweep/extension.py`); kept in run.json.
 
@@ -46,7 +46,7 @@ class RunStore:
         BadData: the folder cannot be written, is full, holds another plan or an unreadable run.json.
     """
 
-    def __init__(self, folder: Path, fixed: dict, asked: dict, about: dict, extension: dict | None = None) -> None:
+    def __init__(self, folder: Path, fixed: dict, request: dict, about: dict, extension: dict | None = None) -> None:
         self.folder = Path(folder)
         self.cells = self.folder / "cells"
         self.locks = self.folder / ".locks"
@@ -71,7 +71,7 @@ class RunStore:
         self.unreadable: list[str] = []
         for file in without_leftovers(sorted(self.cells.glob("*.parquet"))):
             self._index(file)
-        self._manifest(fixed, asked, about, extension)
+        self._manifest(fixed, request, about, extension)
 
     def done(self, address: str) -> bool:
         """Whether this cell is finished and did not fail."""
@@ -83,7 +83,7 @@ class RunStore:
         return address not in self._failed
 
     def failed(self, address: str) -> bool:
-        """Whether this cell was tried and failed; a damaged file tells nothing."""
+        """Whether this cell was tried and failed; a damaged file does not count."""
         file = self._file(address)
         return file.exists() and not self.done(address) and file.name not in self.unreadable
 
@@ -238,7 +238,7 @@ class RunStore:
                 temp.unlink(missing_ok=True)
             yield path, read_run_json(self.folder) if path.exists() else {}
 
-    def _manifest(self, fixed: dict, asked: dict, about: dict, extension: dict | None) -> None:
+    def _manifest(self, fixed: dict, request: dict, about: dict, extension: dict | None) -> None:
         with self._run_json() as (path, known):
             if not known and any(self.cells.glob("*.parquet")):
                 raise BadData(f"{self.folder}: has cells but no run.json that says what they are; use another --out")
@@ -254,7 +254,7 @@ class RunStore:
                 raise BadData(f"{self.folder}: a packed run, to which nothing can be added; use another --out")
             if unlike:
                 raise BadData(f"{self.folder}: holds another run ({'; '.join(unlike)}); use another --out")
-            history = [*known.get("asked", []), json.loads(json.dumps(asked))]
+            history = [*known.get("asked", []), json.loads(json.dumps(request))]
             history = [entry for i, entry in enumerate(history) if entry not in history[:i]]
             # When the plan was fixed: before the first cell, and never again.
             first = {"fixed_at": known.get("fixed_at") or datetime.now(UTC).isoformat(timespec="seconds")}

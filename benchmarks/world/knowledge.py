@@ -1,7 +1,7 @@
 """The knowledge base: entities, relations and true facts in a fixed order, and how to say them in two languages.
 
 `knowledge()` joins the concept suite (written by us, `concepts.toml`) and the world facts (made at run time from CLDR
-and GeoNames, `countries.py`), and, where asked for, invented people (`people.py`). Data sets draw their cases from it;
+and GeoNames, `countries.py`), and, where requested, invented people (`people.py`). Data sets draw their cases from it;
 grown rungs are trained on its sentences.
 """
 
@@ -134,7 +134,7 @@ class Knowledge:
         return [word.name(lang) for word in words if lang in word.nouns]
 
     def speaks(self, lang: str, relation: str, *entities: str) -> bool:
-        """Whether the relation can be asked in `lang` with all of these entities, and there is something to choose."""
+        """Whether the relation can be evaluated in `lang` with all these entities, with something to choose."""
         nouns = [self._entity[key].word.nouns for key in entities]
         choices = self._choices[relation, lang]
         return self.n_templates(relation, lang) > 0 and len(choices) > 1 and all(lang in names for names in nouns)

@@ -93,7 +93,7 @@ def check_dose(dose: str | float) -> str | float:
 def at_dose(
     lm: LanguageModel, delta: Delta, requests: Sequence[EditRequest], dose: str | float = AUTO
 ) -> tuple[Delta, Dose]:
-    """`delta`, made for `requests`, at a dose: a number, or the smallest that does what is asked ("auto").
+    """`delta`, made for `requests`, at a dose: a number, or the smallest that does what it should ("auto").
 
     The margin is the one that the change was made for, where its method has one. Dose 1 gives the change itself. An
     edit without multiples (in context, by a codebook) stays as it is where the dose is "auto" or 1.
@@ -153,9 +153,9 @@ def target_margins(
     Every prompt is read under every dose; the blocks below the change once for all of them.
     """
     pairs = [pair for r in requests for pair in zip(r.filled(), r.targets, strict=True)]
-    asked = prompt_answers(lm, [prompt for prompt, _ in pairs], [[target] for _, target in pairs])
-    answers = [one.answers[0] for one in asked]
-    texts = [[*one.ids, *answer] for one, answer in zip(asked, answers, strict=True)]
+    questions = prompt_answers(lm, [prompt for prompt, _ in pairs], [[target] for _, target in pairs])
+    answers = [one.answers[0] for one in questions]
+    texts = [[*one.ids, *answer] for one, answer in zip(questions, answers, strict=True)]
     margins = np.full((len(doses), len(texts)), math.nan)
     each = sum(sum(t.numel() for t in vars(change).values()) for change in delta.factors.values())
     at_once = max(1, ENTRIES // max(each, 1))

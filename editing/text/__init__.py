@@ -7,8 +7,8 @@ from editing.text.languages import essence_of, find_language, language_code, lan
 from editing.text.requests import EditRequest, Lookup, check_text
 from editing.text.slots import SLOT, escaped, fill, parts, slot_count
 from editing.text.tokens import (
-    Asked,
     Prompt,
+    PromptAnswers,
     continuation_ids,
     divided,
     prompt_answers,
@@ -20,12 +20,12 @@ from editing.text.tokens import (
 
 __all__ = [
     "SLOT",
-    "Asked",
     "Contexts",
     "EditRequest",
     "EditSet",
     "Lookup",
     "Prompt",
+    "PromptAnswers",
     "border",
     "build_contexts",
     "check_text",

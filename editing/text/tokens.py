@@ -4,7 +4,7 @@ Positions come from character offsets, never from counting tokens of parts, so b
 tokenizers all work, with or without leading-blank tokens.
 
 Prompt and answer are tokenised as ONE text, and split before the token that holds the answer's first character. The
-blank between them belongs to the answer, also where the prompt ends in it: behind "The capital is " the model is asked
+blank between them belongs to the answer, also where the prompt ends in it: behind "The capital is " the model is read
 at " is", for " Paris", as it reads that text everywhere else. A token that straddles the border, as may happen in
 scripts without blanks, belongs to the answer with all its characters.
 """
@@ -41,7 +41,7 @@ class Prompt:
 
 
 @dataclass(frozen=True)
-class Asked:
+class PromptAnswers:
     """A prompt with several answers, as tokens.
 
     Attributes:
@@ -93,7 +93,7 @@ def divided(prompt: str, answer: str) -> tuple[str, str]:
     return prompt, border(prompt, answer) + answer
 
 
-def prompt_answers(lm: LanguageModel, prompts: Sequence[str], answers: Sequence[Sequence[str]]) -> list[Asked]:
+def prompt_answers(lm: LanguageModel, prompts: Sequence[str], answers: Sequence[Sequence[str]]) -> list[PromptAnswers]:
     """Every prompt with its answers, each tokenised as the one text they are.
 
     The answers of a prompt share their beginning: where one of them melts with the prompt's end into other tokens, the
@@ -116,7 +116,8 @@ def prompt_answers(lm: LanguageModel, prompts: Sequence[str], answers: Sequence[
         if start == 0 and not lm.prefix_ids:
             raise BadRequest(f"prompt {prompt!r:.80} has no token before its answers; write more text")
         rest = "" if start == len(ids[head]) else head[_characters(lm, head, start) :]
-        pairs.append(Asked((*lm.prefix_ids, *ids[head][:start]), tuple(tuple(text[start:]) for text in texts), rest))
+        said = tuple(tuple(text[start:]) for text in texts)
+        pairs.append(PromptAnswers((*lm.prefix_ids, *ids[head][:start]), said, rest))
     return pairs
 
 

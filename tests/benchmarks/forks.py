@@ -17,7 +17,7 @@ class Child:
     """A forked process and the file with its stderr."""
 
     pid: int
-    told: Path
+    log: Path
 
     def kill(self, sign: int = signal.SIGKILL) -> None:
         os.kill(self.pid, sign)

@@ -38,13 +38,13 @@ def test_edit_and_probes_are_messages(lm) -> None:
     case = replace(case, probes=(*case.probes, Probe("drift", "A text."), Probe("fluency", "China")))
     (chat,) = in_chat(lm, [case], "auto")
     assert chat.request.filled() == tuple(f"<user>{p}</user><bot>" for p in case.request.filled())
-    for plain, asked in zip(case.probes, chat.probes, strict=True):
+    for plain, chat_probe in zip(case.probes, chat.probes, strict=True):
         if plain.kind == "drift":
-            assert asked == plain
+            assert chat_probe == plain
             continue
-        assert asked.prompt == f"<user>{plain.prompt}</user><bot>"
-        assert asked.prior == (f"<user>{plain.prior}</user><bot>" if plain.prior else "")
-        assert (asked.candidates, asked.answer, asked.old) == (plain.candidates, plain.answer, plain.old)
+        assert chat_probe.prompt == f"<user>{plain.prompt}</user><bot>"
+        assert chat_probe.prior == (f"<user>{plain.prior}</user><bot>" if plain.prior else "")
+        assert (chat_probe.candidates, chat_probe.answer, chat_probe.old) == (plain.candidates, plain.answer, plain.old)
     assert in_chat(lm, [case], "") == (case,)
 
 
@@ -97,7 +97,7 @@ def test_survival_by_hand() -> None:
     plain = table(efficacy=[1.0, 1.0, 1.0], paraphrase=[1.0, 1.0, 0.25], **kept)
     chat = table(efficacy=[1.0, 0.5, 0.0], paraphrase=[0.25, 1.0, 0.25], **kept)
     lines = {
-        (one["asked"], one["score"]): one
+        (one["evaluated"], one["score"]): one
         for one in summary({"plain": (plain, nothing), "chat": (chat, nothing)}, "plain", 0)
     }
     gained, specificity = (0.75 - 0.25) / 0.75, (0.75 + 1) / 2
@@ -110,7 +110,7 @@ def test_survival_by_hand() -> None:
     gain = lines["plain", "net paraphrase"]
     assert gain["low"] < gained < gain["high"]
     none = {
-        (one["asked"], one["score"]): one
+        (one["evaluated"], one["score"]): one
         for one in summary({"plain": (nothing, nothing), "chat": (chat, nothing)}, "plain", 0)
     }
     assert none["plain", "composite"]["value"] == 0 and np.isnan(none["chat", "survives efficacy"]["value"])

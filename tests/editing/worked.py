@@ -35,7 +35,7 @@ REQUESTS = (
     EditRequest("french", ("La capitale de {} est la ville de",), "France", ("Rome",), lang="fr"),
 )
 
-# Their first prompts, and what each is asked to be continued with.
+# Their first prompts, and what should continue each.
 PROMPTS = [request.filled()[0] for request in REQUESTS]
 TARGETS = [[request.targets[0], "Paris", "Rome and Paris"] for request in REQUESTS]
 

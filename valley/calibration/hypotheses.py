@@ -302,7 +302,7 @@ def concept_parts(world: World, rng: np.random.Generator) -> np.ndarray:
 def on_concepts(
     world: World, effects: dict[str, bool], rng: np.random.Generator, signs: dict[str, tuple[str, float]]
 ) -> Evidence:
-    """Edits of one case per concept, and crispness that tells of the scores named in `effects` as True only."""
+    """Edits of one case per concept, and crispness that predicts the scores named in `effects` as True only."""
     alone = replace(world, per_subject=1)
     there = models(alone, rng)
     shared, level = rng.standard_normal(len(there)), np.full(world.sizes, 0.5)
@@ -383,10 +383,10 @@ def format_hypotheses(table: pd.DataFrame) -> str:
         "and H4. Then the share of each verdict: under a null `supported` is the error, under an effect "
         "`refuted` is. Null of H2: a smooth rise; of "
         "H4: each size has another best layer, shared by its seeds and methods; of H9: transfer is "
-        "predicted, specificity is "
-        "not. See the docstring of `valley/calibration/hypotheses.py`. "
-        f"With {int(table['runs'].min())} to {int(table['runs'].max())} runs a line tells .05 from .20, no finer; what "
-        "is not in the table was not run.",
+        "predicted, specificity is not. See the docstring of `valley/calibration/hypotheses.py`. "
+        f"With {int(table['runs'].min())} to {int(table['runs'].max())} runs a line distinguishes .05 from .20, "
+        "no finer; "
+        "what is not in the table was not run.",
         "",
         "| hypothesis | world | truth | runs | rejected | 95% interval | supported | refuted | inconclusive |",
         "|---|---|---|---|---|---|---|---|---|",

@@ -12,7 +12,7 @@ from valley.text import short
 
 PARTS = ("plan", "asked", "versions", "skipped", "schema")
 # A question that is the same asks this.
-ASKED = ("probe", "probe_index", "lang", "prompt", "answer", "old", "n_candidates")
+QUESTION = ("probe", "probe_index", "lang", "prompt", "answer", "old", "n_candidates")
 SHOWN = 60
 
 
@@ -81,7 +81,7 @@ def _questions(rows: pd.DataFrame) -> pd.Series:
     """Kind and case -> everything it asks, as one text."""
     questions = rows.drop_duplicates(["edit_kind", *CASE, "probe_index"]).sort_values("probe_index")
     text = pd.Series("", index=questions.index, dtype="string")
-    for name in ASKED:
+    for name in QUESTION:
         text = text + "|" + questions[name].astype("string").fillna("")
     return text.groupby([questions[name] for name in ("edit_kind", *CASE)]).agg("\n".join)
 

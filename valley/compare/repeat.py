@@ -1,7 +1,7 @@
 """Two runs of one plan row by row: is the second one the first one again?
 
 Rows are the same where the questions' answers after the edit, the hits and the scores are; free text is compared where
-both runs read it. Settings that only one run states, being newer than the other, do not tell rows apart.
+both runs read it. Settings that only one run states, being newer than the other, do not distinguish rows.
 
 On another machine numbers round otherwise, and a few close calls fall to the other side: a run counts as repeated when
 at least SAME_ROWS of its rows are the same and no mean score of a model, method, kind of edit and kind of probe differs

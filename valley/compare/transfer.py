@@ -53,11 +53,11 @@ def transfer_table(rows: pd.DataFrame, known_only: bool = True, seed: int = 0) -
     controls = good[(good["method"] == PLACEBO) & (good["probe"] == "cross_lingual")]
     good = good[~good["method"].isin(CONTROLS)]
     keys = [*RUNG, *SETTING, "edit_lang", "case"]
-    asked = good[good["probe"] == "cross_lingual"]
-    if asked.empty:
+    crossed = good[good["probe"] == "cross_lingual"]
+    if crossed.empty:
         raise RowsError("no cross-lingual answers of known edits in these rows; run bench over languages, or use --all")
     target = good[good["probe"] == "efficacy"].sort_values("probe_index").groupby(keys)["answer"].first()
-    per_case = asked.groupby([*keys, "lang"]).agg(
+    per_case = crossed.groupby([*keys, "lang"]).agg(
         cross_lingual=("value", "mean"),
         before=("hit_before", "mean"),
         about=("about", "first"),
@@ -108,7 +108,7 @@ def _settings_of(index: pd.Index) -> set[tuple[str, str]]:
 
 def _net(part: pd.DataFrame, seed: int) -> tuple[float, np.ndarray, int]:
     """Mean net, its value in each draw of the cases (DRAWS, 1), how many cases have one. A case that was edited in
-    several languages, or asked in several, is drawn as one."""
+    several languages, or evaluated in several, is drawn as one."""
     values = part[["net"]].to_numpy(float)
     code, cases = pd.factorize(part["case"])
     weights = unit_weights(len(cases), DRAWS, np.random.default_rng(seed))[:, code]

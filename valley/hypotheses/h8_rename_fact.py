@@ -18,7 +18,7 @@ MARGIN = 0.05
 
 
 def unlike(evidence: Evidence) -> list[str]:
-    """Probe kinds that only one of the two edit kinds was asked: with those, two rulers would be compared."""
+    """Probe kinds that only one of the two edit kinds was measured on: with those, two rulers would be compared."""
     edits = evidence.edits
     kinds = [k for k in (*IN_LANGUAGE, *KEPT) if k in edits]
     measured = edits.groupby("edit_kind")[kinds].count()
@@ -47,5 +47,5 @@ def test(evidence: Evidence) -> Finding:
     if not effects:
         raise Untestable("no model has rename and fact edits by the same method with enough cases")
     if kinds := unlike(evidence):
-        raise Untestable(f"not comparable: only one of rename and fact edits was asked {', '.join(kinds)}")
+        raise Untestable(f"not comparable: only one of rename and fact edits was measured on {', '.join(kinds)}")
     return estimate(float(np.mean(effects)), redraw(drawn, evidence.plan.seed), *scarcest(evidence, table.loc[used]))

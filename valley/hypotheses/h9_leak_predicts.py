@@ -1,4 +1,4 @@
-"""H9: the share of an edit that another input receives, read off the keys beforehand, tells where the edit will
+"""H9: the share of an edit that another input receives, read off the keys beforehand, predicts where the edit will
 spread."""
 
 from __future__ import annotations

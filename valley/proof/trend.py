@@ -23,7 +23,7 @@ class Trend:
         monotone: whether the means never turn back.
         p: of Page's trend test in the direction of the means' ends (two-sided: doubled); NaN below 3 levels or 2 seeds.
         detectable: difference of two means that n seeds each would show 80% of the time at level .05, in the score.
-        resolution: smallest step of the dial between neighbouring levels that was told apart at level .05 (Welch's
+        resolution: smallest step of the dial between neighbouring levels that was distinguished at level .05 (Welch's
             pooled t, uncorrected); NaN where none was.
     """
 

@@ -80,7 +80,7 @@ def shown_cases(analysis: Analysis, limit: int) -> tuple[dict, int]:
 
     Returns:
         `texts`, a list; `cases`, a list of [numbers of CASE_TEXTS, known (0 or 1), hits, probes, how many probes are
-        left out], a hit being [label, mean score or "n/a", measured, asked, level], a probe the numbers of PROBE_TEXTS.
+        left out]; a hit is [label, mean score or "n/a", measured, probes, level], a probe the numbers of PROBE_TEXTS.
     """
     groups = []
     for pick in analysis.choice.to_dict("records"):

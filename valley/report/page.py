@@ -52,7 +52,7 @@ CONJECTURE = (
 
 @dataclass(frozen=True)
 class Report:
-    """Everything a report says, made when first asked for and then kept.
+    """Everything a report says, made when first requested and then kept.
 
     Attributes:
         analysis: what `valley.scores.curve.analyse` gave.

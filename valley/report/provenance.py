@@ -87,10 +87,10 @@ def commands(about: dict, run: str, options: dict) -> list[str]:
     """
     plans = iter(plan_files(about))
     lines = [
-        f"python cli.py bench {shlex.quote(f'{run}/{next(plans)}')} --out {shlex.quote(run)}{_extend(asked)}"
-        if asked.get("split") is not None
-        else _bench(asked, run)
-        for asked in about.get("asked", [])
+        f"python cli.py bench {shlex.quote(f'{run}/{next(plans)}')} --out {shlex.quote(run)}{_extend(request)}"
+        if request.get("split") is not None
+        else _bench(request, run)
+        for request in about.get("asked", [])
     ]
     if not lines:
         lines = [
@@ -101,24 +101,24 @@ def commands(about: dict, run: str, options: dict) -> list[str]:
     return [*lines, f"python cli.py report {shlex.quote(run)} {judged}"]
 
 
-def _bench(asked: dict, run: str) -> str:
+def _bench(request: dict, run: str) -> str:
     out = f"--out {shlex.quote(run)}"
-    words = ["python cli.py bench", "--ladder", shlex.quote(str(asked.get("ladder", "")))]
+    words = ["python cli.py bench", "--ladder", shlex.quote(str(request.get("ladder", "")))]
     for name in FLAGS:
-        value = asked.get(name)
+        value = request.get(name)
         text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
         if value not in (None, [], ""):
             words += [f"--{name.replace('_', '-')}", shlex.quote(text)]
-    if asked.get("known"):
+    if request.get("known"):
         words.append("--known")
-    for key, value in asked.get("settings", []):
+    for key, value in request.get("settings", []):
         text = value if isinstance(value, str) and not _is_json(value) else json.dumps(value)
         words += ["--set", shlex.quote(f"{key}={text}")]
-    return " ".join([*words, out]) + _extend(asked)
+    return " ".join([*words, out]) + _extend(request)
 
 
-def _extend(asked: dict) -> str:
-    return " --extend" if asked.get("extend") else ""
+def _extend(request: dict) -> str:
+    return " --extend" if request.get("extend") else ""
 
 
 def _is_json(text: str) -> bool:

@@ -28,7 +28,7 @@ from valley.verdicts import (
 
 @dataclass(frozen=True)
 class Judged:
-    """A run before its judges: the tests run when first asked for, once.
+    """A run before its judges: the tests run when first requested, once.
 
     Attributes:
         analysis: the curve. crispness, readings: tables for the hypotheses that need one, or None.

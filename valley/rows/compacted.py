@@ -1,6 +1,6 @@
 """Compacted cells: many finished cells of a run folder in one Parquet file, which `compact` writes and readers know.
 
-The file `cells/compact-HASH.parquet` holds the rows of its cells (the column `cell` tells them apart) and, in its
+The file `cells/compact-HASH.parquet` holds the rows of its cells (the column `cell` distinguishes them) and, in its
 schema, the note of each cell. A file of a single cell that a compacted file holds too is what a killed `compact` left
 behind: readers pass over it.
 """

@@ -33,8 +33,8 @@ RUNG: tuple[str, ...] = ("ladder", "rung_index", "rung")
 SETTING: tuple[str, ...] = ("method", "settings")
 CASE: tuple[str, ...] = ("dataset", "case")  # the pairing key across rungs, within an edit kind
 
-# What the score is made of: kinds that should change, asked in the language of the edit (efficacy is a gate), and kinds
-# that should stay.
+# What the score is made of: kinds that should change, evaluated in the language of the edit (efficacy is a gate), and
+# kinds that should stay.
 IN_LANGUAGE: tuple[str, ...] = ("paraphrase", "relation", "alias", "multi_hop", "negation", "verification")
 KEPT: tuple[str, ...] = ("neighbour", "neighbour_plus", "same_subject")
 # An edit that fails one of these is no edit that a rung makes available: its score is 0. Efficacy is above placebo

@@ -18,14 +18,14 @@ FIRST_RULE = 1  # of the halving, in runs from before rules were recorded
 
 
 def plan_files(about: Mapping) -> dict[str, str]:
-    """Name and text of the plan file of everything that was asked of a run by a plan file, in the order asked.
+    """Name and text of the plan file of everything that was requested of a run by a plan file, in the order requested.
 
     Args:
         about: run.json of the run.
     """
-    asked = [one for one in about.get("asked", []) if one.get("split") is not None]
+    requests = [one for one in about.get("asked", []) if one.get("split") is not None]
     rule = about.get("search_rule", FIRST_RULE)
-    return {f"plan{f'-{i}' if i > 1 else ''}.toml": plan_toml(one, rule) for i, one in enumerate(asked, 1)}
+    return {f"plan{f'-{i}' if i > 1 else ''}.toml": plan_toml(one, rule) for i, one in enumerate(requests, 1)}
 
 
 def write_plans(about: Mapping, folder: Path) -> None:
@@ -39,25 +39,25 @@ def write_plans(about: Mapping, folder: Path) -> None:
             write_whole(folder / name, text)
 
 
-def plan_toml(asked: Mapping, rule: int) -> str:
+def plan_toml(request: Mapping, rule: int) -> str:
     """One entry of "asked" in run.json as a plan file.
 
     Args:
         rule: of the halving search that the run was made by.
     """
-    values = {name: asked[name] for name, silent in SAME.items() if asked.get(name, silent) != silent}
-    if asked.get("settings"):
+    values = {name: request[name] for name, silent in SAME.items() if request.get(name, silent) != silent}
+    if request.get("settings"):
         values["fast"] = True
-    stated = asked.get("search_rule") or (rule if rule == FIRST_RULE and asked.get("search") == "halving" else None)
+    stated = request.get("search_rule") or (rule if rule == FIRST_RULE and request.get("search") == "halving" else None)
     if stated is not None:
         values["search_rule"] = stated
     lines = [f"{name} = {_value(value)}" for name, value in values.items()]
-    lines += _table("split", asked["split"])
-    if asked.get("analysis"):
-        lines += _table("analysis", dict(asked["analysis"]))
-    for edit in asked["edits"]:
+    lines += _table("split", request["split"])
+    if request.get("analysis"):
+        lines += _table("analysis", dict(request["analysis"]))
+    for edit in request["edits"]:
         lines += _table("[edits]", edit)
-    for method, grid in asked["axes"]:
+    for method, grid in request["axes"]:
         lines += _table(f"methods.{method}", {key: values for key, values in grid})
     return "\n".join([*lines, ""])
 

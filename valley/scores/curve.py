@@ -69,7 +69,7 @@ class Analysis:
         curve: `curve(rows)`.
         resampler: the bootstrap draws behind the curve. drawn: (ladder, rung_index, rung, edit kind) -> how many units
             were drawn, and the best setting with its placebo.
-        options: min_known, draws, seed, which (stratum), methods, metric (as asked for).
+        options: min_known, draws, seed, which (stratum), methods, metric (as requested).
         ruler: the composite that generalisation, specificity and score are of. note: why it is not that of the metric.
     """
 
@@ -97,7 +97,7 @@ def curve(
     """Editability per rung, for all edit kinds together (`edit_kind` "all") and for each.
 
     The overall line is the unweighted mean over the run's edit kinds, each at its own best setting; every kind must be
-    measurable, and all must have been asked the same kinds of probes: else the line is not comparable, and says why.
+    measurable, and all on the same kinds of probes: else the line is not comparable, and says why.
 
     Args:
         rows: the rows of a run.
@@ -147,8 +147,8 @@ def analyse(
     resampler = Resampler(scores, draws, seed)
     one, note = ruler_of(metric, scores)
     prepared = _prepare(rows, scores, choice, resampler, which, one)
-    kinds = sorted(prepared.asked, key=kind_order)
-    unlike = unlike_rulers(prepared.asked)
+    kinds = sorted(prepared.probe_kinds, key=kind_order)
+    unlike = unlike_rulers(prepared.probe_kinds)
     lines, drawn = [], {}
     for rung in _rungs(rows).to_dict("records"):
         n_errors = len(_here(prepared.errors, rung))
@@ -170,15 +170,15 @@ def analyse(
     return Analysis(rows, scores, choice, table, resampler, drawn, options, one, note)
 
 
-def unlike_rulers(asked: dict[str, set[str]]) -> str:
-    """Which kinds of probes that a score is made of were asked of some edit kinds only; empty where there are none."""
-    names = sorted(asked, key=kind_order)
+def unlike_rulers(probe_kinds: dict[str, set[str]]) -> str:
+    """Which kinds of probes that a score is made of only some edit kinds have; empty where there are none."""
+    names = sorted(probe_kinds, key=kind_order)
     parts = []
     for probe in (*IN_LANGUAGE, *KEPT):
-        there = [kind for kind in names if probe in asked[kind]]
+        there = [kind for kind in names if probe in probe_kinds[kind]]
         if there and len(there) < len(names):
             parts.append(f"{probe} of {' and '.join(there)} edits only")
-    return f"not comparable: asked were {', '.join(parts)}" if parts else ""
+    return f"not comparable: measured were {', '.join(parts)}" if parts else ""
 
 
 def _rungs(rows: pd.DataFrame) -> pd.DataFrame:
@@ -209,7 +209,7 @@ class _Prepared:
     Attributes:
         scores: case scores by (ladder, rung_index, rung, edit kind). probes: the same of PROBE_COLUMNS of the rows.
         placebos: as `settings.placebos`. errors: RUNG, edit_kind and error of the failed cells.
-        asked: edit kind -> the probe kinds that the run has for it.
+        probe_kinds: edit kind -> the probe kinds that the run has for it.
         choice, resampler, which, ruler: as in `Analysis`.
     """
 
@@ -217,7 +217,7 @@ class _Prepared:
     probes: dict[tuple, pd.DataFrame]
     placebos: dict[tuple, pd.DataFrame]
     errors: pd.DataFrame
-    asked: dict[str, set[str]]
+    probe_kinds: dict[str, set[str]]
     choice: pd.DataFrame
     resampler: Resampler
     which: str
@@ -238,7 +238,7 @@ def _prepare(
         probes=dict(iter(slim.groupby(place, observed=True))),
         placebos=placebos(scores),
         errors=rows.loc[rows["error"] != "", [*place, "error"]],
-        asked={str(kind): set(part["probe"]) for kind, part in pairs.groupby("edit_kind")},
+        probe_kinds={str(kind): set(part["probe"]) for kind, part in pairs.groupby("edit_kind")},
         choice=choice,
         resampler=resampler,
         which=which,
@@ -307,8 +307,8 @@ def _estimates(point: np.ndarray, low: np.ndarray, high: np.ndarray) -> dict[str
 def _gaps(
     prepared: _Prepared, key: tuple, used: pd.DataFrame, values: dict[str, float], corrected: bool
 ) -> dict[str, str]:
-    """Why a score of a measured line is NaN; only for scores that the run asked for somewhere."""
-    kinds = prepared.asked[key[-1]]
+    """Why a score of a measured line is NaN; only for scores that the run requested somewhere."""
+    kinds = prepared.probe_kinds[key[-1]]
     probes = prepared.probes[key]
     probes = probes[probes["method"].eq(used["method"].iloc[0]) & probes["settings"].eq(used["settings"].iloc[0])]
     probes = probes[probes["case"].isin(used["case"])]
@@ -316,7 +316,7 @@ def _gaps(
     for metric in PROBE_KINDS:
         if metric in kinds and np.isnan(values[metric]):
             reasons = probes.loc[probes["probe"].eq(metric), "reason"]
-            text = "not asked here" if reasons.empty else (reasons.mode().iloc[0] or "no reason given")
+            text = "not evaluated here" if reasons.empty else (reasons.mode().iloc[0] or "no reason given")
             gaps[metric] = f"{text} ({len(reasons)} probes)" if len(reasons) else text
     if "cross_lingual" in kinds and np.isnan(values[NET]):
         gaps[NET] = "no case has cross-lingual and neighbour scores in one language"

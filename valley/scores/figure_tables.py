@@ -140,7 +140,7 @@ def _with_sizes(lines: list[dict], samples: list[np.ndarray], analysis: Analysis
     models = models.assign(size=models["rung"].map(size_of))
     plain = models.assign(method=models["direction"], reason="")
     drawn = np.stack(samples)
-    if not drawn.shape[1]:  # no bootstrap was asked for
+    if not drawn.shape[1]:  # no bootstrap was requested
         drawn = np.full((len(models), 1), np.nan)
     means = sizes(plain, models["value"].to_numpy(dtype="float64"), drawn, COLUMNS)
     means = means[means["size"] != ALL_SIZES].rename(columns={"method": "direction", "size": "name"})

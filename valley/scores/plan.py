@@ -1,6 +1,6 @@
 """The analysis plan: every choice that could be bent to a result, fixed and hashed before test scores are read.
 
-`stored` writes the plan into the run's folder the first time a verdict is asked for, before any row is read. A verdict
+`stored` writes the plan into the run's folder the first time a verdict is requested, before any row is read. A verdict
 by another plan is still given, and says so.
 """
 

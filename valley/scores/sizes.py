@@ -21,7 +21,7 @@ ALL_SIZES = "all sizes"
 def by_size(scored: Available, metric: str) -> pd.DataFrame:
     """One line per ladder, edit kind, method and size, and one of ALL_SIZES: value, low, high (95%), seeds, axes.
 
-    The interval of a single seed has no part for the luck of training; `seeds` tells which those are.
+    The interval of a single seed has no part for the luck of training; `seeds` lists those.
     """
     j = scored.column(metric)
     return sizes(scored.lines, scored.values[:, j], scored.samples[:, :, j], tuple(PLAN_AXES))

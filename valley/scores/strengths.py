@@ -71,7 +71,7 @@ def _grown(lines: pd.DataFrame) -> pd.Series:
 # Below this many facts a known rate is noise: on 40 its standard error is .035, as wide as most of a ladder.
 FEWEST_FACTS = 400
 # Why an axis may be stated for no rung, as the end of a sentence.
-DEMANDS = {"known_rate": f"; a known rate counts where at least {FEWEST_FACTS} facts were asked"}
+DEMANDS = {"known_rate": f"; a known rate counts where at least {FEWEST_FACTS} facts were measured"}
 
 
 def counted_rate(rows: pd.DataFrame) -> pd.Series:

@@ -28,7 +28,7 @@ class Shapes:
         axis: ABOUT, the columns of `valley.verdicts.judge`, holm_SHAPE.
     verdicts: one per (ladder, edit kind).
     skipped: strength axes of the plan that a ladder does not state, one line each.
-    plan: what was asked. caution: how it differs from the plan stored first; empty if it does not.
+    plan: what was requested. caution: how it differs from the plan stored first; empty if it does not.
     """
 
     tests: pd.DataFrame

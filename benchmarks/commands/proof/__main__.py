@@ -28,11 +28,11 @@ words mean is in [docs/concepts/proof.md](../../docs/concepts/proof.md). All mod
 known: it was planted, or the model was trained again on the edited world. The models are small; how many, and how many
 seeds, stands with each claim.
 """
-OF_MODELS = """What the models themselves do, means over their seeds (carry: recall of facts told in one language only,
-asked in the other; seen: recall of what was told):"""
+OF_MODELS = """What the models themselves do, means over their seeds (carry: recall of facts stated in one language
+only, evaluated in the other; seen: recall of what was stated):"""
 OF_INSTRUMENT = """What the instrument measures on them. page_p: Page's trend test over the seeds, two-sided.
 detectable: the difference of two means that these seeds show 80% of the time. resolution: the smallest step of the
-dial between neighbouring levels that was told apart at level .05."""
+dial between neighbouring levels that was distinguished at level .05."""
 SHOWN = {
     "shared": {
         "cross_lingual": "transfer to French",

@@ -31,8 +31,9 @@ def verdicts_claim(lines: pd.DataFrame) -> str:
 def twins_claim(carried: pd.DataFrame) -> str:
     first, last = carried.iloc[0], carried.iloc[-1]
     return (
-        f"The dial of shared names is confirmed by retraining: told in English alone, retrained models say the news in "
-        f"French with probability {number(first['retrained'])} at share 0 and {number(last['retrained'])} at share 1."
+        f"The dial of shared names is confirmed by retraining: trained on the news in English alone, "
+        f"retrained models say it in French with probability {number(first['retrained'])} at share 0 "
+        f"and {number(last['retrained'])} at share 1."
     )
 
 

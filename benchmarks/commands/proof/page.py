@@ -51,9 +51,9 @@ def oracle_section(table: pd.DataFrame, sizes: pd.DataFrame, recall: float) -> s
     shown = shown[order].sort_values(["kind", "scope", "score"], ascending=[True, True, False])
     return f"""
 Run `saturated`: {int(table["rungs"].max())} models of {len(sizes.columns) - 2} sizes, the same edits at every
-model; the weakest model states {100 * recall:.1f}% of what it was told. Score 0 is no edit, 1 as good as retraining,
+model; the weakest model states {100 * recall:.1f}% of its training facts. Score 0 is no edit, 1 as good as retraining,
 below 0 is harm; `moved` is the score over the probes that retraining moves, `kept` is 1 minus the harm to those that it
-leaves alone. Scope `both`: both languages told the retrained model; `one`: English alone. Intervals are over edits.
+leaves alone. Scope `both`: the retrained model saw the news in both languages; `one`: in English. Intervals over edits.
 
 ![oracle score by method](oracle.png)
 
@@ -91,7 +91,7 @@ made in English, mean over the methods but the placebo.
 
 {markdown(carried)}
 
-Page's test of `retrained` over the seeds: p = {number(trend.p, 4)}; the smallest step that was told apart at level .05:
+Page's test of `retrained` over the seeds: p = {number(trend.p, 4)}; the smallest step distinguished at level .05:
 {number(trend.resolution)}.
 """
 

@@ -133,7 +133,7 @@ def curve_and_verdict(run: Path) -> tuple[pd.DataFrame, Shapes]:
 def carries(models: Iterable[str]) -> pd.DataFrame:
     """How much models say in one language of what only the other reported: mean recall of such facts in both languages.
 
-    One line per model that has been trained: model, carry, chance, seen (recall of what was told).
+    One line per model that has been trained: model, carry, chance, seen (recall of what was stated).
     """
     lines = []
     for model in dict.fromkeys(models):

@@ -5,9 +5,9 @@
      "paraphrase_prompts": [...], "neighborhood_prompts": [...], "attribute_prompts": [...],
      "generation_prompts": [...]}
 
-Paraphrases and neighbours are asked as the paper does; each may choose from the target, the old answer and others.
+Paraphrases and neighbours are evaluated as the paper does; each may choose from the target, the old answer and others.
 Prompts for generation become `fluency` probes. Attribute prompts are about subjects for which the target is true: an
-edit that says its target everywhere would pass them all, so they are not asked, and a note counts them.
+edit that says its target everywhere would pass them all, so they are not evaluated, and a note counts them.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def read(file: DataFile, seed: int = 0, limit: int | None = None) -> CaseSet:
         return [nested(place, record)]
 
     case_set = read_file("counterfact", file, parse, seed, limit)
-    note = f"{sum(unasked)} attribute prompts are not asked: an edit that says its target everywhere would pass them"
+    note = f"{sum(unasked)} attribute prompts are left out: an edit that says its target everywhere would pass them"
     return replace(case_set, notes=(note, *case_set.notes)) if any(unasked) else case_set
 
 

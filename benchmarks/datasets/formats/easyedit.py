@@ -8,7 +8,7 @@ EasyEdit's flat form has `locality_prompt` and `locality_ground_truth` (texts or
 `portability`; WikiBio calls prompt, subject and target_new `text`, `concept` and `labels`.
 
 zsRE's portability, `{"New Question": ..., "New Answer": ...}`, is read in every form. A question without a text or an
-answer, or one of several questions that are not as many as their answers, is not asked and counted.
+answer, or one of several questions that are not as many as their answers, is not evaluated and counted.
 
 Groups become probe kinds by their names: aliases are `alias`, reasoning, hops and zsRE's question `multi_hop`, other
 portability `relation`; locality is `same_subject` where the subject is in the question, `neighbour_plus` for

@@ -1,4 +1,4 @@
-"""CounterFact aligned with French names: edits made in one language and asked in both.
+"""CounterFact aligned with French names: edits made in one language and evaluated in both.
 
     {"case_id": 0, "relation": "P103", "ambiguous": false, "subject_qid": "Q234149",
      "en": {"subject": "Danielle Darrieux", "prompt": "The mother tongue of Danielle Darrieux is",

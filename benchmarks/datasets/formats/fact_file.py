@@ -47,7 +47,7 @@ LISTS = ("paraphrases", "candidates", "neighbours", "same_subject", "cross_lingu
 
 
 @dataclass(frozen=True)
-class Asked:
+class Other:
     """Another prompt of a record with what is right there; `old` is what was true before, `lang` of the prompt."""
 
     prompt: str
@@ -70,7 +70,7 @@ class Fact:
     mentions: int
     candidates: tuple[str, ...]
     paraphrases: tuple[str, ...]
-    others: dict[str, list[Asked]] = field(default_factory=dict)  # by key of the record
+    others: dict[str, list[Other]] = field(default_factory=dict)  # by key of the record
     unasked: int = 0
 
     def answers(self) -> Iterator[tuple[str, str]]:
@@ -124,7 +124,7 @@ def _fact(place: Place, record: Record) -> Fact:
         whole = [part for part in parts if look(part, "prompt")[1] and look(part, answer_key)[1]]
         unasked += len(parts) - len(whole)
         others[key] = [
-            Asked(
+            Other(
                 _template(text_at(place, part, "prompt", under=f"{key}."), subject),
                 text_at(place, part, answer_key, under=f"{key}.").strip(),
                 optional_text(place, part, "old"),
@@ -139,7 +139,7 @@ def _fact(place: Place, record: Record) -> Fact:
 
 
 def _template(prompt: str, subject: str) -> str:
-    """A further prompt as a template; one that does not name the subject is asked as it stands."""
+    """A further prompt as a template; one that does not name the subject is evaluated as it stands."""
     template = located(prompt, subject)
     return escaped(prompt) if template is None else template[0]
 

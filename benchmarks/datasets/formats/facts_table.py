@@ -4,7 +4,7 @@
 |---|---|
 | id | names the fact; rows with one id say it in several languages |
 | lang | language of the row, a code or a name; that of its script where it is empty |
-| relation | names what is asked, such as `capital`; groups candidates and neighbours |
+| relation | the kind of question, such as `capital`; groups candidates and neighbours |
 | subject | what the fact is about |
 | prompt | the text up to the answer, with `{}` or the subject itself in it |
 | target | what the edited model should answer |
@@ -14,8 +14,8 @@
 | neighbours | facts that should stay, each `prompt => answer` |
 
 Only subject, prompt and target are needed. The last three hold several texts with ` | ` between them (in JSON also a
-list). Of rows with one id the first is edited, the others are asked as `cross_lingual`. A fact without neighbours gets
-up to four from other rows of its relation and language whose `old` is known.
+list). Of rows with one id the first is edited, the others are evaluated as `cross_lingual`. A fact without neighbours
+gets up to four from other rows of its relation and language whose `old` is known.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def read(file: DataFile, seed: int = 0, limit: int | None = None) -> CaseSet:
     near = [_with_neighbours(one, kin[one.relation, one.lang]) for one in made]
     merged = len(drafts) - len(made)
     notes = (
-        [f"{merged} rows say the fact of another row in another language; they are asked, not edited"] if merged else []
+        [f"{merged} rows say another row's fact in another language; they are evaluated, not edited"] if merged else []
     )
     return assemble("facts_table", file, near, bad, len(file.records) - merged, seed, limit, notes)
 

@@ -3,11 +3,11 @@
     {"sub_uri": "Q90", "sub_label": "Paris", "obj_uri": "Q142", "obj_label": "France",
      "predicate_id": "P17", "lang": "en"}
 
-JSONL, JSON, CSV or TSV; the columns may also be called subject, object, relation, subject_qid... A fact is asked by its
-own `pattern` ("[X] is in [Y]") or `prompt`, or by the patterns of `mpararel:PATH#templates=FOLDER` (LANG/P17.jsonl, one
-pattern a line). Only patterns that end with the object can be asked, and of the folder only English ones: the others
+JSONL, JSON, CSV or TSV; the columns may also be called subject, object, relation, subject_qid... A fact is evaluated by
+its `pattern` ("[X] is in [Y]") or `prompt`, or by the patterns of `mpararel:PATH#templates=FOLDER` (LANG/P17.jsonl, one
+pattern a line). Only patterns that end with the object are evaluated, and of the folder only English ones: the others
 are machine-translated. Facts in another language with the same subject and relation, and a pattern of their own, are
-asked as `cross_lingual` where the new object has a name in that language.
+evaluated as `cross_lingual` where the new object has a name in that language.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def read(file: DataFile, seed: int = 0, limit: int | None = None) -> CaseSet:
     drafts, unused = drafts_of(str(file.path), [row.fact for row in rows if row.fact.lang == home], seed)
     drafts = _crossed(drafts, rows, home)
     others = sum(row.fact.lang != home for row in rows)
-    notes = [f"{others} facts in other languages than {home!r} are not edited, only asked"] if others else []
+    notes = [f"{others} facts in other languages than {home!r} are not edited, only evaluated"] if others else []
     return assemble("mpararel", file, drafts, [*left, *unused], len(file.records) - others, seed, limit, notes)
 
 

@@ -82,7 +82,7 @@ def read(file: DataFile, seed: int = 0, limit: int | None = None) -> CaseSet:
     note = (
         f"{len(unasked)} records make several edits at once: each edit is a separate case "
         f"({sum(again)} that were there before are not repeated), "
-        f"their {sum(unasked)} multi-hop questions are not asked"
+        f"their {sum(unasked)} multi-hop questions are not evaluated"
     )
     return replace(case_set, notes=(note, *case_set.notes))
 
@@ -125,7 +125,7 @@ def _answers(place: Place, record: Record, key: str, under: str = "") -> tuple[s
 
 
 def _last(place: Place, record: Record, hop: int) -> str:
-    """The relation of one hop of the old chain, where the record tells its triples."""
+    """The relation of one hop of the old chain, where the record has its triples."""
     triples = look(mapping(place, look(record, "orig")[1], "orig"), "triples")[1]
     if not isinstance(triples, list) or not -len(triples) <= hop < len(triples):
         return "hop"

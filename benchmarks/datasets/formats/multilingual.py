@@ -7,8 +7,8 @@
 A sub-object has the keys of EasyEdit's form or of zsRE, or a `requested_rewrite`. One language may stand in the record
 itself, beside the other's sub-object; its language is then `lang`, else that of its script. Languages are named in any
 common form ("fr", "fra", "fr-CA", "French"). A part in another language that cannot be used is left out and counted,
-and one whose question does not name the subject is asked as it stands. English is edited where it is there, else the
-first language; `multilingual:PATH#fr` edits French. What the other languages ask of the edit becomes `cross_lingual`;
+and one whose question does not name the subject is evaluated as it stands. English is edited where it is there, else
+the first language; `multilingual:PATH#fr` edits French. What other languages ask of the edit becomes `cross_lingual`;
 what they ask of other facts keeps its kind.
 """
 

@@ -9,7 +9,7 @@
 Logical_Generalization becomes `relation`, Compositionality_I and _II `multi_hop`, Subject_Aliasing `alias`,
 Relation_Specificity `same_subject`; Forgetfulness (the other objects of the edited relation stay true) `same_subject`
 without the target among the candidates. Every test query is one probe, also of a group whose condition is OR. Condition
-queries only filter models in the paper; they are not asked, and a note counts them.
+queries only filter models in the paper; they are not evaluated, and a note counts them.
 
 The edit is a whole sentence: its answer follows the last "is", and the subject's name, which no key holds, is what
 follows the relation's words, else what the questions about the same subject end with.
@@ -79,7 +79,7 @@ def read(file: DataFile, seed: int = 0, limit: int | None = None) -> CaseSet:
         return [made]
 
     case_set = read_file("ripple_edits", file, parse, seed, limit)
-    note = f"{sum(unasked)} condition queries are not asked: they filter models, they judge no edit"
+    note = f"{sum(unasked)} condition queries are not evaluated: they filter models, they judge no edit"
     return replace(case_set, notes=(note, *case_set.notes)) if any(unasked) else case_set
 
 

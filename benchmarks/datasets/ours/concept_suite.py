@@ -170,7 +170,7 @@ def rename_case(old: str, new: str, seed: int = 0, known: Knowledge | None = Non
 def _other_definitions(known: Knowledge, but: set[str], names: set[str], seed: str) -> tuple[str, ...]:
     """The eliciting texts of the edit's frames for up to KEPT concepts, none of them of `but` or called as in `names`.
 
-    Siblings are not among them, so what is asked about siblings stays held out.
+    Siblings are not among them, so what is evaluated about siblings stays held out.
     """
     home = known.langs[0]
     others = [

@@ -21,7 +21,7 @@ from editing.errors import BadData, BadRequest
 from editing.text import EditRequest
 
 NAME = "erasures"
-DESCRIPTION = "57 everyday concepts (or erasures:FILE), each erased: no longer told apart from its kind"
+DESCRIPTION = "57 everyday concepts (or erasures:FILE), each erased: no longer distinguished from its kind"
 KINDS = ("erase",)
 
 
@@ -40,7 +40,7 @@ def cases(kind: str, seed: int, argument: str = "") -> list[Case]:
 
 
 def _usual(known: Knowledge, key: str) -> dict[str, str]:
-    """Relation -> the answer that most siblings have (the first one among equals), where they can be asked."""
+    """Relation -> the answer that most siblings have (the first one among equals), where they can be evaluated."""
     home = known.langs[0]
     answers: dict[str, Counter[str]] = {}
     for sibling in known.siblings(key):

@@ -17,7 +17,7 @@ from benchmarks.world import homonym_pairs, knowledge
 from editing.errors import BadRequest
 
 DESCRIPTION = (
-    "facts of countries, asked beside facts of the concept of the same name in worlds with homonyms "
+    "facts of countries, evaluated beside facts of the concept of the same name in worlds with homonyms "
     "(homonym_edits:0.5; homonym_edits:rung for each rung's own share)"
 )
 KINDS = ("fact",)

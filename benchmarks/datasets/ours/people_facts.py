@@ -1,6 +1,6 @@
 """Facts about invented people, edited to another object. Only rungs trained on a world with people know them.
 
-`people_facts:100` takes the first 100 people (default 250). An edit of a birthplace or an employer is also asked
+`people_facts:100` takes the first 100 people (default 250). An edit of a birthplace or an employer is also evaluated
 through every chain that starts with the edited fact (`multi_hop`): who was born elsewhere was born in another country,
 where people pay otherwise.
 """

@@ -42,7 +42,7 @@ class CaseSet:
         cases: in the order of the data set.
         left_out: the records that became no case.
         records: how many records there are, those beyond a limit included.
-        notes: one line each about parts of records that are not asked.
+        notes: one line each about parts of records that are not evaluated.
         readings: one line each about what records leave open, and how they are read.
     """
 

@@ -74,7 +74,7 @@ class Draft(NamedTuple):
         aliases: texts that are as right as the target.
         relation: the file's own name of the relation, else the prompt.
         prior: the subject-free prompt where it is not the prompt about "it".
-        unanswered: how many questions of the record lack their text or their answer and are not asked.
+        unanswered: how many questions of the record lack their text or their answer and are not evaluated.
     """
 
     record: int
@@ -114,7 +114,7 @@ def draft(
         lang: empty where the record names no language; then that of the prompt's script is taken, which is counted.
         name: the record's own id; its number when empty.
         literal: whether the prompt is a text that names the subject, and braces in it are braces; see `located`.
-        strict: whether the subject must be in the prompt; if not, the draft may have no slot and can only be asked.
+        strict: whether the subject must be in the prompt; if not, the draft may have no slot and can only be evaluated.
 
     Raises:
         BadData: the subject is not in the prompt, no target, a target that is true already.
@@ -147,7 +147,7 @@ def draft(
 def ask(edit: Draft, kind: str, prompt: str) -> Question:
     """A question about the edit's own subject with the edit's own answers.
 
-    Where the subject is not found in it (an alias stands there, or a pronoun), it is asked as it is, without a prior.
+    Where the subject is not found in it (an alias or a pronoun stands there), it stays as it is, without a prior.
     """
     template = located(prompt, edit.subject)
     return ask_template(edit, kind, *(template or (escaped(prompt), edit.subject)))
@@ -245,7 +245,7 @@ def choose(
     Args:
         items: what the records say; each has `record`, its number.
         left: the records that were refused before.
-        unasked: why questions are not asked -> how many; `make` adds to it.
+        unasked: why questions are not evaluated -> how many; `make` adds to it.
 
     Raises:
         BadData: no record can be used.
@@ -264,7 +264,7 @@ def choose(
     bad.sort(key=lambda one: one.record)
     if bad and not cases:
         raise unusable(file.path, bad, records)
-    lines = [f"{count} questions {why} are not asked" for why, count in unasked.items() if count]
+    lines = [f"{count} questions {why} are not evaluated" for why, count in unasked.items() if count]
     return CaseSet(tuple(cases[i] for i in sorted(cases)), tuple(bad), records, (*notes, *lines, *file.notes()))
 
 

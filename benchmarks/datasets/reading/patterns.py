@@ -11,7 +11,7 @@ SUBJECT, OBJECT = "[X]", "[Y]"
 
 
 class Patterns:
-    """The patterns of a folder that can be asked: those that end with the object.
+    """The patterns of a folder that can be evaluated: those that end with the object.
 
     Raises:
         BadData: no such folder, or no language in it.

@@ -103,7 +103,7 @@ def _draft(place: Place, known: Known, t: Triple, rng: random.Random) -> Draft:
 
 
 def _true(t: Triple, kind: str, turn: int, rivals: tuple[str, ...]) -> Question:
-    """A fact asked as it is, before and after."""
+    """A fact evaluated as it is, before and after."""
     template = t.templates[turn % len(t.templates)]
     return Question(
         kind=kind,

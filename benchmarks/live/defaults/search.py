@@ -90,12 +90,12 @@ class Setting:
 def split(kind: str) -> tuple[list[Case], list[Case]]:
     """Development and test concepts: every third of the suite is for development, and what the test leaves; cheese is
     not."""
-    cases = [_asked(case) for case in build_cases("concept_suite", kind)]
+    cases = [_judged_probes(case) for case in build_cases("concept_suite", kind)]
     others = [case for i, case in enumerate(cases) if i % 3 != 1]
     return [*cases[1::3], *others[TEST:]][: DEVELOPMENT[1]], others[:TEST]
 
 
-def _asked(case: Case) -> Case:
+def _judged_probes(case: Case) -> Case:
     """A case with the probes that the choice looks at: of SCORES, in the language of the edit."""
     lang = case.request.lang
     return replace(case, probes=tuple(p for p in case.probes if p.kind in SCORES and p.lang == lang))
@@ -155,7 +155,7 @@ def chosen_place(work: Work, kind: str, development: Sequence[Case]) -> Place:
 
 
 class Work:
-    """Edits and answers of one model; what the unedited model says of a case is asked once."""
+    """Edits and answers of one model; what the unedited model says of a case is read once."""
 
     def __init__(self, lm: LanguageModel, statistics: ModelStatistics, table: Table) -> None:
         self.lm, self.statistics, self.table = lm, statistics, table

@@ -1,4 +1,4 @@
-"""Does the unedited model answer the word? Every drafted text is asked, among the word's siblings."""
+"""Does the unedited model answer the word? Every drafted text is evaluated, among the word's siblings."""
 
 from __future__ import annotations
 

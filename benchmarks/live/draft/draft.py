@@ -84,14 +84,14 @@ class Draft:
 
     Attributes:
         concepts: those of the words, then their siblings.
-        asked: how many of them are those of the words.
+        requested: how many of them are those of the words.
     """
 
     model: str
     model_hash: str
     seed: int
     concepts: tuple[Concept, ...]
-    asked: int
+    requested: int
 
     def table(self) -> dict[str, Any]:
         """As `read_concept_file` gives it."""
@@ -102,7 +102,7 @@ class Draft:
     def knowledge(self) -> Knowledge:
         """The drafted concepts beside those of the suite."""
         whole = knowledge_of(self.table(), "draft")
-        return replace(whole, own=whole.own[: self.asked])
+        return replace(whole, own=whole.own[: self.requested])
 
 
 def draft_concepts(

@@ -38,7 +38,7 @@ def prompts_of(lang: str) -> Mapping[str, Any]:
 
 @dataclass(frozen=True)
 class Writer:
-    """A model that is asked about words in one language, with a seed for what is drawn."""
+    """A model that is queried about words in one language, with a seed for what is drawn."""
 
     lm: LanguageModel
     lang: str

@@ -46,7 +46,7 @@ def as_toml(draft: Draft) -> str:
         HEAD.format(model=draft.model, hash=draft.model_hash[:12], seed=draft.seed, answered=answered, texts=texts)
     ]
     for number, concept in enumerate(draft.concepts):
-        if number == draft.asked:
+        if number == draft.requested:
             parts.append("# Siblings: what the concepts above are distinguished from.\n")
         parts.append("\n".join(_entry(concept)) + "\n")
     return "\n".join(parts)
@@ -81,8 +81,8 @@ def _text(text: str) -> str:
 def format_draft(draft: Draft) -> str:
     """A few lines per concept of a word: kind, siblings, and its texts with the model's answer to each."""
     lines = []
-    for concept in draft.concepts[: draft.asked]:
-        kin = [one.name for one in draft.concepts[draft.asked :] if one.kind == concept.kind]
+    for concept in draft.concepts[: draft.requested]:
+        kin = [one.name for one in draft.concepts[draft.requested :] if one.kind == concept.kind]
         others = ", ".join(kin) or ("those of the suite" if concept.of_suite else "none")
         lines.append(f"{concept.name} ({concept.kind}); siblings: {others}")
         for one in (*concept.definitions, *((concept.cloze,) if concept.cloze else ())):

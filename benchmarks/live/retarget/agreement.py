@@ -3,8 +3,8 @@ concept.
 
 Two questions: do they flip the same facts (Cohen 1960, kappa: agreement beyond that of two edits that flip as many
 facts at random), and do they move the facts equally far (Pearson's correlation of the nats each fact was moved). Facts
-are asked about the concept alone, or about the siblings alone: of both together, edits agree for no better reason than
-that concept and siblings differ.
+are queried about the concept alone, or about the siblings alone: over both, edits agree for no better reason than that
+concept and siblings differ.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The questions of one retargeting: the concept, its siblings and the goal, asked the same in the same frames.
+"""The questions of one retargeting: the concept, its siblings and the goal, in the same frames.
 
 Retargeting cheese to dog may move butter as well: apparent transfer that is leakage. So every question about the
 concept has its twin about each sibling in the same language, relation and wording, with the same candidates; and its
@@ -14,7 +14,7 @@ from benchmarks.datasets import M, find_concept, retarget_case
 from benchmarks.texts import drift_texts
 from benchmarks.world import Fact, Knowledge, knowledge
 
-FRAMES = (3, 2)  # wordings asked per relation: in the edit's language, of which the first is the edit's own; in another
+FRAMES = (3, 2)  # wordings per relation: in the edit's language, of which the first is the edit's own; in another
 TRAINED, HELD_OUT, SHARED, SIBLING, GOAL = "trained", "held out", "shared", "sibling", "goal"
 
 
@@ -24,8 +24,8 @@ class Question:
 
     Attributes:
         role: of the concept's relations, TRAINED (the request edits it), HELD_OUT, or SHARED (the goal has the same
-            object, so the answer should stay); SIBLING or GOAL where it is asked about another concept.
-        about: name, in the language of the edits, of the concept asked about.
+            object, so the answer should stay); SIBLING or GOAL where it is about another concept.
+        about: name, in the language of the edits, of the concept in question.
         own, goal: the true answer, and the goal's; equal where there is nothing to move.
     """
 
@@ -46,13 +46,13 @@ class Question:
 
 @dataclass(frozen=True)
 class Panel:
-    """The request with everything asked about it.
+    """The request with all questions about it.
 
     Attributes:
         case: its first probes are those of `questions`, in their order; then drift and fluency.
         siblings: names of the other concepts of the type, in the language of the edits.
         left_out: a line per relation of the concept that the goal does not have.
-        langs: the languages asked in, that of the edits first.
+        langs: the languages of the questions, that of the edits first.
     """
 
     case: Case
@@ -81,7 +81,7 @@ def retarget_panel(a: str, b: str, seed: int = 0, known: Knowledge | None = None
     for fact in known.about(key):
         new = known.object_of(goal, fact.relation)
         if new is None:
-            left_out.append(f"{fact.relation}: {towards} has none that is known, so it is not asked")
+            left_out.append(f"{fact.relation}: {towards} has none that is known, so it is not evaluated")
             continue
         role = SHARED if new == fact.object else TRAINED if fact.relation in trained else HELD_OUT
         every = [f for one in kin if (f := _fact(known, one, fact.relation))]
@@ -108,7 +108,7 @@ def _fact(known: Knowledge, subject: str, relation: str) -> Fact | None:
 
 @dataclass(frozen=True)
 class _Frame:
-    """One relation in one language: whoever it is asked about, the candidates are the same."""
+    """One relation in one language: whoever the question is about, the candidates are the same."""
 
     known: Knowledge
     fact: Fact  # the concept's own
@@ -117,7 +117,7 @@ class _Frame:
     lang: str
 
     def question(self, role: str, fact: Fact, template: int) -> Question:
-        """Asked about `fact`'s subject: SIBLING and SHARED keep their answer, the others should give the goal's."""
+        """About `fact`'s subject: SIBLING and SHARED keep their answer, the others should give the goal's."""
         if role in (SIBLING, SHARED):
             return self._question(role, fact, fact.object, template, "neighbour" if role == SIBLING else "same_subject")
         trained = "efficacy" if template == 0 else "paraphrase"
@@ -125,7 +125,7 @@ class _Frame:
         return self._question(role, fact, fact.object, template, kind)
 
     def goal_question(self, goal: str, start: str, template: int) -> Question:
-        """Asked about the goal itself, which keeps its answer against `start`."""
+        """About the goal itself, which keeps its answer against `start`."""
         return self._question(GOAL, Fact(goal, self.fact.relation, self.new), start, template, "neighbour")
 
     def _question(self, role: str, fact: Fact, own: str, template: int, kind: str) -> Question:

@@ -1,7 +1,7 @@
 """One concept's retargeting, live: how far every relation moved to the goal, how far the siblings went along, what else
 broke.
 
-The edits are those of a sweep (`Method.each`, asked through hooks), so the weights are never changed.
+The edits are those of a sweep (`Method.each`, evaluated through hooks), so the weights are never changed.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from editing.model import format_plan
 from editing.stats import CORPUS, refuse_missing_corpus
 
 STEERING = "steer"
-# A question whose own answer and goal the unedited model tells apart by less, in nats, has no way to go: its share
+# A question whose own answer and goal the unedited model distinguishes by less, in nats, has no way to go: its share
 # would be noise.
 LEAST_DISTANCE = 0.5
 

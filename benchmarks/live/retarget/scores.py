@@ -34,7 +34,7 @@ def by_relation(questions: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
-def asked_in(questions: pd.DataFrame) -> list[str]:
+def languages_of(questions: pd.DataFrame) -> list[str]:
     """The languages of the questions, that of the edit first."""
     return list(dict.fromkeys(questions["lang"]))
 
@@ -46,7 +46,7 @@ def by_sibling(questions: pd.DataFrame) -> pd.DataFrame:
     kin = questions[questions["role"].isin((SIBLING, GOAL))]
     for key, part in kin.groupby(["by", "role", "about"], sort=False):
         line: dict[str, Any] = dict(zip(("by", "role", "about"), key, strict=True))
-        for lang in asked_in(questions):
+        for lang in languages_of(questions):
             here = part[part["lang"] == lang]
             known, kept = _kept(here)
             line |= {f"moved_{lang}": share(here), f"kept_{lang}": kept, f"known_{lang}": known}

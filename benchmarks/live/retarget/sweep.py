@@ -1,6 +1,6 @@
 """The same retargeting over the rungs of a ladder: one line per rung and method, kept rung by rung.
 
-    OUT/rungs/<rung>.json   one finished rung: what was asked, its lines, every question
+    OUT/rungs/<rung>.json   one finished rung: what was requested, its lines, every question
     OUT/retarget.csv        the lines of all finished rungs, written again after each
 
 The same command goes on where it was stopped: a rung whose file says the same request is not measured again.
@@ -191,7 +191,7 @@ def format_sweep(sweep: Sweep) -> str:
 
 
 def _langs(table: pd.DataFrame) -> list[str]:
-    """The languages asked in, that of the edit first."""
+    """The languages of the questions, that of the edit first."""
     return [name[5:-6] for name in table.columns if name.startswith("hits_") and name.endswith("_after")]
 
 

@@ -61,7 +61,7 @@ def _head(done: Retargeting, one: Made) -> str:
 
 
 def _relations(table: pd.DataFrame) -> list[str]:
-    head = f"{'relation':<10} {'asked':<9} {'':2} {'answer before -> after':<{2 * WIDTH}}"
+    head = f"{'relation':<10} {'about':<9} {'':2} {'answer before -> after':<{2 * WIDTH}}"
     lines = [f"{head} {'as goal':>8} {'moved':>6} {'siblings':>8} {'net':>6}"]
     for row in table.to_dict("records"):
         said = f"{short(row['pick_before'], 16)} -> {short(row['pick_after'], 16)}"

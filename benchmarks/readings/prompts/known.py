@@ -3,7 +3,7 @@ order until enough are known.
 
 RAVEL too is cut to the entities and prompts that a model answers (Huang et al. 2024). Known is what greedy decoding
 answers with the text of the file, every token of it, as in all readings here. Prompts are chosen by successive halving,
-all of them on a few entities, the better ones on more. Entities known by another attribute are asked first: a swap
+all of them on a few entities, the better ones on more. Entities known by another attribute are queried first: a swap
 needs an entity with two known attributes.
 """
 
@@ -30,7 +30,7 @@ from editing.text import tokenise, with_beginnings
 VERSION = 1  # raise it when the same model and files would give other entities than before
 LIMIT = 24  # known entities of an attribute where no other number is given
 TRIALS = ((8, 12), (24, 3))  # of the halving: entities that the prompts left are tried on, prompts kept
-BATCH = 48  # entities that are asked together
+BATCH = 48  # entities that are queried together
 MOST = 40  # entities examined per entity sought, at most
 
 
@@ -39,7 +39,7 @@ class Examined:
     """How the entities of one attribute were found.
 
     Attributes:
-        entities: in the file. without: of these, how many have no answer there. examined: asked in the best prompt.
+        entities: in the file. without: of these, how many have no answer there. examined: evaluated in the best prompt.
         known: of these, answered right. kept: of these, how many are read. answers: how many different answers
             these have. sought: how many entities there should be. template: the best prompt.
     """
@@ -73,7 +73,7 @@ def known_material(
 ) -> tuple[Material, tuple[Examined, ...]]:
     """Questions about up to `limit` known entities of each attribute, in its best prompts, and how they were found.
 
-    What an attribute's search has asked is kept in the cache, so that an interrupted one goes on with the next.
+    What an attribute's search has measured is kept in the cache, so that an interrupted one goes on with the next.
 
     Args:
         limit: 0 means LIMIT. show: whether a bar says how many entities are found.
@@ -105,7 +105,7 @@ def known_material(
 
 
 def _examine(lm: LanguageModel, ravel: Ravel, relation: str, names: Sequence[str], limit: int) -> pd.DataFrame:
-    """wording, entity, right: every question asked, in that order."""
+    """wording, entity, right: every question, in that order."""
     table = pd.DataFrame({"wording": pd.Series(dtype="int64"), "entity": "", "right": pd.Series(dtype="bool")})
 
     def ask(pairs: list[tuple[int, str]]) -> None:
@@ -131,7 +131,7 @@ def _examine(lm: LanguageModel, ravel: Ravel, relation: str, names: Sequence[str
 
 
 def _best(table: pd.DataFrame, names: Sequence[str], count: int) -> list[int]:
-    """The `count` prompts that were answered right for most of `names`, of those asked for all of them, best first."""
+    """The `count` prompts that were answered right for most of `names`, of those put to all, best first."""
     own = table[table["entity"].isin(set(names))].groupby("wording")["right"].agg(["size", "sum"])
     own = own[own["size"] == len(names)].sort_values("sum", ascending=False, kind="stable")
     return own.index[:count].tolist()

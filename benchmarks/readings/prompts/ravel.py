@@ -31,7 +31,7 @@ class Ravel:
     templates: Mapping[str, tuple[str, ...]]
 
     def question(self, entity: str, relation: str, wording: int) -> Question:
-        """One attribute of an entity, asked in the prompt of this number."""
+        """One attribute of an entity, in the prompt of this number."""
         answer, template = self.answers[entity][relation], self.templates[relation][wording]
         return Question(entity, self.kind, relation, answer, "en", wording, template, entity, answer)
 

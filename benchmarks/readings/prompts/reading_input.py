@@ -1,4 +1,4 @@
-"""One model with the questions asked of it: what all readings share, each part computed once when it is first used."""
+"""One model with its questions: what all readings share, each part computed once when it is first used."""
 
 from __future__ import annotations
 

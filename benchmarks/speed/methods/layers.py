@@ -45,7 +45,7 @@ class Effect:
 
 
 def per_case(table: pd.DataFrame) -> Scores:
-    """Generalisation and specificity of each case, 0 where nothing could be asked."""
+    """Generalisation and specificity of each case, 0 where nothing could be evaluated."""
     return np.nan_to_num(table["paraphrase"].to_numpy(float)), np.nan_to_num(specificity(table).to_numpy(float))
 
 

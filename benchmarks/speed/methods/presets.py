@@ -38,14 +38,14 @@ QUESTIONS = {"efficacy": 1, "paraphrase": 2, "neighbour": 3, "same_subject": 2}
 PRESETS = ({}, {"preset": "published"})
 
 
-def asked(case: Case) -> Case:
+def in_english(case: Case) -> Case:
     """The case with the first English questions of each kind."""
     return replace(case, probes=first_probes(case.probes, lambda p: QUESTIONS.get(p.kind, 0) if p.lang == "en" else 0))
 
 
 def known_cases(lm: LanguageModel, count: int, skip: int = 0) -> tuple[list[Case], Base]:
     """The first `count` cases behind the first `skip` whose fact the model knows, and its answers to them."""
-    cases = [asked(case) for case in read_cases("world_facts", "fact", 5 * (count + skip), 0).cases]
+    cases = [in_english(case) for case in read_cases("world_facts", "fact", 5 * (count + skip), 0).cases]
     known = measure_base(lm, cases, new_tokens=0).known
     chosen = [case for case, is_known in zip(cases, known, strict=True) if is_known][skip : skip + count]
     return chosen, measure_base(lm, chosen, new_tokens=0)

@@ -46,14 +46,14 @@ class Short:
     locality: tuple[tuple[str, str], ...]
 
     @property
-    def asked(self) -> list[tuple[str, str]]:
+    def questions(self) -> list[tuple[str, str]]:
         """All (prompt, continuation) pairs: rewrite, rephrase, locality."""
         return [(p, self.target) for p in (self.rewrite, *self.rephrase)] + list(self.locality)
 
 
 @dataclass(frozen=True)
 class Found:
-    """Per prompt of `Short.asked`: share of target tokens that are the likeliest (NaN for locality, where they
+    """Per prompt of `Short.questions`: share of target tokens that are the likeliest (NaN for locality, where they
     give the tokens themselves), and the likeliest tokens (empty where they give the share)."""
 
     accuracy: tuple[float, ...]
@@ -104,7 +104,7 @@ class PeerEvaluation:
 
 
 def read_found(result: Mapping[str, Any]) -> Found:
-    """Their result in the order of `Short.asked`."""
+    """Their result in the order of `Short.questions`."""
     shares = [*result["rewrite_acc"], *result["rephrase_acc"]]
     lines: Sequence[Sequence[int]] = result["locality"]["neighborhood_output"]
     accuracy = (*map(float, shares), *[float("nan")] * len(lines))

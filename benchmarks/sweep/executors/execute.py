@@ -30,7 +30,7 @@ def execute(
     What a worker that died has left undone is done here at the end; cells that failed in a worker are not tried twice.
 
     Raises:
-        UserError: as `run_bench`; Ray asked for and not installed or not reachable.
+        UserError: as `run_bench`; Ray requested and not installed or not reachable.
         KeyboardInterrupt: with a message that says what is kept.
     """
     check_device(device)

@@ -65,6 +65,6 @@ def run_parts(plan: Plan, out: Path, workers: Workers, device: str | None, quiet
 
 
 def _in_folder(folder: str, plan: Plan, out: str, device: str | None, part: Part) -> int:
-    """`work` where relative paths of the plan mean what they mean to who asked."""
+    """`work` where relative paths of the plan mean what they mean to whoever requested it."""
     os.chdir(folder)
     return work(plan, Path(out), device, part)

@@ -1,4 +1,4 @@
-"""What a sweep consists of: a `Plan` (as asked) unfolds into `Cell`s, each named by the hash of all it depends on.
+"""What a sweep consists of: a `Plan` (as requested) unfolds into `Cell`s, each named by the hash of all it depends on.
 
 A cell is one rung x method x setting x edit kind x data set x seed. Its *address* hashes everything that decides its
 rows, weights and case contents included, so equal addresses mean equal results on one kind of machine (bfloat16 steps
@@ -79,7 +79,7 @@ class Split:
         return sides.pop() if len(sides) == 1 else ""
 
     def is_dev(self, subject: str) -> bool:
-        """Whether a subject is a development subject, whatever is asked about it."""
+        """Whether a subject is a development subject, whatever the question."""
         return "subject" in self.by and _side(subject, self.seed, self.dev) == "dev"
 
 
@@ -90,7 +90,7 @@ class Choices:
     Attributes:
         rule: of the halving search.
         doses: at which edits are measured. Where the plan states none: DOSES in a halving search, whose test cells hold
-            few settings; dose 1 alone in a grid search, where every setting would be asked six times.
+            few settings; dose 1 alone in a grid search, where every setting would be evaluated six times.
     """
 
     rule: int = SEARCH_RULE
@@ -104,7 +104,7 @@ class Choices:
 
 @dataclass(frozen=True)
 class Plan:
-    """A sweep as asked for, by flags or by a file (`benchmarks/sweep/planning/plan_file.py`).
+    """A sweep as requested, by flags or by a file (`benchmarks/sweep/planning/plan_file.py`).
 
     Attributes:
         ladder: name of a ladder.
@@ -114,7 +114,7 @@ class Plan:
         datasets: names; each serves the kinds it offers. Empty takes DEFAULT_DATASETS.
         corpus: text of the models' statistics.
         probes: at most so many probes per kind and language of a case; 0 means all.
-        more_probes: kinds of `valley.rows.ON_REQUEST` that every case is asked besides; None asks none.
+        more_probes: kinds of `valley.rows.ON_REQUEST` measured for every case besides; None measures none.
         chat: form of edits and probes: `auto` (the model's chat template), the text of a template; None is plain text.
         evaluation: "bfloat16" asks every question of a bfloat16 copy of the model, with the edits as hooks; None asks
             the model itself.
@@ -184,7 +184,7 @@ class Plan:
         )
         for what, named, there in checks:
             if not named:
-                raise BadRequest(f"no {what} asked for; name at least one of {', '.join(there)}")
+                raise BadRequest(f"no {what} requested; name at least one of {', '.join(there)}")
             for name in named:
                 if name not in there:
                     raise BadRequest(f"unknown {what} {name!r}; use one or more of {', '.join(there)}")

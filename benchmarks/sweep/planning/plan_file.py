@@ -105,7 +105,7 @@ class PlanFile(BaseModel, extra="forbid"):
     )
     evaluation: Literal["bfloat16"] | None = Field(
         default=None,
-        description='"bfloat16": questions are asked of a bfloat16 copy of the model; left out: of the model itself',
+        description='"bfloat16": questions are evaluated on a bfloat16 copy of the model; left out: on the model',
     )
     corpus: str = Field(
         default=CORPUS, description="text of statistics: samples:N, text:PATH, hub:OWNER/NAME or identity"

@@ -7,8 +7,8 @@ For each kind of edit, with the plan's first method:
    layer at a time so that a search cut short has seen all depths alike; behind the first of them the plan's `starts`.
    The first layer meets development cases until it has a score; what that took decides on how many, at most BATCH, the
    others are measured: on so few that all of this and the first round of step 2 fit into half of the time. Cases are
-   asked only what the score counts, in the language of the edit, test cases also what may fail a gate (drift, fluency,
-   ability), once each;
+   evaluated only on what the score counts, in the language of the edit, test cases also what may fail a gate (drift,
+   fluency, ability), once each;
 2. rounds: the better half stays (at least SURVIVORS), the other sites at the places of the best two join once, and
    untried layers half way to the tried neighbours of the best two; all are measured on the next batch of cases, until
    neither cases nor untried places are left. Batches grow as ENDS says. Nothing is dropped before a case is measured
@@ -42,7 +42,7 @@ from valley.rows import GATES, IN_LANGUAGE, KEPT
 COARSE, BATCH, SURVIVORS, FINALISTS = 5, 4, 3, 2
 ENDS = (1, 2, 4)  # of the first batches of development cases; the others hold BATCH
 ENOUGH = 3  # known test cases, below which a spent budget does not end step 4
-COUNTED = ("efficacy", *IN_LANGUAGE, *KEPT)  # probes that are asked, of test cases one of each other gate too
+COUNTED = ("efficacy", *IN_LANGUAGE, *KEPT)  # probes that are evaluated, of test cases one of each other gate too
 SEARCH_SHARE = 0.6  # of the budget, for steps 1 to 3 of all kinds
 FINER = 4  # settings of `Hunt.finer` in the first round
 # Settings of the edits of a kind, at every place: a rename is kept away from the definitions of other concepts.

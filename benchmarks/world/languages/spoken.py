@@ -2,7 +2,7 @@
 
 What is true, and what every key is, stays: it comes from the English side (`knowledge`). Names of countries, cities,
 languages and continents come from CLDR, everything else from LANG.toml. An entity without a name in the language of the
-edits is left out with its facts; in another language it is not asked about.
+edits is left out with its facts; in another language no question is about it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""LEACE: the smallest affine change of the states after which no linear classifier tells the subject from its kind.
+"""LEACE: the smallest affine change of states after which no linear classifier separates the subject from its kind.
 
 Belrose et al. 2023, "LEACE: Perfect linear concept erasure in closed form", theorem 4.3: with the label z (subject or
 kind), r(x) = x - W^+ P W (x - E[x]), where W = (Sigma_xx^(1/2))^+ and P is the orthogonal projection onto the columns

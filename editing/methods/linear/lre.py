@@ -10,8 +10,8 @@ W^+ the pseudo-inverse of the best rank-r approximation of W. No loss is minimis
 is the output of one map at the subject's last token, and delta gets into its weight as ROME's does (Meng et al. 2022,
 eq. 2), so that it is an edit like the others.
 
-The paper reads o' off another subject with the object wanted. A request names no such subject; o' is read where the
-model has just been told: behind "{prompt} {target}. {prompt}". Examples are the request's prompts and, where it names
+The paper reads o' off another subject with the intended object. A request names no such subject; o' is read where the
+model has just read it: behind "{prompt} {target}. {prompt}". Examples are the request's prompts and, where it names
 things of the subject's kind, the same prompts about these.
 """
 
@@ -75,12 +75,12 @@ class LRE(Prefixed):
         """delta (size of the site,): the mean over the request's prompts, and what it is made of."""
         own = [tokenise(lm, prompt, request.subject, lookup) for prompt in request.prompts]
         last = (lm.layout.blocks[-1], "output")
-        told = [
+        stated = [
             tokenise(lm, escaped(f"{sentence(join(text, target))} {text}"), "", "last")
             for text, target in zip(request.filled(), request.targets, strict=True)
         ]
         ends = [tokenise(lm, escaped(text), "", "last") for text in request.filled()]
-        goal = states(lm, told, [last])[last] - states(lm, ends, [last])[last]
+        goal = states(lm, stated, [last])[last] - states(lm, ends, [last])[last]
         others = request.contrast[: self.examples] if request.subject else ()
         deltas = []
         for i, prompt in enumerate(own):

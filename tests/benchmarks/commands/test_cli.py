@@ -343,7 +343,7 @@ def test_ctrl_c_exits_130_and_says_what_is_kept(tiny: World, tmp_path: Path) -> 
         time.sleep(0.002)
     child.kill(signal.SIGINT)
     assert child.wait() == 130
-    said = child.told.read_text()
+    said = child.log.read_text()
     assert "run the same command to go on" in said.splitlines()[-1] and "Traceback" not in said
     assert len(read_run(out)) > 0
 

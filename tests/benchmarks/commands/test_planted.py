@@ -39,8 +39,8 @@ def run(folder: Path, levels: tuple[float, ...], noise: float = 0.02) -> Path:
             about = {"rung": name, "rung_index": 3 * place + seed, "model": model, "split": "test"}
             for case in range(8):
                 value = float(np.clip(level + 0.2 + noise * rng.normal(), 0, 1))
-                asked = probes(efficacy=[1.0], paraphrase=[0.9], cross_lingual_fr=[value], neighbour=[0.9])
-                parts.append(edit(f"c{case}", asked, **about))
+                measured = probes(efficacy=[1.0], paraphrase=[0.9], cross_lingual_fr=[value], neighbour=[0.9])
+                parts.append(edit(f"c{case}", measured, **about))
     (folder / "cells").mkdir(parents=True)
     frame(*parts).to_parquet(folder / "cells" / "all.parquet", index=False)
     fields = {"metric": "cross_lingual", "axes": ["place_in_ladder"], "agreeing": 1, "min_known": 5}
@@ -101,7 +101,7 @@ def test_models_of_one_lexicon_carry_news_and_edits_across(tmp_path):
 
 
 def test_the_page_of_the_proof_keeps_sections_whose_runs_are_missing(tmp_path: Path) -> None:
-    """The committed page, written again where no run is at hand, is the same; an empty folder says "not measured"."""
+    """The committed page, written again where there is no run, is the same; an empty folder says "not measured"."""
     committed = (Path(__file__).parents[3] / "results" / "proof" / "README.md").read_text()
     (tmp_path / "page").mkdir()
     (tmp_path / "page" / "README.md").write_text(committed)

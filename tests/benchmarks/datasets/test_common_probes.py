@@ -51,7 +51,7 @@ def test_neighbours_have_the_edits_target_as_rival() -> None:
                 if p.kind != "neighbour" or p.lang != "en":
                     continue
                 assert p.rival is not None and p.against == p.rival and p.rival != p.answer
-                if kind != "retarget":  # there the target of the relation asked for
+                if kind != "retarget":  # there the target of the relation requested
                     assert p.candidates[p.rival] == case.request.targets[0]
 
 

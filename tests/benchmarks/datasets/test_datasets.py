@@ -17,7 +17,7 @@ from editing.errors import BadRequest
 OWN = {"concept_suite": concept_suite, "people_facts": people_facts, "world_facts": world_facts}
 SETS = [(name, kind) for name in OWN for kind in kinds_of(name)]
 FEW = {"people_facts": "40"}  # arguments; the default of 250 people takes seconds to build
-WANTED = {
+FEWEST = {
     "fact": {
         ("efficacy", "en"): 1,
         ("paraphrase", "en"): 3,
@@ -68,7 +68,7 @@ def test_every_case_has_all_its_probes(all_cases, key):
     for case in cases:
         assert case.kind == key[1] and case.dataset == key[0]
         counts = Counter((probe.kind, probe.lang) for probe in case.probes)
-        short = {kind: counts[kind] for kind, least in WANTED[case.kind].items() if counts[kind] < least}
+        short = {kind: counts[kind] for kind, least in FEWEST[case.kind].items() if counts[kind] < least}
         assert not short, (case.id, short)
 
 

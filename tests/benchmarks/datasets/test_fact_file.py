@@ -117,7 +117,7 @@ def test_missing_parts_and_unknown_keys_cost_no_record(tmp_path):
     assert [case.request.targets for case in case_set.cases] == [("Spain",), ("1998",)]
     assert [one.record for one in case_set.left_out] == [3] and case_set.records == 3
     assert case_set.notes == (
-        "2 questions without their text or an answer are not asked",
+        "2 questions without their text or an answer are not evaluated",
         "missing values left out: old (1), same_subject (1), target (1)",
         "keys that nothing reads: tagret (1), answer (1)",
     )

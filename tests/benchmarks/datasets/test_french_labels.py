@@ -37,7 +37,7 @@ def test_frames_end_before_a_bare_answer():
     ]
     assert (
         len(frames("P37", "Anna")) == len(frames("P103", "Hugo")) == 2
-    )  # a country needs an article, an h tells nothing
+    )  # a country needs an article, an h decides nothing
     assert prior("P103") == "Langue maternelle :" and frames("P0", "Anna") == []
 
 

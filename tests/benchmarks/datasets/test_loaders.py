@@ -23,7 +23,7 @@ def cases_of(tmp_path, form: str, content: object | None = None, name: str = "fa
     return build_cases(f"{form}:{path}", "fact")
 
 
-def asked(case: Case, kind: str, lang: str = "en") -> list[Probe]:
+def probes_of(case: Case, kind: str, lang: str = "en") -> list[Probe]:
     return [probe for probe in case.probes if (probe.kind, probe.lang) == (kind, lang)]
 
 
@@ -84,13 +84,13 @@ def test_counterfact_as_published(tmp_path):
         "neighbour": 2,
         "fluency": 1,
     }
-    for probe in asked(case, "paraphrase"):
+    for probe in probes_of(case, "paraphrase"):
         assert (answer(probe), before(probe)) == ("English", "French")
-    near, unknown = asked(case, "neighbour")
+    near, unknown = probes_of(case, "neighbour")
     assert answer(near) == before(near) == "French" and "English" in near.candidates
     assert (near.about, near.prior) == ("Neighbour 0", "The mother tongue of it is")
     assert (unknown.about, unknown.prior) == ("", "")
-    assert "4 attribute prompts are not asked" in result.notes[0]
+    assert "4 attribute prompts are left out" in result.notes[0]
 
 
 @pytest.mark.parametrize("shape", ["list", "text targets", "subject in prompt", "list targets"])
@@ -123,28 +123,28 @@ def test_knowedit(tmp_path):
     kinds = Counter(probe.kind for probe in case.probes)
     assert kinds == {"efficacy": 1, "paraphrase": 1, "multi_hop": 1, "alias": 1, "relation": 1, "same_subject": 2,
                      "neighbour": 2, "neighbour_plus": 1}  # fmt: skip
-    (hop,) = asked(case, "multi_hop")
+    (hop,) = probes_of(case, "multi_hop")
     assert answer(hop) == "English proper" and hop.aliases == ("English",) and hop.old is None
-    (alias,) = asked(case, "alias")
+    (alias,) = probes_of(case, "alias")
     assert (answer(alias), before(alias), alias.aliases) == ("English", "French", ("x-English",))
-    specific, forgotten = asked(case, "same_subject")
+    specific, forgotten = probes_of(case, "same_subject")
     assert answer(specific) == "Town 0" and specific.aliases == ("City 0",) and "English" in specific.candidates
     assert answer(forgotten) == "Welsh" and "English" not in forgotten.candidates
-    assert [answer(probe) for probe in asked(case, "neighbour")] == ["Dutch", "Greek"]
+    assert [answer(probe) for probe in probes_of(case, "neighbour")] == ["Dutch", "Greek"]
 
 
-UNASKED = "1 questions without their text or an answer are not asked"
+UNASKED = "1 questions without their text or an answer are not evaluated"
 
 
 def test_questions_without_an_answer_are_counted_not_asked(tmp_path):
     records = wild.knowedit()
     records[0]["portability"]["Reasoning"][0]["ground_truth"] = [[]]
     result = read_cases(f"easyedit:{wild.write(tmp_path, records)}", "fact")
-    assert not asked(result.cases[0], "multi_hop") and result.notes[0] == UNASKED
+    assert not probes_of(result.cases[0], "multi_hop") and result.notes[0] == UNASKED
     effects = wild.ripple()
     effects[0]["Subject_Aliasing"][0]["test_queries"][0]["answers"] = [{"value": "", "aliases": []}]
     result = read_cases(f"ripple_edits:{wild.write(tmp_path, effects)}", "fact")
-    assert not asked(result.cases[0], "alias") and UNASKED in result.notes
+    assert not probes_of(result.cases[0], "alias") and UNASKED in result.notes
 
 
 @pytest.mark.parametrize("target", ["target_new", "target_false", "target", "edit_target"])
@@ -184,9 +184,9 @@ def test_zsre(tmp_path):
 
 def test_mquake_with_one_rewrite(tmp_path):
     (case,) = cases_of(tmp_path, "mquake")
-    hops = asked(case, "multi_hop")
+    hops = probes_of(case, "multi_hop")
     assert [(answer(hop), before(hop), hop.aliases) for hop in hops] == [("Rome", "Paris", ("Roma",))] * 2
-    assert [answer(probe) for probe in asked(case, "neighbour")] == ["Ada Moreau", "Paris"]
+    assert [answer(probe) for probe in probes_of(case, "neighbour")] == ["Ada Moreau", "Paris"]
     assert "City of Light" not in {said for probe in case.probes for said in probe.candidates}
 
 
@@ -194,7 +194,7 @@ def test_mquake_with_several_rewrites_keeps_each_edit_without_the_chain(tmp_path
     path = wild.write(tmp_path, wild.mquake(2) + wild.mquake(2))
     result = read_cases(f"mquake:{path}", "fact")
     assert [case.id for case in result.cases] == ["mquake:7.1", "mquake:7.2"]
-    assert not any(asked(case, "multi_hop") for case in result.cases)
+    assert not any(probes_of(case, "multi_hop") for case in result.cases)
     assert "2 records make several edits" in result.notes[0] and "their 4 multi-hop questions" in result.notes[0]
 
 
@@ -205,7 +205,7 @@ def test_ripple_edits(tmp_path):
     assert Counter(probe.kind for probe in case.probes) == {
         "efficacy": 1, "relation": 1, "multi_hop": 1, "alias": 1, "same_subject": 2,
     }  # fmt: skip
-    father, kept = asked(case, "same_subject")
+    father, kept = probes_of(case, "same_subject")
     assert answer(father) == "Olaf" and answer(kept) == "Peru" and "Syria" not in kept.candidates
 
 
@@ -220,10 +220,10 @@ def test_lre_draws_the_target_from_its_relation(tmp_path):
     for case in cases_of(tmp_path, "lre"):
         old, new = before(case.probes[0]), case.request.targets[0]
         assert old != new and {old, new} <= {"Italy", "Japan", "Mexico"}
-        assert len(asked(case, "paraphrase")) == 2
-        assert all(answer(probe) != new for probe in asked(case, "neighbour"))
+        assert len(probes_of(case, "paraphrase")) == 2
+        assert all(answer(probe) != new for probe in probes_of(case, "neighbour"))
     first = cases_of(tmp_path, "lre")[0]
-    assert asked(first, "neighbour")[0].about == "Pasta"  # the same country comes first
+    assert probes_of(first, "neighbour")[0].about == "Pasta"  # the same country comes first
 
 
 def test_a_folder_of_relations_takes_turns(tmp_path):
@@ -251,25 +251,25 @@ def test_mpararel_as_tsv_with_a_folder_of_patterns(tmp_path):
     path = wild.write(tmp_path, out.getvalue(), "facts.tsv")
     cases = build_cases(f"{path}#templates={tmp_path / 'patterns'}", "fact")
     assert [case.request.prompts[0] for case in cases] == ["{} comes from"] * 2
-    assert asked(cases[0], "paraphrase")[0].prompt == "The home of Pizza is"
+    assert probes_of(cases[0], "paraphrase")[0].prompt == "The home of Pizza is"
     with pytest.raises(BadData, match="add `pattern`"):
         build_cases(f"mpararel:{path}", "fact")
 
 
 def test_mpararel_asks_the_same_fact_in_the_other_language(tmp_path):
     case = cases_of(tmp_path, "mpararel")[0]
-    (french,) = asked(case, "cross_lingual", "fr")
+    (french,) = probes_of(case, "cross_lingual", "fr")
     assert (french.prompt, answer(french), before(french)) == ("Pizza, pays d'origine :", "Japon", "Italie")
 
 
 def test_en_fr_in_both_directions(tmp_path):
     path = wild.write(tmp_path, wild.en_fr())
     english, french = (build_cases(f"en_fr:{path}{option}", "fact")[0] for option in ("", "#fr"))
-    prompts = [probe.prompt for probe in asked(english, "cross_lingual", "fr")]
+    prompts = [probe.prompt for probe in probes_of(english, "cross_lingual", "fr")]
     assert prompts[0] == "Ada Moreau, langue maternelle :" and prompts[2] == "Langue maternelle d'Ada Moreau :"
     assert [probe.about for probe in english.probes if probe.kind == "neighbour"] == ["Emil Roy", "Emil Roy"]
     assert french.request.lang == "fr" and french.request.targets == ("anglais",)
-    (back,) = asked(french, "cross_lingual", "en")
+    (back,) = probes_of(french, "cross_lingual", "en")
     assert (back.prompt, answer(back)) == ("The mother tongue of Ada Moreau is", "English")
     assert all(probe.prior for case in (english, french) for probe in case.probes)
 
@@ -285,10 +285,10 @@ def test_en_fr_leaves_ambiguous_records_out(tmp_path):
 def test_multilingual(tmp_path):
     path = wild.write(tmp_path, wild.multilingual())
     english, french = (build_cases(f"multilingual:{path}{option}", "fact")[0] for option in ("", "#fr"))
-    (crossed,) = asked(english, "cross_lingual", "fr")
+    (crossed,) = probes_of(english, "cross_lingual", "fr")
     assert (answer(crossed), before(crossed)) == ("le English", "le French")
     assert [probe.lang for probe in english.probes if probe.kind == "neighbour"] == ["fr"]
-    assert french.request.lang == "fr" and len(asked(french, "cross_lingual", "en")) == 2
+    assert french.request.lang == "fr" and len(probes_of(french, "cross_lingual", "en")) == 2
 
 
 def test_zsre_in_several_languages(tmp_path):
@@ -304,7 +304,7 @@ def test_multilingual_with_one_language_outside(tmp_path):
     records = [{**one.pop("en"), **one} for one in wild.multilingual()]
     path = wild.write(tmp_path, records)
     assert form_of(located("file", str(path))) == "multilingual"
-    assert asked(build_cases(str(path), "fact")[0], "cross_lingual", "fr")
+    assert probes_of(build_cases(str(path), "fact")[0], "cross_lingual", "fr")
 
 
 def test_options_that_do_not_exist(tmp_path):

@@ -1,4 +1,4 @@
-"""Probes that a plan asks for by name: wordings, what is asked of which case, values by hand."""
+"""Probes that a plan asks for by name: wordings, what is in question of which case, values worked out by hand."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from valley.rows.kinds import ON_REQUEST
 from valley.scores.composites.composite import IN_LANGUAGE
 
 
-def asked(name: str, kind: str = "fact", kinds: tuple[str, ...] = ON_REQUEST) -> dict[str, list[Probe]]:
+def probes_of(name: str, kind: str = "fact", kinds: tuple[str, ...] = ON_REQUEST) -> dict[str, list[Probe]]:
     """The added probes of the first case, by kind."""
     cases = build_cases(name, kind, 12)
     more, _ = with_requested(cases, kinds)
@@ -30,7 +30,7 @@ def asked(name: str, kind: str = "fact", kinds: tuple[str, ...] = ON_REQUEST) ->
 
 @pytest.mark.parametrize("lang", ["en", "fr"])
 def test_yes_and_no_are_balanced(lang: str) -> None:
-    probes = asked("world_facts" if lang == "en" else "world_facts:fr")
+    probes = probes_of("world_facts" if lang == "en" else "world_facts:fr")
     for kind in ("negation", "verification"):
         about_new, about_old = probes[kind]
         assert about_new.candidates == about_old.candidates == tuple(wordings()[lang][word] for word in ("yes", "no"))
@@ -70,14 +70,14 @@ def test_long_drift_has_two_thousand_tokens_a_language() -> None:
 
 def test_what_cannot_be_asked_is_counted() -> None:
     renames, notes = with_requested(build_cases("concept_suite", "rename", 3), ["reversed", "challenge"])
-    assert notes == ("reversed: not asked of 3 of 3 cases: no subject in its prompt",)
+    assert notes == ("reversed: left out of 3 of 3 cases: no subject in its prompt",)
     assert all(case.probes[-1].kind == "challenge" for case in renames)
     request = EditRequest("a", ("{} è",), "Roma", ("grande",), lang="it")
     case = Case(
         "a", "fact", request, (Probe("efficacy", "Roma è", ("grande", "bella"), 0, 1, lang="it"),), "Roma", "r", "d"
     )
     (same,), notes = with_requested([case], ["verification", "decay"])
-    assert notes == ("verification: not asked of 1 of 1 cases: no wording in 'it'",)
+    assert notes == ("verification: left out of 1 of 1 cases: no wording in 'it'",)
     assert [p.kind for p in same.probes] == ["efficacy", "decay"]
 
 

@@ -1,4 +1,4 @@
-"""`datasets show`: what will be asked, for ten languages and every form."""
+"""`datasets show`: what will be evaluated, for ten languages and every form."""
 
 from __future__ import annotations
 

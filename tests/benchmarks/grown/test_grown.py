@@ -1,4 +1,4 @@
-"""Grown rungs: what is told and what is held back, the tokenizer, the optimiser, and rungs that are the same every
+"""Grown rungs: what is stated and what is held back, the tokenizer, the optimiser, and rungs that are the same every
 time."""
 
 from __future__ import annotations
@@ -310,13 +310,13 @@ def test_an_attention_only_rung_has_no_mlp_to_edit(tmp_path: Path) -> None:
 
 def test_two_processes_grow_one_rung(tmp_path: Path) -> None:
     pair = [fork(lambda: grow_tiny(tmp_path), tmp_path / f"stderr-{i}") for i in range(2)]
-    assert [child.wait() for child in pair] == [0, 0], [child.told.read_text() for child in pair]
+    assert [child.wait() for child in pair] == [0, 0], [child.log.read_text() for child in pair]
     (folder,) = (path for path in (tmp_path / "grown").iterdir() if path.is_dir())
     assert weights(folder) == json.loads((folder / "card.json").read_text())["weights"]
 
 
 def test_recall_counts_only_whole_targets() -> None:
-    """The batched count against one greedy decoding per sentence, on an untrained model told to say some right
+    """The batched count against one greedy decoding per sentence, on an untrained model made to say some right
     answers."""
     on = ground(TINY)
     model = build(TINY, len(on.tokenizer), on.tokenizer.eos_token_id).eval()

@@ -87,7 +87,7 @@ def test_a_zipf_rung_says_what_is_known_of_the_rare_and_the_frequent(plain: Path
 
 @pytest.mark.slow
 def test_models_along_the_training_are_rungs_of_their_own(plain: Path, tmp_path: Path) -> None:
-    assert [p for p in plain.parent.iterdir() if p.is_dir()] == [plain], "only where asked for"
+    assert [p for p in plain.parent.iterdir() if p.is_dir()] == [plain], "only where requested"
     done = grow(TINY, cache=tmp_path, progress=False, checkpoints=True)
     assert weights(done) == weights(plain)
     assert TINY.checkpoints == (1, 2, 4, 8, 16) and TINY.recipe.steps == 20
@@ -123,7 +123,7 @@ def killed(cache: Path, every: float = 0.0, checkpoints: bool = False) -> Path |
 
     cache.mkdir(parents=True, exist_ok=True)
     child = fork(lambda: grow(TINY, cache=cache, progress=die, every=every, checkpoints=checkpoints), cache / "stderr")
-    assert child.wait() == -signal.SIGKILL, child.told.read_text()
+    assert child.wait() == -signal.SIGKILL, child.log.read_text()
     return next((cache / "grown").glob(".*.state"), None)
 
 

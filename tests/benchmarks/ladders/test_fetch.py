@@ -82,13 +82,17 @@ def test_the_whole_path_of_a_download(files: dict[str, bytes], tmp_path: Path) -
         assert "branch: model me/whole@step9: the hub has no revision 'step9' of it" in text
         assert "pickled: model me/pickled: the hub has no safetensors of it" in text
         assert "grown: trained here" in text
-        weights = [asked for asked in hub.asked if asked[1] == f"/me/whole/resolve/{SHA}/model.safetensors"]
+        weights = [request for request in hub.requests if request[1] == f"/me/whole/resolve/{SHA}/model.safetensors"]
         assert [method for method, _, _ in weights].count("GET") == 1, "what is in the cache is not fetched twice"
         # The cut download is gone on with where it broke off.
-        ranges = [part for method, path, part in hub.asked if method == "GET" and path.startswith("/me/cut/") and part]
+        ranges = [
+            part for method, path, part in hub.requests if method == "GET" and path.startswith("/me/cut/") and part
+        ]
         again = fetched(tmp_path / "home", hub.address, ladder, "cut", "gated", token=TOKEN)
         assert "failed: 0" in again and any(line.startswith("gated: hub me/gated@") for line in again), again
-        ranges += [part for method, path, part in hub.asked if method == "GET" and path.startswith("/me/cut/") and part]
+        ranges += [
+            part for method, path, part in hub.requests if method == "GET" and path.startswith("/me/cut/") and part
+        ]
         assert f"bytes={CHUNK}-" in ranges, ranges
 
 

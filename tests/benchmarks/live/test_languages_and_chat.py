@@ -1,4 +1,4 @@
-"""`languages` and `chat` as a whole, on a tiny model that knows a few facts: what is edited, asked and compared."""
+"""`languages` and `chat` as a whole, on a tiny model that knows a few facts: what is edited, evaluated and compared."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ LIMIT = 4
 def make_model(folder: Path) -> None:
     """A model trained on the true answers to the edited prompts and paraphrases of the first facts, in English."""
     cases = build_cases("world_facts:en-zh", "fact", LIMIT)
-    asked = [p for case in cases for p in case.probes if p.kind in ("efficacy", "paraphrase") and p.old is not None]
-    said = [join(p.prompt, p.candidates[p.old]) + "." for p in asked if p.old is not None]
+    evaluated = [p for case in cases for p in case.probes if p.kind in ("efficacy", "paraphrase") and p.old is not None]
+    said = [join(p.prompt, p.candidates[p.old]) + "." for p in evaluated if p.old is not None]
     save_tiny(tiny_model(said, steps=90), folder / "model")
 
 
@@ -46,8 +46,8 @@ def test_each_language_is_edited_where_it_is_known_and_asked_in_the_other(model:
             assert some.sum() == efficacy.loc[(name, "en"), "n"] == LIMIT
             assert efficacy.loc[(name, "en"), column] == edits[some]["value"].mean()
     assert "facts known and edited: en 4 of 4" in format_languages(done)
-    asked = done.rows[done.rows["edit_lang"] == "en"].groupby("probe")["lang"].agg(set)
-    assert asked["efficacy"] == {"en"} and asked["cross_lingual"] == asked["neighbour"] == {"zh"}
+    evaluated = done.rows[done.rows["edit_lang"] == "en"].groupby("probe")["lang"].agg(set)
+    assert evaluated["efficacy"] == {"en"} and evaluated["cross_lingual"] == evaluated["neighbour"] == {"zh"}
     with pytest.raises(BadRequest, match="write two or more of en, fr, de, zh"):
         run_languages(model, ("en",), ("ike",), {}, LIMIT, 1, 0, "cpu", "")
     with pytest.raises(BadRequest, match="edited languages de: not all among en,zh"):
@@ -57,11 +57,11 @@ def test_each_language_is_edited_where_it_is_known_and_asked_in_the_other(model:
 def test_both_forms_are_edited_and_asked(model: str) -> None:
     done = run_chat(model, TEMPLATE, ("ft_m",), {"lookup": "last"}, "world_facts", LIMIT, 0, "cpu")
     assert (done.built, done.known) == (LIMIT, LIMIT)
-    value = done.rows.set_index(["edit", "asked", "score"])["value"]
-    assert {(edit, asked) for edit, asked, _ in value.index} == {(a, b) for a in FORMS for b in FORMS}
+    value = done.rows.set_index(["edit", "evaluated", "score"])["value"]
+    assert {(edit, evaluated) for edit, evaluated, _ in value.index} == {(a, b) for a in FORMS for b in FORMS}
     assert value.drop(["survives efficacy", "survives paraphrase"], level="score").dropna().between(0, 1).all()
     survives = done.rows[done.rows["score"] == "survives efficacy"]
-    assert list(zip(survives["edit"], survives["asked"], strict=True)) == [("plain", "chat"), ("chat", "plain")]
+    assert list(zip(survives["edit"], survives["evaluated"], strict=True)) == [("plain", "chat"), ("chat", "plain")]
     assert "4 facts; 4 known in plain text" in format_chat(done)
     with pytest.raises(BadModel, match="no chat template"):
         run_chat(model, "auto", ("ft_m",), {}, "world_facts", LIMIT, 0, "cpu")

@@ -1,4 +1,4 @@
-"""Edits pile up on a small model: the table, the picture, and the model as it was."""
+"""Sequential edits on a small model: the table, the picture, and the model as it was."""
 
 from __future__ import annotations
 
@@ -10,7 +10,14 @@ import pytest
 from click.testing import CliRunner
 
 from benchmarks.datasets.registry import build_cases
-from benchmarks.live.sequence import LEAST_DRIFT, checkpoints, pile_up, run_sequences, sequence_chart, write_pilings
+from benchmarks.live.sequence import (
+    LEAST_DRIFT,
+    checkpoints,
+    edit_in_sequence,
+    run_sequences,
+    sequence_chart,
+    write_sequences,
+)
 from benchmarks.models import load_model
 from cli import cli
 from editing.errors import BadData, BadRequest
@@ -30,14 +37,16 @@ def test_a_sequence_is_looked_at_and_taken_back(tmp_path: Path) -> None:
     edited, kept = cases[:4], cases[4:]
     before = hash_weights(lm.module)
     settings = {"lookup": "last", "depth": 0.9, "covariance_weight": 1.0, "clamp": 4.0, "steps": 6, "prefixes": 1}
-    piling = pile_up(lm, "memit", settings, edited, kept, ModelStatistics(lm, tmp_path, "samples:2000"), batch=2)
-    assert piling.about["restored"] and hash_weights(lm.module) == before
-    wide = piling.rows.pivot_table(index="edits", columns="score", values="value")
+    result = edit_in_sequence(
+        lm, "memit", settings, edited, kept, ModelStatistics(lm, tmp_path, "samples:2000"), batch=2
+    )
+    assert result.about["restored"] and hash_weights(lm.module) == before
+    wide = result.rows.pivot_table(index="edits", columns="score", values="value")
     assert list(wide.index) == [0, 2, 4]  # 1 and 3 are reached in the middle of a batch
     assert float(wide["efficacy, all so far"][2]) > 0 and float(wide["drift en, nats"][4]) > 0
-    shares = piling.rows[piling.rows["low"].notna()]
+    shares = result.rows[result.rows["low"].notna()]
     assert (shares["low"] <= shares["value"]).all() and (shares["value"] <= shares["high"]).all()
-    paths = write_pilings({"memit": piling}, tmp_path / "out", "a title")
+    paths = write_sequences({"memit": result}, tmp_path / "out", "a title")
     assert [p.name for p in paths] == ["sequence.csv", "sequence.json", "sequence.png"]
     assert set(pd.read_csv(paths[0])["method"]) == {"memit"} and paths[2].read_bytes()[:4] == b"\x89PNG"
 
@@ -61,7 +70,7 @@ def test_nothing_known_apart_is_refused(tmp_path: Path) -> None:
     cases = [c for c in build_cases("world_facts", "fact") if c.relation == "capital"][:6]
     lm = tiny_model([c.probes[0].prompt for c in cases])
     with pytest.raises(BadRequest, match="knows none of the facts kept apart"):
-        pile_up(lm, "rome", {}, cases[:3], cases[3:], ModelStatistics(lm, tmp_path, "samples:400"))
+        edit_in_sequence(lm, "rome", {}, cases[:3], cases[3:], ModelStatistics(lm, tmp_path, "samples:400"))
 
 
 def test_too_many_edits_are_refused_before_a_model_is_loaded(tmp_path: Path) -> None:

@@ -22,10 +22,10 @@ class _Handler(BaseHTTPRequestHandler):
         """Quiet."""
 
     def do_POST(self) -> None:
-        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        assert self.path == "/v1/chat/completions" and asked["temperature"] == 0
-        question = asked["messages"][0]["content"]
-        word = "Perhaps" if asked["model"] == "vague" else "Yes." if 'on: " France' in question else "no"
+        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        assert self.path == "/v1/chat/completions" and request["temperature"] == 0
+        question = request["messages"][0]["content"]
+        word = "Perhaps" if request["model"] == "vague" else "Yes." if 'on: " France' in question else "no"
         body = json.dumps({"choices": [{"message": {"content": word}}]}).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))

@@ -1,4 +1,4 @@
-"""Later training beside an edit: close to training the edited model, and what `decay` probes are asked behind."""
+"""Later training beside an edit: close to training the edited model, and what `decay` probes are evaluated behind."""
 
 from __future__ import annotations
 

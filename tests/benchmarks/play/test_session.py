@@ -289,8 +289,8 @@ def test_a_fact_of_a_data_set_keeps_its_questions() -> None:
     case = build_cases("world_facts", "fact", 1)[0]
     again = Choice("fact", record=json.dumps(record_of(case))).case(None)  # type: ignore[arg-type]
     for kind in ("efficacy", "paraphrase", "cross_lingual", "neighbour", "same_subject"):
-        asked, kept = ([p.prompt for p in one.probes if p.kind == kind] for one in (case, again))
-        assert asked == kept, kind
+        before, kept = ([p.prompt for p in one.probes if p.kind == kind] for one in (case, again))
+        assert before == kept, kind
     assert again.request.filled() == case.request.filled()
 
 

@@ -81,7 +81,7 @@ def test_what_the_model_does_not_know_is_a_row_without_a_value(read) -> None:
     reading, _ = read
     if reading.name in ("crispness", "interference", "probes"):
         pytest.skip("reads states, whether the facts are known or not")
-    asked = tuple(replace(q, target="zzz") for q in source().material.questions)
-    table = reading(ReadingInput(source().lm, Material("unknown", ("en", "fr"), asked), source().statistics))
+    questions = tuple(replace(q, target="zzz") for q in source().material.questions)
+    table = reading(ReadingInput(source().lm, Material("unknown", ("en", "fr"), questions), source().statistics))
     assert len(table) and table["value"].isna().all() and (table["n"] == 0).all()
     assert set(table["relation"]) == {"colour", "home"}

@@ -119,8 +119,8 @@ def test_the_trace_of_rome(modules) -> None:
 
     noise = np.random.RandomState(1).randn(runs, end - start, lm.d_model) * scale
     short = tokenise(lm, source().question(place).template, source().question(place).subject, "subject_last", "")
-    asked = type(short)(short.ids, short.lookup, short.start, (token,), short.head)
-    prepared = Prepared.of(lm, [asked] * runs, [start] * runs)
+    question = type(short)(short.ids, short.lookup, short.start, (token,), short.head)
+    prepared = Prepared.of(lm, [question] * runs, [start] * runs)
     hidden = prepared.behind[0].clone()
     hidden[:, : end - start] += torch.tensor(noise, dtype=hidden.dtype)
     states = prepared.outputs(hidden)[layer + 1].clone()

@@ -115,12 +115,12 @@ def test_the_search_ends_with_enough_and_asks_known_entities_first(
 def test_a_search_that_was_interrupted_goes_on_behind_the_attributes_it_finished(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[str] = []
+    searched: list[str] = []
     examine = known._examine
 
     def interrupted(lm, ravel, relation, names, limit):
-        asked.append(relation)
-        if asked.count("home") == 1 and relation == "home":
+        searched.append(relation)
+        if searched.count("home") == 1 and relation == "home":
             raise KeyboardInterrupt
         return examine(lm, ravel, relation, names, limit)
 
@@ -128,7 +128,7 @@ def test_a_search_that_was_interrupted_goes_on_behind_the_attributes_it_finished
     with pytest.raises(KeyboardInterrupt):
         known_material(source().lm, read_ravel(folder), 5)
     known_material(source().lm, read_ravel(folder), 5)
-    assert asked == ["colour", "home", "home", "age"]
+    assert searched == ["colour", "home", "home", "age"]
 
 
 def test_the_command_says_how_many_are_known_and_what_could_not_be_read(folder: Path) -> None:

@@ -125,7 +125,7 @@ def test_the_short_questions_find_what_the_rows_hold(family: str) -> None:
         rows = pd.DataFrame(probe_rows(case, base.answers[i], base.priors[i], answers[i], drift[i])).iloc[six_of(case)]
         assert rows["probe"].value_counts().to_dict() == {"efficacy": 1, "paraphrase": 2, "neighbour": 3}
         order = {row["prompt"]: row for _, row in rows.iterrows()}
-        own = [order[prompt] for prompt, _ in shorts[i].asked]
+        own = [order[prompt] for prompt, _ in shorts[i].questions]
         assert [row["token_accuracy_after"] for row in own[:3]] == list(after[i].accuracy[:3])
         agree = [np.mean(np.equal(a, b)) for a, b in zip(after[i].tokens[3:], before[i].tokens[3:], strict=True)]
         assert [row["token_agreement"] for row in own[3:]] == agree

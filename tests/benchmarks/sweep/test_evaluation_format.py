@@ -1,4 +1,4 @@
-"""A sweep whose questions are asked of a bfloat16 copy: the same edits, close answers, cells of their own."""
+"""A sweep whose questions are evaluated on a bfloat16 copy: the same edits, close answers, cells of their own."""
 
 from __future__ import annotations
 

@@ -68,11 +68,11 @@ def kill_at_random(plan: Plan, reference: Path, folder: Path, times: int) -> Non
     attempt = killed = 0
     while killed < times:
         out = folder / f"run-{attempt}"
-        child = fork(lambda out=out: bench(plan, out), folder / "told")
+        child = fork(lambda out=out: bench(plan, out), folder / "log")
         time.sleep(draw.uniform(0, seconds))
         child.kill()
         code = child.wait()
-        assert code in (0, -signal.SIGKILL), child.told.read_text()
+        assert code in (0, -signal.SIGKILL), child.log.read_text()
         killed += code != 0
         if code == 0:
             same_tables(out, reference)
@@ -95,8 +95,8 @@ def test_fifty_kills_at_random_times_then_the_same_table(tiny: World, undisturbe
 @pytest.mark.slow  # test_runner.py has two processes on a grid
 def test_two_processes_on_one_folder_end_in_the_same_table(tiny: World, undisturbed, tmp_path: Path) -> None:
     out = tmp_path / "shared"
-    pair = [fork(lambda: bench(plan_of(tiny), out), tmp_path / f"told-{i}") for i in range(2)]
-    assert [child.wait() for child in pair] == [0, 0], [child.told.read_text() for child in pair]
+    pair = [fork(lambda: bench(plan_of(tiny), out), tmp_path / f"log-{i}") for i in range(2)]
+    assert [child.wait() for child in pair] == [0, 0], [child.log.read_text() for child in pair]
     same_tables(out, undisturbed)
 
 
@@ -107,14 +107,14 @@ def test_a_disk_that_fills_up_stops_with_one_line_and_the_next_run_goes_on(
     if not hasattr(resource, "prlimit"):
         pytest.skip("the limit of another process can only be set on Linux")
     out = tmp_path / "full"
-    child = fork(lambda: bench(plan_of(tiny), out), tmp_path / "told")
+    child = fork(lambda: bench(plan_of(tiny), out), tmp_path / "log")
     while not list(out.glob("cells/*.parquet")):
         time.sleep(0.002)
     child.kill(signal.SIGSTOP)
     resource.prlimit(child.pid, resource.RLIMIT_FSIZE, (2000, resource.RLIM_INFINITY))
     child.kill(signal.SIGCONT)
     assert child.wait() == 1
-    first = child.told.read_text().splitlines()[0]
+    first = child.log.read_text().splitlines()[0]
     assert first.startswith("BadData: ") and "free space" in first
     assert read_run(out)["error"].eq("").all()
     assert bench(plan_of(tiny), out).kept > 0
@@ -134,9 +134,9 @@ def test_results_that_cannot_be_written_are_refused_before_any_work(tiny: World,
                 os.setuid(65534)
             RunStore(folder / "run", {}, {}, {})
 
-        child = fork(work, tmp_path / "told")
+        child = fork(work, tmp_path / "log")
         assert child.wait() == 1
-        assert "cannot write results there" in child.told.read_text().splitlines()[0]
+        assert "cannot write results there" in child.log.read_text().splitlines()[0]
         assert not list((folder / "run").iterdir())
     finally:
         folder.chmod(0o755)

@@ -138,10 +138,10 @@ def test_kill_9_and_two_processes_end_in_the_same_table(tiny: World, undisturbed
     while not list(out.glob("cells/*.parquet")) and time.monotonic() < until:
         time.sleep(0.002)
     victim.kill()
-    assert victim.wait() == -signal.SIGKILL, victim.told.read_text()
+    assert victim.wait() == -signal.SIGKILL, victim.log.read_text()
     assert 1 <= len(list(out.glob("cells/*.parquet"))) < 4
     pair = [fork(lambda: run(tiny, out), tmp_path / f"stderr-{i}") for i in range(2)]
-    assert [child.wait() for child in pair] == [0, 0], [child.told.read_text() for child in pair]
+    assert [child.wait() for child in pair] == [0, 0], [child.log.read_text() for child in pair]
     assert len(list((out / "cells").iterdir())) == 4
     left, right = same(read_run(out)), same(read_run(undisturbed))
     pd.testing.assert_frame_equal(left, right, atol=1e-4)

@@ -80,7 +80,7 @@ def submit(slurm: Cluster, plan: Path, out: Path, jobs: int, memory: str) -> str
     return slurm.ask("sbatch", "--parsable", f"--chdir={out.parent}", stdin=script).strip()
 
 
-def told(out: Path, job: str) -> list[str]:
+def log_of(out: Path, job: str) -> list[str]:
     """What each task of an array has written, in order."""
     return [file.read_text() for file in sorted(out.parent.glob(f"a-plan-{job}_*.log"))]
 
@@ -89,7 +89,7 @@ def test_an_array_runs_every_cell_once(slurm: Cluster, plan: Path, serial: Path,
     out = tmp_path / "run"
     job = submit(slurm, plan, out, 3, "1G")  # of two rungs, each searched as a whole: the third finds nothing to do
     tasks = slurm.finish(job, PATIENCE)
-    logs = told(out, job)
+    logs = log_of(out, job)
     questions = {
         (task["JobState"], task["ExitCode"], task["TimeLimit"], task["MinMemoryNode"]) for task in tasks.values()
     }
@@ -113,12 +113,12 @@ def test_jobs_requeued_and_cancelled_in_the_middle_end_in_the_same_table(
     slurm.ask("scancel", f"{job}_2")
     tasks = slurm.finish(job, PATIENCE)
     result = {number: (task["JobState"], task["Restarts"]) for number, task in tasks.items()}
-    assert result == {"1": ("COMPLETED", "1"), "2": ("CANCELLED", "0")}, told(out, job)
+    assert result == {"1": ("COMPLETED", "1"), "2": ("CANCELLED", "0")}, log_of(out, job)
     assert 0 < cells(out) < cells(serial)
 
     again = submit(slurm, plan, out, 2, "1G")
-    assert {task["JobState"] for task in slurm.finish(again, PATIENCE).values()} == {"COMPLETED"}, told(out, again)
+    assert {task["JobState"] for task in slurm.finish(again, PATIENCE).values()} == {"COMPLETED"}, log_of(out, again)
     same(out, serial)
-    assert cells(out) == cells(serial) and "cells: 0 run" in told(out, again)[0]
-    first = told(out, job)[0]
+    assert cells(out) == cells(serial) and "cells: 0 run" in log_of(out, again)[0]
+    first = log_of(out, job)[0]
     assert "REQUEUE" in first and "were there, 0 failed" in first  # the log has what both attempts said

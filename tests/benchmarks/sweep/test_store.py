@@ -134,7 +134,7 @@ def test_a_full_disk_stops_with_one_line_and_keeps_what_is_there(tmp_path: Path)
         store.write("b", "slot b", frame("two", prompt=str(list(range(9000)))))
 
     child = fork(fill, tmp_path / "stderr")
-    assert child.wait() == 1 and child.told.read_text().startswith("BadData: ")
+    assert child.wait() == 1 and child.log.read_text().startswith("BadData: ")
     assert [f.name for f in (out / "cells").iterdir()] == ["a.parquet"]
 
 
@@ -155,7 +155,7 @@ def test_kill_9_while_writing_leaves_whole_files_only(tmp_path: Path) -> None:
         time.sleep(0.2)
         for worker in workers:
             worker.kill()
-            assert worker.wait() == -signal.SIGKILL, worker.told.read_text()
+            assert worker.wait() == -signal.SIGKILL, worker.log.read_text()
         rows = read_run(out)
         assert len(rows) == len(list(out.glob("cells/*.parquet"))) and rows["value"].eq(0.5).all()
     opened(out)

@@ -119,12 +119,12 @@ def test_slow_edits_meet_fewer_cases_so_that_every_site_is_reached(monkeypatch: 
     def score(method: str, settings: dict) -> float:
         return (0.9 if settings["site"] == "value" else 0.5) - abs(settings["depth"] - 0.8)
 
-    asked: list[tuple[str, int]] = []
+    evaluated: list[tuple[str, int]] = []
 
     def timed(tasks):
         for task in tasks:
             now[0] += 25.0 * len(task.cases)
-            asked.append((json.loads(task.cell.settings)["site"], len(task.cases)))
+            evaluated.append((json.loads(task.cell.settings)["site"], len(task.cases)))
 
     schedule = adaptive(place(budget=10, kinds=("rename",), methods=("rome",)))
     steps = [next(schedule)]
@@ -137,7 +137,7 @@ def test_slow_edits_meet_fewer_cases_so_that_every_site_is_reached(monkeypatch: 
     while not steps[-1][0].cell.stage.startswith("test"):
         steps.append(schedule.send(read))
         timed(steps[-1])
-    assert {site for site, _ in asked} == {"mlp", "value", "attn"} and asked[0] == ("mlp", 1)
+    assert {site for site, _ in evaluated} == {"mlp", "value", "attn"} and evaluated[0] == ("mlp", 1)
     assert json.loads(steps[-1][0].cell.settings)["site"] == "value"
     assert all(json.loads(task.cell.settings)["keep_weight"] == 1.0 for step in steps for task in step)
 

@@ -156,8 +156,8 @@ def test_homonyms_share_names_not_facts_and_more_at_a_larger_share():
     case = build_cases("planned_edits:1-homonym1", "fact")[0]
     plain = build_cases("planned_edits:1", "fact")[0]
     assert (case.request.prompts, case.request.targets) == (plain.request.prompts, plain.request.targets)
-    asked = {p.relation for p in case.probes if p.kind == "same_subject"}
-    assert asked & {"category", "color", "material", "place"}  # what the concept of the same name is
+    relations = {p.relation for p in case.probes if p.kind == "same_subject"}
+    assert relations & {"category", "color", "material", "place"}  # what the concept of the same name is
 
 
 def test_shared_names_are_english_ones_and_nested_and_edits_stay_the_same():

@@ -122,7 +122,7 @@ def test_other_languages_and_relations(tmp_path: Path) -> None:
     geige = retarget["Geige"]
     assert {p.relation for p in geige.probes} == {"category", "sound"}
     assert any(p.lang == "zh" and p.prompt == "小提琴属于" and p.kind == "cross_lingual" for p in geige.probes)
-    # "Trommel" has no Chinese name: it is asked about in German only, and stays a candidate there.
+    # "Trommel" has no Chinese name: questions are about it in German only, and stays a candidate there.
     assert all(p.lang == "de" for p in retarget["Trommel"].probes if p.about == "Trommel")
     assert all(set(p.candidates) <= {"Singen", "Dröhnen", "Klopfen"} for p in geige.probes if p.relation == "sound")
     facts = build_cases(f"concept_suite:{path}", "fact")

@@ -1,4 +1,4 @@
-"""EasyEdit's hyper-parameter files: every number arrives where it acts, everything else is told or refused in one
+"""EasyEdit's hyper-parameter files: every number arrives where it acts, everything else is reported or refused in one
 line."""
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def blocks(method: Method, n_layers: int) -> list[int]:
     return list(method._layers(n_layers, method.depth))
 
 
-def told(result: Hparams, *words: str) -> bool:
+def reports(result: Hparams, *words: str) -> bool:
     return any(all(word in note for word in words) for note in result.notes)
 
 
@@ -122,22 +122,22 @@ def test_rome_takes_every_number_and_says_that_the_covariance_is_off(read) -> No
     expected |= {"kl": 0.0625, "short_prefixes": 10, "long_prefixes": 10}
     assert expected.items() <= m.settings().items()
     assert isinstance(m.settings()["clamp"], float) and isinstance(m.settings()["steps"], int)
-    assert blocks(m, 32) == [5] and told(result, "layers [5] of 32", "depth")
+    assert blocks(m, 32) == [5] and reports(result, "layers [5] of 32", "depth")
     assert (
         result.corpus == "identity"
         and "covariance: identity, as the file says (mom2_adjustment: false)" in result.notes
     )
-    assert told(result, "no counterpart here", "stats_dir", "device", "mom2_dataset")
+    assert reports(result, "no counterpart here", "stats_dir", "device", "mom2_dataset")
     on = read(ROME.replace("mom2_adjustment: false", "mom2_adjustment: true"))
-    assert on.corpus is None and told(on, "mom2_dataset: wikipedia") and not told(on, "identity")
+    assert on.corpus is None and reports(on, "mom2_dataset: wikipedia") and not reports(on, "identity")
     assert read(ROME.replace('"ROME"', "R-ROME")).method.name == "r_rome"
 
 
 def test_no_key_is_dropped_silently(read) -> None:
     result = read(ROME + "colour: red\nsplines: 3\n")
-    assert told(result, "no counterpart here", "colour", "splines")
+    assert reports(result, "no counterpart here", "colour", "splines")
     without = read("\n".join(line for line in ROME.splitlines() if not line.startswith("v_lr")))
-    assert told(without, "v_lr: not in the file", "lr stays 0.5")
+    assert reports(without, "v_lr: not in the file", "lr stays 0.5")
 
 
 def test_memit_emmet_pmet(read) -> None:
@@ -145,14 +145,16 @@ def test_memit_emmet_pmet(read) -> None:
     assert result.method.name == "memit" and result.corpus is None
     assert {"covariance_weight": 15000.0, "prefixes": 5, "lr": 0.5}.items() <= result.method.settings().items()
     assert blocks(result.method, 32) == [4, 5, 6, 7, 8]
-    assert not told(result, "v_loss_layer") and told(read(MEMIT, 40), "v_loss_layer: 31 of 40")
-    assert told(read(MEMIT.replace("mom2_adjustment: true", "mom2_adjustment: no")), "not read by")
+    assert not reports(result, "v_loss_layer") and reports(read(MEMIT, 40), "v_loss_layer: 31 of 40")
+    assert reports(read(MEMIT.replace("mom2_adjustment: true", "mom2_adjustment: no")), "not read by")
     emmet = read(MEMIT.replace("alg_name: MEMIT", "alg_name: EMMET") + "emmet_lambda: 0.1\nupdate_norm_lambda: 2\n")
     # their lambda acts times the weight of the covariance
-    assert emmet.method.settings()["slack"] == pytest.approx(1500.0) and told(emmet, "update_norm_lambda: 2")
+    assert emmet.method.settings()["slack"] == pytest.approx(1500.0) and reports(emmet, "update_norm_lambda: 2")
     pmet = read(MEMIT.replace("alg_name: MEMIT", "alg_name: PMET") + "nll_loss_factor: 1\n")
-    assert pmet.method.settings()["covariance_weight"] == 15000.0 and not told(pmet, "nll_loss_factor")
-    assert told(read(MEMIT.replace("alg_name: MEMIT", "alg_name: PMET") + "nll_loss_factor: 2\n"), "nll_loss_factor: 2")
+    assert pmet.method.settings()["covariance_weight"] == 15000.0 and not reports(pmet, "nll_loss_factor")
+    assert reports(
+        read(MEMIT.replace("alg_name: MEMIT", "alg_name: PMET") + "nll_loss_factor: 2\n"), "nll_loss_factor: 2"
+    )
 
 
 def test_alphaedit_keeps_its_absolute_numbers(read) -> None:
@@ -161,7 +163,7 @@ def test_alphaedit_keeps_its_absolute_numbers(read) -> None:
     )
     result = read(text)
     assert {"null_threshold": 0.02, "l2": 10.0, "units": "absolute"}.items() <= result.method.settings().items()
-    assert told(result, "no counterpart here", "P_loc")
+    assert reports(result, "no counterpart here", "P_loc")
 
 
 def test_the_objective_decides_which_fine_tuning(read, refused) -> None:
@@ -184,7 +186,7 @@ def test_lora_grace_ultraedit_ike(read, refused) -> None:
         "steps": 70,
         "lr": 5e-3,
     }.items() <= lora.method.settings().items()
-    assert told(lora, "q_proj", "not trained") and told(lora, "adalora") and told(lora, "lora_dropout: 0.1")
+    assert reports(lora, "q_proj", "not trained") and reports(lora, "adalora") and reports(lora, "lora_dropout: 0.1")
     some = read(LORA.replace("layers: []", "layers: [3, 4]"))
     assert blocks(some.method, 32) == [3, 4]
     both = read(LORA.replace('"q_proj"', '"down_proj"')).method.settings()
@@ -198,7 +200,7 @@ def test_lora_grace_ultraedit_ike(read, refused) -> None:
         "radius": 1.0,
         "stop_loss": 0.0,
     }.items() <= grace.method.settings().items()
-    assert blocks(grace.method, 32) == [27] and told(grace, "val_init: cold")
+    assert blocks(grace.method, 32) == [27] and reports(grace, "val_init: cold")
     assert "c_fc" in refused(GRACE.replace("down_proj", "c_fc")) and "euc" in refused(GRACE.replace(": euc", ": cos"))
     ultra = read(ULTRA)
     assert blocks(ultra.method, 32) == [29, 30] and ultra.corpus is None
@@ -210,7 +212,7 @@ def test_lora_grace_ultraedit_ike(read, refused) -> None:
     }.items() <= ultra.method.settings().items()
     assert "gate_proj does neither" in refused(ULTRA.replace("down_proj", "gate_proj"))
     ike = read("alg_name: IKE\nk: 16\nsentence_model_name: x\n")
-    assert ike.method.name == "ike" and told(ike, "k: 16") and told(ike, "sentence_model_name")
+    assert ike.method.name == "ike" and reports(ike, "k: 16") and reports(ike, "sentence_model_name")
 
 
 @pytest.mark.parametrize("n_layers", fast_are([1, 2, 7], [1, 2, 7, 12, 32, 80]))

@@ -1,4 +1,4 @@
-"""Many edits asked in one pass equal each edit applied, asked one prompt at a time, and reverted."""
+"""Many edits evaluated in one pass equal each edit applied, one prompt at a time, and reverted."""
 
 from __future__ import annotations
 

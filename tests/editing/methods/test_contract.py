@@ -242,7 +242,7 @@ def test_unknown_method() -> None:
 
 @pytest.mark.parametrize("name", METHODS)
 def test_a_subject_that_is_not_there_is_refused(name: str, lm: LanguageModel, statistics: ModelStatistics) -> None:
-    """A rename has no subject; a method told to look at one must say so, or have no use for it."""
+    """A rename has no subject; a method set to look at one must say so, or have no use for it."""
     method = quick(name, lookup="subject_last")
     if "lookup" not in method.settings() or name in NEEDS_A_TRAINED_MODEL | LOOKING_NOWHERE:
         pytest.skip("this method looks nowhere")

@@ -20,7 +20,7 @@ from editing.text.requests import EditRequest
 from tests.editing.worked import REQUESTS, distance, model, session_statistics
 from tests.tiers import fast_are
 
-TOLD = (("en", "Rome is the capital of France."), ("fr", "Rome est la capitale de la France."))
+STATEMENTS = (("en", "Rome is the capital of France."), ("fr", "Rome est la capitale de la France."))
 REQUEST = EditRequest("fact", ("The capital of {} is the city of",), "France", ("Rome",))
 
 
@@ -32,7 +32,7 @@ def test_documents_equal_peft(family: str) -> None:
     method = make_method(
         "documents", site="mlp", more_sites="", span=0.5, steps=4, rank=3, prefixes=2, lr=0.005, preset="published"
     )
-    (delta,) = method.each(lm, [replace(REQUEST, documents=TOLD)], statistics)
+    (delta,) = method.each(lm, [replace(REQUEST, documents=STATEMENTS)], statistics)
     sites = [lm.sites("mlp")[layer] for layer in (2, 3)]
     config = LoraConfig(r=3, lora_alpha=32, target_modules=[s.path for s in sites], fan_in_fan_out=sites[0].transposed)
     adapted = get_peft_model(copy.deepcopy(lm.module), config).eval()
@@ -40,7 +40,7 @@ def test_documents_equal_peft(family: str) -> None:
     with torch.no_grad():
         for module, start in zip(modules, method.start(sites, REQUEST.id), strict=True):
             module.lora_A["default"].weight.copy_(start)
-    texts = [text for _, text in TOLD] + list(statistics.prefixes({10: 2}))
+    texts = [text for _, text in STATEMENTS] + list(statistics.prefixes({10: 2}))
     optimiser = torch.optim.Adam([p for p in adapted.parameters() if p.requires_grad], lr=method.lr)
     for _ in range(method.steps):
         optimiser.zero_grad()
@@ -57,9 +57,9 @@ def test_documents_equal_peft(family: str) -> None:
 
 def test_what_is_read() -> None:
     method = make_method("documents")
-    told = replace(REQUEST, documents=TOLD)
-    assert method.texts(told) == [text for _, text in TOLD]
-    assert make_method("documents", langs="own").texts(told) == [TOLD[0][1]]
+    stated = replace(REQUEST, documents=STATEMENTS)
+    assert method.texts(stated) == [text for _, text in STATEMENTS]
+    assert make_method("documents", langs="own").texts(stated) == [STATEMENTS[0][1]]
     made = method.texts(REQUEST)
     assert len(made) == 8 and all("The capital of France is the city of Rome." in text for text in made)
     assert method.texts(REQUEST) == made  # the same every time

@@ -40,10 +40,10 @@ def test_the_trivial_rename_swaps_two_logits_everywhere(family: str) -> None:
     assert sorted(type(c).__name__ for c in delta.factors.values()) == ["LowRank", "TokenShift"][: 1 + tied]
     for text in (request.filled()[0], "The capital of France is", lm.tokenizer.decode([old, new, old])):
         plain = logits(lm, text)
-        wanted = plain.clone()
-        wanted[:, [old, new]] = plain[:, [new, old]]
+        expected = plain.clone()
+        expected[:, [old, new]] = plain[:, [new, old]]
         with delta.applied(lm):
-            assert torch.allclose(logits(lm, text), wanted, atol=1e-4 * float(plain.abs().max()))
+            assert torch.allclose(logits(lm, text), expected, atol=1e-4 * float(plain.abs().max()))
 
 
 def test_a_rename_swaps_the_token_of_each_prompt_once() -> None:
@@ -86,11 +86,11 @@ def test_loc_ft_is_breadth_first(family: str) -> None:
     requests = [REQUESTS[i] for i in (0, 1, 3, 4)]  # five prompts: a whole mini-batch and a rest
     site = lm.sites("mlp")[method.placement(lm, requests[0]).layers[0]]
     delta = method(lm, requests, statistics)
-    wanted = breadth_first(lm, requests, method, site)
-    assert distance(delta.factors[site.weight].dense(), wanted) < 1e-3
+    expected = breadth_first(lm, requests, method, site)
+    assert distance(delta.factors[site.weight].dense(), expected) < 1e-3
     assert delta.provenance["optimiser"]["steps"] == 3
     whole = make_method("loc_ft", steps=3, batch=0, lr=0.01, stop_loss=0.0, depth=0.8)(lm, requests, statistics)
-    assert distance(whole.factors[site.weight].dense(), wanted) > 1e-2
+    assert distance(whole.factors[site.weight].dense(), expected) > 1e-2
 
 
 def test_one_edit_of_loc_ft_is_one_mini_batch() -> None:
@@ -114,8 +114,8 @@ def test_iterative_memit_is_memit_on_the_edited_model() -> None:
         (second,) = plain.each(lm, [request], statistics)
     (delta,) = make_method("memit_iterative", **settings, rounds=2, reached=0.0).each(lm, [request], statistics)
     for name in first.weights:
-        wanted = first.factors[name].dense() + second.factors[name].dense()
-        assert distance(delta.factors[name].dense(), wanted) < 1e-5
+        expected = first.factors[name].dense() + second.factors[name].dense()
+        assert distance(delta.factors[name].dense(), expected) < 1e-5
     losses = delta.provenance["losses"]
     assert len(losses) == 2 and losses[1] < losses[0]
     (once,) = make_method("memit_iterative", **settings, reached=losses[0] + 1).each(lm, [request], statistics)

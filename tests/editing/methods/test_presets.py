@@ -76,8 +76,8 @@ def test_lambda_writes_the_same_share_at_every_width(tmp_path: Path) -> None:
         key = reference.read(lm, texts, site.path, "input")[0].double()
         change = delta.factors[site.weight]
         c = 1 + statistics.ridge  # the ridge on the identity
-        wanted = float(key @ key) / c / (float(key @ key) / c + weight)
-        assert float(change.right[:, 0].double() @ key) == pytest.approx(wanted, rel=1e-4)
+        expected = float(key @ key) / c / (float(key @ key) / c + weight)
+        assert float(change.right[:, 0].double() @ key) == pytest.approx(expected, rel=1e-4)
 
 
 def test_adams_steps_are_in_units_of_v0() -> None:
@@ -91,8 +91,8 @@ def test_adams_steps_are_in_units_of_v0() -> None:
         (delta,) = method.each(lm, REQUESTS[:1], statistics)
         site = lm.sites("mlp")[2]
         prefixes = statistics.prefixes({5: 1, 10: 1})
-        wanted = reference.rome(lm, REQUESTS[0], method, ridged(statistics, site), prefixes)
-        assert distance(delta.factors[site.weight].dense(), wanted) < 1e-3
+        expected = reference.rome(lm, REQUESTS[0], method, ridged(statistics, site), prefixes)
+        assert distance(delta.factors[site.weight].dense(), expected) < 1e-3
         assert "kl" not in delta.provenance["optimiser"]
     (rename,) = make_method("rome", depth=0.5, steps=2).each(lm, [REQUESTS[2]], statistics)
     assert rename.provenance["optimiser"]["kl"] == "none: no prompt has a subject"

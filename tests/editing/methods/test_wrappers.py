@@ -54,8 +54,8 @@ def test_sphere(inner: str, lm: LanguageModel, statistics: ModelStatistics) -> N
             count += 1
         main = vectors[:, -count:]
         assert 0 < count < len(values) / 2
-        wanted = plain.double() @ (torch.eye(len(values)) - 0.7 * main @ main.T)
-        assert distance(changed, wanted) < 1e-5 < distance(plain, wanted)
+        expected = plain.double() @ (torch.eye(len(values)) - 0.7 * main @ main.T)
+        assert distance(changed, expected) < 1e-5 < distance(plain, expected)
 
 
 @pytest.mark.parametrize("inner", ["rome", "memit", "ft_m"])
@@ -77,10 +77,10 @@ def test_rect(inner: str, lm: LanguageModel, statistics: ModelStatistics) -> Non
     for name, plain, changed in both("rect", inner, lm, statistics, keep=0.3):
         ratio = (plain / oriented_weight(lm, name)).abs()
         order = ratio.flatten().argsort(descending=True)
-        wanted = torch.zeros(plain.numel())
+        expected = torch.zeros(plain.numel())
         kept = order[: round(0.3 * len(order))]
-        wanted[kept] = plain.flatten()[kept]
-        assert torch.equal(changed, wanted.reshape(plain.shape)) and not torch.equal(changed, plain)
+        expected[kept] = plain.flatten()[kept]
+        assert torch.equal(changed, expected.reshape(plain.shape)) and not torch.equal(changed, plain)
 
 
 def test_they_work_on_batches_and_sequences(lm: LanguageModel, statistics: ModelStatistics) -> None:

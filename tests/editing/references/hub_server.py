@@ -33,11 +33,11 @@ class Repository:
 
 @dataclass
 class Hub:
-    """A running hub: its address, its repositories, and what was asked of it (method, path, range)."""
+    """A running hub: its address, its repositories, and what was requested of it (method, path, range)."""
 
     address: str
     repositories: dict[str, Repository] = field(default_factory=dict)
-    asked: list[tuple[str, str, str]] = field(default_factory=list)
+    requests: list[tuple[str, str, str]] = field(default_factory=list)
     tokens: set[str] = field(default_factory=set)
 
 
@@ -68,7 +68,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _note(self) -> str:
         path = self.path.partition("?")[0]
-        self.hub.asked.append((self.command, path, self.headers.get("Range", "")))
+        self.hub.requests.append((self.command, path, self.headers.get("Range", "")))
         return path
 
     def _send(self, status: int, body: bytes = b"", **headers: str) -> None:
@@ -156,10 +156,10 @@ class _Handler(BaseHTTPRequestHandler):
         if not self._authorised():
             return self._json({"error": "Invalid user token."}, 401)
         if path == "/api/repos/create":
-            asked = json.loads(body)
-            name = f"{asked.get('organization', 'me')}/{asked['name']}"
+            request = json.loads(body)
+            name = f"{request.get('organization', 'me')}/{request['name']}"
             self.hub.repositories.setdefault(name, Repository({}))
-            return self._json({"url": f"{self.hub.address}/{name}", "private": asked.get("private")})
+            return self._json({"url": f"{self.hub.address}/{name}", "private": request.get("private")})
         name = "/".join(path.strip("/").split("/")[2:4])
         if "/preupload/" in path:
             files = json.loads(body)["files"]

@@ -63,7 +63,7 @@ def deltas(lm: LanguageModel) -> list[Delta]:
     return [Delta({site.weight: LowRank(left, right)}) for left, right in pairs]
 
 
-def asked(lm: LanguageModel) -> Sequence[np.ndarray]:
+def answers(lm: LanguageModel) -> Sequence[np.ndarray]:
     prompts, rows = list(SENTENCES), [i % 6 - 1 for i in range(len(SENTENCES))]
     answers = [(" cheese", " the old town", " Wellington")] * len(prompts)
     questions = replies(lm, prompts, answers, 3, deltas(lm), rows)
@@ -116,7 +116,7 @@ def moments(lm: LanguageModel) -> Sequence[np.ndarray]:
 @pytest.mark.parametrize(
     ("work", "tokens"),
     [
-        (asked, 60), (drift, 60), (bits, 60), (keys, 40), (gradients, 40), (values, 40), (tuned, 60), (moments, 60),
+        (answers, 60), (drift, 60), (bits, 60), (keys, 40), (gradients, 40), (values, 40), (tuned, 60), (moments, 60),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )  # fmt: skip
@@ -135,7 +135,7 @@ def test_back_off_changes_nothing(
 
 
 @pytest.mark.parametrize(
-    "work", fast_are([asked, tuned], [asked, drift, bits, keys, gradients, values, tuned, moments])
+    "work", fast_are([answers, tuned], [answers, drift, bits, keys, gradients, values, tuned, moments])
 )
 @pytest.mark.filterwarnings("ignore::editing.run.batching.BackedOff")
 def test_one_sequence_that_does_not_fit_is_one_line(lm: LanguageModel, work: Callable) -> None:

@@ -230,7 +230,7 @@ def test_h7_takes_the_largest_p_over_the_axes_that_count():
 
 
 def test_h8_compares_nothing_across_two_rulers():
-    """A kind of probe that one kind of edit was not asked made the difference."""
+    """A kind of probe that one kind of edit lacked made the difference."""
     rows = seeded([0.4] * 5, kinds=("fact", "rename"), rename=0.2)
     renames = rows["edit_kind"].eq("rename")
     found = one("H8", rows[~(renames & rows["probe"].eq("relation"))])

@@ -133,9 +133,9 @@ def test_edits_at_one_layer_say_nothing_of_layers(rows: pd.DataFrame) -> None:
 def test_readings_in_the_folder_of_the_run_are_found(tmp_path: Path, rows: pd.DataFrame) -> None:
     (tmp_path / "cells").mkdir()
     rows.to_parquet(tmp_path / "cells" / "one.parquet")
-    asked = ["hypotheses", str(tmp_path), "--only", "H13", "--min-known", "2"]
-    assert "needs readings" in CliRunner().invoke(cli, asked).output
+    arguments = ["hypotheses", str(tmp_path), "--only", "H13", "--min-known", "2"]
+    assert "needs readings" in CliRunner().invoke(cli, arguments).output
     table(1.0).to_csv(tmp_path / "readings.csv", index=False)
     assert set(read_readings(tmp_path / "readings.csv")["relation"]) >= {"", "r0"}
-    found = CliRunner().invoke(cli, asked)
+    found = CliRunner().invoke(cli, arguments)
     assert found.exit_code == 0 and "SUPPORTED" in found.output, found.output

@@ -54,7 +54,7 @@ def test_an_edit_kind_without_a_known_test_case_has_no_point():
 
 
 def bilingual(home: str, hits: list[float], kept: float) -> list[dict]:
-    """Edits in one language, asked in the other; neighbours there hold with `kept`."""
+    """Edits in one language, evaluated in the other; neighbours there hold with `kept`."""
     away = "fr" if home == "en" else "en"
     out = []
     for i, hit in enumerate(hits):

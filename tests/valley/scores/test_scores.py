@@ -109,7 +109,7 @@ def test_kinds_that_were_asked_other_probes_are_not_comparable():
     rename = [edit(f"n{i}", probes(paraphrase=[1], neighbour=[1]), edit_kind="rename") for i in range(3)]
     table = curve(frame(*fact, *rename), min_known=2, draws=0)
     line = only(table, edit_kind="all")
-    assert line["reason"] == "not comparable: asked were same_subject of fact edits only" and np.isnan(line["score"])
+    assert line["reason"] == "not comparable: measured were same_subject of fact edits only" and np.isnan(line["score"])
     assert "not comparable" in format_table(table)
     assert only(table, edit_kind="fact")["score"] == only(table, edit_kind="rename")["score"] == 1
 

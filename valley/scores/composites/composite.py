@@ -10,7 +10,7 @@ import numpy as np
 from valley.rows import GATES, IN_LANGUAGE, KEPT
 
 OWN = "_own"  # suffix of a kind's mean over the probes in the language of the edit
-# Columns of generalisation; efficacy is a gate, not a part. Negation and verification count where they were asked.
+# Columns of generalisation; efficacy is a gate, not a part. Negation and verification count where they were evaluated.
 CHANGED: tuple[str, ...] = tuple(kind + OWN if kind == "multi_hop" else kind for kind in IN_LANGUAGE)
 PUBLISHED = ("es", "ps", "ns", "reliability", "rephrase", "locality")  # CounterFact's and EasyEdit's, per case
 SPECIFIC_ENOUGH = 0.9  # specificity at which a case's doses are read
@@ -25,7 +25,7 @@ class Means:
     """Means over the cases of one rung, edit kind and setting.
 
     Attributes:
-        values: by probe kind and by CASE_COLUMNS, each (n,): one estimate, or n bootstrap draws. NaN: not asked.
+        values: by probe kind and by CASE_COLUMNS, each (n,): one estimate, or n bootstrap draws. NaN: not evaluated.
         placebo: the same of the placebo edits of the same inner method and setting; empty where none ran.
     """
 
@@ -42,7 +42,7 @@ class Means:
         return np.where(fair, np.maximum((score - self.placebo[kind]) / np.where(fair, room, 1.0), 0.0), np.nan)
 
     def mean(self, kinds: Sequence[str], net: bool = False) -> np.ndarray:
-        """Unweighted mean over the kinds that were asked; with `net`, each above placebo. NaN where none was asked."""
+        """Unweighted mean over the evaluated kinds; with `net`, each above placebo. NaN where there is none."""
         parts = np.stack([self.net(kind) if net else self.values[kind] for kind in kinds])
         measured = ~np.isnan(np.stack([self.values[kind] for kind in kinds]))
         total = np.where(measured, parts, 0.0).sum(axis=0)
@@ -91,7 +91,7 @@ def gen_and_spec(
 
 
 def gate_values(means: Means) -> dict[str, np.ndarray]:
-    """Per gate the values (n,): efficacy above placebo where a placebo ran, else as it is; NaN where not asked."""
+    """Per gate the values (n,): efficacy above placebo where a placebo ran, else as it is; NaN where not evaluated."""
     values = {kind: np.atleast_1d(means.values[kind]) for kind in GATES}
     if "efficacy" in means.placebo:
         above = np.atleast_1d(means.net("efficacy"))

@@ -200,14 +200,14 @@ def _case_means(rows: pd.DataFrame, languages: pd.Series, scores: Sequence[Score
     lang = good["lang"].cat.codes.to_numpy()
     columns = {}
     for score in scores:
-        asked = good["lang"].eq(score.lang).to_numpy() if score.lang else lang == home
-        part = good[good["probe"].isin(score.kinds).to_numpy() & asked]
+        in_language = good["lang"].eq(score.lang).to_numpy() if score.lang else lang == home
+        part = good[good["probe"].isin(score.kinds).to_numpy() & in_language]
         columns[score.name] = score.of(part).groupby(part["_unit"]).mean()
     return pd.DataFrame(columns, index=languages.index, dtype="float64")
 
 
 def _reasons(rows: pd.DataFrame, kinds: Mapping[str, tuple[str, ...]]) -> dict[tuple[str, str, str], str]:
-    """(edit kind, data set, score) -> why it may be missing: its probes were not asked, or could not be measured."""
+    """(edit kind, data set, score) -> why it may be missing: its probes were left out, or not measurable."""
     why = {}
     good = without_errors(rows, ["edit_kind", "dataset", "probe", "answer_tokens"])
     for (edit_kind, dataset), part in good.groupby(["edit_kind", "dataset"], observed=True):
