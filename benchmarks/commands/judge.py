@@ -62,10 +62,11 @@ def curve(run: Path, min_known: int | None, metric: str | None, brief: bool, as_
 @click.argument("run", type=FOLDER)
 @click.option(
     "--metrics",
-    type=click.Choice(("ours", "counterfact", "easyedit")),
+    type=click.Choice(("ours", "counterfact", "easyedit", "free_text")),
     default="ours",
     show_default=True,
-    help="Definitions: ours (probe kinds), counterfact (ES, PS, NS, S...), easyedit (token accuracies).",
+    help="Definitions: ours (probe kinds), counterfact (ES, PS, NS, S...), easyedit (token accuracies), "
+    "free_text (picked among candidates beside written in greedy text).",
 )
 @metric
 @option("--stratum")

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from benchmarks.cases import KINDS as PROBE_KINDS
 from benchmarks.cases import Case
@@ -36,6 +37,7 @@ from editing.methods import make_method
 from editing.model import LanguageModel, format_plan, hash_weights
 from editing.stats import CORPUS, refuse_missing_corpus
 from editing.text import edit_set
+from valley.rows import picked, written
 
 SHOWN = ("probe", "lang", "prompt", "answer", "old", "pick_before", "pick_after", "text_before", "text_after")
 SCORED = (
@@ -80,6 +82,7 @@ class LiveEdit:
     versions: dict[str, str]
     form: str = "weights"  # or "hooks": where the edit was when the probes were evaluated
     notes: tuple[str, ...] = ()
+    renames: bool = False  # whether all edits are renames
 
     def as_json(self) -> dict:
         return asdict(self)
@@ -217,6 +220,7 @@ def run_edit(
         restored=restored,
         saved=saved,
         versions=versions(),
+        renames=all(case.kind == "rename" for case in cases),
         form="hooks" if lm.offloaded or rounding == "hooks" else "weights",
         notes=(
             *stated.notes,
@@ -297,9 +301,16 @@ def _summary(rows: Sequence[dict]) -> list[dict]:
                     "value": _number(_mean([row["value"] for row in probes])),
                     "exact_before": _number(_mean([row.get("exact_before", nan) for row in probes])),
                     "exact_after": _number(_mean([row.get("exact_after", nan) for row in probes])),
+                    **_beside_text(probes),
                 }
             )
     return lines
+
+
+def _beside_text(probes: Sequence[dict]) -> dict:
+    """Shares of answers that are picked among the candidates and that are written, over the same questions."""
+    table = pd.DataFrame(probes).reindex(columns=["probe", "value", "exact_before", "exact_after"])
+    return {"picked": _number(float(picked(table).mean())), "written": _number(float(written(table).mean()))}
 
 
 def _mean(values: Sequence[float]) -> float:
@@ -336,6 +347,8 @@ def format_edit(edit: LiveEdit) -> str:
         )
         missing = line["n"] - line["measurable"]
         lines.append(f"{line['probe']:<16}{line['n']:>4}{values}" + (f"   {missing} not measurable" if missing else ""))
+    if edit.renames:
+        lines += _renamed_in_text(edit.summary)
     lines.append("\n" + ", ".join(f"{name.replace('_', ' ')} {value:.1f} s" for name, value in edit.seconds.items()))
     if edit.saved:
         lines.append(f"saved the change to {edit.saved}")
@@ -347,6 +360,16 @@ def format_edit(edit: LiveEdit) -> str:
         else "WARNING: the model's weights were NOT restored"
     )
     return "\n".join(lines)
+
+
+def _renamed_in_text(summary: Sequence[dict]) -> list[str]:
+    """Renames by free text beside the candidates, which are names only: a new name can lead them and not the text."""
+    both = [
+        f"{line['probe']} picked {line['picked']:.2f}, written {line['written']:.2f}"
+        for line in summary
+        if line["probe"] in ("paraphrase", "neighbour") and None not in (line["picked"], line["written"])
+    ]
+    return [f"among the names and in free text, on the same questions: {'; '.join(both)}"] if both else []
 
 
 def _format_probe(row: dict) -> list[str]:

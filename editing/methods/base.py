@@ -38,8 +38,8 @@ class Method(Settings, ABC):
     beside_weights: ClassVar[bool] = False
     # Whether an edit needs the key covariance of the sites it changes.
     uses_covariance: ClassVar[bool] = True
-    # Whether it can change a routed expert, where the user chooses that site.
-    edits_experts: ClassVar[bool] = False
+    # Why it cannot change a routed expert, where the user chooses that site; "" where it can.
+    no_expert: ClassVar[str] = "it changes no map of one block"
 
     site: str = setting("mlp", "kind of map that is edited", choices=(*KINDS, EXPERT))
     lookup: str | None = setting(None, "key's token; unset: as requested", choices=get_args(Lookup))
@@ -50,10 +50,10 @@ class Method(Settings, ABC):
         super().__post_init__()
         if self.depth is not None and self.depth >= 1:
             raise self.refuse("depth", "a fraction of the layer count, below 1")
-        if self.site == EXPERT and not self.edits_experts:
+        if self.site == EXPERT and self.no_expert:
             raise BadRequest(
-                f"method {self.name}: site={EXPERT!r}; it changes no routed expert, rome and r_rome do (also inside a "
-                f"control or wrapper); use one of {', '.join(KINDS)} here"
+                f"method {self.name}: site={EXPERT!r}; {self.no_expert}; use a locate-then-edit method (rome, memit) "
+                f"for experts, or one of {', '.join(KINDS)} here"
             )
 
     @property

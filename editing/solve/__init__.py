@@ -3,7 +3,7 @@
 from editing.solve.descent import Descent, Outcome, adding, by_owner, descend, groups_of
 from editing.solve.keys import bare_weights, group_mean, kept_keys, mean_weights, states, type_weights
 from editing.solve.least_change import LeastChange, least_change
-from editing.solve.routing import AUTO, routes
+from editing.solve.routing import AUTO, Route, reaching, routes
 from editing.solve.settings import FORMER
 from editing.solve.value import (
     Injection,
@@ -22,6 +22,7 @@ __all__ = [
     "Injection",
     "LeastChange",
     "Outcome",
+    "Route",
     "Settings",
     "Value",
     "ValueSettings",
@@ -35,6 +36,7 @@ __all__ = [
     "least_change",
     "mean_weights",
     "optimise_values",
+    "reaching",
     "routes",
     "setting",
     "states",

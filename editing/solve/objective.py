@@ -14,7 +14,7 @@ import numpy as np
 
 from editing.errors import BadRequest, Unreachable, UserError
 from editing.lazy import torch
-from editing.model import Hook, LanguageModel, in_rows, only_rows
+from editing.model import Hook, LanguageModel, in_rows, only_rows, routing
 from editing.run import Splice, first, with_first
 from editing.seeds import seed_for
 from editing.solve.settings import Injection, Value, ValueSettings
@@ -71,7 +71,7 @@ class Problem:
         owner, is_context, is_bare: (rows,) the request of each row, and what kind of row it is; on the host.
         v0: (n, size) mean output of the unedited module at the bare prompts, the places of `where` side by side.
         parts: the columns of v0 (and of every delta) that belong to each place of `where`.
-        scale: (n, places) ||v0|| of each part.
+        scale: (n, places) ||v0|| of each part; of a routed expert see `ValueSettings`.
         decay_unit: (n, places) what weight decay divides ||delta|| by: ||v0||, or its square as published.
         rate: Adam's step: (n, size), lr times the root mean square of v0's part; the number lr as published.
 
@@ -111,11 +111,14 @@ class Problem:
         self.generators = [torch.Generator().manual_seed(seed_for(seed, c.id)) for c in chunk]
         self._kept: Step | None = None
 
-        outputs, self.essence_log_p = self._unedited()
+        outputs, lengths, self.essence_log_p = self._unedited()
         ends = torch.tensor([o.shape[1] for o in outputs]).cumsum(0).tolist()
         self.parts = [slice(end - o.shape[1], end) for end, o in zip(ends, outputs, strict=True)]
         self.v0 = self._mean_over_bare(torch.cat(outputs, 1))
         self.scale = torch.stack([self.v0[:, part].norm(dim=1) for part in self.parts], 1)
+        if settings.relative:
+            for i, (total, weight) in lengths.items():
+                self.scale[:, i] = self._mean_over_bare(total).norm(dim=1) / self._mean_over_bare(weight)[:, 0]
         self.decay_unit = self.scale if settings.relative else self.scale**2
         self.rate = self._rate() if settings.relative else settings.lr
 
@@ -229,31 +232,44 @@ class Problem:
             for d, v0, nats, count, c in zip(delta.detach().cpu(), self.v0.cpu(), loss, steps, self.chunk, strict=True)
         ]
 
-    def _unedited(self) -> tuple[list[torch.Tensor], torch.Tensor | None]:
-        """Of the unedited model: the output (rows, size) of each place at every lookup; (essences, vocabulary) log P,
-        or None.
+    def _unedited(
+        self,
+    ) -> tuple[list[torch.Tensor], dict[int, tuple[torch.Tensor, torch.Tensor]], torch.Tensor | None]:
+        """Of the unedited model at every lookup: the output (rows, size) of each place; of each place that is a routed
+        expert what all experts put out together (rows, size) and the router's weight for it (rows, 1); (essences,
+        vocabulary) log P, or None.
         """
         outputs: dict[str, torch.Tensor] = {}
+        together: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+
+        def at_lookup(value: torch.Tensor) -> torch.Tensor:
+            return value.reshape(self.splice.batch.size, -1, value.shape[-1])[:, 0].float().to(self.lm.device)
 
         def recording(place: Injection) -> Hook:
             def record(module: torch.nn.Module, args: tuple, output: object) -> None:
-                hidden = first(output)
-                value = hidden.reshape(self.splice.batch.size, -1, hidden.shape[-1])[:, 0].float().to(self.lm.device)
-                outputs[place.path] = only_rows(value, place.rows)
+                outputs[place.path] = only_rows(at_lookup(first(output)), place.rows)
 
             return place.path, record
+
+        def recording_all(i: int, place: Injection) -> Hook:
+            def record(module: torch.nn.Module, args: tuple, output: object) -> None:
+                weight = routing(module, args)[:, place.expert, None]
+                together[i] = at_lookup(first(output)), at_lookup(weight)
+
+            return place.experts, record
 
         essence = self._on_device(np.flatnonzero(~self.is_context))
         stop = None
         if not len(essence):  # no logits are needed
             last = max(self.where, key=lambda place: place.layer)
-            stop = last.path if len(self.where) == 1 else self.lm.layout.blocks[last.layer]
+            alone = len(self.where) == 1 and last.expert is None
+            stop = last.path if alone else self.lm.layout.blocks[last.layer]
+        hooks = [recording(place) for place in self.where]
+        hooks += [recording_all(i, place) for i, place in enumerate(self.where) if place.expert is not None]
         with torch.no_grad():
-            logits = self.splice.run(
-                (essence, torch.zeros_like(essence)), [recording(place) for place in self.where], stop=stop
-            )
+            logits = self.splice.run((essence, torch.zeros_like(essence)), hooks, stop=stop)
         log_p = None if logits is None else logits.float().log_softmax(-1)
-        return [outputs[place.path] for place in self.where], log_p
+        return [outputs[place.path] for place in self.where], together, log_p
 
     def _rate(self) -> torch.Tensor:
         """(n, size) learning rates: `lr` in the root mean square of each part of v0."""

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self, get_args, get_type_hints
 
 from editing.errors import BadRequest
 from editing.lazy import torch
-from editing.model import LanguageModel, Site
+from editing.model import EXPERT, LanguageModel, Site
 
 
 def setting(default: Any, help: str, *, unit: str = "", choices: tuple[str, ...] = ()) -> Any:
@@ -114,6 +114,9 @@ class ValueSettings(Settings):
     v0, the unedited output that delta is added to, is a few hundredths long in one model and thousands in another. So
     `lr` is a multiple of its root mean square and `weight_decay` multiplies ||delta|| / ||v0||; in the preset
     "published" Adam's steps are absolute and weight decay is ||delta|| / ||v0||^2, as in the code of ROME and MEMIT.
+    At a routed expert, of whose output the router passes a share on, ||v0|| is the length of what all experts of the
+    block put out together, divided by that share: delta, as it gets into the residual stream, is bounded as that of a
+    dense MLP. In the preset "published" it is the length of the expert's own output.
     """
 
     published: ClassVar[Mapping[str, Any]] = {"optimiser": "adam", "lr": 0.5, "weight_decay": 0.5}
@@ -148,15 +151,23 @@ class Value:
 
 @dataclass(frozen=True)
 class Injection:
-    """Where delta is added: a module's output at the lookup position, on all or some of its rows."""
+    """Where delta is added: a module's output at the lookup position, on all or some of its rows; `expert`: it is the
+    map of that routed expert."""
 
     path: str
     layer: int
     rows: tuple[int, ...] | None = None
+    expert: int | None = None
 
     @classmethod
     def at_site(cls, site: Site) -> Injection:
-        return cls(site.path, site.layer, site.rows)
+        expert = int(site.path.split(".")[-2]) if site.kind == EXPERT else None
+        return cls(site.path, site.layer, site.rows, expert)
+
+    @property
+    def experts(self) -> str:
+        """The module of all experts of the block, where this is one of them."""
+        return self.path.rsplit(".", 2)[0]
 
     @classmethod
     def at_block(cls, lm: LanguageModel, layer: int) -> Injection:

@@ -92,8 +92,10 @@ def optimise(
     path: str,
     rows: list[int] | None,
     method: Any,
+    length: float | None = None,
 ) -> Optimised:
-    """compute_v.py and compute_z.py: delta added to the output of `path` at every context's lookup."""
+    """compute_v.py and compute_z.py: delta added to the output of `path` at every context's lookup; `length` in place
+    of ||v0||."""
     essence = []
     if any("{}" in prompt for prompt in request.prompts):
         template = "{} est un" if request.lang == "fr" else "{} is a"
@@ -116,7 +118,8 @@ def optimise(
         return (changed, *output[1:]) if isinstance(output, tuple) else changed
 
     relative = method.preset == "scale_free"
-    rms = float(target_init.square().mean().sqrt())
+    size = float(target_init.norm()) if length is None else length
+    rms = size / len(target_init) ** 0.5
     optimiser = torch.optim.Adam([delta], lr=method.lr * rms if relative else method.lr)
     loss, step = torch.tensor(float("nan")), 0
     for step in range(method.steps):
@@ -138,12 +141,12 @@ def optimise(
                 loss = loss + method.kl * torch.nn.functional.kl_div(
                     kl_init, kl_now, log_target=True, reduction="batchmean"
                 )
-            loss = loss + method.weight_decay * torch.norm(delta) / torch.norm(target_init) ** (1 if relative else 2)
+            loss = loss + method.weight_decay * torch.norm(delta) / size ** (1 if relative else 2)
         if loss.item() < method.stop_loss or step == method.steps - 1:
             break
         loss.backward()
         optimiser.step()
-        limit = method.clamp * target_init.norm()
+        limit = method.clamp * size
         if delta.norm() > limit:
             with torch.no_grad():
                 delta[...] = delta * limit / delta.norm()

@@ -47,10 +47,12 @@ from valley.rows.schema import (
     COLUMNS,
     FULL,
     SCHEMA_VERSION,
+    picked,
     preferred,
     probability_margin,
     read_run,
     to_frame,
+    written,
 )
 from valley.rows.sql import all_rows, ask_rows, format_rows
 from valley.rows.weights import tuning_and_precision, weights_of
@@ -103,6 +105,7 @@ __all__ = [
     "notes_of",
     "one_of",
     "pack",
+    "picked",
     "plan_digest",
     "plan_files",
     "preferred",
@@ -121,4 +124,5 @@ __all__ = [
     "without_leftovers",
     "write_plans",
     "write_whole",
+    "written",
 ]

@@ -16,6 +16,7 @@ from valley.lazy import pandas as pd
 from valley.lazy import parquet as pq
 from valley.lazy import pyarrow as pa
 from valley.rows.compacted import without_leftovers
+from valley.rows.kinds import SPECIFICITY
 from valley.rows.run import RowsError, run_record
 
 SCHEMA_VERSION = 1
@@ -359,6 +360,18 @@ def preferred(rows: pd.DataFrame, when: str = "after") -> pd.Series:
     """
     margin = _per_token(rows, "answer", when) - _per_token(rows, "rival", when)
     return (margin > 0).astype("float64").where(margin.notna())
+
+
+def written(rows: pd.DataFrame) -> pd.Series:
+    """1 where the greedy text behind a prompt begins with the answer after the edit, 0 where not; NaN where none was
+    read, and where the answer is to stay and the unedited model did not write it."""
+    stays = rows["probe"].isin(SPECIFICITY)
+    return rows["exact_after"].astype("float64").where(~stays | (rows["exact_before"] == 1))
+
+
+def picked(rows: pd.DataFrame) -> pd.Series:
+    """The score of the candidates at the questions that `written` has a number for."""
+    return rows["value"].astype("float64").where(written(rows).notna())
 
 
 def probability_margin(rows: pd.DataFrame, when: str = "after") -> pd.Series:

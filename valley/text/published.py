@@ -43,6 +43,7 @@ def format_scores(table: pd.DataFrame, which: str = "known") -> str:
     legend = [f"{headings[name]} {NAMES[name]}" for name in names if name in headings]
     if "exact" in names:
         legend.append("exact edited prompts and paraphrases freely continued with the answer")
+    legend += [table.attrs["legend"]] if "legend" in table.attrs else []
     out += textwrap.wrap("; ".join(legend), WIDTH)
     out += weights_line(table.attrs.get("weights", {}))
     if "metric" in table.attrs:

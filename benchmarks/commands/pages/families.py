@@ -6,7 +6,9 @@ from typing import Any
 
 from benchmarks.commands.pages.markdown import cell, note
 from editing.errors import BadModel, NoSite
+from editing.methods import make_method, method_names
 from editing.model import KINDS, Layout, Site, find_experts, find_layout, routed
+from valley.rows import CONTROLS
 
 SOURCE = "the site finder on tiny random models"
 ABOUT = """A family is a `model_type` of transformers. Sites are found by probing the model, not from this list: one
@@ -14,8 +16,11 @@ that is not listed may work too, and is refused with a reason where it does not.
 tests pass on a random model of 4 blocks; it says nothing about the quality of edits on trained models.
 
 In a mixture of experts the attention is edited as any other, and a shared expert, which runs for every token, is the
-MLP site. A routed expert is edited by choice only (`--set site=expert`, by `rome` and `r_rome`), where the experts of a
-block are one module of transformers and the sum of its experts, computed one by one, is what it puts out.
+MLP site. A routed expert is edited by choice only (`--set site=expert`, by {takers}, also inside a control or a
+wrapper), where the experts of a block are one module of transformers and the sum of its experts, computed one by one,
+is what it puts out. Each request is carried by one expert of a block; of several that are solved for together, an
+expert's least squares has the keys of all that are sent to it, and its covariance is that of the tokens sent to it.
+Other methods refuse that site, with the reason.
 
 In a hybrid some blocks are no attention but a state space, a linear attention or a short convolution. Their output
 projection is their attention site; a value site is there in the blocks that are attention, and refused in the others
@@ -37,7 +42,10 @@ def families_page() -> str:
         BadModel: not in a checkout, where the tests with those models are.
     """
     families = _families()
-    lines = ["# Model families", "", note("seeing whether a model can be edited, and where", SOURCE), ABOUT]
+    lines = ["# Model families", "", note("seeing whether a model can be edited, and where", SOURCE)]
+    names = [name for name in method_names() if name not in CONTROLS]
+    takers = [f"`{name}`" for name in names if "expert" in make_method(name).settings()]
+    lines.append(ABOUT.format(takers=", ".join(takers)))
     lines += [
         "| family | MLP site | value site | attention site | routed experts | output embedding | blocks return |",
         "|---|---|---|---|---|---|---|",

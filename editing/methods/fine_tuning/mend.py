@@ -38,6 +38,7 @@ class Mend(Spanning, Budgeted):
     summary: ClassVar[str] = "a trained network makes an edit of the gradient (MEND; Mitchell et al. 2022)"
     default_depth: ClassVar[dict[str, float]] = {"subject_last": 0.999, "last": 0.999}
     uses_covariance: ClassVar[bool] = False
+    no_expert: ClassVar[str] = "its gradients are taken of maps that run for every token"
     published: ClassVar[Mapping[str, Any]] = {"rate": 1e-4, "lr": 1e-6, "rank": 1920}
 
     span: float = 0.1

@@ -22,6 +22,7 @@ class Tuning(Prefixed):
     """A method that trains parameters on the requests' prompts."""
 
     uses_covariance: ClassVar[bool] = False
+    no_expert: ClassVar[str] = "its gradients are taken of maps that run for every token"
 
     steps: int = setting(25, "largest number of updates")
     lr: float = setting(0.005, "learning rate of Adam")

@@ -60,6 +60,7 @@ class UltraEdit(Spanning):
     summary: ClassVar[str] = "closed form from hidden states and gradients, no search (Gu et al. 2025)"
     default_depth: ClassVar[dict[str, float]] = {"subject_last": 0.35, "last": 0.95}
     uses_covariance: ClassVar[bool] = False
+    no_expert: ClassVar[str] = "its gradients are taken of maps that run for every token"
     published: ClassVar[Mapping[str, Any]] = {
         "rate": 1e-6, "ridge": 1.0, "units": "absolute", "warmup": 0, "span": 2 / 32
     }  # fmt: skip

@@ -41,6 +41,7 @@ class LRE(Prefixed):
     name: ClassVar[str] = "lre"
     summary: ClassVar[str] = "the inverse of a relation's affine map, written as ROME writes (Hernandez et al. 2024)"
     default_depth: ClassVar[dict[str, float]] = {"subject_last": 0.35, "last": 0.65}
+    no_expert: ClassVar[str] = "its affine map leaves the router out"
 
     rank: float = setting(0.2, "rank of the inverse", unit="of the width")
     beta: float = setting(1.0, "factor by which the map is too small; delta is divided by it")

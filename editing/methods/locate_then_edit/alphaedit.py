@@ -15,7 +15,7 @@ The provenance has the absolute threshold.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -23,9 +23,10 @@ from editing.delta import Delta
 from editing.errors import BadRequest
 from editing.lazy import torch
 from editing.methods.base import setting
+from editing.methods.locate_then_edit.routed import expert_parts, experts_in
 from editing.methods.locate_then_edit.spread import Memory, Spread
-from editing.model import LanguageModel, Site
-from editing.solve import group_mean, states, type_weights
+from editing.model import EXPERT, LanguageModel, Site
+from editing.solve import AUTO, group_mean, routes, states, type_weights
 from editing.stats import ModelStatistics
 from editing.text import EditRequest
 
@@ -63,7 +64,7 @@ class AlphaEdit(Spread):
     ) -> torch.Tensor:
         basis, _, unit = self._basis(statistics, site)
         key_qn = basis.T @ key_In.to(basis)
-        past_qm = key_qn[:, :0] if memory is None else memory[site.path]
+        past_qm = (memory or {}).get(site.path, key_qn[:, :0])
         return (basis @ _ridge_solution(past_qm, key_qn, self.l2 * unit)).float().cpu().contiguous()
 
     def step(
@@ -71,26 +72,60 @@ class AlphaEdit(Spread):
     ) -> tuple[Delta, Any]:
         """`memory`: U^T Kp (q, m) by site path, to which the edited model's keys of these requests are added."""
         delta = self._edit(lm, [requests], statistics, memory)[0]
-        units = self._units(requests, self.contexts(lm, requests, statistics))
-        sites = self.edited_sites(lm, requests[0])
-        prompts = [p for u in units for p in u.prompts]
-        state = states(lm, prompts, [(s.path, "input") for s in sites], deltas=[delta])
         kept = dict(memory or {})
-        for site in sites:
-            key_nI = group_mean(state[site.path, "input"], units, [type_weights(u) for u in units])
+        for site, key_nI in self._keys(lm, requests, statistics, delta):
             basis = self._basis(statistics, site)[0]
             key_qn = basis.T @ key_nI.T.to(basis)
             kept[site.path] = torch.cat([kept[site.path], key_qn], 1) if site.path in kept else key_qn
         return delta, kept
 
+    def _keys(
+        self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics, delta: Delta
+    ) -> Iterator[tuple[Site, torch.Tensor]]:
+        """Of every edited map the keys (n, d_in) that reach it in the edited model."""
+        units = self._units(requests, self.contexts(lm, requests, statistics))
+        if self.site == EXPERT:
+            owner = [0] * len(units)
+            for layer, sites in experts_in(lm, delta).items():
+                chosen = routes(lm, layer, units, AUTO, deltas=[delta], owner=owner)
+                for part in expert_parts(lm, chosen, sites, [delta], owner):
+                    yield part.site, part.key_nI[part.reads]
+            return
+        sites = self.edited_sites(lm, requests[0])
+        prompts = [p for u in units for p in u.prompts]
+        state = states(lm, prompts, [(s.path, "input") for s in sites], deltas=[delta])
+        for site in sites:
+            yield site, group_mean(state[site.path, "input"], units, [type_weights(u) for u in units])
+
     def provenance(
         self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics
     ) -> dict[str, Any]:
+        sites = () if self.site == EXPERT else self.edited_sites(lm, requests[0])
+        return super().provenance(lm, requests, statistics) | {"null_space": self._null_space(statistics, sites)}
+
+    def _null_space(self, statistics: ModelStatistics, sites: Iterable[Site]) -> dict[str, dict[str, float]]:
+        """What the provenance says of the null space of each map."""
         null = {}
-        for site in self.edited_sites(lm, requests[0]):
+        for site in sites:
             basis, unit, _ = self._basis(statistics, site)
             null[site.path] = {"directions": basis.shape[1], "threshold": self.null_threshold * unit}
-        return super().provenance(lm, requests, statistics) | {"null_space": null}
+        return null
+
+    def _edit(
+        self,
+        lm: LanguageModel,
+        groups: Sequence[Sequence[EditRequest]],
+        statistics: ModelStatistics,
+        memory: Memory | None = None,
+    ) -> list[Delta]:
+        deltas = super()._edit(lm, groups, statistics, memory)
+        if self.site != EXPERT:
+            return deltas
+        sites = [[site for layer in experts_in(lm, delta).values() for site in layer] for delta in deltas]
+        return [
+            Delta(delta.factors, {**delta.provenance, "null_space": self._null_space(statistics, own)})
+            for delta, own in zip(deltas, sites, strict=True)
+        ]
 
 
 def _ridge_solution(past_qm: torch.Tensor, key_qn: torch.Tensor, l2: float) -> torch.Tensor:

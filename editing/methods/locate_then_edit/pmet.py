@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from editing.methods.locate_then_edit.memit import MEMIT
-from editing.model import LanguageModel, Site
+from editing.model import EXPERT, LanguageModel
 from editing.solve import Injection, Value, optimise_values
 from editing.text import Contexts
 
@@ -35,22 +35,22 @@ class PMET(MEMIT):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.site != "mlp":
-            raise self.refuse("site", "mlp, whose weights this method writes")
+        if self.site not in ("mlp", EXPERT):
+            raise self.refuse("site", f"mlp or {EXPERT}, whose weights this method writes")
 
     def _share(self, left: int) -> float:
         return left**0.5
 
     def _goal(self, lm: LanguageModel, layer: int) -> str:
-        return lm.site(self.site, layer).path
+        """The MLP's down-projection, whose output a norm may follow; of routed experts the module that sums them up."""
+        return lm.experts[layer] if self.site == EXPERT else lm.site(self.site, layer).path
 
-    def _norm(self, lm: LanguageModel, site: Site) -> None:
-        """Its goal is the map's own output, in front of any norm."""
+    def _norm(self, lm: LanguageModel, layer: int) -> None:
+        """Its goal is in front of any norm."""
         return None
 
     def _values(self, lm: LanguageModel, units: Sequence[Contexts], layer: int) -> list[Value]:
-        mlp, attention = lm.site("mlp", layer), lm.site("attn", layer)
-        places = (Injection.at_site(mlp), Injection.at_site(attention))
+        places = (Injection(self._goal(lm, layer), layer), Injection.at_site(lm.site("attn", layer)))
         values = optimise_values(lm, units, places, self, seed=self.seed)
-        width = mlp.size
+        width = lm.d_model
         return [Value(v.delta[:width], v.v0[:width], v.loss, v.steps, v.with_kl) for v in values]

@@ -11,11 +11,10 @@ from typing import Any, ClassVar, NamedTuple
 from editing.delta import Delta, LowRank
 from editing.lazy import torch
 from editing.methods.base import setting
-from editing.methods.locate_then_edit.moving import Moving
+from editing.methods.locate_then_edit.routed import Routed
 from editing.methods.sequence import apply_sequence
 from editing.model import EXPERT, LanguageModel, Site, in_rows, only_rows
 from editing.solve import (
-    AUTO,
     Injection,
     bare_weights,
     group_mean,
@@ -38,7 +37,7 @@ class _Place(NamedTuple):
 
 
 @dataclass(frozen=True)
-class RankOne(Moving):
+class RankOne(Routed):
     """Settings of the rank-one methods; the defaults are ROME's, with the layer as a fraction of the depth and room for
     longer deltas: the paper's clamp stops some edits of small models half a nat from their target."""
 
@@ -49,30 +48,15 @@ class RankOne(Moving):
     long_prefixes: int = setting(10, "drawn contexts of about 10 tokens beside the bare prompt", unit="contexts")
 
     keep_weight: float = setting(0.0, "weight of the request's kept texts in the covariance; 0: none", unit="corpus")
-    expert: int | str = setting(AUTO, "routed expert at site expert, its index; auto: by the router")
-
-    edits_experts: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not 0 <= self.keep_weight < math.inf:
             raise self.refuse("keep_weight", "a number from 0 on")
-        if isinstance(self.expert, str) and self.expert != AUTO:
-            raise self.refuse("expert", f"{AUTO} or the index of an expert")
 
     @abstractmethod
     def _anchor(self, request: Contexts) -> list[float]:
         """Weights of the contexts in the key that is mapped to v* exactly."""
-
-    def edited_sites(self, lm: LanguageModel, request: EditRequest) -> tuple[Site, ...]:
-        if self.site != EXPERT:
-            return super().edited_sites(lm, request)
-        layers = self.placement(lm, request).layers
-        return () if self.expert == AUTO else tuple(lm.expert_site(layer, int(self.expert)) for layer in layers)
-
-    def prepare(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> None:
-        if self.site != EXPERT:  # an expert is known when the contexts of its request are read, in `_each`
-            super().prepare(lm, requests, statistics)
 
     def _each(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> list[Delta]:
         places = self._places(lm, requests, statistics)

@@ -9,6 +9,9 @@ it is no change of the map's output: Gemma's stream is hundreds of times longer 
 dW k = R overwrites every output of the map. So there, delta is added in front of the norm, the target is what then
 comes out behind it, and each layer's share is carried back through its own norm (`OutputNorm.before`). The papers edit
 no such model; with the preset "published" their formula stands as it is.
+
+At routed experts a request is carried by one expert of each edited block (`routed.py`), chosen under the edit made so
+far; R divided by the router's weight is the change of its output.
 """
 
 from __future__ import annotations
@@ -16,20 +19,22 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from editing.delta import Delta, LowRank
 from editing.errors import BadRequest
 from editing.lazy import torch
 from editing.methods.base import Spanning
-from editing.methods.locate_then_edit.moving import Moving
-from editing.model import LanguageModel, OutputNorm, Site, output_norm
+from editing.methods.locate_then_edit.routed import Part, Routed, expert_parts
+from editing.model import EXPERT, LanguageModel, OutputNorm, Site, output_norm
 from editing.solve import (
     Injection,
+    Route,
     Value,
     bare_weights,
     group_mean,
     optimise_values,
+    routes,
     states,
     type_weights,
 )
@@ -40,8 +45,18 @@ from editing.text import Contexts, EditRequest
 Memory = Mapping[str, "torch.Tensor"]
 
 
+class Look(NamedTuple):
+    """What is read of n units before a block is edited: its parts, the output of its map and that of the goal (n, d)
+    at the bare prompts, and at routed experts the route of each unit."""
+
+    parts: list[Part]
+    output_nD: torch.Tensor
+    state_nD: torch.Tensor
+    chosen: list[Route]
+
+
 @dataclass(frozen=True)
-class Spread(Moving, Spanning):
+class Spread(Routed, Spanning):
     """Settings of all methods that spread an edit over blocks; the defaults are MEMIT's for GPT-J.
 
     In the paper's GPT-2 XL five of 48 blocks are edited.
@@ -81,13 +96,24 @@ class Spread(Moving, Spanning):
 
     def _values(self, lm: LanguageModel, units: Sequence[Contexts], layer: int) -> list[Value]:
         """The change of the goal's output for every unit; of the map's own where a norm follows it."""
-        site = lm.site(self.site, layer)
-        where = Injection.at_site(site) if self._norm(lm, site) else Injection.at_block(lm, layer)
+        norm = self._norm(lm, layer)
+        where = Injection.at_site(lm.site(self.site, layer)) if norm else Injection.at_block(lm, layer)
         return optimise_values(lm, units, where, self, seed=self.seed)
 
-    def _norm(self, lm: LanguageModel, site: Site) -> OutputNorm | None:
-        """The norm through which a share has to be carried back; None where there is none."""
-        return output_norm(lm, site) if self.relative else None
+    def _norm(self, lm: LanguageModel, layer: int) -> OutputNorm | None:
+        """The norm through which a share has to be carried back; None where there is none.
+
+        Raises:
+            BadRequest: it stands behind routed experts.
+        """
+        if self.site == EXPERT:
+            if self.relative and lm.site("attn", layer).norm:
+                raise BadRequest(
+                    f"method {self.name}: site={EXPERT!r}; in {lm.name} a norm stands between the experts and the "
+                    "residual stream, through which no share is carried back; use rome, or site attn"
+                )
+            return None
+        return output_norm(lm, lm.site(self.site, layer)) if self.relative else None
 
     def _each(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> list[Delta]:
         return self._edit(lm, [[r] for r in requests], statistics)
@@ -126,55 +152,89 @@ class Spread(Moving, Spanning):
         statistics: ModelStatistics,
         memory: Memory | None,
     ) -> list[Delta]:
-        sites = [lm.site(self.site, layer) for layer in layers]
-        statistics.prepare(sites)
         grouped = [self._units(g, self.contexts(lm, g, statistics)) for g in groups]
         units = [unit for group in grouped for unit in group]
         owner = [n for n, group in enumerate(grouped) for _ in group]
+        norms = [self._norm(lm, layer) for layer in layers]
+        if self.site == EXPERT:
+            units = [route.contexts for route in routes(lm, layers[-1], units, self.expert)]
+            unedited = [route.site for layer in layers for route in routes(lm, layer, units, self.expert)]
+            statistics.prepare(dict.fromkeys(unedited))
+        else:
+            statistics.prepare([lm.site(self.site, layer) for layer in layers])
         values = self._values(lm, units, layers[-1])
-        norms = [self._norm(lm, site) for site in sites]
         change_nD = _changes(values, norms[-1])
         goal = self._goal(lm, layers[-1])
         deltas = [Delta({}) for _ in groups]
         target_nD: torch.Tensor | None = None
-        for step, site in enumerate(sites):
-            key_nI, output_nD, state_nD = self._look(lm, units, site, goal, deltas, owner)
+        notes: list[dict[str, Any]] = [{"optimiser": []} for _ in groups]
+        for value, n in zip(values, owner, strict=True):
+            notes[n]["optimiser"].append(value.note())
+        for step, layer in enumerate(layers):
+            look = self._look(lm, units, layer, goal, deltas, owner)
             if target_nD is None:
-                target_nD = state_nD + change_nD
-            residual_nD = (target_nD - state_nD) / self._share(len(sites) - step)
+                target_nD = look.state_nD + change_nD
+            residual_nD = (target_nD - look.state_nD) / self._share(len(layers) - step)
             norm = norms[step]
             if norm is not None:
-                residual_nD = norm.before(output_nD, residual_nD) - output_nD
+                residual_nD = norm.before(look.output_nD, residual_nD) - look.output_nD
             for n in range(len(groups)):
                 members = [i for i, o in enumerate(owner) if o == n]
-                right = self._adjusted(statistics, site, key_nI[members].T, memory)
-                factor = LowRank(residual_nD[members].T.contiguous(), right)
-                deltas[n] = Delta({**deltas[n].factors, site.weight: factor})
-        notes = [[v.note() for v, o in zip(values, owner, strict=True) if o == n] for n in range(len(groups))]
+                changes = self._factors(statistics, look.parts, residual_nD, members, memory)
+                deltas[n] = Delta({**deltas[n].factors, **changes})
+                if look.chosen:
+                    made = [{"block": layer, **look.chosen[i].note()} for i in members]
+                    notes[n].setdefault("experts", []).append(made)
         return [
-            Delta(d.factors, self.provenance(lm, list(g), statistics) | {"optimiser": note})
+            Delta(d.factors, self.provenance(lm, list(g), statistics) | note)
             for d, g, note in zip(deltas, groups, notes, strict=True)
         ]
+
+    def _factors(
+        self,
+        statistics: ModelStatistics,
+        parts: Sequence[Part],
+        residual_nD: torch.Tensor,
+        members: Sequence[int],
+        memory: Memory | None,
+    ) -> dict[str, LowRank]:
+        """The changes of one block's maps for the units `members` of one group, by name of the weight."""
+        changes = {}
+        for part in parts:
+            reading = [i for i in members if part.reads[i]]
+            if any(part.factor[i] for i in reading):
+                right = self._adjusted(statistics, part.site, part.key_nI[reading].T, memory)
+                left_nD = part.factor[reading, None] * residual_nD[reading]
+                changes[part.site.weight] = LowRank(left_nD.T.contiguous(), right)
+        return changes
 
     def _look(
         self,
         lm: LanguageModel,
         units: Sequence[Contexts],
-        site: Site,
+        layer: int,
         goal: str,
         deltas: Sequence[Delta],
         owner: Sequence[int],
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Keys at `site` (mean of type means), its outputs and those of `goal` (bare prompts), unit i under
-        `deltas[owner[i]]`."""
+    ) -> Look:
+        """Unit i under `deltas[owner[i]]`: keys at the edited maps of block `layer` (mean of type means), and the
+        outputs."""
         prompts = [p for u in units for p in u.prompts]
         rows = [o for u, o in zip(units, owner, strict=True) for _ in u.prompts]
-        read, written, reached = (site.path, "input"), (site.path, "output"), (goal, "output")
         live = deltas if any(d.factors for d in deltas) else []
+        bare = [bare_weights(u) for u in units]
+        if self.site == EXPERT:
+            chosen = routes(lm, layer, units, self.expert, deltas=live, owner=owner)
+            parts = expert_parts(lm, chosen, list(dict.fromkeys(r.site for r in chosen)), live, owner)
+            state = states(lm, prompts, [(goal, "output")], deltas=live, rows=rows)
+            reached_nD = group_mean(state[goal, "output"], units, bare)
+            return Look(parts, reached_nD, reached_nD, chosen)
+        site = lm.site(self.site, layer)
+        read, written, reached = (site.path, "input"), (site.path, "output"), (goal, "output")
         state = states(lm, prompts, list(dict.fromkeys((read, written, reached))), deltas=live, rows=rows)
         keys = group_mean(state[read], units, [type_weights(u) for u in units])
-        bare = [bare_weights(u) for u in units]
-        return keys, group_mean(state[written], units, bare), group_mean(state[reached], units, bare)
+        part = Part(site, keys, [True] * len(units), torch.ones(len(units)))
+        return Look([part], group_mean(state[written], units, bare), group_mean(state[reached], units, bare), [])
 
 
 def _changes(values: Sequence[Value], norm: OutputNorm | None) -> torch.Tensor:

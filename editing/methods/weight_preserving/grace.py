@@ -35,6 +35,7 @@ class GRACE(ValueSettings, Method):
     name: ClassVar[str] = "grace"
     summary: ClassVar[str] = "a codebook of outputs beside one map, the weights untouched (Hartvigsen et al. 2023)"
     uses_covariance: ClassVar[bool] = False
+    no_expert: ClassVar[str] = "its codebook stands beside a map that runs for every token"
     beside_weights: ClassVar[bool] = True
 
     published: ClassVar[Mapping[str, Any]] = {

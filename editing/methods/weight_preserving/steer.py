@@ -35,6 +35,7 @@ class Steer(ValueSettings, Prefixed):
     name: ClassVar[str] = "steer"
     summary: ClassVar[str] = "a direction added to a site's output at every position (Turner et al. 2023)"
     uses_covariance: ClassVar[bool] = False
+    no_expert: ClassVar[str] = "it acts at every position, and an expert runs at some"
 
     # CAA: the difference of mean states, added to the residual stream.
     published: ClassVar[Mapping[str, Any]] = {"by": "means", "at": "block"}

@@ -21,8 +21,8 @@ from editing.delta import Dense, LowRank, WeightChange
 from editing.errors import BadRequest
 from editing.lazy import torch
 from editing.methods.wrappers.reworked import Reworked
-from editing.model import LanguageModel, linear_shape
-from editing.solve import bare_weights, group_mean, states
+from editing.model import LanguageModel, expert_at, linear_shape
+from editing.solve import bare_weights, group_mean, reaching, states
 from editing.text import EditRequest, build_contexts
 
 
@@ -40,6 +40,10 @@ class NormAnchor(Reworked):
         if linear_shape(lm.submodule(path)) is None:
             raise BadRequest(f"method {self.name}: {name} is no linear map and reads no key; take another inner method")
         contexts = [build_contexts(lm, r, (), lookup) for r in requests]
+        if expert_at(lm.module, path):
+            contexts = reaching(lm, path, contexts)
+            if not contexts:
+                return change
         places = [(path, "input"), (path, "output")]
         state = states(lm, [p for c in contexts for p in c.prompts], places)
         weights = [bare_weights(c) for c in contexts]

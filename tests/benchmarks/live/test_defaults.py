@@ -63,3 +63,11 @@ def test_the_test_alone_measures_todays_default_and_goes_on_where_it_stopped(tin
     kept.to_csv(file, index=False, float_format="%.4g", lineterminator="\n")
     search.run(tiny.model, tmp_path, CORPUS, search=False)
     assert file.read_bytes() == written
+
+
+def test_free_text_is_read_beside_the_candidates_of_renames(tiny: World, tmp_path: Path) -> None:
+    lines = search.run(tiny.model, tmp_path, CORPUS, free_text=1)
+    assert set(lines["stage"]) == {search.FREE} and set(lines["kind"]) == {"rename"} and lines["case"].nunique() == 1
+    swap = lines[lines["method"] == "unembedding_swap"]
+    assert len(swap) == len(search.RULES) and swap["written_paraphrase"].between(0, 1).all()
+    assert swap[["efficacy", "paraphrase"]].notna().all().all()

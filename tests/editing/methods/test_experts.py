@@ -7,11 +7,9 @@ import copy
 import dataclasses
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from torch import nn
 from transformers import AutoModelForCausalLM
 
 from editing.delta import Dense, LowRank
@@ -29,78 +27,12 @@ from editing.stats.statistics import ModelStatistics
 from editing.text import build_contexts
 from tests.editing import reference
 from tests.editing.families import tiny_lm, trained_lm
+from tests.editing.reference_experts import LAYER, covariance, length, shares, written_out
 from tests.editing.worked import LIGHT, REQUESTS, assert_equal, distance, session_statistics
 from tests.tiers import fast_are
 
 FAMILIES = ("mixtral", "qwen3_moe", "olmoe", "gpt_oss")
-LAYER = 2
 SETTINGS = {"site": "expert", "depth": 0.5, "steps": 6, "short_prefixes": 2, "long_prefixes": 2} | LIGHT
-
-
-class Loop(nn.Module):
-    """The experts of a block, written out: each with a down-projection of its own, which reads every token."""
-
-    def __init__(self, experts: Any, family: str) -> None:
-        super().__init__()
-        turned = family == "gpt_oss"
-        self.family, self.up, self.down = family, nn.ModuleList(), nn.ModuleList()
-        for i in range(len(experts.down_proj)):
-            for maps, name in ((self.up, "gate_up_proj"), (self.down, "down_proj")):
-                weight = getattr(experts, name)[i].T if turned else getattr(experts, name)[i]
-                linear = nn.Linear(*weight.shape[::-1], bias=turned)
-                linear.weight.data.copy_(weight)
-                if turned:
-                    linear.bias.data.copy_(getattr(experts, f"{name}_bias")[i])
-                maps.append(linear)
-
-    def forward(self, hidden: torch.Tensor, index: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-        self.share = torch.stack([((index == i) * weights).sum(-1) for i in range(len(self.down))], -1)
-        total = torch.zeros_like(hidden)
-        for i, (up, down) in enumerate(zip(self.up, self.down, strict=True)):
-            both = up(hidden)
-            if self.family == "gpt_oss":
-                gate, other = both[:, ::2].clamp(max=7.0), both[:, 1::2].clamp(-7.0, 7.0)
-                key = (other + 1) * gate * torch.sigmoid(1.702 * gate)
-            else:
-                gate, other = both.chunk(2, -1)
-                key = nn.functional.silu(gate) * other
-            total = total + self.share[:, i : i + 1] * down(key)
-        return total
-
-
-def written_out(lm: LanguageModel, family: str) -> LanguageModel:
-    module = copy.deepcopy(lm.module)
-    for block in module.model.layers:
-        block.mlp.experts = Loop(block.mlp.experts, family)
-    return LanguageModel.wrap(module, lm.tokenizer, name="written out", prefix_ids=lm.prefix_ids)
-
-
-def shares(loop: LanguageModel, ids: list[int]) -> torch.Tensor:
-    """(tokens, experts) of the router of the edited block."""
-    with torch.no_grad():
-        loop.module(input_ids=torch.tensor([ids]))
-    return loop.module.get_submodule(f"model.layers.{LAYER}.mlp.experts").share
-
-
-def covariance(loop: LanguageModel, sequences: list[list[int]], expert: int) -> tuple[torch.Tensor, int]:
-    """C over the tokens that are sent to one expert, one at a time, and their number."""
-    calls: list[torch.Tensor] = []
-    down = loop.module.get_submodule(f"model.layers.{LAYER}.mlp.experts.down.{expert}")
-    handle = down.register_forward_hook(lambda m, a, o: calls.append(a[0].detach().double()))
-    total, count = torch.zeros(down.in_features, down.in_features, dtype=torch.float64), 0
-    for sequence in sequences:
-        calls.clear()
-        for key, share in zip(calls_of(loop, sequence, calls), shares(loop, sequence)[:, expert], strict=True):
-            if share > 0:
-                total += torch.outer(key, key)
-                count += 1
-    handle.remove()
-    return total / count, count
-
-
-def calls_of(loop: LanguageModel, sequence: list[int], calls: list[torch.Tensor]) -> torch.Tensor:
-    shares(loop, sequence)
-    return calls[0].clone()
 
 
 def dense(delta: Delta) -> torch.Tensor:
@@ -151,10 +83,23 @@ def test_an_edit_equals_the_literal_loop(pair: tuple[str, LanguageModel, Languag
         keys = reference.read(loop, sent, path, "input")
         u = torch.inverse(c) @ keys.mean(0).double()
         u = (u / u.norm()).float()
-        result = reference.optimise(loop, request, sent, request.lookup, path, None, method)
+        result = reference.optimise(loop, request, sent, request.lookup, path, None, method, length(loop, sent, expert))
         key = keys[[t.bare for t in sent]].mean(0)
         assert delta.weights == (site.weight,)
         assert_equal(dense(delta), torch.outer(result.delta / torch.dot(key, u), u), c)
+
+
+def test_the_clamp_is_of_what_all_experts_put_out() -> None:
+    """delta, times the router's weight, is at most that many times as long; published, as the expert's own output."""
+    lm = tiny_lm("mixtral", spread=0.1)
+    loop, settings = written_out(lm, "mixtral"), SETTINGS | {"short_prefixes": 0, "long_prefixes": 0, "clamp": 0.02}
+    texts = reference.texts_of(lm, REQUESTS[0], (), REQUESTS[0].lookup)
+    for preset in ("scale_free", "published"):
+        (delta,) = make_method("rome", preset=preset, **settings).each(lm, REQUESTS[:1], session_statistics(lm))
+        index = delta.provenance["expert"]["index"]
+        own = reference.read(loop, texts, f"model.layers.{LAYER}.mlp.experts.down.{index}", "output")[0].norm()
+        size = length(loop, texts, index) if preset == "scale_free" else float(own)
+        assert delta.provenance["optimiser"]["delta_norm"] == pytest.approx(0.02 * size, rel=1e-3)
 
 
 def test_some_contexts_are_sent_elsewhere() -> None:
@@ -162,7 +107,7 @@ def test_some_contexts_are_sent_elsewhere() -> None:
     lm = tiny_lm("mixtral", spread=0.1)
     prefixes = session_statistics(lm).prefixes({5: 2, 10: 2})
     contexts = [build_contexts(lm, r, prefixes) for r in (REQUESTS[0], REQUESTS[2], REQUESTS[3])]
-    assert any(len(r.contexts.prompts) < r.read for r in routes(lm, LAYER, contexts, "auto"))
+    assert any(len(r.contexts.prompts) < len(r.request.prompts) for r in routes(lm, LAYER, contexts, "auto"))
 
 
 def test_a_change_acts_alike_as_weights_hooks_and_in_a_copy(pair: tuple[str, LanguageModel, LanguageModel]) -> None:
@@ -281,10 +226,12 @@ def test_what_cannot_be_edited_is_refused_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(NoSite, match="block 2 has no routed experts; blocks 1, 3 have, set depth"):
         tiny_lm("jamba").expert_site(LAYER, 0)
     with pytest.raises(
-        BadRequest, match="method memit: site='expert'; it changes no routed expert, rome and r_rome do"
+        BadRequest, match="method grace: site='expert'; its codebook stands beside a map that runs for every token; use"
     ):
-        make_method("memit", site="expert")
-    with pytest.raises(BadRequest, match=r"method ft_m: site='expert'; .* use one of mlp, value, attn here"):
+        make_method("grace", site="expert")
+    with pytest.raises(
+        BadRequest, match=r"method ft_m: site='expert'; its gradients .* or one of mlp, value, attn here"
+    ):
         make_method("norm_anchor", inner="ft_m", site="expert")
     with pytest.raises(BadRequest, match="expert='first'; it must be auto or the index of an expert"):
         make_method("rome", expert="first")

@@ -211,3 +211,22 @@ def test_settings_that_differ_are_told_apart() -> None:
     ]
     block = pd.DataFrame({"method": ["memit", "memit", "rome"], "settings": [json.dumps(one) for one in settings]})
     assert varied(block) == ["weight=10", "weight=100", ""]
+
+
+def test_free_text_stands_beside_the_candidates() -> None:
+    """The same questions twice: what is not read freely counts in neither, nor a sibling that was not written before."""
+
+    def freely(kind: str, value: float, before: float, after: float) -> dict:
+        return said(kind, 0.5, 0.1) | {"value": value, "exact_before": before, "exact_after": after}
+
+    rows = numbered(
+        freely("efficacy", 1.0, 0.0, 1.0), freely("paraphrase", 1.0, 0.0, 0.0), freely("paraphrase", 1.0, 0.0, 1.0),
+        freely("paraphrase", 0.0, np.nan, np.nan), freely("neighbour", 0.0, 1.0, 1.0), freely("neighbour", 0.0, 1.0, 0.0),
+        freely("neighbour", 1.0, 0.0, 0.0),
+    )  # fmt: skip
+    line = TABLES["free_text"](frame(edit("a", rows))).iloc[0]
+    assert (line["picked_efficacy"], line["written_efficacy"]) == (1.0, 1.0)
+    assert (line["picked_paraphrase"], line["written_paraphrase"]) == (1.0, 0.5)
+    assert (line["picked_neighbour"], line["written_neighbour"]) == (0.0, 0.5)
+    assert (line["picked"], line["written"]) == pytest.approx((0.0, 0.5))
+    assert "picked: among the names" in format_scores(TABLES["free_text"](frame(edit("a", rows))))

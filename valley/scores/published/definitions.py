@@ -86,6 +86,7 @@ SCORE_COLUMNS = (
     *sorted(NEEDED),
     "answer_tokens",
     "rival_tokens",
+    "exact_before",
     "exact_after",
     "text_bits_before",
     "text_bits_after",
@@ -117,13 +118,13 @@ def counterfact_scores(rows: pd.DataFrame, which: str = "known", draws: int = 10
     Raises:
         RowsError: the rows are not sound, no such stratum, nothing but failures.
     """
-    return _published(rows, COUNTERFACT, Summary(("S",), _harmonic_of_three), which, draws, seed)
+    return table_of(rows, COUNTERFACT, Summary(("S",), _harmonic_of_three), which, draws, seed)
 
 
 def easyedit_scores(rows: pd.DataFrame, which: str = "known", draws: int = 1000, seed: int = 0) -> pd.DataFrame:
     """rewrite_acc, rephrase_acc, locality_acc, portability_acc and fluency (bits) of every setting; see
     `counterfact_scores`."""
-    return _published(rows, EASYEDIT, Summary(), which, draws, seed)
+    return table_of(rows, EASYEDIT, Summary(), which, draws, seed)
 
 
 def our_scores(
@@ -166,7 +167,7 @@ TABLES: Mapping[str, Callable[..., pd.DataFrame]] = {
 }
 
 
-def _published(
+def table_of(
     rows: pd.DataFrame,
     scores: Sequence[Score],
     summary: Summary,
@@ -174,6 +175,7 @@ def _published(
     draws: int,
     seed: int,
 ) -> pd.DataFrame:
+    """Means of `scores` and of `summary` over the cases of every setting; see `counterfact_scores`."""
     rows = check(rows)
     facts = scores_of(rows)[[*UNIT, *PLACE, "subject", "known", "known_everywhere", "edit_lang"]]
     cases = facts.join(_case_means(rows, facts["edit_lang"], scores))
