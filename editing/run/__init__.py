@@ -3,12 +3,13 @@
 from editing.run.batching import Budget, attempt
 from editing.run.capture import capture, first, with_first
 from editing.run.forward import Batch, Prefix, forward, left_of, pad, prefill, read_beginnings
-from editing.run.reread import Reread, StepCache
+from editing.run.reread import Entering, Reread, StepCache
 from editing.run.splice import Splice
 
 __all__ = [
     "Batch",
     "Budget",
+    "Entering",
     "Prefix",
     "Reread",
     "Splice",

@@ -3,6 +3,7 @@
 from editing.solve.descent import Descent, Outcome, adding, by_owner, descend, groups_of
 from editing.solve.keys import bare_weights, group_mean, kept_keys, mean_weights, states, type_weights
 from editing.solve.least_change import LeastChange, least_change
+from editing.solve.rising import Rising
 from editing.solve.routing import AUTO, Route, reaching, routes
 from editing.solve.settings import FORMER
 from editing.solve.value import (
@@ -22,6 +23,7 @@ __all__ = [
     "Injection",
     "LeastChange",
     "Outcome",
+    "Rising",
     "Route",
     "Settings",
     "Value",

@@ -29,6 +29,7 @@ from editing.methods.locate_then_edit.routed import Part, Routed, expert_parts
 from editing.model import EXPERT, LanguageModel, OutputNorm, Site, output_norm
 from editing.solve import (
     Injection,
+    Rising,
     Route,
     Value,
     bare_weights,
@@ -170,8 +171,9 @@ class Spread(Routed, Spanning):
         notes: list[dict[str, Any]] = [{"optimiser": []} for _ in groups]
         for value, n in zip(values, owner, strict=True):
             notes[n]["optimiser"].append(value.note())
+        rising = Rising(lm, [p for unit in units for p in unit.prompts])
         for step, layer in enumerate(layers):
-            look = self._look(lm, units, layer, goal, deltas, owner)
+            look = self._look(rising, units, layer, goal, deltas, owner, layer == layers[-1])
             if target_nD is None:
                 target_nD = look.state_nD + change_nD
             residual_nD = (target_nD - look.state_nD) / self._share(len(layers) - step)
@@ -210,28 +212,30 @@ class Spread(Routed, Spanning):
 
     def _look(
         self,
-        lm: LanguageModel,
+        rising: Rising,
         units: Sequence[Contexts],
         layer: int,
         goal: str,
         deltas: Sequence[Delta],
         owner: Sequence[int],
+        final: bool,
     ) -> Look:
         """Unit i under `deltas[owner[i]]`: keys at the edited maps of block `layer` (mean of type means), and the
-        outputs."""
-        prompts = [p for u in units for p in u.prompts]
+        outputs; `final` where no block behind it is edited."""
+        lm = rising.lm
         rows = [o for u, o in zip(units, owner, strict=True) for _ in u.prompts]
         live = deltas if any(d.factors for d in deltas) else []
         bare = [bare_weights(u) for u in units]
         if self.site == EXPERT:
             chosen = routes(lm, layer, units, self.expert, deltas=live, owner=owner)
             parts = expert_parts(lm, chosen, list(dict.fromkeys(r.site for r in chosen)), live, owner)
-            state = states(lm, prompts, [(goal, "output")], deltas=live, rows=rows)
+            state = states(lm, rising.prompts, [(goal, "output")], deltas=live, rows=rows)
             reached_nD = group_mean(state[goal, "output"], units, bare)
             return Look(parts, reached_nD, reached_nD, chosen)
         site = lm.site(self.site, layer)
         read, written, reached = (site.path, "input"), (site.path, "output"), (goal, "output")
-        state = states(lm, prompts, list(dict.fromkeys((read, written, reached))), deltas=live, rows=rows)
+        places = list(dict.fromkeys((read, written, reached)))
+        state = rising.read(places, live, rows, next_change=None if final else layer)
         keys = group_mean(state[read], units, [type_weights(u) for u in units])
         part = Part(site, keys, [True] * len(units), torch.ones(len(units)))
         return Look([part], group_mean(state[written], units, bare), group_mean(state[reached], units, bare), [])
