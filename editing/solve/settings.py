@@ -107,9 +107,8 @@ def _hints(kind: type[Settings]) -> dict[str, Any]:
 class ValueSettings(Settings):
     """How v* is searched; methods that search it have these settings too.
 
-    "adam" is the papers'; "gauss_newton" needs about a third of the passes and ends at smaller changes, and compares
-    `stop_loss` with the negative log-likelihood alone (editing/solve/solvers.py). Its steps are bounded by ||v0||, so
-    that it needs no learning rate.
+    "adam" is the papers'; "gauss_newton" needs about a third of the passes and compares `stop_loss` with the negative
+    log-likelihood alone (editing/solve/solvers.py). Its steps are bounded by ||v0||, so that it needs no learning rate.
 
     v0, the unedited output that delta is added to, is a few hundredths long in one model and thousands in another. So
     `lr` is a multiple of its root mean square and `weight_decay` multiplies ||delta|| / ||v0||; in the preset

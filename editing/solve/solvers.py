@@ -3,18 +3,20 @@
 Both work on many requests at once; each request stops by itself.
 
 Gauss-Newton uses what a batched pass gives at no cost: the gradient g_i of every context's own negative log-likelihood
-l_i, not only that of their mean. A step is the smallest change that would bring every l_i to an aim a if they were
-linear,
+l_i, not only that of their mean. What is nearly linear in delta is not l_i, which levels out towards zero, but the
+log-odds o_i of p_i = exp(-l_i), because a delta moves logits. A step is the smallest change that would bring every o_i
+to those of an aim a if they were linear,
 
-    d = -G^T (G G^T + mu tr(G G^T)/m I)^-1 (l - a),
+    d = G^T (G G^T + mu tr(G G^T)/m I)^-1 (o(a) - o),  rows of G: -g_i / (1 - p_i),
 
-G the rows g_i (the essence prompt's KL is one more row that is to become zero), cut to a trust radius of ||v0||. This
-is a damped Gauss-Newton step (Levenberg 1944, Marquardt 1963) for the residuals l_i - a, in its dual form because there
-are far fewer contexts than dimensions. The smallest change that does it makes weight decay unnecessary.
+(the essence prompt's KL is one more row that is to become zero), cut to a trust radius of ||v0||. This is a damped
+Gauss-Newton step (Levenberg 1944, Marquardt 1963) for these residuals, in its dual form because there are far fewer
+contexts than dimensions. The smallest change that does it makes weight decay unnecessary.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -26,7 +28,7 @@ from editing.solve.settings import Injection, Value, ValueSettings
 from editing.text import Contexts
 
 DAMPING = 0.3  # mu
-AIM = 1 / 3  # a, as a share of stop_loss
+AIM, LEAST_AIM = 1 / 3, 1e-4  # a, as a share of stop_loss, and its least value in nats
 RADIUS = 1.0  # largest step, in ||v0||
 ROME_KL = 0.0625  # at this weight of the KL term the essence prompt counts as much as a context
 
@@ -88,7 +90,7 @@ def _papers_loss(problem: Problem, delta: torch.Tensor, by_row: torch.Tensor, st
 
 
 def gauss_newton(problem: Problem) -> list[Value]:
-    """Damped least-norm steps on the contexts' own losses; see the head of this file."""
+    """Damped least-norm steps on the contexts' own log-odds; see the head of this file."""
     settings, n = problem.settings, problem.n
     delta = torch.zeros_like(problem.v0)
     loss_now, steps = np.full(n, np.nan, dtype=np.float32), np.zeros(n, dtype=np.int64)
@@ -110,9 +112,10 @@ def gauss_newton(problem: Problem) -> list[Value]:
         if number == 0:
             problem.refuse_unreachable(gradient, active, step)
         with torch.no_grad():
-            factor = torch.where(step.is_context, 1.0, weight)
-            aim = torch.where(step.is_context, AIM * settings.stop_loss, 0.0)
-            residual = factor * (losses.detach() - aim).clamp(min=0)
+            nats = losses.detach().clamp(min=0)
+            missing, slope = _missing_odds(nats, max(AIM * settings.stop_loss, LEAST_AIM))
+            factor = torch.where(step.is_context, slope, weight)
+            residual = torch.where(step.is_context, missing, weight * nats)
             change = _least_norm(factor[:, None] * gradient.float(), residual, step.host_owner, n)
             for i, part in enumerate(problem.parts):
                 longest = RADIUS * problem.scale[:, i : i + 1]
@@ -120,6 +123,14 @@ def gauss_newton(problem: Problem) -> list[Value]:
             moving = torch.from_numpy(active.copy()).to(delta.device)[:, None]
             delta = problem.clamped(torch.where(moving, delta - change, delta))
     return problem.values(delta, loss_now, steps)
+
+
+def _missing_odds(nats: torch.Tensor, aim: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """By how much the log-odds of exp(-nats) are below those of exp(-aim), 0 where they are above; and their slope by
+    nats, with the opposite sign."""
+    lost = -torch.expm1(-nats.clamp(min=1e-6))
+    wanted = -aim - math.log(-math.expm1(-aim))
+    return (wanted + nats + lost.log()).clamp(min=0), 1 / lost
 
 
 def _least_norm(gradient_RD: torch.Tensor, residual_R: torch.Tensor, owner_R: np.ndarray, n: int) -> torch.Tensor:

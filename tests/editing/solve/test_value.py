@@ -10,7 +10,7 @@ from editing.methods import make_method
 from editing.model.language_model import LanguageModel
 from editing.run.forward import forward, pad, prefill, prefill_shared
 from editing.solve.keys import states
-from editing.solve.solvers import _least_norm
+from editing.solve.solvers import _least_norm, _missing_odds
 from editing.solve.value import Injection, ValueSettings, optimise_values
 from editing.text.contexts import build_contexts
 from editing.text.requests import EditRequest
@@ -86,6 +86,31 @@ def test_a_request_does_not_depend_on_its_neighbours(trained_lm: LanguageModel) 
     for i, context in enumerate(contexts):
         (alone,) = optimise_values(lm, [context], where, settings)
         assert float((alone.delta - together[i].delta).norm()) < 1e-3 * float(alone.delta.norm())
+
+
+def test_steps_are_of_log_odds() -> None:
+    """Against the definition in float64, from far to nearly reached and beyond the aim."""
+    nats = torch.tensor([12.0, 3.0, 0.5, 0.02, 1e-3], requires_grad=True)
+    missing, slope = _missing_odds(nats.detach(), 0.003)
+    p, aim = (-nats.double()).exp(), torch.tensor(-0.003, dtype=torch.float64).exp()
+    odds = (p / (1 - p)).log()
+    expected = ((aim / (1 - aim)).log() - odds).clamp(min=0)
+    (by_nats,) = torch.autograd.grad(odds.sum(), nats)
+    assert torch.allclose(missing.double(), expected, atol=1e-4) and missing[-1] == 0
+    assert torch.allclose(slope, -by_nats, rtol=1e-3)
+
+
+def test_gauss_newton_reaches_a_low_loss_in_few_passes(trained_lm: LanguageModel) -> None:
+    """Log-odds are nearly linear in the change, so the last nats cost few passes; all of `stop_loss` 0 are made."""
+    lm = trained_lm
+    contexts = [build_contexts(lm, r, PREFIXES) for r in facts()]
+    where = Injection.at_site(lm.sites("mlp")[2])
+    low, none = (
+        optimise_values(lm, contexts, where, ValueSettings(clamp=50.0, kl=0.0, stop_loss=stop, steps=steps))
+        for stop, steps in ((0.01, 20), (0.0, 5))
+    )
+    assert all(v.loss < 0.01 and v.steps <= 14 for v in low), [(v.loss, v.steps) for v in low]
+    assert all(v.steps == 5 and v.loss < 1 for v in none)
 
 
 def test_the_step_is_the_damped_least_norm_one() -> None:
