@@ -14,7 +14,7 @@ import pandas as pd
 
 from benchmarks.cases import Case
 from benchmarks.datasets import with_common_probes
-from benchmarks.measure import Base, measure, measure_base, measure_drift, probe_rows
+from benchmarks.measure import Base, measure, measure_base, measure_drift, own_wordings, probe_rows
 from benchmarks.speed.stages import EDITS, facts
 from editing.delta import Delta
 from editing.errors import BadRequest
@@ -76,7 +76,8 @@ def known_cases(lm: LanguageModel, number: int) -> tuple[list[Case], Base]:
     candidates = facts(4 * number)
     for begin in range(0, len(candidates), number):
         some = list(with_common_probes(candidates[begin : begin + number], PROBES_A_KIND))
-        cases += [c for c, known in zip(some, measure_base(lm, some).known, strict=True) if known]
+        asked = measure_base(lm, [own_wordings(case) for case in some], new_tokens=0)
+        cases += [case for case, known in zip(some, asked.known, strict=True) if known]
         if len(cases) >= number:
             cases = cases[:number]
             return cases, measure_base(lm, cases)
