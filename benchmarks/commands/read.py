@@ -72,13 +72,30 @@ def read_command(
 @option("--limit", default=36, show_default=True)
 @click.option("--fast/--no-fast", default=True, show_default=True, help="Fewer contexts per optimiser step.")
 @click.option("--map/--no-map", "localiser", default=True, show_default=True, help="Causal tracing beside the search.")
+@click.option(
+    "--every", type=click.IntRange(min=0), default=0, help="Beside it every place at each N-th layer; 0: none."
+)
 @option("--out", help="Run folder.  [default: results/where/MODEL]")
 @option("--seed", help="Random seed of cases, split and statistics.")
 @option("--device")
 @printed
 @click.pass_context
 def where(
-    ctx, model, kinds, methods, datasets, budget, limit, fast, localiser, out: Path | None, seed, device, as_json, csv
+    ctx,
+    model,
+    kinds,
+    methods,
+    datasets,
+    budget,
+    limit,
+    fast,
+    localiser,
+    every,
+    out: Path | None,
+    seed,
+    device,
+    as_json,
+    csv,
 ) -> None:
     """Find the best site, lookup, layer, method and dose to edit MODEL, within a budget of minutes.
 
@@ -94,7 +111,8 @@ def where(
 
     out = out or Path("results") / "where" / re.sub(r"[^\w.-]+", "-", model).strip("-")
     options = {"kinds": kinds, "methods": methods, "budget": budget, "limit": limit, "fast": fast, "seed": seed}
-    search = run_where(model, out, device=device, localiser=localiser, quiet=as_json, datasets=datasets, **options)
+    options |= {"localiser": localiser, "every": every, "datasets": datasets}
+    search = run_where(model, out, device=device, quiet=as_json, **options)
     emit(search.as_json(), lambda: format_where(search), as_json, csv, table=[one.__dict__ for one in search.every])
     ctx.exit(FAILED if search.failed else 0)
 

@@ -5,7 +5,7 @@ from benchmarks.sweep.estimate import estimate, estimate_json, format_estimate
 from benchmarks.sweep.executors.execute import execute
 from benchmarks.sweep.executors.slurm import array_script
 from benchmarks.sweep.executors.workers import Workers
-from benchmarks.sweep.planning.plan import ADAPTIVE, Plan, Split
+from benchmarks.sweep.planning.plan import ADAPTIVE, EVERY, Plan, Split
 from benchmarks.sweep.planning.plan_file import PlanFile, load_plan, run_name
 from benchmarks.sweep.planning.plan_flags import PLAN_OPTIONS, overridden
 from benchmarks.sweep.run_folder.compact import Compacted, compact
@@ -18,6 +18,7 @@ from benchmarks.sweep.status import format_status, status
 
 __all__ = [
     "ADAPTIVE",
+    "EVERY",
     "PLAN_OPTIONS",
     "Compacted",
     "Outcome",

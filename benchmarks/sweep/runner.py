@@ -127,7 +127,7 @@ class _Sweep:
         request = asdict(plan)
         if not plan.analysis:
             request.pop("analysis")
-        for key in ("budget", "starts"):
+        for key in ("budget", "starts", "tests"):
             if not getattr(plan, key):
                 request.pop(key)
         if overrides := request.pop("overrides"):

@@ -79,9 +79,7 @@ def choices(rows: pd.DataFrame, seed: int = 0) -> list[Choice]:
         drawn = scores_drawn(known if point.known else part, seed) * (not point.gated)
         low, high = np.nanquantile(drawn, (0.025, 0.975))
         n = point.known or len(part[["dataset", "case"]].drop_duplicates())
-        usual = make_method(str(method)).settings()
-        added = usual_settings(str(kind), str(method), {"site": ""})  # by `edit`, beside a stated place
-        changed = {k: v for k, v in json.loads(str(settings)).items() if v != usual.get(k) or k in added}
+        changed = settings_stated(str(kind), str(method), str(settings))
         layers, row = int(part["n_layers"].iloc[0]), known.iloc[0] if len(known) else part.iloc[0]
         layer = int(row["depth"] * layers) if row["site"] in LAYERED else None
         one = Choice(
@@ -92,6 +90,13 @@ def choices(rows: pd.DataFrame, seed: int = 0) -> list[Choice]:
     measured.sort(key=lambda pair: (pair[0].kind, -pair[0].score, abs(pair[0].dose - 1)))
     first = {one.kind: (one, drawn) for one, drawn in reversed(measured)}
     return [replace(one, close=_close(first[one.kind], (one, drawn))) for one, drawn in measured]
+
+
+def settings_stated(kind: str, method: str, settings: str) -> dict[str, Any]:
+    """`Choice.settings` of full settings as rows hold them, JSON."""
+    usual = make_method(method).settings()
+    added = usual_settings(kind, method, {"site": ""})  # by `edit`, beside a stated place
+    return {key: value for key, value in json.loads(settings).items() if value != usual.get(key) or key in added}
 
 
 def _close(best: tuple[Choice, np.ndarray], other: tuple[Choice, np.ndarray]) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from benchmarks.readings import make_reading, run_readings
 from benchmarks.sweep import ADAPTIVE, Plan, Split, run_bench
 from benchmarks.text import aligned
 from benchmarks.where.choice import Choice, best, choices, write_choices
+from benchmarks.where.every import Beside, beside_every_place, format_beside
 from editing.errors import BadData, BadRequest
 from editing.methods import FAST, taken_by
 from editing.stats import CORPUS
@@ -31,7 +32,8 @@ PROBES = 3  # of a kind and language: an edit costs several times as much as its
 @dataclass(frozen=True)
 class Where:
     """What a search found: the best choice per kind, every measured setting and dose, the localiser's map (layer,
-    token, effect of restored maps) and the file of settings."""
+    token, effect of restored maps) and the file of settings; `beside`: per kind the choice beside every place, where
+    they were measured, at layers `apart` from each other."""
 
     model: str
     chosen: dict[str, Choice]
@@ -39,6 +41,8 @@ class Where:
     map: pd.DataFrame
     file: Path
     failed: tuple[str, ...]
+    beside: dict[str, Beside] = field(default_factory=dict)
+    apart: int = 0
 
     def as_json(self) -> dict[str, object]:
         """Plain values."""
@@ -49,6 +53,7 @@ class Where:
             "map": self.map.to_dict("records"),
             "file": str(self.file),
             "failed": list(self.failed),
+            "beside": {kind: one.__dict__ | {"best": one.best.__dict__} for kind, one in self.beside.items()},
         }
 
 
@@ -65,6 +70,7 @@ def run_where(
     device: str | None = None,
     seed: int = 0,
     localiser: bool = True,
+    every: int = 0,
     quiet: bool = False,
 ) -> Where:
     """Search where `model` is best edited. The folder is a run folder: the same command goes on with it.
@@ -75,6 +81,7 @@ def run_where(
             `edit` does where nothing is stated is tried beside them.
         budget: minutes of the search; 0 is no limit. limit: cases per kind, a third of them to choose on.
         localiser: whether to read the map of causal tracing too.
+        every: distance of the layers at which every place is measured too, beside the budget; 0 measures none.
 
     Raises:
         UserError: no such model, method or kind; several models; a budget that is no number of minutes; nothing could
@@ -104,16 +111,19 @@ def run_where(
         starts=() if methods else tuple(usual_starts(kinds, fast)),
     )
     outcome = run_bench(plan, out, device, quiet)
-    every = choices(read_run(out, doses=True), seed)
-    if not every:
+    rows = read_run(out, doses=True)
+    measured = choices(rows, seed)
+    if not measured:
         reason = outcome.failed[0] if outcome.failed else "the model knows none of the facts"
         raise BadData(
             f"{model}: no edit could be measured ({reason:.200}); raise --limit, or name other --kinds or --datasets"
         )
-    chosen = best(every)
+    chosen = best(measured)
     file = Path(out) / FILE
     write_choices(chosen, model, file)
-    return Where(model, chosen, tuple(every), _map(model, device, seed, localiser), file, outcome.failed)
+    beside = beside_every_place(plan, chosen, rows, out, every, device, quiet) if every else {}
+    traced = _map(model, device, seed, localiser)
+    return Where(model, chosen, tuple(measured), traced, file, outcome.failed, beside, every)
 
 
 def usual_starts(kinds: Sequence[str], fast: bool) -> Iterator[tuple[str, str, tuple[tuple[str, object], ...]]]:
@@ -147,6 +157,7 @@ def format_where(result: Where) -> str:
         )
         if second is not None and second.close:
             lines.append(f"{kind}: {second.place} by {second.method} ({second.score:.3f}) is as good within error")
+    lines += [format_beside(kind, one, result.apart) for kind, one in result.beside.items()]
     if len(result.map):
         top = result.map.loc[result.map.groupby("position")["value"].idxmax()]
         places = ", ".join(f"{p} {layer} ({v:.3f})" for layer, p, v in top.itertuples(index=False, name=None))

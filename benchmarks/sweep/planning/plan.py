@@ -36,6 +36,7 @@ DEFAULT_DATASETS = {"fact": "world_facts", "rename": CONCEPTS, "retarget": CONCE
 SEARCHES = ("grid", "halving")
 HALF = "bfloat16"  # number format of an evaluation that is not in the model's own (`Plan.evaluation`)
 ADAPTIVE = "adaptive"  # of one model within a time budget (`valley where`)
+EVERY = "every"  # every place of one model, on test cases (`valley where --every`)
 
 # Rules of a halving search (`benchmarks/sweep/search/races.py`). A run keeps the rule that it was begun with, so that a
 # newer program goes on with it as it was; runs from before rules were recorded have the first.
@@ -129,7 +130,8 @@ class Plan:
         seeds: in place of `seed`, each with its own cases and statistics; the split is that of `split`.
         edits: in place of `kinds`, `datasets` and `limit`.
         axes: per method, per setting, the values to try.
-        search: one of SEARCHES, or ADAPTIVE. budget: minutes of an adaptive search, 0 is no limit. Not fixed.
+        search: one of SEARCHES, ADAPTIVE or EVERY. budget: minutes of an adaptive search, 0 is no limit. Not fixed.
+        tests: of a search of every place, how many test cases of each kind it meets. Not fixed.
         starts: kind of edit, method and settings that an adaptive search tries beside its grid. Not fixed.
         pareto: whether halving keeps, and scores, every setting on the Pareto front, besides the best one.
         split: None is by subject, a third dev, drawn with each cell's seed.
@@ -162,6 +164,7 @@ class Plan:
     axes: tuple[tuple[str, tuple[tuple[str, tuple[object, ...]], ...]], ...] = ()
     search: str = "grid"
     budget: float = 0.0
+    tests: int = 0
     starts: tuple[tuple[str, str, tuple[tuple[str, object], ...]], ...] = ()
     pareto: bool = False
     split: Split | None = None
@@ -190,7 +193,7 @@ class Plan:
                     raise BadRequest(f"unknown {what} {name!r}; use one or more of {', '.join(there)}")
         for key, _ in self.settings:
             takers(self.methods, key)  # refuses one that no method has
-        if self.search not in (*SEARCHES, ADAPTIVE):
+        if self.search not in (*SEARCHES, ADAPTIVE, EVERY):
             raise BadRequest(f"unknown search {self.search!r}; use one of {', '.join(SEARCHES)}")
         if self.search_rule not in (None, *RULES):
             raise BadRequest(f"no search rule {self.search_rule!r}; use one of {', '.join(map(str, RULES))}")
@@ -278,6 +281,7 @@ class Plan:
             "analysis",
             "budget",
             "starts",
+            "tests",
         )
         open_still = {*LATER} - {*self._stated()}
         fixed = {key: value for key, value in whole.items() if key not in left_out and key not in open_still}

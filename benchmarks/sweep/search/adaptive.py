@@ -293,12 +293,36 @@ def _tests(place: Place, finalists: dict[str, list[Setting]], deadline: float) -
                 if first == 0 and one is not finalists[kind][0] and time.monotonic() > deadline:
                     finalists[kind].remove(one)
                     continue
-                tasks: list[Task] = []
-                for pool in place.of(kind):
-                    cases = place.pools[pool].side("test")[first : first + BATCH]
-                    if cases:
-                        batch = Batch(tuple(_counted(case, GATES) for case in cases))
-                        tasks += place.dosed(pool, *one, batch, f"test {first // BATCH + 1}")
+                tasks = _test(place, kind, one, first, first + BATCH)
                 read = (yield tasks) if tasks else None
                 if read is not None and one is finalists[kind][0]:
                     known[kind] += read(tasks[:1]).known
+
+
+def _test(place: Place, kind: str, setting: Setting, first: int, last: int) -> list[Task]:
+    """The tasks of a setting on the test cases of each pool numbered from `first` below `last`, of one batch."""
+    tasks: list[Task] = []
+    for pool in place.of(kind):
+        if cases := place.pools[pool].side("test")[first:last]:
+            batch = Batch(tuple(_counted(case, GATES) for case in cases))
+            tasks += place.dosed(pool, *setting, batch, f"test {first // BATCH + 1}")
+    return tasks
+
+
+def every_place(place: Place) -> Generator[list[Task], Read, None]:
+    """What an adaptive search is held against: every setting of the plan's first method on as many test cases as the
+    plan says, asked as in step 4 at the whole dose; then the FINALISTS best at the other doses."""
+    for kind in dict.fromkeys(pool[0] for pool in place.pools):
+        settings = [(place.plan.methods[0], one) for one in hunt_for(place, kind).grid]
+        made = [
+            [
+                task
+                for first in range(0, place.plan.tests, BATCH)
+                for task in _test(place, kind, one, first, min(first + BATCH, place.plan.tests))
+            ]
+            for one in settings
+        ]
+        whole = [[task for task in tasks if not task.cell.doses] for tasks in made]
+        read = yield [task for tasks in whole for task in tasks]
+        best = ranked([read(tasks) for tasks in whole])[:FINALISTS]
+        yield [task for i in best for task in made[i]]

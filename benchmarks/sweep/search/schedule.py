@@ -14,9 +14,9 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 
 from benchmarks.sweep.cell import Task
 from benchmarks.sweep.planning.grids import settings_grid
-from benchmarks.sweep.planning.plan import ADAPTIVE, FIRST_RULE, Plan, lookups
+from benchmarks.sweep.planning.plan import ADAPTIVE, EVERY, FIRST_RULE, Plan, lookups
 from benchmarks.sweep.pools import Batch, Pool
-from benchmarks.sweep.search.adaptive import adaptive
+from benchmarks.sweep.search.adaptive import adaptive, every_place
 from benchmarks.sweep.search.place import Place
 from benchmarks.sweep.search.races import Race, Read
 from benchmarks.sweep.search.search_points import ALL_KNOWN, Point, ranked
@@ -39,6 +39,8 @@ def steps(place: Place, part: Part | None = None) -> Steps:
     """
     if place.plan.search == ADAPTIVE:
         return adaptive(place)
+    if place.plan.search == EVERY:
+        return every_place(place)
     return (_halving if place.plan.search == "halving" else _everything)(place, part)
 
 

@@ -34,8 +34,8 @@ def place(**more):
     from dataclasses import replace
 
     given = {"methods": ("rome", "memit"), "sites": ("mlp", "value"), "limit": 60, **more}
-    given = {"kinds": ("fact",), **given}
-    plan = Plan(ladder="grown:gpt2-1x64", seed=0, search=ADAPTIVE, split=Split(0), probes=1, **given)
+    given = {"kinds": ("fact",), "search": ADAPTIVE, **given}
+    plan = Plan(ladder="grown:gpt2-1x64", seed=0, split=Split(0), probes=1, **given)
     (found,), _, _ = places(plan)
     return replace(found, n_layers=LAYERS)
 
@@ -318,8 +318,9 @@ def test_where_on_a_small_model_and_what_takes_its_file(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert "harmonic mean" in result.output and "valley edit --model" in result.output
     cells = set((tmp_path / "run" / "cells").glob("*.parquet"))
-    again = CliRunner().invoke(cli, [*arguments[:5], "0.01", *arguments[6:]])
-    assert again.exit_code == 0 and cells <= set((tmp_path / "run" / "cells").glob("*.parquet"))
+    again = CliRunner().invoke(cli, [*arguments[:5], "0.01", *arguments[6:], "--every", "1"])
+    assert again.exit_code == 0 and "places (every layer, every site and lookup) by rome" in again.output
+    assert cells <= set((tmp_path / "run" / "cells").glob("*.parquet"))
     file = str(tmp_path / "run" / "where.toml")
     edited = CliRunner().invoke(cli, ["edit", "--model", world().model, "--fact", world().facts, "--at", file])
     assert edited.exit_code == 0, edited.output
