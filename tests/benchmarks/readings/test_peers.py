@@ -84,7 +84,9 @@ def test_the_affine_map_of_evandez_relations(modules) -> None:
 
 
 def test_the_swap_of_pyvene(modules) -> None:
-    """The same orthonormal basis in their rotated-space intervention gives the same swapped states."""
+    """The same orthonormal basis in their rotated-space intervention gives the same swapped states and, for a loss of
+    these, the same gradient of the basis, so that the searches differ in how they keep it orthonormal alone: theirs by
+    torch's parametrization, the one here by a QR decomposition in every step."""
     folder = checkout("VALLEY_PYVENE")
     modules(folder, ("pyvene", "pyvene.models"), ())
     interventions = importlib.import_module("pyvene.models.interventions")
@@ -92,10 +94,15 @@ def test_the_swap_of_pyvene(modules) -> None:
     basis = orthonormal(torch.randn(16, 5, generator=generator))
     theirs = interventions.LowRankRotatedSpaceIntervention(embed_dim=16, low_rank_dimension=5)
     theirs.rotate_layer.weight = basis
+    torch.nn.utils.parametrize.remove_parametrizations(theirs.rotate_layer, "weight")
     base, other = torch.randn(2, 7, 16, generator=generator)
     result = theirs(base, other)
     result = getattr(result, "output", result)
-    torch.testing.assert_close(swapped(base, other, basis), result.detach(), rtol=1e-5, atol=1e-5)
+    free = basis.clone().requires_grad_(True)
+    torch.testing.assert_close(swapped(base, other, free), result, rtol=1e-5, atol=1e-5)
+    for states in (swapped(base, other, free), result):
+        states.square().sum().backward()
+    torch.testing.assert_close(free.grad, theirs.rotate_layer.weight.grad, rtol=1e-4, atol=1e-4)
 
 
 def test_the_trace_of_rome(modules) -> None:
