@@ -19,10 +19,10 @@ from typing import ClassVar
 from editing.delta import Change, Delta
 from editing.lazy import torch
 from editing.methods.vocabulary.head_rows import HeadRows, head_change, head_weight
+from editing.methods.vocabulary.unembedding import read_answers
 from editing.model import LanguageModel
-from editing.run import Budget, forward, pad
 from editing.stats import ModelStatistics
-from editing.text import EditRequest, Prompt, build_contexts
+from editing.text import EditRequest, build_contexts
 
 
 @dataclass(frozen=True)
@@ -34,13 +34,14 @@ class UnembeddingSwap(HeadRows):
     uses_covariance: ClassVar[bool] = False
 
     def each(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> list[Delta]:
-        contexts = [build_contexts(lm, request, (), "last") for request in requests]
-        said = iter(first_answers(lm, [p for c in contexts for p in c.prompts]))
         deltas = []
-        for request, context in zip(requests, contexts, strict=True):
+        for request in requests:
+            prompts = build_contexts(lm, request, (), "last").prompts
+            read = read_answers(lm, prompts)  # of one request at a time: it holds all logits
+            said = read.logits[torch.tensor(read.first)].argmax(1).tolist()
             swaps: dict[int, int] = {}
-            for prompt in context.prompts:
-                old, new = next(said), prompt.target[0]
+            for prompt, old in zip(prompts, said, strict=True):
+                new = prompt.target[0]
                 if old != new and not {old, new} & (set(swaps) | set(swaps.values())):
                     swaps[old] = new
             names = [[lm.tokenizer.decode([i]) for i in pair] for pair in swaps.items()]
@@ -56,23 +57,3 @@ class UnembeddingSwap(HeadRows):
         rows = lm.values(head_weight(lm))[old + new].float().cpu()
         difference = rows[len(old) :] - rows[: len(old)]
         return head_change(lm, old + new, torch.cat([torch.eye(len(old)), -torch.eye(len(old))]), difference.T)
-
-
-def first_answers(lm: LanguageModel, prompts: Sequence[Prompt]) -> list[int]:
-    """The likeliest token behind each prompt."""
-    texts = [p.ids[: p.start] for p in prompts]
-    answers = [0] * len(texts)
-
-    def read(members: list[int]) -> list[int]:
-        batch = pad([texts[i] for i in members], lm, side="right")
-        rows = torch.arange(len(members), device=lm.device)
-        columns = torch.tensor([len(texts[i]) - 1 for i in members], device=lm.device)
-        with torch.no_grad():
-            logits = forward(lm, batch, gather=(rows, columns))
-        assert logits is not None
-        return logits.argmax(-1).tolist()
-
-    for members, tokens in Budget(lm.batch_tokens(4096), "reading answers").run([len(t) for t in texts], read):
-        for i, token in zip(members, tokens, strict=True):
-            answers[i] = token
-    return answers
