@@ -14,7 +14,8 @@ For each kind of edit, with the plan's first method:
    neither cases nor untried places are left. Batches grow as ENDS says. Nothing is dropped before a case is measured
    whose fact the model knows;
 3. the other methods at the two best places;
-4. the FINALISTS best on the test cases, BATCH at a time, at every dose of the plan.
+4. the FINALISTS best on the test cases, BATCH at a time, at every dose of the plan; the `starts` with them, dropped on
+   few cases or not.
 
 Steps 1 to 3 stop where their share of the budget is spent, step 4 where all of it is and ENOUGH known test cases of
 each kind are measured. Everything is a cell of the run folder, so that a search that was killed, or is given more time,
@@ -57,7 +58,7 @@ class Hunt:
     Attributes:
         grid: every setting of the first method. alive: those still in the running, all measured on the same batches.
         batches: how many batches of cases `alive` are measured on. known: cases of them whose fact the model knows.
-        starts: settings that are tried beside the grid. left: seconds that the search still has.
+        starts: settings that are tried beside the grid, without those that failed. left: seconds that the search has.
     """
 
     place: Place
@@ -189,6 +190,8 @@ class Hunt:
                     read = yield from self.first_cases(settings)
                     if self.starts:
                         read = yield self.tasks(self.starts, 0, self.batches)
+                        made = [read(self.tasks([one], 0, self.batches)) for one in self.starts]
+                        self.starts = [one for one, point in zip(self.starts, made, strict=True) if not point.failed]
                         self.alive += self.starts
                         self.tried += self.starts
                 elif not self.over():
@@ -252,11 +255,15 @@ def adaptive(place: Place) -> Generator[list[Task], Read, None]:
         for side in ("dev", "test"):
             if not cases.side(side):
                 raise BadRequest(f"{pool[0]} edits: no {side} case among {len(cases.cases)}; raise limit")
-    best: dict[str, list[Setting]] = {}
+    finalists: dict[str, list[Setting]] = {}
+    surely: dict[str, list[Setting]] = {}
     for number, kind in enumerate(kinds, 1):
         deadline = began + SEARCH_SHARE * seconds * number / len(kinds)
-        best[kind] = yield from hunt_for(place, kind, deadline).run()
-    yield from _tests(place, {kind: settings[:FINALISTS] for kind, settings in best.items()}, began + seconds)
+        hunt = hunt_for(place, kind, deadline)
+        best = yield from hunt.run()
+        surely[kind] = best[:1] + [one for one in hunt.starts if one not in best[:1]]
+        finalists[kind] = surely[kind] + [one for one in best[:FINALISTS] if one not in surely[kind]]
+    yield from _tests(place, finalists, surely, began + seconds)
 
 
 def hunt_for(place: Place, kind: str, deadline: float = inf) -> Hunt:
@@ -281,16 +288,18 @@ def needed_soon(place: Place) -> list[Task]:
     return tasks
 
 
-def _tests(place: Place, finalists: dict[str, list[Setting]], deadline: float) -> Generator[list[Task], Read, None]:
-    """Step 4. All finalists of a kind meet the same cases, but where the first batch of the best one ends behind the
-    deadline, the others meet none."""
+def _tests(
+    place: Place, finalists: dict[str, list[Setting]], surely: dict[str, list[Setting]], deadline: float
+) -> Generator[list[Task], Read, None]:
+    """Step 4. All finalists of a kind meet the same cases, but where the first batch of those that are measured
+    `surely` ends behind the deadline, the others meet none."""
     known = dict.fromkeys(finalists, 0)
     for first in range(0, max(len(cases.side("test")) for cases in place.pools.values()), BATCH):
         for kind in finalists:
             if known[kind] >= ENOUGH and time.monotonic() > deadline:
                 continue
             for one in list(finalists[kind]):
-                if first == 0 and one is not finalists[kind][0] and time.monotonic() > deadline:
+                if first == 0 and one not in surely[kind] and time.monotonic() > deadline:
                     finalists[kind].remove(one)
                     continue
                 tasks = _test(place, kind, one, first, first + BATCH)

@@ -172,6 +172,18 @@ def test_what_edit_does_is_tried_beside_the_grid_and_may_win() -> None:
     assert place(starts=(start,)).plan.hash == place().plan.hash
 
 
+def test_what_edit_does_meets_the_test_cases_though_it_lost_on_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the time is spent before; one that failed does not."""
+    clock = iter(range(10**6))
+    monkeypatch.setattr(search.time, "monotonic", lambda: 30.0 * next(clock))
+    start = ("fact", "embedding", (("clamp", 2.0),))
+    for value, met in ((0.1, {"rome", "embedding"}), (nan, {"rome"})):
+        steps = walk(
+            adaptive(place(starts=(start,), budget=0.5)), lambda method, _, v=value: v if method == "embedding" else 0.4
+        )
+        assert {task.cell.method for task in on_test(steps)} == met and on_test(steps)[0].cell.method == "rome"
+
+
 def test_a_better_method_at_the_best_place_wins() -> None:
     steps = walk(adaptive(place()), lambda method, settings: 0.8 if method == "memit" else 0.5 - settings["depth"] / 9)
     assert on_test(steps)[0].cell.method == "memit"
