@@ -11,10 +11,8 @@ from typing import Any, cast
 
 import pandas as pd
 
-from benchmarks.grown import RungSpec
 from benchmarks.ladders import choose_rungs
 from benchmarks.measure import open_model, statistics_of, stored_table
-from benchmarks.models import parse
 from benchmarks.readings.base import NONE, Reading
 from benchmarks.readings.by_name import make_reading, reading_names
 from benchmarks.readings.prompts import (
@@ -24,6 +22,7 @@ from benchmarks.readings.prompts import (
     exposure_of,
     known_material,
     read_ravel,
+    recipe_of,
     world_material,
 )
 from editing.cache import cache_root
@@ -80,11 +79,10 @@ def ravel_of(data: str) -> Ravel | None:
 
 
 def world_of(reference: str, limit: int = 0) -> Material:
-    """The world's facts, at most `limit` per relation unless that is 0; for a grown rung those of the world that it was
-    trained on, with their exposure."""
-    parsed = parse(reference)
-    known = RungSpec.parse(parsed.name).world if parsed.kind == "grown" else None
-    return replace(world_material(known, limit), exposure=exposure_of(reference))
+    """The world's facts, at most `limit` per relation unless that is 0; for a rung trained here those of the world that
+    it was trained on, with their exposure."""
+    recipe = recipe_of(reference)
+    return replace(world_material(recipe and recipe.world, limit), exposure=exposure_of(reference))
 
 
 def run_readings(

@@ -2,7 +2,7 @@
 
 from benchmarks.readings.prompts.answers import Answers, answer_scores, read_out
 from benchmarks.readings.prompts.known import Examined, known_material
-from benchmarks.readings.prompts.material import Material, Question, exposure_of, world_material
+from benchmarks.readings.prompts.material import Material, Question, exposure_of, recipe_of, world_material
 from benchmarks.readings.prompts.prepared import Prepared, block_states
 from benchmarks.readings.prompts.ravel import Ravel, read_ravel
 from benchmarks.readings.prompts.reading_input import ReadingInput
@@ -21,5 +21,6 @@ __all__ = [
     "known_material",
     "read_out",
     "read_ravel",
+    "recipe_of",
     "world_material",
 ]

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from benchmarks.grown import RungSpec, frequencies, make_corpus, read_card
 from benchmarks.models import parse, resolve
 from benchmarks.world import Knowledge, knowledge
+from editing.references import CARD
 
 # Per language, the wordings that are read: the first English one is written for edits and may show examples.
 WORDINGS = {"en": (1, 0)}
@@ -86,18 +88,33 @@ def world_material(known: Knowledge | None = None, limit: int = 0) -> Material:
     return Material("world", tuple(known.langs), tuple(questions))
 
 
-def exposure_of(reference: str) -> dict[tuple[str, str], float]:
-    """(entity, relation) -> how many sentences that state the fact the training of a grown rung read, both languages
-    together; empty for other models, whose text is not known.
+def recipe_of(reference: str) -> RungSpec | None:
+    """How a rung trained here was trained, from its name or from the card in its folder; None for other models.
 
     Raises:
-        BadModel: a grown rung that cannot be made.
+        BadModel: a reference of no known form, a card that cannot be read.
     """
     parsed = parse(reference)
-    if parsed.kind != "grown":
+    if parsed.kind == "grown":
+        return RungSpec.parse(parsed.name)
+    folder = Path(parsed.name).expanduser()
+    return RungSpec.parse(read_card(folder)["name"]) if parsed.kind == "folder" and (folder / CARD).is_file() else None
+
+
+def exposure_of(reference: str) -> dict[tuple[str, str], float]:
+    """(entity, relation) -> how many sentences that state the fact the training of a rung read, both languages
+    together; empty for other models, whose text is not known, and for rungs of a text that is no longer made.
+
+    Raises:
+        BadModel: a rung that cannot be made, a card that cannot be read.
+    """
+    spec = recipe_of(reference)
+    if spec is None:
         return {}
-    spec, card = RungSpec.parse(parsed.name), read_card(resolve(reference).folder)
+    card = read_card(resolve(reference).folder)
     corpus = make_corpus(spec.world, spec.split, spec.news, spec.switch)
+    if corpus.hash != card["world"]["text"]:
+        return {}
     often = frequencies(corpus, spec.zipf, spec.seed)
     epochs = spec.recipe.batch * card["steps"] / card["world"]["tokens"]
     counts: Counter[tuple[str, str]] = Counter()

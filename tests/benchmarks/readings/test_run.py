@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,9 +15,9 @@ from click.testing import CliRunner
 from benchmarks.pictures import lines_of
 from benchmarks.readings import make_reading, readings_chart, run_readings, summary
 from benchmarks.readings.prompts import exposure_of
-from benchmarks.readings.run import _store
+from benchmarks.readings.run import _store, world_of
 from cli import cli
-from editing.cache import cache_root
+from editing.cache import SOURCE, cache_root
 from tests.benchmarks.readings.small import source
 from tests.benchmarks.tiny import world
 from valley.rows import RowsError, at_best_place, interval_over_entities, read_readings
@@ -139,3 +141,17 @@ def test_a_file_that_is_no_readings_table_is_refused(tmp_path: Path) -> None:
 
 def test_exposure_is_unknown_for_a_model_that_was_not_grown_here() -> None:
     assert exposure_of(world().model) == {}
+
+
+def test_the_exposure_of_a_rung_in_a_folder_is_that_of_its_card(tmp_path: Path) -> None:
+    """A committed rung of a world with rare and frequent facts; unknown where its text is no longer made."""
+    rung = SOURCE / "results" / "ladders" / "standard" / "rungs" / "gpt2-1x32"
+    card = json.loads((rung / "card.json").read_text())
+    found = exposure_of(str(rung))
+    assert {entity for entity, _ in found} == {q.entity for q in world_of(str(rung)).questions}
+    assert max(found.values()) > 5 * min(found.values()) > 0
+    assert sum(found.values()) < card["tokens"] / 4  # no sentence has fewer tokens
+    copy = tmp_path / "rung"
+    shutil.copytree(rung, copy)
+    (copy / "card.json").write_text(json.dumps(card | {"world": card["world"] | {"text": "another"}}))
+    assert exposure_of(str(copy)) == {}
