@@ -69,7 +69,7 @@ def planned(
             with suppress(UserError):  # what cannot be placed fails in its own cell, with its reason
                 place = method.placement(lm, request)
                 if place.site == EXPERT:  # each request may be sent to another one
-                    sites |= dict.fromkeys(lm.expert_sites(place.layers[0])[: len(requests)])
+                    sites |= dict.fromkeys(s for i in place.layers for s in lm.expert_sites(i)[: len(requests)])
                     continue
                 kind = place.site if place.site in KINDS else "attn"  # below the blocks: as much as the lowest of them
                 layers = place.layers if place.site in KINDS else (0,)

@@ -92,9 +92,10 @@ SEARCH: dict[str, tuple[Grid, ...]] = {
         {"eta": [0.25, 0.75], "alpha": [0.25, 0.75, 1.0]},
     ),
     "norm_anchor": (
-        PLACES, {"inner": ["memit", "r_rome", "alphaedit", "ft_m"]}, {"inner": ["ft_m"], "depth": DEPTHS},
-        {"inner": ["memit", "ft_l"], "lookup": ["last"], "depth": DEPTHS}, {"lookup": LOOKUPS, "site": ["attn"]},
-        {"options": ['{"clamp": 8.0}', '{"weight_decay": 0.0}']},
+        {"depth": DEPTHS}, {"lookup": LOOKUPS}, {"site": ["attn"]}, {"inner": ["rome"], **PLACES},
+        {"inner": ["rome", "memit", "r_rome", "alphaedit"]}, {"inner": ["memit", "ft_l"], "lookup": ["last"],
+        "depth": DEPTHS}, {"inner": ["rome"], "lookup": LOOKUPS, "site": ["attn"]},
+        {"inner": ["rome"], "options": ['{"clamp": 16.0}', '{"weight_decay": 0.0}']},
     ),
 }  # fmt: skip
 # For models that take minutes a setting: other places, and what the searches of small models found.

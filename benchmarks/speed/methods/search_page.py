@@ -13,7 +13,8 @@ from benchmarks.provenance import ROOT
 from benchmarks.speed.methods.grids import NO_SETTINGS, SAME, SEARCH
 from benchmarks.speed.methods.search import ENOUGH, SLACK, best_of
 
-REASONS = ROOT / "results" / "methods_below.toml"  # [efficacy] and [composite]: method -> why its default misses
+# [efficacy] and [composite]: method -> why its default misses; [not_measured]: why a model lacks it.
+REASONS = ROOT / "results" / "methods_below.toml"
 OPEN = "No cause was measured."
 
 
@@ -98,11 +99,15 @@ def missed(table: pd.DataFrame, search: pd.DataFrame, default: str) -> dict[str,
     return where
 
 
+def reasons() -> dict[str, dict[str, str]]:
+    """What REASONS says."""
+    return tomllib.loads(REASONS.read_text(encoding="utf-8"))
+
+
 def verdicts(table: pd.DataFrame, search: pd.DataFrame, default: str) -> list[str]:
     """Which defaults miss what, where and why."""
     where = missed(table, search, default)
-    reasons = tomllib.loads(REASONS.read_text(encoding="utf-8"))
-    lines = []
+    lines, known = [], reasons()
     titles = {
         "efficacy": f"## Defaults below efficacy {ENOUGH:.2f}",
         "composite": f"## Defaults more than {SLACK:.2f} below the best composite of a search",
@@ -111,7 +116,7 @@ def verdicts(table: pd.DataFrame, search: pd.DataFrame, default: str) -> list[st
         if where[kind]:
             lines += [title, ""]
         for method, places in sorted(where[kind].items()):
-            lines.append(f"- `{method}` ({'; '.join(places)}): {reasons.get(kind, {}).get(method, OPEN)}")
+            lines.append(f"- `{method}` ({'; '.join(places)}): {known.get(kind, {}).get(method, OPEN)}")
         lines += [""] if where[kind] else []
     if where["chance"]:
         places = "; ".join(f"`{method}` {', '.join(places)}" for method, places in sorted(where["chance"].items()))

@@ -19,7 +19,7 @@ import pandas as pd
 
 from benchmarks.provenance import ROOT
 from benchmarks.speed.methods.presets import measured_methods
-from benchmarks.speed.methods.search_page import number, search_table, summary, verdicts, with_interval
+from benchmarks.speed.methods.search_page import number, reasons, search_table, summary, verdicts, with_interval
 from editing.files import atomic_file
 from editing.methods import make_method, method_names
 
@@ -60,12 +60,14 @@ def page(table: pd.DataFrame, search: pd.DataFrame) -> str:
     """The Markdown of docs/reference/methods.md; methods that a model lacks are listed behind its table."""
     lines = [HEAD, *summary(search)]
     table = table.fillna({"error": ""})
+    why = {name: f" ({text})" for name, text in reasons().get("not_measured", {}).items()}
     for rung, part in table.groupby("rung", sort=False):
         facts = int(part["n"].max())
         lines += [f"## {rung}: {facts} facts", "", *_rung(part), ""]
         missing = [name for name in measured_methods() if name not in set(part["method"])]
         if missing:
-            lines += [f"Not measured on {rung}: {', '.join(f'`{name}`' for name in missing)}.", ""]
+            named = ", ".join(f"`{name}`{why.get(name, '')}" for name in missing)
+            lines += [f"Not measured on {rung}: {named}.", ""]
         lines += search_table(search, str(rung))
     lines += [WHY.strip(), "", *verdicts(table, search, DEFAULT), "## What they change", ""]
     lines += [f"- `{name}`: {type(make_method(name)).summary}" for name in method_names()]
@@ -97,7 +99,8 @@ def _rung(part: pd.DataFrame) -> list[str]:
                 f"{one['seconds_edit']:.2f}",
             ]
         cells += _published(by_settings)
-        rows.append(f"| `{name}` | {' | '.join(cells)} |")
+        fewer = f" ({int(one['n'])} facts)" if one["n"] < part["n"].max() else ""
+        rows.append(f"| `{name}`{fewer} | {' | '.join(cells)} |")
     return rows
 
 

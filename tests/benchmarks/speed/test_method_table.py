@@ -25,7 +25,11 @@ def test_the_page_is_up_to_date_and_has_every_reason_and_no_other() -> None:
     text = PAGE.read_text(encoding="utf-8")
     assert text == page(table, search) and OPEN not in text
     where = missed(table, search, DEFAULT)
-    for kind, reasons in tomllib.loads(REASONS.read_text(encoding="utf-8")).items():
+    why = tomllib.loads(REASONS.read_text(encoding="utf-8"))
+    for name in why.pop("not_measured", {}):
+        there = table.groupby("rung")["method"].agg(set)
+        assert any(name not in methods for methods in there), f"[not_measured]: {name} is measured everywhere"
+    for kind, reasons in why.items():
         assert set(reasons) == set(where[kind]), f"[{kind}]: reasons for what is not missed"
     for name, settings in zip(search["method"], search["settings"], strict=True):
         make_method(name, **json.loads(settings))
@@ -39,12 +43,14 @@ def test_a_line_has_both_presets_and_the_reason() -> None:
             LINE | low | {"method": "rome", "settings": PUBLISHED},
             {"rung": "r", "n": 12, "method": "pmet", "settings": DEFAULT, "error": "request 'x': not reachable"},
             LINE | {"method": "lora", "settings": DEFAULT},
+            LINE | {"method": "memit", "settings": DEFAULT, "n": 4},
             {"rung": "r", "n": 12, "method": "lora", "settings": PUBLISHED, "error": "no"},
         ]
     )
     text = page(table, pd.DataFrame([SEARCH | {"rung": "other", "settings": DEFAULT}]))
     numbers = "1.00 | 0.80 | 0.60 | 0.90 | 0.70 | 0.69 [0.50, 0.80] | 12 | 0.25"
     assert f"| `rome` | {numbers} | 0.05 | 0.01 [0.00, 0.02] | 0.25 |" in text and "Search on r" not in text
+    assert f"| `memit` (4 facts) | {numbers} |" in text
     assert "| `pmet` | refused: not reachable |" in text and f"| `lora` | {numbers} | refused |  |  |" in text
     assert "Not measured on r: `alphaedit`" in text
     reason = tomllib.loads(REASONS.read_text())["efficacy"]["pmet"]
