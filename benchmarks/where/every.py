@@ -23,7 +23,7 @@ class Beside:
         best: the best place and dose. places: how many were measured at the whole dose.
         chosen, every: scores of the choice and of the best place on the `n` cases that both met.
         low, high: 95% interval over cases of `chosen - every`.
-        halves: mean score on one half of the cases of what is best on the other half; NaN where it cannot be asked. The
+        halves: mean score on one half of the cases of what is best on the other half; NaN where there are too few. The
             best of many places on few cases is partly luck, this is not.
     """
 

@@ -320,7 +320,7 @@ def _test(place: Place, kind: str, setting: Setting, first: int, last: int) -> l
 
 def every_place(place: Place) -> Generator[list[Task], Read, None]:
     """What an adaptive search is held against: every setting of the plan's first method on as many test cases as the
-    plan says, asked as in step 4 at the whole dose; then the FINALISTS best at the other doses."""
+    plan says, with the questions of step 4 at the whole dose; then the FINALISTS best at the other doses."""
     for kind in dict.fromkeys(pool[0] for pool in place.pools):
         settings = [(place.plan.methods[0], one) for one in hunt_for(place, kind).grid]
         made = [
