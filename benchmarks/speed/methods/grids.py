@@ -22,7 +22,7 @@ ATTENTION: Grid = {"site": ["attn"], "lookup": ["last"], "depth": DEPTHS}
 # The search for v*, one change at a time.
 VALUE: tuple[Grid, ...] = (
     {"move_above": [0.3]}, {"clamp": [1.0, 2.0, 4.0, 8.0]}, {"steps": [50]}, {"weight_decay": [0.0, 0.1]},
-    {"kl": [0.0, 0.25]}, {"move_above": [0.7, 2.0]}, {"stop_loss": [0.01]}, {"optimiser": ["adam"]},
+    {"kl": [0.0, 0.25]}, {"move_above": [0.7, 2.0]}, {"stop_loss": [0.05]}, {"optimiser": ["adam"]},
 )  # fmt: skip
 WEIGHTED: tuple[Grid, ...] = ({"covariance_weight": [0.005, 0.02, 0.2, 0.5]}, {"span": [0.0, 0.5]})
 TUNED: tuple[Grid, ...] = ({"steps": [10, 50]}, {"stop_loss": [0.001, 0.1]}, {"prefixes": [5]})
