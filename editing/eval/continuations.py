@@ -17,8 +17,9 @@ from editing.eval.versions import Versions, of_like_length
 from editing.lazy import torch
 from editing.run import Budget
 
-# Rows of logits held at once: 256 of a 262k vocabulary are a quarter of a gigabyte.
-LOGIT_ROWS = 256
+# Rows of logits held at once: 256 of a 262k vocabulary are a quarter of a gigabyte. Sums over the vocabulary, which make
+# copies, take PART of them at a time.
+LOGIT_ROWS, PART = 256, 64
 
 Tokens = tuple[int, ...]
 Beginning = tuple[int, Tokens, "list[Stretch]"]  # index of a prompt, a text behind it, the stretches that it serves
@@ -107,7 +108,8 @@ def _first_tokens(read: Versions, owners: Sequence[int], tokens: Sequence[tuple[
     if not spots:
         return [np.zeros(0)] * len(tokens)
     row, token = torch.tensor(spots, device=read.logits.device).T
-    nats = read.logits.float().log_softmax(-1)[row, token].cpu().double().numpy()
+    total = torch.cat([part.float().logsumexp(-1) for part in read.logits.split(PART)])
+    nats = (read.logits[row, token].float() - total[row]).cpu().double().numpy()
     return np.split(nats, np.cumsum([len(row) for row in tokens])[:-1])
 
 
@@ -175,12 +177,12 @@ def _later(
     logits = read.go_on([r for r, _, _ in texts], [text for _, text, _ in texts], (row, column))
     place, target = torch.tensor(pairs, device=device).T
     values, tops = torch.zeros(len(pairs)), torch.zeros(len(spots), dtype=torch.long)
-    for begin in range(0, len(spots), LOGIT_ROWS):
-        part = logits[begin : begin + LOGIT_ROWS].float()
-        inside = (place >= begin) & (place < begin + LOGIT_ROWS)
+    for begin in range(0, len(spots), PART):
+        part = logits[begin : begin + PART].float()
+        inside = (place >= begin) & (place < begin + PART)
         at = place[inside] - begin
         values[inside.cpu()] = (part[at, target[inside]] - part.logsumexp(-1)[at]).cpu()
-        tops[begin : begin + LOGIT_ROWS] = part.argmax(-1).cpu()
+        tops[begin : begin + PART] = part.argmax(-1).cpu()
     nats, likeliest, results, first = values.tolist(), tops.tolist(), [], 0
     for _, one in stretches:
         own = range(first, first + one.end - one.first)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 USUAL: dict[str, tuple[str, dict]] = {
     "fact": ("rome", {}),
     "rename": ("unembedding", {"keep_weight": 1.0, "margin": 0.5, "pull": 0.5}),
-    "retarget": ("embedding", {"clamp": 2.0, "optimiser": "adam", "untied": True}),
+    "retarget": ("embedding", {"clamp": 2.0, "optimiser": "adam", "stop_loss": 0.05, "untied": True}),
     "erase": ("ablate", {}),
 }
 # Edit kind and another method -> the settings that were best for it there.

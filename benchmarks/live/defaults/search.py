@@ -68,8 +68,8 @@ PLACES: dict[str, tuple[Place, ...]] = {
         *(_rome(depth=depth) for depth in (0.1, 0.2, 0.5)),
         _rome(depth=0.35, site="attn"),
         _rome(depth=0.8, lookup="last"),
-        ("embedding", '{"clamp": 2.0, "optimiser": "adam"}'),
-        ("embedding", '{"clamp": 2.0, "optimiser": "adam", "untied": true}'),
+        ("embedding", '{"clamp": 2.0, "optimiser": "adam", "stop_loss": 0.05}'),
+        ("embedding", '{"clamp": 2.0, "optimiser": "adam", "stop_loss": 0.05, "untied": true}'),
     ),
 }
 # Measured on the test concepts beside the chosen place: the trivial rename, the former default, ROME's own place.

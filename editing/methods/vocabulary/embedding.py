@@ -33,13 +33,15 @@ class EmbeddingRow(ValueSettings, Prefixed):
     summary: ClassVar[str] = "the embedding row of the subject's last token, with ROME's objective"
     uses_covariance: ClassVar[bool] = False
 
-    published: ClassVar[Mapping[str, Any]] = {"lr": 0.1, "clamp": 2.0}
+    published: ClassVar[Mapping[str, Any]] = {"lr": 0.1, "clamp": 2.0, "stop_loss": 0.05}
 
     untied: bool = setting(False, "separation from a tied head, which stays as it is")
     steps: int = 25
     # A change as long as the row is enough for the target; with a longer one the model gives the target to every
     # question about the subject. Gauss-Newton ends at shorter changes than Adam.
     clamp: float = 1.0
+    # Going on below it takes facts of the same subject and gives no more paraphrases.
+    stop_loss: float = 0.2
 
     @property
     def placed_by(self) -> tuple[str, ...]:
