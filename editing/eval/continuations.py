@@ -17,8 +17,8 @@ from editing.eval.versions import Versions, of_like_length
 from editing.lazy import torch
 from editing.run import Budget
 
-# Rows of logits held at once: 256 of a 262k vocabulary are a quarter of a gigabyte. Sums over the vocabulary, which make
-# copies, take PART of them at a time.
+# Rows of logits held at once: 256 of a 262k vocabulary are a quarter of a gigabyte. Sums over the vocabulary, which
+# make copies, take PART of them at a time.
 LOGIT_ROWS, PART = 256, 64
 
 Tokens = tuple[int, ...]

@@ -73,7 +73,7 @@ SEARCH: dict[str, tuple[Grid, ...]] = {
     "embedding": (
         {"clamp": [0.25, 0.5, 1.0, 2.0, 4.0], "untied": [False, True]}, {"lookup": ["last"], "clamp": [0.5, 1.0, 2.0]},
         {"kl": [0.0, 0.25, 1.0]}, {"weight_decay": [0.0, 0.1, 0.5]}, {"optimiser": ["adam"], "lr": [0.1, 0.3, 1.0]},
-        {"steps": [60]}, {"stop_loss": [0.2, 0.5]},
+        {"steps": [60]}, {"stop_loss": [0.05, 0.5]},
     ),
     "unembedding": ({"margin": [0.5, 1.0, 2.0, 4.0, 6.0, 8.0, 12.0], "pull": [0.0, 0.25, 0.5, 1.0]},),
     "lre": (

@@ -42,8 +42,9 @@ and cost. A dozen facts rank methods roughly; differences within the intervals m
 
 Defaults of ROME, R-ROME, MEMIT and what builds on them (`alphaedit`, `emmet`, `memit_iterative`, `memit_merge`, \
 `norm_anchor`, `pmet`, `rect`, `sphere`) were measured, and searched, before their search went on to .01 nats \
-(`stop_loss`, .05 then) by steps of log-odds; the embedding row and GRACE before these steps (the row at .05, now .2). More paraphrases and \
-fewer neighbours are kept since: on 100 facts of gpt2-4x192 ROME has .87 and .76, before .75 and .85 (LOG.md).
+(`stop_loss`, .05 then) by steps of log-odds; the embedding row and GRACE before these steps (the row at .05, \
+now .2). More paraphrases and fewer neighbours are kept since: on 100 facts of gpt2-4x192 ROME has .87 and .77, \
+before .75 and .85 (LOG.md).
 
 The search tries up to 32 settings a method (benchmarks/speed/methods/grids.py): places, and constants in the model's \
 own units. **Its best is chosen on the facts that it is scored on**, which favours the search: of 30 tries on a dozen \
