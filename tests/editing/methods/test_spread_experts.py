@@ -14,7 +14,7 @@ from editing.delta import Dense, LowRank
 from editing.delta.delta import Delta
 from editing.errors import BadRequest, Unreachable
 from editing.eval import continuation_logprobs
-from editing.methods import apply_sequence, make_method, method_names
+from editing.methods import apply_sequence, make_method, method_names, taken_by
 from editing.model import LanguageModel, hash_weights
 from editing.solve import routes, states
 from editing.stats.statistics import ModelStatistics
@@ -205,7 +205,7 @@ def test_what_cannot_be_edited_is_refused_in_one_line() -> None:
     takes = []
     for name in method_names():
         try:
-            make_method(name, site="expert")
+            make_method(name, site="expert", **taken_by(name, {"inner": "rome"}))
         except BadRequest as error:
             text = str(error)
             assert "\n" not in text and "; use a locate-then-edit method (rome, memit) for experts, or" in text, name
