@@ -29,7 +29,9 @@ from editing.stats.text_corpus import read_texts
 # Text of the models' covariances: 20,000 tokens drawn from each model itself, so that no rung needs outside data.
 CORPUS = "samples:20000"
 VERSION = 2
-SAMPLE_LENGTH, SAMPLES_AT_ONCE = 128, 128
+# Of the text drawn from a model. A step reads all weights, so the 157 sequences of CORPUS are drawn at once. Raise
+# DRAWS when the same seed gives other text.
+SAMPLE_LENGTH, SAMPLES_AT_ONCE, DRAWS = 128, 160, 2
 
 
 def check_corpus(corpus: str) -> None:
@@ -182,8 +184,8 @@ class ModelStatistics:
         # (LOG.md).
         source = self.lm.half if self.lm.half_wins else self.lm
         half = "" if source is self.lm else " bfloat16"
-        kind = self.corpus.partition(":")[0]
-        key = _short(f"{VERSION} {kind} {self.seed} {self.lm.prefix_ids} {texts or self.corpus}{limit}{half}")
+        kind, drawn = self.corpus.partition(":")[0], "" if texts else f" drawn {DRAWS}"
+        key = _short(f"{VERSION} {kind} {self.seed} {self.lm.prefix_ids} {texts or self.corpus}{limit}{half}{drawn}")
         if self._sampler is not self.lm and not texts:
             key = _short(f"{key} {self._sampler.weight_hash}")
         folder = self._folder = self._cache / f"covariance-{key}"
@@ -322,7 +324,8 @@ class ModelStatistics:
     def _samples(self, number: int, length: int) -> list[list[int]]:
         """At least `number` tokens drawn from the model, in pieces of `length`; drawn once and kept."""
         rows = -(-number // length)
-        counts = [min(SAMPLES_AT_ONCE, rows - first) for first in range(0, rows, SAMPLES_AT_ONCE)]
+        batches = -(-rows // SAMPLES_AT_ONCE)
+        counts = [(rows + i) // batches for i in range(batches)]
         return self._drawn_once(str(number), number, length, list(enumerate(counts)))
 
     def _round(self, i: int) -> list[list[int]]:
@@ -336,7 +339,7 @@ class ModelStatistics:
         half = (
             " bfloat16" if self._sampler.half_wins else ""
         )  # other draws: C must not depend on which machine came first
-        key = _short(f"{VERSION} {self.seed} {name} {length} {self.lm.prefix_ids}{half}")
+        key = _short(f"{VERSION} {self.seed} {name} {length} {self.lm.prefix_ids}{half} drawn {DRAWS}")
         path = self._drawn / f"samples-{key}.json"
         if path.is_file():
             return _read_list(path, list)
@@ -352,7 +355,7 @@ class ModelStatistics:
 
         for batch, count in batches:
             seed = self.seed * 1_000_003 + batch
-            pieces += sample_tokens(source, count, length, seed=seed, on_step=note).tolist()
+            pieces += sample_tokens(source, count, length, seed=seed, inverse=True, on_step=note).tolist()
         with atomic_file(path) as temporary:
             temporary.write_text(json.dumps(pieces), encoding="utf-8")
         return pieces

@@ -11,8 +11,9 @@ import torch
 from editing.errors import BadData, BadRequest
 from editing.model import head_site
 from editing.model.language_model import LanguageModel
+from editing.run import forward, pad
 from editing.stats.covariance import covariances
-from editing.stats.sampling import sample_prefixes
+from editing.stats.sampling import _by_inverse, sample_prefixes, sample_tokens
 from editing.stats.statistics import ModelStatistics
 from tests.editing.families import SENTENCES, tiny_lm
 
@@ -209,6 +210,35 @@ def test_a_spectrum_is_kept_on_disk(lm: LanguageModel, tmp_path: Path) -> None:
     file.write_bytes(b"nonsense")
     with pytest.raises(BadData, match="damaged spectrum"):
         ModelStatistics(lm, tmp_path, "samples:400").spectrum(site)
+
+
+def test_drawing_by_the_inverse_follows_the_distribution(lm: LanguageModel) -> None:
+    """20,000 first tokens beside the model's probabilities; no token of probability 0, whatever the variate."""
+    with torch.no_grad():
+        logits = forward(lm, pad([list(lm.prefix_ids) or [lm.pad_id]], lm, side="left"))
+    assert logits is not None
+    expected = logits[0].double().softmax(-1)
+    drawn = sample_tokens(lm, 20_000, 1, seed=3, inverse=True)[:, 0].bincount(minlength=len(expected)) / 20_000
+    deviation = (drawn.double() - expected) / (expected / 20_000).sqrt()
+    assert float(deviation.abs().max()) < 5 and 0.8 < float(deviation.square().mean()) < 1.25
+    share = torch.tensor([[0.0, 0.5, 0.0, 0.5, 0.0]]).repeat(4000, 1)
+    assert set(_by_inverse(share, torch.Generator().manual_seed(0))[:, 0].tolist()) == {1, 3}
+
+
+@pytest.mark.parametrize(("number", "counts"), [(20_000, [157]), (20_481, [80, 81]), (128, [1])])
+def test_texts_are_drawn_in_equal_batches(
+    number: int, counts: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every step of a batch reads all weights, so a small last batch would cost nearly as much as a full one."""
+    lm, drawn = tiny_lm("gpt2", n_positions=256, max_position_embeddings=256), []
+
+    def count(lm: LanguageModel, texts: int, length: int, **settings: object) -> torch.Tensor:
+        drawn.append(texts)
+        return torch.zeros(texts, length, dtype=torch.long)
+
+    monkeypatch.setattr("editing.stats.statistics.sample_tokens", count)
+    assert len(ModelStatistics(lm, tmp_path, f"samples:{number}").sequences()) == sum(counts)
+    assert drawn == counts
 
 
 def test_prefixes_are_those_of_the_unedited_model(tmp_path: Path) -> None:
