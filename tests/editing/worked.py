@@ -65,6 +65,7 @@ QUICK = {"steps": 6, "short_prefixes": 1, "long_prefixes": 1, "prefixes": 2, "de
 # Where the objective is another one, the step size is; a tied head would also be moved by an edit of its row.
 OWN = {
     "embedding": {"lr": 0.3, "clamp": 4.0, "untied": True},
+    "rect": {"keep": 0.7},  # four tenths of a random model's change need not raise the target
     "mend": {"lr": 3e-4, "prefixes": 0, "edits": 16, "rank": 8},
 }
 # Methods that are there to do nothing useful.
