@@ -34,7 +34,7 @@ class Moving(ValueSettings, Method):
 
     published: ClassVar[Mapping[str, Any]] = {"move_above": 0.0, "stop_loss": 0.05}
 
-    stop_loss: float = 0.01
+    stop_loss: float = 0.02
     move_above: float = setting(0.1, "loss of v* that moves it to the last token; 0: never", unit="nats")
 
     def each(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> list[Delta]:
