@@ -40,11 +40,11 @@ same subject. Composite is the harmonic mean of the two, with its 95% interval o
 processor time. Of the preset `published` (the papers' numbers, in absolute units) the page has efficacy, composite \
 and cost. A dozen facts rank methods roughly; differences within the intervals mean nothing.
 
-Defaults of ROME, R-ROME, MEMIT and what builds on them (`alphaedit`, `emmet`, `memit_iterative`, `memit_merge`, \
-`norm_anchor`, `pmet`, `rect`, `sphere`) were measured, and searched, before their search went on to .01 nats \
-(`stop_loss`, .05 then) by steps of log-odds; the embedding row and GRACE before these steps (the row at .05, \
-now .2). More paraphrases and fewer neighbours are kept since: on 100 facts of gpt2-4x192 ROME has .87 and .77, \
-before .75 and .85 (LOG.md).
+ROME, R-ROME, MEMIT and what builds on them (`alphaedit`, `emmet`, `memit_iterative`, `memit_merge`, `pmet`, `rect`, \
+`sphere`) search v* by steps of log-odds down to .01 nats (`stop_loss`) since 2026-11-29, the embedding row down to .2. \
+On the grown rungs their defaults are measured with these; on SmolLM2 and Gemma, and in every search, with the steps \
+before (in nats, to .05 for all), which gave fewer paraphrases and kept more neighbours. That is better on one layer, \
+where `stop_loss=0.05` gives ROME .74 for .69 on 24 other facts, and worse on more layers (LOG.md).
 
 The search tries up to 32 settings a method (benchmarks/speed/methods/grids.py): places, and constants in the model's \
 own units. **Its best is chosen on the facts that it is scored on**, which favours the search: of 30 tries on a dozen \
