@@ -76,8 +76,8 @@ def known_cases(lm: LanguageModel, number: int) -> tuple[list[Case], Base]:
     candidates = facts(4 * number)
     for begin in range(0, len(candidates), number):
         some = list(with_common_probes(candidates[begin : begin + number], PROBES_A_KIND))
-        asked = measure_base(lm, [own_wordings(case) for case in some], new_tokens=0)
-        cases += [case for case, known in zip(some, asked.known, strict=True) if known]
+        base = measure_base(lm, [own_wordings(case) for case in some], new_tokens=0)
+        cases += [case for case, known in zip(some, base.known, strict=True) if known]
         if len(cases) >= number:
             cases = cases[:number]
             return cases, measure_base(lm, cases)

@@ -129,8 +129,8 @@ def _missing_odds(nats: torch.Tensor, aim: float) -> tuple[torch.Tensor, torch.T
     """By how much the log-odds of exp(-nats) are below those of exp(-aim), 0 where they are above; and their slope by
     nats, with the opposite sign."""
     lost = -torch.expm1(-nats.clamp(min=1e-6))
-    wanted = -aim - math.log(-math.expm1(-aim))
-    return (wanted + nats + lost.log()).clamp(min=0), 1 / lost
+    target = -aim - math.log(-math.expm1(-aim))
+    return (target + nats + lost.log()).clamp(min=0), 1 / lost
 
 
 def _least_norm(gradient_RD: torch.Tensor, residual_R: torch.Tensor, owner_R: np.ndarray, n: int) -> torch.Tensor:

@@ -181,7 +181,7 @@ def test_differences_of_plans_weights_and_questions(tmp_path: Path) -> None:
     older = rows.assign(rival=pd.NA)  # a table from before that column
     assert differences(a, run_folder(tmp_path / "same", rows, commit="other"), rows, older) == ()
     other = rows.assign(model_hash=rows["model_hash"].where(rows["rung"] != "r1", "new"))
-    other.loc[other["case"] == "fact-03", "prompt"] = "Asked otherwise"
+    other.loc[other["case"] == "fact-03", "prompt"] = "Worded otherwise"
     plan = {"ladder": "toy", "limit": 50, "seed": 0}
     questions = [plan | {"methods": ["rome", "memit"], "kinds": ["fact"], "datasets": []}]
     b = run_folder(tmp_path / "b", other, plan=plan, asked=questions, versions={"torch": "2.1"})
