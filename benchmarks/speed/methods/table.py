@@ -41,7 +41,7 @@ processor time. Of the preset `published` (the papers' numbers, in absolute unit
 and cost. A dozen facts rank methods roughly; differences within the intervals mean nothing.
 
 ROME, R-ROME, MEMIT and what builds on them (`alphaedit`, `emmet`, `memit_iterative`, `memit_merge`, `pmet`, `rect`, \
-`sphere`) search v* by steps of log-odds down to .01 nats (`stop_loss`) since 2026-11-29, the embedding row down to .2. \
+`sphere`) search v* by steps of log-odds down to .01 nats (`stop_loss`) since 2026-11-29, the embedding row to .2. \
 On the grown rungs their defaults are measured with these; on SmolLM2 and Gemma, and in every search, with the steps \
 before (in nats, to .05 for all), which gave fewer paraphrases and kept more neighbours. That is better on one layer, \
 where `stop_loss=0.05` gives ROME .74 for .69 on 24 other facts, and worse on more layers (LOG.md).

@@ -29,8 +29,8 @@ class Moving(ValueSettings, Method):
     """`move_above` is 0 in the preset "published".
 
     Adam's loss holds weight decay and the KL term, so that it goes on far below `stop_loss` in likelihood. Gauss-Newton
-    stops there; .01 is the largest value that is no worse than Adam on 100 facts of gpt2-4x192. It gives paraphrases and
-    takes neighbours, which costs models of one layer more than it gives: there .05 is better (LOG.md, 2026-11-30).
+    stops there: at .01 it is as good as Adam on 100 facts of gpt2-4x192, at .02 it may be worse. Smaller values give
+    paraphrases and take neighbours, which on models of one layer costs more than it gives (LOG.md, 2026-11-30).
     """
 
     published: ClassVar[Mapping[str, Any]] = {"move_above": 0.0, "stop_loss": 0.05}
