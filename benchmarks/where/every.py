@@ -102,7 +102,8 @@ def _of(rows: pd.DataFrame, one: Choice) -> pd.DataFrame:
     """The test rows of a choice."""
     same = (rows["edit_kind"] == one.kind) & (rows["method"] == one.method) & (rows["dose"] == one.dose)
     tests = rows[same & (rows["split"] == "test") & (rows["error"] == "")]
-    return tests[tests["settings"].map(lambda text: settings_stated(one.kind, one.method, text) == one.settings)]
+    stated = [settings_stated(one.kind, one.method, str(text)) for text in tests["settings"]]
+    return tests[np.array([settings == one.settings for settings in stated], dtype=bool)]
 
 
 def _cases(rows: pd.DataFrame) -> list[str]:
