@@ -109,7 +109,7 @@ def where(
     """
     from benchmarks.where import format_where, run_where
 
-    out = out or Path("results") / "where" / re.sub(r"[^\w.-]+", "-", model).strip("-")
+    out = out or Path("results") / "where" / re.sub(r"[^\w.-]+", "-", model).strip(".-")
     options = {"kinds": kinds, "methods": methods, "budget": budget, "limit": limit, "fast": fast, "seed": seed}
     options |= {"localiser": localiser, "every": every, "datasets": datasets}
     search = run_where(model, out, device=device, quiet=as_json, **options)
