@@ -1,7 +1,7 @@
 """One loaded language model: its weights, where it can be edited, and how much memory it takes."""
 
 from editing.model.bfloat16 import processor
-from editing.model.experts import Expert, expert_at, routing
+from editing.model.experts import Expert, expert_at, holder_and_index, routing
 from editing.model.hooks import Hook, hooked
 from editing.model.language_model import LanguageModel, hash_weights, weight_versions
 from editing.model.load import check_device, load_resolved
@@ -44,6 +44,7 @@ __all__ = [
     "free_memory",
     "hash_weights",
     "head_site",
+    "holder_and_index",
     "hooked",
     "in_rows",
     "largest_scale",

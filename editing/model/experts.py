@@ -84,24 +84,36 @@ def routing(module: Any, args: tuple) -> torch.Tensor:
     return weights.new_zeros(len(weights), len(module.down_proj)).scatter(1, index, weights)
 
 
+def holder_and_index(path: str) -> tuple[str, int]:
+    """Of the path of an expert: that of the module which holds the experts of its block, and its index there.
+
+    Raises:
+        ValueError: the path has another form.
+    """
+    match = PATH.fullmatch(path)
+    if match is None:
+        raise ValueError(f"{path} is no path of an expert")
+    return match[1], int(match[2])
+
+
 def expert_at(model: nn.Module, path: str) -> Expert | None:
     """The expert whose down-projection has this path; None where it is another module's.
 
     Raises:
         BadModel: the module has fewer experts.
     """
-    match = PATH.fullmatch(path)
-    if match is None:
+    if not PATH.fullmatch(path):
         return None
+    holder, index = holder_and_index(path)
     try:
-        module: Any = model.get_submodule(match[1])
+        module: Any = model.get_submodule(holder)
     except AttributeError:
         return None
     if not holds_experts(module):
         return None
-    if int(match[2]) >= len(module.down_proj):
-        raise BadModel(f"{path}: {match[1]} has {len(module.down_proj)} experts; this delta is for another model")
-    return Expert(module, int(match[2]))
+    if index >= len(module.down_proj):
+        raise BadModel(f"{path}: {holder} has {len(module.down_proj)} experts; this delta is for another model")
+    return Expert(module, index)
 
 
 def submodule(model: nn.Module, path: str) -> Any:

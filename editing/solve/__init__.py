@@ -4,7 +4,7 @@ from editing.solve.descent import Descent, Outcome, adding, by_owner, descend, g
 from editing.solve.keys import bare_weights, group_mean, kept_keys, mean_weights, states, type_weights
 from editing.solve.least_change import LeastChange, least_change
 from editing.solve.rising import Rising
-from editing.solve.routing import AUTO, Route, reaching, routes
+from editing.solve.routing import AUTO, Route, reaching, routes, sent_contexts
 from editing.solve.settings import FORMER
 from editing.solve.value import (
     Injection,
@@ -40,6 +40,7 @@ __all__ = [
     "optimise_values",
     "reaching",
     "routes",
+    "sent_contexts",
     "setting",
     "states",
     "type_weights",

@@ -251,12 +251,12 @@ class Problem:
 
             return place.path, record
 
-        def recording_all(i: int, place: Injection) -> Hook:
+        def recording_all(i: int, holder: str, index: int) -> Hook:
             def record(module: torch.nn.Module, args: tuple, output: object) -> None:
-                weight = routing(module, args)[:, place.expert, None]
+                weight = routing(module, args)[:, index, None]
                 together[i] = at_lookup(first(output)), at_lookup(weight)
 
-            return place.experts, record
+            return holder, record
 
         essence = self._on_device(np.flatnonzero(~self.is_context))
         stop = None
@@ -265,7 +265,7 @@ class Problem:
             alone = len(self.where) == 1 and last.expert is None
             stop = last.path if alone else self.lm.layout.blocks[last.layer]
         hooks = [recording(place) for place in self.where]
-        hooks += [recording_all(i, place) for i, place in enumerate(self.where) if place.expert is not None]
+        hooks += [recording_all(i, *place.expert) for i, place in enumerate(self.where) if place.expert is not None]
         with torch.no_grad():
             logits = self.splice.run((essence, torch.zeros_like(essence)), hooks, stop=stop)
         log_p = None if logits is None else logits.float().log_softmax(-1)

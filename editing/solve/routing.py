@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from editing.delta import Delta
 from editing.errors import Unreachable
 from editing.lazy import torch
-from editing.model import LanguageModel, Site
+from editing.model import LanguageModel, Site, holder_and_index
 from editing.solve.keys import states
 from editing.text import Contexts
 
@@ -38,7 +38,7 @@ class Route:
     @property
     def contexts(self) -> Contexts:
         """Those that are sent to the expert."""
-        return _kept(self.request, self.sent_to(self.index))
+        return sent_contexts(self.request, self.sent_to(self.index))
 
     @property
     def share(self) -> float:
@@ -87,13 +87,14 @@ def routes(
 
 def reaching(lm: LanguageModel, path: str, requests: Sequence[Contexts]) -> list[Contexts]:
     """The requests of which a bare prompt is sent to the expert at `path`, with the contexts that are."""
-    place = (path.rsplit(".", 2)[0], "routing")
-    weights = states(lm, [p for c in requests for p in c.prompts], [place])[place][:, int(path.split(".")[-2])]
+    holder, index = holder_and_index(path)
+    place = (holder, "routing")
+    weights = states(lm, [p for c in requests for p in c.prompts], [place])[place][:, index]
     parts = (weights > 0).split([len(c.prompts) for c in requests])
-    return [_kept(c, sent.tolist()) for c, sent in zip(requests, parts, strict=True) if sent[: c.n_bare].any()]
+    return [sent_contexts(c, sent.tolist()) for c, sent in zip(requests, parts, strict=True) if sent[: c.n_bare].any()]
 
 
-def _kept(request: Contexts, sent: Sequence[bool]) -> Contexts:
+def sent_contexts(request: Contexts, sent: Sequence[bool]) -> Contexts:
     """The contexts that are sent."""
     chosen = tuple(p for p, yes in zip(request.prompts, sent, strict=True) if yes)
     return replace(request, prompts=chosen, n_bare=sum(sent[: request.n_bare]))

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self, get_args, get_type_hints
 
 from editing.errors import BadRequest
 from editing.lazy import torch
-from editing.model import EXPERT, LanguageModel, Site
+from editing.model import EXPERT, LanguageModel, Site, holder_and_index
 
 
 def setting(default: Any, help: str, *, unit: str = "", choices: tuple[str, ...] = ()) -> Any:
@@ -151,22 +151,17 @@ class Value:
 @dataclass(frozen=True)
 class Injection:
     """Where delta is added: a module's output at the lookup position, on all or some of its rows; `expert`: it is the
-    map of that routed expert."""
+    map of a routed expert, see `holder_and_index`."""
 
     path: str
     layer: int
     rows: tuple[int, ...] | None = None
-    expert: int | None = None
+    expert: tuple[str, int] | None = None
 
     @classmethod
     def at_site(cls, site: Site) -> Injection:
-        expert = int(site.path.split(".")[-2]) if site.kind == EXPERT else None
+        expert = holder_and_index(site.path) if site.kind == EXPERT else None
         return cls(site.path, site.layer, site.rows, expert)
-
-    @property
-    def experts(self) -> str:
-        """The module of all experts of the block, where this is one of them."""
-        return self.path.rsplit(".", 2)[0]
 
     @classmethod
     def at_block(cls, lm: LanguageModel, layer: int) -> Injection:

@@ -15,7 +15,7 @@ The provenance has the absolute threshold.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -97,35 +97,12 @@ class AlphaEdit(Spread):
         for site in sites:
             yield site, group_mean(state[site.path, "input"], units, [type_weights(u) for u in units])
 
-    def provenance(
-        self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics
-    ) -> dict[str, Any]:
-        sites = () if self.site == EXPERT else self.edited_sites(lm, requests[0])
-        return super().provenance(lm, requests, statistics) | {"null_space": self._null_space(statistics, sites)}
-
-    def _null_space(self, statistics: ModelStatistics, sites: Iterable[Site]) -> dict[str, dict[str, float]]:
-        """What the provenance says of the null space of each map."""
+    def _about(self, statistics: ModelStatistics, sites: Sequence[Site]) -> dict[str, Any]:
         null = {}
         for site in sites:
             basis, unit, _ = self._basis(statistics, site)
             null[site.path] = {"directions": basis.shape[1], "threshold": self.null_threshold * unit}
-        return null
-
-    def _edit(
-        self,
-        lm: LanguageModel,
-        groups: Sequence[Sequence[EditRequest]],
-        statistics: ModelStatistics,
-        memory: Memory | None = None,
-    ) -> list[Delta]:
-        deltas = super()._edit(lm, groups, statistics, memory)
-        if self.site != EXPERT:
-            return deltas
-        sites = [[site for layer in experts_in(lm, delta).values() for site in layer] for delta in deltas]
-        return [
-            Delta(delta.factors, {**delta.provenance, "null_space": self._null_space(statistics, own)})
-            for delta, own in zip(deltas, sites, strict=True)
-        ]
+        return {"null_space": null}
 
 
 def _ridge_solution(past_qm: torch.Tensor, key_qn: torch.Tensor, l2: float) -> torch.Tensor:

@@ -10,15 +10,15 @@ nothing is written twice. C is that of the corpus' tokens that are sent to the e
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 from editing.delta import Delta
 from editing.lazy import torch
 from editing.methods.base import setting
 from editing.methods.locate_then_edit.moving import Moving
-from editing.model import EXPERT, LanguageModel, Site
-from editing.solve import AUTO, Route, group_mean, states, type_weights
+from editing.model import EXPERT, LanguageModel, Site, holder_and_index
+from editing.solve import AUTO, Route, group_mean, sent_contexts, states, type_weights
 from editing.stats import ModelStatistics
 from editing.text import Contexts, EditRequest
 
@@ -74,7 +74,7 @@ def expert_parts(
     state = states(lm, prompts, [(site.path, "input") for site in sites], deltas=deltas, rows=rows)
     parts = []
     for site in sites:
-        index = index_of(site)
+        index = holder_and_index(site.path)[1]
         sent = [route.sent_to(index) for route in chosen]
         weights = [_type_weights(unit, flags) for unit, flags in zip(units, sent, strict=True)]
         factor = torch.tensor([1 / route.share if route.index == index else 0.0 for route in chosen])
@@ -93,16 +93,9 @@ def experts_in(lm: LanguageModel, delta: Delta) -> dict[int, list[Site]]:
     return found
 
 
-def index_of(site: Site) -> int:
-    """The index of the expert whose map `site` is."""
-    return int(site.path.split(".")[-2])
-
-
 def _type_weights(unit: Contexts, sent: Sequence[bool]) -> list[float]:
     """`type_weights` over the contexts that are sent, 0 for the others; all 0 where no bare prompt is."""
-    bare = sum(sent[: unit.n_bare])
-    if not bare:
+    if not any(sent[: unit.n_bare]):
         return [0.0] * len(sent)
-    kept = tuple(p for p, yes in zip(unit.prompts, sent, strict=True) if yes)
-    weights = iter(type_weights(replace(unit, prompts=kept, n_bare=bare)))
+    weights = iter(type_weights(sent_contexts(unit, sent)))
     return [next(weights) if yes else 0.0 for yes in sent]

@@ -83,6 +83,10 @@ class Spread(Routed, Spanning):
     ) -> torch.Tensor:
         """(d_in, n) float32: the right factor of dW = R @ adjusted.T, for the keys of one group."""
 
+    def _about(self, statistics: ModelStatistics, sites: Sequence[Site]) -> dict[str, Any]:
+        """What the provenance says of the edited maps."""
+        return {}
+
     def _share(self, left: int) -> float:
         """The divisor of the residual when `left` layers remain to be edited, this one included."""
         return float(left)
@@ -169,6 +173,7 @@ class Spread(Routed, Spanning):
         deltas = [Delta({}) for _ in groups]
         target_nD: torch.Tensor | None = None
         notes: list[dict[str, Any]] = [{"optimiser": []} for _ in groups]
+        edited: list[list[Site]] = [[] for _ in groups]
         for value, n in zip(values, owner, strict=True):
             notes[n]["optimiser"].append(value.note())
         rising = Rising(lm, [p for unit in units for p in unit.prompts])
@@ -184,12 +189,13 @@ class Spread(Routed, Spanning):
                 members = [i for i, o in enumerate(owner) if o == n]
                 changes = self._factors(statistics, look.parts, residual_nD, members, memory)
                 deltas[n] = Delta({**deltas[n].factors, **changes})
+                edited[n] += [part.site for part in look.parts if part.site.weight in changes]
                 if look.chosen:
                     made = [{"block": layer, **look.chosen[i].note()} for i in members]
                     notes[n].setdefault("experts", []).append(made)
         return [
-            Delta(d.factors, self.provenance(lm, list(g), statistics) | note)
-            for d, g, note in zip(deltas, groups, notes, strict=True)
+            Delta(d.factors, self.provenance(lm, list(g), statistics) | self._about(statistics, sites) | note)
+            for d, g, sites, note in zip(deltas, groups, edited, notes, strict=True)
         ]
 
     def _factors(
