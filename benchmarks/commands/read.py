@@ -73,7 +73,7 @@ def read_command(
 @click.option("--fast/--no-fast", default=True, show_default=True, help="Fewer contexts per optimiser step.")
 @click.option("--map/--no-map", "localiser", default=True, show_default=True, help="Causal tracing beside the search.")
 @click.option(
-    "--every", type=click.IntRange(min=0), default=0, help="Beside it every place at each N-th layer; 0: none."
+    "--every", type=click.IntRange(min=0), default=0, help="Also measure every place at each N-th layer; 0: do not."
 )
 @option("--out", help="Run folder.  [default: results/where/MODEL]")
 @option("--seed", help="Random seed of cases, split and statistics.")

@@ -85,9 +85,9 @@ function probeTable(probes) {
 let lowered = null;  // texts as the search compares them, made at the first search
 let fitting = [], shown = 0;
 function filter() {
-  const wanted = flat(field("find").value).split(/\s+/).filter(Boolean);
-  if (wanted.length) lowered ??= texts.map(flat);
-  const has = wanted.map((word) => lowered.map((text) => text.includes(word)));
+  const terms = flat(field("find").value).split(/\s+/).filter(Boolean);
+  if (terms.length) lowered ??= texts.map(flat);
+  const has = terms.map((word) => lowered.map((text) => text.includes(word)));
   const [rung, kind, known] = ["find-rung", "find-kind", "find-known"].map((id) => field(id).value);
   const fits = ([about, isKnown, , probes]) => (!rung || texts[about[0]] === rung) && (!kind || texts[about[1]] === kind)
     && (!known || isKnown === (known === "yes" ? 1 : 0))
