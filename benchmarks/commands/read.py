@@ -67,7 +67,11 @@ def read_command(
 @option("--methods", default="", help="Methods.  [default: rome,memit and what `edit` uses]")
 @option("--datasets")
 @click.option(
-    "--budget", type=click.FloatRange(min=0), default=10, show_default=True, help="Minutes of the search; 0: no limit."
+    "--budget",
+    type=click.FloatRange(min=0),
+    default=10,
+    show_default=True,
+    help="Minutes for all but `--every`; 0: no limit.",
 )
 @option("--limit", default=36, show_default=True)
 @click.option("--fast/--no-fast", default=True, show_default=True, help="Fewer contexts per optimiser step.")

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
+from time import monotonic
 
 import pandas as pd
 
@@ -26,6 +27,7 @@ METHODS = ("rome", "memit")
 DOSES = (0.5, 0.75, 1.0, 1.5)
 COARSE_MAP = {"layers": 8, "facts": 2, "draws": 1}  # of the localiser, whose map is a picture and no choice
 MAP_FACTS = 4  # per relation
+LEAST = 0.01  # minutes that the map leaves of a budget
 PROBES = 3  # of a kind and language: an edit costs several times as much as its questions
 
 
@@ -79,7 +81,7 @@ def run_where(
         datasets: sources of the cases, as in `bench`; empty takes those of the project.
         methods: the first one searches the places, the others are tried at the best ones; empty means METHODS, and what
             `edit` does where nothing is stated is tried beside them.
-        budget: minutes of the search; 0 is no limit. limit: cases per kind, a third of them to choose on.
+        budget: minutes for all of it but `every`; 0 is no limit. limit: cases per kind, a third of them to choose on.
         localiser: whether to read the map of causal tracing too.
         every: distance of the layers at which every place is measured too, beside the budget; 0 measures none.
 
@@ -92,6 +94,8 @@ def run_where(
     rungs = [rung.name for rung in choose_rungs(model)[0]]
     if len(rungs) > 1:
         raise BadRequest(f"{model} is a ladder of {len(rungs)} models ({', '.join(rungs):.80}); name one model")
+    began = monotonic()
+    traced = _map(model, device, seed, localiser)
     plan = Plan(
         ladder=model,
         methods=tuple(methods) or METHODS,
@@ -104,7 +108,7 @@ def run_where(
         settings=tuple(FAST.items()) if fast else (),
         probes=PROBES,
         search=ADAPTIVE,
-        budget=budget,
+        budget=budget and max(budget - (monotonic() - began) / 60, LEAST),
         known=True,
         doses=DOSES,
         split=Split(seed),
@@ -122,7 +126,6 @@ def run_where(
     file = Path(out) / FILE
     write_choices(chosen, model, file)
     beside = beside_every_place(plan, chosen, rows, out, every, device, quiet) if every else {}
-    traced = _map(model, device, seed, localiser)
     return Where(model, chosen, tuple(measured), traced, file, outcome.failed, beside, every)
 
 

@@ -1,13 +1,13 @@
 """C = E[k k^T] of the keys that reach a site, over a corpus, for all sites in one pass.
 
-Sums are float32 within a batch and float64 across batches. Even and odd batches are summed apart, so that their
-distance says how closely the corpus determines C.
+Sums are float32 within a batch and float64 across batches. How closely the corpus determines C is estimated from how
+far the texts differ from one another, since the tokens of one text are not independent.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from editing.lazy import torch
 from editing.model import HEAD, Expert, Hook, LanguageModel, Site
@@ -21,12 +21,63 @@ class Covariance:
     Attributes:
         matrix: (d_in, d_in) float32, uncentred.
         tokens: number of keys; of a routed expert, those of the tokens that are sent to it.
-        error: half of the relative Frobenius distance between the two halves of the corpus.
+        error: its standard error over texts, in Frobenius norm, relative to |C|; NaN of one text.
     """
 
     matrix: torch.Tensor
     tokens: int
     error: float
+
+
+@dataclass(eq=False)
+class Products:
+    """Of texts i with n_i keys and S_i = sum of k k^T each: what their sums say of C, in float64.
+
+    Attributes:
+        total: (d_in, d_in) sum of S_i. weighted: (d_in, d_in) sum of n_i S_i.
+        squares: sum of |S_i|^2. lengths: the n_i above 0.
+    """
+
+    total: torch.Tensor
+    weighted: torch.Tensor
+    squares: float = 0.0
+    lengths: list[int] = field(default_factory=list)
+
+    @classmethod
+    def empty(cls, d_in: int, device: torch.device | None = None) -> Products:
+        total, weighted = torch.zeros(2, d_in, d_in, dtype=torch.float64, device=device)
+        return cls(total, weighted)
+
+    @classmethod
+    def of(cls, key_BTD: torch.Tensor, mask_BT: torch.Tensor) -> Products:
+        """Those of one batch of texts in float32; keys outside the mask do not count."""
+        lengths_B = mask_BT.sum(1)
+        key_ND, shorter = key_BTD[mask_BT].float(), bool((lengths_B != lengths_B[0]).any())
+        total = key_ND.T @ key_ND
+        # by one product where all texts are of one length, as those drawn from a model are
+        weights_N = lengths_B.repeat_interleave(lengths_B)[:, None]
+        weighted = key_ND.T @ (key_ND * weights_N) if shorter else total * lengths_B[0]
+        key_BTD = key_BTD.float() * mask_BT[..., None]
+        few = key_BTD.shape[1] <= key_BTD.shape[2]  # |K^T K| = |K K^T|: the smaller of the two products
+        gram = key_BTD @ key_BTD.mT if few else key_BTD.mT @ key_BTD
+        return cls(total, weighted, float(gram.double().square().sum()), [n for n in lengths_B.tolist() if n])
+
+    def add(self, other: Products) -> None:
+        self.total += other.total.to(self.total.device)
+        self.weighted += other.weighted.to(self.weighted.device)
+        self.squares += other.squares
+        self.lengths += other.lengths
+
+    def covariance(self) -> Covariance:
+        """C = sum of S_i / sum of n_i and its standard error, a ratio's: the texts leave S_i - n_i C."""
+        tokens, texts = sum(self.lengths), len(self.lengths)
+        matrix = self.total / max(tokens, 1)
+        left = self.squares - 2 * float((self.weighted * matrix).sum())
+        left += sum(n * n for n in self.lengths) * float(matrix.square().sum())
+        error = float("nan")
+        if texts > 1:
+            error = (max(left, 0.0) * texts / (texts - 1)) ** 0.5 / tokens / float(matrix.norm())
+        return Covariance(matrix.float().cpu(), tokens, error)
 
 
 def covariances(
@@ -38,7 +89,7 @@ def covariances(
     progress: Callable[[int, int], None] | None = None,
     sums_on: torch.device | None = None,
 ) -> dict[str, Covariance]:
-    """The covariance of every site, by path, in main memory.
+    """The covariance of every site, by path, in main memory; every sequence is a text.
 
     Args:
         sums_on: where the float64 sums are kept; None is main memory. A product of a wide site is hundreds of megabytes
@@ -48,59 +99,62 @@ def covariances(
     Raises:
         OutOfMemory: a sequence does not fit alone.
     """
+    sums = {s.path: Products.empty(s.d_in, sums_on) for s in sites}
+    add_products(lm, sequences, sites, sums, batch_tokens=batch_tokens, progress=progress)
+    # popped: of wide sites there is no room for a second copy
+    return {path: sums.pop(path).covariance() for path in list(sums)}
+
+
+def add_products(
+    lm: LanguageModel,
+    sequences: Sequence[Sequence[int]],
+    sites: Sequence[Site],
+    sums: dict[str, Products],
+    *,
+    batch_tokens: int = 4096,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Add what the sequences put in at every site to its `sums`; arguments and errors as of `covariances`."""
     order = sorted({s.path: s for s in sites}.values(), key=lambda s: s.layer)
     head = order.pop() if order[-1].kind == HEAD else None
     last_block = None if head else lm.layout.blocks[order[-1].layer]
 
-    def read(members: list[int]) -> dict[str, tuple[int, torch.Tensor]]:
-        """Keys of a batch, and k k^T summed over them, by path."""
+    def read(members: list[int]) -> dict[str, Products]:
+        """Those of a batch, by path."""
         batch = pad([sequences[i] for i in members], lm, side="right")
-        mask = batch.mask.reshape(-1).bool()
-        products: dict[str, tuple[int, torch.Tensor]] = {}
-        hooks = [_multiplying(s.path, mask, products) for s in order]
+        mask_BT = batch.mask.bool()
+        products: dict[str, Products] = {}
+        hooks = [_multiplying(s.path, mask_BT, products) for s in order]
         if head is None:
             forward(lm, batch, hooks=hooks, stop=last_block)
         else:
             rows, columns = batch.mask.nonzero().T
             states = forward(lm, batch, hooks=hooks, gather=(rows, columns), head=False)
             assert states is not None
-            products[head.path] = len(states), states.float().T @ states.float()
+            key_BTD = states.new_zeros(*mask_BT.shape, states.shape[-1])
+            key_BTD[mask_BT] = states
+            products[head.path] = Products.of(key_BTD, mask_BT)
         return products
 
-    place, read_at = sums_on or torch.device("cpu"), [*order, *([head] if head else [])]
-    sums = {s.path: torch.zeros(2, s.d_in, s.d_in, dtype=torch.float64, device=place) for s in read_at}
-    counts, done = {s.path: [0, 0] for s in read_at}, 0
+    done = 0
     budget = Budget(lm.batch_tokens(batch_tokens), "accumulating covariances")
     with torch.no_grad():
-        for i, (members, products) in enumerate(budget.run([len(s) for s in sequences], read)):
+        for members, products in budget.run([len(s) for s in sequences], read):
             for path in list(products):
-                keys, product = products.pop(path)
-                counts[path][i % 2] += keys
-                sums[path][i % 2] += product.to(place)
+                sums[path].add(products.pop(path))
             done += len(members)
             if progress:
                 progress(done, len(sequences))
-    # popped: of wide sites there is no room for a second copy
-    return {s.path: _covariance(sums.pop(s.path), counts[s.path]) for s in read_at}
 
 
-def _multiplying(path: str, mask: torch.Tensor, products: dict[str, tuple[int, torch.Tensor]]) -> Hook:
-    """A hook that puts the number of keys k of a batch's real tokens and the sum of k k^T into `products[path]`; mask
-    (B T,)."""
+def _multiplying(path: str, mask_BT: torch.Tensor, products: dict[str, Products]) -> Hook:
+    """A hook that puts the products of a batch's keys at real tokens into `products[path]`; of a routed expert, of the
+    tokens that are sent to it."""
 
     def hook(module: torch.nn.Module | Expert, args: tuple, output: object) -> None:
-        here = mask.to(args[0].device)
+        here = mask_BT.to(args[0].device)
         if isinstance(module, Expert):
-            here = here & (args[1][:, 0] != 0)
-        key_ND = args[0].reshape(-1, args[0].shape[-1])[here].float()
-        products[path] = len(key_ND), key_ND.T @ key_ND
+            here = here & (args[1][:, 0] != 0).reshape(here.shape)
+        products[path] = Products.of(args[0].reshape(*here.shape, -1), here)
 
     return path, hook
-
-
-def _covariance(halves: torch.Tensor, counts: Sequence[int]) -> Covariance:
-    """From the sums (2, d_in, d_in) of two halves of the corpus, which are overwritten, and their numbers of tokens."""
-    total = halves.sum(0).div_(max(sum(counts), 1))
-    one, two = (halves[h].div_(max(counts[h], 1)) for h in (0, 1))
-    error = float(one.sub_(two).norm() / total.norm()) / 2 if counts[1] else float("nan")
-    return Covariance(total.float().cpu(), sum(counts), error)

@@ -185,7 +185,9 @@ class ModelStatistics:
         source = self.lm.half if self.lm.half_wins else self.lm
         half = "" if source is self.lm else " bfloat16"
         kind, drawn = self.corpus.partition(":")[0], "" if texts else f" drawn {DRAWS}"
-        key = _short(f"{VERSION} {kind} {self.seed} {self.lm.prefix_ids} {texts or self.corpus}{limit}{half}{drawn}")
+        key = _short(
+            f"{VERSION} {kind} {self.seed} {self.lm.prefix_ids} {texts or self.corpus}{limit}{half}{drawn} texts"
+        )
         if self._sampler is not self.lm and not texts:
             key = _short(f"{key} {self._sampler.weight_hash}")
         folder = self._folder = self._cache / f"covariance-{key}"
@@ -290,7 +292,7 @@ class ModelStatistics:
             return ""
         tokens = " to ".join(f"{n:,}" for n in sorted({min(c.tokens for c in used), max(c.tokens for c in used)}))
         errors = [c.error for c in used]
-        known = all(error == error for error in errors)  # NaN: too little text for two halves to be compared
+        known = all(error == error for error in errors)  # NaN: of one text only
         error = f"relative error at most {max(errors):.3f}" if known else "relative error unknown"
         return f"covariances of {len(used)} sites from {self.corpus}: {tokens} tokens, {error}"
 
@@ -336,9 +338,8 @@ class ModelStatistics:
     def _drawn_once(self, name: str, number: int, length: int, batches: list[tuple[int, int]]) -> list[list[int]]:
         """Pieces of `length` tokens drawn from the model, kept under `name`; `batches` are (number of the seed,
         pieces)."""
-        half = (
-            " bfloat16" if self._sampler.half_wins else ""
-        )  # other draws: C must not depend on which machine came first
+        # other draws in bfloat16: C must not depend on which machine came first
+        half = " bfloat16" if self._sampler.half_wins else ""
         key = _short(f"{VERSION} {self.seed} {name} {length} {self.lm.prefix_ids}{half} drawn {DRAWS}")
         path = self._drawn / f"samples-{key}.json"
         if path.is_file():

@@ -44,7 +44,7 @@ COARSE, BATCH, SURVIVORS, FINALISTS = 5, 4, 3, 2
 ENDS = (1, 2, 4)  # of the first batches of development cases; the others hold BATCH
 ENOUGH = 3  # known test cases, below which a spent budget does not end step 4
 COUNTED = ("efficacy", *IN_LANGUAGE, *KEPT)  # probes that are evaluated, of test cases one of each other gate too
-SEARCH_SHARE = 0.6  # of the budget, for steps 1 to 3 of all kinds
+SEARCH_SHARE = 0.5  # of the budget, for steps 1 to 3 of all kinds
 FINER = 4  # settings of `Hunt.finer` in the first round
 # Settings of the edits of a kind, at every place: a rename is kept away from the definitions of other concepts.
 OF_KIND: dict[str, dict] = {"rename": {"keep_weight": 1.0}}
@@ -291,21 +291,30 @@ def needed_soon(place: Place) -> list[Task]:
 def _tests(
     place: Place, finalists: dict[str, list[Setting]], surely: dict[str, list[Setting]], deadline: float
 ) -> Generator[list[Task], Read, None]:
-    """Step 4. All finalists of a kind meet the same cases, but where the first batch of those that are measured
-    `surely` ends behind the deadline, the others meet none."""
+    """Step 4. All finalists of a kind meet the same cases; of the first batch those that are measured `surely` come
+    first, for all kinds, and the others meet none once the deadline is over."""
     known = dict.fromkeys(finalists, 0)
-    for first in range(0, max(len(cases.side("test")) for cases in place.pools.values()), BATCH):
+
+    def measured(kind: str, one: Setting, first: int) -> Generator[list[Task], Read, None]:
+        if tasks := _test(place, kind, one, first, first + BATCH):
+            read = yield tasks
+            if one is finalists[kind][0]:
+                known[kind] += read(tasks[:1]).known
+
+    for kind, settings in surely.items():
+        for one in settings:
+            yield from measured(kind, one, 0)
+    for kind in finalists:
+        for one in [one for one in finalists[kind] if one not in surely[kind]]:
+            if time.monotonic() > deadline:
+                finalists[kind].remove(one)
+            else:
+                yield from measured(kind, one, 0)
+    for first in range(BATCH, max(len(cases.side("test")) for cases in place.pools.values()), BATCH):
         for kind in finalists:
-            if known[kind] >= ENOUGH and time.monotonic() > deadline:
-                continue
-            for one in list(finalists[kind]):
-                if first == 0 and one not in surely[kind] and time.monotonic() > deadline:
-                    finalists[kind].remove(one)
-                    continue
-                tasks = _test(place, kind, one, first, first + BATCH)
-                read = (yield tasks) if tasks else None
-                if read is not None and one is finalists[kind][0]:
-                    known[kind] += read(tasks[:1]).known
+            if known[kind] < ENOUGH or time.monotonic() <= deadline:
+                for one in finalists[kind]:
+                    yield from measured(kind, one, first)
 
 
 def _test(place: Place, kind: str, setting: Setting, first: int, last: int) -> list[Task]:

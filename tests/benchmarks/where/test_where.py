@@ -209,6 +209,20 @@ def test_a_spent_budget_ends_the_search_and_still_makes_the_test_cases(monkeypat
     assert {*COUNTED, *GATES} >= tested > searched and {"drift", "fluency"} <= tested
 
 
+def test_the_test_cases_of_every_kind_come_before_those_of_a_second_finalist(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a spent budget drops second finalists, not a kind."""
+    two = {"kinds": ("fact", "retarget")}
+
+    def first_batch(steps):
+        cells = [step[0].cell for step in steps if step[0].cell.stage == "test 1"]
+        return [cell.edit_kind for cell in cells]
+
+    assert first_batch(walk(adaptive(place(**two)), lambda *_: 0.5)) == ["fact", "retarget", "fact", "retarget"]
+    clock = iter(range(10**6))
+    monkeypatch.setattr(search.time, "monotonic", lambda: 30.0 * next(clock))
+    assert first_batch(walk(adaptive(place(budget=0.5, **two)), lambda *_: 0.5)) == ["fact", "retarget"]
+
+
 def test_a_search_without_test_cases_is_refused() -> None:
     with pytest.raises(BadRequest, match="raise limit"):
         next(adaptive(place(limit=1)))
@@ -320,6 +334,13 @@ def test_the_first_layers_of_every_site_share_one_pass_over_the_corpus(
     result = CliRunner().invoke(cli, arguments)
     assert result.exit_code == 0, result.output
     assert len(passes) == 1 and set(passes[0]) == {"mlp", "value", "attn"}
+
+
+def test_the_map_is_in_the_budget(tmp_path: Path) -> None:
+    arguments = ["where", world().model, "--kinds", "fact", "--budget", "0.05", "--limit", "9", "--methods", "rome"]
+    result = CliRunner().invoke(cli, [*arguments, "--out", str(tmp_path / "run"), "--datasets", world().facts])
+    assert result.exit_code == 0, result.output
+    assert 0 < json.loads((tmp_path / "run" / "run.json").read_text())["asked"][-1]["budget"] < 0.05
 
 
 def test_where_on_a_small_model_and_what_takes_its_file(tmp_path: Path) -> None:

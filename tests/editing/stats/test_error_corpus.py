@@ -12,7 +12,7 @@ from editing.errors import BadRequest
 from editing.model.language_model import LanguageModel
 from editing.stats import error_corpus
 from editing.stats.covariance import covariances
-from editing.stats.error_corpus import ROUND, parse_error
+from editing.stats.error_corpus import ROUND, covariances_to_error, parse_error
 from editing.stats.statistics import ModelStatistics, check_corpus
 from tests.editing.families import tiny_lm
 
@@ -27,15 +27,14 @@ def rounds_used(statistics: ModelStatistics, path: str) -> int:
     return statistics._covariances[path].tokens // (ROUND * length)
 
 
-def test_the_stated_error_is_that_of_the_two_halves_of_the_text(lm: LanguageModel, tmp_path: Path) -> None:
-    statistics, site = ModelStatistics(lm, tmp_path, "error:0.9"), lm.sites()[1]
-    made = statistics.covariance(site)
-    texts = statistics._round(0)
-    assert rounds_used(statistics, site.path) == 1 and made.tokens == sum(map(len, texts))
-    whole, first, second = (covariances(lm, part, [site])[site.path] for part in (texts, texts[::2], texts[1::2]))
-    assert torch.allclose(made.matrix, whole.matrix, atol=1e-6)
-    distance = float((first.matrix - second.matrix).norm() / whole.matrix.norm())
-    assert made.error == pytest.approx(distance / 2, rel=1e-4)
+def test_every_round_counts(lm: LanguageModel, tmp_path: Path) -> None:
+    statistics, site = ModelStatistics(lm, tmp_path, "error:0.0001"), lm.sites()[1]
+    two = covariances_to_error(lm, [site], 0.0001, 2, statistics._round)[site.path]
+    texts = [*statistics._round(0), *statistics._round(1)]
+    assert len(texts) == 2 * ROUND and two.tokens == sum(map(len, texts))
+    whole = covariances(lm, texts, [site])[site.path]
+    assert torch.allclose(two.matrix, whole.matrix, atol=1e-6)
+    assert two.error == pytest.approx(whole.error, rel=1e-4)
 
 
 def test_more_text_until_the_error_is_reached(lm: LanguageModel, tmp_path: Path) -> None:

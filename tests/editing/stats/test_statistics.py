@@ -12,7 +12,7 @@ from editing.errors import BadData, BadRequest
 from editing.model import head_site
 from editing.model.language_model import LanguageModel
 from editing.run import forward, pad
-from editing.stats.covariance import covariances
+from editing.stats.covariance import Products, covariances
 from editing.stats.sampling import _by_inverse, sample_prefixes, sample_tokens
 from editing.stats.statistics import ModelStatistics
 from tests.editing.families import SENTENCES, tiny_lm
@@ -56,16 +56,50 @@ def test_covariance_equals_a_literal_loop(family: str) -> None:
         assert float((fast.matrix.double() - slow).norm() / slow.norm()) < 1e-5
 
 
-def test_one_batch_has_no_error_estimate(lm: LanguageModel) -> None:
-    (result,) = covariances(lm, [lm.encode(SENTENCES[0])], [lm.sites()[0]]).values()
-    assert result.error != result.error  # NaN: there is no second half
+def test_one_text_has_no_error_estimate(lm: LanguageModel, tmp_path: Path) -> None:
+    statistics = ModelStatistics(lm, tmp_path, "samples:20")
+    result = statistics.covariance(lm.sites()[0])
+    assert result.error != result.error  # NaN: nothing to compare it with
+    assert "relative error unknown" in statistics.format()
+
+
+@pytest.mark.parametrize("lengths", [(6, 6, 6, 6), (2, 9, 4, 7)], ids=["one length", "ragged"])
+@pytest.mark.parametrize("d_in", [5, 30], ids=["longer than wide", "wider than long"])
+def test_the_error_is_the_standard_error_over_texts(lengths: tuple[int, ...], d_in: int) -> None:
+    """Against the residuals S_i - n_i C of each text, summed one by one, in two batches."""
+    generator = torch.Generator().manual_seed(0)
+    texts = [torch.randn(n, d_in, generator=generator) * (1 + i) for i, n in enumerate(lengths)]
+    sums = Products.empty(d_in)
+    for pair in (texts[:2], texts[2:]):
+        padded = torch.nn.utils.rnn.pad_sequence(pair, batch_first=True, padding_value=7.0)
+        mask = torch.arange(padded.shape[1])[None] < torch.tensor([len(t) for t in pair])[:, None]
+        sums.add(Products.of(padded, mask))
+    result, n = sums.covariance(), sum(lengths)
+    literal_c = sum(t.double().T @ t.double() for t in texts) / n
+    left = sum(float((t.double().T @ t.double() - len(t) * literal_c).norm()) ** 2 for t in texts)
+    assert torch.allclose(result.matrix.double(), literal_c, atol=1e-4) and result.tokens == n
+    assert result.error == pytest.approx((left * 4 / 3) ** 0.5 / n / float(literal_c.norm()), rel=1e-4)
+
+
+def test_the_error_is_how_far_independent_corpora_are_from_the_truth() -> None:
+    """Tokens of one text share a long direction, as rare topics do; the truth is known by construction."""
+    generator, d_in, texts, length = torch.Generator().manual_seed(1), 8, 40, 12
+    truth = torch.eye(d_in, dtype=torch.float64)
+    truth[0, 0] += 9.0
+    stated, actual = [], []
+    for _ in range(1000):
+        keys = torch.randn(texts, length, d_in, generator=generator)
+        keys[:, :, 0] += 3.0 * torch.randn(texts, 1, generator=generator)
+        result = Products.of(keys, torch.ones(texts, length, dtype=torch.bool)).covariance()
+        stated.append((result.error * float(result.matrix.norm())) ** 2)
+        actual.append(float((result.matrix.double() - truth).norm()) ** 2)
+    assert sum(stated) / sum(actual) == pytest.approx(1, abs=0.15)
 
 
 def test_solve_is_the_inverse_of_the_ridged_matrix(lm: LanguageModel, tmp_path: Path) -> None:
     statistics, site = ModelStatistics(lm, tmp_path, "samples:500"), lm.sites()[1]
     keys = torch.randn(site.d_in, 3, generator=torch.Generator().manual_seed(0))
     c = statistics.covariance(site).matrix.double()
-    assert "relative error unknown" in statistics.format()  # one sequence has no second half
     c = c + 1e-4 * c.diagonal().mean() * torch.eye(len(c), dtype=torch.float64)
     assert torch.allclose(c @ statistics.solve(site, keys), keys.double(), atol=1e-8)
 
