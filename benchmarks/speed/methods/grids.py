@@ -22,7 +22,7 @@ ATTENTION: Grid = {"site": ["attn"], "lookup": ["last"], "depth": DEPTHS}
 # The search for v*, one change at a time.
 VALUE: tuple[Grid, ...] = (
     {"move_above": [0.3]}, {"clamp": [1.0, 2.0, 4.0, 8.0]}, {"steps": [50]}, {"weight_decay": [0.0, 0.1]},
-    {"kl": [0.0, 0.25]}, {"move_above": [0.7, 2.0]}, {"stop_loss": [0.05]}, {"optimiser": ["adam"]},
+    {"kl": [0.0, 0.25]}, {"stop_loss": [0.05]}, {"move_above": [0.7, 2.0]}, {"optimiser": ["adam"]},
 )  # fmt: skip
 WEIGHTED: tuple[Grid, ...] = ({"covariance_weight": [0.005, 0.02, 0.2, 0.5]}, {"span": [0.0, 0.5]})
 TUNED: tuple[Grid, ...] = ({"steps": [10, 50]}, {"stop_loss": [0.001, 0.1]}, {"prefixes": [5]})
@@ -36,7 +36,7 @@ SEARCH: dict[str, tuple[Grid, ...]] = {
     "pmet": (PLACES, {"lookup": ["last"], "depth": [0.65, 0.9], "covariance_weight": [0.0, 0.005]}, *WEIGHTED, *VALUE),
     "emmet": (PLACES, {"slack": [0.0, 0.001, 0.01]}, {"span": [0.34]}, *VALUE[:6], ATTENTION),
     "alphaedit": (
-        PLACES, {"null_threshold": [0.1, 1.0, 2.0]}, {"l2": [0.005, 0.2, 0.5]}, {"span": [0.0]}, *VALUE[:5], ATTENTION,
+        PLACES, {"null_threshold": [0.1, 1.0, 2.0]}, {"l2": [0.005, 0.2, 0.5]}, {"span": [0.0]}, *VALUE[:6], ATTENTION,
     ),
     "ultraedit": (
         {"rate": [0.1, 0.2, 0.3, 0.5, 1.0], "depth": [0.35, 0.65, 0.95]}, {"ridge": [0.01, 1.0]},
@@ -84,11 +84,11 @@ SEARCH: dict[str, tuple[Grid, ...]] = {
     "rect": (
         {"keep": [0.1, 0.2, 0.6, 0.8, 1.0]}, PLACES, {"inner": ["memit"], "keep": [0.2, 0.4, 0.8]},
         {"inner": ["r_rome", "alphaedit", "ft_m"]}, {"inner": ["memit"], "lookup": ["last"], "depth": DEPTHS},
-        {"options": ['{"clamp": 2.0}', '{"clamp": 8.0}', '{"move_above": 0.3}']},
+        {"options": ['{"clamp": 2.0}', '{"stop_loss": 0.05}', '{"move_above": 0.3}']},
     ),
     "sphere": (
         {"alpha": [0.25, 0.75, 1.0]}, {"eta": [0.25, 0.75]}, PLACES, {"inner": ["rome", "memit", "ft_m"]},
-        {"options": ['{"l2": 0.005}', '{"l2": 0.2}', '{"clamp": 2.0}']},
+        {"options": ['{"l2": 0.005}', '{"l2": 0.2}', '{"clamp": 2.0}', '{"stop_loss": 0.05}']},
         {"eta": [0.25, 0.75], "alpha": [0.25, 0.75, 1.0]},
     ),
     "norm_anchor": (

@@ -125,28 +125,46 @@ def verdicts(table: pd.DataFrame, search: pd.DataFrame, default: str) -> list[st
 
 
 def summary(search: pd.DataFrame) -> list[str]:
-    """In how many pairs of a method and a model one default is enough."""
+    """Which pairs of a method and a model meet the rule for defaults, and which methods meet it everywhere."""
     best_lines = bests(search)
     if not best_lines:
         return []
-    reachable = [key for key, best in best_lines.items() if best["reaching"]]
-    reached = [key for key in reachable if _reaches(best_lines[key]["default"])]
-    better = [best for best in best_lines.values() if _gains(best)]
-    there = [best for best in better if best.get("other_gain", "") != ""]
-    holds = [best for best in there if float(best["other_gain"]) > SLACK]
-    certain = sum(float(best["other_low"]) > 0 for best in holds)
+    never: dict[str, list[str]] = {}
+    short: dict[str, list[str]] = {}
+    for (rung, method), best in best_lines.items():
+        if not best["reaching"]:
+            never.setdefault(method, []).append(rung)
+        elif lacks := _lacks(best):
+            short.setdefault(method, []).append(f"{rung} {lacks}")
+    met = len(best_lines) - sum(len(places) for where in (never, short) for places in where.values())
+    whole = sorted({method for _, method in best_lines} - set(never) - set(short))
     same = ", ".join(f"`{one}` (single edits are those of `{other}`)" for one, other in SAME.items())
     return [
-        f"**One default for every model?** {len(best_lines)} pairs of a method and a model were searched. In "
-        f"{len(reachable)} of them some setting reaches efficacy {ENOUGH:.2f}; there the default does in "
-        f"{len(reached)}. In {len(best_lines) - len(better)} of {len(best_lines)} the default's composite is at most "
-        f"{SLACK:.2f} below the best found. Of the other {len(better)} defaults, {len(holds)} are more than "
-        f"{SLACK:.2f} below it on facts that chose nothing, too ({certain} with an interval above 0), "
-        f"{len(there) - len(holds)} are not, "
-        f"and {len(better) - len(there)} were not measured there. Not searched: "
+        f"**One default for every model?** The rule: wherever any setting of the search reaches efficacy {ENOUGH:.2f}, "
+        f"the default does, and its composite is at most {SLACK:.2f} below the best of the search (where it is further "
+        f"below, facts that chose nothing decide). **Of {len(best_lines)} pairs of a method and a model, {met} meet "
+        f"it.** On every model where they were searched: {', '.join(f'`{name}`' for name in whole) or 'no method'}. "
+        f"Missed: {_listed(short)}. No setting reaches efficacy {ENOUGH:.2f}: {_listed(never)}. Not searched: "
         f"{', '.join(f'`{name}`' for name in NO_SETTINGS)} (no settings), {same}.",
         "",
     ]
+
+
+def _listed(where: dict[str, list[str]]) -> str:
+    return "; ".join(f"`{name}` ({', '.join(places)})" for name, places in sorted(where.items())) or "none"
+
+
+def _lacks(best: dict[Any, Any]) -> str:
+    """What a default lacks of the rule where some setting reaches ENOUGH, "" where it lacks nothing."""
+    default, other = best["default"], best.get("other_gain", "")
+    lacks = []
+    if not _reaches(default):
+        lacks.append(f"efficacy {number(default['efficacy']) if default and default['efficacy'] != '' else 'refused'}")
+    if _gains(best) and (other == "" or float(other) > SLACK):
+        lacks.append(
+            f"composite {-float(best['gain']):+.2f}" + ("" if other == "" else f", {-float(other):+.2f} on other facts")
+        )
+    return " and ".join(lacks)
 
 
 def _reaches(default: dict[Any, Any] | None) -> bool:

@@ -104,20 +104,26 @@ def _rung(part: pd.DataFrame) -> list[str]:
                 str(int(one["moved"]) or ""),
                 f"{one['seconds_edit']:.2f}",
             ]
-        cells += _published(by_settings)
+        cells += _published(by_settings, part["n"].max())
         fewer = f" ({int(one['n'])} facts)" if one["n"] < part["n"].max() else ""
         rows.append(f"| `{name}`{fewer} | {' | '.join(cells)} |")
     return rows
 
 
-def _published(by_settings: pd.DataFrame) -> list[str]:
-    """Efficacy, composite and cost of the preset "published", or that it was refused or not measured."""
+def _published(by_settings: pd.DataFrame, most: int) -> list[str]:
+    """Efficacy, composite and cost of the preset "published", or that it was refused or not measured; its number of
+    facts where it is below `most`."""
     if PUBLISHED not in by_settings.index:
         return ["", "", ""]
     one = cast(Any, by_settings.loc[PUBLISHED])
     if one["error"]:
         return ["refused", "", ""]
-    return [number(one["efficacy"]), with_interval(one, "composite", "low", "high"), f"{one['seconds_edit']:.2f}"]
+    fewer = f" ({int(one['n'])} facts)" if one["n"] < most else ""
+    return [
+        number(one["efficacy"]) + fewer,
+        with_interval(one, "composite", "low", "high"),
+        f"{one['seconds_edit']:.2f}",
+    ]
 
 
 def write_page() -> Path:

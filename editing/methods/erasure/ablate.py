@@ -1,9 +1,10 @@
-"""Directional ablation: the direction that sets the subject apart from its kind is taken out of the residual stream.
+"""Directional ablation: the direction that sets the subject apart from its kind is taken out of the residual stream
+(Arditi et al. 2024, "Refusal in Language Models Is Mediated by a Single Direction", eq. 1 and 4).
 
-Arditi et al. 2024, "Refusal in Language Models Is Mediated by a Single Direction", eqs. 1 and 4: r is the difference of
-mean states, x' = x - r r^T x. Taken out about the kind's mean m (affine concept editing, Marshall et al. 2024, eq. 3),
-x' = x - r r^T (x - m), the subject lands where its kind is instead of at zero. "swap" reflects about the middle of the
-two means, x' = x - 2 r r^T (x - (m_subject + m_kind) / 2): subject and kind change places.
+r is the difference of mean states, x' = x - r r^T x. Taken out about the kind's mean m (affine concept editing,
+Marshall et al. 2024, eq. 3), x' = x - r r^T (x - m), the subject lands where its kind is instead of at zero. "swap"
+reflects about the middle of the two means, x' = x - 2 r r^T (x - (m_subject + m_kind) / 2): subject and kind change
+places.
 
 The paper takes the direction of one block out behind every block (`own` false). One direction carries refusal, but what
 a thing is stands in other directions in every block, so that by default each place loses its own.

@@ -1,9 +1,10 @@
-"""LEACE: the smallest affine change of states after which no linear classifier separates the subject from its kind.
+"""LEACE: the smallest affine change of states after which no linear classifier separates the subject from its kind
+(Belrose et al. 2023, "LEACE: Perfect linear concept erasure in closed form", theorem 4.3).
 
-Belrose et al. 2023, "LEACE: Perfect linear concept erasure in closed form", theorem 4.3: with the label z (subject or
-kind), r(x) = x - W^+ P W (x - E[x]), where W = (Sigma_xx^(1/2))^+ and P is the orthogonal projection onto the columns
-of W Sigma_xz. For one binary label this has rank one. Applied behind every block from the lowest on, each fitted on
-states that the changes below have passed through (concept scrubbing, section 6); also behind the embedding.
+With the label z (subject or kind), r(x) = x - W^+ P W (x - E[x]), where W = (Sigma_xx^(1/2))^+ and P is the orthogonal
+projection onto the columns of W Sigma_xz. For one binary label this has rank one. Applied behind every block from the
+lowest on, each fitted on states that the changes below have passed through (concept scrubbing, section 6); also behind
+the embedding.
 
 Sigma_xx comes from few states, so it is shrunk towards a multiple of the identity, as in the authors' code; there the
 amount is estimated, here it is a setting.

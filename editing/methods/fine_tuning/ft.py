@@ -1,10 +1,10 @@
-"""Constrained fine-tuning of one weight (FT-L, FT-M).
+"""Constrained fine-tuning of one weight: FT-L (Zhu et al. 2020, "Modifying Memories in Transformer Models", eq. 2) and
+FT-M (Zhang et al. 2024, "A Comprehensive Study of Knowledge Editing for Large Language Models", section 4.1).
 
-FT-L: Zhu et al. 2020, "Modifying Memories in Transformer Models", eq. 2, as the baseline of the ROME paper: minimise
-the NLL of the target over one layer's W subject to ||W - W0||_inf <= epsilon, by Adam with a projection after every
-step. Its code reads all target tokens off the last prompt position, and so does this. FT-M: EasyEdit's form (Zhang et
-al. 2024, "A Comprehensive Study of Knowledge Editing", section 4.1): the same without the bound, cross-entropy on each
-target token behind its predecessors with the prompt masked out.
+FT-L, as the baseline of the ROME paper: minimise the NLL of the target over one layer's W subject to
+||W - W0||_inf <= epsilon, by Adam with a projection after every step. Its code reads all target tokens off the last
+prompt position, and so does this. FT-M, as in EasyEdit: the same without the bound, cross-entropy on each target token
+behind its predecessors with the prompt masked out.
 """
 
 from __future__ import annotations

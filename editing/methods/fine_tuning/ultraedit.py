@@ -1,4 +1,5 @@
-"""UltraEdit: one closed-form step from hidden states and gradients, without v* and without C (Gu et al. 2025, eq. 3-9).
+"""UltraEdit: one closed-form step from hidden states and gradients, without v* and without C (Gu et al. 2025,
+"UltraEdit: Training-, Subject-, and Memory-Free Lifelong Editing in Language Models", arXiv 2505.14679, eq. 3-9).
 
 For every token of the target, h is the input of an edited map at the position that predicts it and g the gradient of
 the mean loss with respect to the map's output there. z = [h, g] is normalised feature by feature with the running mean

@@ -1,4 +1,5 @@
-"""MEMIT-Merge: MEMIT for batches with several facts of one subject (Dong, Shen & Xia 2025, section 4).
+"""MEMIT-Merge: MEMIT for batches with several facts of one subject (Dong, Shen & Xia 2025, "MEMIT-Merge: Addressing
+MEMIT's Key-Value Conflicts in Same-Subject Batch Editing for LLMs", arXiv 2502.07322, section 4).
 
 Facts of one subject have the same key but want different values, so in MEMIT's least squares they spoil each other.
 Here the requests of a batch that look up the same subject become one key/value pair: one delta minimises the mean loss
@@ -33,6 +34,7 @@ class MEMITMerge(MEMIT):
 
 
 def _merged(group: Sequence[Contexts]) -> Contexts:
+    """The contexts of all members, bare prompts first; the KL term's prompt is the first member's."""
     if len(group) == 1:
         return group[0]
     bare = [p for c in group for p in c.prompts[: c.n_bare]]

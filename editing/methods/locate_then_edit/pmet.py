@@ -1,5 +1,5 @@
-"""PMET: attention and feed-forward states optimised together, the feed-forward weights written (Li et al. 2024, eq.
-11-14).
+"""PMET: attention and feed-forward states optimised together, the feed-forward weights written (Li et al. 2024, "PMET:
+Precise Model Editing in a Transformer", eq. 11-14).
 
 delta_a and delta_m are added to the outputs of the attention and of the MLP of the last edited block and found jointly,
 so that the MLP need not carry what belongs to the attention; each has its own weight decay and clamp. Then, as in

@@ -1,10 +1,10 @@
 """The row of one token in the embedding table: the subject's last token gets the vector that makes the model say the
-target.
+target, by ROME's objective (Meng et al. 2022, "Locating and Editing Factual Associations in GPT", eq. 4).
 
-delta minimises ROME's objective (Meng et al. 2022, eq. 4) with delta added to the embedding's output at the lookup
-position; then row(token) += delta / scale, a rank-one change with a one-hot left factor (what Prompt Tuning and Textual
-Inversion, Gal et al. 2022, do for new words). It reaches every text with that token and no other, wherever the
-concept's other names are: a retargeting tool, and the left end of the site axis.
+delta, added to the embedding's output at the lookup position, minimises it; then row(token) += delta / scale, a
+rank-one change with a one-hot left factor (what Prompt Tuning and Textual Inversion, Gal et al. 2022, do for new
+words). It reaches every text with that token and no other, wherever the concept's other names are: a retargeting tool,
+and the left end of the site axis.
 
 Where the head is tied to the embedding, its row changes too: the token's own logit is moved by delta . h. `untied=True`
 changes only what is read, as a hook (that form has no separate weight and cannot be exported as an adapter).

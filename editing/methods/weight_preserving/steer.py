@@ -68,11 +68,15 @@ class Steer(ValueSettings, Prefixed):
                 deltas[i] = Delta({f"{where.path}.output": Shift(vector)}, made)
         return [d for d in deltas if d is not None]
 
+    # Each of the three gives, per request, the direction (size of the output's edited rows,) float32 and its note.
+
     def _values(self, lm, requests, contexts: list[Contexts], where: Injection):
+        """v* - v0 at the lookup position."""
         values = optimise_values(lm, contexts, where, self, seed=self.seed)
         return [(v.delta, v.note()) for v in values]
 
     def _means(self, lm: LanguageModel, requests: list[EditRequest], contexts, where: Injection):
+        """Mean difference of the outputs at the end of the target and of the model's own answer."""
         prompts = [p for r in requests for p in r.filled()]
         targets = [t for r in requests for t in r.targets]
         # Its own answer as long as the target, so that both are read at like distance from the prompt.
@@ -95,6 +99,7 @@ class Steer(ValueSettings, Prefixed):
         return directions
 
     def _fit(self, lm: LanguageModel, requests, contexts: list[Contexts], where: Injection):
+        """The direction that descent on the target's NLL finds, added at every position."""
         bare = [p for c in contexts for p in c.prompts[: c.n_bare]]
         output_nD = only_rows(states(lm, bare, [(where.path, "output")])[where.path, "output"], where.rows)
         owner = torch.tensor([i for i, c in enumerate(contexts) for _ in range(c.n_bare)])
