@@ -92,24 +92,32 @@ def measure_base(lm: LanguageModel, cases: Sequence[Case], new_tokens: int | Non
     """
     new_tokens = continuation_length(lm, cases) if new_tokens is None else new_tokens
     complete = [_with_needs(case) for case in cases]
-    chosen = [p for case in complete for p in case.probes if p.candidates and p.kind not in WRITTEN]
-    texts = dict.fromkeys((text, p.candidates) for p in chosen for text in p.calibration or (p.prior,) if text)
-    logp = continuation_logprobs(lm, [text for text, _ in texts], [candidates for _, candidates in texts])
-    table = dict(zip(texts, logp, strict=True))
-
-    def prior(p: Probe) -> np.ndarray | None:
-        if not p.candidates or p.kind in WRITTEN:
-            return None
-        if p.calibration:
-            return np.mean([table[text, p.candidates] for text in p.calibration], axis=0)
-        return PRIOR_WEIGHT * table[p.prior, p.candidates] if p.prior else np.zeros(len(p.candidates))
-
-    all_priors = [tuple(prior(p) for p in case.probes) for case in complete]
+    found = iter(choice_priors(lm, [p for case in complete for p in case.probes if _is_choice(p)]))
+    all_priors = [tuple(next(found) if _is_choice(p) else None for p in case.probes) for case in complete]
     said = measure(lm, complete, all_priors, new_tokens=new_tokens)
     answers = tuple(_judged(*part) for part in zip(cases, complete, said, all_priors, strict=True))
     priors = tuple(q[: len(case.probes)] for case, q in zip(cases, all_priors, strict=True))
     known = tuple(_known(case, a, q) for case, a, q in zip(cases, answers, priors, strict=True))
     return Base(answers, priors, known, new_tokens)
+
+
+def _is_choice(p: Probe) -> bool:
+    """Whether the probe is a choice among candidates."""
+    return bool(p.candidates) and p.kind not in WRITTEN
+
+
+def choice_priors(lm: LanguageModel, probes: Sequence[Probe]) -> list[np.ndarray]:
+    """What the unedited `lm` says to be taken off the log-probabilities of each choice's candidates (`Base.priors`)."""
+    texts = dict.fromkeys((text, p.candidates) for p in probes for text in p.calibration or (p.prior,) if text)
+    logp = continuation_logprobs(lm, [text for text, _ in texts], [candidates for _, candidates in texts])
+    table = dict(zip(texts, logp, strict=True))
+
+    def prior(p: Probe) -> np.ndarray:
+        if p.calibration:
+            return np.mean([table[text, p.candidates] for text in p.calibration], axis=0)
+        return PRIOR_WEIGHT * table[p.prior, p.candidates] if p.prior else np.zeros(len(p.candidates))
+
+    return [prior(p) for p in probes]
 
 
 def _with_needs(case: Case) -> Case:

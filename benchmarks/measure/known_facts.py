@@ -18,7 +18,7 @@ import pandas as pd
 
 from benchmarks.cases import Probe
 from benchmarks.datasets import ask, turns
-from benchmarks.measure.answers import KNOWN_SHARE, PRIOR_WEIGHT
+from benchmarks.measure.answers import KNOWN_SHARE, PRIOR_WEIGHT, choice_priors
 from benchmarks.measure.stored_base import stored_table
 from benchmarks.measure.strength import kept
 from benchmarks.world import knowledge
@@ -69,11 +69,9 @@ def known_rates(lm: LanguageModel, *, cache: Path | None = None) -> KnownRates:
 
 
 def _share(lm: LanguageModel, facts: list[list[Probe]]) -> float:
+    """The share of `facts`, each by its sentences, that the model knows."""
     probes = [p for fact in facts for p in fact]
-    texts = list(dict.fromkeys((p.prior, p.candidates) for p in probes))
-    logp = continuation_logprobs(lm, [text for text, _ in texts], [names for _, names in texts])
-    table = dict(zip(texts, logp, strict=True))
-    priors = [PRIOR_WEIGHT * table[p.prior, p.candidates] for p in probes]
+    priors = choice_priors(lm, probes)
     races = [Race(prior) for prior in priors]  # only the winner matters
     said = replies(lm, [p.prompt for p in probes], [p.candidates for p in probes], races=races)
     right = [int(np.argmax(r.logp - q)) == p.answer for p, r, q in zip(probes, said, priors, strict=True)]
@@ -124,9 +122,7 @@ def half_agreement(lm: LanguageModel) -> Agreement:
 
 def _margins(lm: LanguageModel, probes: Sequence[Probe]) -> tuple[np.ndarray, np.ndarray]:
     """Index of the best candidate of each probe, and its answer's margin in nats."""
-    texts = dict.fromkeys((text, p.candidates) for p in probes for text in (p.prompt, p.prior))
-    logp = continuation_logprobs(lm, [text for text, _ in texts], [names for _, names in texts])
-    table = dict(zip(texts, logp, strict=True))
-    scores = [table[p.prompt, p.candidates] - PRIOR_WEIGHT * table[p.prior, p.candidates] for p in probes]
+    logp = continuation_logprobs(lm, [p.prompt for p in probes], [p.candidates for p in probes])
+    scores = [own - prior for own, prior in zip(logp, choice_priors(lm, probes), strict=True)]
     margins = [s[p.answer] - np.delete(s, p.answer).max() for s, p in zip(scores, probes, strict=True)]
     return np.array([int(s.argmax()) for s in scores]), np.array(margins)

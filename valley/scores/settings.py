@@ -6,7 +6,7 @@ All functions take a table and give a table. A *group* is one rung x edit kind x
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from functools import cache
 
 import numpy as np
@@ -119,55 +119,55 @@ def choose(
         scored_on, dev_score, reason.
     """
     one = chooser(metric)
-    plan = candidates(tried, by)
-    strata = [name for name in STRATA if name in scores]
+    place = [*RUNG, "edit_kind", *by]
     paired = _groups(with_placebo(scores)) if ruler(metric).net else {}
+    strata = [name for name in STRATA if name in scores]
     scores = coded(scores[[*GROUP, "split", *strata, *(name for name in BASE if name in scores)]])
     anyone = scores[~scores["method"].isin(CONTROLS)]
     if means is None:
         on_dev = anyone[anyone["split"] == "dev"]
         means = group_means(stratum(on_dev, which), one), group_means(on_dev, one)
     finalists = _groups(anyone[anyone["split"] == "test"].drop_duplicates(list(GROUP)))
-    place = [*RUNG, "edit_kind", *by]
-    here_of = []
-    for table in means:
-        table = table[~table["method"].isin(CONTROLS) & table["score"].notna()]
-        groups = _groups(table)
-        table = table.assign(
-            tested=[group in finalists for group in groups], paired=[group in paired for group in groups]
-        )
-        here_of.append(dict(iter(table.groupby(place, observed=True))))
+    of_stratum, of_all = (_marked(table, place, finalists, paired) for table in means)
     first_of = anyone.drop_duplicates(place).set_index(place, drop=False)[list(SETTING)]
     out = []
-    for row in plan.to_dict("records"):
+    for row in candidates(tried, by).to_dict("records"):
         key = tuple(row[name] for name in place)
-        base = {"method": "", "settings": "", **row, "chosen_on": "", "dev_score": np.nan, "reason": ""}
+        found: dict[str, object] = {}
         if row["scored_on"] == "all" or row["n_settings"] == 1:
-            if key not in first_of.index:
-                base["reason"] = "every edit failed"
+            if key in first_of.index:
+                found = {**first_of.loc[key].to_dict(), "chosen_on": "only setting"}
             else:
-                base |= {**first_of.loc[key].to_dict(), "chosen_on": "only setting"}
-            out.append(base)
-            continue
-        here, chosen_on = here_of[0].get(key), "dev"
-        if here is None:
-            here, chosen_on = here_of[1].get(key), ALL_DEV
-        if here is None:
-            base["reason"] = f"no measurable dev case to choose among {row['n_settings']} settings"
+                found["reason"] = "every edit failed"
+        elif key in of_stratum:
+            found = _best(of_stratum[key], "dev")
+        elif key in of_all:
+            found = _best(of_all[key], ALL_DEV)
         else:
-            for some in ("tested", "paired"):
-                here = here[here[some]] if here[some].any() else here
-            here = here[here["n"] * 2 >= here["n"].max()]
-            order = ["score", "generalisation", *SETTING]
-            best = here.sort_values(order, ascending=[False, False, True, True], kind="stable").iloc[0]
-            base |= {
-                **best[list(SETTING)].to_dict(),
-                "chosen_on": chosen_on,
-                "dev_score": best["score"],
-            }
-        out.append(base)
+            found["reason"] = f"no measurable dev case to choose among {row['n_settings']} settings"
+        nothing = {"method": "", "settings": "", "chosen_on": "", "dev_score": np.nan, "reason": ""}
+        out.append(nothing | row | found)
     return pd.DataFrame(out, columns=[*RUNG, "edit_kind", *SETTING, "n_settings", "chosen_on", "scored_on",
                                       "dev_score", "reason"])  # fmt: skip
+
+
+def _marked(means: pd.DataFrame, place: Sequence[str], finalists: Container, paired: Container) -> dict:
+    """By `place` the settings of `group_means` that have a score, with whether they were `tested`, and whether their
+    placebo ran (`paired`)."""
+    means = means[~means["method"].isin(CONTROLS) & means["score"].notna()]
+    groups = _groups(means)
+    means = means.assign(tested=[group in finalists for group in groups], paired=[group in paired for group in groups])
+    return dict(iter(means.groupby(list(place), observed=True)))
+
+
+def _best(settings: pd.DataFrame, chosen_on: str) -> dict[str, object]:
+    """What `choose` says of the best of the settings of one place, as `_marked` gives them."""
+    for some in ("tested", "paired"):
+        settings = settings[settings[some]] if settings[some].any() else settings
+    settings = settings[settings["n"] * 2 >= settings["n"].max()]
+    order = ["score", "generalisation", *SETTING]
+    best = settings.sort_values(order, ascending=[False, False, True, True], kind="stable").iloc[0]
+    return {**best[list(SETTING)].to_dict(), "chosen_on": chosen_on, "dev_score": best["score"]}
 
 
 def _groups(table: pd.DataFrame) -> dict[tuple, None]:

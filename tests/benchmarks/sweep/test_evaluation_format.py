@@ -51,7 +51,7 @@ def test_questions_in_bfloat16_are_close_and_the_edits_the_same(tmp_path: Path) 
 def test_the_agreement_is_measured_once_and_leaves_the_model_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     lm = open_model(world().model, "cpu")
     first = half_agreement(lm)
-    monkeypatch.setattr("benchmarks.measure.known_facts.continuation_logprobs", lambda *_: pytest.fail("asked again"))
+    monkeypatch.setattr("benchmarks.measure.known_facts.choice_priors", lambda *_: pytest.fail("asked again"))
     assert half_agreement(lm) == first and hash_weights(lm.module) == lm.weight_hash
     assert f"{first.same} of {first.questions} unedited answers" in first.line()
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -54,27 +56,62 @@ def summarise(
     place = coded(cases[list(dict.fromkeys((*GROUP, *_POOL, "case")))])
     group = place.groupby(list(GROUP), observed=True).ngroup().to_numpy()
     unique = place.groupby([*_POOL, "case"], observed=True).ngroup().to_numpy()
-    weights = _weights(cases, unique, draws, seed)
-    n_groups = int(group.max()) + 1
     lines = cases.loc[~pd.Series(group, index=cases.index).duplicated(), list(GROUP)]
     lines = lines.assign(_group=group[cases.index.get_indexer(lines.index)]).sort_values("_group")
-    columns: dict[str, object] = {name: lines[name].tolist() for name in GROUP}
-    columns |= {name: _joined(cases[name], group, n_groups) for name in ("site", "lookup")}
-    columns["depth"] = cases["depth"].astype("float64").groupby(group).median().to_numpy()
     order = np.flatnonzero(counted)[np.argsort(group[counted], kind="stable")]
-    ends = np.searchsorted(group[order], np.arange(n_groups + 1))
-    columns["n_cases"] = np.diff(ends)
-    subjects = pd.factorize(cases["subject"])[0]
-    pairs = np.unique(np.column_stack([group[counted], subjects[counted]]), axis=0)
-    columns["n_subjects"] = n_subjects = np.bincount(pairs[:, 0], minlength=n_groups)
-    shown, every = [*summary.heads, *names], [*names, *summary.hidden]
-    values = cases[every].to_numpy(dtype="float64")
-    point, low, high = np.full((3, n_groups, len(shown)), np.nan)
-    gates: list[dict[str, float]] = [{} for _ in range(n_groups)]
-    of_group = [order[ends[i] : ends[i + 1]] for i in range(n_groups)]
+    ends = np.searchsorted(group[order], np.arange(len(lines) + 1))
+    of_group = [order[begin:end] for begin, end in pairwise(ends)]
     of_placebo = [
         _cases_of(paired, of_group, unique, part) for paired, part in zip(_placebos(lines), of_group, strict=True)
     ]
+    about = _about(lines, cases, group, counted)
+    weights = _weights(cases, unique, draws, seed)
+    estimates = _estimates(cases, names, summary, of_group, of_placebo, unique, weights, about["n_subjects"])
+    table = pd.DataFrame({name: lines[name].tolist() for name in GROUP} | about | estimates)
+    shown = [*summary.heads, *names]
+    table["gaps"] = _gaps(table, shown, names, why)
+    table = _in_order(table)
+    table.attrs.update({"scores": shown, "draws": draws, "seed": seed})
+    return table
+
+
+def _about(lines: pd.DataFrame, cases: pd.DataFrame, group: np.ndarray, counted: np.ndarray) -> dict[str, Any]:
+    """Columns of what the cases of each group are: where they are edited, how many are counted, of how many subjects.
+
+    Args:
+        lines: one per group, in their order. group: (cases,) the number of the group of each. counted: (cases,) bool.
+    """
+    subjects = pd.factorize(cases["subject"])[0]
+    pairs = np.unique(np.column_stack([group[counted], subjects[counted]]), axis=0)
+    return {
+        **{name: _joined(cases[name], group, len(lines)) for name in ("site", "lookup")},
+        "depth": cases["depth"].astype("float64").groupby(group).median().to_numpy(),
+        "n_cases": np.bincount(group[counted], minlength=len(lines)),
+        "n_subjects": np.bincount(pairs[:, 0], minlength=len(lines)),
+    }
+
+
+def _estimates(
+    cases: pd.DataFrame,
+    names: list[str],
+    summary: Summary,
+    of_group: list[np.ndarray],
+    of_placebo: list[np.ndarray],
+    unique: np.ndarray,
+    weights: np.ndarray,
+    n_subjects: np.ndarray,
+) -> dict[str, Any]:
+    """Columns of the gates that each group fails, and of every score with its interval.
+
+    Args:
+        of_group, of_placebo: the lines of `cases` that count in each group, and those of its placebo.
+        unique, weights: see `_weights`; without draws there are no intervals.
+    """
+    draws = weights.shape[1]
+    shown, every = [*summary.heads, *names], [*names, *summary.hidden]
+    values = cases[every].to_numpy(dtype="float64")
+    point, low, high = np.full((3, len(of_group), len(shown)), np.nan)
+    gates: list[dict[str, float]] = [{} for _ in of_group]
     for settings in _of_the_same_cases(of_group, of_placebo, unique):
         part, placebo = (np.stack([cases_of[i] for i in settings], axis=1) for cases_of in (of_group, of_placebo))
         estimate = _means_of(values, every, part, placebo)
@@ -91,17 +128,20 @@ def summarise(
             sides = bounds(samples.reshape(draws, -1), subjects_there, subjects_there)
             at = np.ix_(settings, there)
             low[at], high[at] = (side.reshape(len(settings), -1) for side in sides)
-    columns["gates"] = [json.dumps({name: round(value, 4) for name, value in one.items()}) for one in gates]
+    columns: dict[str, Any] = {
+        "gates": [json.dumps({name: round(value, 4) for name, value in one.items()}) for one in gates]
+    }
     for j, name in enumerate(shown):
         columns |= {name: point[:, j], f"{name}_low": low[:, j], f"{name}_high": high[:, j]}
-    table = pd.DataFrame(columns)
-    table["gaps"] = _gaps(table, shown, names, why)
+    return columns
+
+
+def _in_order(table: pd.DataFrame) -> pd.DataFrame:
+    """By ladder, kind of edit, data set, rung and setting."""
     kinds = sorted(set(table["edit_kind"]), key=kind_order)
     table = table.assign(_kind=[kinds.index(kind) for kind in table["edit_kind"]])
     by = ["ladder", "_kind", "dataset", "rung_index", "rung", *SETTING]
-    table = table.sort_values(by, kind="stable", ignore_index=True).drop(columns="_kind")
-    table.attrs.update({"scores": shown, "draws": draws, "seed": seed})
-    return table
+    return table.sort_values(by, kind="stable", ignore_index=True).drop(columns="_kind")
 
 
 def _joined(texts: pd.Series, group: np.ndarray, n_groups: int) -> list[str]:
