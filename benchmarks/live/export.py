@@ -18,6 +18,7 @@ from editing.export import (
     export_steered,
     write_card,
 )
+from editing.model import TIED
 from editing.references import gguf_file, parse
 
 
@@ -41,13 +42,20 @@ def _adapter(change, lm, out: Path, reference: str) -> list[str]:
 
 
 def _merged(change, lm, out: Path, reference: str) -> list[str]:
-    dtype = export_merged(change, lm, out)
+    done = export_merged(change, lm, out)
     write_card(change, lm, out, "merged")
-    return [
-        f"wrote {out}: the edited model in {str(dtype).removeprefix('torch.')}, for transformers; as a reference "
-        f"of this program: {out if out.is_absolute() else f'./{out}'}",
-        *_first_token(lm),
+    lines = [
+        f"wrote {out}: the edited model in {str(done.dtype).removeprefix('torch.')}, for transformers; as a reference "
+        f"of this program: {out if out.is_absolute() else f'./{out}'}"
     ]
+    if done.head_bytes:
+        whole = sum(file.stat().st_size for file in out.glob("*.safetensors"))
+        lines.append(
+            f"its head was untied from the embedding ({TIED}=false), which makes the weights "
+            f"{done.head_bytes / 1e6:.3g} MB larger ({whole / 1e6:.3g} MB in all); loaded again, its logits differ by "
+            f"at most {done.difference:.1g} from the edit's"
+        )
+    return [*lines, *_first_token(lm)]
 
 
 def _gguf(change, lm, out: Path, reference: str) -> list[str]:

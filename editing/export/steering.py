@@ -8,6 +8,7 @@ is measured on the model.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from editing.delta import Delta, Shift, delta_hooks
@@ -119,8 +120,8 @@ def _difference(delta: Delta, lm: LanguageModel, at_blocks: dict[str, torch.Tens
     return float((logits_under(lm, delta_hooks(lm, [delta], [0])) - logits_under(lm, hooks)).abs().max())
 
 
-def logits_under(lm: LanguageModel, hooks: list[Hook]) -> torch.Tensor:
-    """(T, vocabulary) logits of PROBE under some hooks."""
-    ids = torch.tensor([lm.encode(PROBE)], device=lm.device)
+def logits_under(lm: LanguageModel, hooks: list[Hook], more: Sequence[int] = ()) -> torch.Tensor:
+    """(T, vocabulary) logits of PROBE, and the tokens `more` behind it, under some hooks."""
+    ids = torch.tensor([[*lm.encode(PROBE), *more]], device=lm.device)
     with torch.no_grad(), hooked(lm, hooks):
         return lm.module(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False).logits[0].float().cpu()

@@ -2,6 +2,7 @@
 
 from editing.model.bfloat16 import processor
 from editing.model.experts import Expert, expert_at, holder_and_index, routing
+from editing.model.head import TIED, embedding_path, head_site, own_head, tied_head
 from editing.model.hooks import Hook, hooked
 from editing.model.language_model import LanguageModel, hash_weights, weight_versions
 from editing.model.load import check_device, load_resolved
@@ -17,13 +18,14 @@ from editing.model.memory import (
 from editing.model.norms import OutputNorm, output_norm
 from editing.model.offload import device_of, other_names, paths_of_weight, true_tensor
 from editing.model.probing import entering, find_experts, linear_shape, own_cache, routed, with_entering
-from editing.model.sites import EXPERT, HEAD, KINDS, Layout, Site, find_layout, head_site, in_rows, only_rows
+from editing.model.sites import EXPERT, HEAD, KINDS, Layout, Site, find_layout, in_rows, only_rows
 from editing.model.weights import WeightWriter
 
 __all__ = [
     "EXPERT",
     "HEAD",
     "KINDS",
+    "TIED",
     "USABLE",
     "Expert",
     "Hook",
@@ -36,6 +38,7 @@ __all__ = [
     "check_device",
     "covariance_groups",
     "device_of",
+    "embedding_path",
     "entering",
     "expert_at",
     "find_experts",
@@ -54,11 +57,13 @@ __all__ = [
     "other_names",
     "output_norm",
     "own_cache",
+    "own_head",
     "paths_of_weight",
     "plan_memory",
     "processor",
     "routed",
     "routing",
+    "tied_head",
     "true_tensor",
     "weight_versions",
     "with_entering",

@@ -28,7 +28,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from editing.errors import NoSite
 from editing.lazy import nn, torch
@@ -184,14 +184,6 @@ def find_layout(model: nn.Module) -> Layout:
         sites["mlp"] = ()
     recurrent = any(build.wide or not keeps for build, keeps in builds)
     return Layout(tuple(paths), hidden.shape[-1], len(returned) if isinstance(returned, tuple) else 0, sites, recurrent)
-
-
-def head_site(model: nn.Module, n_layers: int) -> Site:
-    """The map from the last states to the logits, as a site behind the `n_layers` blocks."""
-    head: Any = model.get_output_embeddings()  # pyright: ignore[reportCallIssue]
-    path = next(path for path, module in model.named_modules() if module is head)
-    d_out, d_in = head.weight.shape
-    return Site(HEAD, n_layers, path, d_in, d_out, None, False)
 
 
 class _Build(NamedTuple):

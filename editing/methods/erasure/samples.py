@@ -9,7 +9,7 @@ from typing import ClassVar
 from editing.delta import Delta
 from editing.lazy import torch
 from editing.methods.base import Prefixed, setting
-from editing.model import LanguageModel
+from editing.model import LanguageModel, embedding_path
 from editing.solve import states
 from editing.stats import ModelStatistics
 from editing.text import EditRequest, Prompt, essence_of, slot_count, tokenise
@@ -55,9 +55,7 @@ class Erasure(Prefixed):
 
 def stream(lm: LanguageModel, layers: Sequence[int]) -> list[str]:
     """Paths of the modules behind which the residual stream is changed: the embedding below block 0, and blocks."""
-    table = lm.module.get_input_embeddings()
-    embedding = next(path for path, module in lm.module.named_modules() if module is table)
-    return [*([embedding] if 0 in layers else []), *(lm.layout.blocks[layer] for layer in layers)]
+    return [*([embedding_path(lm.module)] if 0 in layers else []), *(lm.layout.blocks[layer] for layer in layers)]
 
 
 def read_stream(

@@ -93,7 +93,7 @@ def edits_or_reasons(
 
 
 def _loss(edit: Delta | Unreachable) -> float | None:
-    """The loss at which the search for v* ended, in nats; None where there is no edit."""
+    """The negative log-likelihood at which the search for v* ended, in nats; None where there is no edit."""
     if not isinstance(edit, Delta):
         return None
     note = edit.provenance["optimiser"]

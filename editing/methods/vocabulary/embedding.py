@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 from editing.delta import Change, Delta, LowRank, TokenShift, embedding_scale
 from editing.lazy import torch
 from editing.methods.base import Placement, Prefixed, setting
-from editing.model import LanguageModel
+from editing.model import LanguageModel, embedding_path
 from editing.solve import Injection, ValueSettings, optimise_values
 from editing.stats import ModelStatistics
 from editing.text import EditRequest
@@ -57,7 +57,7 @@ class EmbeddingRow(ValueSettings, Prefixed):
             return []
         contexts = self.contexts(lm, requests, statistics)
         table = lm.module.get_input_embeddings()
-        path = next(p for p, m in lm.module.named_modules() if m is table)
+        path = embedding_path(lm.module)
         values = optimise_values(lm, contexts, Injection(path, -1), self, seed=self.seed)
         scale = embedding_scale(table)
         deltas = []

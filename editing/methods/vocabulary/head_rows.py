@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from editing.delta import Change, LowRank, TokenShift, embedding_scale
 from editing.lazy import torch
 from editing.methods.base import Method, Placement
-from editing.model import HEAD, LanguageModel, head_site
+from editing.model import HEAD, LanguageModel, embedding_path, head_site, tied_head
 from editing.text import EditRequest
 
 
@@ -29,10 +29,9 @@ class HeadRows(Method):
 
 def head_weight(lm: LanguageModel) -> str:
     """Name of the parameter that holds the head's rows; that of the embedding where the two are tied."""
-    head, table = lm.module.get_output_embeddings(), lm.module.get_input_embeddings()
-    if head.weight is not table.weight:
-        return head_site(lm.module, lm.n_layers).weight
-    return f"{_embedding_path(lm)}.weight"
+    if tied_head(lm.module):
+        return f"{embedding_path(lm.module)}.weight"
+    return head_site(lm.module, lm.n_layers).weight
 
 
 def head_change(lm: LanguageModel, tokens: Sequence[int], left: torch.Tensor, right: torch.Tensor) -> dict[str, Change]:
@@ -49,12 +48,7 @@ def head_change(lm: LanguageModel, tokens: Sequence[int], left: torch.Tensor, ri
     left, right = left.float(), right.float()
     whole = torch.zeros(len(lm.values(weight)), left.shape[1]).index_copy(0, ids, left)
     changes: dict[str, Change] = {weight: LowRank(whole, right.contiguous())}
-    table = lm.module.get_input_embeddings()
-    if lm.module.get_output_embeddings().weight is table.weight:
-        changes[f"{_embedding_path(lm)}.output"] = TokenShift(ids, -embedding_scale(table) * (left @ right.T))
+    if tied_head(lm.module):
+        scale = embedding_scale(lm.module.get_input_embeddings())
+        changes[f"{embedding_path(lm.module)}.output"] = TokenShift(ids, -scale * (left @ right.T))
     return changes
-
-
-def _embedding_path(lm: LanguageModel) -> str:
-    table = lm.module.get_input_embeddings()
-    return next(path for path, module in lm.module.named_modules() if module is table)

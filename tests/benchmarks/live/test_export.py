@@ -13,6 +13,8 @@ from cli import cli
 from editing.delta.changes import LowRank, Shift
 from editing.delta.delta import Delta, delta_hooks
 from editing.export.steering import logits_under
+from editing.methods.vocabulary.head_rows import head_change
+from editing.model import tied_head
 from tests.editing.references.model_files import write_gguf
 
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -43,6 +45,17 @@ def test_a_gguf_is_edited_and_read_again(tmp_path: Path) -> None:
     assert "method: rome" in (tmp_path / "merged" / "README.md").read_text()
     assert "rank 1" in run("adapter", tmp_path / "delta", "--model", reference, "--out", tmp_path / "adapter")
     assert (tmp_path / "adapter" / "README.md").is_file()
+    renamed = Delta(head_change(lm, [3, 5], torch.ones(2, 1), torch.randn(lm.d_model, 1, generator=draw)))
+    Delta(renamed.factors, {"model_hash": lm.weight_hash}).save(tmp_path / "rename")
+    expected = logits_under(lm, delta_hooks(lm, [renamed], [0]))
+    said = run("gguf", tmp_path / "rename", "--model", reference, "--out", tmp_path / "renamed.gguf")
+    assert f"wrote {tmp_path / 'renamed.gguf'}: output.weight in float32, every other tensor as it was" in said
+    said = run("merged", tmp_path / "rename", "--model", reference, "--out", tmp_path / "renamed")
+    assert "head was untied from the embedding (tie_word_embeddings=false)" in said
+    for again in (f"gguf:{tmp_path / 'renamed.gguf'}", str(tmp_path / "renamed")):
+        other = open_model(again, "cpu")
+        assert tied_head(lm.module) and not tied_head(other.module)
+        assert torch.allclose(logits_under(other, []), expected, atol=1e-5), again
     refused = CliRunner().invoke(
         cli, ["export", "gguf", str(tmp_path / "delta"), "--model", str(tmp_path / "merged"), "--out", "x.gguf"]
     )

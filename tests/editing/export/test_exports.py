@@ -23,6 +23,8 @@ from editing.export import (
 )
 from editing.export.plain import RULES
 from editing.export.steering import PROBE, logits_under
+from editing.methods.vocabulary.head_rows import head_change
+from editing.model import embedding_path, tied_head
 from editing.model.language_model import LanguageModel
 from tests.editing.families import tiny_lm
 
@@ -83,6 +85,52 @@ def test_a_shift_is_merged_into_a_bias_or_refused(tmp_path: Path) -> None:
         )
     with pytest.raises(BadRequest, match="a text before the prompt"):
         export_merged(Delta({}, {}, "New fact."), llama, tmp_path / "c")
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama", "gemma3_text"])  # Gemma's embedding multiplies its rows
+@pytest.mark.parametrize("edit", ["rename", "what is read"])
+def test_a_tied_head_gets_weights_of_its_own(family: str, edit: str, tmp_path: Path) -> None:
+    lm = tiny_lm(family, spread=0.05, tie_word_embeddings=True)
+    before = lm.weight_hash
+    table = embedding_path(lm.module)
+    assert tied_head(lm.module)
+    tokens = lm.encode(PROBE)[1:3]
+    if edit == "rename":
+        delta = Delta(head_change(lm, tokens, draw(2, 3), draw(lm.d_model, 3, seed=1)))
+    else:
+        delta = Delta({f"{table}.output": TokenShift(torch.tensor([*tokens, tokens[0]]), draw(3, lm.d_model))})
+    done = export_merged(delta, lm, tmp_path / "model")
+    head = lm.module.get_output_embeddings().weight
+    assert done.head_bytes == 4 * head.numel() and done.difference < 2e-5
+    loaded = AutoModelForCausalLM.from_pretrained(tmp_path / "model").eval()
+    assert loaded.config.tie_word_embeddings is False and not tied_head(loaded)
+    with delta.applied(lm):
+        expected = read(lm, lm.module)
+    assert torch.allclose(read(lm, loaded), expected, **CLOSE)
+    assert torch.allclose(edited(lm, delta), expected, **CLOSE)
+    assert not torch.allclose(read(lm, lm.module), expected, atol=1e-3)
+    old, new = (module.get_input_embeddings().weight for module in (lm.module, loaded))
+    assert torch.allclose(old, new, atol=1e-6) == (edit == "rename")
+    assert torch.equal(loaded.get_output_embeddings().weight, head) == (edit != "rename")
+    assert tied_head(lm.module) and lm.module.config.tie_word_embeddings
+    assert LanguageModel.wrap(lm.module, lm.tokenizer).weight_hash == before
+
+
+def test_an_architecture_that_ties_its_head_anyway_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Custom code that does not look at the configuration: the folder would be another model."""
+    lm = tiny_lm("gpt2", spread=0.05)
+    delta = Delta(head_change(lm, lm.encode(PROBE)[1:3], draw(2, 1), draw(lm.d_model, 1)))
+    load = AutoModelForCausalLM.from_pretrained
+
+    def tying(*args: object, **settings: object) -> torch.nn.Module:
+        module = load(*args, **settings)
+        module.get_output_embeddings().weight = module.get_input_embeddings().weight
+        return module
+
+    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", tying)
+    with pytest.raises(BadModel, match="answers otherwise once loaded"):
+        export_merged(delta, lm, tmp_path / "model")
+    assert not (tmp_path / "model").exists()
 
 
 @pytest.mark.parametrize("family", ["gpt2", "llama", "gemma3_text"])
