@@ -226,7 +226,7 @@ class Problem:
             )
 
     def values(self, delta: torch.Tensor, loss: np.ndarray, steps: np.ndarray) -> list[Value]:
-        """The result of each request; `delta` (n, size), `loss` and `steps` (n,)."""
+        """The result of each request; `delta` (n, size), `loss` (negative log-likelihood) and `steps` (n,)."""
         return [
             Value(d, v0, float(nats), int(count), c.essence is not None)
             for d, v0, nats, count, c in zip(delta.detach().cpu(), self.v0.cpu(), loss, steps, self.chunk, strict=True)

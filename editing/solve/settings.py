@@ -133,8 +133,8 @@ class ValueSettings(Settings):
 
 @dataclass(frozen=True, eq=False)
 class Value:
-    """delta, v0: (size,) float32; loss: the last one measured, nats; steps: passes made; with_kl: whether the KL term
-    had a prompt."""
+    """delta, v0: (size,) float32; loss: negative log-likelihood of the target at the end, nats, mean over contexts;
+    steps: passes made; with_kl: whether the KL term had a prompt."""
 
     delta: torch.Tensor
     v0: torch.Tensor

@@ -46,7 +46,8 @@ def solve(
 
 
 def adam(problem: Problem) -> list[Value]:
-    """ROME's compute_v and MEMIT's compute_z: Adam on the mean loss of the contexts + KL + weight decay."""
+    """ROME's compute_v and MEMIT's compute_z: Adam on the mean loss of the contexts + KL + weight decay, which is also
+    what `stop_loss` is compared with."""
     settings, n = problem.settings, problem.n
     delta = torch.zeros_like(problem.v0)
     moment, square = torch.zeros_like(delta), torch.zeros_like(delta)
@@ -57,12 +58,12 @@ def adam(problem: Problem) -> list[Value]:
         delta.requires_grad_(True)
         with torch.enable_grad():
             by_row = delta[step.owner]
-            loss = _papers_loss(problem, delta, by_row, step)
-        read = loss.detach().cpu().numpy()
-        problem.refuse_not_finite(read, active, number)
+            likelihood, loss = _papers_loss(problem, delta, by_row, step)
+        read, whole = torch.stack([likelihood, loss]).detach().cpu().numpy()
+        problem.refuse_not_finite(whole, active, number)
         loss_now = np.where(active, read, loss_now)
         steps[active] = number + 1
-        active &= loss_now >= settings.stop_loss
+        active &= whole >= settings.stop_loss
         if number == settings.steps - 1 or not active.any():
             break
         gradient, row_gradient = torch.autograd.grad(loss.sum(), (delta, by_row))
@@ -77,16 +78,20 @@ def adam(problem: Problem) -> list[Value]:
     return problem.values(delta, loss_now, steps)
 
 
-def _papers_loss(problem: Problem, delta: torch.Tensor, by_row: torch.Tensor, step: Step) -> torch.Tensor:
-    """(n,) of delta (n, size), and of the same for every row; requests without rows get their weight decay only."""
+def _papers_loss(
+    problem: Problem, delta: torch.Tensor, by_row: torch.Tensor, step: Step
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """(n,) the negative log-likelihood, and with the KL term and weight decay, of delta (n, size) and of the same for
+    every row; requests without rows get their weight decay only."""
     settings, owner = problem.settings, step.owner
     losses = problem.row_losses(by_row, step)
-    loss = problem.mean_over_contexts(losses, step)
-    loss = loss + settings.kl * torch.zeros_like(loss).index_add(0, owner[step.essence], losses[step.essence])
+    likelihood = problem.mean_over_contexts(losses, step)
+    divergence = torch.zeros_like(likelihood).index_add(0, owner[step.essence], losses[step.essence])
+    loss = likelihood + settings.kl * divergence
     # Gradient of the norm at zero is taken as zero, as torch.norm does.
     for i, part in enumerate(problem.parts):
         loss = loss + settings.weight_decay * delta[:, part].norm(dim=1) / problem.decay_unit[:, i]
-    return loss
+    return likelihood, loss
 
 
 def gauss_newton(problem: Problem) -> list[Value]:

@@ -76,7 +76,7 @@ def read(lm: LanguageModel, texts: Sequence[Text], path: str, side: str) -> torc
 
 @dataclass(frozen=True)
 class Optimised:
-    """delta (size,), v0 (size,), how many passes were made, and the last loss."""
+    """delta (size,), v0 (size,), how many passes were made, and the last loss without KL and weight decay."""
 
     delta: torch.Tensor
     v0: torch.Tensor
@@ -121,7 +121,7 @@ def optimise(
     size = float(target_init.norm()) if length is None else length
     rms = size / len(target_init) ** 0.5
     optimiser = torch.optim.Adam([delta], lr=method.lr * rms if relative else method.lr)
-    loss, step = torch.tensor(float("nan")), 0
+    likelihood, step = torch.tensor(float("nan")), 0
     for step in range(method.steps):
         optimiser.zero_grad()
         with torch.enable_grad():
@@ -133,7 +133,7 @@ def optimise(
                 begin = len(text.ids) - 1
                 picked = [log_probs[i, begin + t, token] for t, token in enumerate(text.target)]
                 each.append(-torch.stack(picked).sum() / len(text.target))
-            loss = torch.stack(each).mean()
+            likelihood = loss = torch.stack(each).mean()
             if essence:
                 kl_now = log_probs[len(texts) :, essence[0].lookup]
                 if kl_init is None:
@@ -150,7 +150,7 @@ def optimise(
         if delta.norm() > limit:
             with torch.no_grad():
                 delta[...] = delta * limit / delta.norm()
-    return Optimised(delta.detach(), target_init, step + 1, loss.item())
+    return Optimised(delta.detach(), target_init, step + 1, likelihood.item())
 
 
 def _shaped_output(
