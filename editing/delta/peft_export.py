@@ -76,7 +76,7 @@ def export_peft(
         module = _module(lm, name)
         if isinstance(module, nn.Embedding):
             if path in rows:
-                raise BadRequest(f"{name}: two kinds of change of one embedding; export them one at a time")
+                raise BadRequest(f"{name}: two kinds of change of one embedding; write both with `export merged`")
             rows[path] = _rows(lm, name, module, change)
             continue
         change = _weight_change(lm, name, module, change)
@@ -177,7 +177,7 @@ def _rows(lm: LanguageModel, name: str, module: nn.Embedding, change: object) ->
     if isinstance(change, TokenShift):
         if len(_sharing(lm, module)) > 1:
             raise BadRequest(
-                f"{name}: this edit spares the tied head, which PEFT's trainable tokens cannot; drop `untied`"
+                f"{name}: this edit spares the tied head, which PEFT's trainable tokens cannot; use `export merged`"
             )
         ids, inverse = change.ids.unique(return_inverse=True)
         shifts = torch.zeros(len(ids), module.embedding_dim).index_add_(0, inverse, change.vectors)

@@ -43,9 +43,9 @@ and cost. A dozen facts rank methods roughly; differences within the intervals m
 ROME, R-ROME, MEMIT and what builds on them (`alphaedit`, `emmet`, `memit_iterative`, `memit_merge`, `pmet`, `rect`, \
 `sphere`) search v* by steps of log-odds down to .01 nats (`stop_loss`) since 2026-11-29, the embedding row to .2. \
 Their defaults are measured with these but on Gemma; there, and in every search, with the steps before (in nats, to \
-.05 for all), which gave fewer paraphrases and kept more neighbours. That is better on one layer, where \
-`stop_loss=0.05` gives ROME .74 for .69 on 24 other facts, and worse on more grown layers; on the eight facts of \
-SmolLM2 ROME, R-ROME, MEMIT, EMMET and PMET lose .02 to .15 of the composite to it (LOG.md).
+.05 for all), which gave fewer paraphrases and kept more neighbours. That is better at width 64, where \
+`stop_loss=0.05` gives ROME .74 for .69 on 24 other facts of gpt2-1x64, and worse on wider grown rungs; on the eight \
+facts of SmolLM2 ROME, R-ROME, MEMIT, EMMET and PMET lose .02 to .15 of the composite to it (LOG.md).
 
 The search tries up to 32 settings a method (benchmarks/speed/methods/grids.py): places, and constants in the model's \
 own units. **Its best is chosen on the facts that it is scored on**, which favours the search: of 30 tries on a dozen \

@@ -30,13 +30,14 @@ class Moving(ValueSettings, Method):
 
     Adam's loss holds weight decay and the KL term, so that it goes on far below `stop_loss` in likelihood. Gauss-Newton
     stops there: at .01 it is as good as Adam on 100 facts of gpt2-4x192, at .02 it may be worse. Smaller values give
-    paraphrases and take neighbours, which on models of one layer costs more than it gives (LOG.md, 2026-11-30).
+    paraphrases and take neighbours, which in models of width 64 costs more than it gives; whether blocks follow that
+    read what is written makes no difference (LOG.md, 2026-11-30).
     """
 
     published: ClassVar[Mapping[str, Any]] = {"move_above": 0.0, "stop_loss": 0.05}
 
     stop_loss: float = 0.01
-    move_above: float = setting(0.1, "loss of v* that moves it to the last token; 0: never", unit="nats")
+    move_above: float = setting(0.1, "likelihood loss of v* that moves it to the last token; 0: never", unit="nats")
 
     def each(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> list[Delta]:
         movable = [i for i, r in enumerate(requests) if self._may_move(r)]
