@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -148,8 +149,23 @@ def table(record: Mapping[str, Any]) -> str:
         ]
         if part["rows"]:
             lines += ["", "| what | at a time | s, ours | s, literal | ratio | of peak | note |"]
-            lines += ["|---|---:|---:|---:|---:|---:|---|", *map(_line, part["rows"])]
+            lines += ["|---|---:|---:|---:|---:|---:|---|", *map(_line, _one_line_a_subject(part["rows"]))]
     return "\n".join(lines) + "\n"
+
+
+def _one_line_a_subject(rows: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """The checks "SUBJECT: WHAT" of one subject that hold, as one row; every other row as it is."""
+
+    def subject(row: Mapping[str, Any]) -> str:
+        return row["what"].partition(": ")[0] if row["ok"] else ""
+
+    for name, group in groupby(rows, subject):
+        if not name:
+            yield from group
+            continue
+        held = list(group)
+        checks = [row["what"].removeprefix(f"{name}: ") + f" ({row['note']})" * bool(row["note"]) for row in held]
+        yield held[0] if len(held) == 1 else held[0] | {"what": name, "note": "; ".join(checks)}
 
 
 def _line(row: Mapping[str, Any]) -> str:

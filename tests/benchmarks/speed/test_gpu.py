@@ -103,6 +103,23 @@ def test_a_failing_part_leaves_its_error_and_the_next_one_runs(tmp_path: Path) -
     assert "| before |" in table and "illegal access" in table and "holds" in table
 
 
+def test_checks_that_hold_are_one_line_a_subject_and_a_failure_its_own(tmp_path: Path) -> None:
+    def checks(deadline: Deadline) -> Iterator[Row]:
+        yield Row("rome: reverts", ok=True)
+        yield Row("rome: same seed", ok=True, note="bit for bit")
+        yield Row("rome: independent", ok=False, note="distance 1")
+        yield Row("memit: reverts", ok=True)
+
+    about = {"device": "CPU", "shapes": "tiny", "seconds are": "CPU", "commit": "0" * 12}
+    run([Part("checks", 5, checks)], about | {"versions": {"torch": "2", "transformers": "5"}}, tmp_path, 100)
+    lines = [line for line in (tmp_path / "README.md").read_text().splitlines() if line.startswith("| ")][1:]
+    assert [line.replace("|  ", "").strip("| ") for line in lines] == [
+        "rome | holds; reverts; same seed (bit for bit)",
+        "rome: independent | FAILS; distance 1",
+        "memit: reverts | holds",
+    ]
+
+
 def test_the_command_ends_in_time_and_says_what_it_left_out(tmp_path: Path) -> None:
     done = CliRunner().invoke(
         gpu.main, ["--out", str(tmp_path), "--shapes", "tiny", "--device", "cpu", "--seconds", "1"]
