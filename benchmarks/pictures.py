@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import altair as alt
 from PIL import Image
 
 from editing.files import atomic_file
+from editing.lazy import altair as alt
 
 # Okabe and Ito's palette, safe for the common kinds of colour blindness; dashes repeat in print what colours say.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#555555")

@@ -41,7 +41,6 @@ valley.verdicts
 valley.scores
 valley.rows
 valley.statistics
-valley.lazy
 editing.files
 editing.errors | editing.seeds | editing.progress | editing.lazy
 """

@@ -23,9 +23,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import nan
 
-import pandas as pd
-import torch
-
 from benchmarks.crispness.measures import (
     centred_cosines,
     direction_cosines,
@@ -39,6 +36,8 @@ from benchmarks.crispness.pairs import Pairs, concept_pairs, facts, frames
 from benchmarks.crispness.patching import patch, read_texts
 from benchmarks.crispness.reading import gradient_vectors, name_states, optimised_vectors, untrained
 from editing.errors import BadRequest
+from editing.lazy import pandas as pd
+from editing.lazy import torch
 from editing.model import LanguageModel
 from editing.stats import ModelStatistics
 

@@ -6,7 +6,7 @@ measurement, another one in the controls.
 
 from __future__ import annotations
 
-import torch
+from editing.lazy import torch
 
 
 def leak_matrix(keys_to: torch.Tensor, keys_at: torch.Tensor, solved_at: torch.Tensor) -> torch.Tensor:

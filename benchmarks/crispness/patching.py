@@ -11,9 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
-
 from benchmarks.crispness.pairs import Pairs, fitting
+from editing.lazy import torch
 from editing.model import Hook, LanguageModel
 from editing.run import Budget, Splice, capture, first, forward, with_first
 from editing.text import Prompt

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import altair as alt
-import pandas as pd
-
 from benchmarks.crispness.measure import MEASURES
 from benchmarks.pictures import heading, lines_of
+from editing.lazy import altair as alt
+from editing.lazy import pandas as pd
 
 CONTROL_NAMES = {
     "none": "measured",

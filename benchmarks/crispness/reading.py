@@ -6,9 +6,8 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 
-import torch
-
 from editing.errors import BadModel
+from editing.lazy import torch
 from editing.model import Hook, LanguageModel, Site
 from editing.run import Budget, Splice, first, with_first
 from editing.seeds import seed_for

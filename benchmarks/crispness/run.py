@@ -9,8 +9,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
-
 from benchmarks.crispness.measure import CONTROLS, MEASURES, Setup, crispness
 from benchmarks.crispness.pairs import Pairs, concept_pairs
 from benchmarks.crispness.picture import crispness_chart
@@ -21,6 +19,7 @@ from benchmarks.world import own_knowledge
 from editing.cache import cache_root
 from editing.errors import BadData, UserError
 from editing.files import atomic_file, made_folder
+from editing.lazy import pandas as pd
 from editing.model import LanguageModel
 
 VERSION = 1  # raise it when the same model would give other rows than before

@@ -11,13 +11,12 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import pandas as pd
-
 from benchmarks.grown import KINDS, grow, read_card
 from benchmarks.ladders.grow import grown_rungs
 from benchmarks.ladders.strength import rung_strength
 from benchmarks.world import LANGS
 from editing.files import atomic_file
+from editing.lazy import pandas as pd
 
 STRENGTH = (
     "bits_per_byte_world_en",

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import altair as alt
-import pandas as pd
-
 from benchmarks.pictures import GREY, lines_of
 from benchmarks.world import LANGS, language_name
+from editing.lazy import altair as alt
+from editing.lazy import pandas as pd
 
 
 def table_chart(table: pd.DataFrame, kinds: Mapping[str, str]) -> alt.HConcatChart:

@@ -18,7 +18,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from benchmarks.cases import Case, Probe, first_probes
 from benchmarks.chat import ChatForm, chat_form
@@ -26,6 +25,7 @@ from benchmarks.datasets import build_cases
 from benchmarks.measure import Base, measure, measure_base, open_model, planned, probe_rows, statistics_of
 from editing.delta import Delta
 from editing.errors import BadModel, BadRequest
+from editing.lazy import pandas as pd
 from editing.methods import make_method, placebo_for, taken_by
 from editing.model import LanguageModel
 from valley.rows import GATES

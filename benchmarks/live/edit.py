@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from benchmarks.cases import KINDS as PROBE_KINDS
 from benchmarks.cases import Case
@@ -33,6 +32,7 @@ from editing.easyedit import Hparams, method_of, read_hparams
 from editing.errors import BadModel, BadRequest
 from editing.eval import AUTO, at_dose, check_dose
 from editing.files import atomic_file
+from editing.lazy import pandas as pd
 from editing.methods import make_method
 from editing.model import LanguageModel, format_plan, hash_weights
 from editing.stats import CORPUS, refuse_missing_corpus

@@ -11,8 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import pandas as pd
-
 from benchmarks.cases import Case, Probe, first_probes
 from benchmarks.datasets import build_cases
 from benchmarks.measure import Base, measure, measure_base, open_model, planned, probe_rows, statistics_of
@@ -20,6 +18,7 @@ from benchmarks.world import languages_of
 from editing.delta import Delta
 from editing.errors import BadRequest
 from editing.files import canonical
+from editing.lazy import pandas as pd
 from editing.methods import make_method, placebo_for, taken_by
 from editing.model import LanguageModel
 from editing.stats import CORPUS

@@ -16,9 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-import altair as alt
 import numpy as np
-import pandas as pd
 
 from benchmarks.cases import Case
 from benchmarks.datasets import build_cases
@@ -28,6 +26,8 @@ from benchmarks.provenance import CODE_SCHEMA, commit, versions
 from editing.errors import BadData, BadRequest, UserError
 from editing.eval import bits_per_byte, text_drift
 from editing.files import atomic_file, digest, made_folder
+from editing.lazy import altair as alt
+from editing.lazy import pandas as pd
 from editing.methods import Step, apply_sequence, make_method, taken_by
 from editing.model import LanguageModel, hash_weights
 from editing.progress import progress

@@ -14,11 +14,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from benchmarks.measure.opening import open_model
 from editing.errors import BadModel, BadRequest
 from editing.eval import continuation_logprobs
+from editing.lazy import pandas as pd
 from valley.rows import read_run
 
 QUESTION = (

@@ -14,7 +14,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from benchmarks.cases import Probe
 from benchmarks.datasets import ask, turns
@@ -24,6 +23,7 @@ from benchmarks.measure.strength import kept
 from benchmarks.world import knowledge
 from editing.cache import cache_root
 from editing.eval import Race, continuation_logprobs, replies
+from editing.lazy import pandas as pd
 from editing.model import LanguageModel
 
 FACTS, SENTENCES = 40, 3

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from benchmarks.cases import Case, case_record
 from benchmarks.measure.answers import Answer, Base, measure_base
@@ -22,6 +21,7 @@ from benchmarks.provenance import CODE_SCHEMA, versions
 from editing.cache import cache_root
 from editing.errors import BadData
 from editing.files import atomic_file, digest
+from editing.lazy import pandas as pd
 from editing.model import LanguageModel
 
 

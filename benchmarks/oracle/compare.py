@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from benchmarks.cases import Case
 from benchmarks.datasets import build_cases, for_model
@@ -19,6 +18,7 @@ from benchmarks.oracle.distance import probabilities
 from benchmarks.oracle.score import scores_of_case
 from editing.errors import BadData, UserError
 from editing.files import atomic_file, digest
+from editing.lazy import pandas as pd
 from editing.methods import make_method
 from editing.model import LanguageModel
 from editing.stats import CORPUS

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 
 from benchmarks.text import aligned
+from editing.lazy import pandas as pd
 from valley.statistics import draw_weights, weighted_means
 
 GROUP = ["rung", "method", "settings", "site", "lookup", "edit_kind", "scope"]

@@ -11,10 +11,9 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import pandas as pd
-
 from benchmarks.readings.prompts import ReadingInput
 from editing.errors import BadRequest
+from editing.lazy import pandas as pd
 from editing.solve import Settings, setting
 
 COLUMNS = (

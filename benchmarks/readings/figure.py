@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import altair as alt
-import pandas as pd
-
 from benchmarks.pictures import heading, lines_of
+from editing.lazy import altair as alt
+from editing.lazy import pandas as pd
 from valley.rows import at_best_place
 from valley.statistics import size_of
 

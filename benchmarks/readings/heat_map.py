@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import altair as alt
 import numpy as np
-import pandas as pd
 
 from benchmarks.readings.base import NONE
 from benchmarks.readings.tracing import Tracing, span_in
 from editing.errors import BadRequest
+from editing.lazy import altair as alt
+from editing.lazy import pandas as pd
 from editing.model import LanguageModel
 from editing.text import escaped, tokenise
 

@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-import torch
 
 from benchmarks.readings.base import Reading, Row, row
 from benchmarks.readings.prompts import Answers, Prepared, ReadingInput, block_states
@@ -31,6 +30,7 @@ from benchmarks.readings.prompts.rotations import (
     swapped,
 )
 from benchmarks.readings.prompts.swaps import Swap, base_key, base_prompt, draw_swaps, known_entities
+from editing.lazy import torch
 from editing.seeds import seed_for
 from editing.solve import setting
 

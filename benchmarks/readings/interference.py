@@ -12,10 +12,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
-
 from benchmarks.readings.base import Reading, Row, row
 from benchmarks.readings.prompts import ReadingInput
+from editing.lazy import torch
 from editing.seeds import seed_for
 from editing.solve import setting, states
 

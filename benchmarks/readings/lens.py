@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
-import torch
 
 from benchmarks.readings.base import Reading, Row, row
 from benchmarks.readings.prompts import ReadingInput, block_states, read_out
+from editing.lazy import torch
 from editing.solve import setting
 
 

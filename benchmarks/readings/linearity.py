@@ -20,12 +20,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
-from torch.autograd import forward_ad
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from benchmarks.readings.base import Reading, Row, row
 from benchmarks.readings.prompts import Prepared, ReadingInput, block_states, read_out
+from editing.lazy import attention, forward_ad, torch
 from editing.model import Hook, LanguageModel
 from editing.run import first
 from editing.solve import setting
@@ -190,7 +188,7 @@ def _derivative(
     direction[:, 0] = tangents
     anywhere = torch.zeros(1, dtype=torch.long, device=lm.device)
     hook: Hook = (lm.layout.blocks[-1], keep)
-    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), forward_ad.dual_level():
+    with torch.no_grad(), attention.sdpa_kernel(attention.SDPBackend.MATH), forward_ad.dual_level():
         dual = forward_ad.make_dual(hidden.expand(m, -1, -1).contiguous(), direction)
         prepared.run(layer, rows, dual, (anywhere, anywhere), [hook])
         primal, tangent = forward_ad.unpack_dual(outputs[0])

@@ -9,8 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
-import pandas as pd
-
 from benchmarks.ladders import choose_rungs
 from benchmarks.measure import open_model, statistics_of, stored_table
 from benchmarks.readings.base import NONE, Reading
@@ -28,6 +26,7 @@ from benchmarks.readings.prompts import (
 from editing.cache import cache_root
 from editing.errors import BadData, BadRequest, UserError
 from editing.files import atomic_file, made_folder
+from editing.lazy import pandas as pd
 from valley.rows import READINGS_FILE, at_highest, interval_over_entities, read_readings
 
 NO_LAYER = -2  # stands for "no layer" in tables grouped by it; -1 is the embedding

@@ -21,12 +21,12 @@ from itertools import count
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
 
 from benchmarks.readings.base import Reading, Row, row
 from benchmarks.readings.prompts import Answers, Prepared, ReadingInput
 from benchmarks.readings.prompts.prepared import BATCH_TOKENS
 from editing.errors import NoSite
+from editing.lazy import torch
 from editing.model import Hook, LanguageModel
 from editing.run import Budget, capture, first, with_first
 from editing.seeds import seed_for

@@ -8,13 +8,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
 
-import pandas as pd
-
 from benchmarks.speed.peers import make_job, run_peer
 from benchmarks.speed.quality import known_cases, scores_of
 from benchmarks.speed.stages import EDITS, LITERAL, Bench, cosines, dense
 from benchmarks.speed.stopwatch import timed
 from editing.errors import BadData
+from editing.lazy import pandas as pd
 from editing.methods import make_method
 
 

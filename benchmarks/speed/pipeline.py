@@ -17,7 +17,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import click
-import pandas as pd
 import torch
 
 from benchmarks.datasets import with_common_probes
@@ -32,6 +31,7 @@ from benchmarks.sweep import Plan, run_bench
 from benchmarks.watch import Watch
 from editing.cache import cache_root
 from editing.errors import BadRequest, UserError
+from editing.lazy import pandas as pd
 from editing.methods import FAST, make_method
 from editing.model import LanguageModel
 from valley.rows import read_run

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pandas as pd
-
 from editing.errors import BadData
 from editing.files import atomic_file
+from editing.lazy import pandas as pd
 
 FILE = "pipeline.csv"
 # table: pipeline (stages of a whole sweep), kinds (the evaluation by kind of question), beside (EasyEdit's evaluation

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
 from benchmarks.cases import Case
 from benchmarks.datasets import with_common_probes
@@ -18,6 +17,7 @@ from benchmarks.measure import Base, measure, measure_base, measure_drift, own_w
 from benchmarks.speed.stages import EDITS, facts
 from editing.delta import Delta
 from editing.errors import BadRequest
+from editing.lazy import pandas as pd
 from editing.methods import make_method
 from editing.model import LanguageModel
 from editing.stats import ModelStatistics

@@ -11,13 +11,12 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-import pandas as pd
-
 from benchmarks.chat import in_chat
 from benchmarks.datasets import for_model, read_cases
 from benchmarks.measure import harness_scores, open_model, refuse_without_harness, statistics_of
 from benchmarks.sweep.planning.plan import Plan
 from editing.errors import BadRequest
+from editing.lazy import pandas as pd
 from editing.methods import make_method
 from valley.rows import read_run, write_whole
 

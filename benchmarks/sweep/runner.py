@@ -17,8 +17,6 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from benchmarks.measure import half_agreement, known_hash, planned, remember_hash, statistics_of
 from benchmarks.models import training_tokens
 from benchmarks.provenance import commit, machine, versions
@@ -36,6 +34,7 @@ from benchmarks.sweep.timings import remember
 from benchmarks.watch import Watch
 from editing.errors import BadData, OutOfMemory, UserError
 from editing.files import canonical, digest
+from editing.lazy import pandas as pd
 from editing.methods import make_method
 from editing.model import check_device, format_plan, hash_weights, weight_versions
 from editing.progress import progress

@@ -19,7 +19,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
@@ -27,6 +26,7 @@ from filelock import FileLock, Timeout
 from benchmarks.sweep.run_folder.cell_files import cell_table, notes_in, without, write_cell
 from editing.errors import BadData
 from editing.files import atomic_file
+from editing.lazy import pandas as pd
 from valley.rows import SCHEMA_VERSION, is_compacted, read_run_json, without_leftovers, write_plans
 
 WRITER = "writer-"  # begins the name of the lock that a process holds while it may write cells

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from benchmarks.live import usual_settings
 from benchmarks.sweep import case_means, judge_setting
 from editing.errors import BadData, BadRequest
 from editing.files import atomic_file
+from editing.lazy import pandas as pd
 from editing.methods import make_method
 from valley.rows import IN_LANGUAGE, KEPT
 from valley.statistics import harmonic, weighted_means

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from benchmarks.sweep import EVERY, Plan, judge_setting, run_bench
 from benchmarks.where.choice import Choice, choices, scores_drawn, settings_stated
+from editing.lazy import pandas as pd
 from valley.rows import read_run
 
 

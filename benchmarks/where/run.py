@@ -8,8 +8,6 @@ from math import inf
 from pathlib import Path
 from time import monotonic
 
-import pandas as pd
-
 from benchmarks.ladders import choose_rungs
 from benchmarks.live import USUAL
 from benchmarks.readings import make_reading, run_readings
@@ -18,6 +16,7 @@ from benchmarks.text import aligned
 from benchmarks.where.choice import Choice, best, choices, write_choices
 from benchmarks.where.every import Beside, beside_every_place, format_beside
 from editing.errors import BadData, BadRequest
+from editing.lazy import pandas as pd
 from editing.methods import FAST, taken_by
 from editing.stats import CORPUS
 from valley.rows import read_run

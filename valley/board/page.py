@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import jinja2
-import pandas as pd
 from markupsafe import Markup
 
+from editing.lazy import pandas as pd
 from valley.board.table import records
 from valley.rows import write_whole
 from valley.text import embed

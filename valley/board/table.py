@@ -10,8 +10,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-import pandas as pd
-
+from editing.lazy import pandas as pd
 from valley.rows import RowsError, read_run, run_record
 from valley.scores import available, with_options
 from valley.text import short

@@ -18,8 +18,8 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
+from editing.lazy import pandas as pd
 from valley.hypotheses import INCONCLUSIVE, REFUTED, SUPPORTED, Evidence, hypotheses, judge
 from valley.rows import NET, PROBE_KINDS
 from valley.scores import BASE, PLAN_AXES, SCORES, AnalysisPlan, Available, Resampler, chooser

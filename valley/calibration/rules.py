@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from scipy.stats import kendalltau
 
+from editing.lazy import pandas as pd
 from valley.calibration.conditions import Condition, Runs, simulate
 from valley.scores import AnalysisPlan
 from valley.statistics import drawn_errors

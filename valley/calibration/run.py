@@ -15,8 +15,7 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import pandas as pd
-
+from editing.lazy import pandas as pd
 from valley.calibration.conditions import CONDITIONS, SE, SEEDS, SIZES, TAU, Condition
 from valley.calibration.hypotheses import calibrate_hypotheses, format_hypotheses
 from valley.calibration.intervals import coverage, coverage_available, coverage_compare

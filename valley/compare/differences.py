@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import pandas as pd
-
+from editing.lazy import pandas as pd
 from valley.rows import CASE, read_run_json, unequal_keys
 from valley.text import short
 

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import altair as alt
-import pandas as pd
-
+from editing.lazy import altair as alt
+from editing.lazy import pandas as pd
 from valley.report import PALETTE, dress, records, still, write_image
 from valley.rows import ALL, CONTROLS, LABELS, kind_order
 from valley.scores import analyse

@@ -15,7 +15,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
+
+from editing.lazy import pandas as pd
 
 KEY = (
     "ladder", "rung", "run_seed", "method", "settings", "dose", "edit_kind", "edit_lang", "dataset", "case", "split",

@@ -11,8 +11,8 @@ from __future__ import annotations
 import unicodedata
 
 import numpy as np
-import pandas as pd
 
+from editing.lazy import pandas as pd
 from valley.rows import CONTROLS, PLACEBO, RUNG, SETTING, RowsError
 from valley.scores import is_placebo_of
 from valley.statistics import t_interval, unit_weights, weighted_means

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import pandas as pd
-
+from editing.lazy import pandas as pd
 from valley.hypotheses._evidence import Evidence, Untestable, best_layers
 from valley.statistics import size_of
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
-import pandas as pd
 from scipy.stats import rankdata, t
 
+from editing.lazy import pandas as pd
 from valley.rows import CASE, NET, RUNG, SETTING
 from valley.scores import SCORES, AnalysisPlan, Available, available, on_split, stratum
 from valley.statistics import Points, harmonic, points, redraw, unit_weights, weighted_means

@@ -4,8 +4,8 @@ smooth rise."""
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 
+from editing.lazy import pandas as pd
 from valley.hypotheses._evidence import LOCATED, Evidence, Finding, Untestable
 from valley.statistics import FLOOR
 

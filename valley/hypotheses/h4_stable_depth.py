@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 from scipy.stats import t
 
+from editing.lazy import pandas as pd
 from valley.hypotheses._evidence import Evidence, Finding, Untestable
 from valley.rows import CONTROLS, RUNG
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
-import pandas as pd
 from scipy.stats import spearmanr
 
+from editing.lazy import pandas as pd
 from valley.rows import PLACEBO, RUNG
 from valley.scores import PARTS, Composite, Means, composites, placebo_of, placebos
 from valley.statistics import size_of

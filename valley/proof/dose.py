@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-import pandas as pd
 
+from editing.lazy import pandas as pd
 from valley.proof.trend import trend_table
 from valley.scores import AnalysisPlan, available
 

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 from scipy.stats import page_trend_test
 from scipy.stats import t as student
+
+from editing.lazy import pandas as pd
 
 LEVEL = 0.05
 

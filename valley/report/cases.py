@@ -10,8 +10,8 @@ from collections import defaultdict
 from itertools import zip_longest
 
 import numpy as np
-import pandas as pd
 
+from editing.lazy import pandas as pd
 from valley.rows import LABELS, PROBE_KINDS, RUNG
 from valley.scores import UNIT, Analysis, matching, unit_numbers, without_errors
 from valley.text import clean, short

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import pandas as pd
-
+from editing.lazy import pandas as pd
 from valley.report import provenance
 from valley.report.charts.common import write_image
 from valley.report.page import Report

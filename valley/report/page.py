@@ -8,11 +8,11 @@ from pathlib import Path
 
 import jinja2
 import numpy as np
-import pandas as pd
 from altair.utils.schemapi import debug_mode
 from markupsafe import Markup
 from scipy.interpolate import PchipInterpolator
 
+from editing.lazy import pandas as pd
 from valley.report import provenance
 from valley.report.cases import shown_cases
 from valley.report.charts.common import Chart, javascript

@@ -7,8 +7,7 @@ import json
 import shlex
 from dataclasses import asdict
 
-import pandas as pd
-
+from editing.lazy import pandas as pd
 from valley.rows import ALL, EDIT_KINDS, RUNG, SCHEMA_VERSION, plan_files
 from valley.scores import AXES, AnalysisPlan
 

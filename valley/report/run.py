@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import pandas as pd
-
+from editing.lazy import pandas as pd
 from valley.report.page import MAX_CASES, Report, write_page
 from valley.report.verdict import hypotheses_table
 from valley.rows import RowsError, crispness_of, read_run, readings_of

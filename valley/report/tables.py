@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 
-import pandas as pd
-
+from editing.lazy import pandas as pd
 from valley.rows import METRICS
 from valley.text import blocks, number, where
 

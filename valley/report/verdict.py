@@ -7,8 +7,8 @@ from functools import cached_property
 from typing import Any, cast
 
 import numpy as np
-import pandas as pd
 
+from editing.lazy import pandas as pd
 from valley.hypotheses import Evidence, Result, judge
 from valley.rows import ALL, CONTROLS, RUNG
 from valley.scores import Analysis, AnalysisPlan, available, by_name, ends_missed, format_ends, format_regret

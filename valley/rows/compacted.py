@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from valley.lazy import parquet as pq
+from editing.lazy import parquet as pq
 
 PREFIX = "compact-"
 NOTES = b"editbench-cells"  # key in the schema of a compacted file: {address: note}, notes as in a cell's own file

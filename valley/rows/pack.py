@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 
 from editing.files import atomic_file, write_whole
-from valley.lazy import pandas as pd
-from valley.lazy import parquet as pq
-from valley.lazy import pyarrow as pa
+from editing.lazy import pandas as pd
+from editing.lazy import parquet as pq
+from editing.lazy import pyarrow as pa
 from valley.rows.plan_toml import write_plans
 from valley.rows.readings import CRISPNESS, CRISPNESS_FILES, crispness_of
 from valley.rows.run import RowsError, read_run_json

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from valley.lazy import pandas as pd
+from editing.lazy import pandas as pd
 from valley.rows.run import RowsError
 
 READINGS_FILE = "readings.csv"

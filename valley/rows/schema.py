@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from valley.lazy import duckdb
-from valley.lazy import pandas as pd
-from valley.lazy import parquet as pq
-from valley.lazy import pyarrow as pa
+from editing.lazy import duckdb
+from editing.lazy import pandas as pd
+from editing.lazy import parquet as pq
+from editing.lazy import pyarrow as pa
 from valley.rows.compacted import without_leftovers
 from valley.rows.kinds import SPECIFICITY
 from valley.rows.run import RowsError, run_record

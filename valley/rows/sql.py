@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from editing.errors import BadRequest
-from valley.lazy import duckdb
-from valley.lazy import pandas as pd
+from editing.lazy import duckdb
+from editing.lazy import pandas as pd
 from valley.rows.schema import cell_files, connect, read_run, select_rows
 
 # What fits on a terminal.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from valley.lazy import pandas as pd
+from editing.lazy import pandas as pd
 
 # GGUF types as file names state them, and words for weights that were trained to follow instructions.
 _PACKED = re.compile(r"(?<![A-Za-z0-9])(I?Q\d(?:_[A-Z0-9]+)*)(?![A-Za-z0-9])", re.IGNORECASE)

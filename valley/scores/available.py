@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
+from editing.lazy import pandas as pd
 from valley.rows import METRICS, RANDOM_LAYER, RANDOM_SITE, RUNG, SETTING, STRATA, RowsError
 from valley.scores.cases import at_full_dose, check, coded, scores_of
 from valley.scores.composites import Composite, by_name, chooser, composites

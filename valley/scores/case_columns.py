@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import pandas as pd
-
+from editing.lazy import pandas as pd
 from valley.scores.composites import CASE_COLUMNS
 from valley.scores.composites.composite import DOSES, IN_LANGUAGE, KEPT, OWN, SPECIFIC_ENOUGH
 from valley.statistics import hypervolume

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
+from editing.lazy import pandas as pd
 from valley.rows import (
     CASE,
     COLUMNS,

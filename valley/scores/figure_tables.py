@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
-import pandas as pd
 
+from editing.lazy import pandas as pd
 from valley.rows import ALL, METRICS, NET, PROBE_KINDS, RUNG
 from valley.scores.cases import UNIT, matching, net_of_siblings, unit_numbers, without_errors
 from valley.scores.composites import chooser

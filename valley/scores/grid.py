@@ -9,8 +9,8 @@ at which it was not.
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 
+from editing.lazy import pandas as pd
 from valley.rows import CONTROLS, RUNG
 
 ENDS = ("first", "last")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 
+from editing.lazy import pandas as pd
 from valley.rows import CONTROLS, METRICS, RUNG, SETTING, kind_order
 from valley.scores.cases import coded
 from valley.scores.composites import chooser

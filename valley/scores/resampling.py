@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import pandas as pd
 
+from editing.lazy import pandas as pd
 from valley.rows import CASE, GENERALISATION, METRICS, NET, PROBE_KINDS, RowsError
 from valley.scores.composites import CASE_COLUMNS, Composite, Means, composites, fails_gates
 from valley.statistics import draw_weights, interval_of_equals, t_interval, weighted_means

@@ -10,8 +10,8 @@ from collections.abc import Container, Sequence
 from functools import cache
 
 import numpy as np
-import pandas as pd
 
+from editing.lazy import pandas as pd
 from valley.rows import (
     ALL_DEV,
     CONTROLS,

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import pandas as pd
 
+from editing.lazy import pandas as pd
 from valley.scores.available import PLAN_AXES, Available
 from valley.statistics import mean_interval
 

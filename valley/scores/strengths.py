@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import pandas as pd
-
+from editing.lazy import pandas as pd
 from valley.rows import RUNG
 
 

@@ -14,7 +14,7 @@ from functools import cache
 
 import numpy as np
 
-from valley.lazy import special
+from editing.lazy import special
 
 
 def draw_weights(relations: Sequence[str], draws: int, seed: Sequence[int]) -> np.ndarray:

@@ -4,8 +4,8 @@ leave-one-rung-out."""
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 
+from editing.lazy import pandas as pd
 from valley.statistics.families import FAMILIES, fit, standardised
 
 COLUMNS = ("family", "k", "log_likelihood", "aicc", "bic", "weight_aicc", "weight_bic", "left_out")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from valley.lazy import stats
+from editing.lazy import stats
 
 
 def selection_regret(dev: np.ndarray, rng: np.random.Generator, quantile: float = 0.975, draws: int = 200) -> float:

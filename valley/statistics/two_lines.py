@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from valley.lazy import stats
+from editing.lazy import stats
 
 
 def _regress(basis: np.ndarray, y: np.ndarray, variance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -8,8 +8,7 @@ import unicodedata
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import pandas as pd
-
+from editing.lazy import pandas as pd
 from valley.rows import ALL, ALL_DEV, CONTROLS, GATES, LABELS, NET
 from valley.scores import CONCEPTS, by_name
 

@@ -7,8 +7,7 @@ from __future__ import annotations
 import json
 import textwrap
 
-import pandas as pd
-
+from editing.lazy import pandas as pd
 from valley.rows import LABELS
 from valley.scores import PLACE, by_name
 from valley.text.curve import SINGLE, WIDTH, WITH_INTERVAL, clean, format_gates, short, weights_line, where

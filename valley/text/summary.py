@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import textwrap
 
-import pandas as pd
-
+from editing.lazy import pandas as pd
 from valley.rows import ALL
 from valley.text.curve import WIDTH, clean, failed_gates_of, number, short
 

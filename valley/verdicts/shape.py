@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from scipy.stats import kendalltau
 
+from editing.lazy import pandas as pd
 from valley.scores import DEMANDS, AnalysisPlan, Available, available
 from valley.statistics import SHAPES, holm, points
 from valley.verdicts.judge import COLUMNS, NAMED, judge

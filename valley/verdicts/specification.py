@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-import pandas as pd
 
+from editing.lazy import pandas as pd
 from valley.scores import SCORES, AnalysisPlan, Available, composites, defensible
 from valley.verdicts.multiverse import Multiverse, combine
 from valley.verdicts.shape import Shapes, best_method, shapes

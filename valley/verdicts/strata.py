@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import pandas as pd
-
+from editing.lazy import pandas as pd
 from valley.rows import RUNG
 from valley.scores import AnalysisPlan, Available, available
 from valley.verdicts.shape import shapes

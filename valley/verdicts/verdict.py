@@ -21,8 +21,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
+from editing.lazy import pandas as pd
 from valley.scores import AnalysisPlan
 from valley.verdicts.judge import NAMED
 

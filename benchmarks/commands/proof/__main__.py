@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
-import pandas as pd
 
 from benchmarks.commands.proof import charts, claims, page, tables
 from benchmarks.oracle import FILE
 from benchmarks.pictures import write_png
 from editing.files import atomic_file, write_whole
+from editing.lazy import pandas as pd
 from valley.rows import readings_of
 from valley.scores import with_options
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 
-import altair as alt
-import pandas as pd
-
 from benchmarks.pictures import GREY, INK, PALETTE
+from editing.lazy import altair as alt
+from editing.lazy import pandas as pd
 
 WIDTH, HEIGHT = 340, 240
 

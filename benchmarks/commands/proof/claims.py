@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import pandas as pd
-
 from benchmarks.commands.proof.page import counts, number, ordered_readings
+from editing.lazy import pandas as pd
 from valley.proof import Choice, winner_sentence
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-import pandas as pd
 
 from benchmarks.grown import DIALS
+from editing.lazy import pandas as pd
 from valley.proof import LEVEL, VIEWS, Choice, Trend, winner_sentence
 from valley.statistics import holm
 from valley.verdicts import BEST, INCONCLUSIVE, NO_VALLEY, Shapes

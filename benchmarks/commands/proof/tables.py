@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from benchmarks.grown import grow, is_grown, planted_dial, read_card
 from benchmarks.oracle import FILE
 from benchmarks.readings import summary
+from editing.lazy import pandas as pd
 from valley.proof import (
     Choice,
     Trend,

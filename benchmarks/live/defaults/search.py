@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import cast
 
 import numpy as np
-import pandas as pd
 
 from benchmarks.cases import Case
 from benchmarks.datasets import build_cases
@@ -30,6 +29,7 @@ from editing.delta import Delta
 from editing.errors import BadData
 from editing.eval import FIRST, smallest_dose, target_margins
 from editing.files import atomic_file
+from editing.lazy import pandas as pd
 from editing.methods import FAST, make_method, taken_by
 from editing.model import LanguageModel
 from editing.stats import CORPUS, ModelStatistics

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
-import pandas as pd
 
 from benchmarks.live.retarget.draws import draw_weights, interval
 from benchmarks.live.retarget.panel import HELD_OUT, SIBLING, TRAINED
 from benchmarks.live.retarget.run import STEERING
+from editing.lazy import pandas as pd
 
 GROUPS = {"concept": (TRAINED, HELD_OUT), "siblings": (SIBLING,)}
 UNIT = ["about", "relation", "lang", "template"]

@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
-import pandas as pd
 
 from benchmarks.live.concepts import OpenModel
 from benchmarks.live.defaults import usual_settings
@@ -32,6 +31,7 @@ from benchmarks.provenance import versions
 from benchmarks.world import Knowledge
 from editing.errors import BadRequest
 from editing.eval import AUTO, at_dose, check_dose
+from editing.lazy import pandas as pd
 from editing.methods import make_method, taken_by, takers
 from editing.model import format_plan
 from editing.stats import CORPUS, refuse_missing_corpus

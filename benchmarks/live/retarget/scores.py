@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from benchmarks.live.retarget.draws import draw_weights, interval
 from benchmarks.live.retarget.panel import GOAL, HELD_OUT, SHARED, SIBLING, TRAINED
 from benchmarks.live.retarget.run import LEAST_DISTANCE, Retargeting, share
 from benchmarks.measure import DRIFT_TAU
+from editing.lazy import pandas as pd
 
 MOVED = (TRAINED, HELD_OUT)
 

@@ -14,8 +14,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
-
 from benchmarks.cases import cases_digest
 from benchmarks.ladders import Rung, choose_rungs
 from benchmarks.live.retarget.agreement import agreements
@@ -27,6 +25,7 @@ from benchmarks.world import Knowledge
 from editing.errors import BadData, UserError
 from editing.eval import AUTO, check_dose
 from editing.files import atomic_file, canonical
+from editing.lazy import pandas as pd
 from editing.stats import CORPUS, refuse_missing_corpus
 
 VERSION = 2  # raise it when the same model would give other lines than before

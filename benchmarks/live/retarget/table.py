@@ -3,14 +3,13 @@ agreement."""
 
 from __future__ import annotations
 
-import pandas as pd
-
 from benchmarks.live.edit import where_edited
 from benchmarks.live.retarget.agreement import Agreement, agreements
 from benchmarks.live.retarget.panel import GOAL, SHARED
 from benchmarks.live.retarget.run import Made, Retargeting, plain_records
 from benchmarks.live.retarget.scores import by_relation, by_sibling, summary
 from benchmarks.text import short
+from editing.lazy import pandas as pd
 
 WIDTH = 22
 

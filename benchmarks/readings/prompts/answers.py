@@ -6,8 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
-
+from editing.lazy import torch
 from editing.model import Hook, LanguageModel
 from editing.run import Budget, Splice, first, forward, pad, with_first
 from editing.text import Prompt

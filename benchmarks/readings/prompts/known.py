@@ -14,8 +14,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import pandas as pd
-
 from benchmarks.measure import stored_table
 from benchmarks.readings.prompts.answers import answer_scores
 from benchmarks.readings.prompts.material import Material
@@ -23,6 +21,7 @@ from benchmarks.readings.prompts.ravel import Ravel
 from benchmarks.text import short
 from editing.cache import cache_root
 from editing.files import digest
+from editing.lazy import pandas as pd
 from editing.model import LanguageModel
 from editing.progress import progress
 from editing.text import tokenise, with_beginnings

@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import torch
-
 from benchmarks.readings.prompts.answers import Answers, target_places
+from editing.lazy import torch
 from editing.model import Hook, LanguageModel
 from editing.run import Budget, Splice, capture, first, forward, with_first
 from editing.solve import states

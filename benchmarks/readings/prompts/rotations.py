@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
+from editing.lazy import torch
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,12 @@ from typing import Any
 
 import click
 import numpy as np
-import pandas as pd
 
 from benchmarks.cases import Case
 from benchmarks.measure import measure_base, open_model, statistics_of
 from benchmarks.speed.methods.presets import composites, known_cases, scores, specificity
 from editing.errors import Unreachable
+from editing.lazy import pandas as pd
 from editing.methods import make_method, taken_by
 from editing.model import LanguageModel
 from editing.stats import ModelStatistics

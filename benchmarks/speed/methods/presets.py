@@ -19,7 +19,6 @@ from typing import Any
 
 import click
 import numpy as np
-import pandas as pd
 
 from benchmarks.cases import Case, first_probes
 from benchmarks.datasets import read_cases
@@ -28,6 +27,7 @@ from benchmarks.measure import Base, measure, measure_base, open_model, probe_ro
 from editing.delta import Delta
 from editing.errors import UserError
 from editing.files import atomic_file
+from editing.lazy import pandas as pd
 from editing.methods import make_method, method_names
 from editing.model import LanguageModel
 from editing.stats import ModelStatistics

@@ -7,11 +7,10 @@ import json
 import tomllib
 from typing import Any
 
-import pandas as pd
-
 from benchmarks.provenance import ROOT
 from benchmarks.speed.methods.grids import NO_SETTINGS, SAME, SEARCH
 from benchmarks.speed.methods.search import ENOUGH, SLACK, best_of
+from editing.lazy import pandas as pd
 
 # [efficacy] and [composite]: method -> why its default misses; [not_measured]: why a model lacks it.
 REASONS = ROOT / "results" / "methods_below.toml"

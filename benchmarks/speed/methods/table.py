@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any, cast
 
 import click
-import pandas as pd
 
 from benchmarks.provenance import ROOT
 from benchmarks.speed.methods.presets import measured_methods
 from benchmarks.speed.methods.search_page import number, reasons, search_table, summary, verdicts, with_interval
 from editing.files import atomic_file
+from editing.lazy import pandas as pd
 from editing.methods import make_method, method_names
 
 TABLE, SEARCHED = ROOT / "results" / "methods.csv", ROOT / "results" / "methods_search.csv"

@@ -12,9 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import isnan, nan
 
-import pandas as pd
-
 from benchmarks.sweep.planning.plan import SEARCH_RULE
+from editing.lazy import pandas as pd
 from valley.rows import GATES, GENERALISATION, IN_LANGUAGE, KEPT, SPECIFICITY
 
 ALL_KNOWN = 10**9  # the count of a plan's estimate, before anything is measured

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 from scipy.stats import t
 
+from editing.lazy import pandas as pd
 from valley.hypotheses._evidence import LOCATED, Evidence, Finding, Untestable, best_layers, by_student
 from valley.rows import RUNG
 from valley.statistics import harmonic, size_of

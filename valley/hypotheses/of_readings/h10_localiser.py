@@ -6,8 +6,8 @@ from __future__ import annotations
 from typing import cast
 
 import numpy as np
-import pandas as pd
 
+from editing.lazy import pandas as pd
 from valley.hypotheses._evidence import Evidence, Finding, Untestable
 from valley.hypotheses.of_readings._readings import by_layer, means_of, over_sizes, rows_of
 

@@ -6,9 +6,9 @@ from __future__ import annotations
 from typing import cast
 
 import numpy as np
-import pandas as pd
 from scipy.stats import t
 
+from editing.lazy import pandas as pd
 from valley.hypotheses._evidence import LOCATED, Evidence, Finding, Untestable
 from valley.hypotheses.of_readings._readings import fitted_slope, line_over_sizes, means_of, rows_of
 from valley.statistics import size_of

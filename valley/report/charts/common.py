@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-import altair as alt
-import pandas as pd
 import vl_convert
 
+from editing.lazy import altair as alt
+from editing.lazy import pandas as pd
 from valley.rows import ALL, LABELS, kind_order, write_whole
 from valley.text import clean
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import pandas as pd
-
+from editing.lazy import pandas as pd
 from valley.report.charts.common import Chart
 from valley.report.charts.strength import panels
 from valley.rows import ALL, at_best_place

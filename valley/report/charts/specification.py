@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import altair as alt
-import pandas as pd
-
+from editing.lazy import altair as alt
+from editing.lazy import pandas as pd
 from valley.report.charts.common import INK, ROWS, Chart, dress, kinds_of, named, records, tooltips
 from valley.rows import LABELS
 from valley.text import clean

@@ -6,10 +6,10 @@ import textwrap
 from collections.abc import Callable
 from typing import Any
 
-import altair as alt
 import numpy as np
-import pandas as pd
 
+from editing.lazy import altair as alt
+from editing.lazy import pandas as pd
 from valley.report.charts.common import INK, ROWS, Chart, dress, kinds_of, marks, named, records, tooltips
 from valley.rows import ALL, LABELS, PROBE_KINDS
 from valley.scores import StrengthAxis

@@ -14,8 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
+from editing.lazy import pandas as pd
 from valley.rows import NET, PROBE_KINDS, preferred, probability_margin, weights_of
 from valley.scores.cases import NEEDED, UNIT, at_full_dose, check, coded, scores_of, unit_numbers, without_errors
 from valley.scores.composites import CASE_COLUMNS, PRIMARY, Composite, Means

@@ -10,8 +10,8 @@ from __future__ import annotations
 from functools import partial
 
 import numpy as np
-import pandas as pd
 
+from editing.lazy import pandas as pd
 from valley.rows import picked, written
 from valley.scores.composites import Means
 from valley.scores.published.definitions import Score, table_of

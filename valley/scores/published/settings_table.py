@@ -9,8 +9,8 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
+from editing.lazy import pandas as pd
 from valley.rows import CONTROLS, PLACEBO, RUNG, SETTING, RowsError, kind_order
 from valley.scores.cases import coded
 from valley.scores.composites import Means, failed_gates, fails_gates
