@@ -165,7 +165,7 @@ def _one_line_a_subject(rows: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[s
             continue
         held = list(group)
         checks = [row["what"].removeprefix(f"{name}: ") + f" ({row['note']})" * bool(row["note"]) for row in held]
-        yield held[0] if len(held) == 1 else held[0] | {"what": name, "note": "; ".join(checks)}
+        yield held[0] if len(held) == 1 else {**held[0], "what": name, "note": "; ".join(checks)}
 
 
 def _line(row: Mapping[str, Any]) -> str:
