@@ -4,7 +4,8 @@ from benchmarks.live.chat import format_chat, run_chat
 from benchmarks.live.concepts import OpenModel, concepts_for
 from benchmarks.live.defaults import USUAL, usual_settings
 from benchmarks.live.draft import Draft, as_toml, draft_concepts, format_draft, refuse_existing, write_draft
-from benchmarks.live.edit import chosen_cases, format_edit, run_edit
+from benchmarks.live.edit import chosen_cases, run_edit
+from benchmarks.live.edit_text import format_edit
 from benchmarks.live.export import write_export
 from benchmarks.live.languages import format_languages, run_languages
 from benchmarks.live.reproduce import format_reproduced, reproduce_change

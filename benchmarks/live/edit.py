@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import shutil
 import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from math import isnan, nan
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -23,9 +21,9 @@ from benchmarks.chat import in_chat
 from benchmarks.datasets import account, erase_case, read_cases, rename_case, retarget_case, with_common_probes
 from benchmarks.live.concepts import OpenModel, concepts_for, halves
 from benchmarks.live.doubts import doubts
-from benchmarks.measure import measure, measure_base, measure_drift, planned, probe_rows, statistics_of
+from benchmarks.measure import Answer, Base, measure, measure_base, measure_drift, planned, probe_rows, statistics_of
 from benchmarks.provenance import versions
-from benchmarks.text import short
+from benchmarks.watch import Watch
 from benchmarks.world import knowledge, own_knowledge
 from editing.delta import Delta, compose, refuse_foreign_folder
 from editing.easyedit import Hparams, method_of, read_hparams
@@ -162,43 +160,36 @@ def run_edit(
         refuse_missing_corpus(corpus)
     if save:
         _check_folder(Path(save))
-    clock = [time.perf_counter()]
-    model = reference if isinstance(reference, OpenModel) else OpenModel(reference, device)
-    lm = model()
-    earlier = [saved_delta(folder, lm) for folder in add]
-    stated = read_hparams(hparams, lm.n_layers) if hparams else Hparams(editor, None, (), "")
-    editor = make_method(editor.name, **(stated.method.settings() | (settings or {})))
-    cases = in_chat(lm, cases, chat)
-    requests = [case.request for case in cases]
-    lm, plan = planned(lm, [editor], requests)
-    print(format_plan(plan), file=sys.stderr)
-    whole = lm.weight_hash
-    clock.append(time.perf_counter())
-    base = measure_base(lm, cases)
-    clock.append(time.perf_counter())
-    statistics = statistics_of(lm, seed, corpus or stated.corpus or CORPUS)
-    if dose == AUTO and all(case.kind == "erase" for case in cases):
-        dose = 1.0  # an erasure has no target whose margin could be looked at: it is whole at dose 1
-    made = editor(lm, requests, statistics)
-    delta, chosen_dose = at_dose(lm, made, requests, dose)
-    delta = compose([*earlier, delta]) if earlier else delta
-    clock.append(time.perf_counter())
-    if lm.offloaded or rounding == "hooks":
-        after = measure(lm, cases, base.priors, [delta], [0] * len(cases), base.new_tokens)
-    else:
-        with delta.applied(lm, seed if rounding == "stochastic" else None):
-            # The change is in the weights; a context (in-context editing) is in the text only.
-            said = Delta({}, {}, delta.context)
-            after = measure(lm, cases, base.priors, [said], [0] * len(cases), base.new_tokens)
-    restored = hash_weights(lm.module) == whole
-    drift = measure_drift(lm, cases, [delta], [0] * len(cases))
-    clock.append(time.perf_counter())
+    watch = Watch()
+    with watch("load"):
+        model = reference if isinstance(reference, OpenModel) else OpenModel(reference, device)
+        lm = model()
+        earlier = [saved_delta(folder, lm) for folder in add]
+        stated = read_hparams(hparams, lm.n_layers) if hparams else Hparams(editor, None, (), "")
+        editor = make_method(editor.name, **(stated.method.settings() | (settings or {})))
+        cases = in_chat(lm, cases, chat)
+        requests = [case.request for case in cases]
+        lm, plan = planned(lm, [editor], requests)
+        print(format_plan(plan), file=sys.stderr)
+        whole = lm.weight_hash
+    with watch("ask_before"):
+        base = measure_base(lm, cases)
+    with watch("edit"):
+        statistics = statistics_of(lm, seed, corpus or stated.corpus or CORPUS)
+        if dose == AUTO and all(case.kind == "erase" for case in cases):
+            dose = 1.0  # an erasure has no target whose margin could be looked at: it is whole at dose 1
+        made = editor(lm, requests, statistics)
+        delta, chosen_dose = at_dose(lm, made, requests, dose)
+        delta = compose([*earlier, delta]) if earlier else delta
+    with watch("ask_after"):
+        form = "hooks" if lm.offloaded or rounding == "hooks" else "weights"
+        after = _answers_after(lm, cases, base, delta, form, seed if rounding == "stochastic" else None)
+        restored = hash_weights(lm.module) == whole
+        drift = measure_drift(lm, cases, [delta], [0] * len(cases))
     parts = zip(cases, base.answers, base.priors, after, drift, strict=True)
     rows = [{"case": part[0].id} | row for part in parts for row in probe_rows(*part)]
     summary = _summary(rows)
     measured = Delta(delta.factors, {**delta.provenance, "seed": seed, "scores": summary}, delta.context)
-    saved = str(measured.save(save)) if save else ""
-    names = ("load", "ask_before", "edit", "ask_after")
     return LiveEdit(
         model={
             "reference": model.reference,
@@ -216,12 +207,12 @@ def run_edit(
         known=list(base.known),
         edit_norm=delta.relative_norm(lm),
         dose=chosen_dose.record(),
-        seconds={name: b - a for name, a, b in zip(names, clock, clock[1:], strict=False)},
+        seconds={stage: spent.wall for (stage,), spent in watch.spent.items()},
         restored=restored,
-        saved=saved,
+        saved=str(measured.save(save)) if save else "",
         versions=versions(),
         renames=all(case.kind == "rename" for case in cases),
-        form="hooks" if lm.offloaded or rounding == "hooks" else "weights",
+        form=form,
         notes=(
             *stated.notes,
             *edit_set(requests).notes(),
@@ -230,6 +221,17 @@ def run_edit(
             *_lost(lm, delta, rounding, seed),
         ),
     )
+
+
+def _answers_after(
+    lm: LanguageModel, cases: Sequence[Case], base: Base, delta: Delta, form: str, rounding_seed: int | None
+) -> tuple[tuple[Answer | None, ...], ...]:
+    """The answers under the change, as hooks or in the weights; with a seed, rounded stochastically there."""
+    if form == "hooks":
+        return measure(lm, cases, base.priors, [delta], [0] * len(cases), base.new_tokens)
+    with delta.applied(lm, rounding_seed):
+        in_text = Delta({}, {}, delta.context)  # the context of in-context editing is in no weight
+        return measure(lm, cases, base.priors, [in_text], [0] * len(cases), base.new_tokens)
 
 
 def _lost(lm: LanguageModel, delta: Delta, rounding: str, seed: int) -> list[str]:
@@ -316,73 +318,3 @@ def _beside_text(probes: Sequence[dict]) -> dict:
 def _mean(values: Sequence[float]) -> float:
     there = [value for value in values if not isnan(value)]
     return float(np.mean(there)) if there else nan
-
-
-def where_edited(place: Mapping[str, Any], n_layers: int) -> str:
-    """Site, position and layers of an edit in words; an embedding has no layer."""
-    layers = ", ".join(map(str, place["layers"]))
-    return f"{place['site']} at {place['lookup']}" + (f", layer {layers} of {n_layers}" if layers else "")
-
-
-def format_edit(edit: LiveEdit) -> str:
-    """The edit as text for a terminal."""
-    lines = [f"{edit.model['reference']}  ({edit.model['source']}, weights {edit.model['hash'][:12]})"]
-    where = where_edited(edit.placement, edit.model["layers"])
-    lines.append(f"{edit.method}: {where}; relative norm of the change {edit.edit_norm:.4f}")
-    lines.append(edit.dose["line"])
-    lines += [f"note: {note}" for note in edit.notes]
-    unknown = sum(known is False for known in edit.known)
-    if unknown:
-        lines.append(f"note: the unedited model did not know {unknown} of {len(edit.known)} edited facts")
-    for line in edit.summary:
-        kind = line["probe"]
-        lines.append(f"\n{kind}")
-        for row in (row for row in edit.probes if row["probe"] == kind):
-            lines += _format_probe(row)
-    lines.append(f"\n{'probe':<16}{'n':>4}{'score':>8}{'free text before':>18}{'after':>8}")
-    for line in edit.summary:
-        values = "".join(
-            f"{'-' if line[key] is None else format(line[key], '.2f'):>{width}}"
-            for key, width in (("value", 8), ("exact_before", 18), ("exact_after", 8))
-        )
-        missing = line["n"] - line["measurable"]
-        lines.append(f"{line['probe']:<16}{line['n']:>4}{values}" + (f"   {missing} not measurable" if missing else ""))
-    if edit.renames:
-        lines += _renamed_in_text(edit.summary)
-    lines.append("\n" + ", ".join(f"{name.replace('_', ' ')} {value:.1f} s" for name, value in edit.seconds.items()))
-    if edit.saved:
-        lines.append(f"saved the change to {edit.saved}")
-    if edit.form == "hooks":
-        lines.append("the edit ran as hooks and changed no weight (requested, or the weights are offloaded)")
-    lines.append(
-        f"the model's weights were restored bit for bit (sha256 {edit.model['hash'][:12]} before and after)"
-        if edit.restored
-        else "WARNING: the model's weights were NOT restored"
-    )
-    return "\n".join(lines)
-
-
-def _renamed_in_text(summary: Sequence[dict]) -> list[str]:
-    """Renames by free text beside the candidates, which are names only: a new name can lead them and not the text."""
-    both = [
-        f"{line['probe']} picked {line['picked']:.2f}, written {line['written']:.2f}"
-        for line in summary
-        if line["probe"] in ("paraphrase", "neighbour") and None not in (line["picked"], line["written"])
-    ]
-    return [f"among the names and in free text, on the same questions: {'; '.join(both)}"] if both else []
-
-
-def _format_probe(row: dict) -> list[str]:
-    if row["probe"] == "drift":
-        kept = "not measurable" if row["value"] is None else f"kept {row['value']:.3f}"
-        return [f"  [{row['lang']}] {kept}: {row['prompt'][:70]!r}..."]
-    if row["probe"] == "fluency":
-        score = row["reason"] if row["value"] is None else f"kept {row['value']:.3f}"
-        said = [repr(row[f"text_{when}"][:70]) for when in ("before", "after")]
-        return [f"  [{row['lang']}] {score}", f"      {said[0]}  ->  {said[1]}"]
-    if "pick_before" not in row:
-        return [f"  [{row['lang']}] {row['prompt']!r}: {row['reason']}"]
-    mark = {None: "?", 1.0: "+", 0.0: "-"}[row["value"]]
-    said = [f"{row[f'pick_{when}']} ({row[f'text_{when}'].strip()[:40]!r})" for when in ("before", "after")]
-    why = f"   ({row['reason']})" if row["value"] is None else ""
-    return [f"  {mark} [{row['lang']}] {short(row['prompt'], 100, end=True)}", f"      {said[0]}  ->  {said[1]}{why}"]

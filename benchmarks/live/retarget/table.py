@@ -3,7 +3,7 @@ agreement."""
 
 from __future__ import annotations
 
-from benchmarks.live.edit import where_edited
+from benchmarks.live.edit_text import where_edited
 from benchmarks.live.retarget.agreement import Agreement, agreements
 from benchmarks.live.retarget.panel import GOAL, SHARED
 from benchmarks.live.retarget.run import Made, Retargeting, plain_records

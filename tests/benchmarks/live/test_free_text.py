@@ -6,7 +6,8 @@ from math import nan
 
 import pytest
 
-from benchmarks.live.edit import _renamed_in_text, _summary
+from benchmarks.live.edit import _summary
+from benchmarks.live.edit_text import _renamed_in_text
 from tests.benchmarks.commands.test_cli import call
 from tests.benchmarks.tiny import world
 
