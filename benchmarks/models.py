@@ -15,7 +15,7 @@ from editing.model import LanguageModel, check_device, load_resolved
 from editing.references import CARD, Resolved, absent, check_card, check_folder, parse
 from editing.references import resolve as resolve_foreign
 
-__all__ = ["Resolved", "absent", "at_hand", "layers_of", "load_model", "parse", "resolve", "training_tokens"]
+__all__ = ["Resolved", "absent", "is_local", "layers_of", "load_model", "parse", "resolve", "training_tokens"]
 
 # The names that config.json files have for the number of blocks.
 LAYER_KEYS = ("num_hidden_layers", "n_layer", "num_layers", "n_layers")
@@ -67,7 +67,7 @@ def load_model(
     return load_resolved(resolve(reference, cache=cache, progress=progress), device=device, dtype=dtype, cache=cache)
 
 
-def at_hand(reference: str) -> bool:
+def is_local(reference: str) -> bool:
     """Whether a model can be loaded here and now, without a download or a training."""
     parsed = parse(reference)
     return is_grown(parsed.name) if parsed.kind == "grown" else absent(reference) is None
@@ -79,7 +79,7 @@ def layers_of(reference: str) -> int:
         parsed = parse(reference)
         if parsed.kind == "grown":
             return RungSpec.parse(parsed.name).layers
-        if not at_hand(reference):
+        if not is_local(reference):
             return 0
         config = json.loads((resolve(reference).folder / "config.json").read_text(encoding="utf-8"))
     except (UserError, OSError, ValueError):  # whoever loads the model gets the reason

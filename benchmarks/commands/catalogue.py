@@ -13,7 +13,7 @@ from benchmarks.datasets import dataset_names, describe, kinds_of
 from benchmarks.grown import KNOWN
 from benchmarks.ladders import ladder_names, load_ladder
 from benchmarks.measure import open_model, strength
-from benchmarks.models import absent, at_hand
+from benchmarks.models import absent, is_local
 from benchmarks.plans import plan_names, plan_path
 from benchmarks.readings import Reading, make_reading, reading_names
 from benchmarks.text import aligned, format_pairs, format_value
@@ -50,13 +50,13 @@ def models() -> list[Entry]:
     packages = [
         {
             "name": f"package:{name}",
-            "here": at_hand(f"package:{name}"),
+            "here": is_local(f"package:{name}"),
             "summary": f"{about['note']}; {about['licence']}",
         }
         for name, about in known_packages().items()
     ]
     grown = [
-        {"name": f"grown:{name}", "here": at_hand(f"grown:{name}"), "summary": "trained here at its first use"}
+        {"name": f"grown:{name}", "here": is_local(f"grown:{name}"), "summary": "trained here at its first use"}
         for name in KNOWN
     ]
     return packages + grown

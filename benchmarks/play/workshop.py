@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 from benchmarks.ladders import ladder_names, load_ladder
 from benchmarks.live import OpenModel
-from benchmarks.models import absent, at_hand
+from benchmarks.models import absent, is_local
 from editing.errors import BadModel, UserError
 from editing.model import LanguageModel
 from editing.references import known_packages
@@ -73,7 +73,7 @@ class Workshop:
                 f"{reference[:40]!r}...: {len(reference)} characters are no model reference; write a shorter one"
             )
         if reference not in self._models:
-            if not at_hand(reference):
+            if not is_local(reference):
                 why = (
                     absent(reference) or f"model {reference}: not trained yet; `valley describe {reference}` trains it"
                 )
@@ -135,7 +135,7 @@ def models_here() -> list[str]:
     here = []
     for name in names:
         try:
-            here += [name] if at_hand(name) else []
+            here += [name] if is_local(name) else []
         except UserError:  # a reference that cannot be read is no model to choose
             continue
     return here

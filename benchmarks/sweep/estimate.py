@@ -14,7 +14,7 @@ from math import isnan, nan
 from pathlib import Path
 
 from benchmarks.measure import open_model, planned
-from benchmarks.models import absent, at_hand
+from benchmarks.models import absent, is_local
 from benchmarks.sweep.cell import Task
 from benchmarks.sweep.cell_work import doses_of
 from benchmarks.sweep.extension import chain_of
@@ -77,7 +77,7 @@ def estimate(
 def _rung(place: Place, device: str | None) -> RungEstimate:
     tasks = [task for step in walk(place) for task in step]
     parameters, memory, reason = float(place.rung.parameters or nan), None, ""
-    if not at_hand(place.rung.model):
+    if not is_local(place.rung.model):
         reason = absent(place.rung.model) or "the model is not trained yet"
     else:
         try:
