@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("editing", "benchmarks", "valley")
 SOURCES = sorted(p for room in ROOMS for p in (ROOT / room).rglob("*.py")) + sorted(ROOT.glob("*.py"))
 FILES = [*SOURCES, *sorted((ROOT / "tests").rglob("*.py"))]
+LAZY = ROOT / "editing" / "lazy.py"
 HEAVY = ("torch", "transformers", "safetensors", "tokenizers")
 
 # Third-party packages that a room does without. pyarrow reads the Parquet files of a hub data set (editing/stats).
@@ -31,8 +32,16 @@ def tree(path: Path) -> ast.Module:
 
 @cache
 def imports(path: Path) -> list[tuple[int, str]]:
-    """Line and dotted name of everything a file imports, also inside functions and through importlib."""
+    """Line and dotted name of everything a file imports, also inside functions, through importlib and editing.lazy."""
     return list(_imports(path))
+
+
+@cache
+def lazy() -> dict[str, str]:
+    """Names of editing.lazy -> the libraries that they stand for."""
+    assigned = [node for node in ast.walk(tree(LAZY)) if isinstance(node, ast.Assign)]
+    made = [(node.targets[0], node.value) for node in assigned if isinstance(node.value, ast.Call)]
+    return {ast.unparse(target): ast.literal_eval(call.args[0]) for target, call in made if called(call) == "Later"}
 
 
 def _imports(path: Path) -> Iterator[tuple[int, str]]:
@@ -46,6 +55,8 @@ def _imports(path: Path) -> Iterator[tuple[int, str]]:
                 base = ".".join([*package[: len(package) - node.level + 1], *([base] if base else [])])
             yield node.lineno, base
             yield from ((node.lineno, f"{base}.{alias.name}") for alias in node.names)
+            if base == "editing.lazy":
+                yield from ((node.lineno, lazy().get(alias.name, "")) for alias in node.names)
         elif isinstance(node, ast.Call) and called(node) in ("import_module", "__import__"):
             texts = [a.value for a in node.args[:1] if isinstance(a, ast.Constant)]
             yield from ((node.lineno, text) for text in texts if isinstance(text, str))
@@ -79,6 +90,7 @@ def test_rooms_do_without_some_libraries() -> None:
     wrong = [
         f"{name(path)}:{line} imports {module}"
         for path in SOURCES
+        if path != LAZY
         for line, module in imports(path)
         if is_in(module, FOREIGN.get(name(path).partition("/")[0], ()))
     ]
