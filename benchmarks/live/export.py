@@ -18,7 +18,7 @@ from editing.export import (
     export_steered,
     write_card,
 )
-from editing.model import TIED
+from editing.model import TIED, head_site, tied_head
 from editing.references import gguf_file, parse
 
 
@@ -38,7 +38,10 @@ def _adapter(change, lm, out: Path, reference: str) -> list[str]:
     done = export_peft(change, lm, out)
     write_card(change, lm, out, "adapter")
     ranks = ", ".join(f"{path} rank {rank}" for path, rank in done.ranks.items())
-    return [f"wrote {done.folder}: {ranks}", *([done.dose] if done.dose else []), *_first_token(lm)]
+    lines = [f"wrote {done.folder}: {ranks}", *([done.dose] if done.dose else [])]
+    if tied_head(lm.module) and head_site(lm.module, lm.n_layers).path in done.ranks:
+        lines.append("head and embedding are one matrix here: do not merge this adapter (`export merged` writes two)")
+    return [*lines, *_first_token(lm)]
 
 
 def _merged(change, lm, out: Path, reference: str) -> list[str]:

@@ -1,8 +1,9 @@
 """A Delta as a PEFT adapter: the edit for plain transformers + peft and what is built on them (lm-evaluation-harness).
 
 A low-rank change of a linear map is exactly a LoRA: dW = B A with B = left, A = right^T, r = lora_alpha. A change of
-embedding rows becomes trainable tokens, which hold the new rows themselves. Changes made by hooks, and contexts, have
-no such form.
+embedding rows becomes trainable tokens, which hold the new rows themselves. A change of a tied head alone is a LoRA of
+the head, whose weight stays shared: exact while it is an adapter, but merged by peft it would reach the embedding.
+Changes made by hooks, and contexts, have no such form.
 
     PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(MODEL), FOLDER)
 """
@@ -19,12 +20,13 @@ from editing.delta.delta import Delta
 from editing.errors import BadData, BadModel, BadRequest
 from editing.files import atomic_file
 from editing.lazy import nn, tensor_files, torch
-from editing.model import LanguageModel, expert_at, linear_shape, paths_of_weight
+from editing.model import LanguageModel, embedding_path, expert_at, linear_shape, paths_of_weight, tied_head
 
 CONFIG, TENSORS = "adapter_config.json", "adapter_model.safetensors"
 HEAD = "base_model.model."
 # Trainable tokens put whole rows into a file; with more than this the change is no row edit.
 MOST_ROWS = 4096
+SAME = 1e-5  # relative size of what is left of a change that is taken back
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,12 @@ def export_peft(
     loras: dict[str, LowRank] = {}
     rows: dict[str, dict[int, torch.Tensor]] = {}
     errors: dict[str, float] = {}
+    head = _head_alone(delta, lm)
     for name, change in delta.factors.items():
+        if name in head:
+            if isinstance(change, LowRank):
+                loras[_path_of(lm, lm.module.get_output_embeddings())] = change
+            continue
         path = name.rpartition(".")[0]
         if expert_at(lm.module, path):
             raise BadRequest(f"{name}: one of a block's routed experts, a slice of a parameter; use `export merged`")
@@ -87,6 +94,20 @@ def export_peft(
     _write(folder, _tensors(lm, loras, rows), _config(lm, loras, rows), dose_of(delta))
     ids = {path: tuple(sorted(table)) for path, table in rows.items()}
     return Exported(folder, {path: c.rank for path, c in loras.items()}, errors, ids, dose_of(delta))
+
+
+def _head_alone(delta: Delta, lm: LanguageModel) -> tuple[str, ...]:
+    """The names of two changes that are together one of the tied head alone: of rows of the shared weight, and of what
+    is read of them, back to what it was. Empty where there are none."""
+    if not tied_head(lm.module):
+        return ()
+    table, path = lm.module.get_input_embeddings(), embedding_path(lm.module)
+    names = f"{path}.weight", f"{path}.output"
+    rows, shift = (delta.factors.get(name) for name in names)
+    if not isinstance(rows, LowRank) or not isinstance(shift, TokenShift):
+        return ()
+    read = rows.dense().index_add(0, shift.ids, shift.vectors / embedding_scale(table))
+    return names if float(read.norm()) <= SAME * rows.norm() else ()
 
 
 def _checked_folder(folder: Path) -> Path:
@@ -169,7 +190,11 @@ def truncated(name: str, change: Dense, tolerance: float, max_rank: int | None) 
 
 def _sharing(lm: LanguageModel, module: nn.Module) -> list[str]:
     """Paths of the modules with this module's weight."""
-    return paths_of_weight(lm.module, next(f"{p}.weight" for p, m in lm.module.named_modules() if m is module))
+    return paths_of_weight(lm.module, f"{_path_of(lm, module)}.weight")
+
+
+def _path_of(lm: LanguageModel, module: nn.Module) -> str:
+    return next(path for path, one in lm.module.named_modules() if one is module)
 
 
 def _rows(lm: LanguageModel, name: str, module: nn.Embedding, change: object) -> dict[int, torch.Tensor]:

@@ -52,6 +52,8 @@ def test_a_gguf_is_edited_and_read_again(tmp_path: Path) -> None:
     assert f"wrote {tmp_path / 'renamed.gguf'}: output.weight in float32, every other tensor as it was" in said
     said = run("merged", tmp_path / "rename", "--model", reference, "--out", tmp_path / "renamed")
     assert "head was untied from the embedding (tie_word_embeddings=false)" in said
+    said = run("adapter", tmp_path / "rename", "--model", reference, "--out", tmp_path / "head")
+    assert "lm_head rank 1" in said and "do not merge this adapter" in said
     for again in (f"gguf:{tmp_path / 'renamed.gguf'}", str(tmp_path / "renamed")):
         other = open_model(again, "cpu")
         assert tied_head(lm.module) and not tied_head(other.module)

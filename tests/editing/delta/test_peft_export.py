@@ -18,6 +18,8 @@ from editing.delta.peft_export import export_peft, truncated
 from editing.errors import BadData, BadModel, BadRequest
 from editing.eval import continuation_logprobs
 from editing.methods import make_method
+from editing.methods.vocabulary.head_rows import head_change
+from editing.model import tied_head
 from editing.model.hooks import hooked
 from editing.model.language_model import LanguageModel
 from tests.editing.families import tiny_lm
@@ -99,6 +101,33 @@ def test_three_realisations_agree(
     assert float((plain - in_weights).abs().max()) > 50 * bound
     merged = answers(lm, loaded.merge_and_unload())
     assert float((merged - in_weights).abs().max()) < bound
+
+
+@pytest.mark.parametrize("family", ["gpt2", "gemma3_text"])
+def test_a_change_of_a_tied_head_alone_is_a_lora_of_the_head(family: str, tmp_path: Path) -> None:
+    lm = tiny_lm(family, spread=0.05)
+    assert tied_head(lm.module)
+    draw = torch.Generator().manual_seed(0)
+    left, right = 0.1 * torch.randn(2, 3, generator=draw), 0.1 * torch.randn(lm.d_model, 3, generator=draw)
+    rename = Delta(head_change(lm, lm.encode(TEXT)[3:5], left, right))
+    inside = make_method("rome", steps=2, short_prefixes=1, long_prefixes=1, depth=0.5)
+    for name, delta in {
+        "alone": rename,
+        "with another": compose([rename, *inside.each(lm, REQUESTS[:1], session_statistics(lm))]),
+    }.items():
+        with delta.applied(lm):
+            expected = answers(lm, lm.module)
+        done = export_peft(delta, lm, tmp_path / name)
+        assert done.ranks["lm_head"] == 3 and not done.rows
+        lm.module.save_pretrained(tmp_path / "base")
+        module = AutoModelForCausalLM.from_pretrained(tmp_path / "base")
+        loaded = PeftModel.from_pretrained(module, tmp_path / name).eval()
+        bound = 2e-6 * max(1.0, float(expected.abs().max()))
+        assert float((answers(lm, loaded) - expected).abs().max()) < bound
+        assert float((answers(lm, lm.module) - expected).abs().max()) > 50 * bound
+    half = Delta(dict(rename.factors) | {n: c.scaled(0.5) for n, c in rename.factors.items() if n.endswith("output")})
+    with pytest.raises(BadRequest, match="two kinds of change of one embedding"):
+        export_peft(half, lm, tmp_path / "new")
 
 
 def test_lm_evaluation_harness_reads_the_adapter(
