@@ -289,6 +289,26 @@ def test_gguf_copy_holds_the_edit_and_every_other_tensor_as_it_was(quantised: bo
                 assert before.tensor_type == after.tensor_type and (before.data == after.data).all()
 
 
+@pytest.mark.parametrize("quantised", [False, True])
+def test_a_gguf_with_a_head_of_its_own_keeps_the_embedding(quantised: bool, tmp_path: Path) -> None:
+    gguf = pytest.importorskip("gguf")
+    lm = tiny_lm("llama", spread=0.05, tie_word_embeddings=True)
+    write_gguf(lm, tmp_path / "a.gguf", quantised)
+    lm = LanguageModel.wrap(lm.module, lm.tokenizer)
+    rename = Delta(head_change(lm, [3, 5], draw(2, 1), draw(lm.d_model, 1)))
+    assert export_gguf(rename, lm, tmp_path / "a.gguf", tmp_path / "b.gguf") == ("output.weight",)
+    old, new = ({t.name: t for t in gguf.GGUFReader(tmp_path / f"{name}.gguf").tensors} for name in "ab")
+    assert new.keys() - old.keys() == {"output.weight"}
+    for name, tensor in old.items():
+        assert new[name].tensor_type == tensor.tensor_type and (new[name].data == tensor.data).all(), name
+    with rename.applied(lm):
+        head = lm.values("model.embed_tokens.weight")
+        assert torch.equal(torch.tensor(new["output.weight"].data.copy()), head.float())
+    read = Delta({"model.embed_tokens.output": TokenShift(torch.tensor([3]), draw(1, lm.d_model))})
+    changed = export_gguf(read, lm, tmp_path / "a.gguf", tmp_path / "c.gguf")
+    assert set(changed) == {"output.weight", "token_embd.weight"}
+
+
 def test_a_gguf_in_another_order_is_refused(tmp_path: Path) -> None:
     lm = tiny_lm("llama", spread=0.05)
     write_gguf(lm, tmp_path / "a.gguf", False)
