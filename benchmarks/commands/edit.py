@@ -20,7 +20,9 @@ dataset = click.option(
 @click.option("--retarget", default="", metavar="FROM=TO", help="Make concept FROM behave as concept TO.")
 @click.option("--erase", default="", metavar="CONCEPT", help="Make the model no longer tell CONCEPT from its kind.")
 @option("--concepts")
-@click.option("--fact", default="", metavar="FILE", help="Facts to change, JSON or JSONL.")
+@click.option(
+    "--fact", default="", metavar="FILE", help="Facts to change, all at once; a file as of `bench --datasets`."
+)
 @click.option(
     "--method",
     "--methods",

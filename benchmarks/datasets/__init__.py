@@ -15,6 +15,7 @@ from benchmarks.datasets.registry import (
     for_model,
     kinds_of,
     read_cases,
+    with_form,
 )
 from benchmarks.datasets.show import format_show, show
 
@@ -44,5 +45,6 @@ __all__ = [
     "show",
     "turns",
     "with_common_probes",
+    "with_form",
     "with_requested",
 ]

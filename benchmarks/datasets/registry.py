@@ -122,6 +122,16 @@ def form_of(file: DataFile) -> str:
     )
 
 
+def with_form(name: str, otherwise: str) -> str:
+    """A file's name with its form before the path, as stated or as its records are recognised; `otherwise` for a file
+    that no form recognises, so that its reader says what is missing."""
+    try:
+        base, argument, _ = _resolved(name)
+    except BadData:
+        return f"{otherwise}:{name}"
+    return f"{base}:{argument}" if base in forms() else f"{otherwise}:{name}"
+
+
 def describe(name: str) -> str:
     """One line about the data set called `name`."""
     return _module(name.partition(":")[0]).DESCRIPTION

@@ -18,7 +18,15 @@ import numpy as np
 from benchmarks.cases import KINDS as PROBE_KINDS
 from benchmarks.cases import Case
 from benchmarks.chat import in_chat
-from benchmarks.datasets import account, erase_case, read_cases, rename_case, retarget_case, with_common_probes
+from benchmarks.datasets import (
+    account,
+    erase_case,
+    read_cases,
+    rename_case,
+    retarget_case,
+    with_common_probes,
+    with_form,
+)
 from benchmarks.live.concepts import OpenModel, concepts_for, halves
 from benchmarks.live.doubts import doubts
 from benchmarks.measure import Answer, Base, measure, measure_base, measure_drift, planned, probe_rows, statistics_of
@@ -98,6 +106,7 @@ def chosen_cases(
     """The cases of exactly one of `--rename OLD=NEW`, `--retarget FROM=TO`, `--erase CONCEPT`, `--fact FILE`.
 
     Args:
+        fact: a file of any form of `list datasets`, stated before the path or detected.
         concepts: a file of one's own concepts. seed: of a draft.
         model: drafts concepts that are in neither suite nor file; without it, they are refused.
 
@@ -111,7 +120,7 @@ def chosen_cases(
     if fact and concepts:
         raise BadRequest("--concepts has nothing to do with --fact; leave one of them out")
     if fact:
-        case_set = read_cases(f"fact_file:{fact}", "fact")
+        case_set = read_cases(with_form(str(fact), "fact_file"), "fact")
         for line in account(str(fact), case_set.left_out, case_set.records, case_set.notes):
             print(line, file=sys.stderr)
         return with_common_probes(case_set.cases)

@@ -162,3 +162,18 @@ def test_a_rename_of_unknown_words_is_drafted_made_and_undone(pair: str) -> None
     record = json.loads(done.stdout)
     efficacy = [probe for probe in record["probes"] if probe["probe"] == "efficacy"]
     assert efficacy and all(probe["answer"] == pair.partition("=")[2] for probe in efficacy)
+
+
+def test_a_fact_may_come_in_anybodys_form(tmp_path: Path) -> None:
+    """Of EasyEdit here; a file that no form recognises is read as one's own facts, which says what is missing."""
+    theirs, broken = tmp_path / "theirs.json", tmp_path / "broken.json"
+    record = {"prompt": "The capital of France is", "subject": "France", "target_new": "Rome", "ground_truth": "Paris"}
+    theirs.write_text(json.dumps([record]), encoding="utf-8")
+    for name in (theirs, f"easyedit:{theirs}"):
+        (case,) = chosen_cases(fact=name)
+        assert case.request.subject == "France" and "Rome" in case.request.targets[0]
+    broken.write_text(json.dumps([{"prompt": "The capital of {} is", "subject": "France"}]), encoding="utf-8")
+    with pytest.raises(BadData, match="record 1: 'target' is missing"):
+        chosen_cases(fact=broken)
+    with pytest.raises(BadData, match="world_facts"):  # a data set without a file is nothing to edit at once
+        chosen_cases(fact="world_facts")
