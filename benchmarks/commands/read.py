@@ -28,6 +28,7 @@ from benchmarks.commands.options import FAILED, Names, command, emit, option, pr
     default=None,
     help="At most this many facts per relation; of RAVEL, entities that the model knows.  [default of RAVEL: 24]",
 )
+@click.option("--relations", type=Names(), default="", help="Only facts of these relations.  [default: all]")
 @option("--set", help="Setting of every reading that has it; repeatable.")
 @option("--out", default=None, help="Folder of readings.csv and readings.png; that of a run, for its hypotheses.")
 @option("--seed", help="Random seed of all draws.")
@@ -35,7 +36,7 @@ from benchmarks.commands.options import FAILED, Names, command, emit, option, pr
 @printed
 @click.pass_context
 def read_command(
-    ctx, name: str, readings, rungs, data, limit, settings, out: Path | None, seed, device, as_json, csv: Path | None
+    ctx, name: str, readings, rungs, data, limit, relations, settings, out: Path | None, seed, device, as_json, csv: Path | None
 ) -> None:
     """Read what the models of NAME hold of concepts and facts, layer by layer, without any edit.
 
@@ -50,7 +51,8 @@ def read_command(
     from benchmarks.readings import format_read, make_readings, readings_chart, run_readings, summary
 
     chosen = make_readings(readings, {"seed": seed} | settings, data)
-    result = run_readings(name, chosen, rungs=rungs, data=data, limit=limit or 0, out=out, device=device, seed=seed)
+    about = {"rungs": rungs, "data": data, "limit": limit or 0, "relations": relations}
+    result = run_readings(name, chosen, out=out, device=device, seed=seed, **about)
     text = format_read(result)
     if out is not None and (chart := readings_chart(result.table)) is not None:
         write_png(chart, out / "readings.png")
@@ -74,6 +76,9 @@ def read_command(
     help="Minutes for all but `--every`; 0: no limit.",
 )
 @option("--limit", default=36, show_default=True)
+@click.option(
+    "--probes", type=click.IntRange(min=1), default=3, show_default=True, help="Questions of a kind, at most, per case."
+)
 @click.option("--fast/--no-fast", default=True, show_default=True, help="Fewer contexts per optimiser step.")
 @click.option("--map/--no-map", "localiser", default=True, show_default=True, help="Causal tracing beside the search.")
 @click.option(
@@ -92,6 +97,7 @@ def where(
     datasets,
     budget,
     limit,
+    probes,
     fast,
     localiser,
     every,
@@ -115,7 +121,7 @@ def where(
 
     out = out or Path("results") / "where" / re.sub(r"[^\w.-]+", "-", model).strip(".-")
     options = {"kinds": kinds, "methods": methods, "budget": budget, "limit": limit, "fast": fast, "seed": seed}
-    options |= {"localiser": localiser, "every": every, "datasets": datasets}
+    options |= {"localiser": localiser, "every": every, "datasets": datasets, "probes": probes}
     search = run_where(model, out, device=device, quiet=as_json, **options)
     emit(search.as_json(), lambda: format_where(search), as_json, csv, table=[one.__dict__ for one in search.every])
     ctx.exit(FAILED if search.failed else 0)

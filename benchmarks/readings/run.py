@@ -77,11 +77,24 @@ def ravel_of(data: str) -> Ravel | None:
     return read_ravel(Path(folder).expanduser(), kind or "city")
 
 
-def world_of(reference: str, limit: int = 0) -> Material:
-    """The world's facts, at most `limit` per relation unless that is 0; for a rung trained here those of the world that
-    it was trained on, with their exposure."""
+def world_of(reference: str, limit: int = 0, relations: Sequence[str] = ()) -> Material:
+    """The world's facts, at most `limit` per relation unless that is 0, of `relations` unless that is empty; for a rung
+    trained here those of the world that it was trained on, with their exposure.
+
+    Raises:
+        BadRequest: a relation that the world does not have.
+    """
     recipe = recipe_of(reference)
-    return replace(world_material(recipe and recipe.world, limit), exposure=exposure_of(reference))
+    material = world_material(recipe and recipe.world, limit)
+    _check_relations(relations, material.relations)
+    chosen = tuple(one for one in material.questions if not relations or one.relation in relations)
+    return replace(material, questions=chosen, exposure=exposure_of(reference))
+
+
+def _check_relations(named: Sequence[str], there: Sequence[str]) -> None:
+    for name in named:
+        if name not in there:
+            raise BadRequest(f"--relations: no relation {name!r:.60}; use one or more of {', '.join(there)}")
 
 
 def run_readings(
@@ -91,6 +104,7 @@ def run_readings(
     rungs: Sequence[str] = (),
     data: str = WORLD,
     limit: int = 0,
+    relations: Sequence[str] = (),
     out: Path | None = None,
     device: str | None = None,
     seed: int = 0,
@@ -101,16 +115,19 @@ def run_readings(
     Args:
         name: a ladder's name or file, or a model reference. rungs: only these of the ladder.
         data: see `ravel_of`. limit: facts per relation of the world, or entities per attribute that the model knows; 0
-            means the default.
+            means the default. relations: only facts of these, of RAVEL attributes; empty means all.
         out: folder of readings.csv; rows of other rungs and readings that it already holds stay.
         say: called with one line per rung; None writes it to stderr.
 
     Raises:
-        UserError: no such ladder, rung or data; a folder that cannot be written; before any work where it can be.
+        UserError: no such ladder, rung, relation or data; a folder that cannot be written; before any work where it can be.
         KeyboardInterrupt: with a message that says what is kept.
     """
     chosen, skipped = choose_rungs(name, rungs)
     ravel = ravel_of(data)
+    if ravel is not None and relations:
+        _check_relations(relations, tuple(ravel.templates))
+        ravel = replace(ravel, templates={name: ravel.templates[name] for name in relations})
     if ravel is not None and (other := [one.name for one in readings if one.world_only]):
         raise BadRequest(f"reading {other[0]} asks about the world's concepts only; leave it out, or use --data world")
     say = say or (lambda line: print(line, file=sys.stderr))
@@ -120,7 +137,7 @@ def run_readings(
         say(f"rung {number} of {len(chosen)}: {rung.name}")
         try:
             if ravel is None:
-                material = world_of(rung.model, limit)
+                material = world_of(rung.model, limit, relations)
                 lm = open_model(rung.model, device)
             else:
                 lm = open_model(rung.model, device)

@@ -27,7 +27,7 @@ DOSES = (0.5, 0.75, 1.0, 1.5)
 COARSE_MAP = {"layers": 8, "facts": 2, "draws": 1}  # of the localiser, whose map is a picture and no choice
 MAP_FACTS = 4  # per relation
 LEAST = 0.01  # minutes that the map leaves of a budget
-PROBES = 3  # of a kind and language: an edit costs several times as much as its questions
+PROBES = 3  # of a kind and language by default: an edit costs several times as much as its questions
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,7 @@ def run_where(
     datasets: Sequence[str] = (),
     budget: float = 10.0,
     limit: int = 36,
+    probes: int = PROBES,
     fast: bool = True,
     device: str | None = None,
     seed: int = 0,
@@ -81,6 +82,7 @@ def run_where(
         methods: the first one searches the places, the others are tried at the best ones; empty means METHODS, and what
             `edit` does where nothing is stated is tried beside them.
         budget: minutes for all of it but `every`; 0 is no limit. limit: cases per kind, a third of them to choose on.
+        probes: at most so many questions of a kind and language are evaluated per case.
         localiser: whether to read the map of causal tracing too.
         every: distance of the layers at which every place is measured too, beside the budget; 0 measures none.
 
@@ -105,7 +107,7 @@ def run_where(
         sites=("mlp", "value", "attn"),
         corpus=CORPUS,
         settings=tuple(FAST.items()) if fast else (),
-        probes=PROBES,
+        probes=probes,
         search=ADAPTIVE,
         budget=budget and max(budget - (monotonic() - began) / 60, LEAST),
         known=True,

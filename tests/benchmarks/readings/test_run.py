@@ -106,6 +106,16 @@ def test_the_command_prints_and_writes(tmp_path: Path) -> None:
     assert "indirect_effect" in about.output and "sd of embeddings" in about.output
 
 
+def test_only_the_relations_named_are_read() -> None:
+    every = {q.relation for q in world_of(world().model).questions}
+    chosen = sorted(every)[0]
+    assert len(every) > 1 and {q.relation for q in world_of(world().model, relations=[chosen]).questions} == {chosen}
+    part = run_readings(world().model, [make_reading("interference")], relations=[chosen], say=lambda line: None)
+    whole = run_readings(world().model, [make_reading("interference")], say=lambda line: None)
+    entities = [one.table.loc[one.table["measure"] == "leak", "n"].max() for one in (part, whole)]
+    assert 0 < entities[0] < entities[1]
+
+
 def test_what_was_read_is_not_read_again_whatever_was_read_with_it() -> None:
     both = run_readings(world().model, [make_reading("interference"), make_reading("lens")], limit=30)
     stored = {path: path.stat().st_mtime_ns for path in (cache_root() / "readings").iterdir()}
@@ -126,6 +136,7 @@ def test_what_was_read_is_not_read_again_whatever_was_read_with_it() -> None:
         (["--data", "ravel:nowhere#city"], "name the folder of RAVEL's files"),
         (["--data", "ravel:"], "no folder; write ravel:FOLDER#KIND"),
         (["--rungs", "three"], "no rung 'three'"),
+        (["--relations", "capitol"], "no relation 'capitol'; use one or more of "),
     ],
 )
 def test_a_slip_is_one_line(arguments: list[str], message: str) -> None:
