@@ -36,7 +36,19 @@ from benchmarks.commands.options import FAILED, Names, command, emit, option, pr
 @printed
 @click.pass_context
 def read_command(
-    ctx, name: str, readings, rungs, data, limit, relations, settings, out: Path | None, seed, device, as_json, csv: Path | None
+    ctx,
+    name: str,
+    readings,
+    rungs,
+    data,
+    limit,
+    relations,
+    settings,
+    out: Path | None,
+    seed,
+    device,
+    as_json,
+    csv: Path | None,
 ) -> None:
     """Read what the models of NAME hold of concepts and facts, layer by layer, without any edit.
 

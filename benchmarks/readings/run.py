@@ -120,7 +120,8 @@ def run_readings(
         say: called with one line per rung; None writes it to stderr.
 
     Raises:
-        UserError: no such ladder, rung, relation or data; a folder that cannot be written; before any work where it can be.
+        UserError: no such ladder, rung, relation or data; a folder that cannot be written; before any work where
+            possible.
         KeyboardInterrupt: with a message that says what is kept.
     """
     chosen, skipped = choose_rungs(name, rungs)
