@@ -3,8 +3,10 @@
 In superposition more directions than dimensions are in use, so they cannot be orthogonal. For directions spread evenly
 over d dimensions the mean squared cosine is 1/d, and no set of n unit vectors has less than (n/d - 1)/(n - 1) (Welch
 1974). Liu et al. 2025, "Superposition yields robust neural scaling", find the mean squared overlap of unembeddings to
-fall as 1/width. An edit at key k moves every input k' by the share leak(k', k) = k'^T C^-1 k / (k^T C^-1 k) (Meng et
-al. 2022, equation 2), so `leak` is the part of this overlap that an edit sees.
+fall as 1/width. Tokens that training never says all end in nearly one direction, and would decide the mean where they
+are many, so unembeddings are those of the tokens in the text that the model itself writes. An edit at key k moves every
+input k' by the share leak(k', k) = k'^T C^-1 k / (k^T C^-1 k) (Meng et al. 2022, equation 2), so `leak` is the part of
+this overlap that an edit sees.
 """
 
 from __future__ import annotations
@@ -29,8 +31,9 @@ class Interference(Reading):
         "key_overlap": "mean squared cosine of the keys of two entities, their mean taken off; from 0 to 1",
         "key_overlap_whitened": "the same in the metric of the inverse covariance C^-1, as an edit sees it",
         "leak": "mean absolute share of a rank-one edit at one key that another key receives",
-        "unembedding_overlap": "mean squared cosine of the unembeddings of two tokens",
+        "unembedding_overlap": "mean squared cosine of the unembeddings of two tokens of the text of the covariances",
     }
+    version: ClassVar[int] = 3  # before, of every token of the vocabulary
 
     site: str = setting("mlp", "kind of map whose keys are read", choices=("mlp", "value", "attn"))
     draws: int = setting(5, "draws of the control with random directions")
@@ -43,12 +46,14 @@ class Interference(Reading):
 
     def _unembeddings(self, source: ReadingInput) -> list[Row]:
         weight = source.lm.module.get_output_embeddings().weight.detach().double()
-        n, width = weight.shape
+        written = sorted({token for sequence in source.statistics.sequences() for token in sequence})
+        n, (every, width) = len(written), weight.shape
         about = {"position": "unembedding", "n": n}
         return [
-            row("unembedding_overlap", mean_squared_cosine(weight), **about),
+            row("unembedding_overlap", mean_squared_cosine(weight[written]), **about),
             row("unembedding_overlap", 1 / width, control="theory", **about),
             row("unembedding_overlap", self._random(n, width), control="random", **about),
+            row("unembedding_overlap", mean_squared_cosine(weight), control="vocabulary", **about | {"n": every}),
         ]
 
     def _keys(self, source: ReadingInput, lang: str) -> list[Row]:

@@ -311,3 +311,23 @@ def test_interchange_leaves_the_ends_out_in_deep_models_only() -> None:
     assert reading.places(2) == [-1, 0] and reading.places(8) == reading.chosen_layers(-1, 6) == [-1, 1, 4, 6]
     assert reading.places(30) == [9, 18] and replace(reading, ends=True).places(30) == [-1, 9, 18, 28]
     assert replace(reading, layers=0).places(30) == list(range(-1, 29))
+
+
+def test_unembeddings_of_tokens_that_are_never_written_do_not_count() -> None:
+    """Training left their rows in one direction; spread at random, they move the overlap of the vocabulary alone."""
+    written = {token for sequence in source().statistics.sequences() for token in sequence}
+    weight = source().lm.module.get_output_embeddings().weight
+    others = [token for token in range(len(weight)) if token not in written]
+    before = make_reading("interference")._unembeddings(source())
+    assert len(others) > 9
+    with torch.no_grad():
+        kept = weight[others].clone()
+        weight[others] = torch.randn(kept.shape, generator=torch.Generator().manual_seed(0))
+        after = make_reading("interference")._unembeddings(source())
+        weight[others] = kept
+    values = [{row["control"]: row["value"] for row in rows} for rows in (before, after)]
+    assert values[0]["none"] == values[1]["none"] and values[1]["vocabulary"] < values[0]["vocabulary"] / 2
+    rows = weight[sorted(written)].double()
+    unit = rows / rows.norm(dim=1, keepdim=True)
+    gram = (unit @ unit.T) ** 2
+    assert values[0]["none"] == pytest.approx(float(off_diagonal_mean(gram)))
