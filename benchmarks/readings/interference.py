@@ -29,7 +29,7 @@ class Interference(Reading):
     summary: ClassVar[str] = "overlap of keys and of unembeddings, beside 1/width"
     measures: ClassVar[dict[str, str]] = {
         "key_overlap": "mean squared cosine of the keys of two entities, their mean taken off; from 0 to 1",
-        "key_overlap_whitened": "the same in the metric of the inverse covariance C^-1, as an edit sees it",
+        "key_overlap_whitened": "mean squared cosine of the keys as they are in the metric of C^-1, as an edit sees it",
         "leak": "mean absolute share of a rank-one edit at one key that another key receives",
         "unembedding_overlap": "mean squared cosine of the unembeddings of two tokens of the text of the covariances",
     }
