@@ -32,7 +32,7 @@ from valley.rows.schema import VOLATILE, read_run
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[4]
 
 
 @pytest.fixture(scope="module")

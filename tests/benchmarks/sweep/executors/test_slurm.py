@@ -14,8 +14,8 @@ from benchmarks.sweep.planning.plan_file import load_plan
 from benchmarks.sweep.runner import run_bench
 from benchmarks.sweep.status import status
 from tests.benchmarks.commands.test_cli import call
-from tests.benchmarks.sweep.slurm_cluster import MEND, Cluster, await_that, cluster, lacking
-from tests.benchmarks.sweep.test_executors import same
+from tests.benchmarks.sweep.executors.slurm_cluster import MEND, Cluster, await_that, cluster, lacking
+from tests.benchmarks.sweep.executors.test_executors import same
 from tests.benchmarks.tiny import world
 
 pytestmark = [

@@ -19,7 +19,7 @@ from tests.tiers import fast_are
 
 FORMS = ("zsre", "easyedit", "fact_file", "multilingual", "ripple_edits", "table")
 EACH = [(lang, FORMS[n % len(FORMS)]) for n, lang in enumerate(FACTS)]
-RUNG = Path(__file__).resolve().parents[3] / "results/ladders/grown-quick/rungs/gpt2-2x128"
+RUNG = Path(__file__).resolve().parents[4] / "results/ladders/grown-quick/rungs/gpt2-2x128"
 
 
 @pytest.fixture(scope="module")
