@@ -55,8 +55,8 @@ def _merged(change, lm, out: Path, reference: str) -> list[str]:
         whole = sum(file.stat().st_size for file in out.glob("*.safetensors"))
         lines.append(
             f"its head was untied from the embedding ({TIED}=false), which makes the weights "
-            f"{done.head_bytes / 1e6:,.1f} MB larger ({whole / 1e6:,.1f} in all); loaded again, its logits differ by at "
-            f"most {done.difference:.1g} from the edit's"
+            f"{done.head_bytes / 1e6:,.1f} MB larger ({whole / 1e6:,.1f} in all); loaded again, its logits differ by "
+            f"at most {done.difference:.1g} from the edit's"
         )
     return [*lines, *_first_token(lm)]
 
