@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks.sweep import EVERY
 from benchmarks.sweep.search.adaptive import FINALISTS, every_place
+from benchmarks.sweep.search.search_points import Point
 from benchmarks.where.choice import best, choices
 from benchmarks.where.every import compare, format_beside
 from tests.benchmarks.where.test_where import place, rows, walk
@@ -29,6 +30,18 @@ def test_every_place_meets_the_same_test_cases_and_the_best_every_dose() -> None
     assert all(cases == expected for cases in met.values())
     assert {json.loads(task.cell.settings)["depth"] for task in dosed} == {0.75}
     assert len({task.cell.settings for task in dosed}) == FINALISTS and any(task.cell.doses for task in dosed)
+
+
+def test_a_place_that_fails_a_gate_at_the_whole_dose_is_measured_at_the_others() -> None:
+    found = place(search=EVERY, tests=6, doses=(0.5, 1.0), axes=(("rome", (("depth", DEPTHS),)),))
+    schedule = every_place(found)
+    next(schedule)
+
+    def read(tasks):
+        low = json.loads(tasks[0].cell.settings)["depth"] == DEPTHS[0]
+        return Point(0.9, 0.9, gated=True) if low else Point(0.5, 0.5)
+
+    assert {json.loads(task.cell.settings)["depth"] for task in schedule.send(read)} == {DEPTHS[0]}
 
 
 def test_the_choice_beside_the_best_place_on_the_cases_of_both() -> None:
