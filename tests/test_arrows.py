@@ -7,7 +7,7 @@ from collections import defaultdict
 from functools import cache
 from itertools import count
 
-from tests.test_architecture import SOURCES, imports, name, tree
+from tests.test_architecture import FILES, SOURCES, imports, name, tree
 
 # A room may import only rooms of lines below its own. A room is a package, or a file that stands beside the packages.
 ARROWS = """
@@ -188,7 +188,7 @@ def test_click_is_known_to_the_command_line_only() -> None:
 
 def test_no_folder_is_crowded() -> None:
     files = defaultdict(int)
-    for path in SOURCES:
+    for path in FILES:
         files[name(path).rpartition("/")[0]] += path.name != "__init__.py"
     crowded = {folder: n for folder, n in files.items() if n > 12}
     assert not crowded, crowded
