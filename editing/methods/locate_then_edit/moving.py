@@ -37,7 +37,7 @@ class Moving(ValueSettings, Method):
     published: ClassVar[Mapping[str, Any]] = {"move_above": 0.0, "stop_loss": 0.05}
 
     stop_loss: float = 0.01
-    move_above: float = setting(0.1, "likelihood loss of v* that moves it to the last token; 0: never", unit="nats")
+    move_above: float = setting(0.1, "likelihood loss of v* that moves it to the last token", unit="nats")
 
     def each(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> list[Delta]:
         movable = [i for i, r in enumerate(requests) if self._may_move(r)]
