@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from editing.delta import Delta, Dense, LowRank, Shift, TokenShift, delta_hooks, embedding_scale
 from editing.errors import BadData, BadModel, BadRequest
@@ -70,7 +71,8 @@ def _difference(delta: Delta, lm: LanguageModel, folder: Path) -> float:
     ids = shift.ids.unique().tolist()
     with quiet_transformers():
         loaded = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=lm.dtype, local_files_only=True)
-    again = LanguageModel.wrap(loaded.to(lm.device), lm.tokenizer, prefix_ids=lm.prefix_ids)
+    module = cast("torch.nn.Module", loaded).to(lm.device)
+    again = LanguageModel.wrap(module, lm.tokenizer, prefix_ids=lm.prefix_ids)
     expected = logits_under(lm, delta_hooks(lm, [delta], [0]), ids)
     difference = float((logits_under(again, [], ids) - expected).abs().max())
     if not difference <= torch.finfo(lm.dtype).eps ** 0.5 * float(expected.abs().max()):

@@ -136,7 +136,7 @@ def choose(
         found: dict[str, object] = {}
         if row["scored_on"] == "all" or row["n_settings"] == 1:
             if key in first_of.index:
-                found = {**first_of.loc[key].to_dict(), "chosen_on": "only setting"}
+                found = {**dict(zip(SETTING, first_of.loc[key], strict=True)), "chosen_on": "only setting"}
             else:
                 found["reason"] = "every edit failed"
         elif key in of_stratum:
@@ -167,7 +167,8 @@ def _best(settings: pd.DataFrame, chosen_on: str) -> dict[str, object]:
     settings = settings[settings["n"] * 2 >= settings["n"].max()]
     order = ["score", "generalisation", *SETTING]
     best = settings.sort_values(order, ascending=[False, False, True, True], kind="stable").iloc[0]
-    return {**best[list(SETTING)].to_dict(), "chosen_on": chosen_on, "dev_score": best["score"]}
+    setting = dict(zip(SETTING, best[list(SETTING)], strict=True))
+    return {**setting, "chosen_on": chosen_on, "dev_score": best["score"]}
 
 
 def _groups(table: pd.DataFrame) -> dict[tuple, None]:
