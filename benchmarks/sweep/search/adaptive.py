@@ -17,9 +17,9 @@ For each kind of edit, with the plan's first method:
 4. the FINALISTS best on the test cases, BATCH at a time, at every dose of the plan; the `starts` with them, dropped on
    few cases or not.
 
-Steps 1 to 3 stop where their share of the budget is spent, step 4 where all of it is and ENOUGH known test cases of
-each kind are measured. Everything is a cell of the run folder, so that a search that was killed, or is given more time,
-begins with what is there.
+Steps 1 to 3 stop where their share of the budget is spent, step 4 before what would end behind it, once ENOUGH known
+test cases of each kind are measured. Everything is a cell of the run folder, so that a search that was killed, or is
+given more time, begins with what is there.
 """
 
 from __future__ import annotations
@@ -292,7 +292,7 @@ def _tests(
     place: Place, finalists: dict[str, list[Setting]], surely: dict[str, list[Setting]], deadline: float
 ) -> Generator[list[Task], Read, None]:
     """Step 4. All finalists of a kind meet the same cases; of the first batch those that are measured `surely` come
-    first, for all kinds, and the others meet none once the deadline is over."""
+    first, for all kinds, and the others meet none where they would end behind the deadline."""
     known = dict.fromkeys(finalists, 0)
 
     def measured(kind: str, one: Setting, first: int) -> Generator[list[Task], Read, None]:
@@ -301,18 +301,22 @@ def _tests(
             if one is finalists[kind][0]:
                 known[kind] += read(tasks[:1]).known
 
+    batch: dict[str, float] = {}  # seconds of one setting's batch
     for kind, settings in surely.items():
         for one in settings:
+            began = time.monotonic()
             yield from measured(kind, one, 0)
+            batch[kind] = time.monotonic() - began
     for kind in finalists:
         for one in [one for one in finalists[kind] if one not in surely[kind]]:
-            if time.monotonic() > deadline:
+            if time.monotonic() + batch[kind] > deadline:
                 finalists[kind].remove(one)
             else:
                 yield from measured(kind, one, 0)
     for first in range(BATCH, max(len(cases.side("test")) for cases in place.pools.values()), BATCH):
         for kind in finalists:
-            if known[kind] < ENOUGH or time.monotonic() <= deadline:
+            all_of_it = batch.get(kind, 0.0) * len(finalists[kind])
+            if known[kind] < ENOUGH or time.monotonic() + all_of_it <= deadline:
                 for one in finalists[kind]:
                     yield from measured(kind, one, first)
 
