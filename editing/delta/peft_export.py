@@ -20,7 +20,7 @@ from editing.delta.delta import Delta
 from editing.errors import BadData, BadModel, BadRequest
 from editing.files import atomic_file
 from editing.lazy import nn, tensor_files, torch
-from editing.model import LanguageModel, embedding_path, expert_at, linear_shape, paths_of_weight, tied_head
+from editing.model import LanguageModel, embedding_path, expert_at, linear_shape, path_of, paths_of_weight, tied_head
 
 CONFIG, TENSORS = "adapter_config.json", "adapter_model.safetensors"
 HEAD = "base_model.model."
@@ -75,7 +75,7 @@ def export_peft(
     for name, change in delta.factors.items():
         if name in head:
             if isinstance(change, LowRank):
-                loras[_path_of(lm, lm.module.get_output_embeddings())] = change
+                loras[path_of(lm.module, lm.module.get_output_embeddings())] = change
             continue
         path = name.rpartition(".")[0]
         if expert_at(lm.module, path):
@@ -190,11 +190,7 @@ def truncated(name: str, change: Dense, tolerance: float, max_rank: int | None) 
 
 def _sharing(lm: LanguageModel, module: nn.Module) -> list[str]:
     """Paths of the modules with this module's weight."""
-    return paths_of_weight(lm.module, f"{_path_of(lm, module)}.weight")
-
-
-def _path_of(lm: LanguageModel, module: nn.Module) -> str:
-    return next(path for path, one in lm.module.named_modules() if one is module)
+    return paths_of_weight(lm.module, f"{path_of(lm.module, module)}.weight")
 
 
 def _rows(lm: LanguageModel, name: str, module: nn.Embedding, change: object) -> dict[int, torch.Tensor]:

@@ -2,7 +2,7 @@
 
 from editing.model.bfloat16 import processor
 from editing.model.experts import Expert, expert_at, holder_and_index, routing
-from editing.model.head import TIED, embedding_path, head_site, own_head, tied_head
+from editing.model.head import TIED, embedding_path, head_site, own_head, path_of, tied_head
 from editing.model.hooks import Hook, hooked
 from editing.model.language_model import LanguageModel, hash_weights, weight_versions
 from editing.model.load import check_device, load_resolved
@@ -58,6 +58,7 @@ __all__ = [
     "output_norm",
     "own_cache",
     "own_head",
+    "path_of",
     "paths_of_weight",
     "plan_memory",
     "processor",

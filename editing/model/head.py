@@ -16,15 +16,18 @@ TIED = "tie_word_embeddings"
 def head_site(model: Any, n_layers: int) -> Site:
     """The map from the last states to the logits, as a site behind the `n_layers` blocks."""
     head = model.get_output_embeddings()
-    path = next(path for path, module in model.named_modules() if module is head)
     d_out, d_in = head.weight.shape
-    return Site(HEAD, n_layers, path, d_in, d_out, None, False)
+    return Site(HEAD, n_layers, path_of(model, head), d_in, d_out, None, False)
 
 
 def embedding_path(model: Any) -> str:
     """Path of the input embedding."""
-    table = model.get_input_embeddings()
-    return next(path for path, module in model.named_modules() if module is table)
+    return path_of(model, model.get_input_embeddings())
+
+
+def path_of(model: Any, module: nn.Module) -> str:
+    """Path of a module of the model."""
+    return next(path for path, one in model.named_modules() if one is module)
 
 
 def tied_head(model: Any) -> bool:

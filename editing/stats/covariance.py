@@ -34,12 +34,13 @@ class Products:
     """Of texts i with n_i keys and S_i = sum of k k^T each: what their sums say of C, in float64.
 
     Attributes:
-        total: (d_in, d_in) sum of S_i. weighted: (d_in, d_in) sum of n_i S_i.
+        total: (d_in, d_in) sum of S_i. weighted: (d_in, d_in) sum of n_i S_i; None where all n_i are `lengths[0]`, so
+            that a batch of texts of one length, as those drawn from a model are, keeps one matrix.
         squares: sum of |S_i|^2. lengths: the n_i above 0.
     """
 
     total: torch.Tensor
-    weighted: torch.Tensor
+    weighted: torch.Tensor | None
     squares: float = 0.0
     lengths: list[int] = field(default_factory=list)
 
@@ -52,31 +53,35 @@ class Products:
     def of(cls, key_BTD: torch.Tensor, mask_BT: torch.Tensor) -> Products:
         """Those of one batch of texts in float32; keys outside the mask do not count."""
         lengths_B = mask_BT.sum(1)
-        key_ND, shorter = key_BTD[mask_BT].float(), bool((lengths_B != lengths_B[0]).any())
-        total = key_ND.T @ key_ND
-        # by one product where all texts are of one length, as those drawn from a model are
-        weights_N = lengths_B.repeat_interleave(lengths_B)[:, None]
-        weighted = key_ND.T @ (key_ND * weights_N) if shorter else total * lengths_B[0]
+        key_ND, lengths = key_BTD[mask_BT].float(), [n for n in lengths_B.tolist() if n]
+        weighted = None
+        if len(set(lengths)) > 1:
+            weighted = key_ND.T @ (key_ND * lengths_B.repeat_interleave(lengths_B)[:, None])
         key_BTD = key_BTD.float() * mask_BT[..., None]
         few = key_BTD.shape[1] <= key_BTD.shape[2]  # |K^T K| = |K K^T|: the smaller of the two products
         gram = key_BTD @ key_BTD.mT if few else key_BTD.mT @ key_BTD
-        return cls(total, weighted, float(gram.double().square().sum()), [n for n in lengths_B.tolist() if n])
+        return cls(key_ND.T @ key_ND, weighted, float(gram.double().square().sum()), lengths)
 
     def add(self, other: Products) -> None:
-        self.total += other.total.to(self.total.device)
-        self.weighted += other.weighted.to(self.weighted.device)
+        """Add those of a batch to a sum, which has both matrices."""
+        assert self.weighted is not None
+        total = other.total.to(self.total.device)
+        self.total += total
+        if other.weighted is not None:
+            self.weighted += other.weighted.to(self.weighted.device)
+        elif other.lengths:
+            self.weighted.add_(total, alpha=other.lengths[0])
         self.squares += other.squares
         self.lengths += other.lengths
 
     def covariance(self) -> Covariance:
         """C = sum of S_i / sum of n_i and its standard error, a ratio's: the texts leave S_i - n_i C."""
+        assert self.weighted is not None
         tokens, texts = sum(self.lengths), len(self.lengths)
         matrix = self.total / max(tokens, 1)
-        left = self.squares - 2 * float((self.weighted * matrix).sum())
-        left += sum(n * n for n in self.lengths) * float(matrix.square().sum())
-        error = float("nan")
-        if texts > 1:
-            error = (max(left, 0.0) * texts / (texts - 1)) ** 0.5 / tokens / float(matrix.norm())
+        norm, both = float(matrix.norm()), float(torch.dot(self.weighted.flatten(), matrix.flatten()))
+        left = self.squares - 2 * both + sum(n * n for n in self.lengths) * norm**2
+        error = (max(left, 0.0) * texts / (texts - 1)) ** 0.5 / tokens / norm if texts > 1 else float("nan")
         return Covariance(matrix.float().cpu(), tokens, error)
 
 

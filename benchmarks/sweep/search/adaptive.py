@@ -301,22 +301,22 @@ def _tests(
             if one is finalists[kind][0]:
                 known[kind] += read(tasks[:1]).known
 
-    batch: dict[str, float] = {}  # seconds of one setting's batch
+    seconds: dict[str, float] = {}  # of one setting on a batch
     for kind, settings in surely.items():
         for one in settings:
             began = time.monotonic()
             yield from measured(kind, one, 0)
-            batch[kind] = time.monotonic() - began
+            seconds[kind] = time.monotonic() - began
     for kind in finalists:
         for one in [one for one in finalists[kind] if one not in surely[kind]]:
-            if time.monotonic() + batch[kind] > deadline:
+            if time.monotonic() + seconds[kind] > deadline:
                 finalists[kind].remove(one)
             else:
                 yield from measured(kind, one, 0)
     for first in range(BATCH, max(len(cases.side("test")) for cases in place.pools.values()), BATCH):
         for kind in finalists:
-            all_of_it = batch.get(kind, 0.0) * len(finalists[kind])
-            if known[kind] < ENOUGH or time.monotonic() + all_of_it <= deadline:
+            needed = seconds.get(kind, 0.0) * len(finalists[kind])
+            if known[kind] < ENOUGH or time.monotonic() + needed <= deadline:
                 for one in finalists[kind]:
                     yield from measured(kind, one, first)
 

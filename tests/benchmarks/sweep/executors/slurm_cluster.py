@@ -19,7 +19,7 @@ from pathlib import Path
 import psutil
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "scontrol", "scancel", "sinfo")
-MEND = "apt-get install slurmctld slurmd slurm-client munge"
+INSTALL = "apt-get install slurmctld slurmd slurm-client munge"
 PATHS = os.pathsep.join(
     [os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"]
 )  # the daemons are no user's programs

@@ -14,13 +14,13 @@ from benchmarks.sweep.planning.plan_file import load_plan
 from benchmarks.sweep.runner import run_bench
 from benchmarks.sweep.status import status
 from tests.benchmarks.commands.test_cli import call
-from tests.benchmarks.sweep.executors.slurm_cluster import MEND, Cluster, await_that, cluster, lacking
+from tests.benchmarks.sweep.executors.slurm_cluster import INSTALL, Cluster, await_that, cluster, lacking
 from tests.benchmarks.sweep.executors.test_executors import same
 from tests.benchmarks.tiny import world
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(bool(lacking()), reason=f"no {', '.join(lacking())}; to have a SLURM here: {MEND}"),
+    pytest.mark.skipif(bool(lacking()), reason=f"no {', '.join(lacking())}; to have a SLURM here: {INSTALL}"),
     pytest.mark.usefixtures("own_cache"),
 ]
 PATIENCE = 600.0  # seconds; jobs take far less, save on a busy machine
