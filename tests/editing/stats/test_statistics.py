@@ -90,7 +90,9 @@ def test_the_error_is_how_far_independent_corpora_are_from_the_truth() -> None:
     for _ in range(1000):
         keys = torch.randn(texts, length, d_in, generator=generator)
         keys[:, :, 0] += 3.0 * torch.randn(texts, 1, generator=generator)
-        result = Products.of(keys, torch.ones(texts, length, dtype=torch.bool)).covariance()
+        sums = Products.empty(d_in)
+        sums.add(Products.of(keys, torch.ones(texts, length, dtype=torch.bool)))
+        result = sums.covariance()
         stated.append((result.error * float(result.matrix.norm())) ** 2)
         actual.append(float((result.matrix.double() - truth).norm()) ** 2)
     assert sum(stated) / sum(actual) == pytest.approx(1, abs=0.15)
