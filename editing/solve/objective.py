@@ -193,6 +193,13 @@ class Problem:
         count = zero.index_add(0, step.owner, step.weight).clamp(min=1)
         return zero.index_add(0, step.owner, losses * step.weight) / count
 
+    def units(self) -> torch.Tensor:
+        """(n, size) ||v0|| of the place that each column belongs to; 1 with one place, where a unit changes no step."""
+        if len(self.parts) == 1:
+            return torch.ones_like(self.v0)
+        sizes = [part.stop - part.start for part in self.parts]
+        return torch.cat([self.scale[:, i : i + 1].expand(-1, size) for i, size in enumerate(sizes)], 1)
+
     def clamped(self, delta: torch.Tensor) -> torch.Tensor:
         """`delta` (n, size) with each part projected onto its ball of radius clamp * ||v0||."""
         limit = self.settings.clamp * self.scale

@@ -12,6 +12,11 @@ to those of an aim a if they were linear,
 (the essence prompt's KL is one more row that is to become zero), cut to a trust radius of ||v0||. This is a damped
 Gauss-Newton step (Levenberg 1944, Marquardt 1963) for these residuals, in its dual form because there are far fewer
 contexts than dimensions. The smallest change that does it makes weight decay unnecessary.
+
+With several places, lengths are in ||v0|| of each place: otherwise the place with the steepest gradient carries nearly
+everything, however short its outputs are (Adam's rate is in the same unit). Where only the first of them are written
+(PMET), a request that has reached its target by all places, or has used half of its passes, goes on with those that
+are written; `stop_loss` is compared with what they do alone.
 """
 
 from __future__ import annotations
@@ -39,10 +44,11 @@ def solve(
     where: tuple[Injection, ...],
     settings: ValueSettings,
     seed: int,
+    written: int,
 ) -> list[Value]:
-    """v* of every request of one chunk by `settings.optimiser`."""
+    """v* of every request of one chunk by `settings.optimiser`; see `optimise_values`."""
     problem = Problem(lm, chunk, where, settings, seed)
-    return adam(problem) if settings.optimiser == "adam" else gauss_newton(problem)
+    return adam(problem) if settings.optimiser == "adam" else gauss_newton(problem, written)
 
 
 def adam(problem: Problem) -> list[Value]:
@@ -94,10 +100,18 @@ def _papers_loss(
     return likelihood, loss
 
 
-def gauss_newton(problem: Problem) -> list[Value]:
-    """Damped least-norm steps on the contexts' own log-odds; see the head of this file."""
+def gauss_newton(problem: Problem, written: int = 1) -> list[Value]:
+    """Damped least-norm steps on the contexts' own log-odds; see the head of this file.
+
+    Args:
+        written: how many of the places, from the first on, the edit writes.
+    """
     settings, n = problem.settings, problem.n
     delta = torch.zeros_like(problem.v0)
+    unit = problem.units()
+    stays = torch.zeros_like(delta)
+    stays[:, : problem.parts[written - 1].stop] = 1
+    alone = np.full(n, written == len(problem.parts))
     loss_now, steps = np.full(n, np.nan, dtype=np.float32), np.zeros(n, dtype=np.int64)
     active = np.ones(n, dtype=bool)
     weight = (settings.kl / ROME_KL) ** 0.5  # least squares squares it
@@ -110,7 +124,8 @@ def gauss_newton(problem: Problem) -> list[Value]:
         problem.refuse_not_finite(read, active, number)
         loss_now = np.where(active, read, loss_now)
         steps[active] = number + 1
-        active &= loss_now >= settings.stop_loss
+        reached = loss_now < settings.stop_loss
+        active &= ~(reached & alone)
         if number == settings.steps - 1 or not active.any():
             break
         (gradient,) = torch.autograd.grad(losses.sum(), each)
@@ -121,12 +136,18 @@ def gauss_newton(problem: Problem) -> list[Value]:
             missing, slope = _missing_odds(nats, max(AIM * settings.stop_loss, LEAST_AIM))
             factor = torch.where(step.is_context, slope, weight)
             residual = torch.where(step.is_context, missing, weight * nats)
-            change = _least_norm(factor[:, None] * gradient.float(), residual, step.host_owner, n)
+            slopes = factor[:, None] * gradient.float() * unit[step.owner]
+            change = unit * _least_norm(slopes, residual, step.host_owner, n)
             for i, part in enumerate(problem.parts):
                 longest = RADIUS * problem.scale[:, i : i + 1]
                 change[:, part] *= (longest / change[:, part].norm(dim=1, keepdim=True).clamp(min=1e-12)).clamp(max=1)
             moving = torch.from_numpy(active.copy()).to(delta.device)[:, None]
             delta = problem.clamped(torch.where(moving, delta - change, delta))
+            turning = active & ~alone & (reached | (number + 1 >= settings.steps // 2))
+            if turning.any():
+                alone |= turning
+                kept = torch.where(torch.from_numpy(turning).to(delta.device)[:, None], stays, 1.0)
+                delta, unit = delta * kept, unit * kept
     return problem.values(delta, loss_now, steps)
 
 

@@ -29,6 +29,7 @@ def optimise_values(
     *,
     seed: int = 0,
     batch_tokens: int = 3072,
+    written: int | None = None,
 ) -> list[Value]:
     """v* of every request, each in its own problem but all in the same forward passes.
 
@@ -37,6 +38,10 @@ def optimise_values(
 
     The result for a request does not depend on its neighbours beyond rounding: Adam is element-wise, stopping is per
     request, and contexts are drawn from a generator seeded by `seed` and the request's id.
+
+    Args:
+        written: how many of the places, from the first on, the edit writes, the others only taking part in the search;
+            None: all. Gauss-Newton then ends with what these do alone, Adam with all places, as in PMET's paper.
 
     Raises:
         BadRequest: a request without a target.
@@ -48,7 +53,7 @@ def optimise_values(
     prompts = [(*c.prompts, *([c.essence] if c.essence else [])) for c in requests]
 
     def solve_chunk(members: list[int]) -> list[Value]:
-        return solve(source, [requests[i] for i in members], places, settings, seed)
+        return solve(source, [requests[i] for i in members], places, settings, seed, written or len(places))
 
     chunks = Budget(lm.batch_tokens(batch_tokens), "searching v*").run(
         [max(len(p.ids) - p.lookup for p in texts) for texts in prompts],

@@ -142,7 +142,9 @@ def pmet(
         weight = reference.weight_of_c(method, method.covariance_weight, site)
         return r @ k.T @ torch.inverse(weight * c[site.path].to(lm.device) + k @ k.T)
 
-    return spread(lm, sites, goal, contexts, targets, lambda left: left**0.5, solve, method)[0]
+    # the paper's shares, or such that add up to one
+    whole = 1.0 if method.preset == "published" else sum(1 / n**0.5 for n in range(1, len(sites) + 1))
+    return spread(lm, sites, goal, contexts, targets, lambda left: whole * left**0.5, solve, method)[0]
 
 
 def _joint(

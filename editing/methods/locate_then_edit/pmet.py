@@ -6,6 +6,12 @@ so that the MLP need not carry what belongs to the attention; each has its own w
 MEMIT, layer by layer, dW_l = R K^T (lambda C + K K^T)^-1 with R = (m* - current MLP output of the last edited block) /
 sqrt(layers left).
 
+Two things of this depend on the model. What an edit of a lower block writes does not get into m, so the shares of L
+blocks add up: to 1 in one block, to 3.2 in five. And the attention's part is found but not written, so that the MLP's
+is too little by itself, which the sum makes up for in some models. So here the search ends where the MLP's part alone
+reaches the target (editing/solve/solvers.py), and each share is divided by the sum of all, so that together they write
+what was found once. The preset "published" and Adam search as in the paper; the shares of "published" are the paper's.
+
 The authors' code also lowers the weight of the likelihood tenfold once the target is the argmax and stops when the KL
 is below 0.01; that schedule is not in the paper and not here.
 """
@@ -38,8 +44,9 @@ class PMET(MEMIT):
         if self.site not in ("mlp", EXPERT):
             raise self.refuse("site", f"mlp or {EXPERT}, whose weights this method writes")
 
-    def _share(self, left: int) -> float:
-        return left**0.5
+    def _share(self, left: int, layers: int) -> float:
+        whole = sum(n**-0.5 for n in range(1, layers + 1)) if self.relative else 1.0
+        return whole * left**0.5
 
     def _goal(self, lm: LanguageModel, layer: int) -> str:
         """The MLP's down-projection, whose output a norm may follow; of routed experts the module that sums them up."""
@@ -51,6 +58,6 @@ class PMET(MEMIT):
 
     def _values(self, lm: LanguageModel, units: Sequence[Contexts], layer: int) -> list[Value]:
         places = (Injection(self._goal(lm, layer), layer), Injection.at_site(lm.site("attn", layer)))
-        values = optimise_values(lm, units, places, self, seed=self.seed)
+        values = optimise_values(lm, units, places, self, seed=self.seed, written=1)
         width = lm.d_model
         return [Value(v.delta[:width], v.v0[:width], v.loss, v.steps, v.with_kl) for v in values]

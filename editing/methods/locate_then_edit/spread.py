@@ -87,8 +87,8 @@ class Spread(Routed, Spanning):
         """What the provenance says of the edited maps."""
         return {}
 
-    def _share(self, left: int) -> float:
-        """The divisor of the residual when `left` layers remain to be edited, this one included."""
+    def _share(self, left: int, layers: int) -> float:
+        """The divisor of the residual when `left` of `layers` remain to be edited, this one included."""
         return float(left)
 
     def _units(self, requests: Sequence[EditRequest], contexts: Sequence[Contexts]) -> list[Contexts]:
@@ -181,7 +181,7 @@ class Spread(Routed, Spanning):
             look = self._look(rising, units, layer, goal, deltas, owner, layer == layers[-1])
             if target_nD is None:
                 target_nD = look.state_nD + change_nD
-            residual_nD = (target_nD - look.state_nD) / self._share(len(layers) - step)
+            residual_nD = (target_nD - look.state_nD) / self._share(len(layers) - step, len(layers))
             norm = norms[step]
             if norm is not None:
                 residual_nD = norm.before(look.output_nD, residual_nD) - look.output_nD

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
@@ -10,8 +11,9 @@ from editing.methods import make_method
 from editing.model.language_model import LanguageModel
 from editing.run.forward import forward, pad, prefill, prefill_shared
 from editing.solve.keys import states
-from editing.solve.solvers import _least_norm, _missing_odds
-from editing.solve.value import Injection, ValueSettings, optimise_values
+from editing.solve.objective import Problem
+from editing.solve.solvers import _least_norm, _missing_odds, gauss_newton
+from editing.solve.value import Injection, Value, ValueSettings, optimise_values
 from editing.text.contexts import build_contexts
 from editing.text.requests import EditRequest
 from tests.editing import reference
@@ -86,6 +88,45 @@ def test_a_request_does_not_depend_on_its_neighbours(trained_lm: LanguageModel) 
     for i, context in enumerate(contexts):
         (alone,) = optimise_values(lm, [context], where, settings)
         assert float((alone.delta - together[i].delta).norm()) < 1e-3 * float(alone.delta.norm())
+
+
+def test_the_search_ends_with_the_places_that_are_written(trained_lm: LanguageModel) -> None:
+    """With attention and MLP together the MLP's part is too little alone; the loss is that of the part by itself."""
+    lm = trained_lm
+    contexts = [build_contexts(lm, r, PREFIXES) for r in facts()]
+    places = (Injection.at_site(lm.site("mlp", 2)), Injection.at_site(lm.site("attn", 2)))
+    settings = ValueSettings(clamp=50.0, kl=0.0, stop_loss=0.01)
+    together = optimise_values(lm, contexts, places, settings)
+    written = optimise_values(lm, contexts, places, settings, written=1)
+    problem = Problem(lm, contexts, places[:1], settings, 0)
+    step = problem.step(np.ones(len(contexts), dtype=bool))
+
+    def alone(values: list[Value]) -> torch.Tensor:
+        delta = torch.stack([v.delta[: lm.d_model] for v in values])
+        return problem.mean_over_contexts(problem.row_losses(delta[step.owner], step), step).detach()
+
+    assert all(v.loss < 0.01 and v.steps < 20 for v in (*together, *written))
+    assert all(alone(together) > 0.02)
+    assert torch.allclose(alone(written), torch.tensor([v.loss for v in written]), atol=1e-4)
+    assert all(not v.delta[lm.d_model :].any() for v in written)
+
+
+def test_places_share_a_change_in_the_unit_of_their_outputs(trained_lm: LanguageModel) -> None:
+    """A place that writes the same through a factor of 100 carries the same share of the change as without."""
+    lm = trained_lm
+    contexts = [build_contexts(lm, r, PREFIXES) for r in facts()]
+    places = (Injection.at_site(lm.site("mlp", 2)), Injection.at_site(lm.site("attn", 2)))
+    settings = ValueSettings(clamp=50.0, kl=0.0, steps=2)
+    plain, scaled = Problem(lm, contexts, places, settings, 0), Problem(lm, contexts, places, settings, 0)
+    _, attention = plain.parts
+    factor = torch.ones_like(plain.v0[0])
+    factor[attention] = 100
+    losses = scaled.row_losses
+    scaled.row_losses = lambda delta, step: losses(delta / factor, step)  # type: ignore[method-assign]
+    scaled.v0, scaled.scale = plain.v0 * factor, plain.scale * torch.tensor([1.0, 100.0])
+    for one, other in zip(gauss_newton(plain, 2), gauss_newton(scaled, 2), strict=True):
+        assert float(one.delta[attention].norm()) > 0
+        assert torch.allclose(one.delta, other.delta / factor, rtol=1e-3, atol=1e-6)
 
 
 def test_steps_are_of_log_odds() -> None:

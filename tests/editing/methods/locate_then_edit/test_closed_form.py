@@ -146,6 +146,8 @@ def test_pmet(family: str) -> None:
     agree(method(lm, chosen, statistics), slow.pmet(lm, chosen, method, c, prefixes), 1e-3)
     for request, delta in zip(chosen, method.each(lm, chosen, statistics), strict=True):
         agree(delta, slow.pmet(lm, [request], method, c, prefixes), 1e-3)
+    published = make_method("pmet", preset="published", **{**SPREAD, "covariance_weight": 5.0})
+    agree(published(lm, chosen, statistics), slow.pmet(lm, chosen, published, c, prefixes), 1e-3)
     with pytest.raises(BadRequest, match="site='attn'"):
         make_method("pmet", site="attn")
 
