@@ -7,6 +7,8 @@ Where the direction comes from is the setting `by`:
 - "means": mean over prompts of h(prompt + target) - h(prompt + the model's own answer), read at the answer's last
   token;
 - "fit": the direction that minimises the target's NLL when it is added everywhere, the trained counterpart of the two.
+  One vector for all positions, as long as the output, is more than one model needs and less than another: while the
+  target is not reached, the bound grows by half and the descent goes on from where it is.
 Works for every kind of edit; as a retargeting tool it moves all relations of a concept at once, and all other concepts
 with it unless the direction is specific, which the measurement tests.
 """
@@ -23,9 +25,11 @@ from editing.lazy import torch
 from editing.methods.base import Prefixed, setting
 from editing.model import Hook, LanguageModel, in_rows, only_rows
 from editing.run import first, with_first
-from editing.solve import Descent, Injection, ValueSettings, descend, optimise_values, states, uses_half
+from editing.solve import Descent, Injection, Outcome, ValueSettings, descend, optimise_values, states, uses_half
 from editing.stats import ModelStatistics
 from editing.text import Contexts, EditRequest, escaped, join, tokenise
+
+GROWTH = 1.5  # of the bound
 
 
 @dataclass(frozen=True)
@@ -37,14 +41,16 @@ class Steer(ValueSettings, Prefixed):
     uses_covariance: ClassVar[bool] = False
     no_expert: ClassVar[str] = "it acts at every position, and an expert runs at some"
 
-    # CAA: the difference of mean states, added to the residual stream.
-    published: ClassVar[Mapping[str, Any]] = {"by": "means", "at": "block"}
+    # CAA: the difference of mean states, added to the residual stream; no bound grows.
+    published: ClassVar[Mapping[str, Any]] = {"by": "means", "at": "block", "widest": 0.0}
     before_presets: ClassVar[Mapping[str, Any]] = {"by": "fit", "at": "site"}
 
     by: str = setting("fit", "source of the direction", choices=("value", "means", "fit"))
     at: str = setting("site", "shifted output: the map's or its block's", choices=("site", "block"))
     strength: float = setting(1.0, "factor of the direction")
     clamp: float = 1.0
+    widest: float = setting(8.0, "by fit: bound up to which clamp grows by half; 0: it does not", unit="||v0||")
+    reached: float = setting(0.2, "by fit: loss below which clamp grows no more", unit="nats")
 
     @property
     def placed_by(self) -> tuple[str, ...]:
@@ -103,10 +109,37 @@ class Steer(ValueSettings, Prefixed):
         bare = [p for c in contexts for p in c.prompts[: c.n_bare]]
         output_nD = only_rows(states(lm, bare, [(where.path, "output")])[where.path, "output"], where.rows)
         owner = torch.tensor([i for i, c in enumerate(contexts) for _ in range(c.n_bare)])
-        scale = torch.stack([output_nD[owner == i].mean(0).norm() for i in range(len(contexts))]).to(lm.device)
-
+        scale = torch.stack([output_nD[owner == i].mean(0).norm() for i in range(len(contexts))])
         # What the descent moves is the direction in `unit`, so that a step is as large as in a search for v*.
         unit = scale[:, None] / output_nD.shape[1] ** 0.5 if self.relative else torch.ones_like(scale)[:, None]
+        values, notes = torch.zeros(len(contexts), output_nD.shape[1]), [{} for _ in contexts]
+        far, clamp = list(range(len(contexts))), self.clamp
+        while far:
+            chosen = [requests[i] for i in far], [contexts[i] for i in far]
+            values[far], outcomes = self._bounded(lm, *chosen, where, (scale[far], unit[far]), values[far], clamp)
+            for i, outcome in zip(far, outcomes, strict=True):
+                steps, length = notes[i].get("steps", 0) + outcome.steps, float((unit[i] * values[i]).norm())
+                notes[i] = {"loss": outcome.loss, "steps": steps, "delta_norm": length, "clamp": clamp}
+            clamp *= GROWTH
+            far = [i for i in far if notes[i]["loss"] >= self.reached and clamp <= self.widest]
+        return list(zip(unit * values, notes, strict=True))
+
+    def _bounded(
+        self,
+        lm: LanguageModel,
+        requests: Sequence[EditRequest],
+        contexts: Sequence[Contexts],
+        where: Injection,
+        lengths: tuple[torch.Tensor, torch.Tensor],
+        start_nD: torch.Tensor,
+        clamp: float,
+    ) -> tuple[torch.Tensor, list[Outcome]]:
+        """(n, D) the directions, in `unit`, that descent from `start_nD` finds under one bound.
+
+        Args:
+            lengths: (n,) of the outputs, and (n, 1) the unit.
+        """
+        scale, unit = (length.to(lm.device) for length in lengths)
         decay_unit = scale if self.relative else scale**2
 
         def hooks(values: Sequence[torch.Tensor], rows: torch.Tensor) -> list[Hook]:
@@ -121,18 +154,17 @@ class Steer(ValueSettings, Prefixed):
 
         def project(values: list[torch.Tensor]) -> list[torch.Tensor]:
             norm = (unit * values[0]).norm(dim=1)
-            return [values[0] * (self.clamp * scale / norm.clamp(min=1e-12)).clamp(max=1)[:, None]]
+            return [values[0] * (clamp * scale / norm.clamp(min=1e-12)).clamp(max=1)[:, None]]
 
         directions, outcomes = descend(
             lm.half if uses_half(lm, self.precision) else lm,
             [c.prompts for c in contexts],
             where.layer,
-            [torch.zeros(len(contexts), output_nD.shape[1])],
+            [start_nD],
             hooks,
             Descent(self.steps, self.lr, self.stop_loss),
             project=project,
             penalty=lambda values: self.weight_decay * (unit * values[0]).norm(dim=1) / decay_unit,
             names=[r.id for r in requests],
         )
-        vectors = (unit * directions[0]).cpu()
-        return [(d, o.note() | {"delta_norm": float(d.norm())}) for d, o in zip(vectors, outcomes, strict=True)]
+        return directions[0].cpu(), outcomes

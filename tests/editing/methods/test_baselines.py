@@ -70,7 +70,7 @@ class TestSteering:
         """Full passes, torch's Adam, the vector added at every position, clamped after each step."""
         lm = model(family)
         statistics = session_statistics(lm)
-        method = make_method("steer", by="fit", at=at, depth=0.5, steps=6, prefixes=2, clamp=0.7, lr=0.1)
+        method = make_method("steer", by="fit", at=at, depth=0.5, steps=6, prefixes=2, clamp=0.7, widest=0.0, lr=0.1)
         path = lm.layout.blocks[2] if at == "block" else lm.sites("mlp")[2].path
         chosen = [REQUESTS[0], REQUESTS[2]]
         for request, delta in zip(chosen, method.each(lm, chosen, statistics), strict=True):
@@ -80,6 +80,24 @@ class TestSteering:
             result = delta.factors[f"{path}.output"]
             assert isinstance(result, Shift) and float((result.vector - vector).norm() / vector.norm()) < 2e-3
             assert float(result.vector.norm()) <= 0.7 * float(scale) * (1 + 1e-5)
+
+    def test_the_bound_grows_only_where_the_target_is_not_reached(self, trained_lm, statistics: ModelStatistics) -> None:
+        """Of two edits one reaches its target under the first bound and is what it is without growth."""
+        few = {"depth": 0.5, "prefixes": 1, "lr": 0.1, "clamp": 0.8, "weight_decay": 0.0}
+        fixed = make_method("steer", widest=0.0, **few).each(trained_lm, REQUESTS, statistics)
+        losses = sorted(d.provenance["optimiser"]["loss"] for d in fixed)
+        between = (losses[0] + losses[1]) / 2
+        grown = make_method("steer", widest=2.0, reached=between, **few).each(trained_lm, REQUESTS, statistics)
+        bounds = []
+        for before, after in zip(fixed, grown, strict=True):
+            (one,), (other,) = before.factors.values(), after.factors.values()
+            notes = before.provenance["optimiser"], after.provenance["optimiser"]
+            bounds.append(notes[1]["clamp"])
+            assert torch.equal(one.vector, other.vector) == (notes[0]["loss"] < between)
+            assert notes[1]["loss"] <= notes[0]["loss"] and notes[1]["steps"] >= notes[0]["steps"]
+            # the smallest bound that reaches it, or the last one up to 2
+            assert notes[1]["loss"] < between or bounds[-1] == pytest.approx(0.8 * 1.5**2)
+        assert min(bounds) == 0.8 and max(bounds) > 1
 
     def test_a_direction_is_fitted_in_the_precision_asked_for(self, trained_lm, statistics: ModelStatistics) -> None:
         result = []
