@@ -142,9 +142,13 @@ def pmet(
         weight = reference.weight_of_c(method, method.covariance_weight, site)
         return r @ k.T @ torch.inverse(weight * c[site.path].to(lm.device) + k @ k.T)
 
-    # the paper's shares, or such that add up to one
-    whole = 1.0 if method.preset == "published" else sum(1 / n**0.5 for n in range(1, len(sites) + 1))
-    return spread(lm, sites, goal, contexts, targets, lambda left: whole * left**0.5, solve, method)[0]
+    return spread(lm, sites, goal, contexts, targets, pmet_share(method, len(sites)), solve, method)[0]
+
+
+def pmet_share(method: Any, layers: int) -> Callable[[int], float]:
+    """The paper's divisor of the residual by the layers left, or one by which the shares of all layers add up to one."""
+    whole = 1.0 if method.preset == "published" else sum(1 / n**0.5 for n in range(1, layers + 1))
+    return lambda left: whole * left**0.5
 
 
 def _joint(

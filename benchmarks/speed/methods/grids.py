@@ -65,10 +65,11 @@ SEARCH: dict[str, tuple[Grid, ...]] = {
         {"radius": [0.3, 0.6, 1.0], "site": ["attn"]}, {"clamp": [2.0, 4.0]}, {"steps": [50]},
     ),
     "steer": (
-        {"clamp": [0.3, 1.0, 2.0, 4.0], "depth": [0.35, 0.65, 0.9]}, {"by": ["value"], "clamp": [1.0, 2.0, 4.0]},
+        {"clamp": [0.3, 1.0, 2.0, 4.0], "depth": [0.35, 0.65, 0.9], "widest": [0.0]},
+        {"by": ["value"], "clamp": [1.0, 2.0, 4.0]},
         {"by": ["means"], "at": ["block"], "strength": [1.0, 2.0, 4.0], "depth": [0.35, 0.65]},
-        {"at": ["block"], "clamp": [0.3, 0.6, 1.0]}, {"clamp": [2.0], "steps": [60]}, {"clamp": [3.0, 6.0]},
-        {"site": ["attn"], "clamp": [2.0]},
+        {"at": ["block"], "clamp": [0.3, 0.6, 1.0], "widest": [0.0]}, {"clamp": [2.0], "steps": [60], "widest": [0.0]},
+        {"clamp": [3.0, 6.0], "widest": [0.0]}, {"site": ["attn"], "clamp": [2.0], "widest": [0.0]}, {"widest": [0.0]},
     ),
     "embedding": (
         {"clamp": [0.25, 0.5, 1.0, 2.0, 4.0], "untied": [False, True]}, {"lookup": ["last"], "clamp": [0.5, 1.0, 2.0]},

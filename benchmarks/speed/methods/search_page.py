@@ -142,15 +142,17 @@ def summary(search: pd.DataFrame) -> list[str]:
         f"**One default for every model?** The rule: wherever any setting of the search reaches efficacy {ENOUGH:.2f}, "
         f"the default does, and its composite is at most {SLACK:.2f} below the best of the search (where it is further "
         f"below, facts that chose nothing decide). **Of {len(best_lines)} pairs of a method and a model, {met} meet "
-        f"it.** On every model where they were searched: {', '.join(f'`{name}`' for name in whole) or 'no method'}. "
-        f"Missed: {_listed(short)}. No setting reaches efficacy {ENOUGH:.2f}: {_listed(never)}. Not searched: "
-        f"{', '.join(f'`{name}`' for name in NO_SETTINGS)} (no settings), {same}.",
+        "it:**",
+        "",
+        f"- on every model where they were searched: {', '.join(f'`{name}`' for name in whole) or 'no method'}.",
+        *(f"- `{name}` misses it: {'; '.join(places)}." for name, places in sorted(short.items())),
+        *(
+            f"- `{name}`: no setting reaches efficacy {ENOUGH:.2f} ({', '.join(places)})."
+            for name, places in sorted(never.items())
+        ),
+        f"- not searched: {', '.join(f'`{name}`' for name in NO_SETTINGS)} (no settings), {same}.",
         "",
     ]
-
-
-def _listed(where: dict[str, list[str]]) -> str:
-    return "; ".join(f"`{name}` ({', '.join(places)})" for name, places in sorted(where.items())) or "none"
 
 
 def _lacks(best: dict[Any, Any]) -> str:

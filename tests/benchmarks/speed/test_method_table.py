@@ -41,7 +41,7 @@ def test_a_line_has_both_presets_and_the_reason() -> None:
         [
             LINE | {"method": "rome", "settings": DEFAULT},
             LINE | low | {"method": "rome", "settings": PUBLISHED},
-            {"rung": "r", "n": 12, "method": "pmet", "settings": DEFAULT, "error": "request 'x': not reachable"},
+            {"rung": "r", "n": 12, "method": "lre", "settings": DEFAULT, "error": "request 'x': not reachable"},
             LINE | {"method": "lora", "settings": DEFAULT},
             LINE | {"method": "memit", "settings": DEFAULT, "n": 4},
             {"rung": "r", "n": 12, "method": "lora", "settings": PUBLISHED, "error": "no"},
@@ -52,10 +52,10 @@ def test_a_line_has_both_presets_and_the_reason() -> None:
     numbers = "1.00 | 0.80 | 0.60 | 0.90 | 0.70 | 0.69 [0.50, 0.80] | 12 | 0.25"
     assert f"| `rome` | {numbers} | 0.05 | 0.01 [0.00, 0.02] | 0.25 |" in text and "Search on r" not in text
     assert f"| `memit` (4 facts) | {numbers} | 0.05 (2 facts) | 0.01 [0.00, 0.02] | 0.25 |" in text
-    assert "| `pmet` | refused: not reachable |" in text and f"| `lora` | {numbers} | refused |  |  |" in text
+    assert "| `lre` | refused: not reachable |" in text and f"| `lora` | {numbers} | refused |  |  |" in text
     assert "Not measured on r: `alphaedit`" in text
-    reason = tomllib.loads(REASONS.read_text())["efficacy"]["pmet"]
-    assert f"- `pmet` (r refused): {reason}" in text and "- `rome` (r" not in text
+    reason = tomllib.loads(REASONS.read_text())["efficacy"]["lre"]
+    assert f"- `lre` (r refused): {reason}" in text and "- `rome` (r" not in text
 
 
 def test_a_search_shows_its_best_with_paired_intervals_and_marks_what_the_default_misses() -> None:
@@ -77,14 +77,14 @@ def test_a_search_shows_its_best_with_paired_intervals_and_marks_what_the_defaul
     assert "| `lre` | 1 | 0 | refused | all refused |" in text
     assert "Not searched on r: `alphaedit`, " in text and "`lora`, `memit`, `memit_iterative`, `mend`" in text
     assert "- `rome` (r 0.90; 2 of 4 settings reach it)" in text and "- `rome` (r +0.07, +0.06 on other facts)" in text
-    assert (
-        "**Of 2 pairs of a method and a model, 0 meet it.** On every model where they were searched: no method." in text
-    )
-    assert "Missed: `rome` (r efficacy 0.90 and composite -0.07, -0.06 on other facts)." in text
-    assert "No setting reaches efficacy 0.95: `lre` (r)." in text
+    assert "**Of 2 pairs of a method and a model, 0 meet it:**" in text
+    assert "\n- on every model where they were searched: no method.\n" in text
+    assert "\n- `rome` misses it: r efficacy 0.90 and composite -0.07, -0.06 on other facts.\n" in text
+    assert "\n- `lre`: no setting reaches efficacy 0.95 (r).\n" in text
     search.loc[1, "other_gain"] = 0.04
     text = page(table, search)
     assert "better on other facts: `rome` r +0.07, +0.04 on other facts." in text and "- `rome` (r +0.07" not in text
-    assert "Missed: `rome` (r efficacy 0.90)." in text
+    assert "\n- `rome` misses it: r efficacy 0.90.\n" in text
     search.loc[0, "efficacy"] = 0.95
-    assert "1 meet it.** On every model where they were searched: `rome`. Missed: none." in page(table, search)
+    text = page(table, search)
+    assert "1 meet it:**" in text and "- on every model where they were searched: `rome`.\n- `lre`" in text

@@ -81,7 +81,9 @@ class TestSteering:
             assert isinstance(result, Shift) and float((result.vector - vector).norm() / vector.norm()) < 2e-3
             assert float(result.vector.norm()) <= 0.7 * float(scale) * (1 + 1e-5)
 
-    def test_the_bound_grows_only_where_the_target_is_not_reached(self, trained_lm, statistics: ModelStatistics) -> None:
+    def test_the_bound_grows_only_where_the_target_is_not_reached(
+        self, trained_lm, statistics: ModelStatistics
+    ) -> None:
         """Of two edits one reaches its target under the first bound and is what it is without growth."""
         few = {"depth": 0.5, "prefixes": 1, "lr": 0.1, "clamp": 0.8, "weight_decay": 0.0}
         fixed = make_method("steer", widest=0.0, **few).each(trained_lm, REQUESTS, statistics)

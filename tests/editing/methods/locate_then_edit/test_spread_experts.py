@@ -72,7 +72,8 @@ class Literal:
         contexts = reaching(self.loop, requests, self.prefixes, LAYERS[-1])
         goal, share = self.loop.layout.blocks[LAYERS[-1]], float
         if method.name == "pmet":
-            goal, share = f"model.layers.{LAYERS[-1]}.mlp.experts", lambda left: left**0.5
+            goal = f"model.layers.{LAYERS[-1]}.mlp.experts"
+            share = reference_methods.pmet_share(method, len(LAYERS))
             attention, same = self.lm.site("attn", LAYERS[-1]).path, zip(requests, contexts, strict=True)
             targets = [reference_methods._joint(self.lm, r, t, method, goal, attention) for r, t in same]
         else:
