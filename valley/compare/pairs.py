@@ -245,7 +245,8 @@ def difference_interval(
     if n_pairs < 2:
         return np.nan, np.nan
     samples = gaps[0] if len(gaps) == 1 else np.stack([size.mean(axis=0) for size in gaps])
-    return mean_interval(difference, samples, units, len(difference) >= FEW)
+    low, high = np.clip(mean_interval(difference, samples, units, len(difference) >= FEW), -1.0, 1.0)
+    return float(low), float(high)
 
 
 def format_comparison(comparison: Comparison) -> str:

@@ -38,6 +38,11 @@ PLAN_AXES = {
 CONTROL_OF = {"delta_loc": RANDOM_SITE, "delta_layer": RANDOM_LAYER}
 
 
+def least_of(metric: str) -> float:
+    """The least that a score of SCORES can be: 0, of a difference -1."""
+    return -1.0 if metric in CONTROL_OF else 0.0
+
+
 @dataclass(frozen=True)
 class Available:
     """Scores of every rung, edit kind and method.
@@ -73,10 +78,11 @@ class Available:
     def of(self, metric: str) -> pd.DataFrame:
         """`lines` with `value`, `se` and the 95% interval `low`, `high` of one score, and `dev` of it."""
         j = self.column(metric)
-        drawn = self.samples[:, :, j]
+        drawn, least = self.samples[:, :, j], least_of(metric)
         low, high, se = np.full((3, len(drawn)), np.nan)
         for i, (units, cases) in enumerate(zip(self.lines["units"], self.lines["n"], strict=True)):
-            (low[i],), (high[i],) = bounds(drawn[i][:, None], int(units), int(cases), self.values[i : i + 1, j])
+            value = self.values[i : i + 1, j]
+            (low[i],), (high[i],) = bounds(drawn[i][:, None], int(units), int(cases), value, least)
             if not np.isnan(low[i]):
                 se[i] = np.nanstd(drawn[i], ddof=1)
         return self.lines.assign(value=self.values[:, j], se=se, low=low, high=high, dev=self.dev[:, j])

@@ -298,9 +298,7 @@ def _line(prepared: _Prepared, rung: dict, kind: str) -> dict:
 def _estimates(point: np.ndarray, low: np.ndarray, high: np.ndarray) -> dict[str, float]:
     cells: dict[str, float] = {}
     for i, metric in enumerate(METRICS):
-        # No composite is below 0; metrics net of a placebo or of siblings are.
-        least = np.maximum(low[i], 0.0) if metric == "score" else low[i]
-        cells |= {metric: float(point[i]), f"{metric}_low": float(least), f"{metric}_high": float(high[i])}
+        cells |= {metric: float(point[i]), f"{metric}_low": float(low[i]), f"{metric}_high": float(high[i])}
     return cells
 
 

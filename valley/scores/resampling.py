@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from editing.lazy import pandas as pd
 from valley.rows import CASE, GENERALISATION, METRICS, NET, PROBE_KINDS, RowsError
@@ -155,16 +156,22 @@ def units_of(part: pd.DataFrame) -> int:
 
 
 def bounds(
-    samples: np.ndarray, units: int, cases: int, centre: np.ndarray | None = None
+    samples: np.ndarray,
+    units: int,
+    cases: int,
+    centre: np.ndarray | None = None,
+    least: ArrayLike = 0.0,
+    most: ArrayLike = 1.0,
 ) -> tuple[np.ndarray, np.ndarray]:
     """95% interval of each metric (draws, k), by Student's t over the units that were drawn; NaN from fewer than two.
 
     It lies around `centre` (k,), or the mean of the draws. Where all draws are the same, so are the cases, which states
     no spread: there the interval is what so many equal cases allow (`interval_of_equals`), not a single point.
+    What lies outside [least, most] (numbers, or (k,)), where no value of the score can be, is cut off; no true value is
+    lost by that.
     """
     mean = np.nansum(samples, axis=0) / np.maximum(np.isfinite(samples).sum(axis=0), 1) if centre is None else centre
     low, high = t_interval(mean, samples, units)
-    equal = (high - low < EQUAL) & (mean > -EQUAL) & (mean < 1 + EQUAL)
-    least, most = interval_of_equals(mean, max(cases, 1))
-    low, high = np.where(equal, least, low), np.where(equal, most, high)
-    return np.clip(low, -1, 1), np.clip(high, -1, 1)
+    of_equals = interval_of_equals(mean, max(cases, 1), least, most)
+    low, high = (np.where(high - low < EQUAL, *pair) for pair in zip(of_equals, (low, high), strict=True))
+    return np.clip(low, least, most), np.clip(high, least, most)

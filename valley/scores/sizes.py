@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from editing.lazy import pandas as pd
-from valley.scores.available import PLAN_AXES, Available
+from valley.scores.available import PLAN_AXES, Available, least_of
 from valley.statistics import mean_interval
 
 ALL_SIZES = "all sizes"
@@ -24,16 +24,19 @@ def by_size(scored: Available, metric: str) -> pd.DataFrame:
     The interval of a single seed has no part for the luck of training; `seeds` lists those.
     """
     j = scored.column(metric)
-    return sizes(scored.lines, scored.values[:, j], scored.samples[:, :, j], tuple(PLAN_AXES))
+    return sizes(scored.lines, scored.values[:, j], scored.samples[:, :, j], tuple(PLAN_AXES), least_of(metric))
 
 
-def sizes(lines: pd.DataFrame, values: np.ndarray, samples: np.ndarray, axes: Sequence[str]) -> pd.DataFrame:
+def sizes(
+    lines: pd.DataFrame, values: np.ndarray, samples: np.ndarray, axes: Sequence[str], least: float = 0.0
+) -> pd.DataFrame:
     """As `by_size`, of any score.
 
     Args:
         lines: ladder, edit_kind, method, size, units (relations behind the samples), reason and the columns `axes`, one
             line per model; index 0, 1, 2...
         values: (lines,) of the score; NaN where not measured. samples: (lines, draws) of its bootstrap.
+        least: the score lies between it and 1, and so does its interval.
     """
     out = []
     for key, group in lines.groupby(["ladder", "edit_kind", "method"], sort=False):
@@ -46,19 +49,19 @@ def sizes(lines: pd.DataFrame, values: np.ndarray, samples: np.ndarray, axes: Se
                 means.append(float(values[here].mean()))
                 drawn.append(samples[here].mean(axis=0))
                 units.append(int(lines.loc[here, "units"].min()))
-                line |= _estimate(values[here], samples[here], units[-1])
+                line |= _estimate(values[here], samples[here], units[-1], least)
             out.append(line | {"reason": "" if len(here) else models["reason"].iloc[0] or "not measured"})
         if means:
             seeds = int((~np.isnan(values[group.index])).sum())
-            whole = _estimate(np.array(means), np.stack(drawn), min(units))
+            whole = _estimate(np.array(means), np.stack(drawn), min(units), least)
             out.append(about | {"size": ALL_SIZES, "seeds": seeds, "reason": ""} | whole)
     columns = ["ladder", "edit_kind", "method", "size", "seeds", "value", "low", "high", *axes, "reason"]
     return pd.DataFrame(out).reindex(columns=columns)
 
 
-def _estimate(values: np.ndarray, samples: np.ndarray, units: int) -> dict[str, float]:
-    low, high = mean_interval(values, samples, units)
-    return {"value": float(values.mean()), "low": float(np.clip(low, -1, 1)), "high": float(np.clip(high, -1, 1))}
+def _estimate(values: np.ndarray, samples: np.ndarray, units: int, least: float) -> dict[str, float]:
+    low, high = np.clip(mean_interval(values, samples, units), least, 1.0)
+    return {"value": float(values.mean()), "low": float(low), "high": float(high)}
 
 
 SHOWN = ("score", "generalisation", "specificity", "cross_lingual_net", "e_hv", "gen_at_spec", "delta_layer")

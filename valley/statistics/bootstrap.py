@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from editing.lazy import special
 
@@ -87,14 +88,20 @@ def t_interval(
     return value - half, value + half
 
 
-def interval_of_equals(value: np.ndarray, cases: int, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
-    """Interval of the mean of a score in [0, 1] that was the same, `value` (k,), in all of `cases` independent cases.
+def interval_of_equals(
+    value: np.ndarray, cases: int, least: ArrayLike = 0.0, most: ArrayLike = 1.0, level: float = 0.95
+) -> tuple[np.ndarray, np.ndarray]:
+    """Interval of the mean of a score in [least, most] that was the same, `value` (k,), in all of `cases` independent
+    cases.
 
     With the share of other cases at most p = 1 - ((1 - level) / 2)^(1 / cases), the exact bound of Clopper and Pearson
-    (1934) for none among them, and those at an end of the scale: [value (1 - p), value + p (1 - value)].
+    (1934) for none among them, and those at an end of the scale: [value - p (value - least), value + p (most - value)].
+    NaN where the scale has no end: other cases may be anywhere.
     """
     share = 1 - ((1 - level) / 2) ** (1 / cases)
-    return value * (1 - share), value + share * (1 - value)
+    bounded = np.isfinite(least) & np.isfinite(most)
+    low, high = (np.where(bounded, value + share * (end - value), np.nan) for end in (least, most))
+    return low, high
 
 
 @cache

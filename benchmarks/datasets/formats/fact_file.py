@@ -170,9 +170,7 @@ def _case(place: Place, fact: Fact, pools: dict[str, list[str]], seed: int) -> C
         size = max(M, len(fact.candidates))
         candidates = draw_candidates(map(spellings.first, _pool(fact, pools, answer, of, draw)), must, size, draw)
         if len(candidates) < 2:
-            place.refuse(
-                f"a {kind} question has only the answer {answer!r} to choose from", "add 'old' or 'candidates'"
-            )
+            place.refuse(f"{kind} has only the answer {answer!r} to choose from", "add 'old' or 'candidates'")
         at = candidates.index(before) if before else None
         text = fill(prompt, subject)
         against = candidates.index(rival) if rival and rival != answer else None

@@ -45,6 +45,27 @@ def three_cases() -> pd.DataFrame:
     )
 
 
+def test_intervals_hold_their_score_and_stay_within_its_range() -> None:
+    """Bits were cut at 1 (an entropy of 4.1 had 1.00 to 1.00), and shares of few cases reached below 0 and above 1."""
+    rows = three_cases()
+    more = [
+        edit(case, numbered(said("efficacy", p, 0.2), said("neighbour", 1 - p, 0.9), {"probe": "fluency", "lang": "en",
+             "value": 0.9, "entropy_after": 4 + p}, {"probe": "drift", "lang": "en", "value": 0.9,
+             "text_bits_before": 2.0, "text_bits_after": 3 + 2 * p}), subject=case)
+        for case, p in (("a", 0.1), ("b", 0.3), ("c", 0.9))
+    ]  # fmt: skip
+    for table, wide in ((counterfact_scores, {"GE": (0, 99), "EM": (-1, 1), "PM": (-1, 1), "NM": (-1, 1)}),
+                        (our_scores, {"bits_en": (-99, 99)}), (easyedit_scores, {"fluency": (0, 99)})):  # fmt: skip
+        for some in (rows, frame(*more)):
+            line = table(some, "all")
+            for name in line.attrs["scores"]:
+                value, low, high = (line[f"{name}{end}"].iloc[0] for end in ("", "_low", "_high"))
+                least, most = wide.get(name, (0, 1))
+                assert np.isnan(low) or least <= low <= value <= high <= most, (name, low, value, high)
+        stated = [name for name in wide if f"{name}_low" in line and not np.isnan(line[f"{name}_low"].iloc[0])]
+        assert stated, line.attrs["scores"]
+
+
 def test_counterfact_by_hand() -> None:
     line = counterfact_scores(three_cases(), "all").iloc[0]
     es, ps, ns = (

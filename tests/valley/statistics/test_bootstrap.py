@@ -74,6 +74,18 @@ def test_cases_that_are_all_equal_have_the_interval_of_a_share() -> None:
     assert np.all(np.subtract(*reversed(bounds(spread, 3, 3))) < 0.06)
 
 
+def test_no_interval_leaves_the_range_of_its_score() -> None:
+    """Two cases: Student's interval is 13 standard errors wide on either side; what no score can be is cut off."""
+    draws = np.random.default_rng(0).choice([0.0, 1.0], (200, 1))
+    low, high = bounds(np.tile(draws, 4), 2, 2, least=[0, -1, 0, -np.inf], most=[1, 1, np.inf, np.inf])
+    assert low[0] == 0 and low[1] < 0 and low[1] >= -1 and high[0] == high[1] == 1 and high[2] == high[3] > 1
+    assert low[2] == 0 and low[3] < 0
+    low, high = bounds(np.full((50, 3), 0.5), 4, 4, least=[0, -1, 0], most=[1, 1, np.inf])
+    assert (
+        low[0] > 0 > low[1] and np.isnan([low[2], high[2]]).all()
+    )  # of equal cases on a scale without an end: unknown
+
+
 def test_the_regret_of_a_choice_widens_the_interval_of_what_is_available():
     """Before: .77 to .85, and .63 with 8 development cases."""
     assert coverage_available(8, 100).value >= 0.85

@@ -32,12 +32,17 @@ class Score:
 
     Attributes:
         lang: that language; empty is the one of the edit.
+        range: its least and greatest value.
     """
 
     name: str
     kinds: tuple[str, ...]
     of: Callable[[pd.DataFrame], pd.Series]
     lang: str = ""
+    range: tuple[float, float] = (0.0, 1.0)
+
+
+MARGIN, BITS, MORE_BITS = (-1.0, 1.0), (0.0, np.inf), (-np.inf, np.inf)
 
 
 def _column(name: str) -> Callable[[pd.DataFrame], pd.Series]:
@@ -52,8 +57,8 @@ def _more_bits(rows: pd.DataFrame) -> pd.Series:
 # after the edit.
 BESIDE = (
     Score("exact", ("efficacy", "paraphrase"), _column("exact_after")),
-    Score("bits_en", ("drift",), _more_bits, "en"),
-    Score("bits_fr", ("drift",), _more_bits, "fr"),
+    Score("bits_en", ("drift",), _more_bits, "en", MORE_BITS),
+    Score("bits_fr", ("drift",), _more_bits, "fr", MORE_BITS),
 )
 # Meng et al. 2022 (ROME), section 3.2 and its evaluation appendix; success and difference as in the published
 # `summarize.py`. NS+ is CounterFact+'s (Hoelscher-Obermaier et al. 2023): NS with the edit's sentence in the prompt. It
@@ -63,10 +68,10 @@ COUNTERFACT = (
     Score("PS", ("paraphrase",), preferred),
     Score("NS", ("neighbour",), preferred),
     Score("NS+", ("neighbour_plus",), preferred),
-    Score("EM", ("efficacy",), probability_margin),
-    Score("PM", ("paraphrase",), probability_margin),
-    Score("NM", ("neighbour",), probability_margin),
-    Score("GE", ("fluency",), _column("entropy_after")),
+    Score("EM", ("efficacy",), probability_margin, range=MARGIN),
+    Score("PM", ("paraphrase",), probability_margin, range=MARGIN),
+    Score("NM", ("neighbour",), probability_margin, range=MARGIN),
+    Score("GE", ("fluency",), _column("entropy_after"), range=BITS),
     Score("RS", ("fluency",), _column("reference_score_after")),
 )
 # EasyEdit's `compute_edit_quality` (Wang et al. 2023): token accuracy under teacher forcing; locality compares with the
@@ -77,7 +82,7 @@ EASYEDIT = (
     Score("rephrase_acc", ("paraphrase",), _column("token_accuracy_after")),
     Score("locality_acc", ("neighbour", "same_subject"), _column("token_agreement")),
     Score("portability_acc", ("alias", "relation", "multi_hop"), _column("token_accuracy_after")),
-    Score("fluency", ("fluency",), _column("entropy_after")),
+    Score("fluency", ("fluency",), _column("entropy_after"), range=BITS),
 )
 
 
@@ -143,7 +148,8 @@ def our_scores(
     kinds_of = {name: (name,) for name in PROBE_KINDS} | {NET: ("cross_lingual",)}
     why = _reasons(rows, kinds_of | {score.name: score.kinds for score in BESIDE})
     one, note = ruler_of(metric, cases)
-    table = summarise(stratum(cases, which), cases, names, _summary(one), why, draws, seed)
+    ranges = {score.name: score.range for score in BESIDE}
+    table = summarise(stratum(cases, which), cases, names, _summary(one), why, draws, seed, ranges)
     table.attrs.update({"metric": one.name, "note": note})
     return _about(rows, table)
 
@@ -180,8 +186,8 @@ def table_of(
     facts = scores_of(rows)[[*UNIT, *PLACE, "subject", "known", "known_everywhere", "edit_lang"]]
     cases = facts.join(_case_means(rows, facts["edit_lang"], scores))
     why = _reasons(rows, {score.name: score.kinds for score in scores})
-    names = [score.name for score in scores]
-    return _about(rows, summarise(stratum(cases, which), cases, names, summary, why, draws, seed))
+    ranges = {score.name: score.range for score in scores}
+    return _about(rows, summarise(stratum(cases, which), cases, [*ranges], summary, why, draws, seed, ranges))
 
 
 def _about(rows: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:

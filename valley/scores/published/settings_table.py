@@ -44,8 +44,12 @@ def summarise(
     why: Mapping[tuple[str, str, str], str],
     draws: int,
     seed: int,
+    ranges: Mapping[str, tuple[float, float]],
 ) -> pd.DataFrame:
-    """Means and intervals of `names` over the cases `used` of each group; `cases` are those of all strata."""
+    """Means and intervals of `names` over the cases `used` of each group; `cases` are those of all strata.
+
+    `ranges` has the least and the greatest value of every score that does not lie in [0, 1].
+    """
     if draws < 0:
         raise RowsError(f"draws is {draws}; give 0 (no intervals) or more")
     if cases.empty:
@@ -66,9 +70,10 @@ def summarise(
     ]
     about = _about(lines, cases, group, counted)
     weights = _weights(cases, unique, draws, seed)
-    estimates = _estimates(cases, names, summary, of_group, of_placebo, unique, weights, about["n_subjects"])
-    table = pd.DataFrame({name: lines[name].tolist() for name in GROUP} | about | estimates)
     shown = [*summary.heads, *names]
+    ends = np.array([ranges.get(name, (0.0, 1.0)) for name in shown]).T
+    estimates = _estimates(cases, names, summary, of_group, of_placebo, unique, weights, about["n_subjects"], ends)
+    table = pd.DataFrame({name: lines[name].tolist() for name in GROUP} | about | estimates)
     table["gaps"] = _gaps(table, shown, names, why)
     table = _in_order(table)
     table.attrs.update({"scores": shown, "draws": draws, "seed": seed})
@@ -100,12 +105,15 @@ def _estimates(
     unique: np.ndarray,
     weights: np.ndarray,
     n_subjects: np.ndarray,
+    ends: np.ndarray,
 ) -> dict[str, Any]:
     """Columns of the gates that each group fails, and of every score with its interval.
 
     Args:
         of_group, of_placebo: the lines of `cases` that count in each group, and those of its placebo.
         unique, weights: see `_weights`; without draws there are no intervals.
+        ends: (2, scores) least and greatest value of each, within which means and intervals are kept (a transfer net of
+            siblings counts as 0 below it).
     """
     draws = weights.shape[1]
     shown, every = [*summary.heads, *names], [*names, *summary.hidden]
@@ -118,14 +126,15 @@ def _estimates(
         failed = fails_gates(estimate)[0] if summary.hidden else np.zeros(len(settings), dtype=bool)
         for k in np.flatnonzero(failed):
             gates[settings[k]] = failed_gates(estimate, int(k))
-        point[settings] = estimates = _with_summary(estimate, failed, names, summary)[0]
+        point[settings] = estimates = np.clip(_with_summary(estimate, failed, names, summary)[0], *ends)
         subjects_there = int(n_subjects[settings[0]])
         there = np.flatnonzero(~np.isnan(estimates).all(axis=0))
         if draws and subjects_there > 1 and len(there):
             w = [weights[unique[some[:, 0]]].T for some in (part, placebo)]
             means = _means_of(values, every, part, placebo, w)
-            samples = _with_summary(means, failed, names, summary, there)
-            sides = bounds(samples.reshape(draws, -1), subjects_there, subjects_there)
+            least, most = (np.tile(end[there], len(settings)) for end in ends)
+            samples = _with_summary(means, failed, names, summary, there).reshape(draws, -1)
+            sides = bounds(np.clip(samples, least, most), subjects_there, subjects_there, least=least, most=most)
             at = np.ix_(settings, there)
             low[at], high[at] = (side.reshape(len(settings), -1) for side in sides)
     columns: dict[str, Any] = {
