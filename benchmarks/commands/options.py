@@ -112,7 +112,7 @@ TABLE: dict[str, dict[str, Any]] = {
     },
     "--json": {"is_flag": True, "help": "Print JSON, unrounded."},
     "--csv": {
-        "type": FOLDER,
+        "type": click.Path(path_type=Path, dir_okay=False),
         "default": None,
         "metavar": "PATH",
         "help": "Also write what is printed as CSV.",
@@ -295,14 +295,16 @@ def write_csv(table: pd.DataFrame, path: Path, quiet: bool = False) -> None:
 
 
 def setting(text: str) -> tuple[str, object]:
-    """`key=value`; the value is JSON where it reads as JSON (0.5, true, null), else text."""
+    """`key=value`; the value is JSON where it reads as JSON (0.5, true, null), else text. An object stays text: it is
+    what a method that wraps another takes as `options`."""
     key, equals, value = text.partition("=")
     if not (key.strip() and equals):
         raise BadRequest(f"--set {text!r} is not of the form KEY=VALUE; write for example --set site=value")
     try:
-        return key.strip(), json.loads(value)
+        read = json.loads(value)
     except ValueError:
         return key.strip(), value
+    return key.strip(), value if isinstance(read, dict) else read
 
 
 def whole_numbers(texts: tuple[str, ...], name: str) -> tuple[int, ...]:

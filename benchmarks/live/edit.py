@@ -266,8 +266,8 @@ def saved_delta(folder: str | Path, lm: LanguageModel) -> Delta:
 
 
 def _moved(delta: Delta) -> list[str]:
-    """A note where the method left the place it had by default."""
-    moved = delta.provenance.get("moved")
+    """A note where the method, or the one that it wraps, left the place it had by default."""
+    moved = (delta.provenance.get("inner") or delta.provenance).get("moved")
     if moved is None:
         return []
     before = moved["loss_at_subject"]

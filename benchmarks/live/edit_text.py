@@ -19,7 +19,8 @@ def format_edit(edit: LiveEdit) -> str:
     """The edit as text for a terminal."""
     lines = [f"{edit.model['reference']}  ({edit.model['source']}, weights {edit.model['hash'][:12]})"]
     where = where_edited(edit.placement, edit.model["layers"])
-    lines.append(f"{edit.method}: {where}; relative norm of the change {edit.edit_norm:.4f}")
+    size = f"relative norm of the change {edit.edit_norm:.4f}" if edit.edit_norm else "no weight is changed"
+    lines.append(f"{edit.method}: {where}; {size}")
     lines.append(edit.dose["line"])
     lines += [f"note: {note}" for note in edit.notes]
     unknown = sum(known is False for known in edit.known)

@@ -37,8 +37,9 @@ def write_export(form: str, delta: Path, reference: str, out: Path, device: str 
 def _adapter(change, lm, out: Path, reference: str) -> list[str]:
     done = export_peft(change, lm, out)
     write_card(change, lm, out, "adapter")
-    ranks = ", ".join(f"{path} rank {rank}" for path, rank in done.ranks.items())
-    lines = [f"wrote {done.folder}: {ranks}", *([done.dose] if done.dose else [])]
+    parts = [f"{path} rank {rank}" for path, rank in done.ranks.items()]
+    parts += [f"{path} {len(rows)} rows" for path, rows in done.rows.items()]
+    lines = [f"wrote {done.folder}: {', '.join(parts)}", *([done.dose] if done.dose else [])]
     if tied_head(lm.module) and head_site(lm.module, lm.n_layers).path in done.ranks:
         lines.append("head and embedding are one matrix here: do not merge this adapter (`export merged` writes two)")
     return [*lines, *_first_token(lm)]

@@ -133,7 +133,7 @@ def _weight_change(lm: LanguageModel, name: str, module: nn.Module, change: Chan
     """
     shape = linear_shape(module)
     if shape is None or not isinstance(change, LowRank | Dense):
-        raise BadRequest(f"{name}: a {type(change).__name__} is not a change of weights; no adapter can hold it")
+        raise BadRequest(f"{name}: {type(change).__name__} is not a change of weights; no adapter can hold it")
     if change.shape != (shape[1], shape[0]):
         raise BadModel(f"{name}: a change of shape {change.shape} does not fit; this delta is for another model")
     if len(_sharing(lm, module)) > 1:
@@ -213,7 +213,7 @@ def _rows(lm: LanguageModel, name: str, module: nn.Embedding, change: object) ->
         shifts = factor[ids] @ change.right.T if isinstance(change, LowRank) else change.matrix[ids]
         moves = dict(zip(ids.tolist(), shifts, strict=True))
     else:
-        raise BadRequest(f"{name}: a {type(change).__name__} is not a change of weights; no adapter can hold it")
+        raise BadRequest(f"{name}: {type(change).__name__} is not a change of weights; no adapter can hold it")
     weight = lm.values(name.rpartition(".")[0] + ".weight")
     return {i: (weight[i].float().cpu() + move).to(weight.dtype) for i, move in moves.items()}
 

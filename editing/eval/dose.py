@@ -52,7 +52,7 @@ class Dose:
         if self.value is None:
             return "dose: none; a text or a codebook has no multiples, this edit is used as it is"
         if self.reached < 0:
-            return f"dose {self.value:g}: as given"
+            return f"dose {self.value:g}: {'the change as the method makes it' if self.value == 1 else 'as given'}"
         margin = f"with a margin of {self.margin:g} nat{'' if self.margin == 1 else 's'}"
         if not self.reached:
             return (

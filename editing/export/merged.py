@@ -46,7 +46,7 @@ def export_merged(delta: Delta, lm: LanguageModel, folder: Path) -> Merged:
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise BadData(f"{folder}: is not empty; name an empty or new folder for the model")
-    with in_weights(delta, lm):
+    with in_weights(delta, lm), quiet_transformers():
         lm.module.save_pretrained(folder)
         lm.tokenizer.save_pretrained(folder)
     if not needs_own_head(delta, lm):
@@ -109,9 +109,9 @@ def in_weights(delta: Delta, lm: LanguageModel) -> Iterator[None]:
         elif isinstance(change, Shift) and getattr(lm.module.get_submodule(path), "bias", None) is not None:
             written[f"{path}.bias"] = lm.values(f"{path}.bias").float() + change.vector.to(lm.device)
         else:
+            others = "`export steered`, `export control-vector` or " if isinstance(change, Shift) else ""
             raise BadRequest(
-                f"{name}: a {type(change).__name__} is no change of weights here; "
-                "export it with `export steered`, `export control-vector` or `export plain`"
+                f"{name}: {type(change).__name__} is no change of weights here; export it with {others}`export plain`"
             )
     weights = Delta(
         {name: change for name, change in delta.factors.items() if isinstance(change, LowRank | Dense)},

@@ -257,7 +257,7 @@ def test_edit_changes_what_the_model_says_and_puts_it_back(tiny: World, tmp_path
     assert saved["model_hash"] == edit["model"]["hash"]
     assert 0 < edit["dose"]["value"] == saved["dose"] < 1 and saved["dose_choice"] == edit["dose"]
     whole = json.loads(call(*common, "--json", "--dose", "1").stdout)
-    assert whole["dose"]["line"] == "dose 1: as given"
+    assert whole["dose"]["line"] == "dose 1: the change as the method makes it"
     assert whole["edit_norm"] * edit["dose"]["value"] == pytest.approx(edit["edit_norm"])
     assert "write auto, or a number" in refused(*common, "--dose", "much")
     text = call(*common)

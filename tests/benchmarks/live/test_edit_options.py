@@ -75,3 +75,13 @@ def test_the_command_for_retargets_takes_their_usual_settings(monkeypatch: pytes
     assert (placed.depth, placed.kl) == (0.9, make_method("rome").kl)
     with pytest.raises(BadRequest, match="none of memit has a setting 'clmap'"):
         chosen_methods(("memit",), {"clmap": 1.0})
+
+
+def test_what_the_lines_say_of_a_shift_and_of_a_wrapped_edit_that_moved(tiny: World, tmp_path: Path) -> None:
+    """A shift of states was "relative norm of the change 0.0000", and a wrapper did not say that its edit moved."""
+    (tmp_path / "one.json").write_text(json.dumps(facts()[:1]))
+    common = ("edit", "--fact", tmp_path / "one.json", "--model", tiny.model, "--device", "cpu", "--corpus", "identity")
+    assert "no weight is changed" in call(*common, "--method", "steer").stdout
+    wrapped = call(*common, "--method", "rect", "--set", 'options={"move_above": 1e-9, "steps": 2}').stdout
+    assert "rect: mlp at last" in wrapped and "edited at the last token instead of the subject's" in wrapped
+    assert "directory" in refused(*common, "--csv", tmp_path)  # before any edit

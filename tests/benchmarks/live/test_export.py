@@ -58,6 +58,10 @@ def test_a_gguf_is_edited_and_read_again(tmp_path: Path) -> None:
         other = open_model(again, "cpu")
         assert tied_head(lm.module) and not tied_head(other.module)
         assert torch.allclose(logits_under(other, []), expected, atol=1e-5), again
+    row = LowRank(torch.eye(lm.module.get_input_embeddings().weight.shape[0])[:, 5:6], torch.ones(lm.d_model, 1))
+    Delta({"model.embed_tokens.weight": row}, {"model_hash": lm.weight_hash}).save(tmp_path / "row")
+    said = run("adapter", tmp_path / "row", "--model", reference, "--out", tmp_path / "rows")
+    assert f"wrote {tmp_path / 'rows'}: model.embed_tokens 1 rows" in said
     refused = CliRunner().invoke(
         cli, ["export", "gguf", str(tmp_path / "delta"), "--model", str(tmp_path / "merged"), "--out", "x.gguf"]
     )

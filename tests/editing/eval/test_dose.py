@@ -103,7 +103,7 @@ def test_what_no_dose_reaches_stays_at_dose_1(trained_lm: LanguageModel, delta: 
 
 def test_a_number_is_taken_as_it_is(trained_lm: LanguageModel, delta: Delta) -> None:
     same, chosen = at_dose(trained_lm, delta, REQUESTS[:1], 1)
-    assert same is delta and chosen.line() == "dose 1: as given"
+    assert same is delta and chosen.line() == "dose 1: the change as the method makes it"
     half, _ = at_dose(trained_lm, delta, REQUESTS[:1], "0.5")
     assert half.relative_norm(trained_lm) == pytest.approx(delta.relative_norm(trained_lm) / 2)
 

@@ -79,10 +79,13 @@ def test_a_shift_is_merged_into_a_bias_or_refused(tmp_path: Path) -> None:
     loaded = AutoModelForCausalLM.from_pretrained(tmp_path / "model").eval()
     assert torch.allclose(read(lm, loaded), edited(lm, delta), **CLOSE)
     llama = tiny_lm("llama")
-    with pytest.raises(BadRequest, match="a Shift is no change of weights here"):
+    with pytest.raises(BadRequest, match="Shift is no change of weights here; export it with `export steered`"):
         export_merged(
             Delta({f"{llama.sites('mlp')[1].path}.output": Shift(draw(llama.d_model))}), llama, tmp_path / "b"
         )
+    with pytest.raises(BadRequest, match="TokenShift is no change of weights here; export it with `export plain`"):
+        shift = TokenShift(torch.tensor([3]), torch.ones(1, llama.d_model))
+        export_merged(Delta({f"{llama.sites('mlp')[1].path}.output": shift}), llama, tmp_path / "d")
     with pytest.raises(BadRequest, match="a text before the prompt"):
         export_merged(Delta({}, {}, "New fact."), llama, tmp_path / "c")
 
