@@ -16,8 +16,9 @@ from typing import Any
 from editing.delta import Delta
 from editing.errors import BadRequest
 from editing.eval import AUTO, at_dose, check_dose, replies
+from editing.lazy import torch
 from editing.methods import FAST, make_method, taken_by
-from editing.model import LanguageModel
+from editing.model import LanguageModel, check_model, evaluating
 from editing.stats import CORPUS, ModelStatistics
 from editing.text import EditRequest, Lookup, check_text, edit_set, slot_count
 
@@ -101,6 +102,7 @@ def edit(
             exclude each other, a dose that is none; statistics of another model, or together with a corpus or seed.
         UserError: as the method.
     """
+    check_model(lm)
     batch = [requests] if isinstance(requests, EditRequest) or not isinstance(requests, Iterable) else list(requests)
     if not batch:
         raise BadRequest("no request to edit; give at least one editing.Request")
@@ -117,8 +119,10 @@ def edit(
     elif corpus is not None or seed is not None:
         raise BadRequest("statistics, and a corpus or seed; the statistics have theirs, give one or the other")
     statistics.refuse_other(lm)
-    delta = make_method(method, **chosen)(lm, batch, statistics)
-    return at_dose(lm, delta, batch, dose)[0]
+    # The search for an edit takes gradients, whatever the caller's mode.
+    with evaluating(lm.module), torch.inference_mode(False), torch.enable_grad():
+        delta = make_method(method, **chosen)(lm, batch, statistics)
+        return at_dose(lm, delta, batch, dose)[0]
 
 
 def ask(
@@ -138,6 +142,7 @@ def ask(
         BadRequest: not as many lists of candidates as prompts, an empty candidate, something else than texts or than a
             Delta; a prompt longer than the model reads.
     """
+    check_model(lm)
     lists = [one if isinstance(one, str) else list(one) for one in candidates]
     texts = [prompts] if isinstance(prompts, str) else list(prompts)
     if isinstance(prompts, str) or len(texts) != len(lists) or any(isinstance(one, str) for one in lists):
@@ -150,7 +155,8 @@ def ask(
                 raise BadRequest(f"prompt {text!r:.80}: an empty candidate; give the text of an answer")
     if not isinstance(delta, Delta | None):
         raise BadRequest(f"delta {delta!r:.80}: not a Delta; give what `edit` returned, or Delta.load(FOLDER)")
-    answers = replies(lm, texts, lists, deltas=[delta] if delta is not None else [])
+    with evaluating(lm.module):
+        answers = replies(lm, texts, lists, deltas=[delta] if delta is not None else [])
     return [
         dict(zip(choices, map(float, answer.logp), strict=True)) for choices, answer in zip(lists, answers, strict=True)
     ]

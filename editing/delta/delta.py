@@ -21,7 +21,7 @@ from editing.delta.rounding import Lost, stochastic
 from editing.errors import BadData, BadModel, BadRequest
 from editing.files import atomic_file
 from editing.lazy import tensor_files, torch
-from editing.model import Hook, LanguageModel, expert_at, hooked, linear_shape, paths_of_weight
+from editing.model import Hook, LanguageModel, check_model, expert_at, hooked, linear_shape, paths_of_weight
 from editing.seeds import seed_for
 
 FORMAT = 1
@@ -84,6 +84,7 @@ class Delta:
             BadModel: the change belongs to another model, or changes weights that are offloaded.
             UserError: a change applied inside this one is not left yet.
         """
+        check_model(lm)
         lm.refuse_delta_of(self.provenance.get("model_hash"))
         changes = {n: c for n, c in self.factors.items() if isinstance(c, LowRank | Dense)}
         if changes:

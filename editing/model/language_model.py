@@ -14,9 +14,9 @@ from editing.lazy import nn, torch
 from editing.model import experts
 from editing.model.bfloat16 import LEAST_GAIN, NARROWEST, bfloat16_gain
 from editing.model.offload import device_of, is_dispatched, is_offloaded, other_names, true_tensor
-from editing.model.probing import find_experts, routed
+from editing.model.probing import find_experts, refuse_other_modules, routed
 from editing.model.sites import EXPERT, KINDS, Layout, Site, find_layout
-from editing.model.weights import ModelState, WeightWriter, unedited, writing
+from editing.model.weights import ModelState, WeightWriter, evaluating, unedited, writing
 from editing.references import quiet_transformers
 
 
@@ -50,6 +50,10 @@ class LanguageModel:
         parameters, dtype = f"{self.n_parameters / 1e6:.1f}M parameters", str(self.dtype).removeprefix("torch.")
         return f"LanguageModel({self.name!r}, {size}, {parameters}, {dtype}, {self.device})"
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy or a pickle keeps: not the hash, where edits are in the weights that it takes over."""
+        return {k: v for k, v in self.__dict__.items() if not (k == "weight_hash" and self.state.writers)}
+
     @classmethod
     def wrap(
         cls,
@@ -70,9 +74,10 @@ class LanguageModel:
         them.
 
         Raises:
-            BadModel: the tokenizer gives no offsets, or some weights are empty (on the meta device) without an offload
-                hook of accelerate that brings them in.
+            BadModel: the tokenizer gives no offsets; the module is compiled or holds adapters; some weights are empty (on
+                the meta device) without an offload hook of accelerate that brings them in.
         """
+        refuse_other_modules(module, name or type(module).__name__)
         if not getattr(tokenizer, "is_fast", False):
             raise BadModel(
                 f"{name or type(module).__name__}: its tokenizer has no fast version; convert it to tokenizer.json"
@@ -132,7 +137,7 @@ class LanguageModel:
         if self.offloaded:
             raise BadModel(
                 f"{self.name}: its weights are offloaded and cannot be changed in place; run the edit as hooks "
-                "(`ask(lm, ..., deltas=[delta])`), or load the model whole"
+                "(`editing.ask(lm, ..., delta)`), or load the model whole"
             )
 
     @property
@@ -175,8 +180,8 @@ class LanguageModel:
             raise NoSite(f"no site kind {kind!r}; use one of {', '.join(KINDS)}")
         sites = self.layout.sites[kind]
         if not sites:
-            present = ", ".join(k for k, v in self.layout.sites.items() if v)
-            raise NoSite(f"{self.name} has no site of kind {kind!r}; use one of {present}")
+            present = [k for k in (*KINDS, EXPERT) if self.layers_with(k)]
+            raise NoSite(f"{self.name} has no site of kind {kind!r}; use one of {', '.join(present)}")
         return sites
 
     def site(self, kind: str, layer: int) -> Site:
@@ -271,7 +276,7 @@ class LanguageModel:
                 f"the model reads {self.max_length}; shorten the prompt or take fewer new tokens"
             )
         mask = torch.ones_like(ids)
-        with torch.no_grad(), quiet_transformers():
+        with torch.no_grad(), quiet_transformers(), evaluating(self.module):
             out = self.module.generate(
                 ids, attention_mask=mask, max_new_tokens=new_tokens, do_sample=False, pad_token_id=self.pad_id
             )

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from editing.cache import cache_root
-from editing.errors import BadModel
+from editing.errors import BadModel, BadRequest
 from editing.lazy import torch, transformers
 from editing.model.language_model import LanguageModel
 from editing.model.memory import free_memory, largest_scale
@@ -34,7 +34,7 @@ def load_pair(
     """
     label = f"model {resolved.reference}"
     kinds = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-    dtype = dtype or resolved.dtype or "float32"
+    dtype = str(dtype or resolved.dtype or "float32").removeprefix("torch.")
     if dtype not in kinds:
         raise BadModel(f"{label}: unknown dtype {dtype!r}; use one of {', '.join(kinds)}")
     safe: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
@@ -113,6 +113,19 @@ def find_device(device: str | None) -> torch.device:
     if target.type == "mps" and not torch.backends.mps.is_available():
         raise BadModel(f"--device {name}: PyTorch sees no Apple GPU; leave out --device or give cpu")
     return target
+
+
+def check_model(lm: object) -> None:
+    """Refuse what is no `LanguageModel`, such as a module of transformers or a reference.
+
+    Raises:
+        BadRequest: it is something else.
+    """
+    if not isinstance(lm, LanguageModel):
+        raise BadRequest(
+            f"model: {type(lm).__name__} is not a LanguageModel; write editing.load(REF), "
+            "or editing.LanguageModel.wrap(module, tokenizer) of a loaded one"
+        )
 
 
 def load(

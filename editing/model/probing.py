@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from editing.errors import BadModel
 from editing.lazy import nn, pytorch_utils, torch
 from editing.model.experts import Expert, holds_experts, routing
 from editing.model.offload import device_of
@@ -31,6 +32,22 @@ def linear_shape(module: nn.Module | Expert) -> tuple[int, int, bool] | None:
     if isinstance(module, pytorch_utils.Conv1D):
         return module.weight.shape[0], module.weight.shape[1], True
     return module.shape if isinstance(module, Expert) else None
+
+
+def refuse_other_modules(module: nn.Module, name: str) -> None:
+    """Refuse a module whose parts are not what they seem: hooks do not run in compiled ones, the map that a LoRA holds
+    apart is not the whole one.
+
+    Raises:
+        BadModel: one of these, or no model of transformers.
+    """
+    if not hasattr(module, "get_input_embeddings") or not hasattr(module, "config"):
+        raise BadModel(f"{name}: is no model of transformers; wrap the one that it holds, such as `module.module`")
+    for part in module.modules():
+        if hasattr(part, "_orig_mod") or getattr(part, "_compiled_call_impl", None) is not None:
+            raise BadModel(f"{name}: is compiled, and no hook runs in it; wrap the model that was not compiled")
+        if type(part).__module__.startswith("peft."):
+            raise BadModel(f"{name}: holds PEFT adapters; wrap what `merge_and_unload()` returns")
 
 
 def routed(path: str) -> bool:

@@ -53,6 +53,19 @@ class ModelState:
             self._running.release()
 
 
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Every part of the module in evaluation mode (no dropout), for the length of a `with` block."""
+    training = [part for part in module.modules() if part.training]
+    for part in training:
+        part.training = False
+    try:
+        yield
+    finally:
+        for part in training:
+            part.training = True
+
+
 class WeightWriter:
     """The weights that one edit writes, and their values before it; made by `LanguageModel.writing`."""
 

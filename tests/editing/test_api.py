@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 import re
 import subprocess
 import sys
@@ -15,8 +16,10 @@ from huggingface_hub import constants
 
 import editing
 from editing.errors import BadRequest
+from editing.model import hash_weights
 from tests.benchmarks.tiny import save_tiny
 from tests.editing.references.model_files import lay_out
+from tests.same import same_changes
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = """
@@ -173,3 +176,50 @@ def test_prompts_and_requests_may_come_from_generators(trained_lm) -> None:
     assert editing.ask(trained_lm, iter([prompt]), (iter(one) for one in lists)) == editing.ask(
         trained_lm, [prompt], lists
     )
+
+
+def test_gradient_mode_dropout_and_training_mode_of_the_caller_do_not_matter(trained_lm) -> None:
+    """`edit` in `torch.no_grad()` or `inference_mode` ended in a traceback of autograd, and a model in training mode with
+    dropout was called no causal one."""
+    statistics = editing.Statistics(trained_lm, corpus="identity")
+    lm = copy.deepcopy(trained_lm)
+    deltas = [editing.edit(lm, CAPITAL, statistics=statistics, **QUICK)]
+    for mode in (torch.no_grad, torch.inference_mode):
+        with mode():
+            deltas.append(editing.edit(lm, CAPITAL, statistics=statistics, **QUICK))
+    for part in lm.module.modules():
+        if isinstance(part, torch.nn.Dropout):
+            part.p = 0.3
+    lm.module.train()
+    lm.module.transformer.h[0].eval()  # one part alone: every part gets its own mode back
+    modes = [part.training for part in lm.module.modules()]
+    deltas.append(editing.edit(lm, CAPITAL, statistics=statistics, **QUICK))
+    asked = [editing.ask(lm, ["Paris is in"], [["Italy"]]) for _ in range(2)]
+    assert asked[0] == asked[1] and lm.generate("Paris is in", 2) == lm.generate("Paris is in", 2)
+    assert [part.training for part in lm.module.modules()] == modes and any(modes) and not all(modes)
+    for delta in deltas[1:]:
+        same_changes(deltas[0], delta)
+
+
+def test_what_is_no_model_is_refused_in_one_line(trained_lm) -> None:
+    delta = editing.Delta({})
+    for other in ("gpt2", trained_lm.module):
+        for call in (lambda m: editing.edit(m, CAPITAL), lambda m: editing.ask(m, [], []), lambda m: delta.applied(m)):
+            with (
+                pytest.raises(BadRequest, match=r"not a LanguageModel; write editing\.load\(REF\)") as caught,
+                call(other),
+            ):
+                pass
+            assert "\n" not in str(caught.value)
+
+
+def test_a_copy_made_inside_an_edit_has_the_hash_of_its_own_weights(trained_lm) -> None:
+    """It kept the hash of the unedited model, so that changes of that model were applied to it once more."""
+    lm = copy.deepcopy(trained_lm)
+    delta = editing.edit(lm, CAPITAL, corpus="identity", **QUICK)
+    before = lm.weight_hash
+    with delta.applied(lm):
+        copies = [copy.deepcopy(lm), pickle.loads(pickle.dumps(lm))]
+    for other in copies:
+        assert other.weight_hash == hash_weights(other.module) != before
+    assert lm.weight_hash == before == copy.deepcopy(lm).weight_hash

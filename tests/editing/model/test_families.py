@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from functools import cache
 from itertools import product
@@ -11,7 +12,7 @@ import torch
 from torch import nn
 from transformers import AutoModel
 
-from editing.errors import NoSite
+from editing.errors import BadModel, NoSite
 from editing.model.hooks import hooked
 from editing.model.language_model import LanguageModel
 from editing.model.sites import KINDS, find_layout
@@ -258,3 +259,32 @@ def test_a_block_that_returns_neither_tensor_nor_tuple_is_refused() -> None:
     """openai-gpt's blocks return a list."""
     with pytest.raises(NoSite, match="OpenAIGPTLMHeadModel: a block returns a list"):
         find_layout(random_module("openai-gpt"))
+
+
+def test_modules_whose_parts_are_not_what_they_seem_are_refused() -> None:
+    """A compiled model ended in an IndexError, and of a map with a LoRA the LoRA's second factor was edited."""
+    lm = wrapped("gpt2")
+
+    def wrap(module: torch.nn.Module) -> None:
+        LanguageModel.wrap(module, lm.tokenizer)
+
+    with pytest.raises(BadModel, match="no model of transformers; wrap the one that it holds"):
+        wrap(torch.nn.DataParallel(lm.module))
+    with pytest.raises(BadModel, match="is compiled, and no hook runs in it"):
+        wrap(torch.compile(copy.deepcopy(lm.module), backend="eager"))
+    in_place = copy.deepcopy(lm.module)
+    in_place.transformer.h[1].compile(backend="eager")
+    with pytest.raises(BadModel, match="is compiled"):
+        wrap(in_place)
+    peft = pytest.importorskip("peft")
+    adapted = peft.get_peft_model(
+        copy.deepcopy(lm.module), peft.LoraConfig(target_modules=["c_proj"], r=2, fan_in_fan_out=True)
+    )
+    with pytest.raises(BadModel, match=r"holds PEFT adapters; wrap what `merge_and_unload\(\)` returns"):
+        wrap(adapted)
+    wrap(adapted.merge_and_unload())
+
+
+def test_the_refusal_of_a_site_names_routed_experts() -> None:
+    with pytest.raises(NoSite, match="no site of kind 'mlp'; use one of value, attn, expert"):
+        wrapped("mixtral").sites("mlp")
