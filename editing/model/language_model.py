@@ -74,8 +74,8 @@ class LanguageModel:
         them.
 
         Raises:
-            BadModel: the tokenizer gives no offsets; the module is compiled or holds adapters; some weights are empty (on
-                the meta device) without an offload hook of accelerate that brings them in.
+            BadModel: the tokenizer gives no offsets; the module is compiled or holds adapters; or weights are empty (meta
+                device) without an offload hook of accelerate that brings them in.
         """
         refuse_other_modules(module, name or type(module).__name__)
         if not getattr(tokenizer, "is_fast", False):
