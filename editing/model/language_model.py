@@ -74,7 +74,7 @@ class LanguageModel:
         them.
 
         Raises:
-            BadModel: the tokenizer gives no offsets; the module is compiled or holds adapters; or weights are empty (meta
+            BadModel: the tokenizer gives no offsets; the module is compiled or has adapters; or weights are empty (meta
                 device) without an offload hook of accelerate that brings them in.
         """
         refuse_other_modules(module, name or type(module).__name__)
