@@ -65,13 +65,14 @@ def read_command(
     chosen = make_readings(readings, {"seed": seed} | settings, data)
     about = {"rungs": rungs, "data": data, "limit": limit or 0, "relations": relations}
     result = run_readings(name, chosen, out=out, device=device, seed=seed, **about)
-    text = format_read(result)
+    shown = summary(result.table)
+    text = format_read(result, shown)
     if out is not None and (chart := readings_chart(result.table)) is not None:
         write_png(chart, out / "readings.png")
         text += f"\nwrote {out / 'readings.png'}"
     for line in result.found if as_json else ():
         click.echo(line, err=True)
-    emit(result.table, lambda: text, as_json, csv, table=summary(result.table))
+    emit(result.table, lambda: text, as_json, csv, table=shown)
     ctx.exit(FAILED if result.failed else 0)
 
 

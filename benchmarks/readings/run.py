@@ -211,9 +211,8 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(records)
 
 
-def format_read(read: Read) -> str:
-    """The summary as text for a terminal."""
-    shown = summary(read.table)
+def format_read(read: Read, shown: pd.DataFrame) -> str:
+    """`shown`, its `summary`, as text for a terminal, with what was left out and what it cost."""
     lines = [
         shown.to_string(index=False, float_format=lambda v: f"{v:.3f}", na_rep="")
         if len(shown)
