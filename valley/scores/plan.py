@@ -76,7 +76,7 @@ class AnalysisPlan:
     )
     draws: Count = Field(default=2000, description="draws of each parametric bootstrap")
     bootstrap: Count = Field(default=1000, description="bootstrap draws over cases")
-    seed: StrictInt = Field(default=0, description="random seed of all draws")
+    seed: StrictInt = Field(default=0, ge=0, description="random seed of all draws, 0 or more")
 
     @model_validator(mode="wrap")
     @classmethod
