@@ -73,3 +73,10 @@ def test_a_plan_file_states_how_the_run_is_judged_and_other_judgements_say_so(
     for command in (("curve", run), ("shape", run), ("hypotheses", run), ("editability", run)):
         assert "min_known 2, not 1" in call(*command, "--min-known", "2").output, command
     assert "min_known 2, not 1" in call("compare", run, run, "--stratum", "all", "--min-known", "2").output
+
+
+def test_a_negative_seed_of_the_analysis_is_refused_before_any_cell(tmp_path: Path) -> None:
+    plan, run = tmp_path / "plan.toml", tmp_path / "run"
+    plan.write_text('analysis = { seed = -1 }\nladder = "demo"\n[[edits]]\nkind = "fact"\n[methods.rome]\n')
+    assert "seed: must be greater than or equal to 0, is int -1" in refused("bench", plan, "--out", run)
+    assert not run.exists()

@@ -141,7 +141,6 @@ def test_the_hash_hangs_on_what_is_said_not_on_how(tmp_path: Path) -> None:
         ('split = "relations"\n' + SHORT, "did you mean relation?"),
         ("doses = [0.5, 0.5]\n" + SHORT, "doses: must be different numbers"),
         ("doses = [-1.0]\n" + SHORT, "doses 1: must be greater than or equal to 0"),
-        ("analysis = { seed = -1 }\n" + SHORT, "seed: must be greater than or equal to 0, is int -1"),
         ("search_rule = 4\n" + SHORT, "search_rule: must be 1, 2 or 3"),
         ('controls = ["random_later"]\n' + SHORT, "did you mean random_layer?"),
         (SHORT.replace('"fact"', '"facts"'), "edits 1: kind: must be 'fact', 'rename', 'retarget' or 'erase'"),
