@@ -100,7 +100,7 @@ def _papers_loss(
     return likelihood, loss
 
 
-def gauss_newton(problem: Problem, written: int = 1) -> list[Value]:
+def gauss_newton(problem: Problem, written: int) -> list[Value]:
     """Damped least-norm steps on the contexts' own log-odds; see the head of this file.
 
     Args:

@@ -194,8 +194,8 @@ def test_gradient_mode_dropout_and_training_mode_of_the_caller_do_not_matter(tra
     lm.module.transformer.h[0].eval()  # one part alone: every part gets its own mode back
     modes = [part.training for part in lm.module.modules()]
     deltas.append(editing.edit(lm, CAPITAL, statistics=statistics, **QUICK))
-    asked = [editing.ask(lm, ["Paris is in"], [["Italy"]]) for _ in range(2)]
-    assert asked[0] == asked[1] and lm.generate("Paris is in", 2) == lm.generate("Paris is in", 2)
+    answers = [editing.ask(lm, ["Paris is in"], [["Italy"]]) for _ in range(2)]
+    assert answers[0] == answers[1] and lm.generate("Paris is in", 2) == lm.generate("Paris is in", 2)
     assert [part.training for part in lm.module.modules()] == modes and any(modes) and not all(modes)
     for delta in deltas[1:]:
         same_changes(deltas[0], delta)

@@ -133,20 +133,20 @@ def choose(
     out = []
     for row in candidates(tried, by).to_dict("records"):
         key = tuple(row[name] for name in place)
-        found: dict[str, object] = {}
+        chosen: dict[str, object] = {}
         if row["scored_on"] == "all" or row["n_settings"] == 1:
             if key in first_of.index:
-                found = {**dict(zip(SETTING, first_of.loc[key], strict=True)), "chosen_on": "only setting"}
+                chosen = {**_setting(first_of.loc[key]), "chosen_on": "only setting"}
             else:
-                found["reason"] = "every edit failed"
+                chosen["reason"] = "every edit failed"
         elif key in of_stratum:
-            found = _best(of_stratum[key], "dev")
+            chosen = _best(of_stratum[key], "dev")
         elif key in of_all:
-            found = _best(of_all[key], ALL_DEV)
+            chosen = _best(of_all[key], ALL_DEV)
         else:
-            found["reason"] = f"no measurable dev case to choose among {row['n_settings']} settings"
+            chosen["reason"] = f"no measurable dev case to choose among {row['n_settings']} settings"
         nothing = {"method": "", "settings": "", "chosen_on": "", "dev_score": np.nan, "reason": ""}
-        out.append(nothing | row | found)
+        out.append(nothing | row | chosen)
     return pd.DataFrame(out, columns=[*RUNG, "edit_kind", *SETTING, "n_settings", "chosen_on", "scored_on",
                                       "dev_score", "reason"])  # fmt: skip
 
@@ -167,8 +167,11 @@ def _best(settings: pd.DataFrame, chosen_on: str) -> dict[str, object]:
     settings = settings[settings["n"] * 2 >= settings["n"].max()]
     order = ["score", "generalisation", *SETTING]
     best = settings.sort_values(order, ascending=[False, False, True, True], kind="stable").iloc[0]
-    setting = dict(zip(SETTING, best[list(SETTING)], strict=True))
-    return {**setting, "chosen_on": chosen_on, "dev_score": best["score"]}
+    return {**_setting(best), "chosen_on": chosen_on, "dev_score": best["score"]}
+
+
+def _setting(line: pd.Series) -> dict[str, object]:
+    return dict(zip(SETTING, line[list(SETTING)], strict=True))
 
 
 def _groups(table: pd.DataFrame) -> dict[tuple, None]:
