@@ -18,29 +18,38 @@ from editing.errors import BadData
 
 
 @contextmanager
+def _refused_writing(path: Path) -> Iterator[None]:
+    """A failure to write in the body as a BadData that names `path`."""
+    try:
+        yield
+    except Exception as error:
+        # safetensors, which `valley` reads this module without, has an error class of its own for a full disk
+        if not isinstance(error, OSError) and type(error).__name__ != "SafetensorError":
+            raise
+        reason = getattr(error, "strerror", None) or str(error)
+        raise BadData(f"{path}: cannot write there ({reason}); choose another folder or free space") from error
+
+
+@contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
     """A temporary path in the folder of `path` that replaces it when the body succeeds and vanishes when it fails.
 
     Raises:
         BadData: the folder cannot be made or written to, or the disk is full.
     """
-    try:
+    with _refused_writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    except OSError as error:
-        raise BadData(f"{path}: cannot write there ({error.strerror}); choose another folder or free space") from error
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise BadData(f"{path}: cannot write there ({error.strerror}); choose another folder or free space") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            yield temporary
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            temporary.chmod(0o644)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def read_toml(path: Path, what: str, most_bytes: int = 5_000_000) -> dict[str, Any]:
@@ -97,23 +106,19 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     Raises:
         BadData: the parent cannot be made or written to, or the disk is full.
     """
-    try:
+    with _refused_writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
-    except OSError as error:
-        raise BadData(f"{path}: cannot write there ({error.strerror}); choose another folder or free space") from error
-    try:
-        yield temporary
-        temporary.chmod(0o755)
         try:
-            os.rename(temporary, path)
-        except OSError:
-            if not path.is_dir():
-                raise
-    except OSError as error:
-        raise BadData(f"{path}: cannot write there ({error.strerror}); choose another folder or free space") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+            yield temporary
+            temporary.chmod(0o755)
+            try:
+                os.rename(temporary, path)
+            except OSError:
+                if not path.is_dir():
+                    raise
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def canonical(value: object) -> str:

@@ -12,6 +12,7 @@ from typing import cast
 from editing.delta import Delta, Dense, LowRank, Shift, TokenShift, delta_hooks, embedding_scale
 from editing.errors import BadData, BadModel, BadRequest
 from editing.export.steering import logits_under
+from editing.files import atomic_folder
 from editing.lazy import torch, transformers
 from editing.model import LanguageModel, embedding_path, own_head, tied_head
 from editing.references import quiet_transformers
@@ -42,13 +43,13 @@ def export_merged(delta: Delta, lm: LanguageModel, folder: Path) -> Merged:
     Raises:
         BadRequest: a change that no weight can hold.
         BadModel: the weights are offloaded; or the architecture has no such head.
-        BadData: the folder holds files.
+        BadData: the folder holds files, or cannot be written.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise BadData(f"{folder}: is not empty; name an empty or new folder for the model")
-    with in_weights(delta, lm), quiet_transformers():
-        lm.module.save_pretrained(folder)
-        lm.tokenizer.save_pretrained(folder)
+    with in_weights(delta, lm), quiet_transformers(), atomic_folder(folder) as temporary:
+        lm.module.save_pretrained(temporary)
+        lm.tokenizer.save_pretrained(temporary)
     if not needs_own_head(delta, lm):
         return Merged(lm.dtype)
     head = lm.module.get_output_embeddings().weight

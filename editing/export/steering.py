@@ -8,12 +8,13 @@ is measured on the model.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
 from editing.delta import Delta, Shift, delta_hooks
 from editing.errors import BadRequest
-from editing.files import atomic_file
+from editing.files import atomic_file, write_whole
 from editing.lazy import torch
 from editing.model import Hook, LanguageModel, hooked
 
@@ -61,9 +62,9 @@ def export_steered(delta: Delta, lm: LanguageModel, file: Path) -> Path:
             "bias": None,
             "head_index": None,
         }
-    with atomic_file(file) as temporary:
-        torch.save(config, temporary)
-    return file
+    content = io.BytesIO()  # written below: on a full disk torch.save has an error that does not say so
+    torch.save(config, content)
+    return write_whole(file, content.getvalue())
 
 
 def export_control_vector(delta: Delta, lm: LanguageModel, file: Path) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
-from editing.delta import Affine, Dense, LowRank, Shift, TokenShift
+from editing.delta import Affine, Dense, LowRank, Shift, TokenShift, export_peft
 from editing.delta.delta import PARTS, Delta, delta_hooks
 from editing.errors import BadData, BadModel, BadRequest
 from editing.export import (
@@ -224,6 +225,21 @@ def test_what_is_no_vector_is_refused(tmp_path: Path) -> None:
     token = Delta({"model.embed_tokens.output": TokenShift(torch.tensor([1]), draw(1, lm.d_model))})
     with pytest.raises(BadRequest, match="a TokenShift is no vector"):
         export_control_vector(token, lm, tmp_path / "s.gguf")
+
+
+@pytest.mark.parametrize("form", ["adapter", "merged", "plain", "save", "steered"])
+def test_a_full_disk_is_one_line_that_names_the_file(form: str, tmp_path: Path) -> None:
+    lm, out = tiny_lm("gpt2"), tmp_path / ("out.pt" if form == "steered" else "out")
+    delta = block_shift(lm) if form == "steered" else weights(lm)
+    write = {"adapter": export_peft, "merged": export_merged, "plain": export_plain, "steered": export_steered}
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        with pytest.raises(BadData, match=r"out.*: cannot write there \(.*\); choose another folder or free space"):
+            delta.save(out) if form == "save" else write[form](delta, lm, out)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not out.exists() or not list(out.iterdir())  # so that the same command can be run again
 
 
 def test_card_says_how_to_repeat_it() -> None:
