@@ -243,10 +243,6 @@ class RunStore:
             if not known and any(self.cells.glob("*.parquet")):
                 raise BadData(f"{self.folder}: has cells but no run.json that says what they are; use another --out")
             stored = known.get("plan", fixed)
-            if (newer := known.get("schema", SCHEMA_VERSION)) > SCHEMA_VERSION:
-                raise BadData(
-                    f"{path}: of a newer version (schema {newer}, this is {SCHEMA_VERSION}); update the program"
-                )
             unlike = [
                 f"{key} {stored.get(key)!r}, not {value!r}" for key, value in fixed.items() if stored.get(key) != value
             ]

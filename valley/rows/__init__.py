@@ -42,11 +42,10 @@ from valley.rows.readings import (
     read_readings,
     readings_of,
 )
-from valley.rows.run import RowsError, extension_note, read_run_json, run_record, unequal_keys
+from valley.rows.run import SCHEMA_VERSION, RowsError, extension_note, read_run_json, run_record, unequal_keys
 from valley.rows.schema import (
     COLUMNS,
     FULL,
-    SCHEMA_VERSION,
     picked,
     preferred,
     probability_margin,

@@ -10,6 +10,14 @@ from editing.errors import BadData
 from editing.files import digest
 
 RUN_JSON = "run.json"
+SCHEMA_VERSION = 1  # of the table in `valley/rows/schema.py`
+# What the entries of run.json are, where they are there.
+KINDS = {
+    "agreement": dict, "asked": list, "commit": str, "doses": list, "expected": int, "extensions": list,
+    "fixed_at": str, "known_development": dict, "machine": str, "overrides": dict, "packed": dict, "plan": dict,
+    "plan_hash": str, "schema": int, "search_rule": int, "skipped": list, "versions": dict,
+}  # fmt: skip
+OF_MAPPINGS = ("asked", "extensions")  # lists whose entries are mappings
 
 
 class RowsError(BadData):
@@ -20,7 +28,8 @@ def read_run_json(folder: Path) -> dict:
     """The run.json of a run folder.
 
     Raises:
-        RowsError: no run there, a run.json that is not a JSON object, or a plan in it that was changed by hand.
+        RowsError: no run there; a run.json that is not a JSON object, holds an entry of a wrong kind, is of a newer
+            version, or holds a plan that was changed by hand.
     """
     path = Path(folder) / RUN_JSON
     try:
@@ -29,22 +38,35 @@ def read_run_json(folder: Path) -> dict:
         raise RowsError(f"{folder}: no run there (it has no run.json); name a folder that `bench` wrote") from error
     except (OSError, ValueError, RecursionError) as error:
         raise RowsError(f"{path}: not a readable run.json ({error!s:.80}); restore it from a copy") from error
-    if not isinstance(about, dict):
-        raise RowsError(f"{path}: not a readable run.json (not an object); restore it from a copy")
+    wrong = _of_wrong_kind(about)
+    if wrong:
+        raise RowsError(f"{path}: not a readable run.json ({wrong}); restore it from a copy")
+    if (newer := about.get("schema", SCHEMA_VERSION)) > SCHEMA_VERSION:
+        raise RowsError(f"{path}: of a newer version (schema {newer}, this is {SCHEMA_VERSION}); update the program")
     if _changed_by_hand(about):
         raise RowsError(f"{path}: a plan in it and its hash differ, so it was changed by hand; restore the file")
     return about
 
 
+def _of_wrong_kind(about: object) -> str:
+    """What is wrong with the first entry of a run.json that is not of its kind; empty where all are."""
+    if not isinstance(about, dict):
+        return "not an object"
+    for key, kind in KINDS.items():
+        if key in about and not isinstance(about[key], kind):
+            return f"{key} {about[key]!r:.40} is no {kind.__name__}"
+    for key in OF_MAPPINGS:
+        if not all(isinstance(one, dict) for one in about.get(key, ())):
+            return f"{key} {about[key]!r:.40} is no list of objects"
+    return ""
+
+
 def _changed_by_hand(about: Mapping) -> bool:
     """Whether the plan of a run.json, or that of an extension, does not have the hash that stands beside it."""
-    try:
-        return any(
-            "plan" in one and one.get("plan_hash", "") not in ("", digest(one["plan"]))
-            for one in (about, *about.get("extensions", ()))
-        )
-    except (TypeError, AttributeError):  # `extensions` is not a list of objects
-        return True
+    return any(
+        "plan" in one and one.get("plan_hash", "") not in ("", digest(one["plan"]))
+        for one in (about, *about.get("extensions", ()))
+    )
 
 
 def run_record(folder: Path | None) -> dict:

@@ -17,9 +17,7 @@ from editing.lazy import parquet as pq
 from editing.lazy import pyarrow as pa
 from valley.rows.compacted import without_leftovers
 from valley.rows.kinds import SPECIFICITY
-from valley.rows.run import RowsError, run_record
-
-SCHEMA_VERSION = 1
+from valley.rows.run import SCHEMA_VERSION, RowsError, run_record
 
 # name -> (pandas dtype, meaning). The order is the order in the file.
 COLUMNS: dict[str, tuple[str, str]] = {
@@ -325,7 +323,7 @@ def cell_files(folder: str | Path) -> list[Path]:
     run_record(folder)
     files = without_leftovers(sorted((folder / "cells").glob("*.parquet")))
     if not files:
-        raise RowsError(f"{folder}: no finished cell in it yet; run `python cli.py bench --out {folder}`")
+        raise RowsError(f"{folder}: no finished cell in it yet; run its `bench` command to the end")
     return files
 
 

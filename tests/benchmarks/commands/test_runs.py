@@ -245,3 +245,37 @@ def test_a_plan_changed_by_hand_is_neither_gone_on_with_nor_judged(plan: Path, r
     assert "changed by hand" in message
     for command in ("curve", "scores", "rows", "report", "status", "hypotheses"):
         assert "changed by hand" in refused(command, tmp_path / "run"), command
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"schema": 99},
+        {"schema": "1"},
+        {"asked": None},
+        {"asked": ["rome"]},
+        {"commit": 3},
+        {"doses": {"1": 1}},
+        {"expected": "x"},
+    ],
+    ids=str,
+)
+def test_a_run_of_a_newer_version_or_with_a_spoilt_entry_is_refused_by_all(
+    wrong: dict, plan: Path, run: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    (copy / "run.json").write_text(json.dumps(json.loads((run / "run.json").read_text()) | wrong))
+    before = {file.name: file.read_bytes() for file in (copy / "cells").iterdir()}
+    (key,) = wrong
+    expected = "newer version (schema 99" if wrong == {"schema": 99} else f"run.json ({key} "
+    for command in (
+        ("bench", plan, "--out", copy, "--device", "cpu"),
+        ("compact", copy),
+        ("pack", copy, "--out", tmp_path / "packed"),
+        ("merge", copy, run, "--out", tmp_path / "merged"),
+        ("status", copy),
+        ("compare", copy, run),
+    ):
+        assert expected in refused(*command), command
+    assert {file.name: file.read_bytes() for file in (copy / "cells").iterdir()} == before
