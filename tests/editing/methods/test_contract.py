@@ -23,7 +23,6 @@ from tests.editing.families import tiny_lm
 from tests.editing.worked import (
     CONTRACT_REQUESTS,
     CONTROLS,
-    ERASURES,
     LOOKING_NOWHERE,
     NEEDS_A_TRAINED_MODEL,
     NOT_MOVING,
@@ -109,7 +108,7 @@ def test_the_model_is_left_as_it_was_when_the_method_fails(
                 failed += 1
         assert hash_weights(lm.module) == before
         assert torch.equal(logits(lm), answer)
-    assert failed or name in CONTROLS | ERASURES or all(d.context for d in method.each(lm, REQUESTS[:1], statistics))
+    assert failed or not runs  # what never runs the last block has nothing that can fail there
 
 
 @pytest.mark.parametrize("name", METHODS)
