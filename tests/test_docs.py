@@ -173,7 +173,9 @@ def test_the_method_in_the_guide_works(trained_lm) -> None:
         exec(compile(block, "docs/guides/adding.md", "exec"), module.__dict__)
         request = EditRequest("cheese", ("The color of {} is",), "cheese", ("blue",))
         method = module.Nudge()
-        assert max(len(field.metadata["unit"]) for field in dataclasses.fields(method)) <= 15  # as the contract test has
+        assert (
+            max(len(field.metadata["unit"]) for field in dataclasses.fields(method)) <= 15
+        )  # as the contract test has
         (delta,) = method.each(trained_lm, [request], ModelStatistics(trained_lm, corpus="identity"))
         before = trained_lm.weight_hash
         assert delta.relative_norm(trained_lm) > 0 and trained_lm.weight_hash == before
