@@ -62,7 +62,7 @@ def curve(run: Path, min_known: int | None, metric: str | None, brief: bool, as_
 @click.argument("run", type=FOLDER)
 @click.option(
     "--metrics",
-    type=click.Choice(("ours", "counterfact", "easyedit", "free_text")),
+    metavar="NAME",
     default="ours",
     show_default=True,
     help="Definitions: ours (probe kinds), counterfact (ES, PS, NS, S...), easyedit (token accuracies), "
@@ -83,11 +83,11 @@ def scores(run: Path, metrics: str, metric: str | None, stratum: str, as_json: b
       valley scores results/demo --metrics easyedit --stratum all --csv results/demo/easyedit.csv
     """
     from valley.rows import read_run, run_record
-    from valley.scores import SCORE_COLUMNS, TABLES, former_metric, plan_caution, with_options
+    from valley.scores import SCORE_COLUMNS, former_metric, plan_caution, published_scores, with_options
     from valley.text import format_scores
 
     rows, plan = read_run(run, SCORE_COLUMNS, categories=True), with_options(run, metric=metric)
-    table = TABLES[metrics](rows, stratum, **({"metric": plan.metric} if metrics == "ours" else {}))
+    table = published_scores(rows, metrics, stratum, plan.metric)
     emit(table, lambda: format_scores(table, stratum), as_json, csv)
     failed = int((rows["error"] != "").sum())
     if failed:

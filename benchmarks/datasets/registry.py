@@ -13,7 +13,6 @@ recognises the records of the file. `#split=NAME`, `#head` and `#encoding=NAME` 
 from __future__ import annotations
 
 import difflib
-import importlib
 import pkgutil
 from functools import cache, lru_cache
 from pathlib import Path
@@ -25,6 +24,7 @@ from benchmarks.datasets.reading.case_set import CaseSet, LeftOut, account, unus
 from benchmarks.datasets.reading.packed import PACKED
 from benchmarks.datasets.reading.sources import DataFile, is_there, located
 from editing.errors import BadData, BadRequest
+from editing.plugins import Named, loaded, need
 
 __all__ = [
     "CaseSet",
@@ -53,11 +53,12 @@ def dataset_names() -> tuple[str, ...]:
 @cache
 def _modules() -> dict[str, str]:
     """Short name -> module name of every data set."""
-    return {
-        info.name: f"{package.__name__}.{info.name}"
-        for package in (ours, formats)
-        for info in pkgutil.iter_modules(package.__path__)
-    }
+    found: Named[str] = Named()
+    for package in (ours, formats):
+        for info in pkgutil.iter_modules(package.__path__):
+            name = f"{package.__name__}.{info.name}"
+            found.put(info.name, name, name)
+    return found
 
 
 def forms() -> tuple[str, ...]:
@@ -70,7 +71,9 @@ def _module(name: str) -> ModuleType:
     if name not in names:
         near = difflib.get_close_matches(name, names, n=1)
         raise BadRequest(f"unknown data set {name!r}; use {near[0] if near else 'one of ' + ', '.join(names)}")
-    return importlib.import_module(_modules()[name])
+    module = loaded(_modules()[name])
+    need(module, ("DESCRIPTION", *(("recognises", "read") if hasattr(module, "recognises") else ("KINDS", "cases"))))
+    return module
 
 
 def _resolved(name: str) -> tuple[str, str, DataFile | None]:

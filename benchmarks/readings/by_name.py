@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Mapping
 from dataclasses import fields
 from functools import cache
@@ -12,18 +10,13 @@ from typing import Any
 
 from benchmarks.readings.base import Reading
 from editing.errors import BadRequest
+from editing.plugins import classes_in
 
 
 @cache
 def registry() -> Mapping[str, type[Reading]]:
     """Every reading, by name. A new one is one new file beside this; nothing else is touched."""
-    package = importlib.import_module("benchmarks.readings")
-    readings: dict[str, type[Reading]] = {}
-    for module in pkgutil.iter_modules(package.__path__, "benchmarks.readings."):
-        for value in vars(importlib.import_module(module.name)).values():
-            if isinstance(value, type) and issubclass(value, Reading) and value.name:
-                readings[value.name] = value
-    return MappingProxyType(dict(sorted(readings.items())))
+    return MappingProxyType(classes_in("benchmarks.readings", Reading))
 
 
 def reading_names() -> tuple[str, ...]:

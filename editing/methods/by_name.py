@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import json
-import pkgutil
 from collections.abc import Mapping, Sequence
 from functools import cache
 from types import MappingProxyType
@@ -14,6 +12,7 @@ from typing import Any
 from editing.errors import BadRequest
 from editing.methods.base import Method
 from editing.methods.peers.easyedit import PREFIX, easyedit_class, is_easyedit
+from editing.plugins import classes_in
 
 # What --fast sets: v* from three prefixed contexts a step, bfloat16 steps where they are faster; scores stay equal
 # (LOG.md).
@@ -24,13 +23,7 @@ FAST = {"contexts_per_step": 3, "precision": "auto"}
 def registry() -> Mapping[str, type[Method]]:
     """Every concrete method below this package, by name. A new method is one new file there; nothing else is
     touched."""
-    package = importlib.import_module("editing.methods")
-    methods: dict[str, type[Method]] = {}
-    for module in pkgutil.walk_packages(package.__path__, "editing.methods."):
-        for value in vars(importlib.import_module(module.name)).values():
-            if isinstance(value, type) and issubclass(value, Method) and value.name:
-                methods[value.name] = value
-    return MappingProxyType(dict(sorted(methods.items())))
+    return MappingProxyType(classes_in("editing.methods", Method))
 
 
 def method_names() -> tuple[str, ...]:

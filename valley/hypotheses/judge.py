@@ -12,8 +12,6 @@ sign is the other one;
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -21,11 +19,13 @@ from types import ModuleType
 
 import numpy as np
 
+from editing.plugins import Named, modules_in, need
 from valley.hypotheses._evidence import Evidence, Finding, Untestable
 from valley.rows import RowsError
 from valley.statistics import holm
 
 SUPPORTED, REFUTED, INCONCLUSIVE = "supported", "refuted", "inconclusive"
+PARTS = ("ID", "STATEMENT", "STATISTIC", "TEST", "SIDED", "MARGIN", "test")
 
 
 @dataclass(frozen=True)
@@ -52,11 +52,17 @@ def _plain(record: dict) -> dict[str, object]:
 
 
 def hypotheses() -> dict[str, ModuleType]:
-    """All hypotheses by ID, in the order of their numbers."""
-    package = importlib.import_module("valley.hypotheses")
-    names = [info.name for info in pkgutil.walk_packages(package.__path__, "valley.hypotheses.")]
-    modules = [importlib.import_module(name) for name in names if re.fullmatch(r"h\d+_\w+", name.rpartition(".")[2])]
-    return {m.ID: m for m in sorted(modules, key=lambda m: (len(m.ID), m.ID))}
+    """All hypotheses by ID, in the order of their numbers.
+
+    Raises:
+        BadPlugin: a module that cannot be imported, lacks one of PARTS, or has the ID of another.
+    """
+    found: Named[ModuleType] = Named()
+    for module in modules_in("valley.hypotheses"):
+        if re.fullmatch(r"h\d+_\w+", module.__name__.rpartition(".")[2]):
+            need(module, PARTS)
+            found.put(module.ID, module, module.__file__)
+    return dict(sorted(found.items(), key=lambda one: (len(one[0]), one[0])))
 
 
 def judge(evidence: Evidence, only: Sequence[str] = ()) -> list[Result]:

@@ -11,7 +11,7 @@ from editing.lazy import pandas as pd
 from valley.report.page import MAX_CASES, Report, write_page
 from valley.report.verdict import hypotheses_table
 from valley.rows import RowsError, crispness_of, read_run, readings_of
-from valley.scores import SCORE_COLUMNS, TABLES, analyse, former_metric, stored, with_options
+from valley.scores import SCORE_COLUMNS, analyse, former_metric, published_scores, stored, with_options
 
 FRAME_HEIGHT = 800  # pixels of the report in a notebook
 VERDICT_COLUMNS = ["ladder", "edit_kind", "outcome", "text", "share", "bound", "detectable"]
@@ -96,11 +96,9 @@ class Run:
         Raises:
             RowsError: no such definitions.
         """
-        if metrics not in TABLES:
-            raise RowsError(f"no metrics {metrics!r}; use one of {', '.join(TABLES)}")
         rows = read_run(Path(self.folder), SCORE_COLUMNS, categories=True)
         options = self.page.analysis.options
-        return TABLES[metrics](rows, options["which"], **({"metric": options["metric"]} if metrics == "ours" else {}))
+        return published_scores(rows, metrics, options["which"], options["metric"])
 
     def verdict(self) -> pd.DataFrame:
         """What all composites say together, a line per ladder and edit kind: VERDICT_COLUMNS.

@@ -25,7 +25,7 @@ from valley.scores.plan import (
     with_options,
 )
 from valley.scores.points import points
-from valley.scores.published import PLACE, SCORE_COLUMNS, TABLES
+from valley.scores.published import PLACE, SCORE_COLUMNS, published_scores
 from valley.scores.resampling import BASE, PARTS, Resampler, units_of
 from valley.scores.settings import CONCEPTS, choose, is_placebo_of, on_split, placebo_of, placebos, stratum
 from valley.scores.sizes import editability, format_editability, format_regret
@@ -44,7 +44,6 @@ __all__ = [
     "PRIMARY",
     "SCORES",
     "SCORE_COLUMNS",
-    "TABLES",
     "UNIT",
     "Analysis",
     "AnalysisPlan",
@@ -81,6 +80,7 @@ __all__ = [
     "plan_caution",
     "plan_differences",
     "points",
+    "published_scores",
     "stored",
     "stratum",
     "strengths",

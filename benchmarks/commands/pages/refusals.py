@@ -20,6 +20,7 @@ MEANINGS = {
     "UnknownConcept": "a word that neither the suite nor a file of concepts describes",
     "NoSite": "a model without the kind of linear map that is edited",
     "OutOfMemory": "the smallest piece of the work does not fit into memory",
+    "BadPlugin": "a source file among methods, readings, data sets, hypotheses or scores that cannot be used",
     "RowsError": "a run folder whose rows cannot be read or judged",
     "UserError": "anything else that a user can correct",
 }

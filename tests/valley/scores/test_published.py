@@ -206,7 +206,7 @@ def test_the_text_has_every_setting_and_fits() -> None:
         counterfact_scores(frame(failed()))
 
 
-def test_the_command(tmp_path: Path) -> None:
+def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from cli import cli
 
     (tmp_path / "cells").mkdir()
@@ -220,6 +220,10 @@ def test_the_command(tmp_path: Path) -> None:
     assert run(cli, ["scores", str(tmp_path), "--csv", str(tmp_path / "made" / "ours.csv")]).exit_code == 0
     written = pd.read_csv(tmp_path / "made" / "ours.csv")
     assert len(written) and {"score", "score_low", "n_cases"} <= set(written)
+    wrong = run(cli, ["scores", str(tmp_path), "--metrics", "zsre"])
+    assert wrong.exit_code == 2 and "no metrics 'zsre'; use one of ours, counterfact" in wrong.output
+    monkeypatch.setitem(TABLES, "mine", counterfact_scores)  # as a file with TABLES adds it
+    assert " ES " in run(cli, ["scores", str(tmp_path), "--metrics", "mine", "--stratum", "all"]).output
     wrong = run(cli, ["scores", str(tmp_path / "none")])
     assert wrong.exit_code == 2 and "no such run folder" in wrong.output
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from functools import cache
 
+from editing.plugins import Named, modules_in
 from valley.rows import RowsError
 from valley.scores.composites.composite import Composite
 
@@ -19,14 +18,13 @@ def composites() -> tuple[Composite, ...]:
     """All composites, the primary one first, then by module and as listed there.
 
     Raises:
-        ValueError: two of one name.
+        BadPlugin: two of one name, or a module that cannot be imported.
     """
-    package = importlib.import_module("valley.scores.composites")
-    modules = [importlib.import_module(f"{package.__name__}.{m.name}") for m in pkgutil.iter_modules(package.__path__)]
-    every = [one for module in modules for one in getattr(module, "COMPOSITES", ())]
-    if len({one.name for one in every}) != len(every):
-        raise ValueError(f"two composites share a name: {sorted(one.name for one in every)}")
-    return tuple(sorted(every, key=lambda one: one.name != PRIMARY))
+    found: Named[Composite] = Named()
+    for module in modules_in("valley.scores.composites"):
+        for one in getattr(module, "COMPOSITES", ()):
+            found.put(one.name, one, module.__file__)
+    return tuple(sorted(found.values(), key=lambda one: one.name != PRIMARY))
 
 
 def by_name(name: str) -> Composite:
