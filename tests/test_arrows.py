@@ -41,7 +41,7 @@ valley.verdicts
 valley.scores
 valley.rows
 valley.statistics
-editing.files
+editing.files | editing.plugins
 editing.errors | editing.seeds | editing.progress | editing.lazy
 """
 LEVEL = {
@@ -54,7 +54,7 @@ TOP = ("benchmarks", "editing", "valley")  # the faces of the three packages, im
 # What benchmarks may know of valley, and valley of editing. KNOW_VALLEY may know every room of valley.
 KNOW_VALLEY = ("benchmarks.commands", "benchmarks.api")
 OF_VALLEY = ("valley.rows", "valley.statistics")
-OF_EDITING = ("editing.errors", "editing.files", "editing.lazy")
+OF_EDITING = ("editing.errors", "editing.files", "editing.lazy", "editing.plugins")
 
 
 def module(path) -> str:
