@@ -247,6 +247,18 @@ def test_a_plan_changed_by_hand_is_neither_gone_on_with_nor_judged(plan: Path, r
         assert "changed by hand" in refused(command, tmp_path / "run"), command
 
 
+@pytest.mark.parametrize("options", [(), ("--extend",), ("--dry-run",)], ids=str)
+def test_a_plan_file_and_flags_alone_make_different_runs(
+    options: tuple[str, ...], tiny: World, plan: Path, run: Path, tmp_path: Path
+) -> None:
+    flags = ("--ladder", tiny.ladder, "--corpus", "samples:500", "--limit", 1, "--device", "cpu", *options)
+    expected = "one of the two is of a plan file, the other of flags alone"
+    assert expected in refused("bench", *flags, "--out", run)
+    by_flags = {"plan": {"corpus": "samples:500", "ladder": tiny.ladder, "limit": 1, "probes": 0, "seed": 0}}
+    (tmp_path / "run.json").write_text(json.dumps(by_flags))
+    assert expected in refused("bench", plan, "--device", "cpu", *options, "--out", tmp_path)
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
