@@ -293,6 +293,9 @@ def _read(out: Path) -> dict[str, SequenceResult]:
     try:
         table = pd.read_csv(out / TABLE)
         record = json.loads((out / RECORD).read_text(encoding="utf-8"))
+        for name, about in record.items():
+            if not (table["edits"][table["method"] == name] == about["edits"]).any():
+                raise ValueError(f"{TABLE} has no rows of {name} after {about['edits']} edits")
         return {name: SequenceResult(table[table["method"] == name], about) for name, about in record.items()}
     except (OSError, ValueError, KeyError, AttributeError) as error:
         raise BadData(

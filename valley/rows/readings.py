@@ -24,9 +24,11 @@ def read_readings(path: Path) -> pd.DataFrame:
     """The table that `valley read NAME --out FOLDER` writes; empty text cells are "", a missing layer is NA.
 
     Raises:
-        RowsError: no such file, not CSV, or columns missing.
+        RowsError: no such file, not CSV, columns missing, or a row cut short.
     """
     table = _read(path, READINGS, "readings.csv of `valley read NAME --out FOLDER`")
+    if (cut := table["n"].isna()).any():
+        raise RowsError(f"{path}: row {int(cut.argmax()) + 1} is cut short; delete the file and read again")
     table = table.assign(**{name: table[name].fillna("").astype(str) for name in TEXT})
     return table.assign(layer=table["layer"].astype("Int64"))
 

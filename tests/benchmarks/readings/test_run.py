@@ -44,6 +44,13 @@ def test_readings_made_one_after_the_other_share_a_file(folder: Path) -> None:
     assert not again.duplicated([c for c in again.columns if c not in ("value", "n", "model", "model_hash")]).any()
 
 
+def test_a_file_cut_short_is_refused(folder: Path, tmp_path: Path) -> None:
+    lines = (folder / "readings.csv").read_text().splitlines()
+    (tmp_path / "readings.csv").write_text("\n".join([*lines[:3], lines[3][: len(lines[3]) // 2]]))
+    with pytest.raises(RowsError, match=r"readings\.csv: row 3 is cut short; delete the file and read again"):
+        read_readings(tmp_path / "readings.csv")
+
+
 def test_crispness_is_not_read_where_training_named_no_concept(tmp_path: Path) -> None:
     material = replace(source().material, name="world", exposure={("France", "capital"): 3.0})
     empty = make_reading("crispness")(replace(source(), material=material))
