@@ -55,13 +55,19 @@ class ModelState:
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
-    """Every part of the module in evaluation mode (no dropout), for the length of a `with` block."""
+    """Every part of the module in evaluation mode (no dropout) for the length of a `with` block, and new tensors of
+    float32, whatever the caller's default dtype."""
     training = [part for part in module.modules() if part.training]
     for part in training:
         part.training = False
+    dtype = torch.get_default_dtype()
     try:
+        if dtype != torch.float32:
+            torch.set_default_dtype(torch.float32)
         yield
     finally:
+        if dtype != torch.float32:
+            torch.set_default_dtype(dtype)
         for part in training:
             part.training = True
 

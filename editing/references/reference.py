@@ -134,6 +134,9 @@ def resolve(
         return _hub(parsed.name)
     if parsed.kind == "folder":
         folder = Path(parsed.name).expanduser()
+        plain_folder, sign, dtype = parsed.name.rpartition("#")
+        if sign and not folder.exists() and Path(plain_folder).expanduser().is_dir():
+            raise BadModel(f"model {parsed.name}: cannot be loaded as {dtype!r:.40}; use one of {', '.join(DTYPES)}")
         check_folder(f"model {parsed.name}", folder)
         check_card(f"model {parsed.name}", folder)
         return Resolved(parsed.name, "folder", folder, f"folder {parsed.name}")

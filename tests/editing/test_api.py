@@ -201,6 +201,21 @@ def test_gradient_mode_dropout_and_training_mode_of_the_caller_do_not_matter(tra
         same_changes(deltas[0], delta)
 
 
+@pytest.mark.parametrize("method", ["memit", "ft_l", "steer", "unembedding_swap"])
+def test_the_default_dtype_of_the_caller_does_not_matter(trained_lm, method) -> None:
+    """Under float64 `edit` ended in a RuntimeError of torch about dtypes."""
+    statistics = editing.Statistics(trained_lm, corpus="identity")
+    settings = QUICK if method == "memit" else {"method": method}
+    usual = editing.edit(trained_lm, CAPITAL, statistics=statistics, **settings)
+    torch.set_default_dtype(torch.float64)
+    try:
+        other = editing.edit(trained_lm, CAPITAL, statistics=statistics, **settings)
+        assert torch.get_default_dtype() == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+    same_changes(usual, other)
+
+
 def test_what_is_no_model_is_refused_in_one_line(trained_lm) -> None:
     delta = editing.Delta({})
     for other in ("gpt2", trained_lm.module):

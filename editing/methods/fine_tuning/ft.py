@@ -23,8 +23,8 @@ from editing.solve import Descent, Outcome, adding, by_owner, descend
 
 @dataclass(frozen=True)
 class FineTuning(Tuning):
-    """Settings shared by both forms. The peers' number of steps is kept; the layer is a late one, where LocFT edits: at
-    the peers' layer (21 of 32, the preset "published") an edit of a model of 30 layers changes more of its neighbours.
+    """Settings shared by both forms. The layer is a late one, where LocFT edits: at the peers' layer (21 of 32, the
+    preset "published") an edit of a model of 30 layers changes more of its neighbours.
 
     `lr` and `bound` are relative to the weight's root mean square, so that one setting serves a ladder, or absolute, as
     the papers give them and the preset "published" has them.
@@ -83,16 +83,18 @@ class FineTuning(Tuning):
 class FTL(FineTuning):
     """FT-L. In ROME's GPT-2 XL (5e-4 absolute for both) the bound is as large as one step. Smaller models need more:
     with a bound of 15 steps some edits of every rung with more than one block miss their target. The default is 30
-    steps, so that it acts only where more than the default's 25 steps are made.
+    steps. The descent ends where the target is reached; for one edit in twelve of a four-block rung the peers' 25 steps
+    are too few.
     """
 
     name: ClassVar[str] = "ft_l"
     summary: ClassVar[str] = "fine-tuning of one weight under an L-infinity bound (Zhu et al. 2020)"
     at_prompt: ClassVar[bool] = True
 
-    published: ClassVar[Mapping[str, Any]] = {"bound": 0.0005}
+    published: ClassVar[Mapping[str, Any]] = {"bound": 0.0005, "steps": 25}
     before_presets: ClassVar[Mapping[str, Any]] = {"lr": 0.04, "bound": 0.04, "units": "relative"}
 
+    steps: int = 50
     bound: float = 0.6
 
 

@@ -121,6 +121,8 @@ def test_a_reference_names_its_format(tmp_path: Path) -> None:
     for reference, dtype in (("gpt2#float16", "bfloat16"), ("gpt2", "int8")):
         with pytest.raises(BadModel, match="cannot be loaded as"):
             with_dtype(reference, dtype)
+    with pytest.raises(BadModel, match="cannot be loaded as 'bfloat17'; use one of"):
+        load_model(f"{folder}#bfloat17")
     made = Delta({}, {"model_hash": half.weight_hash})
     with pytest.raises(BadModel, match="another model"), made.applied(whole):
         pass
