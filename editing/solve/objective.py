@@ -242,9 +242,10 @@ class Problem:
     def _unedited(
         self,
     ) -> tuple[list[torch.Tensor], dict[int, tuple[torch.Tensor, torch.Tensor]], torch.Tensor | None]:
-        """Of the unedited model at every lookup: the output (rows, size) of each place; of each place that is a routed
-        expert what all experts put out together (rows, size) and the router's weight for it (rows, 1); (essences,
-        vocabulary) log P, or None.
+        """Of the unedited model at every lookup: the output (rows, size) of each place; of each place whose length is
+        another's an output (rows, size) and its divisor (rows, 1), which is of a routed expert what all experts put out
+        together and the router's weight for it, and of a `unit` its output and 1; (essences, vocabulary) log P, or
+        None.
         """
         outputs: dict[str, torch.Tensor] = {}
         together: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
@@ -265,6 +266,13 @@ class Problem:
 
             return holder, record
 
+        def recording_unit(i: int, path: str) -> Hook:
+            def record(module: torch.nn.Module, args: tuple, output: object) -> None:
+                value = at_lookup(first(output))
+                together[i] = value, torch.ones_like(value[:, :1])
+
+            return path, record
+
         essence = self._on_device(np.flatnonzero(~self.is_context))
         stop = None
         if not len(essence):  # no logits are needed
@@ -273,6 +281,7 @@ class Problem:
             stop = last.path if alone else self.lm.layout.blocks[last.layer]
         hooks = [recording(place) for place in self.where]
         hooks += [recording_all(i, *place.expert) for i, place in enumerate(self.where) if place.expert is not None]
+        hooks += [recording_unit(i, place.unit) for i, place in enumerate(self.where) if place.unit is not None]
         with torch.no_grad():
             logits = self.splice.run((essence, torch.zeros_like(essence)), hooks, stop=stop)
         log_p = None if logits is None else logits.float().log_softmax(-1)

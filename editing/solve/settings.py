@@ -151,12 +151,14 @@ class Value:
 @dataclass(frozen=True)
 class Injection:
     """Where delta is added: a module's output at the lookup position, on all or some of its rows; `expert`: it is the
-    map of a routed expert, see `holder_and_index`."""
+    map of a routed expert, see `holder_and_index`; `unit`: the module whose output's length stands for ||v0||, with
+    relative settings, instead of the place's own."""
 
     path: str
     layer: int
     rows: tuple[int, ...] | None = None
     expert: tuple[str, int] | None = None
+    unit: str | None = None
 
     @classmethod
     def at_site(cls, site: Site) -> Injection:
@@ -164,8 +166,8 @@ class Injection:
         return cls(site.path, site.layer, site.rows, expert)
 
     @classmethod
-    def at_block(cls, lm: LanguageModel, layer: int) -> Injection:
-        return cls(lm.layout.blocks[layer], layer)
+    def at_block(cls, lm: LanguageModel, layer: int, unit: str | None = None) -> Injection:
+        return cls(lm.layout.blocks[layer], layer, unit=unit)
 
 
 def uses_half(lm: LanguageModel, precision: str) -> bool:

@@ -129,6 +129,25 @@ def test_places_share_a_change_in_the_unit_of_their_outputs(trained_lm: Language
         assert torch.allclose(one.delta, other.delta / factor, rtol=1e-3, atol=1e-6)
 
 
+@pytest.mark.parametrize("optimiser", ["adam", "gauss_newton"])
+def test_a_change_behind_a_block_is_that_of_its_map(trained_lm: LanguageModel, optimiser: str) -> None:
+    """In the unit of the map's output; in that of the residual stream, which is longer, steps are longer."""
+    lm = trained_lm
+    contexts = [build_contexts(lm, r, PREFIXES) for r in facts()]
+    site = lm.site("mlp", 1)
+    settings = ValueSettings(optimiser=optimiser, steps=6, stop_loss=0.0, clamp=2.0)
+
+    def change(place: Injection, settings: ValueSettings = settings) -> torch.Tensor:
+        return torch.stack([value.delta for value in optimise_values(lm, contexts, place, settings)])
+
+    at_map, behind = change(Injection.at_site(site)), change(Injection.at_block(lm, 1, unit=site.path))
+    assert torch.allclose(at_map, behind, rtol=1e-3, atol=1e-5)
+    assert not torch.allclose(at_map, change(Injection.at_block(lm, 1)), rtol=0.05)
+    published = ValueSettings(preset="published", steps=3)
+    whole = change(Injection.at_block(lm, 1), published)
+    assert torch.equal(whole, change(Injection.at_block(lm, 1, unit=site.path), published))
+
+
 def test_steps_are_of_log_odds() -> None:
     """Against the definition in float64, from far to nearly reached and beyond the aim."""
     nats = torch.tensor([12.0, 3.0, 0.5, 0.02, 1e-3], requires_grad=True)
