@@ -235,13 +235,20 @@ def memit(
     return changes
 
 
+def length_of(lm: LanguageModel, texts: Sequence[Text], path: str, method: Any) -> float | None:
+    """The length of what the module `path` puts out at the bare texts; None with absolute settings."""
+    if method.preset == "published":
+        return None
+    return float(read(lm, [t for t in texts if t.bare], path, "output").mean(0).norm())
+
+
 def block_target(
     lm: LanguageModel, request: EditRequest, texts: Sequence[Text], lookup: str, site: Site, method: Any
 ) -> torch.Tensor:
     """z: the state behind the block of the last edited `site` that makes the model say the target."""
     block, norm = lm.layout.blocks[site.layer], norm_behind(lm, site, method)
     if norm is None:
-        result = optimise(lm, request, texts, lookup, block, None, method)
+        result = optimise(lm, request, texts, lookup, block, None, method, length_of(lm, texts, site.path, method))
         return result.v0 + result.delta
     result = optimise(lm, request, texts, lookup, site.path, None, method)
     stream = read(lm, [t for t in texts if t.bare], block, "output").mean(0)

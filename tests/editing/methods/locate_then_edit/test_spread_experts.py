@@ -77,8 +77,11 @@ class Literal:
             attention, same = self.lm.site("attn", LAYERS[-1]).path, zip(requests, contexts, strict=True)
             targets = [reference_methods._joint(self.lm, r, t, method, goal, attention) for r, t in same]
         else:
+            experts = f"model.layers.{LAYERS[-1]}.mlp.experts"
             found = [
-                reference.optimise(self.loop, r, t, r.lookup, goal, None, method)
+                reference.optimise(
+                    self.loop, r, t, r.lookup, goal, None, method, reference.length_of(self.lm, t, experts, method)
+                )
                 for r, t in zip(requests, contexts, strict=True)
             ]
             targets = [one.v0 + one.delta for one in found]
@@ -138,7 +141,8 @@ def test_what_an_expert_carries_reaches_the_state_that_was_searched() -> None:
     block = lm.layout.blocks[LAYERS[-1]]
     for request in REQUESTS[:2]:
         texts = reference.texts_of(lm, request, (), request.lookup)
-        found = reference.optimise(lm, request, texts, request.lookup, block, None, method)
+        length = reference.length_of(lm, texts, lm.experts[LAYERS[-1]], method)
+        found = reference.optimise(lm, request, texts, request.lookup, block, None, method, length)
         with delta.applied(lm):
             reached = reference.read(lm, texts, block, "output").mean(0)
         goal = found.v0 + found.delta
