@@ -185,19 +185,19 @@ def test_the_target_becomes_the_answer(name: str, trained_lm: LanguageModel) -> 
     assert reached[1] > reached[0] > 0 and reached[1] > 4.6, reached
 
 
-def test_by_default_one_weight_of_a_late_block_is_tuned_and_thirty_steps_fit_the_bound(tmp_path: Path) -> None:
-    """FT-L's and FT-M's place is LocFT's; 30 steps of the default's rate stay inside FT-L's bound, 50 do not."""
+def test_by_default_one_weight_of_a_late_block_is_tuned_and_a_bound_acts_late(tmp_path: Path) -> None:
+    """FT-L's and FT-M's place is LocFT's; 25 steps of the default's rate stay inside FT-L's bound, 50 do not."""
     lm = model("gpt2")
     statistics = ModelStatistics(lm, tmp_path, "identity")
     names = {make_method(name, steps=1).each(lm, REQUESTS[:1], statistics)[0].weights for name in ("ft_l", "ft_m")}
     assert names == {make_method("loc_ft", steps=1).each(lm, REQUESTS[:1], statistics)[0].weights}
-    for steps in (30, 50):
+    for steps in (25, 50):
         free, bound = (
             make_method("ft_l", stop_loss=0.0, steps=steps, **own).each(lm, REQUESTS[:1], statistics)[0]
             for own in ({"bound": 0.0}, {})
         )
         (name,) = bound.weights
-        assert torch.equal(free.factors[name].dense(), bound.factors[name].dense()) == (steps == 30)
+        assert torch.equal(free.factors[name].dense(), bound.factors[name].dense()) == (steps == 25)
     assert make_method("ft_m", preset="published").settings()["depth"] == 0.65
 
 
