@@ -109,16 +109,19 @@ def refuse_stopped(stop: threading.Event) -> None:
 @contextmanager
 def stoppable(lm: LanguageModel, stop: threading.Event) -> Iterator[None]:
     """Inside, the model's next block raises Stopped once the event is set: all long work runs through its blocks."""
+    running = True
 
     def look(*_: object) -> None:
-        refuse_stopped(stop)
+        if running:  # a bfloat16 copy made inside has this hook too, and keeps it
+            refuse_stopped(stop)
 
-    modules = [lm.module, *([lm.state.half] if lm.state.half is not None else [])]
+    modules = [lm.module, *([lm.state.half.module] if lm.state.half is not None else [])]
     blocks = [block for module in modules for block in (module.get_submodule(path) for path in lm.layout.blocks)]
     handles = [block.register_forward_pre_hook(look) for block in blocks]
     try:
         yield
     finally:
+        running = False
         for handle in handles:
             handle.remove()
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -16,7 +17,7 @@ from editing.model.bfloat16 import LEAST_GAIN, NARROWEST, bfloat16_gain
 from editing.model.offload import device_of, is_dispatched, is_offloaded, other_names, true_tensor
 from editing.model.probing import find_experts, refuse_other_modules, routed
 from editing.model.sites import EXPERT, KINDS, Layout, Site, find_layout
-from editing.model.weights import ModelState, WeightWriter, evaluating, unedited, writing
+from editing.model.weights import ModelState, WeightWriter, bfloat16_copy, evaluating, unedited, writing
 from editing.references import quiet_transformers
 
 
@@ -325,37 +326,32 @@ class LanguageModel:
         Raises:
             BadModel: the model is spread over devices or offloaded; it is not copied.
         """
-        return self if self.dtype == torch.bfloat16 else self._half.with_batches(self.batch_scale)
+        if self.dtype == torch.bfloat16:
+            return self
+        if is_dispatched(self.module):
+            raise BadModel(
+                f"{self.name}: is spread over devices or offloaded, no bfloat16 copy of it is made; "
+                "use precision float32 or auto, or load it in bfloat16"
+            )
+        if self.state.half is None:
+            module = bfloat16_copy(self.module, self.device)
+            self.state.half = LanguageModel(module, self.tokenizer, self.name, self.source, self.prefix_ids)
+        return self.state.half.with_batches(self.batch_scale)
 
     @property
     def has_half(self) -> bool:
         """Whether `half` takes no more memory: it is there already, or the weights are bfloat16 themselves."""
         return self.dtype == torch.bfloat16 or self.state.half is not None
 
-    @cached_property
-    def _half(self) -> LanguageModel:
-        if self.state.half is None:
-            self.state.half = self._bfloat16_copy()
-        return LanguageModel(self.state.half, self.tokenizer, self.name, self.source, self.prefix_ids)
-
-    def _bfloat16_copy(self) -> nn.Module:
-        if is_dispatched(self.module):
-            raise BadModel(
-                f"{self.name}: is spread over devices or offloaded, no bfloat16 copy of it is made; "
-                "use precision float32 or auto, or load it in bfloat16"
-            )
-        # each parameter is cast as it is copied: a copy in float32 would double the peak
-        cast = {
-            id(p): nn.Parameter(p.detach().to(torch.bfloat16), requires_grad=False)
-            for p in self.module.parameters()
-            if p.is_floating_point()
-        }
-        module = copy.deepcopy(self.module, cast)
-        module.config.dtype = torch.bfloat16
-        if self.device.type == "cpu":
-            # the fused bf16 attention's backward pass on CPU costs more than it saves (1.8x per step on short texts)
-            module.set_attn_implementation("eager")
-        return module
+    @contextmanager
+    def fastest(self) -> Iterator[LanguageModel]:
+        """`half` where it is faster, else the model, for passes that need no more; a copy made for them is let go."""
+        there = self.has_half
+        try:
+            yield self.half if self.half_wins else self
+        finally:
+            if not there:
+                self.state.half = None
 
 
 def hash_weights(module: nn.Module) -> str:

@@ -6,9 +6,11 @@ with lm.writing() as weights:
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from editing.errors import UserError
 from editing.lazy import nn, torch
@@ -19,19 +21,19 @@ class ModelState:
     """What all `LanguageModel` objects of one module share; a deep copy of a model has its own, without open edits.
 
     Attributes:
-        half: the bfloat16 copy of the module, once it is made.
+        half: a `LanguageModel` of the module's bfloat16 copy, while there is one; else None.
         writers: the open edits of the weights, outermost first.
     """
 
     def __init__(self) -> None:
-        self.half: nn.Module | None = None
+        self.half: Any = None
         self.writers: list[WeightWriter] = []
         self._running = threading.RLock()
 
-    def __getstate__(self) -> dict[str, nn.Module | None]:
+    def __getstate__(self) -> dict[str, Any]:
         return {"half": self.half}
 
-    def __setstate__(self, state: dict[str, nn.Module | None]) -> None:
+    def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__()
         self.half = state["half"]
 
@@ -72,6 +74,22 @@ def evaluating(module: nn.Module) -> Iterator[None]:
             part.training = True
 
 
+def bfloat16_copy(module: nn.Module, device: torch.device) -> nn.Module:
+    """The module with bfloat16 weights; buffers (rotary tables) stay as they are."""
+    # each parameter is cast as it is copied: a copy in float32 would double the peak
+    cast = {
+        id(p): nn.Parameter(p.detach().to(torch.bfloat16), requires_grad=False)
+        for p in module.parameters()
+        if p.is_floating_point()
+    }
+    made = copy.deepcopy(module, cast)
+    made.config.dtype = torch.bfloat16
+    if device.type == "cpu":
+        # the fused bf16 attention's backward pass on CPU costs more than it saves (1.8x per step on short texts)
+        made.set_attn_implementation("eager")
+    return made
+
+
 class WeightWriter:
     """The weights that one edit writes, and their values before it; made by `LanguageModel.writing`."""
 
@@ -104,7 +122,7 @@ class WeightWriter:
             weight = parameter(self._module, name)
             weight.copy_(values)
             if self._state.half is not None:
-                parameter(self._state.half, name).copy_(weight)
+                parameter(self._state.half.module, name).copy_(weight)
 
 
 @contextmanager

@@ -180,10 +180,8 @@ class ModelStatistics:
         """Read the covariances of `missing` sites from disk, or make them."""
         texts = self._texts()
         limit = f" {self._hub.tokens}" if self._hub else ""
-        # Keys come from bfloat16 passes where those are faster; the products are summed in float32 and float64
-        # (LOG.md).
-        source = self.lm.half if self.lm.half_wins else self.lm
-        half = "" if source is self.lm else " bfloat16"
+        # Keys come from bfloat16 passes where those are faster; their products are summed in float32 and float64.
+        half = " bfloat16" if self.lm.half_wins and self.lm.dtype != torch.bfloat16 else ""
         kind, drawn = self.corpus.partition(":")[0], "" if texts else f" drawn {DRAWS}"
         key = _short(
             f"{VERSION} {kind} {self.seed} {self.lm.prefix_ids} {texts or self.corpus}{limit}{half}{drawn} texts"
@@ -196,12 +194,16 @@ class ModelStatistics:
             if stored is not None:
                 self._covariances[site.path] = stored
                 missing.remove(site)
-        if not missing:
-            return
+        if missing:
+            with self.lm.fastest() as source:
+                self._measure(source, missing, folder)
+
+    def _measure(self, source: LanguageModel, sites: list[Site], folder: Path) -> None:
+        """Make the covariances of `sites` by passes of `source`, and keep them in `folder`."""
         progress = partial(self._progress, "covariance") if self._progress else None
         error = parse_error(self.corpus.partition(":")[2]) if self.corpus.startswith("error:") else None
         sequences = self.sequences() if error is None else []
-        groups, sums_on = self._groups(missing)
+        groups, sums_on = self._groups(sites)
         for group in groups:
             if error is None:
                 results = covariances(source, sequences, group, progress=progress, sums_on=sums_on)
@@ -346,7 +348,6 @@ class ModelStatistics:
             return _read_list(path, list)
         pieces: list[list[int]] = []
         drawn = 0
-        source = self._sampler.half if self._sampler.half_wins else self._sampler
 
         def note(tokens: int) -> None:
             nonlocal drawn
@@ -354,9 +355,10 @@ class ModelStatistics:
             if self._progress and drawn - tokens < number:
                 self._progress("sampling", min(drawn, number), number)
 
-        for batch, count in batches:
-            seed = self.seed * 1_000_003 + batch
-            pieces += sample_tokens(source, count, length, seed=seed, inverse=True, on_step=note).tolist()
+        with self._sampler.fastest() as source:
+            for batch, count in batches:
+                seed = self.seed * 1_000_003 + batch
+                pieces += sample_tokens(source, count, length, seed=seed, inverse=True, on_step=note).tolist()
         with atomic_file(path) as temporary:
             temporary.write_text(json.dumps(pieces), encoding="utf-8")
         return pieces

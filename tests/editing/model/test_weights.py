@@ -76,6 +76,20 @@ def test_applying_an_edit_keeps_the_copy_up_to_date(copies: list[object]) -> Non
     assert hash_weights(lm.half.module) == plain and len(copies) == 1
 
 
+@pytest.mark.parametrize("wins", [True, False])
+def test_a_copy_made_for_passes_is_let_go(wins: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes half of the weights' memory; one that was there before stays, and follows the edits."""
+    monkeypatch.setattr(LanguageModel, "half_wins", wins)
+    lm = tiny_lm("gpt2")
+    with lm.fastest() as source, lm.with_batches(0.5).fastest() as again:
+        assert again.module is source.module and (source is lm) != wins
+    assert lm.state.half is None
+    kept = lm.half
+    with lm.fastest():
+        pass
+    assert lm.half is kept
+
+
 def test_a_tied_weight_named_twice_is_restored() -> None:
     lm = tiny_lm("gpt2")
     before, weight = hash_weights(lm.module), lm.weight("lm_head.weight")
