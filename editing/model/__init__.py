@@ -14,6 +14,7 @@ from editing.model.memory import (
     free_memory,
     largest_scale,
     plan_memory,
+    search_tokens,
 )
 from editing.model.norms import OutputNorm, output_norm
 from editing.model.offload import device_of, other_names, paths_of_weight, true_tensor
@@ -66,6 +67,7 @@ __all__ = [
     "processor",
     "routed",
     "routing",
+    "search_tokens",
     "tied_head",
     "true_tensor",
     "weight_versions",

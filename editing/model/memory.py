@@ -24,6 +24,8 @@ SMALLEST, LARGEST = 1 / 64, 64
 LARGEST_SHARE = 0.5
 # Tokens of a batch: of covariances and evaluation, and of the search for v*.
 READ_TOKENS, SEARCH_TOKENS = 4096, 3072
+# ... which on a CPU is shorter where the graph of so many tokens is larger than the weights and takes no less time.
+CPU_GRAPH, LEAST_SEARCH = 2**24, 384
 # float64 sums of two halves; a batch's own product in float32, where the model runs; what is kept of a site; its
 # factor.
 SUMS, PRODUCT, KEPT, FACTOR = 16, 4, 4, 8
@@ -128,7 +130,7 @@ def largest_scale(lm: LanguageModel, free: int) -> float:
         return 1.0
     every = [site for kind in KINDS for site in lm.layout.sites[kind]]
     scale = float(LARGEST)
-    while scale > 1 and max(_search(lm, every, False, SEARCH_TOKENS * scale), _read(lm, READ_TOKENS * scale)) > (
+    while scale > 1 and max(_search(lm, every, False, search_tokens(lm) * scale), _read(lm, READ_TOKENS * scale)) > (
         LARGEST_SHARE * free
     ):
         scale /= 2
@@ -186,7 +188,7 @@ def _plan(
     copy = 2 * lm.n_parameters if half and not lm.has_half else 0
     squares = [s.d_in**2 for s in measured]
     kept, factors = KEPT * sum(squares), FACTOR * (sum(squares) + max(squares, default=0))
-    search, read = _search(lm, sites, half, SEARCH_TOKENS * scale), _read(lm, READ_TOKENS * scale)
+    search, read = _search(lm, sites, half, search_tokens(lm) * scale), _read(lm, READ_TOKENS * scale)
 
     groups = covariance_groups(measured, room - read - copy - (kept if cpu else 0), None if cpu else host_room - kept)
     sums = [_accumulating(group) for group in groups]
@@ -234,6 +236,13 @@ def _read(lm: LanguageModel, tokens: float) -> int:
     width, inner, vocabulary = _widths(lm)
     size = lm.dtype.itemsize
     return int(tokens * (size * (2 * width * lm.n_layers + 8 * width + 3 * inner) + vocabulary * (size + 16) / 8))
+
+
+def search_tokens(lm: LanguageModel) -> int:
+    """Tokens of a batch of the search for v*, where memory is ample."""
+    if lm.device.type != "cpu":
+        return SEARCH_TOKENS
+    return min(SEARCH_TOKENS, max(LEAST_SEARCH, CPU_GRAPH // (lm.d_model * lm.n_layers)))
 
 
 def _search(lm: LanguageModel, sites: Sequence[Site], half: bool, tokens: float) -> int:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from editing.model import LanguageModel
+from editing.model import LanguageModel, search_tokens
 from editing.run import Budget
 from editing.solve.settings import Injection, Settings, Value, ValueSettings, setting, uses_half
 from editing.solve.solvers import solve
@@ -28,7 +28,6 @@ def optimise_values(
     settings: ValueSettings,
     *,
     seed: int = 0,
-    batch_tokens: int = 3072,
     written: int | None = None,
 ) -> list[Value]:
     """v* of every request, each in its own problem but all in the same forward passes.
@@ -55,7 +54,7 @@ def optimise_values(
     def solve_chunk(members: list[int]) -> list[Value]:
         return solve(source, [requests[i] for i in members], places, settings, seed, written or len(places))
 
-    chunks = Budget(lm.batch_tokens(batch_tokens), "searching v*").run(
+    chunks = Budget(lm.batch_tokens(search_tokens(lm)), "searching v*").run(
         [max(len(p.ids) - p.lookup for p in texts) for texts in prompts],
         solve_chunk,
         rows=[len(texts) for texts in prompts],
