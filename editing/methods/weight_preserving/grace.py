@@ -7,7 +7,8 @@ value. How a new entry settles among the others is said in `editing/delta/codebo
 The key is read at the prompt's last token, as in the paper's and EasyEdit's code, whatever the request's lookup, unless
 `lookup` says otherwise. The paper's key is a layer's input and its radius absolute; here the key is the input of the
 edited map and `radius` a share of the key's length, so that one setting serves a ladder (`units`): at .3 hardly any
-other wording of a fact falls into the ball, at 1 other facts do (LOG.md, 2026-11-29). Values are v0 + delta with delta
+other wording of a fact falls into the ball, at 1 other facts do. The map is a late one: in deep models the keys of an
+earlier one are those of the prompt's last words more than of what it asks for (LOG.md, 2026-11-29 and 30). Values are v0 + delta with delta
 from ROME's search without KL term. The weights stay as they are: this is the memory baseline, exact where it fires and
 blind elsewhere.
 """
@@ -39,11 +40,13 @@ class GRACE(ValueSettings, Method):
     beside_weights: ClassVar[bool] = True
 
     published: ClassVar[Mapping[str, Any]] = {
-        "lr": 1.0, "steps": 100, "weight_decay": 0.0, "radius": 1.0, "units": "absolute"
+        "lr": 1.0, "steps": 100, "weight_decay": 0.0, "radius": 1.0, "units": "absolute", "depth": 0.65
     }  # fmt: skip
     before_presets: ClassVar[Mapping[str, Any]] = {
         "lr": 0.5, "steps": 25, "radius": 0.3, "units": "relative", "lookup": None
     }  # fmt: skip
+
+    default_depth: ClassVar[dict[str, float]] = {"subject_last": 0.9, "last": 0.9}
 
     lookup: str | None = setting("last", "key's token; null: as requested", choices=get_args(Lookup))
     radius: float = setting(0.8, "radius of a new entry, epsilon_init", unit="||key||")
