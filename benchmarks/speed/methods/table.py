@@ -41,14 +41,8 @@ processor time. Of the preset `published` (the papers' numbers, in absolute unit
 and cost. A dozen facts rank methods roughly; differences within the intervals mean nothing.
 
 ROME, R-ROME, MEMIT and what builds on them (`alphaedit`, `emmet`, `memit_iterative`, `memit_merge`, `pmet`, `rect`, \
-`sphere`) search v* by steps of log-odds down to .01 nats (`stop_loss`) since 2026-11-29, the embedding row to .2. \
-Rows and searches are measured with these, but for the searches of `sphere` on gpt2-2x128, of `rect`, \
-`memit_iterative`, `embedding` and `grace` on gpt2-2x128 and gpt2-4x192, of `grace` on SmolLM2 and of `norm_anchor` \
-with other inner methods than its own: those with the steps before (in nats, to .05 for all). \
-Those gave fewer paraphrases and kept more neighbours, which is better at width 64, where `stop_loss=0.05` gives ROME \
-.74 for .69 on 24 other facts of gpt2-1x64, and worse on wider grown rungs. On the eight facts of SmolLM2 EMMET \
-lost by the change (composite .76 to .60); the others moved by .05 at most there and on Gemma (LOG.md), but for PMET, \
-whose search has been changed since.
+`sphere`) search v* by steps of log-odds down to .01 nats (`stop_loss`), the embedding row to .2; a step is at most as \
+long as what the edited map writes.
 
 The search tries up to 32 settings a method (benchmarks/speed/methods/grids.py): places, and constants in the model's \
 own units. **Its best is chosen on the facts that it is scored on**, which favours the search: of 30 tries on a dozen \
