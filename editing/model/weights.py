@@ -74,7 +74,7 @@ def evaluating(module: nn.Module) -> Iterator[None]:
             part.training = True
 
 
-def bfloat16_copy(module: nn.Module, device: torch.device) -> nn.Module:
+def bfloat16_copy(module: Any, device: torch.device) -> Any:
     """The module with bfloat16 weights; buffers (rotary tables) stay as they are."""
     # each parameter is cast as it is copied: a copy in float32 would double the peak
     cast = {
