@@ -8,9 +8,9 @@ The key is read at the prompt's last token, as in the paper's and EasyEdit's cod
 `lookup` says otherwise. The paper's key is a layer's input and its radius absolute; here the key is the input of the
 edited map and `radius` a share of the key's length, so that one setting serves a ladder (`units`): at .3 hardly any
 other wording of a fact falls into the ball, at 1 other facts do. The map is a late one: in deep models the keys of an
-earlier one are those of the prompt's last words more than of what it asks for (LOG.md, 2026-11-29 and 30). Values are v0 + delta with delta
-from ROME's search without KL term. The weights stay as they are: this is the memory baseline, exact where it fires and
-blind elsewhere.
+earlier one are those of the prompt's last words more than of what it asks for (LOG.md, 2026-11-29 and 30). Values are
+v0 + delta with delta from ROME's search without KL term. The weights stay as they are: this is the memory baseline,
+exact where it fires and blind elsewhere.
 """
 
 from __future__ import annotations
