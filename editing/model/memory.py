@@ -24,8 +24,8 @@ SMALLEST, LARGEST = 1 / 64, 64
 LARGEST_SHARE = 0.5
 # Tokens of a batch: of covariances and evaluation, and of the search for v*.
 READ_TOKENS, SEARCH_TOKENS = 4096, 3072
-# ... which on a CPU is shorter where the graph of so many tokens is larger than the weights and takes no less time.
-CPU_GRAPH, LEAST_SEARCH = 2**24, 384
+# ... which on a CPU is shorter where the graph of so many tokens would take more than CPU_GRAPH bytes and no less time.
+CPU_GRAPH, LEAST_SEARCH = 2**31, 384
 # float64 sums of two halves; a batch's own product in float32, where the model runs; what is kept of a site; its
 # factor.
 SUMS, PRODUCT, KEPT, FACTOR = 16, 4, 4, 8
@@ -242,17 +242,22 @@ def search_tokens(lm: LanguageModel) -> int:
     """Tokens of a batch of the search for v*, where memory is ample."""
     if lm.device.type != "cpu":
         return SEARCH_TOKENS
-    return min(SEARCH_TOKENS, max(LEAST_SEARCH, CPU_GRAPH // (lm.d_model * lm.n_layers)))
+    return min(SEARCH_TOKENS, max(LEAST_SEARCH, int(CPU_GRAPH / _graph(lm, lm.n_layers, lm.dtype.itemsize))))
 
 
 def _search(lm: LanguageModel, sites: Sequence[Site], half: bool, tokens: float) -> int:
     """A pass of the search for v*: states kept by the blocks from the lowest site on, and logits with gradients."""
-    width, inner, vocabulary = _widths(lm)
     size = 2 if half else lm.dtype.itemsize
     above = lm.n_layers - min((s.layer for s in sites), default=lm.n_layers)
-    graph = tokens * (size * above * (14 * width + 5 * inner) + vocabulary * (size + 20) / 6) if sites else 0.0
+    graph = tokens * _graph(lm, above, size) if sites else 0.0
     # the backward pass holds every weight that an offloaded model brought in for it
     return int(graph + (lm.n_parameters * size * above / lm.n_layers if lm.offloaded else 0))
+
+
+def _graph(lm: LanguageModel, blocks: int, size: int) -> float:
+    """Bytes of one token in the graph of `blocks` blocks, numbers of `size` bytes, and logits at one token in six."""
+    width, inner, vocabulary = _widths(lm)
+    return size * blocks * (14 * width + 5 * inner) + vocabulary * (size + 20) / 6
 
 
 def _gb(size: float) -> str:
