@@ -57,10 +57,14 @@ def load_pair(
     if lost := sorted(report["missing_keys"]) + sorted(str(key[0]) for key in report["mismatched_keys"]):
         raise BadModel(f"{label}: {len(lost)} weights missing or misshapen, {lost[0]} first; fetch the model again")
     for name, _ in module.named_parameters():
-        # `isfinite` of a whole embedding would take as much memory again; NaN and infinity are seen in the extremes.
-        if not all(extreme.isfinite() for extreme in true_tensor(module, name).aminmax()):
+        if not is_finite(true_tensor(module, name)):
             raise BadModel(f"{label}: weight {name} is not finite; the file is damaged, fetch the model again")
     return module.eval(), tokenizer
+
+
+def is_finite(values: torch.Tensor) -> bool:
+    """Whether no value is NaN or infinite, by the extremes: `isfinite` of an embedding takes as much memory again."""
+    return not values.numel() or all(bool(extreme.isfinite()) for extreme in values.aminmax())
 
 
 def load_resolved(

@@ -11,12 +11,13 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from benchmarks.models import absent, load_model, parse, resolve
 from editing.errors import BadModel
 from editing.eval import continuation_logprobs
 from editing.model.language_model import LanguageModel
-from editing.model.load import load_pair
+from editing.model.load import is_finite, load_pair
 from editing.references.folder import check_safetensors
 from tests.editing.references.model_files import WORDS, lay_out, refusal
 
@@ -290,6 +291,11 @@ def test_weights_that_are_not_finite(copy: Path) -> None:
     save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(BadModel, match="not finite"):
         load_pair(resolve(str(copy)))
+
+
+def test_an_empty_weight_is_finite_and_infinity_is_not() -> None:
+    assert is_finite(torch.zeros(0, 4)) and is_finite(torch.ones(2, dtype=torch.bfloat16))
+    assert not any(is_finite(torch.tensor([1.0, bad])) for bad in (float("nan"), float("inf"), -float("inf")))
 
 
 def test_encoder_decoder_is_refused(copy: Path) -> None:
