@@ -80,7 +80,7 @@ def classes_in(package: str, base: type[Kind]) -> dict[str, type[Kind]]:
     Raises:
         BadPlugin: as `modules_in`; two of one name; one that lacks what `base` leaves open, or is no dataclass.
     """
-    found: Named[type[Kind]] = Named()
+    classes: Named[type[Kind]] = Named()
     for module in modules_in(package):
         for value in vars(module).values():
             if not (isinstance(value, type) and issubclass(value, base) and value.__module__ == module.__name__):
@@ -93,5 +93,5 @@ def classes_in(package: str, base: type[Kind]) -> dict[str, type[Kind]]:
                 raise BadPlugin(
                     f"{module.__file__}: {value.__name__} is no dataclass; write @dataclass(frozen=True) above it"
                 )
-            found.put(name, value, module.__file__)
-    return dict(sorted(found.items()))
+            classes.put(name, value, module.__file__)
+    return dict(sorted(classes.items()))

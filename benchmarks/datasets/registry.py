@@ -53,12 +53,12 @@ def dataset_names() -> tuple[str, ...]:
 @cache
 def _modules() -> dict[str, str]:
     """Short name -> module name of every data set."""
-    found: Named[str] = Named()
+    modules: Named[str] = Named()
     for package in (ours, formats):
         for info in pkgutil.iter_modules(package.__path__):
             name = f"{package.__name__}.{info.name}"
-            found.put(info.name, name, name)
-    return found
+            modules.put(info.name, name, name)
+    return modules
 
 
 def forms() -> tuple[str, ...]:

@@ -16,8 +16,8 @@ from benchmarks.sweep.planning.plan import FIRST_RULE, LATER
 from editing.errors import BadData
 from editing.files import digest
 
-# Keys of `Plan.fixed` that may grow; the others say what the rows of a run have in common.
 MIXED = "one of the two is of a plan file, the other of flags alone"
+# Keys of `Plan.fixed` that may grow; the others say what the rows of a run have in common.
 GROWING = ("rungs", "methods", "axes", "edits", "limit", "seeds", "doses")
 
 
@@ -58,12 +58,13 @@ def chain_of(folder: Path, fixed: dict, about: Mapping, extend: bool) -> Chain:
     for number, plan in enumerate(plans, 1):
         if not _unlike(plan, fixed):
             return Chain(tuple(plans[:number]))
-    refusal = MIXED if ("edits" in plans[0]) != ("edits" in fixed) else _refusal(plans[-1], fixed)
+    mixed = ("edits" in plans[0]) != ("edits" in fixed)
+    refusal = MIXED if mixed else _refusal(plans[-1], fixed)
     if not refusal and about.get("search_rule", FIRST_RULE) == FIRST_RULE and fixed.get("search") == "halving":
         refusal = _searched_otherwise(plans[-1], fixed)
     if not extend:
-        unlike = "; ".join(f"{key} {plans[0].get(key)!r}, not {fixed.get(key)!r}" for key in _unlike(plans[0], fixed))
-        unlike = MIXED if refusal == MIXED else unlike
+        keys = [f"{key} {plans[0].get(key)!r}, not {fixed.get(key)!r}" for key in _unlike(plans[0], fixed)]
+        unlike = MIXED if mixed else "; ".join(keys)
         hint = "" if refusal else ", or --extend to add to it"
         raise BadData(f"{folder}: holds another run ({unlike}); use another --out{hint}")
     if refusal:

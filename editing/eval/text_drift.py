@@ -37,11 +37,11 @@ def text_drift(
             return last_logits(lm, [plain], scored, deltas, [-1])[0].float().log_softmax(-1)
 
         def compare(rows: list[int], base: torch.Tensor, versions=versions, targets=targets, scored=scored):
-            both = []
+            both, probability = [], base.exp()
             for logits in last_logits(lm, [versions[r] for r in rows], scored, deltas, rows):
                 edited = logits.float().log_softmax(-1)  # of one edit at a time: all are as large as the logits
                 nats = -edited.gather(1, targets[:, None]).sum()
-                both.append(torch.stack([(base.exp() * (base - edited)).sum(-1).mean(), nats]))
+                both.append(torch.stack([(probability * (base - edited)).sum(-1).mean(), nats]))
             return torch.stack(both, 1).cpu().numpy()
 
         with torch.no_grad():

@@ -71,7 +71,8 @@ class Problem:
         owner, is_context, is_bare: (rows,) the request of each row, and what kind of row it is; on the host.
         v0: (n, size) mean output of the unedited module at the bare prompts, the places of `where` side by side.
         parts: the columns of v0 (and of every delta) that belong to each place of `where`.
-        scale: (n, places) ||v0|| of each part; of a routed expert see `ValueSettings`.
+        scale: (n, places) ||v0|| of each part, or what stands for it; of a routed expert see `ValueSettings`, else
+            `Injection.unit`.
         decay_unit: (n, places) what weight decay divides ||delta|| by: ||v0||, or its square as published.
         rate: Adam's step: (n, size), lr times the root mean square of v0's part; the number lr as published.
 
@@ -248,7 +249,7 @@ class Problem:
         None.
         """
         outputs: dict[str, torch.Tensor] = {}
-        together: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+        lengths: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
 
         def at_lookup(value: torch.Tensor) -> torch.Tensor:
             return value.reshape(self.splice.batch.size, -1, value.shape[-1])[:, 0].float().to(self.lm.device)
@@ -262,14 +263,14 @@ class Problem:
         def recording_all(i: int, holder: str, index: int) -> Hook:
             def record(module: torch.nn.Module, args: tuple, output: object) -> None:
                 weight = routing(module, args)[:, index, None]
-                together[i] = at_lookup(first(output)), at_lookup(weight)
+                lengths[i] = at_lookup(first(output)), at_lookup(weight)
 
             return holder, record
 
         def recording_unit(i: int, path: str) -> Hook:
             def record(module: torch.nn.Module, args: tuple, output: object) -> None:
                 value = at_lookup(first(output))
-                together[i] = value, torch.ones_like(value[:, :1])
+                lengths[i] = value, torch.ones_like(value[:, :1])
 
             return path, record
 
@@ -285,7 +286,7 @@ class Problem:
         with torch.no_grad():
             logits = self.splice.run((essence, torch.zeros_like(essence)), hooks, stop=stop)
         log_p = None if logits is None else logits.float().log_softmax(-1)
-        return [outputs[place.path] for place in self.where], together, log_p
+        return [outputs[place.path] for place in self.where], lengths, log_p
 
     def _rate(self) -> torch.Tensor:
         """(n, size) learning rates: `lr` in the root mean square of each part of v0."""

@@ -57,12 +57,12 @@ def hypotheses() -> dict[str, ModuleType]:
     Raises:
         BadPlugin: a module that cannot be imported, lacks one of PARTS, or has the ID of another.
     """
-    found: Named[ModuleType] = Named()
+    by_id: Named[ModuleType] = Named()
     for module in modules_in("valley.hypotheses"):
         if re.fullmatch(r"h\d+_\w+", module.__name__.rpartition(".")[2]):
             need(module, PARTS)
-            found.put(module.ID, module, module.__file__)
-    return dict(sorted(found.items(), key=lambda one: (len(one[0]), one[0])))
+            by_id.put(module.ID, module, module.__file__)
+    return dict(sorted(by_id.items(), key=lambda one: (len(one[0]), one[0])))
 
 
 def judge(evidence: Evidence, only: Sequence[str] = ()) -> list[Result]:

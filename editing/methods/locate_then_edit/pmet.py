@@ -49,8 +49,8 @@ class PMET(MEMIT):
         return whole * left**0.5
 
     def _goal(self, lm: LanguageModel, layer: int) -> str:
-        """The MLP's down-projection, whose output a norm may follow; of routed experts the module that sums them up."""
-        return lm.experts[layer] if self.site == EXPERT else lm.site(self.site, layer).path
+        """What writes, whose output a norm may follow."""
+        return self._writer(lm, layer)
 
     def _norm(self, lm: LanguageModel, layer: int) -> None:
         """Its goal is in front of any norm."""

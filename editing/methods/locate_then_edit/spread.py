@@ -100,18 +100,20 @@ class Spread(Routed, Spanning):
         """The key/value pairs of one group: one per request by default."""
         return list(contexts)
 
+    def _writer(self, lm: LanguageModel, layer: int) -> str:
+        """The module that puts out what the edited maps of a block write; of routed experts the one that sums them."""
+        return lm.experts[layer] if self.site == EXPERT else lm.site(self.site, layer).path
+
     def _goal(self, lm: LanguageModel, layer: int) -> str:
         """The module whose output at the lookup is to reach a target."""
         return lm.layout.blocks[layer]
 
     def _values(self, lm: LanguageModel, units: Sequence[Contexts], layer: int) -> list[Value]:
         """The change of the goal's output for every unit; of the map's own where a norm follows it."""
-        norm = self._norm(lm, layer)
-        if norm:
+        if self._norm(lm, layer):
             where = Injection.at_site(lm.site(self.site, layer))
         else:
-            writes = lm.experts[layer] if self.site == EXPERT else lm.site(self.site, layer).path
-            where = Injection.at_block(lm, layer, unit=writes)
+            where = Injection.at_block(lm, layer, unit=self._writer(lm, layer))
         return optimise_values(lm, units, where, self, seed=self.seed)
 
     def _norm(self, lm: LanguageModel, layer: int) -> OutputNorm | None:

@@ -20,11 +20,11 @@ def composites() -> tuple[Composite, ...]:
     Raises:
         BadPlugin: two of one name, or a module that cannot be imported.
     """
-    found: Named[Composite] = Named()
+    every: Named[Composite] = Named()
     for module in modules_in("valley.scores.composites"):
         for one in getattr(module, "COMPOSITES", ()):
-            found.put(one.name, one, module.__file__)
-    return tuple(sorted(found.values(), key=lambda one: one.name != PRIMARY))
+            every.put(one.name, one, module.__file__)
+    return tuple(sorted(every.values(), key=lambda one: one.name != PRIMARY))
 
 
 def by_name(name: str) -> Composite:

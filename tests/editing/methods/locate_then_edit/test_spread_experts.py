@@ -71,20 +71,20 @@ class Literal:
         """The joint edit of all requests."""
         contexts = reaching(self.loop, requests, self.prefixes, LAYERS[-1])
         goal, share = self.loop.layout.blocks[LAYERS[-1]], float
+        experts = f"model.layers.{LAYERS[-1]}.mlp.experts"
         if method.name == "pmet":
-            goal = f"model.layers.{LAYERS[-1]}.mlp.experts"
+            goal = experts
             share = reference_methods.pmet_share(method, len(LAYERS))
             attention, same = self.lm.site("attn", LAYERS[-1]).path, zip(requests, contexts, strict=True)
             targets = [reference_methods._joint(self.lm, r, t, method, goal, attention) for r, t in same]
         else:
-            experts = f"model.layers.{LAYERS[-1]}.mlp.experts"
-            found = [
+            optimised = [
                 reference.optimise(
                     self.loop, r, t, r.lookup, goal, None, method, reference.length_of(self.lm, t, experts, method)
                 )
                 for r, t in zip(requests, contexts, strict=True)
             ]
-            targets = [one.v0 + one.delta for one in found]
+            targets = [one.v0 + one.delta for one in optimised]
         return spread(self.loop, contexts, targets, goal, LAYERS, share, self.solve(method))
 
     def assert_same(self, delta: Delta, changes: Changes) -> None:
@@ -142,11 +142,11 @@ def test_what_an_expert_carries_reaches_the_state_that_was_searched() -> None:
     for request in REQUESTS[:2]:
         texts = reference.texts_of(lm, request, (), request.lookup)
         length = reference.length_of(lm, texts, lm.experts[LAYERS[-1]], method)
-        found = reference.optimise(lm, request, texts, request.lookup, block, None, method, length)
+        optimised = reference.optimise(lm, request, texts, request.lookup, block, None, method, length)
         with delta.applied(lm):
             reached = reference.read(lm, texts, block, "output").mean(0)
-        goal = found.v0 + found.delta
-        assert float((reached - goal).norm()) < 1e-3 * float(found.delta.norm())
+        goal = optimised.v0 + optimised.delta
+        assert float((reached - goal).norm()) < 1e-3 * float(optimised.delta.norm())
 
 
 def test_alphaedit_keeps_what_earlier_edits_of_a_sequence_changed() -> None:
