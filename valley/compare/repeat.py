@@ -110,6 +110,8 @@ def format_repeat(name: str, done: Repeat) -> str:
         verdict = "reproduced: every answer and score is the same"
     elif done.repeated:
         verdict = f"reproduced within tolerance ({SAME_ROWS:.0%} of rows the same, mean scores within {TOLERANCE:g})"
+    elif done.rows and done.same == done.rows and done.only_second and not (done.only_first or done.weights):
+        verdict = "unfinished: its rows are the same again, and more were measured now; finish it, then compare"
     else:
         verdict = "NOT reproduced"
     lines = [

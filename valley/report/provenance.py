@@ -8,7 +8,7 @@ import shlex
 from dataclasses import asdict
 
 from editing.lazy import pandas as pd
-from valley.rows import ALL, EDIT_KINDS, RUNG, SCHEMA_VERSION, plan_files
+from valley.rows import ALL, EDIT_KINDS, RUNG, SCHEMA_VERSION, plan_files, plan_toml
 from valley.scores import AXES, AnalysisPlan
 
 ABOUT = ("model", "model_source", "model_hash")
@@ -84,20 +84,22 @@ def commands(about: dict, run: str, options: dict) -> list[str]:
     Args:
         about: `read_run_json` of the run. run: its folder as it is to be written. options: of the analysis.
     """
-    plans = iter(plan_files(about))
-    lines = [
-        f"python cli.py bench {shlex.quote(f'{run}/{next(plans)}')} --out {shlex.quote(run)}{_extend(request)}"
-        if request.get("split") is not None
-        else _bench(request, run)
+    names = {text: name for name, text in plan_files(about).items()}
+    lines = dict.fromkeys(
+        _bench(request, run)
+        if request.get("split") is None
+        else _bench_plan(f"{run}/{names[plan_toml(request, about)]}", request, run)
         for request in about.get("asked", [])
-    ]
+    )
     if not lines:
-        lines = [
-            f"python cli.py bench --out {shlex.quote(run)}   # no run.json says with which ladder, methods and "
-            f"edit kinds"
-        ]
+        unknown = "   # no run.json says with which ladder, methods and edit kinds"
+        lines = [f"python cli.py bench --out {shlex.quote(run)}{unknown}"]
     judged = f"--min-known {options['min_known']} --metric {options['metric']}"
     return [*lines, f"python cli.py report {shlex.quote(run)} {judged}"]
+
+
+def _bench_plan(file: str, request: dict, run: str) -> str:
+    return f"python cli.py bench {shlex.quote(file)} --out {shlex.quote(run)}{_extend(request)}"
 
 
 def _bench(request: dict, run: str) -> str:

@@ -32,7 +32,7 @@ from valley.rows.kinds import (
 )
 from valley.rows.pack import pack
 from valley.rows.plan_record import PLAN_FILE, plan_digest, store_plan, stored_plan
-from valley.rows.plan_toml import plan_files, write_plans
+from valley.rows.plan_toml import plan_files, plan_toml, write_plans
 from valley.rows.readings import (
     READINGS_FILE,
     at_best_place,
@@ -107,6 +107,7 @@ __all__ = [
     "picked",
     "plan_digest",
     "plan_files",
+    "plan_toml",
     "preferred",
     "probability_margin",
     "read_readings",

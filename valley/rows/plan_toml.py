@@ -18,14 +18,15 @@ FIRST_RULE = 1  # of the halving, in runs from before rules were recorded
 
 
 def plan_files(about: Mapping) -> dict[str, str]:
-    """Name and text of the plan file of everything that was requested of a run by a plan file, in the order requested.
+    """Name and text of the plan file of everything that was requested of a run by a plan file, in the order requested;
+    what differs only in what a plan file does not state, as the minutes left after an interruption, is written once.
 
     Args:
         about: run.json of the run.
     """
     requests = [one for one in about.get("asked", []) if one.get("split") is not None]
-    rule = about.get("search_rule", FIRST_RULE)
-    return {f"plan{f'-{i}' if i > 1 else ''}.toml": plan_toml(one, rule) for i, one in enumerate(requests, 1)}
+    texts = dict.fromkeys(plan_toml(one, about) for one in requests)
+    return {f"plan{f'-{i}' if i > 1 else ''}.toml": text for i, text in enumerate(texts, 1)}
 
 
 def write_plans(about: Mapping, folder: Path) -> None:
@@ -39,12 +40,9 @@ def write_plans(about: Mapping, folder: Path) -> None:
             write_whole(folder / name, text)
 
 
-def plan_toml(request: Mapping, rule: int) -> str:
-    """One entry of "asked" in run.json as a plan file.
-
-    Args:
-        rule: of the halving search that the run was made by.
-    """
+def plan_toml(request: Mapping, about: Mapping) -> str:
+    """One entry of "asked" in run.json (`about`) as a plan file."""
+    rule = about.get("search_rule", FIRST_RULE)
     values = {name: request[name] for name, silent in SAME.items() if request.get(name, silent) != silent}
     if request.get("settings"):
         values["fast"] = True

@@ -72,7 +72,9 @@ class AnalysisPlan:
     depth: Share = Field(default=0.1, description="least depth of a valley that is of interest, between 0 and 1")
     which: Literal[STRATA] = Field(default="known", description="stratum of cases")  # type: ignore[valid-type]
     min_known: Count = Field(
-        default=50, description="number of cases of the stratum that a rung must have (edits of concepts: 20 at most)"
+        default=50,
+        description="number of cases of the stratum that a rung must have (edits of concepts: 20 at most); a rung of "
+        "fewer than 5 is in no verdict on a shape",
     )
     draws: Count = Field(default=2000, description="draws of each parametric bootstrap")
     bootstrap: Count = Field(default=1000, description="bootstrap draws over cases")

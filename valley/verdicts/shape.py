@@ -6,7 +6,7 @@ python cli.py shape results/demo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from valley.statistics import SHAPES, holm, points
 from valley.verdicts.judge import COLUMNS, NAMED, judge
 from valley.verdicts.verdict import BEST, CONCORDANT, Verdict, verdict
 
+CASES = 5  # that a rung needs to be part of a curve that is judged, however few `min_known` allows: one has no spread
 ABOUT = ("ladder", "edit_kind", "family", "method", "axis", "counted", "grid")
 
 
@@ -67,9 +68,12 @@ def shapes(
     plan = plan or AnalysisPlan()
     scored = available(scored, plan) if isinstance(scored, pd.DataFrame) else scored
     j = scored.column(scored.ruler.name if scored.note and plan.metric == scored.metric else plan.metric)
-    return judged(
-        scored.lines.assign(dev=scored.dev[:, j]), scored.values[:, j], scored.samples[:, :, j], plan, caution, whole
-    )
+    lines, values = scored.lines.assign(dev=scored.dev[:, j]), scored.values[:, j]
+    few = np.isfinite(values) & (lines["n"] < CASES).to_numpy()
+    result = judged(lines, np.where(few, np.nan, values), scored.samples[:, :, j], plan, caution, whole)
+    rungs = lines.loc[few, "rung"].nunique()
+    note = f"{rungs} rung{'s' * (rungs > 1)} of fewer than {CASES} cases not judged"
+    return replace(result, skipped=(*result.skipped, note)) if rungs else result
 
 
 def judged(

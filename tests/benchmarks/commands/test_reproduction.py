@@ -15,6 +15,7 @@ from benchmarks.sweep import Plan, PlanFile, load_plan, overridden
 from valley.report.provenance import commands
 from valley.rows import plan_files
 from valley.rows.plan_toml import SAME
+from valley.scores import AnalysisPlan
 
 USUAL = Plan("demo", ("rome", "memit"), ("fact", "rename"), 7, 3)
 UNUSUAL = Plan(
@@ -59,6 +60,15 @@ def test_the_plan_file_of_a_run_is_its_plan_with_what_flags_changed(name: str, f
     (tmp_path / "plan.toml").write_text(text)
     made = load_plan(tmp_path / "plan.toml")
     assert made.fixed() == plan.fixed() and made.hash == plan.hash and made.title == plan.title
+
+
+def test_a_request_again_with_other_minutes_is_one_plan_file_and_one_command() -> None:
+    request = json.loads(json.dumps(asdict(load_plan("quick"))))
+    again, other = request | {"budget": 0.5}, request | {"seeds": [1]}
+    about = {"asked": [request, again, other, again], "search_rule": 2}
+    assert list(plan_files(about)) == ["plan.toml", "plan-2.toml"]
+    *benches, _ = commands(about, "results/run", asdict(AnalysisPlan()))
+    assert [line.split()[3] for line in benches] == ["results/run/plan.toml", "results/run/plan-2.toml"]
 
 
 def test_every_key_of_a_plan_file_is_written() -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from tests.benchmarks.commands.test_cli import call, refused
 from valley.board import BOARD_COLUMNS, board, format_board, write_board
-from valley.compare import repeat
+from valley.compare import format_repeat, repeat
 from valley.rows import RowsError, read_run
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -81,6 +81,9 @@ def test_rows_that_differ_are_counted() -> None:
     assert done.repeated == (done.difference <= 0.02)
     shorter = repeat(rows, rows.iloc[100:])
     assert shorter.only_first == 100 and not shorter.repeated
+    unfinished = repeat(rows.iloc[100:], rows)
+    assert not unfinished.repeated and "unfinished: its rows are the same again" in format_repeat("run", unfinished)
+    assert "NOT reproduced" in format_repeat("run", shorter)
     assert not repeat(rows, rows.assign(value=1.0, model_hash="x")).repeated
 
 

@@ -20,7 +20,7 @@ from valley.scores.available import available
 from valley.scores.composites import PRIMARY
 from valley.scores.plan import FILE, AnalysisPlan, stored, with_options
 from valley.verdicts.judge import COLUMNS, NAMED
-from valley.verdicts.shape import format_shapes, shapes
+from valley.verdicts.shape import CASES, format_shapes, shapes
 from valley.verdicts.verdict import BEST, INCONCLUSIVE, NO_VALLEY, verdict
 
 VALLEY = [0.8, 0.78, 0.6, 0.35, 0.3, 0.4, 0.62, 0.78, 0.8]
@@ -106,6 +106,16 @@ def test_whole_runs():
     assert alone.verdicts["toy", "fact"].outcome == INCONCLUSIVE and alone.tests["bound"].isna().all()
     assert format_shapes(result).count("\n") > 5 and "?" in format_shapes(alone)
     assert json.loads(json.dumps(result.as_json(), allow_nan=False))["verdicts"][0]["outcome"] == "valley"
+
+
+def test_rungs_of_few_cases_are_not_judged_however_few_the_plan_allows():
+    """Of one case a rung all draws of the bootstrap are the same, so that any curve was a shape without error."""
+    rows = seeded(VALLEY)
+    few = rows[rows["case"].isin(rows["case"].unique()[: CASES - 1])]
+    result = shapes(few, replace(PLAN, min_known=1))
+    assert result.verdicts["toy", "fact"].outcome == INCONCLUSIVE and result.tests.empty
+    assert result.skipped[-1] == f"18 rungs of fewer than {CASES} cases not judged"
+    assert format_shapes(result).endswith(result.skipped[-1])
 
 
 def test_axes_that_are_not_stated_or_order_the_sizes_otherwise_do_not_count():
