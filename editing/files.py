@@ -14,12 +14,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from editing.cache import cache_root
 from editing.errors import BadData
 
 
 @contextmanager
-def _refused_writing(path: Path) -> Iterator[None]:
-    """A failure to write in the body as a BadData that names `path`."""
+def writing(path: Path) -> Iterator[None]:
+    """A failure to write in the body is a BadData that names `path`, the reason and what to do."""
     try:
         yield
     except Exception as error:
@@ -27,7 +28,8 @@ def _refused_writing(path: Path) -> Iterator[None]:
         if not isinstance(error, OSError) and type(error).__name__ != "SafetensorError":
             raise
         reason = getattr(error, "strerror", None) or str(error)
-        raise BadData(f"{path}: cannot write there ({reason}); choose another folder or free space") from error
+        remedy = "set VALLEY_CACHE to another folder" if path.is_relative_to(cache_root()) else "choose another folder"
+        raise BadData(f"{path}: cannot write there ({reason}); {remedy} or free space") from error
 
 
 @contextmanager
@@ -37,7 +39,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
     Raises:
         BadData: the folder cannot be made or written to, or the disk is full.
     """
-    with _refused_writing(path):
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
         os.close(handle)
@@ -90,10 +92,8 @@ def made_folder(path: Path) -> Path:
     Raises:
         BadData: it cannot be made.
     """
-    try:
+    with writing(path):
         path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BadData(f"{path}: cannot write there ({error.strerror}); choose another folder") from error
     return path
 
 
@@ -106,7 +106,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     Raises:
         BadData: the parent cannot be made or written to, or the disk is full.
     """
-    with _refused_writing(path):
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
         try:
@@ -119,6 +119,25 @@ def atomic_folder(path: Path) -> Iterator[Path]:
                     raise
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """One process at a time is in the body, which makes `folder`; the others wait. The lock file lies beside it.
+
+    Raises:
+        BadData: the parent cannot be made or written to.
+    """
+    from filelock import FileLock
+
+    with writing(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder.parent / f".{folder.name}.lock")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def canonical(value: object) -> str:

@@ -15,6 +15,12 @@ SECONDS_BETWEEN_LINES = 30.0
 LINE = "{desc}{n_fmt} of {total_fmt} {unit}, {elapsed} elapsed, about {remaining} left{postfix}"
 
 
+def announce(line: str) -> None:
+    """A line about what is being done, on stderr; nothing when quiet."""
+    if not QUIET.get():
+        print(line, file=sys.stderr)
+
+
 class _Lines:
     """A text stream that ends every update of a progress bar with a line break instead of overwriting it."""
 

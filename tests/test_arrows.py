@@ -31,7 +31,6 @@ editing.run | editing.text | editing.export
 editing.delta
 editing.model
 editing.references
-editing.cache
 valley.calibration
 valley.compare | valley.proof | valley.board
 valley.report
@@ -42,7 +41,7 @@ valley.scores
 valley.rows
 valley.statistics
 editing.files | editing.plugins
-editing.errors | editing.seeds | editing.progress | editing.lazy
+editing.errors | editing.seeds | editing.progress | editing.lazy | editing.cache
 """
 LEVEL = {
     room.strip(): level

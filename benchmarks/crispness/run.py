@@ -3,7 +3,6 @@ table."""
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from editing.errors import BadData, UserError
 from editing.files import atomic_file, made_folder
 from editing.lazy import pandas as pd
 from editing.model import LanguageModel
+from editing.progress import announce
 
 VERSION = 1  # raise it when the same model would give other rows than before
 SHOWN = (*MEASURES, "align_rank", "patch_nats")
@@ -54,7 +54,7 @@ def run_crispness(
     out: Path | None = None,
     device: str | None = None,
     setup: Setup | None = None,
-    say: Callable[[str], None] | None = None,
+    say: Callable[[str], None] = announce,
     file: str | Path = "",
 ) -> Crispness:
     """Measure every rung of a ladder, or one model.
@@ -63,7 +63,7 @@ def run_crispness(
         file: of one's own concepts in two languages, instead of the suite.
         name: a ladder's name or file, or a model reference. rungs: only these of the ladder.
         out: folder for crispness.csv and crispness.png, made if need be; None writes nothing.
-        say: called with one line per rung; None writes it to stderr.
+        say: called with one line per rung.
 
     Raises:
         UserError: no such ladder, rung, model or concept; the folder cannot be written. Before any work where it can
@@ -75,7 +75,6 @@ def run_crispness(
     chosen, skipped = choose_rungs(name, rungs)
     if out is not None:
         made_folder(out)
-    say = say or (lambda line: print(line, file=sys.stderr))
     frames, failed = [], []
     began = time.perf_counter()
     for i, rung in enumerate(chosen, 1):

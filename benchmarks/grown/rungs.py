@@ -21,8 +21,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock
-
 from benchmarks.grown.corpus import Corpus, make_corpus
 from benchmarks.grown.frequency import extremes, frequencies
 from benchmarks.grown.recall import measure_recall
@@ -30,8 +28,8 @@ from benchmarks.grown.recipe import Recipe
 from benchmarks.grown.resume import EVERY, StateFile
 from benchmarks.grown.spec import ARCHITECTURES, KNOWN, RungSpec, build
 from editing.cache import cache_root
-from editing.errors import BadData, BadModel
-from editing.files import atomic_folder
+from editing.errors import BadModel
+from editing.files import atomic_folder, locked
 from editing.lazy import torch, transformers
 from editing.progress import progress as progress_bar
 from editing.references import CARD, quiet_transformers
@@ -109,19 +107,10 @@ def grow(
     specs = [spec, *([replace(run, step=step) for step in run.checkpoints] if checkpoints else ())]
     if all(place.has(one) for one in specs):
         return place.folder(spec)
-    try:
-        place.root.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(place.root / f".{place.folder(run).name}.lock")
-        lock.acquire()
-    except OSError as error:
-        raise BadData(
-            f"{place.folder(run)}: cannot write there ({error.strerror}); choose another cache folder or free space"
-        ) from error
-    with lock:
+    with locked(place.folder(run)):
         if not all(place.has(one) for one in specs):
             place.sweep()
             _train(place, checkpoints or bool(spec.step), progress, torch.device(device), every)
-        lock.release()
     return place.folder(spec)
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from benchmarks.ladders.ladder import load_ladder
 from editing.errors import BadData
 from editing.files import atomic_file, atomic_folder
 from editing.lazy import torch, transformers
+from editing.progress import announce
 from editing.references import CARD, quiet_transformers
 
 LADDER = "ladder.toml"
@@ -31,7 +31,7 @@ def export_ladder(
     out: Path,
     rungs: Sequence[str] = (),
     seeds: Sequence[int] = (),
-    say: Callable[[str], None] | None = None,
+    say: Callable[[str], None] = announce,
 ) -> tuple[Path, ...]:
     """Write the grown rungs of ladder `name` into folders of `out`, and `out`/ladder.toml that lists them.
 
@@ -48,7 +48,6 @@ def export_ladder(
     chosen = [(rung, spec) for rung, spec in grown_rungs(name, rungs) if not seeds or spec.seed in seeds]
     if not chosen:
         raise BadData(f"ladder {name}: no grown rung is left to export; ask for other --rungs or --seeds")
-    say = say or (lambda line: print(line, file=sys.stderr))
     folders, entries = [], [f"title = {json.dumps(title + '; trained, rounded to bfloat16', ensure_ascii=False)}"]
     for i, (rung, spec) in enumerate(chosen, 1):
         say(f"rung {i} of {len(chosen)}: {rung.name}")

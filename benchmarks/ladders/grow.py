@@ -6,7 +6,6 @@ same weights.
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +14,7 @@ from pathlib import Path
 from benchmarks.grown import RungSpec, grow, read_card
 from benchmarks.ladders.ladder import Rung, choose_rungs
 from editing.errors import BadData, UserError
+from editing.progress import announce
 
 PREFIX = "grown:"
 TOKEN_COST = 50_000  # measured on two cores: 1x32 to 8x384 take 12 to 430 microseconds a token
@@ -40,7 +40,7 @@ def grow_ladder(
     *,
     checkpoints: bool = False,
     cache: Path | None = None,
-    say: Callable[[str], None] | None = None,
+    say: Callable[[str], None] = announce,
 ) -> GrownTable:
     """Grow the rungs of `name` that are not there yet.
 
@@ -48,14 +48,13 @@ def grow_ladder(
         name: a ladder's name or file, or a model reference `grown:...`. rungs: only these of the ladder.
         seeds: grow every rung with these seeds instead of its own.
         checkpoints: keep the models along each training as well.
-        say: called with one line per rung, with an estimate of what is left; None writes it to stderr.
+        say: called with one line per rung, with an estimate of what is left.
 
     Raises:
         UserError: no such ladder or rung, or none of them is grown here.
     """
     chosen = [spec for _, spec in grown_rungs(name, rungs)]
     names = list(dict.fromkeys(_seeded(spec, seed) for spec in chosen for seed in (seeds or (None,))))
-    say = say or (lambda line: print(line, file=sys.stderr))
     sizes = [_work(name) for name in names]
     records, failed = [], []
     began, done = time.perf_counter(), 0.0

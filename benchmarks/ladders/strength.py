@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import log10, nan
@@ -12,6 +11,7 @@ from benchmarks.ladders.ladder import Rung, choose_rungs
 from benchmarks.measure import known_rates, open_model, strength, text_bits_per_byte
 from benchmarks.models import training_tokens
 from editing.errors import BadData, UserError
+from editing.progress import announce
 
 
 @dataclass(frozen=True)
@@ -33,21 +33,20 @@ def ladder_strength(
     rungs: Sequence[str] = (),
     device: str | None = None,
     text: Path | None = None,
-    say: Callable[[str], None] | None = None,
+    say: Callable[[str], None] = announce,
 ) -> StrengthTable:
     """Measure (or read from the cache) the strength of every rung.
 
     Args:
         name: a ladder's name or file, or a model reference. rungs: only these of the ladder.
         text: a UTF-8 file whose bits per byte are measured as well.
-        say: called with one line per rung; None writes it to stderr.
+        say: called with one line per rung.
 
     Raises:
         UserError: no such ladder, rung or file; a single model that cannot be loaded.
     """
     chosen, skipped = choose_rungs(name, rungs)
     own = None if text is None else _read(text)
-    say = say or (lambda line: print(line, file=sys.stderr))
     records, failed = [], []
     for i, rung in enumerate(chosen, 1):
         if len(chosen) > 1:

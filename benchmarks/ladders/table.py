@@ -7,7 +7,6 @@ read against.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from benchmarks.ladders.strength import rung_strength
 from benchmarks.world import LANGS
 from editing.files import atomic_file
 from editing.lazy import pandas as pd
+from editing.progress import announce
 
 STRENGTH = (
     "bits_per_byte_world_en",
@@ -40,7 +40,7 @@ def ladder_table(
     name: str,
     rungs: Sequence[str] = (),
     device: str | None = None,
-    say: Callable[[str], None] | None = None,
+    say: Callable[[str], None] = announce,
 ) -> pd.DataFrame:
     """One row per grown rung of ladder `name`; rungs that are not there yet are grown.
 
@@ -52,7 +52,6 @@ def ladder_table(
         UserError: no such ladder or rung, or none of them is grown here.
     """
     chosen = grown_rungs(name, rungs)
-    say = say or (lambda line: print(line, file=sys.stderr))
     records = []
     for i, (rung, spec) in enumerate(chosen, 1):
         say(f"rung {i} of {len(chosen)}: {rung.name}")

@@ -41,6 +41,7 @@ from editing.files import atomic_file
 from editing.lazy import pandas as pd
 from editing.methods import make_method
 from editing.model import LanguageModel, format_plan, hash_weights
+from editing.progress import announce
 from editing.stats import CORPUS, refuse_missing_corpus
 from editing.text import edit_set
 from valley.rows import picked, written
@@ -179,7 +180,7 @@ def run_edit(
         cases = in_chat(lm, cases, chat)
         requests = [case.request for case in cases]
         lm, plan = planned(lm, [editor], requests)
-        print(format_plan(plan), file=sys.stderr)
+        announce(format_plan(plan))
         whole = lm.weight_hash
     with watch("ask_before"):
         base = measure_base(lm, cases)

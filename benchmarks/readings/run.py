@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -27,6 +26,7 @@ from editing.cache import cache_root
 from editing.errors import BadData, BadRequest, UserError
 from editing.files import atomic_file, made_folder
 from editing.lazy import pandas as pd
+from editing.progress import announce
 from valley.rows import READINGS_FILE, at_highest, interval_over_entities, read_readings
 
 NO_LAYER = -2  # stands for "no layer" in tables grouped by it; -1 is the embedding
@@ -108,7 +108,7 @@ def run_readings(
     out: Path | None = None,
     device: str | None = None,
     seed: int = 0,
-    say: Callable[[str], None] | None = None,
+    say: Callable[[str], None] = announce,
 ) -> Read:
     """Make `readings` of every rung of a ladder, or of one model. What was read before comes from the cache.
 
@@ -117,7 +117,7 @@ def run_readings(
         data: see `ravel_of`. limit: facts per relation of the world, or entities per attribute that the model knows; 0
             means the default. relations: only facts of these, of RAVEL attributes; empty means all.
         out: folder of readings.csv; rows of other rungs and readings that it already holds stay.
-        say: called with one line per rung; None writes it to stderr.
+        say: called with one line per rung.
 
     Raises:
         UserError: no such ladder, rung, relation or data; a folder that cannot be written; before any work where
@@ -131,7 +131,6 @@ def run_readings(
         ravel = replace(ravel, templates={name: ravel.templates[name] for name in relations})
     if ravel is not None and (other := [one.name for one in readings if one.world_only]):
         raise BadRequest(f"reading {other[0]} asks about the world's concepts only; leave it out, or use --data world")
-    say = say or (lambda line: print(line, file=sys.stderr))
     tables, seconds, found, failed = [], [], [], []
     file = None if out is None else made_folder(out) / READINGS_FILE
     for number, rung in enumerate(chosen, 1):

@@ -37,7 +37,7 @@ from editing.files import canonical, digest
 from editing.lazy import pandas as pd
 from editing.methods import make_method
 from editing.model import check_device, format_plan, hash_weights, weight_versions
-from editing.progress import progress
+from editing.progress import QUIET, progress
 from valley.rows import run_record, store_plan, to_frame
 
 REASON_LENGTH = 300
@@ -108,7 +108,7 @@ class _Sweep:
         watch: Watch,
     ) -> None:
         self.plan, self.device, self.quiet, self.verbose, self.retry = plan, device, quiet, verbose, retry
-        self.watch = watch
+        self.watch, self.silent = watch, quiet or QUIET.get()  # what is left out is said under -q too
         check_device(device)
         with watch("cases"):
             about = run_record(out)
@@ -203,7 +203,7 @@ class _Sweep:
                     needed = (*missing, *soon) if missing else ()
                     prepare([task for task in needed if task.cell.seed == seed], tasks_of_seed)
                 note = tasks_of_seed.statistics.format()
-                if note and note not in reported and not self.quiet:
+                if note and note not in reported and not self.silent:
                     reported.add(note)
                     bar.write(f"{rung.name} {note}", file=sys.stderr)
             soon = [] if missing else soon
@@ -223,7 +223,7 @@ class _Sweep:
         """Keep in run.json, and say, how far the bfloat16 copy is from the model."""
         agreement = half_agreement(loaded.lm)
         self.store.note(agreement={loaded.lm.name: asdict(agreement)})
-        if not self.quiet:
+        if not self.silent:
             bar.write(f"{loaded.lm.name}: {agreement.line()}", file=sys.stderr)
 
     def _check_weights(self, loaded: Loaded, method: str) -> None:
@@ -308,7 +308,7 @@ class _Sweep:
         ]
         before = next(iter(seeds.values())).lm
         lm, plan = planned(before, methods, requests, self.plan.evaluation is not None)
-        if not self.quiet and not reported:
+        if not self.silent and not reported:
             reported.add(f"{missing[0].cell.rung} {format_plan(plan)}")
             bar.write(*reported, file=sys.stderr)
         if lm is not before:

@@ -18,7 +18,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from editing.errors import BadData, BadModel
-from editing.files import atomic_folder
+from editing.files import atomic_folder, locked
 from editing.references.folder import sha256_of
 from editing.references.quiet import quiet_transformers, ticking
 
@@ -143,24 +143,14 @@ def converted(
         BadModel: bytes that differ from `sha256`, a damaged copy, an architecture transformers cannot read.
         BadData: the cache cannot be written.
     """
-    from filelock import FileLock
-
     folder = cached_folder(name, sha256, cache)
     if not folder.is_dir():
-        try:
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(folder.parent / f".{folder.name}.lock")
-            lock.acquire()
-        except OSError as error:
-            raise BadData(f"{folder.parent}: cannot write there ({error.strerror}); set VALLEY_CACHE") from error
-        try:
+        with locked(folder):
             if not folder.is_dir():
                 for leftover in folder.parent.glob(f".{folder.name}.*.tmp"):  # of a killed conversion
                     shutil.rmtree(leftover, ignore_errors=True)
                 _convert(label, sha256, folder, assemble, show)
                 return folder
-        finally:
-            lock.release()
     _verify(label, folder)
     return folder
 
@@ -191,7 +181,6 @@ def _convert(label: str, sha256: str, folder: Path, assemble: Callable[[Path], P
 
 def _read_and_save(label: str, path: Path, header: Header, folder: Path) -> None:
     import torch
-    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
     from transformers.modeling_gguf_pytorch_utils import GGUF_SUPPORTED_ARCHITECTURES
 
@@ -214,11 +203,8 @@ def _read_and_save(label: str, path: Path, header: Header, folder: Path) -> None
             first = str(error).strip().splitlines()[:1] or [type(error).__name__]
             raise BadModel(f"{label}: transformers cannot read this GGUF ({first[0]:.160}); use safetensors") from error
         module.config._name_or_path = ""
-        try:
-            module.save_pretrained(folder)
-            tokenizer.save_pretrained(folder)
-        except SafetensorError as error:
-            raise BadData(f"{folder.parent}: cannot write there ({error}); free space or set VALLEY_CACHE") from error
+        module.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
 
 
 @contextmanager

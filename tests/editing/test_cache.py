@@ -10,6 +10,8 @@ from platformdirs import user_cache_path
 
 from editing import cache
 from editing.cache import PARTS, SOURCE, cache_root, clear_cache, main
+from editing.errors import BadData
+from editing.files import made_folder
 
 NAMES = ("VALLEY_CACHE", "EDITBENCH_CACHE")
 
@@ -70,3 +72,13 @@ def test_every_folder_of_the_cache_is_known():
     )
     named = set(re.findall(r"cache_root\(\)\)? / \"(\w+)\"", text)) | {"models"}
     assert named == set(PARTS)
+
+
+def test_a_cache_that_cannot_be_written_names_the_variable_and_another_folder_does_not(tmp_path, monkeypatch):
+    monkeypatch.setenv("VALLEY_CACHE", str(tmp_path / "cache"))
+    for part in ("cache", "out"):
+        (tmp_path / part).write_text("a file, no folder")
+    with pytest.raises(BadData, match=r"cannot write there \(.*\); set VALLEY_CACHE to another folder or free space"):
+        made_folder(tmp_path / "cache" / "models")
+    with pytest.raises(BadData, match=r"cannot write there \(.*\); choose another folder or free space"):
+        made_folder(tmp_path / "out" / "run")

@@ -10,10 +10,11 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from editing.files import atomic_file
+from editing.files import atomic_file, writing
 from valley.rows.run import RowsError
 
 PLAN_FILE = "analysis_plan.json"
@@ -36,18 +37,15 @@ def store_plan(run: Path, fields: Mapping[str, Any]) -> bool:
     text = json.dumps({"sha256": plan_digest(fields), "plan": dict(fields)}, indent=2) + "\n"
     own = path.with_name(f".{PLAN_FILE}.{os.getpid()}")
     try:
-        with atomic_file(own) as temporary:
-            temporary.write_text(text, encoding="utf-8")
-        os.link(own, path)  # fails where another process has just written one
-    except FileExistsError:
-        return False
-    except OSError as error:
-        raise RowsError(
-            f"{path}: cannot write there ({error.strerror}); choose another folder or free space"
-        ) from error
+        with writing(path):
+            with atomic_file(own) as temporary:
+                temporary.write_text(text, encoding="utf-8")
+            with suppress(FileExistsError):  # another process has just written one
+                os.link(own, path)
+                return True
     finally:
         own.unlink(missing_ok=True)
-    return True
+    return False
 
 
 def stored_plan(run: Path) -> tuple[dict[str, Any], str] | None:

@@ -6,7 +6,6 @@ The edits are those of a sweep (`Method.each`, evaluated through hooks), so the 
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -34,6 +33,7 @@ from editing.eval import AUTO, at_dose, check_dose
 from editing.lazy import pandas as pd
 from editing.methods import make_method, taken_by, takers
 from editing.model import format_plan
+from editing.progress import announce
 from editing.stats import CORPUS, refuse_missing_corpus
 
 STEERING = "steer"
@@ -152,7 +152,7 @@ def run_retarget(
     model = reference if isinstance(reference, OpenModel) else OpenModel(reference, device)
     lm = model()
     lm, plan = planned(lm, methods, [panel.case.request])
-    print(format_plan(plan), file=sys.stderr)
+    announce(format_plan(plan))
     base = measure_base(lm, [panel.case])
     statistics = statistics_of(lm, seed, corpus)
     deltas, made = [], []

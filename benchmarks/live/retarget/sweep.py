@@ -9,7 +9,6 @@ The same command goes on where it was stopped: a rung whose file says the same r
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,8 +23,9 @@ from benchmarks.live.retarget.table import cell, with_interval
 from benchmarks.world import Knowledge
 from editing.errors import BadData, UserError
 from editing.eval import AUTO, check_dose
-from editing.files import atomic_file, canonical
+from editing.files import atomic_file, canonical, made_folder
 from editing.lazy import pandas as pd
+from editing.progress import announce
 from editing.stats import CORPUS, refuse_missing_corpus
 
 VERSION = 2  # raise it when the same model would give other lines than before
@@ -61,7 +61,7 @@ def sweep_retarget(
     corpus: str = CORPUS,
     out: Path | None = None,
     rungs: Sequence[str] = (),
-    say: Callable[[str], None] | None = None,
+    say: Callable[[str], None] = announce,
     known: Knowledge | None = None,
     dose: str | float = AUTO,
 ) -> Sweep:
@@ -69,7 +69,7 @@ def sweep_retarget(
 
     Args:
         out: folder of the sweep; None keeps nothing. rungs: only these.
-        say: called with one line per rung; None writes it to stderr.
+        say: called with one line per rung.
         known: the concepts, of a file of one's own; None takes those of the suite.
         dose: as in `run_retarget`.
 
@@ -77,7 +77,6 @@ def sweep_retarget(
         UserError: no such ladder, rung, concept, method or setting; a folder of another request or that cannot be
             written. Before any work.
     """
-    say = say or (lambda line: print(line, file=sys.stderr))
     chosen, skipped = choose_rungs(ladder, rungs)
     panel = retarget_panel(a, b, seed, known)
     refuse_missing_corpus(corpus)
@@ -138,10 +137,7 @@ def _rung_file(out: Path, rung: Rung) -> Path:
 
 def _finished(out: Path, rungs: Sequence[Rung], about: dict) -> dict[str, list[dict]]:
     """Rung name -> its lines, of the rungs that are there; the folder can be written to."""
-    try:
-        (out / "rungs").mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BadData(f"{out}: cannot write there ({error.strerror}); choose another folder") from error
+    made_folder(out / "rungs")
     there = {}
     for rung in rungs:
         path = _rung_file(out, rung)
