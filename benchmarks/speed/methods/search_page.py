@@ -118,8 +118,9 @@ def verdicts(table: pd.DataFrame, search: pd.DataFrame, default: str) -> list[st
             lines.append(f"- `{method}` ({'; '.join(places)}): {known.get(kind, {}).get(method, OPEN)}")
         lines += [""] if where[kind] else []
     if where["chance"]:
-        places = "; ".join(f"`{method}` {', '.join(places)}" for method, places in sorted(where["chance"].items()))
-        lines += [f"The best of the search is not more than {SLACK:.2f} better on other facts: {places}.", ""]
+        lines += ["## Searches whose best is chance", ""]
+        lines += [f"Better than the default where it was chosen, and by at most {SLACK:.2f} on other facts:", ""]
+        lines += [f"- `{method}` ({'; '.join(places)})" for method, places in sorted(where["chance"].items())] + [""]
     return lines
 
 
