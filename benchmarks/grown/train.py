@@ -11,7 +11,7 @@ there are.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
@@ -236,17 +236,15 @@ class Trainer:
             loss = SlicedLoss.apply(flat, self.head, labels[keep], self.dtype) / count
             return loss.detach(), torch.autograd.grad(loss, self.parameters)
 
-    def step(self, pool: ThreadPoolExecutor) -> float:
+    def step(self, each: Callable[..., Iterable]) -> float:
+        """One update; the loss. `each` calls a function with every item of a list, as `map` does."""
         batch = next(self.batches)
         count = int((batch[:, 1:] >= 0).sum())
-        parts = list(
-            pool.map(
-                lambda part: self._gradients(part, count), [b for b in np.array_split(batch, self.shards) if len(b)]
-            )
-        )
+        shards = [shard for shard in np.array_split(batch, self.shards) if len(shard)]
+        parts = list(each(lambda shard: self._gradients(shard, count), shards))
         grads = [torch.stack(same).sum(0) for same in zip(*[slopes for _, slopes in parts], strict=True)]
         pace = self.recipe.pace(self.done)
-        list(pool.map(lambda update: update(grads, pace), self.updates))
+        list(each(lambda update: update(grads, pace), self.updates))
         self.done += 1
         self.seen += count
         return float(sum(loss for loss, _ in parts))
@@ -302,7 +300,7 @@ class Trainer:
             ThreadPoolExecutor(self.shards, initializer=lambda: torch.set_num_threads(1)) as pool,
         ):
             while self.done < total:
-                self.since.append(self.step(pool))
+                self.since.append(self.step(pool.map if self.shards > 1 else map))
                 if self.done % every == 0 or self.done == total:
                     self.log.append((self.done, sum(self.since) / len(self.since)))
                     self.since = []
