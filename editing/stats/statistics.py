@@ -254,8 +254,8 @@ class ModelStatistics:
     def spectrum(self, site: Site) -> tuple[torch.Tensor, torch.Tensor]:
         """Eigenvalues (d_in,), ascending, and eigenvectors (d_in, d_in) of C as it is, without the ridge; float64.
 
-        They are on the device where the model runs, and on disk beside C, whose decomposition takes minutes where d_in
-        is ten thousand.
+        The vectors are on the device where the model runs, the values on the CPU, both on disk beside C, whose
+        decomposition takes minutes where d_in is ten thousand.
         """
         if site.path not in self._spectra:
             refuse_few_tokens(site, self.covariance(site), self.corpus)
@@ -270,7 +270,7 @@ class ModelStatistics:
                         tensor_files.save_file(
                             {"values": stored[0].cpu(), "vectors": stored[1].cpu().contiguous()}, temporary
                         )
-            self._spectra[site.path] = stored[0].to(self._device), stored[1].to(self._device)
+            self._spectra[site.path] = stored[0].cpu(), stored[1].to(self._device)
         return self._spectra[site.path]
 
     @property

@@ -31,12 +31,15 @@ class Running:
 
         The authors add n times the unbiased variance of the new rows where Welford's rule has n - 1 times.
         """
-        rows = rows.double()
-        n, count = len(rows), self.count + len(rows)
-        shift = rows.mean(0) - self.mean
-        own = ((rows - rows.mean(0)) ** 2).sum(0) * (n / (n - 1) if as_published and n > 1 else 1)
-        squares = self.squares + own + shift**2 * self.count * n / count
-        return Running(count, self.mean + shift * n / count, squares)
+        rows, n = rows.double(), len(rows)
+        squares = ((rows - rows.mean(0)) ** 2).sum(0) * (n / (n - 1) if as_published and n > 1 else 1)
+        return self.joined(Running(n, rows.mean(0), squares))
+
+    def joined(self, other: Running) -> Running:
+        """Of the features of both (Chan, Golub and LeVeque 1983)."""
+        count, shift = self.count + other.count, other.mean - self.mean
+        squares = self.squares + other.squares + shift**2 * self.count * other.count / count
+        return Running(count, self.mean + shift * other.count / count, squares)
 
     def normalised(self, rows: torch.Tensor) -> torch.Tensor:
         deviation = (self.squares / max(self.count - 1, 1)).sqrt()
@@ -55,6 +58,11 @@ class Features:
     def together(cls, parts: Sequence[Features]) -> Features:
         """The rows of all `parts`."""
         return cls(*(torch.cat([getattr(p, f.name) for p in parts]) for f in fields(cls)))
+
+    def apart(self, counts: Sequence[int]) -> list[Features]:
+        """The first `counts[0]` rows, the next `counts[1]`, and so on."""
+        parts = zip(*(getattr(self, f.name).split(list(counts)) for f in fields(self)), strict=True)
+        return [Features(*one) for one in parts]
 
     @property
     def reached(self) -> torch.Tensor:

@@ -88,8 +88,16 @@ class UltraEdit(Spanning):
         return super().placement(lm, replace(request, lookup=self.lookup or "last"))
 
     def each(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> list[Delta]:
-        fresh = self._warm(lm, self._edited(lm, requests))
-        return [self._turn(lm, [r], statistics, fresh)[0] for r in requests]
+        """Each a turn of its own, after the warm-up alone; all are read together."""
+        known = self._warm(lm, self._edited(lm, requests), statistics)
+        contexts = self.contexts(lm, requests, statistics)
+        read = self._read(lm, requests, contexts, [self._shares([one])[0] for one in contexts])
+        counts = [sum(len(p.target) if self.lookup is None else 1 for p in one.prompts) for one in contexts]
+        apart = {site: features.apart(counts) for site, features in read.items()}
+        return [
+            self._turn(lm, [one], {site: parts[i] for site, parts in apart.items()}, statistics, known)[0]
+            for i, one in enumerate(requests)
+        ]
 
     def __call__(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> Delta:
         """One turn with all requests."""
@@ -99,23 +107,37 @@ class UltraEdit(Spanning):
         self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics, memory: Any = None
     ) -> tuple[Delta, Any]:
         """`memory`: of the turns before; a site that appears later starts with its own warm-up."""
+        if not requests:
+            raise BadRequest(f"method {self.name}: no request in the batch; give at least one")
         known = memory or Memory({}, {})
         new = [site for site in self._edited(lm, requests) if site.path not in known.scales]
-        return self._turn(lm, requests, statistics, self._warm(lm, new, known))
+        contexts = self.contexts(lm, requests, statistics)
+        read = self._read(lm, requests, contexts, self._shares(contexts))
+        return self._turn(lm, requests, read, statistics, self._warm(lm, new, statistics, known))
 
     def _edited(self, lm: LanguageModel, requests: Sequence[EditRequest]) -> list[Site]:
         places = [self.placement(lm, r) for r in requests]
         return list(dict.fromkeys(lm.site(p.site, layer) for p in places for layer in p.layers))
 
+    def _read(
+        self,
+        lm: LanguageModel,
+        requests: Sequence[EditRequest],
+        contexts: Sequence[Contexts],
+        shares: Sequence[Sequence[float]],
+    ) -> dict[Site, Features]:
+        where = "target" if self.lookup is None else "lookup"
+        return read_features(lm, contexts, self._edited(lm, requests), shares, where)
+
     def _turn(
-        self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics, known: Memory
+        self,
+        lm: LanguageModel,
+        requests: Sequence[EditRequest],
+        features: Mapping[Site, Features],
+        statistics: ModelStatistics,
+        known: Memory,
     ) -> tuple[Delta, Memory]:
         """The change for all `requests`, and the statistics with their features, which are added first."""
-        if not requests:
-            raise BadRequest(f"method {self.name}: no request in the batch; give at least one")
-        contexts = self.contexts(lm, requests, statistics)
-        where = "target" if self.lookup is None else "lookup"
-        features = read_features(lm, contexts, self._edited(lm, requests), self._shares(contexts), where)
         if not any(bool(rows.reached.any()) for rows in features.values()):
             raise Unreachable(
                 f"request {requests[0].id!r}: no token of the target depends on the edited maps at the key's token, so "
@@ -161,9 +183,11 @@ class UltraEdit(Spanning):
         inner = key @ key.T + self.ridge * square * torch.eye(len(key), dtype=torch.float64)
         return LowRank(value_ND.T.float().contiguous(), torch.linalg.solve(inner, key).T.float().contiguous())
 
-    def _warm(self, lm: LanguageModel, sites: Sequence[Site], known: Memory | None = None) -> Memory:
-        """`known` with the statistics of `sites` from texts of the model itself, in which each token but the first is a
-        target.
+    def _warm(
+        self, lm: LanguageModel, sites: Sequence[Site], statistics: ModelStatistics, known: Memory | None = None
+    ) -> Memory:
+        """`known` with the statistics of `sites` from texts of the unedited model, in which each token but the first is
+        a target; their sums are kept with the model's statistics.
 
         The first is predicted from the separator, an attention sink whose state would swamp the statistics.
         """
@@ -171,16 +195,32 @@ class UltraEdit(Spanning):
         running, scales = dict(known.running), dict(known.scales)
         if not self.warmup or not sites:
             return Memory(running, scales | {site.path: Scale() for site in sites})
-        drawn = sample_tokens(lm, self.warmup, WARMUP_LENGTH, seed=self.seed).tolist()
-        head = tuple(lm.prefix_ids) or (lm.pad_id,)
-        texts = [
-            Contexts(str(i), (Prompt((*head, *row[:-1]), len(head), len(head) + 1, tuple(row[1:])),), 1, None)
-            for i, row in enumerate(drawn)
-        ]
-        # the summed loss of a text, so that a token's gradient is as long as that of a target of one token
-        for site, features in read_features(lm, texts, sites, [[1.0]] * len(texts), "target").items():
+        key = f"{[site.path for site in sites]} {self.warmup} {WARMUP_LENGTH} {self.seed} {lm.prefix_ids}"
+        kept = statistics.keep("ultraedit", key, lambda: self._warm_up(lm, sites))
+        for site in sites:
+            count, rms, square = kept[f"{site.path} numbers"].tolist()
+            own = Running(int(count), kept[f"{site.path} mean"], kept[f"{site.path} squares"])
             shape = (site.d_in, site.size)
-            running[shape] = running.get(shape, Running.empty(sum(shape))).updated(features.both())
-            rms = float(features.output.double().square().mean().sqrt())
-            scales[site.path] = Scale(rms, float(features.key.double().square().sum(1).mean()))
+            running[shape] = running.get(shape, Running.empty(sum(shape))).joined(own)
+            scales[site.path] = Scale(rms, square)
         return Memory(running, scales)
+
+    def _warm_up(self, lm: LanguageModel, sites: Sequence[Site]) -> dict[str, torch.Tensor]:
+        """Of every site: mean and squares of its features, and their number beside the units of `Scale`."""
+        with lm.unedited():
+            drawn = sample_tokens(lm, self.warmup, WARMUP_LENGTH, seed=self.seed).tolist()
+            head = tuple(lm.prefix_ids) or (lm.pad_id,)
+            texts = [
+                Contexts(str(i), (Prompt((*head, *row[:-1]), len(head), len(head) + 1, tuple(row[1:])),), 1, None)
+                for i, row in enumerate(drawn)
+            ]
+            # the summed loss of a text, so that a token's gradient is as long as that of a target of one token
+            read = read_features(lm, texts, sites, [[1.0]] * len(texts), "target")
+        tensors = {}
+        for site, features in read.items():
+            own = Running.empty(site.d_in + site.size).updated(features.both())
+            rms = float(features.output.double().square().mean().sqrt())
+            square = float(features.key.double().square().sum(1).mean())
+            tensors[f"{site.path} mean"], tensors[f"{site.path} squares"] = own.mean, own.squares
+            tensors[f"{site.path} numbers"] = torch.tensor([own.count, rms, square], dtype=torch.float64)
+        return tensors

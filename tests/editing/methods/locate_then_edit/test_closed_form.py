@@ -221,6 +221,19 @@ def test_ultraedit(family: str) -> None:
         agree(delta, slow.ultraedit(lm, [request], method)[0])
 
 
+def test_the_warm_up_of_ultraedit_is_made_once_and_edits_are_read_together(tmp_path: Path) -> None:
+    lm, passes = model("gpt2"), []
+    handle = lm.module.register_forward_pre_hook(lambda *_: passes.append(1))
+    method, statistics = make_method("ultraedit", warmup=4), ModelStatistics(lm, tmp_path, "identity")
+    counts = []
+    for requests in (REQUESTS[:1], REQUESTS[:1], REQUESTS[:3]):
+        passes.clear()
+        deltas = method.each(lm, requests, statistics)
+        counts.append(len(passes))
+    handle.remove()
+    assert counts[0] > counts[1] == counts[2] == 1 and len(deltas) == 3
+
+
 @pytest.mark.parametrize("lookup", [None, "subject_last", "last"])
 def test_ultraedit_makes_the_target_likelier(lookup: str | None, trained_lm: LanguageModel) -> None:
     statistics = session_statistics(trained_lm)
