@@ -87,6 +87,10 @@ class UltraEdit(Spanning):
         """By the position that is read, not by the request's lookup."""
         return super().placement(lm, replace(request, lookup=self.lookup or "last"))
 
+    def prepare(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> None:
+        """The warm-up."""
+        self._warm(lm, self._edited(lm, requests), statistics)
+
     def each(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> list[Delta]:
         """Each a turn of its own, after the warm-up alone; all are read together."""
         known = self._warm(lm, self._edited(lm, requests), statistics)
