@@ -17,6 +17,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_aliasing
 from torch.utils._pytree import tree_leaves, tree_map
 
+from editing import lazy
+
 GPU = torch.device("cuda:0")
 # What C++ takes it for: a device without kernels, whose backward pass is run by the calling thread.
 INSIDE = torch.device("lazy:0")
@@ -157,6 +159,7 @@ def pretended_gpu() -> Iterator[torch.device]:
     with pytest.MonkeyPatch.context() as patch, _Operations(), _Names():
         patch.setattr(torch.nn.Module, "to", to)
         patch.setattr(torch, "Generator", _Generator)
+        patch.setitem(vars(lazy.torch), "Generator", _Generator)  # it keeps what it has been read for
         for name, value in of_cuda.items():
             patch.setattr(torch.cuda, name, lambda *_, value=value, **__: value)
         for module in [one for name, one in sys.modules.items() if name.startswith("torch.") and hasattr(one, fused)]:
