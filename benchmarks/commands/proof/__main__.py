@@ -1,13 +1,14 @@
 """Write results/proof from the runs of `make proof`: python -m benchmarks.commands.proof
 
-A section whose run is missing stays as the page has it, or says that it was not measured; nothing here trains or edits.
+A section whose run is missing or unfinished stays as the page has it, or says that it was not measured; nothing here
+trains or edits.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
@@ -15,6 +16,7 @@ import click
 from benchmarks.commands.proof import charts, claims, page, tables
 from benchmarks.oracle import FILE
 from benchmarks.pictures import write_png
+from benchmarks.sweep import status
 from editing.files import atomic_file, write_whole
 from editing.lazy import pandas as pd
 from valley.rows import readings_of
@@ -68,13 +70,13 @@ class Section:
 @click.option("--runs", type=click.Path(path_type=Path), default=Path("results/proof/runs"), show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), default=Path("results/proof"), show_default=True)
 def main(runs: Path, out: Path) -> None:
-    """Write the page, its tables and its pictures; a section whose run is missing stays as it is."""
+    """Write the page, its tables and its pictures; a section whose run is missing or unfinished stays as it is."""
     out.mkdir(parents=True, exist_ok=True)
     made = [_oracle(runs, out), _composites(runs, out), _verdicts(runs, out), _ends(runs, out)]
     made += [*(_dial(name, runs, out) for name in DIALS), _readings(runs, out)]
     file = out / "README.md"
     before = sections_of(file.read_text()) if file.is_file() else {}
-    sections = [_kept(section, before) for section in made]
+    sections = [_dated(section, runs) if section.text else _kept(section, before) for section in made]
     short = "\n".join(f"* {_link(section.title)}: {section.claim}" for section in sections if section.claim)
     parts = [HEAD, f"## {SHORT}\n\n{short}\n", *(f"## {s.title}\n\n{s.text.strip(chr(10))}" for s in sections)]
     text = "\n".join(part.strip("\n") + "\n" for part in parts)
@@ -88,13 +90,21 @@ def sections_of(page_text: str) -> dict[str, Section]:
     return {title: Section(title, "", text.strip("\n"), claims_of.get(title, "")) for title, text in parts.items()}
 
 
+def _finished(run: Path) -> bool:
+    return (run / "cells").is_dir() and (state := status(run)).done >= state.expected
+
+
+def _dated(section: Section, runs: Path) -> Section:
+    """With a line that says which run it is made from, since sections of one page may be of different days."""
+    state = status(runs / section.run)
+    return replace(section, text=f"{section.text}\n\nRun `{section.run}`: {state.fixed_at[:10]}, {state.commit[:12]}.")
+
+
 def _kept(section: Section, before: Mapping[str, Section]) -> Section:
-    if section.text:
-        return section
     if section.title in before:
-        click.echo(f"run {section.run} is missing: section {section.title!r} stays as it is", err=True)
+        click.echo(f"run {section.run} is missing or unfinished: section {section.title!r} stays as it is", err=True)
         return before[section.title]
-    return Section(section.title, section.run, f"Not measured: run `{section.run}` is missing.")
+    return Section(section.title, section.run, f"Not measured: run `{section.run}` is missing or unfinished.")
 
 
 def _link(title: str) -> str:
@@ -136,7 +146,7 @@ def _composites(runs: Path, out: Path) -> Section:
 
 def _verdicts(runs: Path, out: Path) -> Section:
     title = "Are planted shapes found, and none where nothing was planted?"
-    there = {name: tables.curve_and_verdict(runs / name) for name in page.PLANTED if (runs / name / "cells").is_dir()}
+    there = {name: tables.curve_and_verdict(runs / name) for name in page.PLANTED if _finished(runs / name)}
     if not there:
         return Section(title, "planted-valley")
     curves = [curve.assign(ladder=name) for name, (curve, _) in there.items()]
@@ -150,7 +160,7 @@ def _verdicts(runs: Path, out: Path) -> Section:
 def _dial(name: str, runs: Path, out: Path) -> Section:
     dial, end, words = DIALS[name]
     title = f"Dose-response: {words}"
-    if not (runs / name / "cells").is_dir():
+    if not _finished(runs / name):
         return Section(title, name)
     _, _, scores, trends = tables.planted(runs / name, with_options(runs / name))
     _csv(trends, out / f"dose-{end}.csv")
@@ -181,7 +191,7 @@ def _readings(runs: Path, out: Path) -> Section:
     title = "Readings along the dial of shared names"
     run = runs / "ends"
     if readings_of(run) is None:
-        return Section(title, f"{run.name} (valley read)")
+        return Section(title, run.name)
     lines, trends = tables.readings_along(run)
     _csv(trends, out / "readings-shared.csv")
     write_png(charts.reading_chart(lines), out / "readings-shared.png")

@@ -43,6 +43,8 @@ def run(folder: Path, levels: tuple[float, ...], noise: float = 0.02) -> Path:
                 parts.append(edit(f"c{case}", measured, **about))
     (folder / "cells").mkdir(parents=True)
     frame(*parts).to_parquet(folder / "cells" / "all.parquet", index=False)
+    about = {"expected": 1, "fixed_at": "2026-11-30T08:00:00+00:00", "commit": "0123456789abcdef", "packed": {"rows": 1}}
+    (folder / "run.json").write_text(json.dumps(about))
     fields = {"metric": "cross_lingual", "axes": ["place_in_ladder"], "agreeing": 1, "min_known": 5}
     from valley.scores import AnalysisPlan, stored
 
@@ -69,7 +71,16 @@ def test_the_page_shows_what_was_planted_and_what_was_not_measured(tmp_path):
     text = (out / "README.md").read_text(encoding="utf-8")
     assert "| planted-valley | valley |" in text
     assert "run `saturated` is missing" in text
-    assert (out / "verdicts.png").stat().st_size > 0
+    assert (out / "verdicts.png").stat().st_size > 0 and "Run `planted-valley`: 2026-11-30, 0123456789ab." in text
+
+
+def test_an_unfinished_run_is_no_section(tmp_path: Path) -> None:
+    folder = run(tmp_path / "runs" / "planted-valley", (0.5, 0.2, 0.5))
+    about = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps(about | {"expected": 10_000}))
+    result = CliRunner().invoke(main, ["--runs", str(tmp_path / "runs"), "--out", str(tmp_path / "out")])
+    assert result.exit_code == 0, result.output
+    assert "run `planted-valley` is missing or unfinished" in (tmp_path / "out" / "README.md").read_text()
 
 
 def test_a_run_without_a_planted_dial_is_refused_in_one_line(tmp_path):
