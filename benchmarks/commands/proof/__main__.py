@@ -128,7 +128,7 @@ def _oracle(runs: Path, out: Path) -> Section:
     _csv(sizes, out / "oracle-by-size.csv")
     write_png(charts.oracle_chart(table), out / "oracle.png")
     write_png(charts.size_chart(sizes), out / "oracle-by-size.png")
-    text = page.oracle_section(table, sizes, tables.least_recall(run))
+    text = page.oracle_section(table, sizes, tables.least_recall(run), tables.drawn_where_rome_edits(run))
     return Section(title, run.name, text, claims.oracle_claim(table))
 
 

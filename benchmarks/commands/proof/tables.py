@@ -68,6 +68,16 @@ def least_recall(run: Path) -> float:
     return float(carries(models)["seen"].min())
 
 
+def drawn_where_rome_edits(run: Path) -> tuple[int, int]:
+    """In how many models, and of how many, `random_layer` drew the block that ROME edits anyway."""
+    rows = read_run(run, ["rung", "method", "depth", "edit_kind"])
+    depths = rows[rows["edit_kind"] == "fact"].groupby(["rung", "method"], observed=True)["depth"].median().unstack()
+    if not {"rome", "random_layer"} <= set(depths):
+        return 0, 0
+    both = depths[["rome", "random_layer"]].dropna()
+    return int((both["rome"] == both["random_layer"]).sum()), len(both)
+
+
 def composites(run: Path) -> Choice:
     """Which composite ranks as the oracle does, over the edits of a run."""
     return choose_composite(edits_with_composites(case_scores(read_run(run, doses=True)), pd.read_parquet(run / FILE)))
