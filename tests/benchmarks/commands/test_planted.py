@@ -43,7 +43,12 @@ def run(folder: Path, levels: tuple[float, ...], noise: float = 0.02) -> Path:
                 parts.append(edit(f"c{case}", measured, **about))
     (folder / "cells").mkdir(parents=True)
     frame(*parts).to_parquet(folder / "cells" / "all.parquet", index=False)
-    about = {"expected": 1, "fixed_at": "2026-11-30T08:00:00+00:00", "commit": "0123456789abcdef", "packed": {"rows": 1}}
+    about = {
+        "expected": 1,
+        "fixed_at": "2026-11-30T08:00:00+00:00",
+        "commit": "0123456789abcdef",
+        "packed": {"rows": 1},
+    }
     (folder / "run.json").write_text(json.dumps(about))
     fields = {"metric": "cross_lingual", "axes": ["place_in_ladder"], "agreeing": 1, "min_known": 5}
     from valley.scores import AnalysisPlan, stored
