@@ -63,11 +63,11 @@ def pace(name: str, steps: int = STEPS) -> Pace:
         ThreadPoolExecutor(trainer.shards, initializer=lambda: torch.set_num_threads(1)) as pool,
     ):
         for _ in range(WARM):
-            trainer.step(pool)
+            trainer.step(pool.map)
         trainer.updates = [timed(update) for update in trainer.updates]
         before, wall, cpu = trainer.seen, time.perf_counter(), time.process_time()
         for _ in range(steps):
-            trainer.step(pool)
+            trainer.step(pool.map)
         wall, cpu, tokens = time.perf_counter() - wall, time.process_time() - cpu, trainer.seen - before
         peak = matmul_peak(torch.device("cpu"), trainer.dtype)
     return Pace(tokens / wall, cpu / tokens * 1e6, optimising[0] / cpu, work * tokens / cpu / peak)
