@@ -19,7 +19,7 @@ from benchmarks.pictures import write_png
 from benchmarks.sweep import status
 from editing.files import atomic_file, write_whole
 from editing.lazy import pandas as pd
-from valley.rows import readings_of
+from valley.rows import read_run_json, readings_of
 from valley.scores import with_options
 
 SHORT = "In short"
@@ -96,8 +96,9 @@ def _finished(run: Path) -> bool:
 
 def _dated(section: Section, runs: Path) -> Section:
     """With a line that says which run it is made from, since sections of one page may be of different days."""
-    state = status(runs / section.run)
-    return replace(section, text=f"{section.text}\n\nRun `{section.run}`: {state.fixed_at[:10]}, {state.commit[:12]}.")
+    about = read_run_json(runs / section.run)
+    made = f"{about['fixed_at'][:10]}, {about['commit'][:12]}"
+    return replace(section, text=f"{section.text}\n\nRun `{section.run}`: {made}.")
 
 
 def _kept(section: Section, before: Mapping[str, Section]) -> Section:
