@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from benchmarks.commands.group import Commands
 from benchmarks.commands.proof.__main__ import main
 from benchmarks.commands.proof.tables import carries
+from cli import cli
 from tests.valley.build import edit, frame, probes
 
 LADDER = """title = "two lexicons against one"
@@ -59,7 +59,7 @@ def run(folder: Path, levels: tuple[float, ...], noise: float = 0.02) -> Path:
 
 def test_the_planted_dial_is_read_from_the_names_and_its_trend_is_shown(tmp_path):
     rise = run(tmp_path / "planted-rise", (0.0, 0.1, 0.3, 0.5))
-    result = CliRunner().invoke(Commands("valley"), ["planted", str(rise), "--json"])
+    result = CliRunner().invoke(cli, ["planted", str(rise), "--json"])
     assert result.exit_code == 0, result.output
     lines = pd.DataFrame(json.loads(result.stdout)).set_index("score")
     assert lines.loc["cross_lingual", "switch 0.5"] == pytest.approx(0.7, abs=0.03)
@@ -90,7 +90,7 @@ def test_an_unfinished_run_is_no_section(tmp_path: Path) -> None:
 
 def test_a_run_without_a_planted_dial_is_refused_in_one_line(tmp_path):
     flat = run(tmp_path / "flat", (0.1, 0.1, 0.1))
-    result = CliRunner().invoke(Commands("valley"), ["planted", str(flat)])
+    result = CliRunner().invoke(cli, ["planted", str(flat)])
     assert result.exit_code == 2
     assert result.stderr.startswith("error: ")
     assert "switch, shared, homonym, people" in result.stderr
@@ -103,15 +103,15 @@ def test_models_of_one_lexicon_carry_news_and_edits_across(tmp_path):
     ladder.write_text(LADDER)
     runner, out = CliRunner(), tmp_path / "run"
     bench = ["bench", "proof-planted", "--ladder", str(ladder), "--datasets", "planned_edits:1-rung"]
-    result = runner.invoke(Commands("valley"), [*bench, "--out", str(out)])
+    result = runner.invoke(cli, [*bench, "--out", str(out)])
     assert result.exit_code == 0, result.output
     carry = carries(["grown:gpt2-1x64@atlas60", "grown:gpt2-1x64@atlas60-shared1"])["carry"]
     assert carry[1] > carry[0] + 0.3  # the truth that was planted
-    result = runner.invoke(Commands("valley"), ["planted", str(out), "--min-known", "3", "--json"])
+    result = runner.invoke(cli, ["planted", str(out), "--min-known", "3", "--json"])
     lines = pd.DataFrame(json.loads(result.stdout)).set_index(["method", "score"])
     transfer = lines.loc[("rome", "cross_lingual")]
     assert transfer["shared 1"] > transfer["shared 0"] + 0.2  # what the instrument measures of it
-    result = runner.invoke(Commands("valley"), ["oracle", str(out), "--scope", "one", "--json"])
+    result = runner.invoke(cli, ["oracle", str(out), "--scope", "one", "--json"])
     retrained = pd.DataFrame(json.loads(result.stdout)).groupby("rung")["news_other_language_oracle"].mean()
     assert retrained["s100"] > retrained["s0"] + 0.3  # what retraining says of it
 

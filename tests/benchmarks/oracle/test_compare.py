@@ -8,12 +8,12 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from benchmarks.commands.group import Commands
 from benchmarks.datasets import build_cases
 from benchmarks.grown import RungSpec, grow
 from benchmarks.grown.recipe import Recipe
 from benchmarks.measure import open_model
 from benchmarks.oracle import RungComparison, format_oracle, summary
+from cli import cli
 from editing.methods import make_method
 from tests.valley.build import ladder
 
@@ -51,7 +51,7 @@ def test_each_edit_is_compared_with_the_model_of_its_scope():
 def test_a_run_without_planned_edits_is_refused_in_one_line(tmp_path):
     (tmp_path / "cells").mkdir()
     ladder().to_parquet(tmp_path / "cells" / "all.parquet", index=False)
-    result = CliRunner().invoke(Commands("valley"), ["oracle", str(tmp_path)])
+    result = CliRunner().invoke(cli, ["oracle", str(tmp_path)])
     assert result.exit_code == 2
     assert result.stderr.startswith("error: ")
     assert "planned_edits:1" in result.stderr
@@ -63,8 +63,8 @@ def test_a_learned_edit_is_told_from_placebo_and_from_none(tmp_path):
     runner = CliRunner()
     bench = ["bench", "--model", "grown:gpt2-1x64", "--datasets", "planned_edits:1", "--kinds", "fact"]
     bench += ["--methods", "rome,ft_m,placebo", "--sites", "mlp", "--set", "lookup=last", "--corpus", "error:0.5"]
-    assert runner.invoke(Commands("valley"), [*bench, "--out", str(tmp_path)]).exit_code == 0
-    result = runner.invoke(Commands("valley"), ["oracle", str(tmp_path), "--json"])
+    assert runner.invoke(cli, [*bench, "--out", str(tmp_path)]).exit_code == 0
+    result = runner.invoke(cli, ["oracle", str(tmp_path), "--json"])
     assert result.exit_code == 0, result.output
     lines = pd.DataFrame(json.loads(result.stdout)).set_index(["method", "scope"])
     assert (lines["news_oracle"] > 0.7).all()  # the retrained models say the news
