@@ -19,6 +19,7 @@ from editing.errors import BadData, BadRequest, OutOfMemory
 from editing.files import atomic_file
 from editing.lazy import tensor_files, torch
 from editing.model import USABLE, LanguageModel, Site, covariance_groups, free_memory
+from editing.stats.corpus import check_corpus
 from editing.stats.covariance import Covariance, covariances
 from editing.stats.error_corpus import LIMIT, ROUND, covariances_to_error, parse_error
 from editing.stats.guards import covariance_warnings, refuse_few_tokens
@@ -26,47 +27,10 @@ from editing.stats.hub_corpus import HubCorpus
 from editing.stats.sampling import sample_prefixes, sample_tokens
 from editing.stats.text_corpus import read_texts
 
-# Text of the models' covariances: 20,000 tokens drawn from each model itself, so that no rung needs outside data.
-CORPUS = "samples:20000"
 VERSION = 2
 # Of the text drawn from a model. A step reads all weights, so the 157 sequences of CORPUS are drawn at once. Raise
 # DRAWS when the same seed gives other text.
 SAMPLE_LENGTH, SAMPLES_AT_ONCE, DRAWS = 128, 160, 2
-
-
-def check_corpus(corpus: str) -> None:
-    """Refuse what is not the name of a corpus; nothing is opened.
-
-    Raises:
-        BadRequest: another form than those of `ModelStatistics`.
-    """
-    if not isinstance(corpus, str):
-        raise BadRequest(f"corpus {corpus!r:.80}: not a text; write samples:NUMBER or another of its forms")
-    kind, _, value = corpus.partition(":")
-    fits = {
-        "identity": not value,
-        "samples": value.isdigit() and int(value) > 0,
-        "error": parse_error(value) is not None,
-        "text": bool(value),
-        "hub": HubCorpus.parse(value) is not None,
-    }
-    if not fits.get(kind):
-        raise BadRequest(
-            f"corpus {corpus!r}: write samples:NUMBER, error:NUMBER (above 0, below 1), text:PATH, "
-            "hub:OWNER/NAME[:COLUMN[:TOKENS]] or identity"
-        )
-
-
-def refuse_missing_corpus(corpus: str) -> None:
-    """Refuse what is not the name of a corpus, or "text:PATH" without a text at PATH, before a model is loaded.
-
-    Raises:
-        BadRequest: as `check_corpus`. BadData: as `read_texts`.
-    """
-    check_corpus(corpus)
-    kind, _, value = corpus.partition(":")
-    if kind == "text":
-        read_texts(value)
 
 
 class ModelStatistics:
@@ -110,9 +74,8 @@ class ModelStatistics:
         self._files = self._hub.files() if self._hub else []
         self.lm, self.corpus, self.seed, self.ridge = lm, corpus, seed, ridge
         root = (cache if cache is not None else cache_root()) / "statistics"
-        self._cache = root / lm.weight_hash[:24]
         self._sampler = sampler or lm
-        self._drawn = root / self._sampler.weight_hash[:24]
+        self._cache, self._drawn = (root / _folder_of(one) for one in (lm, self._sampler))
         self._progress, self._memory = progress, memory
         self._covariances: dict[str, Covariance] = {}
         self._factors: dict[str, torch.Tensor] = {}
@@ -362,6 +325,11 @@ class ModelStatistics:
         with atomic_file(path) as temporary:
             temporary.write_text(json.dumps(pieces), encoding="utf-8")
         return pieces
+
+
+def _folder_of(lm: LanguageModel) -> str:
+    """Folder of a model's statistics, one for each kind of device, since each draws texts of its own."""
+    return lm.weight_hash[:24] + ("" if lm.device.type == "cpu" else f"-{lm.device.type}")
 
 
 def _short(text: str) -> str:

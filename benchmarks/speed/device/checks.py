@@ -139,13 +139,14 @@ def equality(family: str, device: torch.device, work: Path) -> Iterator[Row]:
 
 
 def same_as_on_the_cpu(lm: LanguageModel, texts: Sequence[Sequence[int]], work: Path) -> Iterator[Row]:
-    """A ROME edit made on the device and one made on the CPU, with covariances of the same texts (tokens).
+    """A ROME edit made on the device and one made on the CPU, with covariances of the same texts (tokens) and no
+    contexts.
 
-    Samples would be drawn anew by the other device. A GPU reads the texts in bfloat16, of which ROUNDED is the mark.
+    Both would be drawn anew by the other device. A GPU reads the texts in bfloat16, of which ROUNDED is the mark.
     """
     from tests.editing.worked import CONTRACT_REQUESTS, quick
 
-    device, method, corpus = lm.device, quick("rome"), work / "corpus.txt"
+    device, method, corpus = lm.device, quick("rome", short_prefixes=0, long_prefixes=0), work / "corpus.txt"
     corpus.parent.mkdir(parents=True, exist_ok=True)
     corpus.write_text("\n".join(lm.tokenizer.decode(text) for text in texts), encoding="utf-8")
 

@@ -199,8 +199,7 @@ class UltraEdit(Spanning):
         running, scales = dict(known.running), dict(known.scales)
         if not self.warmup or not sites:
             return Memory(running, scales | {site.path: Scale() for site in sites})
-        paths, device = [site.path for site in sites], lm.device.type  # each kind of device draws texts of its own
-        key = f"{paths} {self.warmup} {WARMUP_LENGTH} {self.seed} {lm.prefix_ids} {device}"
+        key = f"{[site.path for site in sites]} {self.warmup} {WARMUP_LENGTH} {self.seed} {lm.prefix_ids}"
         kept = statistics.keep("ultraedit", key, lambda: self._warm_up(lm, sites))
         for site in sites:
             count, rms, square = kept[f"{site.path} numbers"].tolist()

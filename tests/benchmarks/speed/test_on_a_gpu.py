@@ -71,6 +71,17 @@ def test_an_edit_equals_that_of_the_cpu(gpu: torch.device, tmp_path: Path) -> No
     assert row.ok, row
 
 
+def test_each_kind_of_device_keeps_statistics_of_its_own(gpu: torch.device, tmp_path: Path) -> None:
+    lm, kept = tiny_lm("gpt2"), []
+    for device in (gpu, torch.device("cpu")):
+        statistics = ModelStatistics(moved(lm, device), tmp_path, "samples:200", memory=lambda: AMPLE)
+        statistics.prefixes({5: 1})
+        statistics.keep("network", "key", lambda: {"weight": torch.zeros(1)})
+        statistics.prepare(lm.sites()[:1])
+        kept.append({path for path in tmp_path.rglob("*") if path.is_file()})
+    assert len(kept[0]) == 4 and len(kept[1]) == 8
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_edits_equal_their_references(family: str, gpu: torch.device, tmp_path: Path) -> None:

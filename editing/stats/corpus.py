@@ -1,0 +1,46 @@
+"""The names of corpora that covariances come from; their forms are in the docstring of `ModelStatistics`."""
+
+from __future__ import annotations
+
+from editing.errors import BadRequest
+from editing.stats.error_corpus import parse_error
+from editing.stats.hub_corpus import HubCorpus
+from editing.stats.text_corpus import read_texts
+
+# Text of the models' covariances: 20,000 tokens drawn from each model itself, so that no rung needs outside data.
+CORPUS = "samples:20000"
+
+
+def check_corpus(corpus: str) -> None:
+    """Refuse what is not the name of a corpus; nothing is opened.
+
+    Raises:
+        BadRequest: another form than those of `ModelStatistics`.
+    """
+    if not isinstance(corpus, str):
+        raise BadRequest(f"corpus {corpus!r:.80}: not a text; write samples:NUMBER or another of its forms")
+    kind, _, value = corpus.partition(":")
+    fits = {
+        "identity": not value,
+        "samples": value.isdigit() and int(value) > 0,
+        "error": parse_error(value) is not None,
+        "text": bool(value),
+        "hub": HubCorpus.parse(value) is not None,
+    }
+    if not fits.get(kind):
+        raise BadRequest(
+            f"corpus {corpus!r}: write samples:NUMBER, error:NUMBER (above 0, below 1), text:PATH, "
+            "hub:OWNER/NAME[:COLUMN[:TOKENS]] or identity"
+        )
+
+
+def refuse_missing_corpus(corpus: str) -> None:
+    """Refuse what is not the name of a corpus, or "text:PATH" without a text at PATH, before a model is loaded.
+
+    Raises:
+        BadRequest: as `check_corpus`. BadData: as `read_texts`.
+    """
+    check_corpus(corpus)
+    kind, _, value = corpus.partition(":")
+    if kind == "text":
+        read_texts(value)
