@@ -11,9 +11,9 @@ import torch
 from editing.errors import BadRequest
 from editing.model.language_model import LanguageModel
 from editing.stats import error_corpus
+from editing.stats.corpus import check_corpus
 from editing.stats.covariance import covariances
 from editing.stats.error_corpus import ROUND, covariances_to_error, parse_error
-from editing.stats.corpus import check_corpus
 from editing.stats.statistics import ModelStatistics
 from tests.editing.families import tiny_lm
 
