@@ -21,7 +21,7 @@ from editing.delta.rounding import Lost, stochastic
 from editing.errors import BadData, BadModel, BadRequest
 from editing.files import atomic_file
 from editing.lazy import tensor_files, torch
-from editing.model import Hook, LanguageModel, check_model, expert_at, hooked, linear_shape, paths_of_weight
+from editing.model import Hook, LanguageModel, attached, check_model, expert_at, linear_shape, paths_of_weight
 from editing.seeds import seed_for
 
 FORMAT = 1
@@ -96,7 +96,7 @@ class Delta:
                 values = weight.float() + oriented(lm, name, moved(change, weight.device))
                 rounds = seed is not None and weight.dtype in (torch.bfloat16, torch.float16)
                 weights.write(name, stochastic(values, weight.dtype, seed_for(seed or 0, name)) if rounds else values)
-            with hooked(lm, [_single_hook(lm, n, c) for n, c in outputs]):
+            with attached(lm, [_single_hook(lm, n, c) for n, c in outputs]):
                 yield lm
 
     def lost(self, lm: LanguageModel, seed: int | None = None) -> Lost | None:

@@ -3,7 +3,7 @@
 from editing.model.bfloat16 import processor
 from editing.model.experts import Expert, expert_at, holder_and_index, routing
 from editing.model.head import TIED, embedding_path, head_site, own_head, path_of, tied_head
-from editing.model.hooks import Hook, hooked
+from editing.model.hooks import Hook, attached, hooked
 from editing.model.language_model import LanguageModel, hash_weights, weight_versions
 from editing.model.load import check_device, check_model, load_resolved
 from editing.model.memory import (
@@ -36,6 +36,7 @@ __all__ = [
     "OutputNorm",
     "Site",
     "WeightWriter",
+    "attached",
     "check_device",
     "check_model",
     "covariance_groups",

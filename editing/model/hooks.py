@@ -1,9 +1,9 @@
-"""Forward hooks on modules by path."""
+"""Forward hooks on modules by path, for some passes or for as long as an edit is open."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from editing.model.experts import expert_at
 from editing.model.language_model import LanguageModel
@@ -28,3 +28,38 @@ def hooked(lm: LanguageModel, hooks: Iterable[Hook]) -> Iterator[None]:
     finally:
         for handle in handles:
             handle.remove()
+
+
+class Attached:
+    """The hooks of one open edit: on the model and on its bfloat16 copy, where there is one.
+
+    Attributes:
+        on: whether they are there at the moment.
+    """
+
+    def __init__(self, lm: LanguageModel, hooks: Iterable[Hook]) -> None:
+        self._lm, self._hooks, self._open, self.on = lm, list(hooks), ExitStack(), False
+
+    def put_on(self) -> None:
+        self.on = True
+        for one in (self._lm, self._lm.state.half):
+            if one is not None:
+                self._open.enter_context(hooked(one, self._hooks))
+
+    def take_off(self) -> None:
+        self.on = False
+        self._open.close()
+
+
+@contextmanager
+def attached(lm: LanguageModel, hooks: Iterable[Hook]) -> Iterator[None]:
+    """As `hooked`, for the hooks of an edit: `lm.unedited()` takes them off for its length, and the bfloat16 copy of
+    the model has them too."""
+    edit = Attached(lm, hooks)
+    lm.state.attached.append(edit)
+    try:
+        edit.put_on()
+        yield
+    finally:
+        lm.state.attached.remove(edit)
+        edit.take_off()

@@ -314,7 +314,7 @@ class LanguageModel:
         return writing(self.module, self.state, self.name)
 
     def unedited(self) -> AbstractContextManager[None]:
-        """The weights without the edits that are open, for the length of a `with` block."""
+        """The model without the edits that are open, in weights or as hooks, for the length of a `with` block."""
         return unedited(self.state)
 
     @property
@@ -334,8 +334,9 @@ class LanguageModel:
                 "use precision float32 or auto, or load it in bfloat16"
             )
         if self.state.half is None:
-            module = bfloat16_copy(self.module, self.device)
-            self.state.half = LanguageModel(module, self.tokenizer, self.name, self.source, self.prefix_ids)
+            with self.state.detached():  # hooks would be copied too, and stay
+                module = bfloat16_copy(self.module, self.device)
+                self.state.half = LanguageModel(module, self.tokenizer, self.name, self.source, self.prefix_ids)
         return self.state.half.with_batches(self.batch_scale)
 
     @property

@@ -23,11 +23,13 @@ class ModelState:
     Attributes:
         half: a `LanguageModel` of the module's bfloat16 copy, while there is one; else None.
         writers: the open edits of the weights, outermost first.
+        attached: the open edits by hooks, outermost first (editing/model/hooks.py).
     """
 
     def __init__(self) -> None:
         self.half: Any = None
         self.writers: list[WeightWriter] = []
+        self.attached: list[Any] = []
         self._running = threading.RLock()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -36,6 +38,19 @@ class ModelState:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__()
         self.half = state["half"]
+
+    @contextmanager
+    def detached(self) -> Iterator[None]:
+        """The model without the hooks of the open edits, for the length of a `with` block."""
+        there = [edit for edit in self.attached if edit.on]
+        for edit in there:
+            edit.take_off()
+        try:
+            yield
+        finally:
+            for edit in there:
+                if edit in self.attached:  # it may have been taken out meanwhile
+                    edit.put_on()
 
     @contextmanager
     def running(self, name: str) -> Iterator[None]:
@@ -148,7 +163,8 @@ def unedited(state: ModelState) -> Iterator[None]:
     for writer, _ in reversed(edited):
         writer.restore()
     try:
-        yield
+        with state.detached():
+            yield
     finally:
         for writer, values in edited:
             for name, tensor in values.items():

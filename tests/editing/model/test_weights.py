@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from editing.delta.changes import LowRank
+from editing.delta.changes import LowRank, Shift
 from editing.delta.delta import Delta, compose
 from editing.errors import BadModel, UserError
 from editing.eval import continuation_logprobs
@@ -169,3 +169,46 @@ def test_what_is_printed_is_short() -> None:
     assert "2 LowRank, at transformer.h.1.mlp.c_proj.weight ... transformer.h.2.mlp.c_proj.weight" in repr(both)
     assert repr(Delta({}, context="New fact: a.")) == "Delta(context 'New fact: a.')"
     assert repr(Delta({})) == "Delta(no change)"
+
+
+def shift(lm: LanguageModel) -> Delta:
+    """A change that exists as a hook only, behind the first block."""
+    vector = 20 * torch.randn(lm.d_model, generator=torch.Generator().manual_seed(0))
+    return Delta({f"{lm.layout.blocks[0]}.output": Shift(vector)})
+
+
+def answer(lm: LanguageModel) -> torch.Tensor:
+    ids = torch.tensor([lm.encode("The capital of France")])
+    with torch.no_grad():
+        return lm.module(input_ids=ids, attention_mask=torch.ones_like(ids)).logits.float()
+
+
+def test_statistics_are_those_of_the_unedited_model_under_an_edit_by_hooks(tmp_path: Path) -> None:
+    lm = tiny_lm("gpt2", spread=0.3)
+    site = lm.sites("mlp")[2]
+    plain, under = (ModelStatistics(lm, tmp_path / name, "samples:800") for name in ("plain", "under"))
+    expected = plain.covariance(site).matrix, plain.prefixes({10: 5})
+    with shift(lm).applied(lm):
+        edited = answer(lm)
+        assert torch.equal(under.covariance(site).matrix, expected[0]) and under.prefixes({10: 5}) == expected[1]
+        with lm.unedited(), lm.unedited():
+            unedited = answer(lm)
+        assert torch.equal(answer(lm), edited)
+    assert torch.equal(answer(lm), unedited) and not torch.equal(edited, unedited)
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_the_copy_has_an_edit_by_hooks_as_long_as_the_model(before: bool) -> None:
+    """Whether the copy was there before the edit, or is made under it, where deep copies keep hooks."""
+    lm = tiny_lm("gpt2", spread=0.3)
+    plain, size = answer(lm), float(answer(lm).norm())
+    if before:
+        assert float((answer(lm.half) - plain).norm()) < 0.03 * size
+    with shift(lm).applied(lm):
+        edited = answer(lm)
+        assert float((answer(lm.half) - edited).norm()) < 0.03 * size < float((edited - plain).norm())
+        with lm.unedited():
+            assert float((answer(lm.half) - plain).norm()) < 0.03 * size
+        assert float((answer(lm.half) - edited).norm()) < 0.03 * size
+    assert float((answer(lm.half) - plain).norm()) < 0.03 * size and torch.equal(answer(lm), plain)
+    assert not any(module._forward_hooks for one in (lm, lm.half) for module in one.module.modules())
