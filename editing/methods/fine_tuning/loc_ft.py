@@ -12,13 +12,15 @@ its weight. There is no bound.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from editing.methods.base import setting
 from editing.methods.fine_tuning.ft import FineTuning
-from editing.solve import Descent
+from editing.methods.fine_tuning.tuning import Changes
+from editing.model import LanguageModel, Site
+from editing.solve import Descent, Outcome
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,20 @@ class LocFT(FineTuning):
 
     lr: float = 0.02
     batch: int = setting(8, "prompts of one step; 0: all", unit="prompts")
+
+    def _descend(
+        self, lm: LanguageModel, sites: Sequence[Site], problems, names
+    ) -> tuple[list[Changes], list[Outcome]]:
+        """Edits that are one mini-batch each are trained together, those of more prompts one by one."""
+        long = [i for i, prompts in enumerate(problems) if self.batch and len(prompts) > self.batch]
+        groups = [[i for i in range(len(problems)) if i not in long], *([i] for i in long)]
+        changes: dict[int, Changes] = {}
+        outcomes: dict[int, Outcome] = {}
+        for members in filter(None, groups):
+            made = super()._descend(lm, sites, [problems[i] for i in members], [names[i] for i in members])
+            changes |= dict(zip(members, made[0], strict=True))
+            outcomes |= dict(zip(members, made[1], strict=True))
+        return [changes[i] for i in range(len(problems))], [outcomes[i] for i in range(len(problems))]
 
     def _descent(self, unit: float) -> Descent:
         return Descent(self.steps, self.lr * unit, self.stop_loss, self.at_prompt, self.batch, self.seed)

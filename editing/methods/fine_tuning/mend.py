@@ -80,7 +80,8 @@ class Mend(Spanning, Budgeted):
         key = f"{[site.path for site in sites]} {sorted(budget.items())} {lm.prefix_ids}"
 
         def make() -> dict[str, torch.Tensor]:
-            network, loss = train(lm, sites, self, self.rate, self.relative, self.seed)
+            with lm.unedited():
+                network, loss = train(lm, sites, self, self.rate, self.relative, self.seed)
             return {**network.tensors, "loss": torch.tensor(loss)}
 
         tensors = dict(statistics.keep("mend", key, make))

@@ -136,3 +136,17 @@ def test_a_round_of_iterative_memit_that_raises_the_loss_is_undone() -> None:
     assert loss_under(lm, [request], delta) == pytest.approx(min(losses), abs=1e-4)
     (published,) = make_method("memit_iterative", **far, preset="published", rounds=3).each(lm, [request], statistics)
     assert len(published.provenance["losses"]) == len(published.provenance["optimiser"]) == 3
+
+
+def test_edits_of_loc_ft_with_more_prompts_than_a_mini_batch_are_trained_by_themselves() -> None:
+    """Among others, as alone."""
+    lm = model("gpt2")
+    statistics = session_statistics(lm)
+    method = make_method("loc_ft", steps=2, batch=2, lr=0.01, stop_loss=0.0, depth=0.8)
+    assert len(REQUESTS[2].prompts) > 2
+    together = method.each(lm, REQUESTS, statistics)
+    for request, delta in zip(REQUESTS, together, strict=True):
+        (alone,) = method.each(lm, [request], statistics)
+        (name,) = delta.weights
+        assert delta.provenance["requests"][0]["id"] == request.id
+        assert distance(delta.factors[name].dense(), alone.factors[name].dense()) < 1e-3

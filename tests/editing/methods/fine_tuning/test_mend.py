@@ -127,6 +127,18 @@ def test_the_network_is_trained_once_and_kept(tmp_path: Path) -> None:
     assert len(list(tmp_path.rglob("mend-*.safetensors"))) == 2
 
 
+def test_the_network_is_that_of_the_unedited_model(tmp_path: Path) -> None:
+    """A first edit on a model that carries another one: the network on disk serves all later edits."""
+    lm = tiny_lm("gpt2", spread=0.3)
+    (expected,) = SMALL.each(lm, [REQUEST], ModelStatistics(lm, tmp_path / "plain", "samples:800"))
+    statistics = ModelStatistics(lm, tmp_path / "edited", "samples:800")
+    with expected.scaled(5).applied(lm):
+        SMALL.each(lm, [REQUEST], statistics)
+    (later,) = SMALL.each(lm, [REQUEST], statistics)
+    for name in expected.weights:
+        assert torch.equal(later.factors[name].dense(), expected.factors[name].dense())
+
+
 def test_all_tokens_of_a_text_are_read_in_order() -> None:
     lm = tiny_lm("gpt2", spread=0.2)
     (site,) = lm.sites("mlp")[-1:]
