@@ -8,7 +8,8 @@ an edit's generalisation is norm.
 For any method: with A = dW K over the keys of the requests (one per request, mean over its bare prompts, of the model
 as it is) and G the missing outputs, the change becomes dW + G (A^T A)^-1 (dW^T A)^T, which stays in the row space of
 dW; for one key and a rank-one change this is the rescaled v* itself. Keys of a higher edited layer are those of the
-model without the changes below it.
+model without the changes below it. v0 and v are the outputs in the rows that dW changes: the values of a map that also
+makes queries and keys.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any, ClassVar
 from editing.delta import Dense, LowRank, WeightChange
 from editing.errors import BadRequest
 from editing.lazy import torch
-from editing.methods.wrappers.reworked import Reworked
+from editing.methods.wrappers.reworked import Reworked, changed_rows
 from editing.model import LanguageModel, expert_at, linear_shape
 from editing.solve import bare_weights, group_mean, reaching, states
 from editing.text import EditRequest, build_contexts
@@ -72,6 +73,7 @@ def anchored(change: WeightChange, key_In: torch.Tensor, old_On: torch.Tensor) -
     else:
         moved_On = change.matrix.double() @ key_In
         back_In = change.matrix.double().T @ moved_On
+    old_On = old_On * changed_rows(change)[:, None]
     new_On = old_On + moved_On
     missing_On = new_On * (old_On.norm(dim=0) / new_On.norm(dim=0).clamp(min=1e-12) - 1)
     gram = moved_On.T @ moved_On

@@ -2,7 +2,8 @@
 Abilities of Large Language Models: Regularization to the Rescue", section 5).
 
 delta_ij = |dW_ij / W_ij|; the change keeps the `keep` share of the entries with the largest delta_ij and is zero
-elsewhere. The result is dense.
+elsewhere. The share is one of the rows that are changed at all: a map of queries, keys and values has others. The
+result is dense.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import ClassVar
 
 from editing.delta import Dense, WeightChange
 from editing.methods.base import setting
-from editing.methods.wrappers.reworked import Reworked
+from editing.methods.wrappers.reworked import Reworked, changed_rows
 from editing.methods.wrappers.sphere import oriented_weight
 from editing.model import LanguageModel
 from editing.text import EditRequest
@@ -38,6 +39,6 @@ class Rect(Reworked):
     ) -> WeightChange:
         dense = change.dense()
         relative = (dense / oriented_weight(lm, name)).nan_to_num(0.0).abs().flatten()
-        kept = max(1, round(self.keep * relative.numel()))
+        kept = max(1, round(self.keep * int(changed_rows(change).sum()) * dense.shape[1]))
         smallest = relative.topk(kept).values[-1]
         return Dense(dense * (relative >= smallest).reshape(dense.shape))

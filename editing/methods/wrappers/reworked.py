@@ -9,6 +9,7 @@ from typing import Any
 
 from editing.delta import Change, Delta, Dense, LowRank, WeightChange
 from editing.errors import BadRequest
+from editing.lazy import torch
 from editing.methods.base import Placement
 from editing.methods.controls.wrapped import Wrapped
 from editing.model import LanguageModel
@@ -66,3 +67,9 @@ class Reworked(Wrapped):
         Raises:
             BadRequest: not this kind of weight.
         """
+
+
+def changed_rows(change: WeightChange) -> torch.Tensor:
+    """(d_out,) which rows of the weight are changed: in a fused map of queries, keys and values only those of the
+    values."""
+    return (change.left if isinstance(change, LowRank) else change.matrix).abs().amax(1) > 0

@@ -83,6 +83,31 @@ def test_rect(inner: str, lm: LanguageModel, statistics: ModelStatistics) -> Non
         assert torch.equal(changed, expected.reshape(plain.shape)) and not torch.equal(changed, plain)
 
 
+def test_the_rows_of_values_in_a_fused_map_are_the_only_ones_that_count() -> None:
+    """GPT-2 makes queries, keys and values by one map. RECT leaves out a share of the values' entries, and the values
+    alone are as long as before."""
+    lm = model("gpt2")
+    statistics = session_statistics(lm)
+    site = lm.sites("value")[0]
+    rest = sorted(set(range(site.d_out)) - set(site.rows or ()))
+    settings = {"site": "value", "depth": 0.1, "lookup": "last"}
+    (plain,) = make_method("rome", **FEW["rome"], **settings).each(lm, REQUESTS[:1], statistics)
+    made = {
+        name: make_method(name, inner="rome", options=json.dumps(FEW["rome"]), **settings).each(
+            lm, REQUESTS[:1], statistics
+        )[0]
+        for name in ("rect", "norm_anchor")
+    }
+    inner, rect, anchored = (delta.factors[site.weight].dense() for delta in (plain, *made.values()))
+    assert rest and not inner[rest].any() and not rect[rest].any() and not anchored[rest].any()
+    assert int((rect != 0).sum()) == round(0.4 * site.size * site.d_in)
+    texts = reference.texts_of(lm, REQUESTS[0], [], "last")
+    key, old = (reference.read(lm, texts, site.path, side).mean(0) for side in ("input", "output"))
+    new = old + anchored @ key
+    assert float(new[list(site.rows or ())].norm()) == pytest.approx(float(old[list(site.rows or ())].norm()), rel=1e-4)
+    assert not torch.allclose(new, old, rtol=1e-3)
+
+
 def test_they_work_on_batches_and_sequences(lm: LanguageModel, statistics: ModelStatistics) -> None:
     for name, kind in (("sphere", LowRank), ("norm_anchor", LowRank), ("rect", Dense)):
         options = json.dumps(FEW["memit"])
