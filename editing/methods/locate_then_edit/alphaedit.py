@@ -106,16 +106,20 @@ class AlphaEdit(Spread):
 
 
 def _ridge_solution(past_qm: torch.Tensor, key_qn: torch.Tensor, l2: float) -> torch.Tensor:
-    """(q, n) (Z Z^T + l2 I)^-1 K for Z = [past, K], by the smaller of two solves.
+    """(q, n) (Z Z^T + l2 I)^-1 K for Z = [past, K], by the smaller of two solves; with l2 = 0 its limit, in which the
+    edits are exact.
 
     With r = m + n columns below q, (Z Z^T + l2 I)^-1 Z = Z (Z^T Z + l2 I)^-1 (push-through identity), whose last n
     columns are the solution.
     """
     both_qr = torch.cat([past_qm, key_qn], 1)
     q, r = both_qr.shape
-    gram = both_qr.T @ both_qr if r < q and l2 > 0 else both_qr @ both_qr.T
-    gram.diagonal().add_(l2)
-    if r < q and l2 > 0:
-        last = torch.eye(r, dtype=gram.dtype, device=gram.device)[:, past_qm.shape[1] :]
-        return both_qr @ torch.linalg.solve(gram, last)
-    return torch.linalg.solve(gram, key_qn)
+    gram = both_qr.T @ both_qr if r < q else both_qr @ both_qr.T
+    last = torch.eye(r, dtype=gram.dtype, device=gram.device)[:, past_qm.shape[1] :]
+    right = last if r < q else key_qn
+    if l2:
+        gram.diagonal().add_(l2)
+        solution = torch.linalg.solve(gram, right)
+    else:  # singular where two keys are the same
+        solution = torch.linalg.pinv(gram, hermitian=True) @ right
+    return both_qr @ solution if r < q else solution

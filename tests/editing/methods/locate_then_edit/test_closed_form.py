@@ -337,3 +337,18 @@ def test_alphaedit_solves_in_the_smaller_size(past: int) -> None:
     keys = torch.randn(30, 4, generator=draw, dtype=torch.float64)
     gram = earlier @ earlier.T + keys @ keys.T + 0.3 * torch.eye(30, dtype=torch.float64)
     assert torch.allclose(_ridge_solution(earlier, keys, 0.3), torch.linalg.solve(gram, keys), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("past", [0, 3, 40])
+def test_alphaedit_without_l2_is_its_limit(past: int) -> None:
+    """Fewer edits than directions: exact, what was edited before untouched, also where two requests have one key."""
+    draw = torch.Generator().manual_seed(past)
+    earlier = torch.randn(30, past, generator=draw, dtype=torch.float64)
+    keys = torch.randn(30, 3, generator=draw, dtype=torch.float64)
+    exact, near = (_ridge_solution(earlier, keys, l2) for l2 in (0.0, 1e-9))
+    assert distance(exact, near) < 1e-5
+    if past < 30:
+        assert torch.allclose(keys.T @ exact, torch.eye(3, dtype=torch.float64), atol=1e-9)
+        assert float((earlier.T @ exact).abs().sum()) < 1e-9
+    twice = _ridge_solution(earlier, keys[:, [0, 1, 1]], 0.0)
+    assert float(twice.norm()) < 2 * float(exact.norm())
