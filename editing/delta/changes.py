@@ -209,7 +209,9 @@ def _changed(
 ) -> torch.Tensor:
     """`out` (b, T, d_out) of a module that read `key`: states (b, T, d_in), or token ids (b, T)."""
     if isinstance(change, Codebook):
-        distance = torch.cdist(key.float(), change.keys.to(key.device)[None].expand(len(key), -1, -1))
+        keys = change.keys.to(key.device)[None].expand(len(key), -1, -1)
+        # by products, torch's way with more than 25 rows, near keys lose their distance in the rounding of their length
+        distance = torch.cdist(key.float(), keys, compute_mode="donot_use_mm_for_euclid_dist")
         near, which = distance.min(-1)
         inside = near <= change.radius.to(key.device)[which]
         return torch.where(inside[..., None], change.values.to(out.device, out.dtype)[which], out)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from editing.delta import Codebook, Delta, compose, label_of, settled
-from editing.delta.changes import Dense, LowRank, Shift, TokenShift, embedding_scale
+from editing.delta.changes import ChangeHook, Dense, LowRank, Shift, TokenShift, embedding_scale
 from editing.errors import BadRequest
 from editing.eval import continuation_logprobs, greedy, text_drift
 from editing.methods import apply_sequence, make_method, taken_by
@@ -236,6 +236,18 @@ class TestCodebook:
             for delta in deltas:
                 with delta.applied(trained_lm):
                     assert torch.equal(trained_lm.module(input_ids=ids).logits, plain)
+
+    @pytest.mark.parametrize("tokens", [3, 60])
+    def test_whether_it_fires_does_not_depend_on_the_length_of_the_text(self, tokens: int) -> None:
+        """Absolute radii at long keys: states at .9 and 1.1 of the radius, in a short and in a long text."""
+        draw = torch.Generator().manual_seed(0)
+        key = 200 * torch.randn(256, generator=draw)
+        away = torch.nn.functional.normalize(torch.randn(2 * tokens, 256, generator=draw), dim=1)
+        read = key + away * torch.tensor([0.9, 1.1]).repeat(tokens)[:, None]
+        book = Codebook(key[None], torch.full((1, 8), 7.0), torch.ones(1), torch.zeros(1, dtype=torch.long))
+        hook = ChangeHook(torch.nn.Linear(256, 8), [book], torch.zeros(1, dtype=torch.long))
+        fired = hook(None, (read[None],), torch.zeros(1, 2 * tokens, 8))[0, :, 0] == 7
+        assert fired.tolist() == [True, False] * tokens
 
     def test_the_splitting_rule(self) -> None:
         def entry(x: float, label: str) -> Codebook:
