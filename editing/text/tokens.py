@@ -65,7 +65,8 @@ def tokenise(lm: LanguageModel, template: str, subject: str, lookup: str, target
     around = parts(template)
     text = before + fill(template, subject)
     head, answer = divided(text, target)
-    encoding = lm.tokenizer(head + answer, add_special_tokens=False, return_offsets_mapping=True)
+    whole = head + answer if target else head
+    encoding = lm.tokenizer(whole, add_special_tokens=False, return_offsets_mapping=True)
     ids, offsets = list(encoding["input_ids"]), encoding["offset_mapping"]
     start = _answer_start(offsets, len(head)) if target else len(ids)
     if lookup == "last":
