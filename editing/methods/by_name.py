@@ -88,8 +88,11 @@ def takers(methods: Sequence[str], setting: str) -> list[str]:
 
 
 def placebo_for(name: str, settings: Mapping[str, object]) -> Any:
-    """The control of method `name`: the same edit elsewhere, with what it takes of `settings` (a `Placebo`)."""
-    takes, own = make_method("placebo").settings(), taken_by(name, settings)
+    """The control of method `name`: the same edit elsewhere, with what it takes of `settings` (a `Placebo`).
+
+    It states all settings, also defaults, which tables compare with those of the edit.
+    """
+    takes, own = make_method("placebo").settings(), make_method(name, **taken_by(name, settings)).settings()
     options = {key: value for key, value in own.items() if key not in takes}
     shared: dict[str, Any] = {key: value for key, value in own.items() if key in takes}
     return make_method("placebo", inner=name, options=json.dumps(options), **shared)

@@ -3,7 +3,8 @@
 What an edit of "The capital of France is the city of" -> Rome does to the probes of France is compared with what "The
 capital of Borneo ..." -> Rome does to them: g = (A_edit - A_placebo) / (1 - A_placebo). The unrelated subject is drawn
 from a fixed list by the request's id and `seed`, among those whose number of tokens is nearest to the subject's; never
-one that occurs in the request. Prompts without a subject (renames) are replaced by unrelated ones of like length.
+one that occurs in the request. Prompts without a subject (renames) are replaced by unrelated ones of like length. The
+request's documents, which say the edit itself, are left out: a method that reads documents makes them of the prompts.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from editing.delta import Delta
 from editing.errors import BadRequest
@@ -76,8 +77,16 @@ class Placebo(Wrapped):
         others = [self.unrelated(lm, r) for r in requests]
         return self._placebo(lm, self.method()(lm, others, statistics), requests, others, statistics)
 
+    def step(
+        self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics, memory: Any = None
+    ) -> tuple[Delta, Any]:
+        """`memory`: of the inner method, whose earlier edits were about something else too."""
+        others = [self.unrelated(lm, r) for r in requests]
+        delta, memory = self.method().step(lm, others, statistics, memory)
+        return self._placebo(lm, delta, requests, others, statistics), memory
+
     def unrelated(self, lm: LanguageModel, request: EditRequest) -> EditRequest:
-        """`request` about something else: same id, targets, lookup and language.
+        """`request` about something else: same id, targets, lookup and language, no documents.
 
         Raises:
             BadRequest: everything on the list occurs in the request.
@@ -92,7 +101,7 @@ class Placebo(Wrapped):
                 pool = [p for p in PROMPTS.get(request.lang, PROMPTS["en"]) if p not in prompts] or PROMPTS["en"]
                 prompt = self._pick(lm, request, pool, prompt, taken, str(i))
             prompts.append(prompt)
-        return replace(request, subject=subject, prompts=tuple(prompts))
+        return replace(request, subject=subject, prompts=tuple(prompts), documents=())
 
     def _pick(
         self, lm: LanguageModel, request: EditRequest, pool: Sequence[str], like: str, taken: str, what: str = ""

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from editing.delta import Delta
 from editing.methods.base import Method, Placement, setting
@@ -62,3 +62,9 @@ class RandomLayer(Wrapped):
     def __call__(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> Delta:
         made = self.made_by(lm)(lm, requests, statistics)
         return self.signed(lm, made, requests, statistics, layer=self.layer(lm))
+
+    def step(
+        self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics, memory: Any = None
+    ) -> tuple[Delta, Any]:
+        delta, memory = self.made_by(lm).step(lm, requests, statistics, memory)
+        return self.signed(lm, delta, requests, statistics, layer=self.layer(lm)), memory

@@ -4,6 +4,7 @@ them."""
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -11,7 +12,7 @@ from editing.delta import Delta
 from editing.errors import BadRequest
 from editing.methods.base import Method, Placement, setting
 from editing.methods.by_name import is_easyedit, make_method, registry
-from editing.model import LanguageModel
+from editing.model import EXPERT, KINDS, LanguageModel
 from editing.text import EditRequest
 
 
@@ -21,12 +22,19 @@ class Wrapped(Method):
 
     no_expert: ClassVar[str] = ""  # the inner method refuses where it cannot
 
+    before_presets: ClassVar[Mapping[str, Any]] = {"site": "mlp"}
+
+    site: str | None = setting(None, "kind of map; unset: the inner method's", choices=(*KINDS, EXPERT))
     inner: str = setting("rome", "name of the method that makes the edit")
     options: str = setting("{}", "other settings of the inner method, a JSON object")
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.method()
+
+    @property
+    def beside_weights(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.method().beside_weights
 
     @property
     def has_dose(self) -> bool:
@@ -52,9 +60,8 @@ class Wrapped(Method):
             raise BadRequest(
                 f"method {self.name}: options={self.options!r}; write a JSON object of {self.inner}'s settings"
             )
-        shared: dict[str, Any] = {"preset": self.preset, "site": self.site, "depth": self.depth, "seed": self.seed}
-        if self.lookup is not None:
-            shared["lookup"] = self.lookup
+        shared: dict[str, Any] = {"preset": self.preset, "depth": self.depth, "seed": self.seed}
+        shared |= {key: value for key in ("site", "lookup") if (value := getattr(self, key)) is not None}
         return make_method(self.inner, **(shared | options | changes))
 
     def placement_of(self, lm: LanguageModel, request: EditRequest, delta: Delta) -> Placement:

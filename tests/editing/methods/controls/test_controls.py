@@ -9,11 +9,15 @@ import pytest
 import torch
 
 from editing.errors import BadRequest
-from editing.methods import make_method
+from editing.methods import apply_sequence, make_method, method_names, placebo_for
 from editing.methods.controls.placebo import SUBJECTS, Placebo
+from editing.methods.fine_tuning.documents import Documents
 from editing.model.language_model import LanguageModel
 from editing.text.requests import EditRequest
 from tests.editing.worked import REQUESTS
+from valley.scores.settings import is_placebo_of
+
+WRAPPERS = ("placebo", "random_layer", "sphere", "norm_anchor", "rect")
 
 
 class TestControls:
@@ -111,3 +115,36 @@ class TestControls:
         assert len(layers) > 1
         other = dataclasses.replace(method, seed=1).each(trained_lm, REQUESTS[:1], statistics)[0]
         assert other.weights != delta.weights or not torch.equal(other.factors[name].right, delta.factors[name].right)
+
+    def test_a_placebo_does_not_read_the_documents_of_the_edit(self, trained_lm: LanguageModel) -> None:
+        text = "Rome became the capital of France."
+        request = dataclasses.replace(REQUESTS[4], documents=(("en", text),))
+        method = make_method("placebo", inner="documents")
+        assert isinstance(method, Placebo)
+        inner: Documents = method.method()  # type: ignore[assignment]
+        assert inner.texts(request) == [text]
+        read = inner.texts(method.unrelated(trained_lm, request))
+        assert len(read) > 4 and not any("France" in one for one in read)
+
+    @pytest.mark.parametrize("name", [name for name in method_names() if name not in WRAPPERS])
+    def test_what_is_left_out_is_the_inner_methods(self, name: str) -> None:
+        for control in ("placebo", "random_layer", "rect"):
+            method = make_method(control, inner=name)
+            assert method.method() == make_method(name) and method.beside_weights == make_method(name).beside_weights
+        paired = placebo_for(name, {"seed": 3})
+        assert paired.method() == make_method(name, seed=3)
+        assert is_placebo_of(json.dumps(paired.settings()), name, json.dumps(make_method(name, seed=3).settings()))
+        assert make_method("placebo", inner="lora", site="mlp").method().site == "mlp"
+
+    def test_controls_of_a_sequence_remember_what_the_inner_method_does(self, trained_lm, statistics) -> None:
+        requests = [REQUESTS[i] for i in (0, 4)]
+        inner = make_method("alphaedit", steps=3, prefixes=1, depth=0.6, lookup="last")
+        options = {"inner": "alphaedit", "options": '{"steps": 3, "prefixes": 1}', "lookup": "last"}
+        placebo = make_method("placebo", depth=0.6, **options)
+        others = [placebo.unrelated(trained_lm, r) for r in requests]
+        layer = make_method("random_layer", **options)
+        for control, method, real in ((placebo, inner, others), (layer, layer.made_by(trained_lm), requests)):
+            one = apply_sequence(trained_lm, control, requests, statistics)
+            two = apply_sequence(trained_lm, method, real, statistics)
+            for name, change in two.factors.items():
+                assert torch.equal(one.factors[name].dense(), change.dense())
