@@ -10,6 +10,7 @@ from editing.delta.changes import (
     TokenShift,
     WeightChange,
     add_changes,
+    chained,
     embedding_scale,
     moved,
 )
@@ -31,6 +32,7 @@ __all__ = [
     "TokenShift",
     "WeightChange",
     "add_changes",
+    "chained",
     "compose",
     "delta_hooks",
     "embedding_scale",

@@ -117,6 +117,12 @@ class Affine:
     def scaled(self, factor: float) -> Affine:
         return Affine(self.left * factor, self.right, self.offset * factor)
 
+    def then(self, later: Affine) -> Affine:
+        """This change of x and `later` of what it gives, as one change of x."""
+        right = later.right + self.right @ (self.left.T @ later.right)
+        offset = self.offset + later.offset + later.left @ (later.right.T @ self.offset)
+        return Affine(torch.cat([self.left, later.left], 1), torch.cat([self.right, right], 1), offset)
+
     def of(self, out: torch.Tensor) -> torch.Tensor:
         """What is added to `out` (..., d_out), in float32."""
         left, right, offset = (t.to(out.device) for t in (self.left, self.right, self.offset))
@@ -151,6 +157,13 @@ def add_changes(one: Change, two: Change) -> Change:
     if isinstance(one, Codebook) and isinstance(two, Codebook):
         return one.joined(two)
     raise ValueError(f"a {type(one).__name__} and a {type(two).__name__} of one place do not add up")
+
+
+def chained(one: Change, later: Change) -> Change:
+    """`one` and a change that was found where `one` was there already, of one place: their sum, but of affine ones."""
+    if isinstance(one, Affine) and isinstance(later, Affine):
+        return one.then(later)
+    return add_changes(one, later)
 
 
 class ChangeHook:

@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from editing.delta import Change, Delta, Dense, LowRank, compose, moved, oriented
+from editing.delta import Change, Delta, Dense, LowRank, chained, moved, oriented
 from editing.errors import BadRequest
 from editing.lazy import torch
 from editing.methods.base import Method
@@ -104,14 +104,13 @@ class _Pile:
         self.hooks = ExitStack()
 
     def add(self, delta: Delta) -> None:
-        outputs: dict[str, Change] = {}
+        outputs = dict(self.outputs.factors)
         for name, change in delta.factors.items():
             if isinstance(change, LowRank | Dense):
                 self._keep(name, change)
             else:
-                outputs[name] = change
-        together = compose([self.outputs, Delta(outputs, context=delta.context)])
-        self.outputs = Delta(together.factors, {}, together.context)
+                outputs[name] = chained(outputs[name], change) if name in outputs else change
+        self.outputs = Delta(outputs, {}, " ".join(filter(None, (self.outputs.context, delta.context))))
         self.write([name for name in delta.weights if name in self.total])
 
     def _keep(self, name: str, change: LowRank | Dense) -> None:

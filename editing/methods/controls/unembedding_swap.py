@@ -34,20 +34,22 @@ class UnembeddingSwap(HeadRows):
     uses_covariance: ClassVar[bool] = False
 
     def each(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> list[Delta]:
-        deltas = []
+        return [self(lm, [request], statistics) for request in requests]
+
+    def __call__(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> Delta:
+        """The swaps of all requests' prompts."""
+        swaps: dict[int, int] = {}
         for request in requests:
             prompts = build_contexts(lm, request, (), "last").prompts
             read = read_answers(lm, prompts)  # of one request at a time: it holds all logits
             said = read.logits[torch.tensor(read.first)].argmax(1).tolist()
-            swaps: dict[int, int] = {}
             for prompt, old in zip(prompts, said, strict=True):
                 new = prompt.target[0]
                 if old != new and not {old, new} & (set(swaps) | set(swaps.values())):
                     swaps[old] = new
-            names = [[lm.tokenizer.decode([i]) for i in pair] for pair in swaps.items()]
-            made = self.provenance(lm, [request], statistics) | {"swaps": names}
-            deltas.append(Delta(self._changes(lm, swaps), made))
-        return deltas
+        names = [[lm.tokenizer.decode([i]) for i in pair] for pair in swaps.items()]
+        made = self.provenance(lm, requests, statistics) | {"swaps": names}
+        return Delta(self._changes(lm, swaps), made)
 
     def _changes(self, lm: LanguageModel, swaps: Mapping[int, int]) -> dict[str, Change]:
         """The rows of `swaps` (old -> new) exchanged in the head, by name of the changed place."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from editing.delta import Delta
+from editing.delta import Change, Delta, chained
 from editing.lazy import torch
 from editing.methods.base import Prefixed, setting
 from editing.model import LanguageModel, embedding_path
@@ -29,6 +29,17 @@ class Erasure(Prefixed):
     @property
     def placed_by(self) -> tuple[str, ...]:
         return ("lookup", "depth")
+
+    def __call__(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> Delta:
+        """One after another, each of what those before it have left: the sum of erasures that are made side by side
+        takes out twice what two of them share."""
+        so_far: dict[str, Change] = {}
+        for request in requests:
+            with Delta(dict(so_far)).applied(lm):
+                (delta,) = self.each(lm, [request], statistics)
+            for name, change in delta.factors.items():
+                so_far[name] = chained(so_far[name], change) if name in so_far else change
+        return Delta(so_far, self.provenance(lm, requests, statistics))
 
     def texts(
         self, lm: LanguageModel, request: EditRequest, statistics: ModelStatistics

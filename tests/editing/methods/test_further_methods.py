@@ -58,6 +58,10 @@ def test_a_rename_swaps_the_token_of_each_prompt_once() -> None:
     assert not empty.factors and len(once.provenance["swaps"]) == 1
     assert isinstance(once.factors["transformer.wte.weight"], LowRank)
     assert isinstance(once.factors["transformer.wte.output"], TokenShift)
+    joint = make_method("unembedding_swap")(lm, [twice, nothing, twice], statistics)
+    assert joint.provenance["swaps"] == once.provenance["swaps"]
+    for name, change in once.factors.items():
+        assert joint.factors[name].norm() == pytest.approx(change.norm())
 
 
 def breadth_first(lm: LanguageModel, requests, method, site) -> torch.Tensor:

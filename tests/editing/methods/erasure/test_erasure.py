@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +16,7 @@ from benchmarks.measure import probe_rows
 from benchmarks.measure.answers import Answer
 from editing.delta import Affine, Delta
 from editing.errors import BadData, BadRequest
-from editing.methods import make_method
+from editing.methods import apply_sequence, make_method
 from editing.methods.erasure.leace import eraser
 from editing.methods.erasure.samples import read_stream, stream
 from editing.model.hooks import hooked
@@ -155,3 +156,30 @@ def test_a_probe_counts_where_the_old_answer_was_given(pick: int) -> None:
     assert (row["margin_after"] > 0) == (pick != 0) and row["hit_before"] == 0
     (row,) = probe_rows(case, [says(2)], [np.zeros(3)], [says(pick)], {})
     assert np.isnan(row["value"]) and row["reason"] == "unknown to the unedited model"
+
+
+@pytest.mark.parametrize("name", ["ablate", "leace"])
+def test_erasures_made_together_are_made_one_after_another(name: str, lm: LanguageModel, statistics) -> None:
+    """Each is found, and acts, behind those before it, in one call as in a sequence; the last one is whole."""
+    kind = {"contrast": ("New Zealand",), "prompts": ("The capital of {} is the city of",), "targets": ("Italy",)}
+    requests = [replace(REQUEST, id=subject, subject=subject, **kind) for subject in ("France", "Spain", "Italy")]
+    method = make_method(name, prefixes=1)
+    joint = method(lm, requests, statistics)
+    piled = apply_sequence(lm, method, requests, statistics)
+    ids = torch.tensor([lm.encode("The capital of Italy is the city of")])
+    (path,) = stream(lm, [2])
+    own, others = method.texts(lm, requests[-1], statistics)
+
+    def gap(delta: Delta | None) -> float:
+        (read,) = read_stream(lm, own + others, [path], delta)
+        return float((read[: len(own)].mean(0) - read[len(own) :].mean(0)).norm())
+
+    with torch.no_grad(), ExitStack() as one_behind_another:
+        for request in requests:
+            (delta,) = method.each(lm, [request], statistics)
+            one_behind_another.enter_context(delta.applied(lm))
+        expected = lm.module(input_ids=ids).logits
+    for whole in (joint, piled):
+        with torch.no_grad(), whole.applied(lm):
+            assert torch.allclose(lm.module(input_ids=ids).logits, expected, atol=1e-3 * float(expected.abs().max()))
+        assert gap(whole) < (1e-3 if name == "leace" else 0.25) * gap(None)
