@@ -318,7 +318,7 @@ class ModelStatistics:
             if self._progress and drawn - tokens < number:
                 self._progress("sampling", min(drawn, number), number)
 
-        with self._sampler.fastest() as source:
+        with self._sampler.unedited(), self._sampler.fastest() as source:
             for batch, count in batches:
                 seed = self.seed * 1_000_003 + batch
                 pieces += sample_tokens(source, count, length, seed=seed, inverse=True, on_step=note).tolist()

@@ -6,8 +6,9 @@ unedited model says first behind the request's prompt, B the first token of the 
 rename: an edit that does no better has found nothing that is finer than a token.
 
 Where the head is tied to the embedding, the embedding's output at A and B is shifted back, so that reading stays as it
-is. Prompts whose answer is the target already change nothing; where two prompts swap one token with two others, the
-first of them counts. The provenance has the swaps.
+is. Where the head has a bias (Phi, GPT-J), its entries change places too, as a shift of the head's output. Prompts
+whose answer is the target already change nothing; where two prompts swap one token with two others, the first of them
+counts. The provenance has the swaps.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from editing.delta import Change, Delta
+from editing.delta import Change, Delta, Shift
 from editing.lazy import torch
 from editing.methods.vocabulary.head_rows import HeadRows, head_change, head_weight
 from editing.methods.vocabulary.unembedding import read_answers
-from editing.model import LanguageModel
+from editing.model import LanguageModel, head_site
 from editing.stats import ModelStatistics
 from editing.text import EditRequest, build_contexts
 
@@ -58,4 +59,11 @@ class UnembeddingSwap(HeadRows):
         old, new = list(swaps), list(swaps.values())
         rows = lm.values(head_weight(lm))[old + new].float().cpu()
         difference = rows[len(old) :] - rows[: len(old)]
-        return head_change(lm, old + new, torch.cat([torch.eye(len(old)), -torch.eye(len(old))]), difference.T)
+        left = torch.cat([torch.eye(len(old)), -torch.eye(len(old))])
+        changes = head_change(lm, old + new, left, difference.T)
+        site = head_site(lm.module, lm.n_layers)
+        if getattr(lm.submodule(site.path), "bias", None) is not None:
+            bias = lm.values(f"{site.path}.bias").float().cpu()
+            moved = torch.zeros(site.d_out).index_copy(0, torch.tensor(old + new), bias[new + old] - bias[old + new])
+            changes[f"{site.path}.output"] = Shift(moved)
+        return changes

@@ -25,10 +25,13 @@ def logits(lm: LanguageModel, text: str) -> torch.Tensor:
         return lm.module(input_ids=torch.tensor([lm.encode(text)])).logits[0]
 
 
-@pytest.mark.parametrize("family", fast_are(["gemma3_text"], ["gpt2", "gemma3_text", "llama"]))
+@pytest.mark.parametrize("family", fast_are(["gemma3_text", "phi"], ["gpt2", "gemma3_text", "llama", "phi"]))
 def test_the_trivial_rename_swaps_two_logits_everywhere(family: str) -> None:
-    """Tied (gpt2, gemma3_text) and untied heads: every other number of every text stays as it is."""
+    """Tied (gpt2, gemma3_text) and untied heads, one with a bias (phi): every other number of every text stays."""
     lm = model(family)
+    biased = lm.module.get_output_embeddings().bias is not None
+    if biased:
+        lm.module.get_output_embeddings().bias.normal_(generator=torch.Generator().manual_seed(0))
     statistics = session_statistics(lm)
     request = REQUESTS[1]
     (delta,) = make_method("unembedding_swap").each(lm, [request], statistics)
@@ -37,7 +40,8 @@ def test_the_trivial_rename_swaps_two_logits_everywhere(family: str) -> None:
     new = lm.tokenizer(f" {request.targets[0]}", add_special_tokens=False)["input_ids"][0]
     assert delta.provenance["swaps"] == [[lm.tokenizer.decode([old]), lm.tokenizer.decode([new])]]
     tied = lm.module.get_output_embeddings().weight is lm.module.get_input_embeddings().weight
-    assert sorted(type(c).__name__ for c in delta.factors.values()) == ["LowRank", "TokenShift"][: 1 + tied]
+    kinds = ["LowRank", *(["Shift"] if biased else []), *(["TokenShift"] if tied else [])]
+    assert sorted(type(c).__name__ for c in delta.factors.values()) == kinds
     for text in (request.filled()[0], "The capital of France is", lm.tokenizer.decode([old, new, old])):
         plain = logits(lm, text)
         expected = plain.clone()

@@ -190,6 +190,7 @@ def test_statistics_are_those_of_the_unedited_model_under_an_edit_by_hooks(tmp_p
     expected = plain.covariance(site).matrix, plain.prefixes({10: 5})
     with shift(lm).applied(lm):
         edited = answer(lm)
+        assert under.sequences() == plain.sequences()
         assert torch.equal(under.covariance(site).matrix, expected[0]) and under.prefixes({10: 5}) == expected[1]
         with lm.unedited(), lm.unedited():
             unedited = answer(lm)
