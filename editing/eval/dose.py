@@ -96,7 +96,8 @@ def at_dose(
     """`delta`, made for `requests`, at a dose: a number, or the smallest that does what it should ("auto").
 
     The margin is the one that the change was made for, where its method has one. Dose 1 gives the change itself. An
-    edit without multiples (in context, by a codebook) stays as it is where the dose is "auto" or 1.
+    edit without multiples (in context, by a codebook) stays as it is where the dose is "auto" or 1. An erasure, which
+    gives no target, is whole at dose 1, which "auto" is then.
 
     Raises:
         BadRequest: no such dose, or a number for an edit without multiples.
@@ -104,6 +105,8 @@ def at_dose(
     dose = check_dose(dose)
     if dose == AUTO and not delta.has_dose:
         return delta, Dose(None)
+    if delta.provenance.get("erases"):
+        dose = 1.0 if dose == AUTO else dose
     margin = float(delta.provenance.get("margin", MARGIN))
     chosen = smallest_dose(lm, delta, requests, margin) if dose == AUTO else Dose(float(dose))
     assert chosen.value is not None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from editing.delta import Change, Delta, chained
 from editing.lazy import torch
@@ -40,6 +40,11 @@ class Erasure(Prefixed):
             for name, change in delta.factors.items():
                 so_far[name] = chained(so_far[name], change) if name in so_far else change
         return Delta(so_far, self.provenance(lm, requests, statistics))
+
+    def provenance(
+        self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics
+    ) -> dict[str, Any]:
+        return super().provenance(lm, requests, statistics) | {"erases": True}
 
     def texts(
         self, lm: LanguageModel, request: EditRequest, statistics: ModelStatistics

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+import editing
 from benchmarks.cases import cases_digest
 from benchmarks.datasets import build_cases
 from benchmarks.datasets.ours.erasures import erase_case
@@ -183,3 +184,15 @@ def test_erasures_made_together_are_made_one_after_another(name: str, lm: Langua
         with torch.no_grad(), whole.applied(lm):
             assert torch.allclose(lm.module(input_ids=ids).logits, expected, atol=1e-3 * float(expected.abs().max()))
         assert gap(whole) < (1e-3 if name == "leace" else 0.25) * gap(None)
+
+
+@pytest.mark.parametrize("name", ["ablate", "leace"])
+def test_an_erasure_is_whole_whatever_the_model_says(name: str, lm: LanguageModel, statistics) -> None:
+    """The old answer as the target: the smallest dose at which the model gives it is no edit."""
+    request = editing.Request("The capital of {} is the city of", "France", "Paris", contrast=("Spain", "Italy"))
+    delta = editing.edit(lm, request, name, statistics=statistics)
+    (expected,) = make_method(name).each(lm, [request], statistics)
+    for place, change in expected.factors.items():
+        assert torch.equal(delta.factors[place].left, change.left) and float(change.norm()) > 0
+    half = editing.edit(lm, request, name, statistics=statistics, dose=0.5)
+    assert half.provenance["dose"] == 0.5
