@@ -91,7 +91,8 @@ class Placebo(Wrapped):
         Raises:
             BadRequest: everything on the list occurs in the request.
         """
-        taken = _words(" ".join([request.subject, *request.prompts, *request.targets]))
+        own = (request.subject, *request.prompts, *request.targets, *request.contrast, *request.keep)
+        taken = _words(" ".join(own))
         subject = request.subject
         if any(map(slot_count, request.prompts)):
             subject = self._pick(lm, request, SUBJECTS, request.subject, taken)

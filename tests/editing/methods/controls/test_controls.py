@@ -60,6 +60,12 @@ class TestControls:
         assert not set(rename.prompts) & set(REQUESTS[2].prompts) and len(set(rename.prompts)) == 3
         assert rename.targets == REQUESTS[2].targets
 
+    def test_the_other_subject_is_none_of_the_kind_that_the_request_names(self, trained_lm: LanguageModel) -> None:
+        kind = ("Mars", "Jupiter", "Saturn", "Neptune", "Pluto")
+        request = EditRequest("planet", ("{} is a",), "Venus", ("star",), contrast=kind, keep=("Titan is a",))
+        picks = {Placebo(seed=seed).unrelated(trained_lm, request).subject for seed in range(40)}
+        assert len(picks) > 1 and not picks & {*kind, "Titan"}
+
     def test_what_cannot_be_a_placebo_is_refused(self, trained_lm: LanguageModel) -> None:
         for settings in (
             {"inner": "placebo"},
