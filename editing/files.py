@@ -17,6 +17,8 @@ from typing import Any
 from editing.cache import cache_root
 from editing.errors import BadData
 
+TRIED_BYTES = 64 * 1024
+
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
@@ -87,13 +89,16 @@ def write_whole(path: Path, content: str | bytes) -> Path:
 
 
 def made_folder(path: Path) -> Path:
-    """The folder, made where it is not there yet.
+    """The folder, made where it is not there yet; a file is tried in it, so that a full or read-only disk shows before
+    the work.
 
     Raises:
-        BadData: it cannot be made.
+        BadData: it cannot be made or written to.
     """
     with writing(path):
         path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path) as file:
+            file.write(bytes(TRIED_BYTES))
     return path
 
 

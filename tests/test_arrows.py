@@ -40,8 +40,8 @@ valley.verdicts
 valley.scores
 valley.rows
 valley.statistics
-editing.files | editing.plugins
-editing.errors | editing.seeds | editing.progress | editing.lazy | editing.cache
+editing.files | editing.plugins | editing.seeds
+editing.errors | editing.progress | editing.lazy | editing.cache
 """
 LEVEL = {
     room.strip(): level

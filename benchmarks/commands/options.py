@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from editing.errors import BadRequest
+from editing.seeds import check_seed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,6 +49,15 @@ class Doses(click.ParamType):
             raise BadRequest(f"--doses {value}: write numbers with commas, such as 0.5,1,2") from None
 
 
+class Seed(click.ParamType):
+    """A whole number that every generator takes."""
+
+    name = "integer"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        return check_seed(click.INT.convert(value, param, ctx))
+
+
 FOLDER = click.Path(path_type=Path)
 
 # The options that several commands take, each described once. `option` makes one of them, with changes for a command.
@@ -73,7 +83,7 @@ TABLE: dict[str, dict[str, Any]] = {
     },
     "--limit": {"type": click.IntRange(min=1), "help": "At most this many cases per edit kind and data set."},
     "--out": {"type": FOLDER, "help": "Output folder."},
-    "--seed": {"type": int, "default": 0, "show_default": True, "help": "Random seed."},
+    "--seed": {"type": Seed(), "default": 0, "show_default": True, "help": "Random seed."},
     "--device": {"default": None, "help": "Device: cpu, cuda, cuda:1, auto.  [default: a GPU where there is one]"},
     "--set": {
         "multiple": True,
@@ -309,6 +319,6 @@ def setting(text: str) -> tuple[str, object]:
 
 def whole_numbers(texts: tuple[str, ...], name: str) -> tuple[int, ...]:
     """Texts as numbers, for an option called `name`."""
-    if not all(text.isdigit() for text in texts):
+    if not all(text.isdecimal() for text in texts):
         raise BadRequest(f"{name} {','.join(texts)}: write whole numbers with commas, such as 0,1,2")
     return tuple(map(int, texts))

@@ -197,6 +197,9 @@ def _run_again(run: Path, rungs: tuple[str, ...], out: Path, device: str | None)
     about = read_run_json(run)
     if not about.get("asked"):
         raise BadRequest(f"{run}: its run.json does not say what was requested; only runs of `bench` can be repeated")
+    there = read_run_json(out) if (out / "run.json").is_file() else {}
+    if there and there.get("fixed_at") == about.get("fixed_at"):
+        raise BadRequest(f"{out}: holds {run} or a copy of it, so nothing would be made again; give --out a new folder")
     for name, text in plan_files(about).items():
         write_whole(out / name, text)
     states_no_preset = not read_run(run, ["settings"])["settings"].str.contains('"preset"').any()

@@ -105,7 +105,7 @@ def form_of(file: DataFile) -> str:
     path = file.path
     if is_there(path) and path.is_dir():
         raise BadData(f"{path}: the format of a folder is not detected; write lre:{path} for LRE's relations")
-    keys = "no object"
+    keys = ""
     for record in file.records[:MOST_RECORDS]:
         if not isinstance(record, dict):
             continue
@@ -117,8 +117,9 @@ def form_of(file: DataFile) -> str:
                 f"{path}: its records fit {' and '.join(matches)}; "
                 f"write one of them before the path: {matches[0]}:{path}"
             )
-        if keys == "no object":
-            keys = ", ".join(f"{key:.40}" for key in list(record)[:12])
+        keys = keys or ", ".join(f"{key:.40}" for key in list(record)[:12])
+    if not keys:
+        raise BadData(f'{path}: holds no object; write a list of records such as [{{"prompt": ...}}]')
     raise BadData(
         f"{path}: no form recognises its records, the first has {keys}; "
         f"write the form before the path, one of {', '.join(forms())}"

@@ -37,7 +37,7 @@ from editing.delta import Delta, compose, refuse_foreign_folder
 from editing.easyedit import Hparams, method_of, read_hparams
 from editing.errors import BadModel, BadRequest
 from editing.eval import AUTO, at_dose, check_dose
-from editing.files import atomic_file
+from editing.files import made_folder
 from editing.lazy import pandas as pd
 from editing.methods import make_method
 from editing.model import LanguageModel, format_plan, hash_weights
@@ -281,9 +281,7 @@ def _check_folder(folder: Path) -> None:
     refuse_foreign_folder(folder)
     made = next((p for p in (*reversed(folder.parents), folder) if not p.exists()), None)
     try:
-        with atomic_file(folder / ".probe") as temp:
-            temp.write_bytes(b"\0")
-        (folder / ".probe").unlink(missing_ok=True)
+        made_folder(folder)
     finally:  # a mistake found later leaves no empty folder behind
         if made is not None:
             shutil.rmtree(made, ignore_errors=True)

@@ -150,9 +150,9 @@ def run_readings(
                 began = time.process_time()
                 table = _read(reading, source).assign(rung=rung.name, model=rung.model)
                 seconds.append((rung.name, reading.name, time.process_time() - began))
-                tables.append(table)
                 if file is not None:  # after every reading, so that what a killed run has read is kept
                     _store(file, table, rung.name, reading.name)
+                tables.append(table)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(
                 f"interrupted; {len(tables)} readings are done and kept; run the same command to go on"

@@ -122,13 +122,11 @@ def format_status(state: Status) -> str:
     lines = [f"{state.folder}: {counts}, {state.left} left"]
     if state.unreadable:
         lines.append(f"{state.unreadable} unreadable; running again replaces them")
-    if state.per_hour is not None:
+    if state.per_hour is not None and (state.left or state.running):
         when = "nobody is at work on it"
         if state.seconds_left is not None:
             ready = time.strftime("%Y-%m-%d %H:%M", time.localtime(time.time() + state.seconds_left))
             when = f"ready in about {state.seconds_left:,.0f} s ({ready})"
-        lines.append(
-            f"{state.per_hour:,.1f} cells per hour; {when if state.left or state.running else 'nothing is left'}"
-        )
+        lines.append(f"{state.per_hour:,.1f} cells per hour; {when}")
     lines.append(f"plan {state.plan_hash[:16] or 'not hashed'}, fixed {state.fixed_at or 'at an unknown time'}")
     return "\n".join(lines)

@@ -25,12 +25,11 @@ from filelock import FileLock, Timeout
 
 from benchmarks.sweep.run_folder.cell_files import cell_table, notes_in, without, write_cell
 from editing.errors import BadData
-from editing.files import atomic_file
+from editing.files import atomic_file, made_folder
 from editing.lazy import pandas as pd
 from valley.rows import SCHEMA_VERSION, is_compacted, read_run_json, without_leftovers, write_plans
 
 WRITER = "writer-"  # begins the name of the lock that a process holds while it may write cells
-PROBE_BYTES = 64 * 1024
 
 
 class RunStore:
@@ -58,9 +57,7 @@ class RunStore:
         self._present = FileLock(self.locks / f"{WRITER}{uuid4().hex}.lock")
         with self.claim("run", wait=True):  # a `compact` at work ends first
             self._present.acquire()
-        with atomic_file(self.folder / ".probe") as temp:  # a full or read-only disk shows here, before any work
-            temp.write_bytes(b"\0" * PROBE_BYTES)
-        (self.folder / ".probe").unlink(missing_ok=True)
+        made_folder(self.folder)  # a full disk shows here
         self._clean()
         self._slots: dict[str, set[str]] = {}
         self._failed: set[str] = set()

@@ -18,7 +18,7 @@ from editing.eval.free_text import free_text
 from editing.eval.versions import Versions
 from editing.lazy import torch
 from editing.model import LanguageModel
-from editing.run import Budget
+from editing.run import Budget, refuse_too_long
 from editing.text import join, prompt_answers
 
 BATCH_TOKENS = 4096
@@ -74,6 +74,8 @@ def replies(
     for i, (row, texts) in enumerate(zip(rows, tokens, strict=True)):
         if row >= 0 and deltas[row].context:
             ids[i] = _fitting(lm, ids[i], deltas[row].context, max(map(len, texts), default=1))
+    for one, texts in zip(ids, tokens, strict=True):  # here, as the beginnings of a very long answer take all memory
+        refuse_too_long(lm, [*one, *max(texts, key=len, default=())[:-1]])
     questions_of: dict[tuple[int, tuple[int, ...]], list[int]] = {}  # version and prompt -> its questions
     for i, row in enumerate(rows):
         questions_of.setdefault((row, tuple(ids[i])), []).append(i)

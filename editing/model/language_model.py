@@ -79,6 +79,10 @@ class LanguageModel:
                 device) without an offload hook of accelerate that brings them in.
         """
         refuse_other_modules(module, name or type(module).__name__)
+        if tokenizer is None:
+            raise BadModel(
+                f"{name or type(module).__name__}: no tokenizer; give AutoTokenizer.from_pretrained(...) too"
+            )
         if not getattr(tokenizer, "is_fast", False):
             raise BadModel(
                 f"{name or type(module).__name__}: its tokenizer has no fast version; convert it to tokenizer.json"
@@ -259,7 +263,7 @@ class LanguageModel:
 
     def encode(self, text: str) -> list[int]:
         """`prefix_ids` and the tokens of `text`."""
-        return [*self.prefix_ids, *self.tokenizer(text, add_special_tokens=False)["input_ids"]]
+        return [*self.prefix_ids, *self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]]
 
     def generate(self, prompt: str, new_tokens: int = 20) -> str:
         """The greedy continuation of `prompt`, at most `new_tokens` tokens, cut at end-of-text; under `Delta.applied`

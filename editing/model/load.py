@@ -48,11 +48,16 @@ def load_pair(
                 resolved.folder, dtype=kinds[dtype], use_safetensors=True, output_loading_info=True, **spread, **safe
             )
             module, report = loaded
+        except Exception as error:
+            raise BadModel(
+                f"{label}: transformers cannot load it ({_first(error)}); choose a decoder-only model"
+            ) from error
+        try:
             tokenizer = transformers.AutoTokenizer.from_pretrained(resolved.folder, **safe)
         except Exception as error:
-            first = " ".join(str(error).split()) or type(error).__name__
             raise BadModel(
-                f"{label}: transformers cannot load it ({first:.200}); choose a decoder-only model"
+                f"{label}: transformers cannot read its tokenizer ({_first(error)}); save it anew beside the weights "
+                "(tokenizer.save_pretrained)"
             ) from error
     if lost := sorted(report["missing_keys"]) + sorted(str(key[0]) for key in report["mismatched_keys"]):
         raise BadModel(f"{label}: {len(lost)} weights missing or misshapen, {lost[0]} first; fetch the model again")
@@ -60,6 +65,11 @@ def load_pair(
         if not is_finite(true_tensor(module, name)):
             raise BadModel(f"{label}: weight {name} is not finite; the file is damaged, fetch the model again")
     return module.eval(), tokenizer
+
+
+def _first(error: Exception) -> str:
+    """The beginning of what transformers says, as one line."""
+    return (" ".join(str(error).split()) or type(error).__name__)[:200]
 
 
 def is_finite(values: torch.Tensor) -> bool:

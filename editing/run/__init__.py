@@ -2,7 +2,7 @@
 
 from editing.run.batching import Budget, attempt
 from editing.run.capture import capture, first, with_first
-from editing.run.forward import Batch, Prefix, forward, left_of, pad, prefill, read_beginnings
+from editing.run.forward import Batch, Prefix, forward, left_of, pad, prefill, read_beginnings, refuse_too_long
 from editing.run.reread import Entering, Reread, StepCache
 from editing.run.splice import Splice
 
@@ -22,5 +22,6 @@ __all__ = [
     "pad",
     "prefill",
     "read_beginnings",
+    "refuse_too_long",
     "with_first",
 ]

@@ -41,6 +41,20 @@ class Batch:
         return Batch(self.ids[:, :width], self.mask[:, :width], self.positions[:, :width])
 
 
+def refuse_too_long(lm: LanguageModel, tokens: Sequence[int], before: int = 0) -> None:
+    """Check that the model has positions for `tokens` behind `before` others.
+
+    Raises:
+        BadRequest: it has too few.
+    """
+    if (length := before + len(tokens)) > lm.max_length:
+        tail = lm.tokenizer.decode(tokens[-12:])
+        raise BadRequest(
+            f"a text of {length} tokens that ends {tail!r:.80}: the model reads {lm.max_length}; "
+            "shorten prompt, target or context"
+        )
+
+
 def pad(
     sequences: Sequence[Sequence[int]], lm: LanguageModel, *, side: str, first: torch.Tensor | None = None
 ) -> Batch:
@@ -51,14 +65,8 @@ def pad(
     """
     width = max((len(s) for s in sequences), default=0)
     starts = [0] * len(sequences) if first is None else first.tolist()
-    longest = lm.max_length
     for start, sequence in zip(starts, sequences, strict=True):
-        if start + len(sequence) > longest:
-            tail = lm.tokenizer.decode(sequence[-12:])
-            raise BadRequest(
-                f"a text of {start + len(sequence)} tokens that ends {tail!r:.80}: the model reads {longest}; "
-                "shorten prompt, target or context"
-            )
+        refuse_too_long(lm, sequence, start)
     empty = [lm.pad_id] * width
     if side == "left":
         rows = [[*empty[len(s) :], *s] for s in sequences]

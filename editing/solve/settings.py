@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Self, get_args, get_type_hints
 from editing.errors import BadRequest
 from editing.lazy import torch
 from editing.model import EXPERT, LanguageModel, Site, holder_and_index
+from editing.seeds import GREATEST
 
 
 def setting(default: Any, help: str, *, unit: str = "", choices: tuple[str, ...] = ()) -> Any:
@@ -86,6 +87,8 @@ class Settings:
                 raise self.refuse(one.name, " or ".join(getattr(a, "__name__", str(a)) for a in allowed))
             if number and not value >= 0:
                 raise self.refuse(one.name, "zero or more")
+            if one.name == "seed" and value > GREATEST:
+                raise self.refuse(one.name, "at most 2**63 - 1")
         for one in fields(self):
             choices, value = one.metadata.get("choices"), getattr(self, one.name)
             if choices and value is not None and value not in choices:

@@ -9,6 +9,7 @@ from editing.stats.text_corpus import read_texts
 
 # Text of the models' covariances: 20,000 tokens drawn from each model itself, so that no rung needs outside data.
 CORPUS = "samples:20000"
+MOST_TOKENS = 100_000_000  # drawn from a model; as a list they take gigabytes
 
 
 def check_corpus(corpus: str) -> None:
@@ -22,14 +23,14 @@ def check_corpus(corpus: str) -> None:
     kind, _, value = corpus.partition(":")
     fits = {
         "identity": not value,
-        "samples": value.isdigit() and int(value) > 0,
+        "samples": value.isdecimal() and 0 < int(value) <= MOST_TOKENS,
         "error": parse_error(value) is not None,
         "text": bool(value),
         "hub": HubCorpus.parse(value) is not None,
     }
     if not fits.get(kind):
         raise BadRequest(
-            f"corpus {corpus!r}: write samples:NUMBER, error:NUMBER (above 0, below 1), text:PATH, "
+            f"corpus {corpus!r}: write samples:NUMBER (at most {MOST_TOKENS:,}), error:NUMBER (above 0, below 1), text:PATH, "
             "hub:OWNER/NAME[:COLUMN[:TOKENS]] or identity"
         )
 

@@ -19,6 +19,7 @@ from editing.errors import BadData, BadRequest, OutOfMemory
 from editing.files import atomic_file
 from editing.lazy import tensor_files, torch
 from editing.model import USABLE, LanguageModel, Site, covariance_groups, free_memory
+from editing.seeds import check_seed
 from editing.stats.corpus import check_corpus
 from editing.stats.covariance import Covariance, covariances
 from editing.stats.error_corpus import LIMIT, ROUND, covariances_to_error, parse_error
@@ -51,7 +52,7 @@ class ModelStatistics:
         sampler: the model to draw "samples:N" or "error:E" from instead of `lm`; it has the same tokenizer.
 
     Raises:
-        BadRequest: a corpus of another form, a seed that is no whole number.
+        BadRequest: a corpus of another form, a seed that is none.
         BadData: a hub data set that is not there.
     """
 
@@ -67,8 +68,7 @@ class ModelStatistics:
         sampler: LanguageModel | None = None,
     ) -> None:
         check_corpus(corpus)
-        if not isinstance(seed, int) or isinstance(seed, bool):
-            raise BadRequest(f"seed {seed!r:.80}: write a whole number")
+        check_seed(seed)
         kind, _, value = corpus.partition(":")
         self._hub = HubCorpus.parse(value) if kind == "hub" else None
         self._files = self._hub.files() if self._hub else []
@@ -281,7 +281,7 @@ class ModelStatistics:
         return [[*self.lm.prefix_ids, *piece] for piece in pieces]
 
     def _tokens(self, text: str) -> list[int]:
-        return self.lm.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return self.lm.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
 
     @property
     def _length(self) -> int:

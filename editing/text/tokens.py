@@ -66,7 +66,7 @@ def tokenise(lm: LanguageModel, template: str, subject: str, lookup: str, target
     text = before + fill(template, subject)
     head, answer = divided(text, target)
     whole = head + answer if target else head
-    encoding = lm.tokenizer(whole, add_special_tokens=False, return_offsets_mapping=True)
+    encoding = lm.tokenizer(whole, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
     ids, offsets = list(encoding["input_ids"]), encoding["offset_mapping"]
     start = _answer_start(offsets, len(head)) if target else len(ids)
     if lookup == "last":
@@ -106,7 +106,7 @@ def prompt_answers(lm: LanguageModel, prompts: Sequence[str], answers: Sequence[
     divisions = [[divided(prompt, answer) for answer in row] for prompt, row in zip(prompts, answers, strict=True)]
     heads = [divided(prompt, "")[0] for prompt in prompts]
     wholes = list(dict.fromkeys([*heads, *(head + tail for row in divisions for head, tail in row)]))
-    encoded = lm.tokenizer(wholes, add_special_tokens=False)["input_ids"] if wholes else []
+    encoded = lm.tokenizer(wholes, add_special_tokens=False, verbose=False)["input_ids"] if wholes else []
     ids = dict(zip(wholes, encoded, strict=True))
     pairs = []
     for prompt, head, row in zip(prompts, heads, divisions, strict=True):
@@ -132,7 +132,7 @@ def whole_ids(tokenizer: Any, pairs: Sequence[tuple[str, str]]) -> list[tuple[li
     """The tokens of each prompt and answer as one text, and which of them is the answer's first."""
     divisions = [divided(prompt, answer) for prompt, answer in pairs]
     texts = [head + tail for head, tail in divisions]
-    whole = tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True)
+    whole = tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
     read = zip(whole["input_ids"], whole["offset_mapping"], divisions, strict=True)
     return [(ids, _answer_start(offsets, len(head))) for ids, offsets, (head, _) in read]
 
@@ -143,7 +143,7 @@ def _start(lm: LanguageModel, prompt: Sequence[int], text: str, ids: Sequence[in
     known = prompt[-1:] != [lm.tokenizer.unk_token_id]
     if known and len(ids) > len(prompt) and list(ids[: len(prompt)]) == list(prompt):
         return len(prompt)
-    offsets = lm.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+    offsets = lm.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)["offset_mapping"]
     shared = next((i for i, (a, b) in enumerate(zip(ids, prompt, strict=False)) if a != b), min(len(ids), len(prompt)))
     return min(shared, _answer_start(offsets, edge))
 
@@ -155,7 +155,7 @@ def _answer_start(offsets: Sequence[tuple[int, int]], edge: int) -> int:
 
 def _characters(lm: LanguageModel, text: str, tokens: int) -> int:
     """How many characters the first tokens of `text` hold."""
-    offsets = lm.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+    offsets = lm.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)["offset_mapping"]
     return offsets[tokens - 1][1] if tokens else 0
 
 

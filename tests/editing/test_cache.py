@@ -82,3 +82,9 @@ def test_a_cache_that_cannot_be_written_names_the_variable_and_another_folder_do
         made_folder(tmp_path / "cache" / "models")
     with pytest.raises(BadData, match=r"cannot write there \(.*\); choose another folder or free space"):
         made_folder(tmp_path / "out" / "run")
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="no folder here that even an administrator cannot write to")
+def test_a_folder_that_is_there_and_takes_no_file_is_refused() -> None:
+    with pytest.raises(BadData, match=r"/proc/self: cannot write there"):
+        made_folder(Path("/proc/self"))

@@ -156,5 +156,12 @@ def _likely(raw: bytes) -> str:
     """The encoding that a text in no Unicode form probably has, as part of a message."""
     from charset_normalizer import from_bytes  # only for files that cannot be read otherwise
 
-    guess = from_bytes(raw[:100_000]).best()
-    return f", perhaps {guess.encoding} (then write #encoding={guess.encoding} behind the path)" if guess else ""
+    guesses = from_bytes(raw[:100_000])
+    if (best := guesses.best()) is None:
+        return ""
+    names = [best.encoding]
+    # A few letters do not tell Western code pages apart, and this is by far the most frequent.
+    if any("cp1252" in one.could_be_from_charset for one in guesses):
+        names = ["cp1252", *(name for name in names if name != "cp1252")]
+    look = f"write #encoding={names[0]} behind the path and look with `datasets show`"
+    return f", perhaps {' or '.join(names)} ({look})"

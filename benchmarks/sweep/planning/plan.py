@@ -20,6 +20,7 @@ from benchmarks.world import content_hash
 from editing.errors import BadRequest
 from editing.files import canonical, digest
 from editing.methods import is_easyedit, method_names, takers
+from editing.seeds import check_seed
 from editing.stats import CORPUS, check_corpus
 from editing.text import EditRequest
 from valley.rows import ON_REQUEST
@@ -205,6 +206,8 @@ class Plan:
             if name not in ON_REQUEST:
                 raise BadRequest(f"unknown kind of probe {name!r}; use one or more of {', '.join(ON_REQUEST)}")
         check_corpus(self.corpus)
+        for seed in self.all_seeds():
+            check_seed(seed)
         if self.evaluation not in (None, HALF):
             raise BadRequest(f"unknown evaluation {self.evaluation!r}; use {HALF}, or leave it out for the model's own")
         if self.limit < 1:

@@ -56,6 +56,9 @@ def test_a_packed_run_that_was_copied_is_made_again(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     record = json.loads(done.stdout)
     assert record["identical"] is True and record["rows"] > 10
+    copy = shutil.copytree(run, tmp_path / "copy")
+    for first, out in ((run, run), (run, copy), (theirs, run)):  # each would compare the run with itself
+        assert "nothing would be made again" in refused("reproduce", first, "--out", out)
     assert "no run there" in refused("reproduce", tmp_path / "nothing")
     assert "--model is for those" in refused("reproduce", theirs, "--model", "gpt2")
 

@@ -62,6 +62,20 @@ def test_another_encoding_has_to_be_stated(tmp_path):
     assert cases(f"{path}#encoding=cp1252")[0].request.targets == ("Français",)
 
 
+def test_of_encodings_that_a_few_letters_do_not_tell_apart_the_usual_one_is_proposed(tmp_path):
+    path = tmp_path / "facts.csv"
+    path.write_bytes("prompt,subject,target\nThe capital of {} is,España,París\n".encode("cp1252"))
+    with pytest.raises(UserError, match="perhaps cp1252.* .write #encoding=cp1252 behind"):
+        cases(path)
+
+
+@pytest.mark.parametrize("text", ["null", "3", '["a"]'])
+def test_a_file_without_any_object_says_so(tmp_path, text):
+    (tmp_path / "facts.json").write_text(text)
+    with pytest.raises(UserError, match=r"facts.json: holds no object; write a list of records"):
+        cases(tmp_path / "facts.json")
+
+
 @pytest.mark.parametrize("orient", ["records", "columns", "index", "split", "table"])
 def test_every_orientation_of_pandas(tmp_path, orient):
     path = tmp_path / "facts.json"

@@ -18,6 +18,7 @@ from benchmarks.readings.prompts import exposure_of
 from benchmarks.readings.run import _store, world_of
 from cli import cli
 from editing.cache import SOURCE, cache_root
+from editing.errors import BadData
 from tests.benchmarks.readings.small import source
 from tests.benchmarks.tiny import world
 from valley.rows import RowsError, at_best_place, interval_over_entities, read_readings
@@ -149,6 +150,14 @@ def test_what_was_read_is_not_read_again_whatever_was_read_with_it() -> None:
 def test_a_slip_is_one_line(arguments: list[str], message: str) -> None:
     result = CliRunner().invoke(cli, ["read", world().model, *arguments])
     assert result.exit_code == 2 and message in result.output and "Traceback" not in result.output
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="no folder here that even an administrator cannot write to")
+def test_a_folder_that_cannot_be_written_is_refused_before_a_rung_is_read() -> None:
+    said: list[str] = []
+    with pytest.raises(BadData, match="/proc/self: cannot write there"):
+        run_readings(world().ladder, [make_reading("lens")], limit=4, out=Path("/proc/self"), say=said.append)
+    assert not said
 
 
 def test_a_file_that_is_no_readings_table_is_refused(tmp_path: Path) -> None:

@@ -240,6 +240,12 @@ def test_no_tokenizer(copy: Path) -> None:
     assert "no tokenizer" in refusal(str(copy))
 
 
+def test_a_damaged_tokenizer_is_named(copy: Path) -> None:
+    (copy / "tokenizer.json").write_text("{")
+    with pytest.raises(BadModel, match=r"cannot read its tokenizer \(.*\); save it anew beside the weights"):
+        load_pair(resolve(str(copy)))
+
+
 @pytest.mark.parametrize("keep", [0, 5, 8, 100, -1])
 def test_cut_safetensors(copy: Path, keep: int) -> None:
     file = copy / "model.safetensors"

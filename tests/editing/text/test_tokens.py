@@ -149,6 +149,8 @@ def test_a_slow_tokenizer_is_refused() -> None:
 
     with pytest.raises(BadModel, match="no fast version"):
         LanguageModel.wrap(random_module("gpt2"), Slow(), name="slow")
+    with pytest.raises(BadModel, match="slow: no tokenizer; give"):
+        LanguageModel.wrap(random_module("gpt2"), None, name="slow")
 
 
 def test_contexts_go_round_the_prompts() -> None:
