@@ -80,9 +80,7 @@ class LanguageModel:
         """
         refuse_other_modules(module, name or type(module).__name__)
         if tokenizer is None:
-            raise BadModel(
-                f"{name or type(module).__name__}: no tokenizer; give AutoTokenizer.from_pretrained(...) too"
-            )
+            raise BadModel(f"{name or type(module).__name__}: no tokenizer; give the model's own as well")
         if not getattr(tokenizer, "is_fast", False):
             raise BadModel(
                 f"{name or type(module).__name__}: its tokenizer has no fast version; convert it to tokenizer.json"

@@ -30,8 +30,8 @@ def check_corpus(corpus: str) -> None:
     }
     if not fits.get(kind):
         raise BadRequest(
-            f"corpus {corpus!r}: write samples:NUMBER (at most {MOST_TOKENS:,}), error:NUMBER (above 0, below 1), text:PATH, "
-            "hub:OWNER/NAME[:COLUMN[:TOKENS]] or identity"
+            f"corpus {corpus!r}: write samples:NUMBER (at most {MOST_TOKENS:,}), error:NUMBER (above 0, below 1), "
+            "text:PATH, hub:OWNER/NAME[:COLUMN[:TOKENS]] or identity"
         )
 
 

@@ -65,7 +65,7 @@ def test_another_encoding_has_to_be_stated(tmp_path):
 def test_of_encodings_that_a_few_letters_do_not_tell_apart_the_usual_one_is_proposed(tmp_path):
     path = tmp_path / "facts.csv"
     path.write_bytes("prompt,subject,target\nThe capital of {} is,España,París\n".encode("cp1252"))
-    with pytest.raises(UserError, match="perhaps cp1252.* .write #encoding=cp1252 behind"):
+    with pytest.raises(UserError, match=r"perhaps cp1252.* .write #encoding=cp1252 behind"):
         cases(path)
 
 
