@@ -50,8 +50,8 @@ def machine() -> str:
 
 @cache
 def commit(root: Path = ROOT) -> str:
-    """Which code this is: its git commit, `+dirty` when tracked files differ from it; outside its own git checkout the
-    version and a hash of the files, such as `0.1.0+3f2a90c1d4e5b678`.
+    """Which code this is: its git commit, `+dirty` where a file of the program differs from it or is not in it, as a
+    new method; outside its own git checkout the version and a hash of the files, such as `0.1.0+3f2a90c1d4e5b678`.
 
     A repository that merely contains the installed packages (a home folder under git, for example) is not taken.
 
@@ -62,7 +62,10 @@ def commit(root: Path = ROOT) -> str:
         top, head = _git(root, "rev-parse", "--show-toplevel", "HEAD").splitlines()
         _git(root, "ls-files", "--error-unmatch", THIS)  # fails where this very file is not tracked
         if Path(top).samefile(root):
-            return head + ("+dirty" if _git(root, "status", "--porcelain", "--untracked-files=no") else "")
+            changed = _git(
+                root, "status", "--porcelain", "--untracked-files=all", "--", "cli.py", *PACKAGES
+            ).splitlines()
+            return head + ("+dirty" if any(line.rstrip('"').endswith(SUFFIXES) for line in changed) else "")
     except (OSError, subprocess.SubprocessError):  # no git on this machine, or no commit of ours here
         pass
     return f"{VERSION}+{_content(root)}"

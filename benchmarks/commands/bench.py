@@ -129,13 +129,15 @@ def bench(
         emit(about, lambda: format_estimate(plan, out, rungs, skipped), as_json, csv, table=about["rungs"])
         return
 
-    from benchmarks.sweep import format_ability, format_outcome, measure_ability, refuse_harness
+    from benchmarks.sweep import changed_methods, format_ability, format_outcome, measure_ability, refuse_harness
 
     if tasks:
         refuse_harness(plan)
     verbose = bool(ctx.meta.get(VERBOSE))
     outcome = run_plan(plan, out, **analysis, workers=workers, device=device, verbose=verbose)
     text = format_outcome(outcome)
+    for line in changed_methods(out):
+        click.echo(line, err=True)
     if tasks:
         ability = measure_ability(plan, out, tasks, lm_eval_limit, device)
         text += f"\n{format_ability(ability)}\n{out}/lm_eval.csv"

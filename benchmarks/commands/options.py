@@ -4,8 +4,9 @@ imports."""
 from __future__ import annotations
 
 import json
+import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, is_dataclass
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 FAILED = 1  # exit code: done, but some cells or rungs failed
 DTYPE, VERBOSE = "dtype", "verbose"  # keys of the context's `meta`
+WRITTEN = {"csv": (".csv", ".tsv", ".txt"), "page": (".html", ".htm")}  # parameter -> what it writes over
+READ_OF_RUNS = ("readings.csv", "crispness.csv")  # written by `read` and `ladder crispness`, read again with a run
 STRATA = ("known", "known_everywhere", "all")
 
 
@@ -206,6 +209,24 @@ class Command(click.Command):
                 name = word.rstrip("=") or (before if before.startswith("-") else "an argument")
                 raise BadRequest(f"{name} is empty; write its value, or leave it out")
         return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """As click, but a table or page is not written over what the command reads, or over another kind of file."""
+        for name, suffixes in WRITTEN.items():
+            if not (path := Path(ctx.params.get(name) or "")).name:
+                continue
+            if path.name in READ_OF_RUNS or (path.is_file() and path.suffix.lower() not in suffixes):
+                raise BadRequest(f"{path}: is no {suffixes[0]} file of this command; name another, so that it stays")
+            if path.resolve() in _files(value for key, value in ctx.params.items() if key != name):
+                raise BadRequest(f"{path}: is read by this command; name another file to write")
+        return super().invoke(ctx)
+
+
+def _files(values: Iterable[Any]) -> set[Path]:
+    """The files among the values of options and arguments, those behind a form (`form:PATH#option`) too."""
+    texts = [str(text) for value in values for text in (value if isinstance(value, tuple) else (value,)) if text]
+    paths = [part.partition("#")[0] for text in texts for part in (text, text.partition(":")[2])]
+    return {Path(path).resolve() for path in paths if os.path.isfile(path)}  # pathlib's raises for a very long text
 
 
 class Group(click.Group):

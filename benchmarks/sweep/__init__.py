@@ -10,6 +10,7 @@ from benchmarks.sweep.planning.plan_file import PlanFile, load_plan, run_name
 from benchmarks.sweep.planning.plan_flags import PLAN_OPTIONS, overridden
 from benchmarks.sweep.run_folder.compact import Compacted, compact
 from benchmarks.sweep.run_folder.merge import merge
+from benchmarks.sweep.run_folder.method_files import changed_methods
 from benchmarks.sweep.runner import Outcome, format_outcome, run_bench
 from benchmarks.sweep.search.search_points import case_means
 from benchmarks.sweep.search.search_points import judge as judge_setting
@@ -28,6 +29,7 @@ __all__ = [
     "Workers",
     "array_script",
     "case_means",
+    "changed_methods",
     "compact",
     "estimate",
     "estimate_json",

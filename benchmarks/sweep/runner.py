@@ -35,7 +35,7 @@ from benchmarks.watch import Watch
 from editing.errors import BadData, OutOfMemory, UserError
 from editing.files import canonical, digest
 from editing.lazy import pandas as pd
-from editing.methods import make_method
+from editing.methods import make_method, method_file
 from editing.model import check_device, format_plan, hash_weights, weight_versions
 from editing.progress import QUIET, progress
 from valley.rows import run_record, store_plan, to_frame
@@ -325,7 +325,8 @@ class _Sweep:
             return
         common = self._common(cell, address) | loaded.columns
         with self.watch(cell.method), self.watch("writing"):
-            self.store.write(address, cell.slot(), to_frame([common | record for record in records]))
+            rows, made_by = to_frame([common | record for record in records]), method_file(cell.method)[1]
+            self.store.write(address, cell.slot(), rows, method=cell.method, method_file=made_by)
         with suppress(BadData):  # only an estimate of later runs hangs on it
             remember(cell, (time.perf_counter() - began) / len(task.cases))
         self.ran += 1

@@ -144,15 +144,16 @@ class RunStore:
         finally:
             lock.release()
 
-    def write(self, address: str, slot: str, rows: pd.DataFrame, failed: bool = False) -> None:
-        """Store a finished cell, in place of every older result of the same slot.
+    def write(self, address: str, slot: str, rows: pd.DataFrame, failed: bool = False, **note: str) -> None:
+        """Store a finished cell, in place of every older result of the same slot; `note` goes into the note of its
+        file.
 
         Raises:
             BadData: disk full, folder gone or read-only. What is already stored stays.
         """
         table = pa.Table.from_pandas(rows, preserve_index=False)
         settings = str(rows["settings"].iloc[0]) if "settings" in rows and len(rows) else ""
-        self._write(address, table, {"slot": slot, "failed": failed, "settings": settings})
+        self._write(address, table, {"slot": slot, "failed": failed, "settings": settings, **note})
         self.keep_only(address, slot)
 
     def _write(self, address: str, table: pa.Table, note: dict) -> None:

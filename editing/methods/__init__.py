@@ -5,6 +5,7 @@ from editing.methods.base import Method, Placement
 from editing.methods.by_name import (
     FAST,
     make_method,
+    method_file,
     method_names,
     placebo_for,
     registry,
@@ -33,6 +34,7 @@ __all__ = [
     "edits_or_reasons",
     "is_easyedit",
     "make_method",
+    "method_file",
     "method_names",
     "module_names",
     "placebo_for",

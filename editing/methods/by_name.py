@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from functools import cache
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -45,6 +48,17 @@ def method_class(name: str) -> type[Method]:
     if name not in methods:
         raise BadRequest(f"no method {name!r}; use one of {', '.join(methods)}, or {PREFIX}EDITOR")
     return methods[name]
+
+
+@cache
+def method_file(name: str) -> tuple[str, str]:
+    """The file that defines the method called `name`, and the SHA-256 of its content.
+
+    Raises:
+        BadRequest: unknown name.
+    """
+    path = Path(str(sys.modules[method_class(name).__module__].__file__))
+    return f"{path.parent.name}/{path.name}", hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def make_method(name: str, **settings: Any) -> Method:

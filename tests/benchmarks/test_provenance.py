@@ -72,12 +72,18 @@ def test_its_own_checkout(tree):
     commit.cache_clear()
     head = git(tree, "rev-parse", "HEAD")
     assert commit(tree) == head
-    (tree / "untracked.txt").write_text("")
+    for other in ("untracked.txt", "editing/notes.md", "results.csv"):
+        (tree / other).write_text("")
     commit.cache_clear()
     assert commit(tree) == head
-    (tree / "cli.py").write_text("")
+    for change in ("editing/methods/linear/mine.py", "cli.py"):  # a new method that is in no commit; a changed file
+        before = (tree / change).read_bytes() if (tree / change).exists() else None
+        (tree / change).write_text("")
+        commit.cache_clear()
+        assert commit(tree) == f"{head}+dirty"
+        (tree / change).unlink() if before is None else (tree / change).write_bytes(before)
     commit.cache_clear()
-    assert commit(tree) == f"{head}+dirty"
+    assert commit(tree) == head
 
 
 def test_versions_name_the_project_and_what_decides_numbers():

@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.commands.options import NAMES, TABLE
 from cli import cli
-from tests.benchmarks.commands.test_cli import ROOT, call
+from tests.benchmarks.commands.test_cli import ROOT, call, refused
 from tests.valley.build import ladder
 
 SCRIPTS = ("schema", "slurm", "export", "adapter", "play")  # what they print is a file, the path of one, or an address
@@ -49,6 +49,28 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     (folder / "facts.json").write_text(json.dumps(facts))
     return folder
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        ("datasets check FOLDER/facts.csv --csv FOLDER/facts.csv", "is read by this command"),
+        ("datasets check facts_table:FOLDER/facts.csv#head --csv FOLDER/run/../facts.csv", "is read by this command"),
+        ("scores FOLDER/run --csv FOLDER/run/run.json", "is no .csv file"),
+        ("scores FOLDER/run --csv FOLDER/run/readings.csv", "is no .csv file of this command"),
+        ("board FOLDER/run --out FOLDER/run/run.json", "is no .html file"),
+    ],
+)
+def test_nothing_else_is_written_over(folder: Path, words: str, message: str) -> None:
+    (folder / "facts.csv").write_text("prompt,subject,target\nThe capital of {} is,Mali,Rome\n")
+    before = {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+    assert message in refused(*(word.replace("FOLDER", str(folder)) for word in words.split()))
+    assert before == {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+def test_a_table_of_before_is_replaced(folder: Path) -> None:
+    for _ in range(2):
+        assert call("scores", folder / "run", "--csv", folder / "table.csv").exit_code == 0
 
 
 LINES = {
