@@ -62,10 +62,9 @@ def commit(root: Path = ROOT) -> str:
         top, head = _git(root, "rev-parse", "--show-toplevel", "HEAD").splitlines()
         _git(root, "ls-files", "--error-unmatch", THIS)  # fails where this very file is not tracked
         if Path(top).samefile(root):
-            changed = _git(
-                root, "status", "--porcelain", "--untracked-files=all", "--", "cli.py", *PACKAGES
-            ).splitlines()
-            return head + ("+dirty" if any(line.rstrip('"').endswith(SUFFIXES) for line in changed) else "")
+            changed = _git(root, "status", "--porcelain", "--untracked-files=all", "--", "cli.py", *PACKAGES)
+            dirty = any(line.rstrip('"').endswith(SUFFIXES) for line in changed.splitlines())
+            return head + ("+dirty" if dirty else "")
     except (OSError, subprocess.SubprocessError):  # no git on this machine, or no commit of ours here
         pass
     return f"{VERSION}+{_content(root)}"

@@ -103,13 +103,13 @@ def edit(
         UserError: as the method.
     """
     check_model(lm)
-    one = isinstance(requests, EditRequest | str | Mapping) or not isinstance(requests, Iterable)
-    batch = [requests] if one else list(requests)
+    single = isinstance(requests, EditRequest | str | Mapping) or not isinstance(requests, Iterable)
+    batch = [requests] if single else list(requests)
     if not batch:
         raise BadRequest("no request to edit; give at least one editing.Request")
-    for each in batch:
-        if not isinstance(each, EditRequest):
-            raise BadRequest(f"request {each!r:.80}: not an editing.Request; write Request(prompt, subject, target)")
+    for one in batch:
+        if not isinstance(one, EditRequest):
+            raise BadRequest(f"request {one!r:.80}: not an editing.Request; write Request(prompt, subject, target)")
     if excluding := edit_set(batch).excluding:
         names = ", ".join(repr(batch[i].id) for i in excluding[:4])
         raise BadRequest(f"requests {names}: the same prompt with different targets; no change makes both, keep one")

@@ -183,6 +183,24 @@ def test_the_method_in_the_guide_works(trained_lm) -> None:
         del sys.modules["nudge"]
 
 
+def test_the_data_set_in_the_guide_works(tmp_path: Path) -> None:
+    from benchmarks.datasets.reading.sources import DataFile
+
+    blocks = re.findall(r"```py\n(.*?)```", (ROOT / "docs" / "guides" / "adding.md").read_text(), re.S)
+    (block,) = [block for block in blocks if "lab_notes" in block]
+    namespace: dict = {"__name__": "lab_notes"}
+    exec(compile(block, "docs/guides/adding.md", "exec"), namespace)
+    fact = {"who": "France", "ask": "The capital of {} is", "say": "Rome", "was": "Paris", "also": ["{} is ruled from"]}
+    near = {"near": {"The capital of Spain is": "Madrid"}}
+    file = tmp_path / "notes.json"
+    file.write_text(json.dumps([fact | near, fact | {"who": ""}, fact | {"near": {"Spain": [1]}}, fact | {"near": "x"}]))
+    assert namespace["recognises"](fact)
+    made = namespace["read"](DataFile(file))
+    assert [probe.kind for probe in made.cases[0].probes] == ["efficacy", "paraphrase", "neighbour"]
+    assert [one.record for one in made.left_out] == [2, 3, 4] and all(str(file) in one.reason for one in made.left_out)
+    assert not any("nothing reads" in note for note in made.notes)
+
+
 @pytest.mark.slow  # tests/benchmarks/test_face.py and tests/valley/report/test_run.py have its calls
 def test_the_python_of_runs_works(tmp_path: Path, monkeypatch, capsys) -> None:
     """The guide's run and its judgement, with two cases instead of twenty."""
