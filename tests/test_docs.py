@@ -193,7 +193,9 @@ def test_the_data_set_in_the_guide_works(tmp_path: Path) -> None:
     fact = {"who": "France", "ask": "The capital of {} is", "say": "Rome", "was": "Paris", "also": ["{} is ruled from"]}
     near = {"near": {"The capital of Spain is": "Madrid"}}
     file = tmp_path / "notes.json"
-    file.write_text(json.dumps([fact | near, fact | {"who": ""}, fact | {"near": {"Spain": [1]}}, fact | {"near": "x"}]))
+    file.write_text(
+        json.dumps([fact | near, fact | {"who": ""}, fact | {"near": {"Spain": [1]}}, fact | {"near": "x"}])
+    )
     assert namespace["recognises"](fact)
     made = namespace["read"](DataFile(file))
     assert [probe.kind for probe in made.cases[0].probes] == ["efficacy", "paraphrase", "neighbour"]
