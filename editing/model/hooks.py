@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 
 from editing.model.experts import expert_at
 from editing.model.language_model import LanguageModel
+from editing.model.weights import finished
 
 Hook = tuple[str, Callable]  # module path, forward hook (module, args, output) -> output or None
 
@@ -26,8 +27,7 @@ def hooked(lm: LanguageModel, hooks: Iterable[Hook]) -> Iterator[None]:
             handles.append(lm.submodule(path).hook(inner))
         yield
     finally:
-        for handle in handles:
-            handle.remove()
+        finished(lambda: [handle.remove() for handle in handles])
 
 
 class Attached:

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from editing.errors import UserError
 from editing.lazy import nn, torch
 from editing.model.experts import parameter
+
+Result = TypeVar("Result")
 
 
 class ModelState:
@@ -68,6 +70,22 @@ class ModelState:
             yield
         finally:
             self._running.release()
+
+
+def finished(undo: Callable[[], Result]) -> Result:
+    """What `undo` gives. An interrupt (Ctrl-C, a notebook's stop) in the middle of it is raised once it has come to its
+    end; for that it is begun again, so it must be the same twice.
+    """
+    interrupt: KeyboardInterrupt | None = None
+    while True:
+        try:
+            made = undo()
+        except KeyboardInterrupt as error:
+            interrupt = error
+            continue
+        if interrupt is not None:
+            raise interrupt
+        return made
 
 
 @contextmanager
@@ -148,7 +166,7 @@ def writing(module: nn.Module, state: ModelState, name: str) -> Iterator[WeightW
     try:
         yield writer
     finally:
-        inside = _close(state.writers, writer)
+        inside = finished(lambda: _close(state.writers, writer))
         if inside:
             raise UserError(
                 f"{name}: an edit was taken out while {inside} made after it remained; all of them are out now; "

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.utils.hooks import RemovableHandle
 
 from editing.delta.changes import LowRank, Shift
 from editing.delta.delta import Delta, compose
@@ -16,6 +17,7 @@ from editing.eval import continuation_logprobs
 from editing.methods import make_method
 from editing.methods.sequence import Step, apply_sequence
 from editing.model.language_model import LanguageModel, hash_weights
+from editing.model.weights import WeightWriter
 from editing.stats.statistics import ModelStatistics
 from tests.editing.families import tiny_lm
 from tests.editing.worked import PROMPTS, REQUESTS, TARGETS
@@ -213,3 +215,32 @@ def test_the_copy_has_an_edit_by_hooks_as_long_as_the_model(before: bool) -> Non
         assert float((answer(lm.half) - edited).norm()) < 0.03 * size
     assert float((answer(lm.half) - plain).norm()) < 0.03 * size and torch.equal(answer(lm), plain)
     assert not any(module._forward_hooks for one in (lm, lm.half) for module in one.module.modules())
+
+
+def test_an_interrupt_while_an_edit_is_taken_out_leaves_nothing_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the middle of putting weights and hooks back, twice: a stop in a notebook may come at any moment."""
+    lm = tiny_lm("gpt2")
+    width = lm.d_model
+    shift = Delta({f"{lm.sites()[0].path}.output": Shift(torch.ones(width))})
+    two = compose([change(lm, 0, 1), change(lm, 1, 2), shift])
+    before, left = hash_weights(lm.module), [2, 2]
+
+    def interrupting(kind: type, name: str, which: int) -> None:
+        plain = getattr(kind, name)
+
+        def stopped(self, *args):
+            if leaving and left[which]:
+                left[which] -= 1
+                raise KeyboardInterrupt
+            return plain(self, *args)
+
+        monkeypatch.setattr(kind, name, stopped)
+
+    interrupting(WeightWriter, "_copy", 0)
+    interrupting(RemovableHandle, "remove", 1)
+    leaving = False
+    with pytest.raises(KeyboardInterrupt), two.applied(lm):
+        assert hash_weights(lm.module) != before
+        leaving = True
+    assert left == [0, 0] and hash_weights(lm.module) == before and not lm.state.writers
+    assert not any(module._forward_hooks for module in lm.module.modules())
