@@ -7,12 +7,14 @@ import json
 import numpy as np
 import pytest
 
+from editing.plugins import BadPlugin
 from tests.valley.build import edit, frame, probes
 from valley.rows import RowsError
 from valley.scores import AnalysisPlan, available, case_scores
 from valley.scores.composites import (
     CASE_COLUMNS,
     PRIMARY,
+    Composite,
     Means,
     by_name,
     composites,
@@ -86,6 +88,17 @@ def test_efficacy_transfer_and_integrity_are_no_part():
     columns = [first.column(name) for name in names]
     assert np.allclose(first.values[:, columns], second.values[:, columns], equal_nan=True)
     assert np.isfinite(first.values[:, columns]).any(axis=0).sum() >= 5
+
+
+@pytest.mark.parametrize("value", [1.5, -0.2, np.inf])
+def test_a_composite_outside_its_range_is_refused_and_nan_is_not(value):
+    for given, refused in ((value, True), (np.nan, False), (1.0, False)):
+        one = Composite("mine", "a file of one's own", lambda means, given=given: np.array([0.5, given]))
+        if refused:
+            with pytest.raises(BadPlugin, match=r"composite mine: gives .*; keep its function within \[0, 1\]"):
+                one(Means({}))
+        else:
+            np.testing.assert_equal(one(Means({})), [0.5, given])
 
 
 def test_an_edit_that_fails_a_gate_makes_nothing_available():

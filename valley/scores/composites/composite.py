@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from editing.plugins import BadPlugin
 from valley.rows import GATES, IN_LANGUAGE, KEPT
 
 OWN = "_own"  # suffix of a kind's mean over the probes in the language of the edit
 # Columns of generalisation; efficacy is a gate, not a part. Negation and verification count where they were evaluated.
 CHANGED: tuple[str, ...] = tuple(kind + OWN if kind == "multi_hop" else kind for kind in IN_LANGUAGE)
 PUBLISHED = ("es", "ps", "ns", "reliability", "rephrase", "locality")  # CounterFact's and EasyEdit's, per case
+ROUNDING = 1e-6  # by which a composite may miss [0, 1]
 SPECIFIC_ENOUGH = 0.9  # specificity at which a case's doses are read
 DOSES = ("dose_area", "dose_gen_at_spec")  # of the curve that a case's doses draw
 FIRST = ("first_generalisation", "first_specificity")  # means over all kinds, as the first study took them
@@ -76,7 +78,16 @@ class Composite:
     source: str = ""
 
     def __call__(self, means: Means) -> np.ndarray:
-        return self.function(means)
+        """(n,) of the means.
+
+        Raises:
+            BadPlugin: a value outside [0, 1]; intervals are cut there, so that it would pass for 0 or 1.
+        """
+        made = self.function(means)
+        outside = np.asarray(made)[np.abs(np.asarray(made) - 0.5) > 0.5 + ROUNDING]
+        if outside.size:
+            raise BadPlugin(f"composite {self.name}: gives {outside.flat[0]:.4g}; keep its function within [0, 1]")
+        return made
 
 
 def gen_and_spec(
