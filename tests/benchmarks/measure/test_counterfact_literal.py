@@ -22,20 +22,22 @@ from tests.editing.reference_evaluate import continuation_logprobs
 from valley.rows.schema import read_run
 from valley.scores.published import counterfact_scores
 
-MODEL, RECORDS, CORPUS = "grown:gpt2-2x128", 100, "samples:4000"
-SETTINGS = {"site": "value", "lookup": "subject_last"}
+RUNG = Path(__file__).resolve().parents[3] / "results/ladders/grown-quick/rungs/gpt2-2x128"
+RECORDS, CORPUS = 100, "samples:4000"
+# with the search of the literal way, which descends by Adam
+SETTINGS = {"site": "value", "lookup": "subject_last", "optimiser": "adam", "move_above": 0.0}
 
 
 @pytest.mark.slow
 def test_the_sweep_scores_counterfact_as_the_literal_way_does(shared_data: Path, tmp_path: Path) -> None:
     dataset = f"counterfact:{shared_data / 'counterfact_easyedit' / 'counterfact-edit.json'}"
     ladder = tmp_path / "one.toml"
-    ladder.write_text(f'[[rung]]\nname = "two"\nmodel = "{MODEL}"\n')
+    ladder.write_text(f'[[rung]]\nname = "two"\nmodel = "{RUNG}"\n')
     plan = Plan(str(ladder), ("rome",), ("fact",), RECORDS, 0, (dataset,), ("value",), CORPUS, tuple(SETTINGS.items()))
     assert run_bench(plan, tmp_path / "run", "cpu", quiet=True).ran == 1
     fast = counterfact_scores(read_run(tmp_path / "run"), "all", draws=0).iloc[0]
 
-    lm = open_model(MODEL, "cpu")
+    lm = open_model(str(RUNG), "cpu")
     statistics, method = statistics_of(lm, 0, CORPUS, quiet=True), make_method("rome", **SETTINGS)
     cases = build_cases(dataset, "fact", RECORDS)
     site = method.edited_sites(lm, cases[0].request)[0]
