@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from typing import Any, TextIO
 
@@ -14,6 +15,8 @@ from benchmarks.commands.options import VERBOSE, verbosity
 from editing.errors import UserError
 
 MISTAKE, INTERRUPTED = 2, 130
+# What is wrong with a path or a disk, not with the program: a name too long, no permission, a full or read-only disk.
+OF_THE_PLACE = (errno.ENAMETOOLONG, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 SECTIONS = {
     "Edit one model": (*edit.COMMANDS, *export.COMMANDS),
     "Run a sweep": bench.COMMANDS,
@@ -63,6 +66,10 @@ class Commands(click.Group):
             if ctx.meta.get(VERBOSE):
                 raise
             raise OneLine(str(error)) from error
+        except OSError as error:
+            if error.filename is None or error.errno not in OF_THE_PLACE or ctx.meta.get(VERBOSE):
+                raise
+            raise OneLine(f"{error.filename!s:.80}: {error.strerror}; name another path, or free space") from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         for title, commands in SECTIONS.items():

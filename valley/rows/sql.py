@@ -43,7 +43,8 @@ def ask_rows(run: Path, sql: str) -> pd.DataFrame:
         return connection.execute(statements[0]).df()
     except duckdb.Error as error:
         hint = " ".join(str(error).split("\n\nLINE")[0].split())
-        raise BadRequest(f"--sql {sql!r:.80}: {hint:.300}") from error
+        quoted = '; the column case stands in quotes: "case"' if isinstance(error, duckdb.ParserException) else ""
+        raise BadRequest(f"--sql {sql!r:.80}: {hint:.300}{quoted}") from error
     finally:
         connection.close()
 

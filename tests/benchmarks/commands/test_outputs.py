@@ -68,6 +68,21 @@ def test_nothing_else_is_written_over(folder: Path, words: str, message: str) ->
     assert before == {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
 
 
+@pytest.mark.parametrize(
+    "words",
+    ["curve LONG", "edit --model LONG --rename a=b", "scores FOLDER/run --csv LONG", "bench --model m --out LONG"],
+)
+def test_a_name_too_long_for_the_disk_is_one_line(folder: Path, words: str) -> None:
+    said = refused(*(word.replace("FOLDER", str(folder)).replace("LONG", "n" * 300) for word in words.split()))
+    assert "nnn: File name too long; name another path" in said
+
+
+def test_a_column_that_is_a_word_of_sql_is_named(folder: Path) -> None:
+    assert 'the column case stands in quotes: "case"' in refused(
+        "rows", folder / "run", "--sql", "select case, rung from rows"
+    )
+
+
 def test_a_table_of_before_is_replaced(folder: Path) -> None:
     for _ in range(2):
         assert call("scores", folder / "run", "--csv", folder / "table.csv").exit_code == 0
