@@ -65,6 +65,8 @@ class Delta:
             parts.append(f"norm {sum(change.norm() ** 2 for change in self.factors.values()) ** 0.5:.3g}")
         if self.context:
             parts.append(f"context {textwrap.shorten(self.context, 60)!r}")
+        if choice := self.provenance.get("dose_choice"):
+            parts.append(choice["line"])
         return f"Delta({', '.join(parts) or 'no change'})"
 
     @property
@@ -146,7 +148,8 @@ class Delta:
         if not math.isfinite(dose):
             raise BadRequest(f"dose {dose}: not a finite number; give one such as 0.5")
         factors = {n: c.scaled(dose) for n, c in self.factors.items()}
-        return Delta(factors, {**self.provenance, "dose": dose * self.provenance.get("dose", 1.0)})
+        kept = {k: v for k, v in self.provenance.items() if k != "dose_choice" or dose == 1}  # of another dose then
+        return Delta(factors, {**kept, "dose": dose * self.provenance.get("dose", 1.0)})
 
     def __rmul__(self, dose: float) -> Delta:
         """`0.5 * delta` is `delta.scaled(0.5)`."""

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from editing.delta import Delta, export_peft
+from editing.delta.peft_export import dose_of
 from editing.errors import BadRequest
 from editing.eval.dose import FIRST, MARGIN, at_dose, check_dose, smallest_dose, target_margins
 from editing.methods import make_method, taken_by
@@ -92,6 +93,15 @@ def test_a_target_that_the_model_gives_already_needs_no_edit(trained_lm: Languag
     known = EditRequest("known", (PROMPT,), "France", ("Paris",), "last")
     unchanged, chosen = at_dose(trained_lm, delta, [known])
     assert chosen.value == 0 and "without any edit" in chosen.line() and unchanged.relative_norm(trained_lm) == 0
+    assert "without any edit" in repr(unchanged)
+
+
+def test_another_multiple_is_no_longer_of_the_dose_that_was_chosen(trained_lm: LanguageModel, delta: Delta) -> None:
+    """Its record and what exports write of it would name the wrong dose."""
+    chosen, about = at_dose(trained_lm, delta, REQUESTS[:1])
+    assert about.line() in repr(chosen) and dose_of(chosen) == about.line()
+    half = chosen.scaled(0.5)
+    assert about.line() not in repr(half) and dose_of(half) == f"dose {half.provenance['dose']:g}"
 
 
 def test_what_no_dose_reaches_stays_at_dose_1(trained_lm: LanguageModel, delta: Delta) -> None:
