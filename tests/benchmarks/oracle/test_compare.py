@@ -68,6 +68,8 @@ def test_a_learned_edit_is_told_from_placebo_and_from_none(tmp_path):
     assert result.exit_code == 0, result.output
     lines = pd.DataFrame(json.loads(result.stdout)).set_index(["method", "scope"])
     assert (lines["news_oracle"] > 0.7).all()  # the retrained models say the news
-    assert lines.loc[("ft_m", "both"), "score"] > lines.loc[("placebo", "both"), "score"] + 0.15
+    # of what retraining moves; what it leaves, one block can hardly keep, which is in the score too
+    assert lines.loc[("ft_m", "both"), "score_moved"] > lines.loc[("placebo", "both"), "score_moved"] + 0.25
+    assert lines.loc[("ft_m", "both"), "score"] > lines.loc[("placebo", "both"), "score"]
     one = lines.loc[("ft_m", "one"), "news_other_language_oracle"]
     assert one < lines.loc[("ft_m", "both"), "news_other_language_oracle"] - 0.3  # silence in French shows in French
