@@ -103,13 +103,15 @@ def edit(
         UserError: as the method.
     """
     check_model(lm)
-    single = isinstance(requests, EditRequest | str | Mapping) or not isinstance(requests, Iterable)
-    batch = [requests] if single else list(requests)
-    if not batch:
+    several = isinstance(requests, Iterable) and not isinstance(requests, EditRequest | str | Mapping)
+    given: list[object] = [*requests] if several else [requests]
+    if not given:
         raise BadRequest("no request to edit; give at least one editing.Request")
-    for one in batch:
+    batch: list[EditRequest] = []
+    for one in given:
         if not isinstance(one, EditRequest):
             raise BadRequest(f"request {one!r:.80}: not an editing.Request; write Request(prompt, subject, target)")
+        batch.append(one)
     if excluding := edit_set(batch).excluding:
         names = ", ".join(repr(batch[i].id) for i in excluding[:4])
         raise BadRequest(f"requests {names}: the same prompt with different targets; no change makes both, keep one")
