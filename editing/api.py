@@ -103,8 +103,10 @@ def edit(
         UserError: as the method.
     """
     check_model(lm)
-    several = isinstance(requests, Iterable) and not isinstance(requests, EditRequest | str | Mapping)
-    given: list[object] = [*requests] if several else [requests]
+    if isinstance(requests, EditRequest | str | Mapping) or not isinstance(requests, Iterable):
+        given: list[object] = [requests]
+    else:
+        given = list(requests)
     if not given:
         raise BadRequest("no request to edit; give at least one editing.Request")
     batch: list[EditRequest] = []
