@@ -57,8 +57,8 @@ parameters: a lambda of 15,000 lets one key of a small model write q / (q + 15,0
 d_in; rates of 5e-4 and 1e-6 are a hundredth and less of what these weights and outputs need. On the grown rungs the \
 papers' place, the subject's last token, is hardly read by later positions ("moved" is how many of the edits \
 the default made at the last token instead); with one block it is not read at all, and the published edit is refused. \
-On SmolLM2 and Gemma it is read, and what searches v* for one map (ROME, R-ROME, RECT) reaches its targets as published, \
-at twice the cost and a lower composite.
+On SmolLM2 and Gemma it is read, and what searches v* for one map (ROME, R-ROME, RECT) reaches its targets as \
+published, at twice the cost and a lower composite.
 """
 
 
