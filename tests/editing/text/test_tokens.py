@@ -96,8 +96,8 @@ def test_last_is_the_last_token_before_the_target(lm: LanguageModel) -> None:
 def test_a_prompt_that_ends_in_a_blank_is_read_before_it_with_and_without_a_target(lm, lookup: str) -> None:
     texts = ["The capital of {} is ", "The capital of {} is"]
     one, two = (tokenise(lm, text, "France", lookup) for text in texts)
-    asked = tokenise(lm, texts[0], "France", lookup, "Paris")
-    assert one == two and (one.lookup, one.start) == (asked.lookup, asked.start)
+    with_target = tokenise(lm, texts[0], "France", lookup, "Paris")
+    assert one == two and (one.lookup, one.start) == (with_target.lookup, with_target.start)
 
 
 def test_the_target_behind_an_elision_has_no_blank(lm: LanguageModel) -> None:
