@@ -103,17 +103,16 @@ def edit(
         UserError: as the method.
     """
     check_model(lm)
+    batch: list[Any]
     if isinstance(requests, EditRequest | str | Mapping) or not isinstance(requests, Iterable):
-        given: list[object] = [requests]
+        batch = [requests]
     else:
-        given = list(requests)
-    if not given:
+        batch = list(requests)
+    if not batch:
         raise BadRequest("no request to edit; give at least one editing.Request")
-    batch: list[EditRequest] = []
-    for one in given:
+    for one in batch:
         if not isinstance(one, EditRequest):
             raise BadRequest(f"request {one!r:.80}: not an editing.Request; write Request(prompt, subject, target)")
-        batch.append(one)
     if excluding := edit_set(batch).excluding:
         names = ", ".join(repr(batch[i].id) for i in excluding[:4])
         raise BadRequest(f"requests {names}: the same prompt with different targets; no change makes both, keep one")

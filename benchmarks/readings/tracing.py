@@ -31,7 +31,7 @@ from editing.model import Hook, LanguageModel
 from editing.run import Budget, capture, first, with_first
 from editing.seeds import seed_for
 from editing.solve import setting
-from editing.text import Prompt, parts
+from editing.text import Prompt, character_spans, parts
 
 TOKENS = ("subject_first", "subject_last", "after", "last")
 Item = tuple[int, int, int]  # numbers of a run that something is put back from, of a question, and a column of it
@@ -250,7 +250,7 @@ def span_in(lm: LanguageModel, template: str, subject: str, prompt: Prompt) -> t
     """`subject_span` of a prompt that is `template` about `subject`, its lookup at the subject's last token."""
     before, _ = parts(template) or ("", "")
     text = before + subject
-    offsets = lm.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+    offsets = character_spans(lm, text)
     first_token = next(i for i, (_, stop) in enumerate(offsets) if stop > len(before))
     return min(len(lm.prefix_ids) + first_token, prompt.lookup), prompt.lookup + 1
 

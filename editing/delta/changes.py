@@ -6,7 +6,7 @@ change and a codebook belong to a module's output ("PATH.output") and exist as h
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
@@ -159,11 +159,16 @@ def add_changes(one: Change, two: Change) -> Change:
     raise ValueError(f"a {type(one).__name__} and a {type(two).__name__} of one place do not add up")
 
 
-def chained(one: Change, later: Change) -> Change:
-    """`one` and a change that was found where `one` was there already, of one place: their sum, but of affine ones."""
-    if isinstance(one, Affine) and isinstance(later, Affine):
-        return one.then(later)
-    return add_changes(one, later)
+def chained(earlier: Mapping[str, Change], later: Mapping[str, Change]) -> dict[str, Change]:
+    """Changes by place, with those that were found where `earlier` was there already: sums, but of affine ones."""
+    together = dict(earlier)
+    for name, change in later.items():
+        one = earlier.get(name)
+        if isinstance(one, Affine) and isinstance(change, Affine):
+            together[name] = one.then(change)
+        else:
+            together[name] = change if one is None else add_changes(one, change)
+    return together
 
 
 class ChangeHook:

@@ -105,8 +105,8 @@ def at_dose(
     dose = check_dose(dose)
     if dose == AUTO and not delta.has_dose:
         return delta, Dose(None)
-    if delta.provenance.get("erases"):
-        dose = 1.0 if dose == AUTO else dose
+    if dose == AUTO and delta.provenance.get("erases"):
+        dose = 1.0
     margin = float(delta.provenance.get("margin", MARGIN))
     chosen = smallest_dose(lm, delta, requests, margin) if dose == AUTO else Dose(float(dose))
     assert chosen.value is not None

@@ -104,13 +104,14 @@ class _Pile:
         self.hooks = ExitStack()
 
     def add(self, delta: Delta) -> None:
-        outputs = dict(self.outputs.factors)
+        outputs: dict[str, Change] = {}
         for name, change in delta.factors.items():
             if isinstance(change, LowRank | Dense):
                 self._keep(name, change)
             else:
-                outputs[name] = chained(outputs[name], change) if name in outputs else change
-        self.outputs = Delta(outputs, {}, " ".join(filter(None, (self.outputs.context, delta.context))))
+                outputs[name] = change
+        together = chained(self.outputs.factors, outputs)
+        self.outputs = Delta(together, {}, " ".join(filter(None, (self.outputs.context, delta.context))))
         self.write([name for name in delta.weights if name in self.total])
 
     def _keep(self, name: str, change: LowRank | Dense) -> None:

@@ -61,5 +61,5 @@ def attached(lm: LanguageModel, hooks: Iterable[Hook]) -> Iterator[None]:
         edit.put_on()
         yield
     finally:
-        lm.state.attached.remove(edit)
         edit.take_off()
+        lm.state.attached.remove(edit)

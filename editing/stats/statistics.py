@@ -52,7 +52,7 @@ class ModelStatistics:
         sampler: the model to draw "samples:N" or "error:E" from instead of `lm`; it has the same tokenizer.
 
     Raises:
-        BadRequest: a corpus of another form, a seed that is none.
+        BadRequest: a corpus of another form, a seed that no generator takes.
         BadData: a hub data set that is not there.
     """
 

@@ -9,6 +9,7 @@ from editing.text.slots import SLOT, escaped, fill, parts, slot_count
 from editing.text.tokens import (
     Prompt,
     PromptAnswers,
+    character_spans,
     continuation_ids,
     divided,
     prompt_answers,
@@ -28,6 +29,7 @@ __all__ = [
     "PromptAnswers",
     "border",
     "build_contexts",
+    "character_spans",
     "check_text",
     "continuation_ids",
     "divided",

@@ -143,9 +143,15 @@ def _start(lm: LanguageModel, prompt: Sequence[int], text: str, ids: Sequence[in
     known = prompt[-1:] != [lm.tokenizer.unk_token_id]
     if known and len(ids) > len(prompt) and list(ids[: len(prompt)]) == list(prompt):
         return len(prompt)
-    offsets = lm.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)["offset_mapping"]
+    offsets = character_spans(lm, text)
     shared = next((i for i, (a, b) in enumerate(zip(ids, prompt, strict=False)) if a != b), min(len(ids), len(prompt)))
     return min(shared, _answer_start(offsets, edge))
+
+
+def character_spans(lm: LanguageModel, text: str) -> list[tuple[int, int]]:
+    """Of each token of `text`, without the model's prefix: the characters it stands for, as begin and end."""
+    read = lm.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+    return read["offset_mapping"]
 
 
 def _answer_start(offsets: Sequence[tuple[int, int]], edge: int) -> int:
@@ -155,8 +161,7 @@ def _answer_start(offsets: Sequence[tuple[int, int]], edge: int) -> int:
 
 def _characters(lm: LanguageModel, text: str, tokens: int) -> int:
     """How many characters the first tokens of `text` hold."""
-    offsets = lm.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)["offset_mapping"]
-    return offsets[tokens - 1][1] if tokens else 0
+    return character_spans(lm, text)[tokens - 1][1] if tokens else 0
 
 
 def shared_length(one: Sequence[int], two: Sequence[int]) -> int:

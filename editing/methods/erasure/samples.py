@@ -35,10 +35,9 @@ class Erasure(Prefixed):
         takes out twice what two of them share."""
         so_far: dict[str, Change] = {}
         for request in requests:
-            with Delta(dict(so_far)).applied(lm):
+            with Delta(so_far).applied(lm):
                 (delta,) = self.each(lm, [request], statistics)
-            for name, change in delta.factors.items():
-                so_far[name] = chained(so_far[name], change) if name in so_far else change
+            so_far = chained(so_far, delta.factors)
         return Delta(so_far, self.provenance(lm, requests, statistics))
 
     def provenance(

@@ -114,12 +114,12 @@ def _ridge_solution(past_qm: torch.Tensor, key_qn: torch.Tensor, l2: float) -> t
     """
     both_qr = torch.cat([past_qm, key_qn], 1)
     q, r = both_qr.shape
-    gram = both_qr.T @ both_qr if r < q else both_qr @ both_qr.T
-    last = torch.eye(r, dtype=gram.dtype, device=gram.device)[:, past_qm.shape[1] :]
-    right = last if r < q else key_qn
+    pushed = r < q
+    gram = both_qr.T @ both_qr if pushed else both_qr @ both_qr.T
+    right = torch.eye(r, dtype=gram.dtype, device=gram.device)[:, past_qm.shape[1] :] if pushed else key_qn
     if l2:
         gram.diagonal().add_(l2)
         solution = torch.linalg.solve(gram, right)
     else:  # singular where two keys are the same
         solution = torch.linalg.pinv(gram, hermitian=True) @ right
-    return both_qr @ solution if r < q else solution
+    return both_qr @ solution if pushed else solution

@@ -83,8 +83,8 @@ class Composite:
         Raises:
             BadPlugin: a value outside [0, 1]; intervals are cut there, so that it would pass for 0 or 1.
         """
-        made = self.function(means)
-        outside = np.asarray(made)[np.abs(np.asarray(made) - 0.5) > 0.5 + ROUNDING]
+        made = np.asarray(self.function(means))
+        outside = made[np.abs(made - 0.5) > 0.5 + ROUNDING]
         if outside.size:
             raise BadPlugin(f"composite {self.name}: gives {outside.flat[0]:.4g}; keep its function within [0, 1]")
         return made
