@@ -17,7 +17,7 @@ from editing.model.bfloat16 import LEAST_GAIN, NARROWEST, bfloat16_gain
 from editing.model.offload import device_of, is_dispatched, is_offloaded, other_names, true_tensor
 from editing.model.probing import find_experts, refuse_other_modules, routed
 from editing.model.sites import EXPERT, KINDS, Layout, Site, find_layout
-from editing.model.weights import ModelState, WeightWriter, bfloat16_copy, evaluating, unedited, writing
+from editing.model.weights import ModelState, WeightWriter, attention_of, bfloat16_copy, evaluating, unedited, writing
 from editing.references import quiet_transformers
 
 
@@ -348,10 +348,18 @@ class LanguageModel:
 
     @contextmanager
     def fastest(self) -> Iterator[LanguageModel]:
-        """`half` where it is faster, else the model, for passes that need no more; a copy made for them is let go."""
+        """`half` where it is faster, else the model, for passes without gradients that need no more.
+
+        In them the copy has the model's own attention, which is fused where its family has that. A copy that was made
+        for them is let go.
+        """
         there = self.has_half
         try:
-            yield self.half if self.half_wins else self
+            if self.half_wins and self.dtype != torch.bfloat16:
+                with attention_of(self.module, self.half.module):
+                    yield self.half
+            else:
+                yield self
         finally:
             if not there:
                 self.state.half = None

@@ -123,6 +123,17 @@ def bfloat16_copy(module: Any, device: torch.device) -> Any:
     return made
 
 
+@contextmanager
+def attention_of(module: Any, other: Any) -> Iterator[None]:
+    """`other` with the attention of `module` for the length of a `with` block."""
+    before = other.config._attn_implementation
+    other.set_attn_implementation(module.config._attn_implementation)
+    try:
+        yield
+    finally:
+        other.set_attn_implementation(before)
+
+
 class WeightWriter:
     """The weights that one edit writes, and their values before it; made by `LanguageModel.writing`."""
 

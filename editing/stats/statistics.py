@@ -30,8 +30,8 @@ from editing.stats.text_corpus import read_texts
 
 VERSION = 2
 # Of the text drawn from a model. A step reads all weights, so the 157 sequences of CORPUS are drawn at once. Raise
-# DRAWS when the same seed gives other text.
-SAMPLE_LENGTH, SAMPLES_AT_ONCE, DRAWS = 128, 160, 2
+# DRAWS when the same seed gives other text, HALF when it does in bfloat16 alone.
+SAMPLE_LENGTH, SAMPLES_AT_ONCE, DRAWS, HALF = 128, 160, 2, " bfloat16 2"
 
 
 class ModelStatistics:
@@ -144,7 +144,7 @@ class ModelStatistics:
         texts = self._texts()
         limit = f" {self._hub.tokens}" if self._hub else ""
         # Keys come from bfloat16 passes where those are faster; their products are summed in float32 and float64.
-        half = " bfloat16" if self.lm.half_wins and self.lm.dtype != torch.bfloat16 else ""
+        half = HALF if self.lm.half_wins and self.lm.dtype != torch.bfloat16 else ""
         kind, drawn = self.corpus.partition(":")[0], "" if texts else f" drawn {DRAWS}"
         key = _short(
             f"{VERSION} {kind} {self.seed} {self.lm.prefix_ids} {texts or self.corpus}{limit}{half}{drawn} texts"
@@ -304,7 +304,7 @@ class ModelStatistics:
         """Pieces of `length` tokens drawn from the model, kept under `name`; `batches` are (number of the seed,
         pieces)."""
         # other draws in bfloat16: C must not depend on which machine came first
-        half = " bfloat16" if self._sampler.half_wins else ""
+        half = HALF if self._sampler.half_wins else ""
         key = _short(f"{VERSION} {self.seed} {name} {length} {self.lm.prefix_ids}{half} drawn {DRAWS}")
         path = self._drawn / f"samples-{key}.json"
         if path.is_file():

@@ -85,11 +85,12 @@ def test_a_copy_made_for_passes_is_let_go(wins: bool, monkeypatch: pytest.Monkey
     lm = tiny_lm("gpt2")
     with lm.fastest() as source, lm.with_batches(0.5).fastest() as again:
         assert again.module is source.module and (source is lm) != wins
+        assert source.module.config._attn_implementation == lm.module.config._attn_implementation == "sdpa"
     assert lm.state.half is None
     kept = lm.half
     with lm.fastest():
         pass
-    assert lm.half is kept
+    assert lm.half is kept and kept.module.config._attn_implementation == "eager"
 
 
 def test_a_tied_weight_named_twice_is_restored() -> None:

@@ -261,6 +261,15 @@ def test_drawing_by_the_inverse_follows_the_distribution(lm: LanguageModel) -> N
     assert set(_by_inverse(share, torch.Generator().manual_seed(0))[:, 0].tolist()) == {1, 3}
 
 
+@pytest.mark.parametrize("vocabulary", [5, 256, 1000])
+def test_drawing_in_pieces_gives_the_tokens_of_one_running_sum(vocabulary: int) -> None:
+    share = (3 * torch.randn(400, vocabulary, generator=torch.Generator().manual_seed(1))).softmax(-1)
+    below = share.cumsum(-1, dtype=torch.float64)
+    level = torch.rand(400, 1, generator=torch.Generator().manual_seed(2), dtype=torch.float64) * below[:, -1:]
+    literal = torch.searchsorted(below, level, right=True).clamp(max=vocabulary - 1)
+    assert torch.equal(_by_inverse(share, torch.Generator().manual_seed(2)), literal)
+
+
 @pytest.mark.parametrize(("number", "counts"), [(20_000, [157]), (20_481, [80, 81]), (128, [1])])
 def test_texts_are_drawn_in_equal_batches(
     number: int, counts: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
