@@ -22,6 +22,7 @@ from editing.methods import Method, easyedit_editors, is_easyedit, make_method, 
 from editing.model import EXPERT, KINDS, LanguageModel
 from editing.references import known_packages
 from valley.rows import MEANINGS
+from valley.scores import composites
 
 Entry = dict[str, Any]
 
@@ -80,8 +81,9 @@ def plans() -> list[Entry]:
 
 
 def metrics() -> list[Entry]:
-    """Every score, higher is better and in [0, 1] unless it says otherwise."""
-    return [{"name": name, "summary": meaning} for name, meaning in MEANINGS.items()]
+    """Every score, and every composite that --metric takes, the primary one first; in [0, 1], higher is better."""
+    scores = [{"name": name, "summary": meaning} for name, meaning in MEANINGS.items()]
+    return scores + [{"name": one.name, "summary": f"composite: {one.choice}"} for one in composites()]
 
 
 def readings() -> list[Entry]:

@@ -216,7 +216,7 @@ class Command(click.Command):
             if not (path := Path(ctx.params.get(name) or "")).name:
                 continue
             if path.name in READ_OF_RUNS or (path.is_file() and path.suffix.lower() not in suffixes):
-                raise BadRequest(f"{path}: is no {suffixes[0]} file of this command; name another, so that it stays")
+                raise BadRequest(f"{path}: is not a {suffixes[0]} file that this command writes; name another file")
             if path.resolve() in _files(value for key, value in ctx.params.items() if key != name):
                 raise BadRequest(f"{path}: is read by this command; name another file to write")
         return super().invoke(ctx)

@@ -320,7 +320,8 @@ def cell_files(folder: str | Path) -> list[Path]:
     folder = Path(folder)
     if not folder.is_dir():
         raise RowsError(f"{folder}: no such run folder; make one with `python cli.py bench --out {folder}`")
-    run_record(folder)
+    if not run_record(folder) and not (folder / "cells").is_dir():
+        raise RowsError(f"{folder}: is no run folder (it has neither run.json nor cells); name one that bench made")
     files = without_leftovers(sorted((folder / "cells").glob("*.parquet")))
     if not files:
         raise RowsError(f"{folder}: no finished cell in it yet; run its `bench` command to the end")

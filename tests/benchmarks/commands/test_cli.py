@@ -231,8 +231,9 @@ def test_bench_mistakes_are_one_line_before_any_work(tiny: World, tmp_path: Path
 def test_run_folders_that_are_none(tmp_path: Path) -> None:
     for command in ("curve", "report"):
         assert "no such run folder" in refused(command, tmp_path / "none")
-        assert "no finished cell" in refused(command, tmp_path)
+        assert "is no run folder" in refused(command, tmp_path)
     (tmp_path / "cells").mkdir()
+    assert "no finished cell" in refused("report", tmp_path)
     (tmp_path / "cells" / "a.parquet").write_bytes(b"PAR1 not")
     assert "not a readable Parquet file" in refused("curve", tmp_path)
     assert not list(tmp_path.glob("*.png"))

@@ -56,9 +56,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [
         ("datasets check FOLDER/facts.csv --csv FOLDER/facts.csv", "is read by this command"),
         ("datasets check facts_table:FOLDER/facts.csv#head --csv FOLDER/run/../facts.csv", "is read by this command"),
-        ("scores FOLDER/run --csv FOLDER/run/run.json", "is no .csv file"),
-        ("scores FOLDER/run --csv FOLDER/run/readings.csv", "is no .csv file of this command"),
-        ("board FOLDER/run --out FOLDER/run/run.json", "is no .html file"),
+        ("scores FOLDER/run --csv FOLDER/run/run.json", "is not a .csv file"),
+        ("scores FOLDER/run --csv FOLDER/run/readings.csv", "is not a .csv file that this command writes"),
+        ("board FOLDER/run --out FOLDER/run/run.json", "is not a .html file"),
     ],
 )
 def test_nothing_else_is_written_over(folder: Path, words: str, message: str) -> None:
