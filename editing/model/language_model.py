@@ -298,9 +298,7 @@ class LanguageModel:
 
     @property
     def half_wins(self) -> bool:
-        """Whether bfloat16 products are faster: on a GPU with bf16 units, or on a CPU for a wide model where that was
-        measured (editing/model/bfloat16.py).
-        """
+        """Whether bfloat16 products are faster: on a GPU with bf16 units; on a CPU as measured, for a wide model."""
         if is_dispatched(self.module):  # there is no copy of such a model
             return False
         if self.device.type == "cuda":
@@ -348,21 +346,15 @@ class LanguageModel:
 
     @contextmanager
     def fastest(self) -> Iterator[LanguageModel]:
-        """`half` where it is faster, else the model, for passes without gradients that need no more.
-
-        In them the copy has the model's own attention, which is fused where its family has that. A copy that was made
-        for them is let go.
-        """
+        """For passes without gradients: `half` with the model's own attention where it is faster, else the model."""
         there = self.has_half
+        source = self.half if self.half_wins else self
         try:
-            if self.half_wins and self.dtype != torch.bfloat16:
-                with attention_of(self.module, self.half.module):
-                    yield self.half
-            else:
-                yield self
+            with attention_of(self.module, source.module):
+                yield source
         finally:
             if not there:
-                self.state.half = None
+                self.state.half = None  # a copy made for these passes alone
 
 
 def hash_weights(module: nn.Module) -> str:

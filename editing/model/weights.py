@@ -126,8 +126,11 @@ def bfloat16_copy(module: Any, device: torch.device) -> Any:
 @contextmanager
 def attention_of(module: Any, other: Any) -> Iterator[None]:
     """`other` with the attention of `module` for the length of a `with` block."""
-    before = other.config._attn_implementation
-    other.set_attn_implementation(module.config._attn_implementation)
+    before, during = other.config._attn_implementation, module.config._attn_implementation
+    if before == during:
+        yield
+        return
+    other.set_attn_implementation(during)
     try:
         yield
     finally:
