@@ -29,7 +29,8 @@ dataset = click.option(
     "method",
     default=None,
     metavar="NAME",
-    help="Editing method.  [default: rome; ablate for --erase]",
+    help="Editing method.  [default: rome for a fact, unembedding for a rename, embedding for a retarget, ablate for "
+    "an erasure]",
 )
 @click.option("--hparams", default="", metavar="FILE", help="EasyEdit's hyper-parameter YAML, instead of --method.")
 @option("--at")

@@ -1,4 +1,4 @@
-"""The engine, a sweep, the readings and the GPU script on a pretended GPU: no operand is on the wrong device."""
+"""The engine, a sweep, the readings and the GPU script on a simulated GPU: no operand is on the wrong device."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from editing.stats import ModelStatistics
 from tests.benchmarks.sweep.test_runner import plan_of
 from tests.benchmarks.tiny import World, world
 from tests.editing.families import tiny_lm
-from tests.pretended_gpu import pretended_gpu
+from tests.simulated_gpu import simulated_gpu
 from tests.tiers import fast_are
 from valley.rows.schema import read_run
 
@@ -39,7 +39,7 @@ def tiny() -> World:
 
 @pytest.fixture
 def gpu() -> Iterator[torch.device]:
-    with pretended_gpu() as device:
+    with simulated_gpu() as device:
         yield device
 
 

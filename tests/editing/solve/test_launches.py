@@ -1,4 +1,4 @@
-"""What a step of the search for v* asks of a GPU, counted on the CPU as on a pretended device: how often the host would
+"""What a step of the search for v* takes on a GPU, counted on the CPU as on a simulated device: how often the host would
 wait, and how many kernels it would launch. Neither may grow with the number of requests.
 """
 

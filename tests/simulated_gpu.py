@@ -1,4 +1,4 @@
-"""A pretended GPU: tensors that say they lie on cuda:0, are kept on the CPU, and do not mix with those of the host.
+"""A simulated GPU: tensors that say they lie on cuda:0, are kept on the CPU, and do not mix with those of the host.
 
 On it code for a GPU runs without one, slowly, and what CUDA would refuse is refused: operands on two devices, `.numpy()`
 of a tensor of the GPU. What it does not show: kernels, streams, memory, bfloat16 products (autocast), threads.
@@ -27,7 +27,7 @@ COPIES, INDEXING = ("aten.copy_", "aten._to_copy"), ("aten.index", "aten._index_
 
 
 class OnGpu(torch.Tensor):
-    """A tensor of the pretended GPU around one of the CPU."""
+    """A tensor of the simulated GPU around one of the CPU."""
 
     inner: torch.Tensor
 
@@ -121,7 +121,7 @@ def _computed(func: Any, args: tuple, kwargs: dict) -> Any:
 
 
 def _moved(module: torch.nn.Module) -> torch.nn.Module:
-    """`module` with all parameters and buffers on the pretended GPU; what was tied stays tied."""
+    """`module` with all parameters and buffers on the simulated GPU; what was tied stays tied."""
     made: dict[int, torch.Tensor] = {}
 
     def on_gpu(tensor: torch.Tensor) -> torch.Tensor:
@@ -140,11 +140,11 @@ def _moved(module: torch.nn.Module) -> torch.nn.Module:
 
 
 @contextmanager
-def pretended_gpu() -> Iterator[torch.device]:
+def simulated_gpu() -> Iterator[torch.device]:
     """Within it PyTorch has one GPU with 8 GiB, of which the tensors are `OnGpu`; other threads have no GPU."""
     of_cuda = {
         "is_available": True, "is_initialized": True, "device_count": 1, "current_device": 0, "is_bf16_supported": True,
-        "get_device_name": "pretended", "mem_get_info": (8 << 30, 8 << 30), "memory_reserved": 0, "memory_allocated": 0,
+        "get_device_name": "simulated", "mem_get_info": (8 << 30, 8 << 30), "memory_reserved": 0, "memory_allocated": 0,
         "synchronize": None, "empty_cache": None, "manual_seed": None, "manual_seed_all": None,
         "get_rng_state": torch.get_rng_state(), "set_rng_state": None,
     }  # fmt: skip
