@@ -111,8 +111,18 @@ FEW: dict[str, tuple[Grid, ...]] = {
     "loc_ft": ({"lr": [0.01]}, {"depth": [0.65, 0.95]}),
     "ultraedit": ({"rate": [0.1, 0.2]}, {"depth": [0.65]}),
     "rome": ({"lookup": ["last"], "depth": [0.65]}, {"depth": [0.2, 0.5]}, {"clamp": [2.0]}),
-    "memit": ({"lookup": ["last"], "depth": [0.65]}, {"depth": [0.2, 0.5]}, {"covariance_weight": [0.02]}),
+    "memit": (
+        {"lookup": ["last"], "depth": [0.65]}, {"depth": [0.2, 0.5]}, {"covariance_weight": [0.02]}, {"clamp": [2.0]},
+    ),
     "alphaedit": ({"lookup": ["last"], "depth": [0.65]}, {"depth": [0.2, 0.5]}, {"l2": [0.02]}),
+    "emmet": ({"lookup": ["last"], "depth": [0.65]}, {"depth": [0.5]}, {"span": [0.34]}, {"clamp": [2.0]}),
+    "pmet": ({"lookup": ["last"], "depth": [0.65]}, {"depth": [0.5]}, {"clamp": [2.0]}),
+    "memit_iterative": ({"lookup": ["last"], "depth": [0.65]}, {"depth": [0.5]}, {"clamp": [2.0]}),
+    "r_rome": ({"lookup": ["last"], "depth": [0.65]}, {"depth": [0.5]}, {"clamp": [2.0]}),
+    "rect": ({"keep": [0.2, 0.6]}, {"inner": ["memit"], "keep": [0.4]}, {"inner": ["memit"], "lookup": ["last"]}),
+    "sphere": ({"alpha": [0.25, 0.75]}, {"inner": ["rome", "memit"]}),
+    "steer": ({"clamp": [1.0], "depth": [0.65], "widest": [0.0]}, {"clamp": [2.0], "depth": [0.9], "widest": [0.0]}),
+    "lora": ({"prefixes": [0]}, {"stop_loss": [0.2]}, {"site": ["mlp"], "stop_loss": [0.2]}),
 }
 # Methods without a search: no settings that matter, or single edits that are another method's.
 SAME = {"memit_merge": "memit"}
