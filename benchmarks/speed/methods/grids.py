@@ -112,7 +112,10 @@ FEW: dict[str, tuple[Grid, ...]] = {
     "ultraedit": ({"rate": [0.1, 0.2]}, {"depth": [0.65]}),
     "rome": ({"lookup": ["last"], "depth": [0.65]}, {"depth": [0.2, 0.5]}, {"clamp": [2.0]}),
     "memit": (
-        {"lookup": ["last"], "depth": [0.65]}, {"depth": [0.2, 0.5]}, {"covariance_weight": [0.02]}, {"clamp": [2.0]},
+        {"lookup": ["last"], "depth": [0.65]},
+        {"depth": [0.2, 0.5]},
+        {"covariance_weight": [0.02]},
+        {"clamp": [2.0]},
     ),
     "alphaedit": ({"lookup": ["last"], "depth": [0.65]}, {"depth": [0.2, 0.5]}, {"l2": [0.02]}),
     "emmet": ({"lookup": ["last"], "depth": [0.65]}, {"depth": [0.5]}, {"span": [0.34]}, {"clamp": [2.0]}),
