@@ -131,22 +131,40 @@ def _readme(table: pd.DataFrame, name: str, folder: Path) -> str:
         (
             f"# The rungs of ladder {name}",
             "",
+            "Question: how well does each rung of this ladder model its world's text and recall its facts?",
+            "",
+            f"Answer: {_answer(table)}",
+            "",
             f"    python cli.py ladder grow {name}",
             f"    python cli.py ladder table {name} --out {folder.as_posix()}",
             "",
-            f"{len(table)} models of {table['size'].nunique()} sizes; training took {minutes:.0f} minutes, "
-            f"{cpu:.0f} minutes of processor time"
-            f" ({', '.join(sorted(set(table['device'])))}; measuring recall and saving not counted). Means over "
-            f"seeds, English/French; behind ± the larger of the two",
+            f"The ladder has {len(table)} models of {table['size'].nunique()} sizes. Training took "
+            f"{minutes:.0f} minutes on {', '.join(sorted(set(table['device'])))} ({cpu:.0f} minutes of processor time)."
+            " This does not count measuring recall and saving.",
+            "Values are means over the seeds of a size, English/French. The number after ± is the larger of the two "
             "standard deviations over seeds. Every rung is in `table.csv`.",
             "",
             format_sizes(table),
             "",
-            f"Chance (always the relation's most frequent answer), English/French: {chance}.",
+            f"Recall by chance (always giving the relation's most frequent answer), English/French: {chance}.",
             "",
             "![bits per byte and recall against size](table.png)",
             "",
         )
+    )
+
+
+def _answer(table: pd.DataFrame) -> str:
+    """Bits per byte and recall of the first and the last size, beside chance."""
+    sizes = by_size(table)
+    first, last = sizes.iloc[0], sizes.iloc[-1]
+    bits, seen = (
+        [_pair(row, key, n) for row in (first, last)] for key, n in (("bits_per_byte_world", 3), ("recall_seen", 2))
+    )
+    return (
+        f"from {first['size']} to {last['size']}, bits per byte of the world's text go from {bits[0]} to {bits[1]} "
+        f"(English/French), and recall of the statements seen in training from {seen[0]} to {seen[1]} "
+        f"(chance {_chance(table, 'seen')})."
     )
 
 

@@ -19,7 +19,7 @@ from editing.lazy import pandas as pd
 from valley.calibration.conditions import CONDITIONS, SE, SEEDS, SIZES, TAU, Condition
 from valley.calibration.hypotheses import calibrate_hypotheses, format_hypotheses
 from valley.calibration.intervals import coverage, coverage_available, coverage_compare
-from valley.calibration.rules import PLAN, rates
+from valley.calibration.rules import MONOTONE, PLAN, rates
 from valley.rows import write_whole
 from valley.verdicts import INCONCLUSIVE, Rate
 
@@ -94,26 +94,44 @@ def format_readme(rules: pd.DataFrame, intervals: pd.DataFrame, fresh: pd.DataFr
     other = {line["condition"]: line for line in fresh.to_dict("records")}
     twice = {line["interval"]: f"{line['covered']:.3f}" for line in again.to_dict("records")}
     about = (
-        f"Share of runs, {SIZES} sizes of {SEEDS} models unless the condition says otherwise, 6 methods, two axes; sd "
-        f"{TAU:g} between the seeds of a size, {SE:g} of one score by its cases. `wrong`: a shape is named that is not "
-        "the truth (the level, to stay below .05). `right`: the truth is named (exponential and logistic are one). "
-        f"`alone`: a wrong valley or hump has p < {PLAN.level:g} in the best method's curve alone, before axes, "
-        f"weights and witnesses are looked at. 95% binomial intervals. `fresh`: wrong, right of another {RUNS} runs "
-        f"with other random numbers (`--seed {FRESH}`), made after the rules were fixed."
+        f"Each run is a simulated study: {SIZES} sizes with {SEEDS} models each, unless the condition says otherwise, "
+        f"with 6 methods and two strength axes. The standard deviation between the seeds of a size (tau) is {TAU:g}. "
+        f"The standard deviation of one score from its choice of cases is {SE:g}. All intervals are 95% binomial "
+        "intervals. Shares are of runs:"
     )
+    columns = [
+        "* `wrong`: the verdict names a shape that is not the true one. This share must stay at or below .05.",
+        "* `right`: the verdict names the true shape. Exponential and logistic count as the same shape. Where the "
+        "truth is flat, no shape is right.",
+        "* `inconclusive`: the verdict names no shape.",
+        f"* `alone`: the control. The curve of the best method alone, without the rules on axes, weights and "
+        f"independent methods, has p < {PLAN.level:g} for a valley or a hump that is not there.",
+        f"* `fresh`: `wrong` and `right` on another {RUNS} runs with other random numbers (`--seed {FRESH}`), made "
+        "after the rules were fixed.",
+    ]
     lines = [
         "# Calibration: what the rules do on studies whose truth is known",
         "",
-        "Rebuilt by `python -m valley.calibration.run`; every number is in `cells/`. Studies are simulated as",
-        "`valley/calibration/conditions.py` says.",
+        "Question: on simulated studies whose truth is known, how often do the rules for shapes, intervals and "
+        "hypotheses give a wrong answer?",
+        "",
+        *answer(rules, intervals, fresh, again),
+        "",
+        "`python -m valley.calibration.run` rebuilds this page. Every number is in `cells/` and, for other random "
+        "numbers, in `cells-seed-1/`.",
+        "`valley/calibration/conditions.py` defines the simulated studies.",
         "",
         "## Targets, and what was reached",
+        "",
+        "Each line gives the target, then the worst value (or the range) over all conditions and both seeds.",
         "",
         *targets(rules, intervals, fresh, again),
         "",
         "## Shapes named",
         "",
         about,
+        "",
+        *columns,
         "",
         "| condition | truth | runs | wrong | 95% interval | right | 95% interval | inconclusive | alone | fresh |",
         "|---|---|---|---|---|---|---|---|---|---|",
@@ -128,6 +146,11 @@ def format_readme(rules: pd.DataFrame, intervals: pd.DataFrame, fresh: pd.DataFr
         "",
         "## Intervals of 95%",
         "",
+        "`covered` is the share of runs whose interval contains the true value, with its own 95% binomial interval. "
+        "`fresh` is the same share on the other random numbers.",
+        '"What the rung makes available" is the score of the best of 24 settings, chosen on the stated number of '
+        "development cases and scored on 120 other cases.",
+        "",
         "| interval of a score | runs | covered | 95% interval | fresh |",
         "|---|---|---|---|---|",
     ]
@@ -136,6 +159,24 @@ def format_readme(rules: pd.DataFrame, intervals: pd.DataFrame, fresh: pd.DataFr
         check = twice.get(line["interval"], "")
         lines.append(f"| {line['interval']} | {line['runs']} | {line['covered']:.3f} | {spread} | {check} |")
     return "\n".join(lines) + "\n"
+
+
+def answer(rules: pd.DataFrame, intervals: pd.DataFrame, fresh: pd.DataFrame, again: pd.DataFrame) -> list[str]:
+    """Lines of the answer in short: error, power, coverage and inconclusive verdicts over both seeds."""
+    both = pd.concat([rules, fresh], ignore_index=True)
+    covered = pd.concat([intervals, again], ignore_index=True)["covered"]
+    valley = both[both["condition"] == "valley .10"]
+    power, low = valley["right"].min(), valley["right_low"].min()
+    unsure = both.groupby("truth")[INCONCLUSIVE].agg(["min", "max"])
+    flat, monotone = (unsure.loc[unsure.index.isin(names)] for names in (("flat",), (*MONOTONE, "decline")))
+    return [
+        f"Answer: the rules name a wrong shape in at most {both['wrong'].max():.4f} of the runs of any condition "
+        f"(95% intervals end at {both['wrong_high'].max():.3f} or below), and they name a valley of depth .10 in at "
+        f"least {power:.3f} of runs (intervals start at {low:.3f} or above).",
+        f"Intervals of 95% contain the truth in {covered.min():.3f} to {covered.max():.3f} of runs.",
+        f"The cost is many inconclusive verdicts: {flat['min'].min():.3f} or more of the runs of a flat curve, and "
+        f"{monotone['min'].min():.3f} to {monotone['max'].max():.3f} of a monotone one.",
+    ]
 
 
 def targets(rules: pd.DataFrame, intervals: pd.DataFrame, fresh: pd.DataFrame, again: pd.DataFrame) -> list[str]:
@@ -149,11 +190,14 @@ def targets(rules: pd.DataFrame, intervals: pd.DataFrame, fresh: pd.DataFrame, a
 
     power = [both.loc[both["condition"] == f"valley {depth}", "right"].min() for depth in (".10", ".15")]
     return [
-        f"* A wrong shape in at most .05 of the runs of every condition: at most {both['wrong'].max():.4f}.",
-        f"* A valley of .10 named in .75 of the runs, of .15 in .95: {power[0]:.3f} and {power[1]:.3f} at least.",
-        f"* Intervals of a score cover .93 to .97: {least_and_most('relations, sd')}.",
-        f"* Intervals of what a rung makes available cover .90 or more: {least_and_most('makes available')}.",
-        f"* Intervals of differences between runs (no target): {least_and_most('difference of two')}.",
+        f"* Wrong shape. Target: at most .05 of the runs of every condition. Reached: at most "
+        f"{both['wrong'].max():.4f}.",
+        f"* Valley named. Target: .75 of runs at a depth of .10, .95 at a depth of .15. Reached: at least "
+        f"{power[0]:.3f} and {power[1]:.3f}.",
+        f"* Intervals of a score. Target: coverage of .93 to .97. Reached: {least_and_most('relations, sd')}.",
+        f"* Intervals of what a rung makes available. Target: coverage of .90 or more. Reached: "
+        f"{least_and_most('makes available')}.",
+        f"* Intervals of differences between runs. No target. Reached: {least_and_most('difference of two')}.",
     ]
 
 
