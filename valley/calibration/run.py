@@ -95,7 +95,7 @@ def format_readme(rules: pd.DataFrame, intervals: pd.DataFrame, fresh: pd.DataFr
     twice = {line["interval"]: f"{line['covered']:.3f}" for line in again.to_dict("records")}
     about = (
         f"Each run is a simulated study: {SIZES} sizes with {SEEDS} models each, unless the condition says otherwise, "
-        f"with 6 methods and two strength axes. The standard deviation between the seeds of a size (tau) is {TAU:g}. "
+        f"with 6 methods and two strength axes. The standard deviation between the seeds of a size (tau) is {TAU:g}.\n"
         f"The standard deviation of one score from its choice of cases is {SE:g}. All intervals are 95% binomial "
         "intervals. Shares are of runs:"
     )
@@ -171,7 +171,7 @@ def answer(rules: pd.DataFrame, intervals: pd.DataFrame, fresh: pd.DataFrame, ag
     flat, monotone = (unsure.loc[unsure.index.isin(names)] for names in (("flat",), (*MONOTONE, "decline")))
     return [
         f"Answer: the rules name a wrong shape in at most {both['wrong'].max():.4f} of the runs of any condition "
-        f"(95% intervals end at {both['wrong_high'].max():.3f} or below), and they name a valley of depth .10 in at "
+        f"(95% intervals end at {both['wrong_high'].max():.3f} or below).\nThey name a valley of depth .10 in at "
         f"least {power:.3f} of runs (intervals start at {low:.3f} or above).",
         f"Intervals of 95% contain the truth in {covered.min():.3f} to {covered.max():.3f} of runs.",
         f"The cost is many inconclusive verdicts: {flat['min'].min():.3f} or more of the runs of a flat curve, and "
