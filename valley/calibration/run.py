@@ -17,9 +17,10 @@ from pathlib import Path
 
 from editing.lazy import pandas as pd
 from valley.calibration.conditions import CONDITIONS, SE, SEEDS, SIZES, TAU, Condition
-from valley.calibration.hypotheses import calibrate_hypotheses, format_hypotheses
+from valley.calibration.hypotheses import calibrate_hypotheses
 from valley.calibration.intervals import coverage, coverage_available, coverage_compare
 from valley.calibration.rules import MONOTONE, PLAN, rates
+from valley.hypotheses import REFUTED, SUPPORTED
 from valley.rows import write_whole
 from valley.verdicts import INCONCLUSIVE, Rate
 
@@ -199,6 +200,38 @@ def targets(rules: pd.DataFrame, intervals: pd.DataFrame, fresh: pd.DataFrame, a
         f"{least_and_most('makes available')}.",
         f"* Intervals of differences between runs. No target. Reached: {least_and_most('difference of two')}.",
     ]
+
+
+def format_hypotheses(table: pd.DataFrame) -> str:
+    """The table as a section of Markdown."""
+    null, effect = (table.loc[table["truth"] == name, "rejected"] for name in ("null", "effect"))
+    lines = [
+        "## Hypotheses H1 to H6, H8, H9",
+        "",
+        f"The tests reject a true null in {null.min():.3f} to {null.max():.3f} of runs (.05 would be exact), and find "
+        f"a clear effect in {effect.min():.3f} to {effect.max():.3f}. Their intervals are in the table.",
+        "`python -m valley.calibration.run --hypotheses` rebuilds this table. Every number is in `hypotheses.csv`. "
+        "The docstring of `valley/calibration/hypotheses.py` describes the simulation.",
+        "",
+        f"* `rejected`: share of runs with p < {PLAN.level:g} before Holm's correction, with its 95% interval. Tests "
+        "are two-sided, except those of H2 and H4.",
+        "* `supported`, `refuted`, `inconclusive`: share of runs with each verdict. Under a null, `supported` is the "
+        "error. Under an effect, `refuted` is the error.",
+        "* The null of H2 is a smooth rise. The null of H4: each size has another best layer, which its seeds and "
+        "methods share. The null of H9: transfer is predicted, specificity is not.",
+        f"* Each row has {int(table['runs'].min())} to {int(table['runs'].max())} runs, which can tell a rate of .05 "
+        "from .20 but make no finer distinction. Combinations that are not in the table were not run.",
+        "",
+        "| hypothesis | world | truth | runs | rejected | 95% interval | supported | refuted | inconclusive |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for line in table.to_dict("records"):
+        rate = f"{line['rejected']:.3f} | {line['rejected_low']:.3f} to {line['rejected_high']:.3f}"
+        shares = " | ".join(f"{line[name]:.2f}" for name in (SUPPORTED, REFUTED, INCONCLUSIVE))
+        lines.append(
+            f"| {line['hypothesis']} | {line['world']} | {line['truth']} | {line['runs']} | {rate} | {shares} |"
+        )
+    return "\n".join(lines) + "\n"
 
 
 def write_readme(folder: Path) -> None:

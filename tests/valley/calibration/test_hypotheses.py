@@ -12,11 +12,11 @@ from valley.calibration.hypotheses import (
     NULLS,
     RUNS,
     SATURATING,
-    format_hypotheses,
     models,
     rates,
     worlds,
 )
+from valley.calibration.run import format_hypotheses
 from valley.hypotheses.judge import hypotheses, judge
 
 
