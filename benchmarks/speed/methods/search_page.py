@@ -1,5 +1,5 @@
-"""What `benchmarks.speed.methods.search` found, as parts of docs/reference/methods.md: one table per model, and which
-defaults miss what a search reaches, with the reasons in results/methods_below.toml."""
+"""What `benchmarks.speed.methods.search` found, as parts of docs/reference/methods.md: one table per model, and the
+defaults that miss what a search reaches, with the reasons from results/methods_below.toml."""
 
 from __future__ import annotations
 
@@ -15,6 +15,10 @@ from editing.lazy import pandas as pd
 # [efficacy] and [composite]: method -> why its default misses; [not_measured]: why a model lacks it.
 REASONS = ROOT / "results" / "methods_below.toml"
 OPEN = "No cause was measured."
+BRACKETS = {
+    "efficacy": f"In brackets: the model, the default's efficacy, and how many searched settings reach {ENOUGH:.2f}.",
+    "composite": 'In brackets: the model, "best - default", and the same difference on other facts.',
+}
 
 
 def number(value: Any) -> str:
@@ -84,7 +88,7 @@ def missed(table: pd.DataFrame, search: pd.DataFrame, default: str) -> dict[str,
     where: dict[str, dict[str, list[str]]] = {"efficacy": {}, "composite": {}, "chance": {}}
     for row in table[(table["settings"] == default) & ~(table["efficacy"] >= ENOUGH)].to_dict("records"):
         best = best_lines.get((row["rung"], SAME.get(row["method"]) or row["method"]))
-        searched = "" if best is None else f"; {best['reaching']} of {best['tried']} settings reach it"
+        searched = "" if best is None else f", {best['reaching']} of {best['tried']} settings reach {ENOUGH:.2f}"
         value = number(row["efficacy"]) or "refused"
         where["efficacy"].setdefault(row["method"], []).append(f"{row['rung']} {value}{searched}")
     for (rung, method), best in best_lines.items():
@@ -104,7 +108,7 @@ def reasons() -> dict[str, dict[str, str]]:
 
 
 def verdicts(table: pd.DataFrame, search: pd.DataFrame, default: str) -> list[str]:
-    """Which defaults miss what, where and why."""
+    """The defaults that miss efficacy ENOUGH or the best composite of a search, with the models and the reasons."""
     where = missed(table, search, default)
     lines, known = [], reasons()
     titles = {
@@ -113,19 +117,23 @@ def verdicts(table: pd.DataFrame, search: pd.DataFrame, default: str) -> list[st
     }
     for kind, title in titles.items():
         if where[kind]:
-            lines += [title, ""]
+            lines += [title, "", BRACKETS[kind], ""]
         for method, places in sorted(where[kind].items()):
             lines.append(f"- `{method}` ({'; '.join(places)}): {known.get(kind, {}).get(method, OPEN)}")
         lines += [""] if where[kind] else []
     if where["chance"]:
-        lines += ["## Searches whose best is chance", ""]
-        lines += [f"Better than the default where it was chosen, and by at most {SLACK:.2f} on other facts:", ""]
+        lines += ["## Best settings that do not hold on other facts", ""]
+        lines += [
+            f"More than {SLACK:.2f} above the default on the facts that chose them, but at most {SLACK:.2f} above it "
+            "on other facts, so the defaults stay. " + BRACKETS["composite"],
+            "",
+        ]
         lines += [f"- `{method}` ({'; '.join(places)})" for method, places in sorted(where["chance"].items())] + [""]
     return lines
 
 
 def summary(search: pd.DataFrame) -> list[str]:
-    """Which pairs of a method and a model meet the rule for defaults, and which methods meet it everywhere."""
+    """The pairs of a method and a model that meet the rule for defaults, and the methods that meet it everywhere."""
     best_lines = bests(search)
     if not best_lines:
         return []
@@ -138,20 +146,22 @@ def summary(search: pd.DataFrame) -> list[str]:
             short.setdefault(method, []).append(f"{rung} {lacks}")
     met = len(best_lines) - sum(len(places) for where in (never, short) for places in where.values())
     whole = sorted({method for _, method in best_lines} - set(never) - set(short))
-    same = ", ".join(f"`{one}` (single edits are those of `{other}`)" for one, other in SAME.items())
+    same = ", ".join(f"`{one}` (single edits are the same as those of `{other}`)" for one, other in SAME.items())
     return [
-        f"**One default for every model?** The rule: wherever any setting of the search reaches efficacy {ENOUGH:.2f}, "
-        f"the default does, and its composite is at most {SLACK:.2f} below the best of the search (where it is further "
-        f"below, facts that chose nothing decide). **Of {len(best_lines)} pairs of a method and a model, {met} meet "
+        f"**Does one default serve every model?** A default meets the rule on a model if it reaches efficacy "
+        f"{ENOUGH:.2f} and its composite is at most {SLACK:.2f} below the best of the search. Where it is further "
+        f'below, the column "on other facts" decides. **Of {len(best_lines)} pairs of a method and a model, {met} meet '
         "it:**",
         "",
-        f"- on every model where they were searched: {', '.join(f'`{name}`' for name in whole) or 'no method'}.",
+        f"- met on every model that was searched: {', '.join(f'`{name}`' for name in whole) or 'no method'}.",
         *(f"- `{name}` misses it: {'; '.join(places)}." for name, places in sorted(short.items())),
         *(
-            f"- `{name}`: no setting reaches efficacy {ENOUGH:.2f} ({', '.join(places)})."
+            f"- `{name}` misses it, as no setting reaches efficacy {ENOUGH:.2f}: {', '.join(places)}."
             for name, places in sorted(never.items())
         ),
         f"- not searched: {', '.join(f'`{name}`' for name in NO_SETTINGS)} (no settings), {same}.",
+        "",
+        'A composite in this list is default - best, the reverse of the column "best - default".',
         "",
     ]
 

@@ -76,16 +76,18 @@ def test_a_search_shows_its_best_with_paired_intervals_and_marks_what_the_defaul
     assert f"| **`rome`** | 4 | 2 | 0.69 | 0.76 | {gains} | depth=0.5, clamp=2.0 |" in text
     assert "| `lre` | 1 | 0 | refused | all refused |" in text
     assert "Not searched on r: `alphaedit`, " in text and "`lora`, `memit`, `memit_iterative`, `mend`" in text
-    assert "- `rome` (r 0.90; 2 of 4 settings reach it)" in text and "- `rome` (r +0.07, +0.06 on other facts)" in text
+    assert (
+        "- `rome` (r 0.90, 2 of 4 settings reach 0.95)" in text and "- `rome` (r +0.07, +0.06 on other facts)" in text
+    )
     assert "**Of 2 pairs of a method and a model, 0 meet it:**" in text
-    assert "\n- on every model where they were searched: no method.\n" in text
+    assert "\n- met on every model that was searched: no method.\n" in text
     assert "\n- `rome` misses it: r efficacy 0.90 and composite -0.07, -0.06 on other facts.\n" in text
-    assert "\n- `lre`: no setting reaches efficacy 0.95 (r).\n" in text
+    assert "\n- `lre` misses it, as no setting reaches efficacy 0.95: r.\n" in text
     search.loc[1, "other_gain"] = 0.04
     text = page(table, search)
-    above, chance = text.split("## Searches whose best is chance")
+    above, chance = text.split("## Best settings that do not hold on other facts")
     assert "- `rome` (r +0.07, +0.04 on other facts)" in chance and "- `rome` (r +0.07" not in above
     assert "\n- `rome` misses it: r efficacy 0.90.\n" in text
     search.loc[0, "efficacy"] = 0.95
     text = page(table, search)
-    assert "1 meet it:**" in text and "- on every model where they were searched: `rome`.\n- `lre`" in text
+    assert "1 meet it:**" in text and "- met on every model that was searched: `rome`.\n- `lre`" in text
