@@ -1,4 +1,4 @@
-"""The pipeline's speed as a file of lines (pipeline.csv) and as the section of the README that shows them."""
+"""The speed of the whole pipeline: the table pipeline.csv, and the section of the README that shows it."""
 
 from __future__ import annotations
 
@@ -51,9 +51,10 @@ def section(folder: Path) -> list[str]:
         "",
         "## Whole pipeline",
         "",
-        f"`python -m benchmarks.speed.pipeline`, on {' and '.join(dict.fromkeys(table['device']))}, torch "
-        f"{' and '.join(dict.fromkeys(table['torch']))}. The machine is shared, so CPU-seconds of the process "
-        "count; wall seconds stand beside them. A share is one of the CPU-seconds. All numbers are in pipeline.csv.",
+        f"Measured by `python -m benchmarks.speed.pipeline` on {' and '.join(dict.fromkeys(table['device']))}, torch "
+        f"{' and '.join(dict.fromkeys(table['torch']))}. The machine is shared with other work, so compare the "
+        "CPU-seconds of the process rather than the wall seconds. Shares are of the CPU-seconds. All numbers are in "
+        "pipeline.csv.",
     ]
     for model, mine in table.groupby("model", sort=False):
         parts = {name: part for name, part in mine.groupby("table", sort=False)}
@@ -74,8 +75,8 @@ def _stages(table: pd.DataFrame) -> list[str]:
     edits, cpu, wall = int(done.sum()), first["cpu_seconds"].sum(), first["wall_seconds"].sum()
     lines = [
         "",
-        "A sweep from the model's files to rows on disk: the known ones of the facts edited one by one with the fast "
-        "settings and evaluated on all their probes.",
+        "A whole sweep, from the model's files to rows on disk: each fact that the model knows is edited alone with "
+        "the fast settings (`--fast`) and evaluated on all its probes.",
         f"{edits} edits ({done.iloc[0]} facts, {len(done)} methods) in {cpu:.0f} CPU-seconds ({wall:.0f} s wall): "
         f"**{edits / cpu:.3g} cases/s, {_questions(first) / cpu:.3g} probes/s**.",
     ]
@@ -102,8 +103,10 @@ def _methods(table: pd.DataFrame) -> list[str]:
     once = first.loc[first["method"].eq(""), "cpu_seconds"].sum()
     lines = [
         "",
-        "| method | edit, CPU-s per case | evaluation | rows, writing, checks | share of evaluation | "
-        "cases/s | probes/s | cases/s with what is paid once |",
+        "By method. The first three columns are CPU-seconds per case; the last one also counts the stages done once.",
+        "",
+        "| method | edit | evaluation | rows, writing, checks | share of evaluation | "
+        "cases/s | probes/s | cases/s with the stages done once |",
         "|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for method, part in first[first["method"].ne("")].groupby("method", sort=False):
@@ -123,8 +126,9 @@ def _kinds(table: pd.DataFrame) -> list[str]:
     cases = int(table["cases"].iloc[0])
     lines = [
         "",
-        f"The evaluation of {cases} ROME edits, each kind evaluated separately (the pipeline evaluates all in "
-        "the same passes); free text is what the greedy continuations of all candidate questions add.",
+        f"The evaluation of {cases} ROME edits, by kind of probe. Here each kind is evaluated separately; the pipeline "
+        'evaluates all kinds in the same passes. "Free text" is what the greedy continuations of all probes with '
+        "candidates add.",
         "",
         "| kind | probes per case | CPU-s per case | share |",
         "|---|---:|---:|---:|",
@@ -141,10 +145,10 @@ def _beside(table: pd.DataFrame) -> list[str]:
     first = table.iloc[0]
     lines = [
         "",
-        f"The evaluation alone beside EasyEdit's `compute_edit_quality`: the same {int(first['cases'])} ROME edits "
-        f"and weights, in turns, {int(first['rounds'])} rounds. Six short prompts an edit: the edit, two paraphrases, "
-        "three neighbours. A ratio is EasyEdit's seconds over those of the line for all edits, with a 95% bootstrap "
-        "interval over rounds.",
+        f"The evaluation alone, compared with EasyEdit's `compute_edit_quality`: both evaluate the same "
+        f"{int(first['cases'])} ROME edits with the same weights, in turns, in {int(first['rounds'])} rounds. Each "
+        "edit has six short prompts: its own, two paraphrases and three neighbours. A ratio is EasyEdit's seconds over "
+        "those of the line, for all edits, with a 95% bootstrap interval over rounds.",
         "",
         "| evaluation | prompts | CPU-s per edit | wall s per edit | ratio, CPU | 95% | "
         "ratio, wall | CPU-ms per prompt | results |",

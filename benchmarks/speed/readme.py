@@ -1,4 +1,4 @@
-"""The speed page: what was measured, as Markdown."""
+"""The speed page (README.md of a folder of results/speed): the measurements as Markdown."""
 
 from __future__ import annotations
 
@@ -27,13 +27,18 @@ def table(record: dict) -> str:
         "",
         f"{record['model']} ({record['parameters'] / 1e6:.1f}M parameters, {record['layers']} layers) "
         f"on {record['device']}; "
-        f"{record['seconds are']}-seconds; torch {record['versions']['torch']}. "
-        "Slow is the literal way (tests/editing/reference.py), in turns with ours in one process.",
+        f"torch {record['versions']['torch']}. Times are {record['seconds are']}-seconds.",
     ]
     if record["ratios"]:
         lines += [
             "",
-            "| stage | slow | ours | per | at a time | ratio | (range, rounds) | results |",
+            "The stages of an edit, by a literal implementation of the papers (slow; tests/editing/reference.py) and "
+            "by this project (ours). The two run in turns in one process. The columns have median seconds per unit, "
+            "the unit (per), the number of units that ours computes together (at a time), and the ratio slow / "
+            "ours: the median over rounds, with the smallest and the largest. The last column says how far the two "
+            "results agree.",
+            "",
+            "| stage | slow | ours | per | at a time | ratio | range, rounds | results |",
             "|---|---:|---:|---|---:|---:|---|---|",
         ]
     for raw in record["ratios"]:
@@ -44,18 +49,28 @@ def table(record: dict) -> str:
             f"{row.low:.1f}-{row.high:.1f}, {row.rounds} | {row.note} |"
         )
     if record.get("growth") or record.get("sizes"):
-        lines += ["", "| growth with | n | seconds | per | peak memory |", "|---|---:|---:|---|---:|"]
+        lines += [
+            "",
+            "How the time of an edit with ROME in fast mode grows, and that of a probe with its candidates.",
+            "",
+        ]
+        lines += ["| growth with | n | seconds | per | peak memory |", "|---|---:|---:|---|---:|"]
         for row in [*record.get("growth", []), *record.get("sizes", [])]:
             peak = f"{row['peak_bytes'] / 2**20:.0f} MiB" if row.get("peak_bytes") else ""
             lines.append(f"| {row['what']} | {row['n']} | {_seconds(row['seconds'])} | {row['per']} | {peak} |")
     if record.get("utilisation"):
-        lines += ["", "| share of the matmul peak | reached, GFLOP/s | peak, GFLOP/s | share |", "|---|---:|---:|---:|"]
+        lines += ["", "The share of the measured peak of matrix products that the search for v* reaches.", ""]
+        lines += ["| search | reached, GFLOP/s | peak, GFLOP/s | share |", "|---|---:|---:|---:|"]
         lines += [
             f"| {row['what']} | {row['flops'] / 1e9:.0f} | {row['peak'] / 1e9:.0f} | {row['share']:.0%} |"
             for row in record["utilisation"]
         ]
     if record.get("quality"):
         lines += [
+            "",
+            "Scores of ROME edits of the same known facts in exact float32 and in a faster variant, and the paired "
+            "difference. ES, PS and NS are CounterFact's scores; the others are this project's, by kind of probe and "
+            "language.",
             "",
             "| variant | score | facts | exact float32 | variant | difference | 95% interval |",
             "|---|---|---:|---:|---:|---:|---|",
@@ -73,6 +88,11 @@ def table(record: dict) -> str:
             if k in record["peers"][0]["scores"]
         ]
         lines += [
+            "",
+            "EasyEdit and this project edit the same known facts, with the same contexts and covariances. All lines "
+            'have the published settings, except "defaults, fast mode". The ratio is the CPU-seconds per edit of '
+            'EasyEdit over those of the line. The column "updates" compares the weight changes with those of '
+            "EasyEdit: the median and the smallest cosine. ES, PS and NS are the scores of CounterFact.",
             "",
             f"| method | editor | CPU-s per edit | ratio | {' | '.join(shown)} | facts | updates |",
             "|---|---|---:|---:|" + "---:|" * (len(shown) + 1) + "---|",
