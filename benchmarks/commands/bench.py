@@ -24,7 +24,13 @@ TEMPORARY = "temporary"
 @option("--model", default="", help="One model instead of a ladder.")
 @option("--ladder", default="demo", show_default=True)
 @option("--methods", default="rome,memit", show_default=True)
-@click.option("--kinds", type=Names(), default="fact,rename,retarget", show_default=True, help="Edit kinds.")
+@click.option(
+    "--kinds",
+    type=Names(),
+    default="fact,rename,retarget",
+    show_default=True,
+    help="Kinds of edit: fact, rename, retarget, erase.",
+)
 @option("--limit", default=50, show_default=True)
 @click.option(
     "--probes", type=click.IntRange(min=0), default=0, help="At most this many probes per kind and language; 0: all."
@@ -33,51 +39,66 @@ TEMPORARY = "temporary"
     "--more-probes",
     type=Names(),
     default=None,
-    help="Further probes: negation, verification, reversed, challenge, long_form, decay, drift (2,000 tokens).",
+    help="More kinds of probes: negation, verification, reversed, challenge, long_form, decay, drift (2,000 tokens).",
 )
 @option("--chat")
 @click.option(
     "--evaluation",
     type=click.Choice(["bfloat16"]),
     default=None,
-    help="Ask every question of a bfloat16 copy of the model: faster, close but not equal answers.",
+    help="Evaluate all probes on a bfloat16 copy of the model: faster, with close but not equal answers.",
 )
 @option("--datasets")
 @option("--concepts")
 @click.option(
-    "--sites", type=Names(), default="mlp,value", show_default=True, help="Sites in a block: mlp, value, attn, expert."
+    "--sites",
+    type=Names(),
+    default="mlp,value",
+    show_default=True,
+    help="Sites to edit in a block: mlp, value, attn, expert.",
 )
-@click.option("--known", is_flag=True, help="Edit only facts that the unedited model knows; the others are counted.")
+@click.option(
+    "--known", is_flag=True, help="Edit only facts that the unedited model knows; the others are only counted."
+)
 @option("--fast")
 @option("--set")
-@option("--at", help="File of `valley where`: method, settings and dose of the one kind in --kinds.")
+@option("--at", help="File from `valley where` that sets method, settings and dose for the one kind in --kinds.")
 @click.option(
     "--doses",
     type=Doses(),
     default=None,
-    help="Multiples of each edit to measure too, such as 0.5,1,2; 1: none.  [default: by the search, see plans]",
+    help="Multiples of each edit to measure, such as 0.5,1,2; 1: the edit alone.  [default: see `doses` of a plan]",
 )
 @option("--corpus")
-@option("--min-known", default=None, show_default="50", help="Of the analysis plan: known cases that a rung needs.")
-@option("--stratum", default=None, show_default="known", help="Of the analysis plan: the cases that count.")
-@click.option("--metric", default=None, help="Of the analysis plan: the score whose curve is tested.")
+@option("--min-known", default=None, show_default="50", help="Analysis plan: known cases that a rung needs.")
+@option("--stratum", default=None, show_default="known", help="Analysis plan: the cases that count.")
+@click.option("--metric", default=None, help="Analysis plan: the score whose curve is tested.")
 @option("--out", help="Run folder.  [default: results/NAME for a plan]")
-@click.option("--extend", is_flag=True, help="Add what the plan has more to the run in --out; its plan stays.")
+@click.option(
+    "--extend", is_flag=True, help="Add what is new in this plan to the run in --out, which also keeps its first plan."
+)
 @option("--seed", help="Random seed of cases, split and statistics.")
 @option("--device")
-@click.option("--dry-run", is_flag=True, help="Print cells, seconds and memory of each rung; run nothing.")
-@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes, or Ray tasks.")
-@click.option("--executor", default="local", show_default=True, help="local or ray; both share the run folder.")
-@click.option("--address", default="", metavar="HOST:PORT", help="Ray cluster.  [default: this machine]")
+@click.option(
+    "--dry-run", is_flag=True, help="Print the estimated cells, seconds and memory of each rung; run nothing."
+)
+@click.option(
+    "--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Number of processes or Ray tasks."
+)
+@click.option(
+    "--executor", default="local", show_default=True, help="local (processes) or ray; both use one run folder."
+)
+@click.option("--address", default="", metavar="HOST:PORT", help="Address of the Ray cluster.  [default: this machine]")
 @click.option("--cpus", type=float, default=1, show_default=True, help="Cores that Ray reserves for a task.")
 @click.option("--gpus", type=float, default=0, show_default=True, help="GPUs that Ray reserves for a task.")
-@click.option("--shard", default="", metavar="I/N", help="Only this share of the cells, for job arrays.")
+@click.option("--shard", default="", metavar="I/N", help="Run only part I of N of the cells, for job arrays.")
 @click.option(
     "--lm-eval",
     "tasks",
     type=Names(),
     default="",
-    help="Then also tasks of lm-evaluation-harness (names, YAML files) on each model, unedited and with all edits.",
+    help="Tasks of lm-evaluation-harness (names, YAML files) to run at the end on each model, unedited and with all "
+    "edits.",
 )
 @click.option("--lm-eval-limit", type=click.IntRange(min=1), default=None, help="At most this many examples per task.")
 @printed
@@ -94,10 +115,9 @@ def bench(
 ) -> None:
     """Edit every model of a ladder with every method, and store what each edit did.
 
-    What to run stands in the file PLAN (a .toml file, or a name of `list plans`), in flags, or in both: a flag
-    overrides the plan. Each finished cell (model x method x setting x kind) is one file in OUT/cells. Interrupt it any
-    time and run the
-    same command again: only missing and failed cells run. Without a plan, methods, kinds and sites may be added later.
+    PLAN (a .toml file, or a name from `list plans`) says what to run; options override it, or replace it. Each finished
+    cell (model x method x setting x kind) is one file in OUT/cells. After an interruption, run the same command again:
+    only missing and failed cells run. A run without a plan accepts more methods, kinds and sites later.
 
     \b
     Examples:
@@ -228,16 +248,18 @@ def run_folder(path: Path, dirty: bool | None = None) -> Path:
 @command()
 @click.argument("plan", type=FOLDER)
 @click.option(
-    "--jobs", type=click.IntRange(min=1), default=8, show_default=True, help="Jobs of the array, a shard each."
+    "--jobs", type=click.IntRange(min=1), default=8, show_default=True, help="Jobs in the array; each runs one shard."
 )
-@option("--out", help="Run folder.  [default: as bench]")
+@option("--out", help="Run folder.  [default: as for bench]")
 @click.option("--hours", type=float, default=24, show_default=True, help="Time limit of a job.")
 @click.option("--cpus", type=int, default=4, show_default=True, help="Cores of a job.")
 @click.option("--memory", default="32G", show_default=True, help="Main memory of a job.")
 @click.option("--gpus", type=int, default=0, show_default=True, help="GPUs of a job.")
-@click.option("--write", type=FOLDER, default=None, help="File for the script instead of stdout.")
+@click.option("--write", type=FOLDER, default=None, help="Write the script to this file instead of stdout.")
 def slurm(plan, jobs, out, hours, cpus, memory, gpus, write) -> None:
-    """Print a SLURM job array that runs PLAN; all jobs share one run folder, and any of them may be submitted again.
+    """Print a SLURM job array that runs PLAN.
+
+    All jobs share one run folder. Any of them may be submitted again.
 
     \b
     Example:
@@ -260,7 +282,7 @@ def slurm(plan, jobs, out, hours, cpus, memory, gpus, write) -> None:
 @click.argument("run", type=FOLDER)
 @printed
 def status(run: Path, as_json: bool, csv: Path | None) -> None:
-    """Show how far RUN is: cells done, failed, running and left, the pace and the expected end.
+    """Show the progress of RUN: cells done, failed, running and left, pace, expected end.
 
     \b
     Example:
@@ -278,7 +300,7 @@ def status(run: Path, as_json: bool, csv: Path | None) -> None:
 @option("--out", required=True, help="Folder of the merged run.")
 @printed
 def merge(runs: tuple[Path, ...], out: Path, as_json: bool, csv: Path | None) -> None:
-    """Bring the cells of several RUNS of one plan together in one run folder.
+    """Merge the cells of several RUNS of one plan into one run folder.
 
     \b
     Example:
@@ -296,9 +318,9 @@ def merge(runs: tuple[Path, ...], out: Path, as_json: bool, csv: Path | None) ->
 @option("--out", required=True, help="Folder of the packed run.")
 @printed
 def pack(run: Path, out: Path, as_json: bool, csv: Path | None) -> None:
-    """Keep RUN as one small file: every score, without continuations and log-probabilities.
+    """Write a small copy of RUN: every score, without continuations and log-probabilities.
 
-    All commands that read a run read the packed one; nothing can be added to it.
+    All commands that read a run also read a packed one. Nothing can be added to it.
 
     \b
     Example:
@@ -317,7 +339,7 @@ def pack(run: Path, out: Path, as_json: bool, csv: Path | None) -> None:
 def compact(run: Path, as_json: bool, csv: Path | None) -> None:
     """Rewrite the many small files of RUN as a few large ones: the same rows, faster to read.
 
-    The run can be gone on with. Refused while another process is at work on RUN.
+    The run can be continued afterwards. The command is refused while another process works on RUN.
 
     \b
     Example:

@@ -11,14 +11,17 @@ from benchmarks.commands.options import FOLDER, Group, emit, option, printed
 
 @click.group(cls=Group)
 def concepts() -> None:
-    """Draft and check files of your own concepts, which edit, retarget, bench and crispness take as --concepts FILE."""
+    """Draft and check files of your own concepts.
+
+    `edit`, `retarget`, `bench` and `ladder crispness` take such a file as --concepts FILE.
+    """
 
 
 @concepts.command("draft")
 @click.argument("words", nargs=-1, required=True, metavar="WORD[=WORD]...")
 @option("--model", required=True)
 @click.option("--out", required=True, type=FOLDER, metavar="FILE", help="TOML file to write.")
-@click.option("--force", is_flag=True, help="Replace the file where it is there.")
+@click.option("--force", is_flag=True, help="Replace the file if it exists.")
 @option("--seed", help="Random seed of what the model writes.")
 @option("--device")
 @printed
@@ -27,8 +30,8 @@ def concepts_draft(
 ) -> None:
     """Draft a file of concepts for any words, for you to correct.
 
-    The model writes definitions, sentences and siblings of each word (English prompts), and the file says of each text
-    whether the unedited model answers the word to it. Put words of several parts in quotes.
+    The model writes definitions, sentences and siblings of each word, from English prompts. For each text the file says
+    whether the unedited model gives the word as its answer. Put names with spaces in quotes.
 
     \b
     Examples:
@@ -49,7 +52,7 @@ def concepts_draft(
 @click.argument("file", type=FOLDER)
 @printed
 def concepts_check(file: Path, as_json: bool, csv: Path | None) -> None:
-    """Check FILE and count what can be done with its concepts: facts, renames, retargets.
+    """Check FILE, and count the facts, renames and retargets that its concepts allow.
 
     \b
     Example:

@@ -10,7 +10,12 @@ from benchmarks.commands.options import FAILED, Names, command, emit, option, pr
 from editing.errors import BadRequest
 
 dataset = click.option(
-    "--datasets", "--dataset", "dataset", default="world_facts", show_default=True, help="Source of the facts."
+    "--datasets",
+    "--dataset",
+    "dataset",
+    default="world_facts",
+    show_default=True,
+    help="Data set or file of the facts; see `list datasets`.",
 )
 
 
@@ -18,10 +23,15 @@ dataset = click.option(
 @option("--model", required=True)
 @click.option("--rename", default="", metavar="OLD=NEW", help="Make the model say NEW where it says OLD.")
 @click.option("--retarget", default="", metavar="FROM=TO", help="Make concept FROM behave as concept TO.")
-@click.option("--erase", default="", metavar="CONCEPT", help="Make the model no longer tell CONCEPT from its kind.")
+@click.option(
+    "--erase", default="", metavar="CONCEPT", help="Remove what sets CONCEPT apart from other concepts of its kind."
+)
 @option("--concepts")
 @click.option(
-    "--fact", default="", metavar="FILE", help="Facts to change, all at once; a file as of `bench --datasets`."
+    "--fact",
+    default="",
+    metavar="FILE",
+    help="File of facts to change, all in one edit; formats as for `bench --datasets`.",
 )
 @click.option(
     "--method",
@@ -32,7 +42,9 @@ dataset = click.option(
     help="Editing method.  [default: rome for a fact, unembedding for a rename, embedding for a retarget, ablate for "
     "an erasure]",
 )
-@click.option("--hparams", default="", metavar="FILE", help="EasyEdit's hyper-parameter YAML, instead of --method.")
+@click.option(
+    "--hparams", default="", metavar="FILE", help="Hyper-parameter file of EasyEdit (YAML), instead of --method."
+)
 @option("--at")
 @option("--dose")
 @option("--fast")
@@ -44,12 +56,14 @@ dataset = click.option(
     type=click.Choice(("nearest", "stochastic", "hooks")),
     default="nearest",
     show_default=True,
-    help="How the change gets into 16-bit weights; hooks leave them alone.",
+    help="How the change is added to 16-bit weights; with hooks the weights stay unchanged.",
 )
 @option("--seed", help="Random seed of the method's statistics.")
 @option("--device")
-@click.option("--add", multiple=True, metavar="DIR", help="Saved change that stays beside the new one; repeatable.")
-@click.option("--save", default="", metavar="DIR", help="Write the change (safetensors and its provenance) here.")
+@click.option(
+    "--add", multiple=True, metavar="DIR", help="Saved change to apply together with the new one; repeatable."
+)
+@click.option("--save", default="", metavar="DIR", help="Write the change (safetensors and provenance) to this folder.")
 @printed
 def edit(
     model,
@@ -76,7 +90,8 @@ def edit(
 ) -> None:
     """Change one thing in one model and show its answers before and after.
 
-    A word that is no concept of the suite, nor of --concepts, is drafted by the model first, and the draft is shown.
+    A word that is neither in the concept suite nor in --concepts is first drafted: the model itself describes the
+    concept, and the draft is shown.
 
     \b
     Examples:
@@ -124,19 +139,21 @@ def edit(
 @option("--model", required=True)
 @option("--methods", default="memit,alphaedit", show_default=True)
 @click.option("--edits", type=click.IntRange(min=1), default=100, show_default=True, help="Number of edits.")
-@click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Edits made at a time.")
+@click.option(
+    "--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Edits made together, as one batch."
+)
 @dataset
 @option("--fast")
 @option("--set")
-@option("--out", required=True, help="Folder of the table and the picture.")
+@option("--out", required=True, help="Folder for the table and the chart.")
 @option("--seed", help="Random seed of cases and statistics.")
 @option("--device")
 @printed
 def sequence(model, methods, edits, batch, dataset, fast, settings, out, seed, device, as_json, csv) -> None:
-    """Edit one model again and again, and measure what still holds as edits accumulate.
+    """Make many edits of one model in sequence, and measure what still holds.
 
-    After 1, 3, 10, 32... edits: how many of them still hold, whether facts that nobody edited stay, how far text
-    drifts.
+    After 1, 3, 10, 32... edits it measures how many of the edits still hold, whether unedited facts stay, and how far
+    unrelated text drifts.
 
     \b
     Example:
@@ -175,7 +192,7 @@ def sequence(model, methods, edits, batch, dataset, fast, settings, out, seed, d
     type=Names(),
     default="rome",
     show_default=True,
-    help="Methods, each on its own; rome,steer also prints how far they agree.",
+    help="Methods, each used alone; if steer is one of them, its agreement with the others is printed.",
 )
 @option("--concepts")
 @option("--dose")
@@ -207,11 +224,12 @@ def retarget(
     as_json,
     csv,
 ) -> None:
-    """Make one concept behave as another: its relations before and after in English and French, its siblings, drift.
+    """Make one concept behave as another, and measure how far it and its siblings moved.
 
-    "Moved" is the share of the way from the concept's answer to where the goal itself stands, in nats; "net" subtracts
-    what the siblings moved in the same wordings, because what moves everything is not transfer. A word that is no
-    concept of the suite, nor of --concepts, is drafted by the model first (of a ladder: by its last rung).
+    Printed are the concept's relations before and after in English and French, its siblings, and drift. "Moved" is the
+    share of the distance, in nats, from the concept's answers to those of the goal. "Net" subtracts how far the
+    siblings moved in the same wordings: a change that moves every concept is not transfer. A word that is neither in
+    the suite nor in --concepts is first drafted by the model (of a ladder: by the model of its last rung).
 
     \b
     Examples:
@@ -271,7 +289,7 @@ def retarget(
 @option("--device")
 @printed
 def chat(model, chat, methods, dataset, limit, fast, settings, seed, device, as_json, csv) -> None:
-    """Edit a chat model in plain text and in its chat form, ask both ways, and print what survives in the other form.
+    """Edit a chat model in plain text and in its chat form, and evaluate each edit in both.
 
     \b
     Example:
@@ -288,12 +306,18 @@ def chat(model, chat, methods, dataset, limit, fast, settings, seed, device, as_
 
 @command()
 @option("--model", required=True)
-@click.option("--langs", type=Names(), default="en,fr,de,zh", show_default=True, help="Languages, each edited in turn.")
-@click.option("--edited", type=Names(), default="", help="Edit in these of them only.")
+@click.option(
+    "--langs",
+    type=Names(),
+    default="en,fr,de,zh",
+    show_default=True,
+    help="Languages; edits are made in each of them in turn.",
+)
+@click.option("--edited", type=Names(), default="", help="Make edits only in these languages.")
 @option("--methods", default="rome", show_default=True)
 @option("--limit", default=20, show_default=True)
 @click.option(
-    "--probes", type=click.IntRange(min=1), default=2, show_default=True, help="Questions per kind and language."
+    "--probes", type=click.IntRange(min=1), default=2, show_default=True, help="Probes per kind and language."
 )
 @option("--fast")
 @option("--set")
@@ -302,7 +326,9 @@ def chat(model, chat, methods, dataset, limit, fast, settings, seed, device, as_
 @option("--device")
 @printed
 def languages(model, langs, edited, methods, limit, probes, fast, settings, corpus, seed, device, as_json, csv) -> None:
-    """Edit facts in each language, ask in the others, and print what crosses, names spelt alike and not apart.
+    """Edit facts in each language, and measure how far the edits transfer to the others.
+
+    Names that are spelt alike in two languages are reported separately from names that are not.
 
     \b
     Example:
@@ -319,17 +345,22 @@ def languages(model, langs, edited, methods, limit, probes, fast, settings, corp
 
 
 @command()
-@option("--model", default="", help="Model of the first screen.  [default: one that is on this machine]")
-@option("--out", default="results/play", show_default=True, help="The one folder that edits are saved in.")
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; others reach this machine.")
+@option("--model", default="", help="Model that the page opens with.  [default: one that is on this machine]")
+@option("--out", default="results/play", show_default=True, help="The only folder that edits are saved in.")
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Address to listen on; others than the default open the page to other machines.",
+)
 @click.option("--port", type=click.IntRange(0, 65535), default=7860, show_default=True, help="Port; 0: a free one.")
 @option("--device")
 @click.pass_context
 def play(ctx: click.Context, model: str, out: Path, host: str, port: int, device: str | None) -> None:
-    """Try edits on a local web page: before and after side by side, dose, undo, the same edit as code.
+    """Try edits on a local web page.
 
-    Needs Gradio (`pip install 'gradio>=5,<7'`, or the extra `play`). No request leaves the machine; only models that
-    are on it are used.
+    The page shows answers before and after side by side, the dose, an undo, and the same edit as code. It needs Gradio
+    (`pip install 'gradio>=5,<7'`, or the extra `play`). No request leaves the machine, and only models on it are used.
 
     \b
     Example:

@@ -15,7 +15,7 @@ FORMS = {
     "gguf": ("a copy of the GGUF that the model came from, the changed tensors in float32", "cheese.gguf"),
     "steered": ("a file of steering vectors for lm-evaluation-harness's --model steered", "cheese.pt"),
     "control-vector": ("a GGUF control vector for llama.cpp, in the layout that repeng writes too", "cheese.gguf"),
-    "plain": ("safetensors and a JSON page that says what to do with them", "results/cheese"),
+    "plain": ("safetensors with a JSON file that says how to apply them", "results/cheese"),
 }
 HELP = """Write the change saved in DELTA as {what}.
 
@@ -27,7 +27,7 @@ Example:
 
 @click.group(cls=Group)
 def export() -> None:
-    """Write a saved change for other programs: adapter, merged, gguf, steered, control-vector, plain; push it to a hub.
+    """Write a saved change in the format of another program, or push it to a hub.
 
     DELTA is a folder that `edit --save` wrote.
     """
@@ -37,7 +37,7 @@ def _add(form: str, what: str, out: str) -> None:
     @export.command(form, help=HELP.format(what=what, form=form, out=out), short_help=f"Write {what}.")
     @click.argument("delta", type=click.Path(path_type=Path))
     @option("--model", required=True, help="The unedited model that DELTA was made from.")
-    @option("--out", required=True, help="What to write: a folder, or the file for gguf, steered, control-vector.")
+    @option("--out", required=True, help="Path to write: a folder, or a file for gguf, steered, control-vector.")
     @option("--device")
     def write(delta: Path, model: str, out: Path, device: str | None) -> None:
         from benchmarks.live import write_export
@@ -52,11 +52,12 @@ for _form, (_what, _out) in FORMS.items():
 @export.command("push")
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.argument("name")
-@click.option("--public", is_flag=True, help="Create a repository that everybody may see.  [default: private]")
+@click.option("--public", is_flag=True, help="Create a public repository.  [default: private]")
 def push(folder: Path, name: str, public: bool) -> None:
-    """Upload FOLDER, written by another `export` command, to the hub repository NAME (OWNER/NAME).
+    """Upload FOLDER to the hub repository NAME (OWNER/NAME).
 
-    Your own token is used: that of `hf auth login`, or HF_TOKEN. HF_ENDPOINT names another hub.
+    FOLDER was written by another `export` command. The upload uses your own token, from `hf auth login` or in HF_TOKEN.
+    HF_ENDPOINT names another hub.
 
     \b
     Example:

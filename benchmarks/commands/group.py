@@ -100,7 +100,7 @@ SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110, "au
     "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Print the version."
 )
 def cli() -> None:
-    """Edit concepts in language models of growing strength, and measure what becomes editable when.
+    """Edit concepts in language models of growing strength, and measure how editable each model is.
 
     \b
     A first look:

@@ -12,8 +12,8 @@ from editing.errors import BadRequest
 
 crispness, readings = option("--crispness"), option("--readings")
 # Here an option that is not given keeps the value of the analysis plan that is stored in the run.
-min_known = option("--min-known", default=None, show_default="of the stored plan, 50")
-stratum = option("--stratum", "--which", default=None, show_default="of the stored plan, known", into="which")
+min_known = option("--min-known", default=None, show_default="the stored plan's, else 50")
+stratum = option("--stratum", "--which", default=None, show_default="the stored plan's, else known", into="which")
 metric = option("--metric")
 
 
@@ -28,10 +28,10 @@ def _echo_cautions(quiet: bool, *cautions: str) -> None:
 @click.argument("run", type=FOLDER)
 @min_known
 @metric
-@click.option("--brief", is_flag=True, help="One line per model and edit kind instead of all scores.")
+@click.option("--brief", is_flag=True, help="One line per model and kind of edit instead of all scores.")
 @printed
 def curve(run: Path, min_known: int | None, metric: str | None, brief: bool, as_json: bool, csv: Path | None) -> None:
-    """Print how editable each model of RUN is, as a table and in words, and write the two pictures into RUN.
+    """Print how editable each model of RUN is, and write the two charts into RUN.
 
     \b
     Examples:
@@ -65,17 +65,17 @@ def curve(run: Path, min_known: int | None, metric: str | None, brief: bool, as_
     metavar="NAME",
     default="ours",
     show_default=True,
-    help="Definitions: ours (probe kinds), counterfact (ES, PS, NS, S...), easyedit (token accuracies), "
-    "free_text (picked among candidates beside written in greedy text).",
+    help="Definitions: ours (by kind of probe), counterfact (ES, PS, NS, S...), easyedit (token accuracies), "
+    "free_text (choice among candidates compared with greedy text).",
 )
 @metric
 @option("--stratum")
 @printed
 def scores(run: Path, metrics: str, metric: str | None, stratum: str, as_json: bool, csv: Path | None) -> None:
-    """Print the scores of every setting of RUN, by our or the field's definitions, with 95% intervals.
+    """Print the scores of every setting of RUN, with 95% intervals.
 
-    Ours: the score of --metric with its two sides, above placebo where the setting's own placebo ran, each kind of
-    probe as it is, and the gates that a setting fails.
+    --metrics ours prints the score of --metric with its two sides, above placebo where the setting's own placebo ran;
+    then each kind of probe without that correction, and the gates that a setting fails.
 
     \b
     Examples:
@@ -110,8 +110,10 @@ def scores(run: Path, metrics: str, metric: str | None, stratum: str, as_json: b
 def editability(
     run: Path, min_known: int | None, which: str | None, metric: str | None, as_json: bool, csv: Path | None
 ) -> None:
-    """Print what each model size makes available to each method: the best setting's score and sides, net transfer,
-    E_HV, generalisation at specificity .95, and what choosing the setting on few cases may cost.
+    """Print, for each model size and method, the score of the best setting.
+
+    Printed with it: its two sides, net transfer, E_HV, generalisation at specificity .95, and how much may be lost
+    because the setting was chosen on few cases.
 
     \b
     Example:
@@ -151,10 +153,10 @@ def editability(
 def shape(
     run: Path, metric: str | None, min_known: int | None, which: str | None, as_json: bool, csv: Path | None
 ) -> None:
-    """Test whether the curve of RUN is a decline, a hump or a valley; the verdict may be "inconclusive".
+    """Test whether the curve of RUN is a decline, a hump or a valley.
 
-    The first call stores the analysis plan's hash in RUN, before any score is read; a later verdict by another plan
-    says so.
+    The verdict may be "inconclusive". The first call stores the hash of the analysis plan in RUN, before any score is
+    read. A later verdict by another plan says so.
 
     \b
     Example:
@@ -193,14 +195,14 @@ def shape(
 
 @command()
 @click.argument("run", type=FOLDER)
-@click.option("--only", default="", metavar="H2,H5", help="Only these; Holm's correction then counts only these.")
+@click.option("--only", default="", metavar="H2,H5", help="Judge only these; Holm's correction then counts only these.")
 @crispness
 @readings
 @min_known
 @stratum
 @printed
 def hypotheses(run, only, crispness, readings, min_known, which, as_json, csv) -> None:
-    """Judge the hypotheses on RUN: effect, interval, test and verdict of each, Holm-corrected.
+    """Judge each hypothesis on RUN: effect, interval, Holm-corrected test, verdict.
 
     \b
     Examples:
@@ -225,24 +227,28 @@ def hypotheses(run, only, crispness, readings, min_known, which, as_json, csv) -
 @click.argument("run_a", type=FOLDER)
 @click.argument("run_b", type=FOLDER)
 @click.option(
-    "--by", type=click.Choice(("method", "ladder", "kind")), default=None, help="One grouping instead of all three."
+    "--by",
+    type=click.Choice(("method", "ladder", "kind")),
+    default=None,
+    help="Group by this alone instead of by all three.",
 )
 @click.option(
     "--pair",
     type=click.Choice(("method", "setting")),
     default="method",
     show_default=True,
-    help="Pair each run's chosen setting of a method, or the settings both have.",
+    help="Pair the setting that each run chose for a method, or the settings that both runs have.",
 )
 @option("--stratum", "--which")
 @option("--min-known")
-@click.option("--anyway", is_flag=True, help="Compare runs of different plans; the differences are printed.")
-@option("--out", help="Folder of comparison.csv, overlay.png, overlay.svg.")
+@click.option("--anyway", is_flag=True, help="Compare runs of different plans too; how the plans differ is printed.")
+@option("--out", help="Folder for comparison.csv, overlay.png, overlay.svg.")
 @printed
 def compare(run_a, run_b, by, pair, stratum, min_known, anyway, out, as_json, csv) -> None:
-    """Print what RUN_B does better or worse than RUN_A: paired differences with intervals.
+    """Print how RUN_B differs from RUN_A: paired differences (B - A) with intervals.
 
-    Cases are paired by rung, edit kind, method and case. Runs of different plans are refused, with what differs.
+    Cases are paired by rung, kind of edit, method and case. Runs of different plans are refused, and the differences
+    are named.
 
     \b
     Examples:
@@ -292,7 +298,9 @@ def compare(run_a, run_b, by, pair, stratum, min_known, anyway, out, as_json, cs
 @click.option("--md", is_flag=True, help="Also write verdict, tables and provenance as Markdown.")
 @option("--json", help="Print the files written as JSON.")
 def report(run: Path, min_known, metric, crispness: Path | None, cases: int, png, svg, as_csv, md, as_json) -> None:
-    """Write RUN/report.html: one page with the verdict, figures, tables and every edit, that needs no network.
+    """Write RUN/report.html: one page with verdict, figures, tables and every edit.
+
+    The page needs no network.
 
     \b
     Examples:
@@ -312,13 +320,18 @@ def report(run: Path, min_known, metric, crispness: Path | None, cases: int, png
 
 @command()
 @click.argument("run", type=FOLDER)
-@click.option("--sql", default=None, metavar="SELECT", help="Question in SQL (DuckDB's) to the table `rows`.")
+@click.option("--sql", default=None, metavar="SELECT", help="Query in SQL (DuckDB) over the table `rows`.")
 @click.option(
-    "--csv", is_flag=False, flag_value="-", default=None, metavar="[PATH]", help="Write CSV to PATH, or print it."
+    "--csv",
+    is_flag=False,
+    flag_value="-",
+    default=None,
+    metavar="[PATH]",
+    help="Write CSV to PATH; without PATH, print it.",
 )
 @option("--json")
 def rows(run: Path, sql: str | None, csv: str | None, as_json: bool) -> None:
-    """Print the rows of RUN, one per probe of an edited case, or what a SELECT makes of them.
+    """Print the rows of RUN (one per probe of an edited case), or the result of a query.
 
     \b
     Examples:
@@ -341,16 +354,20 @@ def rows(run: Path, sql: str | None, csv: str | None, as_json: bool) -> None:
 
 
 @command()
-@click.option("--rungs", type=click.IntRange(min=3), required=True, help="Model sizes on the ladder.")
+@click.option("--rungs", type=click.IntRange(min=3), required=True, help="Number of model sizes on the ladder.")
 @click.option("--seeds", type=click.IntRange(min=1), default=3, show_default=True, help="Models trained per size.")
 @click.option("--sd", type=float, required=True, help="Standard deviation of a score between models of one size.")
 @click.option("--depth", type=float, required=True, help="Depth of the valley: its lower shoulder minus its bottom.")
-@click.option("--level", type=float, default=0.05, show_default=True, help="Level of the test.")
-@click.option("--simulations", type=click.IntRange(min=100), default=2000, show_default=True, help="Simulated runs.")
+@click.option("--level", type=float, default=0.05, show_default=True, help="Significance level of the test.")
+@click.option(
+    "--simulations", type=click.IntRange(min=100), default=2000, show_default=True, help="Number of simulated runs."
+)
 @option("--seed", help="Random seed of the simulation.")
 @printed
 def power(rungs, seeds, sd, depth, level, simulations, seed, as_json, csv) -> None:
-    """Print how often a ladder of that size would show a valley of that depth, and the smallest valley it could show.
+    """Print how often a ladder of a given size would show a valley of a given depth.
+
+    The smallest valley that it could show is printed too.
 
     \b
     Example:
@@ -370,15 +387,16 @@ def power(rungs, seeds, sd, depth, level, simulations, seed, as_json, csv) -> No
     "model",
     required=True,
     metavar="REF|URL#NAME",
-    help="The judge: a model reference, or an OpenAI-compatible address with the model behind a #.",
+    help="The judge: a model reference, or an OpenAI-compatible URL with the name of its model.",
 )
 @option("--limit", default=100, show_default=True, help="At most this many texts per rung and method.")
 @option("--device")
 @printed
 def judge(run: Path, model: str, limit: int, device: str | None, as_json: bool, csv: Path | None) -> None:
-    """Ask a model whether the free text of RUN's edits states the target, beside exact match. No judge by default.
+    """Let a model judge whether the free text of RUN's edits states the target.
 
-    To an address, prompts and continuations of the run are sent, with the key in OPENAI_API_KEY where there is one.
+    The verdicts are compared with exact match. There is no default judge. If --by is a URL, the prompts and
+    continuations of the run are sent there, with the key in OPENAI_API_KEY if it is set.
 
     \b
     Examples:

@@ -12,9 +12,9 @@ from editing.errors import BadRequest
 
 @click.group(cls=Group)
 def ladder() -> None:
-    """Work with ladders of models: list, show, fetch, train, measure strength and crispness, export.
+    """List, show, fetch, train, measure and export ladders of models.
 
-    NAME is a ladder of `ladder list`, a .toml file, or a single model reference (strength and crispness only).
+    NAME is a name from `ladder list`, a .toml file, or a single model reference (strength and crispness only).
     """
 
 
@@ -47,11 +47,13 @@ def ladder_show(name: str, as_json: bool, csv: Path | None) -> None:
 @ladder.command("fetch")
 @click.argument("name")
 @option("--rungs")
-@click.option("--dry-run", is_flag=True, help="Print parameters, disk, hours and state of each rung; fetch nothing.")
+@click.option(
+    "--dry-run", is_flag=True, help="Print parameters, disk space, hours and state of each rung; fetch nothing."
+)
 @printed
 @click.pass_context
 def ladder_fetch(ctx, name: str, rungs: tuple[str, ...], dry_run: bool, as_json: bool, csv: Path | None) -> None:
-    """Download the models of ladder NAME that are missing. Interrupt it any time: the same command continues.
+    """Download the missing models of ladder NAME. After an interruption the same command continues.
 
     \b
     Examples:
@@ -76,14 +78,12 @@ def ladder_fetch(ctx, name: str, rungs: tuple[str, ...], dry_run: bool, as_json:
 @click.argument("name")
 @option("--rungs")
 @click.option("--seeds", type=Names(), default="", help="Train every rung with these seeds, such as 0,1,2.")
-@click.option(
-    "--checkpoints", is_flag=True, help="Keep log-spaced checkpoints of each training, as rungs of their own."
-)
+@click.option("--checkpoints", is_flag=True, help="Keep log-spaced checkpoints of each training, as further rungs.")
 @option("--device", default="cpu", show_default=True, help="Device: cpu, cuda, cuda:1...")
 @printed
 @click.pass_context
 def ladder_grow(ctx, name, rungs, seeds, checkpoints, device, as_json, csv) -> None:
-    """Train the grown rungs of NAME that are missing. Interrupt it any time: the same command continues.
+    """Train the missing grown rungs of NAME. After an interruption the same command continues.
 
     \b
     Examples:
@@ -100,12 +100,13 @@ def ladder_grow(ctx, name, rungs, seeds, checkpoints, device, as_json, csv) -> N
 @ladder.command("table")
 @click.argument("name")
 @option("--rungs")
-@option("--out", default=None, help="Folder of table.csv, README.md, table.png.")
+@option("--out", default=None, help="Folder for table.csv, README.md, table.png.")
 @option("--device")
 @printed
 def ladder_table(name: str, rungs: tuple[str, ...], out: Path | None, device, as_json: bool, csv: Path | None) -> None:
-    """Print what the trained rungs of NAME know: loss, recall of every kind, bits per byte, time. Trains what is
-    missing.
+    """Print what the trained rungs of NAME know: loss, recall by kind, bits per byte, time.
+
+    Missing rungs are trained first.
 
     \b
     Example:
@@ -123,11 +124,12 @@ def ladder_table(name: str, rungs: tuple[str, ...], out: Path | None, device, as
 @click.argument("name")
 @option("--rungs")
 @click.option("--seeds", type=Names(), default="", help="Only rungs of these seeds, such as 0.")
-@option("--out", required=True, help="Folder of the copies, one per rung, and their ladder.toml.")
+@option("--out", required=True, help="Folder for the copies, one per rung, and their ladder.toml.")
 @printed
 def ladder_export(name: str, rungs, seeds, out: Path, as_json: bool, csv: Path | None) -> None:
-    """Write trained rungs of NAME as folders in bfloat16, with a ladder of them: others can then start without
-    training.
+    """Write trained rungs of NAME as bfloat16 folders, with a ladder file.
+
+    Others can then use them without training.
 
     \b
     Example:
@@ -149,7 +151,9 @@ def ladder_export(name: str, rungs, seeds, out: Path, as_json: bool, csv: Path |
 def ladder_strength(
     ctx, name: str, rungs: tuple[str, ...], text: Path | None, device, as_json: bool, csv: Path | None
 ) -> None:
-    """Print how strong the rungs of NAME are: bits per byte, known facts, size, training tokens. Cached.
+    """Print the strength of the rungs of NAME: bits per byte, known facts, size, tokens.
+
+    Tokens are training tokens. Results are cached.
 
     \b
     Example:
@@ -169,13 +173,22 @@ def ladder_strength(
     type=Names(),
     default="cheese,bread",
     show_default=True,
-    help="Concept pairs; `all` for all; a .toml file of your own ones.",
+    help="Concepts, each with its names in two languages: their English names, `all`, or a .toml file with your own.",
 )
 @option("--rungs")
-@click.option("--site", type=click.Choice(("mlp", "value", "attn")), default="mlp", show_default=True, help="Key site.")
-@option("--out", default=None, help="Folder of crispness.csv and a picture.")
 @click.option(
-    "--steps", type=click.IntRange(min=0), default=0, help="Steps of the search for edit vectors; 0: its first."
+    "--site",
+    type=click.Choice(("mlp", "value", "attn")),
+    default="mlp",
+    show_default=True,
+    help="Site whose keys are compared.",
+)
+@option("--out", default=None, help="Folder for crispness.csv and a chart.")
+@click.option(
+    "--steps",
+    type=click.IntRange(min=0),
+    default=0,
+    help="Steps of the search for edit vectors; 0: only its first direction, the gradient.",
 )
 @option("--corpus")
 @option("--seed", help="Random seed of controls and statistics.")
@@ -183,7 +196,9 @@ def ladder_strength(
 @printed
 @click.pass_context
 def ladder_crispness(ctx, name, concepts, rungs, site, out, steps, corpus, seed, device, as_json, csv) -> None:
-    """Measure how far cheese and fromage are one concept in the rungs of NAME, layer by layer, without any edit.
+    """Measure how far two names (cheese, fromage) are one concept in the rungs of NAME.
+
+    It is measured layer by layer, without any edit.
 
     \b
     Example:

@@ -37,7 +37,7 @@ def _list(what: str, as_json: bool, csv: Path | None) -> None:
 @option("--device")
 @printed
 def describe_command(name: str, device: str | None, as_json: bool, csv: Path | None) -> None:
-    """Describe one method or reading (its settings), ladder (its rungs), data set, plan, metric or model.
+    """Describe a method, reading, ladder, data set, plan, metric or model.
 
     \b
     Examples:
@@ -71,10 +71,12 @@ def datasets(ctx: click.Context, as_json: bool, csv: Path | None) -> None:
 
 @datasets.command("check")
 @click.argument("file")
-@click.option("--form", default="", help="Form of the file, one of `list datasets`.  [default: recognised]")
+@click.option("--form", default="", help="Form of the file, a name from `list datasets`.  [default: recognised]")
 @printed
 def datasets_check(file: str, form: str, as_json: bool, csv: Path | None) -> None:
-    """Count what FILE holds: records, cases, languages, kinds of probes, and the first records that cannot be used.
+    """Count the records, cases, languages and kinds of probes in FILE.
+
+    The first records that cannot be used are listed with the reason.
 
     Options of a form follow a `#`, as in `--datasets`.
 
@@ -94,9 +96,9 @@ def datasets_check(file: str, form: str, as_json: bool, csv: Path | None) -> Non
 @click.option("--case", "case_id", default="", help="Only the case with this id.")
 @printed
 def datasets_show(file: str, case_id: str, as_json: bool, csv: Path | None) -> None:
-    """Show exactly what FILE will ask of a model: every edit and every question, with answers as they continue it.
+    """Show every edit and every prompt of FILE, with the answers as they continue the prompt.
 
-    FILE is a path or a data set of the project. The edited subject stands between brackets.
+    FILE is a path or a data set of the project. The edited subject is in brackets.
 
     \b
     Examples:
@@ -137,7 +139,9 @@ def models(ref: str, device: str | None, as_json: bool, csv: Path | None) -> Non
 @command()
 @click.argument("kind", type=click.Choice(("plan", "ladder", "analysis")))
 def schema(kind: str) -> None:
-    """Print the JSON Schema of plan files, ladder files or analysis plans, for an editor to complete and check them.
+    """Print the JSON Schema of plan files, ladder files or analysis plans.
+
+    With it a text editor completes and checks these files.
 
     \b
     Example:

@@ -68,23 +68,23 @@ TABLE: dict[str, dict[str, Any]] = {
     "--model": {"metavar": "REF", "help": "Model: a hub id, ./FOLDER, gguf:PATH, package:NAME or grown:NAME."},
     "--ladder": {
         "metavar": "NAME",
-        "help": "Ladder of models, weakest first: a name of `list ladders` or a .toml file.",
+        "help": "Ladder of models, weakest first: a name from `list ladders`, or a .toml file.",
     },
-    "--rungs": {"type": Names(), "default": "", "help": "Only these rungs."},
+    "--rungs": {"type": Names(), "default": "", "help": "Only these rungs of the ladder."},
     "--methods": {"type": Names(), "help": "Editing methods; see `list methods`."},
-    "--datasets": {"type": Names(), "default": "", "help": "Data sets or files of cases; see `list datasets`."},
+    "--datasets": {"type": Names(), "default": "", "help": "Data sets, or files of cases; see `list datasets`."},
     "--concepts": {
         "default": "",
         "metavar": "FILE",
-        "help": "File of your own concepts (TOML), as `concepts draft` writes it.",
+        "help": "File with your own concepts (TOML), as `concepts draft` writes it.",
     },
     "--chat": {
         "default": "off",
         "show_default": True,
         "metavar": "auto|off|FILE",
-        "help": "Form of edits and questions: the model's chat template (auto), plain text (off), a template of yours.",
+        "help": "Form of edits and probes: auto (the model's chat template), off (plain text), or a template file.",
     },
-    "--limit": {"type": click.IntRange(min=1), "help": "At most this many cases per edit kind and data set."},
+    "--limit": {"type": click.IntRange(min=1), "help": "At most this many cases per kind of edit and data set."},
     "--out": {"type": FOLDER, "help": "Output folder."},
     "--seed": {"type": Seed(), "default": 0, "show_default": True, "help": "Random seed."},
     "--device": {"default": None, "help": "Device: cpu, cuda, cuda:1, auto.  [default: a GPU where there is one]"},
@@ -98,54 +98,57 @@ TABLE: dict[str, dict[str, Any]] = {
         "default": "auto",
         "show_default": True,
         "metavar": "auto|NUMBER",
-        "help": "Multiple of the change: the smallest at which the edit's own prompts give the target, or a number; "
-        "1 is the change as the method makes it.",
+        "help": "Multiple of the change to apply. auto: the smallest with which the edit's own prompts give the "
+        "target; 1: the change as the method makes it.",
     },
     "--fast": {"is_flag": True, "help": "Fewer contexts per optimiser step: much faster, nearly the same edits."},
     "--corpus": {
         "default": "",
         "metavar": "TEXT",
-        "help": "Text of the key covariance: samples:N or error:E (drawn from the model itself), text:PATH, "
-        "hub:OWNER/NAME, identity.  [default: samples:20000]",
+        "help": "Text for the key covariance: samples:N (tokens) or error:E (relative error), drawn from the model "
+        "itself; text:PATH; hub:OWNER/NAME; identity (no text).  [default: samples:20000]",
     },
     "--crispness": {
         "type": FOLDER,
         "default": None,
-        "help": "The crispness.csv of `ladder crispness`.  [default: RUN/crispness.csv or .csv.gz where there is one]",
+        "help": "crispness.csv of the same ladder, from `ladder crispness`.  "
+        "[default: RUN/crispness.csv or .csv.gz where there is one]",
     },
     "--readings": {
         "type": FOLDER,
         "default": None,
-        "help": "The readings.csv of `valley read`.  [default: RUN/readings.csv or .csv.gz where there is one]",
+        "help": "readings.csv of the same ladder, from `valley read`.  "
+        "[default: RUN/readings.csv or .csv.gz where there is one]",
     },
     "--at": {
         "default": "",
         "metavar": "FILE",
-        "help": "File of `valley where`: method, dose and settings, each unless it is given as well.",
+        "help": "File from `valley where` that sets method, dose and settings; --dose and --set override it.",
     },
-    "--json": {"is_flag": True, "help": "Print JSON, unrounded."},
+    "--json": {"is_flag": True, "help": "Print JSON with unrounded numbers instead of text."},
     "--csv": {
         "type": click.Path(path_type=Path, dir_okay=False),
         "default": None,
         "metavar": "PATH",
-        "help": "Also write what is printed as CSV.",
+        "help": "Also write the printed table as CSV.",
     },
     "--stratum": {
         "type": click.Choice(STRATA),
         "default": "known",
         "show_default": True,
-        "help": "Cases that count: those the unedited model knew, at their rung or at every rung, or all.",
+        "help": "Cases that count: known (the unedited model knew the fact), known_everywhere (at every rung), all.",
     },
     "--min-known": {
         "type": click.IntRange(min=1),
         "default": 50,
         "show_default": True,
-        "help": "Known facts needed (of renames and retargets 20 at most); fewer are not measurable.",
+        "help": "Known cases that a rung needs to be measurable (at most 20 for kinds of edit other than fact).",
     },
     "--metric": {
         "default": None,
         "metavar": "NAME",
-        "help": "Score that chooses settings and makes the curve.  [default: of the stored plan, harmonic_net_all]",
+        "help": "Score that chooses settings and makes the curve; see `list metrics`.  [default: the stored plan's, "
+        "else harmonic_net_all]",
     },
 }
 NAMES = {"--json": "as_json", "--set": "settings"}
@@ -173,7 +176,7 @@ def _dtype_option() -> Callable:
         expose_value=False,
         is_eager=True,
         callback=keep,
-        help="Number format of the weights; the same as REF#bfloat16 wherever a model is named.  [default: float32]",
+        help="Number format of the weights; the same as REF#bfloat16 where a model is named.  [default: float32]",
     )
 
 

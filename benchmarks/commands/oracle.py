@@ -1,7 +1,7 @@
 """Commands that test the instrument and its results.
 
-`oracle`: edits beside retrained models. `planted`: scores beside a planted dial. `transfer`: what crosses languages,
-alike-spelt names apart. `board`: many runs side by side. `reproduce`: a result made again.
+`oracle`: edits compared with retrained models. `planted`: scores compared with a planted dial. `transfer`: how far
+edits transfer between languages. `board`: many runs side by side. `reproduce`: a result made again.
 """
 
 from __future__ import annotations
@@ -22,17 +22,19 @@ from editing.errors import BadRequest
     type=click.Choice(("both", "one", "each")),
     default="each",
     show_default=True,
-    help="Retrained models: both languages report the edits, English alone (one), or each of the two.",
+    help="Retrain on text that reports the edits in both languages (both), in English alone (one), or each in turn.",
 )
-@click.option("--composites", is_flag=True, help="Which composite ranks the edits as the oracle does (both languages).")
+@click.option(
+    "--composites", is_flag=True, help="Print which composite ranks the edits most like the oracle (scope both)."
+)
 @option("--device", default="cpu", show_default=True, help="Device: cpu, cuda, cuda:1, auto.")
 @printed
 def oracle(run: Path, scope: str, composites: bool, device: str, as_json: bool, csv: Path | None) -> None:
-    """Compare the edits of RUN with retrained models: 1 is as good as retraining, 0 as no edit, below 0 is harm.
+    """Compare the edits of RUN with models retrained on the edited facts.
 
-    RUN is a sweep of grown rungs over the data set planned_edits:N. The models retrained on those edits are trained
-    where they are missing (seconds to minutes each) and kept. RUN/oracle.parquet holds one row per edit, setting and
-    scope; run the command again after an interruption.
+    A score of 1 is as good as retraining, 0 is no better than no edit, and below 0 is harm. RUN is a sweep of grown
+    rungs over the data set planned_edits:N. Missing retrained models are trained first (seconds to minutes each) and
+    kept. RUN/oracle.parquet has one row per edit, setting and scope. After an interruption run the command again.
 
     \b
     Examples:
@@ -61,16 +63,16 @@ def oracle(run: Path, scope: str, composites: bool, device: str, as_json: bool, 
 @command()
 @click.argument("run", type=FOLDER)
 @click.option(
-    "--readings", type=FOLDER, default=None, help="The readings.csv of the same ladder.  [default: RUN/readings.csv]"
+    "--readings", type=FOLDER, default=None, help="readings.csv of the same ladder.  [default: RUN/readings.csv]"
 )
 @option("--stratum")
 @option("--min-known", default=5, show_default=True)
 @printed
 def planted(run: Path, readings: Path | None, stratum: str, min_known: int, as_json: bool, csv: Path | None) -> None:
-    """Print how each score of RUN answers to the dial that its ladder planted: trend over the dial, and resolution.
+    """Print how each score of RUN follows the planted dial: trend and resolution.
 
-    RUN is a sweep of grown rungs whose names differ in one planted option (sharedS, switchP,
-    homonymQ or peopleN) and in seeds.
+    RUN is a sweep of grown rungs whose names differ only in seeds and in one planted option, the dial (sharedS,
+    switchP, homonymQ or peopleN).
 
     \b
     Example:
@@ -95,10 +97,12 @@ def planted(run: Path, readings: Path | None, stratum: str, min_known: int, as_j
 
 @command()
 @click.argument("runs", nargs=-1, required=True, type=FOLDER)
-@click.option("--all", "every", is_flag=True, help="Also edits whose fact the unedited model did not know.")
+@click.option("--all", "every", is_flag=True, help="Also count edits whose fact the unedited model did not know.")
 @printed
 def transfer(runs: tuple[Path, ...], every: bool, as_json: bool, csv: Path | None) -> None:
-    """Print what crosses from the language of the edits of RUNS to each other one, names spelt alike and not apart.
+    """Print how far the edits of RUNS transfer from their language to each other one.
+
+    Names that are spelt alike in two languages are reported separately from names that are not.
 
     \b
     Example:
@@ -122,10 +126,10 @@ def transfer(runs: tuple[Path, ...], every: bool, as_json: bool, csv: Path | Non
 @option("--stratum", "--which", default=None, show_default="known", into="which")
 @printed
 def board(runs: tuple[Path, ...], page: Path | None, min_known: int | None, which: str | None, as_json, csv) -> None:
-    """Collect many RUNS, packed or not, in one table: a line per model, method and kind of edit, with commit, machine
-    and date.
+    """Collect many RUNS in one table: a line per model, method and kind of edit.
 
-    A folder of run folders stands for the runs in it. The page sorts, filters and needs no network.
+    Each line has the commit, machine and date of its run. Runs may be packed; a folder of run folders stands for all
+    runs in it. The page can be sorted and filtered, and needs no network.
 
     \b
     Example:
@@ -142,17 +146,18 @@ def board(runs: tuple[Path, ...], page: Path | None, min_known: int | None, whic
 
 @command()
 @click.argument("result", type=FOLDER)
-@click.option("--model", default="", metavar="REF", help="The model of a saved change, where it has another name here.")
-@option("--rungs", help="Of a run, repeat and compare only these rungs.")
-@option("--out", help="Of a run, the folder of the new one.  [default: RESULT-again]")
+@click.option("--model", default="", metavar="REF", help="Of a saved change: its model, if that has another name here.")
+@option("--rungs", help="Of a run: repeat and compare only these rungs.")
+@option("--out", help="Of a run: the folder of the new run.  [default: RESULT-again]")
 @option("--device")
 @printed
 @click.pass_context
 def reproduce(ctx, result: Path, model: str, rungs, out: Path | None, device, as_json: bool, csv) -> None:
-    """Make RESULT again, a run folder (packed or not) or a saved change, and compare.
+    """Make RESULT again, and compare the two.
 
-    The same machine and libraries give the same bits; elsewhere a change may differ by 1% of its size, and of a run 98%
-    of the rows must be the same and mean scores agree to .02. The exit code is 1 where that is missed.
+    RESULT is a run folder (packed or not) or a saved change. The same machine and libraries give the same bits.
+    Elsewhere a saved change may differ by 1% of its size; of a run, 98% of the rows must be the same, and mean scores
+    must agree to .02. Otherwise the exit code is 1.
 
     \b
     Examples:

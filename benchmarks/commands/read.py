@@ -20,17 +20,19 @@ from benchmarks.commands.options import FAILED, Names, command, emit, option, pr
     default="world",
     show_default=True,
     metavar="DATA",
-    help="Facts that are evaluated: world, or ravel:FOLDER#KIND with the files of RAVEL.",
+    help="Facts to evaluate: world, or ravel:FOLDER#KIND for the files of RAVEL.",
 )
 @click.option(
     "--limit",
     type=click.IntRange(min=1),
     default=None,
-    help="At most this many facts per relation; of RAVEL, entities that the model knows.  [default of RAVEL: 24]",
+    help="At most this many facts per relation; for RAVEL, entities that the model knows.  [default for RAVEL: 24]",
 )
 @click.option("--relations", type=Names(), default="", help="Only facts of these relations.  [default: all]")
 @option("--set", help="Setting of every reading that has it; repeatable.")
-@option("--out", default=None, help="Folder of readings.csv and readings.png; that of a run, for its hypotheses.")
+@option(
+    "--out", default=None, help="Folder for readings.csv and readings.png; in a run folder, its hypotheses use them."
+)
 @option("--seed", help="Random seed of all draws.")
 @option("--device")
 @printed
@@ -50,9 +52,9 @@ def read_command(
     as_json,
     csv: Path | None,
 ) -> None:
-    """Read what the models of NAME hold of concepts and facts, layer by layer, without any edit.
+    """Measure, layer by layer, what the models of NAME know, without any edit.
 
-    NAME is a ladder of `list ladders`, a .toml file, or a single model reference.
+    NAME is a name from `list ladders`, a .toml file, or a single model reference.
 
     \b
     Examples:
@@ -78,24 +80,34 @@ def read_command(
 
 @command("where")
 @click.argument("model")
-@click.option("--kinds", type=Names(), default="fact,rename,retarget", show_default=True, help="Edit kinds.")
-@option("--methods", default="", help="Methods.  [default: rome,memit and what `edit` uses]")
+@click.option("--kinds", type=Names(), default="fact,rename,retarget", show_default=True, help="Kinds of edit.")
+@option("--methods", default="", help="Methods.  [default: rome,memit and the default of `edit`]")
 @option("--datasets")
 @click.option(
     "--budget",
     type=click.FloatRange(min=0),
     default=10,
     show_default=True,
-    help="Minutes for all but `--every`; 0: no limit.",
+    help="Minutes for everything but --every; 0: no limit.",
 )
 @option("--limit", default=36, show_default=True)
 @click.option(
-    "--probes", type=click.IntRange(min=1), default=3, show_default=True, help="Questions of a kind, at most, per case."
+    "--probes",
+    type=click.IntRange(min=1),
+    default=3,
+    show_default=True,
+    help="At most this many probes per kind and case.",
 )
 @click.option("--fast/--no-fast", default=True, show_default=True, help="Fewer contexts per optimiser step.")
-@click.option("--map/--no-map", "localiser", default=True, show_default=True, help="Causal tracing beside the search.")
 @click.option(
-    "--every", type=click.IntRange(min=0), default=0, help="Also measure every place at each N-th layer; 0: do not."
+    "--map/--no-map",
+    "localiser",
+    default=True,
+    show_default=True,
+    help="Also run causal tracing, to compare with the search.",
+)
+@click.option(
+    "--every", type=click.IntRange(min=0), default=0, help="Also measure every place at each N-th layer; 0: off."
 )
 @option("--out", help="Run folder.  [default: results/where/MODEL]")
 @option("--seed", help="Random seed of cases, split and statistics.")
@@ -120,10 +132,10 @@ def where(
     as_json,
     csv,
 ) -> None:
-    """Find the best site, lookup, layer, method and dose to edit MODEL, within a budget of minutes.
+    """Find the best site, lookup, layer, method and dose to edit MODEL in a budget of minutes.
 
-    Interrupt it any time: the same command goes on, and more minutes search further. It ends with the settings as a
-    line to paste and as a file for `edit --at` and `bench --at`.
+    After an interruption the same command continues, and with a larger budget it searches further. The result is a line
+    of settings to paste, and a file for `edit --at` and `bench --at`.
 
     \b
     Examples:

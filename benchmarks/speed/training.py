@@ -1,9 +1,9 @@
 """How fast rungs train: `python -m benchmarks.speed.training gpt2-2x128 gpt2-6x256@batch1536`.
 
-A few steps of a fresh training per name. Shown: tokens per second, processor time per token, the share of it that the
-optimiser takes, and what share of the machine's matrix-product peak the model's own arithmetic reaches (6 operations
-per weight and token, Kaplan et al. 2020, arXiv:2001.08361, section 2.1; the optimiser's products count as overhead).
-Processor seconds, so that a busy machine matters less.
+For each name it runs a few steps of a fresh training. It prints tokens per second, processor time per token, the share
+of it that the optimiser takes, and the share of the machine's peak of matrix products that the model's arithmetic
+reaches (6 operations per weight and token, Kaplan et al. 2020, arXiv:2001.08361, section 2.1; the optimiser's products
+count as overhead). Times are processor seconds, which depend less on other work on the machine.
 """
 
 from __future__ import annotations

@@ -11,23 +11,24 @@ from editing.model import KINDS, Layout, Site, find_experts, find_layout, routed
 from valley.rows import CONTROLS
 
 SOURCE = "the site finder on tiny random models"
-ABOUT = """A family is a `model_type` of transformers. Sites are found by probing the model, not from this list: one
-that is not listed may work too, and is refused with a reason where it does not. The table says that the finder and the
-tests pass on a random model of 4 blocks; it says nothing about the quality of edits on trained models.
+ABOUT = """A family is a `model_type` of transformers. The program finds the sites by probing the model, not from this
+list. A family that is not listed may work too; if it does not, it is refused with a reason. The table shows that the
+site finder and the tests pass on a random model of 4 blocks. It says nothing about the quality of edits on trained
+models.
 
-In a mixture of experts the attention is edited as any other, and a shared expert, which runs for every token, is the
-MLP site. A routed expert is edited by choice only (`--set site=expert`, by {takers}, also inside a control or a
-wrapper), where the experts of a block are one module of transformers and the sum of its experts, computed one by one,
-is what it puts out. Each request is carried by one expert of a block; of several that are solved for together, an
-expert's least squares has the keys of all that are sent to it, and its covariance is that of the tokens sent to it.
-Other methods refuse that site, with the reason.
+In a mixture of experts, the attention is edited as in any other model. A shared expert, which runs for every token, is
+the MLP site. A routed expert is edited only on request: with `--set site=expert`, by {takers}, also inside a control or
+a wrapper. This needs a block whose experts are one module of transformers, and whose output is the sum of its experts,
+computed one by one. Each request goes to one expert of a block. If several requests are solved together,
+the least squares of an expert use the keys of all requests that go to it, and its covariance is that of the tokens that
+are routed to it. Other methods refuse this site, with the reason.
 
-In a hybrid some blocks are no attention but a state space, a linear attention or a short convolution. Their output
-projection is their attention site; a value site is there in the blocks that are attention, and refused in the others
-by the number of the block. What stands left of an edit is read again in every pass, since such a state cannot
-be shared between texts: edits take about as many more tokens as their prompts have before the subject.
+In a hybrid model some blocks have no attention, but a state space, a linear attention or a short convolution. The
+output projection of such a block is its attention site. It has no value site: an edit there is refused and names the
+block. The text to the left of an edit is read again in every pass, because texts cannot share such a state. So an
+edit reads about as many more tokens as its prompts have before the subject.
 
-What the finder makes of every other family of `AutoModelForCausalLM` is in [all families](all-families.md).
+[All families](all-families.md) shows what the site finder finds in every other family of `AutoModelForCausalLM`.
 """
 ABOUT_ALL = """Every `model_type` that `AutoModelForCausalLM` of transformers {version} makes a model of, but for those
 of [model families](families.md), which the tests edit. Here the site finder alone was run, on a random model whose

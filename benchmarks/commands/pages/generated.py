@@ -133,9 +133,9 @@ SLOW_PAGES: dict[str, Callable[[], str]] = {"docs/reference/all-families.md": al
 
 
 @click.command()
-@click.option("--slow", is_flag=True, help="Also the pages that take minutes.")
+@click.option("--slow", is_flag=True, help="Also write the pages that take minutes.")
 def main(slow: bool) -> None:
-    """Write every page."""
+    """Write every generated page of docs/."""
     for name, page in (PAGES | (SLOW_PAGES if slow else {})).items():
         (ROOT / name).write_text(page(), encoding="utf-8")
         click.echo(f"wrote {name}")

@@ -26,11 +26,11 @@ MEANINGS = {
 }
 INTRODUCTION = """
 Wrong input ends a command with exit code 2 and one line, `error: CAUSE; FIX`, on standard error; `-v` adds the
-traceback. In Python the classes below are raised; all are `editing.UserError`. `{...}` stands for what is filled in.
-Search this page for a part of the message that has no names or numbers in it.
+traceback. In Python the classes below are raised; all are subclasses of `editing.UserError`. `{...}` stands for a value
+that the program fills in. Search this page for a part of the message that has no names or numbers in it.
 
-A message without a fix states what was expected. A wrong option name or value is reported by click, with a pointer to
-`--help`. Anything with a traceback and without `-v` is a bug of the program: please report it.
+A message without a fix says what was expected. A wrong name or value of an option is reported by click, which refers to
+`--help`. A traceback without `-v` is a bug of the program: please report it.
 """
 
 

@@ -1,10 +1,10 @@
 """`python -m benchmarks.speed.methods.layers --model REF`: does the chosen layer beat a random one (H5)?
 
-One method edits known facts of one model at every layer (or every `--every`-th) and lookup position, as
-`benchmarks.speed.methods.presets` asks them. The facts are halved by turns: one half chooses the best place, and the
-best lookup at each layer; the other half gives the scores. The effect is the composite at the chosen place less the
-mean over all layers, each at its own best lookup: what a layer drawn at random gives on average. Its interval
-resamples facts, with Student's t over them; the places stay chosen.
+One method edits known facts of one model at every layer (or every `--every`-th) and lookup position; the questions are
+those of `benchmarks.speed.methods.presets`. Each half of the facts in turn chooses the best place, and the best lookup
+at each layer; the other half gives the scores. The effect is the composite at the chosen place minus the mean over all
+layers, each at its best lookup, which is what a layer drawn at random gives on average. The interval resamples facts,
+with Student's t over them, and keeps the chosen places.
 """
 
 from __future__ import annotations
@@ -108,13 +108,15 @@ def at_every_place(
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--model", required=True, help="Model reference.")
-@click.option("--method", default="rome", show_default=True, help="Method that edits one layer.")
-@click.option("--known", default=24, show_default=True, help="Known facts of the model.")
-@click.option("--every", default=1, show_default=True, help="Distance of the tried layers.")
-@click.option("--lookups", default="subject_last,last", show_default=True, help="Lookup positions, comma-separated.")
-@click.option("--contexts", default=0, show_default=True, help="Contexts of one optimiser step; 0: all.")
+@click.option("--method", default="rome", show_default=True, help="A method that edits one layer.")
+@click.option("--known", default=24, show_default=True, help="Number of known facts.")
+@click.option("--every", default=1, show_default=True, help="Try every N-th layer.")
+@click.option(
+    "--lookups", default="subject_last,last", show_default=True, help="Lookup positions to try, comma-separated."
+)
+@click.option("--contexts", default=0, show_default=True, help="Contexts per optimiser step; 0: all.")
 def main(model: str, method: str, known: int, every: int, lookups: str, contexts: int) -> None:
-    """Print the composite at every place, and the effect."""
+    """Print the composite at every layer and lookup, and how far the chosen layer is above a random one."""
     lm = open_model(model, None)
     statistics = statistics_of(lm, 0, quiet=True)
     cases, _ = known_cases(lm, known)

@@ -1,11 +1,11 @@
 """`python -m benchmarks.speed.methods.presets OUT.csv`: every method at its two presets.
 
-One line of OUT.csv per model, method and settings, written as soon as it is measured; run again, it measures what is
-missing. A model edits its first `--known` known facts of the world, each by itself, and answers English questions about
-each: efficacy (1), paraphrase (2), neighbour (3), same subject (2). Generalisation is paraphrase above the placebo's
-(the same method and settings on an unrelated subject), specificity the mean of neighbour and same subject, composite
-the harmonic mean of their means, with Student's interval over cases. `benchmarks.speed.methods.search` measures other
-settings beside the default's, `benchmarks.speed.methods.table` writes the page.
+OUT.csv has one line per model, method and settings, written as soon as it is measured. A second run measures only what
+is missing. The first `--known` known facts of the world are edited, each alone, and evaluated on English questions:
+efficacy (1 question), paraphrase (2), neighbour (3), same subject (2). Generalisation is paraphrase above placebo (the
+same method and settings on an unrelated subject), specificity the mean of neighbour and same subject, and composite the
+harmonic mean of the means of both, with Student's interval over cases. `benchmarks.speed.methods.search` measures other
+settings, and `benchmarks.speed.methods.table` writes the page.
 """
 
 from __future__ import annotations
@@ -178,10 +178,10 @@ def measuring(command: Callable) -> Callable:
     """The arguments that all commands that measure methods have: the table, the models, the methods, the facts."""
     parameters = (
         click.argument("out", type=click.Path(path_type=Path)),
-        click.option("--ladder", default="demo", show_default=True, help="Ladder of models."),
+        click.option("--ladder", default="demo", show_default=True, help="Ladder of models to measure."),
         click.option("--rungs", default="", help="Only these rungs, comma-separated."),
         click.option("--methods", default="", help="Only these methods, comma-separated.  [default: all]"),
-        click.option("--known", default=12, show_default=True, help="Known facts of each model."),
+        click.option("--known", default=12, show_default=True, help="Number of known facts per model."),
     )
     for parameter in reversed(parameters):
         command = parameter(command)
@@ -190,9 +190,11 @@ def measuring(command: Callable) -> Callable:
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @measuring
-@click.option("--default-only", is_flag=True, help="Only the default of each method.")
+@click.option(
+    "--default-only", is_flag=True, help="Measure only the default of each method, not its published settings."
+)
 def main(out: Path, ladder: str, rungs: str, methods: str, known: int, default_only: bool) -> None:
-    """Measure what OUT.csv lacks."""
+    """Measure every method at its default and its published settings; only what OUT.csv lacks."""
     rows = rows_of(out)
     done = {(row["rung"], row["method"], row["settings"]) for row in rows}
     chosen = [one for one in methods.split(",") if one] or measured_methods()

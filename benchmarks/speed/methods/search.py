@@ -1,13 +1,13 @@
-"""`python -m benchmarks.speed.methods.search OUT.csv`: about 30 settings of every method beside its default.
+"""`python -m benchmarks.speed.methods.search OUT.csv`: about 30 settings of every method, compared with its default.
 
-Measured as `benchmarks.speed.methods.presets` measures the defaults, on the same facts; one line of OUT.csv per model,
-method and settings (`benchmarks.speed.methods.grids`), written as soon as it is measured. `gain` is the composite less
-the default's on the same facts, with a paired interval. The placebo of settings that cannot become the best is left
-out: without it generalisation is at most paraphrase, and where even that gives no higher composite than the best so
-far, or efficacy is too low beside others, composite and gain stay empty.
+The facts and scores are those of `benchmarks.speed.methods.presets`. OUT.csv has one line per model, method and
+settings (`benchmarks.speed.methods.grids`), written as soon as it is measured. `gain` is the composite minus that of
+the default on the same facts, with a paired interval. The placebo of settings that cannot become the best is not
+measured: generalisation is at most paraphrase, and where even that gives no higher composite than the best so far, or
+where efficacy is too low and that of other settings is not, composite and gain stay empty.
 
-The best of 30 settings is chosen on the facts it is scored on. So where it gains more than `SLACK`, it and the default
-are measured once more on as many other known facts, which chose nothing: `other` columns of its line.
+The best setting is chosen on the facts that it is scored on. So where it gains more than `SLACK`, it and the default
+are measured once more on as many other known facts, which did not choose it: the columns `other_...` of its line.
 """
 
 from __future__ import annotations
@@ -136,14 +136,16 @@ def on_others(facts: Facts, name: str, best: dict[Any, Any]) -> dict[str, float]
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @measuring
-@click.option("--skip", default=0, show_default=True, help="Known facts before them, for choosing a default on others.")
-@click.option("--whole", is_flag=True, help="The placebo of every setting, for comparing settings over models.")
-@click.option("--most", default=1000, help="Only the first so many settings of each method.")
-@click.option("--few", is_flag=True, help="A few settings, for models that take minutes for each.")
+@click.option(
+    "--skip", default=0, show_default=True, help="Known facts to leave out first, to choose a default on other facts."
+)
+@click.option("--whole", is_flag=True, help="Measure the placebo of every setting, to compare settings over models.")
+@click.option("--most", default=1000, help="Try at most this many settings of each method.")
+@click.option("--few", is_flag=True, help="Try only a few settings, for models that take minutes for each.")
 def main(
     out: Path, ladder: str, rungs: str, methods: str, known: int, skip: int, whole: bool, most: int, few: bool
 ) -> None:
-    """Measure the settings that OUT.csv lacks."""
+    """Measure about 30 settings of every method; only what OUT.csv lacks."""
     rows = rows_of(out)
     chosen = [one for one in methods.split(",") if one] or list(FEW if few else SEARCH)
     for rung, lm, statistics in opened(ladder, rungs):
