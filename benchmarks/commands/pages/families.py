@@ -30,9 +30,10 @@ edit reads about as many more tokens as its prompts have before the subject.
 
 [All families](all-families.md) shows what the site finder finds in every other family of `AutoModelForCausalLM`.
 """
-ABOUT_ALL = """Every `model_type` that `AutoModelForCausalLM` of transformers {version} makes a model of, but for those
-of [model families](families.md), which the tests edit. Here the site finder alone was run, on a random model whose
-sizes are made small by the names that its configuration has for them. Where that is not possible nothing is known.
+ABOUT_ALL = """Every `model_type` for which `AutoModelForCausalLM` of transformers {version} makes a model, except
+those of [model families](families.md), which the tests edit. Here only the site finder was run, on a small random
+model: its sizes were set by the names that they have in its configuration. Where this is not possible,
+nothing is known.
 """
 
 
