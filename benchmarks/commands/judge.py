@@ -227,10 +227,7 @@ def hypotheses(run, only, crispness, readings, min_known, which, as_json, csv) -
 @click.argument("run_a", type=FOLDER)
 @click.argument("run_b", type=FOLDER)
 @click.option(
-    "--by",
-    type=click.Choice(("method", "ladder", "kind")),
-    default=None,
-    help="Group by this alone instead of by all three.",
+    "--by", type=click.Choice(("method", "ladder", "kind")), default=None, help="Group by this alone, not by all three."
 )
 @click.option(
     "--pair",
@@ -247,8 +244,7 @@ def hypotheses(run, only, crispness, readings, min_known, which, as_json, csv) -
 def compare(run_a, run_b, by, pair, stratum, min_known, anyway, out, as_json, csv) -> None:
     """Print how RUN_B differs from RUN_A: paired differences (B - A) with intervals.
 
-    Cases are paired by rung, kind of edit, method and case. Runs of different plans are refused, and the differences
-    are named.
+    Cases are paired by rung, kind of edit, method and case. Runs of different plans are refused, with what differs.
 
     \b
     Examples:
@@ -322,12 +318,7 @@ def report(run: Path, min_known, metric, crispness: Path | None, cases: int, png
 @click.argument("run", type=FOLDER)
 @click.option("--sql", default=None, metavar="SELECT", help="Query in SQL (DuckDB) over the table `rows`.")
 @click.option(
-    "--csv",
-    is_flag=False,
-    flag_value="-",
-    default=None,
-    metavar="[PATH]",
-    help="Write CSV to PATH; without PATH, print it.",
+    "--csv", is_flag=False, flag_value="-", default=None, metavar="[PATH]", help="Write CSV to PATH, else print it."
 )
 @option("--json")
 def rows(run: Path, sql: str | None, csv: str | None, as_json: bool) -> None:
@@ -359,9 +350,7 @@ def rows(run: Path, sql: str | None, csv: str | None, as_json: bool) -> None:
 @click.option("--sd", type=float, required=True, help="Standard deviation of a score between models of one size.")
 @click.option("--depth", type=float, required=True, help="Depth of the valley: its lower shoulder minus its bottom.")
 @click.option("--level", type=float, default=0.05, show_default=True, help="Significance level of the test.")
-@click.option(
-    "--simulations", type=click.IntRange(min=100), default=2000, show_default=True, help="Number of simulated runs."
-)
+@click.option("--simulations", type=click.IntRange(min=100), default=2000, show_default=True, help="Simulated runs.")
 @option("--seed", help="Random seed of the simulation.")
 @printed
 def power(rungs, seeds, sd, depth, level, simulations, seed, as_json, csv) -> None:
