@@ -354,9 +354,7 @@ def rows(run: Path, sql: str | None, csv: str | None, as_json: bool) -> None:
 @option("--seed", help="Random seed of the simulation.")
 @printed
 def power(rungs, seeds, sd, depth, level, simulations, seed, as_json, csv) -> None:
-    """Print how often a ladder of a given size would show a valley of a given depth.
-
-    The smallest valley that it could show is printed too.
+    """Print how often a ladder would show a valley of a given depth, and the smallest that it could.
 
     \b
     Example:
