@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -64,6 +65,7 @@ KEPT = ("grown", "models", "data")  # folders of the cache that a fresh one shar
     default=True,
     help="--short: only the comparison with EasyEdit, on its prompts; a few seconds per edit.",
 )
+@click.option("--evaluation", type=click.Choice(["bfloat16"]), help="Also a sweep evaluated in this number format.")
 @click.option(
     "--threads", default=1, type=click.IntRange(1), help="CPU threads; with more than one, CPU-seconds are less exact."
 )
@@ -71,13 +73,15 @@ KEPT = ("grown", "models", "data")  # folders of the cache that a fresh one shar
 @click.option(
     "--out", type=click.Path(path_type=Path), default=Path("results/speed/cpu"), help="Folder for the tables."
 )
-def main(models, methods, cases, dataset, rounds, edits, peer, full, threads, device, out) -> None:
+def main(models, methods, cases, dataset, rounds, edits, peer, full, evaluation, threads, device, out) -> None:
     """Measure the whole pipeline and write the tables; OUT keeps its lines of other models."""
     torch.set_num_threads(threads)
     try:
         for reference in (m.strip() for m in models.split(",")):
             if cases:
-                _keep(out, reference, pipeline(reference, methods.split(","), cases, rounds, device, dataset))
+                for form in (None, *([evaluation] if evaluation else [])):
+                    label = f"{reference}, evaluated in {form}" if form else reference
+                    _keep(out, label, pipeline(reference, methods.split(","), cases, rounds, device, dataset, form))
             if edits:
                 for table in evaluations(open_model(reference, device), edits, peer, full):
                     _keep(out, reference, table)
@@ -94,6 +98,7 @@ def pipeline(
     rounds: int,
     device: str | None = None,
     dataset: str = "world_facts",
+    evaluation: str | None = None,
 ) -> pd.DataFrame:
     """Whole sweeps over the known facts among `cases`: seconds by method and stage, one line each per round.
 
@@ -106,7 +111,7 @@ def pipeline(
     with fresh_cache() as folder:
         ladder = folder / "one.toml"
         ladder.write_text(f'title = "one model"\n[[rung]]\nname = "model"\nmodel = {json.dumps(reference)}\n', "utf-8")
-        plan = _plan(str(ladder), tuple(methods), cases, dataset)
+        plan = replace(_plan(str(ladder), tuple(methods), cases, dataset), evaluation=evaluation)
         for number in range(1, rounds + 1):
             watch, out = Watch(), folder / f"run{number}"
             with watch("rest"):
