@@ -64,7 +64,7 @@ class Unembedding(HeadRows):
     summary: ClassVar[str] = "the learned rename: rows of the head, least change by which targets lead"
 
     # For facts; a rename, whose prompts are all of one kind, is made with less (benchmarks/live/defaults).
-    margin: float = setting(6.0, "lead of a target's token over every other one", unit="nats")
+    margin: float = setting(8.0, "lead of a target's token over every other one", unit="nats")
     pull: float = setting(0.0, "share of the way that the old token's row is moved to the new one's", unit="way")
     keep_weight: float = setting(0.0, "weight of the request's kept texts in the covariance; 0: none", unit="corpus")
 
