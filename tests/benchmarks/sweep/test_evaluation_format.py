@@ -23,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("own_cache")
 
 def test_questions_in_bfloat16_are_close_and_the_edits_the_same(tmp_path: Path) -> None:
     tiny = world()
-    axes = (("rome", (("lookup", ("last",)), ("site", ("mlp",)), ("steps", (6,)))),)
+    axes = (("rome", (("lookup", ("last",)), ("site", ("mlp",)), ("steps", (6,)), ("clamp", (0.5,)))),)
     plan = Plan(
         tiny.write_ladder("two", two=tiny.model), ("rome",), ("fact",), 4, 0, corpus="samples:500", axes=axes,
         edits=(Edits("fact", f"fact_file:{tiny.facts}", 4),), doses=(0.5, 1.0), probes=1,
@@ -39,8 +39,7 @@ def test_questions_in_bfloat16_are_close_and_the_edits_the_same(tmp_path: Path) 
     assert own["edit_norm"].tolist() == other["edit_norm"].tolist(), "the same edits"
     both = own["margin_after"].notna().to_numpy()
     moved = np.abs(own["margin_after"].to_numpy()[both] - other["margin_after"].to_numpy()[both])
-    # not the largest: an edit of the random model may be eight times as long as another, and differs by processor
-    assert 0 < np.median(moved) < 0.1 and np.quantile(moved, 0.9) < 1
+    assert 0 < np.median(moved) < 0.1 and moved.max() < 1
     drift = (own["probe"] == "drift").to_numpy()
     assert np.allclose(own["value"].to_numpy()[drift], other["value"].to_numpy()[drift], atol=0.02)
     about = json.loads((tmp_path / "half" / "run.json").read_text("utf-8"))
