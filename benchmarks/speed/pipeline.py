@@ -14,7 +14,6 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -27,7 +26,7 @@ from benchmarks.speed.evaluation import Beside, Part, beside, by_kind
 from benchmarks.speed.pipeline_table import COLUMNS, read_lines, write_lines
 from benchmarks.speed.readme import write_readme
 from benchmarks.speed.stages import facts
-from benchmarks.speed.stopwatch import device_name
+from benchmarks.speed.stopwatch import device_name, on_one_device
 from benchmarks.sweep import Plan, run_bench
 from benchmarks.watch import Watch
 from editing.cache import cache_root
@@ -66,13 +65,7 @@ KEPT = ("grown", "models", "data")  # folders of the cache that a fresh one shar
     help="--short: only the comparison with EasyEdit, on its prompts; a few seconds per edit.",
 )
 @click.option("--evaluation", type=click.Choice(["bfloat16"]), help="Also a sweep evaluated in this number format.")
-@click.option(
-    "--threads", default=1, type=click.IntRange(1), help="CPU threads; with more than one, CPU-seconds are less exact."
-)
-@click.option("--device", default=None, help="cpu, cuda...  [default: a GPU where there is one]")
-@click.option(
-    "--out", type=click.Path(path_type=Path), default=Path("results/speed/cpu"), help="Folder for the tables."
-)
+@on_one_device
 def main(models, methods, cases, dataset, rounds, edits, peer, full, evaluation, threads, device, out) -> None:
     """Measure the whole pipeline and write the tables; OUT keeps its lines of other models."""
     torch.set_num_threads(threads)
@@ -111,7 +104,7 @@ def pipeline(
     with fresh_cache() as folder:
         ladder = folder / "one.toml"
         ladder.write_text(f'title = "one model"\n[[rung]]\nname = "model"\nmodel = {json.dumps(reference)}\n', "utf-8")
-        plan = replace(_plan(str(ladder), tuple(methods), cases, dataset), evaluation=evaluation)
+        plan = _plan(str(ladder), tuple(methods), cases, dataset, evaluation)
         for number in range(1, rounds + 1):
             watch, out = Watch(), folder / f"run{number}"
             with watch("rest"):
@@ -126,11 +119,14 @@ def pipeline(
     return pd.DataFrame(lines)
 
 
-def _plan(ladder: str, methods: tuple[str, ...], cases: int, dataset: str) -> Plan:
+def _plan(ladder: str, methods: tuple[str, ...], cases: int, dataset: str, evaluation: str | None) -> Plan:
     place = (("site", ("mlp",)), ("lookup", ("subject_last",)))
     axes = tuple((name, place) for name in methods)
     settings = tuple((k, v) for k, v in FAST.items() if any(k in make_method(name).settings() for name in methods))
-    return Plan(ladder, methods, ("fact",), cases, 0, (dataset,), ("mlp",), settings=settings, axes=axes, known=True)
+    return Plan(
+        ladder, methods, ("fact",), cases, 0, (dataset,), ("mlp",), settings=settings, axes=axes, known=True,
+        evaluation=evaluation,
+    )  # fmt: skip
 
 
 def _lines(watch: Watch, rows: pd.DataFrame, methods: tuple[str, ...], number: int) -> Iterator[dict]:

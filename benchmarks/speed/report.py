@@ -22,6 +22,7 @@ from benchmarks.speed.peer import peers
 from benchmarks.speed.quality import compare_quality
 from benchmarks.speed.readme import table, write_readme
 from benchmarks.speed.stages import STAGES, Bench, facts
+from benchmarks.speed.stopwatch import on_one_device
 from editing.errors import BadData, UserError
 from editing.files import atomic_file
 
@@ -36,9 +37,6 @@ from editing.files import atomic_file
 )
 @click.option(
     "--rounds", default=3, type=click.IntRange(1), help="Rounds; in each, the slow and the fast side run once."
-)
-@click.option(
-    "--threads", default=1, type=click.IntRange(1), help="CPU threads; with more than one, CPU-seconds are less exact."
 )
 @click.option(
     "--growth",
@@ -57,10 +55,7 @@ from editing.files import atomic_file
 )
 @click.option("--stages", default="", help="Only these stages, comma-separated; `none`: no stage; empty: all.")
 @click.option("--sizes", default="", help="References of other models, comma-separated, for growth with model size.")
-@click.option("--device", default=None, help="cpu, cuda...  [default: a GPU where there is one]")
-@click.option(
-    "--out", type=click.Path(path_type=Path), default=Path("results/speed/cpu"), help="Folder for the tables."
-)
+@on_one_device
 def main(model, requests, rounds, threads, growth, quality, peer, stages, sizes, device, out) -> None:
     """Measure the speed of edits, and write the tables."""
     torch.set_num_threads(threads)

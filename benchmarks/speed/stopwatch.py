@@ -15,6 +15,7 @@ from pathlib import Path
 from statistics import median
 from typing import TypeVar
 
+import click
 import torch
 
 from editing.model import processor
@@ -23,6 +24,25 @@ CLEAR_PEAK = Path("/proc/self/clear_refs")
 STATUS = Path("/proc/self/status")
 S = TypeVar("S")
 F = TypeVar("F")
+
+
+def on_one_device(command: Callable) -> Callable:
+    """The options that all commands that time the engine have: threads, device, and the folder of the tables."""
+    options = (
+        click.option(
+            "--threads",
+            default=1,
+            type=click.IntRange(1),
+            help="CPU threads; with more than one, CPU-seconds are less exact.",
+        ),
+        click.option("--device", default=None, help="cpu, cuda...  [default: a GPU where there is one]"),
+        click.option(
+            "--out", type=click.Path(path_type=Path), default=Path("results/speed/cpu"), help="Folder for the tables."
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
 
 
 @dataclass(frozen=True)

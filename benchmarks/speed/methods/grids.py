@@ -99,6 +99,8 @@ SEARCH: dict[str, tuple[Grid, ...]] = {
         {"inner": ["rome"], "options": ['{"clamp": 16.0}', '{"weight_decay": 0.0}']},
     ),
 }  # fmt: skip
+TWO_PLACES: tuple[Grid, ...] = ({"lookup": ["last"], "depth": [0.65]}, {"depth": [0.5]})
+THREE_PLACES: tuple[Grid, ...] = (TWO_PLACES[0], {"depth": [0.2, 0.5]})
 # For models that take minutes a setting: other places, and what the searches of small models found.
 FEW: dict[str, tuple[Grid, ...]] = {
     "grace": ({"radius": [0.3, 0.6, 1.0]},),
@@ -110,18 +112,13 @@ FEW: dict[str, tuple[Grid, ...]] = {
     "ft_m": ({"lr": [0.02, 0.01], "depth": [0.85]}, {"lr": [0.01]}),
     "loc_ft": ({"lr": [0.01]}, {"depth": [0.65, 0.95]}),
     "ultraedit": ({"rate": [0.1, 0.2]}, {"depth": [0.65]}),
-    "rome": ({"lookup": ["last"], "depth": [0.65]}, {"depth": [0.2, 0.5]}, {"clamp": [2.0]}),
-    "memit": (
-        {"lookup": ["last"], "depth": [0.65]},
-        {"depth": [0.2, 0.5]},
-        {"covariance_weight": [0.02]},
-        {"clamp": [2.0]},
-    ),
-    "alphaedit": ({"lookup": ["last"], "depth": [0.65]}, {"depth": [0.2, 0.5]}, {"l2": [0.02]}),
-    "emmet": ({"lookup": ["last"], "depth": [0.65]}, {"depth": [0.5]}, {"span": [0.34]}, {"clamp": [2.0]}),
-    "pmet": ({"lookup": ["last"], "depth": [0.65]}, {"depth": [0.5]}, {"clamp": [2.0]}),
-    "memit_iterative": ({"lookup": ["last"], "depth": [0.65]}, {"depth": [0.5]}, {"clamp": [2.0]}),
-    "r_rome": ({"lookup": ["last"], "depth": [0.65]}, {"depth": [0.5]}, {"clamp": [2.0]}),
+    "rome": (*THREE_PLACES, {"clamp": [2.0]}),
+    "memit": (*THREE_PLACES, {"covariance_weight": [0.02]}, {"clamp": [2.0]}),
+    "alphaedit": (*THREE_PLACES, {"l2": [0.02]}),
+    "emmet": (*TWO_PLACES, {"span": [0.34]}, {"clamp": [2.0]}),
+    "pmet": (*TWO_PLACES, {"clamp": [2.0]}),
+    "memit_iterative": (*TWO_PLACES, {"clamp": [2.0]}),
+    "r_rome": (*TWO_PLACES, {"clamp": [2.0]}),
     "rect": ({"keep": [0.2, 0.6]}, {"inner": ["memit"], "keep": [0.4]}, {"inner": ["memit"], "lookup": ["last"]}),
     "sphere": ({"alpha": [0.25, 0.75]}, {"inner": ["rome", "memit"]}),
     "steer": ({"clamp": [1.0], "depth": [0.65], "widest": [0.0]}, {"clamp": [2.0], "depth": [0.9], "widest": [0.0]}),
