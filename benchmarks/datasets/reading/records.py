@@ -137,9 +137,19 @@ def _parquet(raw: bytes, values: Values, place: Place) -> list[Fields]:
         rows = pq.read_table(io.BytesIO(raw)).to_pylist()
     except (pa.ArrowException, OSError) as error:
         place.refuse(f"is a damaged Parquet file ({' '.join(str(error).split())[:200]})", "make or download it again")
-    texts_only = all(isinstance(cell, str | float | int | None) for row in rows for cell in row.values())
-    kind = Row if texts_only else Fields
-    return [values.fields([(key, values.plain(cell)) for key, cell in row.items()], kind) for row in rows]
+    cells = [
+        [(key, _plain(cell, key, values, Place(place.file, number))) for key, cell in row.items()]
+        for number, row in enumerate(rows, 1)
+    ]
+    kind = Row if all(isinstance(cell, str | bool | None) for row in cells for _, cell in row) else Fields
+    return [values.fields(row, kind) for row in cells]
+
+
+def _plain(cell: Any, column: str, values: Values, place: Place) -> Any:
+    try:
+        return values.plain(cell)
+    except UnicodeDecodeError:
+        place.refuse(f"column {column!r:.60} holds bytes that are not UTF-8", "save the column as text")
 
 
 def _table(text: str, delimiter: str, values: Values, place: Place) -> Iterator[Fields]:

@@ -83,11 +83,17 @@ class Values:
         return made
 
     def plain(self, value: Any) -> Any:
-        """A value of Python as one that a JSON file would have given."""
+        """A value of Python as one that a JSON file would have given; bytes are text that its writer did not declare.
+
+        Raises:
+            UnicodeDecodeError: bytes that are not UTF-8.
+        """
         if isinstance(value, Mapping):
             return self.fields([(str(key), self.plain(item)) for key, item in value.items()])
         if isinstance(value, list | tuple):
             return [self.plain(item) for item in value]
+        if isinstance(value, bytes):
+            return value.decode()
         if value is None or isinstance(value, str | bool):
             return value
         if isinstance(value, float):

@@ -10,6 +10,8 @@ import zipfile
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -92,6 +94,18 @@ def test_parquet_and_columns_of_lists(tmp_path):
     nested = cases(wild.write(tmp_path, wild.counterfact(), "nested.json"))
     pd.DataFrame(wild.counterfact()).to_parquet(tmp_path / "nested.parquet")
     assert cases(tmp_path / "nested.parquet") == nested
+
+
+def test_parquet_columns_of_bytes_are_texts(tmp_path):
+    """Writers that declare no string type (old Spark, Arrow's binary) store the bytes of the text."""
+    plain = cases(wild.write(tmp_path, FACTS))
+    columns = {key: [str(fact[key]).encode() for fact in FACTS] for key in FACTS[0]}
+    pq.write_table(pa.table(columns), tmp_path / "bytes.parquet")
+    assert cases(tmp_path / "bytes.parquet") == plain
+    columns["target_new"][1] = "Málaga".encode("cp1252")
+    pq.write_table(pa.table(columns), tmp_path / "bytes.parquet")
+    with pytest.raises(UserError, match=r"record 2: column 'target_new' holds bytes .*; save"):
+        cases(tmp_path / "bytes.parquet")
 
 
 @pytest.mark.parametrize(
