@@ -3,8 +3,8 @@
 A file is a list of records, one record, one record a line, a mapping from ids to records (`{"0": {...}, "1": {...}}`),
 columns as `DataFrame.to_json()` writes them in any of its orientations, a mapping from splits to lists (`{"train":
 [...], "test": [...]}`: one has to be chosen), or a table with a header row. Numbers are kept as they are written, so
-that a year stays a year and a huge number costs nothing; missing values are left out and counted (`values.py`). Every
-error is one line with file and record.
+that a year stays a year and a huge number costs nothing; only the `.0` that exports of whole numbers add is taken off.
+Missing values are left out and counted (`values.py`). Every error is one line with file and record.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import csv
 import io
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path, PurePath
@@ -21,7 +21,7 @@ from typing import Any
 
 from benchmarks.datasets.reading.case_set import Place
 from benchmarks.datasets.reading.packed import decode, unpack
-from benchmarks.datasets.reading.values import Fields, Row, Values, Written, constant
+from benchmarks.datasets.reading.values import Fields, Row, Values, Written, constant, whole
 from editing.text import find_language
 
 TABLES = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
@@ -91,7 +91,7 @@ def _of_text(text: str, suffix: str, values: Values, place: Place) -> Any:
     delimiter = max(widths, key=widths.__getitem__)
     if suffix not in TABLES and widths[delimiter] == 1:
         place.refuse("is neither JSON nor a table with a header row", "write a list of records as JSON")
-    return list(_table(text, delimiter, values, place))
+    return _table(text, delimiter, values, place)
 
 
 def _json(text: str, suffix: str, values: Values, place: Place) -> Any:
@@ -125,7 +125,7 @@ def _line(line: str, values: Values, place: Place) -> Any:
 
 def _parse(text: str, values: Values) -> Any:
     return json.loads(
-        text, parse_int=Written, parse_float=Written, parse_constant=constant, object_pairs_hook=values.fields
+        text, parse_int=Written, parse_float=whole, parse_constant=constant, object_pairs_hook=values.fields
     )
 
 
@@ -152,20 +152,23 @@ def _plain(cell: Any, column: str, values: Values, place: Place) -> Any:
         place.refuse(f"column {column!r:.60} holds bytes that are not UTF-8", "save the column as text")
 
 
-def _table(text: str, delimiter: str, values: Values, place: Place) -> Iterator[Fields]:
-    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+def _table(text: str, delimiter: str, values: Values, place: Place) -> list[Fields]:
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
-        header = [name.strip() for name in next(rows)]
+        header = [name.strip() for name in next(reader)]
         if len(set(header)) != len(header):
             place.refuse("the header names a column twice", "name each column once")
-        for number, row in enumerate((row for row in rows if any(cell.strip() for cell in row)), 1):
-            if len(row) > len(header):
-                Place(place.file, number).refuse(
-                    f"has {len(row)} cells under {len(header)} headings", "quote cells that hold the separator"
-                )
-            yield values.fields(list(zip(header, row, strict=False)), Row)
+        rows = [row for row in reader if any(cell.strip() for cell in row)]
     except csv.Error as error:
-        place.refuse(f"line {rows.line_num} is no table row ({error})", "quote the text, doubling quotes within")
+        place.refuse(f"line {reader.line_num} is no table row ({error})", "quote the text, doubling quotes within")
+    for number, row in enumerate(rows, 1):
+        if len(row) > len(header):
+            Place(place.file, number).refuse(
+                f"has {len(row)} cells under {len(header)} headings", "quote cells that hold the separator"
+            )
+    for i, name in enumerate(header):
+        values.make_whole(name, rows, i)
+    return [values.fields(list(zip(header, row, strict=False)), Row) for row in rows]
 
 
 def _of_columns(data: Any, values: Values, place: Place) -> Any:

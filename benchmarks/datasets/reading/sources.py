@@ -74,12 +74,13 @@ class DataFile:
         return read_contents(self.path, self.split, self.encoding)
 
     def notes(self) -> list[str]:
-        """One line each about values that are missing and keys that nothing reads, once the records were parsed."""
+        """One line each about missing or changed values and keys that nothing reads, once the records were parsed."""
         if self.path.is_dir():
             return []
         values = self.contents.values
         lines = {
             "missing values left out": values.missing,
+            "whole numbers read without their .0": values.whole,
             "keys that nothing reads": unread(self.records, values.read),
         }
         return [f"{what}: {_most(counts)}" for what, counts in lines.items() if counts]

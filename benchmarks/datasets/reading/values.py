@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from typing import Any
 
+WHOLE = re.compile(r"-?[0-9]+(\.0)?")
 MISSING = ("nan", "NaN", "<NA>")  # how exports of pandas spell a missing value as text
 
 
@@ -59,12 +61,14 @@ class Values:
         missing: key -> how often its value was missing.
         read: names of the keys that were read in any object.
         repeats: whether a key stands twice in some object.
+        whole: column of a table -> in how many cells a whole number was written with `.0`.
     """
 
     def __init__(self) -> None:
         self.missing: Counter[str] = Counter()
         self.read: set[str] = set()
         self.repeats = False
+        self.whole: Counter[str] = Counter()
 
     def fields(self, pairs: Sequence[tuple[str, Any]], kind: type[Fields] = Fields) -> Fields:
         """The object with these keys and values; `object_pairs_hook` of the JSON reader."""
@@ -81,6 +85,18 @@ class Values:
                 self.missing[key] += 1
                 made.pop(key, None)
         return made
+
+    def make_whole(self, name: str, rows: Sequence[list[str]], i: int) -> None:
+        """Takes `.0` off cell `i` of each row where that column holds whole numbers only.
+
+        pandas writes a column of integers in which one is missing as `1998.0`; a table does not say which it is.
+        """
+        written = [row for row in rows if len(row) > i and not is_missing(row[i])]
+        if all(WHOLE.fullmatch(row[i]) for row in written):
+            for row in written:
+                if row[i].endswith(".0"):
+                    row[i] = whole(row[i])
+                    self.whole[name] += 1
 
     def plain(self, value: Any) -> Any:
         """A value of Python as one that a JSON file would have given; bytes are text that its writer did not declare.
@@ -101,6 +117,11 @@ class Values:
         if isinstance(value, date):
             return value.isoformat()
         return Written(value)
+
+
+def whole(number: str) -> Written:
+    """A number as it is written, without the `.0` of a whole one."""
+    return Written(number.removesuffix(".0"))
 
 
 def constant(name: str) -> Written | None:

@@ -108,6 +108,33 @@ def test_parquet_columns_of_bytes_are_texts(tmp_path):
         cases(tmp_path / "bytes.parquet")
 
 
+YEARS = pd.DataFrame(
+    {
+        "id": [1, 2, 3],
+        "subject": ["Acme", "Bolt", "Cord"],
+        "prompt": "{} was founded in",
+        "target": [1998, 2001, 1990],
+        "old": [1990, None, 1998],  # one is missing: pandas holds these integers as floats
+    }
+)
+
+
+def test_a_year_is_the_same_in_every_kind_of_file(tmp_path):
+    """`1998.0` beside `1998` would be a second candidate for one year."""
+    YEARS.to_parquet(tmp_path / "x.parquet")
+    YEARS.to_json(tmp_path / "x.json", orient="records")
+    YEARS.to_csv(tmp_path / "x.csv", index=False)
+    made = [read_cases(f"facts_table:{tmp_path}/x.{kind}", "fact") for kind in ("parquet", "json", "csv")]
+    assert made[0].cases == made[1].cases == made[2].cases
+    assert set(made[2].cases[0].probes[0].candidates) == {"1990", "1998", "2001"}
+    assert "whole numbers read without their .0: old (2)" in made[2].notes
+
+
+def test_a_table_column_with_other_numbers_keeps_them_as_written(tmp_path):
+    YEARS.assign(target=["3.0", "3.1", "3.10"]).to_csv(tmp_path / "x.csv", index=False)
+    assert [case.request.targets[0] for case in cases(tmp_path / "x.csv")] == ["3.0", "3.1", "3.10"]
+
+
 @pytest.mark.parametrize(
     ("name", "mark"), [("x.csv", ","), ("x.csv", ";"), ("x.tsv", "\t"), ("x.txt", "\t"), ("x", ";")]
 )
