@@ -134,7 +134,7 @@ def grouped(place: Place, record: Record, what: str) -> Iterator[tuple[str, str,
         prompts = look(record, key)[1]
         if prompts is not None:
             said = look(record, f"{what}_ground_truth", f"{what}_answer", f"{what}_answers")[1]
-            yield from _pairs(place, "", prompts, said, key)
+            yield from pairs(place, "", prompts, said, key)
     groups = look(record, what, f"{what}_inputs")[1]
     if groups is None:
         return
@@ -144,15 +144,15 @@ def grouped(place: Place, record: Record, what: str) -> Iterator[tuple[str, str,
         for i, item in enumerate(items if isinstance(items, list) else [items], 1):
             where = f"{what}.{name:.60}[{i}]"
             if isinstance(item, dict):
-                yield from _pairs(place, name, look(item, *QUESTIONS)[1], look(item, *ANSWERS)[1], where)
+                yield from pairs(place, name, look(item, *QUESTIONS)[1], look(item, *ANSWERS)[1], where)
             elif not is_missing(item):
                 place.refuse(f"{where!r} is {type_name(item)}, not an object", 'write {"prompt": ...}')
 
 
-def _pairs(
+def pairs(
     place: Place, name: str, prompts: object, said: object, key: str
 ) -> Iterator[tuple[str, str, tuple[str, ...]]]:
-    """One question with its answers, or as many questions as answers; a question without a partner has no answer."""
+    """`name`, question and answers of one question, or of as many as there are answers; else they have no answer."""
     if not isinstance(prompts, list) or len(prompts) == 1:
         prompts, each = prompts if isinstance(prompts, list) else [prompts], [said]
     else:

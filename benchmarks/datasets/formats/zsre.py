@@ -6,7 +6,8 @@
 
 The edit goes from the first of `answers` to `alt`. Without `alt` the true answer itself is taught, as MEMIT does; what
 the model said before is then unknown. `loc` is a question about something else (NQ): a `neighbour` that must not answer
-the target. `portability` and `locality` are read as in EasyEdit's form.
+the target. Lists of `loc` and `loc_ans` are paired; questions that are not as many as their answers are counted and not
+evaluated. `portability` and `locality` are read as in EasyEdit's form.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from __future__ import annotations
 from benchmarks.datasets.formats import easyedit
 from benchmarks.datasets.reading.case_set import CaseSet
 from benchmarks.datasets.reading.drafts import Draft, Question, draft, read_file
-from benchmarks.datasets.reading.fields import answers_at, named_language, sub_objects, text_at, texts_at
+from benchmarks.datasets.reading.fields import answers_at, look, named_language, sub_objects, text_at
 from benchmarks.datasets.reading.records import Place, Record
 from benchmarks.datasets.reading.sources import DataFile, Source
 from editing.text import question
@@ -61,14 +62,13 @@ def parse(place: Place, record: Record, lang: str = "", strict: bool = True) -> 
         strict=strict,
     )
     questions, unanswered = [], 0
-    said = answers_at(place, record, "loc_ans")
-    for prompt in texts_at(place, record, "loc"):
+    local, right = look(record, "loc")[1], look(record, "loc_ans")[1]
+    for _, prompt, said in easyedit.pairs(place, "", local, right, "loc") if local is not None else ():
         prompt = prompt[len(NQ) :].strip() if prompt.lower().startswith(NQ) else prompt
-        prompt = question(prompt)
-        if said:
+        if prompt and said:
             rivals = (edit.target,)
             questions.append(
-                Question("neighbour", prompt, said[0], said[1:], said[0], rivals, "", edit.lang, "", "loc")
+                Question("neighbour", question(prompt), said[0], said[1:], said[0], rivals, "", edit.lang, "", "loc")
             )
         else:
             unanswered += 1

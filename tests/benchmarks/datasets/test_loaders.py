@@ -182,6 +182,17 @@ def test_zsre(tmp_path):
     assert taught.probes[0].aliases == ("French language",)
 
 
+def test_questions_of_zsre_in_a_list_have_the_answers_in_their_places(tmp_path):
+    records = wild.zsre()
+    records[0] |= {"loc": ["nq question: who voiced Gaston", "which is Peru's capital"], "loc_ans": ["White", "Lima"]}
+    records[1] |= {"loc": ["who voiced Gaston", "which is Peru's capital"], "loc_ans": ["White"]}
+    result = read_cases(f"zsre:{wild.write(tmp_path, records)}", "fact")
+    near = [(p.prompt, answer(p), p.aliases) for p in probes_of(result.cases[0], "neighbour")]
+    assert near == [("who voiced Gaston?", "White", ()), ("which is Peru's capital?", "Lima", ())]
+    assert not probes_of(result.cases[1], "neighbour")
+    assert result.notes[0] == "2 questions without their text or an answer are not evaluated"
+
+
 def test_mquake_with_one_rewrite(tmp_path):
     (case,) = cases_of(tmp_path, "mquake")
     hops = probes_of(case, "multi_hop")
