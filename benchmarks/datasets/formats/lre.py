@@ -11,16 +11,19 @@ order:
     {"known_id": 0, "subject": "Vinson Massif", "attribute": "Antarctica", "template": "{} is located in the continent",
      "prompt": "Vinson Massif is located in the continent of", "relation_id": "P30"}
 Where both are given, `prompt` is edited: the templates of known_1000 lack their last word now and then.
+
+Each sample counts as one record, numbered through the file or folder, so that a fact weighs the same in both forms.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from benchmarks.datasets.asking import turns
 from benchmarks.datasets.reading.case_set import CaseSet, LeftOut
-from benchmarks.datasets.reading.drafts import assemble, collect
+from benchmarks.datasets.reading.drafts import assemble, collect, left_out
 from benchmarks.datasets.reading.fields import (
     answers_at,
     look,
@@ -30,9 +33,10 @@ from benchmarks.datasets.reading.fields import (
     text_at,
     texts_at,
 )
-from benchmarks.datasets.reading.records import Place, Record, read_records
+from benchmarks.datasets.reading.records import Place, Record, check_object, read_records
 from benchmarks.datasets.reading.sources import DataFile, Source, is_there
 from benchmarks.datasets.reading.triples import Triple, drafts_of
+from editing.errors import UserError
 from editing.text import fill, language_of_text
 
 DESCRIPTION = "LRE relations, a file or a folder, and known_1000 (lre:PATH): true facts, edited to others"
@@ -52,10 +56,7 @@ def read(file: DataFile, seed: int = 0, limit: int | None = None) -> CaseSet:
         BadData: a file cannot be read, or no fact can be used.
     """
     path = file.path
-    rows = _rows(file)
-    groups, left = collect(str(path), rows, _triples)
-    facts = [fact for group, _ in groups for fact in group]
-    left = [*left, *(one for _, bad in groups for one in bad)]
+    facts, left = _facts(str(path), _rows(file))
     drafts, unused = drafts_of(str(path), facts, seed)
     if is_there(path) and path.is_dir():
         by_relation: dict[str, list] = {}
@@ -75,8 +76,26 @@ def _rows(file: DataFile) -> Sequence[Any]:
     return [record for path in paths for record in read_records(path)]
 
 
+def _facts(file: str, rows: Sequence[Any]) -> tuple[list[Triple], list[LeftOut]]:
+    """The facts of every record, and the samples that are none: all of a relation that cannot be used as a whole."""
+    facts: list[Triple] = []
+    left: list[LeftOut] = []
+    for number, row in enumerate(rows, 1):
+        place, before = Place(file, number), len(facts) + len(left)
+        try:
+            check_object(place, row)
+            good, bad = _triples(place, row)
+        except UserError as error:
+            samples = row.get("samples") if isinstance(row, dict) else None
+            count = len(samples) if samples and isinstance(samples, list) else 1
+            good, bad = [], [left_out(i, error) for i in range(1, count + 1)]
+        facts += [replace(one, record=before + one.record) for one in good]
+        left += [LeftOut(before + one.record, one.reason) for one in bad]
+    return facts, left
+
+
 def _triples(place: Place, record: Record) -> tuple[list[Triple], list[LeftOut]]:
-    """The facts of one record, and those of its samples that are none."""
+    """The facts of one record, and those of its samples that are none, numbered within it."""
     if "samples" not in record:
         return [_fact(place, record)], []
     relation = text_at(place, record, "name")
@@ -98,10 +117,9 @@ def _triples(place: Place, record: Record) -> tuple[list[Triple], list[LeftOut]]
         if not objects:
             inner.refuse("'object' is missing", "write it out")
         name = f"{relation}:{inner.record}:{subject}"
-        return Triple(place.record, name, relation, subject, objects, tuple(templates), lang)
+        return Triple(inner.record, name, relation, subject, objects, tuple(templates), lang)
 
-    facts, bad = collect(f"{place.file}: record {place.record} ({relation:.60}): samples", samples, sample)
-    return facts, [LeftOut(place.record, one.reason) for one in bad]
+    return collect(f"{place.file}: record {place.record} ({relation:.60}): samples", samples, sample)
 
 
 def _language(place: Place, record: Record, template: str) -> str:
@@ -122,7 +140,7 @@ def _fact(place: Place, record: Record) -> Triple:
     relation = optional_text(place, record, "relation_id", "relation", "predicate_id") or templates[-1]
     name = optional_text(place, record, "known_id", "id") or place.record
     return Triple(
-        place.record,
+        1,
         f"{name}:{subject}",
         relation,
         subject,

@@ -54,8 +54,8 @@ class CaseSet:
 
 
 def account(name: str, left_out: Sequence[LeftOut], records: int, notes: Sequence[str] = ()) -> tuple[str, ...]:
-    """What was left out of data set `name`, one line each: the first five records, the total, the notes."""
-    lines = [one.reason for one in left_out[:SHOWN]]
+    """What was left out of data set `name`, one line each: the first five reasons, the total, the notes."""
+    lines = list(dict.fromkeys(one.reason for one in left_out))[:SHOWN]
     if left_out:
         lines.append(f"{name}: {len(left_out)} of {records} records left out")
     return (*lines, *(f"{name}: {note}" for note in notes))

@@ -11,6 +11,7 @@ from itertools import pairwise
 import pytest
 
 from benchmarks.cases import SPECIFICITY, Case, Probe
+from benchmarks.datasets.check import check_file
 from benchmarks.datasets.reading.fields import fold
 from benchmarks.datasets.reading.sources import located
 from benchmarks.datasets.registry import build_cases, form_of, forms, read_cases
@@ -235,6 +236,27 @@ def test_lre_draws_the_target_from_its_relation(tmp_path):
         assert all(answer(probe) != new for probe in probes_of(case, "neighbour"))
     first = cases_of(tmp_path, "lre")[0]
     assert probes_of(first, "neighbour")[0].about == "Pasta"  # the same country comes first
+
+
+def test_samples_of_a_relation_are_counted_as_records(tmp_path):
+    """As the same facts in the form of known_1000 are; a relation without a template leaves out all of its samples."""
+    bad = [{"subject": f"Dish {i}"} for i in range(6)]
+    whole, most = wild.lre(), wild.lre()
+    most["samples"] += bad
+    for records, reason in (
+        ([most], r"record 1 \(food from country\): samples: record 6: 'object' is missing"),
+        (
+            [whole, {**most, "prompt_templates": [], "prompt_templates_zs": []}],
+            "record 2: 'prompt_templates' is missing",
+        ),
+    ):
+        path = wild.write(tmp_path, records)
+        with pytest.raises(BadData, match=f"{len(bad) + 5 * (len(records) - 1)} of {5 * len(records) + 6} .*{reason}"):
+            read_cases(f"lre:{path}", "fact")
+    whole["samples"] += bad[:4]
+    about = check_file(f"lre:{wild.write(tmp_path, [whole])}")
+    assert (about["records"], about["cases"], about["left_out"]) == (9, 5, 4)
+    assert [one["record"] for one in about["bad"]] == [6, 7, 8, 9]
 
 
 def test_a_folder_of_relations_takes_turns(tmp_path):
