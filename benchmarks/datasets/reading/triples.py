@@ -50,10 +50,14 @@ class Known:
             self.about.setdefault((t.lang, fold(t.subject)), []).append(t)
             self.objects.setdefault((t.lang, t.relation), {}).setdefault(fold(t.said[0]), t.said[0])
 
-    def true(self, t: Triple) -> set[str]:
-        """Every folded object that is right for the fact's subject in its relation, aliases included."""
-        same_subject = self.about[t.lang, fold(t.subject)]
-        return {fold(said) for other in same_subject if other.relation == t.relation for said in other.said}
+    def true(self, t: Triple) -> dict[str, str]:
+        """Every object that is right for the fact's subject in its relation, aliases included, by its folded text."""
+        same = [other for other in self.about[t.lang, fold(t.subject)] if other.relation == t.relation]
+        return {fold(said): said for other in same for said in other.said}
+
+    def as_right(self, t: Triple) -> tuple[str, ...]:
+        """What is as right as the fact's object."""
+        return tuple(said for key, said in self.true(t).items() if key != fold(t.said[0]))
 
     def other_object(self, t: Triple, rng: random.Random) -> str | None:
         """Another object of the relation, where possible one that begins differently; None when there is none."""
@@ -95,21 +99,21 @@ def _draft(place: Place, known: Known, t: Triple, rng: random.Random) -> Draft:
     edit = edit._replace(prompt=t.templates[0], subject=t.subject)
     questions = [ask_template(edit, "paraphrase", template) for template in t.templates[1:]]
     for i, other in enumerate(known.neighbours(t, new, rng)):
-        questions.append(_true(other, "neighbour", i, (new, t.said[0])))
+        questions.append(_true(known, other, "neighbour", i, (new, t.said[0])))
     others = [other for other in known.about[t.lang, fold(t.subject)] if other.relation != t.relation]
     for i, other in enumerate(others[:SAME_SUBJECT]):
-        questions.append(_true(other, "same_subject", i, ()))
+        questions.append(_true(known, other, "same_subject", i, ()))
     return edit._replace(questions=tuple(questions))
 
 
-def _true(t: Triple, kind: str, turn: int, rivals: tuple[str, ...]) -> Question:
-    """A fact evaluated as it is, before and after."""
+def _true(known: Known, t: Triple, kind: str, turn: int, rivals: tuple[str, ...]) -> Question:
+    """A fact evaluated as it is, before and after; every object that is true of it is as right."""
     template = t.templates[turn % len(t.templates)]
     return Question(
         kind=kind,
         prompt=fill(template, t.subject),
         answer=t.said[0],
-        aliases=t.said[1:],
+        aliases=known.as_right(t),
         old=t.said[0],
         rivals=rivals,
         prior=prior(template, t.lang),

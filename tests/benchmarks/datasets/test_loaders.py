@@ -259,6 +259,21 @@ def test_samples_of_a_relation_are_counted_as_records(tmp_path):
     assert [one["record"] for one in about["bad"]] == [6, 7, 8, 9]
 
 
+def test_another_true_object_is_no_wrong_answer_to_a_question_that_should_stay(tmp_path):
+    relation = wild.lre()
+    relation["samples"] += [{"subject": "Ramen", "object": "China"}, {"subject": "ramen", "object": "Mexico"}]
+    about_ramen = [
+        probe
+        for case in cases_of(tmp_path, "lre", relation)
+        for probe in case.probes
+        if probe.kind == "neighbour" and fold(probe.about) == "ramen"
+    ]
+    assert about_ramen
+    for probe in about_ramen:
+        assert {*probe.aliases, answer(probe)} == {"Japan", "China", "Mexico"}
+        assert not set(probe.aliases) & set(probe.candidates)
+
+
 def test_a_folder_of_relations_takes_turns(tmp_path):
     for name in ("a", "b"):
         wild.write(tmp_path, wild.lre() | {"name": name}, f"{name}.json")
