@@ -49,10 +49,16 @@ PAGES = (b"<!doctype html", b"<html", b"<?xml")
 
 @dataclass(frozen=True)
 class Unpacked:
-    """Bytes of a file without its compression, and the name that it had inside, which may say what it is."""
+    """Bytes of a file without its compression.
+
+    Attributes:
+        name: that it had inside, which may say what it is.
+        chosen: whether it is the member chosen from an archive of several files.
+    """
 
     raw: bytes
     name: str
+    chosen: bool = False
 
     @property
     def is_parquet(self) -> bool:
@@ -63,14 +69,14 @@ def unpack(path: Path, member: str = "") -> Unpacked:
     """The file without its compression.
 
     Args:
-        member: which file of a zip archive, by its name or its name without suffix.
+        member: which file of a zip archive, by its full name, its name without folders, or also without its suffix.
 
     Raises:
         BadData: not there, not readable, a damaged archive, several files in it and none chosen, or a kind of file that
             holds no records; the message names the kind.
     """
     place = Place(str(path))
-    raw, name = _bytes(path, place), path.name
+    raw, name, chosen = _bytes(path, place), path.name, False
     for _ in range(3):  # an archive may hold a packed file
         stream = next((opener for magic, opener in STREAMS.items() if raw.startswith(magic)), None)
         try:
@@ -79,13 +85,14 @@ def unpack(path: Path, member: str = "") -> Unpacked:
                     raw = _limited(opened, place)
                 name = name.removesuffix(PurePath(name).suffix) if name.lower().endswith(PACKED) else name
             elif raw.startswith(ZIP):
-                raw, name = _from_zip(raw, member, place)
+                raw, name, of_several = _from_zip(raw, member, place)
+                chosen = chosen or of_several
             else:
                 break
         except (OSError, EOFError, lzma.LZMAError, zlib.error, zipfile.BadZipFile, RuntimeError) as error:
             place.refuse(f"is a damaged archive ({' '.join(str(error).split())})", "make or download it again")
     _refuse_other_kinds(raw, place)
-    return Unpacked(raw, name)
+    return Unpacked(raw, name, chosen)
 
 
 def _bytes(path: Path, place: Place) -> bytes:
@@ -106,21 +113,33 @@ def _limited(stream: IO[bytes], place: Place) -> bytes:
     return raw
 
 
-def _from_zip(raw: bytes, member: str, place: Place) -> tuple[bytes, str]:
+def _from_zip(raw: bytes, member: str, place: Place) -> tuple[bytes, str, bool]:
     with zipfile.ZipFile(io.BytesIO(raw)) as archive:
         names = [one for one in archive.namelist() if not one.endswith("/") and not one.startswith("__MACOSX/")]
         if any(name.startswith("xl/") for name in names):
             place.refuse("is an Excel workbook", "save its sheet as CSV")
         if any(name.endswith("data.pkl") for name in names):
             place.refuse("holds a pickle, which can run code when it is loaded", "save its records as JSON")
-        chosen = [name for name in names if member in (name, PurePath(name).name, PurePath(name).stem)]
-        chosen = chosen if member and len(names) > 1 else names
+        if not names:
+            place.refuse("is an archive without files", "name one that holds records")
+        several = len(names) > 1
+        chosen = _members(names, member) if member and several else names
         if len(chosen) != 1:
             shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
-            example = PurePath(names[0]).stem if names else "NAME"
+            example = next((one for one in _spellings(names[0])[::-1] if len(_members(names, one)) == 1), names[0])
             place.refuse(f"is an archive of {len(names)} files ({shown})", f"choose one: {place.file}#split={example}")
         with archive.open(chosen[0]) as opened:
-            return _limited(opened, place), PurePath(chosen[0]).name
+            return _limited(opened, place), PurePath(chosen[0]).name, several
+
+
+def _members(names: list[str], member: str) -> list[str]:
+    """The files that `member` names; its full name alone where that is one."""
+    return [member] if member in names else [name for name in names if member in _spellings(name)]
+
+
+def _spellings(name: str) -> tuple[str, str, str]:
+    """What a file of an archive may be called, from its full name to the shortest."""
+    return name, PurePath(name).name, PurePath(name).stem
 
 
 def _refuse_other_kinds(raw: bytes, place: Place) -> None:

@@ -67,7 +67,6 @@ def read_contents(path: Path, split: str = "", encoding: str = "") -> Contents:
     """
     place, values = Place(str(path)), Values()
     unpacked = unpack(path, split)
-    from_archive = unpacked.name != path.name and PurePath(unpacked.name).stem == split
     if unpacked.is_parquet:
         records = _parquet(unpacked.raw, values, place)
     else:
@@ -76,7 +75,7 @@ def read_contents(path: Path, split: str = "", encoding: str = "") -> Contents:
             place.refuse("is empty", "write at least one record")
         records = _of_text(text, PurePath(unpacked.name).suffix.lower(), values, place)
     records = _of_columns(records, values, place)
-    records = _of_split(records, "" if from_archive else split, place)
+    records = _of_split(records, "" if unpacked.chosen else split, place)
     if not records:
         place.refuse("holds no record", "write at least one")
     return Contents(records, values)

@@ -49,6 +49,29 @@ def test_packed_files_are_the_files_they_hold(tmp_path):
     assert len(cases(f"{tmp_path / 'x.zip'}#split=more")) == 3
 
 
+def test_a_file_of_an_archive_is_chosen_by_any_name_that_is_its_own(tmp_path):
+    path = tmp_path / "x.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, count in (("a/test.json", 4), ("b/test.json", 3), ("b/dev.json", 2)):
+            archive.writestr(name, json.dumps(FACTS[:count]))
+    assert [len(cases(f"{path}#split={name}")) for name in ("a/test.json", "b/test.json", "dev.json", "dev")] == [
+        4,
+        3,
+        2,
+        2,
+    ]
+    for name in ("", "#split=test", "#split=test.json"):
+        with pytest.raises(UserError, match=r"archive of 3 files .*; choose one: .*#split=a/test.json$"):
+            cases(f"{path}{name}")
+
+
+def test_an_archive_without_files_says_so(tmp_path):
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr("folder/", "")
+    with pytest.raises(UserError, match="is an archive without files; name one"):
+        cases(tmp_path / "x.zip")
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
 def test_unicode_forms(tmp_path, encoding):
     path = tmp_path / "facts.json"
