@@ -165,6 +165,8 @@ def _case(place: Place, fact: Fact, pools: dict[str, list[str]], seed: int) -> C
     def probe(kind: str, prompt: str, answer: str, before: str, of: str, rival: str = "") -> Probe:
         spellings = Spellings()
         answer, before, rival = (spellings.first(text) for text in (answer, before, rival))
+        if before == answer and kind not in ("neighbour", "same_subject"):
+            place.refuse(f"{kind} is answered {answer!r:.80} before and after", "leave that question out")
         must = [text for text in (answer, before, rival) if text]
         draw = f"{case_id}/{answer}"
         size = max(M, len(fact.candidates))

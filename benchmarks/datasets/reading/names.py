@@ -38,14 +38,14 @@ def fold(said: str) -> str:
 
 
 class Spellings:
-    """The first spelling of every text, so that one name in two Unicode forms is one candidate."""
+    """The first spelling of every text, so that one name in two cases or Unicode forms is one candidate."""
 
     def __init__(self) -> None:
-        self._by_form: dict[str, str] = {}
+        self._by_fold: dict[str, str] = {}
 
     def first(self, text: str) -> str:
-        """`text` as it was given first, in whichever Unicode form."""
-        return text if text.isascii() else self._by_form.setdefault(unicodedata.normalize("NFC", text), text)
+        """`text` as it was given first, in whichever case, blanks and Unicode form."""
+        return self._by_fold.setdefault(fold(text), text)
 
 
 def mentions(text: str, name: str) -> list[Span]:

@@ -81,6 +81,15 @@ def test_own_candidates_are_kept_and_completed(tmp_path):
     assert set(case.probes[0].candidates) == {"Italy", "Malta", "Spain", "France"}
 
 
+def test_spellings_of_one_answer_are_one_candidate(tmp_path):
+    record = {**BRIE, "old": "France", "candidates": ["spain", "FRANCE", "Italy", "Côte d'Ivoire", "CÔTE  D'IVOIRE"]}
+    (case,) = read_facts(write(tmp_path, [record]))
+    assert set(case.probes[0].candidates) == {"Spain", "France", "Italy", "Côte d'Ivoire"}
+    crossed = {"prompt": "Le pays du Brie est", "target": "Espagne", "old": "espagne"}
+    with pytest.raises(BadData, match="record 1: cross_lingual is answered 'Espagne' before and after; leave"):
+        read_facts(write(tmp_path, [{**record, "cross_lingual": [crossed]}]))
+
+
 def test_unknown_answers_share_the_files_answers(tmp_path):
     records = [{"prompt": f"{{}} number {i} is", "subject": "Zog", "target": f"zig{i}"} for i in range(3)]
     cases = read_facts(write(tmp_path, records))
