@@ -182,18 +182,26 @@ def _of_columns(data: Any, values: Values, place: Place) -> Any:
         rows = [row for row in data.get("data", []) if isinstance(row, list)]
         return [values.fields(list(zip(data["columns"], row, strict=False))) for row in rows]
     columns = list(data.values())
-    labelled = all(isinstance(column, dict) and column and all(map(str.isdigit, column)) for column in columns)
-    if labelled and not all(map(str.isdigit, data)):  # else a mapping from ids to records
-        labels = list(dict.fromkeys(label for column in columns for label in column))
-        return _rows(data, labels, values)
-    scalars = all(isinstance(column, list) and not any(isinstance(v, dict) for v in column) for column in columns)
-    if columns and scalars and len({len(column) for column in columns}) == 1:
+    labelled = all(isinstance(column, dict) and column and all(map(str.isdecimal, column)) for column in columns)
+    if labelled and not all(map(str.isdecimal, data)):  # else a mapping from ids to records
+        for label in filter(str.isdecimal, tuple(values.missing)):
+            del values.missing[label]  # counted by row so far; the rows count them by column
+        return _rows(data, _labels(columns), values)
+    lists = all(isinstance(column, list) for column in columns)
+    splits = lists and all(isinstance(item, dict) for column in columns for item in column)
+    if columns and lists and not splits and len({len(column) for column in columns}) == 1:
         return _rows({key: dict(enumerate(column)) for key, column in data.items()}, range(len(columns[0])), values)
     return data
 
 
+def _labels(columns: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The labels of the rows in their order, which a column without a missing value has; else as pandas counts them."""
+    labels = set().union(*columns)
+    longest = max(columns, key=len)
+    return list(longest) if len(longest) == len(labels) else sorted(labels, key=int)
+
+
 def _rows(columns: Mapping[str, Mapping], labels: Sequence, values: Values) -> list[Fields]:
-    values.missing.clear()  # counted by row label so far; the rows count them by column
     return [values.fields([(key, column.get(label)) for key, column in columns.items()]) for label in labels]
 
 

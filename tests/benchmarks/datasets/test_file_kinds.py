@@ -131,6 +131,33 @@ def test_parquet_columns_of_bytes_are_texts(tmp_path):
         cases(tmp_path / "bytes.parquet")
 
 
+def test_rows_keep_their_order_and_number_where_a_column_lacks_some(tmp_path):
+    """`to_json` writes column by column: the first column alone does not have the label of every row."""
+    facts = [dict(fact, case_id=f"c{i}") for i, fact in enumerate(FACTS)]
+    facts[0]["case_id"] = None
+    facts[2]["prompt"] = "nothing"
+    for order in ([0, 1, 2, 3], [3, 0, 2, 1]):
+        table = pd.DataFrame(facts)[["case_id", *FACTS[0]]].iloc[order]
+        table.to_json(tmp_path / "columns.json")
+        table.to_json(tmp_path / "records.json", orient="records")
+        made = [read_cases(str(tmp_path / f"{name}.json"), "fact") for name in ("columns", "records")]
+        assert made[0].cases == made[1].cases and made[0].notes == made[1].notes
+        assert [one.record for one in made[0].left_out] == [order.index(2) + 1]
+    facts[0]["ground_truth"] = None
+    facts[1] |= dict.fromkeys(("prompt", "subject", "target_new"))
+    pd.DataFrame(facts)[["case_id", *FACTS[0]]].to_json(tmp_path / "columns.json")  # no column has every label
+    made = read_cases(str(tmp_path / "columns.json"), "fact", mostly_bad=True)
+    assert [one.record for one in made.left_out] == [2, 3]
+
+
+def test_columns_of_objects_are_columns(tmp_path):
+    """As `to_dict` of a Hugging Face data set gives them."""
+    facts = wild.knowedit()
+    columns = {key: [fact[key] for fact in facts] for key in facts[0]}
+    assert any(isinstance(item, dict) for column in columns.values() for item in column)
+    assert cases(wild.write(tmp_path, columns, "columns.json")) == cases(wild.write(tmp_path, facts))
+
+
 YEARS = pd.DataFrame(
     {
         "id": [1, 2, 3],
