@@ -12,6 +12,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from editing.text import find_language
 
 TABLES = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
 DELIMITERS = ",;\t|"
+STATED = re.compile(r"\s*(sep=(.))(?=[\r\n])", re.IGNORECASE)  # the first line, from which Excel takes the delimiter
 JSON_LINES = (".jsonl", ".ndjson")
 ALL = "all"  # as a split: every one of them
 CELL = 10_000_000  # characters of one table cell; longer texts are refused one by one, not with the whole file
@@ -85,8 +87,11 @@ def _of_text(text: str, suffix: str, values: Values, place: Place) -> Any:
     if suffix in (".json", *JSON_LINES) or text.lstrip()[:1] in ("[", "{"):
         return _json(text, suffix, values, place)
     csv.field_size_limit(min(sys.maxsize, CELL))
-    header = text.lstrip().splitlines()[0]
-    widths = {mark: len(next(csv.reader([header], delimiter=mark))) for mark in TABLES.get(suffix, ",") + DELIMITERS}
+    marks = TABLES.get(suffix, ",") + DELIMITERS
+    if stated := STATED.match(text):
+        text, marks = text[: stated.start(1)] + text[stated.end(1) :], stated[2]
+    header = next(filter(str.strip, text.splitlines()), "")
+    widths = {mark: len(next(csv.reader([header], delimiter=mark))) for mark in marks}
     delimiter = max(widths, key=widths.__getitem__)
     if suffix not in TABLES and widths[delimiter] == 1:
         place.refuse("is neither JSON nor a table with a header row", "write a list of records as JSON")
@@ -153,11 +158,12 @@ def _plain(cell: Any, column: str, values: Values, place: Place) -> Any:
 
 def _table(text: str, delimiter: str, values: Values, place: Place) -> list[Fields]:
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    filled = (row for row in reader if any(cell.strip() for cell in row))
     try:
-        header = [name.strip() for name in next(reader)]
+        header = [name.strip() for name in next(filled, [])]
         if len(set(header)) != len(header):
             place.refuse("the header names a column twice", "name each column once")
-        rows = [row for row in reader if any(cell.strip() for cell in row)]
+        rows = list(filled)
     except csv.Error as error:
         place.refuse(f"line {reader.line_num} is no table row ({error})", "quote the text, doubling quotes within")
     for number, row in enumerate(rows, 1):

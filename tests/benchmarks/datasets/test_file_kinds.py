@@ -196,6 +196,31 @@ def test_tables_of_any_delimiter_are_tables_of_facts(tmp_path, name, mark):
     assert all(any(probe.kind == "neighbour" for probe in case.probes) for case in made)
 
 
+@pytest.mark.parametrize("before", ["\n", "\r\n \t\r\n", ";;;\n", "sep=;\n", "SEP=;\r\n\r\n"])
+@pytest.mark.parametrize("name", ["x.csv", "x.tsv"])
+def test_lines_before_the_header_of_a_table(tmp_path, before, name):
+    """Blank lines, and the line from which Excel takes the delimiter (it wins over commas in the header)."""
+    table = pd.DataFrame(FACTS).rename(columns={"target_new": "target", "ground_truth": "old"})
+    table.to_csv(tmp_path / "plain.csv", index=False)
+    table = table.assign(**{"a,b,c,d,e,f": 1}) if "=" in before else table
+    text = table.to_csv(sep=";", index=False)
+    (tmp_path / name).write_text(before + text, newline="")
+    assert cases(f"facts_table:{tmp_path / name}") == cases(tmp_path / "plain.csv")
+
+
+def test_a_fault_in_a_table_names_the_line_of_the_file(tmp_path):
+    (tmp_path / "x.csv").write_text('\nsep=,\n\nsubject,prompt,target\nPeru,"The capital,Lima\n')
+    with pytest.raises(UserError, match="line 5 is no table row"):
+        cases(tmp_path / "x.csv")
+
+
+@pytest.mark.parametrize("text", ["sep=,\n", "sep=,", ",,,\n", "subject,prompt,target\n,,\n"])
+def test_a_table_without_a_row_holds_no_record(tmp_path, text):
+    (tmp_path / "x.csv").write_text(text)
+    with pytest.raises(UserError, match="holds no record; write at least one"):
+        cases(tmp_path / "x.csv")
+
+
 def test_rows_of_one_id_are_one_fact_only_where_their_languages_differ(tmp_path):
     """Other people's files number relations or repeat an id: three facts would become one with two 'translations'."""
     rows = [
