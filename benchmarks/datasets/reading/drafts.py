@@ -222,7 +222,7 @@ def assemble(
         builder = _Builder(dataset, str(file.path), one, pools, match, seed)
         made = builder.case()
         counts["without their text or an answer"] += one.unanswered
-        counts["to which the file has no other answer to choose from"] += builder.unasked
+        counts.update(builder.unasked)
         return made
 
     case_set = choose(file, _with_own_ids(drafts), case, left, records, seed, limit, notes, counts)
@@ -334,7 +334,7 @@ class _Builder:
     def __init__(self, dataset: str, file: str, one: Draft, pools: Pools, match: Match, seed: int) -> None:
         self.dataset, self.draft, self.pools, self.match, self.seed = dataset, one, pools, match, seed
         self.place = Place(file, one.record)
-        self.unasked = 0
+        self.unasked: Counter[str] = Counter()
         self.drawn: dict[tuple[str, str, frozenset[str], frozenset[str]], Drawn] = {}
         self.by_question: dict[tuple, Places] = {}
 
@@ -342,18 +342,22 @@ class _Builder:
         one = self.draft
         case_id = f"{self.dataset}:{one.id}"
         efficacy = ask_template(one, "efficacy", one.prompt)
+        if holds_id(efficacy.prompt):
+            self.place.refuse(f"{efficacy.prompt!r:.120} holds what reads as an id of Wikidata", "write its label")
         first = self._probe(efficacy._replace(prior=one.prior or efficacy.prior))
         if first is None:
             self.place.refuse(f"nothing to choose from but {one.target!r:.80}", "give the old answer, or add records")
         probes = (first, *filter(None, map(self._probe, one.questions)))
-        self.unasked = 1 + len(one.questions) - len(probes)
         request = EditRequest(case_id, (one.prompt,), one.subject, (one.target,), "subject_last", one.lang)
         return Case(case_id, "fact", request, probes, one.subject, one.relation, self.dataset, self.seed)
 
     def _probe(self, q: Question) -> Probe | None:
-        """The question with its candidates; None where the file has no other answer."""
+        """The question with its candidates; None, which is counted, where it is not evaluated."""
         if q.kind in FREE:
             return Probe(q.kind, q.prompt, lang=q.lang, about=q.about)
+        if holds_id(q.prompt):
+            self.unasked["that hold an id of Wikidata in place of a name"] += 1
+            return None
         relation, prior, about = q.relation or self.draft.relation, q.prior, q.about
         if not prior and not about and q.lang == "en" and (matched := self.match(q.prompt)):
             prior, about = matched
@@ -365,10 +369,10 @@ class _Builder:
             old = places[fold(q.old)] if q.old else None
             self.by_question[spelled] = candidates, at, old, None if rival == at else rival
         candidates, at, old, rival = self.by_question[spelled]
-        if len(candidates) < 2 or holds_id(q.prompt):
+        if len(candidates) < 2:
+            self.unasked["to which the file has no other answer to choose from"] += 1
             return None
-        keeps = q.kind not in ("neighbour", "same_subject", "neighbour_plus")
-        if old == at and keeps:
+        if old == at and q.kind not in ("neighbour", "same_subject", "neighbour_plus"):
             same = f"{q.prompt!r:.120} is answered {q.old!r:.80} before and after"
             self.place.refuse(same, "leave that question out")
         return Probe(q.kind, q.prompt, candidates, at, old, prior, q.lang, q.aliases, about, relation, rival)

@@ -148,6 +148,18 @@ def test_questions_without_an_answer_are_counted_not_asked(tmp_path):
     assert not probes_of(result.cases[0], "alias") and UNASKED in result.notes
 
 
+def test_an_id_of_wikidata_in_a_prompt_is_named_and_counted(tmp_path):
+    """Its other answers are there; the fault is the id, which no model reads as a name."""
+    records = wild.knowedit()
+    records[0] |= {"prompt": f"The maker of the Q8000 {records[0]['subject']} is"}
+    records[1] |= {"rephrase_prompt": "What of Q8000?"}
+    result = read_cases(f"easyedit:{wild.write(tmp_path, records)}", "fact")
+    (left,) = result.left_out
+    assert left.record == 1 and "holds what reads as an id of Wikidata; write its label" in left.reason
+    assert "1 questions that hold an id of Wikidata in place of a name are not evaluated" in result.notes
+    assert not any("no other answer" in note for note in result.notes)
+
+
 @pytest.mark.parametrize("target", ["target_new", "target_false", "target", "edit_target"])
 def test_other_names_of_the_target(tmp_path, target):
     records = [
