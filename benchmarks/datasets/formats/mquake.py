@@ -12,16 +12,17 @@ chain).
 
 A record with several rewrites moves its answer only when all of them are made, and a case holds one. Each rewrite is
 still a sound edit alone: it becomes a case with its question and the untouched hops, without the
-multi-hop questions, which a note counts. The same rewrite in several records is one case.
+multi-hop questions, which a note counts. The same rewrite in several records is one case, none where a record makes it
+alone.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
 
 from benchmarks.datasets.formats import counterfact, easyedit
 from benchmarks.datasets.reading.case_set import CaseSet
-from benchmarks.datasets.reading.drafts import Draft, Question, ask, keep, read_file
+from benchmarks.datasets.reading.drafts import Draft, Question, ask, assemble, collect, keep
 from benchmarks.datasets.reading.fields import (
     answers_at,
     fold,
@@ -59,8 +60,6 @@ def read(file: DataFile, seed: int = 0, limit: int | None = None) -> CaseSet:
         BadData: the file cannot be read, or none of its records can be used.
     """
     unasked: list[int] = []
-    again: list[int] = []
-    earlier: set[tuple[str, str, str]] = set()
 
     def parse(place: Place, record: Record) -> list[Draft]:
         rewrites = objects(place, look(record, counterfact.REWRITE)[1], counterfact.REWRITE)
@@ -70,21 +69,34 @@ def read(file: DataFile, seed: int = 0, limit: int | None = None) -> CaseSet:
             return [alone(place, record, rewrites[0])]
         name = easyedit.id_of(place, record) or str(place.record)
         drafts = [part(place, record, request, f"{name}.{i}") for i, request in enumerate(rewrites, 1)]
-        fresh = {(d.prompt, d.subject, d.target): d for d in drafts if (d.prompt, d.subject, d.target) not in earlier}
-        earlier.update(fresh)
         unasked.append(len(texts_at(place, record, "questions")))
-        again.append(len(drafts) - len(fresh))
-        return list(fresh.values())
+        return drafts
 
-    case_set = read_file("mquake", file, parse, seed, limit)
-    if not unasked:
-        return case_set
+    groups, bad = collect(str(file.path), file.records, parse)
+    drafts = _different(groups)
+    again = sum(map(len, groups)) - len(drafts)
     note = (
         f"{len(unasked)} records make several edits at once: each edit is a separate case "
-        f"({sum(again)} that were there before are not repeated), "
+        f"({again} that other records make too are not repeated), "
         f"their {sum(unasked)} multi-hop questions are not evaluated"
     )
-    return replace(case_set, notes=(note, *case_set.notes))
+    return assemble("mquake", file, drafts, bad, len(file.records), seed, limit, [note] if unasked else [])
+
+
+def _different(groups: Sequence[Sequence[Draft]]) -> list[Draft]:
+    """Every edit that a record makes alone, which has that record's questions, and each other edit once."""
+    made = {_rewrite(group[0]) for group in groups if len(group) == 1}
+    drafts: list[Draft] = []
+    for group in groups:
+        for one in group:
+            if len(group) == 1 or _rewrite(one) not in made:
+                made.add(_rewrite(one))
+                drafts.append(one)
+    return drafts
+
+
+def _rewrite(one: Draft) -> tuple[str, str, str]:
+    return one.prompt, one.subject, one.target
 
 
 def part(place: Place, record: Record, request: Record, name: str) -> Draft:

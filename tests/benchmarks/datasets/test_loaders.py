@@ -222,6 +222,17 @@ def test_mquake_with_several_rewrites_keeps_each_edit_without_the_chain(tmp_path
     assert "2 records make several edits" in result.notes[0] and "their 4 multi-hop questions" in result.notes[0]
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_mquake_makes_a_rewrite_of_several_records_once(tmp_path, order):
+    """The record that makes it alone has questions of several hops, so that one is kept, wherever it stands."""
+    (one,), (two,) = wild.mquake(1), wild.mquake(2)
+    records = [one, two | {"case_id": 8}, two | {"case_id": 9}][::order]
+    result = read_cases(f"mquake:{wild.write(tmp_path, records)}", "fact")
+    assert {case.id for case in result.cases} == {"mquake:7", "mquake:8.2" if order == 1 else "mquake:9.2"}
+    assert len(probes_of(result.cases[0 if order == 1 else 1], "multi_hop")) == 2
+    assert result.notes[0].startswith("2 records make several edits at once") and "(3 that other" in result.notes[0]
+
+
 def test_ripple_edits(tmp_path):
     (case,) = cases_of(tmp_path, "ripple_edits")
     assert case.subject == "Ada of York" and case.request.targets == ("Syria",)
