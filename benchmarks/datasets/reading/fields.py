@@ -13,7 +13,7 @@ from typing import Any
 
 from benchmarks.datasets.reading.names import fold, mentions
 from benchmarks.datasets.reading.records import Place, Record, language_key, type_name
-from benchmarks.datasets.reading.values import MISSING, Fields, is_missing
+from benchmarks.datasets.reading.values import MISSING, Fields, Listed, is_missing
 from editing.errors import BadRequest
 from editing.text import SLOT, escaped, language_code, parts
 
@@ -46,13 +46,15 @@ def text(place: Place, value: Any, key: str, limit: int = PROMPT) -> str:
     """`value` as a text without blanks around it. Other white space at its end stays: a prompt may end in a line break.
 
     Raises:
-        BadData: no text, empty, longer than `limit`, control characters or half a character in it.
+        BadData: no text, a list in a table's cell, empty, longer than `limit`, control characters or half a character.
     """
     if plain := _plain(value, limit):
         return plain
     if not isinstance(value, str):
         kind = "missing" if value is None else f"{type_name(value)}, not text"
         place.refuse(f"{key!r} is {kind}", "write it out" if value is None else 'write it in "quotes"')
+    if isinstance(value, Listed):
+        place.refuse(f"{key!r} is {type_name(value)}", "save the table as JSON, or write the text itself")
     value = value.lstrip().rstrip(" ")
     if not value:
         place.refuse(f"{key!r} is empty", "write it out")

@@ -22,7 +22,7 @@ from typing import Any
 
 from benchmarks.datasets.reading.case_set import Place
 from benchmarks.datasets.reading.packed import decode, unpack
-from benchmarks.datasets.reading.values import Fields, Row, Values, Written, constant, whole
+from benchmarks.datasets.reading.values import Fields, Listed, Row, Values, Written, cell, constant, whole
 from editing.text import find_language
 
 TABLES = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
@@ -138,8 +138,8 @@ def _parquet(raw: bytes, values: Values, place: Place) -> list[Fields]:
     import pyarrow.parquet as pq
 
     try:
-        rows = pq.read_table(io.BytesIO(raw)).to_pylist()
-    except (pa.ArrowException, OSError) as error:
+        rows = pq.read_table(io.BytesIO(raw)).to_pylist(maps_as_pydicts="strict")
+    except (pa.ArrowException, OSError, KeyError) as error:
         place.refuse(f"is a damaged Parquet file ({' '.join(str(error).split())[:200]})", "make or download it again")
     cells = [
         [(key, _plain(cell, key, values, Place(place.file, number))) for key, cell in row.items()]
@@ -163,7 +163,7 @@ def _table(text: str, delimiter: str, values: Values, place: Place) -> list[Fiel
         header = [name.strip() for name in next(filled, [])]
         if len(set(header)) != len(header):
             place.refuse("the header names a column twice", "name each column once")
-        rows = list(filled)
+        rows = [list(map(cell, row)) for row in filled]
     except csv.Error as error:
         place.refuse(f"line {reader.line_num} is no table row ({error})", "quote the text, doubling quotes within")
     for number, row in enumerate(rows, 1):
@@ -246,7 +246,7 @@ def check_object(place: Place, record: Any, example: str = '{"key": ...}') -> No
 
 def type_name(value: Any) -> str:
     """The type of a JSON value, for messages."""
-    names = {Written: "a number", Fields: "dict", Row: "dict"}
+    names = {Written: "a number", Listed: "a list written as text", Fields: "dict", Row: "dict"}
     return names.get(type(value), type(value).__name__)
 
 

@@ -13,10 +13,28 @@ WHOLE = re.compile(r"-?[0-9]+(\.0)?")
 MISSING = ("nan", "NaN", "<NA>")  # how exports of pandas spell a missing value as text
 
 
+# How tables spell one besides: what pandas reads as missing, and the sign of MySQL.
+ABSENT = ("#N/A", "N/A", "n/a", "NA", "NULL", "null", "None", "NaT", r"\N")
+LISTED = re.compile(r"""\s*[\[{]\s*[\[{'"].*[\]}]\s*""", re.DOTALL)
+
+
 class Written(str):
     """A number as it is written in the file."""
 
     __slots__ = ()
+
+
+class Listed(str):
+    """A list or an object that a cell of a table holds as text, as pandas writes one: no text to ask for."""
+
+    __slots__ = ()
+
+
+def cell(said: str) -> str:
+    """A cell of a table: empty where it stands for a missing value or an empty list, `Listed` where it holds a list."""
+    if said in ABSENT or said == "[]":
+        return ""
+    return Listed(said) if said[:1] in ("[", "{") and LISTED.fullmatch(said) else said
 
 
 class Fields(dict):
@@ -114,8 +132,8 @@ class Values:
             return value
         if isinstance(value, float):
             return None if math.isnan(value) else Written(int(value) if value.is_integer() else value)
-        if isinstance(value, date):
-            return value.isoformat()
+        if isinstance(value, date):  # a time of midnight is what pandas adds to a date
+            return value.isoformat().removesuffix("T00:00:00")
         return Written(value)
 
 

@@ -208,6 +208,48 @@ def test_lines_before_the_header_of_a_table(tmp_path, before, name):
     assert cases(f"facts_table:{tmp_path / name}") == cases(tmp_path / "plain.csv")
 
 
+@pytest.mark.parametrize("said", ["NA", "NULL", "None", "#N/A", r"\N", "[]"])
+def test_a_missing_value_of_a_table_is_no_answer(tmp_path, said):
+    """R writes NA, SQL NULL: such an old answer would be a candidate of every other row."""
+    YEARS.assign(old=["1990", None, "1998"]).to_csv(tmp_path / "x.csv", index=False, na_rep=said)
+    made = read_cases(f"facts_table:{tmp_path}/x.csv", "fact")
+    assert made.cases[1].probes[0].old is None and set(made.cases[1].probes[0].candidates) == {"1990", "1998", "2001"}
+    assert "missing values left out: old (1)" in made.notes
+
+
+@pytest.mark.parametrize(
+    "old", [["Paris", "Lutetia"], '["Paris"]', "['Paris' 'Lutetia']", {"str": "Paris"}, [["Paris"]]]
+)
+def test_a_list_in_a_cell_of_a_table_is_no_answer(tmp_path, old):
+    facts = [dict(fact, ground_truth=str(old) if i == 1 else fact["ground_truth"]) for i, fact in enumerate(FACTS)]
+    pd.DataFrame(facts).to_csv(tmp_path / "x.csv", index=False)
+    made = read_cases(f"easyedit:{tmp_path}/x.csv", "fact")
+    assert [one.record for one in made.left_out] == [2] and len(made.cases) == 3
+    assert "'ground_truth' is a list written as text; save the table as JSON" in made.left_out[0].reason
+
+
+def test_brackets_in_a_cell_of_a_table_may_be_a_text(tmp_path):
+    table = pd.DataFrame(FACTS).assign(prompt="[X] was born in", target_new=[f"[{i}] {{x}}" for i in range(4)])
+    table.to_csv(tmp_path / "x.csv", index=False)
+    made = cases(f"easyedit:{tmp_path / 'x.csv'}")
+    assert [case.request.prompts[0] for case in made] == ["{} was born in"] * 4
+    assert made[1].request.targets == ("[1] {x}",)
+
+
+def test_dates_and_maps_of_parquet(tmp_path):
+    """pandas holds a date as midnight of that day, and writes it to CSV as the date."""
+    days = pd.to_datetime(["1998-05-01", "2001-01-31", "1990-12-24"])
+    YEARS.assign(target=days).to_parquet(tmp_path / "x.parquet")
+    assert [case.request.targets[0] for case in cases(tmp_path / "x.parquet")] == list(days.strftime("%Y-%m-%d"))
+    local = [{"Neighbours": [{"prompt": "The capital of Peru is", "ground_truth": "Lima"}]}] * len(FACTS)
+    kind = pa.map_(pa.string(), pa.list_(pa.struct([("prompt", pa.string()), ("ground_truth", pa.string())])))
+    columns = {key: [fact[key] for fact in FACTS] for key in FACTS[0]}
+    pq.write_table(pa.table(columns | {"locality": pa.array(local, kind)}), tmp_path / "map.parquet")
+    assert cases(tmp_path / "map.parquet") == cases(
+        wild.write(tmp_path, [fact | {"locality": local[0]} for fact in FACTS])
+    )
+
+
 def test_a_fault_in_a_table_names_the_line_of_the_file(tmp_path):
     (tmp_path / "x.csv").write_text('\nsep=,\n\nsubject,prompt,target\nPeru,"The capital,Lima\n')
     with pytest.raises(UserError, match="line 5 is no table row"):
