@@ -22,6 +22,7 @@ from benchmarks.cases import Case, Probe
 from benchmarks.datasets.reading.case_set import CaseSet, readings_of
 from benchmarks.datasets.reading.drafts import choose, collect
 from benchmarks.datasets.reading.fields import (
+    check_open,
     located,
     look,
     named_language,
@@ -113,6 +114,7 @@ def _fact(place: Place, record: Record) -> Fact:
     if old and fold(old) == fold(target):
         place.refuse("'target' equals 'old'", "give another target: an edit must change something")
     prompt = slotted(place, text_at(place, record, "prompt"), subject, "prompt")[0]
+    check_open(place, "prompt", prompt, target, old)
     count = len(mentions(fill(prompt, subject), subject))
     named, lang = bool(lang), lang or language_of_text(fill(prompt, ""))
     others, unasked = {}, 0

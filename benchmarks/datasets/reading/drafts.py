@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 from benchmarks.cases import FREE, Case, Probe
 from benchmarks.datasets.reading.case_set import CaseSet, LeftOut, readings_of, unusable
-from benchmarks.datasets.reading.fields import holds_id, is_id, located, prior, slotted
+from benchmarks.datasets.reading.fields import check_open, holds_id, is_id, located, prior, slotted
 from benchmarks.datasets.reading.frames import Frames
 from benchmarks.datasets.reading.names import fold, mentions
 from benchmarks.datasets.reading.records import Place, check_object
@@ -117,7 +117,7 @@ def draft(
         strict: whether the subject must be in the prompt; if not, the draft may have no slot and can only be evaluated.
 
     Raises:
-        BadData: the subject is not in the prompt, no target, a target that is true already.
+        BadData: the subject is not in the prompt, the answer is, no target, a target that is true already.
     """
     if is_id(subject.strip()):
         place.refuse(f"the subject is the id {subject!r:.40}, not a name", "write its label")
@@ -127,6 +127,7 @@ def draft(
         template, spelled = located(prompt, subject, literal) or (escaped(prompt), subject)
     if not target:
         place.refuse("no target", "add what the edited model should answer")
+    check_open(place, key, template, target[0], *old[:1])
     if fold(target[0]) in map(fold, old):
         place.refuse(f"the target {target[0]!r:.80} is the old answer", "an edit must change something")
     return Draft(
@@ -221,12 +222,11 @@ def assemble(
     def case(one: Draft) -> Case:
         builder = _Builder(dataset, str(file.path), one, pools, match, seed)
         made = builder.case()
-        counts["without their text or an answer"] += one.unanswered
         counts.update(builder.unasked)
         return made
 
     case_set = choose(file, _with_own_ids(drafts), case, left, records, seed, limit, notes, counts)
-    return replace(case_set, readings=(*case_set.readings, *readings_of(drafts)))
+    return replace(case_set, readings=tuple(readings_of(drafts)))
 
 
 def choose(
@@ -334,7 +334,7 @@ class _Builder:
     def __init__(self, dataset: str, file: str, one: Draft, pools: Pools, match: Match, seed: int) -> None:
         self.dataset, self.draft, self.pools, self.match, self.seed = dataset, one, pools, match, seed
         self.place = Place(file, one.record)
-        self.unasked: Counter[str] = Counter()
+        self.unasked = Counter({"without their text or an answer": one.unanswered})
         self.drawn: dict[tuple[str, str, frozenset[str], frozenset[str]], Drawn] = {}
         self.by_question: dict[tuple, Places] = {}
 

@@ -22,6 +22,7 @@ VALUES = ("str", "value", "label", "name", "text", "answer", "ground_truth")
 # A slot stands alone: the braces of `interface{}` and the index of `a[X]` are code.
 LANGUAGES = ("lang", "language", "lang_code", "language_code", "locale")
 SLOTS = re.compile(r"(?<![A-Za-z0-9_)\]}{$#%])(?:\{\}|\{subject\}|\{0\}|\[X\]|\[subject\]|<subject>)(?![{}])")
+BLANK = re.compile(r"\[(?:Y|MASK|BLANK|object)\]|<(?:mask|blank|extra_id_0)>|_{3,}", re.IGNORECASE)
 WIKIDATA = re.compile(r"Q[1-9][0-9]+")
 ID_IN_TEXT = re.compile(r"\bQ[1-9][0-9]{3,}\b")
 
@@ -172,6 +173,17 @@ def slotted(place: Place, prompt: str, subject: str, key: str, literal: bool = F
             place.refuse(f"{key!r} has {slots} slots {{}}", "keep one")
         place.refuse(f"subject {subject!r:.80} is absent from {key!r} {prompt!r:.120}", "write the subject or {} in it")
     return template
+
+
+def check_open(place: Place, key: str, template: str, *answers: str) -> None:
+    """Raises `BadData` unless a prompt stops where its answer begins: a model continues it, and fills no blank."""
+    fix = "write the text up to the answer"
+    if blank := BLANK.search(template):
+        place.refuse(f"{key!r} has a blank {blank[0]!r:.40}", fix)
+    said = template.rstrip(" .")
+    for answer in filter(None, answers):
+        if said.endswith(answer) and mentions(said, answer)[-1:] == [(len(said) - len(answer), len(said))]:
+            place.refuse(f"{key!r} ends with the answer {answer!r:.80}", fix)
 
 
 def located(prompt: str, subject: str, literal: bool = True) -> tuple[str, str] | None:

@@ -168,6 +168,29 @@ def test_a_table_without_a_row_that_can_be_used(tmp_path, text, message):
     assert str(path) in str(caught.value) and "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("prompt", "message"),
+    [
+        ("[X] has the capital [Y].", r"has a blank '\[Y\]'"),
+        ("The capital of {} is [MASK].", r"has a blank '\[MASK\]'"),
+        ("The capital of {} is ____", "has a blank '____'"),
+        ("The capital of {} is Lima.", "ends with the answer 'Lima'"),
+        ("The capital of {} is Quito", "ends with the answer 'Quito'"),
+        ("Is the capital of {} Lima or Quito?", ""),
+        ("The port of New Lima in {}, not of Palima", ""),
+    ],
+)
+@pytest.mark.parametrize("form", ["fact_file", "facts_table"])
+def test_a_prompt_that_does_not_stop_before_its_answer(tmp_path, form, prompt, message):
+    rows = [{"subject": "Peru", "prompt": prompt, "target": "Quito", "old": "Lima"}]
+    path = wild.write(tmp_path, rows)
+    if not message:
+        assert read_cases(f"{form}:{path}", "fact").cases
+        return
+    with pytest.raises(UserError, match=f"record 1: 'prompt' {message}; write the text up to the answer"):
+        read_cases(f"{form}:{path}", "fact")
+
+
 def test_a_table_with_quoting(tmp_path):
     text = 'id,subject,prompt,target,old\r\n7,"Peru, Republic of","The ""seat"" of {} is",Quito,Lima\r\n'
     (case,) = read_cases(str(wild.write(tmp_path, text, "facts.csv")), "fact").cases
