@@ -13,9 +13,10 @@
 | paraphrases | other prompts for the same fact |
 | neighbours | facts that should stay, each `prompt => answer` |
 
-Only subject, prompt and target are needed. The last three hold several texts with ` | ` between them (in JSON also a
-list). Of rows with one id the first is edited, the others are evaluated as `cross_lingual`. A fact without neighbours
-gets up to four from other rows of its relation and language whose `old` is known.
+Only subject, prompt and target are needed; further columns are not read, which a note says. The last three hold several
+texts with ` | ` between them (in JSON also a list). Of rows with one id the first is edited, the others are evaluated
+as `cross_lingual`. A fact without neighbours gets up to four from other rows of its relation and language whose `old`
+is known.
 """
 
 from __future__ import annotations
@@ -29,19 +30,25 @@ from benchmarks.datasets.reading.drafts import Draft, Question, ask, ask_templat
 from benchmarks.datasets.reading.fields import fold, look, named_language, prior, text, texts
 from benchmarks.datasets.reading.records import Place, Record
 from benchmarks.datasets.reading.sources import DataFile
+from benchmarks.datasets.reading.values import Row
 from editing.text import fill
 
 DESCRIPTION = "your own facts as a table of ten columns (facts_table:PATH), CSV, TSV or JSONL"
 COLUMNS = ("id", "lang", "relation", "subject", "prompt", "target", "old", "aliases", "paraphrases", "neighbours")
 ONE = COLUMNS[:7]  # one text each
 NEEDED = ("subject", "prompt", "target")
+OWN = ("old", "aliases", "neighbours")
 NEIGHBOURS = 4
 BETWEEN, ARROW = "|", "=>"
 
 
 def recognises(record: Record) -> bool:
-    """Whether the record is of this form and not simply one of `fact_file`, which no row of a table is."""
-    return set(NEEDED) <= set(record) <= set(COLUMNS) and not fact_file.recognises(record)
+    """Whether the record is of this form and not simply one of `fact_file`, which no row of a table is.
+
+    A row may have further columns, such as a source or pandas' index, beside one that only this form has.
+    """
+    known = set(record) <= set(COLUMNS) or (isinstance(record, Row) and any(key in record for key in OWN))
+    return known and set(NEEDED) <= set(record) and not fact_file.recognises(record)
 
 
 def read(file: DataFile, seed: int = 0, limit: int | None = None) -> CaseSet:

@@ -13,7 +13,7 @@ from typing import Any
 
 from benchmarks.datasets.reading.names import fold, mentions
 from benchmarks.datasets.reading.records import Place, Record, language_key, type_name
-from benchmarks.datasets.reading.values import MISSING, Fields, Listed, is_missing
+from benchmarks.datasets.reading.values import MISSING, Fields, Listed, Row, is_missing
 from editing.errors import BadRequest
 from editing.text import SLOT, escaped, language_code, parts
 
@@ -22,6 +22,7 @@ VALUES = ("str", "value", "label", "name", "text", "answer", "ground_truth")
 # A slot stands alone: the braces of `interface{}` and the index of `a[X]` are code.
 LANGUAGES = ("lang", "language", "lang_code", "language_code", "locale")
 SLOTS = re.compile(r"(?<![A-Za-z0-9_)\]}{$#%])(?:\{\}|\{subject\}|\{0\}|\[X\]|\[subject\]|<subject>)(?![{}])")
+BETWEEN = " | "
 BLANK = re.compile(r"\[(?:Y|MASK|BLANK|object)\]|<(?:mask|blank|extra_id_0)>|_{3,}", re.IGNORECASE)
 WIKIDATA = re.compile(r"Q[1-9][0-9]+")
 ID_IN_TEXT = re.compile(r"\bQ[1-9][0-9]{3,}\b")
@@ -94,9 +95,10 @@ def answers_at(place: Place, record: Record, *keys: str, under: str = "") -> tup
 
 
 def texts_at(place: Place, record: Record, *keys: str) -> list[str]:
-    """The texts of the first of `keys` that is there; empty when none is."""
+    """The texts of the first of `keys` that is there; empty when none is. In a table's cell ` | ` is between."""
     key, value = look(record, *keys)
-    return texts(place, value, key)
+    several = type(value) is str and isinstance(record, Row) and BETWEEN in value
+    return texts(place, value.split(BETWEEN) if several else value, key)
 
 
 def answers(place: Place, value: Any, key: str) -> tuple[str, ...]:

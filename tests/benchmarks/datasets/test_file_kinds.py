@@ -169,6 +169,28 @@ YEARS = pd.DataFrame(
 )
 
 
+@pytest.mark.parametrize("index", [True, False])
+def test_a_table_of_facts_may_have_more_columns(tmp_path, index):
+    """It was read as EasyEdit's form, two paraphrases as one prompt and no neighbours."""
+    table = YEARS.assign(
+        paraphrases="The founding year of {} is | {} began in", neighbours="Dome was founded in => 1950"
+    )
+    table.to_csv(tmp_path / "plain.csv", index=False)
+    (table if index else table.assign(source="web")).to_csv(tmp_path / "x.csv", index=index)
+    assert cases(tmp_path / "x.csv") == cases(tmp_path / "plain.csv")
+    notes = read_cases(str(tmp_path / "x.csv"), "fact").notes
+    assert f"keys that nothing reads: {'' if index else 'source'} (3)" in notes
+
+
+def test_several_paraphrases_in_a_cell_of_any_form(tmp_path):
+    table = pd.DataFrame(FACTS).assign(
+        rephrase_prompt=[f"{fact['subject']} speaks | The tongue of {fact['subject']} is" for fact in FACTS]
+    )
+    table.to_csv(tmp_path / "x.csv", index=False)
+    said = [probe.prompt for probe in cases(tmp_path / "x.csv")[0].probes if probe.kind == "paraphrase"]
+    assert said == [f"{FACTS[0]['subject']} speaks", f"The tongue of {FACTS[0]['subject']} is"]
+
+
 def test_a_year_is_the_same_in_every_kind_of_file(tmp_path):
     """`1998.0` beside `1998` would be a second candidate for one year."""
     YEARS.to_parquet(tmp_path / "x.parquet")
