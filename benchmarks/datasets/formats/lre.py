@@ -102,7 +102,7 @@ def _triples(place: Place, record: Record) -> tuple[list[Triple], list[LeftOut]]
     templates = []
     for key in ("prompt_templates", "prompt_templates_zs"):
         for prompt in texts_at(place, record, key):
-            template = slotted(place, prompt, "{}", key)[0]
+            template = slotted(place, prompt, "", key)[0]  # only its slot names the subject
             templates += [template] if template not in templates else []
     if not templates:
         place.refuse("'prompt_templates' is missing", 'write ["{} comes from"]')

@@ -23,7 +23,10 @@ VALUES = ("str", "value", "label", "name", "text", "answer", "ground_truth")
 LANGUAGES = ("lang", "language", "lang_code", "language_code", "locale")
 SLOTS = re.compile(r"(?<![A-Za-z0-9_)\]}{$#%])(?:\{\}|\{subject\}|\{0\}|\[X\]|\[subject\]|<subject>)(?![{}])")
 BETWEEN = " | "
-BLANK = re.compile(r"\[(?:Y|MASK|BLANK|object)\]|<(?:mask|blank|extra_id_0)>|_{3,}", re.IGNORECASE)
+OF_ANSWER = "object|obj|target|target_new|answer|mask|blank"
+BLANK = re.compile(
+    rf"\[(?:Y|{OF_ANSWER})\]|<(?:extra_id_0|{OF_ANSWER})>|\{{(?:1|{OF_ANSWER})\}}|_{{3,}}", re.IGNORECASE
+)
 WIKIDATA = re.compile(r"Q[1-9][0-9]+")
 ID_IN_TEXT = re.compile(r"\bQ[1-9][0-9]{3,}\b")
 

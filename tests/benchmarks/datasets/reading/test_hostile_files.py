@@ -174,6 +174,8 @@ def test_a_table_without_a_row_that_can_be_used(tmp_path, text, message):
         ("[X] has the capital [Y].", r"has a blank '\[Y\]'"),
         ("The capital of {} is [MASK].", r"has a blank '\[MASK\]'"),
         ("The capital of {} is ____", "has a blank '____'"),
+        ("The capital of {subject} is {target}", r"has a blank '\{target\}'"),
+        ("The capital of {0} is {1}", r"has a blank '\{1\}'"),
         ("The capital of {} is Lima.", "ends with the answer 'Lima'"),
         ("The capital of {} is Quito", "ends with the answer 'Quito'"),
         ("Is the capital of {} Lima or Quito?", ""),
@@ -189,6 +191,17 @@ def test_a_prompt_that_does_not_stop_before_its_answer(tmp_path, form, prompt, m
         return
     with pytest.raises(UserError, match=f"record 1: 'prompt' {message}; write the text up to the answer"):
         read_cases(f"{form}:{path}", "fact")
+
+
+def test_a_template_of_lre_has_one_slot(tmp_path):
+    """The second slot was the subject's, and the first stayed in the prompt."""
+    for prompt, message in (
+        ("{} comes from {}", "has 2 slots {}; keep one"),
+        ("It comes from", "write the subject or {}"),
+    ):
+        path = wild.write(tmp_path, wild.lre() | {"prompt_templates": [prompt]})
+        with pytest.raises(UserError, match=f"record 1: .*'prompt_templates'.*{re.escape(message)}"):
+            read_cases(f"lre:{path}", "fact")
 
 
 def test_a_table_with_quoting(tmp_path):
