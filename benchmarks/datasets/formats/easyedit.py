@@ -27,6 +27,7 @@ from benchmarks.datasets.reading.drafts import Draft, Question, ask, draft, keep
 from benchmarks.datasets.reading.fields import (
     answers,
     answers_at,
+    check_slots,
     fold,
     items_of,
     look,
@@ -86,7 +87,10 @@ def parse(place: Place, record: Record, lang: str = "", strict: bool = True) -> 
 
 def with_groups(place: Place, record: Record, edit: Draft, *questions: Question) -> Draft:
     """The edit with its paraphrases, `questions`, and what the record holds under `portability` and `locality`."""
-    every = [ask(edit, "paraphrase", prompt) for prompt in texts_at(place, record, *REPHRASES)] + list(questions)
+    rephrased = texts_at(place, record, *REPHRASES)
+    for prompt in rephrased:
+        check_slots(place, look(record, *REPHRASES)[0], prompt)
+    every = [ask(edit, "paraphrase", prompt) for prompt in rephrased] + list(questions)
     unanswered = edit.unanswered
     for what, make in (("portability", _portability), ("locality", _locality)):
         for name, prompt, said in grouped(place, record, what):

@@ -27,7 +27,7 @@ from typing import Any
 from benchmarks.datasets.formats import fact_file
 from benchmarks.datasets.reading.case_set import CaseSet
 from benchmarks.datasets.reading.drafts import Draft, Question, ask, ask_template, assemble, collect, draft, keep
-from benchmarks.datasets.reading.fields import fold, look, named_language, prior, text, texts
+from benchmarks.datasets.reading.fields import BETWEEN, check_slots, fold, look, named_language, prior, text, texts
 from benchmarks.datasets.reading.records import Place, Record
 from benchmarks.datasets.reading.sources import DataFile
 from benchmarks.datasets.reading.values import Row
@@ -39,7 +39,7 @@ ONE = COLUMNS[:7]  # one text each
 NEEDED = ("subject", "prompt", "target")
 OWN = ("old", "aliases", "neighbours")
 NEIGHBOURS = 4
-BETWEEN, ARROW = "|", "=>"
+ARROW = "=>"
 
 
 def recognises(record: Record) -> bool:
@@ -86,9 +86,12 @@ def _parse(place: Place, row: Any, strict: bool) -> Draft:
     for key in NEEDED:
         if key not in cell:
             place.refuse(f"no {key!r}", f"fill the column {key}")
+    for key in ("subject", "target", "old"):
+        if BETWEEN in cell.get(key, ""):
+            place.refuse(f"{key!r} {cell[key]!r:.80} holds several texts", "write one; those as right are aliases")
     lang = named_language(place, row)
-    target = (text(place, cell["target"], "target", 500), *_several(place, row, "aliases"))
-    old = (text(place, cell["old"], "old", 500),) if "old" in cell else ()
+    target = (text(place, cell["target"], "target", 500).strip(), *_several(place, row, "aliases"))
+    old = (text(place, cell["old"], "old", 500).strip(),) if "old" in cell else ()
     edit = draft(
         place,
         "prompt",
@@ -101,7 +104,10 @@ def _parse(place: Place, row: Any, strict: bool) -> Draft:
         name=cell.get("id", f"row {place.record}"),
         strict=strict,
     )
-    questions = [ask(edit, "paraphrase", said) for said in _several(place, row, "paraphrases")]
+    paraphrases = _several(place, row, "paraphrases")
+    for said in paraphrases:
+        check_slots(place, "paraphrases", said)
+    questions = [ask(edit, "paraphrase", said) for said in paraphrases]
     unasked = 0
     for said in _several(place, row, "neighbours"):
         prompt, _, answer = (part.strip() for part in said.partition(ARROW))
@@ -117,7 +123,7 @@ def _several(place: Place, row: Record, key: str) -> list[str]:
     value = look(row, key)[1]
     if value is None:
         return []
-    return texts(place, value if isinstance(value, list) else text(place, value, key).split(BETWEEN), key)
+    return texts(place, value if isinstance(value, list) else text(place, value, key).split(BETWEEN.strip()), key)
 
 
 def _merged(drafts: Sequence[Draft]) -> list[Draft]:

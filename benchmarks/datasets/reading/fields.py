@@ -23,6 +23,7 @@ VALUES = ("str", "value", "label", "name", "text", "answer", "ground_truth")
 LANGUAGES = ("lang", "language", "lang_code", "language_code", "locale")
 SLOTS = re.compile(r"(?<![A-Za-z0-9_)\]}{$#%])(?:\{\}|\{subject\}|\{0\}|\[X\]|\[subject\]|<subject>)(?![{}])")
 BETWEEN = " | "
+INVISIBLE = "\ufeff\u200b\u2060"  # at the ends of a text: what copies from web pages and files bring along
 OF_ANSWER = "object|obj|target|target_new|answer|mask|blank"
 BLANK = re.compile(
     rf"\[(?:Y|{OF_ANSWER})\]|<(?:extra_id_0|{OF_ANSWER})>|\{{(?:1|{OF_ANSWER})\}}|_{{3,}}", re.IGNORECASE
@@ -60,7 +61,7 @@ def text(place: Place, value: Any, key: str, limit: int = PROMPT) -> str:
         place.refuse(f"{key!r} is {kind}", "write it out" if value is None else 'write it in "quotes"')
     if isinstance(value, Listed):
         place.refuse(f"{key!r} is {type_name(value)}", "save the table as JSON, or write the text itself")
-    value = value.lstrip().rstrip(" ")
+    value = value.strip(INVISIBLE).lstrip().rstrip(" ")
     if not value:
         place.refuse(f"{key!r} is empty", "write it out")
     if len(value) > limit:
@@ -178,6 +179,12 @@ def slotted(place: Place, prompt: str, subject: str, key: str, literal: bool = F
             place.refuse(f"{key!r} has {slots} slots {{}}", "keep one")
         place.refuse(f"subject {subject!r:.80} is absent from {key!r} {prompt!r:.120}", "write the subject or {} in it")
     return template
+
+
+def check_slots(place: Place, key: str, prompt: str) -> None:
+    """Raises `BadData` where a further prompt has several slots, none of which could be filled."""
+    if (slots := len(_slots(prompt))) > 1:
+        place.refuse(f"{key!r} has {slots} slots {{}}", "keep one; several prompts of a cell have ' | ' between them")
 
 
 def check_open(place: Place, key: str, template: str, *answers: str) -> None:

@@ -193,6 +193,34 @@ def test_a_prompt_that_does_not_stop_before_its_answer(tmp_path, form, prompt, m
         read_cases(f"{form}:{path}", "fact")
 
 
+@pytest.mark.parametrize("form", ["facts_table", "easyedit"])
+def test_several_paraphrases_that_nothing_separates(tmp_path, form):
+    """Both slots stayed in one prompt."""
+    text = "subject,prompt,target,ground_truth,paraphrases\nPeru,The capital of {} is,Quito,Lima,{} has the capital; In {} is\n"
+    path = wild.write(tmp_path, text, "facts.csv")
+    with pytest.raises(UserError, match=r"record 1: 'paraphrases' has 2 slots \{\}; keep one"):
+        read_cases(f"{form}:{path}", "fact")
+
+
+@pytest.mark.parametrize(("target", "old"), [("Quito | Kitu", "Lima"), ("Quito", "Lima | Callao")])
+def test_several_answers_in_a_cell_for_one(tmp_path, target, old):
+    path = wild.write(tmp_path, f"subject,prompt,target,old\nPeru,The capital of {{}} is,{target},{old}\n", "facts.csv")
+    with pytest.raises(UserError, match=r"record 1: '(target|old)' .* holds several texts; write one; those as right"):
+        read_cases(str(path), "fact")
+
+
+@pytest.mark.parametrize("mark", ["\ufeff", "\u200b", "\u00a0", "\n"])
+@pytest.mark.parametrize("form", ["facts_table", "fact_file", "easyedit"])
+def test_invisible_characters_at_the_ends_of_an_answer_make_no_other_answer(tmp_path, form, mark):
+    rows = [
+        {"subject": name, "prompt": "The capital of {} is", "target": f"{mark}{new}{mark}", "old": old}
+        for name, new, old in (("Peru", "Quito", "Lima"), ("Chile", "Lima", "Quito"))
+    ]
+    made = read_cases(f"{form}:{wild.write(tmp_path, rows)}", "fact").cases
+    assert [case.request.targets for case in made] == [("Quito",), ("Lima",)]
+    assert all(set(case.probes[0].candidates) == {"Lima", "Quito"} for case in made)
+
+
 def test_a_template_of_lre_has_one_slot(tmp_path):
     """The second slot was the subject's, and the first stayed in the prompt."""
     for prompt, message in (
