@@ -29,7 +29,17 @@ from benchmarks.datasets import (
 )
 from benchmarks.live.concepts import OpenModel, concepts_for, halves
 from benchmarks.live.doubts import doubts
-from benchmarks.measure import Answer, Base, measure, measure_base, measure_drift, planned, probe_rows, statistics_of
+from benchmarks.measure import (
+    Answer,
+    Base,
+    fit,
+    measure,
+    measure_base,
+    measure_drift,
+    planned,
+    probe_rows,
+    statistics_of,
+)
 from benchmarks.provenance import versions
 from benchmarks.watch import Watch
 from benchmarks.world import knowledge, own_knowledge
@@ -177,7 +187,7 @@ def run_edit(
         earlier = [saved_delta(folder, lm) for folder in add]
         stated = read_hparams(hparams, lm.n_layers) if hparams else Hparams(editor, None, (), "")
         editor = make_method(editor.name, **(stated.method.settings() | (settings or {})))
-        cases = in_chat(lm, cases, chat)
+        cases, unread, too_long = _fitting(lm, in_chat(lm, cases, chat))
         requests = [case.request for case in cases]
         lm, plan = planned(lm, [editor], requests)
         announce(format_plan(plan))
@@ -197,7 +207,7 @@ def run_edit(
         restored = hash_weights(lm.module) == whole
         drift = measure_drift(lm, cases, [delta], [0] * len(cases))
     parts = zip(cases, base.answers, base.priors, after, drift, strict=True)
-    rows = [{"case": part[0].id} | row for part in parts for row in probe_rows(*part)]
+    rows = [{"case": part[0].id} | row for part in parts for row in probe_rows(*part)] + unread
     summary = _summary(rows)
     measured = Delta(delta.factors, {**delta.provenance, "seed": seed, "scores": summary}, delta.context)
     return LiveEdit(
@@ -225,12 +235,30 @@ def run_edit(
         form=form,
         notes=(
             *stated.notes,
+            *too_long,
             *edit_set(requests).notes(),
             *_moved(made),
             *doubts(lm, statistics, delta),
             *_lost(lm, delta, rounding, seed),
         ),
     )
+
+
+def _fitting(lm: LanguageModel, cases: Sequence[Case]) -> tuple[list[Case], list[dict], list[str]]:
+    """What the model has positions for: the cases, a record of each probe that is left out, and notes of edits that
+    are.
+
+    Raises:
+        BadRequest: no edit is short enough.
+    """
+    fits = {case.id: fit(lm, case) for case in cases}
+    fitting = [one.case for one in fits.values() if one.case is not None]
+    left_out = [name for name, one in fits.items() if one.case is None]
+    why = f"longer than the model reads, {lm.max_length} tokens"
+    if not fitting:
+        raise BadRequest(f"{left_out[0]}: {why}; shorten the prompt or the target")
+    unread = [{"case": name} | row for name, one in fits.items() if one.case is not None for row in one.rows]
+    return fitting, unread, [f"{name}: left out, {why}" for name in left_out]
 
 
 def _answers_after(

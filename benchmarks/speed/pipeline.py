@@ -98,7 +98,7 @@ def pipeline(
     The fast settings of `bench --fast`, at the MLP and the subject's last token. `cases` of a line are the edited ones.
 
     Raises:
-        UserError: an unknown model, method or data set. BadRequest: a cell failed, or no fact is known.
+        UserError: an unknown model, method or data set. BadRequest: a cell failed, no fact is known, or a method edits none.
     """
     lines: list[dict] = []
     with fresh_cache() as folder:
@@ -115,6 +115,10 @@ def pipeline(
             rows = rows[rows["reason"].ne(NOT_EDITED)]
             if rows.empty:
                 raise BadRequest(f"{reference} knows none of {cases} facts; raise --cases")
+            for name, part in rows.groupby("method"):
+                if part["value"].isna().all():
+                    why = part["reason"].iloc[0]
+                    raise BadRequest(f"{reference}: no edit of {name} was evaluated ({why}); leave it out of --methods")
             lines += _lines(watch, rows, tuple(methods), number)
     return pd.DataFrame(lines)
 

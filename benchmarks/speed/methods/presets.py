@@ -104,7 +104,7 @@ def outcome(
         others = [control.unrelated(lm, request) for request in requests]
         method.prepare(lm, others, statistics)
         placebo = float(scores(lm, cases, base, method.each(lm, others, statistics))["paraphrase"].mean())
-    general = (said - placebo) / max(1 - placebo, 1e-9)
+    general = (said - placebo) / (1 - placebo if placebo != 1 else 1)  # nothing is above a placebo of 1
     composite, low, high = composite_of(general, special)
     means = {kind: round(float(table[kind].mean()), 4) for kind in QUESTIONS}
     numbers = {

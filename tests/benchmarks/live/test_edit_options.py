@@ -36,6 +36,26 @@ def test_edit_in_another_number_format(tiny: World, tmp_path: Path) -> None:
     assert "write it behind a reference" in refused("bench", "--ladder", tiny.ladder, "--dtype", "bfloat16")
 
 
+def test_a_record_that_is_too_long_is_left_out_by_name_and_the_others_are_edited(tiny: World, tmp_path: Path) -> None:
+    file, (fact, second) = tmp_path / "two.json", facts()[:2]
+    common = ("edit", "--fact", file, "--model", tiny.model, "--device", "cpu", "--corpus", "identity")
+    common += ("--set", "lookup=last", "--set", "steps=4")
+    long = second | {"prompt": "word " * 1500 + second["prompt"]}
+    file.write_text(json.dumps([fact, long]))
+    edit = json.loads(call(*common, "--json").stdout)
+    (note,) = (note for note in edit["notes"] if "left out" in note)
+    assert note.startswith("fact:2:") and "longer than the model reads" in note and edit["restored"]
+    assert len(edit["requests"]) == 1
+    # a question that is too long is a row without a value
+    file.write_text(json.dumps([fact | {"paraphrases": [long["prompt"], fact["prompt"]]}]))
+    edit = json.loads(call(*common, "--json").stdout)
+    rows = [row for row in edit["probes"] if row["probe"] == "paraphrase"]
+    assert sorted(row["value"] is None for row in rows) == [False, True]
+    assert [row["reason"] for row in rows if row["value"] is None] == ["longer than the model reads"]
+    file.write_text(json.dumps([long]))
+    assert "shorten the prompt or the target" in refused(*common)
+
+
 def test_edit_erases_a_concept(tiny: World) -> None:
     common = ("edit", "--model", tiny.model, "--erase", "cheese", "--device", "cpu")
     edit = json.loads(call(*common, "--method", "ablate", "--json").stdout)
