@@ -98,7 +98,8 @@ def pipeline(
     The fast settings of `bench --fast`, at the MLP and the subject's last token. `cases` of a line are the edited ones.
 
     Raises:
-        UserError: an unknown model, method or data set. BadRequest: a cell failed, no fact is known, or a method edits none.
+        UserError: an unknown model, method or data set.
+        BadRequest: a cell failed, no fact is known, or no edit of a method was evaluated.
     """
     lines: list[dict] = []
     with fresh_cache() as folder:

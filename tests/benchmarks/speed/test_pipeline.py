@@ -105,7 +105,7 @@ def test_a_pipeline_without_a_known_fact_is_refused(tiny: World) -> None:
 @pytest.mark.slow
 def test_a_pipeline_of_a_method_that_reaches_nothing_is_refused(tiny: World) -> None:
     """With one block, no token of a target depends on the subject's last token."""
-    with pytest.raises(BadRequest, match="no edit of rome was evaluated .*leave it out of --methods"):
+    with pytest.raises(BadRequest, match=r"no edit of rome was evaluated .*leave it out of --methods"):
         pipeline(str(tiny.folder / "one"), ("rome",), 4, 1, "cpu", f"fact_file:{tiny.facts}")
 
 
