@@ -1,6 +1,6 @@
 """The optimisation inside methods: keys, the value v*, gradient descent."""
 
-from editing.solve.descent import Descent, Outcome, adding, by_owner, descend, groups_of
+from editing.solve.descent import Descent, Outcome, TrainingSet, adding, by_owner, descend, groups_of
 from editing.solve.keys import bare_weights, group_mean, kept_keys, mean_weights, states, type_weights
 from editing.solve.least_change import LeastChange, least_change
 from editing.solve.rising import Rising
@@ -26,6 +26,7 @@ __all__ = [
     "Rising",
     "Route",
     "Settings",
+    "TrainingSet",
     "Value",
     "ValueSettings",
     "adding",

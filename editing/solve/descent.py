@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 from editing.errors import Unreachable, UserError
 from editing.lazy import torch
@@ -27,12 +26,27 @@ Project = Callable[[list["torch.Tensor"]], list["torch.Tensor"]]
 
 
 @dataclass(frozen=True)
+class TrainingSet:
+    """What one change is trained on.
+
+    Attributes:
+        name: of the problem, for errors.
+        prompts: with their targets; the loss is the mean over them of the mean NLL of the target's tokens.
+        until: the prompts whose loss `Descent.stop_loss` is compared with; none: that of `prompts`.
+    """
+
+    name: str
+    prompts: Sequence[Prompt]
+    until: Sequence[Prompt] = ()
+
+
+@dataclass(frozen=True)
 class Descent:
     """How to descend.
 
     Attributes:
         steps: largest number of updates. lr: learning rate of Adam.
-        stop_loss: a problem is finished when its loss is below.
+        stop_loss: a problem is finished when its loss is below; see `TrainingSet.until`.
         at_prompt: predict all target tokens at the prompt's last position (FT-L), not each behind its predecessors.
         batch: prompts of an update; then `steps` counts epochs, each of which takes the prompts in a new order drawn by
             `seed`, and the loss is that of a whole epoch. 0: all prompts in every update.
@@ -58,26 +72,41 @@ class Outcome:
         return {"loss": self.loss, "steps": self.steps}
 
 
+@dataclass(frozen=True)
+class _Row:
+    """One prompt: the problem it belongs to, its share in that problem's loss and in what `stop_loss` is compared
+    with."""
+
+    owner: int
+    prompt: Prompt
+    shares: tuple[float, float]
+
+
 @dataclass(frozen=True, eq=False)
 class _Batch:
-    """Some sequences: which problem each belongs to, and where its target tokens are predicted."""
+    """Some sequences: which problem each belongs to, and where its target tokens are predicted.
+
+    Attributes:
+        owner: (B,) ascending. spots: (N, 3) row, column, token of every target token.
+        weight: (2, N) its share in the problem's loss, and in what `stop_loss` is compared with.
+    """
 
     splice: Splice
-    owner: torch.Tensor  # (B,) ascending
-    spots: torch.Tensor  # (N, 3): row, column, token
-    weight: torch.Tensor  # (N,)
+    owner: torch.Tensor
+    spots: torch.Tensor
+    weight: torch.Tensor
 
     @classmethod
-    def of(cls, lm: LanguageModel, rows: Sequence[tuple[int, Prompt, float]], start: int, at_prompt: bool) -> _Batch:
-        ids = [p.ids[: p.start] if at_prompt else p.ids for _, p, _ in rows]
+    def of(cls, lm: LanguageModel, rows: Sequence[_Row], start: int, at_prompt: bool) -> _Batch:
+        ids = [r.prompt.ids[: r.prompt.start] if at_prompt else r.prompt.ids for r in rows]
         splice = Splice.prepare(lm, ids, [0] * len(rows), start)
         spots, weight = [], []
-        for row, (_, prompt, share) in enumerate(rows):
-            for t, token in enumerate(prompt.target):
-                spots.append((row, prompt.start - 1 + (0 if at_prompt else t), token))
-                weight.append(share / len(prompt.target))
-        owner = torch.tensor([i for i, _, _ in rows], device=lm.device)
-        return cls(splice, owner, torch.tensor(spots, device=lm.device), torch.tensor(weight, device=lm.device))
+        for i, row in enumerate(rows):
+            for t, token in enumerate(row.prompt.target):
+                spots.append((i, row.prompt.start - 1 + (0 if at_prompt else t), token))
+                weight.append([share / len(row.prompt.target) for share in row.shares])
+        owner = torch.tensor([row.owner for row in rows], device=lm.device)
+        return cls(splice, owner, torch.tensor(spots, device=lm.device), torch.tensor(weight, device=lm.device).T)
 
     def only(self, active: torch.Tensor) -> _Batch | None:
         """The sequences of the active problems."""
@@ -98,19 +127,20 @@ class _Batch:
         inside = keep[self.spots[:, 0]]
         spots = self.spots[inside].clone()
         spots[:, 0] = new[spots[:, 0]]
-        return _Batch(self.splice.select(torch.nonzero(keep).flatten()), self.owner[keep], spots, self.weight[inside])
+        splice = self.splice.select(torch.nonzero(keep).flatten())
+        return _Batch(splice, self.owner[keep], spots, self.weight[:, inside])
 
     def loss(self, hooks: list[Hook], n: int) -> torch.Tensor:
-        """(n,) share of this batch in the loss of every problem."""
+        """(2, n) share of this batch in the loss of every problem, and in what `stop_loss` is compared with."""
         logits = self.splice.run((self.spots[:, 0], self.spots[:, 1]), hooks)
         assert logits is not None
         nll = -logits.float().log_softmax(-1).gather(1, self.spots[:, 2:])[:, 0] * self.weight
-        return torch.zeros(n, device=nll.device).index_add(0, self.owner[self.spots[:, 0]], nll)
+        return torch.zeros(2, n, device=nll.device).index_add(1, self.owner[self.spots[:, 0]], nll)
 
 
 def descend(
     lm: LanguageModel,
-    problems: Sequence[Sequence[Prompt]],
+    problems: Sequence[TrainingSet],
     start: int,
     parameters: Sequence[torch.Tensor],
     hooks: Hooks,
@@ -118,19 +148,15 @@ def descend(
     *,
     project: Project | None = None,
     penalty: Callable[[Sequence[torch.Tensor]], torch.Tensor] | None = None,
-    names: Sequence[str] = (),
     batch_tokens: int = BATCH_TOKENS,
 ) -> tuple[list[torch.Tensor], list[Outcome]]:
     """Adam on `parameters`, each (n_problems, ...), until every problem has stopped.
 
     Args:
-        problems: the prompts (with targets) of each; its loss is the mean over them of the mean NLL of the target's
-            tokens.
         start: the lowest block that `hooks` change.
         hooks: hooks(parameters, owner) give sequence i the change of problem owner[i]; `owner` is ascending.
         project: applied to the parameters after every update.
         penalty: (n_problems,) added to the loss.
-        names: of the problems, for errors.
 
     Raises:
         Unreachable: a problem's loss does not depend on its parameters.
@@ -138,9 +164,10 @@ def descend(
         OutOfMemory: a sequence does not fit alone.
     """
     n = len(problems)
-    if how.batch and n > 1 and max(map(len, problems)) > how.batch:
-        raise ValueError("mini-batches are for one problem at a time")
-    labels = [f"request {names[i] if names else i!r}" for i in range(n)]
+    in_batches = how.batch and any(len(problem.prompts) > how.batch for problem in problems)
+    if in_batches and (n > 1 or problems[0].until):
+        raise ValueError("mini-batches are for one problem at a time, which stops by its own loss")
+    labels = [f"request {problem.name!r}" for problem in problems]
     budget = Budget(lm.batch_tokens(batch_tokens), "descending")
     batches = _batches(lm, problems, start, how, budget, labels)
     values = [p.to(lm.device, torch.float32, copy=True).requires_grad_() for p in parameters]
@@ -148,24 +175,24 @@ def descend(
     active = torch.ones(n, dtype=torch.bool)
     last_loss, steps = torch.full((n,), float("nan")), torch.zeros(n, dtype=torch.long)
     for step in range(how.steps):
-        if how.batch and n == 1 and len(problems[0]) > how.batch:
+        if in_batches:
             loss = _epoch(values, batches, hooks, how, step, adam, project, budget, labels)
             last_loss, steps = loss, steps + 1
-            _refuse_not_finite(last_loss, step, names)
+            _refuse_not_finite(last_loss, step, labels)
             if last_loss < how.stop_loss:
                 break
             continue
         adam.zero_grad()
-        loss, batches = _pass(values, batches, hooks, n, budget, labels)
+        (loss, judged), batches = _pass(values, batches, hooks, n, budget, labels)
         if penalty is not None:
-            share, gradients = _slope(values, partial(penalty, values))
-            loss += share
+            share, gradients = _slope(values, lambda: penalty(values)[None])
+            loss, judged = loss + share[0], judged + share[0]
             _add(values, gradients)
         last_loss = torch.where(active, loss, last_loss)
-        _refuse_not_finite(last_loss, step, names)
+        _refuse_not_finite(last_loss, step, labels)
         if step == 0:
             _refuse_unreachable(values, active, labels)
-        stopped = active & (last_loss < how.stop_loss)
+        stopped = active & (judged < how.stop_loss)
         active = active & ~stopped
         if not active.any():
             break
@@ -202,7 +229,7 @@ def _epoch(
             if bool(keep.any()):
                 taken.append(batch._rows(keep))
         adam.zero_grad()
-        loss, _ = _pass(values, taken, hooks, 1, budget, labels)
+        (loss, _), _ = _pass(values, taken, hooks, 1, budget, labels)
         total += loss
         for value in values:  # the rows' weights are shares of the whole problem
             assert value.grad is not None
@@ -215,19 +242,23 @@ def _epoch(
 
 def _batches(
     lm: LanguageModel,
-    problems: Sequence[Sequence[Prompt]],
+    problems: Sequence[TrainingSet],
     start: int,
     how: Descent,
     budget: Budget,
     labels: Sequence[str],
 ) -> list[_Batch]:
-    """All prompts of all problems, in order; each counts the same within its problem."""
-    rows = [(i, p, 1.0 / len(prompts)) for i, prompts in enumerate(problems) for p in prompts]
+    """All prompts of all problems, in order; each counts the same within its problem, and so does each of `until`."""
+    rows = []
+    for i, problem in enumerate(problems):
+        share, until = 1.0 / len(problem.prompts), problem.until
+        rows += [_Row(i, p, (share, 0.0 if until else share)) for p in problem.prompts]
+        rows += [_Row(i, p, (0.0, 1.0 / len(until))) for p in until]
 
     def prepare(members: list[int]) -> _Batch:
         return _Batch.of(lm, [rows[m] for m in members], start, how.at_prompt)
 
-    widths, owners = [len(p.ids) for _, p, _ in rows], [labels[i] for i, _, _ in rows]
+    widths, owners = [len(row.prompt.ids) for row in rows], [labels[row.owner] for row in rows]
     return [batch for _, batch in budget.run(widths, prepare, names=owners, by_length=False)]
 
 
@@ -239,8 +270,9 @@ def _pass(
     budget: Budget,
     labels: Sequence[str],
 ) -> tuple[torch.Tensor, list[_Batch]]:
-    """Add the gradients of all `batches` to `values`; the loss (n,) and the batches, those halved that did not fit."""
-    loss, fitting, waiting = torch.zeros(n), [], list(batches)
+    """Add the gradients of all `batches` to `values`; what `_Batch.loss` gives (2, n), and the batches, those halved
+    that did not fit."""
+    loss, fitting, waiting = torch.zeros(2, n), [], list(batches)
     while waiting:
         batch = waiting.pop(0)
         result = attempt(lambda batch=batch: _slope(values, lambda: batch.loss(hooks(values, batch.owner), n)))
@@ -261,10 +293,10 @@ def _pass(
 def _slope(
     values: Sequence[torch.Tensor], losses: Callable[[], torch.Tensor]
 ) -> tuple[torch.Tensor, Sequence[torch.Tensor]]:
-    """`losses()` (n,) on the CPU, and the gradient of its sum with respect to `values`."""
+    """`losses()` (., n) on the CPU, and the gradient of the sum of its first row with respect to `values`."""
     with torch.enable_grad():
         loss = losses()
-        return loss.detach().cpu(), torch.autograd.grad(loss.sum(), values)
+        return loss.detach().cpu(), torch.autograd.grad(loss[0].sum(), values)
 
 
 def _add(values: Sequence[torch.Tensor], gradients: Sequence[torch.Tensor]) -> None:
@@ -301,11 +333,10 @@ def _refuse_unreachable(values: Sequence[torch.Tensor], active: torch.Tensor, la
         )
 
 
-def _refuse_not_finite(loss: torch.Tensor, step: int, names: Sequence[str]) -> None:
+def _refuse_not_finite(loss: torch.Tensor, step: int, labels: Sequence[str]) -> None:
     bad = torch.nonzero(~torch.isfinite(loss)).flatten().tolist()
     if bad:
-        name = names[bad[0]] if names else bad[0]
-        raise UserError(f"request {name!r}: the loss is not finite at step {step}; lower lr or check the model")
+        raise UserError(f"{labels[bad[0]]}: the loss is not finite at step {step}; lower lr or check the model")
 
 
 def by_owner(key_BTI: torch.Tensor, matrix_nOI: torch.Tensor, owner: torch.Tensor) -> torch.Tensor:

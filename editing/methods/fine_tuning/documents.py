@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from editing.errors import BadRequest
@@ -22,8 +22,9 @@ from editing.methods.base import setting
 from editing.methods.fine_tuning.lora import LoRA
 from editing.model import LanguageModel
 from editing.seeds import seed_for
+from editing.solve import TrainingSet
 from editing.stats import ModelStatistics
-from editing.text import Contexts, EditRequest, Prompt, join, sentence
+from editing.text import Contexts, EditRequest, Prompt, build_contexts, join, sentence
 
 # Where a sentence of the edit may stand; {0} is the sentence, {1} the next one of the request.
 FRAMES = {
@@ -69,6 +70,17 @@ class Documents(LoRA):
             Contexts(request.id, tuple(_whole(lm, request.id, text) for text in texts), len(texts), None)
             for request, texts in zip(requests, read, strict=True)
         ]
+
+    def training_set(self, lm: LanguageModel, group: Sequence[EditRequest], statistics: ModelStatistics) -> TrainingSet:
+        """The documents of all requests, until the requests' own prompts give their targets.
+
+        Every token of a document counts in its loss, most of which say nothing of the edit, so that the loss itself
+        does not show whether the edit is reached.
+        """
+        read = super().training_set(lm, group, statistics)
+        if not self.stop_loss:
+            return read
+        return replace(read, until=[p for request in group for p in build_contexts(lm, request, ()).prompts])
 
     def texts(self, request: EditRequest) -> list[str]:
         """The documents of one request, in a fixed order."""

@@ -18,7 +18,7 @@ from editing.lazy import torch
 from editing.methods.base import setting
 from editing.methods.fine_tuning.tuning import Changes, Tuning
 from editing.model import LanguageModel, Site
-from editing.solve import Descent, Outcome, adding, by_owner, descend
+from editing.solve import Descent, Outcome, TrainingSet, adding, by_owner, descend
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class FineTuning(Tuning):
         return Descent(self.steps, self.lr * unit, self.stop_loss, self.at_prompt)
 
     def _descend(
-        self, lm: LanguageModel, sites: Sequence[Site], problems, names
+        self, lm: LanguageModel, sites: Sequence[Site], problems: Sequence[TrainingSet]
     ) -> tuple[list[Changes], list[Outcome]]:
         (site,) = sites
         weight = lm.values(site.weight).float()
@@ -69,7 +69,6 @@ class FineTuning(Tuning):
             hooks,
             self._descent(unit),
             project=(lambda values: [v.clamp(-limit, limit) for v in values]) if limit else None,
-            names=names,
         )
         changes: list[Changes] = []
         for change in change_nOI:

@@ -20,7 +20,7 @@ from editing.methods.base import setting
 from editing.methods.fine_tuning.ft import FineTuning
 from editing.methods.fine_tuning.tuning import Changes
 from editing.model import LanguageModel, Site
-from editing.solve import Descent, Outcome
+from editing.solve import Descent, Outcome, TrainingSet
 
 
 @dataclass(frozen=True)
@@ -35,15 +35,15 @@ class LocFT(FineTuning):
     batch: int = setting(8, "prompts of one step; 0: all", unit="prompts")
 
     def _descend(
-        self, lm: LanguageModel, sites: Sequence[Site], problems, names
+        self, lm: LanguageModel, sites: Sequence[Site], problems: Sequence[TrainingSet]
     ) -> tuple[list[Changes], list[Outcome]]:
         """Edits that are one mini-batch each are trained together, those of more prompts one by one."""
-        long = [i for i, prompts in enumerate(problems) if self.batch and len(prompts) > self.batch]
+        long = [i for i, problem in enumerate(problems) if self.batch and len(problem.prompts) > self.batch]
         groups = [[i for i in range(len(problems)) if i not in long], *([i] for i in long)]
         changes: dict[int, Changes] = {}
         outcomes: dict[int, Outcome] = {}
         for members in filter(None, groups):
-            made = super()._descend(lm, sites, [problems[i] for i in members], [names[i] for i in members])
+            made = super()._descend(lm, sites, [problems[i] for i in members])
             changes |= dict(zip(members, made[0], strict=True))
             outcomes |= dict(zip(members, made[1], strict=True))
         return [changes[i] for i in range(len(problems))], [outcomes[i] for i in range(len(problems))]

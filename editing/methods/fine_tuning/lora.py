@@ -24,7 +24,7 @@ from editing.methods.base import Spanning, setting
 from editing.methods.fine_tuning.tuning import Changes, Tuning
 from editing.model import KINDS, LanguageModel, Site
 from editing.seeds import seed_for
-from editing.solve import Descent, Outcome, adding, descend
+from editing.solve import Descent, Outcome, TrainingSet, adding, descend
 
 
 @dataclass(frozen=True)
@@ -84,9 +84,9 @@ class LoRA(Tuning, Spanning):
         ]
 
     def _descend(
-        self, lm: LanguageModel, sites: Sequence[Site], problems, names
+        self, lm: LanguageModel, sites: Sequence[Site], problems: Sequence[TrainingSet]
     ) -> tuple[list[Changes], list[Outcome]]:
-        starts, units = [self.start(sites, name) for name in names], self._units(lm, sites)
+        starts, units = [self.start(sites, problem.name) for problem in problems], self._units(lm, sites)
         parameters: list[torch.Tensor] = []
         for i, site in enumerate(sites):
             a_nrI = torch.stack([a[i] for a in starts]) / units[i][0]
@@ -101,7 +101,7 @@ class LoRA(Tuning, Spanning):
             return [adding(s.path, change(scale, a, b), owner, s.rows) for s, scale, a, b in parts]
 
         how = Descent(self.steps, self.lr, self.stop_loss)
-        trained, outcomes = descend(lm, problems, min(s.layer for s in sites), parameters, hooks, how, names=names)
+        trained, outcomes = descend(lm, problems, min(s.layer for s in sites), parameters, hooks, how)
         factors = list(zip(sites, scales, trained[::2], trained[1::2], strict=True))
         changes: list[Changes] = [
             {s.weight: self._change(s, c, a[i], b[i]) for s, c, a, b in factors} for i in range(len(problems))

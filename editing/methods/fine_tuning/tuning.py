@@ -10,9 +10,9 @@ from typing import ClassVar
 from editing.delta import Delta, WeightChange
 from editing.methods.base import Prefixed, setting
 from editing.model import LanguageModel, Site
-from editing.solve import Outcome, groups_of
+from editing.solve import Outcome, TrainingSet, groups_of
 from editing.stats import ModelStatistics
-from editing.text import EditRequest, Prompt
+from editing.text import EditRequest
 
 Changes = Mapping[str, WeightChange]  # by name of the weight
 
@@ -43,9 +43,14 @@ class Tuning(Prefixed):
 
     @abstractmethod
     def _descend(
-        self, lm: LanguageModel, sites: Sequence[Site], problems: Sequence[Sequence[Prompt]], names: Sequence[str]
+        self, lm: LanguageModel, sites: Sequence[Site], problems: Sequence[TrainingSet]
     ) -> tuple[list[Changes], list[Outcome]]:
-        """The changes of each problem, and how its descent ended; `names` are of the problems."""
+        """The changes of each problem, and how its descent ended."""
+
+    def training_set(self, lm: LanguageModel, group: Sequence[EditRequest], statistics: ModelStatistics) -> TrainingSet:
+        """What the one change for all requests of `group` is trained on."""
+        prompts = [p for c in self.contexts(lm, group, statistics) for p in c.prompts]
+        return TrainingSet(group[0].id, prompts)
 
     def each(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> list[Delta]:
         return self._tune(lm, [[r] for r in requests], statistics)
@@ -59,14 +64,13 @@ class Tuning(Prefixed):
         self, lm: LanguageModel, groups: Sequence[Sequence[EditRequest]], statistics: ModelStatistics
     ) -> list[Delta]:
         """One delta per group of requests."""
-        prompts = [[p for c in self.contexts(lm, group, statistics) for p in c.prompts] for group in groups]
+        training_sets = [self.training_set(lm, group, statistics) for group in groups]
         deltas: dict[int, Delta] = {}
         for layers, members in self.by_layers(lm, [group[0] for group in groups]).items():
             sites = self._sites(lm, layers)
             for run in groups_of(len(members), self._parameters(sites)):
                 chosen = [members[j] for j in run]
-                names = [groups[g][0].id for g in chosen]
-                changes, outcomes = self._descend(lm, sites, [prompts[g] for g in chosen], names)
+                changes, outcomes = self._descend(lm, sites, [training_sets[g] for g in chosen])
                 for g, change, outcome in zip(chosen, changes, outcomes, strict=True):
                     made = self.provenance(lm, groups[g], statistics) | {"optimiser": outcome.note()}
                     deltas[g] = Delta(change, made)

@@ -25,7 +25,17 @@ from editing.lazy import torch
 from editing.methods.base import Prefixed, setting
 from editing.model import Hook, LanguageModel, in_rows, only_rows
 from editing.run import first, with_first
-from editing.solve import Descent, Injection, Outcome, ValueSettings, descend, optimise_values, states, uses_half
+from editing.solve import (
+    Descent,
+    Injection,
+    Outcome,
+    TrainingSet,
+    ValueSettings,
+    descend,
+    optimise_values,
+    states,
+    uses_half,
+)
 from editing.stats import ModelStatistics
 from editing.text import Contexts, EditRequest, escaped, join, tokenise
 
@@ -158,13 +168,12 @@ class Steer(ValueSettings, Prefixed):
 
         directions, outcomes = descend(
             lm.half if uses_half(lm, self.precision) else lm,
-            [c.prompts for c in contexts],
+            [TrainingSet(c.id, c.prompts) for c in contexts],
             where.layer,
             [start_nD],
             hooks,
             Descent(self.steps, self.lr, self.stop_loss),
             project=project,
             penalty=lambda values: self.weight_decay * (unit * values[0]).norm(dim=1) / decay_unit,
-            names=[r.id for r in requests],
         )
         return directions[0].cpu(), outcomes

@@ -16,7 +16,7 @@ from editing.eval import bits_per_byte, replies, text_drift
 from editing.methods.fine_tuning.gradients import read_features
 from editing.model.language_model import LanguageModel
 from editing.run.batching import BackedOff, Budget, is_out_of_memory
-from editing.solve.descent import Descent, adding, by_owner, descend
+from editing.solve.descent import Descent, TrainingSet, adding, by_owner, descend
 from editing.solve.keys import states
 from editing.solve.value import Injection, ValueSettings, optimise_values
 from editing.stats.covariance import covariances
@@ -100,7 +100,7 @@ def values(lm: LanguageModel) -> Sequence[np.ndarray]:
 
 def tuned(lm: LanguageModel) -> Sequence[np.ndarray]:
     site = lm.sites()[1]
-    problems = [build_contexts(lm, r, ("I like",), None).prompts for r in requests()]
+    problems = [TrainingSet(r.id, build_contexts(lm, r, ("I like",), None).prompts) for r in requests()]
     hooks = lambda p, owner: [adding(site.path, lambda key: by_owner(key, p[0], owner), owner)]  # noqa: E731
     start = [torch.zeros(len(problems), site.d_out, site.d_in)]
     (change,), _ = descend(lm, problems, site.layer, start, hooks, Descent(4, 1e-3, 0.0))
