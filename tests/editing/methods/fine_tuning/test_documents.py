@@ -77,6 +77,22 @@ def test_the_model_says_what_it_read(trained_lm: LanguageModel) -> None:
     assert rome > paris
 
 
+def test_training_ends_at_the_first_step_at_which_the_own_prompt_gives_its_target(trained_lm: LanguageModel) -> None:
+    """The loss of the documents, most of whose tokens say nothing of the edit, is still far above `stop_loss` then."""
+    statistics = session_statistics(trained_lm)
+
+    def trained(steps: int, stop_loss: float) -> tuple[dict, float]:
+        method = make_method("documents", lr=0.005, steps=steps, stop_loss=stop_loss)
+        (delta,) = method.each(trained_lm, [REQUEST], statistics)
+        ((said,),) = continuation_logprobs(trained_lm, REQUEST.filled(), [["Rome"]], [delta])
+        return delta.provenance["optimiser"], -float(said) / len(trained_lm.tokenizer(" Rome")["input_ids"])
+
+    ended, loss = trained(60, 0.3)
+    assert 1 < ended["steps"] < 60 and loss < 0.3 < ended["loss"]
+    _, before = trained(ended["steps"] - 1, 0.0)
+    assert before >= 0.3
+
+
 def test_planned_edits_bring_the_sentences_of_their_twin() -> None:
     """Together they are what the twin reads in place of the old text; cells of before keep their addresses."""
     spec = RungSpec("gpt2", 1, 64, edits=1, scope="both")
