@@ -313,9 +313,10 @@ def _attribution(prepared: Prepared, noisy: tuple, puts: Iterable[tuple], column
     kept: dict[int, torch.Tensor] = {}
 
     def keep(layer: int) -> Hook:
-        def hook(module: torch.nn.Module, args: tuple, output: object) -> None:
+        def hook(module: torch.nn.Module, args: tuple, output: object) -> object:
             kept[layer] = first(output)
             kept[layer].retain_grad()
+            return with_first(output, kept[layer])  # where a text is reread, `output` is a slice made for this hook
 
         return lm.layout.blocks[layer], hook
 

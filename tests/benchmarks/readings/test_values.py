@@ -157,6 +157,21 @@ def test_a_restored_state_equals_a_plain_run_with_hooks() -> None:
         assert trace.effects["mlp_effect", "none"][row, layer, token] == pytest.approx(restored - spoilt, abs=1e-5)
 
 
+@pytest.mark.parametrize("family", ["llama", "lfm2"])
+def test_attribution_is_the_effect_of_little_noise(family: str) -> None:
+    """To first order, in models whose blocks hold more than keys and values too."""
+    lm = tiny_lm(family)
+    texts = ("The capital of France is", "The dairy food made from milk curds is called the")
+    prompts = [fitting(lm, text, "", "last", " Paris") for text in texts]
+    reading = make_reading("tracing", draws=1, noise=0.01, layers=0)
+    trace = reading.trace_prompts(lm, prompts, [(1, 3), (2, 5)], [[0, 1], [1, 2]])
+    for control in ("none", "other_noise"):
+        effect = trace.effects["indirect_effect", control] / trace.noisy[:, None, None]
+        attribution = trace.effects["attribution", control]
+        assert np.abs(attribution).max() > 1e-3
+        np.testing.assert_allclose(attribution, effect, atol=0.05 * np.abs(attribution).max())
+
+
 def test_restoring_every_subject_token_at_the_embedding_restores_the_answer() -> None:
     """A subject of one token: its clean embedding back is the clean run."""
     trace = make_reading("tracing", draws=1).trace(source(), source().best_wording("home", "en")[:4])
