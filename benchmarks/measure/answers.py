@@ -152,6 +152,7 @@ def measure(
     deltas: Sequence[Delta] = (),
     of: Sequence[int] | None = None,
     new_tokens: int | None = None,
+    among: Sequence[Case] = (),
 ) -> tuple[tuple[Answer | None, ...], ...]:
     """Ask every probe of every case, many edits in one pass.
 
@@ -161,6 +162,8 @@ def measure(
         deltas: the edits. Empty: the model as it stands.
         of: per case, the index of the delta it is evaluated under; default, delta i for case i.
         new_tokens: length of the greedy continuations; default, as long as the longest answer needs; 0 leaves them out.
+        among: the cases whose references weigh the words of `reference_score`; default, `cases`. Scores of calls with
+            some of the cases each are comparable where all calls are given the same.
 
     Returns:
         Per case, per probe, the answer; None for `drift`, see `measure_drift`.
@@ -190,7 +193,7 @@ def measure(
         key: Answer(r.logp, r.text if new_tokens else None, r.tokens, r.forced)
         for key, r in zip(questions, said, strict=True)
     }
-    written = _measure_writing(lm, cases, deltas, of)
+    written = _measure_writing(lm, cases, deltas, of, among or cases)
     return tuple(
         tuple(
             written.get((row, p.prompt, p.reference)) if p.kind in WRITTEN else answers.get(_question(row, p, later))
@@ -214,7 +217,7 @@ def _with_later_training(
 
 
 def _measure_writing(
-    lm: LanguageModel, cases: Sequence[Case], deltas: Sequence[Delta], of: Sequence[int]
+    lm: LanguageModel, cases: Sequence[Case], deltas: Sequence[Delta], of: Sequence[int], among: Sequence[Case]
 ) -> dict[tuple[int, str, str], Answer]:
     """(delta, prompt, reference) -> the text that this prompt begins, for the probes whose answer is a text."""
     questions = list(
@@ -227,7 +230,7 @@ def _measure_writing(
     )
     prompts, rows = [prompt for _, prompt, _ in questions], [row for row, _, _ in questions]
     written = greedy(lm, prompts, FLUENCY_TOKENS, deltas, rows)
-    frequencies = inverse_frequencies(reference for _, _, reference in questions if reference)
+    frequencies = inverse_frequencies(p.reference for case in among for p in case.probes if p.reference)
     answers = {}
     for key, more in zip(questions, written, strict=True):
         text, reference = key[1] + more, key[2]

@@ -218,7 +218,8 @@ def _dosed_records(
         dosed = [Delta(delta.factors, context=delta.context) for delta in dosed]
     began = time.perf_counter()
     with loaded.watch("evaluation"):
-        answers = measure(answering, repeated, [base.priors[i] for i, _ in versions], dosed, new_tokens=new_tokens)
+        priors = [base.priors[i] for i, _ in versions]
+        answers = measure(answering, repeated, priors, dosed, new_tokens=new_tokens, among=cases)
         drifts = measure_drift(answering, repeated, dosed)
     seconds = (time.perf_counter() - began) / len(versions)
     norms = {i: deltas[i].relative_norm(lm) for i in chosen}

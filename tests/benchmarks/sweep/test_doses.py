@@ -11,7 +11,10 @@ import pandas as pd
 import pytest
 
 from benchmarks.cases import Probe
+from benchmarks.datasets import read_cases
 from benchmarks.ladders.ladder import Rung
+from benchmarks.sweep.cell import Cell
+from benchmarks.sweep.cell_work import cell_records, load_rung
 from benchmarks.sweep.extension import chain_of
 from benchmarks.sweep.planning.plan import DOSES, Choices, Edits, Plan, Split
 from benchmarks.sweep.pools import pools, without_dev_subjects
@@ -20,7 +23,8 @@ from benchmarks.sweep.search.place import Place, places
 from benchmarks.sweep.search.races import FINALISTS, Race, doubling
 from benchmarks.sweep.search.search_points import Point
 from editing.errors import BadData, BadRequest
-from editing.files import digest
+from editing.files import canonical, digest
+from editing.methods import make_method
 from tests.benchmarks.sweep.walk import follow
 from tests.benchmarks.tiny import World, world
 from valley.rows.schema import VOLATILE, read_run
@@ -95,6 +99,24 @@ class TestDoses:
         )
         assert len(alone) > 0
         pd.testing.assert_frame_equal(alone.reset_index(drop=True), together.reset_index(drop=True), atol=1e-4)
+
+    def test_an_edit_of_no_size_leaves_the_likeness_to_reference_texts(self, tiny: World) -> None:
+        """However few cases are measured at a time, their words weigh what they weigh before the edits."""
+        loaded = load_rung(tiny.model, "cpu", "identity", 0, quiet=True)
+        cases = read_cases(f"fact_file:{tiny.facts}", "fact", 3, 0).cases
+        texts = ("The city of Rome", "The old city of Lima and the people of Lima", "People of France speak French")
+        cases = [
+            replace(case, probes=(case.probes[0], Probe("fluency", f"The city of {case.subject}", reference=text)))
+            for case, text in zip(cases, texts, strict=True)
+        ]
+        settings = canonical(make_method("ft_l", site="mlp", steps=2).settings())
+        cell = Cell(
+            "two-layers", "two", 0, tiny.model, "ft_l", settings, "fact", "", 0, "identity", "", doses="[0,1,2]"
+        )
+        rows = [row for row in cell_records(cell, cases, loaded) if row["probe"] == "fluency" and row["dose"] == 0]
+        assert len(rows) == 3 and all(row["text_before"] == row["text_after"] for row in rows)
+        before, after = ([row[f"reference_score_{when}"] for row in rows] for when in ("before", "after"))
+        assert after == before and min(before) > 0
 
     def test_what_has_no_dose_is_measured_as_it_is(self, tiny: World) -> None:
         plan = plan_of(tiny, methods=("ike", "grace", "rome"), axes=(("ike", ()), ("grace", ()), ("rome", ())))
