@@ -51,7 +51,7 @@ class Interchange(Reading):
         "isolation": "share of swaps after which the other attributes are unchanged",
     }
 
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4  # before, the first questions of the material were the base prompts
 
     layers: int = 4
     ends: bool = setting(False, "whether the ends of the layers are read in models of more than 8 blocks too")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import cycle, islice
 
 import numpy as np
 
@@ -47,7 +48,8 @@ def draw_swaps(
     count: int,
     rng: np.random.Generator,
 ) -> list[Swap]:
-    """Up to `count` swaps that should move the attribute, and as many that should leave others, among `entities`.
+    """Up to `count` swaps that should move the attribute, and as many that should leave others, among `entities`. Their
+    base prompts are drawn from all questions; none comes twice before each has come once.
 
     Args:
         way: languages of the source prompts and of the base prompts.
@@ -67,8 +69,8 @@ def draw_swaps(
     own = {q.entity: q.answer for q in source.material.questions if q.relation == relation}
     out = []
     for pool, moves in ((of_relation, True), (of_others, False)):
-        for number in range(count if pool else 0):
-            base = pool[int(rng.integers(len(pool)))] if number >= len(pool) else pool[number]
+        # A random order: questions stand attribute by attribute, and the first `count` would be about few of them.
+        for base in islice(cycle(rng.permutation(pool).tolist()), count):
             question = source.question(base)
             answer = own.get(question.entity)
             # A source with the same attribute would move nothing, and one of another kind has other attributes.

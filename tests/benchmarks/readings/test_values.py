@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +14,15 @@ from benchmarks.readings import make_reading
 from benchmarks.readings.interchange import Interchange, _Swaps
 from benchmarks.readings.interference import mean_squared_cosine, off_diagonal_mean
 from benchmarks.readings.linearity import affine_maps
-from benchmarks.readings.prompts import Prepared, answer_scores, block_states, read_out
+from benchmarks.readings.prompts import (
+    Material,
+    Prepared,
+    Question,
+    ReadingInput,
+    answer_scores,
+    block_states,
+    read_out,
+)
 from benchmarks.readings.prompts.linear_maps import fit_classes, most_telling, predict
 from benchmarks.readings.prompts.rotations import (
     Training,
@@ -239,6 +248,22 @@ def test_swaps_ask_for_what_the_source_entity_has() -> None:
             assert base.relation == "colour" and base.answer != swap.answer and swap.target != base.target
         else:
             assert base.relation == "home" and swap.target == base.target
+
+
+def test_swaps_are_about_every_other_attribute() -> None:
+    """More questions than swaps, attribute by attribute and wording by wording, as a file has them."""
+    entities = [f"city {i}" for i in range(12)]
+    questions = tuple(
+        Question(name, "city", f"attribute {r}", f"{r}-{i % 5}", "en", wording, "{} is", name, f"{r}-{i % 5}")
+        for r in range(6) for wording in range(3) for i, name in enumerate(entities)
+    )  # fmt: skip
+    src = ReadingInput(source().lm, Material("cities", ("en",), questions), source().statistics)
+    src.__dict__["right"] = np.ones(len(questions), bool)  # a cached property, which would ask the model
+    swaps = draw_swaps(src, "attribute 0", entities, ("en", "en"), 64, np.random.default_rng(0))
+    asked = Counter(questions[swap.base].relation for swap in swaps if not swap.moves)
+    assert len(asked) == 5 and min(asked.values()) >= 5 and sum(asked.values()) == 64
+    moved = Counter(swap.base for swap in swaps if swap.moves)
+    assert len(moved) == 36 and sorted(moved.values()) == [1] * 8 + [2] * 28, "36 questions, then 28 of them again"
 
 
 def test_the_search_ends_with_the_first_pass_that_is_good_enough() -> None:
