@@ -6,7 +6,7 @@ import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import inf
+from math import inf, isnan
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +27,15 @@ DRAWS = 1000  # of the bootstrap over cases
 
 @dataclass(frozen=True)
 class Choice:
-    """One setting of one method at one dose, on the known test cases of a kind of edit.
+    """One setting of one method at one dose, on the test cases of a kind of edit.
 
     Attributes:
         settings: those that differ from the method's defaults, and those that `edit` would otherwise add. site, lookup:
             of the edits. layer: number of the last edited block; None for a method that edits none.
         close: whether the best choice of the kind is not surely better on the same cases (the 95% interval of the
             difference holds 0).
-        score, low, high: harmonic mean of generalisation and specificity, with its 95% interval over cases. n: cases.
+        score, low, high: harmonic mean of generalisation and specificity, with its 95% interval over cases. n: cases
+            with a value, the known ones where these have a score.
     """
 
     kind: str
@@ -72,15 +73,18 @@ def choices(rows: pd.DataFrame, seed: int = 0) -> list[Choice]:
     test = rows[(rows["split"] == "test") & (rows["error"] == "")]
     measured = []
     for (kind, method, settings, dose), part in test.groupby(["edit_kind", "method", "settings", "dose"], sort=False):
-        point = judge_setting(part)
-        if point.score != point.score:
+        judged = part[part["known"].fillna(False).astype(bool)]
+        point = judge_setting(judged)
+        if isnan(point.score):
+            judged, point = part, judge_setting(part)
+        if isnan(point.score):
             continue
-        known = part[part["known"].fillna(False).astype(bool)]
-        drawn = scores_drawn(known if point.known else part, seed) * (not point.gated)
+        drawn = scores_drawn(judged, seed) * (not point.gated)
         low, high = np.nanquantile(drawn, (0.025, 0.975))
-        n = point.known or len(part[["dataset", "case"]].drop_duplicates())
+        edited = judged.dropna(subset=["value"])  # the row of a case that was not edited names no place
+        n = len(edited[["dataset", "case"]].drop_duplicates())
         changed = settings_stated(str(kind), str(method), str(settings))
-        layers, row = int(part["n_layers"].iloc[0]), known.iloc[0] if len(known) else part.iloc[0]
+        layers, row = int(part["n_layers"].iloc[0]), edited.iloc[0]
         layer = int(row["depth"] * layers) if row["site"] in LAYERED else None
         one = Choice(
             str(kind), str(method), changed, str(row["site"]), str(row["lookup"]), layer, layers, float(str(dose)),

@@ -261,6 +261,18 @@ def test_the_choice_is_the_best_setting_and_dose_on_known_cases(tmp_path: Path) 
             read_choice(tmp_path / "bad.toml", "fact")
 
 
+def test_a_known_case_that_could_not_be_edited_takes_no_part() -> None:
+    """Its row stands first and names no place. Where nothing known could be edited, the other cases are the score's."""
+    table = rows()
+    lost = {"case": "lost", "probe": "efficacy", "value": nan, "site": "", "lookup": "", "depth": nan}
+    table = pd.concat([table.groupby("dose").head(1).assign(known=True, **lost), table], ignore_index=True)
+    chosen = best(choices(table))["fact"]
+    assert (chosen.site, chosen.lookup, chosen.layer, chosen.n) == ("mlp", "last", 1, 11)
+    assert chosen.score == pytest.approx(0.8)
+    chosen = best(choices(table.assign(known=table["case"] == "lost")))["fact"]
+    assert (chosen.site, chosen.layer, chosen.n) == ("mlp", 1, 12) and chosen.low <= chosen.score <= chosen.high
+
+
 def test_a_setting_that_loses_on_every_case_is_not_as_good_within_error() -> None:
     """Cases differ by much more than the settings do, so the intervals overlap."""
     table = rows()
