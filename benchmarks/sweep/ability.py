@@ -38,14 +38,14 @@ def measure_ability(plan: Plan, out: Path, tasks: Sequence[str], limit: int | No
     Raises:
         BadRequest: the harness is missing, or has no such task.
     """
-    rows = read_run(out, [*GROUP, "case", "error"])
+    rows = read_run(out, [*GROUP, "case", "error", "edit_norm"])
     rows = rows[(rows["error"] == "") & (rows["method"] != "")]
     path = out / TABLE
     table = pd.read_csv(path, keep_default_na=False) if path.is_file() else pd.DataFrame(columns=[*GROUP, "task"])
     for (rung, model), part in rows.groupby(["rung", "model"], sort=False):
         lm = open_model(str(model), device)
-        settings_run = part[GROUP[2:]].drop_duplicates().itertuples(index=False, name=None)
-        for method, settings, kind, dataset, seed in [(UNEDITED, "{}", "", "", 0), *settings_run]:
+        edited = edited_cases(part)
+        for method, settings, kind, dataset, seed in [(UNEDITED, "{}", "", "", 0), *edited]:
             key = {"rung": rung, "model": model, "method": method, "settings": settings}
             key |= {"edit_kind": kind, "dataset": dataset, "run_seed": seed}
             if set(tasks) <= set(_there(table, key)):
@@ -53,13 +53,8 @@ def measure_ability(plan: Plan, out: Path, tasks: Sequence[str], limit: int | No
             if method == UNEDITED:
                 records, n = harness_scores(lm, tasks, limit), 0
             else:
-                same = (part[GROUP[2:]] == [key[name] for name in GROUP[2:]]).all(axis=1)
-                edited = set(part.loc[same, "case"])
-                cases = [
-                    case
-                    for case in read_cases(for_model(str(dataset), str(model)), kind, None, seed).cases
-                    if case.id in edited
-                ]
+                every = read_cases(for_model(str(dataset), str(model)), kind, None, seed).cases
+                cases = [case for case in every if case.id in edited[method, settings, kind, dataset, seed]]
                 requests = [case.request for case in in_chat(lm, cases, plan.chat or "")]
                 editor, n = make_method(method, **json.loads(settings)), len(requests)
                 delta = editor(lm, requests, statistics_of(lm, seed, plan.corpus))
@@ -69,6 +64,13 @@ def measure_ability(plan: Plan, out: Path, tasks: Sequence[str], limit: int | No
             table = pd.concat([table, pd.DataFrame(named)], ignore_index=True)
             write_whole(path, table.to_csv(index=False, lineterminator="\n").encode())
     return table
+
+
+def edited_cases(rows: pd.DataFrame) -> dict[tuple, set[str]]:
+    """The last five of GROUP -> ids of the cases that were edited, of the rows of one model. A case that the run left
+    out has a row too, but no size of its edit."""
+    edited = rows[rows["edit_norm"].notna()]
+    return {key: set(ids) for key, ids in edited.groupby(GROUP[2:], sort=False)["case"]}
 
 
 def _there(table: pd.DataFrame, key: dict) -> list[str]:
