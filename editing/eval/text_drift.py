@@ -14,6 +14,7 @@ from editing.eval.versions import last_logits
 from editing.lazy import torch
 from editing.model import LanguageModel
 from editing.run import Budget
+from editing.text import character_spans
 
 
 def text_drift(
@@ -23,7 +24,7 @@ def text_drift(
 
     Returns:
         (n_deltas, n_texts) mean KL(base || edited) per token in nats, and (n_deltas, n_texts) bits per byte of the
-        edited model.
+        edited model, over the bytes that are read.
     """
     divergence, bits = np.zeros((len(deltas), len(texts))), np.zeros((len(deltas), len(texts)))
     budget = Budget(lm.batch_tokens(batch_tokens), "measuring drift")
@@ -48,8 +49,14 @@ def text_drift(
             ((_, base),) = budget.run([len(plain)], unedited)
             widths = [max(len(v), batch_tokens * scored // LOGIT_ROWS) for v in versions]
             for rows, (kl, nats) in budget.run(widths, lambda rows, base=base: compare(rows, base)):
-                divergence[rows, t], bits[rows, t] = kl, nats / math.log(2) / len(text.encode())
+                divergence[rows, t], bits[rows, t] = kl, nats / math.log(2) / _bytes_read(lm, text)
     return divergence, bits
+
+
+def _bytes_read(lm: LanguageModel, text: str) -> int:
+    """UTF-8 bytes of `text`, without what is longer than the model's context."""
+    room, spans = lm.max_length - len(lm.prefix_ids), character_spans(lm, text)
+    return len((text if len(spans) <= room else text[: spans[room - 1][1]]).encode())
 
 
 def _behind(lm: LanguageModel, context: str, text: str) -> list[int]:

@@ -78,6 +78,20 @@ def test_one_pass_equals_one_by_one(family: str) -> None:
     assert moved > 0.1 and hash_weights(lm.module) == before
 
 
+def test_bits_of_a_text_that_is_cut_are_over_the_bytes_that_are_read() -> None:
+    lm = tiny_lm("gpt2")
+    text = "The quiet river runs through the old town, and nobody minds. " * 12 + "é" * 99
+    read = lm.encode(text)[: lm.max_length]
+    begins = lm.tokenizer.decode(read[len(lm.prefix_ids) :])
+    assert text.startswith(begins) and len(begins) < len(text)
+    with torch.no_grad():
+        log_p = lm.module(input_ids=torch.tensor([read])).logits[0].log_softmax(-1)
+    nats = -sum(float(log_p[i, token]) for i, token in enumerate(read[1:]))
+    assert lm.prefix_ids  # so that every token of the text is predicted
+    _, bits = text_drift(lm, [text], [Delta({})])
+    assert bits[0, 0] == pytest.approx(nats / math.log(2) / len(begins.encode()), rel=1e-4)
+
+
 def slow_greedy(lm: LanguageModel, prompt: str, count: int) -> str:
     ids = lm.encode(prompt)
     begin = len(ids)
