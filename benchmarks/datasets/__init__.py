@@ -7,6 +7,7 @@ from benchmarks.datasets.concept_check import count_concepts, format_concepts
 from benchmarks.datasets.ours.concept_suite import differing, distant, edited_rank, rename_case, retarget_case
 from benchmarks.datasets.ours.erasures import erase_case
 from benchmarks.datasets.probes_on_request import with_requested
+from benchmarks.datasets.reading.names import mentions
 from benchmarks.datasets.registry import (
     account,
     build_cases,
@@ -39,6 +40,7 @@ __all__ = [
     "format_concepts",
     "format_show",
     "kinds_of",
+    "mentions",
     "read_cases",
     "rename_case",
     "retarget_case",

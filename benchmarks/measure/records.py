@@ -10,9 +10,9 @@ from math import exp, isfinite, nan
 import numpy as np
 
 from benchmarks.cases import WRITTEN, Case, Probe
+from benchmarks.datasets import mentions
 from benchmarks.measure.answers import Answer, Drift
 from benchmarks.measure.fluency import ngram_entropy
-from editing.text import unspaced
 
 # exp(-KL/TAU) with TAU of one nat per token (our choice): the score is then exactly the geometric mean, over tokens the
 # unedited model draws, of their probability after the edit relative to before. A KL of .05 nats costs a twentieth.
@@ -77,13 +77,9 @@ def _question(index: int, p: Probe) -> dict:
 
 
 def begins_with(text: str, answers: Iterable[str]) -> bool:
-    """Whether free-running `text` begins with one of `answers`, up to case, blanks and Unicode form, ending a word."""
+    """Whether free-running `text` begins with the words of one of `answers`, up to case, blanks and Unicode form."""
     text = _normal(text)
-    return any(
-        text.startswith(a) and not (a[-1].isalnum() and text[len(a) : len(a) + 1].isalnum())
-        for a in map(_normal, answers)
-        if a
-    )
+    return any(begin == 0 for a in answers for begin, _ in mentions(text, _normal(a))[:1])
 
 
 def _normal(text: str) -> str:
@@ -117,18 +113,18 @@ def _long_form_record(p: Probe, before: Answer, now: Answer) -> dict:
     record: dict = {"answer": answer, "old": old, "text_before": before.text, "text_after": now.text}
     for when in ("before", "after"):
         text = record[f"text_{when}"].removeprefix(p.prompt)
-        new, kept = mentions(text, answer), mentions(text, old)
+        new, kept = count_mentions(text, answer, old), count_mentions(text, old, answer)
         record[f"hit_{when}"] = new / (new + kept) if new + kept else nan
     value = record["hit_after"]
     return record | ({"value": value} if value == value else {"value": nan, "reason": NEITHER})
 
 
-def mentions(text: str, name: str) -> int:
-    """How often `text` holds `name` as words of its own; in scripts without blanks, as it stands."""
-    pattern = re.escape(_normal(name))
-    if not unspaced(name):
-        pattern = rf"(?<!\w){pattern}(?!\w)"
-    return len(re.findall(pattern, _normal(text)))
+def count_mentions(text: str, name: str, other: str) -> int:
+    """How often `text` holds the words of `name`, up to case, blanks and Unicode form, where they are no part of the
+    longer name `other`: "New York City" does not mention "New York"."""
+    text, name, other = map(_normal, (text, name, other))
+    longer = mentions(text, other) if len(other) > len(name) else []
+    return sum(not any(a <= begin and end <= b for a, b in longer) for begin, end in mentions(text, name))
 
 
 def _candidate_record(p: Probe, before: Answer, prior: np.ndarray, now: Answer) -> dict:

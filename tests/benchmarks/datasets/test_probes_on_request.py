@@ -11,7 +11,7 @@ from benchmarks.cases import Case, Probe, case_record, cases_digest
 from benchmarks.datasets.probes_on_request import with_requested, wordings
 from benchmarks.datasets.registry import build_cases
 from benchmarks.measure.answers import Answer
-from benchmarks.measure.records import NEITHER, mentions, probe_rows
+from benchmarks.measure.records import NEITHER, count_mentions, probe_rows
 from benchmarks.sweep.planning.plan import Plan
 from editing.errors import BadRequest
 from editing.text.requests import EditRequest
@@ -118,7 +118,23 @@ def test_mentions_by_hand() -> None:
         assert records(probe, answer(text=""), None, Answer(np.zeros(0), probe.prompt + text))["value"] == value
     row = records(probe, answer(text=""), None, Answer(np.zeros(0), probe.prompt + " nothing"))
     assert np.isnan(row["value"]) and row["reason"] == NEITHER
-    assert mentions("法国的首都是罗马，罗马很大", "罗马") == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "other", "count"),
+    [
+        ("法国的首都是罗马，罗马很大", "罗马", "巴黎", 2),
+        ("It is New York City.", "New York", "New York City", 0),
+        ("It is New York City.", "New York City", "New York", 1),
+        ("New York, once called new york city", "New York", "New York City", 1),
+        ("東京都は広い", "京都", "東京都", 0),
+        ("京都と東京都", "京都", "東京都", 1),
+        ("दिल्ली है", "दिल", "मुंबई", 0),
+        ("Rome", "Rome", "rome", 1),
+    ],
+)
+def test_mentions_of_a_name_are_not_those_of_a_longer_one(text: str, name: str, other: str, count: int) -> None:
+    assert count_mentions(text, name, other) == count
 
 
 def test_a_plan_names_them_and_old_plans_keep_their_hash() -> None:

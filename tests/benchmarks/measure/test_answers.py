@@ -216,6 +216,15 @@ def test_drift_is_the_geometric_mean_of_probability_ratios(lm: LanguageModel) ->
         (" Ville Lumi\u00e8re", ["Paris", "Ville Lumie\u0300re"], True),
         ("", ["Paris"], False),
         ("Paris", [], False),
+        ("北京是中国的首都。", ["北京"], True),
+        ("東京です", ["東京"], True),
+        ("กรุงเทพเป็นเมือง", ["กรุงเทพ"], True),
+        ("Romeは", ["Rome"], True),
+        ("दिल्ली है", ["दिल्ली"], True),
+        ("दिल्ली है", ["दिल"], False),
+        ("กรุงเทพ์", ["กรุงเทพ"], False),
+        ("파리는 도시", ["파리"], True),
+        ("", [""], False),
     ],
 )
 def test_free_text_begins_with_an_answer(text: str, answers: list[str], expected: bool) -> None:
