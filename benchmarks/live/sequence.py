@@ -20,7 +20,7 @@ import numpy as np
 
 from benchmarks.cases import Case
 from benchmarks.datasets import build_cases
-from benchmarks.measure import drift_texts, measure, measure_base, open_model, own_wordings, statistics_of
+from benchmarks.measure import drift_texts, measure, measure_base, open_model, own_wordings, picked, statistics_of
 from benchmarks.pictures import heading, lines_of, write_png
 from benchmarks.provenance import CODE_SCHEMA, commit, versions
 from editing.errors import BadData, BadRequest, UserError
@@ -163,8 +163,8 @@ class _Checkpoints:
         for case, prior, answers in zip(cases, priors, measure(self.lm, cases, priors, new_tokens=0), strict=True):
             for probe, habit, answer in zip(case.probes, prior, answers, strict=True):
                 if probe.kind in scores and habit is not None and answer is not None:
-                    given = int(np.argmax(answer.logp - habit))
-                    hits[scores[probe.kind]].append(given == (probe.old if keep else probe.answer))
+                    given, right = picked(answer.logp - habit), probe.old if keep else probe.answer
+                    hits[scores[probe.kind]].append(given is not None and given == right)
         self.rows.extend({"edits": done, "score": name, **_wilson(sum(h), len(h))} for name, h in hits.items() if h)
 
     def _bits(self, lm: LanguageModel, done: int) -> None:

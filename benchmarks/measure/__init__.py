@@ -1,6 +1,15 @@
 """What a model answers before and after an edit, as records of the rows table."""
 
-from benchmarks.measure.answers import PRIOR_WEIGHT, Answer, Base, measure, measure_base, measure_drift, own_wordings
+from benchmarks.measure.answers import (
+    PRIOR_WEIGHT,
+    Answer,
+    Base,
+    measure,
+    measure_base,
+    measure_drift,
+    own_wordings,
+    picked,
+)
 from benchmarks.measure.fitting import Fitting, fit
 from benchmarks.measure.harness import harness_scores, refuse_without_harness
 from benchmarks.measure.judge import format_judged, judge_run
@@ -33,6 +42,7 @@ __all__ = [
     "measure_drift",
     "open_model",
     "own_wordings",
+    "picked",
     "planned",
     "probe_rows",
     "refuse_without_harness",

@@ -101,6 +101,12 @@ def measure_base(lm: LanguageModel, cases: Sequence[Case], new_tokens: int | Non
     return Base(answers, priors, known, new_tokens)
 
 
+def picked(scores: np.ndarray) -> int | None:
+    """The candidate with the highest of its `scores` (m,); None where one is not a finite number, since numpy would
+    name the first of those."""
+    return int(np.argmax(scores)) if np.isfinite(scores).all() else None
+
+
 def _is_choice(p: Probe) -> bool:
     """Whether the probe is a choice among candidates."""
     return bool(p.candidates) and p.kind not in WRITTEN
@@ -134,7 +140,7 @@ def _judged(
     n = len(case.probes)
     right = iter(
         [
-            a is not None and q is not None and int(np.argmax(a.logp - q)) == p.answer
+            a is not None and q is not None and picked(a.logp - q) == p.answer
             for p, a, q in zip(complete.probes[n:], said[n:], priors[n:], strict=True)
         ]
     )
@@ -279,7 +285,7 @@ def own_wordings(case: Case) -> Case:
 def _known(case: Case, answers: Sequence[Answer | None], priors: Sequence[np.ndarray | None]) -> bool | None:
     """At least two thirds of the case's own prompts, in the request's language, answered with `old`."""
     hits = [
-        int(np.argmax(a.logp - q)) == p.old
+        picked(a.logp - q) == p.old
         for p, a, q in zip(case.probes, answers, priors, strict=True)
         if p.kind in ("efficacy", "paraphrase") and p.lang == case.request.lang and p.old is not None
         if a is not None and q is not None

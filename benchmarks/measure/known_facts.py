@@ -17,7 +17,7 @@ import numpy as np
 
 from benchmarks.cases import Probe
 from benchmarks.datasets import ask, turns
-from benchmarks.measure.answers import KNOWN_SHARE, PRIOR_WEIGHT, choice_priors
+from benchmarks.measure.answers import KNOWN_SHARE, PRIOR_WEIGHT, choice_priors, picked
 from benchmarks.measure.stored_base import stored_table
 from benchmarks.measure.strength import kept
 from benchmarks.world import knowledge
@@ -74,7 +74,7 @@ def _share(lm: LanguageModel, facts: list[list[Probe]]) -> float:
     priors = choice_priors(lm, probes)
     races = [Race(prior) for prior in priors]  # only the winner matters
     said = replies(lm, [p.prompt for p in probes], [p.candidates for p in probes], races=races)
-    right = [int(np.argmax(r.logp - q)) == p.answer for p, r, q in zip(probes, said, priors, strict=True)]
+    right = [picked(r.logp - q) == p.answer for p, r, q in zip(probes, said, priors, strict=True)]
     hits = np.array(right).reshape(len(facts), -1).sum(1)
     return float((hits >= KNOWN_SHARE * SENTENCES).mean())
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from benchmarks.cases import WRITTEN, Case, Probe
 from benchmarks.datasets import mentions
-from benchmarks.measure.answers import Answer, Drift
+from benchmarks.measure.answers import Answer, Drift, picked
 from benchmarks.measure.fluency import ngram_entropy
 
 # exp(-KL/TAU) with TAU of one nat per token (our choice): the score is then exactly the geometric mean, over tokens the
@@ -139,12 +139,11 @@ def _candidate_record(p: Probe, before: Answer, prior: np.ndarray, now: Answer) 
     picks = {}
     for when, said in (("before", before), ("after", now)):
         score = said.logp - prior
-        finite = bool(np.isfinite(score).all())
-        picks[when] = int(np.argmax(score)) if finite else None
+        pick = picks[when] = picked(score)
         record |= {
-            f"pick_{when}": p.candidates[picks[when]] if finite else "",
-            f"hit_{when}": _hit(p, picks[when]),
-            f"margin_{when}": _margin(p, score) if finite else nan,
+            f"pick_{when}": "" if pick is None else p.candidates[pick],
+            f"hit_{when}": _hit(p, pick),
+            f"margin_{when}": nan if pick is None else _margin(p, score),
             f"logp_{when}": float(said.logp[p.answer]),
             f"logp_old_{when}": nan if p.old is None else float(said.logp[p.old]),
             f"logp_rival_{when}": nan if p.against is None else float(said.logp[p.against]),

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 from click.testing import CliRunner
 
 from benchmarks.datasets.registry import build_cases
 from benchmarks.live.sequence import (
     LEAST_DRIFT,
+    _Checkpoints,
     checkpoints,
     edit_in_sequence,
     run_sequences,
@@ -49,6 +51,21 @@ def test_a_sequence_is_looked_at_and_taken_back(tmp_path: Path) -> None:
     paths = write_sequences({"memit": result}, tmp_path / "out", "a title")
     assert [p.name for p in paths] == ["sequence.csv", "sequence.json", "sequence.png"]
     assert set(pd.read_csv(paths[0])["method"]) == {"memit"} and paths[2].read_bytes()[:4] == b"\x89PNG"
+
+
+def test_a_model_that_gives_no_numbers_has_no_new_answer() -> None:
+    """Edits may blow up a model; numpy names the first candidate as the largest of NaNs."""
+    lm = load_model(world().model)
+    cases = build_cases(f"fact_file:{world().facts}", "fact")
+    measured = _Checkpoints(lm, cases[2:], cases[:2], 1, None)
+    with torch.no_grad():
+        weight = lm.module.get_output_embeddings().weight[0]
+        before = weight.clone()
+        weight.fill_(torch.nan)
+        measured._answers(4)
+        weight.copy_(before)
+    shares = {row["score"]: row["value"] for row in measured.rows if "low" in row}
+    assert len(shares) >= 4 and set(shares.values()) == {0.0}
 
 
 def test_the_picture_has_a_panel_per_share_and_drift_and_bears_what_blew_up() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import exp, isnan, log
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.cases import Case, Probe
+from benchmarks.cases import Case, Probe, Question
 from benchmarks.measure.answers import (
     PRIOR_WEIGHT,
     Answer,
@@ -26,7 +27,7 @@ from editing.delta.delta import Delta, LowRank
 from editing.errors import BadData
 from editing.model.language_model import LanguageModel
 from editing.text.requests import EditRequest
-from tests.benchmarks.tiny import COUNTRIES, EN, world
+from tests.benchmarks.tiny import COUNTRIES, EN, tiny_model, world
 
 CITIES = {country: capital for country, (capital, _) in COUNTRIES.items()}
 PROMPT, PRIOR = EN, "The capital is the city of"
@@ -104,6 +105,20 @@ def test_a_row_states_what_the_model_says_by_hand(lm: LanguageModel) -> None:
     assert not np.allclose(score["before"], score["after"], atol=0.1)
     assert row["pick_before"] == "Lima" and row["text_before"].strip().startswith("Lima")
     assert row["value"] == row["hit_after"] and row["exact_before"] == 0.0
+
+
+def test_a_model_that_gives_no_numbers_knows_nothing() -> None:
+    """Also where the right answer is the first candidate, which numpy names as the largest of NaNs."""
+    broken = tiny_model(["The capital of France is the city of Paris."])
+    with torch.no_grad():
+        broken.module.get_output_embeddings().weight[0] = torch.nan
+    first = Question(PROMPT.format("Spain"), CANDIDATES, 0)
+    about = case("France", "Rome", "Paris")
+    assert about.probes[0].old == 0
+    base = measure_base(broken, [replace(about, probes=(replace(about.probes[0], needs=(first,)),))])
+    ((answer,),) = base.answers
+    assert answer is not None and not np.isfinite(answer.logp).any()
+    assert base.known == (False,) and not answer.needs_known
 
 
 def test_many_edits_at_once_equal_one_at_a_time(lm: LanguageModel) -> None:
