@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -47,11 +47,19 @@ def harness_scores(lm: LanguageModel, tasks: Sequence[str], limit: int | None = 
         add_bos_token=bool(lm.prefix_ids), prefix_token_id=first,
     )  # fmt: skip
     done = simple_evaluate(model, tasks=names, limit=limit, task_manager=manager, bootstrap_iters=0, log_samples=False)
+    return metric_records(done)
+
+
+def metric_records(done: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """`harness_scores` of what the harness returns: of the tasks, and of the groups that have a score.
+
+    Its `results` hold "metric,filter" beside names and sizes; only tasks have sizes in `n-samples`.
+    """
     records = []
     for task, results in done["results"].items():
         for key, value in results.items():
             metric, _, variant = key.partition(",")
-            if isinstance(value, int | float) and not metric.endswith("_stderr") and metric != "sample_len":
+            if variant and isinstance(value, int | float) and not metric.endswith("_stderr"):
                 error = results.get(f"{metric}_stderr,{variant}")
                 records.append(
                     {
@@ -60,7 +68,14 @@ def harness_scores(lm: LanguageModel, tasks: Sequence[str], limit: int | None = 
                         "value": float(value),
                         "stderr": float(error) if isinstance(error, int | float) else float("nan"),
                         "version": str(done["versions"].get(task, "")),
-                        "n": int(done["n-samples"][task]["effective"]),
+                        "n": _examples(done, task),
                     }
                 )
     return records
+
+
+def _examples(done: Mapping[str, Any], task: str) -> int:
+    """How many examples a task has, or the tasks of a group together."""
+    if task in done["n-samples"]:
+        return int(done["n-samples"][task]["effective"])
+    return sum(_examples(done, child) for child in done["group_subtasks"].get(task, ()))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 import torch
 
-from benchmarks.measure.harness import harness_scores, refuse_without_harness
+from benchmarks.measure.harness import harness_scores, metric_records, refuse_without_harness
 from editing.delta.delta import Delta, LowRank
 from editing.errors import BadRequest
 from tests.benchmarks.tiny import tiny_model
@@ -31,6 +32,27 @@ metric_list: [{{metric: acc, aggregation: mean, higher_is_better: true}}]
 def test_without_it_there_is_one_line() -> None:
     with pytest.raises(BadRequest, match="needs lm-evaluation-harness; install it"):
         refuse_without_harness()
+
+
+def test_a_group_has_the_examples_of_its_tasks() -> None:
+    """What lm_eval 0.4.13 returns for a group with a score, which holds a task and a group without one."""
+    of_task = {"name": "x", "alias": "x", "sample_len": 3, "acc,none": 0.5, "acc_stderr,none": "N/A"}
+    inner = {"alias": "inner", "name": "inner"}
+    outer = {"alias": "outer", "name": "outer", "sample_len": 7, "acc,none": 0.25, "acc_stderr,none": 0.1}
+    done = {
+        "results": {"one": of_task, "two": of_task, "inner": inner, "outer": outer | {"sample_count": {"acc,none": 7}}},
+        "group_subtasks": {"inner": ["two"], "outer": ["one", "inner"]},
+        "versions": {"one": 1.0, "two": 1.0, "outer": "2"},
+        "n-samples": {"one": {"original": 9, "effective": 3}, "two": {"original": 4, "effective": 4}},
+    }
+    records = {r["task"]: r for r in metric_records(done)}
+    assert {task: (r["metric"], r["value"], r["n"]) for task, r in records.items()} == {
+        "one": ("acc", 0.5, 3),
+        "two": ("acc", 0.5, 4),
+        "outer": ("acc", 0.25, 7),
+    }
+    assert records["outer"]["stderr"] == 0.1 and records["outer"]["version"] == "2"
+    assert math.isnan(records["one"]["stderr"])
 
 
 def test_a_task_of_ours(tmp_path: Path, monkeypatch) -> None:
