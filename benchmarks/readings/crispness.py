@@ -37,7 +37,7 @@ class Crispness(Reading):
 
     layers: int = 8
     site: str = setting("mlp", "kind of map whose keys are read", choices=("mlp", "value", "attn"))
-    concepts: int = setting(24, "largest number of concepts that are reported", unit="concepts")
+    concepts: int = setting(24, "largest number of concepts that are reported", unit="concepts", least=1)
 
     def rows(self, source: ReadingInput) -> list[Row]:
         names = concept_names(self.concepts)

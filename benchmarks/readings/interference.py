@@ -36,7 +36,7 @@ class Interference(Reading):
     version: ClassVar[int] = 3  # before, of every token of the vocabulary
 
     site: str = setting("mlp", "kind of map whose keys are read", choices=("mlp", "value", "attn"))
-    draws: int = setting(5, "draws of the control with random directions")
+    draws: int = setting(5, "draws of the control with random directions", least=1)
 
     def rows(self, source: ReadingInput) -> list[Row]:
         out = self._unembeddings(source)

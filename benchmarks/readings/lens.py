@@ -31,7 +31,7 @@ class Lens(Reading):
         "first_top1": "mean depth, from 0 to 1, of the first layer where the answer is the most probable token",
     }
 
-    facts: int = setting(60, "largest number of facts per relation and language", unit="facts")
+    facts: int = setting(60, "largest number of facts per relation and language", unit="facts", least=2)
 
     def rows(self, source: ReadingInput) -> list[Row]:
         out = []

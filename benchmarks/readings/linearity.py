@@ -46,8 +46,8 @@ class Linearity(Reading):
     }
 
     layers: int = 4
-    examples: int = setting(4, "facts that a map is made of", unit="facts")
-    facts: int = setting(24, "largest number of held-out facts per relation", unit="facts")
+    examples: int = setting(4, "facts that a map is made of", unit="facts", least=1)
+    facts: int = setting(24, "largest number of held-out facts per relation", unit="facts", least=LEAST)
 
     def rows(self, source: ReadingInput) -> list[Row]:
         lm, out = source.lm, []

@@ -40,9 +40,9 @@ class Probes(Reading):
         "dense_recall": "accuracy of the dense probe on its own entities in other sentences",
     }
 
-    k: int = setting(8, "neurons of a sparse probe", unit="neurons")
-    folds: int = setting(5, "folds of entities")
-    draws: int = setting(3, "draws of the control with random labels")
+    k: int = setting(8, "neurons of a sparse probe", unit="neurons", least=1)
+    folds: int = setting(5, "folds of entities", least=2)
+    draws: int = setting(3, "draws of the control with random labels", least=1)
 
     def rows(self, source: ReadingInput) -> list[Row]:
         layers = self.chosen_layers(0, source.lm.n_layers - 1)

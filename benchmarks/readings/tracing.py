@@ -51,9 +51,9 @@ class Tracing(Reading):
     }
 
     layers: int = 8
-    facts: int = setting(8, "largest number of facts per relation and language", unit="facts")
+    facts: int = setting(8, "largest number of facts per relation and language", unit="facts", least=1)
     noise: float = setting(3.0, "noise on the subject's embeddings", unit="sd of embeddings")
-    draws: int = setting(2, "draws of the noise per fact")
+    draws: int = setting(2, "draws of the noise per fact", least=1)
     window: float = setting(0.2, "layers put back together for mlp_effect, at least one", unit="of blocks")
 
     def rows(self, source: ReadingInput) -> list[Row]:

@@ -13,9 +13,10 @@ from editing.model import EXPERT, LanguageModel, Site, holder_and_index
 from editing.seeds import GREATEST
 
 
-def setting(default: Any, help: str, *, unit: str = "", choices: tuple[str, ...] = ()) -> Any:
-    """A dataclass field with its meaning (a noun phrase), its unit, and its only values where there are such."""
-    return field(default=default, metadata={"help": help, "unit": unit, "choices": choices})
+def setting(default: Any, help: str, *, unit: str = "", choices: tuple[str, ...] = (), least: int = 0) -> Any:
+    """A dataclass field with its meaning (a noun phrase), its unit, its only values where there are such, and the least
+    value of a number."""
+    return field(default=default, metadata={"help": help, "unit": unit, "choices": choices, "least": least})
 
 
 SCALE_FREE, PUBLISHED = PRESETS = ("scale_free", "published")
@@ -31,7 +32,7 @@ class Settings:
     instead, literally as the paper or its code has it, in absolute units; `make_method` fills it in.
 
     Raises:
-        BadRequest: a value of another type, below zero, or not among the choices.
+        BadRequest: a value of another type, below its least or zero, or not among the choices.
     """
 
     name: ClassVar[str] = ""
@@ -85,8 +86,9 @@ class Settings:
             number = isinstance(value, int | float) and not isinstance(value, bool)
             if type(value) not in allowed and not (float in allowed and number):
                 raise self.refuse(one.name, " or ".join(getattr(a, "__name__", str(a)) for a in allowed))
-            if number and not value >= 0:
-                raise self.refuse(one.name, "zero or more")
+            least = one.metadata.get("least", 0)
+            if number and not value >= least:
+                raise self.refuse(one.name, f"{least or 'zero'} or more")
             if one.name == "seed" and value > GREATEST:
                 raise self.refuse(one.name, "at most 2**63 - 1")
         for one in fields(self):

@@ -41,6 +41,20 @@ def test_a_reading_is_frozen_and_says_what_it_is(read) -> None:
         make_reading(reading.name, seed=-1)
 
 
+@pytest.mark.parametrize(
+    ("name", "key", "least"),
+    [
+        ("tracing", "facts", 1), ("tracing", "draws", 1), ("linearity", "examples", 1), ("linearity", "facts", 4),
+        ("lens", "facts", 2), ("interchange", "folds", 2), ("interchange", "swaps", 1), ("probes", "folds", 2),
+        ("probes", "k", 1), ("probes", "draws", 1), ("interference", "draws", 1), ("crispness", "concepts", 1),
+    ],
+)  # fmt: skip
+def test_a_count_with_which_nothing_is_measured_is_refused(name: str, key: str, least: int) -> None:
+    assert getattr(make_reading(name, **{key: least}), key) == least
+    with pytest.raises(BadRequest, match=f"reading {name}: {key}={least - 1}; it must be {least} or more"):
+        make_reading(name, **{key: least - 1})
+
+
 def test_rows_have_the_columns_and_measures_that_are_stated(read) -> None:
     reading, table = read
     assert tuple(table.columns) == COLUMNS
