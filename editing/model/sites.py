@@ -21,13 +21,15 @@ In a mixture of experts the attention has the same sites as any other, and a sha
 runs for every token, is its "mlp". Where some blocks have no such map, the kind is missing. A routed expert runs for
 the tokens that are sent to it, so that it is a site only where it is chosen (editing/model/experts.py).
 
-Models without any attention, encoder-decoders and encoder-only models are refused with `NoSite`.
+Models without any attention, encoder-decoders and encoder-only models are refused with `NoSite`, and so are those whose
+first position is not 0 and those whose attention keeps more than keys and values.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from inspect import signature
 from typing import NamedTuple
 
 from editing.errors import NoSite
@@ -157,7 +159,7 @@ def find_layout(model: nn.Module) -> Layout:
     hidden = returned[0] if isinstance(returned, tuple) else returned
     if not isinstance(hidden, torch.Tensor):
         raise NoSite(f"{name}: a block returns a {type(returned).__name__}, where a tensor or a tuple is expected")
-    _check_causal(model, name)
+    _check_reading(model, name)
     keep = _keep_keys(model, blocks)
     if not any(keep):
         raise NoSite(f"{name}: no block keeps keys and values: a state space, or attention without a cache")
@@ -207,7 +209,14 @@ def _keep_keys(model: nn.Module, blocks: Sequence[nn.Module]) -> list[bool]:
     except Exception as error:  # whatever transformers' code for this family raises
         name = type(model).__name__
         raise NoSite(f"{name}: runs with no cache in this version of transformers ({_first_line(error)})") from error
-    keys = [getattr(layer, "keys", None) for layer in getattr(own_cache(out), "layers", [])]
+    layers = getattr(own_cache(out), "layers", [])
+    if any(hasattr(layer, "update_indexer") for layer in layers):
+        # Blocks choose the tokens that they attend to by these keys, some by the choice of the block before.
+        name = type(model).__name__
+        raise NoSite(
+            f"{name}: keeps keys of an indexer (sparse attention), which cannot be read apart; take another model"
+        )
+    keys = [getattr(layer, "keys", None) for layer in layers]
     keys += [None] * (len(blocks) - len(keys))
     return [isinstance(k, torch.Tensor) and k.shape[-2:-1] == ids.shape[1:] for k in keys]
 
@@ -306,11 +315,20 @@ def _block_paths(model: nn.Module, count: int) -> list[str]:
     return [f"{path}.{i}" for i in range(count)]
 
 
-def _check_causal(model: nn.Module, name: str) -> None:
-    with torch.no_grad():
-        one, two = (
-            model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False).logits[0, 0].float()
-            for ids in (tokens(model, [1, 3]), tokens(model, [1, 4]))
-        )
-    if float((one - two).abs().max()) > 1e-4 * float(one.abs().max()):
+def _check_reading(model: nn.Module, name: str) -> None:
+    """Refuse what `editing.run` would read wrong: models that look ahead, or that number positions in another way."""
+
+    def logits(ids: torch.Tensor, **more: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            return model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False, **more).logits[0].float()
+
+    ids = tokens(model, [1, 3])
+    own, other = logits(ids), logits(tokens(model, [1, 4]))
+    if float((own[0] - other[0]).abs().max()) > 1e-4 * float(own[0].abs().max()):
         raise NoSite(f"{name} looks ahead: its answer at one token depends on the next; not a causal language model")
+    if "position_ids" in signature(type(model).forward).parameters:
+        ours = logits(ids, position_ids=torch.arange(2, device=ids.device)[None])
+        if float((own - ours).abs().max()) > 1e-4 * float(own.abs().max()):
+            raise NoSite(
+                f"{name}: its first token does not stand at position 0 (RoBERTa and its kin); take another model"
+            )

@@ -230,6 +230,11 @@ class Refused:
     config: dict[str, Any] = field(default_factory=dict)
 
 
+SPARSE = FOUR | {
+    "n_routed_experts": 4, "n_group": 1, "topk_group": 1, "n_shared_experts": 1, "num_key_value_heads": 4,
+    "q_lora_rank": 16, "kv_lora_rank": 16, "qk_rope_head_dim": 4, "qk_nope_head_dim": 4, "v_head_dim": 8,
+    "index_n_heads": 2, "index_head_dim": 8, "index_topk": 4,
+}  # fmt: skip
 REFUSED: dict[str, Refused] = {
     "mamba": Refused("no block keeps keys and values", config={"state_size": 4}),
     "rwkv": Refused("no block keeps keys and values", config={"attention_hidden_size": 32, "context_length": 16}),
@@ -239,6 +244,10 @@ REFUSED: dict[str, Refused] = {
     "openai-gpt": Refused("a block returns a list"),
     "nemotron_h": Refused("no attention output projection"),
     "recurrent_gemma": Refused("no cache"),
+    "roberta": Refused("first token does not stand at position 0", config={"is_decoder": True}),
+    "xlm-roberta": Refused("first token does not stand at position 0", config={"is_decoder": True}),
+    "deepseek_v32": Refused("keeps keys of an indexer", config=SPARSE),
+    "glm_moe_dsa": Refused("keeps keys of an indexer", config=SPARSE),
 }
 
 
