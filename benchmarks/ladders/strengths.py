@@ -26,7 +26,7 @@ def main(references: Sequence[str]) -> None:
             strength(lm, cache=Path(folder))
             known_rates(lm, cache=Path(folder))
             files = (Path(folder) / "strength").iterdir()
-            entries |= {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in files}
+            entries |= {file.name.partition(".")[0]: json.loads(file.read_text(encoding="utf-8")) for file in files}
     lines = [HEADER]
     for name in sorted(entries):
         lines += [f'\n["{name}"]\n', *(f"{key} = {value!r}\n" for key, value in entries[name].items())]

@@ -1,7 +1,8 @@
 """What is measured of an unedited model, kept on disk: its answers to a set of cases, and tables about it.
 
 Every process of a sweep needs the answers, one measures them. Their file is named by everything that decides its
-numbers: weights, number format, kind of device, cases, and the code that asks. Numbers are stored with all digits.
+numbers: weights, tokenizer and configuration, number format, kind of device, cases, and the code that asks. Numbers are
+stored with all digits.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 
 from benchmarks.cases import Case, case_record
 from benchmarks.measure.answers import Answer, Base, measure_base
+from benchmarks.measure.known_hash import reading_hash
 from benchmarks.provenance import CODE_SCHEMA, versions
 from editing.cache import cache_root
 from editing.errors import BadData
@@ -32,7 +34,8 @@ def stored_base(lm: LanguageModel, cases: Sequence[Case]) -> Base:
         BadData: the file is damaged.
     """
     questions = [case_record(case) for case in cases]
-    decisive = [lm.weight_hash, lm.prefix_ids, str(lm.dtype), lm.device.type, CODE_SCHEMA, versions(), questions]
+    decisive = [lm.weight_hash, reading_hash(lm), lm.prefix_ids, str(lm.dtype), lm.device.type, CODE_SCHEMA, versions()]
+    decisive.append(questions)
     path = cache_root() / "answers" / f"{digest(decisive)[:32]}.json"
     if path.is_file():
         return _read(path)
@@ -50,12 +53,12 @@ def stored_table(
     is made again.
 
     Args:
-        folder: of such tables. identity: what decides the table besides the weights and the first tokens, as JSON.
+        folder: of such tables. identity: what decides the table besides the model, as JSON.
 
     Raises:
         BadData: the cache cannot be written.
     """
-    key = hashlib.sha256(json.dumps([*identity, lm.prefix_ids]).encode()).hexdigest()
+    key = hashlib.sha256(json.dumps([*identity, lm.prefix_ids, reading_hash(lm)]).encode()).hexdigest()
     path = folder / f"{lm.weight_hash[:24]}-{key[:16]}.parquet"
     try:
         return pd.read_parquet(path)

@@ -1,7 +1,8 @@
 """How strong a model is, before any edit: bits per byte on fixed English and French text, and its size.
 
-Bytes, not tokens, so that tokenizers do not matter. Kept by weight hash and text hash: in the cache, and for the rungs
-of the demo in strengths.toml beside this file, measured once by `python -m benchmarks.ladders.strengths`.
+Bytes, not tokens, so that models with different tokenizers can be compared. Kept by weight hash and text hash: in the
+cache, where tokenizer and configuration are in the name too, and for the rungs of the demo in strengths.toml beside
+this file, measured once by `python -m benchmarks.ladders.strengths`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from benchmarks.measure.known_hash import reading_hash
 from benchmarks.texts import LANGUAGES, drift_texts, strength_text
 from editing.cache import cache_root
 from editing.files import atomic_file
@@ -81,7 +83,7 @@ def strength(lm: LanguageModel, *, cache: Path | None = None) -> Strength:
 
 
 def text_bits_per_byte(lm: LanguageModel, text: str, *, cache: Path | None = None) -> float:
-    """Bits per byte on any text; cached by weight hash and text hash like `strength`.
+    """Bits per byte on any text; cached like `strength`.
 
     Raises:
         BadData: the cache cannot be written.
@@ -98,7 +100,7 @@ def text_bits_per_byte(lm: LanguageModel, text: str, *, cache: Path | None = Non
 def kept(
     kind: str, lm: LanguageModel, content: str, read: Callable[[Any], T], make: Callable[[], Any], cache: Path | None
 ) -> T:
-    """What was measured of these weights with this content: from the cache, from `STRENGTHS`, or made now and cached.
+    """What was measured of this model with this content: from the cache, from `STRENGTHS`, or made now and cached.
 
     Args:
         kind: begins the name of the measurement.
@@ -111,7 +113,7 @@ def kept(
         BadData: the cache cannot be written.
     """
     name = f"{kind}{lm.weight_hash[:24]}-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
-    path = (cache or cache_root()) / "strength" / f"{name}.json"
+    path = (cache or cache_root()) / "strength" / f"{name}.{reading_hash(lm)[:16]}.json"
     try:
         return read(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):

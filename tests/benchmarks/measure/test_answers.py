@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import exp, isnan, log
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from tokenizers import normalizers
 
 from benchmarks.cases import Case, Probe, Question
 from benchmarks.measure.answers import (
     PRIOR_WEIGHT,
     Answer,
+    Base,
     Drift,
     measure,
     measure_base,
     measure_drift,
 )
+from benchmarks.measure.known_hash import reading_hash
 from benchmarks.measure.records import NOT_FINITE, UNKNOWN, begins_with, probe_rows
-from benchmarks.measure.stored_base import stored_base
+from benchmarks.measure.stored_base import stored_base, stored_table
+from benchmarks.measure.strength import text_bits_per_byte
 from benchmarks.models import load_model
 from editing.delta.delta import Delta, LowRank
 from editing.errors import BadData
+from editing.eval import bits_per_byte
 from editing.model.language_model import LanguageModel
 from editing.text.requests import EditRequest
 from tests.benchmarks.tiny import COUNTRIES, EN, tiny_model, world
@@ -267,3 +274,43 @@ def test_the_unedited_answers_are_kept_on_disk(
     file.write_text("{}", encoding="utf-8")
     with pytest.raises(BadData, match="damaged answers"):
         stored_base(lm, cases)
+
+
+def test_what_is_kept_is_of_this_tokenizer_and_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A corrected tokenizer.json or config.json leaves the weights as they were, and no answer."""
+    monkeypatch.setenv("VALLEY_CACHE", str(tmp_path))
+    lm = tiny_model(["The capital of France is the city of Paris."], steps=20)
+    about, text = [case("France", "Rome")], "The capital of France is the city of Paris."
+
+    def other(change: Callable[[LanguageModel], None]) -> LanguageModel:
+        copied = LanguageModel.wrap(copy.deepcopy(lm.module), copy.deepcopy(lm.tokenizer), prefix_ids=lm.prefix_ids)
+        change(copied)
+        assert copied.weight_hash == lm.weight_hash
+        return copied
+
+    def lower(lm: LanguageModel) -> None:
+        lm.tokenizer.backend_tokenizer.normalizer = normalizers.Lowercase()
+
+    def more_heads(lm: LanguageModel) -> None:
+        lm.module.config.n_head = 4
+        for block in lm.module.transformer.h:
+            block.attn.num_heads, block.attn.head_dim = 4, block.attn.head_dim // 2
+
+    def elsewhere(lm: LanguageModel) -> None:
+        lm.module.config._name_or_path, lm.module.config.transformers_version = "elsewhere", "9"
+        lm.tokenizer(["a", "b c"], padding=True, truncation=True, max_length=9)
+
+    def numbers(base: Base) -> list[float]:
+        (row,) = base.answers
+        return [value for answer in row if answer is not None for value in answer.logp.tolist()]
+
+    lm.tokenizer.pad_token = lm.tokenizer.eos_token
+    kept, bits = numbers(stored_base(lm, about)), text_bits_per_byte(lm, text)
+    table = stored_table(tmp_path / "tables", lm, ["x"], lambda: pd.DataFrame({"n": [1]}))
+    for changed in (other(lower), other(more_heads)):
+        assert numbers(stored_base(changed, about)) == numbers(measure_base(changed, about)) != kept
+        assert text_bits_per_byte(changed, text) == bits_per_byte(changed, text) != bits
+        again = stored_table(tmp_path / "tables", changed, ["x"], lambda: pd.DataFrame({"n": [2]}))
+        assert again["n"].tolist() == [2] != table["n"].tolist()
+    same = other(elsewhere)
+    assert reading_hash(same) == reading_hash(lm)
