@@ -260,8 +260,8 @@ def test_swaps_are_about_every_other_attribute() -> None:
     src = ReadingInput(source().lm, Material("cities", ("en",), questions), source().statistics)
     src.__dict__["right"] = np.ones(len(questions), bool)  # a cached property, which would ask the model
     swaps = draw_swaps(src, "attribute 0", entities, ("en", "en"), 64, np.random.default_rng(0))
-    asked = Counter(questions[swap.base].relation for swap in swaps if not swap.moves)
-    assert len(asked) == 5 and min(asked.values()) >= 5 and sum(asked.values()) == 64
+    kept = Counter(questions[swap.base].relation for swap in swaps if not swap.moves)
+    assert len(kept) == 5 and min(kept.values()) >= 5 and sum(kept.values()) == 64
     moved = Counter(swap.base for swap in swaps if swap.moves)
     assert len(moved) == 36 and sorted(moved.values()) == [1] * 8 + [2] * 28, "36 questions, then 28 of them again"
 
