@@ -174,7 +174,6 @@ def evidence_of(
                 "scored_on": "test",
                 "reason": "",
                 "n": world.cases,
-                "units": world.relations,
                 "depth": depth,
                 "family": "grown",
                 "grid": "",
@@ -186,7 +185,8 @@ def evidence_of(
         tables.append(frame.assign(**{name: v.ravel() for name, v in curve.values.items()}))
     scores = pd.concat(tables, ignore_index=True)
     dev = np.full((len(lines), len(SCORES)), np.nan)
-    measured = np.concatenate(values)[:, 0], np.concatenate(samples), dev
+    counts = np.full(dev.shape, world.relations), np.full(dev.shape, world.cases)
+    measured = np.concatenate(values)[:, 0], np.concatenate(samples), *counts, dev
     scored = Available(pd.DataFrame(lines), *measured, scores, draw, PLAN.metric, chooser(PLAN.metric))
     return Evidence(scored, PLAN, crispness)
 

@@ -69,6 +69,6 @@ def coverage_compare(sizes: int, seeds: int, runs: int, relations: int = 10, see
         values = mean + case[:, None] + NOISE * rng.standard_normal((CASES, sizes * seeds))
         gaps = [drawn.T for drawn in np.split(weighted_means(weights, values), sizes, axis=1)]
         each = values.mean(axis=0).reshape(sizes, seeds)
-        low, high = difference_interval(each[0] if sizes == 1 else each.mean(axis=1), gaps, CASES, relations)
+        low, high = difference_interval(each[0] if sizes == 1 else each.mean(axis=1), gaps, relations)
         hits += bool(low <= (float(mean.mean()) if few else 0.0) <= high)
     return Rate(hits, runs)

@@ -26,8 +26,8 @@ from valley.rows import (
     RowsError,
     kind_order,
 )
-from valley.scores import case_scores, choose, matching, on_split, units_of
-from valley.statistics import draw_weights, harmonic, mean_interval, size_of, weighted_means
+from valley.scores import Resampler, case_scores, choose, matching, on_split
+from valley.statistics import harmonic, mean_interval, scarcest, size_of
 
 BY = ("method", "ladder", "kind")
 PAIRING = ("method", "setting")
@@ -45,7 +45,7 @@ class Comparison:
 
     Attributes:
         table: rung, edit_kind, method (TOGETHER where pooled), measure, a, b, difference (b - a), low, high (95%),
-            n_pairs, n_rungs.
+            n_pairs, n_rungs (that have the measure).
         only_a, only_b: edited cases that the other run lacks. unknown: paired ones outside the stratum in one of the
             runs.
         notes: what was left out or paired in an unusual way, a line each.
@@ -61,13 +61,14 @@ class Comparison:
 
 @dataclass(frozen=True)
 class _Cell:
-    """A rung, edit kind and method: (2, k) estimates of A and B, (2, draws, k) samples over `units` relations."""
+    """A rung, edit kind and method: (2, k) estimates of A and B, (2, draws, k) samples; how many `pairs` (k,) and
+    `units` (k,), relations or pairs of a single one, have each measure."""
 
     key: dict
-    n: int
-    units: int
     value: np.ndarray
     drawn: np.ndarray
+    pairs: np.ndarray
+    units: np.ndarray
 
 
 def compare(
@@ -156,24 +157,18 @@ def _masked(met: pd.DataFrame) -> pd.DataFrame:
 
 def _cells(pairs: pd.DataFrame, min_known: int, draws: int, seed: int) -> tuple[list[_Cell], list[str]]:
     """Every rung, kind and method with enough pairs, all under the same draws of cases; a line per one with too few."""
-    units = pairs.drop_duplicates(["edit_kind", *CASE]).sort_values(["edit_kind", "cluster", *CASE], kind="stable")
-    columns: dict[tuple, int] = {}
-    parts = [np.zeros((draws, 0))]
-    for kind, part in units.groupby("edit_kind", observed=True):
-        for key in part[["edit_kind", *CASE]].itertuples(index=False, name=None):
-            columns[key] = len(columns)
-        parts.append(draw_weights(part["cluster"].tolist(), draws, [seed, *str(kind).encode()]))
-    weights = np.concatenate(parts, axis=1)
+    numbers = pairs.groupby(["edit_kind", *CASE], observed=True).ngroup()
+    resampler = Resampler(pairs.assign(ladder="", pair=numbers), draws, seed)
     cells, small = [], []
-    for key, part in pairs.groupby(list(CELL), observed=True):
+    for key, part in pairs.assign(pair=numbers).groupby(list(CELL), observed=True):
         if len(part) < max(min_known, 1):
             small.append(f"left out: {' '.join(map(str, key))}: {len(part)} pairs, {min_known} needed")
             continue
-        drawn_weights = weights[:, [columns[k] for k in part[["edit_kind", *CASE]].itertuples(index=False, name=None)]]
-        sides = [part[[f"{name}_{side}" for name in MEANS]].to_numpy(float) for side in ("a", "b")]
-        value = np.stack([_derived(weighted_means(np.ones((1, len(part))), side))[0] for side in sides])
-        drawn = np.stack([_derived(weighted_means(drawn_weights, side)) for side in sides])
-        cells.append(_Cell(dict(zip(CELL, key, strict=True)), len(part), units_of(part), value, drawn))
+        sides = [resampler.means(part, [f"{name}_{side}" for name in MEANS]) for side in ("a", "b")]
+        value = np.stack([_derived(side.value[None])[0] for side in sides])
+        drawn = np.stack([_derived(side.samples) for side in sides])
+        counts = (scarcest(n, _derived) for n in (sides[0].cases, sides[0].units))  # the same in both
+        cells.append(_Cell(dict(zip(CELL, key, strict=True)), value, drawn, *counts))
     return cells, small
 
 
@@ -202,7 +197,7 @@ def _lines(about: dict, cells: Sequence[_Cell]) -> list[dict]:
     lines = []
     for j, measure in enumerate(MEASURES):
         part = [cell for cell in cells if not np.isnan(cell.value[:, j]).any()]
-        line = about | {"measure": measure, "n_pairs": sum(cell.n for cell in part)}
+        line = about | {"measure": measure, "n_pairs": sum(int(cell.pairs[j]) for cell in part)}
         sizes: dict[str, dict[str, list[_Cell]]] = {}
         for cell in part:
             sizes.setdefault(size_of(cell.key["rung"]), {}).setdefault(cell.key["rung"], []).append(cell)
@@ -220,7 +215,7 @@ def _lines(about: dict, cells: Sequence[_Cell]) -> list[dict]:
             ]
             each = [[side[1] - side[0] for side in size] for size in rungs]
             apart = np.array(each[0] if len(each) == 1 else [np.mean(size) for size in each])
-            low, high = difference_interval(apart, gaps, line["n_pairs"], min(cell.units for cell in part))
+            low, high = difference_interval(apart, gaps, min(int(cell.units[j]) for cell in part))
             line |= {"a": a, "b": b, "difference": b - a, "low": low, "high": high}
         lines.append(line)
     return lines
@@ -229,9 +224,7 @@ def _lines(about: dict, cells: Sequence[_Cell]) -> list[dict]:
 FEW = 3  # models or sizes from which their own spread is known
 
 
-def difference_interval(
-    difference: np.ndarray, gaps: Sequence[np.ndarray], n_pairs: int, units: int
-) -> tuple[float, float]:
+def difference_interval(difference: np.ndarray, gaps: Sequence[np.ndarray], units: int) -> tuple[float, float]:
     """95% interval of a mean difference.
 
     Of n sizes (of one size: n models) it is Student's, over their spread and over relations (`mean_interval`). Fewer
@@ -240,10 +233,8 @@ def difference_interval(
 
     Args:
         difference: (n,) of each size, or of each model of a single size. gaps: (seeds, draws) samples per size. units:
-            relations that were drawn.
+            relations that were drawn; NaN from fewer than two.
     """
-    if n_pairs < 2:
-        return np.nan, np.nan
     samples = gaps[0] if len(gaps) == 1 else np.stack([size.mean(axis=0) for size in gaps])
     low, high = np.clip(mean_interval(difference, samples, units, len(difference) >= FEW), -1.0, 1.0)
     return float(low), float(high)

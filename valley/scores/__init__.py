@@ -26,7 +26,7 @@ from valley.scores.plan import (
 )
 from valley.scores.points import points
 from valley.scores.published import PLACE, SCORE_COLUMNS, published_scores
-from valley.scores.resampling import BASE, PARTS, Resampler, units_of
+from valley.scores.resampling import BASE, PARTS, Resampler, Sampled
 from valley.scores.settings import CONCEPTS, choose, is_placebo_of, on_split, placebo_of, placebos, stratum
 from valley.scores.sizes import editability, format_editability, format_regret
 from valley.scores.strengths import AXES, DEMANDS, StrengthAxis, axes_of, strengths
@@ -51,6 +51,7 @@ __all__ = [
     "Composite",
     "Means",
     "Resampler",
+    "Sampled",
     "StrengthAxis",
     "analyse",
     "available",
@@ -86,7 +87,6 @@ __all__ = [
     "strengths",
     "transfer_points",
     "unit_numbers",
-    "units_of",
     "unmeasurable",
     "with_options",
     "without_errors",

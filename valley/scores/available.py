@@ -7,7 +7,7 @@ samples from the same draws of cases, so that rungs, methods and kinds are compa
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -17,10 +17,10 @@ from valley.scores.cases import at_full_dose, check, coded, scores_of
 from valley.scores.composites import Composite, by_name, chooser, composites
 from valley.scores.grid import grids
 from valley.scores.plan import AnalysisPlan
-from valley.scores.resampling import BASE, COMPOSITES, Drawn, Resampler, bounds, composites_of, units_of
+from valley.scores.resampling import BASE, COMPOSITES, Drawn, Resampler, Sampled, composites_of
 from valley.scores.settings import GROUP, choose, group_means, on_split, pareto, placebo_of, placebos, ruler_of, stratum
 from valley.scores.strengths import counted_rate, family_of, foreign_to_prose, strange_to_sentences
-from valley.statistics import hypervolume, selection_regret, size_of
+from valley.statistics import bounds, hypervolume, selection_regret, size_of
 
 # From the front of settings, beside the METRICS of the best one.
 FRONT = ("e_hv", "gen_at_spec", "spec_at_spec", "delta_loc", "delta_layer")
@@ -48,12 +48,12 @@ class Available:
     """Scores of every rung, edit kind and method.
 
     Attributes:
-        lines: KEY, the strength axes, settings, depth, n (cases), units (relations, or cases of a single one),
-            n_settings, n_front, chosen_on, n_dev (cases that chose), regret (upper value of what choosing on so few
-            costs), scored_on, reason (why there are no scores; else empty), family
-            (`valley.scores.strengths.FAMILIES`), grid (`valley.scores.grid.grids`).
+        lines: KEY, the strength axes, settings, depth, n (cases), n_settings, n_front, chosen_on, n_dev (cases
+            that chose), regret (upper value of what choosing on so few costs), scored_on, reason (why there are no
+            scores; else empty), family (`valley.scores.strengths.FAMILIES`), grid (`valley.scores.grid.grids`).
         values: (lines, SCORES) estimates; NaN is not measurable.
         samples: (lines, draws, SCORES), bootstrap over relations and cases, the same draws in every line.
+        units, cases: (lines, SCORES) how many of them have each score, as in `Sampled`.
         dev: (lines, SCORES) of the chosen setting on the development cases, which choose among methods. A composite
             above placebo has its `on_dev` here, as placebos run on test cases. NaN for scores that choose nothing.
         scores: the case scores behind them. resampler: the bootstrap draws over cases that `samples` come from.
@@ -64,6 +64,8 @@ class Available:
     lines: pd.DataFrame
     values: np.ndarray
     samples: np.ndarray
+    units: np.ndarray
+    cases: np.ndarray
     dev: np.ndarray
     scores: pd.DataFrame
     resampler: Resampler
@@ -78,14 +80,11 @@ class Available:
     def of(self, metric: str) -> pd.DataFrame:
         """`lines` with `value`, `se` and the 95% interval `low`, `high` of one score, and `dev` of it."""
         j = self.column(metric)
-        drawn, least = self.samples[:, :, j], least_of(metric)
-        low, high, se = np.full((3, len(drawn)), np.nan)
-        for i, (units, cases) in enumerate(zip(self.lines["units"], self.lines["n"], strict=True)):
-            value = self.values[i : i + 1, j]
-            (low[i],), (high[i],) = bounds(drawn[i][:, None], int(units), int(cases), value, least)
-            if not np.isnan(low[i]):
-                se[i] = np.nanstd(drawn[i], ddof=1)
-        return self.lines.assign(value=self.values[:, j], se=se, low=low, high=high, dev=self.dev[:, j])
+        value, drawn = self.values[:, j], self.samples[:, :, j]
+        low, high = bounds(drawn.T, self.units[:, j], self.cases[:, j], value, least_of(metric))
+        se, stated = np.full(len(drawn), np.nan), ~np.isnan(low)
+        se[stated] = np.nanstd(drawn[stated], axis=1, ddof=1)
+        return self.lines.assign(value=value, se=se, low=low, high=high, dev=self.dev[:, j])
 
 
 def available(rows: pd.DataFrame, plan: AnalysisPlan | None = None, scores: pd.DataFrame | None = None) -> Available:
@@ -107,24 +106,24 @@ def available(rows: pd.DataFrame, plan: AnalysisPlan | None = None, scores: pd.D
     tried = rows.loc[rows["method"] != "", list(GROUP)].drop_duplicates()
     one, note = ruler_of(plan.metric, scores)
     prepared = _prepare(scores, plan, one)
-    lines, values, samples, dev = [], [], [], []
+    lines, made, dev = [], [], []
     chosen = choose(scores, tried, plan.which, plan.metric, ["method"], (prepared.on_stratum, prepared.on_whole))
     for pick in chosen.to_dict("records"):
-        line, value, drawn = _line(prepared, pick, resampler, plan)
+        line, scored = _line(prepared, pick, resampler, plan)
         line["grid"] = layers.get((line["ladder"], line["method"]), "")
         lines.append(line | strength.loc[tuple(line[k] for k in RUNG)].to_dict())
-        values.append(value)
-        samples.append(drawn)
+        made.append(scored)
         best = *(pick[name] for name in PLACE), pick["settings"]
         dev.append(prepared.on_dev[pick["scored_on"]].get(best, np.full(len(SCORES), np.nan)))
     if not lines:
         raise RowsError("the run has no method that edits, only controls; run bench with a method such as rome")
     table = pd.DataFrame(lines)
     order = table.sort_values(["ladder", "edit_kind", "method", "rung_index", "rung"], kind="stable").index
-    arrays = (np.stack(one)[order] for one in (values, samples, dev))
+    names = ("value", "samples", "units", "cases")
     return Available(
         table.loc[order].reset_index(drop=True),
-        *arrays,
+        *(np.stack([getattr(scored, name) for scored in made])[order] for name in names),
+        dev=np.stack(dev)[order],
         scores=scores,
         resampler=resampler,
         metric=plan.metric,
@@ -220,55 +219,72 @@ def _scores_of(means: pd.DataFrame) -> dict[tuple, np.ndarray]:
     return dict(zip(means[[*PLACE, "settings"]].itertuples(index=False, name=None), values, strict=True))
 
 
-def _line(
-    prepared: _Prepared, pick: dict, resampler: Resampler, plan: AnalysisPlan
-) -> tuple[dict, np.ndarray, np.ndarray]:
-    """One rung, edit kind and method: what describes it, its SCORES and their samples."""
+def _nothing(draws: int, n: int) -> Sampled:
+    """`n` scores that were not measured."""
+    return Sampled(np.full(n, np.nan), np.full((draws, n), np.nan), np.zeros(n, dtype=int), np.zeros(n, dtype=int))
+
+
+def _at(scores: Sampled, places: list[int]) -> Sampled:
+    return Sampled(*(getattr(scores, name)[..., places] for name in ("value", "samples", "units", "cases")))
+
+
+def _joined(*parts: Sampled) -> Sampled:
+    names = ("value", "samples", "units", "cases")
+    return Sampled(*(np.concatenate([getattr(one, name) for one in parts], axis=-1) for name in names))
+
+
+def _line(prepared: _Prepared, pick: dict, resampler: Resampler, plan: AnalysisPlan) -> tuple[dict, Sampled]:
+    """One rung, edit kind and method: what describes it, and its SCORES."""
     place = tuple(pick[name] for name in PLACE)
     line = {
         name: pick[name] for name in (*RUNG, "edit_kind", *SETTING, "n_settings", "chosen_on", "scored_on", "reason")
     }
-    line |= {"size": size_of(pick["rung"]), "n": 0, "units": 0, "n_front": 0, "depth": np.nan}
+    line |= {"size": size_of(pick["rung"]), "n": 0, "n_front": 0, "depth": np.nan}
     line |= {"n_dev": 0, "regret": np.nan}
-    value, drawn = np.full(len(SCORES), np.nan), np.full((resampler.draws, len(SCORES)), np.nan)
     usable = prepared.scores.get(place)
     if usable is None:
         usable = pd.DataFrame(columns=_CASE)
     scored = on_split(usable, pick["scored_on"])
     best = scored[scored["settings"] == pick["settings"]]
-    line |= {"n": len(best), "units": units_of(best)}
+    line |= {"n": len(best)}
     needed = plan.needed(pick["edit_kind"])
     if line["reason"] or len(best) < needed:
         line["reason"] = line["reason"] or f"{len(best)} cases, {needed} needed"
-        return line, value, drawn
-    k = len(METRICS)
+        return line, _nothing(resampler.draws, len(SCORES))
     noise = placebo_of(prepared.placebos, best)
     group = resampler.draw(best, noise)
-    value[:k], drawn[:, :k] = group.metrics(prepared.ruler)
-    value[-len(COMPOSITES) :], drawn[:, -len(COMPOSITES) :] = group.composites()
     line["depth"] = float(best["depth"].median())
     if pick["scored_on"] == "test":
         line |= _regret(usable[usable["split"] == "dev"], pick, plan.seed)
-    plain = Drawn(group.values)  # placebos run for the best setting only
+    plain = replace(group, placebo=None)  # placebos run for the best setting only
     means = prepared.means(place, pick["scored_on"])
     front = list(pareto(means)["settings"])
     line["n_front"] = len(front)
-    gen, spec = (METRICS.index(name) for name in SIDES)
     parts = [part for s in front if len(part := scored[scored["settings"] == s])]
-    if len(parts) > 1:  # of one setting the hypervolume is a product, which says nothing of what else there is
-        samples_of = [resampler.draw(part).metrics(prepared.chooser) for part in parts]
-        points, draws = (np.stack([f[i] for f in samples_of], axis=-2) for i in (0, 1))
-        value[k + FRONT.index("e_hv")] = hypervolume(points[:, gen], points[:, spec])
-        drawn[:, k + FRONT.index("e_hv")] = hypervolume(draws[:, :, gen], draws[:, :, spec])
+    volume = _hypervolume([_sides(resampler.draw(part), prepared.chooser) for part in parts], resampler.draws)
+    chosen = _nothing(resampler.draws, len(SIDES))
     if parts:
-        at = [k + FRONT.index("gen_at_spec"), k + FRONT.index("spec_at_spec")]
-        value[at], drawn[:, at] = _at_specificity(means, scored, resampler, prepared.chooser, plan.spec)
-    for name, control in CONTROL_OF.items():
-        i = k + FRONT.index(name)
-        value[i], drawn[:, i] = _less_control(
-            prepared, (*place[:-1], control), best, plain, resampler, pick["scored_on"]
-        )
-    return line, value, drawn
+        chosen = _at_specificity(means, scored, plain, resampler, prepared.chooser, plan.spec)
+    differences = [
+        _less_control(prepared, (*place[:-1], control), best, plain, resampler, pick["scored_on"])
+        for control in CONTROL_OF.values()
+    ]
+    return line, _joined(group.metrics(prepared.ruler), volume, chosen, *differences, group.composites())
+
+
+def _sides(group: Drawn, one: Composite) -> Sampled:
+    """Generalisation and specificity by the composite `one`."""
+    return _at(group.metrics(one), [METRICS.index(name) for name in SIDES])
+
+
+def _hypervolume(sides: list[Sampled], draws: int) -> Sampled:
+    """E_HV (1,) of the front; of one setting it is a product, which says nothing of what else there is."""
+    if len(sides) < 2:
+        return _nothing(draws, 1)
+    value, samples = (np.stack([getattr(one, name) for one in sides], axis=-2) for name in ("value", "samples"))
+    counts = (min(getattr(one, name).min() for one in sides) for name in ("units", "cases"))
+    volumes = hypervolume(value[None, :, 0], value[None, :, 1]), hypervolume(samples[..., 0], samples[..., 1])[:, None]
+    return Sampled(*volumes, *(np.array([count]) for count in counts))
 
 
 def _regret(dev: pd.DataFrame, pick: dict, seed: int) -> dict[str, float]:
@@ -298,35 +314,35 @@ def _regret(dev: pd.DataFrame, pick: dict, seed: int) -> dict[str, float]:
 
 
 def _at_specificity(
-    means: pd.DataFrame, scored: pd.DataFrame, resampler: Resampler, one: Composite, least: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Generalisation and specificity (2,) of the setting that generalises most among those specific enough on dev;
-    samples (draws, 2).
+    means: pd.DataFrame, scored: pd.DataFrame, plain: Drawn, resampler: Resampler, one: Composite, least: float
+) -> Sampled:
+    """Generalisation and specificity of the setting that generalises most among those specific enough on dev.
 
-    Where no setting is, nothing but no edit at all is that specific: generalisation 0, specificity 1.
+    Where no setting is, nothing but no edit at all is that specific: generalisation 0, specificity 1, as far as the
+    cases of the best setting say (`plain`).
     """
     order = means[means["specificity"] >= least].sort_values(
         ["generalisation", "specificity", "settings"], ascending=[False, False, True], kind="stable"
     )
     if order.empty:
-        return np.array([0.0, 1.0]), np.tile([0.0, 1.0], (resampler.draws, 1))
+        return replace(
+            _sides(plain, one), value=np.array([0.0, 1.0]), samples=np.tile([0.0, 1.0], (resampler.draws, 1))
+        )
     chosen = scored[scored["settings"] == order["settings"].iloc[0]]
     if chosen.empty:
-        return np.full(2, np.nan), np.full((resampler.draws, 2), np.nan)
-    columns = [METRICS.index("generalisation"), METRICS.index("specificity")]
-    point, sample = resampler.draw(chosen).metrics(one)
-    return point[columns], sample[:, columns]
+        return _nothing(resampler.draws, len(SIDES))
+    return _sides(resampler.draw(chosen), one)
 
 
 def _less_control(
     prepared: _Prepared, place: tuple, best: pd.DataFrame, plain: Drawn, resampler: Resampler, scored_on: str
-) -> tuple[float, np.ndarray]:
-    """E(best site) - E(the control of `place`), scores without placebo on the cases both have; the control's setting
-    chosen on dev too. `plain`: of `best`, without placebo.
+) -> Sampled:
+    """E(best site) - E(the control of `place`) (1,), scores without placebo on the cases both have; the control's
+    setting chosen on dev too. `plain`: of `best`, without placebo.
 
     Near 0, the curve is about editability and says nothing of where a concept is (Hase et al. 2023).
     """
-    nothing = np.nan, np.full(resampler.draws, np.nan)
+    nothing = _nothing(resampler.draws, 1)
     if place not in prepared.scores:
         return nothing
     searched = prepared.dev if scored_on == "test" and place in prepared.dev else prepared.used
@@ -340,7 +356,7 @@ def _less_control(
     other = control[control["pair"].isin(both["pair"])]
     if both.empty:
         return nothing
-    h = METRICS.index("score")
     groups = plain if len(both) == len(best) else resampler.draw(both), resampler.draw(other)
-    (one, one_drawn), (two, two_drawn) = (group.metrics(prepared.chooser) for group in groups)
-    return float(one[h] - two[h]), one_drawn[:, h] - two_drawn[:, h]
+    one, two = (_at(group.metrics(prepared.chooser), [METRICS.index("score")]) for group in groups)
+    least = (np.minimum(getattr(one, name), getattr(two, name)) for name in ("units", "cases"))
+    return Sampled(one.value - two.value, one.samples - two.samples, *least)

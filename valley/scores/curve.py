@@ -30,7 +30,7 @@ from valley.rows import (
 from valley.scores.case_columns import OPTIONAL
 from valley.scores.cases import NEEDED, at_full_dose, check, scores_of
 from valley.scores.composites import PRIMARY, Composite
-from valley.scores.resampling import Drawn, Resampler, bounds, kind_mean, units_of
+from valley.scores.resampling import Drawn, Resampler, Sampled, kind_mean
 from valley.scores.settings import (
     GROUP,
     choose,
@@ -67,8 +67,8 @@ class Analysis:
         scores: `case_scores(rows)`.
         choice: `choose(...)`, the best setting per rung and edit kind.
         curve: `curve(rows)`.
-        resampler: the bootstrap draws behind the curve. drawn: (ladder, rung_index, rung, edit kind) -> how many units
-            were drawn, and the best setting with its placebo.
+        resampler: the bootstrap draws behind the curve. drawn: (ladder, rung_index, rung, edit kind) -> the best
+            setting with its placebo.
         options: min_known, draws, seed, which (stratum), methods, metric (as requested).
         ruler: the composite that generalisation, specificity and score are of. note: why it is not that of the metric.
     """
@@ -78,7 +78,7 @@ class Analysis:
     choice: pd.DataFrame
     curve: pd.DataFrame
     resampler: Resampler
-    drawn: dict[tuple, tuple[int, Drawn]]
+    drawn: dict[tuple, Drawn]
     options: dict
     ruler: Composite
     note: str
@@ -158,7 +158,7 @@ def analyse(
         for line in per_kind:
             lines.append({k: v for k, v in line.items() if k in COLUMNS})
             if "drawn" in line:
-                drawn[*(rung[name] for name in RUNG), line["edit_kind"]] = line["units"], line["drawn"]
+                drawn[*(rung[name] for name in RUNG), line["edit_kind"]] = line["drawn"]
     table = pd.DataFrame(lines, columns=COLUMNS)
     order = [ALL, *kinds]
     table = table.assign(_kind=[order.index(k) for k in table["edit_kind"]])
@@ -247,7 +247,7 @@ def _prepare(
 
 
 def _line(prepared: _Prepared, rung: dict, kind: str) -> dict:
-    """One rung and edit kind: the chosen setting, its counts, estimates and bootstrap samples (before any refusal)."""
+    """One rung and edit kind: the chosen setting, its counts, estimates and what was drawn (before any refusal)."""
     resampler, key = prepared.resampler, (*(rung[name] for name in RUNG), kind)
     errors = _here(prepared.errors, rung, kind)["error"]
     nothing = dict.fromkeys(ESTIMATES, np.nan)
@@ -255,8 +255,6 @@ def _line(prepared: _Prepared, rung: dict, kind: str) -> dict:
     line |= {"metric": prepared.ruler.name, "gates": "{}"}
     line |= {"n_cases": 0, "n_known": 0, "n_used": 0, "kinds": "", "depth": np.nan, "n_settings": 0}
     line |= {"method": "", "settings": "", "site": "", "lookup": "", "chosen_on": "", "scored_on": ""}
-    empty = np.full(len(METRICS), np.nan)
-    line |= {"point": empty, "samples": np.full((resampler.draws, len(METRICS)), np.nan), "units": 0}
     chosen = _here(prepared.choice, rung, kind)
     if chosen.empty:
         return line | {"reason": f"failed: {errors.iloc[0]}" if len(errors) else "not run"}
@@ -279,26 +277,20 @@ def _line(prepared: _Prepared, rung: dict, kind: str) -> dict:
         return line
     noise = placebo_of(prepared.placebos, used)
     drawn = resampler.draw(used, noise)
-    point, samples = drawn.metrics(prepared.ruler)
+    scores = drawn.metrics(prepared.ruler)
     line["gates"] = json.dumps({name: round(value, 4) for name, value in gates_failed(used, noise).items()})
-    low, high = bounds(samples, units_of(used), len(used))
-    line |= _estimates(point, low, high)
-    line |= {
-        "drawn": drawn,
-        "point": point,
-        "samples": samples,
-        "units": units_of(used),
-        "kinds": "+".join(measured(used)),
-    }
-    gaps = _gaps(prepared, key, used, dict(zip(METRICS, point, strict=True)), noise is not None)
+    line |= _estimates(scores)
+    line |= {"drawn": drawn, "scores": scores, "kinds": "+".join(measured(used))}
+    gaps = _gaps(prepared, key, used, dict(zip(METRICS, scores.value, strict=True)), noise is not None)
     line["gaps"] = json.dumps(gaps, ensure_ascii=False)
     return line
 
 
-def _estimates(point: np.ndarray, low: np.ndarray, high: np.ndarray) -> dict[str, float]:
+def _estimates(scores: Sampled) -> dict[str, float]:
+    low, high = scores.bounds()
     cells: dict[str, float] = {}
     for i, metric in enumerate(METRICS):
-        cells |= {metric: float(point[i]), f"{metric}_low": float(low[i]), f"{metric}_high": float(high[i])}
+        cells |= {metric: float(scores.value[i]), f"{metric}_low": float(low[i]), f"{metric}_high": float(high[i])}
     return cells
 
 
@@ -363,10 +355,9 @@ def _overall(rung: dict, per_kind: list[dict], n_errors: int, unlike: str) -> di
     line["reason"] = "; ".join(refused)
     if refused:
         return line
-    point, samples = kind_mean([(part["point"], part["samples"]) for part in per_kind])
-    low, high = bounds(samples, *(min(part[name] for part in per_kind) for name in ("units", "n_used")))
+    scores = kind_mean([part["scores"] for part in per_kind])
     gaps = {}
-    for metric in (m for m, value in zip(METRICS, point, strict=True) if np.isnan(value)):
+    for metric in (m for m, value in zip(METRICS, scores.value, strict=True) if np.isnan(value)):
         whose: dict[str, list[str]] = {}
         for part in per_kind:
             text = json.loads(part["gaps"]).get(metric)
@@ -374,4 +365,4 @@ def _overall(rung: dict, per_kind: list[dict], n_errors: int, unlike: str) -> di
                 whose.setdefault(text, []).append(part["edit_kind"])
         if whose:
             gaps[metric] = "; ".join(f"{', '.join(names)}: {text}" for text, names in whose.items())
-    return line | _estimates(point, low, high) | {"gaps": json.dumps(gaps, ensure_ascii=False)}
+    return line | _estimates(scores) | {"gaps": json.dumps(gaps, ensure_ascii=False)}

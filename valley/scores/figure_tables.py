@@ -11,7 +11,7 @@ from valley.rows import ALL, METRICS, NET, PROBE_KINDS, RUNG
 from valley.scores.cases import UNIT, matching, net_of_siblings, unit_numbers, without_errors
 from valley.scores.composites import chooser
 from valley.scores.curve import Analysis
-from valley.scores.resampling import bounds, kind_mean, units_of
+from valley.scores.resampling import Sampled, kind_mean
 from valley.scores.settings import GROUP, group_means, needed, on_split, stratum
 from valley.scores.sizes import ALL_SIZES, sizes
 from valley.scores.strengths import AXES, strengths
@@ -48,28 +48,26 @@ def editability_points(analysis: Analysis) -> pd.DataFrame:
     """
     h = METRICS.index("score")
     curve = analysis.curve
-    parts: dict[tuple, dict[str, tuple[int, tuple[np.ndarray, np.ndarray]]]] = {}  # rung -> edit kind -> units, scores
-    for (*rung, kind), (units, drawn) in analysis.drawn.items():
-        parts.setdefault(tuple(rung), {})[kind] = units, drawn.metrics(analysis.ruler)
+    parts: dict[tuple, dict[str, Sampled]] = {}  # rung -> edit kind -> scores
+    for (*rung, kind), drawn in analysis.drawn.items():
+        parts.setdefault(tuple(rung), {})[kind] = drawn.metrics(analysis.ruler)
     lines, samples = [], []
     for line in curve[curve["score"].notna()].to_dict("records"):
         here = parts[tuple(line[k] for k in RUNG)]
-        if line["edit_kind"] == ALL:
-            units, scores = min(n for n, _ in here.values()), kind_mean([made for _, made in here.values()])
-        else:
-            units, scores = here[line["edit_kind"]]
+        scores = kind_mean(list(here.values())) if line["edit_kind"] == ALL else here[line["edit_kind"]]
         keep = ("generalisation", "specificity", "method", "n_known")
         lines.append(
             {k: line[k] for k in (*RUNG, "edit_kind", *keep)}
             | {
                 "direction": "",
-                "units": units,
+                "units": scores.units[h],
+                "cases": scores.cases[h],
                 "value": line["score"],
                 "low": line["score_low"],
                 "high": line["score_high"],
             }
         )
-        samples.append(scores[1][:, h])
+        samples.append(scores.samples[:, h])
     return _with_sizes(lines, samples, analysis)
 
 
@@ -80,14 +78,12 @@ def kind_points(analysis: Analysis) -> pd.DataFrame:
     for line in analysis.curve.to_dict("records"):
         if line["edit_kind"] == ALL or line["reason"]:
             continue
-        units, group = analysis.drawn[*(line[k] for k in RUNG), line["edit_kind"]]
-        value, drawn = group.kinds()
-        low, high = bounds(drawn, units, group.cases)
-        about = {k: line[k] for k in (*RUNG, "edit_kind", "method", "n_known")} | {"units": units}
+        scores = analysis.drawn[*(line[k] for k in RUNG), line["edit_kind"]].kinds()
+        about = {k: line[k] for k in (*RUNG, "edit_kind", "method", "n_known")}
         for i, kind in enumerate(PROBE_KINDS):
-            if not np.isnan(value[i]):
-                lines.append(about | {"direction": kind, "value": value[i], "low": low[i], "high": high[i]})
-                samples.append(drawn[:, i])
+            if not np.isnan(scores.value[i]):
+                lines.append(about | {"direction": kind} | _estimate(scores, i))
+                samples.append(scores.samples[:, i])
     return _with_sizes(lines, samples, analysis)
 
 
@@ -112,16 +108,21 @@ def transfer_points(analysis: Analysis) -> pd.DataFrame:
             if len(used) < needed(analysis.options["min_known"], line["edit_kind"]):
                 continue
             used = used.assign(**{NET: used["net"]})
-            value, drawn = analysis.resampler.draw(used).metrics(analysis.ruler)
-            low, high = bounds(drawn, units_of(used), len(used))
+            scores = analysis.resampler.draw(used).metrics(analysis.ruler)
             i = METRICS.index(NET)
             lines.append(
                 {k: line[k] for k in (*RUNG, "edit_kind", "method")}
                 | {"direction": f"{start}→{goal}".upper(), "n_known": len(used)}
-                | {"units": units_of(used), "value": value[i], "low": low[i], "high": high[i]}
+                | _estimate(scores, i)
             )
-            samples.append(drawn[:, i])
+            samples.append(scores.samples[:, i])
     return _with_sizes(lines, samples, analysis)
+
+
+def _estimate(scores: Sampled, i: int) -> dict[str, float]:
+    low, high = scores.bounds()
+    about = {"units": scores.units[i], "cases": scores.cases[i]}
+    return about | {"value": scores.value[i], "low": low[i], "high": high[i]}
 
 
 def _scored(analysis: Analysis, line: dict) -> pd.DataFrame:
@@ -134,7 +135,7 @@ def _with_sizes(lines: list[dict], samples: list[np.ndarray], analysis: Analysis
     if not lines:
         return pd.DataFrame(columns=POINT)
     models = pd.DataFrame(lines).reindex(
-        columns=[*RUNG, "units", *(name for name in POINT[1:13] if name not in ("role", "name", "seeds"))]
+        columns=[*RUNG, "units", "cases", *(name for name in POINT[1:13] if name not in ("role", "name", "seeds"))]
     )
     models = models.merge(strengths(analysis.rows).drop(columns="model"), on=list(RUNG), how="left")
     models = models.assign(size=models["rung"].map(size_of))

@@ -9,7 +9,6 @@ from valley.rows import CONTROLS, METRICS, RUNG, SETTING, kind_order
 from valley.scores.cases import coded
 from valley.scores.composites import chooser
 from valley.scores.curve import Analysis
-from valley.scores.resampling import bounds, units_of
 from valley.scores.settings import GROUP, group_means, needed, on_split, pareto, stratum
 
 SCORES = ("generalisation", "specificity", "score")
@@ -41,13 +40,13 @@ def points(analysis: Analysis) -> pd.DataFrame:
         for key, part in scored.groupby(list(GROUP), observed=True):
             if len(part) < needed(min_known, pick["edit_kind"]):
                 continue
-            point, samples = analysis.resampler.draw(part).metrics(one)
-            low, high = bounds(samples, units_of(part), len(part))
+            scores = analysis.resampler.draw(part).metrics(one)
+            low, high = scores.bounds()
             setting = key[-2:]
             line = dict(zip(GROUP, key, strict=True)) | {"n": len(part)}
             for name in SCORES:
                 i = METRICS.index(name)
-                line |= {name: point[i], f"{name}_low": low[i], f"{name}_high": high[i]}
+                line |= {name: scores.value[i], f"{name}_low": low[i], f"{name}_high": high[i]}
             line |= {"site": part["site"].iloc[0], "lookup": part["lookup"].iloc[0], "depth": part["depth"].median()}
             line |= {"best": setting == (pick["method"], pick["settings"]), "front": setting in front}
             line |= {"control": setting[0] in CONTROLS}

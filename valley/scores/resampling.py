@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from editing.lazy import pandas as pd
 from valley.rows import CASE, GENERALISATION, METRICS, NET, PROBE_KINDS, RowsError
 from valley.scores.composites import CASE_COLUMNS, Composite, Means, composites, fails_gates
-from valley.statistics import draw_weights, interval_of_equals, t_interval, weighted_means
+from valley.statistics import bounds, draw_weights, n_units, scarcest, unit_weights, weighted_means
 
 PARTS = (*PROBE_KINDS, *CASE_COLUMNS)  # what composites are made of
 BASE = (*PARTS, NET)  # means of case scores, from which METRICS and COMPOSITES follow
 _OF_EDIT, _OF_PLACEBO = pd.Index(BASE), pd.Index(PARTS)  # made once: pandas makes it of a list of names in every call
 COMPOSITES = tuple(one.name for one in composites())
-EQUAL = 1e-9  # a narrower interval has no width but that of rounding
 
 
 def gated(one: Composite, means: Means, failed: np.ndarray | bool) -> np.ndarray:
@@ -27,87 +25,132 @@ def gated(one: Composite, means: Means, failed: np.ndarray | bool) -> np.ndarray
     return np.where(failed & ~np.isnan(made), 0.0, made) if one.gated else made
 
 
+@dataclass(frozen=True)
+class Sampled:
+    """Scores of one group of cases, and what they rest on.
+
+    Attributes:
+        value: (k,) estimates. samples: (draws, k) of the bootstrap.
+        units, cases: (k,) how many relations, or cases where all are of one relation, and how many cases have each.
+    """
+
+    value: np.ndarray
+    samples: np.ndarray
+    units: np.ndarray
+    cases: np.ndarray
+
+    def bounds(self) -> tuple[np.ndarray, np.ndarray]:
+        """95% intervals of scores in [0, 1]: low (k,), high (k,)."""
+        return bounds(self.samples, self.units, self.cases)
+
+
 class Resampler:
     """Bootstrap weights of every case of a run, drawn once, so that all rungs and settings see the same draws.
 
-    Edit kinds are resampled each on their own (their cases are never exchanged), cases within relations.
+    Edit kinds are resampled each on their own (their cases are never exchanged), cases within relations. A score that
+    only cases of one relation have is the mean over cases that are drawn, as relations cannot be.
     """
 
     def __init__(self, scores: pd.DataFrame, draws: int, seed: int) -> None:
         if draws < 0:
             raise RowsError(f"draws is {draws}; give 0 (no intervals) or more")
-        self.draws = draws
-        parts, pairs = [], []
+        self.draws, self._seed = draws, seed
+        parts, pairs, units = [], [], []
         cases = scores.drop_duplicates("pair").sort_values(["ladder", "edit_kind", "cluster", *CASE], kind="stable")
         for (ladder, kind), part in cases.groupby(["ladder", "edit_kind"], observed=True):
             pairs.append(part["pair"].to_numpy())
+            of_cases = part["cluster"].nunique() == 1  # `draw_weights` then draws them
+            units += [f"{ladder}/{kind}/{name}" for name in part["pair" if of_cases else "cluster"]]
             parts.append(draw_weights(part["cluster"].tolist(), draws, [seed, *f"{ladder}/{kind}".encode()]))
-        order = np.argsort(np.concatenate(pairs)) if pairs else np.zeros(0, dtype=int)
-        self._pairs = np.concatenate(pairs)[order] if pairs else np.zeros(0, dtype=int)
+        self._order = np.argsort(np.concatenate(pairs)) if pairs else np.zeros(0, dtype=int)
+        self._pairs = np.concatenate(pairs)[self._order] if pairs else np.zeros(0, dtype=int)
+        codes, self._names = pd.factorize(np.array(units, dtype=object))
+        self._units = codes[self._order]
         # (cases, draws), so that the weights of some cases are whole lines
-        self._weights = (np.concatenate(parts, axis=1) if parts else np.zeros((draws, 0))).T[order]
+        self._weights = (np.concatenate(parts, axis=1) if parts else np.zeros((draws, 0))).T[self._order]
+        self._within: dict[int, np.ndarray] = {}
 
     def weights(self, part: pd.DataFrame) -> np.ndarray:
         """(draws, len(part)): how often each case of `part`, lines of the scores that this was made of, is drawn."""
-        return self._weights[np.searchsorted(self._pairs, part["pair"].to_numpy())].T
+        return self._weights[self._places(part)].T
 
     def draw(self, part: pd.DataFrame, placebo: pd.DataFrame | None = None) -> Drawn:
         """The cases of one group, at least one, and every bootstrap draw of them; beside their placebo edits."""
-        noise = None if placebo is None or placebo.empty else self._means(placebo, _OF_PLACEBO)
-        return Drawn(self._means(part, _OF_EDIT), noise, len(part))
+        noise = None if placebo is None or placebo.empty else self.means(placebo, _OF_PLACEBO)
+        return Drawn(self.means(part, _OF_EDIT), noise)
 
-    def _means(self, part: pd.DataFrame, columns: pd.Index) -> tuple[np.ndarray, np.ndarray]:
-        """(1, k) means and (draws, k) bootstrapped means of `columns`."""
-        values = part[columns].to_numpy(dtype="float64")
-        return weighted_means(np.ones((1, len(part))), values), weighted_means(self.weights(part), values)
+    def means(self, part: pd.DataFrame, columns: pd.Index | list[str]) -> Sampled:
+        """The means of `columns` over the cases of `part`, each over those that have it."""
+        values, places = part[columns].to_numpy(dtype="float64"), self._places(part)
+        there, relations = ~np.isnan(values), self._units[places]
+        units, cases = n_units(relations, there), there.sum(axis=0)
+        samples = weighted_means(self._weights[places].T, values)
+        alone = units == 1
+        for relation in np.unique(relations[there[:, alone].any(axis=1)]):
+            here = relations == relation
+            of_it = alone & there[here].any(axis=0)
+            samples[:, of_it] = weighted_means(self._within_relation(relation, places[here]), values[here][:, of_it])
+        units = np.where(alone, cases, units)
+        return Sampled(weighted_means(np.ones((1, len(part))), values)[0], samples, units, cases)
+
+    def _places(self, part: pd.DataFrame) -> np.ndarray:
+        return np.searchsorted(self._pairs, part["pair"].to_numpy())
+
+    def _within_relation(self, relation: int, places: np.ndarray) -> np.ndarray:
+        """(draws, len(places)): how often each case at `places`, all of one relation, is drawn among its cases."""
+        every = np.flatnonzero(self._units == relation)
+        if relation not in self._within:
+            rng = np.random.default_rng([self._seed, *self._names[relation].encode()])
+            drawn = unit_weights(len(every), self.draws, rng)
+            self._within[relation] = drawn[:, np.argsort(np.argsort(self._order[every]))]
+        return self._within[relation][:, np.searchsorted(every, places)]
 
 
 @dataclass(frozen=True)
 class Drawn:
     """One group as its cases are and as each bootstrap draw has them: the means that all its scores are made of.
 
-    Every score is an estimate (k,) and its samples (draws, k).
-
     Attributes:
-        values: means of BASE, (1, k) of the cases and (draws, k). placebo: of PARTS of the placebo edits, or None.
-        cases: how many there are.
+        means: of BASE. placebo: of PARTS of the placebo edits, or None.
     """
 
-    values: tuple[np.ndarray, np.ndarray]
-    placebo: tuple[np.ndarray, np.ndarray] | None = None
-    cases: int = 0
+    means: Sampled
+    placebo: Sampled | None = None
 
     @cached_property
-    def _named(self) -> list[Means]:
-        placebo = self.placebo or (None, None)
-        return [named_means(means[:, :-1], noise) for means, noise in zip(self.values, placebo, strict=True)]
+    def _parts(self) -> list[tuple[Means, np.ndarray, np.ndarray]]:
+        """Means, net transfer and failed gates, of the cases and of the draws."""
+        placebo = (None, None) if self.placebo is None else (self.placebo.value[None], self.placebo.samples)
+        means = self.means.value[None], self.means.samples
+        named = [named_means(one[:, :-1], noise) for one, noise in zip(means, placebo, strict=True)]
+        return [(one, full[:, -1], fails_gates(named[0])) for one, full in zip(named, means, strict=True)]
 
-    @cached_property
-    def _failed(self) -> bool:
-        """Whether the estimate fails a gate."""
-        return bool(fails_gates(self._named[0])[0])
+    def _sampled(self, make: Callable[[Means, np.ndarray, np.ndarray], np.ndarray]) -> Sampled:
+        """What `make` makes, (n, k), of n means, net transfers and failed gates."""
+        noise = None if self.placebo is None else np.where(np.isnan(self.placebo.value), np.nan, 0.25)[None]
 
-    def metrics(self, one: Composite) -> tuple[np.ndarray, np.ndarray]:
+        def of_any(means: np.ndarray) -> np.ndarray:
+            return make(named_means(means[:, :-1], noise), means[:, -1], np.zeros(len(means), dtype=bool))
+
+        value, samples = (make(*part) for part in self._parts)
+        return Sampled(value[0], samples, *(scarcest(n, of_any) for n in (self.means.units, self.means.cases)))
+
+    def metrics(self, one: Composite) -> Sampled:
         """METRICS by the composite `one`."""
-        pairs = zip(self._named, self.values, strict=True)
-        point, samples = (_metrics(one, named, means[:, -1], self._failed) for named, means in pairs)
-        return point[0], samples
+        return self._sampled(lambda means, net, failed: _metrics(one, means, net, failed))
 
-    def kinds(self) -> tuple[np.ndarray, np.ndarray]:
+    def kinds(self) -> Sampled:
         """PROBE_KINDS, those of generalisation above placebo where there is one."""
         net = () if self.placebo is None else GENERALISATION
-        point, samples = (
-            np.column_stack([named.net(kind) if kind in net else named.values[kind] for kind in PROBE_KINDS])
-            for named in self._named
+        return self._sampled(
+            lambda means, *_: np.column_stack([means.net(k) if k in net else means.values[k] for k in PROBE_KINDS])
         )
-        return point[0], samples
 
-    def composites(self) -> tuple[np.ndarray, np.ndarray]:
+    def composites(self) -> Sampled:
         """COMPOSITES, 0 where a gate fails."""
-        point, samples = (
-            np.column_stack([gated(one, named, self._failed) for one in composites()]) for named in self._named
+        return self._sampled(
+            lambda means, _, failed: np.column_stack([gated(one, means, failed) for one in composites()])
         )
-        return point[0], samples
 
 
 def named_means(means: np.ndarray, placebo: np.ndarray | None) -> Means:
@@ -115,7 +158,7 @@ def named_means(means: np.ndarray, placebo: np.ndarray | None) -> Means:
     return Means(*named)
 
 
-def _metrics(one: Composite, means: Means, net: np.ndarray, failed: bool) -> np.ndarray:
+def _metrics(one: Composite, means: Means, net: np.ndarray, failed: np.ndarray) -> np.ndarray:
     """(n, len(METRICS)): probe kinds as they are, the transfer floored at 0, the sides of the composite and itself."""
     sides = (*one.parts(means), gated(one, means, failed))
     return np.column_stack([*(means.values[kind] for kind in PROBE_KINDS), np.maximum(net, 0), *sides])
@@ -128,18 +171,22 @@ def composites_of(means: pd.DataFrame) -> np.ndarray:
     return np.column_stack([gated(one, named, failed) for one in composites()])
 
 
-def kind_mean(parts: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-    """Unweighted mean over edit kinds of (estimates, samples).
+def kind_mean(parts: Sequence[Sampled]) -> Sampled:
+    """Unweighted mean over edit kinds, which rests on as many units and cases as the kind with the fewest.
 
     A metric measured for some kinds only is the mean of those; generalisation, specificity and score need every kind.
     """
     strict = [METRICS.index(m) for m in ("generalisation", "specificity", "score")]
-    out = []
-    for arrays in ([p for p, _ in parts], [s for _, s in parts]):
-        total = _nanmean(np.stack(arrays))
-        total[..., strict] = np.stack(arrays)[..., strict].mean(axis=0)
-        out.append(total)
-    return out[0], out[1]
+    value, samples, units, cases = (
+        np.stack([getattr(one, name) for one in parts]) for name in ("value", "samples", "units", "cases")
+    )
+    means = []
+    for stack in (value, samples):
+        total = _nanmean(stack)
+        total[..., strict] = stack[..., strict].mean(axis=0)
+        means.append(total)
+    least = (np.where(counts > 0, counts, counts.max()).min(axis=0) for counts in (units, cases))
+    return Sampled(*means, *least)
 
 
 def _nanmean(stack: np.ndarray) -> np.ndarray:
@@ -147,31 +194,3 @@ def _nanmean(stack: np.ndarray) -> np.ndarray:
     count = present.sum(axis=0)
     total = np.where(present, stack, 0.0).sum(axis=0)
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
-
-
-def units_of(part: pd.DataFrame) -> int:
-    """What the bootstrap of these cases draws: their relations, or the cases where all are of one relation."""
-    relations = part["cluster"].nunique()
-    return relations if relations > 1 else len(part)
-
-
-def bounds(
-    samples: np.ndarray,
-    units: int,
-    cases: int,
-    centre: np.ndarray | None = None,
-    least: ArrayLike = 0.0,
-    most: ArrayLike = 1.0,
-) -> tuple[np.ndarray, np.ndarray]:
-    """95% interval of each metric (draws, k), by Student's t over the units that were drawn; NaN from fewer than two.
-
-    It lies around `centre` (k,), or the mean of the draws. Where all draws are the same, so are the cases, which states
-    no spread: there the interval is what so many equal cases allow (`interval_of_equals`), not a single point.
-    What lies outside [least, most] (numbers, or (k,)), where no value of the score can be, is cut off; no true value is
-    lost by that.
-    """
-    mean = np.nansum(samples, axis=0) / np.maximum(np.isfinite(samples).sum(axis=0), 1) if centre is None else centre
-    low, high = t_interval(mean, samples, units)
-    of_equals = interval_of_equals(mean, max(cases, 1), least, most)
-    low, high = (np.where(high - low < EQUAL, *pair) for pair in zip(of_equals, (low, high), strict=True))
-    return np.clip(low, least, most), np.clip(high, least, most)

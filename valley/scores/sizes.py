@@ -24,7 +24,8 @@ def by_size(scored: Available, metric: str) -> pd.DataFrame:
     The interval of a single seed has no part for the luck of training; `seeds` lists those.
     """
     j = scored.column(metric)
-    return sizes(scored.lines, scored.values[:, j], scored.samples[:, :, j], tuple(PLAN_AXES), least_of(metric))
+    lines = scored.lines.assign(units=scored.units[:, j], cases=scored.cases[:, j])
+    return sizes(lines, scored.values[:, j], scored.samples[:, :, j], tuple(PLAN_AXES), least_of(metric))
 
 
 def sizes(
@@ -33,8 +34,8 @@ def sizes(
     """As `by_size`, of any score.
 
     Args:
-        lines: ladder, edit_kind, method, size, units (relations behind the samples), reason and the columns `axes`, one
-            line per model; index 0, 1, 2...
+        lines: ladder, edit_kind, method, size, units and cases (that have the score, as in `Sampled`), reason and the
+            columns `axes`, one line per model; index 0, 1, 2...
         values: (lines,) of the score; NaN where not measured. samples: (lines, draws) of its bootstrap.
         least: the score lies between it and 1, and so does its interval.
     """

@@ -1,14 +1,17 @@
 """Pure numpy and scipy: bootstrap, variance between seeds, prominence, families of curves."""
 
 from valley.statistics.bootstrap import (
+    bounds,
     draw_weights,
     harmonic,
-    interval_of_equals,
     mean_interval,
+    n_units,
     redraw,
+    scarcest,
     t_interval,
     unit_weights,
     weighted_means,
+    within_range,
 )
 from valley.statistics.families import FAMILIES
 from valley.statistics.holm import holm
@@ -36,19 +39,21 @@ __all__ = [
     "Points",
     "SeedVariance",
     "bic_weights",
+    "bounds",
     "compare",
     "draw_weights",
     "drawn_errors",
     "harmonic",
     "holm",
     "hypervolume",
-    "interval_of_equals",
     "mean_interval",
+    "n_units",
     "noise",
     "points",
     "prominence",
     "prominence_test",
     "redraw",
+    "scarcest",
     "selection_regret",
     "size_of",
     "size_variance",
@@ -58,4 +63,5 @@ __all__ = [
     "unit_weights",
     "upper_bound",
     "weighted_means",
+    "within_range",
 ]

@@ -9,13 +9,14 @@ make that variance itself uncertain: intervals take Student's t with G - 1 degre
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from editing.lazy import special
+
+EQUAL = 1e-9  # a narrower interval has no width but that of rounding
 
 
 def draw_weights(relations: Sequence[str], draws: int, seed: Sequence[int]) -> np.ndarray:
@@ -68,46 +69,98 @@ def redraw(drawn: Sequence[np.ndarray], seed: int) -> np.ndarray:
     return sizes[rng.integers(len(sizes), size=(len(sizes), draws)), at].mean(axis=0)
 
 
+def n_units(units: np.ndarray, there: np.ndarray) -> np.ndarray:
+    """How many different `units` (n,) the cases have where `there` (n, ...) is true: (...)."""
+    order = np.argsort(units, kind="stable")
+    starts = np.flatnonzero(np.diff(units[order], prepend=-1))
+    return np.logical_or.reduceat(there[order], starts, axis=0).sum(axis=0)
+
+
+def scarcest(counts: np.ndarray, make: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """How many units, or cases, scores rest on that `make` makes of means, of which `counts` (any shape) have so many
+    each: as many as the scarcest mean has that the score is not measurable without.
+
+    So a mean over kinds counts those of its widest kind, and what is made of two sides those of the smaller side.
+
+    Args:
+        make: (n, *counts.shape) means, NaN where not measured -> (n, *shape of the scores).
+    """
+    levels = np.unique(counts)
+    ahead: Callable[[np.ndarray], np.ndarray] = lambda made: levels.reshape(-1, *[1] * (made.ndim - 1))  # noqa: E731
+    made = make(np.where(counts >= ahead(counts[None]), 0.5, np.nan))
+    return np.where(np.isfinite(made), ahead(made), 0).max(axis=0)
+
+
 def t_interval(
-    value: np.ndarray, samples: np.ndarray, units: int, level: float = 0.95
+    value: np.ndarray, samples: np.ndarray, units: ArrayLike, level: float = 0.95
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Student's interval around estimates (k,) from bootstrap samples (draws, k) over `units` relations, or of cases
-    where there is one: t with units - 1 degrees of freedom.
+    """Student's interval around estimates (k,) from bootstrap samples (draws, k) over `units` relations, or cases of a
+    single relation, a number or (k,): t with units - 1 degrees of freedom.
 
     NaN from fewer than two units, and where half the draws are.
     """
-    value, samples = np.asarray(value, float), np.asarray(samples, float)
-    nothing = np.full(value.shape, np.nan)
-    if units < 2 or len(samples) < 2:
-        return nothing, nothing.copy()
+    value, samples, units = np.asarray(value, float), np.asarray(samples, float), np.asarray(units, float)
     finite = np.isfinite(samples)
     count = finite.sum(axis=0)
     deviation = np.where(finite, samples - value, 0.0)
     se = np.sqrt((deviation**2).sum(axis=0) / np.maximum(count - 1, 1))
-    half = np.where(count > len(samples) / 2, _quantile(level, units - 1) * se, np.nan)
+    stated = (count > len(samples) / 2) & (units > 1) & (len(samples) > 1)
+    half = np.where(stated, special.stdtrit(np.maximum(units - 1, 1), (1 + level) / 2) * se, np.nan)
     return value - half, value + half
 
 
 def interval_of_equals(
-    value: np.ndarray, cases: int, least: ArrayLike = 0.0, most: ArrayLike = 1.0, level: float = 0.95
+    value: np.ndarray, cases: ArrayLike, least: ArrayLike = 0.0, most: ArrayLike = 1.0, level: float = 0.95
 ) -> tuple[np.ndarray, np.ndarray]:
     """Interval of the mean of a score in [least, most] that was the same, `value` (k,), in all of `cases` independent
-    cases.
+    cases, a number or (k,).
 
     With the share of other cases at most p = 1 - ((1 - level) / 2)^(1 / cases), the exact bound of Clopper and Pearson
     (1934) for none among them, and those at an end of the scale: [value - p (value - least), value + p (most - value)].
     NaN where the scale has no end: other cases may be anywhere.
     """
-    share = 1 - ((1 - level) / 2) ** (1 / cases)
+    share = 1 - ((1 - level) / 2) ** (1 / np.maximum(cases, 1))
     bounded = np.isfinite(least) & np.isfinite(most)
     low, high = (np.where(bounded, value + share * (end - value), np.nan) for end in (least, most))
     return low, high
 
 
-@cache
-def _quantile(level: float, degrees: int) -> float:
-    """Half the width of Student's interval, in standard errors."""
-    return float(special.stdtrit(degrees, (1 + level) / 2))
+def within_range(
+    value: np.ndarray,
+    low: np.ndarray,
+    high: np.ndarray,
+    cases: ArrayLike,
+    least: ArrayLike = 0.0,
+    most: ArrayLike = 1.0,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The intervals `low` to `high` (k,) of estimates (k,), as what is known of the scores allows.
+
+    Where an interval has no width, all cases are the same, which states no spread: there it is what so many equal
+    `cases`, a number or (k,), allow (`interval_of_equals`), not a single point. What lies outside [least, most]
+    (numbers, or (k,)), where no value of the score can be, is cut off; no true value is lost by that.
+    """
+    of_equals = interval_of_equals(value, cases, least, most)
+    low, high = (np.where(high - low < EQUAL, *pair) for pair in zip(of_equals, (low, high), strict=True))
+    return np.clip(low, least, most), np.clip(high, least, most)
+
+
+def bounds(
+    samples: np.ndarray,
+    units: ArrayLike,
+    cases: ArrayLike,
+    centre: np.ndarray | None = None,
+    least: ArrayLike = 0.0,
+    most: ArrayLike = 1.0,
+) -> tuple[np.ndarray, np.ndarray]:
+    """95% interval of each score (draws, k), by Student's t over the units that were drawn, `within_range`.
+
+    It lies around `centre` (k,), or the mean of the draws. NaN from fewer than two units.
+
+    Args:
+        units, cases: how many have the score, not how many there are: numbers, or (k,).
+    """
+    mean = np.nansum(samples, axis=0) / np.maximum(np.isfinite(samples).sum(axis=0), 1) if centre is None else centre
+    return within_range(mean, *t_interval(mean, samples, units), cases, least, most)
 
 
 def mean_interval(

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
+from scipy import stats
 
 from cli import cli
 from tests.tiers import fast_are
@@ -139,6 +140,28 @@ def test_what_cannot_be_paired_is_counted() -> None:
     assert "nothing could be measured" in format_comparison(few)
     with pytest.raises(RowsError, match="no edited case in common"):
         compare(a, frame(edit("other", good)))
+
+
+def test_a_difference_of_one_relation_rests_on_its_pairs() -> None:
+    """A rung with the cases of one relation of four, and a kind that two pairs have. Before: an interval of no width,
+    and so a `*`, and 48 pairs."""
+    hits = np.random.default_rng(1).integers(0, 2, (2, 4, 12)).astype(float)
+    hits[:, 0] = np.arange(12) % 2, np.arange(12) % 3 == 0
+    sides: tuple[list, list] = ([], [])
+    for i, (rung, relations) in enumerate((("m0", 1), ("m1", 4))):
+        for r, c in np.ndindex(relations, 12):
+            for side, hit in zip(sides, hits, strict=True):
+                about = {"rung": rung, "rung_index": i, "relation": f"r{r}"}
+                alias = 1.0 if c < 2 and r == 0 else NAN
+                values = probes(paraphrase=[hit[r, c]], alias=[alias], neighbour=[1.0])
+                side.append(edit(f"c{r}-{c}", values, **about))
+    result = compare(frame(*sides[0]), frame(*sides[1]), by="ladder", min_known=2)
+    line = one(result, "paraphrase", rung="m0")
+    gaps = hits[1, 0] - hits[0, 0]
+    expected = stats.t.interval(0.95, 11, gaps.mean(), gaps.std(ddof=1) / 12**0.5)
+    assert line["difference"] == pytest.approx(gaps.mean())
+    assert line[["low", "high"]].tolist() == pytest.approx(expected, abs=0.06)
+    assert one(result, "alias", rung="m1")["n_pairs"] == 2
 
 
 def test_a_probe_that_one_run_could_not_measure_counts_for_neither() -> None:

@@ -11,8 +11,8 @@ from valley.calibration.intervals import coverage, coverage_available
 from valley.scores.cases import case_scores
 from valley.scores.composites import by_name
 from valley.scores.curve import curve
-from valley.scores.resampling import Resampler, bounds
-from valley.statistics import mean_interval, selection_regret
+from valley.scores.resampling import Resampler
+from valley.statistics import bounds, mean_interval, selection_regret
 from valley.statistics.bootstrap import draw_weights, weighted_means
 
 
@@ -45,8 +45,10 @@ def test_same_cases_give_the_same_draws_at_every_rung():
     ]
     scores = case_scores(frame(*parts))
     resampler = Resampler(scores, 200, 0)
-    _, first = resampler.draw(scores[scores["rung"] == "r0"]).metrics(by_name("harmonic_raw_all"))
-    _, second = resampler.draw(scores[scores["rung"] == "r1"]).metrics(by_name("harmonic_raw_all"))
+    first, second = (
+        resampler.draw(scores[scores["rung"] == rung]).metrics(by_name("harmonic_raw_all")).samples
+        for rung in ("r0", "r1")
+    )
     assert np.array_equal(first, second, equal_nan=True), "equal scores differ between rungs: the draws are not paired"
 
 

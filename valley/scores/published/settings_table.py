@@ -14,9 +14,8 @@ from editing.lazy import pandas as pd
 from valley.rows import CONTROLS, PLACEBO, RUNG, SETTING, RowsError, kind_order
 from valley.scores.cases import coded
 from valley.scores.composites import Means, failed_gates, fails_gates
-from valley.scores.resampling import bounds
 from valley.scores.settings import is_placebo_of
-from valley.statistics import draw_weights, weighted_means
+from valley.statistics import bounds, draw_weights, n_units, scarcest, weighted_means
 
 GROUP: tuple[str, ...] = (*RUNG, "edit_kind", "dataset", *SETTING)
 
@@ -26,8 +25,7 @@ class Summary:
     """Columns made of the means of others.
 
     Attributes:
-        heads: their names. make: (means (draws, settings), whether each setting fails a gate) -> (draws, settings,
-            len(heads)).
+        heads: their names. make: (means (draws, settings), which of them fail a gate) -> (draws, settings, len(heads)).
         hidden: columns of the cases that only they need.
     """
 
@@ -72,7 +70,7 @@ def summarise(
     weights = _weights(cases, unique, draws, seed)
     shown = [*summary.heads, *names]
     ends = np.array([ranges.get(name, (0.0, 1.0)) for name in shown]).T
-    estimates = _estimates(cases, names, summary, of_group, of_placebo, unique, weights, about["n_subjects"], ends)
+    estimates = _estimates(cases, names, summary, of_group, of_placebo, unique, weights, ends)
     table = pd.DataFrame({name: lines[name].tolist() for name in GROUP} | about | estimates)
     table["gaps"] = _gaps(table, shown, names, why)
     table = _in_order(table)
@@ -104,7 +102,6 @@ def _estimates(
     of_placebo: list[np.ndarray],
     unique: np.ndarray,
     weights: np.ndarray,
-    n_subjects: np.ndarray,
     ends: np.ndarray,
 ) -> dict[str, Any]:
     """Columns of the gates that each group fails, and of every score with its interval.
@@ -117,24 +114,24 @@ def _estimates(
     """
     draws = weights.shape[1]
     shown, every = [*summary.heads, *names], [*names, *summary.hidden]
-    values = cases[every].to_numpy(dtype="float64")
+    values, subjects = cases[every].to_numpy(dtype="float64"), pd.factorize(cases["subject"])[0]
     point, low, high = np.full((3, len(of_group), len(shown)), np.nan)
     gates: list[dict[str, float]] = [{} for _ in of_group]
     for settings in _of_the_same_cases(of_group, of_placebo, unique):
         part, placebo = (np.stack([cases_of[i] for i in settings], axis=1) for cases_of in (of_group, of_placebo))
         estimate = _means_of(values, every, part, placebo)
-        failed = fails_gates(estimate)[0] if summary.hidden else np.zeros(len(settings), dtype=bool)
-        for k in np.flatnonzero(failed):
-            gates[settings[k]] = failed_gates(estimate, int(k))
-        point[settings] = estimates = np.clip(_with_summary(estimate, failed, names, summary)[0], *ends)
-        subjects_there = int(n_subjects[settings[0]])
+        if summary.hidden:
+            for k in np.flatnonzero(fails_gates(estimate)[0]):
+                gates[settings[k]] = failed_gates(estimate, int(k))
+        point[settings] = estimates = np.clip(_with_summary(estimate, names, summary)[0], *ends)
         there = np.flatnonzero(~np.isnan(estimates).all(axis=0))
-        if draws and subjects_there > 1 and len(there):
+        if draws and len(there):
             w = [weights[unique[some[:, 0]]].T for some in (part, placebo)]
             means = _means_of(values, every, part, placebo, w)
             least, most = (np.tile(end[there], len(settings)) for end in ends)
-            samples = _with_summary(means, failed, names, summary, there).reshape(draws, -1)
-            sides = bounds(np.clip(samples, least, most), subjects_there, subjects_there, least=least, most=most)
+            samples = _with_summary(means, names, summary, there).reshape(draws, -1)
+            n = _subjects_of(n_units(subjects[part[:, 0]], ~np.isnan(values[part])), estimate, names, summary, there)
+            sides = bounds(np.clip(samples, least, most), n.ravel(), n.ravel(), least=least, most=most)
             at = np.ix_(settings, there)
             low[at], high[at] = (side.reshape(len(settings), -1) for side in sides)
     columns: dict[str, Any] = {
@@ -256,10 +253,25 @@ def _means_of(
     return Means(*made)
 
 
-def _with_summary(
-    means: Means, failed: np.ndarray, names: list[str], summary: Summary, places: np.ndarray | None = None
-) -> np.ndarray:
+def _with_summary(means: Means, names: list[str], summary: Summary, places: np.ndarray | None = None) -> np.ndarray:
     """(draws, settings, heads + names): what the summary makes of the means, then the means; or those at `places`."""
-    heads = [] if summary.make is None else list(np.moveaxis(summary.make(means, failed), -1, 0))
+    heads = []
+    if summary.make is not None:
+        failed = fails_gates(means) if summary.hidden else np.zeros(1, dtype=bool)
+        heads = list(np.moveaxis(summary.make(means, failed), -1, 0))
     columns = [*heads, *(means.values[name] for name in names)]
     return np.stack(columns if places is None else [columns[i] for i in places], axis=-1)
+
+
+def _subjects_of(
+    counts: np.ndarray, estimate: Means, names: list[str], summary: Summary, places: np.ndarray
+) -> np.ndarray:
+    """(settings, places): how many subjects have each score, of how many `counts` (settings, columns) have each mean of
+    `estimate`."""
+    placebo = {name: np.where(np.isnan(values), np.nan, 0.25) for name, values in estimate.placebo.items()}
+
+    def make(means: np.ndarray) -> np.ndarray:
+        values = dict(zip(estimate.values, np.moveaxis(means, -1, 0), strict=True))
+        return _with_summary(Means(values, placebo), names, summary, places)
+
+    return scarcest(counts, make)
