@@ -119,11 +119,12 @@ class Drawn:
 
     @cached_property
     def _parts(self) -> list[tuple[Means, np.ndarray, np.ndarray]]:
-        """Means, net transfer and failed gates, of the cases and of the draws."""
+        """Means, net transfer and failed gates, of the cases and of the draws. A draw may fail a gate where the cases
+        do not: near a gate the score may be 0 or not."""
         placebo = (None, None) if self.placebo is None else (self.placebo.value[None], self.placebo.samples)
         means = self.means.value[None], self.means.samples
         named = [named_means(one[:, :-1], noise) for one, noise in zip(means, placebo, strict=True)]
-        return [(one, full[:, -1], fails_gates(named[0])) for one, full in zip(named, means, strict=True)]
+        return [(one, full[:, -1], fails_gates(one)) for one, full in zip(named, means, strict=True)]
 
     def _sampled(self, make: Callable[[Means, np.ndarray, np.ndarray], np.ndarray]) -> Sampled:
         """What `make` makes, (n, k), of n means, net transfers and failed gates."""
