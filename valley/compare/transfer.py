@@ -15,7 +15,7 @@ import numpy as np
 from editing.lazy import pandas as pd
 from valley.rows import CONTROLS, PLACEBO, RUNG, SETTING, RowsError
 from valley.scores import is_placebo_of
-from valley.statistics import t_interval, unit_weights, weighted_means
+from valley.statistics import bounds, unit_weights, weighted_means
 
 ALIKE, MIXED, DIFFERENT, EVERY = "alike", "mixed", "different", "all"
 GAIN = "alike - different"
@@ -120,14 +120,14 @@ def _net(part: pd.DataFrame, seed: int) -> tuple[float, np.ndarray, int]:
 def _difference(first: pd.DataFrame, second: pd.DataFrame, seed: int) -> dict[str, float]:
     (a, a_samples, a_n), (b, b_samples, b_n) = _net(first, seed), _net(second, seed + 1)
     n = min(a_n, b_n)
-    low, high = np.clip(t_interval(np.array([a - b]), a_samples - b_samples, n), -2.0, 2.0)
+    low, high = bounds(a_samples - b_samples, n, n, np.array([a - b]), -2.0, 2.0)
     both = {name: float(first[name].mean() - second[name].mean()) for name in ("cross_lingual", "before", "placebo")}
     return {"n": n, **both, "net": a - b, "net_low": float(low[0]), "net_high": float(high[0])}
 
 
 def _line(part: pd.DataFrame, seed: int) -> dict[str, float]:
     centre, samples, n = _net(part, seed)
-    low, high = np.clip(t_interval(np.array([centre]), samples, n), -1.0, 1.0)
+    low, high = bounds(samples, n, n, np.array([centre]), -1.0, 1.0)
     means = {name: float(part[name].mean()) for name in ("cross_lingual", "before", "placebo")}
     return {"n": len(part), **means, "net": centre, "net_low": float(low[0]), "net_high": float(high[0])}
 

@@ -80,7 +80,8 @@ def _of_case(composite: Composite, means: Means, n: int) -> np.ndarray:
 
 
 def correlations(edits: pd.DataFrame) -> pd.DataFrame:
-    """One line per composite and view: `rho` (Spearman), `low`, `high` (bootstrap over rungs), `n` pairs.
+    """One line per composite and view: `rho` (Spearman), `low`, `high` (bootstrap over rungs; NaN from fewer than two)
+    and `groups`.
 
     Views: *edits*: across the edits of one rung, kind and method, averaged; *methods*: across the methods' means at one
     rung and kind, averaged; *rungs*: across the rungs' means of one method and kind, averaged.
@@ -95,7 +96,7 @@ def correlations(edits: pd.DataFrame) -> pd.DataFrame:
             pairs = _rhos(usable, view)
             rho = float(pairs["rho"].mean()) if len(pairs) else np.nan
             low = high = np.nan
-            if view != "rungs" and len(pairs):
+            if pairs["rung"].nunique() > 1:
                 of_rung = pairs.groupby("rung")["rho"].agg(["sum", "size"]).reindex(rungs).fillna(0).to_numpy()
                 sums = np.array([of_rung[draw].sum(axis=0) for draw in draws])
                 low, high = np.quantile(sums[sums[:, 1] > 0, 0] / sums[sums[:, 1] > 0, 1], [0.025, 0.975])

@@ -102,8 +102,8 @@ def at_highest(values: pd.DataFrame, keys: Sequence[str], place: str) -> pd.Data
 def interval_over_entities(
     table: pd.DataFrame, where: Mapping[str, object], measure: str, control: str, seed: int = 0
 ) -> tuple[float, float]:
-    """2.5% and 97.5% of the mean over relations when the entities of each are drawn again; NaN without rows of single
-    entities.
+    """2.5% and 97.5% of the mean over relations when the entities of each are drawn again; NaN where a relation has
+    fewer than two rows of single entities, which cannot be drawn again.
 
     Args:
         where: column -> value that the rows of one place have.
@@ -112,7 +112,7 @@ def interval_over_entities(
     for column, value in where.items():
         rows = rows[rows[column] == value]
     rows = rows[rows["concept"] != ""]
-    if rows.empty:
+    if rows.empty or rows.groupby("relation").size().min() < 2:
         return float("nan"), float("nan")
     drawn = []
     for number, (_, part) in enumerate(rows.groupby("relation", sort=True)):

@@ -13,7 +13,7 @@ import numpy as np
 
 from editing.lazy import pandas as pd
 from valley.scores.available import PLAN_AXES, Available, least_of
-from valley.statistics import mean_interval
+from valley.statistics import mean_interval, within_range
 
 ALL_SIZES = "all sizes"
 
@@ -42,7 +42,7 @@ def sizes(
     out = []
     for key, group in lines.groupby(["ladder", "edit_kind", "method"], sort=False):
         about = dict(zip(("ladder", "edit_kind", "method"), key, strict=True))
-        means, drawn, units = [], [], []
+        means, drawn, units, cases = [], [], [], []
         for size, models in group.groupby("size", sort=False):
             here = models.index[~np.isnan(values[models.index])].to_numpy()
             line = about | {"size": size, "seeds": len(here)} | models[list(axes)].mean().to_dict()
@@ -50,19 +50,21 @@ def sizes(
                 means.append(float(values[here].mean()))
                 drawn.append(samples[here].mean(axis=0))
                 units.append(int(lines.loc[here, "units"].min()))
-                line |= _estimate(values[here], samples[here], units[-1], least)
+                cases.append(int(lines.loc[here, "cases"].min()))
+                line |= _estimate(values[here], samples[here], units[-1], cases[-1], least)
             out.append(line | {"reason": "" if len(here) else models["reason"].iloc[0] or "not measured"})
         if means:
             seeds = int((~np.isnan(values[group.index])).sum())
-            whole = _estimate(np.array(means), np.stack(drawn), min(units), least)
+            whole = _estimate(np.array(means), np.stack(drawn), min(units), min(cases), least)
             out.append(about | {"size": ALL_SIZES, "seeds": seeds, "reason": ""} | whole)
     columns = ["ladder", "edit_kind", "method", "size", "seeds", "value", "low", "high", *axes, "reason"]
     return pd.DataFrame(out).reindex(columns=columns)
 
 
-def _estimate(values: np.ndarray, samples: np.ndarray, units: int, least: float) -> dict[str, float]:
-    low, high = np.clip(mean_interval(values, samples, units), least, 1.0)
-    return {"value": float(values.mean()), "low": float(low), "high": float(high)}
+def _estimate(values: np.ndarray, samples: np.ndarray, units: int, cases: int, least: float) -> dict[str, float]:
+    value = values.mean()
+    low, high = within_range(value, *map(np.array, mean_interval(values, samples, units)), cases, least)
+    return {"value": float(value), "low": float(low), "high": float(high)}
 
 
 SHOWN = ("score", "generalisation", "specificity", "cross_lingual_net", "e_hv", "gen_at_spec", "delta_layer")

@@ -99,6 +99,17 @@ def test_the_summary_has_an_interval_over_entities_where_they_have_rows() -> Non
     assert fixed == (1.0, 1.0) and np.isnan(interval_over_entities(own, {}, "faithfulness", "constant")).all()
 
 
+def test_a_relation_of_a_single_entity_has_no_interval() -> None:
+    """Before: .7 to .7."""
+    about = {"measure": "cause", "control": "none", "n": 4}
+    lines = [about | {"relation": r, "concept": f"{r}{i}", "value": v} for r, i, v in
+             (("a", 0, 0.7), ("b", 0, 0.2), ("b", 1, 0.4))]  # fmt: skip
+    table = pd.DataFrame(lines)
+    assert np.isnan(interval_over_entities(table[table["relation"] == "a"], {}, "cause", "none")).all()
+    assert np.isnan(interval_over_entities(table, {}, "cause", "none")).all()
+    assert interval_over_entities(table[table["relation"] == "b"], {}, "cause", "none") == (0.2, 0.4)
+
+
 def test_the_command_prints_and_writes(tmp_path: Path) -> None:
     arguments = ["read", world().model, "--readings", "probes", "--limit", "30", "--out", str(tmp_path / "run")]
     result = CliRunner().invoke(cli, [*arguments, "--csv", str(tmp_path / "table.csv")])

@@ -64,6 +64,17 @@ def test_the_placebo_and_what_spelling_adds() -> None:
     assert pd.isna(transfer_table(rows).set_index("spelling").loc[EVERY, "placebo"])
 
 
+def test_equal_cases_have_the_interval_of_a_share() -> None:
+    """Before: 1 to 1 from three cases."""
+    rows = [one for i in range(3) for one in case(f"a{i}", "France", "France", "Berlin", "Berlin", 1.0, 1.0)]
+    rows += [one for i in range(3) for one in case(f"b{i}", "Peru", "Pérou", "London", "Londres", 0.0, 1.0)]
+    table = transfer_table(pd.DataFrame(rows)).set_index("spelling")
+    share = 1 - 0.025 ** (1 / 3)
+    assert table.loc[ALIKE, "net"] == 1
+    assert table.loc[ALIKE, ["net_low", "net_high"]].tolist() == pytest.approx([1 - 2 * share, 1])
+    assert table.loc[GAIN, ["net_low", "net_high"]].tolist() == pytest.approx([1 - 3 * share, 1 + share])
+
+
 def test_pairs_of_languages_are_taken_together_case_by_case() -> None:
     rows = pd.DataFrame(
         case("a", "France", "France", "Berlin", "Berlin", 1.0, 1.0)

@@ -9,6 +9,7 @@ import pytest
 from tests.valley.build import edit, frame, probes
 from valley.proof import (
     choose_composite,
+    correlations,
     edits_with_composites,
     format_choice,
     format_trends,
@@ -81,6 +82,14 @@ def test_the_composite_that_follows_the_oracle_is_chosen_and_confirmed_on_other_
     assert winners["good"].all()
     assert "harmonic_raw_all" in format_choice(choice)
     assert set(choice.table["half"]) == {"choose", "confirm"}
+
+
+def test_one_rung_states_no_interval_over_rungs():
+    """Before: rho .545 from .545 to .545."""
+    edits = edits_with_composites(*run(noise=0.0))
+    alone, both = (correlations(edits[edits["rung"].isin(rungs)]) for rungs in (["r"], ["r", "r-s1"]))
+    assert alone["rho"].notna().any() and alone[["low", "high"]].isna().all(axis=None)
+    assert both.loc[both["view"] == "edits", "low"].notna().any()
 
 
 def test_no_composite_is_good_where_none_follows_the_oracle():

@@ -7,6 +7,7 @@ import json
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from tests.valley.build import NAN, edit, frame, probes, seeded
 from valley.scores.available import Available, available, hypervolume
@@ -115,6 +116,15 @@ def test_seeds_are_pooled_and_redrawn():
     width = (narrow["high"] - narrow["low"]).mean()
     assert (table["high"] - table["low"]).iloc[0] > width, "seeds that differ widen the interval of their size"
     assert by_size(result, "generalisation").equals(table)
+
+
+def test_sizes_whose_cases_are_all_equal_have_the_interval_of_a_share():
+    """Before: 1 to 1 of six cases."""
+    rows = frame(*(edit(f"c{i}", probes(paraphrase=[1.0], neighbour=[1.0]), relation=f"r{i % 3}") for i in range(6)))
+    result = available(rows, PLAN)
+    one = result.of("generalisation")[["low", "high"]].iloc[0].tolist()
+    assert one == pytest.approx([0.025 ** (1 / 6), 1])
+    assert by_size(result, "generalisation")[["low", "high"]].to_numpy() == pytest.approx(np.array([one, one]))
 
 
 def test_too_few_cases_are_said():
