@@ -45,7 +45,7 @@ class Comparison:
 
     Attributes:
         table: rung, edit_kind, method (TOGETHER where pooled), measure, a, b, difference (b - a), low, high (95%),
-            n_pairs, n_rungs (that have the measure).
+            n_pairs, n_rungs (that have the measure), these_only (bool: the interval holds for these models only).
         only_a, only_b: edited cases that the other run lacks. unknown: paired ones outside the stratum in one of the
             runs.
         notes: what was left out or paired in an unusual way, a line each.
@@ -181,7 +181,7 @@ def _derived(means: np.ndarray) -> np.ndarray:
 
 
 def _table(cells: Sequence[_Cell], by: Sequence[str], order: dict[str, int]) -> pd.DataFrame:
-    columns = [*CELL, "measure", "a", "b", "difference", "low", "high", "n_pairs", "n_rungs"]
+    columns = [*CELL, "measure", "a", "b", "difference", "low", "high", "n_pairs", "n_rungs", "these_only"]
     groups: dict[tuple, list[_Cell]] = {}
     for cell in sorted(cells, key=lambda c: (order[c.key["rung"]], kind_order(c.key["edit_kind"]), c.key["method"])):
         groups.setdefault(tuple(cell.key[name] for name in by), []).append(cell)
@@ -216,7 +216,7 @@ def _lines(about: dict, cells: Sequence[_Cell]) -> list[dict]:
             each = [[side[1] - side[0] for side in size] for size in rungs]
             apart = np.array(each[0] if len(each) == 1 else [np.mean(size) for size in each])
             low, high = difference_interval(apart, gaps, min(int(cell.units[j]) for cell in part))
-            line |= {"a": a, "b": b, "difference": b - a, "low": low, "high": high}
+            line |= {"a": a, "b": b, "difference": b - a, "low": low, "high": high, "these_only": len(apart) < FEW}
         lines.append(line)
     return lines
 
@@ -250,11 +250,14 @@ def format_comparison(comparison: Comparison) -> str:
     ]
     for key, block in comparison.table.groupby(list(CELL), sort=False):
         named = " ".join(str(part) for part in key if part != TOGETHER) or "everything together"
-        first = block.iloc[0]
-        few = "; intervals hold for these models only" if first["n_rungs"] < FEW else ""
-        lines += ["", f"{named}  ({first['n_pairs']} pairs, {first['n_rungs']} rungs{few})"]
+        shown = block.dropna(subset=["difference"])
+        few = shown.loc[shown["these_only"].eq(True), "measure"]
+        whose = "" if len(few) == len(shown) else f" of {', '.join(few)}"
+        note = f"; intervals{whose} hold for these models only" if len(few) else ""
+        n_pairs, n_rungs = block[["n_pairs", "n_rungs"]].max()
+        lines += ["", f"{named}  ({n_pairs} pairs, {n_rungs} rungs{note})"]
         lines.append(f"  {'':<18}{'A':>7}{'B':>7}{'B - A':>8}   95% interval")
-        for row in block.dropna(subset=["difference"]).to_dict("records"):
+        for row in shown.to_dict("records"):
             spread = "n/a" if pd.isna(row["low"]) else f"[{row['low']:+.3f}, {row['high']:+.3f}]"
             mark = " *" if row["low"] > 0 or row["high"] < 0 else ""
             numbers = f"{row['a']:>7.3f}{row['b']:>7.3f}{row['difference']:>+8.3f}"

@@ -142,6 +142,24 @@ def test_what_cannot_be_paired_is_counted() -> None:
         compare(a, frame(edit("other", good)))
 
 
+def test_intervals_of_few_sizes_are_said_to_be_of_these_models() -> None:
+    """Before: two sizes of two seeds have four rungs, so nothing was said; a measure of fewer rungs neither."""
+    two, three = (
+        seeded(curve, seeds=seeds, methods=("rome",)) for curve, seeds in (([0.3, 0.5], 2), ([0.3, 0.5, 0.6], 1))
+    )
+    note, few = (
+        "rungs; intervals hold for these models only)",
+        "rungs; intervals of relation hold for these models only)",
+    )
+    assert f"4 {note}" in format_comparison(compare(two, two, by="kind", min_known=2))
+    one_size = two[two["rung_index"] < 2]
+    assert f"2 {note}" in format_comparison(compare(one_size, one_size, by="kind", min_known=2))
+    whole = format_comparison(compare(three, three, by="kind", min_known=2))
+    assert "3 rungs)" in whole and "these models" not in whole
+    fewer = three[(three["probe"] != "relation") | (three["rung"] != "m0")]
+    assert f"3 {few}" in format_comparison(compare(fewer, fewer, by="kind", min_known=2))
+
+
 def test_a_difference_of_one_relation_rests_on_its_pairs() -> None:
     """A rung with the cases of one relation of four, and a kind that two pairs have. Before: an interval of no width,
     and so a `*`, and 48 pairs."""
