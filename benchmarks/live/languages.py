@@ -126,7 +126,8 @@ def _records(
     rung = {"ladder": lm.name, "rung": lm.name, "rung_index": 0, "edit_kind": "fact", "split": "", "known": True}
     out = []
     for case, answers, priors, now in zip(cases, base.answers, base.priors, after, strict=True):
-        own = {"error": "", "case": case.id, "subject": case.subject, "edit_lang": case.request.lang}
+        own = {"error": "", "dataset": case.dataset, "case": case.id, "subject": case.subject}
+        own["edit_lang"] = case.request.lang
         out += [rung | about | own | row for row in probe_rows(case, answers, priors, now, {})]
     return out
 

@@ -13,15 +13,17 @@ import unicodedata
 import numpy as np
 
 from editing.lazy import pandas as pd
-from valley.rows import CONTROLS, PLACEBO, RUNG, SETTING, RowsError
+from valley.rows import CASE, CONTROLS, PLACEBO, RUNG, SETTING, RowsError
 from valley.scores import is_placebo_of
 from valley.statistics import bounds, unit_weights, weighted_means
 
 ALIKE, MIXED, DIFFERENT, EVERY = "alike", "mixed", "different", "all"
 GAIN = "alike - different"
 DRAWS = 1000
+EDITED = ("edit_kind", *CASE)  # a case id may be in several data sets and kinds of edit
+LANGUAGES = r":[a-z]{2}(-[a-z]{2})+$"  # end of the name of a data set that is the same in other languages
 NEEDED = (
-    *RUNG, *SETTING, "edit_kind", "edit_lang", "case", "subject", "about", "answer", "probe", "probe_index", "lang",
+    *RUNG, *SETTING, "edit_lang", *EDITED, "subject", "about", "answer", "probe", "probe_index", "lang",
     "value", "hit_before", "error", "known", "split",
 )  # fmt: skip
 
@@ -52,7 +54,7 @@ def transfer_table(rows: pd.DataFrame, known_only: bool = True, seed: int = 0) -
         good = good[good["known"].fillna(False).astype(bool)]
     controls = good[(good["method"] == PLACEBO) & (good["probe"] == "cross_lingual")]
     good = good[~good["method"].isin(CONTROLS)]
-    keys = [*RUNG, *SETTING, "edit_lang", "case"]
+    keys = [*RUNG, *SETTING, "edit_lang", *EDITED]
     crossed = good[good["probe"] == "cross_lingual"]
     if crossed.empty:
         raise RowsError("no cross-lingual answers of known edits in these rows; run bench over languages, or use --all")
@@ -90,8 +92,8 @@ def transfer_table(rows: pd.DataFrame, known_only: bool = True, seed: int = 0) -
 
 
 def _of_placebos(index: pd.Index, controls: pd.DataFrame) -> np.ndarray:
-    """For each entry of `index` (RUNG, SETTING, edit_lang, case, lang) the mean of its placebo in `controls`."""
-    means = controls.groupby([*RUNG, "settings", "edit_lang", "case", "lang"])["value"].mean()
+    """For each entry of `index` (RUNG, SETTING, edit_lang, EDITED, lang) the mean of its placebo in `controls`."""
+    means = controls.groupby([*RUNG, "settings", "edit_lang", *EDITED, "lang"], observed=True)["value"].mean()
     names = controls["settings"].unique()
     pairs = {key: [name for name in names if is_placebo_of(name, *key)] for key in _settings_of(index)}
     out = []
@@ -108,10 +110,11 @@ def _settings_of(index: pd.Index) -> set[tuple[str, str]]:
 
 def _net(part: pd.DataFrame, seed: int) -> tuple[float, np.ndarray, int]:
     """Mean net, its value in each draw of the cases (DRAWS, 1), how many cases have one. A case that was edited in
-    several languages, or evaluated in several, is drawn as one."""
+    several languages (`world_facts:en-fr`, `world_facts:fr-en`), or evaluated in several, is drawn as one."""
     values = part[["net"]].to_numpy(float)
-    code, cases = pd.factorize(part["case"])
-    weights = unit_weights(len(cases), DRAWS, np.random.default_rng(seed))[:, code]
+    cases = part.assign(dataset=part["dataset"].astype("str").str.replace(LANGUAGES, "", regex=True))
+    code = cases.groupby(list(EDITED), observed=True).ngroup().to_numpy()
+    weights = unit_weights(code.max() + 1, DRAWS, np.random.default_rng(seed))[:, code]
     measured = np.isfinite(values[:, 0])
     centre = float(np.nanmean(values)) if measured.any() else np.nan
     return centre, weighted_means(weights, values), len(set(code[measured]))

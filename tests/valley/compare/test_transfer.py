@@ -12,7 +12,7 @@ from valley.rows import RowsError
 def row(case: str, probe: str, lang: str, value: float, about: str, answer: str, subject: str) -> dict:
     return {
         "ladder": "l", "rung": "r", "rung_index": 0, "method": "rome", "settings": "{}", "edit_kind": "fact",
-        "edit_lang": "en", "case": case, "subject": subject, "about": about, "answer": answer, "probe": probe,
+        "edit_lang": "en", "dataset": "d", "case": case, "subject": subject, "about": about, "answer": answer, "probe": probe,
         "probe_index": 0, "lang": lang, "value": value, "hit_before": 0.0, "error": "", "known": True, "split": "test",
     }  # fmt: skip
 
@@ -73,6 +73,23 @@ def test_equal_cases_have_the_interval_of_a_share() -> None:
     assert table.loc[ALIKE, "net"] == 1
     assert table.loc[ALIKE, ["net_low", "net_high"]].tolist() == pytest.approx([1 - 2 * share, 1])
     assert table.loc[GAIN, ["net_low", "net_high"]].tolist() == pytest.approx([1 - 3 * share, 1 + share])
+
+
+@pytest.mark.parametrize("column", ["dataset", "edit_kind"])
+def test_a_case_id_in_two_data_sets_is_two_cases(column: str) -> None:
+    """Before: n 1, net .5, and an interval of one case."""
+    first, second = (pd.DataFrame(case("a", "France", "France", "Berlin", "Berlin", hit, 1.0)) for hit in (1.0, 0.0))
+    table = transfer_table(pd.concat([first, second.assign(**{column: "other"})])).set_index("spelling")
+    assert table.loc[ALIKE, "n"] == 2 and table.loc[ALIKE, "net"] == 0.5
+    assert table.loc[ALIKE, "net_low"] < 0.5 < table.loc[ALIKE, "net_high"]
+
+
+def test_a_fact_edited_in_two_languages_is_drawn_as_one() -> None:
+    rows = pd.DataFrame(case("a", "France", "France", "Berlin", "Berlin", 1.0, 1.0))
+    other = rows.assign(edit_lang="fr", lang=rows["lang"].map({"en": "fr", "fr": "en"}))
+    both = pd.concat([rows.assign(dataset="world_facts:en-fr"), other.assign(dataset="world_facts:fr-en")])
+    line = transfer_table(both).set_index(["edit_lang", "spelling"]).loc["all", ALIKE]
+    assert line["n"] == 2 and line["net"] == 1 and pd.isna(line["net_low"])
 
 
 def test_pairs_of_languages_are_taken_together_case_by_case() -> None:
