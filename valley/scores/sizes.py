@@ -63,7 +63,8 @@ def sizes(
 
 def _estimate(values: np.ndarray, samples: np.ndarray, units: int, cases: int, least: float) -> dict[str, float]:
     value = values.mean()
-    low, high = within_range(value, *map(np.array, mean_interval(values, samples, units)), cases, least)
+    low, high = map(np.array, mean_interval(values, samples, units))
+    low, high = within_range(value, low, high, cases, least)
     return {"value": float(value), "low": float(low), "high": float(high)}
 
 
