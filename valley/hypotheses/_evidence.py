@@ -225,25 +225,30 @@ def association(pairs: pd.DataFrame, plan: AnalysisPlan, sign: float = 1.0, note
     """Correlation of `a` and `b` across subjects within a model, mean over models and sizes, by permutation.
 
     Relations and subjects make cases alike, so both scores are ranked within a model, taken less the mean of their
-    relation, and averaged per subject: subjects are then exchangeable where nothing associates `a` and `b`, and p is
-    that of the subjects' `a` permuted, the same at every model (Pitman 1937; Fisher's exchangeability within blocks).
-    One fact at nine models is thus not taken for nine facts, nor ten facts about one subject for ten. The interval is
-    Student's over subjects.
+    relation, and averaged per subject: subjects of the same relations are then exchangeable where nothing associates
+    `a` and `b`, and p is that of `a` permuted among them, the same at every model (Pitman 1937; Fisher's
+    exchangeability within blocks). Subjects whose relations no other subject has are left out: nothing there can be
+    compared with them. One fact at nine models is thus not taken for nine facts, nor ten facts about one subject for
+    ten. The interval is Student's, with as many degrees of freedom as there are subjects less groups of the same
+    relations; its standard error is that of a bootstrap over subjects or of the permutations, whichever is larger,
+    since scores less the mean of a small relation are not independent.
 
     Args:
         pairs: rung, size, case (name of the unit), subject, cluster (relation), a, b; one line per rung and unit.
         sign: -1 where the hypothesis says that they disagree.
 
     Raises:
-        Untestable: no model has five subjects in which both vary.
+        Untestable: no two subjects have the same relations, or no model has five subjects in which both vary.
     """
     pairs = pairs.dropna(subset=["a", "b"])
     if pairs.empty:
         raise Untestable("no case has both scores")
-    subjects = {name: i for i, name in enumerate(sorted(set(pairs["subject"])))}
+    pairs, blocks = comparable(pairs)
+    subjects = {name: i for i, name in enumerate(blocks.index)}
     rng = np.random.default_rng([plan.seed, 78])
-    n = len(subjects)
-    orders = np.argsort(rng.random((plan.draws, n)), axis=1)
+    n, freedom = len(subjects), len(subjects) - blocks.nunique()
+    # Blocks stand together and are numbered from 0 on, so numbers below 1 added to theirs never change their order.
+    orders = np.argsort(blocks.to_numpy() + rng.random((plan.draws, n)), axis=1)
     weights = unit_weights(n, plan.bootstrap, rng)
     observed, permuted, drawn = [], [], []
     for _, size in pairs.groupby("size", sort=False):
@@ -266,10 +271,25 @@ def association(pairs: pd.DataFrame, plan: AnalysisPlan, sign: float = 1.0, note
         raise Untestable("no model has at least 5 subjects in which both scores vary")
     effect, chance = float(np.mean(observed)), np.mean(permuted, axis=0)
     p = (1 + int((np.abs(chance) >= abs(effect) - 1e-12).sum())) / (1 + plan.draws)
-    half = float(t.ppf(0.975, n - 1)) * float(np.std(np.mean(drawn, axis=0), ddof=1))
+    half = float(t.ppf(0.975, freedom)) * max(float(np.std(one, ddof=1)) for one in (np.mean(drawn, axis=0), chance))
     counts = f"{pairs['case'].nunique()} cases, {len(observed)} sizes, {pairs['cluster'].nunique()} relations"
     about = "; ".join(filter(None, (note, counts)))
     return Finding(effect, effect - half, effect + half, p, n, "subjects", about)
+
+
+def comparable(pairs: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series]:
+    """The lines of subjects that another subject shares all relations with, and the number of that group by subject,
+    groups one after another.
+
+    Raises:
+        Untestable: there is no such subject.
+    """
+    relations = pairs.groupby("subject")["cluster"].agg(lambda names: "\0".join(sorted(set(map(str, names)))))
+    shared = relations[relations.duplicated(keep=False)]
+    if shared.empty:
+        raise Untestable("no two subjects have the same relations, so none can be compared within a relation")
+    blocks = pd.Series(pd.factorize(shared)[0], index=shared.index).sort_values(kind="stable")
+    return pairs[pairs["subject"].isin(blocks.index)], blocks
 
 
 def by_subject(model: pd.DataFrame, column: str, subjects: dict[str, int]) -> np.ndarray:

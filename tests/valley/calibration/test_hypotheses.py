@@ -7,11 +7,15 @@ import pandas as pd
 import pytest
 
 from valley.calibration.hypotheses import (
+    ALONE,
     CLEAR,
     NOT_SIMULATED,
     NULLS,
     RUNS,
     SATURATING,
+    WITHIN_RELATIONS,
+    case_list,
+    concept_types,
     models,
     rates,
     worlds,
@@ -28,6 +32,21 @@ def test_every_hypothesis_but_the_valley_and_those_of_readings_is_calibrated():
 def test_models_are_missing_as_asked():
     whole, part = (models(world, np.random.default_rng(0)) for world in NULLS[:2])
     assert len(whole) == 27 and 12 <= len(part) < 25 and {m.size for m in part} >= {0, 2, 4, 6, 8}
+
+
+def test_most_subjects_may_be_alone_in_their_relation():
+    """As in CounterFact, where samples have many relations with one fact; tests within relations meet this world."""
+    for name in WITHIN_RELATIONS:
+        assert "within" in hypotheses()[name].TEST and ALONE in worlds(name)
+    subjects = case_list(ALONE, "fact").groupby("cluster")["subject"].nunique()
+    assert sorted(subjects) == [1] * 12 + [8]
+    assert sorted(np.unique(concept_types(ALONE), return_counts=True)[1]) == [1] * 12 + [8]
+
+
+@pytest.mark.slow
+def test_a_true_null_is_not_rejected_too_often_where_most_subjects_are_alone():
+    """Before, H3 rejected .20 of them."""
+    assert rates("H3", ALONE, 100)["rejected"] <= 0.12
 
 
 @pytest.mark.parametrize("name", RUNS)

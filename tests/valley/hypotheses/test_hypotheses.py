@@ -17,7 +17,7 @@ from cli import cli
 from tests.tiers import fast_are
 from tests.valley.build import edit, frame, probes, seeded
 from valley import hypotheses
-from valley.hypotheses._evidence import Evidence, Finding, Untestable, _correlations, association, estimate
+from valley.hypotheses._evidence import Evidence, Finding, Untestable, estimate
 from valley.hypotheses.judge import INCONCLUSIVE, REFUTED, SUPPORTED, Result, format_results, holm, judge
 from valley.rows.plan_record import store_plan
 from valley.rows.readings import read_crispness
@@ -179,38 +179,6 @@ def test_h6_crispness():
     assert "--crispness" in one("H6", rows).reason
     other = crisp(rows, 1.0).assign(concept="nothing edited")
     assert "no edited subject" in one("H6", rows, other).reason
-
-
-def test_correlations_are_weighted_and_0_where_nothing_varies():
-    rng = np.random.default_rng(0)
-    a, b = np.array([0.1] * 8 + [0.7]), rng.normal(size=9)
-    weights = rng.multinomial(9, np.full(9, 1 / 9), size=400).astype("float64")
-    values = _correlations(a[None], b, weights)
-    assert (values[weights[:, 8] == 0] == 0).all() and (weights[:, 8] == 0).any() and (np.abs(values) <= 1).all()
-    assert _correlations(a[None], b, np.ones((1, 9)))[0] == pytest.approx(np.corrcoef(a, b)[0, 1])
-
-
-def cases_alike(rho: float, seed: int) -> pd.DataFrame:
-    """60 cases about 20 subjects in 4 relations, at 6 models; relations and subjects shift both scores on their own."""
-    rng = np.random.default_rng(seed)
-    n = np.arange(60)
-    shifts = [rng.normal(0, 0.2, 4)[n % 4] + rng.normal(0, 0.1, 20)[n // 3] for _ in range(2)]
-    shared = rng.normal(0, 0.1, 20)[n // 3]
-    a, b = (shift * (1 - rho) + rho * shared for shift in shifts)
-    return pd.concat(
-        pd.DataFrame({"rung": f"m{r}", "size": f"m{r}", "case": n, "subject": n // 3, "cluster": n % 4,
-                      "a": a + rng.normal(0, 0.05, 60), "b": b + rng.normal(0, 0.05, 60)})
-        for r in range(6)
-    )  # fmt: skip
-
-
-@pytest.mark.slow
-def test_association_has_power_and_keeps_its_level():
-    """Before, a bootstrap over four relations with t rejected 0 of 100 nulls and found a true correlation 3 times."""
-    plan = AnalysisPlan(draws=200, bootstrap=50)
-    null = [association(cases_alike(0.0, seed), plan).p < 0.05 for seed in range(60)]
-    effect = [association(cases_alike(0.6, seed), plan).p < 0.05 for seed in range(20)]
-    assert np.mean(null) <= 0.12 and np.mean(effect) >= 0.8
 
 
 @pytest.mark.slow
