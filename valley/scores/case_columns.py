@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from editing.lazy import pandas as pd
+from valley.rows import preferred
 from valley.scores.composites import CASE_COLUMNS
 from valley.scores.composites.composite import DOSES, IN_LANGUAGE, KEPT, OWN, SPECIFIC_ENOUGH
 from valley.statistics import hypervolume
 
-# Read where the rows have them; a packed run may not.
+# Read where the rows have them; an older run may not.
 OPTIONAL = (
-    "logp_after", "logp_old_after", "logp_rival_after", "token_accuracy_after", "token_agreement",
+    "logp_after", "logp_rival_after", "answer_tokens", "rival_tokens", "token_accuracy_after", "token_agreement",
 )  # fmt: skip
 
 
@@ -27,24 +28,19 @@ def composite_columns(good: pd.DataFrame, languages: pd.Series) -> pd.DataFrame:
     kinds = [name.removesuffix(OWN) for name in CASE_COLUMNS if name.endswith(OWN)]
     chosen = good[own & good["probe"].isin(kinds)]
     table = _means(chosen, "value").reindex(columns=kinds).add_suffix(OWN)
-    about = {kind: good[good["probe"].eq(kind)] for kind in ("efficacy", "paraphrase", "neighbour")}
-    about = {kind: part.reindex(columns=["_unit", *OPTIONAL]) for kind, part in about.items()}
-    for name, kind, first, second in (
-        ("es", "efficacy", "logp_after", "logp_old_after"),
-        ("ps", "paraphrase", "logp_after", "logp_old_after"),
-        ("ns", "neighbour", "logp_after", "logp_rival_after"),
-    ):
-        part = about[kind].dropna(subset=[first, second])
-        if part.empty:  # rows without these numbers
-            table[name] = float("nan")
-            continue
-        table[name] = part.assign(won=(part[first] > part[second]).astype(float)).groupby("_unit")["won"].mean()
+    used = good["probe"].isin(("efficacy", "paraphrase", "neighbour")).to_numpy()
+    numbers = good[used].reindex(columns=["_unit", "probe", *OPTIONAL])
+    # As published: in the language of the edit. Probes without a rival have none, and no mean counts them.
+    numbers["won"] = preferred(numbers).where(own[used])
     for name, kind, column in (
+        ("es", "efficacy", "won"),
+        ("ps", "paraphrase", "won"),
+        ("ns", "neighbour", "won"),
         ("reliability", "efficacy", "token_accuracy_after"),
         ("rephrase", "paraphrase", "token_accuracy_after"),
         ("locality", "neighbour", "token_agreement"),
     ):
-        table[name] = about[kind].groupby("_unit")[column].mean()
+        table[name] = numbers[numbers["probe"].eq(kind)].groupby("_unit")[column].mean()
     units = pd.Index(sorted(good["_unit"].unique()), name="_unit")
     return table.reindex(units).reindex(columns=list(CASE_COLUMNS)).astype("float64")
 

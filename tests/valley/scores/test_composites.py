@@ -145,7 +145,7 @@ def test_rows_at_other_doses_leave_every_other_score_as_it_is():
 
 
 def test_published_composites_read_probabilities_where_the_rows_have_them():
-    first = {"logp_after": -1.0, "logp_old_after": -2.0, "logp_rival_after": -3.0}
+    first = {"logp_after": -1.0, "logp_rival_after": -3.0, "answer_tokens": 1.0, "rival_tokens": 1.0}
     rows = frame(*edits(more=first, efficacy=[1.0], paraphrase=[1.0]))
     assert value(rows, "counterfact_s") == 1
     worse = frame(*edits(more=first | {"logp_rival_after": 0.0}, efficacy=[1.0], paraphrase=[1.0]))

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 from tests.valley.build import edit, failed, frame
 from valley.rows.schema import ADDED, RowsError, preferred, probability_margin
+from valley.scores.cases import case_scores
 from valley.scores.curve import analyse
 from valley.scores.published import TABLES, counterfact_scores, easyedit_scores, our_scores
 from valley.text.published import format_scores, varied
@@ -80,6 +81,17 @@ def test_counterfact_by_hand() -> None:
     assert line["NM"] == pytest.approx(np.mean([0.6, -0.1, 0.0]))
     assert (line["GE"], line["RS"], line["NS+"]) == (4.0, 0.5, 0.0)
     assert (line["n_cases"], line["n_subjects"], line["dataset"]) == (3, 2, "world")
+
+
+def test_the_composite_counterfact_s_is_made_of_the_published_scores() -> None:
+    """It compared sums over tokens, in all languages: an answer of three tokens lost to a rival of one."""
+    longer = {"logp_after": -6.0, "answer_tokens": 3.0, "logp_rival_after": -4.0, "logp_old_after": -4.0}
+    long = edit("d", numbered(*(said(kind, 0.1, 0.1) | longer for kind in ("efficacy", "paraphrase", "neighbour"))))
+    for rows, s in ((three_cases(), None), (frame(long), 1.0)):
+        line, cases = counterfact_scores(rows, "all").iloc[0], case_scores(rows)
+        for one, name in (("es", "ES"), ("ps", "PS"), ("ns", "NS")):
+            assert cases[one].mean() == pytest.approx(line[name]), one
+        assert s is None or (line["S"] == s and (cases[["es", "ps", "ns"]] == s).all(axis=None))
 
 
 def test_only_known_cases_count_by_default() -> None:
