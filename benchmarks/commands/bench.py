@@ -318,7 +318,7 @@ def merge(runs: tuple[Path, ...], out: Path, as_json: bool, csv: Path | None) ->
 @option("--out", required=True, help="Folder of the packed run.")
 @printed
 def pack(run: Path, out: Path, as_json: bool, csv: Path | None) -> None:
-    """Write a small copy of RUN: every score, without continuations and log-probabilities.
+    """Write a small copy of RUN: every score, without continuations.
 
     All commands that read a run also read a packed one. Nothing can be added to it.
 

@@ -1,9 +1,9 @@
 """`pack RUN --out DIR`: a run as one small file, to be kept beside a paper or in a repository.
 
 Every judgement (curve, shapes, hypotheses, report) comes out of the packed run as it does out of the whole one but for
-the rounding of measured numbers to four significant digits; what is left out (LEFT_OUT: continuations,
-log-probabilities) stands in run.json. So tables that must be rebuilt exactly are made from the packed run. Nothing can
-be added to it. A crispness.csv in the folder of the run is packed
+the rounding of measured numbers to four significant digits; what is left out (LEFT_OUT: continuations, and the
+log-probabilities that no score reads) stands in run.json. So tables that must be rebuilt exactly are made from the
+packed run. Nothing can be added to it. A crispness.csv in the folder of the run is packed
 too: what hypotheses and report read of it.
 """
 
@@ -41,8 +41,7 @@ EXACT = (
     "exact_",
 )
 LEFT_OUT = (
-    "text_before", "text_after", "logp_before", "logp_after", "logp_old_before", "logp_old_after", "logp_rival_before",
-    "logp_rival_after",
+    "text_before", "text_after", "logp_before", "logp_old_before", "logp_old_after", "logp_rival_before",
 )  # fmt: skip
 CRISP = r"C_\w+|leak_\w+"  # measures of crispness that are kept, controls of the first
 NAME = "packed.parquet"
@@ -86,7 +85,8 @@ def pack(run: Path, out: Path) -> Packed:
     crispness = crispness_of(run)
     if crispness is not None:
         _crispness(crispness, out / CRISPNESS_FILES[-1])
-    about["packed"] = {"left_out": list(LEFT_OUT), "digits": DIGITS}
+    earlier = about.get("packed", {}).get("left_out", ())  # of a packed run, perhaps by a version that left out more
+    about["packed"] = {"left_out": list(dict.fromkeys((*LEFT_OUT, *earlier))), "digits": DIGITS}
     text = json.dumps(about, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
     write_whole(out / "run.json", text)
     write_plans(about, out)

@@ -16,13 +16,15 @@ from benchmarks.sweep.store import RunStore
 from cli import cli
 from editing.errors import BadData
 from editing.files import digest
-from tests.valley.build import ladder
+from tests.valley.build import ladder, seeded
 from valley.report.run import report_of
 from valley.rows.pack import LEFT_OUT, NAME, pack, rounded
 from valley.rows.readings import read_crispness
 from valley.rows.schema import COLUMNS, RowsError, read_run
 from valley.scores.available import available
 from valley.scores.plan import stored, with_options
+from valley.scores.published import counterfact_scores
+from valley.verdicts.specification import UNMEASURED, Specifications
 
 PLAN = {"ladder": "toy"}
 
@@ -52,6 +54,37 @@ def test_a_packed_run_is_judged_as_the_whole_one(run: Path, tmp_path: Path) -> N
     pd.testing.assert_frame_equal(packed[kept], whole[kept])
     about = json.loads((tmp_path / "packed" / "run.json").read_text("utf-8"))
     assert about["plan_hash"] == digest(PLAN) and about["packed"]["left_out"] == list(LEFT_OUT)
+
+
+def test_every_composite_votes_in_a_packed_run_as_in_the_whole_one(tmp_path: Path) -> None:
+    """CounterFact's S, made of log-probabilities, was not measurable in a packed run and had no vote there."""
+    rows = seeded([0.5, 0.6], seeds=1, n_cases=12)
+    efficacy = rows[rows["probe"] == "paraphrase"].assign(probe="efficacy", probe_index=9, value=1.0)
+    rows = pd.concat([rows, efficacy], ignore_index=True)
+    rng = np.random.default_rng(0)
+    rows["logp_after"], rows["logp_rival_after"] = -2 - rng.random(len(rows)), -1 - rng.random(len(rows))
+    rows["answer_tokens"], rows["rival_tokens"] = 2.0, 1.0
+    whole = tmp_path / "whole"
+    (whole / "cells").mkdir(parents=True)
+    rows.to_parquet(whole / "cells" / "0.parquet", index=False)
+    (whole / "run.json").write_text(json.dumps({"plan": PLAN, "plan_hash": digest(PLAN)}), encoding="utf-8")
+    pack(whole, tmp_path / "packed")
+    plan = with_options(min_known=2)
+    one, two = (Specifications(available(read_run(run), plan), plan).table for run in (whole, tmp_path / "packed"))
+    assert one.set_index("composite").loc["counterfact_s", "outcome"] != UNMEASURED
+    pd.testing.assert_frame_equal(one, two)
+    tables = [counterfact_scores(read_run(run)) for run in (whole, tmp_path / "packed")]
+    pd.testing.assert_frame_equal(tables[0][["ES", "PS", "NS", "S"]], tables[1][["ES", "PS", "NS", "S"]])
+
+
+def test_what_an_older_version_left_out_is_still_said_when_its_packed_run_is_packed_again(
+    run: Path, tmp_path: Path
+) -> None:
+    about = json.loads((run / "run.json").read_text("utf-8")) | {"packed": {"left_out": ["logp_after"], "digits": 4}}
+    (run / "run.json").write_text(json.dumps(about), encoding="utf-8")
+    pack(run, tmp_path / "again")
+    left_out = json.loads((tmp_path / "again" / "run.json").read_text("utf-8"))["packed"]["left_out"]
+    assert left_out == [*LEFT_OUT, "logp_after"]
 
 
 def test_crispness_is_packed_as_far_as_it_is_read(run: Path, tmp_path: Path) -> None:
