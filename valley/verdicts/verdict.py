@@ -119,9 +119,10 @@ def support_p(methods: list[dict], shape: str, needed: int) -> float:
 
     Bonferroni's partial conjunction: (K - needed + 1) times the p of rank `needed` among K witnesses (Benjamini and
     Heller 2008, "Screening for partial conjunction hypotheses"). A witness of several methods has their least p times
-    their number. 1 where there are fewer witnesses.
+    their number. A method without a p (NaN) is no witness. 1 where there are fewer witnesses.
     """
-    groups = witnesses([line for line in methods if line["df"] > 0]).values()
+    measured = [line for line in methods if line["df"] > 0 and not np.isnan(line[f"p_{shape}"])]
+    groups = witnesses(measured).values()
     p = sorted(min(1.0, min(line[f"p_{shape}"] for line in group) * len(group)) for group in groups)
     return min(1.0, (len(p) - needed + 1) * p[needed - 1]) if len(p) >= needed else 1.0
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, replace
+from itertools import permutations
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from valley.scores.composites import PRIMARY
 from valley.scores.plan import FILE, AnalysisPlan, stored, with_options
 from valley.verdicts.judge import COLUMNS, NAMED
 from valley.verdicts.shape import CASES, format_shapes, shapes
-from valley.verdicts.verdict import BEST, INCONCLUSIVE, NO_VALLEY, verdict
+from valley.verdicts.verdict import BEST, INCONCLUSIVE, NO_VALLEY, support_p, verdict
 
 VALLEY = [0.8, 0.78, 0.6, 0.35, 0.3, 0.4, 0.62, 0.78, 0.8]
 PLAN = AnalysisPlan(min_known=2, bootstrap=100, draws=200)
@@ -53,6 +54,16 @@ def test_a_named_shape_needs_the_best_method_on_two_axes_and_two_witnesses():
         changed = [line | (spoiled if j == i else {}) for j, line in enumerate(good)]
         assert verdict(table_of(*changed), PLAN).outcome == INCONCLUSIVE, spoiled
     assert verdict(table_of(*good[2:]), PLAN).outcome == INCONCLUSIVE, "support without the primary curve is no verdict"
+
+
+def test_a_method_without_a_p_is_no_witness_whatever_its_place() -> None:
+    """The least of a NaN and .001 was whichever came first, so the order of the rows decided."""
+    lines = [{"method": m, "grid": g, "df": 3, "p_valley": p} for m, g, p in (
+        ("a", "x: 0,1", float("nan")), ("b", "x: 0,1", 0.001), ("c", "", 0.002), ("d", "", float("nan")),
+    )]  # fmt: skip
+    for order in permutations(lines):
+        assert support_p(list(order), "valley", 2) == pytest.approx(0.002)
+        assert support_p(list(order), "valley", 3) == 1
 
 
 def test_methods_of_one_incomplete_grid_are_one_witness():
