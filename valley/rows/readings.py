@@ -13,7 +13,9 @@ from valley.rows.run import RowsError
 READINGS_FILE = "readings.csv"
 READINGS_FILES = (READINGS_FILE, "readings.csv.gz")
 READINGS = ("rung", "reading", "layer", "position", "lang", "relation", "concept", "measure", "control", "value", "n")
-TEXT = ("position", "lang", "relation", "concept")
+# Names, in readings and crispness: texts even where they look like numbers or like a missing value ("0", "NA").
+TEXT = ("rung", "reading", "position", "lang", "relation", "concept", "group", "measure", "direction", "control")
+NUMBERS = ("layer", "depth", "value", "n")
 DRAWS = 1000  # of the bootstrap over entities
 OF_ONE = {"faithfulness": "faithful"}  # measures whose rows of single entities have another name
 CRISPNESS_FILES = ("crispness.csv", "crispness.csv.gz")  # of `ladder crispness`; of `pack`
@@ -29,7 +31,6 @@ def read_readings(path: Path) -> pd.DataFrame:
     table = _read(path, READINGS, "readings.csv of `valley read NAME --out FOLDER`")
     if (cut := table["n"].isna()).any():
         raise RowsError(f"{path}: row {int(cut.argmax()) + 1} is cut short; delete the file and read again")
-    table = table.assign(**{name: table[name].fillna("").astype(str) for name in TEXT})
     return table.assign(layer=table["layer"].astype("Int64"))
 
 
@@ -64,7 +65,8 @@ def crispness_of(run: Path, given: str | Path | None = None) -> pd.DataFrame | N
 
 def _read(path: Path, columns: Sequence[str], source: str) -> pd.DataFrame:
     try:
-        table = pd.read_csv(path)
+        empty = {name: ["", "nan", "NaN", "NA"] for name in NUMBERS}
+        table = pd.read_csv(path, dtype=dict.fromkeys(TEXT, str), keep_default_na=False, na_values=empty)
     except (OSError, ValueError) as error:
         raise RowsError(f"{path}: not readable as CSV ({error}); give the {source}") from error
     lacking = [name for name in columns if name not in table]
