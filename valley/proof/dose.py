@@ -18,18 +18,22 @@ Dial = Mapping[str, tuple[float, int]]  # rung -> value of the dial, seed
 
 
 def planted_scores(rows: pd.DataFrame, dial: str, values: Dial, plan: AnalysisPlan) -> pd.DataFrame:
-    """One line per rung and method: `rung`, `method`, the dial, `seed`, and a column per score of SCORES."""
+    """One line per rung, edit kind and method: `rung`, `edit_kind`, `method`, the dial, `seed`, and a column per score
+    of SCORES."""
     scored = available(rows, plan)
-    table = scored.lines[["rung", "method"]].astype(str).reset_index(drop=True)
+    table = scored.lines[["rung", "edit_kind", "method"]].astype(str).reset_index(drop=True)
     table[dial] = [values[rung][0] for rung in table["rung"]]
     table["seed"] = [values[rung][1] for rung in table["rung"]]
     return table.assign(**{score: scored.of(score)["value"].to_numpy(float) for score in SCORES})
 
 
 def dose_table(scores: pd.DataFrame, dial: str) -> pd.DataFrame:
-    """`trend_table` of every method of `planted_scores`, with a column `method`."""
-    parts = [trend_table(part, dial, SCORES).assign(method=method) for method, part in scores.groupby("method")]
-    return _method_first(pd.concat(parts, ignore_index=True))
+    """`trend_table` of every edit kind and method of `planted_scores`, with these two columns."""
+    parts = [
+        trend_table(part, dial, SCORES).assign(edit_kind=kind, method=method)
+        for (kind, method), part in scores.groupby(["edit_kind", "method"])
+    ]
+    return _names_first(pd.concat(parts, ignore_index=True))
 
 
 def across_languages(measured: pd.DataFrame) -> pd.DataFrame:
@@ -38,7 +42,8 @@ def across_languages(measured: pd.DataFrame) -> pd.DataFrame:
 
 
 def reading_dose_table(measured: pd.DataFrame, dial: str, values: Dial) -> pd.DataFrame:
-    """The same of the readings that compare two languages; `method` is the reading, `score` its measure.
+    """The same of the readings that compare two languages; `method` is the reading, `score` its measure, `edit_kind`
+    empty.
 
     `holm` is `page_p` corrected for the number of measures (Holm 1979).
 
@@ -54,8 +59,8 @@ def reading_dose_table(measured: pd.DataFrame, dial: str, values: Dial) -> pd.Da
     parts = []
     for at, (reading, measure) in enumerate(wide.columns.to_flat_index()):
         lines = pd.DataFrame({dial: levels, "seed": seeds, measure: wide.iloc[:, at].to_numpy(float)})
-        parts.append(trend_table(lines, dial, [measure]).assign(method=reading))
-    table = _method_first(pd.concat(parts, ignore_index=True))
+        parts.append(trend_table(lines, dial, [measure]).assign(edit_kind="", method=reading))
+    table = _names_first(pd.concat(parts, ignore_index=True))
     return table.assign(holm=_holm(table["page_p"].to_numpy(float)))
 
 
@@ -70,5 +75,6 @@ def _holm(p: np.ndarray) -> np.ndarray:
     return corrected
 
 
-def _method_first(table: pd.DataFrame) -> pd.DataFrame:
-    return table[["method", *(name for name in table.columns if name != "method")]]
+def _names_first(table: pd.DataFrame) -> pd.DataFrame:
+    names = ["edit_kind", "method"]
+    return table[[*names, *(name for name in table.columns if name not in names)]]
