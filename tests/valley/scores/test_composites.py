@@ -153,6 +153,13 @@ def test_published_composites_read_probabilities_where_the_rows_have_them():
     assert np.isnan(value(frame(*edits(efficacy=[1.0])), "counterfact_s"))
 
 
+def test_counterfact_s_without_one_of_its_parts_is_not_measurable():
+    """ES of 0 made it 0 where PS was missing, ES of .1 made it NaN."""
+    parts = {"es": [0.0, 0.1, 0.0, 0.5], "ps": [np.nan, np.nan, 0.5, 0.5], "ns": [0.5, 0.5, 0.5, 0.5]}
+    values = by_name("counterfact_s")(Means({name: np.array(part) for name, part in parts.items()}))
+    assert np.array_equal(values, [np.nan, np.nan, 0.0, 0.5], equal_nan=True)
+
+
 def test_a_placebo_is_of_its_inner_method_and_setting():
     settings = json.dumps({"clamp": 4.0, "depth": 0.5, "site": "mlp", "lookup": "last", "seed": 0})
     placebo = {"inner": "rome", "site": "mlp", "lookup": "last", "depth": 0.5, "options": json.dumps({"clamp": 4.0})}

@@ -10,10 +10,10 @@ from valley.statistics import harmonic
 
 
 def counterfact_s(means: Means) -> np.ndarray:
-    """Harmonic mean of ES, PS and NS."""
+    """Harmonic mean of ES, PS and NS; NaN where one of them is not measurable."""
     parts = np.stack([means.values[name] for name in ("es", "ps", "ns")])
-    with np.errstate(divide="ignore"):
-        return np.where((parts == 0).any(axis=0), 0.0, 3 / (1 / np.where(parts == 0, 1.0, parts)).sum(axis=0))
+    mean = 3 / (1 / np.where(parts == 0, 1.0, parts)).sum(axis=0)
+    return np.where((parts == 0).any(axis=0) & np.isfinite(mean), 0.0, mean)
 
 
 def easyedit_mean(means: Means) -> np.ndarray:
