@@ -14,7 +14,7 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from editing.lazy import pandas as pd
-from valley.rows import PLACEBO, RUNG
+from valley.rows import PLACEBO, RUNG, RowsError
 from valley.scores import PARTS, Composite, Means, composites, placebo_of, placebos
 from valley.statistics import size_of
 
@@ -47,6 +47,9 @@ def edits_with_composites(scores: pd.DataFrame, oracle: pd.DataFrame, scope: str
 
     Args:
         scores: case scores of the run (`valley.scores.case_scores`). oracle: the table of `valley oracle`.
+
+    Raises:
+        RowsError: no edit of a fact that the unedited model knew, or the oracle scored none of them in this scope.
     """
     known = scores[scores["known"]]
     parts, placebo_edits = [], placebos(known)
@@ -56,10 +59,21 @@ def edits_with_composites(scores: pd.DataFrame, oracle: pd.DataFrame, scope: str
             means = Means(_values(part), {} if placebo is None else _values(placebo))
             columns = {one.name: _of_case(one, means, len(part)) for one in composites()}
             parts.append(part[EDIT].reset_index(drop=True).assign(**columns))
+    if not parts:
+        raise RowsError(
+            "the run has no edit whose fact the unedited model knew, so no composite can be compared with the oracle; "
+            "edit more facts, or models that know more"
+        )
     table = pd.concat(parts, ignore_index=True).astype(dict.fromkeys(EDIT, "string"))
     truth = oracle.loc[oracle["scope"] == scope, [*EDIT, "score"]].rename(columns={"score": "oracle"})
     table = table.merge(truth.astype(dict.fromkeys(EDIT, "string")), on=EDIT, validate="one_to_one")
-    return table[table["oracle"].notna()].reset_index(drop=True)
+    table = table[table["oracle"].notna()].reset_index(drop=True)
+    if table.empty:
+        raise RowsError(
+            f"the oracle scored no edit of a known fact in the scope {scope}, so no composite can be compared with it; "
+            f"run `oracle` with --scope {scope}, or edit more facts"
+        )
+    return table
 
 
 def _values(cases: pd.DataFrame) -> dict[str, np.ndarray]:

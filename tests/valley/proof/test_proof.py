@@ -19,6 +19,7 @@ from valley.proof import (
     trend,
     trend_table,
 )
+from valley.rows import PLACEBO, RowsError
 from valley.scores import AnalysisPlan, case_scores
 
 LEVELS, SEEDS = (0.0, 0.1, 0.2, 0.5), 3
@@ -133,6 +134,18 @@ def test_edits_that_the_oracle_could_not_score_take_no_part():
     scores, oracle = run(noise=0.0)
     oracle.loc[oracle["case"] == "c0", "score"] = np.nan
     assert "c0" not in set(edits_with_composites(scores, oracle)["case"])
+
+
+def test_a_run_without_known_edits_is_refused_in_one_line():
+    """It ended in "No objects to concatenate"."""
+    scores, oracle = run(noise=0.0)
+    for left in (scores.assign(known=False), scores[:0], scores.assign(method=PLACEBO)):
+        with pytest.raises(RowsError, match="no edit whose fact the unedited model knew") as caught:
+            edits_with_composites(left, oracle)
+        assert ";" in str(caught.value)
+    for left in (oracle.assign(score=np.nan), oracle[oracle["scope"] == "one"]):
+        with pytest.raises(RowsError, match=r"in the scope both, .*; run `oracle` with --scope both"):
+            edits_with_composites(scores, left)
 
 
 def test_readings_are_held_against_the_dial_and_corrected_for_their_number():
