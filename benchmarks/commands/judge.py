@@ -283,6 +283,7 @@ def compare(run_a, run_b, by, pair, stratum, min_known, anyway, out, as_json, cs
 @command()
 @click.argument("run", type=FOLDER)
 @min_known
+@stratum
 @metric
 @crispness
 @click.option(
@@ -293,7 +294,7 @@ def compare(run_a, run_b, by, pair, stratum, min_known, anyway, out, as_json, cs
 @click.option("--csv", "as_csv", is_flag=True, help="Also write the tables as CSV.")
 @click.option("--md", is_flag=True, help="Also write verdict, tables and provenance as Markdown.")
 @option("--json", help="Print the files written as JSON.")
-def report(run: Path, min_known, metric, crispness: Path | None, cases: int, png, svg, as_csv, md, as_json) -> None:
+def report(run: Path, min_known, which, metric, crispness, cases: int, png, svg, as_csv, md, as_json) -> None:
     """Write RUN/report.html: one page with verdict, figures, tables and every edit.
 
     The page needs no network.
@@ -305,7 +306,7 @@ def report(run: Path, min_known, metric, crispness: Path | None, cases: int, png
     """
     from valley.report import report_of, write_charts, write_markdown, write_page, write_tables
 
-    page = report_of(run, min_known=min_known, metric=metric, crispness=crispness, max_cases=cases)
+    page = report_of(run, min_known=min_known, which=which, metric=metric, crispness=crispness, max_cases=cases)
     paths = [write_page(page, run / "report.html")]
     for form, chosen in (("png", png), ("svg", svg)):
         paths += write_charts(page, run, form) if chosen else []

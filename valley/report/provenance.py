@@ -94,7 +94,7 @@ def commands(about: dict, run: str, options: dict) -> list[str]:
     if not lines:
         unknown = "   # no run.json says with which ladder, methods and edit kinds"
         lines = [f"python cli.py bench --out {shlex.quote(run)}{unknown}"]
-    judged = f"--min-known {options['min_known']} --metric {options['metric']}"
+    judged = f"--min-known {options['min_known']} --stratum {options['which']} --metric {options['metric']}"
     return [*lines, f"python cli.py report {shlex.quote(run)} {judged}"]
 
 

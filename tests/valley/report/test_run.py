@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 import valley
+from cli import cli
 from tests.valley.build import ladder
-from valley.report.run import VERDICT_COLUMNS
+from valley.report.files import markdown
+from valley.report.run import VERDICT_COLUMNS, report_of
 from valley.rows import RowsError
 from valley.rows.plan_record import store_plan
 
@@ -52,6 +56,20 @@ def test_verdict_and_report(run: valley.Run, folder: Path, tmp_path: Path) -> No
     frame = run._repr_html_()
     assert frame.startswith('<iframe sandbox="allow-scripts"') and "&lt;!doctype html&gt;" in frame
     assert "<script" not in frame
+
+
+def test_the_command_that_makes_a_report_again_states_its_stratum(folder: Path, tmp_path: Path) -> None:
+    """It left out the stratum, and `report` could not take one: the command made a report of other cases."""
+    copied = tmp_path / "mine"
+    shutil.copytree(folder, copied)
+    for stratum in ("all", "known"):
+        text = markdown(report_of(copied, which=stratum))
+        command = next(line for line in text.splitlines() if line.startswith("python cli.py report"))
+        assert f"--stratum {stratum}" in command
+        words = [word if word != "results/mine" else str(copied) for word in command.split()[2:]]
+        made = CliRunner().invoke(cli, [*words, "--md"])
+        assert made.exit_code == 0, made.output
+        assert (copied / "report.md").read_text("utf-8") == text
 
 
 def test_no_such_run() -> None:

@@ -151,14 +151,14 @@ def test_commands_to_reproduce():
     lines = commands(
         {"asked": [questions, questions | {"split": {"dev": 0.3}, "edits": [], "axes": []}]},
         "results/my run",
-        {"min_known": 2, "metric": "e_hv"},
+        {"min_known": 2, "metric": "e_hv", "which": "known"},
     )
     assert lines[0] == (
         "python cli.py bench --ladder demo --methods rome --kinds fact --limit 5 --seed 0 --set stop_loss=0.1 "
         "--out 'results/my run'"
     )
     assert lines[1] == "python cli.py bench 'results/my run/plan.toml' --out 'results/my run'"
-    assert lines[2].endswith("--min-known 2 --metric e_hv")
+    assert lines[2].endswith("--min-known 2 --stratum known --metric e_hv")
 
 
 def test_a_known_rate_of_few_facts_is_no_axis():
