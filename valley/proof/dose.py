@@ -30,7 +30,7 @@ def planted_scores(rows: pd.DataFrame, dial: str, values: Dial, plan: AnalysisPl
 def dose_table(scores: pd.DataFrame, dial: str) -> pd.DataFrame:
     """`trend_table` of every edit kind and method of `planted_scores`, with these two columns."""
     parts = [
-        trend_table(part, dial, SCORES).assign(edit_kind=kind, method=method)
+        trend_table(part, dial, SCORES).assign(edit_kind=str(kind), method=str(method))
         for (kind, method), part in scores.groupby(["edit_kind", "method"])
     ]
     return _names_first(pd.concat(parts, ignore_index=True))

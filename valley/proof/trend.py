@@ -48,7 +48,7 @@ def trend(table: pd.DataFrame, dial: str, score: str) -> Trend:
     Raises:
         ValueError: no line has a score.
     """
-    lines = table.dropna(subset=[score]).groupby([dial, "seed"], as_index=False)[score].mean()
+    lines = table.dropna(subset=[score]).groupby([dial, "seed"])[score].mean().reset_index()
     if lines.empty:
         raise ValueError(f"no line has {score}")
     levels = np.sort(lines[dial].unique())
