@@ -253,12 +253,14 @@ def _fitting(lm: LanguageModel, cases: Sequence[Case]) -> tuple[list[Case], list
     """
     fits = {case.id: fit(lm, case) for case in cases}
     fitting = [one.case for one in fits.values() if one.case is not None]
-    left_out = [name for name, one in fits.items() if one.case is None]
-    why = f"longer than the model reads, {lm.max_length} tokens"
     if not fitting:
-        raise BadRequest(f"{left_out[0]}: {why}; shorten the prompt or the target")
+        name = cases[0].id
+        raise BadRequest(
+            f"{name}: longer than the model reads, {lm.max_length} tokens; shorten the prompt or the target"
+        )
     unread = [{"case": name} | row for name, one in fits.items() if one.case is not None for row in one.rows]
-    return fitting, unread, [f"{name}: left out, {why}" for name in left_out]
+    left_out = [name for name, one in fits.items() if one.case is None]
+    return fitting, unread, [f"{name}: left out, longer than the model reads" for name in left_out]
 
 
 def _answers_after(

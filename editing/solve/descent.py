@@ -336,7 +336,8 @@ def _refuse_unreachable(values: Sequence[torch.Tensor], active: torch.Tensor, la
 def _refuse_not_finite(loss: torch.Tensor, step: int, labels: Sequence[str]) -> None:
     bad = torch.nonzero(~torch.isfinite(loss)).flatten().tolist()
     if bad:
-        raise UserError(f"{labels[bad[0]]}: the loss is not finite at step {step}; lower lr or check the model")
+        name = labels[bad[0]]
+        raise UserError(f"{name}: the loss is not finite at step {step}; lower lr or check the model")
 
 
 def by_owner(key_BTI: torch.Tensor, matrix_nOI: torch.Tensor, owner: torch.Tensor) -> torch.Tensor:

@@ -29,7 +29,9 @@ UNUSUAL = Plan(
 def test_the_printed_command_makes_the_plan_of_the_run(plan: Plan) -> None:
     questions = json.loads(json.dumps(asdict(plan)))
     words = shlex.split(
-        commands({"asked": [questions]}, "results/my run", {"min_known": 2, "metric": "harmonic_mean"})[0]
+        commands(
+            {"asked": [questions]}, "results/my run", {"min_known": 2, "which": "known", "metric": "harmonic_mean"}
+        )[0]
     )
     assert words[:3] == ["python", "cli.py", "bench"]
     context = bench.make_context("bench", words[3:])
