@@ -249,7 +249,7 @@ def _batches(
     labels: Sequence[str],
 ) -> list[_Batch]:
     """All prompts of all problems, in order; each counts the same within its problem, and so does each of `until`."""
-    rows = []
+    rows: list[_Row] = []
     for i, problem in enumerate(problems):
         share, until = 1.0 / len(problem.prompts), problem.until
         rows += [_Row(i, p, (share, 0.0 if until else share)) for p in problem.prompts]
