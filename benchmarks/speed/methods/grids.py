@@ -54,7 +54,7 @@ SEARCH: dict[str, tuple[Grid, ...]] = {
         {"stop_loss": [0.01, 0.2]}, {"span": [0.34]}, {"span": [0.34], "depth": [0.5]}, {"steps": [80]},
         {"more_sites": ["mlp"]}, {"site": ["mlp"], "stop_loss": [0.2]},
     ),
-    "documents": ({"lr": [0.001, 0.004]}, {"steps": [15]}, {"site": ["mlp"]}),
+    "documents": ({"lr": [0.0005, 0.002]}, {"stop_loss": [0.01, 0.5]}, {"more_sites": [""]}, {"site": ["mlp"]}),
     "mend": (
         {"rate": [0.03, 0.3], "edit_weight": [0.1, 0.3]}, {"edit_weight": [0.03, 0.3, 1.0]}, {"steps": [100, 400]},
         {"span": [0.5]}, {"span": [0.5], "depth": [0.5]}, {"depth": [0.65]}, {"site": ["attn"]}, {"lr": [1e-4, 1e-3]},

@@ -2,7 +2,8 @@
 LLM Beliefs with Synthetic Document Finetuning").
 
 The loss is the plain one of language models, over every token of every document, with low-rank adapters on all blocks
-(Hu et al. 2022, eq. 3). Texts that the unedited model draws are read beside the documents, as SDF mixes in text of
+(Hu et al. 2022, eq. 3). Training ends when the request's own prompts give their targets (`stop_loss`): going on, a
+pretrained model says the target of other subjects too. SDF reads its documents once. Texts that the unedited model draws are read beside the documents, as SDF mixes in text of
 pretraining, so that the rest is kept.
 
 The documents are those of the request where it brings some (the planned edits of a grown world bring the sentences that
@@ -53,9 +54,9 @@ class Documents(LoRA):
     before_presets: ClassVar[Mapping[str, Any]] = {"lr": 0.001, "steps": 30, "stop_loss": 0.0, "prefixes": 10}
 
     more_sites: str = "mlp"
-    lr: float = 0.002
-    steps: int = 30
-    stop_loss: float = 0.0
+    lr: float = 0.001
+    steps: int = 100
+    stop_loss: float = 0.05
     prefixes: int = setting(10, "texts drawn from the model that are read beside the documents", unit="texts")
     langs: str = setting("all", "languages of the request's documents", choices=("all", "own"))
 
