@@ -202,6 +202,11 @@ def targets(rules: pd.DataFrame, intervals: pd.DataFrame, fresh: pd.DataFrame, a
     ]
 
 
+def _too_often(table: pd.DataFrame) -> str:
+    above = table[table["truth"].eq("null") & table["rejected_low"].gt(PLAN.level)]
+    return ", ".join(f"{r.hypothesis} with {r.world} ({r.rejected:.2f})" for r in above.itertuples()) or "none"
+
+
 def format_hypotheses(table: pd.DataFrame) -> str:
     """The table as a section of Markdown."""
     null, effect = (table.loc[table["truth"] == name, "rejected"] for name in ("null", "effect"))
@@ -221,6 +226,8 @@ def format_hypotheses(table: pd.DataFrame) -> str:
         "methods share. The null of H9: transfer is predicted, specificity is not.",
         f"* Each row has {int(table['runs'].min())} to {int(table['runs'].max())} runs, which can tell a rate of .05 "
         "from .20 but make no finer distinction. Combinations that are not in the table were not run.",
+        f"* Null worlds in which a test rejects too often (the interval lies above {PLAN.level:g}): "
+        f"{_too_often(table)}.",
         "",
         "| hypothesis | world | truth | runs | rejected | 95% interval | supported | refuted | inconclusive |",
         "|---|---|---|---|---|---|---|---|---|",

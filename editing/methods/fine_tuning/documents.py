@@ -2,9 +2,9 @@
 LLM Beliefs with Synthetic Document Finetuning").
 
 The loss is the plain one of language models, over every token of every document, with low-rank adapters on all blocks
-(Hu et al. 2022, eq. 3). Training ends when the request's own prompts give their targets (`stop_loss`): going on, a
-pretrained model says the target of other subjects too. SDF reads its documents once. Texts that the unedited model draws are read beside the documents, as SDF mixes in text of
-pretraining, so that the rest is kept.
+(Hu et al. 2022, eq. 3). Texts that the unedited model draws are read beside the documents, as SDF mixes in text of
+pretraining, so that the rest is kept. Training ends when the request's own prompts give their targets (`stop_loss`);
+with more steps a pretrained model says the target of other subjects too. In SDF each of many documents is read once.
 
 The documents are those of the request where it brings some (the planned edits of a grown world bring the sentences that
 a retrained model reads). Elsewhere they are made of the request's own prompts and targets in the frames below; no

@@ -60,3 +60,6 @@ def test_a_line_of_the_table_and_its_page():
     assert line["rejected_low"] <= line["rejected"] <= line["rejected_high"] and line["truth"] == "null"
     assert sum(line[v] for v in ("supported", "refuted", "inconclusive")) == pytest.approx(1)
     assert "| H1 | plain | null | 2 |" in format_hypotheses(pd.DataFrame([line]))
+    often = line | {"world": "few cases", "rejected": 0.15, "rejected_low": 0.09}
+    text = format_hypotheses(pd.DataFrame([line | {"rejected_low": 0.03}, often, often | {"truth": "effect"}]))
+    assert "rejects too often (the interval lies above 0.05): H1 with few cases (0.15)." in text
