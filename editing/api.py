@@ -53,7 +53,8 @@ def request(
     if lookup is None:
         lookup = "subject_last" if any(slot_count(text) for text in prompts) else "last"
     name = id or f"{subject or (prompts[0] if prompts else '')} -> {', '.join(targets)}"
-    texts = tuple(map(tuple, documents))
+    pairs = documents if isinstance(documents, Iterable) else (documents,)
+    texts = tuple(tuple(one) if isinstance(one, Iterable) and not isinstance(one, str) else one for one in pairs)
     contrasted, kept = _texts("contrast", contrast), _texts("text to keep", keep)
     return EditRequest(name, prompts, subject, targets, lookup, lang, texts, contrasted, kept)  # type: ignore[arg-type]
 

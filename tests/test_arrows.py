@@ -26,8 +26,8 @@ benchmarks.world | benchmarks.cases
 benchmarks.provenance | benchmarks.text | benchmarks.watch | benchmarks.pictures
 editing.api | editing.easyedit
 editing.methods
-editing.eval | editing.solve | editing.stats
-editing.run | editing.text | editing.export
+editing.eval | editing.solve | editing.stats | editing.export
+editing.run | editing.text
 editing.delta
 editing.model
 editing.references

@@ -148,7 +148,7 @@ def summary(scores: dict[str, tuple[pd.DataFrame, pd.DataFrame]], edit_form: str
         for score, drawn in samples.items():
             (low,), (high,) = t_interval(drawn[:1], drawn[1:, None], n)
             most = np.inf if score.startswith("survives") else 1.0
-            line = {"value": drawn[0], "low": max(0.0, low), "high": min(most, high)}
+            line = {"value": drawn[0], "low": np.maximum(0.0, low), "high": np.minimum(most, high)}
             line = {name: float(value) for name, value in line.items()}
             known = int(counts.get(score.split()[-1], n))
             lines.append({"evaluated": question_form, "score": score, **line, "n": known})
@@ -170,7 +170,8 @@ def _score_samples(weights: np.ndarray, edits: pd.DataFrame, placebos: pd.DataFr
         gained = out["net paraphrase"]
         both = 2 * gained * specificity / np.maximum(gained + specificity, 1e-9)
     out["specificity"] = specificity
-    out["composite"] = np.where(out["net efficacy"] >= GATES["efficacy"], both, 0.0)
+    gate = np.where(np.isnan(out["net efficacy"]), np.nan, 0.0)
+    out["composite"] = np.where(out["net efficacy"] >= GATES["efficacy"], both, gate)
     return out
 
 

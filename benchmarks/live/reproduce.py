@@ -86,8 +86,10 @@ def format_reproduced(done: ReproducedChange) -> str:
 
 def _parts(provenance: Mapping[str, Any], folder: str) -> list[Mapping[str, Any]]:
     """The records of the single edits of a change, oldest first."""
-    if "composed" in provenance:
-        return [part for one in provenance["composed"] for part in _parts(one, folder)]
+    if "composed" in provenance:  # a dose of the sum is one of each of its parts
+        dose = float(provenance.get("dose", 1.0))
+        parts = [part for one in provenance["composed"] for part in _parts(one, folder)]
+        return parts if dose == 1 else [{**part, "dose": dose * float(part.get("dose", 1.0))} for part in parts]
     if not {"method", "settings", "requests", "statistics", "model_hash"} <= provenance.keys():
         raise BadData(f"{folder}: its record does not say how it was made; only what `edit` saved can be repeated")
     return [provenance]
@@ -132,7 +134,10 @@ def largest_difference(one: Delta, other: Delta) -> float:
         pair = [_numbers(change), _numbers(other.factors[name])]
         if pair[0].shape != pair[1].shape:
             return float("inf")
-        worst = max(worst, float((pair[0] - pair[1]).norm() / pair[0].norm().clamp(min=1e-30)))
+        apart = float((pair[0] - pair[1]).norm() / pair[0].norm().clamp(min=1e-30))
+        if apart != apart:  # a NaN, which `max` would pass over
+            return float("inf")
+        worst = max(worst, apart)
     return worst
 
 

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from benchmarks.cases import Case
+from benchmarks.cases import Case, cases_digest
 from benchmarks.datasets import build_cases
 from benchmarks.measure import drift_texts, measure, measure_base, open_model, own_wordings, picked, statistics_of
 from benchmarks.pictures import heading, lines_of, write_png
@@ -191,7 +191,8 @@ def run_sequences(
     A method that fails is reported in its line and left out; the others go on.
 
     Raises:
-        UserError: no such model, method or data set; fewer edits there than requested; all methods failed.
+        UserError: no such model, method or data set; fewer edits there than requested; a folder with sequences of
+            another model; all methods failed.
     """
     for name in methods:
         make_method(name, **taken_by(name, settings or {}))
@@ -202,11 +203,15 @@ def run_sequences(
     lm = open_model(reference, device)
     statistics = statistics_of(lm, seed)
     made = _read(out)
+    for one in made.values():
+        if one.about["model_hash"] != lm.weight_hash:
+            raise BadData(f"{out}: holds a sequence of another model, {one.about['model']}; name another folder")
+    facts = cases_digest([*edited, *untouched])
     title = f"{edits} edits one after another, {reference}"
     paths: list[Path] = []
     for name in methods:
         values = make_method(name, **taken_by(name, settings or {})).settings()
-        key = digest([reference, lm.weight_hash, dataset, edits, batch, seed, name, values, CODE_SCHEMA])
+        key = digest([reference, lm.weight_hash, dataset, facts, edits, batch, seed, name, values, CODE_SCHEMA])
         if name in made and made[name].about["key"] == key:
             say(f"{name}: in {out} already")
             paths = paths or write_sequences(made, out, title)

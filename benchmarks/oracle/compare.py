@@ -91,9 +91,12 @@ def compare_run(
                 continue
             records = list(one.records(part, scopes, corpus, left_out, report))
             table = pd.DataFrame(records).assign(cells=key)
+        if table.empty:  # every line of it was left out
+            continue
         tables.append(table)
+        later = stored[~stored["rung"].isin([one["rung"].iloc[0] for one in tables])]  # kept if this call is stopped
         with atomic_file(path) as temporary:
-            pd.concat(tables).to_parquet(temporary, index=False)
+            pd.concat([*tables, *([later] if len(later) else [])]).to_parquet(temporary, index=False)
     if not tables:
         raise BadData(f"{run}: nothing to compare: {'; '.join(left_out)}")
     return pd.concat(tables, ignore_index=True), left_out

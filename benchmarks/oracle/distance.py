@@ -35,9 +35,12 @@ def probabilities(
 
 def jensen_shannon(p: np.ndarray, q: np.ndarray) -> float:
     """Jensen-Shannon divergence of two distributions, both (m,), in nats: 0 where equal, log 2 where disjoint.
+    NaN where one of them holds a NaN: the model gave no numbers.
 
     Source: Lin 1991, "Divergence measures based on the Shannon entropy", eq. 4.1 with equal weights.
     """
+    if np.isnan(p).any() or np.isnan(q).any():
+        return float("nan")
     middle = (p + q) / 2
     return max(0.0, (_relative_entropy(p, middle) + _relative_entropy(q, middle)) / 2)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import nan
+from math import isnan, nan
 
 import numpy as np
 
@@ -36,6 +36,8 @@ def score(distances: Distances) -> tuple[float, str]:
     """The oracle score, and why it is NaN where it is not measurable."""
     if distances.probes == 0:
         return nan, "no such probes"
+    if isnan(distances.base + distances.edited + distances.floor):
+        return nan, "a model gives no numbers"
     if not distances.base > 0 or distances.floor > NOISY * distances.base:
         return nan, f"two retrained models differ by more than {NOISY:.0%} of what retraining changed"
     return (distances.base - distances.edited) / (distances.base - distances.floor), ""
@@ -43,7 +45,7 @@ def score(distances: Distances) -> tuple[float, str]:
 
 def harm(distances: Distances) -> float:
     """Of probes that retraining leaves alone, the share of the possible harm that the edit did not do; 1 is none."""
-    if distances.probes == 0:
+    if distances.probes == 0 or isnan(distances.edited):
         return nan
     return 1 - max(0.0, distances.edited - distances.base) / (MOST - distances.base)
 

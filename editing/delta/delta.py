@@ -173,7 +173,7 @@ class Delta:
         }
         kinds = {name: type(change).__name__ for name, change in self.factors.items()}
         with atomic_file(folder / TENSORS) as path:
-            tensor_files.save_file(tensors, path)
+            tensor_files.save_file(own_memory(tensors), path)
         digest = hashlib.sha256((folder / TENSORS).read_bytes()).hexdigest()
         record = {
             "format": FORMAT,
@@ -220,6 +220,17 @@ def refuse_foreign_folder(folder: Path) -> None:
         raise BadData(f"{folder}: is a file; name a folder for the delta")
     if folder.is_dir() and any(folder.iterdir()) and not (folder / RECORD).is_file():
         raise BadData(f"{folder}: holds other files than a delta; name an empty or new folder")
+
+
+def own_memory(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The tensors, copies of those that lie in the memory of an earlier one, which safetensors refuses to write."""
+    seen: set[int] = set()
+    out = {}
+    for name, tensor in tensors.items():
+        place = tensor.untyped_storage().data_ptr()
+        out[name] = tensor.clone() if place in seen else tensor
+        seen.add(place)
+    return out
 
 
 def compose(deltas: Sequence[Delta]) -> Delta:

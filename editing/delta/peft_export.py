@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from editing.delta.changes import Change, Dense, LowRank, TokenShift, embedding_scale
-from editing.delta.delta import Delta
+from editing.delta.delta import Delta, own_memory
 from editing.errors import BadData, BadModel, BadRequest
 from editing.files import atomic_file
 from editing.lazy import nn, tensor_files, torch
@@ -162,7 +162,7 @@ def dose_of(delta: Delta) -> str:
 def _write(folder: Path, tensors: dict[str, torch.Tensor], config: dict, dose: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with atomic_file(folder / TENSORS) as file:
-        tensor_files.save_file(tensors, file, metadata={"format": "pt"} | ({"dose": dose} if dose else {}))
+        tensor_files.save_file(own_memory(tensors), file, metadata={"format": "pt"} | ({"dose": dose} if dose else {}))
     with atomic_file(folder / CONFIG) as file:
         file.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
@@ -171,8 +171,10 @@ def truncated(name: str, change: Dense, tolerance: float, max_rank: int | None) 
     """The best change of lowest rank within `tolerance` of a dense one, and its relative Frobenius error.
 
     Raises:
-        BadRequest: that rank is above `max_rank`.
+        BadRequest: that rank is above `max_rank`, or the change holds what is no number.
     """
+    if not bool(torch.isfinite(change.matrix).all()):
+        raise BadRequest(f"{name}: this change holds infinite numbers or NaN; make the edit again with a lower rate")
     left, values, right = torch.linalg.svd(change.matrix.double(), full_matrices=False)
     # left_out[r]: norm of what rank r leaves out
     left_out = torch.cat([values.square().flip(0).cumsum(0).flip(0).sqrt(), values.new_zeros(1)])

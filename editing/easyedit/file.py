@@ -40,7 +40,7 @@ class HparamsFile:
             raise BadData(
                 f"{path}: cannot be read ({error.strerror}); name one of EasyEdit's hparams YAML files"
             ) from error
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
+        except (yaml.YAMLError, ValueError) as error:
             why = " ".join(str(error).split())
             raise BadData(f"{path}: not a YAML file ({why}); correct it there") from error
         if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
@@ -79,7 +79,7 @@ class HparamsFile:
             if isinstance(value, bool) or not isinstance(value, int | float | str):
                 raise ValueError
             value = float(value)
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:
             raise self.refuse(key, "a number") from error
         if not math.isfinite(value):
             raise self.refuse(key, "a finite number")

@@ -31,15 +31,17 @@ def text_drift(
     for t, text in enumerate(texts):
         plain = lm.encode(text)[: lm.max_length]
         scored = len(plain) - max(len(lm.prefix_ids), 1)
-        targets = torch.tensor(plain[-scored:], device=lm.device)
         versions = [_behind(lm, d.context, text) if d.context else plain for d in deltas]
 
         def unedited(_: list[int], plain=plain, scored=scored) -> torch.Tensor:
             return last_logits(lm, [plain], scored, deltas, [-1])[0].float().log_softmax(-1)
 
-        def compare(rows: list[int], base: torch.Tensor, versions=versions, targets=targets, scored=scored):
+        def compare(rows: list[int], base: torch.Tensor, versions=versions, scored=scored):
             both, probability = [], base.exp()
-            for logits in last_logits(lm, [versions[r] for r in rows], scored, deltas, rows):
+            read = [versions[r] for r in rows]
+            for ids, logits in zip(read, last_logits(lm, read, scored, deltas, rows), strict=True):
+                # its own: behind a context the first word has another token
+                targets = torch.tensor(ids[-scored:], device=lm.device)
                 edited = logits.float().log_softmax(-1)  # of one edit at a time: all are as large as the logits
                 nats = -edited.gather(1, targets[:, None]).sum()
                 both.append(torch.stack([(probability * (base - edited)).sum(-1).mean(), nats]))

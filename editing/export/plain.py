@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from editing.delta import Affine, Codebook, Delta, Dense, LowRank, Shift, TokenShift
+from editing.delta import Affine, Codebook, Delta, Dense, LowRank, Shift, TokenShift, own_memory
 from editing.errors import BadData
 from editing.files import atomic_file, write_whole
 from editing.lazy import tensor_files, torch
@@ -39,23 +39,25 @@ def export_plain(delta: Delta, lm: LanguageModel, folder: Path) -> Path:
         raise BadData(f"{folder}: holds other files; name an empty or new folder")
     tensors: dict[str, torch.Tensor] = {}
     changes = []
+    paths = [name.rpartition(".")[0] for name in delta.factors]
     for name, change in delta.factors.items():
         path = name.rpartition(".")[0]
         rule, parts = RULES[type(change)]
+        key = path if paths.count(path) == 1 else name  # of a weight and of an output of one module
         for part in parts:
-            tensors[f"{path}.{part}"] = getattr(change, part).contiguous().cpu()
+            tensors[f"{key}.{part}"] = getattr(change, part).contiguous().cpu()
         shape = linear_shape(lm.submodule(path))
         changes.append(
             {
                 "module": path,
                 "do": rule,
-                "tensors": {part: f"{path}.{part}" for part in parts},
+                "tensors": {part: f"{key}.{part}" for part in parts},
                 "stored_transposed": bool(shape and shape[2]),
             }
             | _slice(lm, path)
         )
     with atomic_file(folder / TENSORS) as file:
-        tensor_files.save_file(tensors, file, metadata={"format": "pt"})
+        tensor_files.save_file(own_memory(tensors), file, metadata={"format": "pt"})
     page = {
         "model": lm.source,
         "model_hash": lm.weight_hash,

@@ -77,7 +77,7 @@ def cosine_warning(request: str, dot: float, key_norm: float) -> str:
         BadRequest: the cosine is below LEAST_COSINE.
     """
     cosine = abs(dot) / key_norm if key_norm else 0.0
-    if cosine < LEAST_COSINE:
+    if not cosine >= LEAST_COSINE:  # a NaN, too
         raise BadRequest(
             f"request {request!r}: its key is orthogonal to its own direction (cosine {cosine:.1e}); no rank-one edit, "
             "the change would be ten thousand times the smallest one; take a larger corpus or another layer"

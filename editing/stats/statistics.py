@@ -101,7 +101,7 @@ class ModelStatistics:
 
     def prefixes(self, counts: dict[int, int]) -> tuple[str, ...]:
         """Texts of the unedited model to put before a prompt; `counts` maps a length in tokens to how many."""
-        key = json.dumps(counts, sort_keys=True)
+        key = json.dumps(counts)  # in their order, which is that of the texts
         if key not in self._prefixes:
             path = self._cache / f"prefixes-{_short(f'{VERSION} {self.seed} {key} {self.lm.prefix_ids}')}.json"
             if path.is_file():

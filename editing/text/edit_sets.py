@@ -40,9 +40,11 @@ class EditSet:
 def edit_set(requests: Sequence[EditRequest]) -> EditSet:
     """How the requests, in the order in which they are made, relate to each other."""
     by_fact: dict[tuple, list[int]] = {}
+    targets = []  # in the order of the sorted prompts, so that the order in a request says nothing
     for i, request in enumerate(requests):
-        by_fact.setdefault((request.lang, *sorted(map(_fold, request.filled()))), []).append(i)
-    targets = [tuple(map(_fold, request.targets)) for request in requests]
+        pairs = sorted(zip(map(_fold, request.filled()), map(_fold, request.targets), strict=True))
+        by_fact.setdefault((request.lang, *(prompt for prompt, _ in pairs)), []).append(i)
+        targets.append(tuple(target for _, target in pairs))
     duplicates, excluding, overwritten = [], [], []
     for same in by_fact.values():
         kinds = {targets[i] for i in same}

@@ -75,6 +75,8 @@ class EditRequest:
             ("prompt", self.prompts),
             ("target", self.targets),
             ("text to keep", self.keep),
+            ("contrast", self.contrast),
+            ("language", (self.lang,)),
         ):
             for text in texts:
                 check_text(f"request {self.id!r}: {what}", text)
@@ -98,7 +100,12 @@ class EditRequest:
         for target in self.targets:
             if not target.strip():
                 raise refuse("empty target", "give the answer of the edited model")
-        for lang, text in self.documents:
+        for document in self.documents:
+            if not isinstance(document, tuple) or len(document) != 2:
+                raise refuse(f"document {document!r:.80} is no pair", "give pairs of a language and a text")
+            for part in document:
+                check_text(f"request {self.id!r}: document", part)
+            lang, text = document
             if not text.strip():
                 raise refuse("empty document", "write a text in which the edit is true")
             language_code(lang)

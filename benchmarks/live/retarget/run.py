@@ -113,10 +113,10 @@ def moved(questions: pd.DataFrame) -> pd.Series:
 
 def share(questions: pd.DataFrame) -> float:
     """`moved` of many questions together: nats gone over nats to go, so that short ways do not outweigh long ones; NaN
-    without any."""
+    without any, and where one of them is no number."""
     there = questions[questions["distance"] >= LEAST_DISTANCE]
     return (
-        float((there["margin_after"] - there["margin_before"]).sum() / there["distance"].sum())
+        float((there["margin_after"] - there["margin_before"]).sum(skipna=False) / there["distance"].sum())
         if len(there)
         else np.nan
     )

@@ -123,6 +123,8 @@ def test_methods_that_are_there_are_not_run_again(tmp_path: Path) -> None:
     assert (tmp_path / "out" / "sequence.csv").read_text().startswith(first)
     run(["memit"], 2)  # another sequence: made anew
     assert said[-1].startswith("memit: 2 edits")
+    with pytest.raises(BadData, match=r"holds a sequence of another model, .*name another folder"):
+        run_sequences(world().model, ["memit"], 2, tmp_path / "out")
     table = tmp_path / "out" / "sequence.csv"
     table.write_text(table.read_text().partition("\n")[0] + "\n")
     with pytest.raises(BadData, match=r"damaged \(sequence\.csv has no rows of memit after 2 edits\); delete it"):
