@@ -251,16 +251,14 @@ def _fitting(lm: LanguageModel, cases: Sequence[Case]) -> tuple[list[Case], list
     Raises:
         BadRequest: no edit is short enough.
     """
-    fits = {case.id: fit(lm, case) for case in cases}
-    fitting = [one.case for one in fits.values() if one.case is not None]
+    fits = [(case.id, fit(lm, case)) for case in cases]
+    fitting = [one.case for _, one in fits if one.case is not None]
     if not fitting:
-        name = cases[0].id
-        raise BadRequest(
-            f"{name}: longer than the model reads, {lm.max_length} tokens; shorten the prompt or the target"
-        )
-    unread = [{"case": name} | row for name, one in fits.items() if one.case is not None for row in one.rows]
-    left_out = [name for name, one in fits.items() if one.case is None]
-    return fitting, unread, [f"{name}: left out, longer than the model reads" for name in left_out]
+        name, most = cases[0].id, lm.max_length
+        raise BadRequest(f"{name}: longer than the model reads, {most} tokens; shorten the prompt or the target")
+    unread = [{"case": name} | row for name, one in fits if one.case is not None for row in one.rows]
+    left_out = [f"{name}: left out, {row['reason']}" for name, one in fits if one.case is None for row in one.rows]
+    return fitting, unread, left_out
 
 
 def _answers_after(

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from math import isnan
 from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import open_model, planned
-from editing.delta import Delta, compose
+from editing.delta import Delta, compose, single_edits
 from editing.errors import BadData, BadModel
 from editing.lazy import torch
 from editing.methods import make_method
@@ -86,13 +87,10 @@ def format_reproduced(done: ReproducedChange) -> str:
 
 def _parts(provenance: Mapping[str, Any], folder: str) -> list[Mapping[str, Any]]:
     """The records of the single edits of a change, oldest first."""
-    if "composed" in provenance:  # a dose of the sum is one of each of its parts
-        dose = float(provenance.get("dose", 1.0))
-        parts = [part for one in provenance["composed"] for part in _parts(one, folder)]
-        return parts if dose == 1 else [{**part, "dose": dose * float(part.get("dose", 1.0))} for part in parts]
-    if not {"method", "settings", "requests", "statistics", "model_hash"} <= provenance.keys():
+    parts = single_edits(provenance)
+    if any(not {"method", "settings", "requests", "statistics", "model_hash"} <= part.keys() for part in parts):
         raise BadData(f"{folder}: its record does not say how it was made; only what `edit` saved can be repeated")
-    return [provenance]
+    return parts
 
 
 def _request(record: Mapping[str, Any]) -> EditRequest:
@@ -135,7 +133,7 @@ def largest_difference(one: Delta, other: Delta) -> float:
         if pair[0].shape != pair[1].shape:
             return float("inf")
         apart = float((pair[0] - pair[1]).norm() / pair[0].norm().clamp(min=1e-30))
-        if apart != apart:  # a NaN, which `max` would pass over
+        if isnan(apart):  # `max` would pass over it
             return float("inf")
         worst = max(worst, apart)
     return worst

@@ -15,7 +15,7 @@ from editing.delta.changes import (
     moved,
 )
 from editing.delta.codebook import Codebook, label_of, settled
-from editing.delta.delta import Delta, compose, delta_hooks, oriented, own_memory, refuse_foreign_folder
+from editing.delta.delta import Delta, compose, delta_hooks, oriented, own_memory, refuse_foreign_folder, single_edits
 from editing.delta.peft_export import export_peft
 from editing.delta.rounding import Lost
 
@@ -43,4 +43,5 @@ __all__ = [
     "own_memory",
     "refuse_foreign_folder",
     "settled",
+    "single_edits",
 ]

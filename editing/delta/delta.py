@@ -233,6 +233,18 @@ def own_memory(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return out
 
 
+def single_edits(provenance: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The records of the single edits of a change, oldest first, also where a composed one was composed again. A dose
+    of a composed change is one of each of its parts."""
+    if "composed" not in provenance:
+        return [dict(provenance)]
+    parts = [part for one in provenance["composed"] for part in single_edits(one)]
+    if "dose" not in provenance:
+        return parts
+    dose = float(provenance["dose"])
+    return [part | {"dose": dose * float(part.get("dose", 1.0))} for part in parts]
+
+
 def compose(deltas: Sequence[Delta]) -> Delta:
     """The sum of several changes: ranks add up, contexts are put one after another."""
     factors: dict[str, Change] = {}

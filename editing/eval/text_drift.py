@@ -32,6 +32,7 @@ def text_drift(
         plain = lm.encode(text)[: lm.max_length]
         scored = len(plain) - max(len(lm.prefix_ids), 1)
         versions = [_behind(lm, d.context, text) if d.context else plain for d in deltas]
+        size = _bytes_read(lm, text)
 
         def unedited(_: list[int], plain=plain, scored=scored) -> torch.Tensor:
             return last_logits(lm, [plain], scored, deltas, [-1])[0].float().log_softmax(-1)
@@ -51,7 +52,7 @@ def text_drift(
             ((_, base),) = budget.run([len(plain)], unedited)
             widths = [max(len(v), batch_tokens * scored // LOGIT_ROWS) for v in versions]
             for rows, (kl, nats) in budget.run(widths, lambda rows, base=base: compare(rows, base)):
-                divergence[rows, t], bits[rows, t] = kl, nats / math.log(2) / _bytes_read(lm, text)
+                divergence[rows, t], bits[rows, t] = kl, nats / math.log(2) / size
     return divergence, bits
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from editing.delta import Delta
+from editing.delta import Delta, single_edits
 from editing.files import write_whole
 from editing.model import LanguageModel
 from editing.text import fill
@@ -22,7 +21,7 @@ def write_card(delta: Delta, lm: LanguageModel, folder: Path, kind: str) -> Path
 
 def card_of(delta: Delta, lm: LanguageModel, kind: str) -> str:
     """Front matter that the hub reads, then edits, method, settings, seed, scores and the hash of the base weights."""
-    parts = _edits(delta.provenance)
+    parts = single_edits(delta.provenance)
     about = {**parts[-1], **delta.provenance, "requests": [one for part in parts for one in part.get("requests", [])]}
     base = _hub_id(lm)
     front = ["---", *([f"base_model: {base}"] if base else [])]
@@ -47,13 +46,6 @@ def card_of(delta: Delta, lm: LanguageModel, kind: str) -> str:
         lines += [f"* and {len(requests) - SHOWN} more"]
     lines += ["", "## Scores", "", *_scores(about.get("scores", []))]
     return "\n".join(lines) + "\n"
-
-
-def _edits(provenance: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The records of the single edits of a change, oldest first, also where a composed one was composed again."""
-    if "composed" not in provenance:
-        return [dict(provenance)]
-    return [part for one in provenance["composed"] for part in _edits(one)]
 
 
 def _scores(scores: list[dict[str, Any]]) -> list[str]:

@@ -88,8 +88,7 @@ def parse(place: Place, record: Record, lang: str = "", strict: bool = True) -> 
 def with_groups(place: Place, record: Record, edit: Draft, *questions: Question) -> Draft:
     """The edit with its paraphrases, `questions`, and what the record holds under `portability` and `locality`."""
     rephrased = texts_at(place, record, *REPHRASES)
-    for prompt in rephrased:
-        check_slots(place, look(record, *REPHRASES)[0], prompt)
+    check_slots(place, look(record, *REPHRASES)[0], rephrased)
     every = [ask(edit, "paraphrase", prompt) for prompt in rephrased] + list(questions)
     unanswered = edit.unanswered
     for what, make in (("portability", _portability), ("locality", _locality)):

@@ -105,8 +105,7 @@ def _parse(place: Place, row: Any, strict: bool) -> Draft:
         strict=strict,
     )
     paraphrases = _several(place, row, "paraphrases")
-    for said in paraphrases:
-        check_slots(place, "paraphrases", said)
+    check_slots(place, "paraphrases", paraphrases)
     questions = [ask(edit, "paraphrase", said) for said in paraphrases]
     unasked = 0
     for said in _several(place, row, "neighbours"):

@@ -8,7 +8,7 @@ else that cannot be read raises `BadData` with place, key and fix.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from benchmarks.datasets.reading.names import fold, mentions
@@ -181,10 +181,12 @@ def slotted(place: Place, prompt: str, subject: str, key: str, literal: bool = F
     return template
 
 
-def check_slots(place: Place, key: str, prompt: str) -> None:
-    """Raises `BadData` where a further prompt has several slots, none of which could be filled."""
-    if (slots := len(_slots(prompt))) > 1:
-        place.refuse(f"{key!r} has {slots} slots {{}}", "keep one; several prompts of a cell have ' | ' between them")
+def check_slots(place: Place, key: str, prompts: Iterable[str]) -> None:
+    """Raises `BadData` where one of the further prompts has several slots, none of which could be filled."""
+    for prompt in prompts:
+        if (slots := len(_slots(prompt))) > 1:
+            fix = "keep one; several prompts of a cell have ' | ' between them"
+            place.refuse(f"{key!r} has {slots} slots {{}}", fix)
 
 
 def check_open(place: Place, key: str, template: str, *answers: str) -> None:

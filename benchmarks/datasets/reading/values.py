@@ -11,8 +11,6 @@ from typing import Any
 
 WHOLE = re.compile(r"-?[0-9]+(\.0)?")
 MISSING = ("nan", "NaN", "<NA>")  # how exports of pandas spell a missing value as text
-
-
 # How tables spell one besides: what pandas reads as missing, and the sign of MySQL.
 ABSENT = ("#N/A", "N/A", "n/a", "NA", "NULL", "null", "None", "NaT", r"\N")
 LISTED = re.compile(r"""\s*[\[{]\s*[\[{'"].*[\]}]\s*""", re.DOTALL)

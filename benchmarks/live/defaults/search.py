@@ -226,9 +226,8 @@ def ranked(table: Table, kind: str, cases: Sequence[Case]) -> list[tuple[Setting
 
 def worth(scores: pd.Series) -> float:
     """What a setting is chosen by: the harmonic mean of paraphrases and siblings, less where efficacy is below .95."""
-    return float(np.minimum(1.0, scores["efficacy"] / 0.95)) * float(
-        harmonic(scores["paraphrase"], scores["neighbour"])
-    )
+    reached = float(np.minimum(1.0, scores["efficacy"] / 0.95))  # NaN of NaN, which Python's min would make 1
+    return reached * float(harmonic(scores["paraphrase"], scores["neighbour"]))
 
 
 def summary(lines: pd.DataFrame) -> pd.DataFrame:

@@ -77,6 +77,6 @@ def test_association_of_small_relations_keeps_its_level():
     """Before, .17 of the nulls were rejected at relations of 1 and 20 subjects, .34 at 30 of 1 and one of 10."""
     plan = AnalysisPlan(draws=200, bootstrap=50)
     for sizes in ([1] * 20 + [20], [1] * 30 + [10], [2] * 10 + [20]):
-        found = [association(in_relations(sizes, seed), plan) for seed in range(100)]
-        assert np.mean([one.p < 0.05 for one in found]) <= 0.1, sizes
-        assert np.mean([one.low <= 0 <= one.high for one in found]) >= 0.9, sizes
+        findings = [association(in_relations(sizes, seed), plan) for seed in range(100)]
+        assert np.mean([one.p < 0.05 for one in findings]) <= 0.1, sizes
+        assert np.mean([one.low <= 0 <= one.high for one in findings]) >= 0.9, sizes
