@@ -119,10 +119,9 @@ def available(rows: pd.DataFrame, plan: AnalysisPlan | None = None, scores: pd.D
         raise RowsError("the run has no method that edits, only controls; run bench with a method such as rome")
     table = pd.DataFrame(lines)
     order = table.sort_values(["ladder", "edit_kind", "method", "rung_index", "rung"], kind="stable").index
-    names = ("value", "samples", "units", "cases")
     return Available(
         table.loc[order].reset_index(drop=True),
-        *(np.stack([getattr(scored, name) for scored in made])[order] for name in names),
+        *(array[order] for array in Sampled.stacked(made).arrays),
         dev=np.stack(dev)[order],
         scores=scores,
         resampler=resampler,
@@ -219,20 +218,6 @@ def _scores_of(means: pd.DataFrame) -> dict[tuple, np.ndarray]:
     return dict(zip(means[[*PLACE, "settings"]].itertuples(index=False, name=None), values, strict=True))
 
 
-def _nothing(draws: int, n: int) -> Sampled:
-    """`n` scores that were not measured."""
-    return Sampled(np.full(n, np.nan), np.full((draws, n), np.nan), np.zeros(n, dtype=int), np.zeros(n, dtype=int))
-
-
-def _at(scores: Sampled, places: list[int]) -> Sampled:
-    return Sampled(*(getattr(scores, name)[..., places] for name in ("value", "samples", "units", "cases")))
-
-
-def _joined(*parts: Sampled) -> Sampled:
-    names = ("value", "samples", "units", "cases")
-    return Sampled(*(np.concatenate([getattr(one, name) for one in parts], axis=-1) for name in names))
-
-
 def _line(prepared: _Prepared, pick: dict, resampler: Resampler, plan: AnalysisPlan) -> tuple[dict, Sampled]:
     """One rung, edit kind and method: what describes it, and its SCORES."""
     place = tuple(pick[name] for name in PLACE)
@@ -250,7 +235,7 @@ def _line(prepared: _Prepared, pick: dict, resampler: Resampler, plan: AnalysisP
     needed = plan.needed(pick["edit_kind"])
     if line["reason"] or len(best) < needed:
         line["reason"] = line["reason"] or f"{len(best)} cases, {needed} needed"
-        return line, _nothing(resampler.draws, len(SCORES))
+        return line, Sampled.nothing(resampler.draws, len(SCORES))
     noise = placebo_of(prepared.placebos, best)
     group = resampler.draw(best, noise)
     line["depth"] = float(best["depth"].median())
@@ -262,29 +247,28 @@ def _line(prepared: _Prepared, pick: dict, resampler: Resampler, plan: AnalysisP
     line["n_front"] = len(front)
     parts = [part for s in front if len(part := scored[scored["settings"] == s])]
     volume = _hypervolume([_sides(resampler.draw(part), prepared.chooser) for part in parts], resampler.draws)
-    chosen = _nothing(resampler.draws, len(SIDES))
+    chosen = Sampled.nothing(resampler.draws, len(SIDES))
     if parts:
         chosen = _at_specificity(means, scored, plain, resampler, prepared.chooser, plan.spec)
     differences = [
         _less_control(prepared, (*place[:-1], control), best, plain, resampler, pick["scored_on"])
         for control in CONTROL_OF.values()
     ]
-    return line, _joined(group.metrics(prepared.ruler), volume, chosen, *differences, group.composites())
+    return line, Sampled.joined(group.metrics(prepared.ruler), volume, chosen, *differences, group.composites())
 
 
 def _sides(group: Drawn, one: Composite) -> Sampled:
     """Generalisation and specificity by the composite `one`."""
-    return _at(group.metrics(one), [METRICS.index(name) for name in SIDES])
+    return group.metrics(one).at([METRICS.index(name) for name in SIDES])
 
 
 def _hypervolume(sides: list[Sampled], draws: int) -> Sampled:
     """E_HV (1,) of the front; of one setting it is a product, which says nothing of what else there is."""
     if len(sides) < 2:
-        return _nothing(draws, 1)
-    value, samples = (np.stack([getattr(one, name) for one in sides], axis=-2) for name in ("value", "samples"))
-    counts = (min(getattr(one, name).min() for one in sides) for name in ("units", "cases"))
-    volumes = hypervolume(value[None, :, 0], value[None, :, 1]), hypervolume(samples[..., 0], samples[..., 1])[:, None]
-    return Sampled(*volumes, *(np.array([count]) for count in counts))
+        return Sampled.nothing(draws, 1)
+    front = Sampled.stacked(sides, axis=-2)
+    value, samples = (hypervolume(points[..., 0], points[..., 1]) for points in (front.value[None], front.samples))
+    return Sampled(value, samples[:, None], *(np.array([counts.min()]) for counts in (front.units, front.cases)))
 
 
 def _regret(dev: pd.DataFrame, pick: dict, seed: int) -> dict[str, float]:
@@ -330,7 +314,7 @@ def _at_specificity(
         )
     chosen = scored[scored["settings"] == order["settings"].iloc[0]]
     if chosen.empty:
-        return _nothing(resampler.draws, len(SIDES))
+        return Sampled.nothing(resampler.draws, len(SIDES))
     return _sides(resampler.draw(chosen), one)
 
 
@@ -342,7 +326,7 @@ def _less_control(
 
     Near 0, the curve is about editability and says nothing of where a concept is (Hase et al. 2023).
     """
-    nothing = _nothing(resampler.draws, 1)
+    nothing = Sampled.nothing(resampler.draws, 1)
     if place not in prepared.scores:
         return nothing
     searched = prepared.dev if scored_on == "test" and place in prepared.dev else prepared.used
@@ -357,6 +341,6 @@ def _less_control(
     if both.empty:
         return nothing
     groups = plain if len(both) == len(best) else resampler.draw(both), resampler.draw(other)
-    one, two = (_at(group.metrics(prepared.chooser), [METRICS.index("score")]) for group in groups)
-    least = (np.minimum(getattr(one, name), getattr(two, name)) for name in ("units", "cases"))
+    one, two = (group.metrics(prepared.chooser).at([METRICS.index("score")]) for group in groups)
+    least = np.minimum(one.units, two.units), np.minimum(one.cases, two.cases)
     return Sampled(one.value - two.value, one.samples - two.samples, *least)

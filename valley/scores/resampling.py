@@ -39,6 +39,29 @@ class Sampled:
     units: np.ndarray
     cases: np.ndarray
 
+    @classmethod
+    def nothing(cls, draws: int, n: int) -> Sampled:
+        """`n` scores that were not measured."""
+        return cls(np.full(n, np.nan), np.full((draws, n), np.nan), np.zeros(n, dtype=int), np.zeros(n, dtype=int))
+
+    @classmethod
+    def joined(cls, *parts: Sampled) -> Sampled:
+        """The scores of all `parts`, of the same group, one part after another."""
+        return cls(*(np.concatenate(arrays, axis=-1) for arrays in zip(*(one.arrays for one in parts), strict=True)))
+
+    @classmethod
+    def stacked(cls, parts: Sequence[Sampled], axis: int = 0) -> Sampled:
+        """The same scores of several groups, with the groups as a new `axis` of every array."""
+        return cls(*(np.stack(arrays, axis=axis) for arrays in zip(*(one.arrays for one in parts), strict=True)))
+
+    @property
+    def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        return self.value, self.samples, self.units, self.cases
+
+    def at(self, places: Sequence[int]) -> Sampled:
+        """Some of the scores."""
+        return Sampled(*(array[..., list(places)] for array in self.arrays))
+
     def bounds(self) -> tuple[np.ndarray, np.ndarray]:
         """95% intervals of scores in [0, 1]: low (k,), high (k,)."""
         return bounds(self.samples, self.units, self.cases)
@@ -178,15 +201,13 @@ def kind_mean(parts: Sequence[Sampled]) -> Sampled:
     A metric measured for some kinds only is the mean of those; generalisation, specificity and score need every kind.
     """
     strict = [METRICS.index(m) for m in ("generalisation", "specificity", "score")]
-    value, samples, units, cases = (
-        np.stack([getattr(one, name) for one in parts]) for name in ("value", "samples", "units", "cases")
-    )
+    of_kinds = Sampled.stacked(parts)
     means = []
-    for stack in (value, samples):
+    for stack in (of_kinds.value, of_kinds.samples):
         total = _nanmean(stack)
         total[..., strict] = stack[..., strict].mean(axis=0)
         means.append(total)
-    least = (np.where(counts > 0, counts, counts.max()).min(axis=0) for counts in (units, cases))
+    least = (np.where(counts > 0, counts, counts.max()).min(axis=0) for counts in (of_kinds.units, of_kinds.cases))
     return Sampled(*means, *least)
 
 
