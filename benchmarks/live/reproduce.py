@@ -85,7 +85,7 @@ def format_reproduced(done: ReproducedChange) -> str:
     return f"{done.folder}: {verdict}\nmodel {done.model}, weights {done.model_hash[:12]}: the same"
 
 
-def _parts(provenance: Mapping[str, Any], folder: str) -> list[Mapping[str, Any]]:
+def _parts(provenance: Mapping[str, Any], folder: str) -> list[dict[str, Any]]:
     """The records of the single edits of a change, oldest first."""
     parts = single_edits(provenance)
     if any(not {"method", "settings", "requests", "statistics", "model_hash"} <= part.keys() for part in parts):
