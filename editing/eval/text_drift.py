@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from editing.delta import Delta
+from editing.errors import BadRequest
 from editing.eval.continuations import LOGIT_ROWS
 from editing.eval.replies import BATCH_TOKENS, end_of
 from editing.eval.versions import last_logits
@@ -25,7 +26,12 @@ def text_drift(
     Returns:
         (n_deltas, n_texts) mean KL(base || edited) per token in nats, and (n_deltas, n_texts) bits per byte of the
         edited model, over the bytes that are read.
+
+    Raises:
+        BadRequest: an empty text.
     """
+    if "" in texts:
+        raise BadRequest(f"drift: text {list(texts).index('') + 1} of {len(texts)} is empty; leave it out")
     divergence, bits = np.zeros((len(deltas), len(texts))), np.zeros((len(deltas), len(texts)))
     budget = Budget(lm.batch_tokens(batch_tokens), "measuring drift")
     for t, text in enumerate(texts):

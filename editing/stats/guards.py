@@ -32,10 +32,12 @@ def refuse_few_tokens(site: Site, covariance: Covariance, corpus: str) -> None:
     """Refuse a covariance that cannot have full rank. The identity, which is read from no tokens, passes.
 
     Raises:
-        BadData: fewer than LEAST_TOKENS per dimension.
+        BadData: fewer than LEAST_TOKENS per dimension, or every key is zero.
     """
     width = len(covariance.matrix)
     if corpus == "identity" or covariance.tokens >= LEAST_TOKENS * width:
+        if not covariance.matrix.diagonal().any():
+            raise BadData(f"corpus {corpus}: {site.path} reads only zeros there; take another depth or site")
         return
     if site.kind == EXPERT:
         raise BadData(

@@ -25,6 +25,8 @@ from valley.verdicts import (
     what_decides,
 )
 
+UNKNOWN = "unknown (too few sizes)"  # the depth of a valley that could have been seen
+
 
 @dataclass(frozen=True)
 class Judged:
@@ -157,10 +159,13 @@ def _shared(verdicts: dict, whose: list[str]) -> str:
 
 def _missed(depths: list[dict[str, str]]) -> str:
     """How deep a valley the run could have missed, as a sentence."""
-    parts = [f"{one['depth']} ({one['whose']})" for one in depths]
-    if not parts:
-        return ""
-    return f"The shallowest valley that this score would have shown 80% of the time has a depth of {_listed(parts)}."
+    parts = [f"{one['depth']} ({one['whose']})" for one in depths if one["depth"] != UNKNOWN]
+    unknown = [one["whose"] for one in depths if one["depth"] == UNKNOWN]
+    shallowest = "the shallowest valley that this score would have shown 80% of the time"
+    known = f"{shallowest} has a depth of {_listed(parts)}" if parts else ""
+    missing = f"for {_listed(unknown)}, {'it' if parts else shallowest} is unknown (too few sizes)" if unknown else ""
+    text = "; ".join(filter(None, [known, missing]))
+    return f"{text[0].upper()}{text[1:]}." if text else ""
 
 
 def _listed(names: list[str]) -> str:
@@ -178,7 +183,7 @@ def _depths(shapes: Shapes | None) -> list[dict[str, str]]:
     for whose, (key, judged) in zip(_whose(shapes), shapes.verdicts.items(), strict=True):
         tests = shapes.tests[(shapes.tests["ladder"] == key[0]) & (shapes.tests["edit_kind"] == key[1])]
         more = "" if (tests["df"] > 0).any() else "more than "
-        text = "unknown (too few sizes)" if np.isnan(judged.detectable) else f"{more}{judged.detectable:.2f}"
+        text = UNKNOWN if np.isnan(judged.detectable) else f"{more}{judged.detectable:.2f}"
         out.append({"whose": whose, "depth": text})
     return out
 

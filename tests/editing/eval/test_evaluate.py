@@ -182,6 +182,15 @@ def test_bits_per_byte_equals_a_literal_loop(window: int) -> None:
     assert bits_per_byte(lm, text, window=window) == pytest.approx(nats / math.log(2) / len(text.encode()), rel=1e-5)
 
 
+def test_empty_texts_are_refused() -> None:
+    lm = tiny_lm("gpt2")
+    for empty in ("", [], ["", ""]):
+        with pytest.raises(BadRequest, match="the text is empty"):
+            bits_per_byte(lm, empty)
+    with pytest.raises(BadRequest, match="text 2 of 2 is empty"):
+        text_drift(lm, ["x", ""], [Delta({})])
+
+
 def test_a_random_model_needs_as_many_bits_as_a_uniform_one(trained_lm: LanguageModel) -> None:
     blank = tiny_lm("gpt2", spread=1e-4)
     ids = blank.tokenizer(SENTENCES[0], add_special_tokens=False)["input_ids"]

@@ -42,6 +42,12 @@ def test_a_corpus_smaller_than_the_keys_is_refused() -> None:
         refuse_few_tokens(replace(site, kind=EXPERT), covariance(0), "text:x")
 
 
+def test_keys_that_are_all_zero_are_refused() -> None:
+    site = Site("mlp", 0, "a.b", 8, 8, None, False)
+    with pytest.raises(BadData, match=r"corpus text:x: a.b reads only zeros there; take another depth or site"):
+        refuse_few_tokens(site, replace(covariance(8), matrix=torch.zeros(8, 8)), "text:x")
+
+
 @pytest.mark.parametrize("width", [8, 64])
 def test_warnings_go_by_tokens_per_dimension_and_error(width: int) -> None:
     few = covariance_warnings({"a": covariance(3 * width, width)}, "text:x")

@@ -15,6 +15,7 @@ from cli import cli
 from tests.valley.build import ladder
 from valley.report.files import markdown
 from valley.report.run import VERDICT_COLUMNS, report_of
+from valley.report.verdict import UNKNOWN, _missed
 from valley.rows import RowsError
 from valley.rows.plan_record import store_plan
 
@@ -70,6 +71,25 @@ def test_the_command_that_makes_a_report_again_states_its_stratum(folder: Path, 
         made = CliRunner().invoke(cli, [*words, "--md"])
         assert made.exit_code == 0, made.output
         assert (copied / "report.md").read_text("utf-8") == text
+
+
+def test_the_page_and_the_charts_go_to_another_folder(folder: Path, tmp_path: Path) -> None:
+    before = sorted(folder.iterdir())
+    for command in ("report", "curve"):
+        made = CliRunner().invoke(cli, [command, str(folder), "--out", str(tmp_path / "shown")])
+        assert made.exit_code == 0, made.output
+    assert sorted(folder.iterdir()) == before
+    assert {path.suffix for path in (tmp_path / "shown").iterdir()} == {".html", ".png"}
+
+
+def test_depths_that_are_unknown_are_named_as_such() -> None:
+    known, unknown = {"whose": "fact edits", "depth": "0.20"}, {"whose": "rename edits", "depth": UNKNOWN}
+    shown = "shallowest valley that this score would have shown 80% of the time"
+    assert _missed([known, unknown]) == (
+        f"The {shown} has a depth of 0.20 (fact edits); for rename edits, it is unknown (too few sizes)."
+    )
+    assert _missed([unknown]) == f"For rename edits, the {shown} is unknown (too few sizes)."
+    assert _missed([]) == ""
 
 
 def test_no_such_run() -> None:
