@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import asdict, replace
+from operator import itemgetter
 from pathlib import Path
 
 import click
@@ -90,7 +91,8 @@ def main(model, requests, rounds, threads, growth, quality, peer, stages, sizes,
         if quality:
             record["quality"] = [asdict(q) for q in compare_quality(lm, bench.statistics, quality)]
         if peer:
-            record["peers"] = [p.as_row() for p in peers(bench, peer)]
+            others = [row for row in record.get("peers", []) if row["facts"] != peer]
+            record["peers"] = sorted([*others, *(p.as_row() for p in peers(bench, peer))], key=itemgetter("facts"))
         _write(out, record)
     except UserError as error:
         click.echo(f"error: {error}", err=True)
