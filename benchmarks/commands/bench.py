@@ -62,7 +62,11 @@ TEMPORARY = "temporary"
 )
 @option("--fast")
 @option("--set")
-@option("--at", help="File from `valley where` that sets method, settings and dose for the one kind in --kinds.")
+@option(
+    "--at",
+    help="File from `valley where` that sets method, settings and dose for the one kind in --kinds; instead of "
+    "--methods and --sites.",
+)
 @click.option(
     "--doses",
     type=Doses(),
@@ -129,6 +133,9 @@ def bench(
         raise BadRequest(f"--model {flags['model']} and --ladder {flags['ladder']} both name models; give one of them")
     if flags["plan"] and flags["at"]:
         raise BadRequest(f"--at {flags['at']} and a plan file both say how to edit; give one of them")
+    for other in ("methods", "sites"):
+        if flags["at"] and ctx.get_parameter_source(other) is ParameterSource.COMMANDLINE:
+            raise BadRequest(f"--at {flags['at']} and --{other} both say how to edit; give one of them")
     if not flags["plan"] and out is None:  # before the heavy imports
         raise BadRequest("--out is missing: name the folder of this run")
 

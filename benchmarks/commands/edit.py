@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from benchmarks.commands.options import FAILED, Names, command, emit, option, printed
 from editing.errors import BadRequest
@@ -17,6 +18,21 @@ dataset = click.option(
     show_default=True,
     help="Data set or file of the facts; see `list datasets`.",
 )
+
+
+def _settings(methods: tuple[str, ...], given: dict, fast: bool) -> dict:
+    """What --set gives, over the settings of --fast.
+
+    Raises:
+        BadRequest: no method, or a setting that none of them has.
+    """
+    from editing.methods import FAST, takers
+
+    if not methods:
+        raise BadRequest("--methods names no method; name one or several, such as --methods rome,memit")
+    for key in given:
+        takers(methods, key)
+    return (FAST if fast else {}) | given
 
 
 @command()
@@ -65,7 +81,9 @@ dataset = click.option(
 )
 @click.option("--save", default="", metavar="DIR", help="Write the change (safetensors and provenance) to this folder.")
 @printed
+@click.pass_context
 def edit(
+    ctx,
     model,
     rename,
     retarget,
@@ -113,7 +131,8 @@ def edit(
         from benchmarks.where import read_choice
 
         method, best_dose, placed = read_choice(at, kind)
-        settings, dose = placed | settings, best_dose if dose == "auto" else dose
+        stated = ctx.get_parameter_source("dose") is not ParameterSource.DEFAULT
+        settings, dose = placed | settings, dose if stated else best_dose
 
     from benchmarks.chat import chat_option
     from benchmarks.live import USUAL, OpenModel, chosen_cases, format_edit, run_edit, usual_settings
@@ -162,7 +181,6 @@ def sequence(model, methods, edits, batch, dataset, fast, settings, out, seed, d
     import pandas as pd
 
     from benchmarks.live import run_sequences
-    from editing.methods import FAST
 
     written = run_sequences(
         model,
@@ -170,7 +188,7 @@ def sequence(model, methods, edits, batch, dataset, fast, settings, out, seed, d
         edits,
         out,
         dataset=dataset,
-        settings=(FAST if fast else {}) | settings,
+        settings=_settings(methods, settings, fast),
         batch=batch,
         device=device,
         seed=seed,
@@ -297,10 +315,11 @@ def chat(model, chat, methods, dataset, limit, fast, settings, seed, device, as_
     """
     from benchmarks.chat import chat_option
     from benchmarks.live import format_chat, run_chat
-    from editing.methods import FAST
 
-    chosen = (FAST if fast else {}) | settings
-    done = run_chat(model, chat_option(chat), methods, chosen, dataset, limit, seed, device)
+    chosen, form = _settings(methods, settings, fast), chat_option(chat)
+    if not form:
+        raise BadRequest(f"--chat {chat}: there is no second form to compare; give auto, or a template file")
+    done = run_chat(model, form, methods, chosen, dataset, limit, seed, device)
     emit(done.rows, lambda: format_chat(done), as_json, csv)
 
 
@@ -335,10 +354,9 @@ def languages(model, langs, edited, methods, limit, probes, fast, settings, corp
       valley languages --model package:gemma3-270m --langs en,fr,de,zh --methods rome --limit 12 --fast
     """
     from benchmarks.live import format_languages, run_languages
-    from editing.methods import FAST
     from valley.compare import format_transfer, transfer_table
 
-    chosen = (FAST if fast else {}) | settings
+    chosen = _settings(methods, settings, fast)
     done = run_languages(model, langs, methods, chosen, limit, probes, seed, device, corpus, edited)
     table = transfer_table(done.rows, seed=seed)
     emit(table, lambda: f"{format_languages(done)}\n\n{format_transfer(table)}", as_json, csv)

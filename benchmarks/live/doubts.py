@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from editing.delta import Delta
+from editing.delta import Delta, single_edits
 from editing.model import LanguageModel
 from editing.stats import ModelStatistics, norm_warning
 
 
 def doubts(lm: LanguageModel, statistics: ModelStatistics, delta: Delta) -> list[str]:
-    """A line each about its covariances, its keys and its size; none where there is nothing to doubt."""
+    """A line each about its covariances, its keys (of every part of a composed change) and its size; none where there
+    is nothing to doubt."""
     size = norm_warning(delta.relative_norm(lm))
-    return [*statistics.warnings(), *delta.provenance.get("warnings", ()), *([size] if size else [])]
+    of_keys = [line for part in single_edits(delta.provenance) for line in part.get("warnings", ())]
+    return [*statistics.warnings(), *dict.fromkeys(of_keys), *([size] if size else [])]

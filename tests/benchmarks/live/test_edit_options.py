@@ -9,11 +9,15 @@ import pytest
 
 from benchmarks.live import USUAL, usual_settings
 from benchmarks.live.defaults import OTHERS
+from benchmarks.live.doubts import doubts
 from benchmarks.live.retarget.run import chosen_methods
+from editing.delta import Delta, compose
 from editing.errors import BadRequest
 from editing.methods import make_method
+from editing.stats import ModelStatistics
 from tests.benchmarks.commands.test_cli import call, refused
 from tests.benchmarks.tiny import World, facts, world
+from tests.editing.families import tiny_lm
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -105,3 +109,38 @@ def test_what_the_lines_say_of_a_shift_and_of_a_wrapped_edit_that_moved(tiny: Wo
     wrapped = call(*common, "--method", "rect", "--set", 'options={"move_above": 1e-9, "steps": 2}').stdout
     assert "rect: mlp at last" in wrapped and "edited at the last token instead of the subject's" in wrapped
     assert "directory" in refused(*common, "--csv", tmp_path)  # before any edit
+
+
+def test_options_that_both_say_how_to_edit_are_refused_or_obeyed(tiny: World, tmp_path: Path) -> None:
+    """`bench --at` took the method of the file beside --methods, and `edit --at --dose auto` its dose, without a word."""
+    where = tmp_path / "where.toml"
+    where.write_text('[fact]\nmethod = "rome"\ndose = 0.5\nlookup = "last"\nsteps = 2\n')
+    bench = ("bench", "--model", tiny.model, "--at", where, "--kinds", "fact", "--out", tmp_path / "run", "--dry-run")
+    for option, value in (("--methods", "memit"), ("--sites", "value")):
+        assert f"and {option} both say how to edit" in refused(*bench, option, value)
+    (tmp_path / "one.json").write_text(json.dumps(facts()[:1]))
+    common = ("edit", "--model", tiny.model, "--fact", tmp_path / "one.json", "--device", "cpu", "--corpus", "identity")
+    for more, searched in (((), False), (("--dose", "auto"), True)):
+        edit = json.loads(call(*common, "--at", where, *more, "--json").stdout)
+        assert (edit["dose"]["reached"] >= 0) == searched, more
+
+
+@pytest.mark.parametrize("command", ["chat", "languages", "sequence"])
+def test_a_setting_that_no_method_has_is_refused(command: str, tmp_path: Path) -> None:
+    """It was dropped without a word."""
+    common = (command, "--model", "nobody/gone", *(("--out", tmp_path / "out") if command == "sequence" else ()))
+    assert "none of rome has a setting 'colour'" in refused(*common, "--methods", "rome", "--set", "colour=red")
+    assert "--methods names no method" in refused(*common, "--methods", ",")
+
+
+def test_a_chat_without_a_second_form_is_refused() -> None:
+    assert "no second form to compare" in refused("chat", "--model", "nobody/gone", "--chat", "off")
+
+
+def test_the_doubts_of_a_composed_change_are_those_of_its_parts() -> None:
+    """With `edit --add` the warning about a key of the new change was lost."""
+    lm = tiny_lm("gpt2")
+    made = Delta({}, {"method": "rome", "warnings": ["a small cosine"]})
+    assert doubts(lm, ModelStatistics(lm, corpus="identity"), made) == ["a small cosine"]
+    both = compose([Delta({}, {"method": "rome"}), made])
+    assert doubts(lm, ModelStatistics(lm, corpus="identity"), both) == ["a small cosine"]
