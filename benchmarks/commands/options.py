@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, is_dataclass
 from functools import partial
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -269,7 +270,7 @@ def _quiet(ctx: click.Context, param: click.Parameter, value: bool) -> None:
 
 
 def print_json(value: object) -> None:
-    """Print a value as JSON; not-a-number becomes null."""
+    """Print a value as JSON, which has no NaN and no infinity: they become null."""
     click.echo(json.dumps(_plain(value), ensure_ascii=False, indent=2, allow_nan=False))
 
 
@@ -278,7 +279,7 @@ def _plain(value: Any) -> Any:
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
-    if isinstance(value, float) and value != value:
+    if isinstance(value, float) and not isfinite(value):
         return None
     return str(value) if isinstance(value, Path) else value
 
@@ -293,7 +294,7 @@ def emit(value: Any, text: Callable[[], str], as_json: bool, csv: Path | None, t
     if not as_json:
         click.echo(text())
     elif hasattr(value, "to_json"):
-        click.echo(value.to_json(orient="records", force_ascii=False, indent=2))
+        click.echo(value.to_json(orient="records", force_ascii=False, indent=2, double_precision=15))
     else:
         print_json(asdict(value) if is_dataclass(value) else value)  # type: ignore[arg-type]
     if csv is not None:

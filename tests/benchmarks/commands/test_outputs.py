@@ -9,7 +9,7 @@ import click
 import pandas as pd
 import pytest
 
-from benchmarks.commands.options import NAMES, TABLE
+from benchmarks.commands.options import NAMES, TABLE, emit
 from cli import cli
 from tests.benchmarks.commands.test_cli import ROOT, call, refused
 from tests.valley.build import ladder
@@ -119,3 +119,12 @@ def test_numbers_are_numbers() -> None:
     about = json.loads(call("describe", str(ROOT / "results/ladders/grown-quick/rungs/gpt2-1x64"), "--json").stdout)
     assert about["sites"][0]["count"] == about["n_layers"] == 1 and isinstance(about["parameters"], int)
     assert all(" " not in key for key in about)
+
+
+def test_json_has_small_numbers_and_no_infinity(capsys: pytest.CaptureFixture[str]) -> None:
+    """A table was rounded to ten decimals, and an infinite value ended in a traceback."""
+    emit(pd.DataFrame({"p": [1.23456789e-9, float("inf")]}), str, True, None)
+    first, second = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+    assert first["p"] == pytest.approx(1.23456789e-9, rel=1e-6) and second["p"] is None
+    emit({"difference": float("inf"), "low": [float("nan"), -float("inf")]}, str, True, None)
+    assert json.loads(capsys.readouterr().out, parse_constant=pytest.fail) == {"difference": None, "low": [None, None]}

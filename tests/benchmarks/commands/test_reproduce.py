@@ -35,6 +35,12 @@ def test_a_saved_change_is_made_again_bit_for_bit(tmp_path: Path) -> None:
     Delta(weaker.factors, saved.provenance).save(tmp_path / "changed")
     done = call("reproduce", tmp_path / "changed", "--json")
     assert done.exit_code == 1 and json.loads(done.stdout)["difference"] == pytest.approx(1.0)
+    (name,) = saved.factors
+    Delta({f"{name}.elsewhere": saved.factors[name]}, saved.provenance).save(tmp_path / "moved")
+    done = call(
+        "reproduce", tmp_path / "moved", "--json"
+    )  # another place: apart without measure, which JSON cannot say
+    assert done.exit_code == 1 and json.loads(done.stdout)["difference"] is None
 
 
 def test_a_packed_run_that_was_copied_is_made_again(tmp_path: Path) -> None:
