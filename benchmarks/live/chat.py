@@ -8,7 +8,9 @@ Per method, form of the edit and form of the questions, over the facts that the 
     composite      = harmonic mean of paraphrase above placebo and specificity; 0 with efficacy above placebo below .5
     survives       = efficacy, or paraphrase, above placebo in the other form / the same in the form of the edit
 
-Intervals are 95%: the cases are drawn again, edit and placebo of a case together.
+Intervals are 95%: the cases are drawn again, edit and placebo of a case together, and counted are those that have the
+score. Where all of them are the same, the interval is what so many equal cases allow; a share that survives, which may
+be above 1, has none then.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ from editing.lazy import pandas as pd
 from editing.methods import make_method, placebo_for, taken_by
 from editing.model import LanguageModel
 from valley.rows import GATES
-from valley.statistics import t_interval, unit_weights, weighted_means
+from valley.statistics import t_interval, unit_weights, weighted_means, within_range
 
 CHANGED, KEPT = ("efficacy", "paraphrase", "cross_lingual"), ("neighbour", "same_subject")
 SURVIVING = ("efficacy", "paraphrase")
@@ -137,22 +139,35 @@ def summary(scores: dict[str, tuple[pd.DataFrame, pd.DataFrame]], edit_form: str
     n = len(scores[edit_form][0])
     weights = np.vstack([np.ones(n), unit_weights(n, DRAWS, np.random.default_rng(seed))])  # first: the estimate itself
     values = {name: _score_samples(weights, *pair) for name, pair in scores.items()}
+    cases = {name: _cases(*pair) for name, pair in scores.items()}
     lines = []
     for question_form, samples in values.items():
-        counts = scores[question_form][0].notna().sum()
         if question_form != edit_form:
             for kind in SURVIVING:
                 own = values[edit_form][f"net {kind}"]
                 share = np.where(own >= LEAST, samples[f"net {kind}"] / np.maximum(own, LEAST), np.nan)
                 samples[f"survives {kind}"] = share if own[0] >= LEAST else np.full_like(share, np.nan)
+                counted = [cases[name][f"net {kind}"] for name in (edit_form, question_form)]
+                cases[question_form][f"survives {kind}"] = min(counted)
         for score, drawn in samples.items():
-            (low,), (high,) = t_interval(drawn[:1], drawn[1:, None], n)
+            count = cases[question_form][score]
             most = np.inf if score.startswith("survives") else 1.0
-            line = {"value": drawn[0], "low": np.maximum(0.0, low), "high": np.minimum(most, high)}
-            line = {name: float(value) for name, value in line.items()}
-            known = int(counts.get(score.split()[-1], n))
-            lines.append({"evaluated": question_form, "score": score, **line, "n": known})
+            ends = t_interval(drawn[:1], drawn[1:, None], count)
+            (low,), (high,) = within_range(drawn[:1], *ends, count, 0.0, most)
+            line = {"value": float(drawn[0]), "low": float(low), "high": float(high), "n": count}
+            lines.append({"evaluated": question_form, "score": score, **line})
     return lines
+
+
+def _cases(edits: pd.DataFrame, placebos: pd.DataFrame) -> dict[str, int]:
+    """Score -> the number of cases that have it."""
+    there, control = edits.notna(), placebos.notna()
+    have: dict[str, pd.Series] = {kind: there[kind] for kind in (*CHANGED, *KEPT)}
+    have |= {f"placebo {kind}": control[kind] for kind in CHANGED}
+    have |= {f"net {kind}": there[kind] & control[kind] for kind in CHANGED}
+    have["specificity"] = there[list(KEPT)].any(axis=1)
+    counts = {score: int(which.sum()) for score, which in have.items()}
+    return counts | {"composite": min(counts[score] for score in ("net efficacy", "net paraphrase", "specificity"))}
 
 
 def _score_samples(weights: np.ndarray, edits: pd.DataFrame, placebos: pd.DataFrame) -> dict[str, np.ndarray]:
@@ -200,4 +215,5 @@ def format_chat(outcome: Survival) -> str:
 
 
 def _cell(value: float, low: float, high: float) -> str:
-    return "n/a" if np.isnan(value) else f"{value:.2f} [{low:.2f}, {high:.2f}]"
+    bounds = "" if np.isnan(low) else f" [{low:.2f}, {high:.2f}]"
+    return "n/a" if np.isnan(value) else f"{value:.2f}{bounds}"

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from benchmarks.datasets import build_cases
 from benchmarks.live import format_chat, format_languages, run_chat, run_languages
-from benchmarks.live.chat import FORMS
+from benchmarks.live.chat import FORMS, summary
 from editing.errors import BadModel, BadRequest
 from editing.text import join
 from tests.benchmarks.test_chat import TEMPLATE
@@ -65,3 +67,18 @@ def test_both_forms_are_edited_and_asked(model: str) -> None:
     assert "4 facts; 4 known in plain text" in format_chat(done)
     with pytest.raises(BadModel, match="no chat template"):
         run_chat(model, "auto", ("ft_m",), {}, "world_facts", LIMIT, 0, "cpu")
+
+
+def test_intervals_of_chat_count_the_cases_that_have_the_score() -> None:
+    """Six equal cases had an interval of no width, and every score the cases of all kinds."""
+    kinds = ["efficacy", "paraphrase", "cross_lingual", "neighbour", "same_subject"]
+    edits, placebos = (pd.DataFrame({kind: np.full(6, value) for kind in kinds}) for value in (1.0, 0.0))
+    edits["same_subject"] = np.nan
+    edits["neighbour"] = [1.0, 1.0, *[np.nan] * 4]
+    lines = summary({"plain": (edits, placebos), "chat": (edits, placebos)}, "plain", 0)
+    by_score = {line["score"]: line for line in lines if line["evaluated"] == "chat"}
+    net, kept, survives = (by_score[name] for name in ("net efficacy", "specificity", "survives efficacy"))
+    assert (net["value"], net["n"], net["high"]) == (1, 6, 1) and net["low"] == pytest.approx(0.54, abs=0.005)
+    assert (kept["value"], kept["n"], kept["high"]) == (1, 2, 1) and kept["low"] == pytest.approx(0.16, abs=0.005)
+    assert by_score["composite"]["n"] == 2
+    assert (survives["value"], survives["n"]) == (1, 6) and np.isnan(survives["low"])
