@@ -299,10 +299,12 @@ def _read(out: Path) -> dict[str, SequenceResult]:
         table = pd.read_csv(out / TABLE)
         record = json.loads((out / RECORD).read_text(encoding="utf-8"))
         for name, about in record.items():
+            if lacking := {"key", "model", "model_hash"} - about.keys():
+                raise ValueError(f"{name} has no {min(lacking)}")
             if not (table["edits"][table["method"] == name] == about["edits"]).any():
                 raise ValueError(f"{TABLE} has no rows of {name} after {about['edits']} edits")
         return {name: SequenceResult(table[table["method"] == name], about) for name, about in record.items()}
-    except (OSError, ValueError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadData(
             f"{out / RECORD}: damaged ({error}); delete it and sequence.csv, or take another folder"
         ) from error

@@ -14,6 +14,7 @@ from benchmarks.datasets.registry import build_cases
 from benchmarks.live.sequence import (
     LEAST_DRIFT,
     _Checkpoints,
+    _read,
     checkpoints,
     edit_in_sequence,
     run_sequences,
@@ -132,3 +133,12 @@ def test_methods_that_are_there_are_not_run_again(tmp_path: Path) -> None:
     (tmp_path / "out" / "sequence.json").write_text("{")
     with pytest.raises(BadData, match=r"sequence\.json: damaged"):
         run(["memit"], 2)
+
+
+def test_a_record_without_its_model_is_damaged(tmp_path: Path) -> None:
+    """It ended in a KeyError."""
+    (tmp_path / "sequence.csv").write_text("method,edits,score,value\nmemit,2,x,1\n")
+    for about, what in (({"edits": 2, "key": "k", "model": "m"}, "memit has no model_hash"), ("none", "sequence.json")):
+        (tmp_path / "sequence.json").write_text(json.dumps({"memit": about}))
+        with pytest.raises(BadData, match=what):
+            _read(tmp_path)
