@@ -211,6 +211,8 @@ def ladder_crispness(ctx, name, concepts, rungs, site, out, steps, corpus, seed,
     setup = Setup(site, corpus or CORPUS, steps, seed=seed)
     files = [part for part in concepts if part.endswith(".toml")]
     names = tuple(part for part in concepts if part not in (*files, "all"))
+    if names and "all" in concepts:
+        raise BadRequest(f"--concepts names all and {', '.join(names)}; leave out one of them")
     if len(files) > 1:
         raise BadRequest(f"--concepts names {' and '.join(files)}; give one file, and names of its concepts beside it")
     table = run_crispness(name, names, rungs, out, device, setup, file=files[0] if files else "")

@@ -21,6 +21,7 @@ from editing.files import atomic_file, made_folder
 from editing.lazy import pandas as pd
 from editing.model import LanguageModel
 from editing.progress import announce
+from editing.stats import corpus_hash
 
 VERSION = 1  # raise it when the same model would give other rows than before
 SHOWN = (*MEASURES, "align_rank", "patch_nats")
@@ -110,7 +111,8 @@ def _measured(lm: LanguageModel, concepts: Sequence[str], setup: Setup, pairs: P
         statistics = statistics_of(lm, setup.seed, setup.corpus)
         return crispness(lm, concepts, setup, statistics=statistics, pairs=pairs)
 
-    return stored_table(cache_root() / "crispness", lm, [VERSION, list(concepts), repr(setup), repr(pairs)], measured)
+    identity = [VERSION, list(concepts), repr(setup), repr(pairs), *filter(None, [corpus_hash(setup.corpus)])]
+    return stored_table(cache_root() / "crispness", lm, identity, measured)
 
 
 def summary(frame: pd.DataFrame) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from editing.errors import BadRequest
+from editing.files import digest
 from editing.stats.error_corpus import parse_error
 from editing.stats.hub_corpus import HubCorpus
 from editing.stats.text_corpus import read_texts
@@ -33,6 +34,16 @@ def check_corpus(corpus: str) -> None:
             f"corpus {corpus!r}: write samples:NUMBER (at most {MOST_TOKENS:,}), error:NUMBER (above 0, below 1), "
             "text:PATH, hub:OWNER/NAME[:COLUMN[:TOKENS]] or identity"
         )
+
+
+def corpus_hash(corpus: str) -> str:
+    """SHA-256 of the texts of "text:PATH", which may change under one name; empty for every other corpus.
+
+    Raises:
+        BadData: as `read_texts`.
+    """
+    kind, _, value = corpus.partition(":")
+    return digest(read_texts(value)) if kind == "text" else ""
 
 
 def refuse_missing_corpus(corpus: str) -> None:

@@ -16,7 +16,7 @@ def read_texts(value: str) -> list[str]:
     path = Path(value)
     files = sorted(path.glob("**/*.txt")) if path.is_dir() else [path]
     try:
-        texts = [f.read_text(encoding="utf-8") for f in files]
+        texts = [f.read_text(encoding="utf-8-sig") for f in files]
     except (OSError, UnicodeDecodeError) as error:
         raise BadData(
             f"corpus {value}: cannot be read ({error}); name a UTF-8 text file or a folder of .txt"

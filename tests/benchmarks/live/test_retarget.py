@@ -251,3 +251,41 @@ def test_mistakes_come_before_the_model() -> None:
         run_retarget("no such model", "cheese", "cheese")
     with pytest.raises(BadModel):
         run_retarget("./no-such-folder", "cheese", "dog")
+
+
+def test_a_part_of_a_ladder_keeps_its_place_and_what_is_there(tiny: World, tmp_path: Path) -> None:
+    """With --rungs the place in the table was that among the chosen rungs, and the file lost the other rungs."""
+    common = ("retarget", "--ladder", tiny.ladder, "--from", "cheese", "--to", "dog", "--methods", "steer", "--json")
+    common += ("--set", "steps=1", "--corpus", "identity", "--device", "cpu", "--out", tmp_path)
+    for rung, place in (("two", 1), ("one", 0)):
+        (line,) = json.loads(call(*common, "--rungs", rung).stdout)["rungs"]
+        assert (line["rung"], line["rung_index"]) == (rung, place)
+    table = pd.read_csv(tmp_path / "retarget.csv")
+    assert table[["rung", "rung_index"]].values.tolist() == [["one", 0], ["two", 1]]
+    again = json.loads(call(*common, "--rungs", "two").stdout)
+    assert again["kept"] == 1 and [line["rung"] for line in again["rungs"]] == ["two"]
+    assert len(pd.read_csv(tmp_path / "retarget.csv")) == 2
+
+
+def test_a_sweep_goes_by_the_text_of_its_corpus(tiny: World, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("A quiet river runs through the old town. " * 200)
+    corpus = f"text:{tmp_path / 'a.txt'}"
+
+    def sweep():
+        settings = {"steps": 1, "strength": 1.0}
+        return sweep_retarget(
+            tiny.ladder,
+            "cheese",
+            "dog",
+            ("steer",),
+            settings,
+            "cpu",
+            corpus=corpus,
+            out=tmp_path / "out",
+            rungs=("one",),
+        )
+
+    assert sweep().kept == 0 and sweep().kept == 1
+    (tmp_path / "a.txt").write_text("Nobody minds the old town. " * 200)
+    with pytest.raises(BadData, match=r"of another request \(texts\)"):
+        sweep()
