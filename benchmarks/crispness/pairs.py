@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchmarks.datasets import differing, distant, edited_rank, turns
-from benchmarks.world import Knowledge, Relation, Template, knowledge
+from benchmarks.world import Fact, Knowledge, Relation, Template, knowledge
 from editing.errors import BadData, BadModel, BadRequest
 from editing.model import LanguageModel
 from editing.text import Prompt, tokenise, with_beginnings
@@ -105,7 +105,7 @@ def concept_pairs(known: Knowledge | None = None) -> Pairs:
         raise BadData(f"concepts in {', '.join(known.langs)} alone are no pairs of names; add a second language")
     one, two = known.langs[:2]
     both = [key for key in known.concepts() if known.elicit(key, one) and known.elicit(key, two)]
-    keys = tuple(k for k in both if known.name(k, one).lower() != known.name(k, two).lower() and _has_facts(known, k))
+    keys = tuple(k for k in both if known.name(k, one).lower() != known.name(k, two).lower() and changed_fact(known, k))
     pairs = Pairs(known, keys, tuple(known.entity(k).group for k in keys), (one, two), known.own)
     short = [key for i, key in enumerate(keys) if len(pairs.strangers(i)) < OTHERS]
     if not keys or short:
@@ -123,11 +123,21 @@ def concept_names(most: int) -> tuple[str, ...]:
     return tuple(turns(list(by_type.values()))[:most])
 
 
-def _has_facts(known: Knowledge, key: str) -> bool:
-    """Whether a distant concept answers one of the concept's relations otherwise, in both languages."""
-    goal = distant(known, key, 0)
-    facts = differing(known, key, goal) if goal else []
-    return any(known.speaks(lang, f.relation, key, goal, f.object) for f in facts for lang in known.langs[1:2])
+def changed_fact(known: Knowledge, key: str, seed: int = 0) -> tuple[Fact, str] | None:
+    """A fact of the concept and its new object, all with names in both languages; None where there is no such fact.
+
+    The object is that of a seeded distant concept, or where that one has no such names, of the first concept of another
+    type that has.
+    """
+    kind = known.entity(key).group
+    for goal in (distant(known, key, seed), *known.concepts()):
+        if not goal or known.entity(goal).group == kind:
+            continue
+        for fact in sorted(differing(known, key, goal), key=lambda f: edited_rank(f.relation)):
+            new = known.object_of(goal, fact.relation) or ""
+            if all(known.speaks(lang, fact.relation, key, fact.object, new) for lang in known.langs[:2]):
+                return fact, new
+    return None
 
 
 def frames(lm: LanguageModel, pairs: Pairs, lang: str) -> list[list[Prompt]]:
@@ -158,9 +168,10 @@ def facts(lm: LanguageModel, pairs: Pairs, lang: str, seed: int) -> list[Prompt]
     """Per concept one fact to be changed, said in `lang`: its object becomes that of a distant concept."""
     known, out = pairs.known, []
     for i, key in enumerate(pairs.keys):
-        goal = distant(known, key, seed)
-        fact = min(differing(known, key, goal), key=lambda f: edited_rank(f.relation))
-        target = known.name(known.object_of(goal, fact.relation) or "", lang)
+        change = changed_fact(known, key, seed)
+        assert change is not None  # each of the pairs has one, at any seed
+        fact, new = change
+        target = known.name(new, lang)
         said = known.render(fact, lang, _number(known.relation(fact.relation), lang))
         out.append(fitting(lm, said.prompt, pairs.name(i, lang), "subject_last", target))
     return out
