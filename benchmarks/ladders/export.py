@@ -48,6 +48,8 @@ def export_ladder(
     chosen = [(rung, spec) for rung, spec in grown_rungs(name, rungs) if not seeds or spec.seed in seeds]
     if not chosen:
         raise BadData(f"ladder {name}: no grown rung is left to export; ask for other --rungs or --seeds")
+    for rung, _ in chosen:
+        _refuse_foreign(out / rung.name)
     folders, entries = [], [f"title = {json.dumps(title + '; trained, rounded to bfloat16', ensure_ascii=False)}"]
     for i, (rung, spec) in enumerate(chosen, 1):
         say(f"rung {i} of {len(chosen)}: {rung.name}")
@@ -69,6 +71,16 @@ def export_ladder(
     with atomic_file(out / LADDER) as temporary:
         temporary.write_text("\n".join(entries) + "\n", encoding="utf-8")
     return tuple(folders)
+
+
+def _refuse_foreign(folder: Path) -> None:
+    """Refuse a place that holds something else than an exported rung, which would be replaced.
+
+    Raises:
+        BadData: it does.
+    """
+    if folder.exists() and not (folder / CARD).is_file() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise BadData(f"{folder}: holds something else than an exported rung; name another --out")
 
 
 def _reference(folder: Path) -> str:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -116,7 +116,7 @@ class RungEntry(Rung):
     def _agrees(self) -> RungEntry:
         if self.seeds and not GROWN.fullmatch(self.model):
             raise ValueError("seeds: only a model grown:NAME whose name states no seed can have several")
-        if self.unpinned and re.search(r"@[0-9a-f]{40}$", self.model):
+        if self.unpinned and re.search(r"@[0-9a-f]{40}$", self.model.partition("#")[0]):
             raise ValueError("unpinned: the model is pinned to a commit; leave unpinned out")
         return self
 
@@ -186,7 +186,8 @@ def choose_rungs(
         rungs: only these, by name. absent: also the optional ones whose model is not here.
 
     Raises:
-        BadData: no such ladder, model folder or rung. BadModel: neither a ladder nor a model reference.
+        BadData: no such ladder, model folder or rung; no rung whose model is here. BadModel: neither a ladder nor a
+            model reference.
     """
     if name in ladder_names() or name.endswith(".toml"):
         ladder = load_ladder(name)
@@ -194,12 +195,15 @@ def choose_rungs(
         if difflib.get_close_matches(name, ladder_names(), n=1, cutoff=0.8):
             load_ladder(name)  # a slip in a ladder's name: say so
         ladder = _of_one(name)
-    kept, notes = (ladder.rungs, ()) if absent else present_rungs(ladder)
-    for chosen in rungs:
-        if chosen not in {rung.name for rung in ladder.rungs}:
+    for one in rungs:
+        if one not in {rung.name for rung in ladder.rungs}:
             known = ", ".join(rung.name for rung in ladder.rungs)
-            raise BadData(f"ladder {name}: no rung {chosen!r:.60}; it has {known:.300}")
-    return tuple(rung for rung in kept if not rungs or rung.name in rungs), notes
+            raise BadData(f"ladder {name}: no rung {one!r:.60}; it has {known:.300}")
+    chosen = replace(ladder, rungs=tuple(rung for rung in ladder.rungs if not rungs or rung.name in rungs))
+    kept, notes = (chosen.rungs, ()) if absent else present_rungs(chosen)
+    if not kept:
+        raise BadData(f"{'; '.join(notes):.300}; no other rung was chosen")
+    return kept, notes
 
 
 def _of_one(model: str) -> Ladder:

@@ -63,7 +63,8 @@ def test_the_whole_path_of_a_download(files: dict[str, bytes], tmp_path: Path) -
     ladder.write_text(
         rung("whole", "me/whole") + rung("pinned", f"me/whole@{SHA}") + rung("gated", "me/gated") + rung("cut", "me/cut")
         + rung("wrong", "me/wrong") + rung("gone", "me/gone") + rung("branch", "me/whole@step9")
-        + rung("pickled", "me/pickled") + rung("grown", "grown:gpt2-1x64")
+        + rung("pickled", "me/pickled") + rung("grown", "grown:gpt2-1x64") + rung("half", "me/whole#bfloat16")
+        + rung("half-pinned", f"me/whole@{SHA}#bfloat16")
     )  # fmt: skip
     # The library writes, and resumes at, whole pieces of CHUNK bytes.
     large = files | {"model.safetensors": save({"extra": torch.zeros(24 << 18)}, {"format": "pt"})}
@@ -76,6 +77,8 @@ def test_the_whole_path_of_a_download(files: dict[str, bytes], tmp_path: Path) -
         text = "\n".join(lines)
         assert f"whole: hub me/whole@{SHA}" in text and f'pin it for a study: model = "me/whole@{SHA}"' in text
         assert f"pinned: hub me/whole@{SHA}" in text
+        assert lines[next(i for i, line in enumerate(lines) if line.startswith("half-pinned: ")) + 1] == "failed: 5"
+        assert f'model = "me/whole@{SHA}#bfloat16"' in text
         assert "gated: model me/gated: gated; accept its terms on the hub's page of me/gated" in text
         assert "wrong: model me/wrong: model.safetensors is damaged (sha256 differs)" in text
         assert "gone: model me/gone: the hub has no such model" in text

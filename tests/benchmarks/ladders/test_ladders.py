@@ -103,6 +103,9 @@ def test_optional_rung_is_left_out_with_a_line(tmp_path: Path) -> None:
     kept, notes = present_rungs(load_ladder(file))
     assert [rung.name for rung in kept] == ["a"]
     assert len(notes) == 1 and "\n" not in notes[0] and "optional rung b left out" in notes[0]
+    assert choose_rungs(str(file), ("a",))[1] == (), "only what was asked for is said"
+    with pytest.raises(BadData, match=r"optional rung b left out: .*; no other rung was chosen"):
+        choose_rungs(str(file), ("b",))
 
 
 def test_a_needed_rung_is_kept_even_where_its_model_is_missing(tmp_path: Path) -> None:
@@ -131,6 +134,10 @@ def test_a_needed_rung_is_kept_even_where_its_model_is_missing(tmp_path: Path) -
         (GOOD + 'checked = "I think"\n', ["rung 1 (a)", "checked", "https://"]),
         (
             '[[rung]]\nname = "a"\nmodel = "a/b@' + "0" * 40 + '"\nunpinned = true\n',
+            ["rung 1 (a)", "unpinned", "pinned"],
+        ),
+        (
+            '[[rung]]\nname = "a"\nmodel = "a/b@' + "0" * 40 + '#bfloat16"\nunpinned = true\n',
             ["rung 1 (a)", "unpinned", "pinned"],
         ),
         ('[[rung]]\nname = "a/../b"\nmodel = "gpt2"\n', ["rung 1", "name"]),

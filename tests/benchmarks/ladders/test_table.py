@@ -99,3 +99,13 @@ def test_exported_rungs_are_a_ladder(tmp_path: Path, monkeypatch: pytest.MonkeyP
     card, table = read_card(folders[0]), ladder_table(str(path), ("a-s1",), say=lambda line: None)
     assert card["weights_float32"] == table["weights"].item() != card["weights"]
     assert abs(card["recall"]["seen"]["en"]["recall"] - table["recall_seen_en"].item()) < 0.05
+
+
+def test_an_export_replaces_exported_rungs_alone(tmp_path: Path) -> None:
+    path, precious = tmp_path / "mine.toml", tmp_path / "out" / "a" / "precious.txt"
+    path.write_text(ONE)
+    precious.parent.mkdir(parents=True)
+    precious.write_text("keep")
+    with pytest.raises(BadData, match="holds something else than an exported rung"):
+        export_ladder(str(path), tmp_path / "out", ("a",))
+    assert precious.read_text() == "keep"
