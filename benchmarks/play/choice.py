@@ -122,13 +122,14 @@ class Choice:
         return f"{self.kind} {what} ({self.method}{layer}, dose {dose})"
 
 
-def fact_record(prompt: str, subject: str, target: str, old: str = "", more: dict[str, Any] | None = None) -> str:
+def fact_record(prompt: str, subject: str, target: str, old: str = "", picked: dict[str, Any] | None = None) -> str:
     """The record of a fact file for a typed fact, as JSON text of one line.
 
     Args:
         prompt: ends right before the answer; the subject or `{}` stands in it.
         old: what is true before the edit; it may be left out.
-        more: further fields of the record, such as `paraphrases`.
+        picked: the record of a fact to take the questions of, where it is the typed one: those of another fact would
+            be judged by the typed answer.
 
     Raises:
         BadRequest: an empty field.
@@ -139,7 +140,8 @@ def fact_record(prompt: str, subject: str, target: str, old: str = "", more: dic
     record: dict[str, Any] = {"prompt": prompt.strip(), "subject": subject.strip(), "target": target.strip()}
     if old.strip():
         record["old"] = old.strip()
-    return json.dumps(record | (more or {}))
+    same = picked is not None and all(record.get(key) == picked.get(key) for key in ("old", *record))
+    return json.dumps({**picked, **record} if picked is not None and same else record)
 
 
 def record_of(case: Case) -> dict[str, Any]:

@@ -127,9 +127,8 @@ class Page:
     ) -> Choice:  # fmt: skip
         words, record = (old or "", new or ""), ""
         if kind == "fact":
-            typed = ("prompt", "subject", "target", "old")
-            more = {key: value for key, value in self.facts.get(pick, {}).items() if key not in typed}
-            words, record = ("", ""), fact_record(prompt or "", subject or "", target or "", true or "", more)
+            typed = (prompt or "", subject or "", target or "", true or "")
+            words, record = ("", ""), fact_record(*typed, self.facts.get(pick))
         return Choice(kind, words, record, method, None if layer in (None, OWN_LAYER) else int(layer))
 
     def _undo(self, session: Session, progress: Callable) -> Update:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Sequence
 from typing import Any
@@ -80,7 +81,7 @@ def as_commands(program: str, reference: str, device: str | None, choices: Seque
             words += [f"--{choice.kind}", "=".join(choice.given())]
         words += ["--method", choice.method, "--dose", repr(choice.dose) if choice.dose != "auto" else "auto"]
         for name, value in choice.settings(n_layers).items():
-            words += ["--set", f"{name}={value}"]
+            words += ["--set", f"{name}={value if isinstance(value, str) else json.dumps(value)}"]
         words += ["--corpus", choice.corpus, "--seed", str(choice.seed)]
         words += ["--device", device] if device else []
         words += ["--add", f"edit-{number - 1}"] if number > 1 else []

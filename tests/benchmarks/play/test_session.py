@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import shlex
 import threading
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from benchmarks.commands.options import setting
 from benchmarks.datasets import build_cases
 from benchmarks.play import panels
 from benchmarks.play.choice import Choice, fact_record, record_of
@@ -309,3 +311,21 @@ def test_the_python_and_the_commands_of_hostile_words_are_only_words(session) ->
 def test_no_model_is_open_yet(workshop) -> None:
     with pytest.raises(UserError, match="no model is open"):
         Session(workshop).make(fact(0))
+
+
+def test_the_commands_give_every_setting_as_the_edit_has_it() -> None:
+    """`untied=True` is no JSON: it was read as a text, and the shown command of a usual retarget was refused."""
+    choice = Choice("retarget", ("cheese", "car"), method="embedding", dose=0.5)
+    words = shlex.split(as_commands("valley", "model", None, [choice], 2))
+    given = dict(setting(after) for word, after in pairwise(words) if word == "--set")
+    assert given == choice.settings(2) and given["untied"] is True
+
+
+def test_a_typed_fact_has_the_questions_of_the_picked_one_only_where_it_is_that_one() -> None:
+    case = build_cases("world_facts", "fact", 1)[0]
+    picked = record_of(case)
+    typed = (picked["prompt"], picked["subject"], picked["target"], picked["old"])
+    assert json.loads(fact_record(*typed, picked)) == picked
+    for place, other in ((1, "Atlantis"), (2, "Rome")):
+        changed = [*typed[:place], other, *typed[place + 1 :]]
+        assert json.loads(fact_record(*changed, picked)).keys() == {"prompt", "subject", "target", "old"}
