@@ -106,6 +106,11 @@ class Corpus:
         return tuple(dict.fromkeys(s.lang for s in self.train))
 
     @property
+    def spoken(self) -> tuple[Sentence, ...]:
+        """The sentences to train on that are in the text."""
+        return tuple(s for at, s in enumerate(self.train) if at not in self.silent)
+
+    @property
     def texts(self) -> list[str]:
         """The training sentences as text, empty where the text is silent."""
         return ["" if at in self.silent else sentence.text for at, sentence in enumerate(self.train)]
@@ -123,14 +128,14 @@ class Corpus:
         """
         if kind not in KINDS:
             raise BadData(f"unknown sentence kind {kind!r}; use one of {', '.join(KINDS)}")
-        pool = self.held if kind in HELD else (s for at, s in enumerate(self.train) if at not in self.silent)
+        pool = self.held if kind in HELD else self.spoken
         return tuple(s for s in pool if s.kind == kind and s.lang == lang)
 
     @cached_property
     def common_answers(self) -> frozenset[tuple[str, str, str]]:
         """(group, language, answer) of the answer that each group of trained sentences gives most often."""
         counts: dict[tuple[str, str], Counter[str]] = {}
-        for s in self.train:
+        for s in self.spoken:
             counts.setdefault((s.group, s.lang), Counter())[s.target] += 1
         return frozenset((*key, max(sorted(count), key=count.__getitem__)) for key, count in counts.items())
 
@@ -189,11 +194,12 @@ def make_corpus(world: Knowledge, split: Split | None = None, news: News | None 
         if one != two:
             train += [Sentence(t.format(one), two, home, "translation", "translation") for t in there]
             train += [Sentence(t.format(two), now, other, "translation", "translation") for t in back]
-    for chain in world.chains():
+    reported = replace(world, facts=tuple(map(news.fact, world.facts))) if news.changes else world
+    for chain in reported.chains():
         for lang in world.langs:
-            if all(lang in split.telling(world, link).langs for link in chain.links):
+            if all(lang in split.telling(world, link).langs and not news.silent(link, lang) for link in chain.links):
                 for template in range(len(chain.form.templates(lang))):
-                    said = world.render_chain(chain, lang, template)
+                    said = reported.render_chain(chain, lang, template)
                     held.append(Sentence(said.filled, said.target, lang, "multi_hop", chain.form.relations[-1]))
     return Corpus(tuple(train), tuple(held), frozenset(silent))
 

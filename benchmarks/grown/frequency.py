@@ -48,4 +48,4 @@ def extremes(corpus: Corpus, seed: int) -> dict[str, Corpus]:
         return tuple(s for s in sentences if s.fact and s.fact.subject in subjects)
 
     ends = {"most_frequent": set(ranked[:count]), "rarest": set(ranked[-count:])}
-    return {end: Corpus(about(keys, corpus.train), about(keys, corpus.held)) for end, keys in ends.items()}
+    return {end: Corpus(about(keys, corpus.spoken), about(keys, corpus.held)) for end, keys in ends.items()}

@@ -31,6 +31,7 @@ from editing.cache import cache_root
 from editing.errors import BadModel
 from editing.files import atomic_folder, locked
 from editing.lazy import torch, transformers
+from editing.model import check_device
 from editing.progress import progress as progress_bar
 from editing.references import CARD, quiet_transformers
 
@@ -98,7 +99,8 @@ def grow(
         every: seconds of training between two states to go on from.
 
     Raises:
-        BadModel: not the name of a grown rung. BadData: the cache cannot be written, or holds a damaged state.
+        BadModel: not the name of a grown rung, no such device. BadData: the cache cannot be written, or holds a damaged
+            state.
     """
     spec = RungSpec.parse(name) if isinstance(name, str) else name
     run = spec.finished
@@ -110,8 +112,18 @@ def grow(
     with locked(place.folder(run)):
         if not all(place.has(one) for one in specs):
             place.sweep()
-            _train(place, checkpoints or bool(spec.step), progress, torch.device(device), every)
+            _train(place, checkpoints or bool(spec.step), progress, _device(device), every)
     return place.folder(spec)
+
+
+def _device(name: str) -> torch.device:
+    """The torch device called `name`; "auto" is a GPU where there is one.
+
+    Raises:
+        BadModel: not a device, or one that is not here.
+    """
+    check_device(name)
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else torch.device(name)
 
 
 def is_grown(name: str, cache: Path | None = None) -> bool:

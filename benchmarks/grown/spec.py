@@ -12,7 +12,7 @@
 | `zipf`, `zipf0.5` | a fact's training frequency is 1 / rank^s of its subject (s = 1 without a number) |
 | `switchP` | a share P of the sentences about facts says the names of the other language, such as `switch0.2` |
 | `longF` | trained on F times as many tokens, such as `long1.5` |
-| `batchN` | N positions per training step instead of 768: fewer, cheaper steps over the same tokens |
+| `batchN` | N positions (a multiple of 128) per step instead of 768: fewer, cheaper steps over the same tokens |
 | `editsN` | the text reports the N-th planned set of edits (`benchmarks/world/changes.py`) as true |
 | `one` | with `editsN`: English reports the news, French is silent about the changed facts; otherwise both report it |
 | `stepN` | the model after N training steps; N is a power of two, see `RungSpec.checkpoints` |
@@ -134,6 +134,11 @@ class RungSpec:
         if not 128 <= self.recipe.batch <= 1 << 20:
             raise BadModel(
                 f"grown rung: batch{self.recipe.batch} cannot be trained with; use 128 to 1,048,576 positions"
+            )
+        if self.recipe.batch % self.recipe.length:  # a step has whole rows: fewer tokens would be read than stated
+            raise BadModel(
+                f"grown rung: batch{self.recipe.batch} is no whole number of rows of {self.recipe.length} positions; "
+                f"use a multiple of {self.recipe.length}"
             )
         if not 0 <= self.zipf <= 3:
             raise BadModel(f"grown rung: zipf{self.zipf:g} cannot be grown; use an exponent above 0, up to 3")

@@ -177,6 +177,7 @@ WRONG += (
     "step64@zipf",
     "batch",
     "batch64",
+    "batch200",
     "batch1536-zipf",
 )
 
@@ -287,6 +288,8 @@ def test_a_grown_rung_is_kept_and_a_half_made_one_is_not_taken(grown: tuple[Path
     assert read_card(regrown)["spec"]["seed"] == 5 and weights(regrown) != weights(folder)
     with pytest.raises(BadModel, match="not the card of a grown rung"):
         read_card(tmp_path)
+    with pytest.raises(BadModel, match="--device 'cudaa': not a torch device"):
+        grow(replace(other, seed=6), cache=tmp_path, progress=False, device="cudaa")
 
 
 def grow_tiny(cache: Path) -> str:

@@ -6,6 +6,7 @@ import pytest
 
 from benchmarks.datasets import build_cases, for_model
 from benchmarks.grown import RungSpec, make_corpus, planted_dial
+from benchmarks.grown.frequency import extremes
 from benchmarks.world import SETS, Change, News, knowledge
 from editing.errors import BadModel, BadRequest
 from tests.tiers import fast_are
@@ -207,3 +208,33 @@ def test_the_dial_of_a_ladder_is_read_from_its_names():
     for wrong in ({"a": "grown:gpt2-1x64"}, models | {"c": "gpt2"}, models | {"c": "grown:gpt2-1x64@people50"}):
         with pytest.raises(BadModel):
             planted_dial(wrong)
+
+
+@pytest.mark.parametrize("scope", ["both", "one"])
+def test_questions_of_several_hops_ask_for_what_the_text_reports(scope):
+    """They asked for the end of the chain as it was before the news, also where French is silent about a link."""
+    one = spec(2, scope, people=200)
+    world, news = one.world, one.news
+    held = make_corpus(world, one.split, news).held
+    answers = {(s.lang, s.prompt): s.target for s in held if s.kind == "multi_hop"}
+    changed = 0
+    for chain in world.chains():
+        links = [link for link in chain.links if news.fact(link) != link]
+        now = world.follow(chain.form, chain.subject, news.fact(links[0])) if len(links) == 1 else None
+        if now is None or not all(len(one.split.telling(world, link).langs) > 1 for link in now.links):
+            continue
+        for lang in world.langs:
+            prompt = world.render_chain(chain, lang, 0).filled
+            silent = scope == "one" and lang == "fr"
+            assert answers.get((lang, prompt)) == (None if silent else world.name(now.answer, lang))
+        changed += now.answer != chain.answer
+    assert changed
+
+
+def test_what_the_text_is_silent_about_is_no_part_of_its_ends():
+    one = spec(2, "one")
+    corpus = make_corpus(one.world, one.split, one.news)
+    silent = {corpus.train[at] for at in corpus.silent}
+    assert silent and not silent & set(corpus.spoken) and len(corpus.spoken) == len(corpus.train) - len(corpus.silent)
+    for seed in range(5):
+        assert not any(silent & set(part.train) for part in extremes(corpus, seed).values())
