@@ -68,7 +68,7 @@ def chat_option(value: str) -> str:
     try:
         if path.stat().st_size > MOST_BYTES:
             raise BadData(f"{path}: larger than {MOST_BYTES:,} bytes, too large for a chat template")
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise BadData(f"--chat {value}: neither auto, off nor a readable template ({error}); check the path") from error
 

@@ -88,7 +88,7 @@ def rung_strength(rung: Rung, device: str | None = None, text: str | None = None
 
 def _read(path: Path) -> str:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise BadData(f"{path}: cannot be read as UTF-8 text ({error!s:.120}); name a text file") from error
     if not text.strip():

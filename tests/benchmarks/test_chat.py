@@ -72,6 +72,8 @@ def test_models_and_templates_that_do_not_serve(lm, tmp_path: Path, capsys) -> N
         chat_option(str(tmp_path / "none"))
     (tmp_path / "t.jinja").write_text(TEMPLATE)
     assert chat_option(str(tmp_path / "t.jinja")) == TEMPLATE
+    (tmp_path / "t.jinja").write_text(f"\ufeff{TEMPLATE}", encoding="utf-8")
+    assert chat_option(str(tmp_path / "t.jinja")) == TEMPLATE, "a byte order mark stood before every prompt"
     assert chat_option("off") == "" and chat_option("auto") == "auto"
 
 

@@ -121,10 +121,13 @@ def test_ladder_list_and_show(tiny: World) -> None:
 def test_ladder_strength(tiny: World, tmp_path: Path) -> None:
     own = tmp_path / "mine.txt"
     own.write_text("The capital of France is the city of Paris. " * 5, encoding="utf-8")
+    (tmp_path / "marked.txt").write_text("\ufeff" + own.read_text(encoding="utf-8"), encoding="utf-8")
+    marked = call("ladder", "strength", tiny.model, "--device", "cpu", "--text", tmp_path / "marked.txt", "--json")
     done = call("ladder", "strength", tiny.ladder, "--device", "cpu", "--text", own, "--json")
     assert done.exit_code == 0, done.output
     one, two = json.loads(done.stdout)["rungs"]
     assert (one["rung"], two["rung"]) == ("one", "two") and one["n_layers"] == 1
+    assert json.loads(marked.stdout)["rungs"][0]["bits_per_byte_text"] == two["bits_per_byte_text"]
     assert two["bits_per_byte_text"] < one["bits_per_byte_en"] and one["training_tokens"] is None
     assert 0 <= one["known_rate_en"] <= 1 and one["parameters_without_embeddings"] < one["parameters"]
     text = call("ladder", "strength", tiny.ladder, "--rungs", "two", "--device", "cpu")

@@ -12,6 +12,7 @@ from editing.errors import BadData, BadRequest
 from editing.model import head_site
 from editing.model.language_model import LanguageModel
 from editing.run import forward, pad
+from editing.stats.corpus import corpus_hash
 from editing.stats.covariance import Products, covariances
 from editing.stats.sampling import _by_inverse, sample_prefixes, sample_tokens
 from editing.stats.statistics import ModelStatistics
@@ -297,3 +298,11 @@ def test_prefixes_are_those_of_the_unedited_model(tmp_path: Path) -> None:
         edited = sample_prefixes(lm, counts, seed=0)
         got = ModelStatistics(lm, tmp_path / "two", "samples:400").prefixes(counts)
     assert got == expected != edited
+
+
+def test_a_byte_order_mark_is_no_text_of_a_corpus_and_its_hash_is_that_of_the_text(tmp_path) -> None:
+    hashes = []
+    for text in ("A quiet river.", "\ufeffA quiet river.", "A quiet town."):
+        (tmp_path / "text.txt").write_text(text, encoding="utf-8")
+        hashes.append(corpus_hash(f"text:{tmp_path / 'text.txt'}"))
+    assert hashes[0] == hashes[1] != hashes[2] and corpus_hash("samples:500") == ""
