@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from benchmarks.commands.options import Group, command, emit, option, print_json, printed
+from editing.errors import BadRequest
 
 WHAT = ("methods", "models", "ladders", "datasets", "plans", "metrics", "readings")
 
@@ -67,6 +68,9 @@ def datasets(ctx: click.Context, as_json: bool, csv: Path | None) -> None:
     """
     if ctx.invoked_subcommand is None:
         _list("datasets", as_json, csv)
+    elif as_json or csv:
+        command = f"datasets {ctx.invoked_subcommand}"
+        raise BadRequest(f"--json and --csv in front of `{command}` are of the list; write them behind it")
 
 
 @datasets.command("check")

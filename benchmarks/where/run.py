@@ -92,6 +92,9 @@ def run_where(
     """
     if not 0 <= budget < inf:
         raise BadRequest(f"--budget {budget}: write minutes from 0 on; 0 is no limit")
+    for kind in kinds:
+        if kind not in USUAL:
+            raise BadRequest(f"--kinds {kind}: no such kind of edit; use one or more of {', '.join(USUAL)}")
     rungs = [rung.name for rung in choose_rungs(model)[0]]
     if len(rungs) > 1:
         raise BadRequest(f"{model} is a ladder of {len(rungs)} models ({', '.join(rungs):.80}); name one model")

@@ -102,6 +102,7 @@ def test_datasets_check(tmp_path: Path) -> None:
     line = refused("datasets", "check", path)
     assert "the first has colour" in line and "counterfact" in line
     assert "no such file" in refused("datasets", "check", tmp_path / "none.json")
+    assert "write them behind it" in refused("datasets", "--json", "check", path)  # it was ignored
 
 
 def test_ladder_list_and_show(tiny: World) -> None:

@@ -23,6 +23,7 @@ from cli import cli
 from editing.errors import BadData, BadRequest
 from editing.methods import make_method
 from editing.stats import statistics
+from tests.benchmarks.commands.test_cli import refused
 from tests.benchmarks.tiny import world
 from valley.rows import GATES
 
@@ -380,3 +381,10 @@ def test_where_on_a_small_model_and_what_takes_its_file(tmp_path: Path) -> None:
         cli, ["edit", "--model", world().model, "--rename", "a=b", "--at", file, "--method", "rome"]
     )
     assert both.exit_code == 2 and "give one of them" in both.output
+
+
+def test_a_kind_that_is_none_is_refused_before_the_map() -> None:
+    """It ended in a KeyError, after the causal tracing."""
+    assert "--kinds facts: no such kind of edit; use one or more of fact" in refused(
+        "where", "nobody/gone", "--kinds", "facts"
+    )
