@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,7 @@ from benchmarks.datasets import build_cases
 from benchmarks.measure import drift_texts, measure, measure_base, open_model, own_wordings, picked, statistics_of
 from benchmarks.pictures import heading, lines_of, write_png
 from benchmarks.provenance import CODE_SCHEMA, commit, versions
+from editing.delta import Delta
 from editing.errors import BadData, BadRequest, UserError
 from editing.eval import bits_per_byte, text_drift
 from editing.files import atomic_file, digest, made_folder
@@ -36,6 +37,7 @@ from editing.text import edit_set
 
 MOST_CASES = 150  # cases evaluated at a checkpoint, evenly spaced where there are more
 RECENT = 10
+VERSION = 2  # raise it when the same sequence would give other rows than before
 Z95 = 1.96
 TABLE, RECORD, PICTURE = "sequence.csv", "sequence.json", "sequence.png"
 LEAST_DRIFT = 0.1  # nats; a panel of drift shows at least this much
@@ -136,31 +138,40 @@ class _Checkpoints:
         if not any(step.done - self.batch < stop <= step.done for stop in self.stops):
             return
         began = time.perf_counter()
-        self._answers(step.done)
-        self._bits(step.lm, step.done)
+        so_far = step.so_far()
+        self._answers(step.done, so_far.context)
         with step.unedited() as plain:
-            drift = text_drift(plain, list(self.texts.values()), [step.so_far()])[0][0]
-        for lang, nats in zip(self.texts, drift, strict=True):
-            self.rows.append({"edits": step.done, "score": f"drift {lang}, nats", "value": float(nats), "n": 1})
+            drift, bits = (values[0] for values in text_drift(plain, list(self.texts.values()), [so_far]))
+        if so_far.context:  # it stands before the texts, not in the model
+            self._rows(step.done, "bits per byte {}", bits)
+        else:
+            self._bits(step.lm, step.done)
+        self._rows(step.done, "drift {}, nats", drift)
         self.seconds += time.perf_counter() - began
 
-    def _answers(self, done: int) -> None:
+    def _answers(self, done: int, context: str = "") -> None:
+        """Rows of what the model as it stands answers, behind `context` (of in-context edits)."""
         # What a later edit of the same fact undid is no failure of the earlier one.
         overwritten = set(edit_set([case.request for case in self.cases[:done]]).overwritten)
         standing = [case for i, case in enumerate(self.cases[:done]) if i not in overwritten]
         all_so_far = {"efficacy": "efficacy, all so far", "paraphrase": "paraphrase, all so far"}
-        self._shares(done, _spread(standing, MOST_CASES), all_so_far)
-        self._shares(done, standing[-RECENT:], {"efficacy": f"efficacy, latest {RECENT}"})
+        share = partial(self._shares, done, context)
+        share(_spread(standing, MOST_CASES), all_so_far)
+        share(standing[-RECENT:], {"efficacy": f"efficacy, latest {RECENT}"})
         if overwritten:
             older = [self.cases[i] for i in sorted(overwritten)]
-            self._shares(done, _spread(older, MOST_CASES), {"efficacy": "overwritten edits still said"})
-        self._shares(done, _spread(self.kept, MOST_CASES), {"efficacy": "untouched facts"}, keep=True)
+            share(_spread(older, MOST_CASES), {"efficacy": "overwritten edits still said"})
+        share(_spread(self.kept, MOST_CASES), {"efficacy": "untouched facts"}, keep=True)
 
-    def _shares(self, done: int, cases: Sequence[Case], scores: dict[str, str], keep: bool = False) -> None:
+    def _shares(
+        self, done: int, context: str, cases: Sequence[Case], scores: dict[str, str], keep: bool = False
+    ) -> None:
         """A row per probe kind -> name of its score: the share of new answers, or with `keep` of old ones."""
         priors = [self.priors[case.id] for case in cases]
         hits: dict[str, list[bool]] = {score: [] for score in scores.values()}
-        for case, prior, answers in zip(cases, priors, measure(self.lm, cases, priors, new_tokens=0), strict=True):
+        edits = ([Delta({}, {}, context)], [0] * len(cases)) if context else ()
+        said = measure(self.lm, cases, priors, *edits, new_tokens=0)
+        for case, prior, answers in zip(cases, priors, said, strict=True):
             for probe, habit, answer in zip(case.probes, prior, answers, strict=True):
                 if probe.kind in scores and habit is not None and answer is not None:
                     given, right = picked(answer.logp - habit), probe.old if keep else probe.answer
@@ -168,9 +179,12 @@ class _Checkpoints:
         self.rows.extend({"edits": done, "score": name, **_wilson(sum(h), len(h))} for name, h in hits.items() if h)
 
     def _bits(self, lm: LanguageModel, done: int) -> None:
-        for lang, text in self.texts.items():
-            score, value = f"bits per byte {lang}", bits_per_byte(lm, text)
-            self.rows.append({"edits": done, "score": score, "value": value, "n": 1})
+        self._rows(done, "bits per byte {}", [bits_per_byte(lm, text) for text in self.texts.values()])
+
+    def _rows(self, done: int, score: str, values: Iterable[float]) -> None:
+        """A row per text; the name of the score has a slot for its language."""
+        for lang, value in zip(self.texts, values, strict=True):
+            self.rows.append({"edits": done, "score": score.format(lang), "value": float(value), "n": 1})
 
 
 def run_sequences(
@@ -211,7 +225,9 @@ def run_sequences(
     paths: list[Path] = []
     for name in methods:
         values = make_method(name, **taken_by(name, settings or {})).settings()
-        key = digest([reference, lm.weight_hash, dataset, facts, edits, batch, seed, name, values, CODE_SCHEMA])
+        key = digest(
+            [reference, lm.weight_hash, dataset, facts, edits, batch, seed, name, values, CODE_SCHEMA, VERSION]
+        )
         if name in made and made[name].about["key"] == key:
             say(f"{name}: in {out} already")
             paths = paths or write_sequences(made, out, title)

@@ -27,7 +27,8 @@ class Step:
 
     Attributes:
         done: requests carried out so far.
-        lm: the model with all edits so far in its weights: evaluate it without deltas.
+        lm: the model with all edits so far in its weights or hooks: evaluate it without deltas, but behind the context
+            of `so_far`, which is in no weight.
         requests: of this batch.
         delta: the change this batch made.
     """

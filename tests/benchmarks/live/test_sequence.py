@@ -21,9 +21,12 @@ from benchmarks.live.sequence import (
     sequence_chart,
     write_sequences,
 )
+from benchmarks.measure import drift_texts, measure, measure_base, own_wordings
 from benchmarks.models import load_model
 from cli import cli
 from editing.errors import BadData, BadRequest
+from editing.eval import text_drift
+from editing.methods import apply_sequence, make_method
 from editing.model.language_model import hash_weights
 from editing.stats.statistics import ModelStatistics
 from tests.benchmarks.tiny import facts, tiny_model, world
@@ -142,3 +145,25 @@ def test_a_record_without_its_model_is_damaged(tmp_path: Path) -> None:
         (tmp_path / "sequence.json").write_text(json.dumps({"memit": about}))
         with pytest.raises(BadData, match=what):
             _read(tmp_path)
+
+
+def test_edits_in_context_are_evaluated_behind_their_context(tmp_path: Path) -> None:
+    """The text of IKE is in no weight: it was left out, so that nothing was edited and all untouched facts stayed."""
+    lm, cases = load_model(world().model), build_cases(f"fact_file:{world().facts}", "fact")
+    edited, kept = [own_wordings(c) for c in cases[:2]], [own_wordings(c) for c in cases[2:]]
+    statistics = ModelStatistics(lm, tmp_path, "identity")
+    rows = edit_in_sequence(lm, "ike", {}, edited, kept, statistics).rows
+    last = rows[rows["edits"] == 2].set_index("score")["value"]
+    whole = apply_sequence(lm, make_method("ike"), [case.request for case in edited], statistics)
+    assert whole.context and not whole.factors
+    bits = text_drift(lm, [drift_texts()["en"][0]], [whole])[1]
+    assert last["bits per byte en"] == pytest.approx(bits[0, 0], abs=1e-6)
+    base = measure_base(lm, kept)
+    said = measure(lm, kept, base.priors, [whole], [0] * len(kept), 0)
+    stayed = [
+        int((answer.logp - prior).argmax()) == probe.old
+        for case, answers, priors in zip(kept, said, base.priors, strict=True)
+        for probe, answer, prior in zip(case.probes, answers, priors, strict=True)
+        if probe.kind == "efficacy"
+    ]
+    assert all(base.known) and last["untouched facts"] == sum(stayed) / len(stayed)
