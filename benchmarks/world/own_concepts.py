@@ -58,7 +58,13 @@ def knowledge_of(file: Mapping[str, Any], where: str) -> Knowledge:
             raise BadData(
                 f"{where}: vocabulary.{kind}: no relation has answers of that kind; use {', '.join(sorted(kinds))}"
             )
-        entities |= {f"{kind}:{_key(name)}": _answer(kind, name, others, langs) for name, others in words.items()}
+        named: dict[str, str] = {}
+        for name, others in words.items():
+            if (other := named.setdefault(_key(name), name)) != name:
+                raise BadData(
+                    f"{where}: vocabulary.{kind}: {other!r:.60} and {name!r:.60} are one answer; leave one out"
+                )
+            entities[f"{kind}:{_key(name)}"] = _answer(kind, name, others, langs)
     facts = [fact for fact in base.facts if fact.subject not in own]
     for subject, relation, answer in stated:
         key = f"{form.relations[relation].object_kind}:{_key(answer)}"
@@ -117,8 +123,8 @@ def _check_elicit(elicit: Mapping[str, Any], langs: Sequence[str], where: str) -
 
 
 def _check_values(where: str, entry: Mapping[str, Any], form: Form) -> None:
-    """Raises `BadData` for a text where a list belongs or the reverse, and for an attribute that nothing asks for in
-    the language of the edits."""
+    """Raises `BadData` for a text where a list belongs or the reverse, for a name that no option could write, and for an
+    attribute that nothing asks for in the language of the edits."""
     home = form.langs[0]
     for key, value in entry.items():
         lists = key.startswith("define_")
@@ -126,6 +132,8 @@ def _check_values(where: str, entry: Mapping[str, Any], form: Form) -> None:
             raise BadData(
                 f"{where}: {key} must be {'a list of texts' if lists else 'one text'}, is {value!r:.60}; change it"
             )
+        if key in form.langs and isinstance(value, str) and value != " ".join(value.split()):
+            raise BadData(f"{where}: {key} has a line break or several blanks in a row; write the bare name")
         if key in form.relations and not form.relations[key].templates(home):
             raise BadData(f"{where}: nothing asks for {key!r} in {home}; add [relations.{key}] with {home} = [...]")
 

@@ -155,6 +155,14 @@ def test_other_languages_and_relations(tmp_path: Path) -> None:
             ("[[concept]]", "[elicit]\nframes_en = [{ text = 'It is', definition = 0 }]\n[[concept]]"),
             "elicit.frames_en 1: no <def> in 'It is'; write its place",
         ),
+        (
+            ('en = "violoncello"', 'en = "vio\\nlo"'),
+            "en has a line break or several blanks in a row; write the bare name",
+        ),
+        (
+            ("[[concept]]", "[vocabulary.color]\nRed = 'rouge'\nred = 'rot'\n[[concept]]"),
+            "vocabulary.color: 'Red' and 'red' are one answer; leave one out",
+        ),
         (("[[concept]]", "[[concept]"), "not readable as TOML"),
         (("[[concept]]", 'languages = ["en", "en"]\n[[concept]]'), "languages: must be different codes"),
         (
