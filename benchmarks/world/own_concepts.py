@@ -123,7 +123,7 @@ def _check_elicit(elicit: Mapping[str, Any], langs: Sequence[str], where: str) -
 
 
 def _check_values(where: str, entry: Mapping[str, Any], form: Form) -> None:
-    """Raises `BadData` for a text where a list belongs or the reverse, for a name of several lines, and for an attribute
+    """Raises `BadData` for a text where a list belongs or the reverse, a name of several lines, and an attribute
     that nothing asks for in the language of the edits."""
     home = form.langs[0]
     for key, value in entry.items():
