@@ -33,7 +33,8 @@ def export_ladder(
     seeds: Sequence[int] = (),
     say: Callable[[str], None] = announce,
 ) -> tuple[Path, ...]:
-    """Write the grown rungs of ladder `name` into folders of `out`, and `out`/ladder.toml that lists them.
+    """Write the grown rungs of ladder `name` into folders of `out`, and `out`/ladder.toml, which lists all of them that
+    are there.
 
     Args:
         rungs: only these. seeds: only rungs of these seeds. Rungs that are not there yet are grown first.
@@ -50,27 +51,28 @@ def export_ladder(
         raise BadData(f"ladder {name}: no grown rung is left to export; ask for other --rungs or --seeds")
     for rung, _ in chosen:
         _refuse_foreign(out / rung.name)
-    folders, entries = [], [f"title = {json.dumps(title + '; trained, rounded to bfloat16', ensure_ascii=False)}"]
     for i, (rung, spec) in enumerate(chosen, 1):
         say(f"rung {i} of {len(chosen)}: {rung.name}")
+        _export(spec, out / rung.name)
+    entries = [f"title = {json.dumps(title + '; trained, rounded to bfloat16', ensure_ascii=False)}"]
+    for rung, spec in grown_rungs(name):
         folder = out / rung.name
-        card = _export(spec, folder)
-        folders.append(folder)
-        entries.append(
-            "\n".join(
-                (
-                    "\n[[rung]]",
-                    f'name = "{rung.name}"',
-                    f'model = "{_reference(folder)}"',
-                    f"parameters = {card['parameters']}",
-                    f"training_tokens = {card['tokens']}",
-                    f'note = "{spec.name} in bfloat16"',
+        if (folder / CARD).is_file() and (card := read_card(folder)).get("name") == spec.name:
+            entries.append(
+                "\n".join(
+                    (
+                        "\n[[rung]]",
+                        f'name = "{rung.name}"',
+                        f'model = "{_reference(folder)}"',
+                        f"parameters = {card['parameters']}",
+                        f"training_tokens = {card['tokens']}",
+                        f'note = "{spec.name} in bfloat16"',
+                    )
                 )
             )
-        )
     with atomic_file(out / LADDER) as temporary:
         temporary.write_text("\n".join(entries) + "\n", encoding="utf-8")
-    return tuple(folders)
+    return tuple(out / rung.name for rung, _ in chosen)
 
 
 def _refuse_foreign(folder: Path) -> None:
@@ -88,8 +90,8 @@ def _reference(folder: Path) -> str:
     return folder.as_posix() if folder.is_absolute() or folder.parts[0] == ".." else f"./{folder.as_posix()}"
 
 
-def _export(spec: RungSpec, folder: Path) -> dict:
-    """One folder, written whole; the new card."""
+def _export(spec: RungSpec, folder: Path) -> None:
+    """One folder with its card, written whole."""
     from benchmarks.grown import one_torch_thread
 
     source = grow(spec)
@@ -110,4 +112,3 @@ def _export(spec: RungSpec, folder: Path) -> dict:
             "recall": recall,
         }
         (temporary / CARD).write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    return card

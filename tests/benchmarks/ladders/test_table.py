@@ -109,3 +109,14 @@ def test_an_export_replaces_exported_rungs_alone(tmp_path: Path) -> None:
     with pytest.raises(BadData, match="holds something else than an exported rung"):
         export_ladder(str(path), tmp_path / "out", ("a",))
     assert precious.read_text() == "keep"
+
+
+def test_an_export_in_parts_lists_all_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its ladder listed the rungs of the last command alone."""
+    monkeypatch.setenv("VALLEY_CACHE", str(tmp_path / "cache"))
+    path, out = tmp_path / "mine.toml", tmp_path / "out"
+    path.write_text('[[rung]]\nname = "a"\nmodel = "grown:gpt2-1x32@atlas20-long0.1-batch1024"\nseeds = [0, 1]\n')
+    for seed in (1, 0):
+        (folder,) = export_ladder(str(path), out, seeds=(seed,), say=lambda line: None)
+        assert folder.name == ("a-s1" if seed else "a")
+    assert [rung.name for rung in load_ladder(out / "ladder.toml").rungs] == ["a", "a-s1"]
