@@ -17,7 +17,7 @@ from benchmarks.where.choice import Choice, best, choices, write_choices
 from benchmarks.where.every import Beside, beside_every_place, format_beside
 from editing.errors import BadData, BadRequest
 from editing.lazy import pandas as pd
-from editing.methods import FAST, taken_by
+from editing.methods import FAST, make_method, taken_by
 from editing.stats import CORPUS
 from valley.rows import read_run
 
@@ -95,6 +95,8 @@ def run_where(
     for kind in kinds:
         if kind not in USUAL:
             raise BadRequest(f"--kinds {kind}: no such kind of edit; use one or more of {', '.join(USUAL)}")
+    for name in methods:
+        make_method(name)  # refuses an unknown one
     rungs = [rung.name for rung in choose_rungs(model)[0]]
     if len(rungs) > 1:
         raise BadRequest(f"{model} is a ladder of {len(rungs)} models ({', '.join(rungs):.80}); name one model")

@@ -388,3 +388,4 @@ def test_a_kind_that_is_none_is_refused_before_the_map() -> None:
     assert "--kinds facts: no such kind of edit; use one or more of fact" in refused(
         "where", "nobody/gone", "--kinds", "facts"
     )
+    assert "no method 'romee'" in refused("where", "nobody/gone", "--methods", "romee")
