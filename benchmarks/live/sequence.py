@@ -169,8 +169,8 @@ class _Checkpoints:
         """A row per probe kind -> name of its score: the share of new answers, or with `keep` of old ones."""
         priors = [self.priors[case.id] for case in cases]
         hits: dict[str, list[bool]] = {score: [] for score in scores.values()}
-        edits = ([Delta({}, {}, context)], [0] * len(cases)) if context else ()
-        said = measure(self.lm, cases, priors, *edits, new_tokens=0)
+        deltas, of = ([Delta({}, {}, context)], [0] * len(cases)) if context else ((), None)
+        said = measure(self.lm, cases, priors, deltas, of, new_tokens=0)
         for case, prior, answers in zip(cases, priors, said, strict=True):
             for probe, habit, answer in zip(case.probes, prior, answers, strict=True):
                 if probe.kind in scores and habit is not None and answer is not None:
