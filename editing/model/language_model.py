@@ -17,7 +17,16 @@ from editing.model.bfloat16 import LEAST_GAIN, NARROWEST, bfloat16_gain
 from editing.model.offload import device_of, is_dispatched, is_offloaded, other_names, true_tensor
 from editing.model.probing import find_experts, refuse_other_modules, routed
 from editing.model.sites import EXPERT, KINDS, Layout, Site, find_layout
-from editing.model.weights import ModelState, WeightWriter, attention_of, bfloat16_copy, evaluating, unedited, writing
+from editing.model.weights import (
+    ModelState,
+    WeightWriter,
+    attention_of,
+    bfloat16_copy,
+    evaluating,
+    likeliest_tokens,
+    unedited,
+    writing,
+)
 from editing.references import quiet_transformers
 
 
@@ -265,21 +274,26 @@ class LanguageModel:
 
     def generate(self, prompt: str, new_tokens: int = 20) -> str:
         """The greedy continuation of `prompt`, at most `new_tokens` tokens, cut at end-of-text; under `Delta.applied`
-        the edited one. A blank that ends the prompt is left to the model, which writes it with the next word.
+        the edited one. Penalties and other rules of the model's generation_config.json do not count. A blank that ends
+        the prompt is left to the model, which writes it with the next word.
 
         Raises:
-            BadRequest: fewer than one new token, or no room for them behind the prompt.
+            BadRequest: fewer than one new token, no room for them behind the prompt, or no token to go on from.
+            UserError: another thread runs the model.
         """
         if new_tokens < 1:
             raise BadRequest(f"new_tokens={new_tokens}; give at least 1")
-        ids = torch.tensor([self.encode(prompt.removesuffix(" ") or prompt)], device=self.device)
+        ids = torch.tensor([self.encode(prompt.removesuffix(" ") or prompt)], dtype=torch.long, device=self.device)
+        if not ids.shape[1]:
+            raise BadRequest(f"prompt {prompt!r} has no tokens; write some text")
         if ids.shape[1] + new_tokens > self.max_length:
             raise BadRequest(
                 f"a prompt of {ids.shape[1]} tokens that ends {prompt[-40:]!r} and {new_tokens} new ones: "
                 f"the model reads {self.max_length}; shorten the prompt or take fewer new tokens"
             )
         mask = torch.ones_like(ids)
-        with torch.no_grad(), quiet_transformers(), evaluating(self.module):
+        alone, plain = self.state.running(self.name), likeliest_tokens(self.module)
+        with alone, plain, torch.no_grad(), quiet_transformers(), evaluating(self.module):
             out = self.module.generate(
                 ids, attention_mask=mask, max_new_tokens=new_tokens, do_sample=False, pad_token_id=self.pad_id
             )

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from editing.errors import UserError
-from editing.lazy import nn, torch
+from editing.lazy import nn, torch, transformers
 from editing.model.experts import parameter
 
 Result = TypeVar("Result")
@@ -105,6 +105,18 @@ def evaluating(module: nn.Module) -> Iterator[None]:
             torch.set_default_dtype(dtype)
         for part in training:
             part.training = True
+
+
+@contextmanager
+def likeliest_tokens(module: Any) -> Iterator[None]:
+    """`module.generate` follows no rule of the model's own settings but its ends of a text for the length of a `with`
+    block: many that were trained to chat have a penalty of repetitions, which changes greedy text too."""
+    own = module.generation_config
+    module.generation_config = transformers.GenerationConfig(eos_token_id=own.eos_token_id)
+    try:
+        yield
+    finally:
+        module.generation_config = own
 
 
 def bfloat16_copy(module: Any, device: torch.device) -> Any:
