@@ -14,9 +14,10 @@ from editing.model.language_model import LanguageModel
 from editing.run import forward, pad
 from editing.stats.corpus import corpus_hash
 from editing.stats.covariance import Products, covariances
-from editing.stats.sampling import _by_inverse, sample_prefixes, sample_tokens
+from editing.stats.sampling import OPENINGS, _by_inverse, sample_prefixes, sample_tokens
 from editing.stats.statistics import ModelStatistics
-from tests.editing.families import SENTENCES, tiny_lm
+from tests.editing.families import SENTENCES, random_module, tiny_lm
+from tests.editing.text.test_borders import metaspace
 
 SHORT = {"n_positions": 40, "max_position_embeddings": 40}  # a text is drawn in 39 steps
 
@@ -198,6 +199,19 @@ def test_identity_is_asked_for_by_name(lm: LanguageModel, tmp_path: Path) -> Non
 def test_unknown_corpora_are_refused(lm: LanguageModel, corpus: str) -> None:
     with pytest.raises(BadRequest, match="write samples:NUMBER"):
         ModelStatistics(lm, corpus=corpus)
+def test_prefixes_of_sentencepiece_keep_the_blank_behind_their_opening() -> None:
+    """Its decoder leaves out the blank before the first word of what it is given."""
+    lm = LanguageModel.wrap(random_module("gpt2", 700, seed=1), metaspace("always"), prefix_ids=(1,))
+    whole = [
+        lm.tokenizer.decode([*lm.encode(opening)[1:], *row], skip_special_tokens=True)
+        for i, opening in enumerate(OPENINGS[:3])
+        for row in sample_tokens(lm, 4, 4, seed=500 + i, top_k=5, opening=opening).tolist()
+    ]
+    prefixes = sample_prefixes(lm, {5: 3}, seed=0)
+    assert set(prefixes) <= {" ".join(text.split()).rstrip(" .") for text in whole}
+    assert any(prefix.startswith(f"{opening} ") for prefix, opening in zip(prefixes, OPENINGS, strict=False))
+
+
 
 
 def test_text_corpora(lm: LanguageModel, tmp_path: Path) -> None:
