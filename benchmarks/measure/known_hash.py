@@ -1,8 +1,6 @@
-"""Hashes that name what is kept of a model.
+"""The weight hash of a model reference, kept on disk: what is finished can be named without loading the model.
 
-The weight hash of a model reference is kept on disk: what is finished can be named without loading the model. It is
-trusted while the files of the model have the paths, sizes and times of change that they had when it was loaded.
-`reading_hash` is of the rest that decides what a model answers.
+It is trusted while the files of the model have the paths, sizes and times of change that they had when it was loaded.
 """
 
 from __future__ import annotations
@@ -10,33 +8,12 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
 
 from benchmarks.models import parse, resolve
 from benchmarks.provenance import versions
 from editing.cache import cache_root
 from editing.errors import UserError
-from editing.files import atomic_file, digest
-from editing.model import LanguageModel
-
-# Entries of a configuration that say where a model came from, how it is loaded and run.
-LOADED = ("transformers_version", "dtype", "torch_dtype", "use_cache")
-
-
-def reading_hash(lm: LanguageModel) -> str:
-    """SHA-256 in hexadecimal digits of tokenizer and configuration. With `weight_hash` it names what a model answers: a
-    corrected tokenizer.json or config.json beside the same weights makes another model."""
-    tokenizer = lm.tokenizer.backend_tokenizer.to_str()
-    # It begins with padding and truncation, which calls of the tokenizer change.
-    rules = tokenizer[tokenizer.index('"added_tokens"') :]
-    return digest([rules, _decisive(json.loads(lm.module.config.to_json_string(use_diff=False)))])
-
-
-def _decisive(config: Any) -> Any:
-    """A configuration without LOADED and what is private (paths, kernels), in those of its parts too."""
-    if not isinstance(config, dict):
-        return config
-    return {k: _decisive(v) for k, v in config.items() if k not in LOADED and not k.startswith("_")}
+from editing.files import atomic_file
 
 
 def known_hash(reference: str) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from benchmarks.measure.known_hash import reading_hash
 from benchmarks.provenance import CODE_SCHEMA, versions
 from benchmarks.texts import LANGUAGES, strength_text
 from editing.cache import cache_root
@@ -29,7 +28,7 @@ def later_training(lm: LanguageModel) -> Delta:
 
     Cost: STEPS forward and backward passes over WINDOW tokens, once per model.
     """
-    decisive = [lm.weight_hash, reading_hash(lm), lm.prefix_ids, str(lm.dtype), lm.device.type, CODE_SCHEMA, versions()]
+    decisive = [lm.weight_hash, lm.reading_hash, lm.prefix_ids, str(lm.dtype), lm.device.type, CODE_SCHEMA, versions()]
     decisive += [STEPS, RATE, RANK, WINDOW, [strength_text(lang) for lang in LANGUAGES]]
     folder = cache_root() / "later_training" / digest(decisive)[:32]
     if folder.is_dir():

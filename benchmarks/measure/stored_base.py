@@ -18,7 +18,6 @@ import numpy as np
 
 from benchmarks.cases import Case, case_record
 from benchmarks.measure.answers import Answer, Base, measure_base
-from benchmarks.measure.known_hash import reading_hash
 from benchmarks.provenance import CODE_SCHEMA, versions
 from editing.cache import cache_root
 from editing.errors import BadData
@@ -34,7 +33,7 @@ def stored_base(lm: LanguageModel, cases: Sequence[Case]) -> Base:
         BadData: the file is damaged.
     """
     questions = [case_record(case) for case in cases]
-    decisive = [lm.weight_hash, reading_hash(lm), lm.prefix_ids, str(lm.dtype), lm.device.type, CODE_SCHEMA, versions()]
+    decisive = [lm.weight_hash, lm.reading_hash, lm.prefix_ids, str(lm.dtype), lm.device.type, CODE_SCHEMA, versions()]
     decisive.append(questions)
     path = cache_root() / "answers" / f"{digest(decisive)[:32]}.json"
     if path.is_file():
@@ -58,7 +57,7 @@ def stored_table(
     Raises:
         BadData: the cache cannot be written.
     """
-    key = hashlib.sha256(json.dumps([*identity, lm.prefix_ids, reading_hash(lm)]).encode()).hexdigest()
+    key = hashlib.sha256(json.dumps([*identity, lm.prefix_ids, lm.reading_hash]).encode()).hexdigest()
     path = folder / f"{lm.weight_hash[:24]}-{key[:16]}.parquet"
     try:
         return pd.read_parquet(path)

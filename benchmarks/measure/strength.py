@@ -16,7 +16,6 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from benchmarks.measure.known_hash import reading_hash
 from benchmarks.texts import LANGUAGES, drift_texts, strength_text
 from editing.cache import cache_root
 from editing.files import atomic_file
@@ -113,7 +112,7 @@ def kept(
         BadData: the cache cannot be written.
     """
     name = f"{kind}{lm.weight_hash[:24]}-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
-    path = (cache or cache_root()) / "strength" / f"{name}.{reading_hash(lm)[:16]}.json"
+    path = (cache or cache_root()) / "strength" / f"{name}.{lm.reading_hash[:16]}.json"
     try:
         return read(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):

@@ -4,7 +4,7 @@ from editing.model.bfloat16 import processor
 from editing.model.experts import Expert, expert_at, holder_and_index, routing
 from editing.model.head import TIED, embedding_path, head_site, own_head, path_of, tied_head
 from editing.model.hooks import Hook, attached, hooked
-from editing.model.language_model import LanguageModel, hash_weights, weight_versions
+from editing.model.language_model import LanguageModel
 from editing.model.load import check_device, check_model, load_resolved
 from editing.model.memory import (
     USABLE,
@@ -20,7 +20,7 @@ from editing.model.norms import OutputNorm, output_norm
 from editing.model.offload import device_of, other_names, paths_of_weight, true_tensor
 from editing.model.probing import entering, find_experts, linear_shape, own_cache, routed, with_entering
 from editing.model.sites import EXPERT, HEAD, KINDS, Layout, Site, find_layout, in_rows, only_rows
-from editing.model.weights import WeightWriter, evaluating
+from editing.model.weights import WeightWriter, evaluating, hash_weights, weight_versions
 
 __all__ = [
     "EXPERT",

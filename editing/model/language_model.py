@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -23,6 +22,8 @@ from editing.model.weights import (
     attention_of,
     bfloat16_copy,
     evaluating,
+    hash_reading,
+    hash_weights,
     likeliest_tokens,
     unedited,
     writing,
@@ -169,6 +170,13 @@ class LanguageModel:
         """
         with self.unedited():
             return hash_weights(self.module)
+
+    @cached_property
+    def reading_hash(self) -> str:
+        """sha256 of tokenizer and configuration. With `weight_hash` and `prefix_ids` it names what the model answers
+        and what its maps read: a corrected tokenizer.json or config.json beside the same weights makes another model.
+        """
+        return hash_reading(self.tokenizer, self.module.config)
 
     def refuse_delta_of(self, model_hash: str | None) -> None:
         """Check that an edit was computed on this model, by the hash in its provenance; None is not checked.
@@ -369,30 +377,6 @@ class LanguageModel:
         finally:
             if not there:
                 self.state.half = None  # a copy made for these passes alone
-
-
-def hash_weights(module: nn.Module) -> str:
-    """sha256 over all parameters and persistent buffers, in the order of their names; tied weights count once.
-
-    Offloaded weights are read off their offload map, so that the hash is that of the model as it was.
-    """
-    digest = hashlib.sha256()
-    persistent = module.state_dict()
-    names = {n for n, _ in module.named_parameters()} | {n for n, _ in module.named_buffers() if n in persistent}
-    for name in sorted(names - other_names(module).keys()):
-        tensor = true_tensor(module, name).detach().contiguous().cpu()
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
-
-
-def weight_versions(module: nn.Module) -> tuple[tuple[int, int], ...]:
-    """Identity and count of in-place writes of every parameter and buffer: unlike before where one was replaced or
-    written to.
-
-    A write through `.data` is not counted, so this only says when `hash_weights` must look at once.
-    """
-    return tuple((id(tensor), tensor._version) for tensor in (*module.parameters(), *module.buffers()))
 
 
 def _own_prefix(tokenizer: Any) -> tuple[int, ...]:

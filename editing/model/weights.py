@@ -2,21 +2,30 @@
 
 with lm.writing() as weights:
     weights.write(name, values)
+
+The hashes that name a model are here as well: of its weights, and of its tokenizer and configuration.
 """
 
 from __future__ import annotations
 
 import copy
+import hashlib
+import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from editing.errors import UserError
+from editing.files import digest
 from editing.lazy import nn, torch, transformers
 from editing.model.experts import parameter
+from editing.model.offload import other_names, true_tensor
 
 Result = TypeVar("Result")
+
+# Entries of a configuration that say where a model came from, how it is loaded and run.
+LOADED = ("transformers_version", "dtype", "torch_dtype", "use_cache")
 
 
 class ModelState:
@@ -225,3 +234,42 @@ def _close(writers: list[WeightWriter], writer: WeightWriter) -> int:
     inside = len(writers) - position - 1
     del writers[position:]
     return inside
+
+
+def hash_weights(module: nn.Module) -> str:
+    """sha256 over all parameters and persistent buffers, in the order of their names; tied weights count once.
+
+    Offloaded weights are read off their offload map, so that the hash is that of the model as it was.
+    """
+    digest = hashlib.sha256()
+    persistent = module.state_dict()
+    names = {n for n, _ in module.named_parameters()} | {n for n, _ in module.named_buffers() if n in persistent}
+    for name in sorted(names - other_names(module).keys()):
+        tensor = true_tensor(module, name).detach().contiguous().cpu()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def weight_versions(module: nn.Module) -> tuple[tuple[int, int], ...]:
+    """Identity and count of in-place writes of every parameter and buffer: unlike before where one was replaced or
+    written to.
+
+    A write through `.data` is not counted, so this only says when `hash_weights` must look at once.
+    """
+    return tuple((id(tensor), tensor._version) for tensor in (*module.parameters(), *module.buffers()))
+
+
+def hash_reading(tokenizer: Any, config: Any) -> str:
+    """See `LanguageModel.reading_hash`."""
+    whole = tokenizer.backend_tokenizer.to_str()
+    # It begins with padding and truncation, which calls of the tokenizer change.
+    rules = whole[whole.index('"added_tokens"') :]
+    return digest([rules, _decisive(json.loads(config.to_json_string(use_diff=False)))])
+
+
+def _decisive(config: Any) -> Any:
+    """A configuration without LOADED and what is private (paths, kernels), in those of its parts too."""
+    if not isinstance(config, dict):
+        return config
+    return {k: _decisive(v) for k, v in config.items() if k not in LOADED and not k.startswith("_")}

@@ -1,7 +1,8 @@
 """What a method needs of the unedited model: context prefixes and key covariances, kept on disk.
 
-Nothing here is global: two models, or two corpora, never share a number. Files are named by the hash of the weights and
-of the corpus and are written in one step, so that several processes may fill one cache.
+Nothing here is global: two models, or two corpora, never share a number. Files are named by the hashes of the weights,
+of tokenizer and configuration, and of the corpus, and are written in one step, so that several processes may fill one
+cache.
 """
 
 from __future__ import annotations
@@ -150,7 +151,7 @@ class ModelStatistics:
             f"{VERSION} {kind} {self.seed} {self.lm.prefix_ids} {texts or self.corpus}{limit}{half}{drawn} texts"
         )
         if self._sampler is not self.lm and not texts:
-            key = _short(f"{key} {self._sampler.weight_hash}")
+            key = _short(f"{key} {self._drawn.name}")
         folder = self._folder = self._cache / f"covariance-{key}"
         for site in list(missing):
             stored = _read_covariance(folder / f"{site.path}.safetensors")
@@ -328,8 +329,10 @@ class ModelStatistics:
 
 
 def _folder_of(lm: LanguageModel) -> str:
-    """Folder of a model's statistics, one for each kind of device, since each draws texts of its own."""
-    return lm.weight_hash[:24] + ("" if lm.device.type == "cpu" else f"-{lm.device.type}")
+    """Folder of a model's statistics: by its weights, by its tokenizer and configuration, and by the kind of device,
+    since each draws texts of its own."""
+    device = "" if lm.device.type == "cpu" else f"-{lm.device.type}"
+    return f"{lm.weight_hash[:24]}-{lm.reading_hash[:16]}{device}"
 
 
 def _short(text: str) -> str:

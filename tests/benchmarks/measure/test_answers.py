@@ -24,7 +24,6 @@ from benchmarks.measure.answers import (
     measure_base,
     measure_drift,
 )
-from benchmarks.measure.known_hash import reading_hash
 from benchmarks.measure.records import NOT_FINITE, UNKNOWN, begins_with, probe_rows
 from benchmarks.measure.stored_base import stored_base, stored_table
 from benchmarks.measure.strength import text_bits_per_byte
@@ -313,4 +312,4 @@ def test_what_is_kept_is_of_this_tokenizer_and_configuration(tmp_path: Path, mon
         again = stored_table(tmp_path / "tables", changed, ["x"], lambda: pd.DataFrame({"n": [2]}))
         assert again["n"].tolist() == [2] != table["n"].tolist()
     same = other(elsewhere)
-    assert reading_hash(same) == reading_hash(lm)
+    assert same.reading_hash == lm.reading_hash

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from tokenizers import normalizers
 
 from editing.errors import BadData, BadRequest
 from editing.model import head_site
@@ -150,8 +153,8 @@ def test_samples_of_another_model(lm: LanguageModel, tmp_path: Path) -> None:
     theirs = ModelStatistics(other, tmp_path, "samples:600")
     theirs.covariance(other.sites()[1])
     mixed = ModelStatistics(lm, tmp_path, "samples:600", sampler=other).covariance(site).matrix
-    assert not list((tmp_path / "statistics" / lm.weight_hash[:24]).glob("samples-*"))
-    (drawn,) = (tmp_path / "statistics" / other.weight_hash[:24]).glob("samples-*")
+    assert not list(tmp_path.glob(f"statistics/{lm.weight_hash[:24]}-*/samples-*"))
+    (drawn,) = tmp_path.glob(f"statistics/{other.weight_hash[:24]}-*/samples-*")
     sequences = [[*lm.prefix_ids, *piece] for piece in json.loads(drawn.read_text())]
     torch.testing.assert_close(mixed, covariances(lm, sequences, [site])[site.path].matrix)
     own = ModelStatistics(lm, tmp_path, "samples:600").covariance(site).matrix
@@ -160,12 +163,53 @@ def test_samples_of_another_model(lm: LanguageModel, tmp_path: Path) -> None:
     assert torch.equal(mixed, again)
 
 
+def test_statistics_are_of_this_tokenizer_and_configuration(lm: LanguageModel, tmp_path: Path) -> None:
+    """A corrected tokenizer.json or config.json beside the same weights was given the covariances of before."""
+    (tmp_path / "text.txt").write_text("\n".join(SENTENCES), encoding="utf-8")
+    site, corpus = lm.sites()[2], f"text:{tmp_path / 'text.txt'}"
+
+    def other(change: Callable[[LanguageModel], None]) -> LanguageModel:
+        copied = LanguageModel.wrap(copy.deepcopy(lm.module), copy.deepcopy(lm.tokenizer), prefix_ids=lm.prefix_ids)
+        change(copied)
+        assert copied.weight_hash == lm.weight_hash
+        return copied
+
+    def lower(lm: LanguageModel) -> None:
+        lm.tokenizer.backend_tokenizer.normalizer = normalizers.Lowercase()
+
+    def two_heads(lm: LanguageModel) -> None:
+        lm.module.config.n_head = 2
+        for block in lm.module.transformer.h:
+            block.attn.num_heads, block.attn.head_dim = 2, 2 * block.attn.head_dim
+
+    before = ModelStatistics(lm, tmp_path, corpus).covariance(site).matrix
+    for changed in (other(lower), other(two_heads)):
+        own = ModelStatistics(changed, tmp_path / "apart", corpus).covariance(site).matrix
+        assert torch.equal(ModelStatistics(changed, tmp_path, corpus).covariance(site).matrix, own)
+        assert not torch.equal(own, before)
+    same = ModelStatistics(other(lambda _: None), tmp_path, corpus)
+    assert torch.equal(same.covariance(site).matrix, before) and len(list(tmp_path.glob("statistics/*"))) == 3
+
+
 def test_prefixes(lm: LanguageModel, tmp_path: Path) -> None:
     statistics = ModelStatistics(lm, tmp_path)
     result = statistics.prefixes({5: 4, 10: 3})
     assert len(result) == 7 and all(p.strip() == p and "{" not in p and "\n" not in p for p in result)
     assert statistics.prefixes({5: 0, 10: 2}) == statistics.prefixes({10: 2})
     assert statistics.prefixes({5: 0}) == ()
+
+
+def test_prefixes_of_sentencepiece_keep_the_blank_behind_their_opening() -> None:
+    """Its decoder leaves out the blank before the first word of what it is given."""
+    lm = LanguageModel.wrap(random_module("gpt2", 700, seed=1), metaspace("always"), prefix_ids=(1,))
+    whole = [
+        lm.tokenizer.decode([*lm.encode(opening)[1:], *row], skip_special_tokens=True)
+        for i, opening in enumerate(OPENINGS[:3])
+        for row in sample_tokens(lm, 4, 4, seed=500 + i, top_k=5, opening=opening).tolist()
+    ]
+    prefixes = sample_prefixes(lm, {5: 3}, seed=0)
+    assert set(prefixes) <= {" ".join(text.split()).rstrip(" .") for text in whole}
+    assert any(prefix.startswith(f"{opening} ") for prefix, opening in zip(prefixes, OPENINGS, strict=False))
 
 
 @pytest.mark.parametrize("content", [b"", b"\x00" * 40, b"not a safetensors file"])
@@ -199,19 +243,6 @@ def test_identity_is_asked_for_by_name(lm: LanguageModel, tmp_path: Path) -> Non
 def test_unknown_corpora_are_refused(lm: LanguageModel, corpus: str) -> None:
     with pytest.raises(BadRequest, match="write samples:NUMBER"):
         ModelStatistics(lm, corpus=corpus)
-def test_prefixes_of_sentencepiece_keep_the_blank_behind_their_opening() -> None:
-    """Its decoder leaves out the blank before the first word of what it is given."""
-    lm = LanguageModel.wrap(random_module("gpt2", 700, seed=1), metaspace("always"), prefix_ids=(1,))
-    whole = [
-        lm.tokenizer.decode([*lm.encode(opening)[1:], *row], skip_special_tokens=True)
-        for i, opening in enumerate(OPENINGS[:3])
-        for row in sample_tokens(lm, 4, 4, seed=500 + i, top_k=5, opening=opening).tolist()
-    ]
-    prefixes = sample_prefixes(lm, {5: 3}, seed=0)
-    assert set(prefixes) <= {" ".join(text.split()).rstrip(" .") for text in whole}
-    assert any(prefix.startswith(f"{opening} ") for prefix, opening in zip(prefixes, OPENINGS, strict=False))
-
-
 
 
 def test_text_corpora(lm: LanguageModel, tmp_path: Path) -> None:
