@@ -178,7 +178,8 @@ def values_of(probe: Probe, order: list[Linear], output: Linear) -> Values:
     """What the output projection `output` reads at one token; `order`: the maps of the block as they run.
 
     Several maps may have a gradient there: the values, and a gate that they are multiplied with. The values are those
-    that the input of the output projection is proportional to (Euler: gradient times value is that input again).
+    that the input of the output projection is proportional to: twice the values are twice that input, without rounding
+    in every float type.
     """
     outputs: dict[str, torch.Tensor] = {}
     inputs: dict[str, torch.Tensor] = {}
@@ -190,6 +191,18 @@ def values_of(probe: Probe, order: list[Linear], output: Linear) -> Values:
             return None
         outputs[path] = out.detach().requires_grad_()
         return outputs[path]
+
+    def proportional(linear: Linear) -> bool:
+        def double(path: str, args: tuple, out: torch.Tensor) -> torch.Tensor | None:
+            if path == output.path:
+                inputs[path] = args[0]
+                return None
+            return 2 * out
+
+        with torch.no_grad(), watched({path: modules[path] for path in (linear.path, output.path)}, double):
+            probe.forward(tokens(probe.model, [1]))
+        twice = 2 * mixed.detach().float()
+        return float((inputs[output.path].float() - twice).norm()) < 1e-3 * float(twice.norm())
 
     modules = {o.path: probe.block.get_submodule(o.path) for o in [*earlier, output]}
     with torch.enable_grad(), watched(modules, note):
@@ -206,9 +219,7 @@ def values_of(probe: Probe, order: list[Linear], output: Linear) -> Values:
     read = [linear for linear in reversed(sizes) if float(sizes[linear].max()) > 0]
     if not read:
         return Values(with_queries=with_queries)
-    whole = float((weights * mixed).detach().sum())
-    parts = {linear: float((by_map[linear] * outputs[linear.path]).detach().sum()) for linear in read}
-    value = next((linear for linear in read if abs(parts[linear] - whole) < 1e-3 * abs(whole)), read[0])
+    value = next(filter(proportional, read), read[0])
     rows = tuple(int(i) for i in torch.nonzero(sizes[value] > 1e-4 * sizes[value].max()).flatten())
     return Values(value, None if len(rows) == value.d_out else rows, with_queries)
 

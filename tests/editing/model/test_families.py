@@ -24,9 +24,11 @@ from tests.editing.families import (
     FAMILIES,
     HYBRIDS,
     LAYERS,
+    LLAMA,
     REFUSED,
     SOME,
     WIDTH,
+    any_module,
     expected_rows,
     random_module,
     refused_module,
@@ -247,6 +249,14 @@ def test_the_model_is_whole_again_after_a_failing_splice() -> None:
         with pytest.raises(KeyboardInterrupt):
             splice.run((torch.tensor([0]), torch.tensor([1])), [(lm.sites()[3].path, fail)])
         assert torch.equal(lm.module(input_ids=ids).logits, before)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("family", ["afmoe", "laguna"])
+def test_a_gate_behind_the_values_is_not_taken_for_them(family: str, dtype: torch.dtype) -> None:
+    """In 16 bits rounding hid which of the two the attention's output is proportional to."""
+    layout = find_layout(any_module(family).to(dtype))
+    assert [s.path for s in layout.sites["value"]] == [LLAMA.value.format(i) for i in range(LAYERS)]
 
 
 def test_sites_are_frozen() -> None:
