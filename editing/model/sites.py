@@ -6,8 +6,9 @@ and the MLP's down-projection. A few tiny forward passes tell which they are, an
 1. Two tokens, hooks on every linear map: which run, in which order, and which write `d_model` numbers.
 2. The first token is changed: the first map whose input at the second token changes sits after the attention has mixed
    positions, so it is the attention's output projection. The last other map writing `d_model` is the MLP's
-   down-projection.
-   An MLP whose down-projection is exactly zero in every block does not count: the model is attention-only.
+   down-projection; where several modules have such a map (Gemma 4 projects the embedding of each layer behind its
+   MLP), it is the one that reads most numbers. An MLP whose down-projection is exactly zero in every block does not
+   count: the model is attention-only.
 3. One token: its attention weight is 1 whatever query and key are, so only value rows of the maps before the output
    projection have a gradient, and what is read is proportional to them. This finds `v_proj` as well as the value third
    of a fused or interleaved QKV map, and no gate.
@@ -22,7 +23,7 @@ runs for every token, is its "mlp". Where some blocks have no such map, the kind
 the tokens that are sent to it, so that it is a site only where it is chosen (editing/model/experts.py).
 
 Models without any attention, encoder-decoders and encoder-only models are refused with `NoSite`, and so are those whose
-first position is not 0 and those whose attention keeps more than keys and values.
+first position is not 0, those whose attention keeps more than keys and values, and those whose blocks share them.
 """
 
 from __future__ import annotations
@@ -163,6 +164,8 @@ def find_layout(model: nn.Module) -> Layout:
     keep = _keep_keys(model, blocks)
     if not any(keep):
         raise NoSite(f"{name}: no block keeps keys and values: a state space, or attention without a cache")
+    if not all(keep) and "shared_kv_states" in signature(type(blocks[0]).forward).parameters:
+        raise NoSite(f"{name}: some blocks read the keys and values of others; take a model that shares none")
     builds = [*zip(map(_build, blocks), keep, strict=True)]
     parts: dict[tuple[_Build, bool], _Found] = {}
     for (build, keeps), block in zip(builds, blocks, strict=True):
@@ -253,8 +256,9 @@ def _find(
     values = {o.path: values_of(probe, order, o) for o in outputs} if keeps else {}
     mixer = next((o for o in outputs if wide and keeps and values[o.path].with_queries), outputs[0])
     value = values.get(mixer.path, Values())
-    later = order[order.index(mixer) + 1 :]
-    mlp = next((o for o in reversed(later) if o.d_out == d_model), None)
+    later = [o for o in order[order.index(mixer) + 1 :] if o.d_out == d_model]
+    last = {o.path.rpartition(".")[0]: o for o in later}  # of each module
+    mlp = max(reversed(last.values()), key=lambda o: o.d_in, default=None)
     norms = norms_behind(probe, [linear.path for linear in (mlp, mixer) if linear], tokens(probe.model, [1, 3]))
     return _Found(mixer, mlp, value.linear, value.rows, norms)
 

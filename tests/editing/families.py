@@ -149,6 +149,12 @@ EXPERTS: dict[str, Family] = {
     ),
 }
 
+# An embedding of each layer joins the stream behind its MLP.
+LAYERED = {
+    "hidden_size_per_layer_input": 8, "vocab_size_per_layer_input": 420, "global_head_dim": HEAD, "sliding_window": 5,
+    "layer_types": ["sliding_attention", "full_attention"] * 2, "num_kv_shared_layers": 0,
+}  # fmt: skip
+
 # Dense families that are built like others above: their sites are checked, the engine is tested on those.
 ALIKE: dict[str, Family] = {
     name: LLAMA
@@ -165,6 +171,7 @@ ALIKE: dict[str, Family] = {
     )
 } | {
     "xglm": Family("model.layers.{}.fc2", LLAMA.value),
+    "gemma4_text": Family(LLAMA.mlp, LLAMA.value, config=LAYERED),
     "biogpt": Family("biogpt.layers.{}.fc2", "biogpt.layers.{}.self_attn.v_proj"),
 }
 
@@ -244,6 +251,7 @@ REFUSED: dict[str, Refused] = {
     "openai-gpt": Refused("a block returns a list"),
     "nemotron_h": Refused("no attention output projection"),
     "recurrent_gemma": Refused("no cache"),
+    "gemma4_text": Refused("values of others", config=LAYERED | {"num_hidden_layers": 4, "num_kv_shared_layers": 2}),
     "roberta": Refused("first token does not stand at position 0", config={"is_decoder": True}),
     "xlm-roberta": Refused("first token does not stand at position 0", config={"is_decoder": True}),
     "deepseek_v32": Refused("keeps keys of an indexer", config=SPARSE),
@@ -276,7 +284,15 @@ def _sizes(known: Any, vocabulary: int) -> dict[str, Any]:
         "vocab_size": vocabulary, "max_position_embeddings": 128, "n_positions": 128,
         "pad_token_id": 0, "bos_token_id": 0, "eos_token_id": 0,
     }  # fmt: skip
-    return {k: v for k, v in shared.items() if hasattr(known, k)}
+    return {k: v for k, v in shared.items() if _has(known, k)}
+
+
+def _has(known: Any, name: str) -> bool:
+    """Whether the configuration has this setting; one that may differ between layers is refused when it is read."""
+    try:
+        return hasattr(known, name)
+    except RuntimeError:
+        return True
 
 
 def random_module(family: str, vocabulary: int = 99, seed: int = 0, spread: float = 0.2, **settings: Any) -> Any:
@@ -284,7 +300,7 @@ def random_module(family: str, vocabulary: int = 99, seed: int = 0, spread: floa
     config = CONFIG_MAPPING[family]
     known = config()
     arguments = _sizes(known, vocabulary)
-    if hasattr(known, "initializer_range"):
+    if _has(known, "initializer_range"):
         arguments["initializer_range"] = spread
     if family == "falcon":
         arguments.pop("head_dim", None)
@@ -318,7 +334,7 @@ def any_module(family: str) -> Any:
     """
     try:
         known = CONFIG_MAPPING[family]()
-        sizes = _sizes(known, 99) | {k: v for k, v in SMALL.items() if hasattr(known, k)}
+        sizes = _sizes(known, 99) | {k: v for k, v in SMALL.items() if _has(known, k)}
         if "kv_lora_rank" in sizes:  # there the width of a head follows from its parts
             sizes.pop("head_dim", None)
         config = CONFIG_MAPPING[family](**sizes)
@@ -343,7 +359,7 @@ def refused_module(family: str) -> Any:
     }  # fmt: skip
     row, config = REFUSED[family], CONFIG_MAPPING[family]
     known = config()
-    arguments = {key: value for key, value in shared.items() if hasattr(known, key)}
+    arguments = {key: value for key, value in shared.items() if _has(known, key)}
     return row.loader.from_config(config(**arguments | row.config)).eval()
 
 

@@ -62,7 +62,7 @@ def test_sites_are_the_expected_modules(family: str) -> None:
                 assert site.d_out == WIDTH and site.rows is None
 
 
-@pytest.mark.parametrize("family", fast_are(("mixtral", "glm4_moe", "biogpt"), EXPERTS | ALIKE))
+@pytest.mark.parametrize("family", fast_are(("mixtral", "glm4_moe", "biogpt", "gemma4_text"), EXPERTS | ALIKE))
 def test_sites_of_other_families_and_a_spliced_edit_of_their_attention(family: str) -> None:
     lm, row = wrapped(family), (EXPERTS | ALIKE)[family]
     assert [s.path for s in lm.sites("value")] == [row.value.format(i) for i in range(LAYERS)]
