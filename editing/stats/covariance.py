@@ -21,7 +21,8 @@ class Covariance:
     Attributes:
         matrix: (d_in, d_in) float32, uncentred.
         tokens: number of keys; of a routed expert, those of the tokens that are sent to it.
-        error: its standard error over texts, in Frobenius norm, relative to |C|; NaN of one text.
+        error: its standard error over texts, in Frobenius norm, relative to |C|; NaN of one text, or where
+            every key is 0.
     """
 
     matrix: torch.Tensor
@@ -81,7 +82,8 @@ class Products:
         matrix = self.total / max(tokens, 1)
         norm, both = float(matrix.norm()), float(torch.dot(self.weighted.flatten(), matrix.flatten()))
         left = self.squares - 2 * both + sum(n * n for n in self.lengths) * norm**2
-        error = (max(left, 0.0) * texts / (texts - 1)) ** 0.5 / tokens / norm if texts > 1 else float("nan")
+        known = texts > 1 and norm > 0
+        error = (max(left, 0.0) * texts / (texts - 1)) ** 0.5 / tokens / norm if known else float("nan")
         return Covariance(matrix.float().cpu(), tokens, error)
 
 

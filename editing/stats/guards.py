@@ -16,28 +16,38 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from editing.errors import BadData, BadRequest
+from editing.errors import BadData, BadModel, BadRequest
 from editing.model import EXPERT, Site
 from editing.stats.covariance import Covariance
 
 LEAST_TOKENS = 1.0  # per dimension of the key; fewer are refused where C is inverted
 FEW_TOKENS = 4.0  # fewer are warned about: norms are 1.3 (ROME) to 2 (MEMIT) times those of a full corpus there
-LARGE_ERROR = 0.3  # relative error of C, by the distance of its halves
+LARGE_ERROR = 0.3  # relative standard error of C over texts
 LEAST_COSINE = 1e-4  # of a key and the direction its change is read along: the change is 1/cosine of the smallest one
 SMALL_COSINE = 0.05
 LARGE_NORM = 2.0  # of a change, relative to the weights it changes; the edits measured stay below 1
+
+
+def refuse_infinite(name: str, path: str, covariance: Covariance) -> None:
+    """Refuse keys that are no finite numbers, as those of a model that overflows float16.
+
+    Raises:
+        BadModel: C at `path` of the model called `name` holds a NaN or an infinity.
+    """
+    if not bool(covariance.matrix.isfinite().all()):
+        raise BadModel(f"{name}: keys at {path} are not finite numbers; load the model in float32 or bfloat16")
 
 
 def refuse_few_tokens(site: Site, covariance: Covariance, corpus: str) -> None:
     """Refuse a covariance that cannot have full rank. The identity, which is read from no tokens, passes.
 
     Raises:
-        BadData: fewer than LEAST_TOKENS per dimension, or every key is zero.
+        BadData: fewer than LEAST_TOKENS per dimension, or every key is 0.
     """
     width = len(covariance.matrix)
+    if covariance.tokens and not bool(covariance.matrix.any()):
+        raise BadData(f"corpus {corpus}: every key at {site.path} is 0; take another layer or site")
     if corpus == "identity" or covariance.tokens >= LEAST_TOKENS * width:
-        if not covariance.matrix.diagonal().any():
-            raise BadData(f"corpus {corpus}: {site.path} reads only zeros there; take another depth or site")
         return
     if site.kind == EXPERT:
         raise BadData(

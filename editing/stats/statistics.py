@@ -24,7 +24,7 @@ from editing.seeds import check_seed
 from editing.stats.corpus import check_corpus
 from editing.stats.covariance import Covariance, covariances
 from editing.stats.error_corpus import LIMIT, ROUND, covariances_to_error, parse_error
-from editing.stats.guards import covariance_warnings, refuse_few_tokens
+from editing.stats.guards import covariance_warnings, refuse_few_tokens, refuse_infinite
 from editing.stats.hub_corpus import HubCorpus
 from editing.stats.sampling import sample_prefixes, sample_tokens
 from editing.stats.text_corpus import read_texts
@@ -175,6 +175,7 @@ class ModelStatistics:
                 rounds = LIMIT // (ROUND * self._length)
                 results = covariances_to_error(source, group, error, rounds, self._round)
             for path, value in results.items():
+                refuse_infinite(self.lm.name, path, value)
                 metadata = {"tokens": str(value.tokens), "error": repr(value.error), "corpus": self.corpus}
                 with atomic_file(folder / f"{path}.safetensors") as temporary:
                     tensor_files.save_file({"covariance": value.matrix}, temporary, metadata=metadata)
@@ -206,7 +207,8 @@ class ModelStatistics:
         is made and kept where the model runs.
 
         Raises:
-            BadData: the corpus has fewer tokens than C has dimensions.
+            BadData: the corpus has fewer tokens than C has dimensions, or every key is 0.
+            BadModel: keys are no finite numbers.
         """
         if site.path not in self._factors:
             refuse_few_tokens(site, self.covariance(site), self.corpus)

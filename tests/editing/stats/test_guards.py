@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from editing.errors import BadData, BadRequest
-from editing.model import EXPERT, Site
+from editing.errors import BadData, BadModel, BadRequest
+from editing.model import EXPERT, LanguageModel, Site
 from editing.stats.covariance import Covariance
 from editing.stats.guards import (
     FEW_TOKENS,
@@ -24,6 +24,7 @@ from editing.stats.guards import (
 )
 from editing.stats.statistics import ModelStatistics
 from tests.benchmarks.tiny import tiny_model
+from tests.editing.families import random_module, tokenizer
 
 TEXT = "The capital of France is Paris.\nBrie comes from France.\n"
 
@@ -40,12 +41,6 @@ def test_a_corpus_smaller_than_the_keys_is_refused() -> None:
     refuse_few_tokens(site, covariance(0), "identity")
     with pytest.raises(BadData, match=r"corpus text:x: 0 of its tokens are sent to a.b, whose keys have 8 dimensions"):
         refuse_few_tokens(replace(site, kind=EXPERT), covariance(0), "text:x")
-
-
-def test_keys_that_are_all_zero_are_refused() -> None:
-    site = Site("mlp", 0, "a.b", 8, 8, None, False)
-    with pytest.raises(BadData, match=r"corpus text:x: a.b reads only zeros there; take another depth or site"):
-        refuse_few_tokens(site, replace(covariance(8), matrix=torch.zeros(8, 8)), "text:x")
 
 
 @pytest.mark.parametrize("width", [8, 64])
@@ -89,3 +84,31 @@ def test_sixteen_tokens_are_refused_where_the_covariance_is_inverted(tmp_path: P
     long = ModelStatistics(lm, tmp_path / "cache", "identity")
     long.solve(site, torch.ones(site.d_in, 1))
     assert long.warnings() == []
+
+
+def test_keys_that_overflow_are_refused_and_not_kept(tmp_path: Path) -> None:
+    """Their covariance was kept on disk as NaN, and its factorisation ended in an error of torch."""
+    module = random_module("gpt2", len(tokenizer()), n_positions=40, max_position_embeddings=40)
+    with torch.no_grad():
+        module.transformer.h[1].mlp.c_fc.weight.mul_(1e6)
+    lm = LanguageModel.wrap(module.half(), tokenizer(), name="overflowing")
+    statistics, site = ModelStatistics(lm, tmp_path, "samples:300"), lm.sites()[1]
+    for use in (lambda: statistics.prepare([site]), lambda: statistics.solve(site, torch.ones(site.d_in, 1))):
+        with pytest.raises(
+            BadModel, match=f"overflowing: keys at {site.path} are not finite numbers; load the model in"
+        ):
+            use()
+    assert not list(tmp_path.rglob(f"{site.path}*"))
+
+
+def test_a_site_whose_keys_are_all_zero_is_refused(tmp_path: Path) -> None:
+    """The activations of a dead MLP: a division by zero before."""
+    module = random_module("opt", len(tokenizer()), max_position_embeddings=40)
+    with torch.no_grad():
+        module.model.decoder.layers[1].fc1.bias.fill_(-1e4)
+    lm = LanguageModel.wrap(module, tokenizer())
+    statistics, site = ModelStatistics(lm, tmp_path, "samples:300"), lm.sites()[1]
+    statistics.prepare(lm.sites()[:2])
+    for use in (lambda: statistics.solve(site, torch.ones(site.d_in, 1)), lambda: statistics.spectrum(site)):
+        with pytest.raises(BadData, match=f"every key at {site.path} is 0; take another layer or site"):
+            use()
