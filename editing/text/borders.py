@@ -47,12 +47,12 @@ PARTICLES = (
 _ARABIC_ARTICLE = regex.compile(r"(?:^|\s)[وفبك]?(?:ال|لل)$")
 
 MARKS = "\u200e\u200f\u061c\u2066\u2067\u2068\u2069"  # of the direction of writing; they are not seen
-ATTACHED = "_\\/#@¿¡\u200b\u200c\u200d\u2060"  # what follows these is written onto them
+ATTACHED = "_\\/@¿¡\u200b\u200c\u200d\u2060"  # what follows these is written onto them
 APOSTROPHES = "'\u2019\u02bc\uff07"
 # Closing quote -> the openings that it may close. Languages use the same signs the other way round.
 CLOSES = {"”": "“„”", "“": "„", "’": "‘‚", "‘": "‚", "»": "«", "«": "»", "›": "‹", "‹": "›"}
 _INITIAL_APOSTROPHE = regex.compile(r"(?:^|[\s(\[{])'(?=\w)")
-_SUFFIX = regex.compile(r"['\u2019](?:s|t|re|ve|ll|d|m)\b|[,.;:!?%…)\]}»”](?!\w)", regex.IGNORECASE)
+_SUFFIX = regex.compile(r"['\u2019](?:s|t|re|ve|ll|d|m)\b(?!-)|[,.;:!?%…)\]}»”](?!\w)", regex.IGNORECASE)
 
 
 def join(prompt: str, answer: str) -> str:
@@ -107,7 +107,11 @@ def attaches(prompt: str) -> bool:
         return not spaced or last in "-\u2010\u2011"
     if category == "Sc":  # "$" before its number; "5 €" is followed by another word
         return not prompt[:-1].rstrip()[-1:].isdigit()
-    if last in "=+<&~^|*\u2212":
+    if last == "#":  # "#5" is a number, "C#" a name
+        return spaced
+    if last == "+":  # of a sum, not of a name such as "C++"
+        return before.isdigit()
+    if last in "=<&~^|*\u2212":
         return not spaced or last in "*\u2212"
     return bool(_ARABIC_ARTICLE.search(prompt))
 

@@ -45,6 +45,8 @@ ATTACHED = [
     ("Italy", "'s"),
     ("¿", "Qué"),
     ("snake_", "case"),
+    ("It is number #", "5"),
+    ("3+", "4"),
     ("The year 1914–", "18"),
 ]
 SPACED = [
@@ -67,6 +69,10 @@ SPACED = [
     ("Paris –", "city"),
     ("An empty dict is written", "{}"),
     ("It is below", ".5"),
+    ("Who developed C#", "Microsoft"),
+    ("Who wrote C++", "Stroustrup"),
+    ("Who owns Disney+", "Disney"),
+    ("De hoofdstad is", "'s-Hertogenbosch"),
 ]
 
 
