@@ -92,12 +92,20 @@ class ModelStatistics:
         """Check that these are statistics of `lm`: those of another model of its shape would fit without an error.
 
         Raises:
-            BadRequest: they are of other weights.
+            BadRequest: they are of other weights, or of the same ones behind another tokenizer, configuration or first
+                token.
         """
-        if self.lm is not lm and self.lm.weight_hash != lm.weight_hash:
+        if self.lm is lm:
+            return
+        if self.lm.weight_hash != lm.weight_hash:
             raise BadRequest(
                 f"statistics of {self.lm.name} (weights {self.lm.weight_hash[:12]}), but the model is {lm.name} "
                 f"({lm.weight_hash[:12]}); make them with Statistics(lm) of that model"
+            )
+        if (self.lm.reading_hash, self.lm.prefix_ids) != (lm.reading_hash, lm.prefix_ids):
+            raise BadRequest(
+                f"statistics of {self.lm.name}, but {lm.name}, of the same weights, has another tokenizer, "
+                "configuration or first token; make them with Statistics(lm) of that model"
             )
 
     def prefixes(self, counts: dict[int, int]) -> tuple[str, ...]:

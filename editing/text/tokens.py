@@ -60,7 +60,7 @@ def tokenise(lm: LanguageModel, template: str, subject: str, lookup: str, target
     """`before` + `template` with `subject` in its slot + `target`, and the lookup position.
 
     Raises:
-        BadRequest: the subject is not in the prompt, or no token of it is left.
+        BadRequest: the subject is not in the prompt, or no token of it or of the target is left.
     """
     around = parts(template)
     text = before + fill(template, subject)
@@ -69,6 +69,8 @@ def tokenise(lm: LanguageModel, template: str, subject: str, lookup: str, target
     encoding = lm.tokenizer(whole, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
     ids, offsets = list(encoding["input_ids"]), encoding["offset_mapping"]
     start = _answer_start(offsets, len(head)) if target else len(ids)
+    if target and start == len(ids):
+        raise BadRequest(f"target {target!r:.80} has no tokens for this model; write a text that its tokenizer keeps")
     if lookup == "last":
         position = start - 1
     else:

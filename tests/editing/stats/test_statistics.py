@@ -191,6 +191,18 @@ def test_statistics_are_of_this_tokenizer_and_configuration(lm: LanguageModel, t
     assert torch.equal(same.covariance(site).matrix, before) and len(list(tmp_path.glob("statistics/*"))) == 3
 
 
+def test_statistics_of_another_reading_of_the_same_weights_are_refused(lm: LanguageModel, tmp_path: Path) -> None:
+    statistics = ModelStatistics(lm, tmp_path, "identity")
+    statistics.refuse_other(LanguageModel.wrap(lm.module, copy.deepcopy(lm.tokenizer), prefix_ids=lm.prefix_ids))
+    lower = copy.deepcopy(lm.tokenizer)
+    lower.backend_tokenizer.normalizer = normalizers.Lowercase()
+    for tokenizer, prefix_ids in ((lower, lm.prefix_ids), (lm.tokenizer, (5,))):
+        with pytest.raises(
+            BadRequest, match="of the same weights, has another tokenizer, configuration or first token"
+        ):
+            statistics.refuse_other(LanguageModel.wrap(lm.module, tokenizer, prefix_ids=prefix_ids))
+
+
 def test_prefixes(lm: LanguageModel, tmp_path: Path) -> None:
     statistics = ModelStatistics(lm, tmp_path)
     result = statistics.prefixes({5: 4, 10: 3})

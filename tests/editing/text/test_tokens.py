@@ -134,6 +134,14 @@ def test_a_subject_that_vanishes_is_refused() -> None:
         tokenise(lm, "", "", "last")
 
 
+def test_a_target_that_vanishes_is_refused() -> None:
+    """It took the prompt's last token with it: the key was read at the token before."""
+    tokenizer = words()
+    tokenizer.backend_tokenizer.normalizer = normalizers.BertNormalizer()
+    with pytest.raises(BadRequest, match="has no tokens for this model"):
+        tokenise(wrap(tokenizer), "The capital of {} is", "France", "subject_last", "\u200b")
+
+
 def test_prefix_is_the_tokenizers_own_or_the_separator() -> None:
     assert wrap(byte_level()).prefix_ids == (0,)
     bos = words()
