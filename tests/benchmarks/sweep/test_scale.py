@@ -26,7 +26,7 @@ from benchmarks.sweep.shards import Shard
 from benchmarks.watch import Watch
 from editing.errors import BadModel
 from editing.files import canonical, digest
-from editing.model.language_model import weight_versions
+from editing.model.weights import weight_versions
 from tests.benchmarks.sweep.test_runner import grid_run
 from tests.benchmarks.sweep.test_runner import plan_of as grid_plan
 from tests.benchmarks.sweep.test_search import plan_of
