@@ -21,7 +21,7 @@ from editing.errors import BadRequest
 from editing.files import canonical, digest
 from editing.methods import is_easyedit, method_names, takers
 from editing.seeds import check_seed
-from editing.stats import CORPUS, check_corpus
+from editing.stats import CORPUS, check_corpus, corpus_hash
 from editing.text import EditRequest
 from valley.rows import ON_REQUEST
 
@@ -270,7 +270,7 @@ class Plan:
             stated = canonical({key: getattr(self, key) for key in (*keys, *self._stated())})
             # A sample and the head of one file are two tests; other data sets may be added later.
             heads = [name for name in self.datasets if "head" in name.partition("#")[2]]
-            return json.loads(stated) | self._fixed_concepts() | ({"heads": heads} if heads else {})
+            return json.loads(stated) | self._contents() | ({"heads": heads} if heads else {})
         whole = json.loads(canonical(asdict(self)))
         left_out = (
             "title",
@@ -288,15 +288,17 @@ class Plan:
         )
         open_still = {*LATER} - {*self._stated()}
         fixed = {key: value for key, value in whole.items() if key not in left_out and key not in open_still}
-        return fixed | self._fixed_concepts()
+        return fixed | self._contents()
 
     def _stated(self) -> list[str]:
         """Of the keys that came later than the first runs, those that this plan states: the others stay out of its
         hash, and so does the rule that was the only one."""
         return [key for key in LATER if getattr(self, key) not in (None, FIRST_RULE)]
 
-    def _fixed_concepts(self) -> dict:
-        return {"concepts": content_hash(self.concepts)} if self.concepts else {}
+    def _contents(self) -> dict:
+        """Hashes of the files that the plan names: they may change under one name."""
+        hashes = {"concepts": content_hash(self.concepts) if self.concepts else "", "texts": corpus_hash(self.corpus)}
+        return {key: value for key, value in hashes.items() if value}
 
     @property
     def hash(self) -> str:

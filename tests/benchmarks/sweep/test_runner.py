@@ -103,6 +103,19 @@ def test_a_folder_can_be_widened_but_not_mixed(tiny: World, tmp_path: Path) -> N
         run(tiny, tmp_path, ladder=one, limit=3, **QUICK)
 
 
+def test_a_text_that_changed_under_its_name_is_another_corpus(tiny: World, tmp_path: Path) -> None:
+    """Cells of both texts stood in one run."""
+    text = tmp_path / "text.txt"
+    text.write_text("The capital of France is Paris.\n" * 40)
+    options = {"limit": 1, "ladder": tiny.write_ladder("single", two=tiny.model), **QUICK, "corpus": f"text:{text}"}
+    out = tmp_path / "run"
+    assert run(tiny, out, **options).ran
+    assert not run(tiny, out, **options).ran
+    text.write_text("Brie comes from France.\n" * 40)
+    with pytest.raises(BadData, match=r"holds another run .texts '.*', not '"):
+        run(tiny, out, **options)
+
+
 def test_memory_is_planned_aloud_before_a_rung_and_not_where_nothing_is_left(
     tiny: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
