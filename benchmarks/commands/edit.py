@@ -168,7 +168,8 @@ def edit(
 @option("--seed", help="Random seed of cases and statistics.")
 @option("--device")
 @printed
-def sequence(model, methods, edits, batch, dataset, fast, settings, out, seed, device, as_json, csv) -> None:
+@click.pass_context
+def sequence(ctx, model, methods, edits, batch, dataset, fast, settings, out, seed, device, as_json, csv) -> None:
     """Make many edits of one model in sequence, and measure what still holds.
 
     After 1, 3, 10, 32... edits it measures how many of the edits still hold, whether unedited facts stay, and how far
@@ -182,7 +183,7 @@ def sequence(model, methods, edits, batch, dataset, fast, settings, out, seed, d
 
     from benchmarks.live import run_sequences
 
-    written = run_sequences(
+    written, failed = run_sequences(
         model,
         methods,
         edits,
@@ -196,6 +197,7 @@ def sequence(model, methods, edits, batch, dataset, fast, settings, out, seed, d
     )
     table = pd.read_csv(written[0])
     emit(table, lambda: "\n".join(f"wrote {path}" for path in written), as_json, csv)
+    ctx.exit(FAILED if failed else 0)
 
 
 @command()

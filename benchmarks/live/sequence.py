@@ -199,10 +199,13 @@ def run_sequences(
     device: str | None = None,
     seed: int = 0,
     say: Callable[[str], None] = lambda line: None,
-) -> list[Path]:
+) -> tuple[list[Path], list[str]]:
     """One sequence per method on one model, the same edits in the same order; a tenth of the subjects is never edited.
 
     A method that fails is reported in its line and left out; the others go on.
+
+    Returns:
+        The files written, and the methods that failed.
 
     Raises:
         UserError: no such model, method or data set; fewer edits there than requested; a folder with sequences of
@@ -223,6 +226,7 @@ def run_sequences(
     facts = cases_digest([*edited, *untouched])
     title = f"{edits} edits one after another, {reference}"
     paths: list[Path] = []
+    failed: list[str] = []
     for name in methods:
         values = make_method(name, **taken_by(name, settings or {})).settings()
         key = digest(
@@ -239,6 +243,7 @@ def run_sequences(
                 )
             except UserError as error:
                 say(f"{name}: failed: {error}")
+                failed.append(name)
                 continue
         result.about.update(
             {
@@ -259,7 +264,7 @@ def run_sequences(
         say(f"{name}: {_line(result, edits)}")
     if not paths:
         raise BadRequest("every method failed; see the lines above")
-    return paths
+    return paths, failed
 
 
 def _edited_and_untouched(dataset: str, edits: int, seed: int) -> tuple[list[Case], list[Case]]:
