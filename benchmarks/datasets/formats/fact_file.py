@@ -29,6 +29,7 @@ from benchmarks.datasets.reading.fields import (
     objects,
     optional_text,
     prior,
+    repeated,
     slotted,
     text_at,
     texts_at,
@@ -44,7 +45,8 @@ DESCRIPTION = "your own facts: fact_file:PATH, JSON or JSONL records with prompt
 M = 20
 POOL = 1000
 TEXTS = ("prompt", "subject", "target", "old", "lang")
-LISTS = ("paraphrases", "candidates", "neighbours", "same_subject", "cross_lingual")
+QUESTIONS = ("cross_lingual", "neighbours", "same_subject")  # lists of objects
+LISTS = ("paraphrases", "candidates", *QUESTIONS)
 
 
 @dataclass(frozen=True)
@@ -77,15 +79,19 @@ class Fact:
     def answers(self) -> Iterator[tuple[str, str]]:
         """(language, answer) of everything that the record answers, in the order written."""
         yield from ((self.lang, self.target), (self.lang, self.old))
-        for other in (one for key in ("cross_lingual", "neighbours", "same_subject") for one in self.others[key]):
+        for other in (one for key in QUESTIONS for one in self.others[key]):
             yield other.lang, other.answer
             yield other.lang, other.old
 
 
 def recognises(record: Record) -> bool:
-    """Whether the record is of this form: it has the needed keys and no others than these, and lists are lists."""
-    named = {"prompt", "subject", "target"} <= set(record) <= {*TEXTS, *LISTS} and not isinstance(record, Row)
-    return named and all(isinstance(record[key], list) for key in LISTS if key in record)
+    """Whether the record is of this form: it has the needed keys, lists are lists, and there are no other keys or there
+    is a list of objects that only this form has."""
+    if isinstance(record, Row) or not {"prompt", "subject", "target"} <= set(record):
+        return False
+    questions = [part for key in QUESTIONS if isinstance(record.get(key), list) for part in record[key]]
+    known = any(isinstance(part, dict) for part in questions) or set(record) <= {*TEXTS, *LISTS}
+    return known and all(isinstance(record[key], list) for key in LISTS if key in record)
 
 
 def read(file: DataFile, seed: int = 0, limit: int | None = None) -> CaseSet:
@@ -102,7 +108,11 @@ def read(file: DataFile, seed: int = 0, limit: int | None = None) -> CaseSet:
     unasked: Counter[str] = Counter({"without their text or an answer": sum(fact.unasked for fact in facts)})
 
     def case(fact: Fact) -> Case:
-        return _case(Place(str(file.path), fact.record), fact, by_lang, seed)
+        made = _case(Place(str(file.path), fact.record), fact, by_lang, seed)
+        edited = fill(fact.prompt, fact.subject)
+        reasons = [repeated(probe.kind, probe.prompt, edited) for probe in made.probes]
+        unasked.update(filter(None, reasons))
+        return replace(made, probes=tuple(probe for probe, why in zip(made.probes, reasons, strict=True) if not why))
 
     case_set = choose(file, facts, case, bad, len(file.records), seed, limit, (), unasked)
     return replace(case_set, readings=tuple(readings_of(facts)))
@@ -118,7 +128,7 @@ def _fact(place: Place, record: Record) -> Fact:
     count = len(mentions(fill(prompt, subject), subject))
     named, lang = bool(lang), lang or language_of_text(fill(prompt, ""))
     others, unasked = {}, 0
-    for key in ("cross_lingual", "neighbours", "same_subject"):
+    for key in QUESTIONS:
         answer_key, other_lang = (
             ("target", "fr" if lang == "en" else "en") if key == "cross_lingual" else ("answer", lang)
         )

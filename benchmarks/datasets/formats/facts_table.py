@@ -30,7 +30,6 @@ from benchmarks.datasets.reading.drafts import Draft, Question, ask, ask_templat
 from benchmarks.datasets.reading.fields import BETWEEN, check_slots, fold, look, named_language, prior, text, texts
 from benchmarks.datasets.reading.records import Place, Record
 from benchmarks.datasets.reading.sources import DataFile
-from benchmarks.datasets.reading.values import Row
 from editing.text import fill
 
 DESCRIPTION = "your own facts as a table of ten columns (facts_table:PATH), CSV, TSV or JSONL"
@@ -38,6 +37,7 @@ COLUMNS = ("id", "lang", "relation", "subject", "prompt", "target", "old", "alia
 ONE = COLUMNS[:7]  # one text each
 NEEDED = ("subject", "prompt", "target")
 OWN = ("old", "aliases", "neighbours")
+EASYEDIT = ("locality", "portability", "rephrase")  # how keys of that form begin
 NEIGHBOURS = 4
 ARROW = "=>"
 
@@ -45,9 +45,10 @@ ARROW = "=>"
 def recognises(record: Record) -> bool:
     """Whether the record is of this form and not simply one of `fact_file`, which no row of a table is.
 
-    A row may have further columns, such as a source or pandas' index, beside one that only this form has.
+    A row of a table, or a record of JSON, may have further keys, such as a source or pandas' index, beside one of OWN.
     """
-    known = set(record) <= set(COLUMNS) or (isinstance(record, Row) and any(key in record for key in OWN))
+    own = any(key in record for key in OWN) and not any(key.startswith(EASYEDIT) for key in record)
+    known = own or set(record) <= set(COLUMNS)
     return known and set(NEEDED) <= set(record) and not fact_file.recognises(record)
 
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 from benchmarks.cases import FREE, Case, Probe
 from benchmarks.datasets.reading.case_set import CaseSet, LeftOut, readings_of, unusable
-from benchmarks.datasets.reading.fields import check_open, holds_id, is_id, located, prior, slotted
+from benchmarks.datasets.reading.fields import check_open, holds_id, is_id, located, prior, repeated, slotted
 from benchmarks.datasets.reading.frames import Frames
 from benchmarks.datasets.reading.names import fold, mentions
 from benchmarks.datasets.reading.records import Place, check_object
@@ -355,8 +355,9 @@ class _Builder:
         """The question with its candidates; None, which is counted, where it is not evaluated."""
         if q.kind in FREE:
             return Probe(q.kind, q.prompt, lang=q.lang, about=q.about)
-        if holds_id(q.prompt):
-            self.unasked["that hold an id of Wikidata in place of a name"] += 1
+        ids = "that hold an id of Wikidata in place of a name" if holds_id(q.prompt) else ""
+        if reason := repeated(q.kind, q.prompt, fill(self.draft.prompt, self.draft.subject)) or ids:
+            self.unasked[reason] += 1
             return None
         relation, prior, about = q.relation or self.draft.relation, q.prior, q.about
         if not prior and not about and q.lang == "en" and (matched := self.match(q.prompt)):
@@ -373,8 +374,7 @@ class _Builder:
             self.unasked["to which the file has no other answer to choose from"] += 1
             return None
         if old == at and q.kind not in ("neighbour", "same_subject", "neighbour_plus"):
-            same = f"{q.prompt!r:.120} is answered {q.old!r:.80} before and after"
-            self.place.refuse(same, "leave that question out")
+            self.place.refuse(f"{q.prompt!r:.120} is answered {q.old!r:.80} before and after", "leave it out")
         return Probe(q.kind, q.prompt, candidates, at, old, prior, q.lang, q.aliases, about, relation, rival)
 
     def _candidates(self, q: Question, relation: str) -> Drawn:

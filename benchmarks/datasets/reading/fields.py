@@ -253,6 +253,12 @@ def named_language(place: Place, record: Record) -> str:
         place.refuse(*str(error).split("; ", 1))
 
 
+def repeated(kind: str, prompt: str, edited: str) -> str:
+    """Why a question whose prompt is the `edited` one is not evaluated: as a paraphrase it would count the edit itself
+    as generalisation, as a neighbour it contradicts the edit. Empty for every other question."""
+    return "whose prompt is that of the edit" if kind in ("paraphrase", "neighbour") and prompt == edited else ""
+
+
 def holds_id(text: str) -> bool:
     """Whether an id of Wikidata stands somewhere in a text."""
     return "Q" in text and ID_IN_TEXT.search(text) is not None
