@@ -39,7 +39,8 @@ def request(
 
     Args:
         prompt: a text that ends right before the target, `{}` where the subject stands; or several such texts.
-        subject: fills the slot. Left out where no prompt has one (a rename: "The food made from milk curds is called").
+        subject: fills the slot. Left out where no prompt has one (a rename: "The food made from milk curds is called"),
+            or a name alone where `lookup="last"` is stated.
         target: what the edited model should say; one for all prompts, or one per prompt.
         lookup: "subject_last" (default where the prompts have a slot) or "last".
         lang: the language of the prompts, a code or a name: "fr", "French".
@@ -47,10 +48,13 @@ def request(
         contrast, keep, documents: as in `EditRequest`; one text may stand for a list of one.
 
     Raises:
-        BadRequest: as `EditRequest`.
+        BadRequest: as `EditRequest`; a subject that no prompt has a slot for, without `lookup`.
     """
     prompts, targets = _texts("prompt", prompt), _texts("target", target)
     if lookup is None:
+        if subject and prompts and not any(slot_count(text) for text in prompts):
+            why = f"subject {subject!r:.80}: no slot for it in prompt {prompts[0]!r:.120}"
+            raise BadRequest(f"{why}; write {{}} where the subject stands, or leave the subject out")
         lookup = "subject_last" if any(slot_count(text) for text in prompts) else "last"
     name = id or f"{subject or (prompts[0] if prompts else '')} -> {', '.join(targets)}"
     pairs = documents if isinstance(documents, Iterable) else (documents,)
@@ -148,9 +152,9 @@ def ask(
             Delta; a prompt longer than the model reads.
     """
     check_model(lm)
-    lists = [one if isinstance(one, str) else list(one) for one in candidates]
+    lists = [list(one) if isinstance(one, Iterable) and not isinstance(one, str) else one for one in candidates]
     texts = [prompts] if isinstance(prompts, str) else list(prompts)
-    if isinstance(prompts, str) or len(texts) != len(lists) or any(isinstance(one, str) for one in lists):
+    if isinstance(prompts, str) or len(texts) != len(lists) or not all(isinstance(one, list) for one in lists):
         raise BadRequest(f"{len(lists)} lists of candidates; give a list of prompts and one list for each of them")
     for text, choices in zip(texts, lists, strict=True):
         check_text("prompt", text)

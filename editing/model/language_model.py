@@ -286,9 +286,11 @@ class LanguageModel:
         the prompt is left to the model, which writes it with the next word.
 
         Raises:
-            BadRequest: fewer than one new token, no room for them behind the prompt, or no token to go on from.
+            BadRequest: no text, fewer than one new token, no room for them behind the prompt, or nothing to go on from.
             UserError: another thread runs the model.
         """
+        if not isinstance(prompt, str):
+            raise BadRequest(f"prompt {prompt!r:.80}: a {type(prompt).__name__}; give a text")
         if new_tokens < 1:
             raise BadRequest(f"new_tokens={new_tokens}; give at least 1")
         ids = torch.tensor([self.encode(prompt.removesuffix(" ") or prompt)], dtype=torch.long, device=self.device)

@@ -73,6 +73,9 @@ def test_a_request_is_stated_in_the_fewest_words() -> None:
     assert rename.lookup == "last" and rename.targets == ("fromage", "fromage") and rename.subject == ""
     with pytest.raises(BadRequest, match="empty target"):
         editing.Request("The capital of {} is", "France")
+    with pytest.raises(BadRequest, match=r"subject 'Spain': no slot for it.*write \{\} where"):  # it edited France
+        editing.Request("The capital of France is", "Spain", "Rome")
+    assert editing.Request("It is called", "cheese", "fromage", lookup="last").subject == "cheese"
 
 
 @pytest.mark.parametrize("prompts, candidates", [("Paris is in", [["Italy"]]), (["a", "b"], [["c"]])])
@@ -163,6 +166,8 @@ def test_the_weight_hash_is_of_the_unedited_model_whenever_it_is_taken(trained_l
         (lambda lm: editing.edit(lm, CAPITAL, method=None), "not a name"),
         (lambda lm: editing.Delta({}).save(None), "not the name of a folder"),
         (lambda lm: editing.ask(lm, ["Paris is in"], [["x " * 50_000]]), "the model reads"),
+        (lambda lm: editing.ask(lm, ["Paris is in"], [None]), "one list for each"),
+        (lambda lm: lm.generate(["Paris is in"], 1), "give a text"),
         (lambda lm: lm.generate("Paris is in", 0), "at least 1"),
         (lambda lm: lm.generate("Paris is in", lm.max_length), "the model reads"),
     ],
