@@ -11,6 +11,7 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,7 @@ class Source:
 
 
 KEYS_SHOWN = 8
+ALIKE = 0.8  # of two keys, as difflib measures it: tagret and target .83, source and subject .46
 HEAD, SPLIT, ENCODING = "head", "split=", "encoding="
 
 
@@ -81,13 +83,22 @@ class DataFile:
         lines = {
             "missing values left out": values.missing,
             "whole numbers read without their .0": values.whole,
-            "keys that nothing reads": unread(self.records, values.read),
+            "keys that nothing reads": _with_similar(unread(self.records, values.read), values.read),
         }
         return [f"{what}: {_most(counts)}" for what, counts in lines.items() if counts]
 
 
+def _with_similar(counts: Counter[str], read: set[str]) -> Counter[str]:
+    """`counts` where a key that is spelt nearly as one that is read has that one behind it: perhaps a slip."""
+    named: Counter[str] = Counter()
+    for key, count in counts.items():
+        similar = get_close_matches(key.lower(), sorted(read), 1, ALIKE)
+        named[f"{key:.40}" + "".join(f" [{other}?]" for other in similar)] += count
+    return named
+
+
 def _most(counts: Counter[str]) -> str:
-    shown = ", ".join(f"{key:.40} ({count})" for key, count in counts.most_common(KEYS_SHOWN))
+    shown = ", ".join(f"{key:.80} ({count})" for key, count in counts.most_common(KEYS_SHOWN))
     return shown + (f", and {len(counts) - KEYS_SHOWN} more" if len(counts) > KEYS_SHOWN else "")
 
 

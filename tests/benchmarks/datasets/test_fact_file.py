@@ -128,12 +128,12 @@ def test_missing_parts_and_unknown_keys_cost_no_record(tmp_path):
     assert case_set.notes == (
         "2 questions without their text or an answer are not evaluated",
         "missing values left out: old (1), same_subject (1), target (1)",
-        "keys that nothing reads: tagret (1), answer (1)",
+        "keys that nothing reads: tagret [target?] (1), answer (1)",
     )
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_faults_name_file_record_and_mend(tmp_path, name):
+def test_faults_name_file_record_and_fix(tmp_path, name):
     content, message = BAD[name]
     path = write(tmp_path, content, "facts.jsonl" if name == "bad jsonl" else "facts.json")
     with pytest.raises(BadData, match=message) as caught:
