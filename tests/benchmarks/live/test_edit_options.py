@@ -51,7 +51,7 @@ def test_a_record_that_is_too_long_is_left_out_by_name_and_the_others_are_edited
     assert note.startswith("fact:2:") and "longer than the model reads" in note and edit["restored"]
     assert len(edit["requests"]) == 1
     # a question that is too long is a row without a value
-    file.write_text(json.dumps([fact | {"paraphrases": [long["prompt"], fact["prompt"]]}]))
+    file.write_text(json.dumps([fact | {"paraphrases": [long["prompt"], "word " + fact["prompt"]]}]))
     edit = json.loads(call(*common, "--json").stdout)
     rows = [row for row in edit["probes"] if row["probe"] == "paraphrase"]
     assert sorted(row["value"] is None for row in rows) == [False, True]
