@@ -58,10 +58,12 @@ def export_peft(
         max_rank: largest rank for a dense change; None means the one that the tolerance needs.
 
     Raises:
-        BadRequest: the delta has a part without an adapter form, or a dense one that needs a higher rank.
+        BadRequest: no Delta; one with a part without an adapter form, or a dense one that needs a higher rank.
         BadModel: the delta was computed on another model, or does not fit this one.
         BadData: the folder holds other files, or cannot be written.
     """
+    if not isinstance(delta, Delta):
+        raise BadRequest(f"delta {delta!r:.80}: not a Delta; give what `edit` returned, or Delta.load(FOLDER)")
     folder = _checked_folder(Path(folder))
     lm.refuse_delta_of(delta.provenance.get("model_hash"))
     if delta.context:

@@ -71,6 +71,8 @@ class Run:
     crispness: str | Path | None = None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.folder, str | Path):
+            raise RowsError(f"{self.folder!r:.80}: {type(self.folder).__name__}, not the path of a run folder")
         if not Path(self.folder).is_dir():
             raise RowsError(f"{self.folder}: no such run folder; make one with `python cli.py bench`")
 

@@ -211,6 +211,8 @@ def test_what_has_no_adapter_form_is_refused_in_one_line(tmp_path: Path) -> None
             export_peft(Delta(wrong), lm, tmp_path / "new")
     (tmp_path / "precious.txt").write_text("mine")
     fine = Delta({f"{path}.weight": LowRank(torch.ones(32, 1), torch.ones(128, 1))})
+    with pytest.raises(BadRequest, match="delta 'x': not a Delta"):
+        export_peft("x", lm, tmp_path / "new")  # pyright: ignore[reportArgumentType]
     with pytest.raises(BadData, match="other files"):
         export_peft(fine, lm, tmp_path)
     with pytest.raises(BadData, match="is a file"):

@@ -95,6 +95,8 @@ def test_depths_that_are_unknown_are_named_as_such() -> None:
 def test_no_such_run() -> None:
     with pytest.raises(RowsError, match="no such run folder"):
         valley.Run("nothing")
+    with pytest.raises(RowsError, match="5: int, not the path of a run folder"):
+        valley.Run(5)  # pyright: ignore[reportArgumentType]
 
 
 def test_the_face_is_free_until_used_and_never_needs_torch(folder: Path) -> None:
