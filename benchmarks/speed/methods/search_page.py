@@ -73,7 +73,8 @@ def search_table(search: pd.DataFrame, rung: str) -> list[str]:
         mark = "**" if _gains(best) else ""
         lines.append(f"| {mark}`{method}`{mark} | {' | '.join(cells)} |")
     lacking = ", ".join(f"`{name}`" for name in sorted(set(SEARCH) - set(best_lines)))
-    return [*lines, "", *([f"Not searched on {rung}: {lacking}.", ""] if lacking else [])]
+    unsearched = f"Not searched on {rung}: {lacking}. Of these, only the settings in the table above were measured."
+    return [*lines, "", *([unsearched, ""] if lacking else [])]
 
 
 def _gains(best: dict[Any, Any]) -> bool:
