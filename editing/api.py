@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from editing.delta import Delta
+from editing.delta import Delta, check_delta
 from editing.errors import BadRequest
 from editing.eval import AUTO, at_dose, check_dose, replies
 from editing.lazy import torch
@@ -162,8 +162,8 @@ def ask(
             check_text("candidate", choice)
             if not choice.strip():
                 raise BadRequest(f"prompt {text!r:.80}: an empty candidate; give the text of an answer")
-    if not isinstance(delta, Delta | None):
-        raise BadRequest(f"delta {delta!r:.80}: not a Delta; give what `edit` returned, or Delta.load(FOLDER)")
+    if delta is not None:
+        check_delta(delta)
     with evaluating(lm.module):
         answers = replies(lm, texts, lists, deltas=[delta] if delta is not None else [])
     return [

@@ -31,7 +31,7 @@ from editing.cache import cache_root
 from editing.errors import BadModel
 from editing.files import atomic_folder, locked
 from editing.lazy import torch, transformers
-from editing.model import check_device
+from editing.model import find_device
 from editing.progress import progress as progress_bar
 from editing.references import CARD, quiet_transformers
 
@@ -112,18 +112,9 @@ def grow(
     with locked(place.folder(run)):
         if not all(place.has(one) for one in specs):
             place.sweep()
-            _train(place, checkpoints or bool(spec.step), progress, _device(device), every)
+            where = find_device(None if device == "auto" else device)
+            _train(place, checkpoints or bool(spec.step), progress, where, every)
     return place.folder(spec)
-
-
-def _device(name: str) -> torch.device:
-    """The torch device called `name`; "auto" is a GPU where there is one.
-
-    Raises:
-        BadModel: not a device, or one that is not here.
-    """
-    check_device(name)
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else torch.device(name)
 
 
 def is_grown(name: str, cache: Path | None = None) -> bool:

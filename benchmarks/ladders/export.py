@@ -81,7 +81,7 @@ def _refuse_foreign(folder: Path) -> None:
     Raises:
         BadData: it does.
     """
-    if folder.exists() and not (folder / CARD).is_file() and not (folder.is_dir() and not any(folder.iterdir())):
+    if folder.exists() and not (folder / CARD).is_file() and (not folder.is_dir() or any(folder.iterdir())):
         raise BadData(f"{folder}: holds something else than an exported rung; name another --out")
 
 

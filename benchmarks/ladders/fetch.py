@@ -114,10 +114,10 @@ def fetch(name: str, rungs: tuple[str, ...] = (), say: Callable[[str], object] =
             say(f"{rung.name}: {error}")
             continue
         say(f"{rung.name}: {resolved.source}, {_size(resolved.folder):.2f} GB")
-        name, sign, dtype = rung.model.partition("#")
-        if not re.search(r"@[0-9a-f]{40}$", name) and "@" in resolved.source:
+        reference, sign, dtype = rung.model.partition("#")
+        if not re.search(r"@[0-9a-f]{40}$", reference) and "@" in resolved.source:
             commit = resolved.source.rpartition("@")[2]
-            say(f'  pin it for a study: model = "{name.partition("@")[0]}@{commit}{sign}{dtype}"')
+            say(f'  pin it for a study: model = "{reference.partition("@")[0]}@{commit}{sign}{dtype}"')
     return failed
 
 

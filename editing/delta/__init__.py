@@ -15,7 +15,16 @@ from editing.delta.changes import (
     moved,
 )
 from editing.delta.codebook import Codebook, label_of, settled
-from editing.delta.delta import Delta, compose, delta_hooks, oriented, own_memory, refuse_foreign_folder, single_edits
+from editing.delta.delta import (
+    Delta,
+    check_delta,
+    compose,
+    delta_hooks,
+    oriented,
+    own_memory,
+    refuse_foreign_folder,
+    single_edits,
+)
 from editing.delta.peft_export import export_peft
 from editing.delta.rounding import Lost
 
@@ -33,6 +42,7 @@ __all__ = [
     "WeightChange",
     "add_changes",
     "chained",
+    "check_delta",
     "compose",
     "delta_hooks",
     "embedding_scale",

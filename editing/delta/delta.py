@@ -222,6 +222,12 @@ def refuse_foreign_folder(folder: Path) -> None:
         raise BadData(f"{folder}: holds other files than a delta; name an empty or new folder")
 
 
+def check_delta(value: object) -> None:
+    """Raises BadRequest for what is no Delta."""
+    if not isinstance(value, Delta):
+        raise BadRequest(f"delta {value!r:.80}: not a Delta; give what `edit` returned, or Delta.load(FOLDER)")
+
+
 def own_memory(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """The tensors, copies of those that lie in the memory of an earlier one, which safetensors refuses to write."""
     seen: set[int] = set()

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from editing.delta.changes import Change, Dense, LowRank, TokenShift, embedding_scale
-from editing.delta.delta import Delta, own_memory
+from editing.delta.delta import Delta, check_delta, own_memory
 from editing.errors import BadData, BadModel, BadRequest
 from editing.files import atomic_file
 from editing.lazy import nn, tensor_files, torch
@@ -62,8 +62,7 @@ def export_peft(
         BadModel: the delta was computed on another model, or does not fit this one.
         BadData: the folder holds other files, or cannot be written.
     """
-    if not isinstance(delta, Delta):
-        raise BadRequest(f"delta {delta!r:.80}: not a Delta; give what `edit` returned, or Delta.load(FOLDER)")
+    check_delta(delta)
     folder = _checked_folder(Path(folder))
     lm.refuse_delta_of(delta.provenance.get("model_hash"))
     if delta.context:

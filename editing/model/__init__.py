@@ -5,7 +5,7 @@ from editing.model.experts import Expert, expert_at, holder_and_index, routing
 from editing.model.head import TIED, embedding_path, head_site, own_head, path_of, tied_head
 from editing.model.hooks import Hook, attached, hooked
 from editing.model.language_model import LanguageModel
-from editing.model.load import check_device, check_model, load_resolved
+from editing.model.load import check_device, check_model, find_device, load_resolved
 from editing.model.memory import (
     USABLE,
     MemoryPlan,
@@ -45,6 +45,7 @@ __all__ = [
     "entering",
     "evaluating",
     "expert_at",
+    "find_device",
     "find_experts",
     "find_layout",
     "format_plan",

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 from benchmarks.cases import FREE, Case, Probe
 from benchmarks.datasets.reading.case_set import CaseSet, LeftOut, readings_of, unusable
-from benchmarks.datasets.reading.fields import check_open, holds_id, is_id, located, prior, repeated, slotted
+from benchmarks.datasets.reading.fields import check_open, is_id, located, nameless, prior, repeated, slotted
 from benchmarks.datasets.reading.frames import Frames
 from benchmarks.datasets.reading.names import fold, mentions
 from benchmarks.datasets.reading.records import Place, check_object
@@ -333,7 +333,7 @@ class _Builder:
 
     def __init__(self, dataset: str, file: str, one: Draft, pools: Pools, match: Match, seed: int) -> None:
         self.dataset, self.draft, self.pools, self.match, self.seed = dataset, one, pools, match, seed
-        self.place = Place(file, one.record)
+        self.place, self.edited = Place(file, one.record), fill(one.prompt, one.subject)
         self.unasked = Counter({"without their text or an answer": one.unanswered})
         self.drawn: dict[tuple[str, str, frozenset[str], frozenset[str]], Drawn] = {}
         self.by_question: dict[tuple, Places] = {}
@@ -342,7 +342,7 @@ class _Builder:
         one = self.draft
         case_id = f"{self.dataset}:{one.id}"
         efficacy = ask_template(one, "efficacy", one.prompt)
-        if holds_id(efficacy.prompt):
+        if nameless(efficacy.prompt):
             self.place.refuse(f"{efficacy.prompt!r:.120} holds what reads as an id of Wikidata", "write its label")
         first = self._probe(efficacy._replace(prior=one.prior or efficacy.prior))
         if first is None:
@@ -355,8 +355,7 @@ class _Builder:
         """The question with its candidates; None, which is counted, where it is not evaluated."""
         if q.kind in FREE:
             return Probe(q.kind, q.prompt, lang=q.lang, about=q.about)
-        ids = "that hold an id of Wikidata in place of a name" if holds_id(q.prompt) else ""
-        if reason := repeated(q.kind, q.prompt, fill(self.draft.prompt, self.draft.subject)) or ids:
+        if reason := repeated(q.kind, q.prompt, self.edited) or nameless(q.prompt):
             self.unasked[reason] += 1
             return None
         relation, prior, about = q.relation or self.draft.relation, q.prior, q.about

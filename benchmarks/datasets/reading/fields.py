@@ -259,9 +259,10 @@ def repeated(kind: str, prompt: str, edited: str) -> str:
     return "whose prompt is that of the edit" if kind in ("paraphrase", "neighbour") and prompt == edited else ""
 
 
-def holds_id(text: str) -> bool:
-    """Whether an id of Wikidata stands somewhere in a text."""
-    return "Q" in text and ID_IN_TEXT.search(text) is not None
+def nameless(prompt: str) -> str:
+    """Why a question with an id of Wikidata in its text is not evaluated. Empty for every other question."""
+    there = "Q" in prompt and ID_IN_TEXT.search(prompt)
+    return "that hold an id of Wikidata in place of a name" if there else ""
 
 
 def is_id(said: str) -> bool:

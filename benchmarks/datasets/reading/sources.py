@@ -9,7 +9,7 @@ import os
 import re
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
@@ -80,26 +80,23 @@ class DataFile:
         if self.path.is_dir():
             return []
         values = self.contents.values
+        unknown = unread(self.records, values.read)
         lines = {
-            "missing values left out": values.missing,
-            "whole numbers read without their .0": values.whole,
-            "keys that nothing reads": _with_similar(unread(self.records, values.read), values.read),
+            "missing values left out": _most(values.missing),
+            "whole numbers read without their .0": _most(values.whole),
+            "keys that nothing reads": _most(unknown, values.read),
         }
-        return [f"{what}: {_most(counts)}" for what, counts in lines.items() if counts]
+        return [f"{what}: {keys}" for what, keys in lines.items() if keys]
 
 
-def _with_similar(counts: Counter[str], read: set[str]) -> Counter[str]:
-    """`counts` where a key that is spelt nearly as one that is read has that one behind it: perhaps a slip."""
-    named: Counter[str] = Counter()
-    for key, count in counts.items():
+def _most(counts: Counter[str], read: Iterable[str] = ()) -> str:
+    """The most frequent keys with their counts, each followed by the one in `read` that is spelt nearly as it: perhaps
+    a slip."""
+    shown = []
+    for key, count in counts.most_common(KEYS_SHOWN):
         similar = get_close_matches(key.lower(), sorted(read), 1, ALIKE)
-        named[f"{key:.40}" + "".join(f" [{other}?]" for other in similar)] += count
-    return named
-
-
-def _most(counts: Counter[str]) -> str:
-    shown = ", ".join(f"{key:.80} ({count})" for key, count in counts.most_common(KEYS_SHOWN))
-    return shown + (f", and {len(counts) - KEYS_SHOWN} more" if len(counts) > KEYS_SHOWN else "")
+        shown.append(f"{key:.40}{''.join(f' [{other}?]' for other in similar)} ({count})")
+    return ", ".join(shown) + (f", and {len(counts) - KEYS_SHOWN} more" if len(counts) > KEYS_SHOWN else "")
 
 
 def located(dataset: str, argument: str, source: Source | None = None) -> DataFile:

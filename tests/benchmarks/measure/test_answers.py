@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from math import exp, isnan, log
 from pathlib import Path
@@ -12,7 +11,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from tokenizers import normalizers
 
 from benchmarks.cases import Case, Probe, Question
 from benchmarks.measure.answers import (
@@ -34,6 +32,7 @@ from editing.eval import bits_per_byte
 from editing.model.language_model import LanguageModel
 from editing.text.requests import EditRequest
 from tests.benchmarks.tiny import COUNTRIES, EN, tiny_model, world
+from tests.editing.same_weights import changed_copy, heads, lowercase
 
 CITIES = {country: capital for country, (capital, _) in COUNTRIES.items()}
 PROMPT, PRIOR = EN, "The capital is the city of"
@@ -281,20 +280,6 @@ def test_what_is_kept_is_of_this_tokenizer_and_configuration(tmp_path: Path, mon
     lm = tiny_model(["The capital of France is the city of Paris."], steps=20)
     about, text = [case("France", "Rome")], "The capital of France is the city of Paris."
 
-    def other(change: Callable[[LanguageModel], None]) -> LanguageModel:
-        copied = LanguageModel.wrap(copy.deepcopy(lm.module), copy.deepcopy(lm.tokenizer), prefix_ids=lm.prefix_ids)
-        change(copied)
-        assert copied.weight_hash == lm.weight_hash
-        return copied
-
-    def lower(lm: LanguageModel) -> None:
-        lm.tokenizer.backend_tokenizer.normalizer = normalizers.Lowercase()
-
-    def more_heads(lm: LanguageModel) -> None:
-        lm.module.config.n_head = 4
-        for block in lm.module.transformer.h:
-            block.attn.num_heads, block.attn.head_dim = 4, block.attn.head_dim // 2
-
     def elsewhere(lm: LanguageModel) -> None:
         lm.module.config._name_or_path, lm.module.config.transformers_version = "elsewhere", "9"
         lm.tokenizer(["a", "b c"], padding=True, truncation=True, max_length=9)
@@ -306,10 +291,10 @@ def test_what_is_kept_is_of_this_tokenizer_and_configuration(tmp_path: Path, mon
     lm.tokenizer.pad_token = lm.tokenizer.eos_token
     kept, bits = numbers(stored_base(lm, about)), text_bits_per_byte(lm, text)
     table = stored_table(tmp_path / "tables", lm, ["x"], lambda: pd.DataFrame({"n": [1]}))
-    for changed in (other(lower), other(more_heads)):
+    for changed in (changed_copy(lm, lowercase), changed_copy(lm, heads(4))):
         assert numbers(stored_base(changed, about)) == numbers(measure_base(changed, about)) != kept
         assert text_bits_per_byte(changed, text) == bits_per_byte(changed, text) != bits
         again = stored_table(tmp_path / "tables", changed, ["x"], lambda: pd.DataFrame({"n": [2]}))
         assert again["n"].tolist() == [2] != table["n"].tolist()
-    same = other(elsewhere)
+    same = changed_copy(lm, elsewhere)
     assert same.reading_hash == lm.reading_hash

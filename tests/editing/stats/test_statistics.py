@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from tokenizers import normalizers
 
 from editing.errors import BadData, BadRequest
 from editing.model import head_site
@@ -20,6 +18,7 @@ from editing.stats.covariance import Products, covariances
 from editing.stats.sampling import OPENINGS, _by_inverse, sample_prefixes, sample_tokens
 from editing.stats.statistics import ModelStatistics
 from tests.editing.families import SENTENCES, random_module, tiny_lm
+from tests.editing.same_weights import changed_copy, heads, lowercase
 from tests.editing.text.test_borders import metaspace
 
 SHORT = {"n_positions": 40, "max_position_embeddings": 40}  # a text is drawn in 39 steps
@@ -168,34 +167,19 @@ def test_statistics_are_of_this_tokenizer_and_configuration(lm: LanguageModel, t
     (tmp_path / "text.txt").write_text("\n".join(SENTENCES), encoding="utf-8")
     site, corpus = lm.sites()[2], f"text:{tmp_path / 'text.txt'}"
 
-    def other(change: Callable[[LanguageModel], None]) -> LanguageModel:
-        copied = LanguageModel.wrap(copy.deepcopy(lm.module), copy.deepcopy(lm.tokenizer), prefix_ids=lm.prefix_ids)
-        change(copied)
-        assert copied.weight_hash == lm.weight_hash
-        return copied
-
-    def lower(lm: LanguageModel) -> None:
-        lm.tokenizer.backend_tokenizer.normalizer = normalizers.Lowercase()
-
-    def two_heads(lm: LanguageModel) -> None:
-        lm.module.config.n_head = 2
-        for block in lm.module.transformer.h:
-            block.attn.num_heads, block.attn.head_dim = 2, 2 * block.attn.head_dim
-
     before = ModelStatistics(lm, tmp_path, corpus).covariance(site).matrix
-    for changed in (other(lower), other(two_heads)):
+    for changed in (changed_copy(lm, lowercase), changed_copy(lm, heads(2))):
         own = ModelStatistics(changed, tmp_path / "apart", corpus).covariance(site).matrix
         assert torch.equal(ModelStatistics(changed, tmp_path, corpus).covariance(site).matrix, own)
         assert not torch.equal(own, before)
-    same = ModelStatistics(other(lambda _: None), tmp_path, corpus)
+    same = ModelStatistics(changed_copy(lm, lambda _: None), tmp_path, corpus)
     assert torch.equal(same.covariance(site).matrix, before) and len(list(tmp_path.glob("statistics/*"))) == 3
 
 
 def test_statistics_of_another_reading_of_the_same_weights_are_refused(lm: LanguageModel, tmp_path: Path) -> None:
     statistics = ModelStatistics(lm, tmp_path, "identity")
     statistics.refuse_other(LanguageModel.wrap(lm.module, copy.deepcopy(lm.tokenizer), prefix_ids=lm.prefix_ids))
-    lower = copy.deepcopy(lm.tokenizer)
-    lower.backend_tokenizer.normalizer = normalizers.Lowercase()
+    lower = changed_copy(lm, lowercase).tokenizer
     for tokenizer, prefix_ids in ((lower, lm.prefix_ids), (lm.tokenizer, (5,))):
         with pytest.raises(
             BadRequest, match="of the same weights, has another tokenizer, configuration or first token"
