@@ -40,6 +40,8 @@ def look(record: Record, *keys: str) -> tuple[str, Any]:
             if isinstance(record, Fields):
                 record.of.read.add(key)
             return key, value
+    if isinstance(record, Fields):
+        record.of.absent.update(keys)
     return keys[0], None
 
 

@@ -84,17 +84,17 @@ class DataFile:
         lines = {
             "missing values left out": _most(values.missing),
             "whole numbers read without their .0": _most(values.whole),
-            "keys that nothing reads": _most(unknown, values.read),
+            "keys that nothing reads": _most(unknown, values.read | values.absent),
         }
         return [f"{what}: {keys}" for what, keys in lines.items() if keys]
 
 
-def _most(counts: Counter[str], read: Iterable[str] = ()) -> str:
-    """The most frequent keys with their counts, each followed by the one in `read` that is spelt nearly as it: perhaps
+def _most(counts: Counter[str], known: Iterable[str] = ()) -> str:
+    """The most frequent keys with their counts, each followed by the one in `known` that is spelt nearly as it: perhaps
     a slip."""
     shown = []
     for key, count in counts.most_common(KEYS_SHOWN):
-        similar = get_close_matches(key.lower(), sorted(read), 1, ALIKE)
+        similar = get_close_matches(key.lower(), sorted({*known} - {key}), 1, ALIKE)
         shown.append(f"{key:.40}{''.join(f' [{other}?]' for other in similar)} ({count})")
     return ", ".join(shown) + (f", and {len(counts) - KEYS_SHOWN} more" if len(counts) > KEYS_SHOWN else "")
 

@@ -39,7 +39,7 @@ class Fields(dict):
     """An object of a file without its missing values.
 
     Attributes:
-        of: what is known of the file; `fields.look` adds the keys that were read.
+        of: what is known of the file; `fields.look` adds the keys that were read, and those that were absent.
         twice: the first key that stands twice; empty where there is none.
     """
 
@@ -75,7 +75,7 @@ class Values:
 
     Attributes:
         missing: key -> how often its value was missing.
-        read: names of the keys that were read in any object.
+        read: names of the keys that were read in any object. absent: of those that were looked for in one without them.
         repeats: whether a key stands twice in some object.
         whole: column of a table -> in how many cells a whole number was written with `.0`.
     """
@@ -83,6 +83,7 @@ class Values:
     def __init__(self) -> None:
         self.missing: Counter[str] = Counter()
         self.read: set[str] = set()
+        self.absent: set[str] = set()
         self.repeats = False
         self.whole: Counter[str] = Counter()
 

@@ -92,3 +92,11 @@ def test_a_question_with_the_prompt_of_the_edit_is_left_out_and_counted(tmp_path
     assert kinds(made.cases[0]) == [("efficacy", own), ("paraphrase", other), ("neighbour", stay)]
     count = 2 if form == "easyedit" else 3
     assert f"{count} questions whose prompt is that of the edit are not evaluated" in made.notes
+
+
+def test_a_column_that_is_spelt_nearly_as_an_absent_one_is_named_with_it(tmp_path: Path) -> None:
+    (tmp_path / "slip.csv").write_text(
+        "subject,prompt,target,old,paraphrase\nFrance,The capital of {} is,Rome,Paris,They say that {} is ruled from\n"
+    )
+    notes = read_cases(f"facts_table:{tmp_path / 'slip.csv'}", "fact").notes
+    assert "keys that nothing reads: paraphrase [paraphrases?] (1)" in notes
