@@ -66,6 +66,11 @@ def short(text: str, width: int, end: bool = False) -> str:
     return f"…{text[1 - width :]}" if end else f"{text[: width - 1]}…"
 
 
+def rung_cell(name: str, width: int) -> str:
+    """The name of a rung in at most `width` characters; paths differ at their ends."""
+    return short(clean(name), width, end="/" in name)
+
+
 def where(line: dict) -> str:
     """The chosen setting in a word: method, site, position and depth."""
     if not line["method"]:
@@ -131,7 +136,7 @@ def _layout(block: pd.DataFrame, singles: list[str], notes: dict[str, int]) -> l
     for line in block.to_dict("records"):
         gaps = json.loads(line["gaps"])
         bpb = line["bits_per_byte_en"]
-        cells = [short(clean(line["rung"]), 15), "n/a" if pd.isna(bpb) else f"{bpb:.2f}",
+        cells = [rung_cell(line["rung"], 15), "n/a" if pd.isna(bpb) else f"{bpb:.2f}",
                  short(clean(where(line)), 22), f"{line['n_known']}/{line['n_cases']}"]  # fmt: skip
         tails.append(f"n/a ({clean(line['reason'])})" if line["reason"] else "")
         for metric in () if line["reason"] else (*singles, *WITH_INTERVAL):

@@ -1,6 +1,5 @@
-"""The field's scores as text for a terminal: a block per edit kind and data set, two lines per setting: the scores,
-then what
-else distinguishes the setting, and intervals."""
+"""The field's scores as text for a terminal: a block per edit kind and data set, two lines per setting: the scores;
+then what else distinguishes the setting, and intervals."""
 
 from __future__ import annotations
 
@@ -10,7 +9,7 @@ import textwrap
 from editing.lazy import pandas as pd
 from valley.rows import LABELS
 from valley.scores import PLACE, by_name
-from valley.text.curve import SINGLE, WIDTH, WITH_INTERVAL, clean, format_gates, short, weights_line, where
+from valley.text.curve import SINGLE, WIDTH, WITH_INTERVAL, clean, format_gates, rung_cell, short, weights_line, where
 
 HEADINGS = SINGLE | WITH_INTERVAL | {"bits_en": "+bits en", "bits_fr": "+bits fr"}
 NAMES = LABELS | {"bits_en": "more bits per byte of unrelated English text", "bits_fr": "the same in French"}
@@ -59,7 +58,7 @@ def _block(block: pd.DataFrame, names: list[str], headings: dict[str, str]) -> l
     columns = [(block[name].tolist(), block[f"{name}_low"].tolist(), block[f"{name}_high"].tolist()) for name in names]
     about = block[["rung", "edit_kind", "method", "site", "lookup", "depth", "n_cases"]].to_dict("records")
     for i, (line, differs) in enumerate(zip(about, varied(block), strict=True)):
-        rows.append([short(clean(line["rung"]), 15), short(clean(where(line)), 22), str(line["n_cases"])])
+        rows.append([rung_cell(line["rung"], 15), short(clean(where(line)), 22), str(line["n_cases"])])
         rows[-1] += [_number(values[i]) for values, _, _ in columns]
         intervals = (_interval(low[i], high[i]) for _, low, high in columns)
         rows.append(["", short(clean(differs), 26), "", *intervals])

@@ -9,7 +9,7 @@ import textwrap
 
 from editing.lazy import pandas as pd
 from valley.rows import ALL
-from valley.text.curve import WIDTH, clean, failed_gates_of, number, short
+from valley.text.curve import WIDTH, clean, failed_gates_of, number, rung_cell, short
 
 SUMMARIES = ("generalisation", "specificity", "score")
 REASONS = 3  # at most so many different reasons are listed
@@ -89,7 +89,7 @@ def format_brief(table: pd.DataFrame) -> str:
     head = ["edits", "model", "method", "known", "general.", "specific.", "score"]
     rows = [head]
     for line in table[table["edit_kind"] != ALL].to_dict("records"):
-        row = [line["edit_kind"], short(clean(line["rung"]), 24), short(clean(line["method"] or "-"), 20)]
+        row = [line["edit_kind"], rung_cell(line["rung"], 24), short(clean(line["method"] or "-"), 20)]
         row.append(f"{line['n_known']}/{line['n_cases']}")
         for name in SUMMARIES:
             row.append("n/a" if pd.isna(line[name]) else number(line[name]))

@@ -188,12 +188,26 @@ def test_rows_of_an_older_version_say_so() -> None:
     assert our_scores(old).iloc[0]["efficacy"] == 1.0
 
 
-def test_what_was_not_asked_is_told_per_edit_kind() -> None:
+def test_what_was_not_measured_is_named_per_edit_kind() -> None:
     fact = edit("a", numbered(said("efficacy", 0.5, 0.2), said("neighbour", 0.5, 0.2)))
     rename = edit("b", numbered(said("efficacy", 0.5, 0.2)), edit_kind="rename")
     table = counterfact_scores(frame(fact, rename)).set_index("edit_kind")
     assert "NS" not in json.loads(table.loc["fact", "gaps"])
     assert json.loads(table.loc["rename", "gaps"])["NS"] == "no neighbour probes"
+
+
+def test_scores_without_probes_share_a_line() -> None:
+    text = " ".join(format_scores(our_scores(frame(edit("a", numbered(said("efficacy", 0.5, 0.2)))))).split())
+    names, _, _ = text.partition(": n/a (no such probes)")
+    assert text.count("no such probes") == 1 and "no alias probes" not in text
+    assert {"paraphrase", "neighbour", "alias"} <= set(names.replace(",", "").split())
+
+
+def test_the_end_of_a_long_path_is_shown() -> None:
+    rungs = ("./results/rungs/gpt2-1x64", "./results/rungs/gpt2-2x128")
+    rows = [edit("a", numbered(said("efficacy", 0.5, 0.2)), rung=rung) for rung in rungs]
+    text = format_scores(our_scores(frame(*rows)))
+    assert "\n…ungs/gpt2-1x64 " in text and "\n…ngs/gpt2-2x128 " in text
 
 
 def test_no_rival_is_no_score() -> None:

@@ -222,7 +222,8 @@ def _reasons(rows: pd.DataFrame, kinds: Mapping[str, tuple[str, ...]]) -> dict[t
         there, older = set(part["probe"].unique()), bool(part["answer_tokens"].isna().all())
         for name, members in kinds.items():
             missing = " and ".join(kind for kind in members if kind in there)
-            text = f"nothing measurable in the {missing} probes" if missing else f"no {' or '.join(members)} probes"
+            sought = "such" if members == (name,) else " or ".join(members)  # scores of one reason share a line
+            text = f"nothing measurable in the {missing} probes" if missing else f"no {sought} probes"
             if missing and older and name in _CAME_LATER:
                 text = "an older version wrote this run; run bench again"
             elif missing and name == "RS":
