@@ -105,11 +105,11 @@ def form_of(file: DataFile) -> str:
     path = file.path
     if is_there(path) and path.is_dir():
         raise BadData(f"{path}: the format of a folder is not detected; write lre:{path} for LRE's relations")
-    keys = ""
+    keys, spelling = "", ""
     for record in file.records[:MOST_RECORDS]:
         if not isinstance(record, dict):
             continue
-        matches = [name for name in forms() if _module(name).recognises(record)]
+        matches = _recognised_by(record)
         if len(matches) == 1:
             return matches[0]
         if matches:
@@ -118,12 +118,19 @@ def form_of(file: DataFile) -> str:
                 f"write one of them before the path: {matches[0]}:{path}"
             )
         keys = keys or ", ".join(f"{key:.40}" for key in list(record)[:12])
+        if _recognised_by({str(key).strip().lower(): value for key, value in record.items()}):
+            spelling = "write its keys in lower case, or "
     if not keys:
         raise BadData(f'{path}: holds no object; write a list of records such as [{{"prompt": ...}}]')
     raise BadData(
         f"{path}: no form recognises its records, the first has {keys}; "
-        f"write the form before the path, one of {', '.join(forms())}"
+        f"{spelling}write the form before the path, one of {', '.join(forms())}"
     )
+
+
+def _recognised_by(record: dict) -> list[str]:
+    """The forms that a record fits."""
+    return [name for name in forms() if _module(name).recognises(record)]
 
 
 def with_form(name: str, otherwise: str) -> str:

@@ -297,3 +297,13 @@ def test_any_bytes_are_one_line(tmp_path, data):
         target.write_bytes(data)
         with pytest.raises(UserError):
             form_of(located("file", str(target)))
+
+
+@pytest.mark.parametrize("headings", ["Prompt,Subject,Target,Old", "prompt,subject,Target,old"])
+def test_headings_in_another_case_are_refused_with_the_remedy(tmp_path, headings: str) -> None:
+    path = wild.write(tmp_path, f"{headings}\nThe capital of {{}} is,France,Rome,Paris\n", "facts.csv")
+    with pytest.raises(UserError, match=f"the first has {headings.replace(',', ', ')}; write its keys in lower case"):
+        read_cases(str(path), "fact")
+    other = wild.write(tmp_path, "Who,What\nFrance,Rome\n", "other.csv")
+    with pytest.raises(UserError, match="the first has Who, What; write the form"):
+        read_cases(str(other), "fact")
