@@ -18,10 +18,11 @@ def refuse_without_harness() -> None:
 
 
 def harness_scores(lm: LanguageModel, tasks: Sequence[str], limit: int | None = None) -> list[dict[str, Any]]:
-    """One record per task and metric: task, metric, value, stderr, version, n.
+    """One record per task and metric: asked_as, task, metric, value, stderr, version, n.
 
     Args:
-        tasks: names of its tasks, or paths of task files (YAML).
+        tasks: names of its tasks, groups or tags, or paths of task files (YAML). Each is run by itself and is the
+            `asked_as` of its records, since the harness refuses a task beside a group that holds it.
         limit: most examples of a task; None takes all.
 
     Raises:
@@ -46,12 +47,18 @@ def harness_scores(lm: LanguageModel, tasks: Sequence[str], limit: int | None = 
         pretrained=lm.module, tokenizer=lm.tokenizer, device=str(lm.device), batch_size=1,
         add_bos_token=bool(lm.prefix_ids), prefix_token_id=first,
     )  # fmt: skip
-    done = simple_evaluate(model, tasks=names, limit=limit, task_manager=manager, bootstrap_iters=0, log_samples=False)
-    return metric_records(done)
+    records = []
+    for task, name in dict(zip(tasks, names, strict=True)).items():
+        done = simple_evaluate(
+            model, tasks=[name], limit=limit, task_manager=manager, bootstrap_iters=0, log_samples=False
+        )
+        records += [{"asked_as": task} | record for record in metric_records(done)]
+    return records
 
 
 def metric_records(done: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """`harness_scores` of what the harness returns: of the tasks, and of the groups that have a score.
+    """The records of `harness_scores`, without `asked_as`, of what the harness returns: of the tasks, and of the groups
+    that have a score.
 
     Its `results` hold "metric,filter" beside names and sizes; only tasks have sizes in `n-samples`.
     """

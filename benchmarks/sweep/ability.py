@@ -2,7 +2,7 @@
 
 Every setting of every method edits the model by all of its cases together, in memory; that is more than a row of the
 run measures (one edit at a time) and the only way to see ability move. RUN/lm_eval.csv holds one line per model,
-setting, task and metric; lines that are there are not measured again.
+setting, task and metric; what is there with as many edits and the same limit of examples is not measured again.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from valley.rows import read_run, write_whole
 
 TABLE = "lm_eval.csv"
 GROUP = ["rung", "model", "method", "settings", "edit_kind", "dataset", "run_seed"]
+LIMIT, ALL = "limit", "all"
+NAMES = ["rung", "model", "settings", "dataset", LIMIT, "asked_as", "task"]  # texts, also where they look like numbers
 UNEDITED = "(unedited)"
 
 
@@ -41,27 +43,28 @@ def measure_ability(plan: Plan, out: Path, tasks: Sequence[str], limit: int | No
     rows = read_run(out, [*GROUP, "case", "error", "edit_norm"])
     rows = rows[(rows["error"] == "") & (rows["method"] != "")]
     path = out / TABLE
-    table = pd.read_csv(path, keep_default_na=False) if path.is_file() else pd.DataFrame(columns=[*GROUP, "task"])
+    table = _stored(path)
     for (rung, model), part in rows.groupby(["rung", "model"], sort=False):
         lm = open_model(str(model), device)
         edited = edited_cases(part)
         for method, settings, kind, dataset, seed in [(UNEDITED, "{}", "", "", 0), *edited]:
             key = {"rung": rung, "model": model, "method": method, "settings": settings}
+            ids = edited.get((method, settings, kind, dataset, seed), set())
             key |= {"edit_kind": kind, "dataset": dataset, "run_seed": seed}
-            if set(tasks) <= set(_there(table, key)):
+            key |= {LIMIT: str(limit or ALL), "edits": len(ids)}
+            missing = [task for task in tasks if task not in _there(table, key)]
+            if not missing:
                 continue
             if method == UNEDITED:
-                records, n = harness_scores(lm, tasks, limit), 0
+                records = harness_scores(lm, missing, limit)
             else:
                 every = read_cases(for_model(str(dataset), str(model)), kind, None, seed).cases
-                cases = [case for case in every if case.id in edited[method, settings, kind, dataset, seed]]
+                cases = [case for case in every if case.id in ids]
                 requests = [case.request for case in in_chat(lm, cases, plan.chat or "")]
-                editor, n = make_method(method, **json.loads(settings)), len(requests)
-                delta = editor(lm, requests, statistics_of(lm, seed, plan.corpus))
+                delta = make_method(method, **json.loads(settings))(lm, requests, statistics_of(lm, seed, plan.corpus))
                 with delta.applied(lm):
-                    records = harness_scores(lm, tasks, limit)
-            named = [key | {"edits": n, "asked_as": _task_named(tasks, record["task"])} | record for record in records]
-            table = pd.concat([table, pd.DataFrame(named)], ignore_index=True)
+                    records = harness_scores(lm, missing, limit)
+            table = pd.concat([table, pd.DataFrame([key | record for record in records])], ignore_index=True)
             write_whole(path, table.to_csv(index=False, lineterminator="\n").encode())
     return table
 
@@ -73,16 +76,20 @@ def edited_cases(rows: pd.DataFrame) -> dict[tuple, set[str]]:
     return {key: set(ids) for key, ids in edited.groupby(GROUP[2:], sort=False)["case"]}
 
 
-def _there(table: pd.DataFrame, key: dict) -> list[str]:
+def _stored(path: Path) -> pd.DataFrame:
+    """The lines of before; none of a file that does not say its limits."""
+    table = pd.DataFrame()
+    if path.is_file():
+        table = pd.read_csv(path, keep_default_na=False, dtype=dict.fromkeys(NAMES, str))
+    return table if LIMIT in table else pd.DataFrame()
+
+
+def _there(table: pd.DataFrame, key: dict) -> set[str]:
+    """The tasks, as they were named, that the table has for this model, setting and limit."""
     if table.empty:
-        return []
+        return set()
     same = (table[list(key)].astype(str) == pd.Series(key).astype(str)).all(axis=1)
-    return list(table.loc[same, "asked_as"])
-
-
-def _task_named(tasks: Sequence[str], name: str) -> str:
-    """The task as it was named on the command line; of a group, the group."""
-    return next((task for task in tasks if Path(task).stem == name or task == name), tasks[0])
+    return set(table.loc[same, "asked_as"])
 
 
 def format_ability(table: pd.DataFrame) -> str:

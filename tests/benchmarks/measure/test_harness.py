@@ -16,7 +16,7 @@ from editing.errors import BadRequest
 from tests.benchmarks.tiny import tiny_model
 
 TASK = """
-task: toy_choice
+task: {name}
 dataset_path: json
 dataset_kwargs: {{data_files: {{test: "{file}"}}}}
 test_split: test
@@ -26,6 +26,25 @@ doc_to_choice: ["red", "old"]
 doc_to_target: "{{{{label}}}}"
 metric_list: [{{metric: acc, aggregation: mean, higher_is_better: true}}]
 """
+GROUP = """
+group: toy_group
+task: [toy_choice, toy_other]
+aggregate_metric_list: [{metric: acc, aggregation: mean, weight_by_size: true}]
+"""
+DOCS = [
+    {"question": "The town is", "label": 0},
+    {"question": "The cat is", "label": 1},
+    {"question": "It is", "label": 0},
+]
+
+
+def toy_tasks(folder: Path) -> tuple[str, str]:
+    """Files of a task, and of a group that holds it and another one."""
+    (folder / "test.jsonl").write_text("\n".join(map(json.dumps, DOCS)) + "\n")
+    for name in ("toy_choice", "toy_other"):
+        (folder / f"{name}.yaml").write_text(TASK.format(name=name, file=folder / "test.jsonl"))
+    (folder / "toy_group.yaml").write_text(GROUP)
+    return str(folder / "toy_choice.yaml"), str(folder / "toy_group.yaml")
 
 
 @pytest.mark.skipif(find_spec("lm_eval") is not None, reason="lm-evaluation-harness is installed")
@@ -58,13 +77,7 @@ def test_a_group_has_the_examples_of_its_tasks() -> None:
 def test_a_task_of_ours(tmp_path: Path, monkeypatch) -> None:
     pytest.importorskip("lm_eval", reason="lm-evaluation-harness is not installed")
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
-    docs = [
-        {"question": "The town is", "label": 0},
-        {"question": "The cat is", "label": 1},
-        {"question": "It is", "label": 0},
-    ]
-    (tmp_path / "test.jsonl").write_text("\n".join(map(json.dumps, docs)) + "\n")
-    (tmp_path / "toy_choice.yaml").write_text(TASK.format(file=tmp_path / "test.jsonl"))
+    task, _ = toy_tasks(tmp_path)
     lm = tiny_model(["The town is red.", "The cat is old."])
     site = lm.sites("mlp")[1]
     draw = torch.Generator().manual_seed(0)
@@ -72,7 +85,7 @@ def test_a_task_of_ours(tmp_path: Path, monkeypatch) -> None:
 
     def by_hand() -> float:
         right = 0
-        for doc in docs:
+        for doc in DOCS:
             scores = []
             for word in (" red", " old"):
                 ids = lm.encode(doc["question"] + word)
@@ -81,9 +94,8 @@ def test_a_task_of_ours(tmp_path: Path, monkeypatch) -> None:
                 n = len(ids) - len(lm.encode(doc["question"]))
                 scores.append(float(sum(logits[t - 1, ids[t]] for t in range(len(ids) - n, len(ids)))))
             right += int(scores.index(max(scores)) == doc["label"])
-        return right / len(docs)
+        return right / len(DOCS)
 
-    task = str(tmp_path / "toy_choice.yaml")
     before = {r["metric"]: r for r in harness_scores(lm, [task])}
     assert before["acc"]["value"] == pytest.approx(by_hand()) and before["acc"]["n"] == 3
     with delta.applied(lm):
@@ -93,3 +105,20 @@ def test_a_task_of_ours(tmp_path: Path, monkeypatch) -> None:
         harness_scores(lm, ["no_such_task"])
     with pytest.raises(BadRequest, match="no such task file"):
         harness_scores(lm, [str(tmp_path / "none.yaml")])
+
+
+def test_a_task_beside_a_group_that_holds_it(tmp_path: Path, monkeypatch) -> None:
+    pytest.importorskip("lm_eval", reason="lm-evaluation-harness is not installed")
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    task, group = toy_tasks(tmp_path)
+    lm = tiny_model(["The town is red.", "The cat is old."])
+    alone = harness_scores(lm, [task]) + harness_scores(lm, [group])
+    together = harness_scores(lm, [task, group, task])
+    named = [(r["asked_as"], r["task"], r["value"], r["n"]) for r in together]
+    assert named == [(r["asked_as"], r["task"], r["value"], r["n"]) for r in alone]
+    assert [(Path(asked).stem, name, n) for asked, name, _, n in named] == [
+        ("toy_choice", "toy_choice", 3),
+        ("toy_group", "toy_choice", 3),
+        ("toy_group", "toy_other", 3),
+        ("toy_group", "toy_group", 6),
+    ]
