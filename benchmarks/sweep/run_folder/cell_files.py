@@ -41,8 +41,10 @@ def write_cell(goal: Path, table: pa.Table, note: Mapping[str, object]) -> None:
 
 
 def without(file: Path, address: str) -> None:
-    """Take one cell out of a compacted file; an empty one is removed."""
-    notes = {name: note for name, note in notes_of(file).items() if name != address}
+    """Take one cell out of a compacted file, if another process has not; an empty one is removed."""
+    notes = notes_of(file) if file.exists() else {}
+    if notes.pop(address, None) is None:
+        return
     if not notes:
         file.unlink(missing_ok=True)
         return

@@ -122,3 +122,19 @@ def test_failed_cells_keep_their_files_and_run_again(tiny: World, run: Path) -> 
     assert (compact(run).cells, len(files(run))) == (3, 2)
     again = run_bench(plan_of(tiny), run, "cpu", quiet=True)
     assert (again.ran, again.kept) == (1, 3)
+
+
+def test_two_processes_replace_all_cells_of_a_compacted_file(run: Path) -> None:
+    before = read_run(run)
+    compact(run)
+    about = json.loads((run / "run.json").read_text())
+    one, two = RunStore(run, about["plan"], {}, {}), RunStore(run, about["plan"], {}, {})
+    places = [(slot, address) for slot, held in one._slots.items() for address in held]
+    for n, (slot, address) in enumerate(places):
+        name = f"{n:064}"
+        one.write(name, slot, one.read(address).assign(cell=name))
+        assert two.done(name)
+        two.keep_only(name, slot)  # as a process does with a cell that is there
+    one.close(), two.close()
+    assert len(files(run)) == len(places)
+    assert len(read_run(run)) == len(before)
