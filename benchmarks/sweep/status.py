@@ -121,7 +121,7 @@ def format_status(state: Status) -> str:
     counts = f"{state.done} of {state.expected} cells done, {state.failed} failed, {state.running} running"
     lines = [f"{state.folder}: {counts}, {state.left} left"]
     if state.unreadable:
-        lines.append(f"{state.unreadable} unreadable; running again replaces them")
+        lines.append(f"{state.unreadable} unreadable; running again replaces them, or names what must be restored")
     if state.per_hour is not None and (state.left or state.running):
         when = "nobody is at work on it"
         if state.seconds_left is not None:

@@ -42,7 +42,8 @@ class RunStore:
         extension: what this run adds to a finished one (`benchmarks/sweep/extension.py`); kept in run.json.
 
     Raises:
-        BadData: the folder cannot be written, is full, holds another plan or an unreadable run.json.
+        BadData: the folder cannot be written, is full, holds another plan, an unreadable run.json or an unreadable
+            compacted file.
     """
 
     def __init__(self, folder: Path, fixed: dict, request: dict, about: dict, extension: dict | None = None) -> None:
@@ -68,6 +69,9 @@ class RunStore:
         self.unreadable: list[str] = []
         for file in without_leftovers(sorted(self.cells.glob("*.parquet"))):
             self._index(file)
+        for name in filter(is_compacted, map(Path, self.unreadable)):  # no cell's result would take its place
+            self.close()
+            raise BadData(f"{self.cells / name}: not readable as Parquet; restore it, or delete it and run bench again")
         self._manifest(fixed, request, about, extension)
 
     def done(self, address: str) -> bool:

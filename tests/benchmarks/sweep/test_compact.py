@@ -12,7 +12,7 @@ import pytest
 from benchmarks.sweep.run_folder.compact import compact
 from benchmarks.sweep.run_folder.merge import merge
 from benchmarks.sweep.runner import run_bench
-from benchmarks.sweep.status import status
+from benchmarks.sweep.status import format_status, status
 from benchmarks.sweep.store import RunStore
 from editing.errors import BadData
 from tests.benchmarks.sweep.test_runner import grid_run, plan_of
@@ -138,3 +138,16 @@ def test_two_processes_replace_all_cells_of_a_compacted_file(run: Path) -> None:
     one.close(), two.close()
     assert len(files(run)) == len(places)
     assert len(read_run(run)) == len(before)
+
+
+def test_a_damaged_compacted_file_is_named_before_its_cells_run_again(tiny: World, run: Path) -> None:
+    compact(run)
+    (file,) = (run / "cells").glob("*.parquet")
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-50])
+    assert "names what must be restored" in format_status(status(run))
+    with pytest.raises(BadData, match=rf"{file.name}: not readable as Parquet; restore it, or delete it"):
+        run_bench(plan_of(tiny), run, "cpu", quiet=True)
+    assert files(run) == [file.name]
+    file.write_bytes(whole)
+    assert run_bench(plan_of(tiny), run, "cpu", quiet=True).kept == 4
