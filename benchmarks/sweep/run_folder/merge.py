@@ -45,12 +45,15 @@ class _Found:
 
 
 def merge(runs: Sequence[Path], out: Path) -> Merged:
-    """Bring the cells of `runs` together in `out`. A finished cell wins over a failed one of the same place.
+    """Bring the cells of `runs`, and of a run that is in `out` already, together in `out`. A finished cell wins over a
+    failed one of the same place.
 
     Raises:
         BadData: not a run, a packed run, runs of unlike plans (each difference is named), searches or extensions, a
             damaged cell, or two finished results of one place that come from different weights, cases or code.
     """
+    if (Path(out) / "run.json").is_file() and Path(out).resolve() not in [Path(run).resolve() for run in runs]:
+        runs = [Path(out), *runs]
     about = [read_run_json(run) for run in runs]
     first = about[0]
     for run, other in zip(runs, about, strict=True):
@@ -85,7 +88,8 @@ def merge(runs: Sequence[Path], out: Path) -> Merged:
                 )
     store = RunStore(out, first["plan"], {"merged": [str(run) for run in runs]}, _shared(about))
     for cell in chosen.values():
-        store.adopt(cell.file, cell.address, cell.note)
+        if cell.file.parent.resolve() != store.cells.resolve():
+            store.adopt(cell.file, cell.address, cell.note)
     store.note(asked=[entry for one in about for entry in one.get("asked", [])])
     store.close()
     return Merged(Path(out), len(chosen), total - len(chosen), sum(cell.failed for cell in chosen.values()))
