@@ -164,6 +164,7 @@ class _Sweep:
             return True
         known = known_hash(rung.model)
         if known and self._finished(place, known, bar):
+            self.store.drop_unloaded(rung.name)
             return True
         bar.set_description(f"{rung.name} loading")
         first = self.plan.all_seeds()[0]
@@ -179,6 +180,7 @@ class _Sweep:
             return True
         model, ran = loaded.lm.weight_hash, self.ran
         remember_hash(rung.model, model)
+        self.store.drop_unloaded(rung.name)
         if self.plan.evaluation:
             self._note_agreement(loaded, bar)
         seeds = {first: loaded}
@@ -338,14 +340,14 @@ class _Sweep:
             if self.store.has_result(cell.slot()):  # measured when the model could be loaded
                 self.kept += 1
             else:
-                self._fail(cell, cell.address(""), error, {})
+                self._fail(cell, cell.address(""), error, {}, unloaded=cell.rung)
 
-    def _fail(self, cell: Cell, address: str, error: Exception, columns: dict) -> None:
+    def _fail(self, cell: Cell, address: str, error: Exception, columns: dict, **note: str) -> None:
         if self.verbose:
             traceback.print_exception(error)
         reason = _reason(error)
         row = self._common(cell, address) | columns | {"error": reason}
-        self.store.write(address, cell.slot(), to_frame([row]), failed=True)
+        self.store.write(address, cell.slot(), to_frame([row]), failed=True, **note)
         self.failed.append(f"{cell.label()}: {reason}")
 
     def _common(self, cell: Cell, address: str) -> dict:

@@ -66,6 +66,7 @@ class RunStore:
         self._earlier: set[str] = set()  # addresses of files that were addressed by their full settings
         self._seen: dict[str, int] = {}  # address -> time of the file as indexed
         self._compacted: dict[str, Path] = {}  # address -> the compacted file that holds it
+        self._unloaded: dict[str, dict[str, str]] = {}  # rung -> address and slot of what failed without its model
         self.unreadable: list[str] = []
         for file in without_leftovers(sorted(self.cells.glob("*.parquet"))):
             self._index(file)
@@ -127,6 +128,16 @@ class RunStore:
             self._slots[old[1]].discard(stem)
             if address != stem:
                 self._failed.discard(stem)
+
+    def drop_unloaded(self, rung: str) -> None:
+        """Remove the failed cells of a rung whose model could not be loaded then: where its layers were not known,
+        no result takes their place."""
+        for address, slot in self._unloaded.pop(rung, {}).items():
+            with self.claim(address, wait=True):
+                if self.failed(address):
+                    self._file(address).unlink(missing_ok=True)
+            self._failed.discard(address)
+            self._slots.get(slot, set()).discard(address)
 
     def has_result(self, slot: str) -> bool:
         """Whether some cell of this slot, whatever its weights, had finished without failing."""
@@ -210,6 +221,8 @@ class RunStore:
             for address, note in notes_in(file).items():
                 self._slots.setdefault(note["slot"], set()).add(address)
                 failed = bool(note["failed"])
+                if "unloaded" in note:
+                    self._unloaded.setdefault(note["unloaded"], {})[address] = note["slot"]
                 if "settings" in note:
                     self._settings[address] = note["settings"]
                 else:

@@ -23,6 +23,7 @@ from benchmarks.grown.train import Recipe
 from benchmarks.models import load_model
 from benchmarks.sweep.planning.plan import Edits, Plan
 from benchmarks.sweep.runner import run_bench
+from benchmarks.sweep.status import status
 from benchmarks.sweep.store import RunStore
 from editing.errors import BadData, BadModel
 from tests.benchmarks.forks import fork
@@ -204,3 +205,19 @@ def test_one_flipped_bit_in_a_model_trained_here_is_noticed(tmp_path: Path) -> N
 
 def test_a_full_run_leaves_no_other_file_behind(undisturbed) -> None:
     assert sorted(file.name for file in undisturbed.iterdir()) == [".locks", "cells", "plan.toml", "run.json"]
+
+
+@pytest.mark.parametrize("search", ["grid", "halving"])
+def test_a_model_that_comes_late_leaves_no_failed_cell(tiny: World, tmp_path: Path, search: str) -> None:
+    """The layers of a search over all of them are not known before; nor while the model is away again."""
+    ladder = tiny.write_ladder(f"late-{search}", late=str(tmp_path / "late"))
+    axes = (("site", ("mlp",)), ("lookup", ("subject_last",)), ("steps", (2,)), ("depth", ("all",)))
+    plan = replace(plan_of(tiny), ladder=ladder, methods=("rome",), axes=(("rome", axes),), search=search)
+    for _ in range(2):
+        assert len(bench(plan, tmp_path / "run").failed) == 1
+        (tmp_path / "late").symlink_to(tiny.model)
+        assert bench(plan, tmp_path / "run").failed == ()
+        state = status(tmp_path / "run")
+        assert (state.failed, state.done) == (0, state.expected)
+        assert (read_run(tmp_path / "run")["error"] == "").all()
+        (tmp_path / "late").unlink()
