@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
 from editing.delta.codebook import Codebook
+from editing.errors import BadRequest
 from editing.lazy import torch
 from editing.model import device_of, true_tensor
 
@@ -141,33 +142,48 @@ def moved(change: C, device: torch.device) -> C:
     return type(change)(*(tensor.to(device) for tensor in vars(change).values()))
 
 
-def add_changes(one: Change, two: Change) -> Change:
-    """The sum of two changes of one place: ranks of low-rank changes add up, entries of codebooks settle."""
+def add_changes(one: Change, two: Change, place: str = "changes") -> Change:
+    """The sum of two changes of `place`: ranks of low-rank changes add up, entries of codebooks settle.
+
+    Raises:
+        BadRequest: kinds that have no sum, such as a codebook, which replaces an output, and a vector added to it.
+    """
     if isinstance(one, LowRank) and isinstance(two, LowRank):
         return LowRank(torch.cat([one.left, two.left], 1), torch.cat([one.right, two.right], 1))
     if isinstance(one, LowRank | Dense) and isinstance(two, LowRank | Dense):
         return Dense(one.dense() + two.dense())
     if isinstance(one, Shift) and isinstance(two, Shift):
         return Shift(one.vector + two.vector)
-    if isinstance(one, Affine) and isinstance(two, Affine):
+    if isinstance(one, Shift | Affine) and isinstance(two, Shift | Affine):
+        one, two = _affine(one), _affine(two)
         left, right = (torch.cat(pair, 1) for pair in ((one.left, two.left), (one.right, two.right)))
         return Affine(left, right, one.offset + two.offset)
     if isinstance(one, TokenShift) and isinstance(two, TokenShift):
         return TokenShift(torch.cat([one.ids, two.ids]), torch.cat([one.vectors, two.vectors]))
     if isinstance(one, Codebook) and isinstance(two, Codebook):
         return one.joined(two)
-    raise ValueError(f"a {type(one).__name__} and a {type(two).__name__} of one place do not add up")
+    kinds = f"{type(one).__name__} and {type(two).__name__}"
+    raise BadRequest(f"{place}: {kinds} of one place do not add up; make one of the edits at another place")
+
+
+def _affine(change: Shift | Affine) -> Affine:
+    """The change as an affine one; a vector has no linear part."""
+    if isinstance(change, Affine):
+        return change
+    none = change.vector.new_zeros(len(change.vector), 0)
+    return Affine(none, none, change.vector)
 
 
 def chained(earlier: Mapping[str, Change], later: Mapping[str, Change]) -> dict[str, Change]:
-    """Changes by place, with those that were found where `earlier` was there already: sums, but of affine ones."""
+    """Changes by place, with those that were found where `earlier` was there already: sums, but an affine one changes
+    what the earlier one gives."""
     together = dict(earlier)
     for name, change in later.items():
         one = earlier.get(name)
-        if isinstance(one, Affine) and isinstance(change, Affine):
-            together[name] = one.then(change)
+        if isinstance(one, Shift | Affine) and isinstance(change, Affine):
+            together[name] = _affine(one).then(change)
         else:
-            together[name] = change if one is None else add_changes(one, change)
+            together[name] = change if one is None else add_changes(one, change, name)
     return together
 
 

@@ -252,11 +252,15 @@ def single_edits(provenance: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def compose(deltas: Sequence[Delta]) -> Delta:
-    """The sum of several changes: ranks add up, contexts are put one after another."""
+    """The sum of several changes: ranks add up, contexts are put one after another.
+
+    Raises:
+        BadRequest: changes of one place that have no sum, such as a codebook and a vector.
+    """
     factors: dict[str, Change] = {}
     for delta in deltas:
         for name, change in delta.factors.items():
-            factors[name] = add_changes(factors[name], change) if name in factors else change
+            factors[name] = add_changes(factors[name], change, name) if name in factors else change
     context = " ".join(d.context for d in deltas if d.context)
     models = {d.provenance.get("model_hash") for d in deltas}
     model = {"model_hash": models.pop()} if len(models) == 1 and None not in models else {}
