@@ -209,9 +209,12 @@ class Delta:
                 name: types[kind](*(tensors[f"{name}.{part}"] for part in PARTS[types[kind]]))
                 for name, kind in record["changes"].items()
             }
-        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+            provenance, context = record.get("provenance", {}), record.get("context", "")
+            if not isinstance(provenance, dict) or not isinstance(context, str):
+                raise TypeError(f"provenance {provenance!r:.40} or context {context!r:.40} of another type")
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
             raise BadData(f"{folder}: no readable delta in it ({error}); name a folder written by --save") from error
-        return cls(factors, record.get("provenance", {}), record.get("context", ""))
+        return cls(factors, provenance, context)
 
 
 def refuse_foreign_folder(folder: Path) -> None:

@@ -58,3 +58,19 @@ def test_one_tensor_at_two_places_can_be_written(tmp_path: Path) -> None:
     key = torch.randn(d_in, 1)
     change = Delta({f"{path}.weight": LowRank(torch.randn(d_out, 1), key) for path in paths})
     assert set(export_peft(change, lm, tmp_path / "peft").ranks) == set(paths)
+
+
+def test_the_card_of_a_composed_change_names_the_methods_and_doses_of_all_its_edits() -> None:
+    lm = tiny_lm("llama")
+    about = {"requests": [], "seed": 1, "settings": {"site": "mlp"}}
+    made = [
+        Delta({}, about | {"method": "rome", "dose": 0.5}),
+        Delta({}, about | {"method": "steer", "settings": {"at": "block"}}),
+        Delta({}, about | {"method": "rome", "seed": 2}),
+    ]
+    whole = compose(made)
+    text = card_of(Delta({}, {**whole.provenance, "seed": 3}), lm, "merged")
+    for line in ("* method: rome; steer", "* seed: 1; 2; 3", "* settings: site=mlp; at=block", "* dose: 0.5; 1.0"):
+        assert f"\n{line}\n" in text
+    assert "- rome\n- steer\n---" in text
+    assert "* dose" not in card_of(compose(made[1:]), lm, "merged")
