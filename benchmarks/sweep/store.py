@@ -197,9 +197,7 @@ class RunStore:
     def note(self, **facts: object) -> None:
         """Add facts to run.json; entries of a table there that a table of `facts` does not name stay."""
         with self._run_json() as (path, known):
-            for key, value in facts.items():
-                known[key] = known.get(key, {}) | value if isinstance(value, dict) else value
-            _write_json(path, known)
+            _write_json(path, joined(known, facts))
 
     def close(self) -> None:
         """Say that this process writes no more."""
@@ -276,6 +274,16 @@ class RunStore:
             written = known | {"plan": fixed, "asked": history} | about
             _write_json(path, written)
             write_plans(written, self.folder)
+
+
+def joined(one: dict, two: dict) -> dict:
+    """`one` with the entries of `two`, those of tables in it one by one: parts of a sweep know parts of a table."""
+    tables = {key: joined(one[key], two[key]) for key in one.keys() & two.keys() if _tables(one[key], two[key])}
+    return one | two | tables
+
+
+def _tables(*values: object) -> bool:
+    return all(isinstance(value, dict) for value in values)
 
 
 @contextmanager

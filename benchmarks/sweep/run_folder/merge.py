@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from benchmarks.sweep.run_folder.cell_files import notes_in
-from benchmarks.sweep.store import RunStore
+from benchmarks.sweep.store import RunStore, joined
 from editing.errors import BadData
 from valley.rows import read_run_json, unequal_keys, without_leftovers
 
@@ -103,7 +103,7 @@ def _shared(about: Sequence[dict]) -> dict:
     fixed = min((one["fixed_at"] for one in about if one.get("fixed_at")), default="")
     development: dict[str, dict] = {}
     for one in about:
-        development |= one.get("known_development", {})
+        development = joined(development, one.get("known_development", {}))
     counted = {"known_development": development} if development else {}
     return about[0] | counted | {"commit": ", ".join(filter(None, commits)), "expected": expected, "fixed_at": fixed}
 

@@ -15,11 +15,13 @@ import pytest
 
 from benchmarks.ladders.ladder import Rung
 from benchmarks.sweep.planning.plan import Edits, Plan, Split
+from benchmarks.sweep.run_folder.merge import merge
 from benchmarks.sweep.runner import run_bench
 from benchmarks.sweep.search.place import Place, places
 from benchmarks.sweep.search.races import rounds, slices
 from benchmarks.sweep.search.schedule import walk
 from benchmarks.sweep.search.search_points import Point, front, judge, ranked
+from benchmarks.sweep.shards import Shard
 from editing.errors import BadRequest
 from tests.benchmarks.sweep.walk import follow
 from tests.benchmarks.tiny import World, world
@@ -191,3 +193,21 @@ def test_seeds_have_their_own_cells_and_one_split(tiny: World, tmp_path: Path) -
     assert rows.groupby("case")["split"].nunique().eq(1).all()
     record = json.loads((tmp_path / "run.json").read_text())
     assert record["plan_hash"] == plan.hash and record["fixed_at"] and record["schema"] == rows["schema_version"].max()
+
+
+def test_parts_of_a_rung_note_the_development_cases_of_their_kinds_beside_each_other(
+    tiny: World, tmp_path: Path
+) -> None:
+    axes = (("lookup", ("last",)), ("depth", (0.1, 0.6)), ("site", ("mlp",)), ("steps", (1,)))
+    edits = (Edits("fact", f"fact_file:{tiny.facts}", 6), Edits("rename", "concept_suite", 6))
+    plan = plan_of(
+        tiny, ladder=tiny.model, methods=("rome",), kinds=("fact", "rename"), edits=edits, axes=(("rome", axes),),
+        corpus="identity", probes=1,
+    )  # fmt: skip
+    for number in (1, 2):
+        for folder in ("both", f"node-{number}"):
+            run_bench(plan, tmp_path / folder, "cpu", quiet=True, part=Shard(number, 2))
+    merge([tmp_path / "node-1", tmp_path / "node-2"], tmp_path / "merged")
+    for folder in ("both", "merged"):
+        (kinds,) = json.loads((tmp_path / folder / "run.json").read_text())["known_development"].values()
+        assert list(kinds) == ["fact", "rename"] and kinds["fact"] > 0
