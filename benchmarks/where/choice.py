@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -61,9 +62,11 @@ class Choice:
 
     @property
     def line(self) -> str:
-        """The options of `edit` that make such an edit."""
-        stated = " ".join(f"--set {key}={json.dumps(value).strip(chr(34))}" for key, value in self.settings.items())
-        return f"--method {self.method} --dose {self.dose:g} {stated}".strip()
+        """The options of `edit` that make such an edit, as a shell takes them."""
+        words = ["--method", self.method, "--dose", f"{self.dose:g}"]
+        for key, value in self.settings.items():
+            words += ["--set", f"{key}={value if isinstance(value, str) else json.dumps(value)}"]
+        return shlex.join(words)
 
 
 def choices(rows: pd.DataFrame, seed: int = 0) -> list[Choice]:
