@@ -160,11 +160,14 @@ def cell_records(cell: Cell, cases: Sequence[Case], loaded: Loaded) -> list[dict
     cases = [fitting.case for fitting in fittings.values() if fitting.case is not None]
     known = loaded.edited(cell, cases)
     left_out += [(case, left_out_row(case)) for case, edited in zip(cases, known, strict=True) if not edited]
-    rows_left_out = [
-        _about(cell, case) | {"known": False, "dose": dose} | row for dose in doses_of(cell) for case, row in left_out
-    ]
     cases = [case for case, edited in zip(cases, known, strict=True) if edited]
     records = _edited_records(cell, cases, loaded) if cases else []
+    knows = {record["case"]: record["known"] for record in records}  # a question of an edited case may be too long
+    rows_left_out = [
+        _about(cell, case) | {"known": knows.get(case.id, False), "dose": dose} | row
+        for dose in doses_of(cell)
+        for case, row in left_out
+    ]
     for record in records:  # indices of the whole case, which pairs its probes across rungs
         record["probe_index"] = fittings[record["case"]].kept[record["probe_index"]]
     return records + rows_left_out

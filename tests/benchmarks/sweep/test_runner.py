@@ -16,9 +16,10 @@ from benchmarks.sweep.planning.plan import Plan, Split
 from benchmarks.sweep.runner import Outcome, run_bench
 from editing.errors import BadData, BadRequest, UserError
 from tests.benchmarks.forks import fork
-from tests.benchmarks.tiny import World, world
+from tests.benchmarks.tiny import World, facts, world
 from tests.once import made_once
 from valley.rows.schema import VOLATILE, read_run
+from valley.scores.cases import case_scores
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -241,3 +242,20 @@ def test_many_cases_are_several_cells_with_the_same_rows(
     for column in ("logp_after", "margin_after", "edit_norm"):
         pd.testing.assert_series_equal(several[column], whole[column], rtol=1e-4, atol=5e-3)
     assert run(tiny, tmp_path, ladder=ladder).ran == 0
+
+
+def test_a_known_fact_with_a_question_that_is_too_long_stays_known(tiny: World, tmp_path: Path) -> None:
+    first, second = facts()[:2]
+    there = first["neighbours"][0]
+    long = there | {"prompt": "word " * 700 + there["prompt"]}
+    unknown = second | {"subject": "Chile", "target": "Madrid", "old": "Rome", "neighbours": [long]}
+    file = tmp_path / "facts.json"
+    file.write_text(json.dumps([first | {"neighbours": [there, long]}, second, unknown]))
+    for only_known in (True, False):
+        out = tmp_path / str(only_known)
+        run(tiny, out, ladder=tiny.model, datasets=(str(file),), known=only_known, **QUICK)
+        rows = read_run(out)
+        too_long = rows[rows["reason"] == "longer than the model reads"].groupby("subject")["known"]
+        assert too_long.agg(["all", "any"]).to_dict("list") == {"all": [False, True], "any": [False, True]}
+        knew = case_scores(rows).groupby("subject")["known"].all()
+        assert knew.to_dict() == {"France": True, "Spain": True, "Chile": False}
