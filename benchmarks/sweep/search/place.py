@@ -12,7 +12,7 @@ from benchmarks.sweep.extension import added_doses
 from benchmarks.sweep.planning.grids import settings_grid
 from benchmarks.sweep.planning.plan import FIRST_RULE, Choices, Plan, lookups
 from benchmarks.sweep.pools import Batch, Pool, pools
-from editing.errors import BadRequest
+from editing.errors import BadData, BadRequest
 from editing.files import canonical
 from editing.methods import make_method
 from editing.stats import refuse_missing_corpus
@@ -98,7 +98,8 @@ def places(
         plans: what that folder is fixed to, this plan last (`Chain.plans`).
 
     Raises:
-        UserError: no such ladder, rung, data set, kind of edit or text of the corpus; too few cases.
+        UserError: no such ladder, rung, data set, kind of edit or text of the corpus; too few cases; no rung that is
+            here.
     """
     refuse_missing_corpus(plan.corpus)
     ladder = load_ladder(plan.ladder)
@@ -113,6 +114,8 @@ def places(
         choices = replace(choices, doses=tuple(first))
     added = added_doses(plans, choices.doses)
     taken = [(i, r) for i, r in enumerate(ladder.rungs) if r in present and (not plan.rungs or r.name in plan.rungs)]
+    if not taken:
+        raise BadData(f"{'; '.join(skipped):.300}; no other rung was chosen")
     cases = pools(plan, choices, [rung.model for _, rung in taken], plans[:-1])
     made = [
         Place(plan, ladder.name, rung, i, own, choices, layers_of(rung.model), added)

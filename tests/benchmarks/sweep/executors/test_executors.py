@@ -241,3 +241,14 @@ def test_workers_that_make_no_sense_are_refused() -> None:
     for bad in ({"executor": "dask"}, {"count": 0}, {"shard": Shard(1, 2), "count": 2}, {"address": "here:1"}):
         with pytest.raises(BadRequest):
             Workers(**bad)
+
+
+@pytest.mark.parametrize("shard", [None, Shard(1, 2)])
+def test_a_ladder_without_a_model_that_is_here_is_refused(tiny: World, tmp_path: Path, shard: Shard | None) -> None:
+    ladder = tmp_path / "away.toml"
+    ladder.write_text(f'title = "t"\n[[rung]]\nname = "a"\nmodel = "{tmp_path}/a"\noptional = true\n')
+    plan = replace(plan_of(tiny), ladder=str(ladder))
+    for workers in (Workers(shard=shard), Workers(count=2)):
+        with pytest.raises(BadData, match=r"optional rung a left out: model .*; no other rung was chosen"):
+            execute(plan, tmp_path / "run", workers, "cpu", quiet=True)
+    assert not (tmp_path / "run").exists()
