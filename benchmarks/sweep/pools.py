@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from benchmarks.cases import Case, Probe, cases_digest
-from benchmarks.datasets import account, for_model, read_cases, with_common_probes, with_requested
+from benchmarks.datasets import account, for_model, mentions, read_cases, with_common_probes, with_requested
 from benchmarks.sweep.planning.plan import FIRST_RULE, Choices, Edits, Plan, Split
 from editing.text import edit_set
 
@@ -154,7 +153,7 @@ def without_dev_subjects(cases: Sequence[Case], split: Split) -> tuple[tuple[Cas
     names = {case.subject for case in cases if case.subject and split.is_dev(case.subject)}
 
     def about_dev(p: Probe) -> bool:
-        return split.is_dev(p.about) if p.about else any(re.search(rf"\b{re.escape(n)}\b", p.prompt) for n in names)
+        return split.is_dev(p.about) if p.about else any(_names(p.prompt, name) for name in names)
 
     kept, dropped, total = [], 0, 0
     for case in cases:
@@ -166,3 +165,8 @@ def without_dev_subjects(cases: Sequence[Case], split: Split) -> tuple[tuple[Cas
         kept.append(case)
     note = f"{dropped} of {total} neighbour probes of test cases ask about development subjects and are left out"
     return tuple(kept), note if dropped else ""
+
+
+def _names(text: str, name: str) -> bool:
+    """Whether `name`, as it is spelled, stands in `text` as whole words of its script."""
+    return name in text and any(text[begin:end] == name for begin, end in mentions(text, name))

@@ -228,6 +228,27 @@ class TestSplit:
         )
         assert bare not in kept[0].probes and note
 
+    @pytest.mark.parametrize(
+        ("name", "prompt", "other"),
+        [
+            ("北京", "中国的首都是北京吗？北京是", "东京是日本的首都"),
+            ("C#", "C# was made by", "C was made by"),
+            ("프랑스", "프랑스의 수도는", "독일의 수도는"),
+            ("Niger", "The capital of Niger is", "The capital of Nigeria is"),
+        ],
+    )
+    def test_a_name_is_found_in_its_script(self, tiny: World, name: str, prompt: str, other: str) -> None:
+        (pool,) = pools(plan_of(tiny), Choices(1), [""])[0][0].values()
+        (case, *_), split = pool.side("test"), Split(0, 0.5)
+        asked = case.probes[0]
+        bare, kept = (replace(asked, kind="neighbour", prompt=text, about="", rival=None) for text in (prompt, other))
+        seed = next(i for i in range(99) if (s := Split(i, 0.5)).is_dev(name) and not s.is_dev(case.subject))
+        named = replace(pool.side("dev")[0], subject=name)
+        (first, _), note = without_dev_subjects(
+            [replace(case, probes=(asked, bare, kept)), named], replace(split, seed=seed)
+        )
+        assert (first.probes, bool(note)) == ((asked, kept), True)
+
 
 class TestExtension:
     @pytest.mark.slow
