@@ -258,15 +258,19 @@ def compose(deltas: Sequence[Delta]) -> Delta:
     """The sum of several changes: ranks add up, contexts are put one after another.
 
     Raises:
-        BadRequest: changes of one place that have no sum, such as a codebook and a vector.
+        BadRequest: changes of different models, or of one place that have no sum, such as a codebook and a vector.
     """
     factors: dict[str, Change] = {}
     for delta in deltas:
         for name, change in delta.factors.items():
             factors[name] = add_changes(factors[name], change, name) if name in factors else change
     context = " ".join(d.context for d in deltas if d.context)
-    models = {d.provenance.get("model_hash") for d in deltas}
-    model = {"model_hash": models.pop()} if len(models) == 1 and None not in models else {}
+    models = {str(d.provenance["model_hash"]) for d in deltas if d.provenance.get("model_hash")}
+    if len(models) > 1:
+        raise BadRequest(
+            f"changes of {len(models)} models have no sum; compose those that were made on the same weights"
+        )
+    model = {"model_hash": models.pop()} if models else {}
     return Delta(factors, {"composed": [dict(d.provenance) for d in deltas], **model}, context)
 
 

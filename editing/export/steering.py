@@ -47,9 +47,11 @@ def export_steered(delta: Delta, lm: LanguageModel, file: Path) -> Path:
     Raises:
         BadRequest: a change that is no vector, a name that does not end in .pt (which decides how it is read there), a
             module outside the model's base.
+        BadModel: the delta was computed on another model.
     """
     if file.suffix != ".pt":
         raise BadRequest(f"{file}: lm-evaluation-harness reads steering vectors from a .pt file; name it so")
+    lm.refuse_delta_of(delta.provenance.get("model_hash"))
     prefix = f"{lm.module.base_model_prefix}."
     config = {}
     for path, vector in shifts_of(delta).items():

@@ -38,3 +38,14 @@ def test_a_codebook_and_a_vector_are_refused_by_their_place() -> None:
     book = Codebook(keys, values, torch.ones(1), torch.ones(1, dtype=torch.long))
     with pytest.raises(BadRequest, match=f"{PLACE}: Shift and Codebook of one place do not add up; make one"):
         compose([Delta({PLACE: Shift(vector)}), Delta({PLACE: book})])
+
+
+def test_changes_of_different_models_are_refused() -> None:
+    """Their sum named no model, so that any model of these shapes took it."""
+    (vector,) = drawn((5,))
+    one, two = (Delta({PLACE: Shift(vector)}, {"model_hash": name * 64}) for name in "ab")
+    with pytest.raises(BadRequest, match="changes of 2 models have no sum"):
+        compose([one, two])
+    by_hand = Delta({PLACE: Shift(vector)})
+    assert compose([one, by_hand, one]).provenance["model_hash"] == "a" * 64
+    assert "model_hash" not in compose([by_hand, by_hand]).provenance

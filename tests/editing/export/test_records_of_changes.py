@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 import torch
 
 import editing
 from benchmarks.live.reproduce import reproduce_change
 from editing.delta import Affine, Delta, LowRank, Shift, compose, export_peft
-from editing.export import card_of, export_plain
+from editing.errors import BadModel
+from editing.export import card_of, export_plain, export_steered
 from editing.lazy import tensor_files
 from tests.benchmarks.tiny import facts, world
 from tests.editing.families import tiny_lm
@@ -74,3 +76,14 @@ def test_the_card_of_a_composed_change_names_the_methods_and_doses_of_all_its_ed
         assert f"\n{line}\n" in text
     assert "- rome\n- steer\n---" in text
     assert "* dose" not in card_of(compose(made[1:]), lm, "merged")
+
+
+def test_a_change_of_another_model_is_not_written_as_one_of_this(tmp_path: Path) -> None:
+    lm = tiny_lm("llama")
+    shift = Shift(torch.ones(lm.module.config.hidden_size))
+    foreign = Delta({f"{lm.layout.blocks[1]}.output": shift}, {"model_hash": "a" * 64})
+    with pytest.raises(BadModel, match="another model"):
+        export_plain(foreign, lm, tmp_path / "plain")
+    with pytest.raises(BadModel, match="another model"):
+        export_steered(foreign, lm, tmp_path / "steered.pt")
+    assert not any(tmp_path.iterdir())
