@@ -67,8 +67,6 @@ def export_peft(
     lm.refuse_delta_of(delta.provenance.get("model_hash"))
     if delta.context:
         raise BadRequest("this edit is a text before the prompt, not a change of weights; no adapter can hold it")
-    if not delta.factors:
-        raise BadRequest("this edit changes nothing; there is no adapter to write")
     loras: dict[str, LowRank] = {}
     rows: dict[str, dict[int, torch.Tensor]] = {}
     errors: dict[str, float] = {}
@@ -85,12 +83,15 @@ def export_peft(
         if isinstance(module, nn.Embedding):
             if path in rows:
                 raise BadRequest(f"{name}: two kinds of change of one embedding; write both with `export merged`")
-            rows[path] = _rows(lm, name, module, change)
+            if changed := _rows(lm, name, module, change):  # none at dose 0
+                rows[path] = changed
             continue
         change = _weight_change(lm, name, module, change)
         if isinstance(change, Dense):
             change, errors[name] = truncated(name, change, tolerance, max_rank)
         loras[path] = change
+    if not loras and not rows:
+        raise BadRequest("this edit changes nothing; there is no adapter to write")
     _refuse_other_embeddings(lm, loras, rows)
     _write(folder, _tensors(lm, loras, rows), _config(lm, loras, rows), dose_of(delta))
     ids = {path: tuple(sorted(table)) for path, table in rows.items()}

@@ -233,3 +233,15 @@ def test_an_untied_row_edit_is_exported_where_the_head_is_its_own(tmp_path: Path
         AutoModelForCausalLM.from_pretrained(tmp_path / "base"), tmp_path / "adapter"
     ).eval()
     assert torch.allclose(answers(lm, loaded), expected, atol=2e-6 * float(expected.abs().max()))
+
+
+def test_rows_at_dose_0_are_no_change(tmp_path: Path) -> None:
+    lm = tiny_lm("gpt2")
+    table, site = lm.module.get_input_embeddings().weight, lm.sites("mlp")[1]
+    rows = Delta({"transformer.wte.weight": LowRank(torch.ones(len(table), 1), torch.ones(table.shape[1], 1))})
+    with pytest.raises(BadRequest, match="this edit changes nothing; there is no adapter to write"):
+        export_peft(rows.scaled(0), lm, tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+    low = Delta({site.weight: LowRank(torch.ones(site.d_out, 1), torch.ones(site.d_in, 1))})
+    done = export_peft(compose([rows.scaled(0), low]), lm, tmp_path / "low")
+    assert (dict(done.ranks), dict(done.rows)) == ({site.path: 1}, {})
