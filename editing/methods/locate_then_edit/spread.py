@@ -43,6 +43,7 @@ from editing.solve import (
     routes,
     states,
     type_weights,
+    uses_half,
 )
 from editing.stats import ModelStatistics
 from editing.text import Contexts, EditRequest
@@ -187,7 +188,9 @@ class Spread(Routed, Spanning):
         edited: list[list[Site]] = [[] for _ in groups]
         for value, n in zip(values, owner, strict=True):
             notes[n]["optimiser"].append(value.note())
-        rising = Rising(lm, [p for unit in units for p in unit.prompts])
+        # Keys as precise as v*; experts are chosen by the weights themselves.
+        source = lm.half if uses_half(lm, self.precision) and self.site != EXPERT else lm
+        rising = Rising(source, [p for unit in units for p in unit.prompts])
         for step, layer in enumerate(layers):
             look = self._look(rising, units, layer, goal, deltas, owner, layer == layers[-1])
             if target_nD is None:

@@ -9,7 +9,10 @@ import torch
 
 from editing.errors import BadRequest
 from editing.methods import make_method
+from editing.methods.locate_then_edit.spread import weighted_least_squares
+from editing.model import LanguageModel
 from editing.model.language_model import hash_weights
+from editing.solve import group_mean, states, type_weights
 from editing.stats.statistics import ModelStatistics
 from tests.editing import reference
 from tests.editing.families import SOME, SOME_HYBRIDS, tiny_lm
@@ -122,3 +125,23 @@ def test_behind_a_norm_the_state_reaches_its_target(family: str, tmp_path: Path)
     assert float((goal - start).norm()) > 0.1
     torch.testing.assert_close(reached, goal, rtol=1e-3, atol=1e-3)
     torch.testing.assert_close(written.norm(), length, rtol=1e-3, atol=0)
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float32"])
+def test_keys_are_as_precise_as_the_search(precision: str) -> None:
+    """With bfloat16 steps the keys are those of the bfloat16 copy, else those of the model itself."""
+    lm = model("llama")
+    statistics = session_statistics(lm)
+    method = make_method("memit", **SETTINGS | {"span": 0.0, "precision": precision})
+    (site,) = method.edited_sites(lm, REQUESTS[0])
+    (contexts,) = method.contexts(lm, REQUESTS[:1], statistics)
+    factor = method(lm, REQUESTS[:1], statistics).factors[site.weight].right
+
+    def off(source: LanguageModel) -> float:
+        read = states(source, contexts.prompts, [(site.path, "input")])[site.path, "input"]
+        key = group_mean(read, [contexts], [type_weights(contexts)])
+        weight = method.in_keys(method.covariance_weight, site)
+        return distance(weighted_least_squares(statistics, site, key.T, weight), factor)
+
+    same, other = (lm.half, lm) if precision == "bfloat16" else (lm, lm.half)
+    assert off(same) < 1e-4 < 1e-3 < off(other)
