@@ -12,7 +12,7 @@ from benchmarks.speed.methods.grids import NO_SETTINGS, SAME, SEARCH
 from benchmarks.speed.methods.search import ENOUGH, SLACK, best_of
 from editing.lazy import pandas as pd
 
-# [efficacy] and [composite]: method -> why its default misses; [not_measured]: why a model lacks it.
+# [efficacy] and [composite]: method -> why its default misses.
 REASONS = ROOT / "results" / "methods_below.toml"
 OPEN = "No cause was measured."
 BRACKETS = {

@@ -106,14 +106,12 @@ def page(table: pd.DataFrame, search: pd.DataFrame) -> str:
     """The Markdown of docs/reference/methods.md; methods that a model lacks are listed behind its table."""
     lines = [HEAD, *summary(search)]
     table = table.fillna({"error": ""})
-    why = {name: f" ({text})" for name, text in reasons().get("not_measured", {}).items()}
     for rung, part in table.groupby("rung", sort=False):
         facts = int(part["n"].max())
         lines += [f"## {rung}: {facts} facts", "", *_rung(part), ""]
         missing = [name for name in measured_methods() if name not in set(part["method"])]
         if missing:
-            named = ", ".join(f"`{name}`{why.get(name, '')}" for name in missing)
-            lines += [f"Not measured on {rung}: {named}.", ""]
+            lines += [f"Not measured on {rung}: {', '.join(f'`{name}`' for name in missing)}.", ""]
         lines += search_table(search, str(rung))
     lines += [WHY.strip(), "", *verdicts(table, search, DEFAULT), "## What each method changes", ""]
     lines += [f"- `{name}`: {type(make_method(name)).summary}" for name in method_names()]
