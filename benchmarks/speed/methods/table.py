@@ -18,7 +18,7 @@ import click
 
 from benchmarks.provenance import ROOT
 from benchmarks.speed.methods.presets import measured_methods
-from benchmarks.speed.methods.search_page import number, reasons, search_table, summary, verdicts, with_interval
+from benchmarks.speed.methods.search_page import number, search_table, summary, verdicts, with_interval
 from editing.files import atomic_file
 from editing.lazy import pandas as pd
 from editing.methods import make_method, method_names
