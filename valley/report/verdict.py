@@ -140,7 +140,7 @@ def _span(shown: pd.DataFrame, kinds: list[str]) -> str:
             parts.append(f"that of {kind} edits could not be measured (reasons in the table)")
             continue
         low, high = (part.loc[cast(int, at)] for at in (part["score"].idxmin(), part["score"].idxmax()))
-        ends = [f"{number(cast(float, r['score']))} at {rung_cell(r['rung'], 40)}" for r in (low, high)]
+        ends = [f"{number(cast(float, r['score']))} at {rung_cell(str(r['rung']), 40)}" for r in (low, high)]
         alone = f"is {ends[0]}" if len(part) == 1 else f"lies between {' and '.join(ends)}"
         parts.append(f"that of {kind} edits {alone}")
     what = by_name(shown["metric"].iloc[0]).choice if len(shown) else ""
