@@ -7,7 +7,8 @@ reflects about the middle of the two means, x' = x - 2 r r^T (x - (m_subject + m
 places.
 
 The paper takes the direction of one block out behind every block (`own` false). One direction carries refusal, but what
-a thing is stands in other directions in every block, so that by default each place loses its own.
+a thing is stands in other directions in every block, so that by default each place loses its own. A place at which the
+two means are the same stays as it is.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import ClassVar
 
 from editing.delta import Affine, Delta
 from editing.methods.base import setting
-from editing.methods.erasure.samples import Erasure, read_stream, stream
+from editing.methods.erasure.samples import Erasure, apart, read_stream, stream
 from editing.model import LanguageModel
 from editing.stats import ModelStatistics
 from editing.text import EditRequest
@@ -43,13 +44,13 @@ class Ablate(Erasure):
         read = lm.layout.blocks[self.placement(lm, request).layers[0]]
         own, kind = self.texts(lm, request, statistics)
         states = read_stream(lm, own + kind, paths)
-        means = {p: (s[: len(own)].mean(0), s[len(own) :].mean(0)) for p, s in zip(paths, states, strict=True)}
+        parts = {p: (s[: len(own)], s[len(own) :]) for p, s in zip(paths, states, strict=True)}
         strength = 2.0 if self.by == "swap" else 1.0
         factors = {}
-        for path, (of_own, of_kind) in means.items():
-            one, other = means[path if self.own else read]
-            r = (one - other) / (one - other).norm().clamp(min=1e-12)
-            middle = (of_own + of_kind) / 2 if self.by == "swap" else of_kind
+        for path, (of_own, of_kind) in parts.items():
+            gap = apart(*parts[path if self.own else read])
+            r = (gap / gap.norm().clamp(min=1e-30)).float()
+            middle = (of_own.mean(0) + of_kind.mean(0)) / 2 if self.by == "swap" else of_kind.mean(0)
             fixed = float(r @ middle) if self.centre == "kind" else 0.0
             factors[f"{path}.output"] = Affine(-strength * r[:, None], r[:, None], strength * fixed * r)
         note = {"texts": len(own), "texts_of_kind": len(kind)}

@@ -2,9 +2,9 @@
 (Belrose et al. 2023, "LEACE: Perfect linear concept erasure in closed form", theorem 4.3).
 
 With the label z (subject or kind), r(x) = x - W^+ P W (x - E[x]), where W = (Sigma_xx^(1/2))^+ and P is the orthogonal
-projection onto the columns of W Sigma_xz. For one binary label this has rank one. Applied behind every block from the
-lowest on, each fitted on states that the changes below have passed through (concept scrubbing, section 6); also behind
-the embedding.
+projection onto the columns of W Sigma_xz. For one binary label this has rank one; where the two means are the same it
+is zero and the states stay as they are. Applied behind every block from the lowest on, each fitted on states that the
+changes below have passed through (concept scrubbing, section 6); also behind the embedding.
 
 Sigma_xx comes from few states, so it is shrunk towards a multiple of the identity, as in the authors' code; there the
 amount is estimated, here it is a setting.
@@ -19,7 +19,7 @@ from typing import ClassVar
 from editing.delta import Affine, Delta
 from editing.lazy import torch
 from editing.methods.base import Placement, setting
-from editing.methods.erasure.samples import Erasure, read_stream, stream
+from editing.methods.erasure.samples import Erasure, apart, read_stream, stream
 from editing.model import LanguageModel
 from editing.stats import ModelStatistics
 from editing.text import EditRequest
@@ -63,7 +63,7 @@ class LEACE(Erasure):
 
 def eraser(states: torch.Tensor, label: torch.Tensor, shrinkage: float) -> Affine:
     """r(x) - x of theorem 4.3 for states (n, d) and a binary label (n,)."""
-    x, z = states.double(), label.double()
+    x = states.double()
     mean = x.mean(0)
     centred = x - mean
     covariance = centred.T @ centred / len(x)
@@ -72,7 +72,8 @@ def eraser(states: torch.Tensor, label: torch.Tensor, shrinkage: float) -> Affin
     values, vectors = torch.linalg.eigh(covariance)
     roots = values.clamp(min=0).sqrt()
     whiten = (vectors / roots) @ vectors.T  # W; its pseudo-inverse is Sigma^(1/2)
-    direction = whiten @ (centred.T @ (z - z.mean()) / len(x))  # the only column of W Sigma_xz
+    # the only column of W Sigma_xz, but for its length
+    direction = whiten @ apart(states[label > 0], states[label == 0])
     direction = direction / direction.norm().clamp(min=1e-30)
     left = -((vectors * roots) @ vectors.T) @ direction
     right = whiten @ direction

@@ -15,6 +15,7 @@ from editing.stats import ModelStatistics
 from editing.text import EditRequest, Prompt, essence_of, slot_count, tokenise
 
 DRAWN = 20  # drawn texts that stand for the kind where a request names none
+ROUNDING = 1e-6  # of the states' length: means that are nearer differ by rounding, whose direction means nothing
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Erasure(Prefixed):
     uses_covariance: ClassVar[bool] = False
     default_depth: ClassVar[dict[str, float]] = {"subject_last": 0.5, "last": 0.8}
 
-    kin: int = setting(8, "largest number of other things of the subject's kind", unit="things")
+    kin: int = setting(8, "largest number of other things of the subject's kind", unit="things", least=1)
 
     @property
     def placed_by(self) -> tuple[str, ...]:
@@ -80,6 +81,14 @@ def read_stream(
     places = [(path, "output") for path in paths]
     by_place = states(lm, prompts, places, deltas=[delta] if delta is not None else [])
     return [by_place[place] for place in places]
+
+
+def apart(own: torch.Tensor, kind: torch.Tensor) -> torch.Tensor:
+    """(d,) float64 mean of states `own` (n, d) minus that of `kind` (m, d); zeros where the two do not differ, as
+    behind the embedding at a token that both have."""
+    gap = own.double().mean(0) - kind.double().mean(0)
+    length = torch.cat([own, kind]).double().norm(dim=1).mean()
+    return gap if float(gap.norm()) > ROUNDING * float(length) else torch.zeros_like(gap)
 
 
 def _plain(text: str) -> str:

@@ -196,3 +196,18 @@ def test_an_erasure_is_whole_whatever_the_model_says(name: str, lm: LanguageMode
         assert torch.equal(delta.factors[place].left, change.left) and float(change.norm()) > 0
     half = editing.edit(lm, request, name, statistics=statistics, dose=0.5)
     assert half.provenance["dose"] == 0.5
+
+
+@pytest.mark.parametrize("name", ["ablate", "leace"])
+def test_where_subject_and_kind_are_alike_nothing_is_erased(name: str, lm: LanguageModel, statistics) -> None:
+    """Behind the embedding the prompts' last token is the same: the rounding of its mean had a direction of length 1."""
+    prompts = ("{} comes from", "A loaf of {} is made from", "{} is sold by the")
+    request = replace(REQUEST, prompts=prompts, targets=("Italy",) * 3, lookup="last")
+    (delta,) = make_method(name).each(lm, [request], statistics)
+    embedding, *blocks = (change.norm() for change in delta.factors.values())
+    assert embedding == 0 and min(blocks) > 0.9
+
+
+def test_an_erasure_needs_another_thing_of_the_kind() -> None:
+    with pytest.raises(BadRequest, match="method ablate: kin=0; it must be 1 or more"):
+        make_method("ablate", kin=0)
