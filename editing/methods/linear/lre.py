@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from editing.delta import Delta, LowRank
-from editing.errors import BadRequest
+from editing.errors import Unreachable
 from editing.lazy import torch
 from editing.methods.base import Prefixed, setting
 from editing.model import LanguageModel, Site, in_rows
@@ -88,7 +88,7 @@ class LRE(Prefixed):
             alike = [tokenise(lm, request.prompts[i], other, lookup) for other in others]
             w = torch.stack([jacobian(lm, one, site) for one in (prompt, *alike)]).mean(0)
             if not bool(w.any()):
-                raise BadRequest(
+                raise Unreachable(
                     f"request {request.id!r}: nothing reads {site.path} at the lookup position; take a lower depth"
                 )
             deltas.append(inverse(w, self.rank) @ goal[i].double() / self.beta)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from editing.errors import BadRequest
+from editing.errors import Unreachable
 from editing.methods import make_method
 from editing.methods.linear.lre import inverse, jacobian
 from editing.model.hooks import hooked
@@ -79,5 +79,5 @@ def test_the_subjects_output_moves_by_delta(trained_lm: LanguageModel, tmp_path:
 
 
 def test_a_state_that_nothing_reads_is_refused(trained_lm: LanguageModel, tmp_path: Path) -> None:
-    with pytest.raises(BadRequest, match="nothing reads"):
+    with pytest.raises(Unreachable, match="nothing reads"):
         make_method("lre", depth=0.99).each(trained_lm, [REQUEST], ModelStatistics(trained_lm, tmp_path, "identity"))
