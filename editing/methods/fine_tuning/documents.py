@@ -25,7 +25,7 @@ from editing.model import LanguageModel
 from editing.seeds import seed_for
 from editing.solve import TrainingSet
 from editing.stats import ModelStatistics
-from editing.text import Contexts, EditRequest, Prompt, build_contexts, join, sentence
+from editing.text import Contexts, EditRequest, Prompt, build_contexts, join, language_code, sentence
 
 # Where a sentence of the edit may stand; {0} is the sentence, {1} the next one of the request.
 FRAMES = {
@@ -85,7 +85,7 @@ class Documents(LoRA):
 
     def texts(self, request: EditRequest) -> list[str]:
         """The documents of one request, in a fixed order."""
-        given = [text for lang, text in request.documents if self.langs == "all" or lang == request.lang]
+        given = [text for lang, text in request.documents if self.langs == "all" or language_code(lang) == request.lang]
         if given:
             return given
         facts = [sentence(join(*pair)) for pair in zip(request.filled(), request.targets, strict=True)]

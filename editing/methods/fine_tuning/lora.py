@@ -45,16 +45,16 @@ class LoRA(Tuning, Spanning):
     stop_loss: float = 0.05
     prefixes: int = 5
     more_sites: str = setting("", "further kinds of maps, comma-separated")
-    rank: int = setting(8, "rank of the change of one map")
+    rank: int = setting(8, "rank of the change of one map", least=1)
     alpha: float = setting(32.0, "numerator of the factor alpha / rank of the change")
 
     def __post_init__(self) -> None:
         super().__post_init__()
         unknown = [k for k in self._kinds() if k not in KINDS]
         if unknown:
-            raise BadRequest(f"method lora: more_sites has {unknown[0]!r}; use {', '.join(KINDS)}")
-        if self.rank < 1 or not 0 < self.span <= 1:
-            raise BadRequest(f"method lora: rank={self.rank}, span={self.span}; rank is 1 or more, span in (0, 1]")
+            raise BadRequest(f"method {self.name}: more_sites has {unknown[0]!r}; use {', '.join(KINDS)}")
+        if not 0 < self.span <= 1:
+            raise self.refuse("span", "above 0 and at most 1")
 
     def _kinds(self) -> tuple[str, ...]:
         more = (k.strip() for k in self.more_sites.split(","))

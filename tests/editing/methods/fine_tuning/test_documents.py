@@ -60,6 +60,8 @@ def test_what_is_read() -> None:
     stated = replace(REQUEST, documents=STATEMENTS)
     assert method.texts(stated) == [text for _, text in STATEMENTS]
     assert make_method("documents", langs="own").texts(stated) == [STATEMENTS[0][1]]
+    named = replace(REQUEST, documents=(("English", STATEMENTS[0][1]), ("français", STATEMENTS[1][1])))
+    assert make_method("documents", langs="own").texts(named) == [STATEMENTS[0][1]]
     made = method.texts(REQUEST)
     assert len(made) == 8 and all("The capital of France is the city of Rome." in text for text in made)
     assert method.texts(REQUEST) == made  # the same every time
@@ -68,6 +70,13 @@ def test_what_is_read() -> None:
     assert all(text.startswith("La capitale") for text in method.texts(replace(REQUESTS[4], lang="it")))
     with pytest.raises(BadRequest, match="empty document"):
         replace(REQUEST, documents=(("en", " "),))
+
+
+@pytest.mark.parametrize("wrong", [{"rank": 0}, {"span": 2.0}, {"more_sites": "head"}])
+def test_a_wrong_setting_is_that_of_the_method(wrong: dict) -> None:
+    for name in ("lora", "documents"):
+        with pytest.raises(BadRequest, match=f"method {name}: {next(iter(wrong))}"):
+            make_method(name, **wrong)
 
 
 def test_the_model_says_what_it_read(trained_lm: LanguageModel) -> None:
