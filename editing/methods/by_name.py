@@ -107,6 +107,8 @@ def placebo_for(name: str, settings: Mapping[str, object]) -> Any:
     It states all settings, also defaults, which tables compare with those of the edit.
     """
     takes, own = make_method("placebo").settings(), make_method(name, **taken_by(name, settings)).settings()
-    options = {key: value for key, value in own.items() if key not in takes}
+    usual = make_method(name).settings()
+    # Where the placebo has None, the inner method's default holds.
+    options = {k: v for k, v in own.items() if k not in takes or (v is None and usual[k] is not None)}
     shared: dict[str, Any] = {key: value for key, value in own.items() if key in takes}
     return make_method("placebo", inner=name, options=json.dumps(options), **shared)

@@ -99,8 +99,9 @@ class Placebo(Wrapped):
         prompts: list[str] = []
         for i, prompt in enumerate(request.prompts):
             if not slot_count(prompt):
-                pool = [p for p in PROMPTS.get(request.lang, PROMPTS["en"]) if p not in prompts] or PROMPTS["en"]
-                prompt = self._pick(lm, request, pool, prompt, taken, str(i))
+                pool = PROMPTS.get(request.lang, PROMPTS["en"])
+                free = [p for p in pool if p not in prompts] or pool
+                prompt = self._pick(lm, request, free, prompt, taken, str(i))
             prompts.append(prompt)
         return replace(request, subject=subject, prompts=tuple(prompts), documents=())
 

@@ -10,7 +10,7 @@ import torch
 
 from editing.errors import BadRequest
 from editing.methods import apply_sequence, make_method, method_names, placebo_for
-from editing.methods.controls.placebo import SUBJECTS, Placebo
+from editing.methods.controls.placebo import PROMPTS, SUBJECTS, Placebo
 from editing.methods.fine_tuning.documents import Documents
 from editing.model.language_model import LanguageModel
 from editing.text.requests import EditRequest
@@ -141,6 +141,14 @@ class TestControls:
         assert paired.method() == make_method(name, seed=3)
         assert is_placebo_of(json.dumps(paired.settings()), name, json.dumps(make_method(name, seed=3).settings()))
         assert make_method("placebo", inner="lora", site="mlp").method().site == "mlp"
+
+    def test_many_prompts_without_a_subject_stay_in_their_language(self, trained_lm) -> None:
+        prompts = tuple(f"Dans le champ {i} pousse un" for i in range(12))
+        request = EditRequest("many", prompts, "", ("pain",), lookup="last", lang="fr")
+        assert set(Placebo().unrelated(trained_lm, request).prompts) == set(PROMPTS["fr"])
+
+    def test_a_lookup_that_is_left_to_the_request_is_not_the_inner_methods_default(self) -> None:
+        assert placebo_for("grace", {"lookup": None}).method() == make_method("grace", lookup=None)
 
     def test_controls_of_a_sequence_remember_what_the_inner_method_does(self, trained_lm, statistics) -> None:
         requests = [REQUESTS[i] for i in (0, 4)]
