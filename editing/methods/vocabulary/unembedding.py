@@ -164,7 +164,7 @@ def _replaced(read: Answers) -> dict[int, int]:
             at.setdefault(token, []).append(j)
     for new, members in at.items():
         likely = read.logits[members].double().softmax(1).mean(0)
-        likely[list(at)] = 0.0
+        likely[read.tokens] = 0.0
         pairs.setdefault(int(likely.argmax()), new)
     return pairs
 

@@ -12,6 +12,7 @@ from editing.delta import Delta
 from editing.errors import BadRequest
 from editing.eval import at_dose, target_margins
 from editing.methods import make_method
+from editing.methods.vocabulary.unembedding import Answers, _replaced
 from editing.model import LanguageModel, head_site
 from editing.text import EditRequest
 from tests.editing.families import SENTENCES, tiny_lm
@@ -145,6 +146,12 @@ def test_a_target_that_leads_already_changes_nothing() -> None:
     (delta,) = make_method("unembedding", margin=0.0, pull=0.4).each(lm, [said], session_statistics(lm))
     norms = [change.norm() for change in delta.factors.values()]
     assert not delta.provenance["replaced"] and np.max([0.0, *norms]) < 0.05
+
+
+def test_a_target_is_not_replaced() -> None:
+    """Token 1 is said in both prompts, and is the target of the first one."""
+    logits = torch.tensor([[0.0, 9.0, 0.0, 5.0], [0.0, 9.0, 0.0, 5.0]])
+    assert _replaced(Answers(torch.zeros(2, 4), logits, 1.0, [1, 2], [True, True])) == {3: 2}
 
 
 def test_what_cannot_be_done_is_refused_in_one_line() -> None:
