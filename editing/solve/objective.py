@@ -91,8 +91,9 @@ class Problem:
         self.lm, self.chunk, self.where, self.settings = lm, chunk, where, settings
         self.n = len(chunk)
         rows = _rows(chunk)
-        if any(row.is_context and row.prompt.target == () for row in rows):
-            raise BadRequest(f"request {chunk[0].id!r}: v* needs a target")
+        for row in rows:
+            if row.is_context and not row.prompt.target:
+                raise BadRequest(f"request {chunk[row.owner].id!r}: v* needs a target; give its prompts one")
         prompts = [row.prompt for row in rows]
         self.splice = Splice.prepare(
             lm,

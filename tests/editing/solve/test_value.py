@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -88,6 +90,13 @@ def test_a_request_does_not_depend_on_its_neighbours(trained_lm: LanguageModel) 
     for i, context in enumerate(contexts):
         (alone,) = optimise_values(lm, [context], where, settings)
         assert float((alone.delta - together[i].delta).norm()) < 1e-3 * float(alone.delta.norm())
+
+
+def test_the_request_without_a_target_is_named(trained_lm: LanguageModel) -> None:
+    one, two = (build_contexts(trained_lm, request, ()) for request in REQUESTS[:2])
+    one = replace(one, prompts=tuple(replace(p, target=()) for p in one.prompts))  # the longer one, read second
+    with pytest.raises(BadRequest, match=f"request '{one.id}': v"):
+        optimise_values(trained_lm, [one, two], Injection.at_site(trained_lm.site("mlp", 1)), ValueSettings())
 
 
 def test_the_search_ends_with_the_places_that_are_written(trained_lm: LanguageModel) -> None:
