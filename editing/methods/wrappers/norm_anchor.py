@@ -45,12 +45,12 @@ class NormAnchor(Reworked):
     inner: str = "ft_m"
 
     def reworked(
-        self, lm: LanguageModel, name: str, change: WeightChange, requests: Sequence[EditRequest], lookup: str
+        self, lm: LanguageModel, name: str, change: WeightChange, requests: Sequence[EditRequest]
     ) -> WeightChange:
         path = name.removesuffix(".weight")
         if linear_shape(lm.submodule(path)) is None:
             raise BadRequest(f"method {self.name}: {name} is no linear map and reads no key; take another inner method")
-        contexts = [build_contexts(lm, r, (), lookup) for r in requests]
+        contexts = [build_contexts(lm, r, ()) for r in requests]
         if expert_at(lm.module, path):
             contexts = reaching(lm, path, contexts)
             if not contexts:

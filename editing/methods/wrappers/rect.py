@@ -35,7 +35,7 @@ class Rect(Reworked):
             raise self.refuse("keep", "a share above 0, at most 1")
 
     def reworked(
-        self, lm: LanguageModel, name: str, change: WeightChange, requests: Sequence[EditRequest], lookup: str
+        self, lm: LanguageModel, name: str, change: WeightChange, requests: Sequence[EditRequest]
     ) -> WeightChange:
         dense = change.dense()
         relative = (dense / oriented_weight(lm, name)).nan_to_num(0.0).abs().flatten()

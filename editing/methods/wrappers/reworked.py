@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from editing.delta import Change, Delta, Dense, LowRank, WeightChange
+from editing.delta import Change, Delta, Dense, LowRank, TokenShift, WeightChange, embedding_scale
 from editing.errors import BadRequest
 from editing.lazy import torch
 from editing.methods.base import Placement
@@ -50,23 +50,40 @@ class Reworked(Wrapped):
     def _signed(self, lm: LanguageModel, delta: Delta, requests: Sequence[EditRequest], statistics) -> Delta:
         if not any(isinstance(change, LowRank | Dense) for change in delta.factors.values()):
             raise BadRequest(f"method {self.name}: inner={self.inner!r} changes no weight; take a method that does")
-        lookup = self.method().placement_of(lm, requests[0], delta).lookup
-        factors: dict[str, Change] = {
-            name: self.reworked(lm, name, change, requests, lookup) if isinstance(change, LowRank | Dense) else change
-            for name, change in delta.factors.items()
-        }
+        placed = [replace(r, lookup=self.method().placement_of(lm, r, delta).lookup) for r in requests]
+        factors: dict[str, Change] = dict(delta.factors)
+        for name, change in delta.factors.items():
+            if isinstance(change, LowRank | Dense):
+                factors[name] = self.reworked(lm, name, change, placed)
+                _read_as_before(lm, name, change, factors)
         return self.signed(lm, Delta(factors, delta.provenance, delta.context), requests, statistics)
 
     @abstractmethod
     def reworked(
-        self, lm: LanguageModel, name: str, change: WeightChange, requests: Sequence[EditRequest], lookup: str
+        self, lm: LanguageModel, name: str, change: WeightChange, requests: Sequence[EditRequest]
     ) -> WeightChange:
-        """The change to make instead of `change` of the weight called `name`, which carries out `requests` at the token
-        `lookup`.
+        """The change to make instead of `change` of the weight called `name`, which carries out `requests`, each at the
+        token of its lookup.
 
         Raises:
             BadRequest: not this kind of weight.
         """
+
+
+def _read_as_before(lm: LanguageModel, name: str, change: WeightChange, factors: dict[str, Change]) -> None:
+    """Where rows of a head that is tied to the embedding are changed, what is read there is shifted back (see
+    `head_change`): fit that shift in `factors` to the change that stands in place of `change`."""
+    path = name.removesuffix(".weight")
+    shift, new = factors.get(f"{path}.output"), factors[name]
+    if isinstance(shift, TokenShift) and isinstance(new, LowRank | Dense):
+        scale = embedding_scale(lm.module.get_input_embeddings())
+        less = _rows(change, shift.ids) - _rows(new, shift.ids)
+        factors[f"{path}.output"] = TokenShift(shift.ids, shift.vectors + scale * less)
+
+
+def _rows(change: WeightChange, ids: torch.Tensor) -> torch.Tensor:
+    """(len(ids), d_in) of the changed weight."""
+    return change.left[ids] @ change.right.T if isinstance(change, LowRank) else change.matrix[ids]
 
 
 def changed_rows(change: WeightChange) -> torch.Tensor:

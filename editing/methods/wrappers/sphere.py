@@ -40,7 +40,7 @@ class Sphere(Reworked):
                 raise self.refuse(key, "a share, at most 1")
 
     def reworked(
-        self, lm: LanguageModel, name: str, change: WeightChange, requests: Sequence[EditRequest], lookup: str
+        self, lm: LanguageModel, name: str, change: WeightChange, requests: Sequence[EditRequest]
     ) -> WeightChange:
         basis = main_directions(oriented_weight(lm, name), self.eta)
         if isinstance(change, LowRank):

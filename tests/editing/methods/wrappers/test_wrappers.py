@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -127,6 +128,31 @@ def test_what_they_cannot_rework_is_refused(name: str, lm: LanguageModel, statis
     for settings in ({"sphere": {"eta": 1.5}, "rect": {"keep": 0.0}}.get(name, {"inner": "x"}),):
         with pytest.raises(BadRequest, match=f"method {name}"):
             make_method(name, **settings)
+
+
+def test_requests_of_one_batch_keep_their_own_lookups(lm: LanguageModel, statistics: ModelStatistics) -> None:
+    """The second has no subject, and was looked up at the first one's; the anchor holds at both keys."""
+    requests = [replace(REQUESTS[0], lookup="subject_last"), REQUESTS[2]]
+    (name,) = (delta := make_method("norm_anchor", options='{"steps": 3}')(lm, requests, statistics)).weights
+    change = delta.factors[name].dense()
+    for request in requests:
+        texts = reference.texts_of(lm, request, [], request.lookup)
+        read = (reference.read(lm, texts, name.removesuffix(".weight"), side) for side in ("input", "output"))
+        key, old = (states.mean(0) for states in read)
+        assert torch.allclose((old + change @ key).norm(), old.norm(), rtol=1e-3)
+
+
+@pytest.mark.parametrize("wrapper", ["rect", "sphere"])
+def test_a_tied_head_is_read_as_before(wrapper: str) -> None:
+    lm = model("gpt2")
+    request = replace(REQUESTS[0], lookup="last")
+    (delta,) = make_method(wrapper, inner="unembedding").each(lm, [request], session_statistics(lm))
+    embedding = lm.module.get_input_embeddings()
+    ids = torch.arange(embedding.num_embeddings)
+    before, weight = embedding(ids), embedding.weight.clone()
+    with delta.applied(lm):
+        assert torch.allclose(embedding(ids), before, atol=1e-5)
+        assert not torch.allclose(embedding.weight, weight, atol=1e-3)
 
 
 def test_an_embedding_has_no_key(lm: LanguageModel, statistics: ModelStatistics) -> None:
