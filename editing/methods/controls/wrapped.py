@@ -15,6 +15,9 @@ from editing.methods.by_name import is_easyedit, make_method, registry
 from editing.model import EXPERT, KINDS, LanguageModel
 from editing.text import EditRequest
 
+# What the choice of a dose and the reader's doubts go by, from the inner method's provenance.
+CARRIED = ("margin", "erases", "warnings")
+
 
 @dataclass(frozen=True)
 class Wrapped(Method):
@@ -73,5 +76,6 @@ class Wrapped(Method):
 
     def signed(self, lm, delta: Delta, requests, statistics, **about: Any) -> Delta:
         """`delta` of the inner method under the name of this one; `about` says what the wrapper decided."""
-        provenance = self.provenance(lm, requests, statistics) | about | {"inner": delta.provenance}
+        carried = {key: delta.provenance[key] for key in CARRIED if key in delta.provenance}
+        provenance = self.provenance(lm, requests, statistics) | carried | about | {"inner": delta.provenance}
         return Delta(delta.factors, provenance, delta.context)

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from editing.errors import BadRequest
+from editing.eval import at_dose
 from editing.methods import apply_sequence, make_method, method_names, placebo_for
 from editing.methods.controls.placebo import PROMPTS, SUBJECTS, Placebo
 from editing.methods.fine_tuning.documents import Documents
@@ -141,6 +142,16 @@ class TestControls:
         assert paired.method() == make_method(name, seed=3)
         assert is_placebo_of(json.dumps(paired.settings()), name, json.dumps(make_method(name, seed=3).settings()))
         assert make_method("placebo", inner="lora", site="mlp").method().site == "mlp"
+
+    def test_a_dose_is_chosen_as_for_the_inner_method(self, trained_lm, statistics) -> None:
+        """By its margin of 8 nats, not by 1; an erasure is whole, also where the old answer is the target."""
+        erased = EditRequest("e", ("The capital of {} is the city of",), "France", ("Paris",), contrast=("Spain",))
+        for inner, request in (("unembedding", REQUESTS[0]), ("ablate", erased)):
+            plain, control = (
+                at_dose(trained_lm, method.each(trained_lm, [request], statistics)[0], [request], "auto")[1]
+                for method in (make_method(inner), make_method("random_layer", inner=inner))
+            )
+            assert control == plain
 
     def test_many_prompts_without_a_subject_stay_in_their_language(self, trained_lm) -> None:
         prompts = tuple(f"Dans le champ {i} pousse un" for i in range(12))
