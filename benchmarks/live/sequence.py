@@ -37,7 +37,7 @@ from editing.text import edit_set
 
 MOST_CASES = 150  # cases evaluated at a checkpoint, evenly spaced where there are more
 RECENT = 10
-VERSION = 2  # raise it when the same sequence would give other rows than before
+VERSION = 3  # raise it when the same sequence would give other rows than before
 Z95 = 1.96
 TABLE, RECORD, PICTURE = "sequence.csv", "sequence.json", "sequence.png"
 LEAST_DRIFT = 0.1  # nats; a panel of drift shows at least this much

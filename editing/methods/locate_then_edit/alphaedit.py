@@ -16,7 +16,7 @@ The provenance has the absolute threshold.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from editing.delta import Delta
@@ -71,9 +71,13 @@ class AlphaEdit(Spread):
         self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics, memory: Any = None
     ) -> tuple[Delta, Any]:
         """`memory`: U^T Kp (q, m) by site path, to which the edited model's keys of these requests are added."""
-        delta = self._edit(lm, [requests], statistics, memory)[0]
+        if len(requests) == 1:
+            (delta,) = self.each(lm, requests, statistics, memory)
+        else:
+            (delta,) = self._edit(lm, [requests], statistics, memory)
+        made = replace(self, lookup="last") if "moved" in delta.provenance else self
         kept = dict(memory or {})
-        for site, key_nI in self._keys(lm, requests, statistics, delta):
+        for site, key_nI in made._keys(lm, requests, statistics, delta):
             basis = self._basis(statistics, site)[0]
             key_qn = basis.T @ key_nI.T.to(basis)
             kept[site.path] = torch.cat([kept[site.path], key_qn], 1) if site.path in kept else key_qn

@@ -13,6 +13,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, ClassVar
 
 from editing.delta import Delta
@@ -39,16 +40,20 @@ class Moving(ValueSettings, Method):
     stop_loss: float = 0.01
     move_above: float = setting(0.1, "likelihood loss of v* that moves it to the last token", unit="nats")
 
-    def each(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> list[Delta]:
+    def each(
+        self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics, memory: Any = None
+    ) -> list[Delta]:
+        """`memory`: see `Method.step`."""
         movable = [i for i, r in enumerate(requests) if self._may_move(r)]
         edits: list[Delta | Unreachable]
         if movable:
-            edits = edits_or_reasons(self._each, lm, requests, statistics)
+            edits = edits_or_reasons(partial(self._each, memory=memory), lm, requests, statistics)
         else:
-            edits = list(self._each(lm, requests, statistics))
+            edits = list(self._each(lm, requests, statistics, memory))
         far = [i for i in movable if (loss := _loss(edits[i])) is None or loss > self.move_above]
         if far:
-            moved = edits_or_reasons(self.at_last()._each, lm, [requests[i] for i in far], statistics)
+            there = partial(self.at_last()._each, memory=memory)
+            moved = edits_or_reasons(there, lm, [requests[i] for i in far], statistics)
             for i, edit in zip(far, moved, strict=True):
                 edits[i] = self._better(edits[i], edit)
         for edit in edits:
@@ -65,7 +70,9 @@ class Moving(ValueSettings, Method):
         return replace(self, lookup="last")
 
     @abstractmethod
-    def _each(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> list[Delta]:
+    def _each(
+        self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics, memory: Any = None
+    ) -> list[Delta]:
         """Independent single edits at the place of `placement`, computed together."""
 
     def _may_move(self, request: EditRequest) -> bool:

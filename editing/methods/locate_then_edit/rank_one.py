@@ -58,7 +58,9 @@ class RankOne(Routed):
     def _anchor(self, request: Contexts) -> list[float]:
         """Weights of the contexts in the key that is mapped to v* exactly."""
 
-    def _each(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> list[Delta]:
+    def _each(
+        self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics, memory: Any = None
+    ) -> list[Delta]:
         places = self._places(lm, requests, statistics)
         statistics.prepare(dict.fromkeys(place.site for place in places))
         deltas: list[Delta | None] = [None] * len(requests)

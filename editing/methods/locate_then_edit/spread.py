@@ -132,8 +132,10 @@ class Spread(Routed, Spanning):
             return None
         return output_norm(lm, lm.site(self.site, layer)) if self.relative else None
 
-    def _each(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> list[Delta]:
-        return self._edit(lm, [[r] for r in requests], statistics)
+    def _each(
+        self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics, memory: Any = None
+    ) -> list[Delta]:
+        return self._edit(lm, [[r] for r in requests], statistics, memory)
 
     def __call__(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> Delta:
         """All requests in one joint solve per layer."""

@@ -126,6 +126,25 @@ def test_an_edit_moves_to_the_last_token_where_the_subject_is_not_read() -> None
         make_method("rome", move_above=0.0, **few).each(lm, [request], statistics)
 
 
+def test_alphaedit_moves_in_sequences_too() -> None:
+    """Its first step is the single edit, at the last token, and what it remembers are the keys there."""
+    lm = model("gpt2")
+    statistics = session_statistics(lm)
+    method, request = make_method("alphaedit", steps=3, prefixes=1, depth=0.99), REQUESTS[0]
+    (alone,) = method.each(lm, [request], statistics)
+    delta, memory = method.step(lm, [request], statistics)
+    assert alone.provenance["moved"]["to"] == delta.provenance["moved"]["to"] == "last"
+    there = make_method("alphaedit", steps=3, prefixes=1, depth=0.99, lookup="last").step(lm, [request], statistics)
+    for name, change in there[0].factors.items():
+        assert torch.equal(delta.factors[name].dense(), change.dense())
+        assert torch.equal(alone.factors[name].dense(), change.dense())
+        path = name.removesuffix(".weight")
+        assert torch.equal(memory[path], there[1][path])
+    again, longer = method.step(lm, [request], statistics, memory)
+    assert all(longer[path].shape[1] == 2 for path in longer)
+    assert any(not torch.equal(again.factors[n].dense(), delta.factors[n].dense()) for n in again.weights)
+
+
 def test_moving_keeps_the_search_that_ends_lower() -> None:
     lm = model("gpt2")
     statistics = session_statistics(lm)
