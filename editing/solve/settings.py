@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
 from functools import cache
@@ -32,7 +33,7 @@ class Settings:
     instead, literally as the paper or its code has it, in absolute units; `make_method` fills it in.
 
     Raises:
-        BadRequest: a value of another type, below its least or zero, or not among the choices.
+        BadRequest: a value of another type, below its least or zero, infinite, or not among the choices.
     """
 
     name: ClassVar[str] = ""
@@ -89,6 +90,8 @@ class Settings:
             least = one.metadata.get("least", 0)
             if number and not value >= least:
                 raise self.refuse(one.name, f"{least or 'zero'} or more")
+            if number and value == math.inf:
+                raise self.refuse(one.name, "a finite number")
             if one.name == "seed" and value > GREATEST:
                 raise self.refuse(one.name, "at most 2**63 - 1")
         for one in fields(self):
@@ -126,7 +129,7 @@ class ValueSettings(Settings):
     published: ClassVar[Mapping[str, Any]] = {"optimiser": "adam", "lr": 0.5, "weight_decay": 0.5}
 
     optimiser: str = setting("gauss_newton", "algorithm that searches v*", choices=("adam", "gauss_newton"))
-    steps: int = setting(20, "largest number of passes; the last one only measures")
+    steps: int = setting(20, "largest number of passes; the last one only measures", least=1)
     lr: float = setting(0.3, "learning rate of Adam", unit="RMS of v0")
     kl: float = setting(0.0625, "weight of the KL term, which keeps what the subject is")
     weight_decay: float = setting(0.02, "weight of ||delta|| in the loss", unit="1 / ||v0||")

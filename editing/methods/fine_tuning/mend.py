@@ -47,9 +47,8 @@ class Mend(Spanning, Budgeted):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for key in ("rate", "steps", "edits", "batch", "rank"):
-            if not getattr(self, key):
-                raise self.refuse(key, "above 0")
+        if not self.rate:
+            raise self.refuse("rate", "above 0")
 
     @property
     def placed_by(self) -> tuple[str, ...]:

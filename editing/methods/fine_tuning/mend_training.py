@@ -25,11 +25,11 @@ RATE_LR = 100.0  # learning rate of the rates, in units of that of the network (
 class Budgeted(Settings):
     """What the training of the network may take; the same for every model."""
 
-    steps: int = setting(200, "updates of the network")
-    edits: int = setting(128, "edits of drawn texts that it learns from", unit="edits")
-    batch: int = setting(8, "edits of one update", unit="edits")
+    steps: int = setting(200, "updates of the network", least=1)
+    edits: int = setting(128, "edits of drawn texts that it learns from", unit="edits", least=1)
+    batch: int = setting(8, "edits of one update", unit="edits", least=1)
     lr: float = setting(3e-4, "learning rate of Adam")
-    rank: int = setting(64, "rank of the network's products U V")
+    rank: int = setting(64, "rank of the network's products U V", least=1)
     edit_weight: float = setting(0.1, "weight of the target's NLL beside the KL")
 
 

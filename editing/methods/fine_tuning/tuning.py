@@ -24,7 +24,7 @@ class Tuning(Prefixed):
     uses_covariance: ClassVar[bool] = False
     no_expert: ClassVar[str] = "its gradients are taken of maps that run for every token"
 
-    steps: int = setting(25, "largest number of updates")
+    steps: int = setting(25, "largest number of updates", least=1)
     lr: float = setting(0.005, "learning rate of Adam")
     stop_loss: float = setting(0.01, "loss below which a request is finished", unit="nats")
 

@@ -29,13 +29,8 @@ class MEMITIterative(MEMIT):
     name: ClassVar[str] = "memit_iterative"
     summary: ClassVar[str] = "MEMIT again on the edited model until the target is reached (Dong et al. 2025)"
 
-    rounds: int = setting(5, "largest number of rounds")
+    rounds: int = setting(5, "largest number of rounds", least=1)
     reached: float = setting(0.2, "loss of the targets below which no more rounds follow", unit="nats")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.rounds < 1:
-            raise self.refuse("rounds", "1 or more")
 
     def each(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> list[Delta]:
         first = super().each(lm, requests, statistics)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -48,11 +47,6 @@ class RankOne(Routed):
     long_prefixes: int = setting(10, "drawn contexts of about 10 tokens beside the bare prompt", unit="contexts")
 
     keep_weight: float = setting(0.0, "weight of the request's kept texts in the covariance; 0: none", unit="corpus")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 <= self.keep_weight < math.inf:
-            raise self.refuse("keep_weight", "a number from 0 on")
 
     @abstractmethod
     def _anchor(self, request: Contexts) -> list[float]:

@@ -23,7 +23,6 @@ its slope at the states that were read.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -67,12 +66,6 @@ class Unembedding(HeadRows):
     margin: float = setting(8.0, "lead of a target's token over every other one", unit="nats")
     pull: float = setting(0.0, "share of the way that the old token's row is moved to the new one's", unit="way")
     keep_weight: float = setting(0.0, "weight of the request's kept texts in the covariance; 0: none", unit="corpus")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for key in ("margin", "pull", "keep_weight"):
-            if not getattr(self, key) < math.inf:
-                raise self.refuse(key, "a number from 0 on")
 
     def edited_sites(self, lm: LanguageModel, request: EditRequest) -> tuple[Site, ...]:
         return (head_site(lm.module, lm.n_layers),)

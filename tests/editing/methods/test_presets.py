@@ -126,6 +126,18 @@ def test_an_edit_moves_to_the_last_token_where_the_subject_is_not_read() -> None
         make_method("rome", move_above=0.0, **few).each(lm, [request], statistics)
 
 
+@pytest.mark.parametrize("name", method_names())
+def test_infinite_settings_and_no_steps_are_refused(name: str) -> None:
+    """They ended in NaN, in a traceback, or in an edit that changes nothing."""
+    for key, value in make_method(name).settings().items():
+        if isinstance(value, float):
+            with pytest.raises(BadRequest, match=f"{key}=inf; it must be a finite number"):
+                make_method(name, **{key: float("inf")})
+        if key == "steps":
+            with pytest.raises(BadRequest, match="steps=0; it must be 1 or more"):
+                make_method(name, steps=0)
+
+
 def test_alphaedit_moves_in_sequences_too() -> None:
     """Its first step is the single edit, at the last token, and what it remembers are the keys there."""
     lm = model("gpt2")
