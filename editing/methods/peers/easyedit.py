@@ -74,12 +74,25 @@ class EasyEdit(Method):
         return super().edited_sites(lm, request) if "mom2_dataset" in self.values(lm, request) else ()
 
     def each(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> list[Delta]:
-        return self._run(lm, [[request] for request in requests], statistics)
+        deltas: dict[int, Delta] = {}
+        for members in self._by_lookup(requests):  # a setting of all edits of one process
+            made = self._run(lm, [[requests[i]] for i in members], statistics)
+            deltas |= dict(zip(members, made, strict=True))
+        return [deltas[i] for i in range(len(requests))]
 
     def __call__(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> Delta:
         if self.editor in ONE_REQUEST:
             return super().__call__(lm, requests, statistics)
+        if len(self._by_lookup(requests)) > 1:
+            raise BadRequest(f"{self.name}: one batch mixes lookup positions; set `lookup`, or edit one by one")
         return self._run(lm, [list(requests)], statistics)[0]
+
+    def _by_lookup(self, requests: Sequence[EditRequest]) -> list[list[int]]:
+        """Indices of `requests` by the token at which they are looked up; one empty list where there is none."""
+        groups: dict[str, list[int]] = {}
+        for i, request in enumerate(requests):
+            groups.setdefault(self.lookup or request.lookup, []).append(i)
+        return list(groups.values()) or [[]]
 
     def _run(
         self, lm: LanguageModel, groups: Sequence[Sequence[EditRequest]], statistics: ModelStatistics

@@ -7,6 +7,7 @@ bias, nothing, or an embedding); with EASYEDIT_HOME, the real editors run and ag
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,7 @@ class SmallHyperParams:
     kind: str
     model_name: str
     device: object
+    fact_token: str = ""
 
 
 def apply_small_to_model(model, tok, requests, hparams, copy=False, return_orig_weights=False, **more):
@@ -73,6 +75,8 @@ def apply_small_to_model(model, tok, requests, hparams, copy=False, return_orig_
         if hparams.kind == "rank two":
             for column in (0, 1):
                 module.weight[column] += size
+        elif hparams.kind == "lookup":
+            module.weight[0] += 1 if hparams.fact_token == "last" else 2
         elif hparams.kind == "whole":
             module.weight += torch.randn(module.weight.shape)
         elif hparams.kind == "bias":
@@ -180,6 +184,20 @@ def test_changes_of_weights_come_back_as_deltas(tmp_path: Path, monkeypatch: pyt
             run(kind)
     assert easyedit_editors()["Absent"].startswith("ModuleNotFoundError") and easyedit_editors()["Small"] == ""
     assert hash_weights(lm.module) == before
+
+
+def test_every_edit_has_its_lookup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not that of the first one of the call; edits that are made together need the same."""
+    monkeypatch.setenv("EASYEDIT_HOME", str(checkout_in(tmp_path / "home")))
+    lm, file = tiny(), tmp_path / "lookup.yaml"
+    file.write_text('layers: [2]\nrewrite_module_tmp: x\nkind: "lookup"\nmodel_name: x\ndevice: 0\nfact_token: x\n')
+    statistics = ModelStatistics(lm, tmp_path / "cache", "identity")
+    requests = [REQUESTS[0], replace(REQUESTS[1], lookup="last")]
+    method = make_method("easyedit:small", hparams=str(file))
+    changes = [delta.factors[f"{lm.sites('mlp')[2].path}.weight"] for delta in method.each(lm, requests, statistics)]
+    assert [round(float(change.dense().max())) for change in changes] == [2, 1]
+    with pytest.raises(BadRequest, match="mixes lookup positions"):
+        method(lm, requests, statistics)
 
 
 @needs_peer
