@@ -28,7 +28,7 @@ from editing.methods.base import Prefixed, setting
 from editing.model import LanguageModel, Site, in_rows
 from editing.run import Splice, first, with_first
 from editing.solve import bare_weights, group_mean, mean_weights, states
-from editing.stats import ModelStatistics
+from editing.stats import ModelStatistics, cosine_warning
 from editing.text import EditRequest, Prompt, escaped, join, sentence, tokenise
 
 ROWS = 64  # rows of a Jacobian that are computed in one pass
@@ -65,9 +65,12 @@ class LRE(Prefixed):
         bare_key = group_mean(read, [context], [bare_weights(context)])[0]
         u = statistics.solve(site, mean_key[:, None])[:, 0]
         u = (u / u.norm()).float()
+        scale = float(u @ bare_key)
+        doubt = cosine_warning(request.id, scale, float(bare_key.norm()))
         change, note = self._change(lm, request, site, place.lookup)
-        left = in_rows(change / float(u @ bare_key), site.rows, site.d_out)
+        left = in_rows(change / scale, site.rows, site.d_out)
         made = self.provenance(lm, [request], statistics) | {"optimiser": note}
+        made |= {"warnings": [doubt]} if doubt else {}
         return Delta({site.weight: LowRank(left[:, None], u[:, None])}, made)
 
     def _change(

@@ -13,10 +13,13 @@ from editing.methods import make_method
 from editing.methods.linear.lre import inverse, jacobian
 from editing.model.hooks import hooked
 from editing.model.language_model import LanguageModel
+from editing.solve import states
+from editing.stats.guards import SMALL_COSINE
 from editing.stats.statistics import ModelStatistics
 from editing.text import tokenise
 from editing.text.requests import EditRequest
 from tests.editing.families import tiny_lm
+from tests.editing.worked import REQUESTS, session_statistics
 from tests.tiers import fast_are
 
 REQUEST = EditRequest("fact", ("The capital of {} is the city of",), "France", ("Rome",))
@@ -76,6 +79,21 @@ def test_the_subjects_output_moves_by_delta(trained_lm: LanguageModel, tmp_path:
         with delta.applied(trained_lm):
             trained_lm.module(input_ids=ids)
     assert torch.allclose(outputs[1] - outputs[0], step, atol=2e-3 * float(step.abs().max()))
+
+
+def test_a_key_far_from_its_direction_is_warned_of() -> None:
+    """As with ROME: the change is as many times longer as the cosine is small."""
+    lm = tiny_lm("gpt2", spread=0.3)
+    statistics, site = session_statistics(lm), lm.site("mlp", 2)
+    cosines = []
+    for request in REQUESTS[:2]:
+        method = make_method("lre", prefixes=20, depth=0.5, lookup="last")
+        (delta,) = method.each(lm, [request], statistics)
+        u = delta.factors[site.weight].right[:, 0]
+        key = states(lm, [tokenise(lm, request.prompts[0], request.subject, "last")], [(site.path, "input")])
+        cosines.append(abs(float(u @ key[site.path, "input"][0])) / float(key[site.path, "input"].norm()))
+        assert ("warnings" in delta.provenance) == (cosines[-1] < SMALL_COSINE)
+    assert min(cosines) < SMALL_COSINE < max(cosines)
 
 
 def test_a_state_that_nothing_reads_is_refused(trained_lm: LanguageModel, tmp_path: Path) -> None:
