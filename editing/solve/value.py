@@ -1,8 +1,9 @@
 """v*: the output at the lookup position that makes the model say the target, searched for many requests at once.
 
 Meng et al. 2022 (ROME), equation 4: minimise over delta the mean negative log-likelihood of the target over contexts,
-plus KL divergence of the next-token distribution after "{subject} is a", plus weight decay; project onto ||delta|| <= c
-||v0||.
+plus KL divergence of a next-token distribution in "{subject} is a", plus weight decay; project onto ||delta|| <= c
+||v0||. As in the ROME code, that distribution is the one at the key's token: behind the subject, or with lookup last
+behind the whole text.
 
 Settings and results are in editing/solve/settings.py, the objective in editing/solve/objective.py, the optimisers in
 editing/solve/solvers.py.

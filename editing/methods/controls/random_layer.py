@@ -38,6 +38,10 @@ class RandomLayer(Wrapped):
         layers = lm.layers_with(self.method().site) or range(lm.n_layers)
         return layers[seed_for(self.seed, f"random layer {self.draw}") % len(layers)]
 
+    def _drawn(self, lm: LanguageModel) -> dict[str, int]:
+        """The draw in a delta's provenance; none where the inner method edits no block: its edit is the same."""
+        return {"layer": self.layer(lm)} if "depth" in self.method().placed_by else {}
+
     def made_by(self, lm: LanguageModel) -> Method:
         """The inner method at the drawn block."""
         return self.method(depth=(self.layer(lm) + 0.5) / lm.n_layers)
@@ -53,18 +57,17 @@ class RandomLayer(Wrapped):
 
     def each(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> list[Delta]:
         made = self.made_by(lm).each(lm, requests, statistics)
-        layer = self.layer(lm)
         return [
-            self.signed(lm, delta, [request], statistics, layer=layer)
+            self.signed(lm, delta, [request], statistics, **self._drawn(lm))
             for request, delta in zip(requests, made, strict=True)
         ]
 
     def __call__(self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics) -> Delta:
         made = self.made_by(lm)(lm, requests, statistics)
-        return self.signed(lm, made, requests, statistics, layer=self.layer(lm))
+        return self.signed(lm, made, requests, statistics, **self._drawn(lm))
 
     def step(
         self, lm: LanguageModel, requests: Sequence[EditRequest], statistics: ModelStatistics, memory: Any = None
     ) -> tuple[Delta, Any]:
         delta, memory = self.made_by(lm).step(lm, requests, statistics, memory)
-        return self.signed(lm, delta, requests, statistics, layer=self.layer(lm)), memory
+        return self.signed(lm, delta, requests, statistics, **self._drawn(lm)), memory

@@ -153,6 +153,13 @@ class TestControls:
             )
             assert control == plain
 
+    def test_no_layer_is_named_where_no_block_is_edited(self, trained_lm, statistics) -> None:
+        for inner, named in (("rome", True), ("unembedding_swap", False), ("ike", False)):
+            method = make_method("random_layer", inner=inner, lookup="last", seed=1)
+            (delta,) = method.each(trained_lm, REQUESTS[:1], statistics)
+            assert ("layer" in delta.provenance) == named
+            assert ("layer" in method(trained_lm, REQUESTS[:1], statistics).provenance) == named
+
     def test_many_prompts_without_a_subject_stay_in_their_language(self, trained_lm) -> None:
         prompts = tuple(f"Dans le champ {i} pousse un" for i in range(12))
         request = EditRequest("many", prompts, "", ("pain",), lookup="last", lang="fr")
