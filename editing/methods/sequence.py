@@ -65,7 +65,8 @@ def apply_sequence(
     """Carry out `requests` in order, `batch` at a time, and return the whole as one change of the unedited model.
 
     A method may remember earlier batches (AlphaEdit's keys, UltraEdit's running means): see `Method.step`. A low-rank
-    change becomes dense where its rank exceeds half of the largest that the weight can have.
+    change becomes dense where its rank exceeds half of the largest that the weight can have. The provenance has the
+    warnings of all steps, and the ids of the requests that were edited at the last token instead ("moved_requests").
 
     Raises:
         BadRequest: no requests, or a batch below 1.
@@ -78,6 +79,7 @@ def apply_sequence(
         model.weight_hash  # noqa: B018  (taken before the weights change)
     method.prepare(lm, requests, statistics)
     memory: Any = None
+    notes: dict[str, list[str]] = {"moved_requests": [], "warnings": []}
     with lm.writing() as weights:
         pile = _Pile(lm, weights)
         with pile.hooks:
@@ -87,11 +89,14 @@ def apply_sequence(
                     pile.hooks.close()  # `add` opens them again
                 delta, memory = method.step(lm, chosen, statistics, memory)
                 pile.add(delta)
+                moved = [r.id for r in chosen] if "moved" in delta.provenance else []
+                notes["moved_requests"] += delta.provenance.get("moved_requests", moved)
+                notes["warnings"] += delta.provenance.get("warnings", [])
                 if on_step is not None:
                     on_step(Step(start + len(chosen), lm, chosen, delta, pile))
     whole = pile.delta()
     provenance = method.provenance(lm, list(requests), statistics) | {"mode": "sequential", "batch": batch}
-    return Delta(whole.factors, provenance, whole.context)
+    return Delta(whole.factors, provenance | {key: lines for key, lines in notes.items() if lines}, whole.context)
 
 
 class _Pile:

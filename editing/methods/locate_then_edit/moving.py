@@ -62,7 +62,7 @@ class Moving(ValueSettings, Method):
         return [edit for edit in edits if isinstance(edit, Delta)]
 
     def placement_of(self, lm: LanguageModel, request: EditRequest, delta: Delta) -> Placement:
-        moved = "moved" in delta.provenance
+        moved = "moved" in delta.provenance or request.id in delta.provenance.get("moved_requests", ())
         return (self.at_last() if moved else self).placement(lm, request)
 
     def at_last(self) -> Moving:

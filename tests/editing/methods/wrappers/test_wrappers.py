@@ -142,6 +142,21 @@ def test_requests_of_one_batch_keep_their_own_lookups(lm: LanguageModel, statist
         assert torch.allclose((old + change @ key).norm(), old.norm(), rtol=1e-3)
 
 
+def test_edits_of_a_batch_that_moved_are_anchored_where_they_are(
+    lm: LanguageModel, statistics: ModelStatistics
+) -> None:
+    """ROME at the last block edits at the last token, of several requests as of one."""
+    options, requests = json.dumps(FEW["rome"]), [REQUESTS[0], REQUESTS[4]]
+    delta = make_method("norm_anchor", inner="rome", options=options, depth=0.99)(lm, requests, statistics)
+    assert delta.provenance["inner"]["moved_requests"] == [request.id for request in requests]
+    (name,) = delta.weights
+    for request in requests:
+        texts = reference.texts_of(lm, request, [], "last")
+        read = (reference.read(lm, texts, name.removesuffix(".weight"), side) for side in ("input", "output"))
+        key, old = (states.mean(0) for states in read)
+        assert torch.allclose((old + delta.factors[name].dense() @ key).norm(), old.norm(), rtol=1e-3)
+
+
 @pytest.mark.parametrize("wrapper", ["rect", "sphere"])
 def test_a_tied_head_is_read_as_before(wrapper: str) -> None:
     lm = model("gpt2")
