@@ -18,11 +18,11 @@ def refuse_without_harness() -> None:
 
 
 def harness_scores(lm: LanguageModel, tasks: Sequence[str], limit: int | None = None) -> list[dict[str, Any]]:
-    """One record per task and metric: asked_as, task, metric, value, stderr, version, n.
+    """One record per task and metric: requested, task, metric, value, stderr, version, n.
 
     Args:
         tasks: names of its tasks, groups or tags, or paths of task files (YAML). Each is run by itself and is the
-            `asked_as` of its records, since the harness refuses a task beside a group that holds it.
+            `requested` of its records, since the harness refuses a task beside a group that holds it.
         limit: most examples of a task; None takes all.
 
     Raises:
@@ -52,13 +52,13 @@ def harness_scores(lm: LanguageModel, tasks: Sequence[str], limit: int | None = 
         done = simple_evaluate(
             model, tasks=[name], limit=limit, task_manager=manager, bootstrap_iters=0, log_samples=False
         )
-        records += [{"asked_as": task} | record for record in metric_records(done)]
+        records += [{"requested": task} | record for record in metric_records(done)]
     return records
 
 
 def metric_records(done: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The records of `harness_scores`, without `asked_as`, of what the harness returns: of the tasks, and of the groups
-    that have a score.
+    """The records of `harness_scores`, without `requested`, of what the harness returns: of the tasks, and of the
+    groups that have a score.
 
     Its `results` hold "metric,filter" beside names and sizes; only tasks have sizes in `n-samples`.
     """

@@ -22,8 +22,8 @@ from valley.rows import read_run, write_whole
 
 TABLE = "lm_eval.csv"
 GROUP = ["rung", "model", "method", "settings", "edit_kind", "dataset", "run_seed"]
-LIMIT, ALL = "limit", "all"
-NAMES = ["rung", "model", "settings", "dataset", LIMIT, "asked_as", "task"]  # texts, also where they look like numbers
+ALL = "all"
+NAMES = ["rung", "model", "settings", "dataset", "limit", "requested", "task"]  # texts, though like numbers
 UNEDITED = "(unedited)"
 
 
@@ -51,7 +51,7 @@ def measure_ability(plan: Plan, out: Path, tasks: Sequence[str], limit: int | No
             key = {"rung": rung, "model": model, "method": method, "settings": settings}
             ids = edited.get((method, settings, kind, dataset, seed), set())
             key |= {"edit_kind": kind, "dataset": dataset, "run_seed": seed}
-            key |= {LIMIT: str(limit or ALL), "edits": len(ids)}
+            key |= {"limit": str(limit or ALL), "edits": len(ids)}
             missing = [task for task in tasks if task not in _there(table, key)]
             if not missing:
                 continue
@@ -77,19 +77,19 @@ def edited_cases(rows: pd.DataFrame) -> dict[tuple, set[str]]:
 
 
 def _stored(path: Path) -> pd.DataFrame:
-    """The lines of before; none of a file that does not say its limits."""
+    """The lines of before; none of a file of an earlier version, without some columns."""
     table = pd.DataFrame()
     if path.is_file():
         table = pd.read_csv(path, keep_default_na=False, dtype=dict.fromkeys(NAMES, str))
-    return table if LIMIT in table else pd.DataFrame()
+    return table if set(NAMES) <= set(table) else pd.DataFrame()
 
 
 def _there(table: pd.DataFrame, key: dict) -> set[str]:
-    """The tasks, as they were named, that the table has for this model, setting and limit."""
+    """The requested tasks, as the command line names them, that the table has for this model, setting and limit."""
     if table.empty:
         return set()
     same = (table[list(key)].astype(str) == pd.Series(key).astype(str)).all(axis=1)
-    return set(table.loc[same, "asked_as"])
+    return set(table.loc[same, "requested"])
 
 
 def format_ability(table: pd.DataFrame) -> str:

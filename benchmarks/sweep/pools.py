@@ -153,7 +153,7 @@ def without_dev_subjects(cases: Sequence[Case], split: Split) -> tuple[tuple[Cas
     names = {case.subject for case in cases if case.subject and split.is_dev(case.subject)}
 
     def about_dev(p: Probe) -> bool:
-        return split.is_dev(p.about) if p.about else any(_names(p.prompt, name) for name in names)
+        return split.is_dev(p.about) if p.about else any(_holds(p.prompt, name) for name in names)
 
     kept, dropped, total = [], 0, 0
     for case in cases:
@@ -167,6 +167,6 @@ def without_dev_subjects(cases: Sequence[Case], split: Split) -> tuple[tuple[Cas
     return tuple(kept), note if dropped else ""
 
 
-def _names(text: str, name: str) -> bool:
+def _holds(text: str, name: str) -> bool:
     """Whether `name`, as it is spelled, stands in `text` as whole words of its script."""
     return name in text and any(text[begin:end] == name for begin, end in mentions(text, name))

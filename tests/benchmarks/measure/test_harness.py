@@ -114,8 +114,8 @@ def test_a_task_beside_a_group_that_holds_it(tmp_path: Path, monkeypatch) -> Non
     lm = tiny_model(["The town is red.", "The cat is old."])
     alone = harness_scores(lm, [task]) + harness_scores(lm, [group])
     together = harness_scores(lm, [task, group, task])
-    named = [(r["asked_as"], r["task"], r["value"], r["n"]) for r in together]
-    assert named == [(r["asked_as"], r["task"], r["value"], r["n"]) for r in alone]
+    named = [(r["requested"], r["task"], r["value"], r["n"]) for r in together]
+    assert named == [(r["requested"], r["task"], r["value"], r["n"]) for r in alone]
     assert [(Path(asked).stem, name, n) for asked, name, _, n in named] == [
         ("toy_choice", "toy_choice", 3),
         ("toy_group", "toy_choice", 3),

@@ -51,7 +51,7 @@ def test_only_what_is_missing_is_measured(tmp_path: Path, monkeypatch) -> None:
     def lines(plan: Plan, *tasks: str, limit: int | None = None) -> list[tuple]:
         assert run_bench(plan, run, "cpu", quiet=True).failed == ()
         table = measure_ability(plan, run, tasks, limit, "cpu")
-        return sorted(zip(table["edits"], table["limit"], table["asked_as"], table["task"], table["n"], strict=True))
+        return sorted(zip(table["edits"], table["limit"], table["requested"], table["task"], table["n"], strict=True))
 
     def expected(edits: int, n: int, asked: str, *names: str) -> list[tuple]:
         of_group = {"toy_group": 2 * n}

@@ -240,14 +240,14 @@ class TestSplit:
     def test_a_name_is_found_in_its_script(self, tiny: World, name: str, prompt: str, other: str) -> None:
         (pool,) = pools(plan_of(tiny), Choices(1), [""])[0][0].values()
         (case, *_), split = pool.side("test"), Split(0, 0.5)
-        asked = case.probes[0]
-        bare, kept = (replace(asked, kind="neighbour", prompt=text, about="", rival=None) for text in (prompt, other))
+        probe = case.probes[0]
+        bare, kept = (replace(probe, kind="neighbour", prompt=text, about="", rival=None) for text in (prompt, other))
         seed = next(i for i in range(99) if (s := Split(i, 0.5)).is_dev(name) and not s.is_dev(case.subject))
         named = replace(pool.side("dev")[0], subject=name)
         (first, _), note = without_dev_subjects(
-            [replace(case, probes=(asked, bare, kept)), named], replace(split, seed=seed)
+            [replace(case, probes=(probe, bare, kept)), named], replace(split, seed=seed)
         )
-        assert (first.probes, bool(note)) == ((asked, kept), True)
+        assert (first.probes, bool(note)) == ((probe, kept), True)
 
 
 class TestExtension:
