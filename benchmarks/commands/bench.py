@@ -136,6 +136,11 @@ def bench(
     for other in ("methods", "sites"):
         if flags["at"] and ctx.get_parameter_source(other) is ParameterSource.COMMANDLINE:
             raise BadRequest(f"--at {flags['at']} and --{other} both say how to edit; give one of them")
+    if tasks and flags["shard"]:
+        raise BadRequest(
+            f"--shard {flags['shard']} with --lm-eval: the harness runs each model with all edits of a run; "
+            "leave --lm-eval out, and when all parts are done run `bench` once more with it, without --shard"
+        )
     if not flags["plan"] and out is None:  # before the heavy imports
         raise BadRequest("--out is missing: name the folder of this run")
 

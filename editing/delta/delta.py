@@ -74,6 +74,27 @@ class Delta:
         """Names of the changed places."""
         return tuple(self.factors)
 
+    def check_fits(self, lm: LanguageModel) -> None:
+        """Check that this change was computed on `lm`, by the hash of the weights where its provenance has one.
+
+        Raises:
+            BadModel: it was computed on other weights, or the model has none of its places.
+        """
+        check_model(lm)
+        weights = self.provenance.get("model_hash")
+        if weights is not None and weights != lm.weight_hash:
+            raise BadModel(
+                f"{lm.name}: this delta was computed on another model (weights {weights[:12]}, "
+                f"here {lm.weight_hash[:12]}); load that model, or use `Delta(delta.factors)` to apply it here anyway"
+            )
+        for name in self.factors:
+            try:
+                lm.submodule(name.rpartition(".")[0])
+            except (AttributeError, IndexError):
+                raise BadModel(
+                    f"{lm.name}: has no {name}, so this delta was computed on another model; load that one"
+                ) from None
+
     @contextmanager
     def applied(self, lm: LanguageModel, seed: int | None = None) -> Iterator[LanguageModel]:
         """The model with this change in its weights (shifts and codebooks as hooks), for the length of a `with` block.
@@ -86,8 +107,7 @@ class Delta:
             BadModel: the change belongs to another model, or changes weights that are offloaded.
             UserError: a change applied inside this one is not left yet.
         """
-        check_model(lm)
-        lm.refuse_delta_of(self.provenance.get("model_hash"))
+        self.check_fits(lm)
         changes = {n: c for n, c in self.factors.items() if isinstance(c, LowRank | Dense)}
         if changes:
             lm.refuse_offloaded()
@@ -320,7 +340,7 @@ def delta_hooks(lm: LanguageModel, deltas: Sequence[Delta], rows: Sequence[int] 
         BadModel: a delta was computed on another model.
     """
     for delta in deltas:
-        lm.refuse_delta_of(delta.provenance.get("model_hash"))
+        delta.check_fits(lm)
     index = torch.as_tensor(rows, dtype=torch.long, device=lm.device)
     hooks: list[Hook] = []
     for name in dict.fromkeys(n for d in deltas for n in d.factors):

@@ -64,7 +64,7 @@ def export_peft(
     """
     check_delta(delta)
     folder = _checked_folder(Path(folder))
-    lm.refuse_delta_of(delta.provenance.get("model_hash"))
+    delta.check_fits(lm)
     if delta.context:
         raise BadRequest("this edit is a text before the prompt, not a change of weights; no adapter can hold it")
     loras: dict[str, LowRank] = {}
@@ -79,7 +79,7 @@ def export_peft(
         path = name.rpartition(".")[0]
         if expert_at(lm.module, path):
             raise BadRequest(f"{name}: one of a block's routed experts, a slice of a parameter; use `export merged`")
-        module = _module(lm, name)
+        module = lm.module.get_submodule(name.rpartition(".")[0])
         if isinstance(module, nn.Embedding):
             if path in rows:
                 raise BadRequest(f"{name}: two kinds of change of one embedding; write both with `export merged`")
@@ -118,13 +118,6 @@ def _checked_folder(folder: Path) -> Path:
     if folder.is_dir() and {p.name for p in folder.iterdir()} - {CONFIG, TENSORS, "README.md"}:
         raise BadData(f"{folder}: holds other files than an adapter; name an empty or new folder")
     return folder
-
-
-def _module(lm: LanguageModel, name: str) -> nn.Module:
-    try:
-        return lm.module.get_submodule(name.rpartition(".")[0])
-    except AttributeError as error:
-        raise BadModel(f"{name}: not in {lm.name}; this delta is for another model") from error
 
 
 def _weight_change(lm: LanguageModel, name: str, module: nn.Module, change: Change) -> LowRank | Dense:

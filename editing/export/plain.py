@@ -38,7 +38,7 @@ def export_plain(delta: Delta, lm: LanguageModel, folder: Path) -> Path:
     """
     if folder.exists() and (not folder.is_dir() or {p.name for p in folder.iterdir()} - {TENSORS, PAGE}):
         raise BadData(f"{folder}: holds other files; name an empty or new folder")
-    lm.refuse_delta_of(delta.provenance.get("model_hash"))
+    delta.check_fits(lm)
     tensors: dict[str, torch.Tensor] = {}
     changes = []
     paths = [name.rpartition(".")[0] for name in delta.factors]

@@ -51,7 +51,7 @@ def export_steered(delta: Delta, lm: LanguageModel, file: Path) -> Path:
     """
     if file.suffix != ".pt":
         raise BadRequest(f"{file}: lm-evaluation-harness reads steering vectors from a .pt file; name it so")
-    lm.refuse_delta_of(delta.provenance.get("model_hash"))
+    delta.check_fits(lm)
     prefix = f"{lm.module.base_model_prefix}."
     config = {}
     for path, vector in shifts_of(delta).items():

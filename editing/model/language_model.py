@@ -178,18 +178,6 @@ class LanguageModel:
         """
         return hash_reading(self.tokenizer, self.module.config)
 
-    def refuse_delta_of(self, model_hash: str | None) -> None:
-        """Check that an edit was computed on this model, by the hash in its provenance; None is not checked.
-
-        Raises:
-            BadModel: the edit was computed on other weights.
-        """
-        if model_hash is not None and model_hash != self.weight_hash:
-            raise BadModel(
-                f"{self.name}: this delta was computed on another model (weights {model_hash[:12]}, "
-                f"here {self.weight_hash[:12]}); load that model, or use `Delta(delta.factors)` to apply it here anyway"
-            )
-
     def sites(self, kind: str = "mlp") -> tuple[Site, ...]:
         """The sites of one kind, one per block; "value" only of the blocks that have attention values.
 

@@ -169,6 +169,7 @@ def test_flags_that_do_not_fit_a_plan_are_refused(plan: Path, tmp_path: Path) ->
         (("--set", "stepz=3"), "none of rome has a setting 'stepz'"),
         (("--set", "depth=2"), "depth=2"),
         (("--ladder", "dem"), "did you mean demo?"),
+        (("--shard", "1/2", "--lm-eval", "arc_easy"), "run `bench` once more with it, without --shard"),
     ):
         assert words in refused("bench", plan, "--out", out, *flags)
     assert "i/n" in refused("bench", plan, "--out", out, "--shard", "3/2")

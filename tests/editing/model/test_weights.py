@@ -12,6 +12,7 @@ from torch.utils.hooks import RemovableHandle
 
 from editing.delta.changes import LowRank, Shift
 from editing.delta.delta import Delta, compose
+from editing.delta.peft_export import export_peft
 from editing.errors import BadModel, UserError
 from editing.eval import continuation_logprobs
 from editing.methods import make_method
@@ -128,6 +129,21 @@ def test_an_edit_of_another_model_is_refused() -> None:
         pass
     with Delta(delta.factors).applied(other), delta.applied(lm):
         pass
+
+
+@pytest.mark.parametrize("place", ["transformer.h.9.mlp.c_proj.weight", "model.layers.0.mlp.down_proj.output"])
+def test_a_place_that_the_model_lacks_is_named(place: str, tmp_path: Path) -> None:
+    lm = tiny_lm("gpt2")
+    d_out = lm.sites()[0].d_out
+    shift = LowRank(torch.ones(d_out, 1), torch.ones(8, 1)) if place.endswith("weight") else Shift(torch.ones(d_out))
+    delta = Delta({place: shift})
+    for use in (
+        lambda: delta.applied(lm).__enter__(),
+        lambda: continuation_logprobs(lm, PROMPTS, TARGETS, [delta]),
+        lambda: export_peft(delta, lm, tmp_path / "adapter"),
+    ):
+        with pytest.raises(BadModel, match=f"has no {place}"):
+            use()
 
 
 def test_two_threads_on_one_model_are_refused_in_one_line() -> None:
