@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -295,7 +295,13 @@ class LanguageModel:
             out = self.module.generate(
                 ids, attention_mask=mask, max_new_tokens=new_tokens, do_sample=False, pad_token_id=self.pad_id
             )
-        return self.tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True)
+        return self.text_behind(ids[0].tolist(), out[0, ids.shape[1] :].tolist())
+
+    def text_behind(self, begun: Sequence[int], ids: Sequence[int]) -> str:
+        """The text of the tokens `ids` behind those of `begun`, without special tokens. Decoded together: SentencePiece
+        leaves out the blank before the first word of a text."""
+        whole, first = (self.tokenizer.decode(one, skip_special_tokens=True) for one in ([*begun, *ids], list(begun)))
+        return whole[len(first) :]
 
     @property
     def max_length(self) -> int:

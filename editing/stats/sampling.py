@@ -118,10 +118,8 @@ def sample_prefixes(lm: LanguageModel, counts: dict[int, int], *, seed: int) -> 
             rows = sample_tokens(
                 lm, 4 * per_opening, length - 1, seed=seed + 100 * length + i, top_k=5, opening=opening
             )
-            # decoded behind the opening: SentencePiece leaves out the blank before the first word of a text
-            decode = partial(lm.tokenizer.decode, skip_special_tokens=True)
             begun = lm.encode(opening)[len(lm.prefix_ids) :]
-            texts = [opening + decode([*begun, *row])[len(decode(begun)) :] for row in rows.tolist()]
+            texts = [opening + lm.text_behind(begun, row) for row in rows.tolist()]
             clean = [" ".join(t.replace("{", "").replace("}", "").split()).rstrip(" .") for t in texts]
             distinct = list(dict.fromkeys(clean))
             drawn.append((distinct * per_opening)[:per_opening])

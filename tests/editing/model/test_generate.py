@@ -10,6 +10,7 @@ import torch
 from editing.errors import BadRequest, UserError
 from editing.model.language_model import LanguageModel
 from tests.editing.families import random_module, tiny_lm, tokenizer
+from tests.editing.text.test_borders import metaspace
 
 PROMPT = "The capital of France is"
 
@@ -38,6 +39,16 @@ def test_rules_of_the_models_own_settings_do_not_count(rule: dict) -> None:
     own.update(**rule)
     assert lm.generate(PROMPT, 12) == expected
     assert lm.module.generation_config is own
+
+
+def test_the_blank_before_the_first_word_of_sentencepiece_is_there() -> None:
+    lm = LanguageModel.wrap(random_module("gpt2", 700, seed=1), metaspace("always"), prefix_ids=(1,))
+    assert lm.text_behind(lm.encode(PROMPT), lm.encode("Rome in Italy")[1:]) == " Rome in Italy"
+    ids = lm.encode(PROMPT)
+    with torch.no_grad():
+        for _ in range(12):
+            ids.append(int(lm.module(input_ids=torch.tensor([ids])).logits[0, -1].argmax()))
+    assert PROMPT + lm.generate(PROMPT, 12) == lm.tokenizer.decode(ids, skip_special_tokens=True)
 
 
 def test_a_second_thread_is_refused() -> None:
