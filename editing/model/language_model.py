@@ -327,7 +327,8 @@ class LanguageModel:
         """A writer of weights; on the way out, also by an exception or an interrupt, they have their old bits again.
 
         Raises:
-            UserError: on the way out, if an edit made after this one is still in the weights; both are undone then.
+            UserError: another thread runs the model or has an edit applied to it; on the way out, if an edit made after
+                this one is still in the weights (both are undone then).
         """
         return writing(self.module, self.state, self.name)
 

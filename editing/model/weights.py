@@ -65,16 +65,19 @@ class ModelState:
 
     @contextmanager
     def running(self, name: str) -> Iterator[None]:
-        """Held during a forward pass of the model called `name`.
+        """Held during a forward pass of the model called `name`, and while an edit of it begins.
 
         Raises:
-            UserError: another thread runs the model; a pass changes the modules it runs.
+            UserError: another thread runs the model (a pass changes the modules it runs), or has an edit applied to it.
         """
-        if not self._running.acquire(blocking=False):
-            raise UserError(
-                f"{name}: two threads run this model at once, which would mix up their passes; "
-                "use it from one thread, or load one model for each thread"
+        edited = any(edit.thread != threading.get_ident() for edit in self.writers)
+        if edited or not self._running.acquire(blocking=False):
+            what = (
+                "one thread uses this model while another has an edit applied"
+                if edited
+                else ("two threads run this model at once, which would mix up their passes")
             )
+            raise UserError(f"{name}: {what}; use it from one thread, or load one model for each thread")
         try:
             yield
         finally:
@@ -159,10 +162,15 @@ def attention_of(module: Any, other: Any) -> Iterator[None]:
 
 
 class WeightWriter:
-    """The weights that one edit writes, and their values before it; made by `LanguageModel.writing`."""
+    """The weights that one edit writes, and their values before it; made by `LanguageModel.writing`.
+
+    Attributes:
+        thread: in which the edit was applied; no other may use the model until it is taken out.
+    """
 
     def __init__(self, module: nn.Module, state: ModelState) -> None:
         self._module, self._state = module, state
+        self.thread = threading.get_ident()
         self._originals: dict[str, torch.Tensor] = {}
 
     def original(self, name: str) -> torch.Tensor:
@@ -197,7 +205,8 @@ class WeightWriter:
 def writing(module: nn.Module, state: ModelState, name: str) -> Iterator[WeightWriter]:
     """See `LanguageModel.writing`."""
     writer = WeightWriter(module, state)
-    state.writers.append(writer)
+    with state.running(name):
+        state.writers.append(writer)
     try:
         yield writer
     finally:

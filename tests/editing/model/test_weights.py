@@ -169,6 +169,33 @@ def test_two_threads_on_one_model_are_refused_in_one_line() -> None:
     continuation_logprobs(lm, PROMPTS[:1], TARGETS[:1])
 
 
+def test_an_edit_of_one_thread_is_not_seen_by_another() -> None:
+    lm, refused = tiny_lm("gpt2"), []
+
+    def use() -> None:
+        for work in (
+            lambda: continuation_logprobs(lm, PROMPTS[:1], TARGETS[:1]),
+            lambda: lm.generate(PROMPTS[0], 1),
+            lambda: change(lm, 2, 1).applied(lm).__enter__(),
+        ):
+            try:
+                work()
+            except UserError as error:
+                refused.append(str(error))
+
+    with change(lm, 1, 0).applied(lm):
+        other = threading.Thread(target=use)
+        other.start()
+        other.join()
+        lm.generate(PROMPTS[0], 1)
+    assert len(refused) == 3 and all("another has an edit applied" in line for line in refused)
+    before = list(refused)
+    other = threading.Thread(target=lambda: lm.generate(PROMPTS[0], 1))
+    other.start()
+    other.join()
+    assert refused == before and not lm.state.writers
+
+
 def test_a_model_can_be_deep_copied() -> None:
     lm = tiny_lm("gpt2")
     lm.half  # noqa: B018
