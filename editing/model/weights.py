@@ -72,11 +72,9 @@ class ModelState:
         """
         edited = any(edit.thread != threading.get_ident() for edit in self.writers)
         if edited or not self._running.acquire(blocking=False):
-            what = (
-                "one thread uses this model while another has an edit applied"
-                if edited
-                else ("two threads run this model at once, which would mix up their passes")
-            )
+            what = "two threads run this model at once, which would mix up their passes"
+            if edited:
+                what = "one thread uses this model while another has an edit applied"
             raise UserError(f"{name}: {what}; use it from one thread, or load one model for each thread")
         try:
             yield
