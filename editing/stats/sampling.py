@@ -92,7 +92,8 @@ def _by_inverse(share: torch.Tensor, generator: torch.Generator) -> torch.Tensor
     six times as long.
     """
     texts, vocabulary = share.shape
-    pieces = torch.nn.functional.pad(share, (0, -vocabulary % PIECE)).view(texts, -1, PIECE)
+    whole = torch.nn.functional.pad(share, (0, -vocabulary % PIECE)) if vocabulary % PIECE else share  # pad copies
+    pieces = whole.view(texts, -1, PIECE)
     below = pieces.sum(-1).cumsum(-1, dtype=torch.float64)
     level = torch.rand(texts, 1, generator=generator, dtype=torch.float64) * below[:, -1:]
     piece = torch.searchsorted(below, level, right=True).clamp(max=below.shape[1] - 1)
