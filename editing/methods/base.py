@@ -16,6 +16,11 @@ from editing.stats import ModelStatistics
 from editing.text import Contexts, EditRequest, Lookup, build_contexts
 
 
+def block_at(depth: float, n_layers: int) -> int:
+    """The block at `depth` (0 to 1) of `n_layers`. `i / n_layers` is block i, though the product may round to less."""
+    return min(n_layers - 1, int(depth * n_layers + 1e-9))
+
+
 @dataclass(frozen=True)
 class Placement:
     """Where a method edits a model for one request: site kind, lookup position, block indices, relative depth."""
@@ -92,7 +97,7 @@ class Method(Settings, ABC):
 
     def _layers(self, n_layers: int, depth: float) -> tuple[int, ...]:
         """Blocks at `depth`; one by default."""
-        return (min(n_layers - 1, int(depth * n_layers)),)
+        return (block_at(depth, n_layers),)
 
     def edited_sites(self, lm: LanguageModel, request: EditRequest) -> tuple[Site, ...]:
         """The sites changed for `request` whose covariance is needed; `ModelStatistics.prepare` takes them."""

@@ -12,6 +12,7 @@ from itertools import product
 from typing import Any
 
 from editing.methods import make_method
+from editing.methods.base import block_at
 from editing.model import LanguageModel
 
 Grid = Mapping[str, Sequence[Any]]
@@ -139,7 +140,7 @@ def tried(method: str, lm: LanguageModel | None = None, few: bool = False) -> It
             settings = dict(zip(grid, values, strict=True))
             changed = {key: value for key, value in settings.items() if default[key] != value}
             if lm is not None and "depth" in changed:
-                changed["depth"] = int(changed["depth"] * lm.n_layers)
+                changed["depth"] = block_at(changed["depth"], lm.n_layers)
             if changed not in seen:
                 seen.append(changed)
                 yield settings

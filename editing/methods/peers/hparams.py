@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from editing.errors import BadData, BadRequest
+from editing.methods.base import block_at
 from editing.model import LanguageModel
 
 # Files of the checkout by preference, for maps stored as (d_in, d_out) and for others; and their models' layers.
@@ -84,7 +85,7 @@ def fitted(path: Path, given: bool, lm: LanguageModel, depth: float | None, look
         if given:
             layers = [int(layer) for layer in values["layers"]]
         if depth is not None:
-            last = min(n - 1, int(depth * n))
+            last = block_at(depth, n)
             layers = [layer - layers[-1] + last for layer in layers if layer - layers[-1] + last >= 0]
         if max(layers) >= n:
             raise BadRequest(f"{path}: layers: {layers}, but {lm.name} has {n}; correct the file")

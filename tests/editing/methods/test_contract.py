@@ -15,6 +15,7 @@ from editing.delta.delta import Delta, compose, delta_hooks
 from editing.errors import BadData, BadModel, BadRequest, NoSite, UserError
 from editing.eval import continuation_logprobs
 from editing.methods import make_method, method_names, registry
+from editing.methods.base import block_at
 from editing.model.hooks import hooked
 from editing.model.language_model import LanguageModel, hash_weights
 from editing.run.forward import forward, pad
@@ -189,6 +190,11 @@ def test_save_and_load(name: str, lm: LanguageModel, edits: dict[str, list[Delta
     assert same(loaded, delta) and dict(loaded.provenance) == json.loads(json.dumps(dict(delta.provenance)))
     delta.save(tmp_path / "delta")  # over itself
     assert sorted(p.name for p in (tmp_path / "delta").iterdir()) == ["delta.json", "delta.safetensors"]
+
+
+@pytest.mark.parametrize("n_layers", [22, 47, 50, 126])
+def test_a_block_over_the_number_of_blocks_is_its_depth(n_layers: int) -> None:
+    assert [block_at(block / n_layers, n_layers) for block in range(n_layers)] == list(range(n_layers))
 
 
 @pytest.mark.parametrize("name", METHODS)
