@@ -144,6 +144,8 @@ def test_two_lines():
     assert two_lines(X, TRUTHS["valley"], variance) < 0.01
     assert two_lines(X, TRUTHS["hump"], variance) == 1 and two_lines(X, X, variance) == 1
     assert np.isnan(two_lines(X[:4], X[:4], variance[:4]))
+    five, exact = np.linspace(0, 1, 5), variance[:5]
+    assert two_lines(five, np.array([0.9, 0.6, 0.2, 0.5, 0.9]), exact) < 0.01  # two strengths draw a line
 
 
 def test_sizes_by_hand():
