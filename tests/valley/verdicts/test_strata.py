@@ -49,6 +49,11 @@ def test_the_paired_verdict_is_that_of_the_plan_with_that_stratum():
     paired = replace(PLAN, which="known_everywhere")
     (verdict,) = sensitivity(rows, available(rows, PLAN), PLAN).values()
     assert verdict == shapes(rows, paired).verdicts["toy", "fact"]
+    (here,) = strata(available(rows, PLAN))["known_everywhere"]
+    for least, judged in ((here, True), (here + 1, False)):
+        plan = replace(PLAN, min_known=int(least))
+        (verdict,) = sensitivity(rows, available(rows, plan), plan).values()
+        assert (verdict is not None) == judged
     assert sensitivity(rows, available(rows, paired), paired) == {}
 
 
