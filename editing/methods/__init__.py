@@ -1,7 +1,7 @@
 """Editing methods, one file each in a folder per family; tests/editing/methods/test_contract.py is the contract of
 all."""
 
-from editing.methods.base import Method, Placement
+from editing.methods.base import Method, Placement, block_at
 from editing.methods.by_name import (
     FAST,
     make_method,
@@ -27,6 +27,7 @@ __all__ = [
     "Spread",
     "Step",
     "apply_sequence",
+    "block_at",
     "changes_in",
     "checkout",
     "easyedit_editors",

@@ -11,8 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any
 
-from editing.methods import make_method
-from editing.methods.base import block_at
+from editing.methods import block_at, make_method
 from editing.model import LanguageModel
 
 Grid = Mapping[str, Sequence[Any]]
