@@ -78,9 +78,10 @@ SEARCH: dict[str, tuple[Grid, ...]] = {
     ),
     "unembedding": ({"margin": [0.5, 1.0, 2.0, 4.0, 6.0, 8.0, 12.0], "pull": [0.0, 0.25, 0.5, 1.0]},),
     "lre": (
-        {"rank": [0.05, 0.2, 0.5], "beta": [0.25, 0.5], "depth": [0.0, 0.35]}, {"rank": [0.05, 0.1, 0.5, 1.0]},
-        {"lookup": ["last"], "rank": [0.05, 0.2, 0.5], "beta": [0.5, 1.0], "depth": [0.35, 0.65]}, {"examples": [0]},
-        {"site": ["attn"]},
+        {"lookup": ["subject_last"], "rank": [0.05, 0.2, 0.5], "beta": [0.25, 0.5], "depth": [0.0, 0.35]},
+        {"lookup": ["subject_last"], "rank": [0.05, 0.1, 0.2, 0.5, 1.0], "beta": [1.0]},
+        {"lookup": ["last"], "rank": [0.05, 0.2, 0.5], "beta": [0.5, 1.0], "depth": [0.35, 0.65]}, {"depth": [0.8]},
+        {"beta": [0.35]}, {"examples": [0]}, {"site": ["attn"]},
     ),
     "rect": (
         {"keep": [0.1, 0.2, 0.6, 0.8, 1.0]}, PLACES, {"inner": ["memit"], "keep": [0.2, 0.4, 0.8]},

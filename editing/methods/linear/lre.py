@@ -7,8 +7,10 @@ W the mean Jacobian do/ds over examples. To make the model answer as it would fo
     delta = W^+ (o' - o),
 
 W^+ the pseudo-inverse of the best rank-r approximation of W. No loss is minimised. The paper injects s + delta; here s
-is the output of one map at the subject's last token, and delta gets into its weight as ROME's does (Meng et al. 2022,
-eq. 2), so that it is an edit like the others.
+is the output of one map, and delta gets into its weight as ROME's does (Meng et al. 2022, eq. 2), so that it is an edit
+like the others. The preset "published" takes s at the subject's last token, as the paper does. From there the proposal
+reaches no target of the models of docs/reference/methods.md or one in eight; the default takes the prompt's last token,
+and moves s twice as far (`beta`).
 
 The paper reads o' off another subject with the intended object. A request names no such subject; o' is read where the
 model has just read it: behind "{prompt} {target}. {prompt}". Examples are the request's prompts and, where it names
@@ -17,9 +19,9 @@ things of the subject's kind, the same prompts about these.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar, get_args
 
 from editing.delta import Delta, LowRank
 from editing.errors import Unreachable
@@ -29,7 +31,7 @@ from editing.model import LanguageModel, Site, in_rows
 from editing.run import Splice, first, with_first
 from editing.solve import bare_weights, group_mean, mean_weights, states
 from editing.stats import ModelStatistics, cosine_warning
-from editing.text import EditRequest, Prompt, escaped, join, sentence, tokenise
+from editing.text import EditRequest, Lookup, Prompt, escaped, join, sentence, tokenise
 
 ROWS = 64  # rows of a Jacobian that are computed in one pass
 
@@ -42,9 +44,11 @@ class LRE(Prefixed):
     summary: ClassVar[str] = "the inverse of a relation's affine map, written as ROME writes (Hernandez et al. 2024)"
     default_depth: ClassVar[dict[str, float]] = {"subject_last": 0.35, "last": 0.65}
     no_expert: ClassVar[str] = "its affine map leaves the router out"
+    published: ClassVar[Mapping[str, Any]] = {"lookup": None, "rank": 0.2, "beta": 1.0}
 
-    rank: float = setting(0.2, "rank of the inverse", unit="of the width")
-    beta: float = setting(1.0, "factor by which the map is too small; delta is divided by it")
+    lookup: str | None = setting("last", "key's token; null: as requested", choices=get_args(Lookup))
+    rank: float = setting(0.5, "rank of the inverse", unit="of the width")
+    beta: float = setting(0.5, "factor by which the map is too small; delta is divided by it")
     examples: int = setting(4, "other things of the subject's kind, where the request names some", unit="things")
 
     def __post_init__(self) -> None:

@@ -59,7 +59,7 @@ def test_the_inverse_is_that_of_the_best_low_rank_map() -> None:
 
 def test_the_subjects_output_moves_by_delta(trained_lm: LanguageModel, tmp_path: Path) -> None:
     statistics = ModelStatistics(trained_lm, tmp_path, "identity")
-    method = make_method("lre", depth=0.3, prefixes=0, rank=0.3)
+    method = make_method("lre", lookup="subject_last", depth=0.3, prefixes=0, rank=0.3, beta=1.0)
     (delta,) = method.each(trained_lm, [REQUEST], statistics)
     site = trained_lm.sites("mlp")[1]
     prompt = tokenise(trained_lm, REQUEST.prompts[0], REQUEST.subject, "subject_last")
@@ -98,4 +98,4 @@ def test_a_key_far_from_its_direction_is_warned_of() -> None:
 
 def test_a_state_that_nothing_reads_is_refused(trained_lm: LanguageModel, tmp_path: Path) -> None:
     with pytest.raises(Unreachable, match="nothing reads"):
-        make_method("lre", depth=0.99).each(trained_lm, [REQUEST], ModelStatistics(trained_lm, tmp_path, "identity"))
+        make_method("lre", lookup="subject_last", depth=0.99).each(trained_lm, [REQUEST], ModelStatistics(trained_lm, tmp_path, "identity"))
