@@ -98,4 +98,6 @@ def test_a_key_far_from_its_direction_is_warned_of() -> None:
 
 def test_a_state_that_nothing_reads_is_refused(trained_lm: LanguageModel, tmp_path: Path) -> None:
     with pytest.raises(Unreachable, match="nothing reads"):
-        make_method("lre", lookup="subject_last", depth=0.99).each(trained_lm, [REQUEST], ModelStatistics(trained_lm, tmp_path, "identity"))
+        make_method("lre", lookup="subject_last", depth=0.99).each(
+            trained_lm, [REQUEST], ModelStatistics(trained_lm, tmp_path, "identity")
+        )
