@@ -141,8 +141,8 @@ def test_methods_that_are_there_are_not_run_again(tmp_path: Path) -> None:
 def test_a_failed_method_is_in_the_exit_code(tmp_path: Path) -> None:
     """It was 0 where another method had gone through."""
     model = Path(__file__).resolve().parents[3] / "results" / "ladders" / "grown-quick" / "rungs" / "gpt2-1x64"
-    options = ["--model", str(model), "--methods", "ft_m,lre", "--edits", "1", "--set", "lookup=subject_last", "--out", str(tmp_path)]
-    done = CliRunner().invoke(cli, ["sequence", *options])
+    options = ["--methods", "ft_m,lre", "--set", "lookup=subject_last", "--edits", "1", "--out", str(tmp_path)]
+    done = CliRunner().invoke(cli, ["sequence", "--model", str(model), *options])
     assert done.exit_code == 1 and "lre: failed: " in done.output and "sequence.csv" in done.output
 
 
