@@ -8,9 +8,9 @@ W the mean Jacobian do/ds over examples. To make the model answer as it would fo
 
 W^+ the pseudo-inverse of the best rank-r approximation of W. No loss is minimised. The paper injects s + delta; here s
 is the output of one map, and delta gets into its weight as ROME's does (Meng et al. 2022, eq. 2), so that it is an edit
-like the others. The preset "published" takes s at the subject's last token, as the paper does. From there the proposal
-reaches no target of the models of docs/reference/methods.md or one in eight; the default takes the prompt's last token,
-and moves s twice as far (`beta`).
+like the others. The preset "published" takes s at the subject's last token, as the paper does. From there the edit
+reaches at most one target in eight (docs/reference/methods.md), so the default takes s at the prompt's last token, and
+moves it twice as far (`beta`).
 
 The paper reads o' off another subject with the intended object. A request names no such subject; o' is read where the
 model has just read it: behind "{prompt} {target}. {prompt}". Examples are the request's prompts and, where it names
