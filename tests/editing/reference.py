@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from scipy.optimize import brentq
 
 from editing.model.language_model import LanguageModel
 from editing.model.sites import Site
@@ -288,7 +287,10 @@ def carried_back(norm: Any, m: torch.Tensor, share: torch.Tensor) -> torch.Tenso
     excess = lambda mu: float((gain * goal / (gain**2 + mu)).norm()) - radius  # noqa: E731
     mu = 0.0
     if excess(0.0) > 0:
-        mu = brentq(excess, 0.0, float((gain * goal).norm()) / radius, xtol=1e-15, rtol=1e-14)
+        low, high = 0.0, float((gain * goal).norm()) / radius
+        for _ in range(60):  # halvings; not scipy's brentq, as the GPU script runs this where scipy may be missing
+            mu = (low + high) / 2
+            low, high = (mu, high) if excess(mu) > 0 else (low, mu)
     y = gain * goal / (gain**2 + mu)
     return radius * y / y.norm() * scale - m
 
