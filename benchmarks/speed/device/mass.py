@@ -63,7 +63,7 @@ def _alphaedit(bench: Bench, number: int, deadline: Deadline) -> Iterator[Row]:
         bench.lm.device,
         lambda: [bench.statistics.spectrum(s) for s in method.edited_sites(bench.lm, bench.requests[0])],
     )
-    yield Row("AlphaEdit: spectra, once per model", seconds=seconds, note=note)
+    yield Row("AlphaEdit: spectra, once per model, that no row above has made", seconds=seconds, note=note)
     began, done = clock(bench.lm.device), 0
     last = began
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedTokenizerF
 
 from benchmarks.grown import RungSpec, Trainer, build
 from benchmarks.provenance import ROOT
+from benchmarks.speed.stopwatch import timed
 from editing.methods import Method, make_method, taken_by
 from editing.model import LanguageModel, free_memory, largest_scale
 from editing.stats import ModelStatistics
@@ -76,6 +78,13 @@ class Bench:
     def method(self, name: str, **more: Any) -> Method:
         """The method called `name` under the settings of this bench and `more`."""
         return make_method(name, **taken_by(name, {**self.settings, **more}))
+
+    @cached_property
+    def spectrum_seconds(self) -> float:
+        """Seconds of the decomposition of one covariance of AlphaEdit; measured once, since the result is kept."""
+        site = self.method("alphaedit").edited_sites(self.lm, self.requests[0])[-1]
+        self.statistics.prepare([site])
+        return timed(self.lm.device, lambda: self.statistics.spectrum(site))[0]
 
 
 def shapes_of(tiny: bool) -> list[Shape]:

@@ -42,7 +42,7 @@ def _edits(bench: Bench, name: str, batches: Sequence[int], deadline: Deadline) 
     seconds, _ = timed(
         bench.lm.device, lambda: bench.method(name, **settings).prepare(bench.lm, bench.requests[:1], bench.statistics)
     )
-    yield Row(f"{name}: covariances, once per model", seconds=seconds, note=note)
+    yield Row(f"{name}: once per model, what no row above has made", seconds=seconds, note=note)
     slow = literal(bench, name, settings)
     variants = {"": {}, ", fast": FAST}
     for label, more in variants.items():
@@ -90,8 +90,7 @@ def fitting(bench: Bench, name: str, deadline: Deadline) -> tuple[dict[str, Any]
     if name != "alphaedit":
         return {}, ""
     sites = bench.method(name).edited_sites(bench.lm, bench.requests[0])
-    bench.statistics.prepare(sites)
-    seconds, _ = timed(bench.lm.device, lambda: bench.statistics.spectrum(sites[-1]))
+    seconds = bench.spectrum_seconds
     number = max(1, min(len(sites), int(deadline.left() / 4 / max(seconds, 1e-3))))
     note = f"{seconds:.2f} s for the spectrum of a site {sites[-1].d_in} wide; {number} of {len(sites)} sites edited"
     return {"span": number / bench.lm.n_layers}, note

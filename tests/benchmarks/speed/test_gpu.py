@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from benchmarks.speed import gpu
 from benchmarks.speed.device.checks import equality
 from benchmarks.speed.device.mass import mass
 from benchmarks.speed.device.models import Bench, bench_of, facts, grown_lm, places, random_lm, shapes_of
-from benchmarks.speed.device.rates import METHODS, rates
+from benchmarks.speed.device.rates import METHODS, fitting, rates
 from benchmarks.speed.device.record import Deadline, Part, Row, run
 from editing.model import hash_weights
 
@@ -31,6 +32,12 @@ MISSING = ("pyarrow", "duckdb", "pydantic", "psutil", "platformdirs", "scipy", "
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
     lm = random_lm(shapes_of(tiny=True)[0], CPU)
     return bench_of(lm, 1, 6, gpu.TINY_SETTINGS, tmp_path_factory.mktemp("statistics"))
+
+
+def burn(seconds: float) -> None:
+    began = time.process_time()
+    while time.process_time() - began < seconds:
+        pass
 
 
 @pytest.mark.slow
@@ -58,6 +65,19 @@ def test_long_runs(bench: Bench) -> None:
     assert [r.number for r in rows if r.number] == [3, 3, 3, 3, 4]
     assert all(r.note == "all" for r in rows if r.number)
     assert hash_weights(bench.lm.module) == before
+
+
+def test_decompositions_that_are_there_already_do_not_pass_for_fast_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both the rates and the long runs ask how many sites can be decomposed in time, of the same statistics."""
+    eigh = torch.linalg.eigh
+    monkeypatch.setattr(torch.linalg, "eigh", lambda matrix: (burn(0.2), eigh(matrix))[1])
+    lm = random_lm(shapes_of(tiny=True)[0], CPU)
+    bench = bench_of(lm, 1, 6, gpu.TINY_SETTINGS | {"span": 0.75}, tmp_path)
+    for _ in range(2):
+        settings, note = fitting(bench, "alphaedit", Deadline(1))
+        assert note.endswith("1 of 2 sites edited") and settings == {"span": 0.25}
 
 
 def test_equality_is_checked_and_can_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
