@@ -44,21 +44,22 @@ def _edits(bench: Bench, name: str, batches: Sequence[int], deadline: Deadline) 
     )
     yield Row(f"{name}: once per model, what no row above has made", seconds=seconds, note=note)
     slow = literal(bench, name, settings)
+    slow()  # the first call chooses kernels, here and below
     variants = {"": {}, ", fast": FAST}
     for label, more in variants.items():
         method = bench.method(name, **settings, **more)
         if label and method == bench.method(name, **settings):
             continue  # a method without a search has no fast mode
-        method.each(bench.lm, bench.requests[:1], bench.statistics)  # the first call chooses kernels
-        each = 0.0
+        method.each(bench.lm, bench.requests[:1], bench.statistics)
+        each = literally = 0.0
         for n in batches:
-            if (expected := ROUNDS * 1.5 * each * n) > deadline.left():
+            if (expected := ROUNDS * (1.5 * each * n + literally)) > deadline.left():
                 yield Row(
                     f"{name}{label}", n, note=f"left out: needs about {expected:.0f} s, {deadline.left():.0f} left"
                 )
                 continue
             row = _in_turns(bench, f"{name}{label}", n, partial(edit, bench, method, n), slow, bench.slow)
-            each = row.seconds or 0.0
+            each, literally = row.seconds or 0.0, (row.literal or 0.0) * bench.slow
             yield row
 
 
@@ -143,9 +144,8 @@ def _evaluation(bench: Bench, number: int) -> Iterator[Row]:
         reference_evaluate.continuation_logprobs, lm, prompts[:few], answers[:few], deltas[:EDITS_EVALUATED], rows[:few]
     )
     fast = partial(continuation_logprobs, lm, prompts, answers, deltas, rows)
-    fast()
+    same = max(float(abs(a - b).max()) for a, b in zip(slow(), fast(), strict=False))  # first calls: not timed
     row = _in_turns(bench, "evaluation", len(prompts), fast, slow, few)
-    same = max(float(abs(a - b).max()) for a, b in zip(slow(), fast(), strict=False))
     yield Row(
         row.what, row.number, row.seconds, row.literal, "probe", note=f"{row.note}; differ by at most {same:.1e} nats"
     )

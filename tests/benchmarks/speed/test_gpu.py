@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -19,8 +20,11 @@ from benchmarks.speed.device.checks import equality
 from benchmarks.speed.device.mass import mass
 from benchmarks.speed.device.models import Bench, bench_of, facts, grown_lm, places, random_lm, shapes_of
 from benchmarks.speed.device.rates import METHODS, fitting, rates
+from benchmarks.speed.device.rates import _edits as edits
+from benchmarks.speed.device.rates import _evaluation as evaluation
 from benchmarks.speed.device.record import Deadline, Part, Row, run
 from editing.model import hash_weights
+from tests.editing import reference_evaluate, reference_methods
 
 pytestmark = pytest.mark.usefixtures("little_to_search")
 CPU = torch.device("cpu")
@@ -57,6 +61,31 @@ def test_rates(bench: Bench) -> None:
 def test_what_does_not_fit_into_the_time_is_named(bench: Bench) -> None:
     rows = list(rates(lambda: bench, (1, 4), Deadline(0.01)))
     assert next(r.note for r in rows if r.what == "memit" and r.number == 4).startswith("left out: needs about")
+
+
+@pytest.mark.parametrize("name", ["ultraedit", "evaluation"])
+def test_the_first_call_of_the_literal_way_is_not_timed(
+    name: str, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It chooses kernels on a GPU; ours has had its first call by then."""
+    module, function = (reference_methods, name) if name in METHODS else (reference_evaluate, "continuation_logprobs")
+    literal, calls = getattr(module, function), []
+
+    def slow_at_first(*arguments: Any) -> Any:
+        calls.append(burn(0.0 if calls else 1.0))
+        return literal(*arguments)
+
+    monkeypatch.setattr(module, function, slow_at_first)
+    rows = edits(bench, name, (1,), Deadline(60)) if name in METHODS else evaluation(bench, 1)
+    (row,) = [row for row in rows if row.literal]
+    assert len(calls) == 3 and row.literal * (6 if name == "evaluation" else 1) < 0.3
+
+
+def test_the_literal_way_counts_in_what_a_batch_needs(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    literal = reference_methods.ultraedit
+    monkeypatch.setattr(reference_methods, "ultraedit", lambda *arguments: (burn(0.5), literal(*arguments))[1])
+    *_, first, second = edits(bench, "ultraedit", (1, 2), Deadline(2))
+    assert first.ratio and second.note.startswith("left out: needs about 1 s")
 
 
 def test_long_runs(bench: Bench) -> None:
