@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import gc
 import shutil
+import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cache, partial
 from pathlib import Path
 
@@ -24,6 +25,8 @@ from benchmarks.speed.device.models import Bench, Shape, bench_of, grown_lm, ran
 from benchmarks.speed.device.rates import rates
 from benchmarks.speed.device.record import Deadline, Part, Row, run, table
 from benchmarks.speed.stopwatch import device_name, matmul_peak
+from editing.errors import UserError
+from editing.model import find_device
 
 # Seconds of each part on a GPU; together less than the eight minutes of a call, with room for start and transfers.
 SECONDS = {"peak": 10, "checks": 70, "large": 80, "long": 160, "small": 45}
@@ -42,7 +45,11 @@ TINY_SETTINGS = {"steps": 3, "short_prefixes": 2, "long_prefixes": 2, "prefixes"
 @click.option("--seconds", default=450.0, type=click.FloatRange(1), help="Time limit of the whole run, in seconds.")
 def main(out: Path, shapes: str, device: str | None, seconds: float) -> None:
     """Check the edits on one device, and measure their speed."""
-    target = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    try:
+        target = find_device(device)
+    except UserError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(2)
     tiny = shapes == "tiny" or (shapes == "auto" and target.type != "cuda")
     gc.freeze()  # what the imports made is never searched for garbage again; each timing begins with such a search
     work = Path(tempfile.mkdtemp(prefix="valley-gpu-"))
@@ -66,22 +73,31 @@ def parts(device: torch.device, tiny: bool, work: Path) -> list[Part]:
     settings = TINY_SETTINGS if tiny else {}
     *others, largest = shapes_of(tiny)
 
-    def of_shape(shape: Shape) -> Callable[[], Bench]:
-        return cache(
-            lambda: bench_of(random_lm(shape, device), shape.slow, max(sequence, 256), settings, work / shape.name)
-        )
+    def of_shape(shape: Shape) -> Bench:
+        return bench_of(random_lm(shape, device), shape.slow, max(sequence, 256), settings, work / shape.name)
 
-    large = of_shape(largest)
-    grown = cache(lambda: bench_of(grown_lm(device, tiny), 2, 256, settings, work / "grown"))
+    def grown() -> Bench:
+        return bench_of(grown_lm(device, tiny), 2, 256, settings, work / "grown")
+
+    large = cache(partial(of_shape, largest))
+
+    def long_runs(deadline: Deadline) -> Iterator[Row]:
+        try:
+            yield from mass(large, singles, sequence, deadline)
+        finally:
+            large.cache_clear()  # the other models get its memory
+
     families = 1 if tiny else len(FAMILIES)
     return [
         Part("peak of matrix products", SECONDS["peak"], partial(_peaks, device)),
         Part("checks", SECONDS["checks"], partial(checks, device, work / "checks", families)),
         Part(f"rates: the shape of {largest.name}", SECONDS["large"], partial(rates, large, batches)),
-        Part(f"long runs: the shape of {largest.name}", SECONDS["long"], partial(mass, large, singles, sequence)),
+        Part(f"long runs: the shape of {largest.name}", SECONDS["long"], long_runs),
         Part("rates: a rung grown on the device", SECONDS["small"], partial(rates, grown, batches)),
         *(
-            Part(f"rates: the shape of {shape.name}", SECONDS["small"], partial(rates, of_shape(shape), batches))
+            Part(
+                f"rates: the shape of {shape.name}", SECONDS["small"], partial(rates, partial(of_shape, shape), batches)
+            )
             for shape in others
         ),
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import subprocess
 import sys
@@ -177,6 +178,25 @@ def test_the_command_ends_in_time_and_says_what_it_left_out(tmp_path: Path) -> N
     parts = json.loads((tmp_path / "gpu.json").read_text())["parts"]
     assert len(parts) == 6 and all(part["rows"] or part["error"] for part in parts)
     assert parts[-1]["error"].startswith("left out")
+
+
+def test_a_device_that_is_not_there_is_named(tmp_path: Path) -> None:
+    for device, why in (("gpu", "not a torch device"), ("cuda:99", "PyTorch sees")):
+        done = CliRunner().invoke(gpu.main, ["--out", str(tmp_path), "--shapes", "tiny", "--device", device])
+        assert done.exit_code == 2 and device in done.output and why in done.output
+
+
+def test_the_largest_model_is_gone_before_the_others_come(tmp_path: Path) -> None:
+    of_model = [part for part in gpu.parts(CPU, True, tmp_path) if "the shape of tiny-llama" in part.name]
+    alive = []
+    for part in of_model:
+        rows = part.rows(Deadline(300))
+        next(rows)
+        rows.close()  # as where it is cut off
+        del rows
+        gc.collect()
+        alive.append(sum(isinstance(one, Bench) and "tiny-llama" in one.lm.name for one in gc.get_objects()))
+    assert len(of_model) == 2 and alive == [1, 0]
 
 
 HIDDEN = f"import sys; sys.modules.update(dict.fromkeys({MISSING}))"
